@@ -1,0 +1,12 @@
+"""Simple Recurrent Units for PyTorch.
+
+``SRU`` and ``SRUCell`` are drop-in replacements for the modules of the same name in the ``sru`` package
+(2.6.0); ``functional.sru_recurrence`` is the recurrence alone, for those who bring their own projections.
+"""
+
+from sru_nn import functional
+from sru_nn.modules import SRU, SRUCell
+
+__version__ = "0.1.0"
+
+__all__ = ["SRU", "SRUCell", "__version__", "functional"]

@@ -1,0 +1,258 @@
+"""A stack of SRU layers."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from sru_nn.modules.sru_cell import SRUCell
+
+
+class SRU(nn.Module):
+    """A stack of SRU layers, each as in :class:`SRUCell`: the output of one is the input of the next.
+
+    The arguments, their defaults and their meaning are those of ``sru`` 2.6.0, in the same order, so that
+    ``from sru import SRU`` can become ``from sru_nn import SRU``; the keyword-only ones are additions.
+
+    Args:
+        input_size: E, the number of input features.
+        hidden_size: D, the number of hidden features of each direction.
+        num_layers: L, the number of layers.
+        dropout: Probability of the variational dropout of each layer's output but the last one's: one mask
+            for all steps, on :math:`g(c_t)` and not on the highway.
+        rnn_dropout: Probability of the variational dropout of the input of each layer's projection.
+        bidirectional: Whether each layer has a second direction from the last step to the first.
+        projection_size: Inner width of each layer's weight as a product of two matrices; 0 for one matrix.
+        use_tanh: Whether the state passes a tanh on its way to the output.
+        layer_norm: Whether each layer's input (its output with ``normalize_after``) is normalised.
+        highway_bias: Initial value of the output gate's bias; below zero favours the highway.
+        has_skip_term: Whether each layer has a highway connection from its input to its output.
+        rescale: Whether the highway is scaled so that deep stacks keep their variance at initialisation.
+        v1: Whether the recurrent vectors are fixed at zero.
+        nn_rnn_compatible_return: Whether the state is returned as ``(L·N, B, D)``, like ``nn.LSTM``'s.
+        custom_m: A module, copied for each layer, or a list of L modules, used in place of the projections
+            (:class:`SRUCell` says what they map).
+        proj_input_to_hidden_first: Whether a linear map takes the input to the output's width first.
+        amp_recurrence_fp16: Whether autocast may run the recurrence in half precision.
+        normalize_after: Whether ``layer_norm`` normalises the outputs instead of the inputs.
+        weight_c_init: Bound of the uniform initialisation of the recurrent vectors.
+        use_relu: Whether the state passes a rectifier on its way to the output.
+        batch_first: Whether input, output and ``mask_pad`` have the batch before the time. The state has not.
+
+    Attributes:
+        rnn_lst: The L layers, of type :class:`SRUCell`.
+        input_to_hidden: The first linear map, or None.
+
+    Raises:
+        ValueError: An argument is outside its range, or ``custom_m`` has another length than ``num_layers``.
+
+    Source: Lei et al., "Simple Recurrent Units for Highly Parallelizable Recurrence", EMNLP 2018.
+
+    Example:
+        >>> import torch
+        >>> rnn = SRU(64, 128, num_layers=2)
+        >>> h, c = rnn(torch.randn(20, 8, 64))
+        >>> h.shape, c.shape
+        (torch.Size([20, 8, 128]), torch.Size([2, 8, 128]))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 2,
+        dropout: float = 0.0,
+        rnn_dropout: float = 0.0,
+        bidirectional: bool = False,
+        projection_size: int = 0,
+        use_tanh: bool = False,
+        layer_norm: bool = False,
+        highway_bias: float = 0.0,
+        has_skip_term: bool = True,
+        rescale: bool = False,
+        v1: bool = False,
+        nn_rnn_compatible_return: bool = False,
+        custom_m: nn.Module | Sequence[nn.Module] | None = None,
+        proj_input_to_hidden_first: bool = False,
+        amp_recurrence_fp16: bool = False,
+        normalize_after: bool = False,
+        weight_c_init: float | None = None,
+        *,
+        use_relu: bool = False,
+        batch_first: bool = False,
+    ) -> None:
+        super().__init__()
+        if num_layers < 1:
+            raise ValueError(f"SRU: num_layers must be at least 1, got {num_layers}")
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.num_directions = 2 if bidirectional else 1
+        self.output_size = self.num_directions * hidden_size
+        self.num_layers = num_layers
+        self.bidirectional = bool(bidirectional)
+        self.nn_rnn_compatible_return = bool(nn_rnn_compatible_return)
+        self.batch_first = bool(batch_first)
+
+        self.input_to_hidden: nn.Linear | None = None
+        first_size = input_size
+        if proj_input_to_hidden_first and input_size != self.output_size:
+            self.input_to_hidden = nn.Linear(input_size, self.output_size, bias=False)
+            first_size = self.output_size
+        self.rnn_lst = nn.ModuleList(
+            SRUCell(
+                self.output_size if layer else first_size,
+                hidden_size,
+                dropout=dropout if layer + 1 < num_layers else 0.0,
+                rnn_dropout=rnn_dropout,
+                bidirectional=bidirectional,
+                n_proj=projection_size,
+                use_tanh=use_tanh,
+                highway_bias=highway_bias,
+                has_skip_term=has_skip_term,
+                layer_norm=layer_norm,
+                rescale=rescale,
+                v1=v1,
+                custom_m=module,
+                amp_recurrence_fp16=amp_recurrence_fp16,
+                normalize_after=normalize_after,
+                weight_c_init=weight_c_init,
+                use_relu=use_relu,
+            )
+            for layer, module in enumerate(_module_per_layer(custom_m, num_layers))
+        )
+
+    def reset_parameters(self) -> None:
+        """Draw all weights anew."""
+        if self.input_to_hidden is not None:
+            self.input_to_hidden.reset_parameters()
+        for cell in self._cells():
+            cell.reset_parameters()
+
+    def _cells(self) -> list[SRUCell]:
+        return [cell for cell in self.rnn_lst if isinstance(cell, SRUCell)]
+
+    def forward(
+        self,
+        input: Tensor | PackedSequence,
+        c0: Tensor | None = None,
+        mask_pad: Tensor | None = None,
+    ) -> tuple[Tensor | PackedSequence, Tensor]:
+        """Run the stack.
+
+        Args:
+            input: ``(T, B, E)``, ``(B, T, E)`` with ``batch_first``, ``(T, E)`` for a single sequence, or a
+                ``PackedSequence``.
+            c0: ``(L, B, N·D)``, or ``(L, N·D)`` for a single sequence: the states before the first step;
+                zeros if None. With ``nn_rnn_compatible_return``, ``(L·N, B, D)`` is taken too.
+            mask_pad: ``(T, B)``, ``(B, T)`` with ``batch_first``, or ``(T,)`` for a single sequence: non-zero
+                where a position is padding. Its output is zero and the state passes it unchanged.
+
+        Returns:
+            ``h``: the outputs of the last layer, in the form of ``input`` with N·D features.
+            ``c``: ``(L, B, N·D)``, the states after the last step; ``(L·N, B, D)`` with
+            ``nn_rnn_compatible_return``; without B for a single sequence. float32, or float64 for float64
+            input.
+
+        Raises:
+            ValueError: A shape does not fit, or ``mask_pad`` comes with a ``PackedSequence``.
+            TypeError: A dtype does not fit.
+        """
+        if isinstance(input, PackedSequence):
+            return self._forward_packed(input, c0, mask_pad)
+        letters = "(B, T, E)" if self.batch_first else "(T, B, E)"
+        if input.dim() not in (2, 3) or input.shape[-1] != self.input_size:
+            raise ValueError(
+                f"SRU: input must have shape {letters} or (T, E) with E = {self.input_size}, "
+                f"got {tuple(input.shape)}"
+            )
+        if input.dim() == 2:
+            # The batch of one goes where batch_first expects none: the rest is time-major already.
+            c0 = None if c0 is None else c0.unsqueeze(1)
+            mask_pad = None if mask_pad is None else mask_pad.unsqueeze(1)
+            h, c = self._forward_time_major(input.unsqueeze(1), c0, mask_pad)
+            return h.squeeze(1), c.squeeze(1)
+        if not self.batch_first:
+            return self._forward_time_major(input, c0, mask_pad)
+        mask_pad = None if mask_pad is None else mask_pad.t()
+        h, c = self._forward_time_major(input.transpose(0, 1), c0, mask_pad)
+        return h.transpose(0, 1), c
+
+    def _forward_packed(
+        self, packed: PackedSequence, c0: Tensor | None, mask_pad: Tensor | None
+    ) -> tuple[PackedSequence, Tensor]:
+        if mask_pad is not None:
+            raise ValueError("SRU: a PackedSequence brings its own lengths; pass mask_pad=None")
+        if packed.data.dim() != 2 or packed.data.shape[-1] != self.input_size:
+            raise ValueError(
+                f"SRU: a PackedSequence's data must have shape (sum of lengths, E = {self.input_size}), "
+                f"got {tuple(packed.data.shape)}"
+            )
+        batch = int(packed.batch_sizes[0])
+        if c0 is not None:
+            c0 = self._layer_states(c0, batch)
+            c0 = c0 if packed.sorted_indices is None else c0.index_select(1, packed.sorted_indices)
+        padded, lengths = pad_packed_sequence(PackedSequence(packed.data, packed.batch_sizes))
+        steps = torch.arange(padded.shape[0], device=padded.device)
+        h, c = self._forward_time_major(padded, c0, steps[:, None] >= lengths.to(padded.device))
+        data = pack_padded_sequence(h, lengths).data
+        c = c if packed.unsorted_indices is None else c.index_select(1, packed.unsorted_indices)
+        return PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices), c
+
+    def _forward_time_major(
+        self, x: Tensor, c0: Tensor | None, mask_pad: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        length, batch, _ = x.shape
+        states: Sequence[Tensor | None] = [None] * self.num_layers
+        if c0 is not None:
+            states = self._layer_states(c0, batch).unbind(0)
+        if mask_pad is not None and mask_pad.shape != (length, batch):
+            given = tuple(mask_pad.t().shape if self.batch_first else mask_pad.shape)
+            expected = (batch, length) if self.batch_first else (length, batch)
+            letters = "(B, T)" if self.batch_first else "(T, B)"
+            raise ValueError(f"SRU: mask_pad must have shape {letters} = {expected}, got {given}")
+        if self.input_to_hidden is not None:
+            x = self.input_to_hidden(x)
+        last = []
+        for cell, state in zip(self.rnn_lst, states, strict=True):
+            x, c = cell(x, state, mask_pad)
+            last.append(c)
+        c = torch.stack(last)
+        if self.nn_rnn_compatible_return:
+            c = c.view(self.num_layers, batch, self.num_directions, self.hidden_size)
+            c = c.transpose(1, 2).reshape(self.num_layers * self.num_directions, batch, self.hidden_size)
+        return x, c
+
+    def _layer_states(self, c0: Tensor, batch: int) -> Tensor:
+        """Bring the initial state to ``(L, B, N·D)``."""
+        shape = (self.num_layers, batch, self.output_size)
+        if c0.shape == shape:
+            return c0
+        compatible = (self.num_layers * self.num_directions, batch, self.hidden_size)
+        if self.nn_rnn_compatible_return and c0.shape == compatible:
+            c0 = c0.view(self.num_layers, self.num_directions, batch, self.hidden_size)
+            return c0.transpose(1, 2).reshape(shape)
+        raise ValueError(f"SRU: c0 must have shape (L, B, N·D) = {shape}, got {tuple(c0.shape)}")
+
+    def extra_repr(self) -> str:
+        """Show what the layers' own lines do not."""
+        parts = [f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}"]
+        shown = ("bidirectional", "nn_rnn_compatible_return", "batch_first")
+        parts += [f"{name}=True" for name in shown if getattr(self, name)]
+        return ", ".join(parts)
+
+
+def _module_per_layer(
+    custom_m: nn.Module | Sequence[nn.Module] | None, num_layers: int
+) -> list[nn.Module] | list[None]:
+    if custom_m is None:
+        return [None] * num_layers
+    if isinstance(custom_m, nn.Module) and not isinstance(custom_m, nn.ModuleList):
+        return [copy.deepcopy(custom_m) for _ in range(num_layers)]
+    modules = list(custom_m)
+    if len(modules) != num_layers:
+        raise ValueError(f"SRU: custom_m must hold one module per layer, {num_layers}, got {len(modules)}")
+    return modules

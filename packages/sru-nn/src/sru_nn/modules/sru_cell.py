@@ -1,0 +1,313 @@
+"""One SRU layer."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sru_nn.functional import Activation, sru_recurrence
+from sru_nn.modules._legacy import upgrade_sru_2_state
+
+
+class SRUCell(nn.Module):
+    r"""One SRU layer over a whole sequence, in one direction or two.
+
+    .. math::
+        u_t &= W x_t \\
+        f_t &= \sigma(u_{f,t} + v_f \odot c_{t-1} + b_f) \\
+        r_t &= \sigma(u_{r,t} + v_r \odot c_{t-1} + b_r) \\
+        c_t &= f_t \odot c_{t-1} + (1 - f_t) \odot u_{c,t} \\
+        h_t &= (r_t \odot m) \odot g(c_t) + (1 - r_t \odot m) \odot x'_t
+
+    :math:`x'_t` is the input itself, times a constant if ``rescale``, when the input is as wide as the
+    output; otherwise :math:`W` has a fourth block that projects it. The arguments, their defaults and their
+    meaning are those of ``sru`` 2.6.0, in the same order; ``use_relu`` comes from its first releases.
+
+    Args:
+        input_size: E, the number of input features.
+        hidden_size: D, the number of hidden features of each direction.
+        dropout: Probability of the variational dropout :math:`m` of :math:`g(c_t)`: one mask for all steps.
+        rnn_dropout: Probability of the variational dropout of the input of :math:`W`.
+        bidirectional: Whether a second direction runs from the last step to the first.
+        n_proj: Inner width of :math:`W` as a product of two matrices; 0, or a width that is not smaller than
+            both E and N·D, means one matrix.
+        use_tanh: Whether :math:`g` is tanh instead of the identity.
+        highway_bias: Initial value of :math:`b_r`; below zero favours the highway.
+        has_skip_term: Whether the highway term :math:`x'_t` exists.
+        layer_norm: Whether the layer is normalised: its input, or its output with ``normalize_after``.
+        rescale: Whether :math:`x'_t` is scaled so that deep stacks keep their variance at initialisation.
+        v1: Whether :math:`v_f` and :math:`v_r` are fixed at zero, as in the first version of the paper.
+        custom_m: A module used in place of :math:`W`. It maps ``(T, B, E)`` to the pre-activations
+            ``(T, B, N·D·K)`` in the layout of ``sru`` 2.6.0, gates innermost, or to a pair of these and
+            ``(T, B, N·D·2)``, which is added to the recurrent vectors at each position.
+        amp_recurrence_fp16: Whether autocast may run the recurrence in half precision; if False it runs in
+            the dtype of the input.
+        normalize_after: Whether ``layer_norm`` normalises the output instead of the input.
+        weight_c_init: Bound of the uniform initialisation of :math:`v`; None for :math:`\sqrt{3/2}`.
+        use_relu: Whether :math:`g` is the rectifier.
+
+    Attributes:
+        transform: :math:`W`, an ``nn.Linear`` with K·N·D outputs, gate after gate (or two, ``down`` and
+            ``up``, with ``n_proj``); None with ``custom_m``.
+        weight_c: ``(2·N·D,)``, :math:`v_f` then :math:`v_r`.
+        bias: ``(2·N·D,)``, :math:`b_f` then :math:`b_r`.
+
+    Raises:
+        ValueError: A size is not positive, a probability is outside [0, 1), or two activations are asked for.
+
+    Source: Lei et al., "Simple Recurrent Units for Highly Parallelizable Recurrence", EMNLP 2018.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        dropout: float = 0.0,
+        rnn_dropout: float = 0.0,
+        bidirectional: bool = False,
+        n_proj: int = 0,
+        use_tanh: bool = False,
+        highway_bias: float = 0.0,
+        has_skip_term: bool = True,
+        layer_norm: bool = False,
+        rescale: bool = True,
+        v1: bool = False,
+        custom_m: nn.Module | None = None,
+        amp_recurrence_fp16: bool = False,
+        normalize_after: bool = False,
+        weight_c_init: float | None = None,
+        *,
+        use_relu: bool = False,
+    ) -> None:
+        super().__init__()
+        _check_arguments(input_size, hidden_size, n_proj, dropout, rnn_dropout, use_tanh, use_relu)
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.num_directions = 2 if bidirectional else 1
+        self.output_size = self.num_directions * hidden_size
+        self.dropout = float(dropout)
+        self.rnn_dropout = float(rnn_dropout)
+        self.bidirectional = bool(bidirectional)
+        self.projection_size = n_proj if 0 < n_proj < min(input_size, self.output_size) else 0
+        self.activation: Activation = "tanh" if use_tanh else "relu" if use_relu else "identity"
+        self.highway_bias = highway_bias
+        self.has_skip_term = bool(has_skip_term)
+        self.rescale = bool(rescale)
+        self.v1 = bool(v1)
+        self.amp_recurrence_fp16 = bool(amp_recurrence_fp16)
+        self.normalize_after = bool(normalize_after)
+        self.weight_c_init = weight_c_init
+        self.num_matrices = 4 if has_skip_term and input_size != self.output_size else 3
+
+        self.custom_m = custom_m
+        self.transform = self._make_transform() if custom_m is None else None
+        self.weight_c = nn.Parameter(torch.empty(2 * self.output_size), requires_grad=not v1)
+        self.bias = nn.Parameter(torch.empty(2 * self.output_size))
+        self.layer_norm: nn.LayerNorm | None = None
+        if layer_norm:
+            self.layer_norm = nn.LayerNorm(self.output_size if normalize_after else input_size)
+        self.reset_parameters()
+
+    @property
+    def scale_x(self) -> float:
+        """The factor of the highway term that keeps the variance of the output that of the input."""
+        return math.sqrt(1 + 2 * math.exp(self.highway_bias)) if self.rescale and self.has_skip_term else 1.0
+
+    def _make_transform(self) -> nn.Module:
+        outputs = self.num_matrices * self.output_size
+        if self.projection_size == 0:
+            return nn.Linear(self.input_size, outputs, bias=False)
+        down = nn.Linear(self.input_size, self.projection_size, bias=False)
+        up = nn.Linear(self.projection_size, outputs, bias=False)
+        return nn.Sequential(OrderedDict(down=down, up=up))
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw the weights so that :math:`u_c` has the input's variance and the gates' inputs half of it."""
+        self.bias.zero_()
+        self.bias[self.output_size :].fill_(self.highway_bias)
+        if self.v1:
+            self.weight_c.zero_()
+        else:
+            bound = math.sqrt(1.5) if self.weight_c_init is None else self.weight_c_init
+            self.weight_c.uniform_(-bound, bound)
+        if self.custom_m is not None:
+            reset = getattr(self.custom_m, "reset_parameters", None)
+            if callable(reset):
+                reset()
+        else:
+            self._reset_transform()
+
+    def _reset_transform(self) -> None:
+        assert self.transform is not None
+        linears = [module for module in self.transform.modules() if isinstance(module, nn.Linear)]
+        for linear in linears:
+            bound = math.sqrt(3 / linear.in_features)
+            linear.weight.uniform_(-bound, bound)
+        gates = linears[-1].weight.view(self.num_matrices, self.output_size, -1)
+        gates *= math.sqrt(1 - self.rnn_dropout)
+        gates[0] *= math.sqrt(1 - self.dropout)
+        if not self.v1:
+            gates[1:3] *= math.sqrt(0.5)
+        if self.layer_norm is not None:
+            gates *= 0.1
+        if self.num_matrices == 4:
+            gates[3] *= self.scale_x
+
+    def forward(
+        self, input: Tensor, c0: Tensor | None = None, mask_pad: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Run the layer.
+
+        Args:
+            input: ``(T, B, E)``, or ``(B, E)`` for a single step.
+            c0: ``(B, N·D)``, the state before the first step; zeros if None.
+            mask_pad: ``(T, B)``, non-zero where a position is padding.
+
+        Returns:
+            ``h``: ``(T, B, N·D)``, with T = 1 for a single step.
+            ``c``: ``(B, N·D)``, the state after the last step, float32 or float64.
+
+        Raises:
+            ValueError: A shape does not fit.
+            TypeError: A dtype does not fit.
+        """
+        if input.dim() not in (2, 3) or input.shape[-1] != self.input_size:
+            raise ValueError(
+                f"SRUCell: input must have shape (T, B, E) or (B, E) with E = {self.input_size}, "
+                f"got {tuple(input.shape)}"
+            )
+        if input.dim() == 2:
+            input = input.unsqueeze(0)
+        batch = input.shape[1]
+        if c0 is not None and c0.shape != (batch, self.output_size):
+            raise ValueError(
+                f"SRUCell: c0 must have shape (B, N·D) = {(batch, self.output_size)}, got {tuple(c0.shape)}"
+            )
+        if mask_pad is not None:
+            mask_pad = (mask_pad.unsqueeze(0) if mask_pad.dim() == 1 else mask_pad) != 0
+
+        x = input
+        if self.layer_norm is not None and not self.normalize_after:
+            x = self.layer_norm(x)
+        if self.training and self.rnn_dropout > 0:
+            x = x * self._variational_mask(x, self.input_size, self.rnn_dropout)
+        mask_c = None
+        if self.training and self.dropout > 0:
+            mask_c = self._variational_mask(x, self.output_size, self.dropout)
+
+        u, v = self._project(x)
+        highway = input if self.has_skip_term and self.num_matrices == 3 else None
+        if self.amp_recurrence_fp16 and u.dtype in (torch.float16, torch.bfloat16):
+            highway = None if highway is None else highway.to(u.dtype)
+        else:
+            u = u.to(input.dtype)
+        h, c = sru_recurrence(
+            u,
+            v,
+            self.bias.view(2, self.output_size),
+            c0,
+            x=highway,
+            bidirectional=self.bidirectional,
+            activation=self.activation,
+            scale_x=1.0 if highway is None else self.scale_x,
+            mask_c=mask_c,
+            mask_pad=mask_pad,
+        )
+        if self.layer_norm is not None and self.normalize_after:
+            h = self.layer_norm(h)
+        return h, c
+
+    def _project(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute ``u`` ``(T, B, K, N·D)`` and ``v`` ``(2, N·D)`` or ``(T, B, 2, N·D)``."""
+        length, batch, _ = x.shape
+        if self.transform is not None:
+            u = self.transform(x).view(length, batch, self.num_matrices, self.output_size)
+            return u, self.weight_c.view(2, self.output_size)
+        assert self.custom_m is not None
+        result = self.custom_m(x)
+        outputs = result if isinstance(result, (tuple, list)) else (result,)
+        if len(outputs) > 2:
+            raise ValueError(f"SRUCell: custom_m must return u or (u, v), got {len(outputs)} values")
+        u = self._gate_major("u", outputs[0], length, batch, self.num_matrices)
+        if len(outputs) == 1:
+            return u, self.weight_c.view(2, self.output_size)
+        # As in sru 2.6.0, the parameter is added to v's innermost-gate layout before the two are told apart.
+        return u, self._gate_major("v", outputs[1] + self.weight_c, length, batch, 2)
+
+    def _gate_major(self, name: str, tensor: Tensor, length: int, batch: int, gates: int) -> Tensor:
+        if tensor.numel() != length * batch * gates * self.output_size:
+            raise ValueError(
+                f"SRUCell: custom_m must return {name} of shape (T, B, N·D·{gates}) = "
+                f"{(length, batch, self.output_size * gates)}, got {tuple(tensor.shape)}"
+            )
+        return tensor.reshape(length, batch, self.output_size, gates).transpose(2, 3)
+
+    def _variational_mask(self, like: Tensor, size: int, p: float) -> Tensor:
+        """Draw one dropout mask ``(B, size)`` for all steps, in the dtype and on the device of ``like``."""
+        return F.dropout(like.new_ones(like.shape[1], size), p)
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: Mapping[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        try:
+            upgrade_sru_2_state(self, state_dict, prefix)
+        except ValueError as error:
+            error_msgs.append(str(error))
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+
+    def extra_repr(self) -> str:
+        """Show the sizes and every option that is not at its default."""
+        parts = [f"{self.input_size}, {self.hidden_size}"]
+        shown = {
+            "projection_size": 0,
+            "dropout": 0.0,
+            "rnn_dropout": 0.0,
+            "bidirectional": False,
+            "activation": "identity",
+            "highway_bias": 0.0,
+            "has_skip_term": True,
+            "rescale": True,
+            "v1": False,
+            "normalize_after": False,
+        }
+        parts += [
+            f"{name}={getattr(self, name)!r}" for name, usual in shown.items() if getattr(self, name) != usual
+        ]
+        return ", ".join(parts)
+
+
+def _check_arguments(
+    input_size: int,
+    hidden_size: int,
+    n_proj: int,
+    dropout: float,
+    rnn_dropout: float,
+    use_tanh: bool,
+    use_relu: bool,
+) -> None:
+    for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
+        if size < 1:
+            raise ValueError(f"SRUCell: {name} must be at least 1, got {size}")
+    if n_proj < 0:
+        raise ValueError(f"SRUCell: the projection size must be 0 (none) or positive, got {n_proj}")
+    for name, p in (("dropout", dropout), ("rnn_dropout", rnn_dropout)):
+        if not 0 <= p < 1:
+            raise ValueError(f"SRUCell: {name} must be a probability in [0, 1), got {p}")
+    if use_tanh and use_relu:
+        raise ValueError("SRUCell: use_tanh and use_relu exclude each other; choose one")

@@ -1,0 +1,90 @@
+"""The recurrences in plain PyTorch: the oracle every kernel is tested against.
+
+Written from the papers with autograd for the gradients; nothing here calls a kernel or checks an argument
+(:mod:`sru_nn.functional` does that once for every backend).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def accumulate_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype of the state and of every sum: float64 for float64 storage, float32 for any other."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+def _activate(c: Tensor, activation: str) -> Tensor:
+    if activation == "tanh":
+        return torch.tanh(c)
+    if activation == "relu":
+        return torch.relu(c)
+    return c
+
+
+def _reverse_second_direction(tensor: Tensor) -> Tensor:
+    """Flip time in the second half of the columns, so that one forward loop serves both directions."""
+    forward, backward = tensor.chunk(2, dim=-1)
+    return torch.cat([forward, backward.flip(0)], dim=-1)
+
+
+def sru_recurrence(
+    u: Tensor,
+    v: Tensor,
+    bias: Tensor,
+    c0: Tensor | None = None,
+    *,
+    x: Tensor | None = None,
+    bidirectional: bool = False,
+    activation: str = "identity",
+    scale_x: float = 1.0,
+    mask_c: Tensor | None = None,
+    mask_pad: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Compute :func:`sru_nn.functional.sru_recurrence` (equations, shapes and dtypes are there) step by step.
+
+    Only ``c`` depends on the step before, so the loop holds the forget gate and the state alone; the output
+    gate and the highway are computed for all steps at once.
+    """
+    storage, dtype = u.dtype, accumulate_dtype(u.dtype)
+    length, batch, _, columns = u.shape
+    u, v, bias = u.to(dtype), v.to(dtype), bias.to(dtype)
+    v = v.expand(length, batch, 2, columns)
+    pad = None if mask_pad is None else mask_pad[:, :, None].expand(length, batch, columns)
+    highway = None if x is None else x.to(dtype) * scale_x
+    if bidirectional:
+        u, v = _reverse_second_direction(u), _reverse_second_direction(v)
+        pad = None if pad is None else _reverse_second_direction(pad)
+        highway = None if highway is None else _reverse_second_direction(highway)
+
+    if u.shape[2] == 4:
+        highway = u[:, :, 3]
+    if pad is not None:
+        # Whatever a padded position holds, NaN included, must reach neither a result nor a gradient.
+        u = u.masked_fill(pad.unsqueeze(2), 0.0)
+        highway = None if highway is None else highway.masked_fill(pad, 0.0)
+    u_c, u_f, u_r = u[:, :, 0], u[:, :, 1] + bias[0], u[:, :, 2] + bias[1]
+    if pad is not None:
+        # A forget gate of exactly 1 carries the state over a padded step unchanged and passes it no gradient.
+        u_f = u_f.masked_fill(pad, torch.inf)
+
+    c = u.new_zeros(batch, columns) if c0 is None else c0.to(dtype)
+    states = [c]
+    # unbind, not indexing: the gradient of an index is a zero tensor as long as the sequence, at every step.
+    for u_c_t, u_f_t, v_f_t in zip(u_c.unbind(0), u_f.unbind(0), v[:, :, 0].unbind(0), strict=True):
+        f = torch.sigmoid(torch.addcmul(u_f_t, v_f_t, c))
+        c = torch.lerp(u_c_t, c, f)  # f ⊙ c + (1 − f) ⊙ u_c
+        states.append(c)
+
+    c_all = torch.stack(states)
+    r = torch.sigmoid(torch.addcmul(u_r, v[:, :, 1], c_all[:-1]))
+    if mask_c is not None:
+        r = r * mask_c.to(dtype)
+    g = _activate(c_all[1:], activation)
+    h = r * g if highway is None else torch.lerp(highway, g, r)
+    if pad is not None:
+        h = h.masked_fill(pad, 0.0)
+    if bidirectional:
+        h = _reverse_second_direction(h)
+    return h.to(storage), c

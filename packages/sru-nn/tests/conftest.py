@@ -1,0 +1,34 @@
+"""Tolerances and inputs shared by the tests of this package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+# Relative and absolute error allowed against a float64 computation of the same inputs.
+TOLERANCES = {
+    torch.float64: (1e-12, 1e-12),
+    torch.float32: (1e-5, 1e-5),
+    torch.bfloat16: (1.6e-2, 1e-2),
+    torch.float16: (2e-3, 2e-3),
+}
+
+
+@pytest.fixture
+def assert_close() -> Callable[[Tensor, Tensor], None]:
+    """Compare with the tolerance of the less precise of the two dtypes."""
+
+    def compare(actual: Tensor, expected: Tensor) -> None:
+        dtype = max(actual.dtype, expected.dtype, key=lambda dtype: TOLERANCES[dtype])
+        rtol, atol = TOLERANCES[dtype]
+        torch.testing.assert_close(actual.double(), expected.double(), rtol=rtol, atol=atol)
+
+    return compare
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)

@@ -1,0 +1,123 @@
+"""What ``sru_recurrence`` accepts and how it refuses the rest."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+
+from sru_nn.functional import sru_recurrence
+
+T, B, N, D = 4, 3, 2, 5
+COLUMNS = N * D
+
+
+def arguments(**changes) -> dict:
+    base = {
+        "u": torch.randn(T, B, 3, COLUMNS),
+        "v": torch.randn(2, COLUMNS),
+        "bias": torch.randn(2, COLUMNS),
+        "c0": torch.randn(B, COLUMNS),
+        "x": torch.randn(T, B, COLUMNS),
+    }
+    return base | changes
+
+
+WRONG = {
+    "u without gates": (
+        {"u": torch.randn(T, B, 30)},
+        ValueError,
+        "u must have shape (T, B, K, N·D) with K = 3 or 4, got (4, 3, 30)",
+    ),
+    "u with two gates": ({"u": torch.randn(T, B, 2, COLUMNS)}, ValueError, "K = 3 or 4, got (4, 3, 2, 10)"),
+    "u of integers": (
+        {"u": torch.ones(T, B, 3, COLUMNS, dtype=torch.int64)},
+        TypeError,
+        "u must be float32, float64, float16 or bfloat16, got torch.int64",
+    ),
+    "v": ({"v": torch.randn(COLUMNS, 2)}, ValueError, "v must have shape (2, N·D) = (2, 10), got (10, 2)"),
+    "v per position": (
+        {"v": torch.randn(B, T, 2, COLUMNS)},
+        ValueError,
+        "v must have shape (T, B, 2, N·D) = (4, 3, 2, 10), got (3, 4, 2, 10)",
+    ),
+    "bias": (
+        {"bias": torch.randn(COLUMNS)},
+        ValueError,
+        "bias must have shape (2, N·D) = (2, 10), got (10,)",
+    ),
+    "c0": ({"c0": torch.randn(B, D)}, ValueError, "c0 must have shape (B, N·D) = (3, 10), got (3, 5)"),
+    "c0 in half": (
+        {"c0": torch.randn(B, COLUMNS).half()},
+        TypeError,
+        "c0 must be torch.float32 with u of torch.float32, got torch.float16",
+    ),
+    "x": (
+        {"x": torch.randn(B, T, COLUMNS)},
+        ValueError,
+        "x must have shape (T, B, N·D) = (4, 3, 10), got (3, 4, 10)",
+    ),
+    "x in double": ({"x": torch.randn(T, B, COLUMNS).double()}, TypeError, "x must be torch.float32"),
+    "x beside u_x": (
+        {"u": torch.randn(T, B, 4, COLUMNS)},
+        ValueError,
+        "brings its own highway term u_x; pass x=None",
+    ),
+    "scale without x": ({"x": None, "scale_x": 2.0}, ValueError, "scale_x = 2.0 has no effect without x"),
+    "mask_c": (
+        {"mask_c": torch.ones(T, B, COLUMNS)},
+        ValueError,
+        "mask_c must have shape (B, N·D) = (3, 10), got (4, 3, 10)",
+    ),
+    "mask_pad": (
+        {"mask_pad": torch.zeros(B, T, dtype=torch.bool)},
+        ValueError,
+        "mask_pad must have shape (T, B) = (4, 3), got (3, 4)",
+    ),
+    "mask_pad of numbers": ({"mask_pad": torch.zeros(T, B)}, TypeError, "mask_pad must be torch.bool"),
+    "device": (
+        {"bias": torch.empty(2, COLUMNS, device="meta")},
+        ValueError,
+        "bias must be on the device of u, cpu, got meta",
+    ),
+    "activation": (
+        {"activation": "selu"},
+        ValueError,
+        "activation must be one of ('identity', 'tanh', 'relu'), got 'selu'",
+    ),
+    "odd columns": (
+        {"u": torch.randn(T, B, 3, 9), "bidirectional": True},
+        ValueError,
+        "bidirectional needs an even number of columns N·D, got 9",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_arguments(case):
+    changes, error, message = WRONG[case]
+    with pytest.raises(error, match="^sru_recurrence: .*" + re.escape(message)):
+        sru_recurrence(**arguments(**changes))
+
+
+def test_defaults_are_one_direction_from_a_zero_state():
+    given = arguments(c0=None, x=None)
+    h, c = sru_recurrence(**given)
+    h_zero, c_zero = sru_recurrence(**arguments(**given | {"c0": torch.zeros(B, COLUMNS)}))
+    assert torch.equal(h, h_zero)
+    assert torch.equal(c, c_zero)
+    # One direction: the last output does not depend on what follows a shorter run of the same steps.
+    h_short, _ = sru_recurrence(**given | {"u": given["u"][:2]})
+    torch.testing.assert_close(h[:2], h_short)
+
+
+def test_non_contiguous_inputs():
+    given = arguments()
+    strided = {
+        name: torch.stack([tensor, tensor], dim=-1)[..., 0]
+        for name, tensor in given.items()
+        if tensor is not None
+    }
+    assert not strided["u"].is_contiguous()
+    torch.testing.assert_close(sru_recurrence(**strided), sru_recurrence(**given))
