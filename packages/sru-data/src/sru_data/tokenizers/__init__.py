@@ -1,0 +1,23 @@
+"""Text to ids and back: words, characters and subwords behind one protocol.
+
+Every tokenizer here has `pad_id` 0 and `unk_id` 1, never yields the padding id from text, and encodes a text
+with nothing in it to `[unk_id]`, so that every sentence has at least one token.
+"""
+
+from sru_data.tokenizers.characters import CharTokenizer
+from sru_data.tokenizers.huggingface import HuggingFaceTokenizer
+from sru_data.tokenizers.loading import load_tokenizer
+from sru_data.tokenizers.protocol import PAD_ID, UNK_ID, Tokenizer
+from sru_data.tokenizers.subwords import SubwordTokenizer
+from sru_data.tokenizers.words import WordTokenizer
+
+__all__ = [
+    "PAD_ID",
+    "UNK_ID",
+    "CharTokenizer",
+    "HuggingFaceTokenizer",
+    "SubwordTokenizer",
+    "Tokenizer",
+    "WordTokenizer",
+    "load_tokenizer",
+]

@@ -1,0 +1,129 @@
+"""Subwords: a sentencepiece model."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import sentencepiece
+
+from sru_data.tokenizers.protocol import PAD_ID, UNK_ID
+
+# sentencepiece drops longer texts without a word; its default of 4,192 bytes would lose whole paragraphs.
+_MAX_TEXT_BYTES = 1 << 30
+
+
+class SubwordTokenizer:
+    """Pieces of words, learned by sentencepiece.
+
+    Text is NFKC-normalised and runs of white space become one space, so `decode` gives the normalised text.
+
+    Args:
+        model: A serialised sentencepiece model with padding at id 0 and unknown at id 1.
+
+    Raises:
+        ValueError: The model has other ids, or is not one.
+    """
+
+    pad_id = PAD_ID
+    unk_id = UNK_ID
+
+    def __init__(self, model: bytes) -> None:
+        self._model = model
+        self._processor = sentencepiece.SentencePieceProcessor()
+        try:
+            self._processor.LoadFromSerializedProto(model)
+        except RuntimeError as error:
+            raise ValueError(
+                f"SubwordTokenizer: expected a sentencepiece model, got something else ({error})"
+            ) from error
+        ids = self._processor.pad_id(), self._processor.unk_id()
+        if ids != (PAD_ID, UNK_ID):
+            raise ValueError(
+                f"SubwordTokenizer: the model must have padding and unknown at ids "
+                f"{(PAD_ID, UNK_ID)}, got {ids}; train it with SubwordTokenizer.train, "
+                "or with --pad_id=0 --unk_id=1 --bos_id=-1 --eos_id=-1"
+            )
+
+    @classmethod
+    def train(
+        cls, texts: Iterable[str], *, vocab_size: int, model_type: Literal["unigram", "bpe"] = "unigram"
+    ) -> SubwordTokenizer:
+        """Learn pieces from text.
+
+        Args:
+            texts: The text to learn from.
+            vocab_size: The size of the vocabulary, padding and unknown included.
+            model_type: The algorithm.
+
+        Raises:
+            ValueError: Unknown `model_type`, no text, or a `vocab_size` that this text cannot give.
+        """
+        if model_type not in ("unigram", "bpe"):
+            raise ValueError(f"SubwordTokenizer: model_type must be 'unigram' or 'bpe', got {model_type!r}")
+        written = io.BytesIO()
+        try:
+            sentencepiece.SentencePieceTrainer.Train(
+                sentence_iterator=_not_empty(texts),
+                model_writer=written,
+                vocab_size=vocab_size,
+                model_type=model_type,
+                character_coverage=1.0,
+                max_sentence_length=_MAX_TEXT_BYTES,
+                pad_id=PAD_ID,
+                unk_id=UNK_ID,
+                bos_id=-1,
+                eos_id=-1,
+                minloglevel=2,
+            )
+        except RuntimeError as error:
+            raise ValueError(
+                f"SubwordTokenizer: cannot learn vocab_size={vocab_size} pieces from this text ({error})"
+            ) from error
+        return cls(written.getvalue())
+
+    @property
+    def tokens(self) -> list[str]:
+        """The vocabulary in the order of its ids."""
+        return [self._processor.IdToPiece(index) for index in range(len(self))]
+
+    def __len__(self) -> int:
+        """Return the size of the vocabulary."""
+        return int(self._processor.GetPieceSize())
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text, at least one and none of them `pad_id`.
+
+        Args:
+            text: Any text; one of white space alone gives `[unk_id]`.
+        """
+        ids: list[int] = self._processor.EncodeAsIds(text)
+        return ids or [UNK_ID]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of ids, leaving out padding.
+
+        Args:
+            ids: Ids of this tokenizer.
+        """
+        return str(self._processor.DecodeIds([index for index in ids if index != PAD_ID]))
+
+    def save(self, path: str | Path) -> None:
+        """Write a sentencepiece model file, under any name.
+
+        Args:
+            path: The file to write.
+        """
+        Path(path).write_bytes(self._model)
+
+
+def _not_empty(texts: Iterable[str]) -> Iterator[str]:
+    found = False
+    for text in texts:
+        if text.strip():
+            found = True
+            yield text
+    if not found:
+        raise ValueError("SubwordTokenizer: texts must hold some text to learn from, got none")

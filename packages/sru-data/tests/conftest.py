@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from sru_data import home
+
+
+@dataclass
+class WebServer:
+    """A web server on this machine: what it serves, and what it was asked for."""
+
+    url: str
+    files: dict[str, bytes] = field(default_factory=dict)
+    cut_short: set[str] = field(default_factory=set)
+    requests: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def web_server() -> Iterator[WebServer]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            site.requests.append(self.path)
+            content = site.files.get(self.path)
+            if content is None:
+                self.send_error(404)
+                return
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content[: len(content) // 2] if self.path in site.cut_short else content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        site = WebServer(f"http://127.0.0.1:{server.server_address[1]}")
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield site
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty download cache, and no local data folder."""
+    folder = tmp_path / "cache"
+    monkeypatch.setattr(home, "cache_dir", lambda: folder)
+    monkeypatch.delenv(home.DATA_DIR_VARIABLE, raising=False)
+    return folder
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """The folder with the real data sets."""
+    folder = os.environ.get(home.DATA_DIR_VARIABLE)
+    if not folder:
+        pytest.skip(f"{home.DATA_DIR_VARIABLE} names no data folder")
+    return Path(folder)

@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import gzip
+import struct
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sru_data import DataError
+from sru_data.embeddings import embedding_matrix, read_embeddings
+
+VECTORS = {"the": [0.5, -1.25, 3.0], "café": [1e-3, 2.0, -0.125], ",": [0.0, 1.0, 2.0]}
+
+
+def glove(vectors: Mapping[str, Sequence[float]]) -> bytes:
+    return "".join(f"{word} {' '.join(map(repr, vector))}\n" for word, vector in vectors.items()).encode()
+
+
+def fasttext(vectors: Mapping[str, Sequence[float]]) -> bytes:
+    # fastText itself writes a space before each line end.
+    width = len(next(iter(vectors.values())))
+    return f"{len(vectors)} {width}\n".encode() + glove(vectors).replace(b"\n", b" \n")
+
+
+def word2vec(vectors: Mapping[str, Sequence[float]], end: bytes = b"\n") -> bytes:
+    width = len(next(iter(vectors.values())))
+    records = (
+        word.encode() + b" " + struct.pack(f"<{width}f", *vector) + end for word, vector in vectors.items()
+    )
+    return f"{len(vectors)} {width}\n".encode() + b"".join(records)
+
+
+def word2vec_without_line_ends(vectors: Mapping[str, Sequence[float]]) -> bytes:
+    return word2vec(vectors, end=b"")
+
+
+FORMATS = [glove, fasttext, word2vec, word2vec_without_line_ends]
+
+
+def write(folder: Path, content: bytes, name: str = "vectors") -> Path:
+    path = folder / name
+    path.write_bytes(content)
+    return path
+
+
+def as_lists(vectors: Mapping[str, torch.Tensor]) -> dict[str, list[float]]:
+    return {word: vector.tolist() for word, vector in vectors.items()}
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+@pytest.mark.parametrize("encode", FORMATS)
+def test_every_format_is_recognised_from_its_content(tmp_path, encode, compress) -> None:
+    path = write(tmp_path, compress(encode(VECTORS)))
+    found = read_embeddings(path, ["café", "the", "absent"])
+    assert list(found) == ["the", "café"]
+    assert all(vector.dtype == torch.float32 for vector in found.values())
+    assert torch.equal(torch.stack(list(found.values())), torch.tensor([VECTORS["the"], VECTORS["café"]]))
+
+
+WORDS = st.text(
+    st.characters(min_codepoint=0x21, exclude_categories=["Cs", "Cc", "Z"]), min_size=1, max_size=8
+)
+FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> dict[str, list[float]]:
+    width = draw(st.integers(8, 12))
+    vectors = st.lists(FLOATS, min_size=width, max_size=width)
+    # The first word is letters, so that no first line can be taken for a header.
+    first = {"first": draw(vectors)}
+    return first | draw(st.dictionaries(WORDS.filter(lambda word: word != "first"), vectors, max_size=6))
+
+
+@pytest.mark.parametrize("encode", [glove, fasttext])
+@given(table=tables())
+def test_what_is_written_as_text_is_read_back(tmp_path_factory, encode, table) -> None:
+    path = write(tmp_path_factory.mktemp("laws"), encode(table))
+    assert as_lists(read_embeddings(path, list(table))) == table
+
+
+@given(table=tables(), end=st.sampled_from([b"", b"\n"]))
+def test_binary_vectors_of_any_bytes_are_read_back(tmp_path_factory, table, end) -> None:
+    # Random vectors hold spaces and line ends among their bytes; control bytes tell them from text.
+    table["first"][0] = 1.0
+    path = write(tmp_path_factory.mktemp("laws"), word2vec(table, end=end))
+    assert as_lists(read_embeddings(path, list(table))) == table
+
+
+def test_a_binary_file_larger_than_the_read_buffer_is_read_whole(tmp_path) -> None:
+    table = {f"word{i}": [float(i), -float(i)] * 100 for i in range(2000)}
+    found = read_embeddings(write(tmp_path, word2vec(table)), list(table))
+    assert as_lists(found) == table
+
+
+@pytest.mark.parametrize("encode", [glove, fasttext])
+def test_a_word_may_hold_spaces_in_text(tmp_path, encode) -> None:
+    table = {"a": [1.0, 2.0], ". . .": [3.0, 4.0], "at name@domain.com": [5.0, 6.0]}
+    assert as_lists(read_embeddings(write(tmp_path, encode(table)), list(table))) == table
+
+
+@pytest.mark.parametrize("encode", [glove, fasttext])
+def test_the_first_of_equal_words_counts_in_text(tmp_path, encode) -> None:
+    content = encode({"a": [1.0, 2.0], "b": [5.0, 6.0], "c": [3.0, 4.0]}).replace(b"c ", b"a ")
+    assert as_lists(read_embeddings(write(tmp_path, content), ["a", "b"])) == {
+        "a": [1.0, 2.0],
+        "b": [5.0, 6.0],
+    }
+
+
+def test_the_first_of_equal_words_counts_in_binary(tmp_path) -> None:
+    content = word2vec({"a": [1.0, 2.0], "c": [3.0, 4.0]}).replace(b"c ", b"a ")
+    assert as_lists(read_embeddings(write(tmp_path, content), ["a"])) == {"a": [1.0, 2.0]}
+
+
+def test_only_words_in_use_are_parsed_and_kept(tmp_path) -> None:
+    path = write(tmp_path, b"a 1 2\nb not numbers\nc 3 4\n")
+    found = read_embeddings(path, ["a", "c"])
+    assert as_lists(found) == {"a": [1.0, 2.0], "c": [3.0, 4.0]}
+    assert found["a"].untyped_storage().nbytes() == 2 * 2 * 4
+
+
+def test_no_word_found_gives_an_empty_dict(tmp_path) -> None:
+    assert read_embeddings(write(tmp_path, glove(VECTORS)), ["absent"]) == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "dim", "message"),
+    [
+        (b"a 1 2 3\nb 1 2\n", None, r"vectors:2: expected a word and 3 numbers, got a word and 2 fields"),
+        (b"a 1 2 3\nb 1 2 3 4\n", None, r"vectors:2: expected a word and 3 numbers, got a word and 4 fields"),
+        (b"a 1 2 3\n", 4, r"vectors:1: expected a word and 4 numbers, got a word and 3 fields"),
+        (b"a 1 2 3\n", 2, r"vectors:1: expected a word and 2 numbers, got a word and 3 fields"),
+        (
+            b"2 3\na 1 2 3\nb 1 2\n",
+            None,
+            r"vectors:3: expected a word and 3 numbers, got a word and 2 fields",
+        ),
+        (b"1 3\na 1 2\n", None, r"vectors:2: expected a word and 3 numbers, got a word and 2 fields"),
+        (fasttext(VECTORS), 300, r"vectors:1: expected vectors of width 300, got a header that says 3"),
+        (word2vec(VECTORS), 300, r"vectors:1: expected vectors of width 300, got a header that says 3"),
+        (b"5 0\n", None, r"vectors:1: expected vectors of width 1 or more, got a header that says 0"),
+        (b"a 1 2\nb 1 x\n", None, r"vectors:2: expected 2 numbers after the word 'b', got: .*'x'"),
+        (b"2 2\na 1 x\nb 1 2\n", None, r"vectors:2: expected 2 numbers after the word 'a', got: .*'x'"),
+        (b"", None, r"vectors:1: expected a word and its numbers, or a header 'N D', got neither"),
+        (
+            b"not an embedding file\n",
+            None,
+            r"vectors:1: expected a word and its numbers.* is this an embedding",
+        ),
+    ],
+)
+def test_wrong_content_is_an_error_with_its_line(tmp_path, content, dim, message) -> None:
+    with pytest.raises(DataError, match=message):
+        read_embeddings(write(tmp_path, content), ["a", "b"], dim=dim)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            fasttext(VECTORS).rsplit(b"\n", 2)[0],
+            r"expected 3 vectors of width 3 as the header says, got 2; .*damaged",
+        ),
+        (
+            word2vec(VECTORS)[:-5],
+            r"expected whole vectors of width 3 up to the end of the file, got a part of one",
+        ),
+        (
+            word2vec(VECTORS).replace(b"3 3\n", b"3 2\n"),
+            r"expected whole vectors of width 2 up to the end of the file",
+        ),
+        (
+            word2vec(VECTORS).replace(b"3 3\n", b"4 3\n"),
+            r"expected 4 vectors of width 3 as the header says, got 3",
+        ),
+        (gzip.compress(glove(VECTORS))[:-12], r"expected a complete embedding file, got: .*"),
+        (
+            gzip.compress(glove(VECTORS) * 99)[:60] + b"\xff" * 60,
+            r"expected a complete embedding file, got: .*",
+        ),
+    ],
+)
+def test_a_damaged_file_is_an_error(tmp_path, content, message) -> None:
+    with pytest.raises(DataError, match=message):
+        read_embeddings(write(tmp_path, content), list(VECTORS))
+
+
+def test_a_missing_file_is_an_error(tmp_path) -> None:
+    with pytest.raises(
+        DataError, match=r"none: expected a complete embedding file, got: No such file or directory"
+    ):
+        read_embeddings(tmp_path / "none", ["a"])
+
+
+def test_the_matrix_has_a_row_per_token(tmp_path) -> None:
+    path = write(tmp_path, glove({"[PAD]": [9.0, 9.0, 9.0]} | VECTORS))
+    matrix = embedding_matrix(path, ["[PAD]", "[UNK]", ",", "absent", "the"])
+    assert matrix.found == 2
+    assert matrix.weight.dtype == torch.float32
+    assert matrix.weight[0].tolist() == [0, 0, 0]
+    assert matrix.weight[[2, 4]].tolist() == [VECTORS[","], VECTORS["the"]]
+    assert not matrix.weight[[1, 3]].eq(0).any()
+
+
+def test_missing_rows_have_the_spread_of_the_file_and_depend_on_the_seed(tmp_path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    known = {f"w{i}": row for i, row in enumerate((0.3 * torch.randn(50, 20, generator=generator)).tolist())}
+    path = write(tmp_path, glove(known))
+    tokens = ["[PAD]", *known, *(f"absent{i}" for i in range(500))]
+    matrix = embedding_matrix(path, tokens, seed=1)
+    missing = matrix.weight[51:]
+    assert matrix.found == 50
+    assert float(missing.std()) == pytest.approx(0.3, rel=0.1)
+    assert abs(float(missing.mean())) < 0.02
+    assert torch.equal(matrix.weight, embedding_matrix(path, tokens, seed=1).weight)
+    assert not torch.equal(missing, embedding_matrix(path, tokens, seed=2).weight[51:])
+
+
+def test_a_file_with_none_of_the_tokens_is_an_error(tmp_path) -> None:
+    with pytest.raises(
+        DataError, match=r"expected vectors for some of the 2 tokens, got none; are language and letter"
+    ):
+        embedding_matrix(write(tmp_path, glove(VECTORS)), ["[PAD]", "THE"])
+
+
+def test_real_glove_has_the_words_of_real_sentences(real_data) -> None:
+    (path,) = (real_data / "glove").glob("*.100d.*")
+    matrix = embedding_matrix(path, ["[PAD]", "[UNK]", "the", "qqqqqqqq"], dim=100)
+    assert (tuple(matrix.weight.shape), matrix.found) == ((4, 100), 1)
+    assert matrix.weight[2, :2].tolist() == pytest.approx([-0.038194, -0.24487])

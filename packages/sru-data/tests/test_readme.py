@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+EXAMPLES = re.findall(
+    r"```python\n(.*?)```", (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8"), re.DOTALL
+)
+
+
+def test_the_first_example_runs_as_written(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(EXAMPLES[0], {})
+    *batches, matrix = capsys.readouterr().out.splitlines()
+    assert len(batches) == 2
+    assert matrix == "torch.Size([15, 3]) 2"
+
+
+def test_the_data_example_runs_as_written(real_data, capsys) -> None:
+    exec(EXAMPLES[1], {})
+    assert capsys.readouterr().out.startswith("6920 872 1821 ('negative', 'positive')\n")

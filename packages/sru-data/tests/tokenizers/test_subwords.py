@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import functools
+import io
+
+import pytest
+import sentencepiece
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sru_data.tokenizers import SubwordTokenizer, Tokenizer
+
+TEXTS = ["the lowest of the low", "newer and wider than the newest", "lower and slower", "wide widest"] * 5
+SIZE = 24
+
+
+@functools.cache
+def unigram() -> SubwordTokenizer:
+    return SubwordTokenizer.train(TEXTS, vocab_size=SIZE)
+
+
+@pytest.fixture(scope="module", params=["unigram", "bpe"])
+def tokenizer(request: pytest.FixtureRequest) -> SubwordTokenizer:
+    return SubwordTokenizer.train(TEXTS, vocab_size=SIZE, model_type=request.param)
+
+
+def test_the_vocabulary_starts_with_padding_and_unknown(tokenizer) -> None:
+    assert len(tokenizer) == len(tokenizer.tokens) == SIZE
+    assert tokenizer.tokens[:2] == ["<pad>", "<unk>"]
+    assert (tokenizer.pad_id, tokenizer.unk_id) == (0, 1)
+    assert isinstance(tokenizer, Tokenizer)
+
+
+def test_words_are_cut_into_pieces_and_put_together_again(tokenizer) -> None:
+    ids = tokenizer.encode("the slowest")
+    assert 2 < len(ids) < len("the slowest")
+    assert tokenizer.decode([*ids, 0, 0]) == "the slowest"
+
+
+@given(st.lists(st.text("thelowsnrandi", min_size=1), min_size=1))
+def test_text_of_known_characters_comes_back(words) -> None:
+    tokenizer = unigram()
+    assert tokenizer.decode(tokenizer.encode(" ".join(words))) == " ".join(words)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_any_text_has_a_token_and_no_padding(text) -> None:
+    ids = unigram().encode(text)
+    assert ids
+    assert all(0 < index < SIZE for index in ids)
+
+
+def test_a_text_without_words_is_one_unknown(tokenizer) -> None:
+    assert tokenizer.encode("") == tokenizer.encode(" \n") == [1]
+
+
+def test_training_twice_gives_the_same_vocabulary(tokenizer) -> None:
+    again = [SubwordTokenizer.train(iter(TEXTS), vocab_size=SIZE).tokens for _ in range(2)]
+    assert again[0] == again[1]
+
+
+def test_a_long_text_is_learned_from_like_many_short_ones() -> None:
+    tokenizer = SubwordTokenizer.train([" ".join(TEXTS * 20)], vocab_size=SIZE)
+    assert "w" in tokenizer.tokens
+
+
+@pytest.mark.parametrize(
+    ("texts", "options", "message"),
+    [
+        (
+            TEXTS,
+            {"vocab_size": SIZE, "model_type": "word"},
+            r"model_type must be 'unigram' or 'bpe', got 'word'",
+        ),
+        (TEXTS, {"vocab_size": 10_000}, r"cannot learn vocab_size=10000 pieces from this text"),
+        (TEXTS, {"vocab_size": 3}, r"cannot learn vocab_size=3 pieces from this text"),
+        (["", " "], {"vocab_size": SIZE}, r"texts must hold some text to learn from, got none"),
+    ],
+)
+def test_wrong_options_are_errors(texts, options, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        SubwordTokenizer.train(texts, **options)
+
+
+def test_a_model_with_other_ids_is_an_error() -> None:
+    written = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.Train(
+        sentence_iterator=iter(TEXTS), model_writer=written, vocab_size=SIZE, minloglevel=2
+    )
+    with pytest.raises(
+        ValueError, match=r"padding and unknown at ids \(0, 1\), got \(-1, 0\); train it with"
+    ):
+        SubwordTokenizer(written.getvalue())
+
+
+def test_something_else_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"expected a sentencepiece model, got something else"):
+        SubwordTokenizer(b"no model")

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sru_data.tokenizers import Tokenizer, WordTokenizer
+
+TEXTS = ["The cat sat .", "the dog sat", "a cat"]
+
+
+def test_the_most_frequent_words_come_first_and_equal_ones_by_alphabet() -> None:
+    tokenizer = WordTokenizer.train(TEXTS)
+    assert tokenizer.tokens == ["[PAD]", "[UNK]", "cat", "sat", "the", ".", "a", "dog"]
+    assert len(tokenizer) == 8
+    assert (tokenizer.pad_id, tokenizer.unk_id) == (0, 1)
+    assert isinstance(tokenizer, Tokenizer)
+
+
+def test_encode_and_decode() -> None:
+    tokenizer = WordTokenizer.train(TEXTS)
+    assert tokenizer.encode("THE  mouse\nsat") == [4, 1, 3]
+    assert tokenizer.decode([4, 1, 3, 0, 0]) == "the [UNK] sat"
+
+
+def test_case_can_be_kept() -> None:
+    tokenizer = WordTokenizer.train(TEXTS, lowercase=False)
+    assert {"The", "the"} < set(tokenizer.tokens)
+    assert tokenizer.encode("THE") == [tokenizer.unk_id]
+
+
+def test_rare_words_and_words_beyond_the_size_are_unknown() -> None:
+    assert WordTokenizer.train(TEXTS, min_count=2).tokens == ["[PAD]", "[UNK]", "cat", "sat", "the"]
+    assert WordTokenizer.train(TEXTS, max_size=4).tokens == ["[PAD]", "[UNK]", "cat", "sat"]
+
+
+@pytest.mark.parametrize("text", ["", "  \n"])
+def test_a_text_without_words_is_one_unknown(text) -> None:
+    assert WordTokenizer.train(TEXTS).encode(text) == [1]
+
+
+def test_text_that_spells_out_padding_is_not_padding() -> None:
+    for tokenizer in (WordTokenizer.train(["[PAD] a"]), WordTokenizer.train(["[PAD] a"], lowercase=False)):
+        assert 0 not in tokenizer.encode("[PAD] a [PAD]")
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1), st.text())
+def test_any_text_has_a_token_and_no_padding(texts, text) -> None:
+    tokenizer = WordTokenizer.train([*texts, "something"])
+    for line in [*texts, text]:
+        ids = tokenizer.encode(line)
+        assert ids
+        assert all(0 < index < len(tokenizer) for index in ids)
+
+
+@given(st.lists(st.sampled_from(["cat", "sat", "the", ".", "a", "dog"]), min_size=1))
+def test_known_words_come_back(words) -> None:
+    tokenizer = WordTokenizer.train(TEXTS)
+    assert tokenizer.decode(tokenizer.encode(" ".join(words))) == " ".join(words)
+
+
+@pytest.mark.parametrize(
+    ("texts", "options", "message"),
+    [
+        (TEXTS, {"min_count": 0}, r"min_count must be at least 1, got 0"),
+        (TEXTS, {"max_size": 2}, r"max_size must be at least 3 \(padding, unknown, a token\), got 2"),
+        ([], {}, r"texts must hold a token that comes 1 times or more, got none"),
+        (TEXTS, {"min_count": 9}, r"texts must hold a token that comes 9 times or more, got none"),
+    ],
+)
+def test_wrong_options_are_errors(texts, options, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        WordTokenizer.train(texts, **options)
+
+
+def test_the_real_empty_sentences_have_one_token(real_data) -> None:
+    from sru_data import classification
+
+    splits = classification.load("cr", data_dir=real_data)
+    texts = [example.text for example in splits.train + splits.validation + splits.test]
+    tokenizer = WordTokenizer.train(texts)
+    assert [tokenizer.encode(text) for text in texts if not text] == [[1]] * 4
