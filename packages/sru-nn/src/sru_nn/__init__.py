@@ -1,7 +1,7 @@
 """Simple Recurrent Units for PyTorch.
 
-``SRU`` and ``SRUCell`` are drop-in replacements for the modules of the same name in the ``sru`` package
-(2.6.0); ``functional.sru_recurrence`` is the recurrence alone, for those who bring their own projections.
+`SRU` and `SRUCell` are drop-in replacements for the modules of the same name in the `sru` package
+(2.6.0); `functional.sru_recurrence` is the recurrence alone, for those who bring their own projections.
 """
 
 from sru_nn import functional

@@ -25,39 +25,35 @@ def sru_recurrence(
     mask_c: Tensor | None = None,
     mask_pad: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    r"""Run the SRU recurrence over a batch of pre-activations.
+    """Run the SRU recurrence over a batch of pre-activations.
 
-    .. math::
-        f_t &= \sigma(u_{f,t} + v_f \odot c_{t-1} + b_f) \\
-        r_t &= \sigma(u_{r,t} + v_r \odot c_{t-1} + b_r) \\
-        c_t &= f_t \odot c_{t-1} + (1 - f_t) \odot u_{c,t} \\
-        h_t &= (r_t \odot m) \odot g(c_t) + (1 - r_t \odot m) \odot x'_t
+        f_t = σ(u_f + v_f ⊙ c_{t-1} + b_f)        r_t = σ(u_r + v_r ⊙ c_{t-1} + b_r)
+        c_t = f_t ⊙ c_{t-1} + (1 − f_t) ⊙ u_c     h_t = r_t ⊙ m ⊙ g(c_t) + (1 − r_t ⊙ m) ⊙ x'_t
 
-    The highway term :math:`x'_t` is :math:`u_{x,t}` when ``u`` has four gates, ``scale_x * x`` when ``x`` is
-    given, and zero otherwise. At a padded position :math:`c_t = c_{t-1}` and :math:`h_t = 0`, and no gradient
-    reaches the inputs of that position.
+    The highway term x'_t is u_x when `u` has four gates, s·x_t when `x` is given, and zero otherwise. At a
+    padded position c_t = c_{t-1} and h_t = 0, and no gradient reaches the inputs of that position.
 
     T is time, B batch, K the number of gates, D the hidden size per direction and N the number of directions
-    (2 if ``bidirectional``, whose second half of the columns runs from the last step to the first).
+    (2 if `bidirectional`, whose second half of the columns runs from the last step to the first).
 
     Args:
-        u: ``(T, B, K, N·D)``, the pre-activations ``u_c, u_f, u_r`` (K = 3) and ``u_x`` (K = 4). float32,
+        u: `(T, B, K, N·D)`, the pre-activations `u_c, u_f, u_r` (K = 3) and `u_x` (K = 4). float32,
             float64, float16 or bfloat16; this is the storage dtype.
-        v: ``(2, N·D)``, the recurrent vectors ``v_f, v_r``, or ``(T, B, 2, N·D)`` for one pair per position.
-        bias: ``(2, N·D)``, the biases ``b_f, b_r``.
-        c0: ``(B, N·D)``, the state before the first step; zeros if None.
-        x: ``(T, B, N·D)``, the highway input, in the storage dtype; only with K = 3.
+        v: `(2, N·D)`, the recurrent vectors `v_f, v_r`, or `(T, B, 2, N·D)` for one pair per position.
+        bias: `(2, N·D)`, the biases `b_f, b_r`.
+        c0: `(B, N·D)`, the state before the first step; zeros if None.
+        x: `(T, B, N·D)`, the highway input, in the storage dtype; only with K = 3.
         bidirectional: Whether the columns hold two directions.
-        activation: The function :math:`g`: ``"identity"``, ``"tanh"`` or ``"relu"``.
-        scale_x: The factor of ``x``.
-        mask_c: ``(B, N·D)``, the variational dropout mask :math:`m`, already divided by the keep probability.
-        mask_pad: ``(T, B)`` bool, True where a position is padding.
+        activation: The function g: `"identity"`, `"tanh"` or `"relu"`.
+        scale_x: The factor s of `x`.
+        mask_c: `(B, N·D)`, the variational dropout mask m, already divided by the keep probability.
+        mask_pad: `(T, B)` bool, True where a position is padding.
 
-    ``v``, ``bias``, ``c0`` and ``mask_c`` are in the storage dtype or in the accumulation dtype.
+    `v`, `bias`, `c0` and `mask_c` are in the storage dtype or in the accumulation dtype.
 
     Returns:
-        ``h``: ``(T, B, N·D)``, the outputs in the storage dtype.
-        ``c``: ``(B, N·D)``, the state after the last step, in the accumulation dtype: float64 for float64
+        `h`: `(T, B, N·D)`, the outputs in the storage dtype.
+        `c`: `(B, N·D)`, the state after the last step, in the accumulation dtype: float64 for float64
         storage, float32 for every other.
 
     Raises:
@@ -65,7 +61,7 @@ def sru_recurrence(
         TypeError: A dtype is wrong.
 
     Source: Lei et al., "Simple Recurrent Units for Highly Parallelizable Recurrence", EMNLP 2018, section 3;
-    the mask and the scale are placed as in the ``sru`` package, version 2.6.0.
+    the mask and the scale are placed as in the `sru` package, version 2.6.0.
     """
     _check_sru_recurrence(u, v, bias, c0, x, bidirectional, activation, scale_x, mask_c, mask_pad)
     return reference.sru_recurrence(
@@ -97,7 +93,7 @@ def _check_sru_recurrence(
     mask_c: Tensor | None,
     mask_pad: Tensor | None,
 ) -> None:
-    """Raise on the first argument that :func:`sru_recurrence` cannot take."""
+    """Raise on the first argument that `sru_recurrence` cannot take."""
     if u.dim() != 4 or u.shape[2] not in (3, 4):
         raise ValueError(
             f"sru_recurrence: u must have shape (T, B, K, N·D) with K = 3 or 4, got {tuple(u.shape)}; "

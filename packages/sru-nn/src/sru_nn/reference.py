@@ -1,7 +1,7 @@
 """The recurrences in plain PyTorch: the oracle every kernel is tested against.
 
 Written from the papers with autograd for the gradients; nothing here calls a kernel or checks an argument
-(:mod:`sru_nn.functional` does that once for every backend).
+(`sru_nn.functional` does that once for every backend).
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ def sru_recurrence(
     mask_c: Tensor | None = None,
     mask_pad: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Compute :func:`sru_nn.functional.sru_recurrence` (equations, shapes and dtypes are there) step by step.
+    """Compute `sru_nn.functional.sru_recurrence` (equations, shapes and dtypes are there) step by step.
 
-    Only ``c`` depends on the step before, so the loop holds the forget gate and the state alone; the output
+    Only `c` depends on the step before, so the loop holds the forget gate and the state alone; the output
     gate and the highway are computed for all steps at once.
     """
     storage, dtype = u.dtype, accumulate_dtype(u.dtype)
@@ -58,33 +58,33 @@ def sru_recurrence(
         pad = None if pad is None else _reverse_second_direction(pad)
         highway = None if highway is None else _reverse_second_direction(highway)
 
-    if u.shape[2] == 4:
-        highway = u[:, :, 3]
     if pad is not None:
         # Whatever a padded position holds, NaN included, must reach neither a result nor a gradient.
         u = u.masked_fill(pad.unsqueeze(2), 0.0)
         highway = None if highway is None else highway.masked_fill(pad, 0.0)
-    u_c, u_f, u_r = u[:, :, 0], u[:, :, 1] + bias[0], u[:, :, 2] + bias[1]
+    # unbind, not indexing, here and below: the gradient of an index is a zero tensor as large as the whole.
+    u_c, u_f, u_r, *u_x = u.unbind(2)
+    v_f, v_r = v.unbind(2)
+    u_f, u_r = u_f + bias[0], u_r + bias[1]
+    highway = u_x[0] if u_x else highway
     if pad is not None:
         # A forget gate of exactly 1 carries the state over a padded step unchanged and passes it no gradient.
         u_f = u_f.masked_fill(pad, torch.inf)
 
-    c = u.new_zeros(batch, columns) if c0 is None else c0.to(dtype)
-    states = [c]
-    # unbind, not indexing: the gradient of an index is a zero tensor as long as the sequence, at every step.
-    for u_c_t, u_f_t, v_f_t in zip(u_c.unbind(0), u_f.unbind(0), v[:, :, 0].unbind(0), strict=True):
-        f = torch.sigmoid(torch.addcmul(u_f_t, v_f_t, c))
-        c = torch.lerp(u_c_t, c, f)  # f ⊙ c + (1 − f) ⊙ u_c
-        states.append(c)
+    states = [u.new_zeros(batch, columns) if c0 is None else c0.to(dtype)]
+    for u_c_t, u_f_t, v_f_t in zip(u_c.unbind(0), u_f.unbind(0), v_f.unbind(0), strict=True):
+        f = torch.sigmoid(torch.addcmul(u_f_t, v_f_t, states[-1]))
+        states.append(torch.lerp(u_c_t, states[-1], f))  # f ⊙ c + (1 − f) ⊙ u_c
 
-    c_all = torch.stack(states)
-    r = torch.sigmoid(torch.addcmul(u_r, v[:, :, 1], c_all[:-1]))
+    c = torch.stack(states[1:]) if length else u_c
+    c_before = torch.stack(states[:-1]) if length else u_c
+    r = torch.sigmoid(torch.addcmul(u_r, v_r, c_before))
     if mask_c is not None:
         r = r * mask_c.to(dtype)
-    g = _activate(c_all[1:], activation)
+    g = _activate(c, activation)
     h = r * g if highway is None else torch.lerp(highway, g, r)
     if pad is not None:
         h = h.masked_fill(pad, 0.0)
     if bidirectional:
         h = _reverse_second_direction(h)
-    return h.to(storage), c
+    return h.to(storage), states[-1]

@@ -1,4 +1,4 @@
-"""State dicts of the ``sru`` package, read into the modules of this one."""
+"""State dicts of the `sru` package, read into the modules of this one."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 def upgrade_sru_2_state(cell: SRUCell, state_dict: dict[str, Any], prefix: str) -> None:
-    """Replace, in place, the entries of an ``sru`` 2.x cell by those of :class:`SRUCell`; leave others alone.
+    """Replace, in place, the entries of an `sru` 2.x cell by those of `SRUCell`; leave others alone.
 
-    ``sru`` 2.x keeps ``weight`` as ``(inputs, N·D·K)`` with the gates innermost and ``weight_proj`` as
-    ``(E, projection)``, both to be multiplied from the right; ``nn.Linear`` keeps ``(outputs, inputs)``, here
-    with the gates outermost. Its buffer ``scale_x`` follows from the constructor's arguments in this package.
+    `sru` 2.x keeps `weight` as `(inputs, N·D·K)` with the gates innermost and `weight_proj` as
+    `(E, projection)`, both to be multiplied from the right; `nn.Linear` keeps `(outputs, inputs)`, here
+    with the gates outermost. Its buffer `scale_x` follows from the constructor's arguments in this package.
 
     Raises:
         ValueError: The entries belong to a cell built with other arguments.

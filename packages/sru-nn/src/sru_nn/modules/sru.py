@@ -13,42 +13,42 @@ from sru_nn.modules.sru_cell import SRUCell
 
 
 class SRU(nn.Module):
-    """A stack of SRU layers, each as in :class:`SRUCell`: the output of one is the input of the next.
+    """A stack of SRU layers, each as in `SRUCell`: the output of one is the input of the next.
 
-    The arguments, their defaults and their meaning are those of ``sru`` 2.6.0, in the same order, so that
-    ``from sru import SRU`` can become ``from sru_nn import SRU``; the keyword-only ones are additions.
+    The arguments, their defaults and their meaning are those of `sru` 2.6.0, in the same order, so that
+    `from sru import SRU` can become `from sru_nn import SRU`; the keyword-only ones are additions.
 
     Args:
         input_size: E, the number of input features.
         hidden_size: D, the number of hidden features of each direction.
         num_layers: L, the number of layers.
         dropout: Probability of the variational dropout of each layer's output but the last one's: one mask
-            for all steps, on :math:`g(c_t)` and not on the highway.
+            for all steps, on g(c_t) and not on the highway.
         rnn_dropout: Probability of the variational dropout of the input of each layer's projection.
         bidirectional: Whether each layer has a second direction from the last step to the first.
         projection_size: Inner width of each layer's weight as a product of two matrices; 0 for one matrix.
         use_tanh: Whether the state passes a tanh on its way to the output.
-        layer_norm: Whether each layer's input (its output with ``normalize_after``) is normalised.
+        layer_norm: Whether each layer's input (its output with `normalize_after`) is normalised.
         highway_bias: Initial value of the output gate's bias; below zero favours the highway.
         has_skip_term: Whether each layer has a highway connection from its input to its output.
         rescale: Whether the highway is scaled so that deep stacks keep their variance at initialisation.
         v1: Whether the recurrent vectors are fixed at zero.
-        nn_rnn_compatible_return: Whether the state is returned as ``(L·N, B, D)``, like ``nn.LSTM``'s.
+        nn_rnn_compatible_return: Whether the state is returned as `(L·N, B, D)`, like `nn.LSTM`'s.
         custom_m: A module, copied for each layer, or a list of L modules, used in place of the projections
-            (:class:`SRUCell` says what they map).
+            (`SRUCell` says what they map).
         proj_input_to_hidden_first: Whether a linear map takes the input to the output's width first.
         amp_recurrence_fp16: Whether autocast may run the recurrence in half precision.
-        normalize_after: Whether ``layer_norm`` normalises the outputs instead of the inputs.
+        normalize_after: Whether `layer_norm` normalises the outputs instead of the inputs.
         weight_c_init: Bound of the uniform initialisation of the recurrent vectors.
         use_relu: Whether the state passes a rectifier on its way to the output.
-        batch_first: Whether input, output and ``mask_pad`` have the batch before the time. The state has not.
+        batch_first: Whether input, output and `mask_pad` have the batch before the time. The state has not.
 
     Attributes:
-        rnn_lst: The L layers, of type :class:`SRUCell`.
+        rnn_lst: The L layers, of type `SRUCell`.
         input_to_hidden: The first linear map, or None.
 
     Raises:
-        ValueError: An argument is outside its range, or ``custom_m`` has another length than ``num_layers``.
+        ValueError: An argument is outside its range, or `custom_m` has another length than `num_layers`.
 
     Source: Lei et al., "Simple Recurrent Units for Highly Parallelizable Recurrence", EMNLP 2018.
 
@@ -144,21 +144,21 @@ class SRU(nn.Module):
         """Run the stack.
 
         Args:
-            input: ``(T, B, E)``, ``(B, T, E)`` with ``batch_first``, ``(T, E)`` for a single sequence, or a
-                ``PackedSequence``.
-            c0: ``(L, B, N·D)``, or ``(L, N·D)`` for a single sequence: the states before the first step;
-                zeros if None. With ``nn_rnn_compatible_return``, ``(L·N, B, D)`` is taken too.
-            mask_pad: ``(T, B)``, ``(B, T)`` with ``batch_first``, or ``(T,)`` for a single sequence: non-zero
+            input: `(T, B, E)`, `(B, T, E)` with `batch_first`, `(T, E)` for a single sequence, or a
+                `PackedSequence`.
+            c0: `(L, B, N·D)`, or `(L, N·D)` for a single sequence: the states before the first step;
+                zeros if None. With `nn_rnn_compatible_return`, `(L·N, B, D)` is taken too.
+            mask_pad: `(T, B)`, `(B, T)` with `batch_first`, or `(T,)` for a single sequence: non-zero
                 where a position is padding. Its output is zero and the state passes it unchanged.
 
         Returns:
-            ``h``: the outputs of the last layer, in the form of ``input`` with N·D features.
-            ``c``: ``(L, B, N·D)``, the states after the last step; ``(L·N, B, D)`` with
-            ``nn_rnn_compatible_return``; without B for a single sequence. float32, or float64 for float64
+            `h`: the outputs of the last layer, in the form of `input` with N·D features.
+            `c`: `(L, B, N·D)`, the states after the last step; `(L·N, B, D)` with
+            `nn_rnn_compatible_return`; without B for a single sequence. float32, or float64 for float64
             input.
 
         Raises:
-            ValueError: A shape does not fit, or ``mask_pad`` comes with a ``PackedSequence``.
+            ValueError: A shape does not fit, or `mask_pad` comes with a `PackedSequence`.
             TypeError: A dtype does not fit.
         """
         if isinstance(input, PackedSequence):
@@ -227,7 +227,7 @@ class SRU(nn.Module):
         return x, c
 
     def _layer_states(self, c0: Tensor, batch: int) -> Tensor:
-        """Bring the initial state to ``(L, B, N·D)``."""
+        """Bring the initial state to `(L, B, N·D)`."""
         shape = (self.num_layers, batch, self.output_size)
         if c0.shape == shape:
             return c0

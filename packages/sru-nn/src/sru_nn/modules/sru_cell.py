@@ -16,47 +16,44 @@ from sru_nn.modules._legacy import upgrade_sru_2_state
 
 
 class SRUCell(nn.Module):
-    r"""One SRU layer over a whole sequence, in one direction or two.
+    """One SRU layer over a whole sequence, in one direction or two.
 
-    .. math::
-        u_t &= W x_t \\
-        f_t &= \sigma(u_{f,t} + v_f \odot c_{t-1} + b_f) \\
-        r_t &= \sigma(u_{r,t} + v_r \odot c_{t-1} + b_r) \\
-        c_t &= f_t \odot c_{t-1} + (1 - f_t) \odot u_{c,t} \\
-        h_t &= (r_t \odot m) \odot g(c_t) + (1 - r_t \odot m) \odot x'_t
+        u = W x_t
+        f_t = σ(u_f + v_f ⊙ c_{t-1} + b_f)        r_t = σ(u_r + v_r ⊙ c_{t-1} + b_r)
+        c_t = f_t ⊙ c_{t-1} + (1 − f_t) ⊙ u_c     h_t = r_t ⊙ m ⊙ g(c_t) + (1 − r_t ⊙ m) ⊙ x'_t
 
-    :math:`x'_t` is the input itself, times a constant if ``rescale``, when the input is as wide as the
-    output; otherwise :math:`W` has a fourth block that projects it. The arguments, their defaults and their
-    meaning are those of ``sru`` 2.6.0, in the same order; ``use_relu`` comes from its first releases.
+    x'_t is the input itself, times a constant if `rescale`, when the input is as wide as the output;
+    otherwise W has a fourth block that projects it. The arguments, their defaults and their
+    meaning are those of `sru` 2.6.0, in the same order; `use_relu` comes from its first releases.
 
     Args:
         input_size: E, the number of input features.
         hidden_size: D, the number of hidden features of each direction.
-        dropout: Probability of the variational dropout :math:`m` of :math:`g(c_t)`: one mask for all steps.
-        rnn_dropout: Probability of the variational dropout of the input of :math:`W`.
+        dropout: Probability of the variational dropout m of g(c_t): one mask for all steps.
+        rnn_dropout: Probability of the variational dropout of the input of W.
         bidirectional: Whether a second direction runs from the last step to the first.
-        n_proj: Inner width of :math:`W` as a product of two matrices; 0, or a width that is not smaller than
+        n_proj: Inner width of W as a product of two matrices; 0, or a width that is not smaller than
             both E and N·D, means one matrix.
-        use_tanh: Whether :math:`g` is tanh instead of the identity.
-        highway_bias: Initial value of :math:`b_r`; below zero favours the highway.
-        has_skip_term: Whether the highway term :math:`x'_t` exists.
-        layer_norm: Whether the layer is normalised: its input, or its output with ``normalize_after``.
-        rescale: Whether :math:`x'_t` is scaled so that deep stacks keep their variance at initialisation.
-        v1: Whether :math:`v_f` and :math:`v_r` are fixed at zero, as in the first version of the paper.
-        custom_m: A module used in place of :math:`W`. It maps ``(T, B, E)`` to the pre-activations
-            ``(T, B, N·D·K)`` in the layout of ``sru`` 2.6.0, gates innermost, or to a pair of these and
-            ``(T, B, N·D·2)``, which is added to the recurrent vectors at each position.
+        use_tanh: Whether g is tanh instead of the identity.
+        highway_bias: Initial value of b_r; below zero favours the highway.
+        has_skip_term: Whether the highway term x'_t exists.
+        layer_norm: Whether the layer is normalised: its input, or its output with `normalize_after`.
+        rescale: Whether x'_t is scaled so that deep stacks keep their variance at initialisation.
+        v1: Whether v_f and v_r are fixed at zero, as in the first version of the paper.
+        custom_m: A module used in place of W. It maps `(T, B, E)` to the pre-activations
+            `(T, B, N·D·K)` in the layout of `sru` 2.6.0, gates innermost, or to a pair of these and
+            `(T, B, N·D·2)`, which is added to the recurrent vectors at each position.
         amp_recurrence_fp16: Whether autocast may run the recurrence in half precision; if False it runs in
             the dtype of the input.
-        normalize_after: Whether ``layer_norm`` normalises the output instead of the input.
-        weight_c_init: Bound of the uniform initialisation of :math:`v`; None for :math:`\sqrt{3/2}`.
-        use_relu: Whether :math:`g` is the rectifier.
+        normalize_after: Whether `layer_norm` normalises the output instead of the input.
+        weight_c_init: Bound of the uniform initialisation of v; None for √(3/2).
+        use_relu: Whether g is the rectifier.
 
     Attributes:
-        transform: :math:`W`, an ``nn.Linear`` with K·N·D outputs, gate after gate (or two, ``down`` and
-            ``up``, with ``n_proj``); None with ``custom_m``.
-        weight_c: ``(2·N·D,)``, :math:`v_f` then :math:`v_r`.
-        bias: ``(2·N·D,)``, :math:`b_f` then :math:`b_r`.
+        transform: W, an `nn.Linear` with K·N·D outputs, gate after gate (or two, `down` and
+            `up`, with `n_proj`); None with `custom_m`.
+        weight_c: `(2·N·D,)`, v_f then v_r.
+        bias: `(2·N·D,)`, b_f then b_r.
 
     Raises:
         ValueError: A size is not positive, a probability is outside [0, 1), or two activations are asked for.
@@ -129,7 +126,7 @@ class SRUCell(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draw the weights so that :math:`u_c` has the input's variance and the gates' inputs half of it."""
+        """Draw the weights so that u_c has the input's variance and the gates' inputs half of it."""
         self.bias.zero_()
         self.bias[self.output_size :].fill_(self.highway_bias)
         if self.v1:
@@ -166,13 +163,13 @@ class SRUCell(nn.Module):
         """Run the layer.
 
         Args:
-            input: ``(T, B, E)``, or ``(B, E)`` for a single step.
-            c0: ``(B, N·D)``, the state before the first step; zeros if None.
-            mask_pad: ``(T, B)``, non-zero where a position is padding.
+            input: `(T, B, E)`, or `(B, E)` for a single step.
+            c0: `(B, N·D)`, the state before the first step; zeros if None.
+            mask_pad: `(T, B)`, non-zero where a position is padding.
 
         Returns:
-            ``h``: ``(T, B, N·D)``, with T = 1 for a single step.
-            ``c``: ``(B, N·D)``, the state after the last step, float32 or float64.
+            `h`: `(T, B, N·D)`, with T = 1 for a single step.
+            `c`: `(B, N·D)`, the state after the last step, float32 or float64.
 
         Raises:
             ValueError: A shape does not fit.
@@ -225,7 +222,7 @@ class SRUCell(nn.Module):
         return h, c
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute ``u`` ``(T, B, K, N·D)`` and ``v`` ``(2, N·D)`` or ``(T, B, 2, N·D)``."""
+        """Compute `u` `(T, B, K, N·D)` and `v` `(2, N·D)` or `(T, B, 2, N·D)`."""
         length, batch, _ = x.shape
         if self.transform is not None:
             u = self.transform(x).view(length, batch, self.num_matrices, self.output_size)
@@ -250,7 +247,7 @@ class SRUCell(nn.Module):
         return tensor.reshape(length, batch, self.output_size, gates).transpose(2, 3)
 
     def _variational_mask(self, like: Tensor, size: int, p: float) -> Tensor:
-        """Draw one dropout mask ``(B, size)`` for all steps, in the dtype and on the device of ``like``."""
+        """Draw one dropout mask `(B, size)` for all steps, in the dtype and on the device of `like`."""
         return F.dropout(like.new_ones(like.shape[1], size), p)
 
     def _load_from_state_dict(

@@ -1,0 +1,19 @@
+#pragma once
+
+#include <string_view>
+
+namespace sru_kernels::cpu {
+
+/// The widest vector instructions that kernels are built for: one value per build of the CPU loops.
+enum class InstructionSet { baseline, avx2, avx512 };
+
+/// Returns the widest set that this processor and this operating system both support.
+///
+/// `avx2` includes FMA and F16C; `avx512` includes F, BW, DQ and VL besides. Processors other than x86-64
+/// report `baseline`: their vectors (NEON) belong to the architecture, so the compiler uses them unasked.
+InstructionSet detect_instruction_set();
+
+/// The name users see: "baseline", "avx2" or "avx512".
+std::string_view to_string(InstructionSet set);
+
+}  // namespace sru_kernels::cpu
