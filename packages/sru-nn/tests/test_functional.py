@@ -1,4 +1,4 @@
-"""What ``sru_recurrence`` accepts and how it refuses the rest."""
+"""What `sru_recurrence` accepts and how it refuses the rest."""
 
 from __future__ import annotations
 

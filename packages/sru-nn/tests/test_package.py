@@ -26,7 +26,7 @@ print(*sorted({name.partition(".")[0] for name in sys.modules} - before))
 
 @pytest.mark.parametrize("readme", READMES, ids=lambda path: path.parent.name)
 def test_readme_example_prints_what_it_says(readme, capsys):
-    blocks = [block for block in re.findall(r"```python\n(.*?)```", readme.read_text(), re.DOTALL)]
+    blocks = [block for block in re.findall(r"``python\n(.*?)``", readme.read_text(), re.DOTALL)]
     assert blocks
     for block in blocks:
         exec(compile(block, str(readme), "exec"), {})

@@ -1,11 +1,11 @@
-"""Record what ``sru`` 2.6.0 computes on random configurations, for the tests to compare with.
+"""Record what `sru` 2.6.0 computes on random configurations, for the tests to compare with.
 
 Run it in an environment that holds the old package and not this one; it is compiled when it is imported::
 
     python -m venv scratch && scratch/bin/pip install torch==2.13.0 numpy ninja setuptools sru==2.6.0
     PATH=$PWD/scratch/bin:$PATH scratch/bin/python packages/sru-nn/tests/golden/make_sru_2_6_0.py
 
-It writes ``sru_2_6_0.pt`` beside itself: for each case the constructor's arguments, the state dict, the
+It writes `sru_2_6_0.pt` beside itself: for each case the constructor's arguments, the state dict, the
 inputs, the dropout masks that were drawn, the upstream gradients, the outputs, the final states and every
 gradient, in float64, from the package's autograd path on the CPU. Where its compiled forward path (float32
 only) can run the case, this script checks that the two agree before it records anything.
@@ -52,7 +52,7 @@ def draw_arguments(rng: random.Random) -> dict:
 
 
 def layer_sizes(arguments: dict) -> list[tuple[int, int, int]]:
-    """Return ``(input_size, output_size, num_matrices)`` of each layer."""
+    """Return `(input_size, output_size, num_matrices)` of each layer."""
     output = arguments["hidden_size"] * (2 if arguments["bidirectional"] else 1)
     first = output if arguments["proj_input_to_hidden_first"] else arguments["input_size"]
     inputs = [first] + [output] * (arguments["num_layers"] - 1)

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class LinearWithVectors(nn.Module):
-    """Return pre-activations and per-position recurrent vectors, in the layout of ``sru`` 2.6.0."""
+    """Return pre-activations and per-position recurrent vectors, in the layout of `sru` 2.6.0."""
 
     def __init__(self, input_size: int, output_size: int, num_matrices: int) -> None:
         super().__init__()
@@ -21,7 +21,7 @@ class LinearWithVectors(nn.Module):
 
 
 def make_custom_m(kind: str, sizes: list[tuple[int, int, int]]) -> "list[nn.Module] | None":
-    """Make one transform per layer of ``(input_size, output_size, num_matrices)``: none, "u" or "uv"."""
+    """Make one transform per layer of `(input_size, output_size, num_matrices)`: none, "u" or "uv"."""
     if kind == "none":
         return None
     if kind == "u":

@@ -188,7 +188,7 @@ def test_copies_and_round_trips():
 
 
 def test_old_position_of_every_argument():
-    """``SRU(...)`` calls written for ``sru`` 2.6.0 with positional arguments mean the same here."""
+    """`SRU(...)` calls written for `sru` 2.6.0 with positional arguments mean the same here."""
     rnn = SRU(
         6, 4, 3, 0.1, 0.2, True, 2, True, True, -1.0, False, True, True, True, None, True, True, True, 0.5
     )
