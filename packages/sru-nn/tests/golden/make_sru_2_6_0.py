@@ -11,6 +11,7 @@ gradient, in float64, from the package's autograd path on the CPU. Where its com
 only) can run the case, this script checks that the two agree before it records anything.
 """
 
+import copy
 import random
 import warnings
 from pathlib import Path
@@ -129,8 +130,7 @@ def check_compiled_path(model, given, c0, mask, h, c) -> None:
     another position for the second one.
     """
     c0 = None if c0 is None else c0.float()
-    h_compiled, c_compiled = model.float()(given.float(), c0, mask_pad=mask)
-    model.double()
+    h_compiled, c_compiled = copy.deepcopy(model).float()(given.float(), c0, mask_pad=mask)
     if isinstance(h_compiled, PackedSequence):
         h_compiled = pad_packed_sequence(h_compiled)[0]
     torch.testing.assert_close(h_compiled.double(), h, rtol=1e-4, atol=1e-4)

@@ -89,6 +89,7 @@ OPTIONS: dict[str, Callable[[Case], bool]] = {
     "`highway_bias`": lambda case: case["arguments"]["highway_bias"] != 0,
     "no skip term": lambda case: not case["arguments"]["has_skip_term"],
     "`rescale`": lambda case: case["arguments"]["rescale"],
+    "no `rescale`": lambda case: not case["arguments"]["rescale"],
     "`v1`": lambda case: case["arguments"]["v1"],
     "`proj_input_to_hidden_first`": lambda case: case["arguments"]["proj_input_to_hidden_first"],
     "`nn_rnn_compatible_return`": lambda case: case["arguments"]["nn_rnn_compatible_return"],

@@ -17,9 +17,12 @@ replay = GOLDEN["replay"]
 
 @pytest.mark.parametrize("index", range(len(CASES)))
 def test_parity(index):
+    # sru 2.6.0 keeps the highway scale in float32, even in a float64 module.
+    tolerance = 1e-6 if CASES[index]["arguments"]["rescale"] else 1e-11
     for name, actual, expected in replay(CASES[index]):
-        # Not tighter: sru 2.6.0 rounds the highway scale to float32 even in a float64 module.
-        torch.testing.assert_close(actual, expected, rtol=1e-6, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            actual, expected, rtol=tolerance, atol=tolerance, msg=lambda m, n=name: f"{n}: {m}"
+        )
 
 
 @pytest.mark.parametrize("option", GOLDEN["OPTIONS"])
