@@ -56,8 +56,8 @@ def cxx_sources() -> list[str]:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check the types of sru-nn, sru-data and sru-kernels with mypy --strict."""
-    session.install(*PINS, TORCH, *folders("sru-nn", "sru-data"), "mypy")
+    """Check the types of all packages with mypy --strict."""
+    session.install(*PINS, TORCH, *folders("sru-nn", "sru-data", "sru-apps"), "mypy")
     session.run("mypy", *session.posargs)
 
 

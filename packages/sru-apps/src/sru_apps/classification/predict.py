@@ -1,0 +1,100 @@
+"""`sru classify predict`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from sru_apps.classification.load import TrainedClassifier, load_classifier
+from sru_apps.training.errors import UserError, shows_errors
+from sru_apps.training.parser import OptionParser
+from sru_data.batching import pad_sequences
+
+_BATCH_SIZE = 64
+
+
+class Prediction(NamedTuple):
+    """What the model makes of a sentence."""
+
+    text: str
+    """The sentence."""
+    label: str
+    """Name of the most probable class."""
+    probability: float
+    """Its probability."""
+
+
+@shows_errors("sru classify predict")
+def main(args: Sequence[str]) -> int:
+    """Print label and probability of sentences from the arguments, a file or standard input."""
+    options = _parser().parse_args(list(args))
+    # Before the model is read: a wrong path should not have to wait for it.
+    sentences = _sentences(options.sentences, options.file)
+    classifier = load_classifier(Path(options.model))
+    found = False
+    for prediction in predict(classifier, sentences):
+        found = True
+        if options.json:
+            print(json.dumps(prediction._asdict(), ensure_ascii=False), flush=True)
+        else:
+            print(f"{prediction.label}\t{prediction.probability:.4f}\t{prediction.text}", flush=True)
+    if not found:
+        raise UserError("no sentences: give some as arguments, in --file, or one a line on standard input")
+    return 0
+
+
+@torch.inference_mode()
+def predict(classifier: TrainedClassifier, sentences: Iterable[str]) -> Iterator[Prediction]:
+    """Classify sentences, in their order.
+
+    Args:
+        classifier: The trained model.
+        sentences: The sentences, read as they are needed.
+
+    Yields:
+        One prediction a sentence.
+    """
+    rest = iter(sentences)
+    while texts := list(islice(rest, _BATCH_SIZE)):
+        batch = pad_sequences([classifier.tokenizer.encode(text) for text in texts], batch_first=False)
+        probabilities = classifier.network(batch.ids, batch.mask).softmax(-1)
+        for text, probability, label in zip(texts, *probabilities.max(-1), strict=True):
+            yield Prediction(text, classifier.label_names[int(label)], float(probability))
+
+
+def _sentences(given: Sequence[str], file: str | None) -> Iterator[str]:
+    if given and file is not None:
+        raise UserError("give sentences either as arguments or in --file, not both")
+    if file is None:
+        lines: Iterable[str] = given or sys.stdin
+    else:
+        try:
+            lines = Path(file).read_text(encoding="utf-8").split("\n")
+        except OSError as error:
+            raise UserError(f"cannot read {file}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise UserError(f"{file} is not UTF-8 at byte {error.start}; convert it first") from error
+    return (line.strip() for line in lines if line.strip())
+
+
+def _parser() -> OptionParser:
+    parser = OptionParser(
+        prog="sru classify predict", description="Label and probability of your own sentences."
+    )
+    parser.add_argument(
+        "sentences", nargs="*", type=str, help="Sentences; standard input, one a line, by default."
+    )
+    parser.add_argument(
+        "--model", type=str, required=True, help="A run folder, the `model` folder in it, or a .ckpt file."
+    )
+    parser.add_argument(
+        "--file", type=str | None, help="Read sentences from this file, one a line, in UTF-8."
+    )
+    parser.add_argument("--json", action="store_true", help="Print one JSON object a line.")
+    return parser

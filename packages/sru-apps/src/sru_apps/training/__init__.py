@@ -1,0 +1,1 @@
+"""What every trainer shares: run folders, recipes, checkpoints, resuming, pictures and summaries."""

@@ -1,0 +1,115 @@
+"""Checkpoints that are either whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+from zipfile import BadZipFile
+
+import torch
+from pytorch_lightning.plugins.io import CheckpointIO
+
+from sru_apps.training.errors import UserError
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+    """Open `path` for writing such that it changes at once and only when the block ends without an exception.
+
+    The bytes go to a temporary file in the same folder, reach the disk, and then take the name. Whatever
+    interrupts the block (a full disk, Ctrl-C) leaves the former file whole and removes the temporary one.
+
+    Args:
+        path: The file to write; its folder is made when missing.
+
+    Yields:
+        The temporary file, open for binary writing.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+# What torch raises for files that are cut short, overwritten, or no checkpoint at all.
+_DAMAGE = (
+    OSError,
+    RuntimeError,
+    pickle.UnpicklingError,
+    BadZipFile,
+    EOFError,
+    ValueError,
+    KeyError,
+    AttributeError,
+)
+
+
+class AtomicCheckpointIO(CheckpointIO):
+    """Lightning's checkpoints through `atomic_write`, and read without running any code in them."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Write a checkpoint.
+
+        Raises:
+            UserError: When the file cannot be written; the checkpoint that was there before is untouched.
+        """
+        path = Path(path)
+        # torch's own file writer turns the OSError of a full disk into a RuntimeError about positions.
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        try:
+            with atomic_write(path) as file:
+                file.write(buffer.getbuffer())
+        except OSError as error:
+            raise UserError(
+                f"cannot write the checkpoint {path}: {error.strerror or error}; the one before it is whole. "
+                "Make room and continue with --resume"
+            ) from error
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = True
+    ) -> dict[str, Any]:
+        """Read a checkpoint; see `read_checkpoint`."""
+        return read_checkpoint(Path(path))
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Delete a checkpoint, if it is there."""
+        Path(path).unlink(missing_ok=True)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a training checkpoint onto the CPU, with `weights_only=True`.
+
+    Args:
+        path: A `.ckpt` file.
+
+    Returns:
+        The checkpoint's dictionary.
+
+    Raises:
+        UserError: When the file is missing, damaged or not a checkpoint.
+    """
+    if not path.is_file():
+        raise UserError(f"no checkpoint at {path}")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except _DAMAGE as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{path} is damaged or is not a checkpoint: {reason}") from error
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise UserError(f"{path} is not a training checkpoint: it holds no `state_dict`")
+    return checkpoint

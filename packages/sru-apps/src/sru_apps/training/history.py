@@ -1,0 +1,107 @@
+"""One row of figures an epoch, kept across interruptions."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import CSVLogger
+
+from sru_apps.training.learning_curve import draw_learning_curve
+
+
+class History(Callback):
+    """Record each epoch, tell the loggers and the console, and redraw the learning curve.
+
+    The sums of an unfinished epoch are part of the checkpoint, so that a continued run reports the same
+    training loss as an undisturbed one.
+
+    Args:
+        picture: The PNG to draw.
+        metric: The logged validation figure to report, such as `validation_accuracy`.
+    """
+
+    def __init__(self, picture: Path, *, metric: str) -> None:
+        self.picture = picture
+        self.metric = metric
+        self.rows: list[dict[str, float]] = []
+        self._loss_sum: torch.Tensor | float = 0.0
+        self._steps = 0
+        self._seconds_before = 0.0
+        self._started: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Time spent training, validation included, over all sessions."""
+        return self._seconds_before + (0.0 if self._started is None else time.monotonic() - self._started)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock and rewrite the CSV file, where a killed session may be ahead of its checkpoint."""
+        self._started = time.monotonic()
+        for logger in trainer.loggers:
+            if isinstance(logger, CSVLogger) and self.rows:
+                for row in self.rows:
+                    logger.log_metrics(_figures(row), step=int(row["step"]))
+                logger.save()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Add the loss of a step, in float64 and without waiting for the device."""
+        self._loss_sum = self._loss_sum + outputs["loss"].detach().double()
+        self._steps += 1
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Finish a row."""
+        metrics = trainer.callback_metrics
+        row = {
+            "epoch": trainer.current_epoch + 1,
+            "step": trainer.global_step,
+            "train_loss": float(self._loss_sum) / self._steps if self._steps else math.nan,
+            "validation_loss": float(metrics["validation_loss"]),
+            self.metric: float(metrics[self.metric]),
+            "seconds": round(self.seconds, 2),
+        }
+        self.rows.append(row)
+        self._loss_sum, self._steps = 0.0, 0
+        for logger in trainer.loggers:
+            logger.log_metrics(_figures(row), step=trainer.global_step)
+            logger.save()
+        draw_learning_curve(self.rows, self.picture, metric=self.metric)
+        self._report(trainer, row)
+
+    def _report(self, trainer: Trainer, row: dict[str, float]) -> None:
+        line = (
+            f"epoch {row['epoch']:>2}/{trainer.max_epochs}  train loss {row['train_loss']:.4f}  "
+            f"{self.metric.replace('_', ' ')} {row[self.metric]:.4f}  {row['seconds']:.1f} s"
+        )
+        bar = trainer.progress_bar_callback
+        if bar is None:
+            print(line, flush=True)
+        else:
+            bar.print(line)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rows and the sums of the unfinished epoch, as plain numbers."""
+        return {
+            "rows": [dict(row) for row in self.rows],
+            "loss_sum": float(self._loss_sum),
+            "steps": self._steps,
+            "seconds": self.seconds,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from a checkpoint."""
+        self.rows = [dict(row) for row in state_dict["rows"]]
+        self._loss_sum = state_dict["loss_sum"]
+        self._steps = state_dict["steps"]
+        self._seconds_before = state_dict["seconds"]
+
+
+def _figures(row: dict[str, float]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key != "step"}

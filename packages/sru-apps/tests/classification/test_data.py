@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import torch
+
+from sru_apps.classification.data import DatasetName, SentenceData, dump_tokenizer, parse_tokenizer
+from sru_data import DataError
+from sru_data.classification import NAMES
+
+
+@pytest.fixture
+def data(tiny_sst2: Path) -> SentenceData:
+    return SentenceData("sst2", data_dir=str(tiny_sst2), batch_size=5)
+
+
+@pytest.fixture
+def vectors(tmp_path: Path) -> str:
+    path = tmp_path / "vectors.txt"
+    path.write_text("film 1 2 3\nunseen 4 5 6\nabsent 7 8 9\n")
+    return str(path)
+
+
+def test_every_data_set_can_be_chosen() -> None:
+    assert get_args(DatasetName) == NAMES
+
+
+def test_train_batches(data: SentenceData) -> None:
+    batches = list(data.train_dataloader())
+    assert sum(len(batch.labels) for batch in batches) == 48
+    assert max(len(batch.labels) for batch in batches) == 5
+    for batch in batches:
+        assert batch.ids.shape == batch.mask.shape
+        assert batch.ids.shape[1] == len(batch.labels)
+        assert torch.equal(batch.ids == 0, batch.mask)
+
+
+def test_labels_belong_to_their_sentences(data: SentenceData) -> None:
+    for batch in data.test_dataloader():
+        texts = [data.tokenizer.decode(column.tolist()) for column in batch.ids.t()]
+        positive = [
+            any(word in text.split() for word in ("warm", "moving", "great", "wonderful")) for text in texts
+        ]
+        assert batch.labels.tolist() == [int(value) for value in positive]
+
+
+def test_sizes_for_the_model(data: SentenceData) -> None:
+    assert data.label_names == ["negative", "positive"]
+    assert data.vocab_size == len(data.tokenizer)
+    assert data.embedding_size == 100
+    assert data.pretrained is None
+
+
+def test_vocabulary_is_that_of_training_and_of_words_with_a_vector(tiny_sst2: Path, vectors: str) -> None:
+    with (tiny_sst2 / "classification" / "stsa.binary.test").open("a") as file:
+        file.write("1 unseen words\n")
+    plain = SentenceData("sst2", data_dir=str(tiny_sst2)).tokenizer
+    with_vectors = SentenceData("sst2", data_dir=str(tiny_sst2), embeddings=vectors)
+    assert set(with_vectors.tokenizer.tokens) - set(plain.tokens) == {"unseen"}
+    pretrained = with_vectors.pretrained
+    assert pretrained is not None
+    assert pretrained.found == 2
+    assert with_vectors.embedding_size == 3
+    row = with_vectors.tokenizer.tokens.index("unseen")
+    assert pretrained.weight[row].tolist() == [4, 5, 6]
+
+
+def test_vectors_of_another_length_are_refused(tiny_sst2: Path, vectors: str) -> None:
+    data = SentenceData("sst2", data_dir=str(tiny_sst2), embeddings=vectors, embedding_size=7)
+    with pytest.raises(DataError, match=r"vectors.txt"):
+        _ = data.embedding_size
+
+
+def test_tokenizer_goes_with_the_checkpoint(data: SentenceData) -> None:
+    state = data.state_dict()
+    other = SentenceData("sst2", data_dir="/nowhere")
+    other.load_state_dict(state)
+    assert other.tokenizer.tokens == data.tokenizer.tokens
+    data.load_state_dict(state)
+
+
+def test_checkpoint_of_other_words_is_refused(data: SentenceData, tiny_sst2: Path) -> None:
+    state = data.state_dict()
+    with (tiny_sst2 / "classification" / "stsa.binary.train").open("a") as file:
+        file.write("1 novelty\n")
+    other = SentenceData("sst2", data_dir=str(tiny_sst2))
+    assert "novelty" in other.tokenizer.tokens
+    with pytest.raises(DataError, match="the words of data set 'sst2' differ from those this checkpoint"):
+        other.load_state_dict(state)
+
+
+def test_tokenizer_text_round_trip(data: SentenceData) -> None:
+    assert parse_tokenizer(dump_tokenizer(data.tokenizer)).encode("a warm film") == data.tokenizer.encode(
+        "a warm film"
+    )

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from sru_apps.cli import main
+from sru_apps.training.checkpoint_io import read_checkpoint
+
+
+def _fit(options: list[str], *more: str) -> int:
+    return main(["classify", "fit", *options, *more])
+
+
+def _rows(run: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((run / "metrics.csv").read_text().splitlines()))
+
+
+@pytest.mark.parametrize("encoder", ["sru", "lstm", "gru", "cnn"])
+def test_fit_leaves_everything_in_the_run_folder(
+    encoder: str, small_options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _fit(small_options, "--encoder", encoder, "--name=one") == 0
+    run = tmp_path / "runs" / "classify" / "sst2" / "one"
+    files = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    assert {
+        "config.yaml",
+        "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt",
+        "model/config.json",
+        "model/model.safetensors",
+        "model/tokenizer.json",
+        "metrics.csv",
+        "learning_curve.png",
+        "summary.json",
+    } < files
+    assert any(name.startswith("tensorboard/events.out.tfevents") for name in files)
+    assert not any("partial" in name for name in files)
+    assert (run / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    rows = _rows(run)
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert all(float(row["train_loss"]) > 0 for row in rows)
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["encoder"] == encoder
+    assert summary["epochs"] == 3
+    assert summary["validation_accuracy"] == max(float(row["validation_accuracy"]) for row in rows)
+    output = capsys.readouterr()
+    assert f"test accuracy {100 * summary['test_accuracy']:.2f} %" in output.out.splitlines()[-1]
+    assert output.err == ""
+
+
+def test_learns(small_options: list[str], tmp_path: Path) -> None:
+    assert (
+        _fit(
+            small_options,
+            "--name=one",
+            "--trainer.max_epochs=6",
+            "--optimizer.lr=0.02",
+            "--model.dropout=0",
+            "--model.embedding_dropout=0",
+        )
+        == 0
+    )
+    summary = json.loads((tmp_path / "runs/classify/sst2/one/summary.json").read_text())
+    assert summary["test_accuracy"] == 1.0
+
+
+def test_best_checkpoint_is_the_first_with_the_highest_accuracy(
+    small_options: list[str], tmp_path: Path
+) -> None:
+    _fit(small_options, "--name=one", "--trainer.max_epochs=4", "--optimizer.lr=0.02")
+    run = tmp_path / "runs/classify/sst2/one"
+    accuracies = [float(row["validation_accuracy"]) for row in _rows(run)]
+    best = accuracies.index(max(accuracies))
+    assert read_checkpoint(run / "checkpoints/best.ckpt")["epoch"] == best
+    assert read_checkpoint(run / "checkpoints/last.ckpt")["epoch"] == 3
+    assert json.loads((run / "summary.json").read_text())["best_epoch"] == best + 1
+
+
+def test_a_run_is_a_function_of_its_seed(small_options: list[str], tmp_path: Path) -> None:
+    def weights(name: str, seed: int) -> torch.Tensor:
+        _fit(small_options, f"--name={name}", f"--seed={seed}", "--trainer.max_epochs=1")
+        state = read_checkpoint(tmp_path / "runs/classify/sst2" / name / "checkpoints/last.ckpt")[
+            "state_dict"
+        ]
+        return torch.cat([value.flatten() for value in state.values() if value.is_floating_point()])
+
+    first = weights("a", 0)
+    assert torch.equal(weights("b", 0), first)
+    assert not torch.equal(weights("c", 1), first)
+
+
+def test_starts_from_pretrained_vectors(small_options: list[str], tmp_path: Path) -> None:
+    vectors = tmp_path / "vectors.txt"
+    vectors.write_text("film " + " ".join(["0.5"] * 8) + "\nfun " + " ".join(["0.1"] * 8) + "\n")
+    assert _fit(small_options, f"--embeddings={vectors}", "--name=one", "--optimizer.lr=0") == 0
+    checkpoint = read_checkpoint(tmp_path / "runs/classify/sst2/one/checkpoints/last.ckpt")
+    assert (checkpoint["state_dict"]["network.embedding.weight"] == 0.5).all(1).sum() == 1
+
+
+def test_run_folder_in_use_is_not_overwritten(
+    small_options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "runs/classify/sst2/one"
+    folder.mkdir(parents=True)
+    (folder / "mine.txt").write_text("keep")
+    assert _fit(small_options, "--name=one") == 1
+    assert "exists and is not empty; choose another --name" in capsys.readouterr().err
+    assert [path.name for path in folder.iterdir()] == ["mine.txt"]
+
+
+def test_full_disk_is_one_clear_error(
+    small_options: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    import errno
+
+    from sru_apps.training import checkpoint_io
+
+    real, calls = checkpoint_io.os.fsync, []
+
+    def fill_up(descriptor: int) -> None:
+        name = Path(f"/proc/self/fd/{descriptor}").resolve().name
+        calls.append(name)
+        if name == ".last.ckpt.partial" and calls.count(name) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(checkpoint_io.os, "fsync", fill_up)
+    assert _fit(small_options, "--name=one") == 1
+    error = capsys.readouterr().err
+    assert "last.ckpt: No space left on device; the one before it is whole" in error
+    checkpoints = tmp_path / "runs/classify/sst2/one/checkpoints"
+    assert sorted(path.name for path in checkpoints.iterdir()) == ["best.ckpt", "last.ckpt"]
+    assert read_checkpoint(checkpoints / "last.ckpt")["epoch"] == 0
+
+
+def test_real_data(real_data: Path, tmp_path: Path) -> None:
+    (vectors,) = real_data.glob("glove/glove.6B.100d.*")
+    options = [
+        "--recipe=sst2",
+        f"--data-dir={real_data}",
+        f"--embeddings={vectors}",
+        f"--runs-dir={tmp_path}",
+    ]
+    assert _fit(options, "--name=one", "--trainer.max_epochs=1", "--trainer.limit_train_batches=2") == 0
+    summary = json.loads((tmp_path / "classify/sst2/one/summary.json").read_text())
+    assert 0.4 < summary["test_accuracy"] < 0.8
+    assert summary["parameters_without_embedding"] == 302_082
+
+
+def test_missing_data_is_one_clear_error(
+    small_options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _fit([*small_options, f"--data-dir={tmp_path / 'none'}"]) == 1
+    assert "expected the data folder that data_dir names" in capsys.readouterr().err

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from sru_apps.cli import main
+from sru_data.classification_sources import SOURCES
+
+REAL_DATA = os.environ.get("SRU_DATA")
+
+POSITIVE = ["a warm and funny film", "moving", "great acting and a clever plot", "simply wonderful fun ."]
+NEGATIVE = ["a cold and dull film", "tedious", "poor acting and a silly plot", "simply awful noise ."]
+
+# The real sets have a known number of lines, the tiny ones here do not. STOP_AT is when to send which signal.
+TINY_PROGRAM = """
+import os
+import signal
+import sys
+from dataclasses import replace
+from sru_data.classification_sources import SOURCES
+
+source = SOURCES["sst2"]
+files = {part: replace(getattr(source, part), lines=None) for part in ("train", "validation", "test")}
+SOURCES["sst2"] = replace(source, **files)
+
+from sru_apps.training.seeding import SeedEveryStep
+
+name, step = os.environ["STOP_AT"].split(":")
+seed = SeedEveryStep.on_train_batch_start
+
+
+def stop_and_seed(self, trainer, *args):
+    if trainer.global_step == int(step):
+        os.kill(os.getpid(), getattr(signal, name))
+    seed(self, trainer, *args)
+
+
+SeedEveryStep.on_train_batch_start = stop_and_seed
+
+from sru_apps.cli import main
+sys.exit(main())
+"""
+
+
+@pytest.fixture(autouse=True)
+def _quiet_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SRU_DATA", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _default_signals() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """The folder with the real data sets."""
+    if not REAL_DATA:
+        pytest.skip("SRU_DATA names no data folder")
+    return Path(REAL_DATA)
+
+
+@pytest.fixture(scope="module")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A data folder with an SST-2 of a few sentences, which the reader takes for the real one."""
+    source = SOURCES["sst2"]
+    files = {part: replace(getattr(source, part), lines=None) for part in ("train", "validation", "test")}
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "classification").mkdir()
+    for part, copies in (("train", 6), ("dev", 2), ("test", 3)):
+        lines = [f"1 {text} {i} times" for i in range(copies) for text in POSITIVE]
+        lines += [f"0 {text} {i} times" for i in range(copies) for text in NEGATIVE]
+        (folder / "classification" / f"stsa.binary.{part}").write_text("\n".join(lines) + "\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SOURCES, "sst2", replace(source, **files))
+        yield folder
+
+
+@pytest.fixture
+def tiny_sst2(tiny_data: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny data, to spoil."""
+    return Path(shutil.copytree(tiny_data, tmp_path / "data"))
+
+
+def _small_options(data: Path, runs: Path) -> list[str]:
+    return [
+        "--recipe=sst2",
+        f"--data-dir={data}",
+        f"--runs-dir={runs}",
+        "--data.embedding_size=8",
+        "--data.batch_size=4",
+        "--model.hidden_size=6",
+        "--model.num_maps=5",
+        "--optimizer.lr=0.01",
+        "--trainer.max_epochs=3",
+        "--trainer.accelerator=cpu",
+    ]
+
+
+@pytest.fixture
+def small_options(tiny_sst2: Path, tmp_path: Path) -> list[str]:
+    """Options that make `sru classify fit` a matter of a second: 3 epochs of 12 steps."""
+    return _small_options(tiny_sst2, tmp_path / "runs")
+
+
+@pytest.fixture(scope="module")
+def trained_run(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of an SRU trained with `small_options`, to read only."""
+    runs = tmp_path_factory.mktemp("runs")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    assert main(["classify", "fit", *_small_options(tiny_data, runs), "--name=trained"]) == 0
+    torch.set_num_threads(threads)
+    return runs / "classify" / "sst2" / "trained"
+
+
+@pytest.fixture
+def run_and_stop() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `sru` in a process of its own on the tiny data set, and send it a signal before a training step."""
+
+    def run(stop_at: str, *args: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", TINY_PROGRAM, *args],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "STOP_AT": stop_at},
+        )
+
+    return run

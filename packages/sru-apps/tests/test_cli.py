@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from sru_apps import __version__
+from sru_apps.cli import TASKS, main
+from sru_apps.commands import Command, run_command
+
+
+@pytest.mark.parametrize(
+    "args", [["--help"], ["classify", "--help"], ["classify"], ["nonsense"], ["--version"]]
+)
+def test_help_and_errors_do_not_import_what_is_slow(args: list[str]) -> None:
+    program = (
+        "import sys\nfrom sru_apps.cli import main\nmain()\n"
+        "print([m for m in ('torch', 'pytorch_lightning', 'jsonargparse', 'sru_data') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program, *args], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_help_lists_every_task(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"  {name}" in shown and task.help in shown for name, task in TASKS.items())
+
+
+def test_classify_help_lists_its_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["classify", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"  {command}" in shown for command in ("fit", "validate", "test", "predict"))
+
+
+def test_unknown_task_is_answered_with_the_valid_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["clasify"]) == 2
+    error = capsys.readouterr().err
+    assert "unknown command 'clasify'. Did you mean 'classify'? Valid commands: classify, demo" in error
+
+
+def test_missing_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["classify"]) == 2
+    assert "a command is missing. Valid commands: fit, validate, test, predict" in capsys.readouterr().err
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"sru-apps {__version__}\n"
+
+
+def test_module_runs_as_a_program() -> None:
+    done = subprocess.run([sys.executable, "-m", "sru_apps", "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"sru-apps {__version__}\n")
+
+
+def test_command_gets_the_rest_of_the_arguments() -> None:
+    commands = {"join": Command("join words", "sru_apps.commands:closest")}
+    with pytest.raises(TypeError, match="known"):
+        run_command("x", "", commands, ["join", "a"])
+
+
+def test_every_task_of_the_table_is_there() -> None:
+    assert all(callable(task.load()) for task in TASKS.values())
+
+
+def test_interrupted_before_training(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(self: Command) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Command, "load", interrupt)
+    assert main(["classify"]) == 130
+    assert "interrupted" in capsys.readouterr().err

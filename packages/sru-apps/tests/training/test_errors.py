@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import pytest
+
+from sru_apps.training.errors import UserError, shows_errors
+from sru_data import DataError
+
+
+@pytest.mark.parametrize("error", [UserError("what"), DataError("what"), OSError("what")])
+def test_errors_for_users_are_one_line(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    @shows_errors("sru x")
+    def command(args: object) -> int:
+        raise error
+
+    assert command([]) == 1
+    assert capsys.readouterr().err == "sru x: error: what\n"
+
+
+def test_defects_keep_their_traceback() -> None:
+    @shows_errors("sru x")
+    def command(args: object) -> int:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        command([])

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from pytorch_lightning.loggers import CSVLogger
+
+from sru_apps.training.console import quiet_lightning
+from sru_apps.training.history import History
+
+
+def _trainer(folder: Path, *, epoch: int = 0, step: int = 0, accuracy: float = 0.5) -> SimpleNamespace:
+    metrics = {"validation_loss": torch.tensor(0.25), "accuracy": torch.tensor(accuracy)}
+    return SimpleNamespace(
+        current_epoch=epoch,
+        global_step=step,
+        max_epochs=3,
+        callback_metrics=metrics,
+        loggers=[CSVLogger(folder.parent, name=folder.name, version="")],
+        progress_bar_callback=None,
+    )
+
+
+def _step(history: History, loss: float) -> None:
+    history.on_train_batch_end(None, None, {"loss": torch.tensor(loss)}, None, 0)
+
+
+def _rows(folder: Path) -> list[dict[str, str]]:
+    rows = list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))
+    for row in rows:
+        assert float(row.pop("seconds")) >= 0
+    return rows
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> History:
+    quiet_lightning()
+    return History(tmp_path / "curve.png", metric="accuracy")
+
+
+FIRST = {"epoch": "1", "step": "2", "train_loss": "0.5", "validation_loss": "0.25", "accuracy": "0.5"}
+
+
+def test_a_row_an_epoch(history: History, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "run"
+    trainer = _trainer(folder, step=2)
+    history.on_train_start(trainer, None)
+    _step(history, 0.25)
+    _step(history, 0.75)
+    history.on_train_epoch_end(trainer, None)
+    assert _rows(folder) == [FIRST]
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert "epoch  1/3  train loss 0.5000  accuracy 0.5000" in capsys.readouterr().out
+
+
+def test_continues_in_the_middle_of_an_epoch(history: History, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    history.on_train_start(_trainer(folder), None)
+    _step(history, 0.25)
+    state = history.state_dict()
+    continued = History(tmp_path / "curve.png", metric="accuracy")
+    continued.load_state_dict(state)
+    _step(continued, 0.75)
+    continued.on_train_epoch_end(_trainer(folder, step=2), None)
+    assert _rows(folder) == [FIRST]
+    assert continued.seconds >= state["seconds"]
+
+
+def test_rows_beyond_the_checkpoint_are_dropped(history: History, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    trainer = _trainer(folder, step=2)
+    history.on_train_start(trainer, None)
+    _step(history, 0.25)
+    _step(history, 0.75)
+    history.on_train_epoch_end(trainer, None)
+    state = history.state_dict()
+    _step(history, 9.0)
+    history.on_train_epoch_end(_trainer(folder, epoch=1, step=4), None)
+    continued = History(tmp_path / "curve.png", metric="accuracy")
+    continued.load_state_dict(state)
+    continued.on_train_start(_trainer(folder), None)
+    assert _rows(folder) == [FIRST]
