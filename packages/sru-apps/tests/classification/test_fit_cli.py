@@ -29,11 +29,12 @@ def test_every_recipe_builds(name: str, tmp_path: Path) -> None:
     cli = FitCLI([f"--recipe={name}", f"--runs-dir={tmp_path}"])
     recipe = yaml.safe_load(recipe_path(PACKAGE, name).read_text())
     assert recipe["data"]["name"] == cli.datamodule.dataset == name
-    assert cli.trainer.max_epochs == recipe["trainer"]["max_epochs"]
-    assert cli.model.network.config.hidden_size == recipe["model"]["hidden_size"]
+    assert cli.trainer.max_epochs == recipe.get("trainer", {}).get("max_epochs", 12)
+    assert (cli.model.network.config.hidden_size, cli.model.network.config.num_layers) == (128, 2)
     assert cli.model.network.config.num_classes == {"trec": 6, "sst1": 5}.get(name, 2)
     (optimizer,) = [cli.model.configure_optimizers()]
-    assert optimizer.defaults["lr"] == recipe["optimizer"]["lr"]
+    assert optimizer.defaults["lr"] == 1e-3
+    assert optimizer.defaults["weight_decay"] == 1e-4
     assert cli.run.path.parent == tmp_path / "classify" / name
 
 
