@@ -42,7 +42,8 @@ def test_unknown_task_is_answered_with_the_valid_ones(capsys: pytest.CaptureFixt
 
 def test_missing_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["classify"]) == 2
-    assert "a command is missing. Valid commands: fit, validate, test, predict" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "a command is missing. Valid commands: fit, validate, test, table, predict" in error
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,9 @@ COMMANDS = {
         "accuracy of a checkpoint on the validation set", "sru_apps.classification.evaluate:validate"
     ),
     "test": Command("accuracy of a checkpoint on the test set", "sru_apps.classification.evaluate:test"),
+    "table": Command(
+        "mean and spread of finished runs: seeds or folds", "sru_apps.classification.table:main"
+    ),
     "predict": Command("label and probability of your own sentences", "sru_apps.classification.predict:main"),
 }
 

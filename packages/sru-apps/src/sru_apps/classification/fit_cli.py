@@ -121,7 +121,7 @@ class FitCLI(LightningCLI):
         parser.add_optimizer_args(torch.optim.AdamW, "optimizer")
         others = set(inspect.signature(Trainer).parameters) - TRAINER_OPTIONS
         parser.add_class_arguments(Trainer, "trainer", skip=others, instantiate=False, fail_untyped=False)
-        # With the defaults of model and data, these are the recipes' common settings; a recipe holds what differs.
+        # With the defaults of model and data, what the recipes have in common; a recipe holds what differs.
         defaults = {"optimizer.weight_decay": 1e-4, "trainer.max_epochs": 12, "trainer.accelerator": "auto"}
         parser.set_defaults(defaults)
 

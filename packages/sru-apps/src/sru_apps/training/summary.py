@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from sru_apps.training.checkpoint_io import atomic_write
+from sru_apps.training.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,20 @@ class Summary:
             f"{self.parameters:,} parameters, {self.parameters_without_embedding:,} without word vectors, "
             f"{self.run}"
         )
+
+    @classmethod
+    def read(cls, path: Path) -> Summary:
+        """Read what `save` wrote.
+
+        Raises:
+            UserError: When the file is missing, damaged or not a summary.
+        """
+        if not path.is_file():
+            raise UserError(f"no summary at {path}; give run folders whose training has ended")
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{path} is damaged or is not a summary: {error}") from error
 
     def save(self, path: Path) -> None:
         """Write the summary as JSON."""
