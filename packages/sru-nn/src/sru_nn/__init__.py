@@ -4,9 +4,9 @@
 (2.6.0); `functional.sru_recurrence` is the recurrence alone, for those who bring their own projections.
 """
 
-from sru_nn import functional
+from sru_nn import backend, functional
 from sru_nn.modules import SRU, SRUCell
 
 __version__ = "0.1.0"
 
-__all__ = ["SRU", "SRUCell", "__version__", "functional"]
+__all__ = ["SRU", "SRUCell", "__version__", "backend", "functional"]

@@ -7,7 +7,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from sru_nn import reference
+from sru_nn import backend, reference
+from sru_nn.ops import sru as ops
 
 Activation = Literal["identity", "tanh", "relu"]
 
@@ -60,11 +61,17 @@ def sru_recurrence(
         ValueError: A shape, a device or the combination of options is wrong.
         TypeError: A dtype is wrong.
 
+    The kernels of `sru-kernels` run it where they can (`sru_nn.backend`); they have first derivatives only.
+
     Source: Lei et al., "Simple Recurrent Units for Highly Parallelizable Recurrence", EMNLP 2018, section 3;
     the mask and the scale are placed as in the `sru` package, version 2.6.0.
     """
     _check_sru_recurrence(u, v, bias, c0, x, bidirectional, activation, scale_x, mask_c, mask_pad)
-    return reference.sru_recurrence(
+    # The kernels take the dropout mask for a constant, as the modules draw it.
+    constant_mask = mask_c is None or not mask_c.requires_grad
+    compiled = constant_mask and backend.active(u.device) == "kernels"
+    run = ops.sru_recurrence if compiled else reference.sru_recurrence
+    return run(
         u,
         v,
         bias,

@@ -1,0 +1,93 @@
+"""Timing several ways of doing the same thing against each other."""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Times of one contender."""
+
+    median: float
+    """Seconds."""
+    low: float
+    """First quartile, seconds."""
+    high: float
+    """Third quartile, seconds."""
+    rounds: int
+    """Number of measurements."""
+
+
+def race(
+    contenders: Mapping[str, Callable[[], object]], *, seconds: float, rounds: int = 7
+) -> dict[str, Timing]:
+    """Time contenders in turns, so that what else the machine does falls on all of them alike.
+
+    Args:
+        contenders: What to call, by name.
+        seconds: Stop after about so long, but not before `rounds` rounds.
+        rounds: The least number of rounds.
+
+    Returns:
+        The times by name.
+    """
+    repeats = {name: _repeats(call) for name, call in contenders.items()}
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    stop = time.perf_counter() + seconds
+    while len(next(iter(times.values()))) < rounds or time.perf_counter() < stop:
+        for name, call in contenders.items():
+            start = time.perf_counter()
+            for _ in range(repeats[name]):
+                call()
+            times[name].append((time.perf_counter() - start) / repeats[name])
+    return {name: _summary(values) for name, values in times.items()}
+
+
+def _repeats(call: Callable[[], object]) -> int:
+    """Warm up, and choose how many calls make a measurement of two milliseconds or more."""
+    call()
+    start = time.perf_counter()
+    call()
+    return max(1, round(2e-3 / max(time.perf_counter() - start, 1e-7)))
+
+
+def _summary(values: list[float]) -> Timing:
+    low, median, high = statistics.quantiles(values, n=4)
+    return Timing(median, low, high, len(values))
+
+
+def peak_memory(program: str) -> int:
+    """Run a Python program by itself; return how far its resident memory rose after `baseline()`, in bytes.
+
+    Args:
+        program: It calls `baseline()` once, before what is to be measured.
+    """
+    prelude = f"import sys; sys.path.insert(0, {str(sys.path[0])!r})\nfrom measure import baseline, rise\n"
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", prelude + program + "\nprint(rise())"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return int(result.stdout.split()[-1])
+
+
+_before = 0
+
+
+def baseline() -> None:
+    """Remember the memory in use now."""
+    global _before
+    _before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def rise() -> int:
+    """Return how far the peak has risen since `baseline`, in bytes."""
+    return 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - _before)

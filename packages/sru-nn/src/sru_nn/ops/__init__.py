@@ -1,0 +1,1 @@
+"""The compiled kernels as PyTorch operators: one file per recurrence."""

@@ -1,0 +1,86 @@
+"""The choice of the implementation and what is said when it cannot be had."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from sru_nn import backend
+
+
+@pytest.fixture
+def no_kernels(monkeypatch):
+    monkeypatch.setattr(backend, "_installed", False)
+
+
+def test_using_puts_the_choice_back():
+    before = backend.active()
+    with backend.using("reference"):
+        assert backend.active() == "reference"
+    assert backend.active() == before
+
+
+def test_choose():
+    backend.choose("reference")
+    try:
+        assert backend.active() == "reference"
+    finally:
+        backend.choose("auto")
+
+
+@pytest.mark.usefixtures("no_kernels")
+def test_auto_falls_back_to_the_reference():
+    with backend.using("auto"):
+        assert backend.active() == "reference"
+
+
+@pytest.mark.usefixtures("no_kernels")
+def test_kernels_that_are_not_installed():
+    message = r"'kernels' was chosen, but the package sru-kernels is not installed \(pip install "
+    with backend.using("kernels"), pytest.raises(RuntimeError, match=message):
+        backend.active()
+
+
+def test_kernels_that_cannot_be_imported(monkeypatch):
+    def broken(name):
+        raise ImportError("undefined symbol")
+
+    for name, value in (("_installed", True), ("_looked", False), ("_problem", None)):
+        monkeypatch.setattr(backend, name, value)
+    monkeypatch.setattr(backend.importlib, "import_module", broken)
+    with (
+        backend.using("auto"),
+        pytest.warns(UserWarning, match="slower reference operators, because .*undefined symbol"),
+    ):
+        assert backend.active() == "reference"
+    assert backend.active() == "reference"  # and no second warning
+
+
+def test_a_device_without_kernels():
+    with backend.using("auto"):
+        assert backend.active(torch.device("meta")) == "reference"
+    with backend.using("kernels"), pytest.raises(RuntimeError, match="no kernels for meta tensors"):
+        backend.active("meta")
+
+
+def test_wrong_choice():
+    with pytest.raises(ValueError, match="choice must be one of auto, kernels, reference, got 'cuda'"):
+        backend.choose("cuda")
+
+
+@pytest.mark.parametrize(("value", "expected"), [("reference", "reference"), ("fast", "ValueError")])
+def test_environment_variable(value, expected):
+    program = "from sru_nn import backend; print(backend.active())"
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "SRU_NN_BACKEND": value},
+        capture_output=True,
+        text=True,
+    )
+    assert expected in result.stdout + result.stderr
+    if expected == "ValueError":
+        assert "SRU_NN_BACKEND must be one of auto, kernels, reference, got 'fast'" in result.stderr
