@@ -127,12 +127,15 @@ def as_function_of_tensors(gates, bidirectional, per_position, activation):
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_nan_in_padding_reaches_nothing(bidirectional):
-    inputs = make_inputs(6, 3, 2, bidirectional=bidirectional)
+@pytest.mark.parametrize("per_position", [False, True])
+def test_nan_in_padding_reaches_nothing(bidirectional, per_position):
+    inputs = make_inputs(6, 3, 2, bidirectional=bidirectional, per_position=per_position)
     clean = {name: value.clone() if isinstance(value, Tensor) else value for name, value in inputs.items()}
     pad = inputs["mask_pad"]
     assert pad.any()
     inputs["u"][pad], inputs["x"][pad] = torch.nan, torch.inf
+    if per_position:
+        inputs["v"][pad] = torch.nan
     outputs = []
     for case in (inputs, clean):
         leaves = [case[name].requires_grad_() for name in ("u", "v", "bias", "c0", "x")]

@@ -60,7 +60,7 @@ def sru_recurrence(
 
     if pad is not None:
         # Whatever a padded position holds, NaN included, must reach neither a result nor a gradient.
-        u = u.masked_fill(pad.unsqueeze(2), 0.0)
+        u, v = u.masked_fill(pad.unsqueeze(2), 0.0), v.masked_fill(pad.unsqueeze(2), 0.0)
         highway = None if highway is None else highway.masked_fill(pad, 0.0)
     # unbind, not indexing, here and below: the gradient of an index is a zero tensor as large as the whole.
     u_c, u_f, u_r, *u_x = u.unbind(2)

@@ -244,7 +244,21 @@ WRONG_CALLS = {
     ),
     "mask": (
         lambda rnn: rnn(torch.randn(T, B, E), None, torch.zeros(B, T)),
-        "mask_pad must have shape (T, B) = (7, 3), got (3, 7)",
+        "mask_pad must have the shape of the input without its features, (7, 3), got (3, 7)",
+    ),
+    "c0 of a single sequence": (
+        lambda rnn: rnn(torch.randn(T, E), torch.randn(L, 1, D)),
+        "c0 must have shape (L, N·D) = (2, 5), got (2, 1, 5)",
+    ),
+    "mask of a single sequence": (
+        lambda rnn: rnn(torch.randn(T, E), None, torch.zeros(1, T)),
+        "mask_pad must have the shape of the input without its features, (7,), got (1, 7)",
+    ),
+    "packed c0": (
+        lambda rnn: rnn(
+            pack_padded_sequence(torch.randn(T, B, E), torch.tensor([7, 3, 2])), torch.randn(L, 2, D)
+        ),
+        "c0 must have shape (L, B, N·D) = (2, 3, 5), got (2, 2, 5)",
     ),
     "packed features": (
         lambda rnn: rnn(packed_of_two_features()),
@@ -266,8 +280,40 @@ def test_wrong_calls(case):
 
 def test_wrong_mask_with_batch_first():
     rnn = SRU(E, D, L, batch_first=True)
-    with pytest.raises(ValueError, match=re.escape("mask_pad must have shape (B, T) = (3, 7), got (7, 3)")):
+    with pytest.raises(ValueError, match=re.escape("without its features, (3, 7), got (7, 3)")):
         rnn(torch.randn(B, T, E), None, torch.zeros(T, B))
+
+
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("packed", [False, True])
+def test_wrong_dtypes_and_devices(first, packed):
+    rnn = SRU(E, D, L, proj_input_to_hidden_first=first)
+    who = "^SRU: " if first else "^SRUCell: "
+
+    def call(x):
+        rnn(pack_padded_sequence(x, torch.tensor([7, 3, 2])) if packed else x)
+
+    with pytest.raises(
+        TypeError, match=who + "input must have the dtype of the parameters, torch.float32, got"
+    ):
+        call(torch.randn(T, B, E).double())
+    with pytest.raises(TypeError, match=who + "input must be a floating-point tensor, got torch.int64"):
+        call(torch.ones(T, B, E, dtype=torch.int64))
+    if not packed:
+        with pytest.raises(
+            ValueError, match=who + "input must be on the device of the parameters, cpu, got meta"
+        ):
+            call(torch.randn(T, B, E, device="meta"))
+
+
+def test_nan_in_padding_reaches_no_parameter():
+    rnn = SRU(E, D, L, bidirectional=True, layer_norm=True)
+    x = torch.randn(T, B, E)
+    mask = torch.arange(T)[:, None] >= torch.tensor([7, 3, 2])
+    x[mask] = torch.nan
+    h, c = rnn(x, None, mask)
+    (h.sum() + c.sum()).backward()
+    assert all(parameter.grad.isfinite().all() for parameter in rnn.parameters())
 
 
 def test_wrong_arguments():

@@ -108,6 +108,10 @@ WRONG = {
         lambda: SRUCell(D, D)(torch.randn(T, B, D), torch.randn(D)),
         "c0 must have shape (B, N·D) = (3, 8), got (8,)",
     ),
+    "mask": (
+        lambda: SRUCell(D, D)(torch.randn(T, B, D), None, torch.zeros(B, T)),
+        "mask_pad must have shape (T, B) = (6, 3), got (3, 6)",
+    ),
     "sizes": (lambda: SRUCell(D, 0), "hidden_size must be at least 1, got 0"),
     "projection": (
         lambda: SRUCell(D, D, n_proj=-1),

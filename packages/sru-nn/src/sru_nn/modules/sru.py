@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from sru_nn.modules._checks import check_like_parameters
 from sru_nn.modules.sru_cell import SRUCell
 
 
@@ -129,11 +130,8 @@ class SRU(nn.Module):
         """Draw all weights anew."""
         if self.input_to_hidden is not None:
             self.input_to_hidden.reset_parameters()
-        for cell in self._cells():
-            cell.reset_parameters()
-
-    def _cells(self) -> list[SRUCell]:
-        return [cell for cell in self.rnn_lst if isinstance(cell, SRUCell)]
+        for cell in self.rnn_lst:
+            cell.reset_parameters()  # type: ignore[operator]
 
     def forward(
         self,
@@ -149,7 +147,8 @@ class SRU(nn.Module):
             c0: `(L, B, N·D)`, or `(L, N·D)` for a single sequence: the states before the first step;
                 zeros if None. With `nn_rnn_compatible_return`, `(L·N, B, D)` is taken too.
             mask_pad: `(T, B)`, `(B, T)` with `batch_first`, or `(T,)` for a single sequence: non-zero
-                where a position is padding. Its output is zero and the state passes it unchanged.
+                where a position is padding. The state passes it unchanged and its output is zero (the bias of
+                the norm with `normalize_after`, as in `sru` 2.6.0).
 
         Returns:
             `h`: the outputs of the last layer, in the form of `input` with N·D features.
@@ -169,6 +168,13 @@ class SRU(nn.Module):
                 f"SRU: input must have shape {letters} or (T, E) with E = {self.input_size}, "
                 f"got {tuple(input.shape)}"
             )
+        if mask_pad is not None and mask_pad.shape != input.shape[:-1]:
+            raise ValueError(
+                f"SRU: mask_pad must have the shape of the input without its features, "
+                f"{tuple(input.shape[:-1])}, got {tuple(mask_pad.shape)}"
+            )
+        batch = () if input.dim() == 2 else (input.shape[0 if self.batch_first else 1],)
+        self._check_state(c0, *batch)
         if input.dim() == 2:
             # The batch of one goes where batch_first expects none: the rest is time-major already.
             c0 = None if c0 is None else c0.unsqueeze(1)
@@ -192,6 +198,7 @@ class SRU(nn.Module):
                 f"got {tuple(packed.data.shape)}"
             )
         batch = int(packed.batch_sizes[0])
+        self._check_state(c0, batch)
         if c0 is not None:
             c0 = self._layer_states(c0, batch)
             c0 = c0 if packed.sorted_indices is None else c0.index_select(1, packed.sorted_indices)
@@ -205,16 +212,12 @@ class SRU(nn.Module):
     def _forward_time_major(
         self, x: Tensor, c0: Tensor | None, mask_pad: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        length, batch, _ = x.shape
+        batch = x.shape[1]
         states: Sequence[Tensor | None] = [None] * self.num_layers
         if c0 is not None:
             states = self._layer_states(c0, batch).unbind(0)
-        if mask_pad is not None and mask_pad.shape != (length, batch):
-            given = tuple(mask_pad.t().shape if self.batch_first else mask_pad.shape)
-            expected = (batch, length) if self.batch_first else (length, batch)
-            letters = "(B, T)" if self.batch_first else "(T, B)"
-            raise ValueError(f"SRU: mask_pad must have shape {letters} = {expected}, got {given}")
         if self.input_to_hidden is not None:
+            check_like_parameters("SRU", x, self.input_to_hidden)
             x = self.input_to_hidden(x)
         last = []
         for cell, state in zip(self.rnn_lst, states, strict=True):
@@ -226,16 +229,21 @@ class SRU(nn.Module):
             c = c.transpose(1, 2).reshape(self.num_layers * self.num_directions, batch, self.hidden_size)
         return x, c
 
+    def _check_state(self, c0: Tensor | None, *batch: int) -> None:
+        """Raise unless an initial state fits a batch of this size, or, without one, a single sequence."""
+        shape = (self.num_layers, *batch, self.output_size)
+        compatible = (self.num_layers * self.num_directions, *batch, self.hidden_size)
+        if c0 is None or c0.shape == shape or (self.nn_rnn_compatible_return and c0.shape == compatible):
+            return
+        letters = "(L, B, N·D)" if batch else "(L, N·D)"
+        raise ValueError(f"SRU: c0 must have shape {letters} = {shape}, got {tuple(c0.shape)}")
+
     def _layer_states(self, c0: Tensor, batch: int) -> Tensor:
-        """Bring the initial state to `(L, B, N·D)`."""
-        shape = (self.num_layers, batch, self.output_size)
-        if c0.shape == shape:
+        """Bring the initial state from either of its shapes to `(L, B, N·D)`."""
+        if c0.shape[-1] == self.output_size:
             return c0
-        compatible = (self.num_layers * self.num_directions, batch, self.hidden_size)
-        if self.nn_rnn_compatible_return and c0.shape == compatible:
-            c0 = c0.view(self.num_layers, self.num_directions, batch, self.hidden_size)
-            return c0.transpose(1, 2).reshape(shape)
-        raise ValueError(f"SRU: c0 must have shape (L, B, N·D) = {shape}, got {tuple(c0.shape)}")
+        c0 = c0.view(self.num_layers, self.num_directions, batch, self.hidden_size)
+        return c0.transpose(1, 2).reshape(self.num_layers, batch, self.output_size)
 
     def extra_repr(self) -> str:
         """Show what the layers' own lines do not."""

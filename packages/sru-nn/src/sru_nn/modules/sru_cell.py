@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sru_nn.functional import Activation, sru_recurrence
+from sru_nn.modules._checks import check_cell_arguments, check_like_parameters
 from sru_nn.modules._legacy import upgrade_sru_2_state
 
 
@@ -83,7 +84,7 @@ class SRUCell(nn.Module):
         use_relu: bool = False,
     ) -> None:
         super().__init__()
-        _check_arguments(input_size, hidden_size, n_proj, dropout, rnn_dropout, use_tanh, use_relu)
+        check_cell_arguments(input_size, hidden_size, n_proj, dropout, rnn_dropout, use_tanh, use_relu)
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.num_directions = 2 if bidirectional else 1
@@ -180,6 +181,12 @@ class SRUCell(nn.Module):
                 f"SRUCell: input must have shape (T, B, E) or (B, E) with E = {self.input_size}, "
                 f"got {tuple(input.shape)}"
             )
+        check_like_parameters("SRUCell", input, self.bias if self.transform is None else self.transform)
+        if mask_pad is not None and mask_pad.shape not in (input.shape[:-1], (1, *input.shape[:-1])):
+            raise ValueError(
+                f"SRUCell: mask_pad must have shape (T, B) = {tuple(input.shape[:-1])}, "
+                f"got {tuple(mask_pad.shape)}"
+            )
         if input.dim() == 2:
             input = input.unsqueeze(0)
         batch = input.shape[1]
@@ -188,7 +195,9 @@ class SRUCell(nn.Module):
                 f"SRUCell: c0 must have shape (B, N·D) = {(batch, self.output_size)}, got {tuple(c0.shape)}"
             )
         if mask_pad is not None:
-            mask_pad = (mask_pad.unsqueeze(0) if mask_pad.dim() == 1 else mask_pad) != 0
+            mask_pad = mask_pad.view(input.shape[:-1]) != 0
+            # Not even through the projection may a NaN in the padding reach a gradient.
+            input = input.masked_fill(mask_pad.unsqueeze(-1), 0.0)
 
         x = input
         if self.layer_norm is not None and not self.normalize_after:
@@ -287,24 +296,3 @@ class SRUCell(nn.Module):
             f"{name}={getattr(self, name)!r}" for name, usual in shown.items() if getattr(self, name) != usual
         ]
         return ", ".join(parts)
-
-
-def _check_arguments(
-    input_size: int,
-    hidden_size: int,
-    n_proj: int,
-    dropout: float,
-    rnn_dropout: float,
-    use_tanh: bool,
-    use_relu: bool,
-) -> None:
-    for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
-        if size < 1:
-            raise ValueError(f"SRUCell: {name} must be at least 1, got {size}")
-    if n_proj < 0:
-        raise ValueError(f"SRUCell: the projection size must be 0 (none) or positive, got {n_proj}")
-    for name, p in (("dropout", dropout), ("rnn_dropout", rnn_dropout)):
-        if not 0 <= p < 1:
-            raise ValueError(f"SRUCell: {name} must be a probability in [0, 1), got {p}")
-    if use_tanh and use_relu:
-        raise ValueError("SRUCell: use_tanh and use_relu exclude each other; choose one")
