@@ -105,8 +105,16 @@ def no_cuda_device() -> str | None:
 @nox.session
 def demo(session: nox.Session) -> None:
     """Train a small SRU on text that ships with Python, beside an LSTM: `sru demo` and its options."""
-    session.install(TORCH, *folders("sru-nn", "sru-data", "sru-apps"))
+    session.install(TORCH, *folders())
     session.run("sru", "demo", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Time SRU on the CPU against PyTorch's modules and `sru` 2.6.0; write docs/benchmarks."""
+    # The old package is compiled when it is imported, with ninja and whatever compiler there is.
+    session.install(TORCH, *folders("sru-kernels", "sru-nn"), "sru==2.6.0", "ninja", "setuptools", "matplotlib")
+    session.run("python", "packages/sru-nn/benchmarks/sru.py", *session.posargs)
 
 
 @nox.session(venv_backend="none")

@@ -1,5 +1,6 @@
-"""What a user does with sru-kernels alone: ask what the build holds, with no torch in sight."""
+"""What a user does with sru-kernels alone: ask what the build holds, run a step, no torch in sight."""
 
+from array import array
 from importlib.util import find_spec
 
 import sru_kernels
@@ -8,4 +9,37 @@ info = sru_kernels.build_info()
 assert info["version"] == sru_kernels.__version__, info
 assert info["instruction_set"] in {"baseline", "avx2", "avx512"}, info
 assert find_spec("torch") is None, "sru-kernels brought torch with it"
+
+
+def address(values: array) -> int:
+    """Where the first of the values lies."""
+    return values.buffer_info()[0]
+
+
+# One column, one step, all gates half open and no highway: c = u_c / 2 and h = c / 2.
+u, zeros = array("f", [1.0, 0.0, 0.0]), array("f", [0.0, 0.0])
+h, c_last = array("f", [0.0]), array("f", [0.0])
+sru_kernels.cpu.sru_forward(
+    dtype=sru_kernels.DType.float32,
+    activation=sru_kernels.Activation.identity,
+    length=1,
+    batch=1,
+    hidden_size=1,
+    num_directions=1,
+    num_gates=3,
+    u=address(u),
+    v=address(zeros),
+    v_per_position=False,
+    bias=address(zeros),
+    c0=0,
+    x=0,
+    scale_x=1.0,
+    mask_c=0,
+    mask_pad=0,
+    h=address(h),
+    c=0,
+    c_last=address(c_last),
+    num_threads=1,
+)
+assert (c_last[0], h[0]) == (0.5, 0.25), (c_last, h)
 print(info)

@@ -37,7 +37,8 @@ def test_build_info_claims_no_cuda():
     assert sru_kernels.build_info()["cuda"] is None
 
 
-def test_instruction_set_is_the_widest_the_kernel_reports():
+def test_instruction_set_is_the_widest_the_kernel_reports(monkeypatch):
+    monkeypatch.delenv("SRU_KERNELS_INSTRUCTION_SET", raising=False)
     flags = processor_flags()
     if {"avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512dq", "avx512vl"} <= flags:
         expected = "avx512"
@@ -45,7 +46,26 @@ def test_instruction_set_is_the_widest_the_kernel_reports():
         expected = "avx2"
     else:
         expected = "baseline"
-    assert sru_kernels.build_info()["instruction_set"] == expected
+    program = "import sru_kernels; print(sru_kernels.build_info()['instruction_set'])"
+    assert run_python("-c", program).strip() == expected
+
+
+def test_openmp_runs_as_many_threads_as_it_was_told(monkeypatch):
+    if sru_kernels.build_info()["openmp"] is None:
+        pytest.skip("this build has no OpenMP")
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    program = "import sru_kernels; print(sru_kernels.build_info()['max_threads'])"
+    assert run_python("-c", program).strip() == "3"
+
+
+def test_without_openmp_there_is_one_thread():
+    info = sru_kernels.build_info()
+    assert info["openmp"] is not None or info["max_threads"] == 1
+
+
+def test_no_second_openmp_runtime_comes_with_the_package():
+    package = Path(sru_kernels.__file__).parent
+    assert not [path for path in package.parent.rglob("libgomp*") if "sru_kernels" in str(path)]
 
 
 def test_caller_may_change_what_build_info_returned():
@@ -62,6 +82,8 @@ def test_import_brings_in_neither_torch_nor_numpy():
 def test_running_the_package_prints_the_diagnosis():
     facts = dict(line.split(": ", 1) for line in run_python("-m", "sru_kernels").splitlines())
     assert facts["version"] == sru_kernels.__version__
+    assert facts["instruction_set"] == sru_kernels.cpu.instruction_set()
+    assert int(facts["max_threads"]) >= 1
     assert facts["cuda"] == "none"
     assert facts["python"] == platform.python_version()
     assert Path(facts["extension"]).is_file()

@@ -2,6 +2,7 @@
 
 #include "register.hpp"
 #include "sru_kernels/cpu/instruction_set.hpp"
+#include "sru_kernels/cpu/threads.hpp"
 
 namespace py = pybind11;
 
@@ -16,7 +17,9 @@ py::dict build_info() {
     info["version"] = SRU_KERNELS_VERSION;
     info["compiler"] = SRU_KERNELS_COMPILER;
     info["cxx_standard"] = cxx_standard();
-    info["instruction_set"] = cpu::to_string(cpu::detect_instruction_set());
+    info["instruction_set"] = cpu::to_string(cpu::instruction_set());
+    info["openmp"] = cpu::openmp_version() == 0 ? py::object(py::none()) : py::int_(cpu::openmp_version());
+    info["max_threads"] = cpu::max_threads();
     info["cuda"] = py::none();
     return info;
 }
@@ -24,6 +27,7 @@ py::dict build_info() {
 }  // namespace
 
 void register_build_info(py::module_& module) {
+    module.attr("__version__") = SRU_KERNELS_VERSION;
     module.def("build_info", &build_info, "What this extension was built with and found on this machine.");
 }
 

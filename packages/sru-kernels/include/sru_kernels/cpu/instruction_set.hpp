@@ -4,7 +4,7 @@
 
 namespace sru_kernels::cpu {
 
-/// The widest vector instructions that kernels are built for: one value per build of the CPU loops.
+/// The vector instructions that kernels are built for, narrowest first: one value per build of the CPU loops.
 enum class InstructionSet { baseline, avx2, avx512 };
 
 /// Returns the widest set that this processor and this operating system both support.
@@ -12,6 +12,12 @@ enum class InstructionSet { baseline, avx2, avx512 };
 /// `avx2` includes FMA and F16C; `avx512` includes F, BW, DQ and VL besides. Processors other than x86-64
 /// report `baseline`: their vectors (NEON) belong to the architecture, so the compiler uses them unasked.
 InstructionSet detect_instruction_set();
+
+/// Returns the set that the kernels use: the widest, or what SRU_KERNELS_INSTRUCTION_SET names.
+///
+/// The variable is read once, at the first call that succeeds. Throws std::invalid_argument when it holds an
+/// unknown word or a set that this processor lacks.
+InstructionSet instruction_set();
 
 /// The name users see: "baseline", "avx2" or "avx512".
 std::string_view to_string(InstructionSet set);

@@ -1,0 +1,96 @@
+#pragma once
+
+#include "sru_kernels/host_device.hpp"
+#include "sru_kernels/math.hpp"
+#include "sru_kernels/types.hpp"
+
+// One time step of one column of the Simple Recurrent Unit, forward and backward (Lei et al., 2018, section
+// 3):
+//
+//   f = σ(u_f + v_f c' + b_f)     r = σ(u_r + v_r c' + b_r)          c' is the state before the step
+//   c = f c' + (1 − f) u_c        h = r m g(c) + (1 − r m) x'        m is the dropout mask, x' the highway
+namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
+
+/// What a column brings to every step. With v per position, `v_f` and `v_r` are those of the position.
+template <typename A>
+struct Parameters {
+    A v_f, v_r, b_f, b_r, mask;
+};
+
+/// What a step reads; `highway` is ignored where there is none.
+template <typename A>
+struct Inputs {
+    A u_c, u_f, u_r, highway;
+};
+
+template <typename A>
+struct Outputs {
+    A h, c;
+};
+
+/// Gradients of what a step read. Those of the biases are those of `u_f` and `u_r`.
+template <typename A>
+struct Gradients {
+    A u_c, u_f, u_r, highway, v_f, v_r, c_before;
+};
+
+template <Activation activation, typename A>
+SRU_KERNELS_HOST_DEVICE A activate(A c) {
+    if constexpr (activation == Activation::tanh) {
+        return tanh(c);
+    } else if constexpr (activation == Activation::relu) {
+        return c < A(0) ? A(0) : c;
+    } else {
+        return c;
+    }
+}
+
+/// g'(c), given g(c) as well.
+template <Activation activation, typename A>
+SRU_KERNELS_HOST_DEVICE A activation_slope(A c, A g) {
+    if constexpr (activation == Activation::tanh) {
+        return multiply_add(-g, g, A(1));
+    } else if constexpr (activation == Activation::relu) {
+        return c <= A(0) ? A(0) : A(1);
+    } else {
+        return A(1);
+    }
+}
+
+template <Activation activation, bool has_highway, typename A>
+SRU_KERNELS_HOST_DEVICE Outputs<A> forward(const Inputs<A>& in, const Parameters<A>& p, A c_before) {
+    const Gate<A> f = sigmoid(multiply_add(p.v_f, c_before, in.u_f + p.b_f));
+    const Gate<A> r = sigmoid(multiply_add(p.v_r, c_before, in.u_r + p.b_r));
+    const A c = multiply_add(f.open, c_before, f.closed * in.u_c);
+    const A weight = r.open * p.mask;
+    A h = weight * activate<activation>(c);
+    if constexpr (has_highway) h = multiply_add(A(1) - weight, in.highway, h);
+    return {h, c};
+}
+
+/// The gates are computed again from the inputs and c'. `grad_c` is the gradient of c from the steps after.
+template <Activation activation, bool has_highway, typename A>
+SRU_KERNELS_HOST_DEVICE Gradients<A> backward(const Inputs<A>& in, const Parameters<A>& p, A c_before, A c,
+                                              A grad_h, A grad_c) {
+    const Gate<A> f = sigmoid(multiply_add(p.v_f, c_before, in.u_f + p.b_f));
+    const Gate<A> r = sigmoid(multiply_add(p.v_r, c_before, in.u_r + p.b_r));
+    const A g = activate<activation>(c);
+    const A weight = r.open * p.mask;
+    const A total_c = multiply_add(grad_h * weight, activation_slope<activation>(c, g), grad_c);
+
+    Gradients<A> grad{};
+    A contrast = g;
+    if constexpr (has_highway) {
+        contrast = g - in.highway;
+        grad.highway = grad_h * (A(1) - weight);
+    }
+    grad.u_c = total_c * f.closed;
+    grad.u_f = total_c * (c_before - in.u_c) * (f.open * f.closed);
+    grad.u_r = grad_h * p.mask * contrast * (r.open * r.closed);
+    grad.v_f = grad.u_f * c_before;
+    grad.v_r = grad.u_r * c_before;
+    grad.c_before = multiply_add(grad.u_r, p.v_r, multiply_add(grad.u_f, p.v_f, total_c * f.open));
+    return grad;
+}
+
+}  // namespace sru_kernels::SRU_KERNELS_VARIANT::sru

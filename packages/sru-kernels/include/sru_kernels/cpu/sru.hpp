@@ -1,0 +1,13 @@
+#pragma once
+
+#include "sru_kernels/sru.hpp"
+
+namespace sru_kernels::cpu {
+
+/// Runs the recurrence with the instruction set of `instruction_set()` on up to `num_threads` threads.
+void sru_forward(const SruForward& args, int num_threads);
+
+/// Writes every gradient. The result does not depend on `num_threads`.
+void sru_backward(const SruBackward& args, int num_threads);
+
+}  // namespace sru_kernels::cpu

@@ -1,0 +1,131 @@
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "sru_kernels/host_device.hpp"
+
+// exp, sigmoid and tanh without a branch or a call, so that a loop over columns becomes vector instructions.
+namespace sru_kernels::SRU_KERNELS_VARIANT {
+
+template <typename To, typename From>
+SRU_KERNELS_HOST_DEVICE To bit_cast(From value) {
+    static_assert(sizeof(To) == sizeof(From));
+    To result;
+    std::memcpy(&result, &value, sizeof(To));
+    return result;
+}
+
+/// a·b + c, fused where the target has the instruction. Written out, because a compiler that is free to fuse
+/// may choose differently for a vector loop and its remainder, and results would depend on the thread count.
+template <typename A>
+SRU_KERNELS_HOST_DEVICE A multiply_add(A a, A b, A c) {
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__CUDA_ARCH__)
+    if constexpr (sizeof(A) == sizeof(float)) {
+        return __builtin_fmaf(a, b, c);
+    } else {
+        return __builtin_fma(a, b, c);
+    }
+#else
+    return a * b + c;
+#endif
+}
+
+template <typename A>
+struct ExpConstants;  // `lowest` rounds to the n whose 2^n has a zero exponent field: it is taken for 0
+
+template <>
+struct ExpConstants<float> {
+    using Bits = std::uint32_t;
+    static constexpr int mantissa_bits = 23;
+    static constexpr Bits exponent_bias = 127;
+    static constexpr float round_to_integer = 0x1.8p23F;
+    static constexpr float log2_e = 0x1.715476p+0F;
+    static constexpr float ln2_high = 0x1.62e4p-1F;
+    static constexpr float ln2_low = 0x1.7f7d1cp-20F;
+    static constexpr float lowest = -88.0F;
+    static constexpr int degree = 7;
+};
+
+template <>
+struct ExpConstants<double> {
+    using Bits = std::uint64_t;
+    static constexpr int mantissa_bits = 52;
+    static constexpr Bits exponent_bias = 1023;
+    static constexpr double round_to_integer = 0x1.8p52;
+    static constexpr double log2_e = 0x1.71547652b82fep+0;
+    static constexpr double ln2_high = 0x1.62e42fee00000p-1;
+    static constexpr double ln2_low = 0x1.a39ef35793c76p-33;
+    static constexpr double lowest = -709.0;
+    static constexpr int degree = 13;
+};
+
+constexpr double factorial(int n) { return n <= 1 ? 1.0 : n * factorial(n - 1); }
+
+/// Σ_{k=first}^{degree} r^(k-first) / k!, by Horner's rule.
+template <int first, int degree, typename A>
+SRU_KERNELS_HOST_DEVICE A exp_series(A r) {
+    constexpr A coefficient = static_cast<A>(1.0 / factorial(first));
+    if constexpr (first == degree) {
+        return coefficient;
+    } else {
+        return multiply_add(exp_series<first + 1, degree>(r), r, coefficient);
+    }
+}
+
+/// e^x = scale · (1 + excess) with scale a power of two and |excess| < 0.42.
+template <typename A>
+struct Exp {
+    A scale;
+    A excess;
+};
+
+/// Splits e^x for x ≤ 0. Where e^x would be subnormal the scale is 0; NaN stays NaN.
+///
+/// x = n·ln 2 + r with |r| ≤ ln(2)/2, n·ln2_high exact (Cody and Waite); adding 1.5·2^mantissa rounds to the
+/// integer n and leaves it in the lowest bits. The Taylor series at its degree is good to a tenth of an ulp.
+template <typename A>
+SRU_KERNELS_HOST_DEVICE Exp<A> split_exp(A x) {
+    using C = ExpConstants<A>;
+    x = x < C::lowest ? C::lowest : x;
+    const A shifted = multiply_add(x, C::log2_e, C::round_to_integer);
+    const A n = shifted - C::round_to_integer;
+    A r = multiply_add(n, -C::ln2_high, x);
+    r = multiply_add(n, -C::ln2_low, r);
+    const auto bits = (bit_cast<typename C::Bits>(shifted) + C::exponent_bias) << C::mantissa_bits;
+    const A tail = exp_series<2, C::degree>(r) * r;
+    return {bit_cast<A>(bits), multiply_add(tail, r, r)};
+}
+
+template <typename A>
+SRU_KERNELS_HOST_DEVICE A absolute(A x) {
+    using Bits = typename ExpConstants<A>::Bits;
+    return bit_cast<A>(static_cast<Bits>(bit_cast<Bits>(x) & (~Bits{0} >> 1)));
+}
+
+/// σ(x) and 1 − σ(x), each to full relative precision: the second is not found by subtraction.
+template <typename A>
+struct Gate {
+    A open;
+    A closed;
+};
+
+template <typename A>
+SRU_KERNELS_HOST_DEVICE Gate<A> sigmoid(A x) {
+    const Exp<A> e = split_exp(-absolute(x));
+    const A z = multiply_add(e.scale, e.excess, e.scale);
+    const A large = A(1) / (A(1) + z);
+    const A small = z * large;
+    return x < A(0) ? Gate<A>{small, large} : Gate<A>{large, small};
+}
+
+/// tanh(x) = −m/(2 + m) with m = e^(−2|x|) − 1, which is exact near 0 where 1 − e^(−2|x|) would cancel.
+template <typename A>
+SRU_KERNELS_HOST_DEVICE A tanh(A x) {
+    const Exp<A> e = split_exp(A(-2) * absolute(x));
+    const A m = multiply_add(e.scale, e.excess, e.scale - A(1));
+    const A magnitude = -m / (A(2) + m);
+    return x < A(0) ? -magnitude : magnitude;
+}
+
+}  // namespace sru_kernels::SRU_KERNELS_VARIANT

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+
+#include "sru_kernels/types.hpp"
+
+namespace sru_kernels {
+
+using Index = std::int64_t;
+
+/// What the forward and the backward recurrence both read.
+///
+/// Arrays are contiguous. T = `length`, B = `batch`, N = `num_directions`, D = `hidden_size`, K =
+/// `num_gates`; S is the storage type, A the type of states and sums; nullptr where an array is optional and
+/// absent. The columns of the second direction walk time from T−1 to 0.
+struct SruInputs {
+    DType dtype;
+    Activation activation;
+    Index length;
+    Index batch;
+    Index hidden_size;
+    Index num_directions;
+    Index num_gates;               // 3, or 4 when u holds the highway
+    const void* u;                 // (T, B, K, N·D) S
+    const void* v;                 // (2, N·D) A, or (T, B, 2, N·D) A when v_per_position
+    const void* bias;              // (2, N·D) A
+    const void* c0;                // (B, N·D) A; absent means zeros
+    const void* x;                 // (T, B, N·D) S, only with K = 3; absent means no highway
+    const void* mask_c;            // (B, N·D) A; absent means ones
+    const std::uint8_t* mask_pad;  // (T, B), nonzero is padding; absent means none
+    double scale_x;
+    bool v_per_position;
+
+    Index columns() const { return num_directions * hidden_size; }
+};
+
+struct SruForward : SruInputs {
+    void* h;       // (T, B, N·D) S
+    void* c;       // (T, B, N·D) A, the state after each step; absent when no backward follows
+    void* c_last;  // (B, N·D) A, the state after the last step that each direction takes
+};
+
+struct SruBackward : SruInputs {
+    const void* c;            // (T, B, N·D) A, as forward saved it
+    const void* grad_h;       // (T, B, N·D) S; absent means zeros
+    const void* grad_c_last;  // (B, N·D) A; absent means zeros
+    void* grad_u;             // (T, B, K, N·D) S
+    void* grad_x;             // (T, B, N·D) S; absent when not wanted
+    void* grad_v;             // (2, B, N·D) A, summed over time, or (T, B, 2, N·D) A when v_per_position
+    void* grad_bias;          // (2, B, N·D) A, summed over time
+    void* grad_c0;            // (B, N·D) A
+};
+
+}  // namespace sru_kernels

@@ -1,0 +1,74 @@
+#pragma once
+
+#include <cstdint>
+
+#include "sru_kernels/host_device.hpp"
+#include "sru_kernels/math.hpp"
+
+// 16-bit storage on the CPU. Integer arithmetic alone, so that every instruction set has vector code for it.
+namespace sru_kernels::SRU_KERNELS_VARIANT {
+
+/// The bits of an IEEE 754 binary16. An enum, because compilers do not vectorise over structs.
+enum class Half : std::uint16_t {};
+
+/// The bits of the upper half of a float32.
+enum class BFloat16 : std::uint16_t {};
+
+/// The type of states and sums for a storage type.
+template <typename S>
+struct Accumulation {
+    using Type = float;
+};
+template <>
+struct Accumulation<double> {
+    using Type = double;
+};
+template <typename S>
+using AccumulationType = typename Accumulation<S>::Type;
+
+SRU_KERNELS_HOST_DEVICE float load(float value) { return value; }
+SRU_KERNELS_HOST_DEVICE double load(double value) { return value; }
+
+SRU_KERNELS_HOST_DEVICE float load(BFloat16 value) {
+    return bit_cast<float>(static_cast<std::uint32_t>(value) << 16);
+}
+
+SRU_KERNELS_HOST_DEVICE float load(Half value) {
+    const auto bits = static_cast<std::uint32_t>(value);
+    const std::uint32_t sign = (bits & 0x8000U) << 16;
+    const std::uint32_t magnitude = (bits & 0x7fffU) << 13;
+    // 2^112 is the distance of the two exponents; as a product it also gives subnormals their value.
+    const std::uint32_t finite = bit_cast<std::uint32_t>(bit_cast<float>(magnitude) * 0x1p112F);
+    const std::uint32_t rest = magnitude < 0x0f800000U ? finite : (magnitude | 0x7f800000U);
+    return bit_cast<float>(sign | rest);
+}
+
+template <typename S>
+SRU_KERNELS_HOST_DEVICE S store(AccumulationType<S> value) {
+    return value;
+}
+
+/// Rounds to nearest, ties to even; a NaN keeps its sign and becomes quiet.
+template <>
+SRU_KERNELS_HOST_DEVICE BFloat16 store<BFloat16>(float value) {
+    const auto bits = bit_cast<std::uint32_t>(value);
+    const std::uint32_t rounded = (bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16;
+    const std::uint32_t nan = (bits >> 16) | 0x40U;
+    return static_cast<BFloat16>((bits & 0x7fffffffU) > 0x7f800000U ? nan : rounded);
+}
+
+/// Rounds to nearest, ties to even; 65520 and more become infinite, a NaN keeps its sign and becomes quiet.
+template <>
+SRU_KERNELS_HOST_DEVICE Half store<Half>(float value) {
+    const auto bits = bit_cast<std::uint32_t>(value);
+    const std::uint32_t magnitude = bits & 0x7fffffffU;
+    // Adding 0.5, whose last bit is worth 2^-24, rounds to a whole number of the smallest half.
+    const std::uint32_t subnormal = bit_cast<std::uint32_t>(bit_cast<float>(magnitude) + 0.5F) - 0x3f000000U;
+    const std::uint32_t normal = (magnitude - 0x38000000U + 0xfffU + ((magnitude >> 13) & 1U)) >> 13;
+    const std::uint32_t finite = magnitude < 0x38800000U ? subnormal : normal;
+    const std::uint32_t rest = magnitude > 0x7f800000U ? 0x7e00U : 0x7c00U;
+    const std::uint32_t result = magnitude < 0x47800000U ? finite : rest;
+    return static_cast<Half>((bits >> 16 & 0x8000U) | result);
+}
+
+}  // namespace sru_kernels::SRU_KERNELS_VARIANT

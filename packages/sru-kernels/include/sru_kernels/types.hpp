@@ -1,0 +1,13 @@
+#pragma once
+
+#include <cstdint>
+
+namespace sru_kernels {
+
+/// How u, x, h and their gradients are stored. States and sums are float32, or float64 for float64.
+enum class DType : std::int8_t { float32, float64, float16, bfloat16 };
+
+/// What is applied to the state before the output gate.
+enum class Activation : std::int8_t { identity, tanh, relu };
+
+}  // namespace sru_kernels

@@ -1,0 +1,77 @@
+#include "checks.hpp"
+
+#include <stdexcept>
+#include <string>
+
+namespace sru_kernels::bindings {
+namespace {
+
+/// Throws `FUNCTION: what` unless `holds`.
+class Checker {
+ public:
+    explicit Checker(const char* function) : function_(function) {}
+
+    void require(bool holds, const std::string& what) const {
+        if (!holds) throw std::invalid_argument(std::string(function_) + ": " + what);
+    }
+
+    void at_least(const char* name, Index value, Index minimum) const {
+        require(value >= minimum, std::string(name) + " must be at least " + std::to_string(minimum) +
+                                      ", got " + std::to_string(value));
+    }
+
+    void present(const char* name, const void* pointer) const {
+        require(pointer != nullptr, std::string(name) + " is required, got a null pointer");
+    }
+
+ private:
+    const char* function_;
+};
+
+void check_inputs(const Checker& checker, const SruInputs& in, int num_threads) {
+    checker.require(in.num_gates == 3 || in.num_gates == 4,
+                    "num_gates must be 3 or 4, got " + std::to_string(in.num_gates));
+    checker.require(in.num_directions == 1 || in.num_directions == 2,
+                    "num_directions must be 1 or 2, got " + std::to_string(in.num_directions));
+    checker.at_least("length", in.length, 0);
+    checker.at_least("batch", in.batch, 0);
+    checker.at_least("hidden_size", in.hidden_size, 1);
+    checker.at_least("num_threads", num_threads, 1);
+    checker.require(in.num_gates == 3 || in.x == nullptr,
+                    "x must be absent (0) with num_gates = 4, whose fourth gate is the highway");
+}
+
+void check_steps(const Checker& checker, const SruInputs& in) {
+    checker.present("u", in.u);
+    checker.present("v", in.v);
+    checker.present("bias", in.bias);
+}
+
+}  // namespace
+
+void check(const SruForward& args, int num_threads) {
+    const Checker checker("sru_forward");
+    check_inputs(checker, args, num_threads);
+    if (args.batch == 0) return;
+    checker.present("c_last", args.c_last);
+    if (args.length == 0) return;
+    check_steps(checker, args);
+    checker.present("h", args.h);
+}
+
+void check(const SruBackward& args, int num_threads) {
+    const Checker checker("sru_backward");
+    check_inputs(checker, args, num_threads);
+    checker.require(args.grad_x == nullptr || args.x != nullptr,
+                    "grad_x needs x; with num_gates = 4 the gradient of the highway is in grad_u");
+    if (args.batch == 0) return;
+    checker.present("grad_bias", args.grad_bias);
+    checker.present("grad_c0", args.grad_c0);
+    if (!args.v_per_position || args.length > 0) checker.present("grad_v", args.grad_v);
+    if (args.length == 0) return;
+    check_steps(checker, args);
+    checker.present("c", args.c);
+    checker.present("grad_u", args.grad_u);
+}
+
+}  // namespace sru_kernels::bindings

@@ -1,0 +1,48 @@
+#pragma once
+
+#include "sru_kernels/host_device.hpp"
+#include "sru_kernels/sru.hpp"
+#include "sru_kernels/storage.hpp"
+
+namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
+
+/// Where the highway comes from: nowhere, `scale_x` · x, or the fourth gate of u.
+enum class Highway { none, input, projected };
+
+inline Highway highway_of(const SruInputs& in) {
+    if (in.num_gates == 4) return Highway::projected;
+    return in.x == nullptr ? Highway::none : Highway::input;
+}
+
+/// Calls `visit` with a value of the storage type.
+template <typename Visit>
+void dispatch_storage(DType dtype, const Visit& visit) {
+    switch (dtype) {
+        case DType::float32:
+            return visit(float{});
+        case DType::float64:
+            return visit(double{});
+        case DType::float16:
+            return visit(Half{});
+        case DType::bfloat16:
+            return visit(BFloat16{});
+    }
+}
+
+/// Returns `Loop<activation, highway>::run` for values that are known at run time only.
+template <template <Activation, Highway> typename Loop, Activation activation>
+auto select_highway(Highway highway) {
+    if (highway == Highway::none) return &Loop<activation, Highway::none>::run;
+    if (highway == Highway::input) return &Loop<activation, Highway::input>::run;
+    return &Loop<activation, Highway::projected>::run;
+}
+
+template <template <Activation, Highway> typename Loop>
+auto select_loop(const SruInputs& in) {
+    const Highway highway = highway_of(in);
+    if (in.activation == Activation::tanh) return select_highway<Loop, Activation::tanh>(highway);
+    if (in.activation == Activation::relu) return select_highway<Loop, Activation::relu>(highway);
+    return select_highway<Loop, Activation::identity>(highway);
+}
+
+}  // namespace sru_kernels::SRU_KERNELS_VARIANT::sru

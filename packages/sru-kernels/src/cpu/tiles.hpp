@@ -1,0 +1,110 @@
+#pragma once
+
+#include "sru_kernels/host_device.hpp"
+#include "sru_kernels/sru.hpp"
+
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
+
+// Nothing here calls a function template of the standard library: those would be compiled once per
+// instruction set under one name, see host_device.hpp.
+//
+// How the B·N·D independent columns are shared out. Memory is walked time step by time step, as it lies.
+namespace sru_kernels::SRU_KERNELS_VARIANT {
+
+/// Columns that walk through time together: few enough for their states and sums to stay in the nearest
+/// caches.
+constexpr Index tile_size = 2048;
+
+/// Column steps that are worth the start of the other threads.
+constexpr Index work_per_thread = 16384;
+
+SRU_KERNELS_HOST_DEVICE Index smaller(Index a, Index b) { return a < b ? a : b; }
+
+template <typename Element>
+void fill_row(Element* row, Index size, Element value) {
+    for (Index i = 0; i < size; ++i) row[i] = value;
+}
+
+/// Copies a row, or fills it with zeros if there is none.
+template <typename Element>
+void copy_row(Element* to, const Element* from, Index size) {
+    if (from == nullptr) return fill_row(to, size, Element{});
+    for (Index i = 0; i < size; ++i) to[i] = from[i];
+}
+
+/// The row at `offset`, or nullptr if the array is absent.
+template <typename Element>
+const Element* row_at(const void* array, Index offset) {
+    return array == nullptr ? nullptr : static_cast<const Element*>(array) + offset;
+}
+
+/// Columns `first` to `first + size` of batch row `row`, all of one direction.
+struct Segment {
+    Index row;
+    Index first;
+    Index size;
+    bool reversed;
+    Index at;  // the place of its first column in the flattened (batch, columns) space
+};
+
+/// Calls `visit(segment)` for the parts of a tile that share a row and a direction.
+template <typename Visit>
+void for_each_segment(const SruInputs& in, Index begin, Index size, const Visit& visit) {
+    const Index columns = in.columns();
+    Index row = begin / columns;
+    Index first = begin % columns;
+    for (Index at = begin; at < begin + size;) {
+        const bool reversed = first >= in.hidden_size;
+        const Index width = smaller(begin + size - at, (reversed ? columns : in.hidden_size) - first);
+        visit(Segment{row, first, width, reversed, at});
+        at += width;
+        first += width;
+        if (first == columns) {
+            first = 0;
+            ++row;
+        }
+    }
+}
+
+/// Calls `visit(begin, size)` for every tile of the batch · columns space, on up to `num_threads` threads.
+///
+/// Threads own whole cache lines, `line` columns each. All of them are asked for or only one: libgomp ends
+/// and starts threads whenever the size of a team changes.
+template <typename Visit>
+void for_each_tile(const SruInputs& in, Index line, int num_threads, const Visit& visit) {
+    const Index total = in.batch * in.columns();
+    const Index lines = (total + line - 1) / line;
+    const auto share = [&](Index thread, Index threads) {
+        const Index end = smaller(total, lines * (thread + 1) / threads * line);
+        for (Index begin = lines * thread / threads * line; begin < end; begin += tile_size) {
+            visit(begin, smaller(tile_size, end - begin));
+        }
+    };
+#if defined(_OPENMP)
+    const bool worthwhile = total * (in.length > 1 ? in.length : 1) >= 2 * work_per_thread;
+    if (num_threads > 1 && worthwhile && lines > 1) {
+#pragma omp parallel num_threads(num_threads)
+        share(omp_get_thread_num(), omp_get_num_threads());
+        return;
+    }
+#endif
+    (void)num_threads;
+    share(0, 1);
+}
+
+/// A row that stands in for an absent one.
+template <typename Element>
+class ConstantRow {
+ public:
+    ConstantRow(bool needed, Index size, Element value) {
+        if (needed) fill_row(elements_, size, value);
+    }
+    const Element* data() const { return elements_; }
+
+ private:
+    alignas(64) Element elements_[tile_size];
+};
+
+}  // namespace sru_kernels::SRU_KERNELS_VARIANT
