@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import ModuleType
 
 import pytest
 
@@ -56,10 +57,14 @@ def test_module_runs_as_a_program() -> None:
     assert (done.returncode, done.stdout) == (0, f"sru-apps {__version__}\n")
 
 
-def test_command_gets_the_rest_of_the_arguments() -> None:
-    commands = {"join": Command("join words", "sru_apps.commands:closest")}
-    with pytest.raises(TypeError, match="known"):
-        run_command("x", "", commands, ["join", "a"])
+def test_command_gets_the_rest_of_the_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[object] = []
+    recorder = ModuleType("recorder")
+    recorder.record = lambda args: given.append(args) or 7
+    monkeypatch.setitem(sys.modules, "recorder", recorder)
+    commands = {"record": Command("record", "recorder:record")}
+    assert run_command("x", "", commands, ["record", "a", "--b"]) == 7
+    assert given == [["a", "--b"]]
 
 
 def test_every_task_of_the_table_is_there() -> None:

@@ -43,7 +43,15 @@ def test_demo(tmp_path, monkeypatch, capsys):
     assert (folder / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
     assert (folder / "sru/checkpoints/best.ckpt").is_file()
     assert demo.main(["--runs-dir", str(tmp_path), "--name", "try"]) == 1
-    assert "exists and is not empty; choose another --name" in capsys.readouterr().err
+    assert "try exists and is not empty; choose another --name\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("epochs", ["0", "-1", "1.5"])
+def test_wrong_number_of_epochs(epochs, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        demo.main([f"--epochs={epochs}", "--runs-dir", str(tmp_path)])
+    assert 'key "epochs": Not of type PositiveInt' in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_unknown_option(capsys):

@@ -67,6 +67,31 @@ def test_latin1_is_read_where_utf8_fails(tmp_path) -> None:
     assert read_examples(path, num_classes=1) == [("crème", 0), ("café", 0)]
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            b"caf\xe9 noir",
+            r"x\.all:2: expected text in utf-8, got the byte 0xe9 \(invalid continuation byte\)",
+        ),
+        (b"caf\xc3", r"x\.all:2: expected text in utf-8, got the byte 0xc3 \(unexpected end of data\)"),
+        (
+            b"\xff",
+            r"x\.all:2: expected text in utf-8, got the byte 0xff .*; .*, fetch it again or convert it",
+        ),
+    ],
+)
+def test_a_line_that_is_not_in_the_given_encoding_is_an_error(tmp_path, text, message) -> None:
+    path = write(tmp_path, "0 crème\n".encode() + b"0 " + text + b"\n0 fine\n")
+    with pytest.raises(DataError, match=message):
+        read_examples(path, num_classes=1, encoding="utf-8")
+
+
+def test_the_given_encoding_is_taken_whatever_the_content(tmp_path) -> None:
+    path = write(tmp_path, "0 é\n".encode())
+    assert read_examples(path, num_classes=1, encoding="latin-1") == [("Ã©", 0)]
+
+
 def test_only_line_feed_ends_a_line(tmp_path) -> None:
     # Unicode counts NEL (0x85), form feed and others as line ends; here they belong to the text.
     path = write(tmp_path, b"0 one\x85two\xe9\n0 three\x0cfour\n0 \x85\n")
@@ -98,6 +123,7 @@ def test_what_is_written_is_read_back(tmp_path_factory, examples) -> None:
         (b"-1 good film", r"x\.all:2: expected a label from 0 to 1 and a space, got '-1'"),
         (b"1.0 good film", r"x\.all:2: expected a label from 0 to 1 and a space, got '1\.0'"),
         (b"1\tgood film", r"x\.all:2: expected a label from 0 to 1 and a space, got '1\\tgood'"),
+        (b"1" * 5000 + b" good film", r"x\.all:2: expected a label from 0 to 1 and a space, got '1{40}'"),
         (b"1 good\0film", r"x\.all:2: expected text in UTF-8 or latin-1, got a NUL byte"),
     ],
 )
@@ -120,8 +146,24 @@ def test_a_missing_file_is_an_error(tmp_path) -> None:
 
 def test_a_truncated_file_is_an_error_that_names_both_counts(data_dir) -> None:
     write_to = data_dir / "classification/all"
-    write_to.write_bytes(b"\n".join(write_to.read_bytes().split(b"\n")[:50]))
+    write_to.write_bytes(b"".join(write_to.read_bytes().splitlines(keepends=True)[:50]))
     with pytest.raises(DataError, match=r"all: expected 97 lines, got 50; the file is not complete"):
+        classification.load("mr", data_dir=data_dir)
+
+
+def test_an_empty_file_is_a_truncated_one(data_dir) -> None:
+    (data_dir / "classification/all").write_bytes(b"")
+    with pytest.raises(DataError, match=r"all: expected 97 lines, got 0; the file is not complete"):
+        classification.load("mr", data_dir=data_dir)
+
+
+@pytest.mark.parametrize("cut", [1, 2, 9])
+def test_a_file_cut_within_its_last_line_is_an_error(data_dir, cut) -> None:
+    write_to = data_dir / "classification/all"
+    write_to.write_bytes(write_to.read_bytes()[:-cut])
+    with pytest.raises(
+        DataError, match=r"all:97: expected a line feed at the end of the last line.*; .*fetch it again"
+    ):
         classification.load("mr", data_dir=data_dir)
 
 
@@ -240,3 +282,36 @@ FILES = [
 def test_real_files_have_the_known_checksums(real_data, file) -> None:
     content = (real_data / "classification" / file.name).read_bytes()
     assert hashlib.sha256(content).hexdigest() == file.sha256
+
+
+def copy_sst2(real_data: Path, folder: Path) -> Path:
+    (folder / "classification").mkdir()
+    for part in ("train", "dev", "test"):
+        name = f"classification/stsa.binary.{part}"
+        (folder / name).write_bytes((real_data / name).read_bytes())
+    return folder / "classification/stsa.binary.train"
+
+
+def test_the_real_sst2_without_its_last_forty_bytes_is_an_error(real_data, tmp_path) -> None:
+    train = copy_sst2(real_data, tmp_path)
+    train.write_bytes(train.read_bytes()[:-40])
+    with pytest.raises(DataError, match=r"stsa\.binary\.train:6920: expected a line feed"):
+        classification.load("sst2", data_dir=tmp_path)
+
+
+def test_one_bad_byte_in_the_real_sst2_is_an_error(real_data, tmp_path) -> None:
+    train = copy_sst2(real_data, tmp_path)
+    lines = train.read_bytes().splitlines(keepends=True)
+    lines[99] = lines[99].replace(b" ", b" \xe9", 1)
+    train.write_bytes(b"".join(lines))
+    with pytest.raises(
+        DataError, match=r"stsa\.binary\.train:100: expected text in utf-8, got the byte 0xe9"
+    ):
+        classification.load("sst2", data_dir=tmp_path)
+
+
+def test_the_real_mr_reads_the_same_once_converted_to_utf8(real_data, tmp_path) -> None:
+    name = "classification/rt-polarity.all"
+    (tmp_path / "classification").mkdir()
+    (tmp_path / name).write_bytes((real_data / name).read_bytes().decode("latin-1").encode())
+    assert classification.load("mr", data_dir=tmp_path) == classification.load("mr", data_dir=real_data)

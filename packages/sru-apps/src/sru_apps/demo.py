@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytorch_lightning as lightning
 import torch
-from pytorch_lightning.callbacks import TQDMProgressBar
+from jsonargparse.typing import NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from sru_apps.encoders import RecurrentName
@@ -23,6 +23,7 @@ from sru_apps.training.console import quiet_lightning
 from sru_apps.training.errors import shows_errors
 from sru_apps.training.history import History
 from sru_apps.training.parser import OptionParser, add_options
+from sru_apps.training.progress import EpochBar
 from sru_apps.training.run_folder import RunFolder, new_run
 from sru_apps.training.step_time import StepTime
 from sru_apps.training.summary import count_parameters
@@ -66,8 +67,8 @@ def main(args: Sequence[str]) -> int:
     add_options(
         parser,
         [
-            ("--epochs", int, 2, "Times to read the text, for each model."),
-            ("--seed", int, 0, "Seed of the weights and of the sample."),
+            ("--epochs", PositiveInt, 2, "Times to read the text, for each model."),
+            ("--seed", NonNegativeInt, 0, "Seed of the weights and of the sample."),
             ("--runs-dir", str, "runs", "The files go to RUNS_DIR/demo/NAME."),
             ("--name", str | None, None, "Name of the run folder; default: the time."),
         ],
@@ -168,7 +169,7 @@ def train(
         default_root_dir=run.path,
         plugins=[AtomicCheckpointIO()],
         callbacks=[
-            TQDMProgressBar(refresh_rate=10),
+            EpochBar(),
             RunCheckpoints(run.checkpoints, monitor=FIGURE, mode="min"),
             history,
             step_time,

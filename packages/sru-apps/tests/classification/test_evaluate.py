@@ -8,7 +8,9 @@ import torch
 
 from sru_apps.classification.load import load_classifier
 from sru_apps.classification.predict import predict
-from sru_apps.cli import main
+from sru_apps.cli import TASKS, main
+from sru_apps.language_modelling.module import LanguageModelModule
+from sru_apps.training.checkpoint_io import read_checkpoint
 
 
 @pytest.mark.parametrize(("command", "stage"), [("validate", "validation"), ("test", "test")])
@@ -58,6 +60,37 @@ def test_checkpoint_of_nobody(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert (
         "was made by no task of this program; expected one made by `sru classify`" in capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize(
+    "part", ["datamodule_hyper_parameters", "SentenceData", "hyper_parameters", "state_dict"]
+)
+def test_checkpoint_with_a_wrong_part(
+    trained_run: Path, tmp_path: Path, part: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = read_checkpoint(trained_run / "checkpoints/best.ckpt")
+    for index, wrong in enumerate([{}, {"fold": []}, 3]):
+        path = tmp_path / f"{index}.ckpt"
+        torch.save({**checkpoint, part: wrong}, path)
+        assert main(["classify", "test", str(path)]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"error: {path} is damaged or is not a checkpoint: " in line
+
+
+def test_unknown_accelerator(trained_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["classify", "test", str(trained_run), "--accelerator=gpuu"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "invalid accelerator name: `accelerator='gpuu'`" in line
+
+
+def test_checkpoint_of_the_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint: dict[str, object] = {"state_dict": {}}
+    LanguageModelModule(5, hidden_size=4).on_save_checkpoint(checkpoint)
+    torch.save(checkpoint, tmp_path / "x.ckpt")
+    assert main(["classify", "test", str(tmp_path / "x.ckpt")]) == 1
+    expected = "was made by `sru demo`; expected one made by `sru classify`"
+    assert expected in capsys.readouterr().err
+    assert checkpoint["task"] in TASKS
 
 
 def test_unknown_option(trained_run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from sru_apps.classification.data import SentenceData
+from sru_apps.classification.module import ClassifierModule
 from sru_apps.cli import main
 from sru_apps.training.checkpoint_io import read_checkpoint
 
@@ -108,7 +110,10 @@ def test_run_folder_in_use_is_not_overwritten(
     folder.mkdir(parents=True)
     (folder / "mine.txt").write_text("keep")
     assert _fit(small_options, "--name=one") == 1
-    assert "exists and is not empty; choose another --name" in capsys.readouterr().err
+    assert (
+        "one exists and is not empty; choose another --name, or continue that run with --resume\n"
+        in capsys.readouterr().err
+    )
     assert [path.name for path in folder.iterdir()] == ["mine.txt"]
 
 
@@ -140,6 +145,33 @@ def test_full_disk_is_one_clear_error(
     assert read_checkpoint(checkpoints / "last.ckpt")["epoch"] == 0
 
 
+@pytest.mark.parametrize("place", ["train_dataloader", "on_train_start", "training_step"])
+def test_failure_before_the_first_step_leaves_the_name_free(
+    place: str, small_options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise ZeroDivisionError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SentenceData if place == "train_dataloader" else ClassifierModule, place, fail)
+        with pytest.raises(ZeroDivisionError):
+            _fit(small_options, "--name=one")
+    assert not (tmp_path / "runs/classify/sst2/one").exists()
+    assert _fit(small_options, "--name=one", "--trainer.max_epochs=1") == 0
+
+
+def test_failure_after_the_first_step_keeps_the_run(
+    small_options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(ClassifierModule, "validation_step", fail)
+    with pytest.raises(ZeroDivisionError):
+        _fit(small_options, "--name=one", "--checkpoint-steps=5")
+    assert read_checkpoint(tmp_path / "runs/classify/sst2/one/checkpoints/last.ckpt")["global_step"] == 10
+
+
 def test_real_data(real_data: Path, tmp_path: Path) -> None:
     (vectors,) = real_data.glob("glove/glove.6B.100d.*")
     options = [
@@ -148,7 +180,7 @@ def test_real_data(real_data: Path, tmp_path: Path) -> None:
         f"--embeddings={vectors}",
         f"--runs-dir={tmp_path}",
     ]
-    assert _fit(options, "--name=one", "--trainer.max_epochs=1", "--trainer.limit_train_batches=2") == 0
+    assert _fit(options, "--name=one", "--trainer.max_epochs=1", "--data.batch_size=512") == 0
     summary = json.loads((tmp_path / "classify/sst2/one/summary.json").read_text())
     assert 0.4 < summary["test_accuracy"] < 0.8
     assert summary["parameters_without_embedding"] == 302_082

@@ -3,9 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
-from sru_apps.classification.fit_cli import PACKAGE, FitCLI
+from sru_apps.classification.fit_cli import PACKAGE, TRAINER_OPTIONS, FitCLI
 from sru_apps.cli import main
 from sru_apps.training.recipes import recipe_names, recipe_path
 
@@ -54,11 +55,68 @@ def test_data_folder_from_the_environment(
     assert len(cli.datamodule.splits.train) == 48
 
 
-def test_settings_are_kept_in_the_run_folder(small_options: list[str]) -> None:
-    cli = FitCLI([*small_options, "--encoder=lstm"])
-    settings = yaml.safe_load(cli.run.config.read_text())
-    assert settings["encoder"] == "lstm"
+def test_settings_are_kept_in_the_run_folder(trained_run: Path) -> None:
+    settings = yaml.safe_load((trained_run / "config.yaml").read_text())
+    assert settings["encoder"] == "sru"
     assert settings["model"]["hidden_size"] == 6
+
+
+def test_nothing_is_written_before_training_starts(small_options: list[str]) -> None:
+    cli = FitCLI([*small_options, "--name=one"])
+    assert cli.run.path.name == "one"
+    assert not cli.run.path.exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--data.fold=3", "fold must be 0 to 0 for sst2 (sst2 comes with its own test set), got 3"),
+        ("--data.batch_size=0", "batch_size must be at least 1, got 0"),
+        ("--data.embedding_size=0", "embedding_size must be at least 1, got 0"),
+        ("--model.hidden_size=0", "hidden_size must be at least 1, got 0"),
+        ("--model.num_layers=0", "num_layers must be at least 1, got 0"),
+        ("--model.dropout=1.0", "dropout must be at least 0 and less than 1, got 1.0"),
+        ("--optimizer.lr=-1", "Invalid learning rate: -1"),
+        ("--trainer.accelerator=gpuu", "invalid accelerator name: `accelerator='gpuu'`"),
+        ("--trainer.profiler=stopwatch", "`profiler`"),
+        ("--trainer.gradient_clip_algorithm=scissors", "`gradient_clip_algorithm` scissors is invalid"),
+        ("--trainer.max_epochs=0", "--trainer.max_epochs must be at least 1, got 0"),
+        ("--trainer.max_epochs=null", "--trainer.max_epochs must be at least 1, got None"),
+        ("--seed=-1", "-1 is not in bounds"),
+    ],
+)
+def test_refused_values_are_one_line_and_leave_nothing(
+    option: str, message: str, small_options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["classify", "fit", *small_options, option]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("sru classify fit: error: ")
+    assert message in line
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_missing_accelerator(small_options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["classify", "fit", *small_options, "--trainer.accelerator=gpu"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "gpu" in line
+
+
+def test_free_options_of_the_trainer_work(small_options: list[str], tmp_path: Path) -> None:
+    options = {
+        "max_epochs": 1,
+        "precision": "bf16-mixed",
+        "gradient_clip_val": 0.5,
+        "gradient_clip_algorithm": "value",
+        "deterministic": "true",
+        "benchmark": "false",
+        "profiler": "simple",
+        "detect_anomaly": "false",
+    }
+    more = [f"--trainer.{name}={value}" for name, value in options.items()]
+    assert {*options, "accelerator"} == TRAINER_OPTIONS
+    assert main(["classify", "fit", *small_options, "--name=one", *more]) == 0
+    assert (tmp_path / "runs/classify/sst2/one/summary.json").is_file()
 
 
 def test_help_shows_the_options(capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,6 +134,9 @@ def test_help_shows_the_options(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["--recipe=sst3"], 1, "unknown recipe 'sst3'"),
         (["--recipe=sst2", "--model.hiden_size=3"], 2, "Did you mean '--model.hidden_size'?"),
+        (["--recipe=sst2", "--model.foo=3"], 2, "--model.foo. Valid options: -h"),
+        (["--recipe=sst2", "--trainer.accumulate_grad_batches=2"], 2, "unknown option"),
+        (["--recipe=sst2", "--checkpoint-steps=-1"], 2, "does not conform to restriction v>=0"),
         (["--recipe=sst2", "--encoder=transformer"], 2, "encoder"),
         (["--recipe=sst2", "--trainer.max_epochs=many"], 2, "trainer.max_epochs"),
         ([], 2, "no data set chosen; give --recipe (cr, mpqa, mr, sst1, sst2, subj, trec) or --data.name"),

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,6 +61,26 @@ def test_sentences_on_standard_input(
     monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(SENTENCES) + "\n"))
     assert _predict(trained_run) == 0
     assert capsys.readouterr().out.splitlines() == expected
+
+
+def test_standard_input_is_utf8_whatever_the_locale(trained_run: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "sru_apps", "classify", "predict", f"--model={trained_run}"],
+        input="a café\n".encode(),
+        capture_output=True,
+        env={**os.environ, "PYTHONUTF8": "0", "PYTHONIOENCODING": "latin-1:strict", "OMP_NUM_THREADS": "1"},
+    )
+    assert done.stdout.decode("utf-8").endswith("\ta café\n"), done.stderr
+
+
+def test_standard_input_that_is_not_utf8(
+    trained_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stdin = io.TextIOWrapper(io.BytesIO(b"moving\ncaf\xe9\n"), encoding="latin-1")
+    monkeypatch.setattr("sys.stdin", stdin)
+    assert _predict(trained_run) == 1
+    expected = "sru classify predict: error: standard input is not UTF-8 at line 2; convert it first\n"
+    assert capsys.readouterr().err == expected
 
 
 def test_json(trained_run: Path, expected: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -142,7 +165,10 @@ def test_weights_that_do_not_fit(
     config["model"]["hidden_size"] += 1
     (folder / "config.json").write_text(json.dumps(config))
     assert _predict(folder, "moving") == 1
-    assert "is damaged: config.json and model.safetensors do not fit" in capsys.readouterr().err
+    assert (
+        "model is damaged or is not an exported model: RuntimeError: Error(s) in loading"
+        in capsys.readouterr().err
+    )
 
 
 def test_checkpoint_of_another_task(

@@ -167,6 +167,22 @@ def test_second_interrupt_stops_at_once(
     assert read_checkpoint(last)["global_step"] == STEPS_PER_EPOCH
 
 
+def test_two_interrupts_before_the_first_checkpoint_leave_nothing(
+    small_options: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupt_twice(self: SeedEveryStep, trainer: Any, *args: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(SeedEveryStep, "on_train_batch_start", interrupt_twice)
+    assert main(["classify", "fit", *small_options, "--name=x"]) == 130
+    assert "Interrupted before the first checkpoint." in capsys.readouterr().out
+    assert not (tmp_path / "runs/classify/sst2/x").exists()
+
+
 def test_finished_run_is_tested_and_exported_again(undisturbed: Path) -> None:
     before = _summary(undisturbed)
     (undisturbed / "summary.json").unlink()
@@ -198,8 +214,10 @@ def test_other_settings_are_refused(
     undisturbed: Path, capsys: pytest.CaptureFixture[str], option: str, message: str
 ) -> None:
     capsys.readouterr()
+    settings = (undisturbed / "config.yaml").read_bytes()
     assert main(["classify", "fit", f"--resume={undisturbed}", option]) == 1
     assert message in capsys.readouterr().err
+    assert (undisturbed / "config.yaml").read_bytes() == settings
 
 
 def test_checkpoint_of_another_task_is_refused(undisturbed: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sru_apps.training.checkpoint_io import AtomicCheckpointIO, atomic_write, read_checkpoint
+from sru_apps.training.checkpoint_io import AtomicCheckpointIO, atomic_write, read_checkpoint, reading
 from sru_apps.training.errors import UserError
 
 OLD = {"state_dict": {"weight": torch.arange(3.0)}, "epoch": 1}
@@ -40,9 +40,9 @@ def test_full_disk_leaves_the_old_checkpoint(saved: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(
-        UserError, match=r"cannot write the checkpoint .*No space left on device; .* --resume"
+        UserError, match=r"cannot write the checkpoint .*No space left on device; .* whole\. Buy a disk$"
     ):
-        AtomicCheckpointIO().save_checkpoint(NEW, saved)
+        AtomicCheckpointIO(remedy="Buy a disk").save_checkpoint(NEW, saved)
     _assert_old_and_alone(saved)
 
 
@@ -89,6 +89,26 @@ def test_missing_checkpoint(tmp_path: Path) -> None:
         read_checkpoint(tmp_path / "none.ckpt")
 
 
+def test_changed_byte_of_a_weight_is_noticed(saved: Path) -> None:
+    content = bytearray(saved.read_bytes())
+    place = content.index(torch.arange(3.0).numpy().tobytes())
+    content[place] ^= 1
+    saved.write_bytes(content)
+    with pytest.raises(UserError, match=r"last.ckpt is damaged: the checksum of \S*data/0 is wrong"):
+        read_checkpoint(saved)
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("x"), IndexError("x"), TypeError("x"), ValueError("x"), RuntimeError("x\n y")]
+)
+def test_reading_names_the_file(error: Exception) -> None:
+    reason = f"{type(error).__name__}: .*x"
+    message = rf"^some/folder is damaged or is not a model: {reason}"
+    with pytest.raises(UserError, match=message) as raised, reading(Path("some/folder"), kind="a model"):
+        raise error
+    assert "\n" not in str(raised.value)
+
+
 @pytest.mark.parametrize("damage", ["empty", "cut short", "overwritten", "text"])
 def test_damaged_checkpoint(saved: Path, damage: str) -> None:
     content = saved.read_bytes()
@@ -101,7 +121,7 @@ def test_damaged_checkpoint(saved: Path, damage: str) -> None:
             "text": b"not a checkpoint\n",
         }[damage]
     )
-    with pytest.raises(UserError, match=r"last.ckpt is damaged or is not a checkpoint: \w+"):
+    with pytest.raises(UserError, match=r"last.ckpt is damaged( or is not a checkpoint)?: \w+"):
         read_checkpoint(saved)
 
 

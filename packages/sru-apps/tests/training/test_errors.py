@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import pytest
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-from sru_apps.training.errors import UserError, shows_errors
+from sru_apps.training.errors import UserError, building, shows_errors
 from sru_data import DataError
 
 
@@ -23,3 +24,14 @@ def test_defects_keep_their_traceback() -> None:
 
     with pytest.raises(ZeroDivisionError):
         command([])
+
+
+@pytest.mark.parametrize("kind", [ValueError, ModuleNotFoundError, MisconfigurationException])
+def test_refused_values_are_errors_for_users(kind: type[Exception]) -> None:
+    with pytest.raises(UserError, match=r"^two lines$"), building():
+        raise kind("two\n  lines")
+
+
+def test_defects_while_building_stay_what_they_are() -> None:
+    with pytest.raises(AttributeError, match="what"), building():
+        raise AttributeError("what")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import datetime
+
 import pytest
 
 from sru_apps.training.parser import OptionParser, peek
@@ -19,7 +21,7 @@ def test_unknown_option_is_answered_with_the_closest(
         parser.parse_args(["--learning-rat=2"])
     assert exit_.value.code == 2
     assert (
-        "sru x: error: unknown option --learning-rat. Did you mean '--learning-rate'?"
+        "sru x: error: unknown option --learning-rat. Did you mean '--learning-rate'? Valid options: -h, "
         in capsys.readouterr().err
     )
 
@@ -27,17 +29,51 @@ def test_unknown_option_is_answered_with_the_closest(
 def test_unknown_option_without_a_close_one_is_answered_with_all(
     parser: OptionParser, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    for option in ("--zzz", "-z"):
+        with pytest.raises(SystemExit):
+            parser.parse_args([option])
+        error = capsys.readouterr().err
+        assert f"unknown option {option}. Valid options: -h, --help, --learning-rate\n" in error
+
+
+class _Model:
+    def __init__(self, dropout: float = 0.0, width: int = 1, source: str = "") -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("option", "suggestion"),
+    [
+        ("--model.foo", ""),
+        ("--model.heigth", ""),
+        ("--model.drop", " Did you mean '--model.dropout'?"),
+        ("--width", " Did you mean '--model.width'?"),
+        ("--modle.width", " Did you mean '--model.width'?"),
+        ("--sourc", " Did you mean '--source'?"),
+    ],
+)
+def test_suggestions_and_list_name_real_options_only(
+    parser: OptionParser, capsys: pytest.CaptureFixture[str], option: str, suggestion: str
+) -> None:
+    parser.add_argument("--source", type=str, default="")
+    parser.add_argument("--when", type=datetime.timedelta | None, default=None)
+    parser.add_class_arguments(_Model, "model")
+    parser.link_arguments("source", "model.source")
     with pytest.raises(SystemExit):
-        parser.parse_args(["--zzz", "1"])
-    assert "unknown option --zzz. Valid options: --help, --learning-rate, -h\n" in capsys.readouterr().err
+        parser.parse_args([f"{option}=1"])
+    assert (
+        f"unknown option {option}.{suggestion} "
+        "Valid options: -h, --help, --learning-rate, --source, --when, --model.{dropout,width}\n"
+    ) in capsys.readouterr().err
 
 
 def test_wrong_value_names_the_option(parser: OptionParser, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parser.parse_args(["--learning-rate=fast"])
-    error = capsys.readouterr().err
-    assert "learning_rate" in error
-    assert "`sru x --help` lists the options." in error
+    first, second = capsys.readouterr().err.splitlines()
+    assert "learning_rate" in first
+    assert "fast" in first
+    assert second == "`sru x --help` lists the options."
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from sru_apps.training.run_folder import find_checkpoint, find_run, new_run
 
 def test_new_run_by_name(tmp_path: Path) -> None:
     assert new_run(tmp_path / "group", "one").path == tmp_path / "group" / "one"
-    assert (tmp_path / "group" / "one").is_dir()
+    assert not (tmp_path / "group").exists()
 
 
 def test_new_runs_by_time_differ(tmp_path: Path) -> None:
@@ -19,12 +19,13 @@ def test_new_runs_by_time_differ(tmp_path: Path) -> None:
 
 def test_folder_in_use_is_refused(tmp_path: Path) -> None:
     run = new_run(tmp_path, "one")
+    run.path.mkdir()
     new_run(tmp_path, "one")
     run.config.write_text("")
-    with pytest.raises(
-        UserError, match=r"exists and is not empty; choose another --name, or .* --resume .*one"
-    ):
+    with pytest.raises(UserError, match=r"one exists and is not empty; choose another --name$"):
         new_run(tmp_path, "one")
+    with pytest.raises(UserError, match=r"one exists and is not empty; go home$"):
+        new_run(tmp_path, "one", remedy="go home")
 
 
 def test_file_in_the_way_is_refused(tmp_path: Path) -> None:
@@ -35,8 +36,8 @@ def test_file_in_the_way_is_refused(tmp_path: Path) -> None:
 
 def test_find_run_by_folder_or_checkpoint(tmp_path: Path) -> None:
     run = new_run(tmp_path, "one")
+    run.checkpoints.mkdir(parents=True)
     run.config.write_text("")
-    run.checkpoints.mkdir()
     run.last.write_text("")
     assert find_run(run.path) == find_run(run.last) == run
 
@@ -55,7 +56,7 @@ def test_find_run_in_another_folder(tmp_path: Path) -> None:
 
 def test_find_checkpoint(tmp_path: Path) -> None:
     run = new_run(tmp_path, "one")
-    run.checkpoints.mkdir()
+    run.checkpoints.mkdir(parents=True)
     for path in (run.best, run.last):
         path.write_text("")
     assert find_checkpoint(run.path) == run.best

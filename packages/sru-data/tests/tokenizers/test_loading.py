@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+import tokenizers
+from tokenizers import models, normalizers, pre_tokenizers
 
 from sru_data import DataError
 from sru_data.tokenizers import CharTokenizer, SubwordTokenizer, Tokenizer, WordTokenizer, load_tokenizer
@@ -34,6 +36,25 @@ def test_what_was_saved_is_loaded_whatever_the_file_is_called(tmp_path, kind) ->
 def test_characters_stay_quick_after_loading(tmp_path) -> None:
     CharTokenizer.train(TEXTS).save(tmp_path / "tokenizer")
     assert isinstance(load_tokenizer(tmp_path / "tokenizer"), CharTokenizer)
+
+
+@pytest.mark.parametrize("change", ["two steps", "another pattern", "normalizer"])
+def test_a_tokenizer_much_like_that_of_characters_is_not_taken_for_one(tmp_path, change) -> None:
+    backend = tokenizers.Tokenizer(models.WordLevel({"[PAD]": 0, "[UNK]": 1, "a": 2, "ab": 3}, "[UNK]"))
+    characters = pre_tokenizers.Split(tokenizers.Regex(r"[\s\S]"), "isolated")
+    pairs = pre_tokenizers.Split(tokenizers.Regex(r"[\s\S][\s\S]"), "isolated")
+    text, ids = {"two steps": ("a b", [2, 1]), "another pattern": ("abab", [3, 3]), "normalizer": ("A", [2])}[
+        change
+    ]
+    backend.pre_tokenizer = {
+        "two steps": pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), characters]),
+        "another pattern": pairs,
+        "normalizer": characters,
+    }[change]
+    if change == "normalizer":
+        backend.normalizer = normalizers.Lowercase()
+    backend.save(str(tmp_path / "tokenizer.json"))
+    assert load_tokenizer(tmp_path / "tokenizer.json").encode(text) == ids
 
 
 @pytest.mark.parametrize(

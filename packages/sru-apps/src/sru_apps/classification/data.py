@@ -49,6 +49,9 @@ class SentenceData(LightningDataModule):
         fold: The part of a ten-fold cross-validation to test on (mr, cr, subj, mpqa).
         batch_size: Sentences a batch.
         seed: Seed of splits, of the order of the batches, and of vectors for words without a pretrained one.
+
+    Raises:
+        ValueError: When a size is less than 1.
     """
 
     def __init__(
@@ -62,6 +65,9 @@ class SentenceData(LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        for option, size in (("embedding_size", embedding_size), ("batch_size", batch_size)):
+            if size is not None and size < 1:
+                raise ValueError(f"{option} must be at least 1, got {size}")
         self.save_hyperparameters(logger=False)
         self.dataset = name
         self.data_dir = data_dir
@@ -112,7 +118,7 @@ class SentenceData(LightningDataModule):
         """Length of the word vectors."""
         if self.pretrained is not None:
             return self.pretrained.weight.shape[1]
-        return self._embedding_size or 100
+        return 100 if self._embedding_size is None else self._embedding_size
 
     def train_dataloader(self) -> BatchLoader[tuple[list[int], int], Batch]:
         """Shuffled batches of similar lengths; the order is a function of the seed and the epoch."""

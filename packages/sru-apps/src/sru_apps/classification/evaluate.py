@@ -12,8 +12,9 @@ from pytorch_lightning import Trainer
 from sru_apps.classification.data import SentenceData
 from sru_apps.classification.load import load_module
 from sru_apps.classification.module import ClassifierModule
+from sru_apps.training.checkpoint_io import reading
 from sru_apps.training.console import quiet_lightning, wants_progress_bar
-from sru_apps.training.errors import shows_errors
+from sru_apps.training.errors import building, shows_errors
 from sru_apps.training.parser import OptionParser
 from sru_apps.training.progress import EpochBar
 from sru_apps.training.run_folder import find_checkpoint
@@ -46,16 +47,20 @@ def evaluate(
 
     Returns:
         Accuracy, 0 to 1, and mean loss.
+
+    Raises:
+        UserError: When there is no such accelerator.
     """
-    trainer = Trainer(
-        accelerator=accelerator,
-        devices=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        callbacks=[EpochBar()] if wants_progress_bar() else [],
-        enable_progress_bar=wants_progress_bar(),
-    )
+    with building():
+        trainer = Trainer(
+            accelerator=accelerator,
+            devices=1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            callbacks=[EpochBar()] if wants_progress_bar() else [],
+            enable_progress_bar=wants_progress_bar(),
+        )
     getattr(trainer, command)(module, data, verbose=False)
     metrics, stage = trainer.callback_metrics, _STAGES[command]
     return float(metrics[f"{stage}_accuracy"]), float(metrics[f"{stage}_loss"])
@@ -67,11 +72,12 @@ def _evaluate(command: Literal["validate", "test"], args: Sequence[str]) -> int:
     quiet_lightning()
     path = find_checkpoint(Path(options.checkpoint))
     module, checkpoint = load_module(path)
-    settings = dict(checkpoint["datamodule_hyper_parameters"])
-    if options.data_dir is not None:
-        settings["data_dir"] = options.data_dir
-    data = SentenceData(**settings)
-    data.load_state_dict(checkpoint[SentenceData.__qualname__])
+    with reading(path):
+        settings = dict(checkpoint["datamodule_hyper_parameters"])
+        if options.data_dir is not None:
+            settings["data_dir"] = options.data_dir
+        data = SentenceData(**settings)
+        data.load_state_dict(checkpoint[SentenceData.__qualname__])
     accuracy, loss = evaluate(module, data, command, accelerator=options.accelerator)
     if options.json:
         result = {

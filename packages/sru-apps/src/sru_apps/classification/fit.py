@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from sru_apps.classification.evaluate import evaluate
 from sru_apps.classification.fit_cli import FitCLI
 from sru_apps.classification.load import export_classifier, load_module
 from sru_apps.classification.module import TASK, ClassifierModule
-from sru_apps.training.checkpoint_io import read_checkpoint
+from sru_apps.training.checkpoint_io import read_checkpoint, reading
 from sru_apps.training.console import quiet_lightning
 from sru_apps.training.errors import UserError, shows_errors
 from sru_apps.training.export import check_task
@@ -36,7 +37,10 @@ def main(args: Sequence[str]) -> int:
     except SystemExit:
         if not cli.checkpoints.interrupted and not cli.trainer.received_sigterm:
             raise
-        print(f"Interrupted. Continue with: sru classify fit --resume {cli.run.path}")
+        if cli.run.last.exists():
+            print(f"Interrupted. Continue with: sru classify fit --resume {cli.run.path}")
+        else:
+            print("Interrupted before the first checkpoint.")
         return 130
     _finish(cli)
     return 0
@@ -57,7 +61,13 @@ def _train(cli: FitCLI) -> None:
         f"{module.hparams['encoder']}: {count_parameters(module):,} parameters; run folder {cli.run.path}",
         flush=True,
     )
-    cli.trainer.fit(module, data, ckpt_path=resume_from)
+    try:
+        cli.trainer.fit(module, data, ckpt_path=resume_from)
+    except BaseException:
+        # A run that never took a step would only stand in the way of the next one of its name.
+        if resume_from is None and cli.trainer.global_step == 0:
+            shutil.rmtree(cli.run.path, ignore_errors=True)
+        raise
 
 
 def _check_same_settings(path: Path, module: ClassifierModule, data: SentenceData) -> None:
@@ -66,7 +76,11 @@ def _check_same_settings(path: Path, module: ClassifierModule, data: SentenceDat
     # Files may have moved; that their words are the same is checked with the tokenizer.
     movable = {"data_dir", "embeddings"}
     ours = {**module.hparams, **{key: data.hparams[key] for key in data.hparams if key not in movable}}
-    theirs: dict[str, Any] = {**checkpoint["datamodule_hyper_parameters"], **checkpoint["hyper_parameters"]}
+    with reading(path):
+        theirs: dict[str, Any] = {
+            **checkpoint["datamodule_hyper_parameters"],
+            **checkpoint["hyper_parameters"],
+        }
     different = [
         f"{key}={theirs.get(key)!r}, not {ours[key]!r}" for key in ours if theirs.get(key) != ours[key]
     ]

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
+from jsonargparse.typing import NonNegativeInt
 from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import LambdaCallback
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
@@ -18,7 +20,7 @@ from sru_apps.classification.module import ClassifierModule
 from sru_apps.training.checkpoint_io import AtomicCheckpointIO, atomic_write
 from sru_apps.training.checkpoints import RunCheckpoints
 from sru_apps.training.console import wants_progress_bar
-from sru_apps.training.errors import UserError
+from sru_apps.training.errors import UserError, building
 from sru_apps.training.history import History
 from sru_apps.training.parser import TrainerParser, add_options, peek
 from sru_apps.training.progress import EpochBar
@@ -31,9 +33,8 @@ PACKAGE = "sru_apps.classification"
 # The other options of Lightning's Trainer either belong to the run folder or would break the promise that a
 # continued run equals an undisturbed one.
 TRAINER_OPTIONS = {
-    "accelerator", "precision", "callbacks", "max_epochs", "min_epochs", "max_time", "limit_train_batches",
-    "limit_val_batches", "accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm",
-    "deterministic", "benchmark", "profiler", "detect_anomaly",
+    "accelerator", "precision", "max_epochs", "gradient_clip_val", "gradient_clip_algorithm", "deterministic",
+    "benchmark", "profiler", "detect_anomaly",
 }  # fmt: skip
 
 OPTIONS: list[tuple[str, Any, Any, str]] = [
@@ -50,7 +51,7 @@ OPTIONS: list[tuple[str, Any, Any, str]] = [
     ("--runs-dir", str, "runs", "Where run folders go: RUNS_DIR/classify/RECIPE/NAME."),
     ("--name", str | None, None, "Name of the run folder; default: the time."),
     ("--resume", str | None, None, "Run folder, or checkpoint in one, to continue with its own settings."),
-    ("--checkpoint-steps", int, 0, "Also save last.ckpt every so many steps; 0: each epoch only."),
+    ("--checkpoint-steps", NonNegativeInt, 0, "Also save last.ckpt every so many steps; 0: each epoch only."),
 ]
 
 LINKS = {
@@ -72,14 +73,17 @@ class _FitParser(TrainerParser):
 
 
 class FitCLI(LightningCLI):
-    """Parses the command line and builds data, model and trainer.
+    """Parses the command line and builds data, model and trainer; the settings are kept when training starts.
 
     Args:
         args: The command line after `sru classify fit`.
 
+    Raises:
+        UserError: When an option has a value that is refused; nothing is written then.
+
     Attributes:
         options: The parsed options.
-        run: The run folder, which exists.
+        run: The run folder; a new one is not there yet.
         checkpoints: The callback that keeps the checkpoints.
         history: The callback that records each epoch.
     """
@@ -94,20 +98,22 @@ class FitCLI(LightningCLI):
             settings = [str(find_run(Path(self._resume)).config)]
         elif self._recipe is not None:
             settings = [str(recipe_path(PACKAGE, self._recipe))]
-        super().__init__(
-            ClassifierModule,
-            SentenceData,
-            save_config_callback=None,
-            seed_everything_default=0,
-            parser_class=_FitParser,
-            parser_kwargs={
-                "prog": "sru classify fit",
-                "description": "Train a sentence classifier, test its best checkpoint and export it.",
-                "default_config_files": settings,
-            },
-            run=False,
-            load_from_checkpoint_support=False,
-        )
+        with building():
+            super().__init__(
+                ClassifierModule,
+                SentenceData,
+                save_config_callback=None,
+                seed_everything_default=0,
+                parser_class=_FitParser,
+                parser_kwargs={
+                    "prog": "sru classify fit",
+                    "description": "Train a sentence classifier, test its best checkpoint and export it.",
+                    "default_config_files": settings,
+                },
+                run=False,
+                load_from_checkpoint_support=False,
+            )
+            self.model.configure_optimizers()  # The optimizer looks at its options only when it is built.
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse the given arguments, whatever `sys.argv` holds."""
@@ -134,14 +140,16 @@ class FitCLI(LightningCLI):
             parser.link_arguments(f"data.{name}", f"model.{name}", apply_on="instantiate")
 
     def before_instantiate_classes(self) -> None:
-        """Make or find the run folder, and keep the settings there."""
+        """Find the run folder, or a place for one."""
+        epochs = self.options.trainer.max_epochs
+        if epochs is None or epochs < 1:
+            raise UserError(f"--trainer.max_epochs must be at least 1, got {epochs}")
         if self._resume is not None:
             self.run: RunFolder = find_run(Path(self._resume))
-            self._save_config()
             return
         group = Path(self.options.runs_dir) / "classify" / (self._recipe or self.options.data.name)
-        self.run = new_run(group, self.options.name)
-        self._save_config()
+        remedy = "choose another --name, or continue that run with --resume"
+        self.run = new_run(group, self.options.name, remedy=remedy)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer around the run folder."""
@@ -150,18 +158,18 @@ class FitCLI(LightningCLI):
         self.checkpoints = RunCheckpoints(
             self.run.checkpoints, monitor=metric, every_steps=self.options.checkpoint_steps
         )
-        options = dict(self.config_init.trainer)
-        callbacks = [*(options.pop("callbacks") or []), *([EpochBar()] if wants_progress_bar() else [])]
+        settings = LambdaCallback(on_train_start=lambda trainer, module: self._save_config())
+        callbacks = [settings, SeedEveryStep(self.options.seed), self.history, self.checkpoints]
         path = self.run.path
         return Trainer(
-            **options,
+            **self.config_init.trainer,
             devices=1,
-            callbacks=[*callbacks, SeedEveryStep(self.options.seed), self.history, self.checkpoints],
+            callbacks=[*([EpochBar()] if wants_progress_bar() else []), *callbacks],
             logger=[
                 TensorBoardLogger(path, name="", version="tensorboard"),
                 CSVLogger(path.parent, name=path.name, version=""),
             ],
-            plugins=[AtomicCheckpointIO()],
+            plugins=[AtomicCheckpointIO(remedy="Make room and continue with --resume")],
             default_root_dir=path,
             # Lightning warns of epochs shorter than this; `History` logs once an epoch anyway.
             log_every_n_steps=1,

@@ -9,7 +9,7 @@ from typing import Any
 from sru_apps.classification.data import SentenceData, dump_tokenizer, parse_tokenizer
 from sru_apps.classification.model import ClassifierConfig, SentenceClassifier
 from sru_apps.classification.module import TASK, ClassifierModule
-from sru_apps.training.checkpoint_io import atomic_write, read_checkpoint
+from sru_apps.training.checkpoint_io import atomic_write, read_checkpoint, reading
 from sru_apps.training.errors import UserError
 from sru_apps.training.export import check_task, export_model, read_export
 from sru_apps.training.run_folder import RunFolder
@@ -52,18 +52,25 @@ def load_classifier(path: Path) -> TrainedClassifier:
         raise UserError(f"no model at {path}; give a run folder, the `model` folder in it, or a checkpoint")
     if path.is_file():
         module, checkpoint = load_module(path)
-        tokenizer = parse_tokenizer(checkpoint[SentenceData.__qualname__]["tokenizer"])
-        return TrainedClassifier(module.network.eval(), tokenizer, module.label_names)
+        with reading(path):
+            tokenizer = parse_tokenizer(checkpoint[SentenceData.__qualname__]["tokenizer"])
+            return _whole(module.network, tokenizer, module.label_names)
     folder = RunFolder(path).model if RunFolder(path).config.is_file() else path
     weights, config = read_export(folder, task=TASK)
-    try:
+    tokenizer = load_tokenizer(folder / "tokenizer.json")
+    with reading(folder, kind="an exported model"):
         network = SentenceClassifier(ClassifierConfig(**config["model"]))
         network.load_state_dict(weights)
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise UserError(
-            f"{folder} is damaged: config.json and model.safetensors do not fit: {error}"
-        ) from error
-    return TrainedClassifier(network.eval(), load_tokenizer(folder / "tokenizer.json"), config["labels"])
+        return _whole(network, tokenizer, config["labels"])
+
+
+def _whole(network: SentenceClassifier, tokenizer: Tokenizer, label_names: list[str]) -> TrainedClassifier:
+    config = network.config
+    if len(label_names) != config.num_classes:
+        raise ValueError(f"expected {config.num_classes} labels, got {len(label_names)}")
+    if len(tokenizer) != config.vocab_size:
+        raise ValueError(f"expected a tokenizer of {config.vocab_size} words, got {len(tokenizer)}")
+    return TrainedClassifier(network.eval(), tokenizer, label_names)
 
 
 def load_module(path: Path) -> tuple[ClassifierModule, dict[str, Any]]:
@@ -80,6 +87,7 @@ def load_module(path: Path) -> tuple[ClassifierModule, dict[str, Any]]:
     """
     checkpoint = read_checkpoint(path)
     check_task(checkpoint.get("task"), TASK, path)
-    module = ClassifierModule(**checkpoint["hyper_parameters"])
-    module.load_state_dict(checkpoint["state_dict"])
+    with reading(path):
+        module = ClassifierModule(**checkpoint["hyper_parameters"])
+        module.load_state_dict(checkpoint["state_dict"])
     return module, checkpoint

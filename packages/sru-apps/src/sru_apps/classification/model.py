@@ -15,7 +15,11 @@ EncoderName = Literal["sru", "lstm", "gru", "cnn"]
 
 @dataclass(frozen=True)
 class ClassifierConfig:
-    """What it takes to build a `SentenceClassifier`."""
+    """What it takes to build a `SentenceClassifier`.
+
+    Raises:
+        ValueError: When a size is less than 1, or a dropout is not from 0 to below 1.
+    """
 
     vocab_size: int
     """Rows of the embedding; row 0 is padding."""
@@ -37,6 +41,14 @@ class ClassifierConfig:
     """Dropout between layers and before the linear layer."""
     embedding_dropout: float = 0.5
     """Dropout on the word vectors."""
+
+    def __post_init__(self) -> None:
+        for name in ("embedding_size", "hidden_size", "num_maps", "num_layers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("dropout", "embedding_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 0 and less than 1, got {getattr(self, name)}")
 
 
 class SentenceClassifier(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -34,6 +35,8 @@ class Prediction(NamedTuple):
 def main(args: Sequence[str]) -> int:
     """Print label and probability of sentences from the arguments, a file or standard input."""
     options = _parser().parse_args(list(args))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")  # What comes in is UTF-8, whatever the locale.
     # Before the model is read: a wrong path should not have to wait for it.
     sentences = _sentences(options.sentences, options.file)
     classifier = load_classifier(Path(options.model))
@@ -72,7 +75,7 @@ def _sentences(given: Sequence[str], file: str | None) -> Iterator[str]:
     if given and file is not None:
         raise UserError("give sentences either as arguments or in --file, not both")
     if file is None:
-        lines: Iterable[str] = given or sys.stdin
+        lines: Iterable[str] = given or _standard_input()
     else:
         try:
             lines = Path(file).read_text(encoding="utf-8").split("\n")
@@ -81,6 +84,18 @@ def _sentences(given: Sequence[str], file: str | None) -> Iterator[str]:
         except UnicodeDecodeError as error:
             raise UserError(f"{file} is not UTF-8 at byte {error.start}; convert it first") from error
     return (line.strip() for line in lines if line.strip())
+
+
+def _standard_input() -> Iterator[str]:
+    buffer = getattr(sys.stdin, "buffer", None)
+    if buffer is None:  # Text that a program put in the place of standard input.
+        yield from sys.stdin
+        return
+    for number, line in enumerate(buffer, 1):
+        try:
+            yield line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise UserError(f"standard input is not UTF-8 at line {number}; convert it first") from error
 
 
 def _parser() -> OptionParser:

@@ -15,7 +15,8 @@ from sru_apps.encoders import RecurrentName, State
 from sru_apps.language_modelling.data import Segment
 from sru_apps.language_modelling.model import RecurrentLanguageModel, detach
 
-TASK = "lm"
+TASK = "demo"
+"""The command that trains the model, as `sru` calls it."""
 
 
 class LanguageModelModule(LightningModule):

@@ -6,10 +6,12 @@ import contextlib
 import io
 import os
 import pickle
+import textwrap
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from pytorch_lightning.plugins.io import CheckpointIO
@@ -43,21 +45,48 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
-# What torch raises for files that are cut short, overwritten, or no checkpoint at all.
+# What reading raises for files that are cut short, overwritten, no checkpoint at all, or of other content.
 _DAMAGE = (
     OSError,
     RuntimeError,
     pickle.UnpicklingError,
     BadZipFile,
+    zlib.error,
     EOFError,
     ValueError,
-    KeyError,
+    LookupError,
+    TypeError,
     AttributeError,
 )
 
 
+@contextlib.contextmanager
+def reading(path: Path, *, kind: str = "a checkpoint") -> Iterator[None]:
+    """Turn what a wrong content of a file makes the block raise into a `UserError` that names the file.
+
+    Args:
+        path: The file, or the folder of files.
+        kind: What it should be.
+
+    Raises:
+        UserError: Instead of any exception that the content can cause.
+    """
+    try:
+        yield
+    except _DAMAGE as error:
+        reason = textwrap.shorten(f"{type(error).__name__}: {error}", 200, placeholder=" ...")
+        raise UserError(f"{path} is damaged or is not {kind}: {reason}") from error
+
+
 class AtomicCheckpointIO(CheckpointIO):
-    """Lightning's checkpoints through `atomic_write`, and read without running any code in them."""
+    """Lightning's checkpoints through `atomic_write`, and read without running any code in them.
+
+    Args:
+        remedy: What to do when the disk is full.
+    """
+
+    def __init__(self, *, remedy: str = "Make room and start again") -> None:
+        self.remedy = remedy
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
@@ -77,7 +106,7 @@ class AtomicCheckpointIO(CheckpointIO):
         except OSError as error:
             raise UserError(
                 f"cannot write the checkpoint {path}: {error.strerror or error}; the one before it is whole. "
-                "Make room and continue with --resume"
+                f"{self.remedy}"
             ) from error
 
     def load_checkpoint(
@@ -105,11 +134,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise UserError(f"no checkpoint at {path}")
-    try:
+    with reading(path):
+        # torch does not look at the checksums that it writes.
+        with ZipFile(path) as archive:
+            spoilt = archive.testzip()
+        if spoilt is not None:
+            raise UserError(f"{path} is damaged: the checksum of {spoilt} is wrong")
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except _DAMAGE as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{path} is damaged or is not a checkpoint: {reason}") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise UserError(f"{path} is not a training checkpoint: it holds no `state_dict`")
     return checkpoint

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import wraps
 
 
@@ -28,3 +29,19 @@ def shows_errors(prog: str) -> Callable[[Callable[[Sequence[str]], int]], Callab
         return run
 
     return decorate
+
+
+@contextmanager
+def building() -> Iterator[None]:
+    """Turn what options of wrong value make the block raise into a `UserError` with the same message.
+
+    Raises:
+        UserError: When data, model or trainer refuse a value, or it names what this machine lacks.
+    """
+    # Here, since Lightning takes seconds to import.
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
+
+    try:
+        yield
+    except (ValueError, ModuleNotFoundError, MisconfigurationException) as error:
+        raise UserError(" ".join(str(error).split())) from error

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 import sys
+from argparse import Action
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from jsonargparse import SUPPRESS, ArgumentParser
 from pytorch_lightning.cli import LightningArgumentParser
 
-from sru_apps.commands import closest
-
 
 class _Suggesting(ArgumentParser):
-    """Adds the closest valid option, or all of them, to the error about an unknown one."""
+    """Adds the closest valid option and a list of all to the error about an unknown one."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # An abbreviation would change its meaning with the next option that begins alike.
@@ -22,14 +22,43 @@ class _Suggesting(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Report a wrong command line and exit with status 2."""
-        unknown = re.search(r"(--[\w.+-]+)", message) if "nrecognized" in message else None
+        unknown = re.search(r"(?<!\S)(--?[\w.+-]+)", message) if "nrecognized" in message else None
         if unknown:
-            shown = (action for action in self._actions if action.help != SUPPRESS)
-            options = sorted(option for action in shown for option in action.option_strings)
-            near = closest(unknown[1], options)
-            message = f"unknown option {unknown[1]}.{near or ' Valid options: ' + ', '.join(options)}"
+            options = [option for action in self._actions for option in _options(action)]
+            message = f"unknown option {unknown[1]}.{_near(unknown[1], options)} {_list(options)}"
+        message = " ".join(message.split())
         print(f"{self.prog}: error: {message}\n`{self.prog} --help` lists the options.", file=sys.stderr)
         raise SystemExit(2)
+
+
+def _options(action: Action) -> list[str]:
+    # jsonargparse lists links between options and the help of types among the options.
+    if action.help == SUPPRESS:
+        return []
+    return [name for name in action.option_strings if name.startswith("-") and not name.endswith(".help")]
+
+
+def _near(unknown: str, options: Sequence[str]) -> str:
+    """Suggest an option of the same group: where `--model.x` is unknown, one that begins with `--model.`."""
+    group, _, last = unknown.rpartition(".")
+    same = {name.rpartition(".")[2]: name for name in options if name.rpartition(".")[0] == group}
+    near = get_close_matches(last, same, n=1)
+    # The group left out, or misspelt.
+    moved = [name for name in options if "." in name and name.endswith(f".{last.lstrip('-')}")]
+    found = [*moved, *(same[name] for name in near)]
+    return f" Did you mean {found[0]!r}?" if found else ""
+
+
+def _list(options: Sequence[str]) -> str:
+    groups: dict[str, list[str]] = {}
+    for name in options:
+        group, _, last = name.rpartition(".")
+        groups.setdefault(group, []).append(last)
+    alone = groups.pop("", [])
+    # `--model` itself, which reads a file, is understood where `--model.{...}` is listed.
+    shown = [name for name in alone if name not in groups]
+    shown += [f"{group}.{{{','.join(names)}}}" for group, names in groups.items()]
+    return f"Valid options: {', '.join(shown)}"
 
 
 class OptionParser(_Suggesting):

@@ -59,25 +59,23 @@ class RunFolder:
         return self.path / "summary.json"
 
 
-def new_run(group: Path, name: str | None = None) -> RunFolder:
-    """Make the folder of a new run.
+def new_run(group: Path, name: str | None = None, *, remedy: str = "choose another --name") -> RunFolder:
+    """Name the folder of a new run, which comes into being with the first file in it.
 
     Args:
         group: The folder of like runs, such as `runs/classify/sst2`.
         name: The run's name; the time of day by default.
+        remedy: What to do when the folder is in use.
 
     Returns:
-        An empty run folder.
+        A run folder that is missing or empty.
 
     Raises:
         UserError: When the folder exists and is not empty.
     """
     path = group / (name or datetime.now().strftime("%Y%m%d-%H%M%S-%f"))
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise UserError(
-            f"{path} exists and is not empty; choose another --name, or continue it with --resume {path}"
-        )
-    path.mkdir(parents=True, exist_ok=True)
+        raise UserError(f"{path} exists and is not empty; {remedy}")
     return RunFolder(path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
 import tokenizers
@@ -11,6 +12,7 @@ from sru_data.tokenizers.huggingface import HuggingFaceTokenizer, train_word_lev
 from sru_data.tokenizers.protocol import UNK_ID
 
 _ANY_CHARACTER = r"[\s\S]"
+_PARTS_BEFORE_LOOK_UP = ("normalizer", "pre_tokenizer")
 
 
 class CharTokenizer(HuggingFaceTokenizer):
@@ -31,9 +33,7 @@ class CharTokenizer(HuggingFaceTokenizer):
         Raises:
             ValueError: `max_size` is too small, or the texts are empty.
         """
-        backend = untrained_word_level()
-        backend.pre_tokenizer = pre_tokenizers.Split(tokenizers.Regex(_ANY_CHARACTER), "isolated")
-        backend.decoder = decoders.Fuse()
+        backend = _untrained()
         train_word_level(backend, texts, max_size=max_size)
         return cls(backend)
 
@@ -49,5 +49,13 @@ class CharTokenizer(HuggingFaceTokenizer):
 
 
 def is_character_backend(backend: tokenizers.Tokenizer) -> bool:
-    """Whether a backend was made by `CharTokenizer.train`."""
-    return _ANY_CHARACTER in repr(backend.pre_tokenizer)
+    """Whether a backend looks up each character as it stands, as those of `CharTokenizer.train` do."""
+    own, given = json.loads(_untrained().to_str()), json.loads(backend.to_str())
+    return all(given[part] == own[part] for part in _PARTS_BEFORE_LOOK_UP)
+
+
+def _untrained() -> tokenizers.Tokenizer:
+    backend = untrained_word_level()
+    backend.pre_tokenizer = pre_tokenizers.Split(tokenizers.Regex(_ANY_CHARACTER), "isolated")
+    backend.decoder = decoders.Fuse()
+    return backend
