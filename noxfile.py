@@ -20,7 +20,7 @@ nox.options.sessions = ["lint", "types", "tests"]
 VERSIONS = nox.project.load_toml("ci/versions.toml")
 TORCH = f"torch=={VERSIONS['torch']['default']}"
 PINS = ("--constraint", "ci/constraints.txt")
-PYTEST = ("pytest", "pytest-randomly", "pytest-timeout", "hypothesis")
+PYTEST = ("pytest", "pytest-randomly", "pytest-timeout", "hypothesis", "numpy")
 LINTERS = ("ruff", "clang-format")
 CXX_SUFFIXES = {".cpp", ".h", ".hpp", ".cu", ".cuh"}
 
@@ -113,7 +113,9 @@ def demo(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Time SRU on the CPU against PyTorch's modules and `sru` 2.6.0; write docs/benchmarks."""
     # The old package is compiled when it is imported, with ninja and whatever compiler there is.
-    session.install(TORCH, *folders("sru-kernels", "sru-nn"), "sru==2.6.0", "ninja", "setuptools", "matplotlib")
+    session.install(
+        TORCH, *folders("sru-kernels", "sru-nn"), "sru==2.6.0", "ninja", "setuptools", "matplotlib"
+    )
     session.run("python", "packages/sru-nn/benchmarks/sru.py", *session.posargs)
 
 

@@ -28,6 +28,7 @@ from sru_apps.training.run_folder import RunFolder, new_run
 from sru_apps.training.step_time import StepTime
 from sru_apps.training.summary import count_parameters
 from sru_data.tokenizers import CharTokenizer
+from sru_nn import backend
 
 SRU_HIDDEN_SIZE = 224
 # The best of 2e-3 to 3.2e-2, in factors of about 1.5, for each model on this text with seed 0.
@@ -189,9 +190,9 @@ def comparison(results: Mapping[str, Result]) -> Iterator[str]:
         bits = min(row[FIGURE] for row in result.rows)
         cost = f"{1e3 * result.step_seconds:>13.1f}{result.rows[-1]['seconds']:>9.1f}"
         yield f"{name.upper():<6}{count_parameters(result.module):>12,}{cost}{bits:>33.3f}"
-    threads = torch.get_num_threads()
-    yield f"A step reads {STREAMS} x {SEGMENT} characters on {threads} CPU threads; the SRU runs its"
-    yield "reference operators, in plain PyTorch, and the LSTM the compiled ones of PyTorch."
+    means = {"kernels": "the kernels of sru-kernels", "reference": "reference operators in plain PyTorch"}
+    yield f"A step reads {STREAMS} x {SEGMENT} characters, on {torch.get_num_threads()} CPU threads."
+    yield f"The SRU runs {means[backend.active('cpu')]}, the LSTM what PyTorch has compiled for it."
 
 
 def draw_comparison(results: Mapping[str, Result], path: Path) -> None:

@@ -1,8 +1,8 @@
 """Which implementation runs a recurrence: the compiled kernels or the plain-PyTorch reference.
 
-The kernels come with the package `sru-kernels` (`pip install sru-nn[kernels]`). With the choice at `"auto"` they
-run wherever they can, and the reference runs everywhere else. The choice is process-wide; it starts as the
-environment variable `SRU_NN_BACKEND` says, and `"auto"` without it.
+The kernels come with the package `sru-kernels` (`pip install sru-nn[kernels]`). With the choice at `"auto"`
+they run wherever they can, and the reference runs everywhere else. The choice is process-wide; it starts as
+the environment variable `SRU_NN_BACKEND` says, and at `"auto"` without it.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def sru_recurrence(
     return h, c_last
 
 
-@torch.library.register_fake("sru_nn::sru_forward")
+@torch.library.register_fake("sru_nn::sru_forward")  # type: ignore[untyped-decorator]
 def _forward_shapes(
     u: Tensor,
     v: Tensor,
@@ -76,7 +76,7 @@ def _forward_shapes(
     return h, c_last, c
 
 
-@torch.library.register_fake("sru_nn::sru_backward")
+@torch.library.register_fake("sru_nn::sru_backward")  # type: ignore[untyped-decorator]
 def _backward_shapes(
     grad_h: Tensor,
     grad_c_last: Tensor,
