@@ -168,6 +168,17 @@ def test_no_state_is_saved_without_a_gradient(monkeypatch):
     assert seen == [False, True, False]
 
 
+@pytest.mark.parametrize("used", [0, 1])
+def test_gradients_where_only_one_result_is_used(used, assert_close):
+    arguments = make_arguments(bidirectional=True)
+    gradients = []
+    for function in (ops.sru_recurrence, reference.sru_recurrence):
+        u = arguments["u"].detach().clone().requires_grad_()
+        function(**{**arguments, "u": u})[used].square().sum().backward()
+        gradients.append(u.grad)
+    assert_close(*gradients)
+
+
 def test_second_derivative_is_refused():
     arguments = make_arguments()
     u = arguments["u"].requires_grad_()

@@ -21,7 +21,7 @@ _INPUTS = (
 torch.library.define("sru_nn::sru_forward", f"({_INPUTS}, bool save) -> (Tensor h, Tensor c_last, Tensor c)")
 torch.library.define(
     "sru_nn::sru_backward",
-    f"(Tensor grad_h, Tensor grad_c_last, Tensor c, {_INPUTS}) "
+    f"(Tensor? grad_h, Tensor? grad_c_last, Tensor c, {_INPUTS}) "
     "-> (Tensor grad_u, Tensor grad_v, Tensor grad_bias, Tensor grad_c0, Tensor grad_x)",
 )
 
@@ -78,8 +78,8 @@ def _forward_shapes(
 
 @torch.library.register_fake("sru_nn::sru_backward")  # type: ignore[untyped-decorator]
 def _backward_shapes(
-    grad_h: Tensor,
-    grad_c_last: Tensor,
+    grad_h: Tensor | None,
+    grad_c_last: Tensor | None,
     c: Tensor,
     u: Tensor,
     v: Tensor,
@@ -93,13 +93,8 @@ def _backward_shapes(
     scale_x: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     grad_x = u.new_empty(0) if x is None else x.new_empty(x.shape)
-    return (
-        u.new_empty(u.shape),
-        v.new_empty(v.shape),
-        bias.new_empty(bias.shape),
-        grad_c_last.new_empty(grad_c_last.shape),
-        grad_x,
-    )
+    grad_c0 = c.new_empty(u.shape[1], u.shape[3])
+    return u.new_empty(u.shape), v.new_empty(v.shape), bias.new_empty(bias.shape), grad_c0, grad_x
 
 
 def _sizes(u: Tensor, bidirectional: bool, activation: str) -> dict[str, Any]:
@@ -173,8 +168,8 @@ def _forward_cpu(
 
 @torch.library.impl("sru_nn::sru_backward", "cpu")
 def _backward_cpu(
-    grad_h: Tensor,
-    grad_c_last: Tensor,
+    grad_h: Tensor | None,
+    grad_c_last: Tensor | None,
     c: Tensor,
     u: Tensor,
     v: Tensor,
@@ -224,9 +219,13 @@ def _save_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, 
     u, v, bias, c0, x, mask_c, mask_pad, ctx.bidirectional, ctx.activation, ctx.scale_x, ctx.saved = inputs
     ctx.save_for_backward(output[2], u, v, bias, c0, x, mask_c, mask_pad)
     ctx.mark_non_differentiable(output[2])
+    # A result that nothing was computed from has no gradient, rather than zeros as large as itself.
+    ctx.set_materialize_grads(False)
 
 
-def _backward(ctx: Any, grad_h: Tensor, grad_c_last: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+def _backward(
+    ctx: Any, grad_h: Tensor | None, grad_c_last: Tensor | None, _: None
+) -> tuple[Tensor | None, ...]:
     if not ctx.saved:
         raise RuntimeError("sru_nn::sru_forward: a gradient needs save=True")
     c, u, v, bias, c0, x, mask_c, mask_pad = ctx.saved_tensors
