@@ -33,10 +33,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=4.0, help="time for each shape and mode")
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"), help="folder of the report")
+    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"], help="for the sequences")
     options = parser.parse_args()
     torch.manual_seed(0)
     rows: list[dict[str, Any]] = []
-    for dtype in (torch.float32, torch.bfloat16):
+    for dtype in (getattr(torch, name) for name in options.dtypes):
         for shape in SHAPES:
             rows += sequence_rows(shape, dtype, options.seconds)
     for layers in (1, 4):
