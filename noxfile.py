@@ -116,7 +116,7 @@ def bench(session: nox.Session) -> None:
     session.install(
         TORCH, *folders("sru-kernels", "sru-nn"), "sru==2.6.0", "ninja", "setuptools", "matplotlib"
     )
-    session.run("python", "packages/sru-nn/benchmarks/sru.py", *session.posargs)
+    session.run("python", "packages/sru-nn/benchmarks/bench_sru.py", *session.posargs)
 
 
 @nox.session(venv_backend="none")

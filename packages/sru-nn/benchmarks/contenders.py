@@ -31,6 +31,8 @@ def old_sru() -> type[nn.Module] | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import sru
+    if sru.__version__ != "2.6.0":
+        raise RuntimeError(f"the package sru must be version 2.6.0, got {sru.__version__} in {sru.__file__}")
     return sru.SRU  # type: ignore[no-any-return]
 
 
