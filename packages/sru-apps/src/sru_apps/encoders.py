@@ -70,7 +70,7 @@ class RecurrentEncoder(nn.Module):
             return h, state
         if self.name == "sru":
             h, state = self.rnn(x, state, mask_pad=mask)
-            return h.masked_fill(mask.unsqueeze(-1), 0.0), state
+            return h, state
         lengths = (~mask).sum(0).cpu()
         packed, state = self.rnn(pack_padded_sequence(x, lengths, enforce_sorted=False), state)
         h, _ = pad_packed_sequence(packed, total_length=x.shape[0])
