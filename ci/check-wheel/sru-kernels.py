@@ -1,5 +1,7 @@
 """What a user does with sru-kernels alone: ask what the build holds, run a step, no torch in sight."""
 
+import subprocess
+import sys
 from array import array
 from importlib.util import find_spec
 
@@ -19,7 +21,7 @@ def address(values: array) -> int:
 # One column, one step, all gates half open and no highway: c = u_c / 2 and h = c / 2.
 u, zeros = array("f", [1.0, 0.0, 0.0]), array("f", [0.0, 0.0])
 h, c_last = array("f", [0.0]), array("f", [0.0])
-sru_kernels.cpu.sru_forward(
+args = sru_kernels.SruForward(
     dtype=sru_kernels.DType.float32,
     activation=sru_kernels.Activation.identity,
     length=1,
@@ -29,17 +31,17 @@ sru_kernels.cpu.sru_forward(
     num_gates=3,
     u=address(u),
     v=address(zeros),
-    v_per_position=False,
     bias=address(zeros),
     c0=0,
     x=0,
-    scale_x=1.0,
     mask_c=0,
     mask_pad=0,
+    scale_x=1.0,
+    v_per_position=False,
     h=address(h),
     c=0,
     c_last=address(c_last),
-    num_threads=1,
 )
+sru_kernels.cpu.sru_forward(args, num_threads=1)
 assert (c_last[0], h[0]) == (0.5, 0.25), (c_last, h)
-print(info)
+subprocess.run([sys.executable, "-I", "-m", "sru_kernels"], check=True)

@@ -33,8 +33,14 @@ def test_build_info_names_compiler_and_standard():
     assert info["cxx_standard"] == 17
 
 
-def test_build_info_claims_no_cuda():
-    assert sru_kernels.build_info()["cuda"] is None
+def test_build_info_says_which_cuda_it_holds():
+    info = sru_kernels.build_info()["cuda"]
+    assert info == sru_kernels.cuda.build_info()
+    if info is None:
+        assert sru_kernels.cuda.problem() is not None
+    else:
+        assert info.keys() == {"toolkit", "architectures", "runtime"}
+        assert all(re.fullmatch(r"(sm|compute)_\d+", name) for name in info["architectures"])
 
 
 def test_instruction_set_is_the_widest_the_kernel_reports(monkeypatch):
@@ -48,6 +54,13 @@ def test_instruction_set_is_the_widest_the_kernel_reports(monkeypatch):
         expected = "baseline"
     program = "import sru_kernels; print(sru_kernels.build_info()['instruction_set'])"
     assert run_python("-c", program).strip() == expected
+
+
+def test_openmp_of_torch_is_used_where_torch_is_loaded():
+    pytest.importorskip("torch", reason="the package is tested without torch here")
+    program = "import sru_kernels, torch; print(sru_kernels.build_info()['openmp'], torch.__file__)"
+    runtime, torch = run_python("-c", program).split()
+    assert Path(runtime).is_relative_to(Path(torch).parents[1])
 
 
 def test_openmp_runs_as_many_threads_as_it_was_told(monkeypatch):
@@ -73,10 +86,10 @@ def test_caller_may_change_what_build_info_returned():
     assert sru_kernels.build_info()["version"]
 
 
-def test_import_brings_in_neither_torch_nor_numpy():
+def test_import_brings_in_neither_torch_nor_numpy_nor_cuda():
     loaded = run_python("-c", "import sys, sru_kernels; print(*sys.modules)").split()
     assert "sru_kernels._native" in loaded
-    assert {"torch", "numpy"}.isdisjoint(loaded)
+    assert {"torch", "numpy", "sru_kernels._cuda"}.isdisjoint(loaded)
 
 
 def test_running_the_package_prints_the_diagnosis():
@@ -84,6 +97,6 @@ def test_running_the_package_prints_the_diagnosis():
     assert facts["version"] == sru_kernels.__version__
     assert facts["instruction_set"] == sru_kernels.cpu.instruction_set()
     assert int(facts["max_threads"]) >= 1
-    assert facts["cuda"] == "none"
+    assert facts["cuda"].startswith("none" if sru_kernels.cuda.build_info() is None else "toolkit ")
     assert facts["python"] == platform.python_version()
     assert Path(facts["extension"]).is_file()

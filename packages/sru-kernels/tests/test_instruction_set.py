@@ -9,6 +9,7 @@ from sru_kernels import cpu
 
 SETS = ("baseline", "avx2", "avx512")
 VARIABLE = "SRU_KERNELS_INSTRUCTION_SET"
+ON_CPU = "not gpu and not cuda"
 
 
 def run_with(instruction_set: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -29,10 +30,10 @@ def test_kernels_pass_their_tests_with_every_set_of_this_processor(name):
         pytest.skip(f"this processor has no {name}")
     if name == cpu.instruction_set():
         pytest.skip(f"{name} is what the rest of this run uses")
-    tests = [str(Path(__file__).with_name(file)) for file in ("test_cpu_sru.py", "test_math.py")]
+    tests = [str(Path(__file__).with_name(file)) for file in ("test_sru.py", "test_math.py")]
     check = f"from sru_kernels import cpu; assert cpu.instruction_set() == {name!r}"
     assert run_with(name, "-c", check).returncode == 0
-    run = run_with(name, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests)
+    run = run_with(name, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", ON_CPU, *tests)
     assert run.returncode == 0, run.stdout[-4000:]
 
 

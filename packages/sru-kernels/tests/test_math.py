@@ -5,6 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from .support.engines import GPU, ON_PTX
+
+# Compiled by g++, device code computes as the CPU does; and a fiber for each of so many columns takes long.
+pytestmark = pytest.mark.parametrize("engine_name", ["cpu", *ON_PTX, GPU])
 EXTENDED = np.longdouble  # what float64 results are compared with; more than 64 bits on x86
 
 

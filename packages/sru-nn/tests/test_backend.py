@@ -49,15 +49,43 @@ def test_kernels_that_cannot_be_imported(monkeypatch):
     def broken(name):
         raise ImportError("undefined symbol")
 
-    for name, value in (("_installed", True), ("_looked", False), ("_problem", None)):
-        monkeypatch.setattr(backend, name, value)
+    monkeypatch.setattr(backend, "_installed", True)
+    monkeypatch.setattr(backend, "_problems", {})
     monkeypatch.setattr(backend.importlib, "import_module", broken)
     with (
         backend.using("auto"),
-        pytest.warns(UserWarning, match="slower reference operators, because .*undefined symbol"),
+        pytest.warns(UserWarning, match="slower reference operators on cpu .*undefined symbol"),
     ):
         assert backend.active() == "reference"
     assert backend.active() == "reference"  # and no second warning
+
+
+class CannotRunCuda:
+    """The package `sru_kernels` on a machine where its CUDA kernels cannot run."""
+
+    class cuda:  # noqa: N801 - the name of a module
+        @staticmethod
+        def problem(device):
+            return f"device {device} is too old"
+
+
+def test_a_gpu_that_the_kernels_cannot_use(monkeypatch):
+    monkeypatch.setattr(backend, "_installed", True)
+    monkeypatch.setattr(backend, "_problems", {})
+    monkeypatch.setattr(backend.importlib, "import_module", lambda name: CannotRunCuda)
+    with (
+        backend.using("auto"),
+        pytest.warns(UserWarning, match="on cuda tensors, because device 1 is"),
+    ):
+        assert backend.active("cuda:1") == "reference"
+    assert backend.active("cuda:1") == "reference"  # and no second warning
+    with (
+        backend.using("kernels"),
+        pytest.raises(RuntimeError, match="but device 1 is too old; choose"),
+    ):
+        backend.active("cuda:1")
+    with backend.using("reference"):
+        assert backend.active("cuda:1") == "reference"
 
 
 def test_a_device_without_kernels():

@@ -1,19 +1,44 @@
-"""The modules on a CUDA device against float64 on the CPU; `nox -s tests-gpu` runs these."""
+"""What only a CUDA device can show; `nox -s tests-gpu` runs these, and they fail where there is none.
+
+The arithmetic of the kernels is tested without a GPU, in the package sru-kernels.
+"""
 
 from __future__ import annotations
 
 import copy
+import time
 
 import pytest
 import torch
+from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from sru_nn import SRU
+from sru_nn import SRU, backend
+from sru_nn.functional import sru_recurrence
 
 pytestmark = pytest.mark.gpu
 
+# Against float64 on the CPU. The projection and each layer add to the rounding of one recurrence.
+TOLERANCES = {torch.float64: 1e-10, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 
-def run(rnn: SRU, x: torch.Tensor, lengths: torch.Tensor, upstream: torch.Tensor) -> list[torch.Tensor]:
+
+@pytest.fixture(autouse=True)
+def _kernels():
+    """Never the reference: a build without CUDA kernels must fail here."""
+    allowed = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    with backend.using("kernels"):
+        yield
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+
+
+def assert_near(actual: Tensor, expected: Tensor) -> None:
+    scale = max(1.0, expected.abs().max().item())
+    tolerance = TOLERANCES[actual.dtype]
+    torch.testing.assert_close(actual.double().cpu() / scale, expected / scale, rtol=0, atol=tolerance)
+
+
+def run(rnn: SRU, x: Tensor, lengths: Tensor, upstream: Tensor) -> list[Tensor]:
     x = x.detach().requires_grad_()
     h, c = rnn(pack_padded_sequence(x, lengths, enforce_sorted=False))
     h, _ = pad_packed_sequence(h)
@@ -21,18 +46,29 @@ def run(rnn: SRU, x: torch.Tensor, lengths: torch.Tensor, upstream: torch.Tensor
     return [h, c, x.grad, *(parameter.grad for parameter in rnn.parameters())]
 
 
+@pytest.mark.parametrize("hidden_size", [17, 64])
 @pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_outputs_and_gradients(bidirectional, dtype, assert_close):
-    exact = SRU(33, 17, 2, bidirectional=bidirectional, layer_norm=True).double()
-    rnn = copy.deepcopy(exact).to("cuda", dtype)
-    x, lengths = torch.randn(21, 5, 33).double(), torch.tensor([3, 21, 7, 1, 20])
-    upstream = torch.randn(21, 5, rnn.output_size).double()
-    expected = run(exact, x, lengths, upstream)
-    actual = run(rnn, x.to("cuda", dtype), lengths, upstream.to("cuda", dtype))
+@pytest.mark.parametrize("dtype", TOLERANCES)
+def test_outputs_and_gradients(bidirectional, dtype, hidden_size):
+    rnn = SRU(33, hidden_size, 2, bidirectional=bidirectional, layer_norm=True).to(dtype)
+    exact = copy.deepcopy(rnn).double()
+    x, lengths = torch.randn(21, 5, 33, dtype=dtype), torch.tensor([3, 21, 7, 1, 20])
+    upstream = torch.randn(21, 5, rnn.output_size, dtype=dtype)
+    with backend.using("reference"):
+        expected = run(exact, x.double(), lengths, upstream.double())
+    actual = run(rnn.cuda(), x.cuda(), lengths, upstream.cuda())
     for ours, theirs in zip(actual, expected, strict=True):
-        scale = max(1.0, theirs.abs().max().item())
-        assert_close(ours.cpu() / scale, theirs / scale)
+        assert_near(ours, theirs)
+
+
+def arguments(length: int, batch: int, columns: int, device: str, dtype: torch.dtype = torch.float32) -> dict:
+    return {
+        "u": torch.randn(length, batch, 3, columns, device=device, dtype=dtype),
+        "v": torch.randn(2, columns, device=device),
+        "bias": torch.randn(2, columns, device=device),
+        "x": torch.randn(length, batch, columns, device=device, dtype=dtype),
+        "scale_x": 1.3,
+    }
 
 
 def test_input_on_another_device():
@@ -40,12 +76,109 @@ def test_input_on_another_device():
         SRU(4, 4).cuda()(torch.randn(3, 2, 4))
 
 
-def test_another_stream():
+def test_a_stream_of_the_caller():
+    given = arguments(2000, 8, 256, "cuda")
+    expected, _ = sru_recurrence(**given)
+    torch.cuda.synchronize()
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        torch.cuda._sleep(200_000_000)  # a kernel on any other stream would run before the inputs are there
+        late = {name: value.clone() if isinstance(value, Tensor) else value for name, value in given.items()}
+        actual, _ = sru_recurrence(**late)
+    stream.synchronize()
+    assert torch.equal(actual, expected)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="the machine has one CUDA device")
+def test_the_second_device_while_the_first_is_current():
+    assert torch.cuda.current_device() == 0
+    given = arguments(40, 4, 64, "cpu")
+    expected, _ = sru_recurrence(**given)
+    second = {
+        name: value.to("cuda:1") if isinstance(value, Tensor) else value for name, value in given.items()
+    }
+    second["u"].requires_grad_()
+    actual, _ = sru_recurrence(**second)
+    actual.sum().backward()
+    assert actual.device == second["u"].grad.device == torch.device("cuda:1")
+    assert torch.cuda.current_device() == 0
+    torch.testing.assert_close(actual.cpu(), expected)
+
+
+def test_a_cuda_graph_of_a_training_step():
     rnn = SRU(64, 64, 2).cuda()
     x = torch.randn(50, 8, 64, device="cuda")
+
+    def step() -> None:
+        rnn.zero_grad(set_to_none=False)
+        rnn(x)[0].square().sum().backward()
+
+    warm_up = torch.cuda.Stream()
+    warm_up.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(warm_up):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(warm_up)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    x.copy_(torch.randn(50, 8, 64))
+    graph.replay()
+    torch.cuda.synchronize()
+    replayed = [parameter.grad.clone() for parameter in rnn.parameters()]
+    step()
+    for parameter, gradient in zip(rnn.parameters(), replayed, strict=True):
+        torch.testing.assert_close(gradient, parameter.grad)
+
+
+@pytest.mark.skipif(
+    torch.cuda.is_available() and torch.cuda.mem_get_info()[0] < 20 * 2**30,
+    reason="needs 20 GiB of free GPU memory",
+)
+def test_more_than_two_to_the_31_elements():
+    length, batch, columns = 1500, 512, 1024  # u has 2.36e9 elements
+    given = arguments(length, batch, columns, "cuda", torch.bfloat16)
+    given["u"].requires_grad_()
+    h, _ = sru_recurrence(**given)
+    h.backward(torch.ones_like(h))
+    last = slice(batch - 2, batch)  # the rows that lie beyond 2^31
+    part = {**given, "u": given["u"].detach()[:, last].contiguous(), "x": given["x"][:, last].contiguous()}
+    part["u"].requires_grad_()
+    expected, _ = sru_recurrence(**part)
+    expected.backward(torch.ones_like(expected))
+    assert torch.equal(h[:, last], expected)
+    assert torch.equal(given["u"].grad[:, last], part["u"].grad)
+
+
+def test_gradients_are_the_same_bits_every_time():
+    given = arguments(300, 16, 512, "cuda")
+    runs = []
+    for _ in range(3):
+        leaves = {name: given[name].detach().requires_grad_() for name in ("u", "v", "bias", "x")}
+        h, c = sru_recurrence(**{**given, **leaves})
+        runs.append(torch.autograd.grad(h.square().sum() + c.sum(), list(leaves.values())))
+    for other in runs[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(runs[0], other, strict=True))
+
+
+def test_compiled_by_inductor():
+    rnn = SRU(64, 64, 2, layer_norm=True).cuda()
+    x = torch.randn(30, 4, 64, device="cuda")
     expected, _ = rnn(x)
-    torch.cuda.synchronize()
-    with torch.cuda.stream(torch.cuda.Stream()):
-        actual, _ = rnn(x)
-    torch.cuda.synchronize()
-    torch.testing.assert_close(actual, expected)
+    actual, _ = torch.compile(rnn, fullgraph=True)(x)
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_kernels_are_faster_than_the_reference():
+    given = arguments(128, 32, 512, "cuda")
+    seconds = {}
+    for choice in ("kernels", "reference"):
+        with backend.using(choice):
+            sru_recurrence(**given)
+            torch.cuda.synchronize()
+            start = time.perf_counter()
+            for _ in range(5):
+                sru_recurrence(**given)
+            torch.cuda.synchronize()
+            seconds[choice] = (time.perf_counter() - start) / 5
+    assert seconds["kernels"] < seconds["reference"] / 5

@@ -6,6 +6,7 @@
 #include "sru_kernels/host_device.hpp"
 
 // exp, sigmoid and tanh without a branch or a call, so that a loop over columns becomes vector instructions.
+// On a GPU the float versions are CUDA's own.
 namespace sru_kernels::SRU_KERNELS_VARIANT {
 
 template <typename To, typename From>
@@ -20,7 +21,9 @@ SRU_KERNELS_HOST_DEVICE To bit_cast(From value) {
 /// may choose differently for a vector loop and its remainder, and results would depend on the thread count.
 template <typename A>
 SRU_KERNELS_HOST_DEVICE A multiply_add(A a, A b, A c) {
-#if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__CUDA_ARCH__)
+#if defined(__CUDA_ARCH__)
+    return fma(a, b, c);
+#elif defined(__FMA__) || defined(__ARM_FEATURE_FMA)
     if constexpr (sizeof(A) == sizeof(float)) {
         return __builtin_fmaf(a, b, c);
     } else {
@@ -60,7 +63,7 @@ struct ExpConstants<double> {
     static constexpr int degree = 13;
 };
 
-constexpr double factorial(int n) { return n <= 1 ? 1.0 : n * factorial(n - 1); }
+SRU_KERNELS_HOST_DEVICE constexpr double factorial(int n) { return n <= 1 ? 1.0 : n * factorial(n - 1); }
 
 /// Σ_{k=first}^{degree} r^(k-first) / k!, by Horner's rule.
 template <int first, int degree, typename A>
@@ -103,6 +106,35 @@ SRU_KERNELS_HOST_DEVICE A absolute(A x) {
     return bit_cast<A>(static_cast<Bits>(bit_cast<Bits>(x) & (~Bits{0} >> 1)));
 }
 
+/// e^x for x ≤ 0.
+template <typename A>
+SRU_KERNELS_HOST_DEVICE A exp_of_negative(A x) {
+#if defined(__CUDA_ARCH__)
+    if constexpr (sizeof(A) == sizeof(float)) return expf(x);
+#endif
+    const Exp<A> e = split_exp(x);
+    return multiply_add(e.scale, e.excess, e.scale);
+}
+
+/// 1/x for x from 1 to 2, good to an ulp; exactly 1 at 1.
+///
+/// Vector units divide some ten times slower than they multiply, so with fused instructions a float starts
+/// from the quadratic whose residual 1 − x·y is T₃(3 − 2x)/99, T₃ of Chebyshev, and takes two steps of
+/// Newton.
+template <typename A>
+SRU_KERNELS_HOST_DEVICE A reciprocal(A x) {
+#if defined(__CUDA_ARCH__)
+    if constexpr (sizeof(A) == sizeof(float)) return __fdividef(1.0F, x);
+#elif defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+    if constexpr (sizeof(A) == sizeof(float)) {
+        A y = multiply_add(multiply_add(A(32.0 / 99), x, A(-144.0 / 99)), x, A(210.0 / 99));
+        y = multiply_add(multiply_add(-x, y, A(1)), y, y);
+        return multiply_add(multiply_add(-x, y, A(1)), y, y);
+    }
+#endif
+    return A(1) / x;
+}
+
 /// σ(x) and 1 − σ(x), each to full relative precision: the second is not found by subtraction.
 template <typename A>
 struct Gate {
@@ -112,9 +144,8 @@ struct Gate {
 
 template <typename A>
 SRU_KERNELS_HOST_DEVICE Gate<A> sigmoid(A x) {
-    const Exp<A> e = split_exp(-absolute(x));
-    const A z = multiply_add(e.scale, e.excess, e.scale);
-    const A large = A(1) / (A(1) + z);
+    const A z = exp_of_negative(-absolute(x));
+    const A large = reciprocal(A(1) + z);
     const A small = z * large;
     return x < A(0) ? Gate<A>{small, large} : Gate<A>{large, small};
 }
@@ -122,6 +153,9 @@ SRU_KERNELS_HOST_DEVICE Gate<A> sigmoid(A x) {
 /// tanh(x) = −m/(2 + m) with m = e^(−2|x|) − 1, which is exact near 0 where 1 − e^(−2|x|) would cancel.
 template <typename A>
 SRU_KERNELS_HOST_DEVICE A tanh(A x) {
+#if defined(__CUDA_ARCH__)
+    if constexpr (sizeof(A) == sizeof(float)) return ::tanhf(x);
+#endif
     const Exp<A> e = split_exp(A(-2) * absolute(x));
     const A m = multiply_add(e.scale, e.excess, e.scale - A(1));
     const A magnitude = -m / (A(2) + m);

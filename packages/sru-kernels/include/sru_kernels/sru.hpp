@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "sru_kernels/host_device.hpp"
 #include "sru_kernels/types.hpp"
 
 namespace sru_kernels {
@@ -31,7 +32,7 @@ struct SruInputs {
     double scale_x;
     bool v_per_position;
 
-    Index columns() const { return num_directions * hidden_size; }
+    SRU_KERNELS_HOST_DEVICE Index columns() const { return num_directions * hidden_size; }
 };
 
 struct SruForward : SruInputs {

@@ -5,7 +5,13 @@
 #include "sru_kernels/host_device.hpp"
 #include "sru_kernels/math.hpp"
 
-// 16-bit storage on the CPU. Integer arithmetic alone, so that every instruction set has vector code for it.
+#if defined(__CUDACC__)
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#endif
+
+// 16-bit storage. Integer arithmetic alone, so that every instruction set has vector code for it; a GPU has
+// instructions of its own.
 namespace sru_kernels::SRU_KERNELS_VARIANT {
 
 /// The bits of an IEEE 754 binary16. An enum, because compilers do not vectorise over structs.
@@ -34,6 +40,9 @@ SRU_KERNELS_HOST_DEVICE float load(BFloat16 value) {
 }
 
 SRU_KERNELS_HOST_DEVICE float load(Half value) {
+#if defined(__CUDA_ARCH__)
+    return __half2float(__ushort_as_half(static_cast<unsigned short>(value)));
+#else
     const auto bits = static_cast<std::uint32_t>(value);
     const std::uint32_t sign = (bits & 0x8000U) << 16;
     const std::uint32_t magnitude = (bits & 0x7fffU) << 13;
@@ -41,6 +50,7 @@ SRU_KERNELS_HOST_DEVICE float load(Half value) {
     const std::uint32_t finite = bit_cast<std::uint32_t>(bit_cast<float>(magnitude) * 0x1p112F);
     const std::uint32_t rest = magnitude < 0x0f800000U ? finite : (magnitude | 0x7f800000U);
     return bit_cast<float>(sign | rest);
+#endif
 }
 
 template <typename S>
@@ -48,18 +58,25 @@ SRU_KERNELS_HOST_DEVICE S store(AccumulationType<S> value) {
     return value;
 }
 
-/// Rounds to nearest, ties to even; a NaN keeps its sign and becomes quiet.
+/// Rounds to nearest, ties to even; a NaN becomes quiet and, but on a GPU, keeps its sign.
 template <>
 SRU_KERNELS_HOST_DEVICE BFloat16 store<BFloat16>(float value) {
+#if defined(__CUDA_ARCH__)
+    return static_cast<BFloat16>(__bfloat16_as_ushort(__float2bfloat16_rn(value)));
+#else
     const auto bits = bit_cast<std::uint32_t>(value);
     const std::uint32_t rounded = (bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16;
     const std::uint32_t nan = (bits >> 16) | 0x40U;
     return static_cast<BFloat16>((bits & 0x7fffffffU) > 0x7f800000U ? nan : rounded);
+#endif
 }
 
-/// Rounds to nearest, ties to even; 65520 and more become infinite, a NaN keeps its sign and becomes quiet.
+/// Rounds to nearest, ties to even; 65520 and more become infinite, a NaN is treated as above.
 template <>
 SRU_KERNELS_HOST_DEVICE Half store<Half>(float value) {
+#if defined(__CUDA_ARCH__)
+    return static_cast<Half>(__half_as_ushort(__float2half_rn(value)));
+#else
     const auto bits = bit_cast<std::uint32_t>(value);
     const std::uint32_t magnitude = bits & 0x7fffffffU;
     // Adding 0.5, whose last bit is worth 2^-24, rounds to a whole number of the smallest half.
@@ -69,6 +86,7 @@ SRU_KERNELS_HOST_DEVICE Half store<Half>(float value) {
     const std::uint32_t rest = magnitude > 0x7f800000U ? 0x7e00U : 0x7c00U;
     const std::uint32_t result = magnitude < 0x47800000U ? finite : rest;
     return static_cast<Half>((bits >> 16 & 0x8000U) | result);
+#endif
 }
 
 }  // namespace sru_kernels::SRU_KERNELS_VARIANT

@@ -18,9 +18,8 @@ py::dict build_info() {
     info["compiler"] = SRU_KERNELS_COMPILER;
     info["cxx_standard"] = cxx_standard();
     info["instruction_set"] = cpu::to_string(cpu::instruction_set());
-    info["openmp"] = cpu::openmp_version() == 0 ? py::object(py::none()) : py::int_(cpu::openmp_version());
+    info["openmp"] = cpu::openmp_library();  // None if there is none
     info["max_threads"] = cpu::max_threads();
-    info["cuda"] = py::none();
     return info;
 }
 

@@ -28,7 +28,7 @@ class Checker {
     const char* function_;
 };
 
-void check_inputs(const Checker& checker, const SruInputs& in, int num_threads) {
+void check_inputs(const Checker& checker, const SruInputs& in) {
     checker.require(in.num_gates == 3 || in.num_gates == 4,
                     "num_gates must be 3 or 4, got " + std::to_string(in.num_gates));
     checker.require(in.num_directions == 1 || in.num_directions == 2,
@@ -36,7 +36,6 @@ void check_inputs(const Checker& checker, const SruInputs& in, int num_threads) 
     checker.at_least("length", in.length, 0);
     checker.at_least("batch", in.batch, 0);
     checker.at_least("hidden_size", in.hidden_size, 1);
-    checker.at_least("num_threads", num_threads, 1);
     checker.require(in.num_gates == 3 || in.x == nullptr,
                     "x must be absent (0) with num_gates = 4, whose fourth gate is the highway");
 }
@@ -49,9 +48,13 @@ void check_steps(const Checker& checker, const SruInputs& in) {
 
 }  // namespace
 
-void check(const SruForward& args, int num_threads) {
+void check_at_least(const char* function, const char* name, Index value, Index minimum) {
+    Checker(function).at_least(name, value, minimum);
+}
+
+void check(const SruForward& args) {
     const Checker checker("sru_forward");
-    check_inputs(checker, args, num_threads);
+    check_inputs(checker, args);
     if (args.batch == 0) return;
     checker.present("c_last", args.c_last);
     if (args.length == 0) return;
@@ -59,9 +62,9 @@ void check(const SruForward& args, int num_threads) {
     checker.present("h", args.h);
 }
 
-void check(const SruBackward& args, int num_threads) {
+void check(const SruBackward& args) {
     const Checker checker("sru_backward");
-    check_inputs(checker, args, num_threads);
+    check_inputs(checker, args);
     checker.require(args.grad_x == nullptr || args.x != nullptr,
                     "grad_x needs x; with num_gates = 4 the gradient of the highway is in grad_u");
     if (args.batch == 0) return;

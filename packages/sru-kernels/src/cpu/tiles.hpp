@@ -1,11 +1,8 @@
 #pragma once
 
+#include "sru_kernels/cpu/threads.hpp"
 #include "sru_kernels/host_device.hpp"
 #include "sru_kernels/sru.hpp"
-
-#if defined(_OPENMP)
-#include <omp.h>
-#endif
 
 // Nothing here calls a function template of the standard library: those would be compiled once per
 // instruction set under one name, see host_device.hpp.
@@ -82,16 +79,12 @@ void for_each_tile(const SruInputs& in, Index line, int num_threads, const Visit
             visit(begin, smaller(tile_size, end - begin));
         }
     };
-#if defined(_OPENMP)
     const bool worthwhile = total * (in.length > 1 ? in.length : 1) >= 2 * work_per_thread;
-    if (num_threads > 1 && worthwhile && lines > 1) {
-#pragma omp parallel num_threads(num_threads)
-        share(omp_get_thread_num(), omp_get_num_threads());
-        return;
-    }
-#endif
-    (void)num_threads;
-    share(0, 1);
+    if (num_threads <= 1 || !worthwhile || lines <= 1) return share(0, 1);
+    const auto work = [](const void* argument, int thread, int threads) {
+        (*static_cast<decltype(&share)>(argument))(thread, threads);
+    };
+    cpu::run_team(num_threads, work, &share);
 }
 
 /// A row that stands in for an absent one.

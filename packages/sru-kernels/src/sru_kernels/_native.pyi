@@ -23,24 +23,13 @@ class Activation(enum.Enum):
 
 cpu: Any  # its functions are typed where they are public, in cpu.py
 
-class BuildInfo(TypedDict):
+class _BuildInfo(TypedDict):
     version: str
     compiler: str
     cxx_standard: int
     instruction_set: str
-    openmp: int | None
+    openmp: str | None
     max_threads: int
-    cuda: None
 
-def build_info() -> BuildInfo:
-    """Say what the extension was built with and found on this machine.
-
-    Returns:
-        `version` of this package; `compiler` name and version; `cxx_standard`, such as 17; `instruction_set`,
-        what `sru_kernels.cpu.instruction_set` returns; `openmp`, the date of the OpenMP that the CPU kernels
-        were built with, such as 201511, or None if they run on one thread; `max_threads`, how many threads
-        OpenMP would start by itself; `cuda`, None because this version holds no CUDA kernels.
-
-    Raises:
-        ValueError: As `sru_kernels.cpu.instruction_set` does.
-    """
+def build_info() -> _BuildInfo:
+    """Say what this extension was built with and found here; `sru_kernels.build_info` adds the rest."""

@@ -21,7 +21,7 @@ Choice = Literal["auto", "kernels", "reference"]
 
 VARIABLE = "SRU_NN_BACKEND"
 # The devices that sru-kernels has kernels for.
-_DEVICES = ("cpu",)
+_DEVICES = ("cpu", "cuda")
 
 
 def _checked(choice: str, source: str) -> Choice:
@@ -32,8 +32,8 @@ def _checked(choice: str, source: str) -> Choice:
 
 _choice: Choice = _checked(os.environ.get(VARIABLE, "auto"), f"the environment variable {VARIABLE}")
 _installed = importlib.util.find_spec("sru_kernels") is not None
-_looked = False
-_problem: str | None = None
+# What keeps the kernels from running on a device, once it was looked for.
+_problems: dict[tuple[str, int | None], str | None] = {}
 
 
 def choose(choice: Choice) -> None:
@@ -78,8 +78,7 @@ def active(device: torch.device | str = "cpu") -> Literal["kernels", "reference"
     """
     if _choice == "reference":
         return "reference"
-    kind = torch.device(device).type
-    problem = _kernels_problem() if kind in _DEVICES else f"sru-kernels has no kernels for {kind} tensors"
+    problem = _problem(torch.device(device))
     if problem is None:
         return "kernels"
     if _choice == "kernels":
@@ -87,23 +86,32 @@ def active(device: torch.device | str = "cpu") -> Literal["kernels", "reference"
     return "reference"
 
 
-def _kernels_problem() -> str | None:
-    """Say why the kernels cannot run, or None; they are imported once, at the first recurrence."""
-    global _looked, _problem
+def _problem(device: torch.device) -> str | None:
+    """Say why the kernels cannot run on a device, or None; each device is looked at once."""
+    if device.type not in _DEVICES:
+        return f"sru-kernels has no kernels for {device.type} tensors"
     if not _installed:
         return "the package sru-kernels is not installed (pip install sru-nn[kernels])"
-    # A compiler cannot trace an import; the operator itself then imports them, when it first runs.
-    if _looked or torch.compiler.is_compiling():
-        return _problem
-    _looked = True
+    key = (device.type, device.index)
+    # A compiler cannot trace an import; the operator itself says what is wrong, when it first runs.
+    if key in _problems or torch.compiler.is_compiling():
+        return _problems.get(key)
+    problem = _problems[key] = _look_for_problem(device)
+    if problem is not None and _choice == "auto":
+        warnings.warn(
+            f"sru_nn runs its slower reference operators on {device.type} tensors, because {problem}; "
+            f"mend that, or set {VARIABLE}=reference to silence this warning",
+            stacklevel=4,
+        )
+    return problem
+
+
+def _look_for_problem(device: torch.device) -> str | None:
     try:
-        importlib.import_module("sru_kernels")
+        kernels = importlib.import_module("sru_kernels")
     except ImportError as error:
-        _problem = f"the installed package sru-kernels cannot be imported: {error}"
-        if _choice == "auto":
-            warnings.warn(
-                f"sru_nn runs its slower reference operators, because {_problem}; "
-                f"install sru-kernels anew, or set {VARIABLE}=reference to silence this warning",
-                stacklevel=2,
-            )
-    return _problem
+        return f"the installed package sru-kernels cannot be imported: {error}"
+    if device.type == "cpu":
+        return None
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return kernels.cuda.problem(index)  # type: ignore[no-any-return]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 def accumulate_dtype(dtype: torch.dtype) -> torch.dtype:
     """Return the dtype of the state and of every sum: float64 for float64 storage, float32 for any other."""
-    return torch.promote_types(dtype, torch.float32)
+    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def _activate(c: Tensor, activation: str) -> Tensor:

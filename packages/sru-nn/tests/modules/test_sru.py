@@ -306,8 +306,9 @@ def test_wrong_dtypes_and_devices(first, packed):
             call(torch.randn(T, B, E, device="meta"))
 
 
-def test_nan_in_padding_reaches_no_parameter():
-    rnn = SRU(E, D, L, bidirectional=True, layer_norm=True)
+@pytest.mark.parametrize("first", [False, True])
+def test_nan_in_padding_reaches_no_parameter(first):
+    rnn = SRU(E, D, L, bidirectional=True, layer_norm=True, proj_input_to_hidden_first=first)
     x = torch.randn(T, B, E)
     mask = torch.arange(T)[:, None] >= torch.tensor([7, 3, 2])
     x[mask] = torch.nan

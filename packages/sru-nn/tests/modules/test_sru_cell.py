@@ -135,3 +135,14 @@ def test_errors(case):
     call, message = WRONG[case]
     with pytest.raises(ValueError, match="^SRUCell: .*" + re.escape(message)):
         call()
+
+
+def test_nan_in_padding_reaches_no_parameter():
+    cell = SRUCell(6, 4, layer_norm=True)
+    x = torch.randn(5, 2, 6)
+    mask = torch.zeros(5, 2, dtype=torch.bool)
+    mask[3:, 1] = True
+    x[mask] = torch.nan
+    h, c = cell(x, None, mask)
+    (h.sum() + c.sum()).backward()
+    assert all(parameter.grad.isfinite().all() for parameter in cell.parameters())

@@ -7,6 +7,8 @@ import itertools
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sru_nn import SRU, backend, reference
 from sru_nn.functional import sru_recurrence
@@ -135,6 +137,8 @@ def test_threads_change_no_bit():
         assert torch.equal(one, two)
 
 
+# opcheck of torch 2.14 looks at .grad of every tensor it meets.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
 @pytest.mark.parametrize("gates", [3, 4])
 def test_opcheck(gates):
     given = make_arguments(gates=gates, dtype=torch.float32)
@@ -145,27 +149,26 @@ def test_opcheck(gates):
     plain = [value.detach() if isinstance(value, Tensor) else value for value in (given[n] for n in names)]
     h, c_last, c = torch.ops.sru_nn.sru_forward(*plain, True)
     torch.library.opcheck(
-        torch.ops.sru_nn.sru_backward.default, (torch.randn_like(h), torch.randn_like(c_last), c, *plain)
+        torch.ops.sru_nn.sru_backward.default, (*plain, c, torch.randn_like(h), torch.randn_like(c_last))
     )
 
 
 def test_no_state_is_saved_without_a_gradient(monkeypatch):
-    seen = []
+    saved = []
     arguments = make_arguments(dtype=torch.float32)
-    forward = torch.ops.sru_nn.sru_forward
+    run = ops._run
 
-    class Recorder:
-        def __call__(self, *args):
-            seen.append(args[-1])
-            return forward(*args)
+    def record(name, args, device):
+        saved.append(args.c != 0)
+        run(name, args, device)
 
-    monkeypatch.setattr(torch.ops.sru_nn, "sru_forward", Recorder())
+    monkeypatch.setattr(ops, "_run", record)
     ops.sru_recurrence(**arguments)
     arguments["bias"].requires_grad_()
     ops.sru_recurrence(**arguments)
     with torch.no_grad():
         ops.sru_recurrence(**arguments)
-    assert seen == [False, True, False]
+    assert saved == [False, True, False]
 
 
 @pytest.mark.parametrize("used", [0, 1])
@@ -212,3 +215,33 @@ def test_compiled_module_equals_eager(bidirectional):
             outcomes.append([h, c, x.grad, *(parameter.grad for parameter in rnn.parameters())])
     for eager, ours in zip(*outcomes, strict=True):
         torch.testing.assert_close(ours, eager)
+
+
+class Watch(TorchDispatchMode):
+    """Notes which of our operators run, and on what device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, str]] = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function.namespace == "sru_nn":
+            self.seen.append((function._opname, args[0].device.type))
+        return function(*args, **(kwargs or {}))
+
+
+def test_fake_tensors_on_cuda_reach_the_cuda_operator(monkeypatch):
+    for operator in ("sru_forward", "sru_backward"):
+        assert torch._C._dispatch_has_kernel_for_dispatch_key(f"sru_nn::{operator}", "CUDA")
+    # A machine with a usable GPU, as far as the choice of the backend can see.
+    monkeypatch.setattr(backend, "_problems", {("cuda", 0): None})
+    with FakeTensorMode(), Watch() as watch, torch.device("cuda"):
+        u, v, bias = torch.empty(7, 3, 4, 10), torch.empty(2, 10), torch.empty(2, 10)
+        h, c_last = sru_recurrence(u, v, bias, bidirectional=True)
+        inputs = ops.Inputs(u, v, bias, None, None, None, None, True, "identity", 1.0)
+        _, _, c = torch.ops.sru_nn.sru_forward(*inputs, True)
+        gradients = torch.ops.sru_nn.sru_backward(*inputs, c, h, c_last)
+    assert watch.seen == [("sru_forward", "cuda")] * 2 + [("sru_backward", "cuda")]
+    assert (h.shape, c_last.shape, c.shape) == ((7, 3, 10), (3, 10), (7, 3, 10))
+    assert [gradient.shape for gradient in gradients[:4]] == [u.shape, v.shape, bias.shape, c_last.shape]
+    assert {tensor.device.type for tensor in (h, c_last, c, *gradients)} == {"cuda"}

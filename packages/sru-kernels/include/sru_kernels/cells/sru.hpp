@@ -57,26 +57,52 @@ SRU_KERNELS_HOST_DEVICE A activation_slope(A c, A g) {
     }
 }
 
-template <Activation activation, bool has_highway, typename A>
-SRU_KERNELS_HOST_DEVICE Outputs<A> forward(const Inputs<A>& in, const Parameters<A>& p, A c_before) {
-    const Gate<A> f = sigmoid(multiply_add(p.v_f, c_before, in.u_f + p.b_f));
-    const Gate<A> r = sigmoid(multiply_add(p.v_r, c_before, in.u_r + p.b_r));
-    const A c = multiply_add(f.open, c_before, f.closed * in.u_c);
-    const A weight = r.open * p.mask;
-    A h = weight * activate<activation>(c);
-    if constexpr (has_highway) h = multiply_add(A(1) - weight, in.highway, h);
-    return {h, c};
+template <typename A>
+SRU_KERNELS_HOST_DEVICE A activation_slope(Activation activation, A c, A g) {
+    if (activation == Activation::tanh) return activation_slope<Activation::tanh>(c, g);
+    if (activation == Activation::relu) return activation_slope<Activation::relu>(c, g);
+    return activation_slope<Activation::identity>(c, g);
 }
 
-/// The gates are computed again from the inputs and c'. `grad_c` is the gradient of c from the steps after.
+template <typename A>
+struct Gates {
+    Gate<A> f, r;
+};
+
+template <typename A>
+SRU_KERNELS_HOST_DEVICE Gates<A> gates(const Inputs<A>& in, const Parameters<A>& p, A c_before) {
+    return {sigmoid(multiply_add(p.v_f, c_before, in.u_f + p.b_f)),
+            sigmoid(multiply_add(p.v_r, c_before, in.u_r + p.b_r))};
+}
+
+template <typename A>
+SRU_KERNELS_HOST_DEVICE A next_state(const Inputs<A>& in, const Gate<A>& f, A c_before) {
+    return multiply_add(f.open, c_before, f.closed * in.u_c);
+}
+
+/// h from g(c) and its `weight` r m.
+template <bool has_highway, typename A>
+SRU_KERNELS_HOST_DEVICE A output(const Inputs<A>& in, A weight, A g) {
+    const A h = weight * g;
+    if constexpr (has_highway) return multiply_add(A(1) - weight, in.highway, h);
+    return h;
+}
+
 template <Activation activation, bool has_highway, typename A>
-SRU_KERNELS_HOST_DEVICE Gradients<A> backward(const Inputs<A>& in, const Parameters<A>& p, A c_before, A c,
-                                              A grad_h, A grad_c) {
-    const Gate<A> f = sigmoid(multiply_add(p.v_f, c_before, in.u_f + p.b_f));
-    const Gate<A> r = sigmoid(multiply_add(p.v_r, c_before, in.u_r + p.b_r));
-    const A g = activate<activation>(c);
+SRU_KERNELS_HOST_DEVICE Outputs<A> forward(const Inputs<A>& in, const Parameters<A>& p, A c_before) {
+    const Gates<A> gate = gates(in, p, c_before);
+    const A c = next_state(in, gate.f, c_before);
+    return {output<has_highway>(in, gate.r.open * p.mask, activate<activation>(c)), c};
+}
+
+/// The gates are computed again from the inputs and c'. `g` and `slope` are g(c) and g'(c), `grad_c` is the
+/// gradient of c from the steps after.
+template <bool has_highway, typename A>
+SRU_KERNELS_HOST_DEVICE Gradients<A> gradients(const Inputs<A>& in, const Parameters<A>& p, A c_before, A g,
+                                               A slope, A grad_h, A grad_c) {
+    const auto [f, r] = gates(in, p, c_before);
     const A weight = r.open * p.mask;
-    const A total_c = multiply_add(grad_h * weight, activation_slope<activation>(c, g), grad_c);
+    const A total_c = multiply_add(grad_h * weight, slope, grad_c);
 
     Gradients<A> grad{};
     A contrast = g;
@@ -91,6 +117,13 @@ SRU_KERNELS_HOST_DEVICE Gradients<A> backward(const Inputs<A>& in, const Paramet
     grad.v_r = grad.u_r * c_before;
     grad.c_before = multiply_add(grad.u_r, p.v_r, multiply_add(grad.u_f, p.v_f, total_c * f.open));
     return grad;
+}
+
+template <Activation activation, bool has_highway, typename A>
+SRU_KERNELS_HOST_DEVICE Gradients<A> backward(const Inputs<A>& in, const Parameters<A>& p, A c_before, A c,
+                                              A grad_h, A grad_c) {
+    const A g = activate<activation>(c);
+    return gradients<has_highway>(in, p, c_before, g, activation_slope<activation>(c, g), grad_h, grad_c);
 }
 
 }  // namespace sru_kernels::SRU_KERNELS_VARIANT::sru

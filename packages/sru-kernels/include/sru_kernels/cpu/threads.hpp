@@ -2,10 +2,17 @@
 
 namespace sru_kernels::cpu {
 
-/// The date of the OpenMP specification, such as 201511; 0 if this build has no OpenMP and runs one thread.
-int openmp_version();
+/// What one thread of a team does; `argument` is what the caller of run_team gave.
+using TeamWork = void (*)(const void* argument, int thread, int threads);
+
+/// Calls `work` once on each thread of a team of at most `num_threads`, and returns when all have finished.
+/// Without an OpenMP runtime the team is the calling thread alone.
+void run_team(int num_threads, TeamWork work, const void* argument);
 
 /// The number of threads that OpenMP would start unasked; 1 without OpenMP.
 int max_threads();
+
+/// The file that holds the OpenMP runtime, looked up now if no team has needed it yet; nullptr if there is none.
+const char* openmp_library();
 
 }  // namespace sru_kernels::cpu

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from sru_nn.linear import project
 from sru_nn.modules._checks import check_like_parameters
 from sru_nn.modules.sru_cell import SRUCell
 
@@ -216,12 +217,15 @@ class SRU(nn.Module):
         states: Sequence[Tensor | None] = [None] * self.num_layers
         if c0 is not None:
             states = self._layer_states(c0, batch).unbind(0)
+        if mask_pad is not None:
+            # Not even through a projection may a NaN in the padding reach a gradient.
+            x = x.masked_fill(mask_pad.unsqueeze(-1) != 0, 0.0)
         if self.input_to_hidden is not None:
             check_like_parameters("SRU", x, self.input_to_hidden)
-            x = self.input_to_hidden(x)
+            x = project(self.input_to_hidden, x)
         last = []
         for cell, state in zip(self.rnn_lst, states, strict=True):
-            x, c = cell(x, state, mask_pad)
+            x, c = cell(x, state, mask_pad, padding_is_finite=True)
             last.append(c)
         c = torch.stack(last)
         if self.nn_rnn_compatible_return:

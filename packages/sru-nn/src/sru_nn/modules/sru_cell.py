@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sru_nn.functional import Activation, sru_recurrence
+from sru_nn.linear import project
 from sru_nn.modules._checks import check_cell_arguments, check_like_parameters
 from sru_nn.modules._legacy import upgrade_sru_2_state
 
@@ -159,7 +160,12 @@ class SRUCell(nn.Module):
             gates[3] *= self.scale_x
 
     def forward(
-        self, input: Tensor, c0: Tensor | None = None, mask_pad: Tensor | None = None
+        self,
+        input: Tensor,
+        c0: Tensor | None = None,
+        mask_pad: Tensor | None = None,
+        *,
+        padding_is_finite: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """Run the layer.
 
@@ -167,6 +173,8 @@ class SRUCell(nn.Module):
             input: `(T, B, E)`, or `(B, E)` for a single step.
             c0: `(B, N·D)`, the state before the first step; zeros if None.
             mask_pad: `(T, B)`, non-zero where a position is padding.
+            padding_is_finite: Whether the padding of `input` is known to hold neither NaN nor infinity, as in
+                the output of another layer; it is then not overwritten first.
 
         Returns:
             `h`: `(T, B, N·D)`, with T = 1 for a single step.
@@ -196,12 +204,13 @@ class SRUCell(nn.Module):
             )
         if mask_pad is not None:
             mask_pad = mask_pad.view(input.shape[:-1]) != 0
-            # Not even through the projection may a NaN in the padding reach a gradient.
-            input = input.masked_fill(mask_pad.unsqueeze(-1), 0.0)
+            if not padding_is_finite:
+                # Not even through the projection may a NaN in the padding reach a gradient.
+                input = input.masked_fill(mask_pad.unsqueeze(-1), 0.0)
 
-        x = input
-        if self.layer_norm is not None and not self.normalize_after:
-            x = self.layer_norm(x)
+        x, norm = input, self.layer_norm
+        if norm is not None and not self.normalize_after:
+            x = norm(x)
         if self.training and self.rnn_dropout > 0:
             x = x * self._variational_mask(x, self.input_size, self.rnn_dropout)
         mask_c = None
@@ -212,7 +221,7 @@ class SRUCell(nn.Module):
         highway = input if self.has_skip_term and self.num_matrices == 3 else None
         if self.amp_recurrence_fp16 and u.dtype in (torch.float16, torch.bfloat16):
             highway = None if highway is None else highway.to(u.dtype)
-        else:
+        elif u.dtype != input.dtype:
             u = u.to(input.dtype)
         h, c = sru_recurrence(
             u,
@@ -226,15 +235,16 @@ class SRUCell(nn.Module):
             mask_c=mask_c,
             mask_pad=mask_pad,
         )
-        if self.layer_norm is not None and self.normalize_after:
-            h = self.layer_norm(h)
+        if norm is not None and self.normalize_after:
+            h = norm(h)
         return h, c
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Compute `u` `(T, B, K, N·D)` and `v` `(2, N·D)` or `(T, B, 2, N·D)`."""
         length, batch, _ = x.shape
-        if self.transform is not None:
-            u = self.transform(x).view(length, batch, self.num_matrices, self.output_size)
+        transform = self.transform
+        if transform is not None:
+            u = project(transform, x).view(length, batch, self.num_matrices, self.output_size)
             return u, self.weight_c.view(2, self.output_size)
         assert self.custom_m is not None
         result = self.custom_m(x)

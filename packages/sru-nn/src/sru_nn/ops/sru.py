@@ -1,4 +1,4 @@
-"""The SRU recurrence as the operators `sru_nn::sru_forward` and `sru_nn::sru_backward`.
+"""The SRU recurrence as the operators `sru_nn::sru_forward` and `sru_nn::sru_backward`, on CPU and CUDA.
 
 Registered with `torch.library`, so that autograd, `torch.compile` and `torch.export` see one operator each
 way. Pointers are taken here and nowhere else. The arguments have been checked by `sru_nn.functional`.
@@ -6,22 +6,41 @@ way. Pointers are taken here and nowhere else. The arguments have been checked b
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from sru_nn.eager import is_plain
 from sru_nn.reference import accumulate_dtype
 
-_INPUTS = (
+
+class Inputs(NamedTuple):
+    """What both operators read, in the order of their schemas; shapes as for `sru_recurrence`."""
+
+    u: Tensor
+    v: Tensor
+    bias: Tensor
+    c0: Tensor | None
+    x: Tensor | None
+    mask_c: Tensor | None
+    mask_pad: Tensor | None
+    bidirectional: bool
+    activation: str
+    scale_x: float
+
+
+_SCHEMA = (
     "Tensor u, Tensor v, Tensor bias, Tensor? c0, Tensor? x, Tensor? mask_c, Tensor? mask_pad, "
     "bool bidirectional, str activation, float scale_x"
 )
+_DEVICES = ("cpu", "cuda")
 
-torch.library.define("sru_nn::sru_forward", f"({_INPUTS}, bool save) -> (Tensor h, Tensor c_last, Tensor c)")
+torch.library.define("sru_nn::sru_forward", f"({_SCHEMA}, bool save) -> (Tensor h, Tensor c_last, Tensor c)")
 torch.library.define(
     "sru_nn::sru_backward",
-    f"(Tensor? grad_h, Tensor? grad_c_last, Tensor c, {_INPUTS}) "
+    f"({_SCHEMA}, Tensor c, Tensor? grad_h, Tensor? grad_c_last) "
     "-> (Tensor grad_u, Tensor grad_v, Tensor grad_bias, Tensor grad_c0, Tensor grad_x)",
 )
 
@@ -40,221 +59,174 @@ def sru_recurrence(
     mask_pad: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """Compute `sru_nn.functional.sru_recurrence` with the kernels; the mask `mask_c` has no gradient."""
-    dtype = accumulate_dtype(u.dtype)
     # The small ones in the accumulation dtype, so that a kernel is compiled for one dtype of them only.
-    v, bias = v.to(dtype), bias.to(dtype)
-    c0 = None if c0 is None else c0.to(dtype)
-    mask_c = None if mask_c is None else mask_c.to(dtype)
-    differentiable = (tensor for tensor in (u, v, bias, c0, x) if tensor is not None)
-    save = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in differentiable)
-    h, c_last, _ = torch.ops.sru_nn.sru_forward(
-        u, v, bias, c0, x, mask_c, mask_pad, bidirectional, activation, scale_x, save
-    )
+    dtype = accumulate_dtype(u.dtype)
+    if v.dtype != dtype:
+        v = v.to(dtype)
+    if bias.dtype != dtype:
+        bias = bias.to(dtype)
+    if c0 is not None and c0.dtype != dtype:
+        c0 = c0.to(dtype)
+    if mask_c is not None and mask_c.dtype != dtype:
+        mask_c = mask_c.to(dtype)
+    inputs = Inputs(u, v, bias, c0, x, mask_c, mask_pad, bidirectional, activation, scale_x)
+    differentiable = (u, v, bias, c0, x)
+    save = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in differentiable)
+    if not save and is_plain(u, v, bias, c0, x, mask_c, mask_pad):
+        # A decoding step is so short that the dispatcher would be a part of its time worth saving.
+        return _run_forward(inputs, None)
+    h, c_last, _ = torch.ops.sru_nn.sru_forward(*inputs, save)
     return h, c_last
 
 
 @torch.library.register_fake("sru_nn::sru_forward")  # type: ignore[untyped-decorator]
-def _forward_shapes(
-    u: Tensor,
-    v: Tensor,
-    bias: Tensor,
-    c0: Tensor | None,
-    x: Tensor | None,
-    mask_c: Tensor | None,
-    mask_pad: Tensor | None,
-    bidirectional: bool,
-    activation: str,
-    scale_x: float,
-    save: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    length, batch, _, columns = u.shape
-    dtype = accumulate_dtype(u.dtype)
-    h = u.new_empty(length, batch, columns)
-    c_last = u.new_empty(batch, columns, dtype=dtype)
+def _forward_results(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
+    inputs, save = Inputs(*args[:-1]), args[-1]
+    return *_outputs(inputs), inputs.bias.new_empty(_states_shape(inputs, save))
+
+
+def _outputs(inputs: Inputs) -> tuple[Tensor, Tensor]:
+    length, batch, _, columns = inputs.u.shape
+    return inputs.u.new_empty(length, batch, columns), inputs.bias.new_empty(batch, columns)
+
+
+def _states_shape(inputs: Inputs, save: bool) -> tuple[int, ...]:
+    length, batch, _, columns = inputs.u.shape
     # An operator returns a tensor for each of its results; one that is not wanted is empty.
-    c = u.new_empty((length, batch, columns) if save else (0,), dtype=dtype)
-    return h, c_last, c
+    return (length, batch, columns) if save else (0,)
 
 
 @torch.library.register_fake("sru_nn::sru_backward")  # type: ignore[untyped-decorator]
-def _backward_shapes(
-    grad_h: Tensor | None,
-    grad_c_last: Tensor | None,
-    c: Tensor,
-    u: Tensor,
-    v: Tensor,
-    bias: Tensor,
-    c0: Tensor | None,
-    x: Tensor | None,
-    mask_c: Tensor | None,
-    mask_pad: Tensor | None,
-    bidirectional: bool,
-    activation: str,
-    scale_x: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+def _backward_results(*args: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    inputs, c = Inputs(*args[:-3]), args[-3]
+    _, batch, _, columns = inputs.u.shape
+    u, v, bias, x = inputs.u, inputs.v, inputs.bias, inputs.x
     grad_x = u.new_empty(0) if x is None else x.new_empty(x.shape)
-    grad_c0 = c.new_empty(u.shape[1], u.shape[3])
+    grad_c0 = c.new_empty(batch, columns)
     return u.new_empty(u.shape), v.new_empty(v.shape), bias.new_empty(bias.shape), grad_c0, grad_x
 
 
-def _sizes(u: Tensor, bidirectional: bool, activation: str) -> dict[str, Any]:
-    from sru_kernels import Activation, DType
-
-    length, batch, gates, columns = u.shape
-    directions = 2 if bidirectional else 1
-    return {
-        "dtype": getattr(DType, str(u.dtype).removeprefix("torch.")),
-        "activation": getattr(Activation, activation),
-        "length": length,
-        "batch": batch,
-        "hidden_size": columns // directions,
-        "num_directions": directions,
-        "num_gates": gates,
-        "num_threads": torch.get_num_threads(),
-    }
+def _forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
+    inputs, save = Inputs(*args[:-1]), args[-1]
+    states = inputs.bias.new_empty(_states_shape(inputs, save))
+    h, c_last = _run_forward(inputs, states if save else None)
+    return h, c_last, states
 
 
-class _Pointers:
-    """Data pointers of contiguous tensors, which live as long as this object."""
+def _run_forward(inputs: Inputs, states: Tensor | None) -> tuple[Tensor, Tensor]:
+    import sru_kernels
 
-    def __init__(self) -> None:
-        self._tensors: list[Tensor] = []
-
-    def of(self, tensor: Tensor | None) -> int:
-        if tensor is None:
-            return 0
-        tensor = tensor.contiguous()
-        self._tensors.append(tensor)
-        return tensor.data_ptr()
+    h, c_last = _outputs(inputs)
+    held: list[Tensor] = []
+    outputs = (h.data_ptr(), 0 if states is None else states.data_ptr(), c_last.data_ptr())
+    args = sru_kernels.SruForward._make((*_arguments(inputs, held), *outputs))
+    _run("sru_forward", args, inputs.u.device)
+    return h, c_last
 
 
-@torch.library.impl("sru_nn::sru_forward", "cpu")
-def _forward_cpu(
-    u: Tensor,
-    v: Tensor,
-    bias: Tensor,
-    c0: Tensor | None,
-    x: Tensor | None,
-    mask_c: Tensor | None,
-    mask_pad: Tensor | None,
-    bidirectional: bool,
-    activation: str,
-    scale_x: float,
-    save: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    from sru_kernels import cpu
+def _backward(*given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    import sru_kernels
 
-    h, c_last, c = _forward_shapes(
-        u, v, bias, c0, x, mask_c, mask_pad, bidirectional, activation, scale_x, save
-    )
-    pointers = _Pointers()
-    cpu.sru_forward(
-        **_sizes(u, bidirectional, activation),
-        u=pointers.of(u),
-        v=pointers.of(v),
-        v_per_position=v.dim() == 4,
-        bias=pointers.of(bias),
-        c0=pointers.of(c0),
-        x=pointers.of(x),
-        scale_x=scale_x,
-        mask_c=pointers.of(mask_c),
-        mask_pad=pointers.of(mask_pad),
-        h=h.data_ptr(),
-        c=c.data_ptr() if save else 0,
-        c_last=c_last.data_ptr(),
-    )
-    return h, c_last, c
-
-
-@torch.library.impl("sru_nn::sru_backward", "cpu")
-def _backward_cpu(
-    grad_h: Tensor | None,
-    grad_c_last: Tensor | None,
-    c: Tensor,
-    u: Tensor,
-    v: Tensor,
-    bias: Tensor,
-    c0: Tensor | None,
-    x: Tensor | None,
-    mask_c: Tensor | None,
-    mask_pad: Tensor | None,
-    bidirectional: bool,
-    activation: str,
-    scale_x: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    from sru_kernels import cpu
-
-    _, batch, _, columns = u.shape
-    per_position = v.dim() == 4
-    grad_u, grad_c0 = u.new_empty(u.shape), c.new_empty(batch, columns)
-    grad_x = u.new_empty(0 if x is None else x.shape)
-    # One sum over time for each sequence: the sum over the batch is the caller's, in an order that is fixed.
-    grad_v = v.new_empty(v.shape if per_position else (2, batch, columns))
-    grad_bias = bias.new_empty(2, batch, columns)
-    pointers = _Pointers()
-    cpu.sru_backward(
-        **_sizes(u, bidirectional, activation),
-        u=pointers.of(u),
-        v=pointers.of(v),
-        v_per_position=per_position,
-        bias=pointers.of(bias),
-        c0=pointers.of(c0),
-        x=pointers.of(x),
-        scale_x=scale_x,
-        mask_c=pointers.of(mask_c),
-        mask_pad=pointers.of(mask_pad),
-        c=c.data_ptr(),
-        grad_h=pointers.of(grad_h),
-        grad_c_last=pointers.of(grad_c_last),
-        grad_u=grad_u.data_ptr(),
-        grad_x=0 if x is None else grad_x.data_ptr(),
-        grad_v=grad_v.data_ptr(),
-        grad_bias=grad_bias.data_ptr(),
-        grad_c0=grad_c0.data_ptr(),
-    )
+    inputs, (c, grad_h, grad_c_last) = Inputs(*given[:-3]), given[-3:]
+    _, batch, _, columns = inputs.u.shape
+    grad_u, grad_v, grad_bias, grad_c0, grad_x = _backward_results(*given)
+    # One sum over time for each sequence; the sum over the batch follows, in an order that is fixed.
+    per_position = inputs.v.dim() == 4
+    if not per_position:
+        grad_v = inputs.v.new_empty(2, batch, columns)
+    grad_bias = inputs.bias.new_empty(2, batch, columns)
+    held: list[Tensor] = []
+    saved = [_address(tensor, held) for tensor in (c, grad_h, grad_c_last)]
+    wanted_x = None if inputs.x is None else grad_x
+    outputs = [_address(tensor, held) for tensor in (grad_u, wanted_x, grad_v, grad_bias, grad_c0)]
+    args = sru_kernels.SruBackward._make((*_arguments(inputs, held), *saved, *outputs))
+    _run("sru_backward", args, inputs.u.device)
     return grad_u, grad_v if per_position else grad_v.sum(1), grad_bias.sum(1), grad_c0, grad_x
 
 
+torch.library.impl("sru_nn::sru_forward", _DEVICES, _forward)
+torch.library.impl("sru_nn::sru_backward", _DEVICES, _backward)
+
+
+def _arguments(inputs: Inputs, held: list[Tensor]) -> tuple[Any, ...]:
+    """Return the fields that `SruForward` and `SruBackward` begin with, in their order.
+
+    What had to be made contiguous for a kernel stays in `held`.
+    """
+    length, batch, gates, columns = inputs.u.shape
+    directions = 2 if inputs.bidirectional else 1
+    dtype, activation = _enums(inputs.u.dtype, inputs.activation)
+    return (
+        dtype,
+        activation,
+        length,
+        batch,
+        columns // directions,
+        directions,
+        gates,
+        *[_address(tensor, held) for tensor in inputs[:7]],
+        inputs.scale_x,
+        inputs.v.dim() == 4,
+    )
+
+
+@functools.cache
+def _enums(dtype: torch.dtype, activation: str) -> tuple[Any, Any]:
+    import sru_kernels
+
+    return sru_kernels.DType[str(dtype).removeprefix("torch.")], sru_kernels.Activation[activation]
+
+
+def _address(tensor: Tensor | None, held: list[Tensor]) -> int:
+    if tensor is None:
+        return 0
+    if not tensor.is_contiguous():
+        tensor = tensor.contiguous()
+        held.append(tensor)
+    return tensor.data_ptr()
+
+
+def _run(name: str, args: Any, device: torch.device) -> None:
+    import sru_kernels
+
+    if device.type == "cpu":
+        getattr(sru_kernels.cpu, name)(args, num_threads=torch.get_num_threads())
+        return
+    with torch.cuda.device(device):
+        stream = torch.cuda.current_stream()
+        run = getattr(sru_kernels.cuda, name)
+        run(args, device=stream.device_index, stream=stream.cuda_stream)
+
+
 def _save_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    u, v, bias, c0, x, mask_c, mask_pad, ctx.bidirectional, ctx.activation, ctx.scale_x, ctx.saved = inputs
-    ctx.save_for_backward(output[2], u, v, bias, c0, x, mask_c, mask_pad)
+    *tensors, ctx.bidirectional, ctx.activation, ctx.scale_x, ctx.saved = inputs
+    ctx.save_for_backward(*tensors, output[2])
     ctx.mark_non_differentiable(output[2])
     # A result that nothing was computed from has no gradient, rather than zeros as large as itself.
     ctx.set_materialize_grads(False)
 
 
-def _backward(
+def _differentiate(
     ctx: Any, grad_h: Tensor | None, grad_c_last: Tensor | None, _: None
 ) -> tuple[Tensor | None, ...]:
     if not ctx.saved:
         raise RuntimeError("sru_nn::sru_forward: a gradient needs save=True")
-    c, u, v, bias, c0, x, mask_c, mask_pad = ctx.saved_tensors
+    *tensors, c = ctx.saved_tensors
+    inputs = Inputs._make((*tensors, ctx.bidirectional, ctx.activation, ctx.scale_x))
     grad_u, grad_v, grad_bias, grad_c0, grad_x = torch.ops.sru_nn.sru_backward(
-        grad_h,
-        grad_c_last,
-        c,
-        u,
-        v,
-        bias,
-        c0,
-        x,
-        mask_c,
-        mask_pad,
-        ctx.bidirectional,
-        ctx.activation,
-        ctx.scale_x,
+        *inputs, c, grad_h, grad_c_last
     )
     return (
         grad_u,
         grad_v,
         grad_bias,
-        None if c0 is None else grad_c0,
-        None if x is None else grad_x,
+        None if inputs.c0 is None else grad_c0,
+        None if inputs.x is None else grad_x,
         *[None] * 6,
     )
 
 
-torch.library.register_autograd("sru_nn::sru_forward", _backward, setup_context=_save_for_backward)
+torch.library.register_autograd("sru_nn::sru_forward", _differentiate, setup_context=_save_for_backward)
 
 
 def _refuse_double_backward(ctx: Any, *_: Any) -> tuple[None, ...]:

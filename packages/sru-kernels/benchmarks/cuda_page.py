@@ -1,0 +1,188 @@
+"""The page docs/cuda-kernels.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from cuda_model import (
+    BLOCK,
+    GPUS,
+    MULTIPROCESSORS,
+    WARP,
+    Gpu,
+    Kernel,
+    fraction_of_bandwidth,
+    is_wide,
+    resident_warps,
+)
+
+SHAPE = (128, 32, 512)
+LATENCIES = (600e-9, 1000e-9)
+Row = Mapping[str, Any]
+
+COMPILER = f"""## What the compiler made
+
+Registers of a thread and, in brackets, the warps that they let a multiprocessor hold, of those that its
+architecture holds at most: blocks of {BLOCK} threads, 65,536 registers, a warp's registers in steps of
+256 (CUDA C++ Programming Guide, "Technical Specifications per Compute Capability"). The tests compile for
+the oldest and the newest architecture, and fail where a kernel needs more than is said here, spills, or
+uses shared memory.
+"""
+TRAFFIC = f"""## Bytes
+
+Of one step of one column, with K = 3, x, and in forward the states saved for backward. Forward must read
+u_c, u_f, u_r and x, and write h and c. Backward must read those four, grad_h and the state before the
+step, and write grad_u and grad_x. The kernels read each of these once: the state after a step stays in
+registers until it is the state before the next. Besides they move, once per column, v, bias, c0, mask_c
+and the last state, in backward the gradients of these too, and a byte of padding mask per row and step;
+at {SHAPE} that makes the column on the right. The threads of a warp own neighbouring columns, so that all
+of every sector that is fetched is used.
+"""
+FLIGHT = """## Bytes in flight
+
+A thread reads some steps ahead of the step that it computes. What it has asked for and not yet used is
+that many steps · columns · bytes read. On the right, in KiB, a multiprocessor that is full; a GPU must
+have its bandwidth · its latency in flight, which is 15 KiB per multiprocessor of an H100 SXM at 600 ns.
+"""
+PREDICTIONS = """## Predictions for (T, B, D) = {shape}: not measured on any GPU
+
+Little's law: memory can be read as fast as bytes in flight / latency. With F bytes in flight on the whole
+GPU, R bytes read and W written per step and column, latency L and bandwidth M, a kernel can use
+
+    min(1, F / L · (R + W) / R / M)
+
+of the bandwidth. L is an assumption: {low} and {high}. Microbenchmarks find some 400 to 600 cycles, about
+300 ns, for a single access to an idle memory (for example Luo et al., 2024, arXiv:2402.13499); the queues
+of a memory that is nearly saturated add to that. M and the number of multiprocessors are the maker's
+figures. The launcher takes a wide kernel only where that still gives every multiprocessor {block}
+threads.
+
+These are upper bounds. The launch and the first loads, some microseconds, are left out, and so is
+arithmetic: the operations of a step depend on each other and on the step before, and a multiprocessor
+with only four warps has little else to do while they take their time.
+"""
+SANITIZER = """## Checks on a GPU
+
+compute-sanitizer, which comes with the CUDA toolkit, watches kernels on a real GPU. It has not been run
+for this page. In an environment made by `nox -s tests-gpu`:
+
+    compute-sanitizer --error-exitcode 1 --tool memcheck  python -m pytest -m gpu packages/sru-kernels
+    compute-sanitizer --error-exitcode 1 --tool initcheck python -m pytest -m gpu packages/sru-kernels
+    compute-sanitizer --error-exitcode 1 --tool racecheck python -m pytest -m gpu packages/sru-kernels
+    compute-sanitizer --error-exitcode 1 --tool synccheck python -m pytest -m gpu packages/sru-kernels
+
+Set `PYTORCH_NO_CUDA_MEMORY_CACHING=1`: torch otherwise cuts its tensors out of large blocks, and memcheck
+does not see a step from one tensor into the next. The kernels use neither shared memory nor barriers, so
+that racecheck and synccheck have little to find."""
+
+
+def page(facts: Row, rows: Sequence[Row], kernels: Sequence[Kernel]) -> Iterator[str]:
+    """The lines of the page.
+
+    Args:
+        facts: What made the report.
+        rows: What ptxas says, a row for every kernel and architecture.
+        kernels: Each kernel once.
+    """
+    registers = {
+        (Kernel(row["function"], row["dtype"], row["columns"], 0).name, row["architecture"]): row["registers"]
+        for row in rows
+    }
+    yield "# The CUDA kernels\n"
+    yield (
+        "Written by `nox -s cuda-report`: "
+        + ", ".join(f"{key} {value}" for key, value in facts.items())
+        + ".\n"
+    )
+    yield COMPILER
+    yield from _compiler_table(rows, kernels, registers)
+    yield TRAFFIC
+    yield from _traffic_table(kernels)
+    yield FLIGHT
+    yield from _flight_table(kernels, registers)
+    low, high = (f"{1e9 * latency:.0f} ns" for latency in LATENCIES)
+    yield PREDICTIONS.format(shape=SHAPE, low=low, high=high, block=BLOCK)
+    yield from _prediction_table(kernels, registers, (low, high))
+    yield SANITIZER
+
+
+def _head(*cells: str) -> str:
+    return "| " + " | ".join(cells) + " |\n" + "| --- " * len(cells) + "|"
+
+
+def _compiler_table(rows: Sequence[Row], kernels: Sequence[Kernel], registers: Mapping) -> Iterator[str]:
+    bad = sorted(
+        {f"{row['function']} on sm_{row['architecture']}" for row in rows if row["spills"] or row["shared"]}
+    )
+    if bad:
+        yield f"**Spills or shared memory: {', '.join(bad)}.**\n"
+    else:
+        yield "No kernel spills a register or uses shared memory on any of these architectures.\n"
+    yield _head("kernel", *(f"sm_{name}" for name in MULTIPROCESSORS))
+    for kernel in kernels:
+        cells = []
+        for name, limits in MULTIPROCESSORS.items():
+            used = registers[kernel.name, name]
+            cells.append(f"{used} ({resident_warps(used, name)}/{limits.warps})")
+        yield f"| {kernel.name} | " + " | ".join(cells) + " |"
+    yield ""
+
+
+def _traffic_table(kernels: Sequence[Kernel]) -> Iterator[str]:
+    length, _, hidden_size = SHAPE
+    yield _head("function", "dtype", "reads", "writes", "must move", "does move")
+    for kernel in kernels:
+        if kernel.columns == 1:
+            must = kernel.read() + kernel.written()
+            moved = kernel.moved(length, hidden_size)
+            yield (
+                f"| {kernel.function} | {kernel.dtype} | {kernel.read()} | {kernel.written()} | {must} "
+                f"| {moved:.2f} ({100 * (moved / must - 1):+.1f} %) |"
+            )
+    yield ""
+
+
+def _flight_table(kernels: Sequence[Kernel], registers: Mapping) -> Iterator[str]:
+    yield _head("kernel", "steps ahead", "bytes of a thread", *(f"sm_{name}" for name in MULTIPROCESSORS))
+    for kernel in kernels:
+        full = [
+            resident_warps(registers[kernel.name, name], name) * WARP * kernel.in_flight() / 1024
+            for name in MULTIPROCESSORS
+        ]
+        cells = (kernel.name, str(kernel.depth), str(kernel.in_flight()), *(f"{kib:.0f}" for kib in full))
+        yield "| " + " | ".join(cells) + " |"
+    yield ""
+
+
+def _prediction_table(
+    kernels: Sequence[Kernel], registers: Mapping, latencies: tuple[str, str]
+) -> Iterator[str]:
+    yield _head(
+        "GPU",
+        "kernel",
+        "threads",
+        "KiB in flight per multiprocessor",
+        *(f"predicted, {name}" for name in latencies),
+    )
+    for gpu in GPUS:
+        for function in ("sru_forward", "sru_backward"):
+            for dtype in ("float32", "bfloat16"):
+                narrow, wide = sorted(
+                    (kernel for kernel in kernels if (kernel.function, kernel.dtype) == (function, dtype)),
+                    key=lambda kernel: kernel.columns,
+                )
+                chosen = wide if is_wide(SHAPE[1] * SHAPE[2], wide.columns, gpu.multiprocessors) else narrow
+                yield _prediction(gpu, chosen, registers[chosen.name, gpu.architecture])
+    yield ""
+
+
+def _prediction(gpu: Gpu, kernel: Kernel, registers: int) -> str:
+    threads = SHAPE[1] * SHAPE[2] // kernel.columns
+    resident = min(threads / gpu.multiprocessors, resident_warps(registers, gpu.architecture) * WARP)
+    fractions = (fraction_of_bandwidth(kernel, threads, gpu, registers, latency) for latency in LATENCIES)
+    cells = (
+        *(gpu.name, kernel.name, f"{threads:,}", f"{resident * kernel.in_flight() / 1024:.1f}"),
+        *(f"{100 * fraction:.0f} %" for fraction in fractions),
+    )
+    return "| " + " | ".join(cells) + " |"

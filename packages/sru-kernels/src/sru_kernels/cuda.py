@@ -1,0 +1,176 @@
+"""Kernels that run on NVIDIA GPUs: addresses in a device's memory in, work put into the caller's stream.
+
+Nothing here is loaded before it is used, so that a machine with no GPU, no driver or no CUDA in its build of
+this package can import it; `problem` says why the kernels cannot run. `sru_kernels.sru` says what the
+addresses must hold. The kernels allocate and wait for nothing, so a CUDA graph can capture them.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+from types import ModuleType
+from typing import NamedTuple, TypedDict
+
+from .sru import SruBackward, SruForward
+
+__all__ = [
+    "BuildInfo",
+    "Device",
+    "Error",
+    "build_info",
+    "devices",
+    "driver_version",
+    "problem",
+    "sru_backward",
+    "sru_forward",
+]
+
+
+class Error(RuntimeError):
+    """CUDA refused something, or is not in this build. Of a kernel it names shape, dtype and CUDA's error."""
+
+
+class BuildInfo(TypedDict):
+    """What the CUDA kernels were built with."""
+
+    toolkit: str
+    """The version of the CUDA toolkit, such as "13.0"."""
+    architectures: list[str]
+    """"sm_90" for machine code of compute capability 9.0, "compute_120" for PTX of 12.0, in this order."""
+    runtime: str
+    """"static" or "shared": how the CUDA runtime is linked."""
+
+
+class Device(NamedTuple):
+    """A GPU that CUDA sees."""
+
+    index: int  # type: ignore[assignment]  # hides the method of tuples
+    name: str
+    compute_capability: tuple[int, int]
+    multiprocessors: int
+    memory: int
+    """In bytes."""
+
+
+@functools.cache
+def _extension() -> ModuleType:
+    try:
+        return importlib.import_module("sru_kernels._cuda")
+    except ModuleNotFoundError:
+        raise Error("this build of sru-kernels holds no CUDA kernels") from None
+    except ImportError as error:
+        raise Error(f"the CUDA kernels cannot be loaded: {error}") from error
+
+
+def build_info() -> BuildInfo | None:
+    """Return what the CUDA kernels were built with; None if there are none, or they cannot be loaded."""
+    try:
+        extension = _extension()
+    except Error:
+        return None
+    return {
+        "toolkit": extension.toolkit,
+        "architectures": extension.architectures.split(),
+        "runtime": extension.runtime,
+    }
+
+
+def driver_version() -> str | None:
+    """Return the newest CUDA that the driver supports, such as "13.0"; None without a driver.
+
+    Raises:
+        Error: This build holds no CUDA kernels, or they cannot be loaded.
+    """
+    version = _extension().driver_version()
+    return f"{version // 1000}.{version % 1000 // 10}" if version else None
+
+
+def devices() -> list[Device]:
+    """Return the GPUs that CUDA sees.
+
+    Raises:
+        Error: CUDA sees none or does not start, or this build holds no CUDA kernels.
+    """
+    return [Device(index, *facts) for index, facts in enumerate(_extension().devices())]
+
+
+def problem(device: int = 0) -> str | None:
+    """Say why the kernels cannot run on a device, as a clause without a full stop; None if they can.
+
+    Args:
+        device: Its index, as CUDA counts.
+    """
+    try:
+        driver = driver_version()
+        info = build_info()
+        assert info is not None  # the line before would have failed
+        if driver is None:
+            return "no NVIDIA driver was found on this machine"
+        # A driver runs whatever was built with a toolkit of its own major version, or an older one.
+        if _numbers(driver)[0] < (needed := _numbers(info["toolkit"])[0]):
+            return (
+                f"the driver supports CUDA {driver}, but this build of sru-kernels needs {needed}.0 or newer"
+                "; update the driver"
+            )
+        found = devices()
+    except Error as error:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        return str(error) if visible is None else f"{error}; CUDA_VISIBLE_DEVICES is {visible!r}"
+    if not 0 <= device < len(found):
+        return f"there is no CUDA device {device}: CUDA sees {len(found)}, counted from 0"
+    _, name, capability, *_ = found[device]
+    if not any(_runs_on(architecture, capability) for architecture in info["architectures"]):
+        return (
+            f"device {device} ({name}) has compute capability {capability[0]}.{capability[1]}, "
+            f"but this build of sru-kernels holds {', '.join(info['architectures'])}"
+        )
+    return None
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in version.split("."))
+
+
+def _runs_on(architecture: str, capability: tuple[int, int]) -> bool:
+    """Whether a device runs machine code of its own major version and no newer minor one, or older PTX."""
+    kind, digits = architecture.rstrip("af").split("_")
+    built_for = int(digits[:-1]), int(digits[-1])
+    return built_for <= capability and (kind == "compute" or built_for[0] == capability[0])
+
+
+def sru_forward(args: SruForward, *, device: int, stream: int, columns_per_thread: int = 0) -> None:
+    """Run the SRU recurrence as `sru_kernels.cpu.sru_forward` does, on a GPU.
+
+    Args:
+        args: Sizes, and addresses in the memory of the device.
+        device: Its index, as CUDA counts.
+        stream: The `cudaStream_t` to put the kernel into; 0 is the default stream.
+        columns_per_thread: How many neighbouring columns of N·D a thread owns: 1, or as many as 16 bytes of
+            the storage dtype hold, which needs a hidden size that it divides, addresses that 16 divides and
+            no v per position. 0 leaves the choice to the kernel. The result does not depend on it.
+
+    Raises:
+        TypeError: An argument has the wrong type.
+        ValueError: As in `sru_kernels.cpu.sru_forward`, or `columns_per_thread` is not possible.
+        Error: CUDA refused the launch, or this build holds no CUDA kernels.
+    """
+    _extension().sru_forward(args, device, stream, columns_per_thread)
+
+
+def sru_backward(args: SruBackward, *, device: int, stream: int, columns_per_thread: int = 0) -> None:
+    """Write the gradients of `sru_forward` as `sru_kernels.cpu.sru_backward` does, on a GPU.
+
+    Args:
+        args: Sizes, and addresses in the memory of the device.
+        device: As in `sru_forward`.
+        stream: As in `sru_forward`.
+        columns_per_thread: As in `sru_forward`.
+
+    Raises:
+        TypeError: An argument has the wrong type.
+        ValueError: As in `sru_kernels.cpu.sru_backward`, or `columns_per_thread` is not possible.
+        Error: CUDA refused the launch, or this build holds no CUDA kernels.
+    """
+    _extension().sru_backward(args, device, stream, columns_per_thread)

@@ -1,0 +1,216 @@
+"""Builds of the CUDA extension that run without a GPU, each a folder with a package `sru_kernels`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+
+import sru_kernels
+from sru_kernels import _native
+
+from .ptxrun.translate import translate
+from .toolkit import Toolkit, find_tool
+
+HERE = Path(__file__).parent
+SOURCE = HERE.parents[1]
+ARCHITECTURES = ("75", "120")  # the oldest and the newest that the wheel is made for
+SANITIZERS = {
+    "asan": ("-fsanitize=address,alignment", "-fno-sanitize-recover=all"),
+    "tsan": ("-fsanitize=thread",),
+}
+BINDINGS = ("checks.cpp", "cuda.cpp", "sru_arguments.cpp")
+EXTENSION = "_cuda" + sysconfig.get_config_var("EXT_SUFFIX")
+
+
+def run(*command: str | Path) -> str:
+    """Run a command and return what it printed; AssertionError with that when it fails."""
+    done = subprocess.run(
+        [str(word) for word in command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout[-6000:]}"
+    return done.stdout
+
+
+@dataclass
+class Builds:
+    """Makes every build once, in threads, when it is first asked for or all are with `start`.
+
+    A task waits only for tasks that were submitted before it, so that few threads are enough.
+    """
+
+    toolkit: Toolkit
+    folder: Path
+    pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(os.cpu_count() or 1))
+
+    def start(self) -> None:
+        """Begin with all of them."""
+        _ = self.extension, self.bindings, self.sources, self.translated, self.cubins
+
+    # The CUDA source, compiled by g++ with a sanitizer.
+
+    @cached_property
+    def bindings(self) -> list[Future[Path]]:
+        """What is no kernel, without a sanitizer: it is slow to compile, and the same in both builds."""
+        import pybind11
+
+        include = ("-I", pybind11.get_include(), "-I", sysconfig.get_path("include"))
+        files = [SOURCE / "src/bindings" / name for name in BINDINGS]
+        return [self.pool.submit(self._compile, file, "bindings", "-O0", *include) for file in files]
+
+    @cached_property
+    def sources(self) -> dict[str, Future[Path]]:
+        """The packages by sanitizer."""
+        bindings = self.bindings
+        files = sorted((SOURCE / "src/cuda").glob("*.c*[up]"))
+        objects = {
+            name: [self.pool.submit(self._compile, file, name, "-O1", *options) for file in files]
+            for name, options in SANITIZERS.items()
+        }
+        return {name: self.pool.submit(self._link, name, [*bindings, *objects[name]]) for name in SANITIZERS}
+
+    def _compile(self, file: Path, kind: str, *options: str) -> Path:
+        result = self.folder / "objects" / kind / f"{file.name}.o"
+        result.parent.mkdir(parents=True, exist_ok=True)
+        common = ("-std=c++17", "-g1", "-w", "-fPIC", "-fvisibility=hidden", "-mfma", "-ffp-contract=off")
+        include = ("-I", HERE / "shim", "-I", SOURCE / "include", "-I", SOURCE / "src")
+        definitions = (
+            '-DSRU_KERNELS_CUDA_TOOLKIT="13.0"',
+            '-DSRU_KERNELS_CUDA_ARCHITECTURES="shim"',
+            '-DSRU_KERNELS_CUDART="static"',
+        )
+        run(
+            *("g++", "-x", "c++", *common, *options, *definitions, *include, *self.toolkit.options()),
+            *("-c", file, "-o", result),
+        )
+        return result
+
+    def _link(self, sanitizer: str, parts: list[Future[Path]]) -> Path:
+        package = self._package(f"source-{sanitizer}")
+        objects = [task.result() for task in parts]
+        library = package / "sru_kernels" / EXTENSION
+        run("g++", "-shared", *SANITIZERS[sanitizer], *objects, "-o", library, "-lpthread")
+        return package
+
+    # The extension that nvcc builds, and a stand-in for the CUDA runtime that runs its PTX.
+
+    @cached_property
+    def extension(self) -> Future[Path]:
+        """`_cuda`, built as for a wheel, but with PTX alone and the runtime in a shared library."""
+        return self.pool.submit(self._extension)
+
+    def _extension(self) -> Path:
+        import pybind11
+
+        work = self.folder / "cmake"
+        options = {
+            "SKBUILD_PROJECT_NAME": "sru-kernels",
+            "SKBUILD_PROJECT_VERSION": metadata.version("sru-kernels").split("+")[0],
+            "SKBUILD_PROJECT_VERSION_FULL": metadata.version("sru-kernels"),
+            "SRU_KERNELS_CUDA": "ON",
+            "SRU_KERNELS_CUDART": "shared",
+            "CMAKE_CUDA_ARCHITECTURES": ";".join(f"{name}-virtual" for name in ARCHITECTURES),
+            "CMAKE_CUDA_COMPILER": self.toolkit.nvcc,
+            "CMAKE_BUILD_TYPE": "Release",
+            "CMAKE_SKIP_RPATH": "ON",
+            "Python_EXECUTABLE": sys.executable,
+            "pybind11_DIR": pybind11.get_cmake_dir(),
+        }
+        run("cmake", "-G", "Ninja", "-S", SOURCE, "-B", work, *(f"-D{k}={v}" for k, v in options.items()))
+        run("cmake", "--build", work, "--target", "_cuda", "--parallel", str(os.cpu_count() or 1))
+        return next(work.rglob(EXTENSION))
+
+    @cached_property
+    def ptx(self) -> Future[dict[str, list[Path]]]:
+        """The PTX files inside the extension, by architecture."""
+        return self.pool.submit(self._ptx, self.extension)
+
+    def _ptx(self, built: Future[Path]) -> dict[str, list[Path]]:
+        folder = self.folder / "extracted"
+        folder.mkdir()
+        extension = built.result()
+        subprocess.run(
+            [find_tool("cuobjdump"), "-xptx", "all", str(extension)],
+            cwd=folder,
+            check=True,
+            capture_output=True,
+        )
+        return {name: sorted(folder.glob(f"*.sm_{name}.ptx")) for name in ARCHITECTURES}
+
+    @cached_property
+    def translated(self) -> dict[str, Future[Path]]:
+        """The stand-in runtimes, `libcudart.so.13`, by architecture: each a folder."""
+        return {name: self.pool.submit(self._translated, name, self.ptx) for name in ARCHITECTURES}
+
+    def _translated(self, architecture: str, ptx: Future[dict[str, list[Path]]]) -> Path:
+        folder = self.folder / f"runtime-{architecture}"
+        folder.mkdir()
+        files = ptx.result()[architecture]
+        assert files, f"the extension has no PTX of compute_{architecture}"
+        (folder / "kernels.cpp").write_text(translate([file.read_text() for file in files]))
+        (folder / "versions").write_text("libcudart.so.13 { global: *; };\n")
+        run(
+            *("g++", "-std=c++17", "-O1", "-g0", "-w", "-fPIC", "-shared", "-mfma", "-ffp-contract=off"),
+            *("-frounding-math", "-fno-strict-aliasing", "-I", HERE / "shim", "-I", HERE / "ptxrun"),
+            *(*self.toolkit.options(), HERE / "ptxrun/cudart.cpp", folder / "kernels.cpp"),
+            *("-o", folder / "libcudart.so.13", "-Wl,-soname,libcudart.so.13"),
+            *(f"-Wl,--version-script,{folder / 'versions'}", "-lpthread"),
+        )
+        return folder
+
+    @cached_property
+    def real(self) -> Path:
+        """The package with the extension that nvcc built."""
+        package = self._package("ptx")
+        shutil.copy(self.extension.result(), package / "sru_kernels" / EXTENSION)
+        return package
+
+    @cached_property
+    def static(self) -> Path:
+        """The package with the same object files linked with the static runtime, as wheels are."""
+        package = self._package("static")
+        objects = sorted((self.extension.result().parent / "CMakeFiles/_cuda.dir").rglob("*.o"))
+        library = package / "sru_kernels" / EXTENSION
+        runtime = (*self.toolkit.libraries, "-lcudart_static", "-ldl", "-lrt", "-lpthread")
+        run("g++", "-shared", *objects, "-o", library, *runtime)
+        return package
+
+    @cached_property
+    def cpu_only(self) -> Path:
+        """The package of a build without CUDA."""
+        return self._package("cpu-only")
+
+    # What the assembler makes of it.
+
+    @cached_property
+    def cubins(self) -> dict[str, Future[list[tuple[Path, str]]]]:
+        """By architecture the machine code of each PTX file, and what ptxas says of it."""
+        return {name: self.pool.submit(self._assemble, name, self.ptx) for name in ARCHITECTURES}
+
+    def _assemble(self, architecture: str, ptx: Future[dict[str, list[Path]]]) -> list[tuple[Path, str]]:
+        results = []
+        for file in ptx.result()[architecture]:
+            cubin = file.with_suffix(".cubin")
+            said = run(self.toolkit.ptxas, "-v", f"-arch=sm_{architecture}", file, "-o", cubin)
+            results.append((cubin, said))
+        return results
+
+    def _package(self, name: str) -> Path:
+        """A folder with the installed package, but for the extension."""
+        package = self.folder / name / "sru_kernels"
+        if not package.exists():
+            package.mkdir(parents=True)
+            for file in (*Path(sru_kernels.__file__).parent.glob("*.py"), Path(_native.__file__)):
+                shutil.copy(file, package)
+        return package.parent

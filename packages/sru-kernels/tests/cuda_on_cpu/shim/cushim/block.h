@@ -1,0 +1,419 @@
+#pragma once
+#pragma GCC system_header
+
+// One OS thread runs a block; every CUDA thread of it is a fiber on that OS thread, told to the sanitizers.
+#include <ucontext.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <condition_variable>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <thread>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "cushim/language.h"
+#include "cushim/machine.h"
+
+namespace cushim {
+
+[[noreturn]] inline void die(const char* why);
+
+struct GridBar {  // barrier between the OS threads (= blocks) of one cooperative launch
+    std::mutex m;
+    std::condition_variable cv;
+    unsigned n = 0, count = 0, gen = 0;
+    void wait() {
+        std::unique_lock<std::mutex> l(m);
+        unsigned g = gen;
+        if (++count == n) {
+            count = 0;
+            ++gen;
+            cv.notify_all();
+        } else
+            cv.wait(l, [&] { return gen != g; });
+    }
+};
+
+struct Bar {
+    unsigned count = 0, gen = 0;
+    char sync[2];
+};
+struct Launch {
+    char begin = 0, end = 0;
+};
+struct Warp {
+    uint64_t slot[32];
+    uint32_t exited = 0;
+    std::map<uint32_t, Bar> bars;
+};
+
+#if defined(CUSHIM_TSAN)
+struct StackFree {
+    void operator()(char* p) const { munmap(p, kStack); }
+};
+inline char* new_stack() {
+    return (char*)mmap(nullptr, kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                       -1, 0);
+}
+#else
+struct StackFree {
+    void operator()(char* p) const { delete[] p; }
+};
+inline char* new_stack() { return new char[kStack]; }
+#endif
+struct Fiber {
+    ucontext_t ctx{};
+    std::unique_ptr<char[], StackFree> stack;
+    bool done = true;
+    uint3 tid{};
+    unsigned lin = 0;
+    void* tsan = nullptr;
+    void* fake = nullptr;
+};
+
+struct Block {
+    uint3 bid{};
+    dim3 bdim, gdim;
+    GridBar* gridbar = nullptr;
+    Launch* launch = nullptr;
+    const std::function<void()>* body = nullptr;
+    const std::function<void(int)>* hook = nullptr;
+    unsigned nthreads = 0, alive = 0;
+    Bar bar;
+    unsigned last_or = 0, acc_or = 0, acc_and = 1, last_and = 1, acc_cnt = 0, last_cnt = 0;
+    std::vector<Warp> warps;
+    std::vector<std::unique_ptr<Fiber>> fibers;
+    Fiber* cur = nullptr;
+    ucontext_t main{};
+    uint64_t progress = 0;
+    void* main_tsan = nullptr;
+    void* main_fake = nullptr;
+    const void* main_bottom = nullptr;
+    size_t main_size = 0;
+    void run();
+    void yield();
+};
+inline thread_local Block* B = nullptr;
+
+inline void die(const char* why) {
+    fprintf(stderr, "cushim: %s at block (%u,%u,%u) thread (%u,%u,%u)\n", why, blockIdx.x, blockIdx.y,
+            blockIdx.z, threadIdx.x, threadIdx.y, threadIdx.z);
+    abort();
+}
+
+inline void entry() {
+    Block* b = B;
+    Fiber* f = b->cur;
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_finish_switch_fiber(nullptr, &b->main_bottom, &b->main_size);
+#endif
+#if defined(CUSHIM_TSAN)
+    __tsan_acquire(&b->launch->begin);
+#endif
+    (*b->body)();
+    {
+        CUSHIM_QUIET;
+        f->done = true;
+        --b->alive;
+        ++b->progress;
+        b->warps[f->lin / 32].exited |= 1u << (f->lin % 32);
+        if (b->bar.count && b->bar.count == b->alive) {  // exited threads count as arrived, as on hardware
+            b->bar.count = 0;
+            ++b->bar.gen;
+            b->last_or = b->acc_or;
+            b->last_and = b->acc_and;
+            b->last_cnt = b->acc_cnt;
+            b->acc_or = 0;
+            b->acc_and = 1;
+            b->acc_cnt = 0;
+        }
+    }
+#if defined(__SANITIZE_THREAD__)
+    __tsan_release(&b->launch->end);
+    __tsan_switch_to_fiber(b->main_tsan, __tsan_switch_to_fiber_no_sync);
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_start_switch_fiber(nullptr, b->main_bottom, b->main_size);
+#endif
+    setcontext(&b->main);
+}
+
+inline void Block::yield() {
+    Fiber* f = cur;
+#if defined(__SANITIZE_THREAD__)
+    __tsan_switch_to_fiber(main_tsan, __tsan_switch_to_fiber_no_sync);
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_start_switch_fiber(&f->fake, main_bottom, main_size);
+#endif
+    swapcontext(&f->ctx, &main);
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_finish_switch_fiber(f->fake, &main_bottom, &main_size);
+#endif
+}
+
+inline unsigned seed() {
+    static unsigned s = getenv("CUSHIM_SEED") ? atoi(getenv("CUSHIM_SEED")) : 0;
+    return s;
+}
+
+inline void Block::run() {
+    CUSHIM_QUIET;
+    B = this;
+    blockIdx = bid;
+    blockDim = bdim;
+    gridDim = gdim;
+    nthreads = alive = bdim.x * bdim.y * bdim.z;
+    bar = Bar{};
+    warps.assign((nthreads + 31) / 32, Warp{});
+    if (fibers.size() < nthreads) fibers.resize(nthreads);
+    if (hook) (*hook)(1);  // before the first and after the last thread of the block
+    std::vector<unsigned> order(nthreads);
+    for (unsigned i = 0; i < nthreads; ++i) order[i] = i;
+    std::mt19937 rng(seed() * 7919 + bid.x + 131 * bid.y);
+#if defined(__SANITIZE_THREAD__)
+    main_tsan = __tsan_get_current_fiber();
+#endif
+    // A thread that never blocks gives its stack to the next one: plain elementwise kernels need a single
+    // fiber stack.
+    std::vector<std::unique_ptr<char[], StackFree>> spare;
+    bool first = true;
+    while (alive) {
+        if (seed()) std::shuffle(order.begin(), order.end(), rng);
+        uint64_t before = progress;
+        for (unsigned i : order) {
+            auto& p = fibers[i];
+            if (first) {
+                if (!p) p = std::make_unique<Fiber>();
+                Fiber* f = p.get();
+                f->done = false;
+                f->lin = i;
+                f->tid = uint3{i % bdim.x, i / bdim.x % bdim.y, i / (bdim.x * bdim.y)};
+                if (!f->stack) {
+                    if (!spare.empty()) {
+                        f->stack = std::move(spare.back());
+                        spare.pop_back();
+                    } else
+                        f->stack.reset(new_stack());
+                }
+                getcontext(&f->ctx);
+                f->ctx.uc_stack.ss_sp = f->stack.get();
+                f->ctx.uc_stack.ss_size = kStack;
+                f->ctx.uc_link = nullptr;
+                makecontext(&f->ctx, entry, 0);
+#if defined(__SANITIZE_THREAD__)
+                f->tsan = __tsan_create_fiber(0);
+#endif
+            }
+            Fiber* f = p.get();
+            if (f->done) continue;
+            cur = f;
+            threadIdx = f->tid;
+#if defined(__SANITIZE_ADDRESS__)
+            __sanitizer_start_switch_fiber(&main_fake, f->stack.get(), kStack);
+#endif
+#if defined(__SANITIZE_THREAD__)
+            __tsan_switch_to_fiber(f->tsan, __tsan_switch_to_fiber_no_sync);
+#endif
+            swapcontext(&main, &f->ctx);
+#if defined(__SANITIZE_ADDRESS__)
+            __sanitizer_finish_switch_fiber(main_fake, nullptr, nullptr);
+#endif
+            if (f->done) {
+#if defined(CUSHIM_TSAN)
+                __tsan_destroy_fiber(
+                    f->tsan);  // its stack is not handed on: reuse would look like a race, or hide one
+#else
+                if (f->stack) spare.push_back(std::move(f->stack));
+#endif
+            }
+        }
+        if (!first && progress == before && alive)
+            die("deadlock: the threads of the block wait at barriers that cannot complete");
+        first = false;
+    }
+    if (hook) (*hook)(0);
+    B = nullptr;
+}
+
+inline void block_sync(int pred = 0) {
+    asm volatile("" ::: "memory");
+    CUSHIM_QUIET;
+    Block* b = B;
+    unsigned g = b->bar.gen;
+    ++b->progress;
+#if defined(__SANITIZE_THREAD__)
+    __tsan_release(&b->bar.sync[g & 1]);
+#endif
+    b->acc_or |= pred != 0;
+    b->acc_and &= pred != 0;
+    b->acc_cnt += pred != 0;
+    if (++b->bar.count == b->alive) {
+        b->bar.count = 0;
+        ++b->bar.gen;
+        b->last_or = b->acc_or;
+        b->last_and = b->acc_and;
+        b->last_cnt = b->acc_cnt;
+        b->acc_or = 0;
+        b->acc_and = 1;
+        b->acc_cnt = 0;
+    } else
+        while (b->bar.gen == g) b->yield();
+    asm volatile("" ::: "memory");
+#if defined(__SANITIZE_THREAD__)
+    __tsan_acquire(&b->bar.sync[g & 1]);
+#endif
+}
+inline void warp_sync(uint32_t mask) {
+    asm volatile("" ::: "memory");
+    CUSHIM_QUIET;
+    Block* b = B;
+    Warp& w = b->warps[b->cur->lin / 32];
+    unsigned lane = b->cur->lin % 32;
+    unsigned in_block = b->nthreads - (b->cur->lin & ~31u);
+    if (in_block < 32) mask &= (1u << in_block) - 1;
+    if (!(mask >> lane & 1)) die("calling lane is not in the mask of a *_sync warp operation");
+    if (mask & w.exited) die("a lane in the mask of a *_sync warp operation has exited");
+    Bar& r = w.bars[mask];
+    unsigned g = r.gen;
+    ++b->progress;
+#if defined(__SANITIZE_THREAD__)
+    __tsan_release(&r.sync[g & 1]);
+#endif
+    if (++r.count == (unsigned)__builtin_popcount(mask)) {
+        r.count = 0;
+        ++r.gen;
+    } else
+        while (r.gen == g) {
+            if (mask & w.exited) die("a lane in the mask of a *_sync warp operation has exited");
+            b->yield();
+        }
+#if defined(__SANITIZE_THREAD__)
+    __tsan_acquire(&r.sync[g & 1]);
+#endif
+}
+inline void grid_sync() {
+    CUSHIM_QUIET;
+    Block* b = B;
+    if (!b->gridbar) die("grid sync in a launch that is not cooperative");
+    block_sync();
+    if (b->cur->lin == 0) b->gridbar->wait();
+    block_sync();
+}
+template <typename T>
+T warp_exchange(uint32_t mask, T v, int src) {
+    static_assert(sizeof(T) <= 8, "shuffle of more than 8 bytes");
+    CUSHIM_QUIET;
+    Warp& w = B->warps[B->cur->lin / 32];
+    unsigned lane = B->cur->lin % 32;
+    uint64_t raw = 0;
+    memcpy(&raw, &v, sizeof(T));
+    w.slot[lane] = raw;
+    warp_sync(mask);
+    T r;
+    if (mask >> src & 1)
+        memcpy(&r, &w.slot[src], sizeof(T));
+    else
+        memset(&r, 0xff, sizeof(T));  // undefined on hardware: poison
+    warp_sync(mask);
+    return r;
+}
+
+template <typename F>
+void launch_body(dim3 grid, dim3 block, bool coop, F f, std::function<void(int)> hook = nullptr) {
+    std::function<void()> body = f;
+    const uint64_t nb = (uint64_t)grid.x * grid.y * grid.z;
+    auto bid_of = [&](uint64_t i) {
+        return uint3{unsigned(i % grid.x), unsigned(i / grid.x % grid.y),
+                     unsigned(i / ((uint64_t)grid.x * grid.y))};
+    };
+    Launch la;
+    auto setup = [&](Block& b) {
+        b.bdim = block;
+        b.gdim = grid;
+        b.body = &body;
+        b.launch = &la;
+        b.hook = hook ? &hook : nullptr;
+    };
+    std::vector<std::thread> th;
+#if defined(CUSHIM_TSAN)
+    __tsan_release(&la.begin);
+    if (!coop)
+        for (uint64_t i = 0; i < nb; i += 2) {  // a fresh OS thread, so fresh __shared__, for every block
+            for (uint64_t j = i; j < std::min(nb, i + 2); ++j)
+                th.emplace_back([&, j] {
+                    Block b;
+                    setup(b);
+                    b.bid = bid_of(j);
+                    b.run();
+                });
+            for (auto& t : th) t.join();
+            th.clear();
+        }
+    else
+#endif
+        if (coop) {
+        GridBar gb;
+        gb.n = (unsigned)nb;
+        for (uint64_t i = 0; i < nb; ++i)
+            th.emplace_back([&, i] {
+                Block b;
+                setup(b);
+                b.gridbar = &gb;
+                b.bid = bid_of(i);
+                b.run();
+            });
+        for (auto& t : th) t.join();
+    } else {
+        static const unsigned nw = getenv("CUSHIM_WORKERS")
+                                       ? atoi(getenv("CUSHIM_WORKERS"))
+                                       : std::max(1u, std::thread::hardware_concurrency());
+        std::atomic<uint64_t> next{0};
+        auto work = [&] {
+            Block b;
+            setup(b);
+            for (uint64_t i; (i = next++) < nb;) {
+                b.bid = bid_of(i);
+                b.run();
+            }
+        };
+        for (unsigned k = 0; k < std::min<uint64_t>(nw, nb); ++k) th.emplace_back(work);
+        for (auto& t : th) t.join();
+    }
+#if defined(CUSHIM_TSAN)
+    __tsan_acquire(&la.end);
+#endif
+}
+
+template <typename... P, typename... A>
+cudaError_t launch(void (*k)(P...), dim3 grid, dim3 block, size_t smem, bool coop, A&&... a) {
+    if (!grid.x || !grid.y || !grid.z || !block.x || !block.y || !block.z ||
+        block.x * block.y * block.z > 1024 || grid.y > 65535 || grid.z > 65535)
+        return set_error(cudaErrorInvalidConfiguration);
+    if (smem > kMaxSmem) return set_error(cudaErrorInvalidValue);
+    if (const auto error = machine_error()) return set_error(error);
+    if (const auto error = launch_error()) return set_error(error);
+    std::tuple<P...> args(std::forward<A>(a)...);
+    launch_body(grid, block, coop, [=] {
+        auto copy = args;
+        std::apply(k, copy);
+    });
+    return cudaSuccess;
+}
+template <typename... P, size_t... I>
+cudaError_t launch_void(void (*k)(P...), dim3 g, dim3 b, void** a, size_t s, bool coop,
+                        std::index_sequence<I...>) {
+    return launch(k, g, b, s, coop, *static_cast<std::remove_reference_t<P>*>(a[I])...);
+}
+}  // namespace cushim

@@ -1,0 +1,81 @@
+#pragma once
+#pragma GCC system_header
+
+// The machine that the runtime tells of. Environment variables describe it, and are read at every call, so
+// that a test can change it in a running process.
+#include <cuda_runtime_api.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+namespace cushim {
+
+inline int setting(const char* name, int otherwise) {
+    const char* text = getenv(name);
+    return text && *text ? atoi(text) : otherwise;
+}
+
+/// 0 where there is no driver.
+inline int driver_version() { return setting("CUSHIM_DRIVER", CUDART_VERSION); }
+inline int devices() { return setting("CUSHIM_DEVICES", 1); }
+inline int multiprocessors() { return setting("CUSHIM_MULTIPROCESSORS", 8); }
+/// 10 · major + minor.
+inline int compute_capability() { return setting("CUSHIM_COMPUTE_CAPABILITY", 120); }
+/// The name of a cudaError_t as a number that every launch returns.
+inline cudaError_t launch_error() { return static_cast<cudaError_t>(setting("CUSHIM_LAUNCH_ERROR", 0)); }
+
+/// What every call answers where the driver is missing or older than the runtime's major version.
+inline cudaError_t machine_error() {
+    if (driver_version() / 1000 < CUDART_VERSION / 1000) return cudaErrorInsufficientDriver;
+    return devices() > 0 ? cudaSuccess : cudaErrorNoDevice;
+}
+
+inline cudaError_t device_error(int device) {
+    if (const auto error = machine_error()) return error;
+    return device >= 0 && device < devices() ? cudaSuccess : cudaErrorInvalidDevice;
+}
+
+inline int& current_device() {
+    static thread_local int device = 0;
+    return device;
+}
+
+inline cudaError_t& last_error() {
+    static thread_local cudaError_t error = cudaSuccess;
+    return error;
+}
+
+inline cudaError_t set_error(cudaError_t error) {
+    if (error != cudaSuccess) last_error() = error;
+    return error;
+}
+
+struct ErrorText {
+    cudaError_t error;
+    const char *name, *text;
+};
+
+inline const ErrorText& error_text(cudaError_t error) {
+    static constexpr ErrorText known[] = {
+        {cudaSuccess, "cudaSuccess", "no error"},
+        {cudaErrorInvalidValue, "cudaErrorInvalidValue", "invalid argument"},
+        {cudaErrorMemoryAllocation, "cudaErrorMemoryAllocation", "out of memory"},
+        {cudaErrorInvalidConfiguration, "cudaErrorInvalidConfiguration", "invalid configuration argument"},
+        {cudaErrorInsufficientDriver, "cudaErrorInsufficientDriver",
+         "CUDA driver version is insufficient for CUDA runtime version"},
+        {cudaErrorInvalidDeviceFunction, "cudaErrorInvalidDeviceFunction", "invalid device function"},
+        {cudaErrorNoDevice, "cudaErrorNoDevice", "no CUDA-capable device is detected"},
+        {cudaErrorInvalidDevice, "cudaErrorInvalidDevice", "invalid device ordinal"},
+        {cudaErrorNoKernelImageForDevice, "cudaErrorNoKernelImageForDevice",
+         "no kernel image is available for execution on the device"},
+        {cudaErrorIllegalAddress, "cudaErrorIllegalAddress", "an illegal memory access was encountered"},
+        {cudaErrorUnknown, "cudaErrorUnknown", "unknown error"},
+    };
+    for (const auto& entry : known) {
+        if (entry.error == error) return entry;
+    }
+    return *(std::end(known) - 1);
+}
+
+}  // namespace cushim

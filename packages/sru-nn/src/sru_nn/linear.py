@@ -1,0 +1,114 @@
+"""The matrix product of a projection, through the fastest GEMM of the machine.
+
+PyTorch multiplies float32 matrices on x86 through MKL, which is slow on processors that Intel did not make;
+oneDNN, which comes with PyTorch too, is not. The environment variable `SRU_NN_GEMM` chooses: `onednn`,
+`torch` for whatever `F.linear` does, or `auto` (the default): oneDNN on x86-64 processors of another maker
+when this PyTorch has MKL. The choice changes results within float32 rounding only.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sru_nn.eager import is_plain
+
+VARIABLE = "SRU_NN_GEMM"
+
+
+def project(module: nn.Module, x: Tensor) -> Tensor:
+    """Return `module(x)`.
+
+    oneDNN does it where it is chosen and the module is an `nn.Linear` as PyTorch made it, or a sequence of
+    them, without biases or hooks, in float32 on the CPU; anything else runs as it is.
+    """
+    if torch.compiler.is_compiling() or not _uses_onednn() or _is_hooked(module):
+        return module(x)  # type: ignore[no-any-return]
+    if type(module) is nn.Sequential:
+        for part in module:
+            x = project(part, x)
+        return x
+    if type(module) is nn.Linear and _has_no_bias(module) and _is_for_onednn(x, module.weight):
+        return _apply(x, module.weight)
+    return module(x)  # type: ignore[no-any-return]
+
+
+def _has_no_bias(linear: nn.Linear) -> bool:
+    return linear._parameters.get("bias") is None
+
+
+def _is_for_onednn(x: Tensor, weight: Tensor) -> bool:
+    return (
+        x.device.type == "cpu"
+        and x.numel() > 0
+        and x.dtype == weight.dtype == torch.float32
+        and is_plain(x, weight)
+        and not torch.is_autocast_enabled("cpu")
+    )
+
+
+def _is_hooked(module: nn.Module) -> bool:
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+    )
+
+
+@functools.cache
+def _uses_onednn() -> bool:
+    choice = os.environ.get(VARIABLE, "auto")
+    if choice not in ("auto", "onednn", "torch"):
+        raise ValueError(f"the environment variable {VARIABLE} must be auto, onednn or torch, got {choice!r}")
+    if choice == "auto":
+        has_mkl: bool = torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
+        return _has_onednn() and has_mkl and _is_x86_of_another_maker()
+    if choice == "onednn" and not _has_onednn():
+        raise RuntimeError(f"{VARIABLE}=onednn, but this PyTorch was built without oneDNN; unset it")
+    return choice == "onednn"
+
+
+def _has_onednn() -> bool:
+    available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return available and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+def _is_x86_of_another_maker() -> bool:
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return False
+    try:
+        return "GenuineIntel" not in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+
+
+class _OneDNNLinear(torch.autograd.Function):
+    """x Wᵀ with oneDNN, forward and backward; differentiable any number of times."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")
+        return product
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        grad_x = grad_weight = None
+        if ctx.needs_input_grad[0]:
+            grad_x = _apply(grad, weight.t())
+        if ctx.needs_input_grad[1]:
+            rows = grad.reshape(-1, grad.shape[-1]).t()
+            grad_weight = _apply(rows, x.reshape(-1, x.shape[-1]).t())
+        return grad_x, grad_weight
+
+
+def _apply(x: Tensor, weight: Tensor) -> Tensor:
+    return _OneDNNLinear.apply(x, weight)  # type: ignore[no-any-return,no-untyped-call]
