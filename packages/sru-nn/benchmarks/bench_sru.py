@@ -1,7 +1,7 @@
-"""SRU against PyTorch's recurrent modules and `sru` 2.6.0 on the CPU: `nox -s bench`.
+"""SRU against PyTorch's recurrent modules and, on the CPU, `sru` 2.6.0: `nox -s bench`.
 
 Checks that the contenders of the same weights agree, then times all of them in one run and writes
-`docs/benchmarks/sru-cpu.json`, `.md` and `.png`.
+`docs/benchmarks/sru-cpu.json`, `.md` and `.png`, or `sru-cuda.*` with `--device cuda`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from contenders import OLD, OURS, REFERENCE, forward_calls, modules, step_calls, training_calls
-from measure import Timing, peak_memory, race
+from measure import Timing, import_time, peak_memory, race
 from report import write_report
 
 from sru_nn import SRU, backend
@@ -34,8 +34,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0, help="time for each shape and mode")
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"), help="folder of the report")
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"], help="for the sequences")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where the tensors are")
     options = parser.parse_args()
     torch.manual_seed(0)
+    torch.set_default_device(options.device)
     rows: list[dict[str, Any]] = []
     for dtype in (getattr(torch, name) for name in options.dtypes):
         for shape in SHAPES:
@@ -45,12 +47,14 @@ def main() -> None:
             "step",
             (1, 1, STEP_SIZE),
             torch.float32,
-            race(step_calls(STEP_SIZE, layers), seconds=options.seconds),
+            race(step_calls(STEP_SIZE, layers), seconds=options.seconds, shortest=0.05),
             layers,
         )
-    rows += length_rows(options.seconds)
-    rows += memory_rows()
-    write_report(options.out, machine(), rows)
+    if options.device == "cpu":
+        rows += length_rows(options.seconds)
+        rows += memory_rows()
+        rows += to_rows("import", (), torch.float32, {OURS: import_time("sru_kernels")})
+    write_report(options.out, options.device, machine(options.device), rows)
 
 
 def sequence_rows(shape: tuple[int, int, int], dtype: torch.dtype, seconds: float) -> list[dict[str, Any]]:
@@ -119,8 +123,10 @@ def to_rows(
     return [{**common, "contender": name, **asdict(timing)} for name, timing in timings.items()]
 
 
-def machine() -> dict[str, str]:
+def machine(device: str) -> dict[str, str]:
     """Say where and with what this run was made."""
+    if device == "cuda":
+        return {"gpu": torch.cuda.get_device_name(), **machine("cpu"), "backend": backend.active("cuda")}
     model = next(
         (
             line.split(":")[1].strip()

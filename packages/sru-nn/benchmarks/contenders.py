@@ -1,4 +1,7 @@
-"""The contenders: the modules of this package, PyTorch's, and `sru` 2.6.0 where it is installed."""
+"""The contenders: the modules of this package, PyTorch's, and `sru` 2.6.0 where it is installed.
+
+They are made on the default device; on a GPU, a call ends when the GPU has done it.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +27,15 @@ OURS, REFERENCE, LSTM, GRU, OLD, GEMM = (
 )
 
 
+def finish() -> None:
+    """Wait for the GPU, if the contenders are on one."""
+    if torch.get_default_device().type == "cuda":
+        torch.cuda.synchronize()
+
+
 def old_sru() -> type[nn.Module] | None:
-    """Import `sru` 2.6.0, which compiles itself, or return None where it is not installed."""
-    if importlib.util.find_spec("sru") is None:
+    """Import `sru` 2.6.0, which compiles itself, or return None on a GPU and where it is not installed."""
+    if importlib.util.find_spec("sru") is None or torch.get_default_device().type == "cuda":
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -43,6 +52,8 @@ def best_linear(x: Tensor, weight: Tensor) -> Callable[[Tensor, Tensor], Tensor]
     def onednn(x: Tensor, weight: Tensor) -> Tensor:
         return torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")  # type: ignore[no-any-return]
 
+    if x.device.type == "cuda":
+        return F.linear
     choices = {"default": F.linear, "oneDNN": onednn}
     with torch.inference_mode():
         times = race({name: lambda f=f: f(x, weight) for name, f in choices.items()}, seconds=0.3)
@@ -70,7 +81,9 @@ def forward_calls(made: dict[str, nn.Module], x: Tensor) -> dict[str, Call]:
     def call(module: nn.Module, choice: backend.Choice = "auto") -> Call:
         def run() -> object:
             with torch.inference_mode(), backend.using(choice):
-                return module(x)
+                result = module(x)
+            finish()
+            return result
 
         return run
 
@@ -81,7 +94,9 @@ def forward_calls(made: dict[str, nn.Module], x: Tensor) -> dict[str, Call]:
 
     def gemm() -> Tensor:
         with torch.inference_mode():
-            return linear(x, weight)
+            result = linear(x, weight)
+        finish()
+        return result
 
     return calls | {GEMM: gemm}
 
@@ -99,7 +114,8 @@ def training_calls(made: dict[str, nn.Module], x: Tensor) -> dict[str, Call]:
                 module.zero_grad(set_to_none=True)
                 inputs.grad = None
                 module(inputs)[0].backward(gradient)
-                return inputs.grad
+            finish()
+            return inputs.grad
 
         return run
 
@@ -125,7 +141,9 @@ def step_calls(size: int, layers: int) -> dict[str, Call]:
 
         def run() -> object:
             with torch.inference_mode():
-                return made[name](x, state)
+                result = made[name](x, state)
+            finish()
+            return result
 
         return run
 
@@ -136,6 +154,7 @@ def step_calls(size: int, layers: int) -> dict[str, Call]:
                 for cell in cells[name]:
                     out = cell(h)
                     h = out[0] if isinstance(out, tuple) else out
+            finish()
 
         return run
 
@@ -143,6 +162,7 @@ def step_calls(size: int, layers: int) -> dict[str, Call]:
         with torch.inference_mode():
             for weight in weights:
                 linear(x[0], weight)
+        finish()
 
     calls = {name: whole(name) for name in made}
     return calls | {name: by_cells(name) for name in cells} | {GEMM: gemv}

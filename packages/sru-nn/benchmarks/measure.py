@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import statistics
 import subprocess
@@ -27,7 +28,11 @@ class Timing:
 
 
 def race(
-    contenders: Mapping[str, Callable[[], object]], *, seconds: float, rounds: int = 7
+    contenders: Mapping[str, Callable[[], object]],
+    *,
+    seconds: float,
+    rounds: int = 7,
+    shortest: float = 2e-3,
 ) -> dict[str, Timing]:
     """Time contenders in turns, so that what else the machine does falls on all of them alike.
 
@@ -35,11 +40,12 @@ def race(
         contenders: What to call, by name.
         seconds: Stop after about so long, but not before `rounds` rounds.
         rounds: The least number of rounds.
+        shortest: Seconds that a measurement lasts at least: a fast call is repeated, its data in the caches.
 
     Returns:
         The times by name.
     """
-    repeats = {name: _repeats(call) for name, call in contenders.items()}
+    repeats = {name: _repeats(call, shortest) for name, call in contenders.items()}
     times: dict[str, list[float]] = {name: [] for name in contenders}
     stop = time.perf_counter() + seconds
     while len(next(iter(times.values()))) < rounds or time.perf_counter() < stop:
@@ -51,17 +57,25 @@ def race(
     return {name: _summary(values) for name, values in times.items()}
 
 
-def _repeats(call: Callable[[], object]) -> int:
-    """Warm up, and choose how many calls make a measurement of two milliseconds or more."""
+def _repeats(call: Callable[[], object], shortest: float) -> int:
+    """Warm up, and choose how many calls make a measurement of at least so many seconds."""
     call()
     start = time.perf_counter()
     call()
-    return max(1, round(2e-3 / max(time.perf_counter() - start, 1e-7)))
+    return max(1, math.ceil(shortest / max(time.perf_counter() - start, 1e-7)))
 
 
 def _summary(values: list[float]) -> Timing:
     low, median, high = statistics.quantiles(values, n=4)
     return Timing(median, low, high, len(values))
+
+
+def import_time(module: str) -> Timing:
+    """Return how long a fresh Python takes to import a module, over seven of them."""
+    program = f"import time; start = time.perf_counter(); import {module}; print(time.perf_counter() - start)"
+    command = [sys.executable, "-c", program]
+    runs = [subprocess.run(command, check=True, capture_output=True, text=True).stdout for _ in range(7)]
+    return _summary([float(seconds) for seconds in runs])
 
 
 def peak_memory(program: str) -> int:

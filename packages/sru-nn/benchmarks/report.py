@@ -8,35 +8,45 @@ from pathlib import Path
 from typing import Any
 
 from contenders import GEMM, LSTM
+from targets import losses, targets
 
 Row = Mapping[str, Any]
 MODES = ("forward", "forward and backward")
 
 
-def write_report(folder: Path, machine: Mapping[str, str], rows: Sequence[Row]) -> None:
-    """Write `sru-cpu.json`, `.md` and `.png`.
+def write_report(folder: Path, device: str, machine: Mapping[str, str], rows: Sequence[Row]) -> None:
+    """Write `sru-DEVICE.json`, `.md` and `.png`.
 
     Args:
         folder: Made when missing.
+        device: "cpu" or "cuda".
         machine: What describes the run.
         rows: One per measurement.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "sru-cpu.json").write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
-    page = "\n".join(_page(machine, rows)) + "\n"
-    (folder / "sru-cpu.md").write_text(page)
-    _draw(rows, folder / "sru-cpu.png")
+    name = f"sru-{device}"
+    (folder / f"{name}.json").write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
+    page = "\n".join(_page(name, machine, rows)) + "\n"
+    (folder / f"{name}.md").write_text(page)
+    _draw(rows, folder / f"{name}.png")
     print(page)
 
 
-def _page(machine: Mapping[str, str], rows: Sequence[Row]) -> Iterator[str]:
-    yield "# SRU on the CPU\n"
-    yield (
-        "Written by `nox -s bench`: " + ", ".join(f"{key} {value}" for key, value in machine.items()) + ".\n"
-    )
+def _page(name: str, machine: Mapping[str, str], rows: Sequence[Row]) -> Iterator[str]:
+    on_cpu = name == "sru-cpu"
+    yield f"# SRU on {'the CPU' if on_cpu else 'a GPU'}\n"
+    command = "nox -s bench" if on_cpu else "nox -s bench -- --device cuda"
+    facts = ", ".join(f"{key} {value}" for key, value in machine.items())
+    yield f"Written by `{command}`: {facts}.\n"
     yield "Medians in milliseconds, quartiles in brackets, one layer of D inputs and D units; all in one run,"
     yield "in turns, after the outputs and gradients of the contenders with equal weights were compared.\n"
-    yield "![Speed relative to nn.LSTM](sru-cpu.png)\n"
+    yield f"![Speed relative to nn.LSTM]({name}.png)\n"
+    if on_cpu:
+        yield "## Targets\n"
+        yield from targets(rows)
+    yield "\n## Where another unit won\n"
+    yield from list(losses(rows)) or ["Nowhere in this run."]
+    yield ""
     for dtype in dict.fromkeys(row["dtype"] for row in rows):
         for mode in MODES:
             yield f"## {mode.capitalize()}, {dtype}\n"
@@ -45,6 +55,8 @@ def _page(machine: Mapping[str, str], rows: Sequence[Row]) -> Iterator[str]:
             )
     yield f"## One step, batch 1, D = {_first(rows, 'step')['shape'][2]}, float32\n"
     yield from _table([row for row in rows if row["mode"] == "step"], "layers", key="layers")
+    if not on_cpu:
+        return
     yield "## Cost against length\n"
     yield "| (T, B, D) | microseconds per step |\n| --- | --- |"
     for row in rows:
@@ -108,5 +120,5 @@ def _draw(rows: Sequence[Row], path: Path) -> None:
         axes.set_title(f"{mode}, float32")
         axes.set_ylabel("times as fast as nn.LSTM")
         axes.grid(axis="y", alpha=0.3)
-        axes.legend()
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=len(names))
     figure.savefig(path, dpi=120)

@@ -1,0 +1,101 @@
+"""What the project set out to reach on two AVX-512 cores, float32 and one layer, and what was reached."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from contenders import GEMM, LSTM, OLD, OURS
+
+Row = Mapping[str, Any]
+
+EVERYWHERE = None
+# (mode, shape or EVERYWHERE, contender, times as fast as it)
+FASTER = [
+    ("forward", (128, 32, 512), LSTM, 3.5),
+    ("forward", (1024, 1, 1024), LSTM, 9),
+    ("forward", EVERYWHERE, OLD, 2),
+    ("forward and backward", (128, 32, 512), LSTM, 3),
+    ("forward and backward", (256, 32, 1024), LSTM, 3),
+    ("forward and backward", (1024, 1, 1024), LSTM, 5),
+    ("forward and backward", EVERYWHERE, OLD, 3),
+    ("forward and backward", (256, 32, 1024), OLD, 8),
+]
+# (mode, shape, contender, at most this many times its time)
+CLOSE = [
+    ("forward", (128, 32, 512), GEMM, 1.15),
+    ("forward", (256, 32, 1024), GEMM, 1.15),
+    ("forward", (1024, 1, 1024), GEMM, 1.15),
+    ("forward", (128, 1, 512), GEMM, 1.15),
+    ("forward", (512, 16, 256), GEMM, 1.3),
+]
+# (layers, contender, times as fast as it), one step of a batch of one
+STEP_FASTER = [
+    (1, "nn.LSTMCell", 10),
+    (1, "nn.GRUCell", 10),
+    (1, LSTM, 40),
+    (4, "nn.LSTMCell", 3.5),
+    (4, LSTM, 10),
+]
+STEP_CLOSE = [(1, GEMM, 1.3)]
+LENGTH_RATIO = 1.2
+IMPORT_SECONDS = 0.05
+
+
+def targets(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield a table of every target and the figure measured in this run."""
+    yield "| what | target | measured | |"
+    yield "| --- | --- | --- | --- |"
+    for mode, wanted, other, factor in FASTER:
+        for shape in [wanted] if wanted else _shapes(rows, mode):
+            ours, theirs = (_median(rows, mode, name, shape=shape) for name in (OURS, other))
+            yield _line(f"{mode} {shape} against {other}", factor, theirs, ours, at_least=True)
+    for mode, shape, other, factor in CLOSE:
+        ours, theirs = (_median(rows, mode, name, shape=shape) for name in (OURS, other))
+        yield _line(f"{mode} {shape} over the {other}", factor, ours, theirs, at_least=False)
+    for layers, other, factor in STEP_FASTER:
+        ours, theirs = (_median(rows, "step", name, layers=layers) for name in (OURS, other))
+        yield _line(f"one step, {layers} layers, against {other}", factor, theirs, ours, at_least=True)
+    for layers, other, factor in STEP_CLOSE:
+        ours, theirs = (_median(rows, "step", name, layers=layers) for name in (OURS, other))
+        yield _line(f"one step, {layers} layer, over the {other}", factor, ours, theirs, at_least=False)
+    short, long = (row["median"] / row["shape"][0] for row in rows if row["mode"] == "length")
+    yield _line("time per step, longest over shortest sequence", LENGTH_RATIO, long, short, at_least=False)
+    memory = {row["contender"]: row["bytes"] for row in rows if row["mode"] == "memory"}
+    yield _line(f"peak memory over {OLD}", 1, memory[OURS], memory.get(OLD), at_least=False)
+    seconds = next(row["median"] for row in rows if row["mode"] == "import")
+    verdict = "met" if seconds <= IMPORT_SECONDS else "MISSED"
+    yield f"| import sru_kernels | at most {1e3 * IMPORT_SECONDS:g} ms | {1e3 * seconds:.1f} ms | {verdict} |"
+
+
+def losses(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield a line for each place where another unit was faster than ours."""
+    for ours in (row for row in rows if row.get("contender") == OURS and "median" in row):
+        place = ("mode", "shape", "dtype", "layers")
+        for row in rows:
+            same = all(row.get(key) == ours.get(key) for key in place)
+            if same and row["contender"] not in (OURS, GEMM) and row["median"] < ours["median"]:
+                times = ours["median"] / row["median"]
+                where = f"{row['mode']}, {tuple(row['shape'])}, {row['dtype']}, {row['layers']} layer(s)"
+                yield f"- {row['contender']} was {times:.2f} times as fast: {where}."
+
+
+def _line(
+    what: str, target: float, numerator: float | None, denominator: float | None, *, at_least: bool
+) -> str:
+    bound = f"at least {target:g}x" if at_least else f"at most {target:g}x"
+    if numerator is None or denominator is None:
+        return f"| {what} | {bound} | not measured | |"
+    ratio = numerator / denominator
+    met = ratio >= target if at_least else ratio <= target
+    return f"| {what} | {bound} | {ratio:.2f}x | {'met' if met else 'MISSED'} |"
+
+
+def _shapes(rows: Sequence[Row], mode: str) -> list[tuple[int, ...]]:
+    return list(dict.fromkeys(tuple(row["shape"]) for row in rows if row["mode"] == mode))
+
+
+def _median(rows: Sequence[Row], mode: str, contender: str, **where: object) -> float | None:
+    wanted = {"mode": mode, "contender": contender, "dtype": "float32", **where}
+    found = [row["median"] for row in rows if all(row.get(key) == value for key, value in wanted.items())]
+    return found[0] if found else None
