@@ -28,7 +28,7 @@ def project(module: nn.Module, x: Tensor) -> Tensor:
     oneDNN does it where it is chosen and the module is an `nn.Linear` as PyTorch made it, or a sequence of
     them, without biases or hooks, in float32 on the CPU; anything else runs as it is.
     """
-    if torch.compiler.is_compiling() or not _uses_onednn() or _is_hooked(module):
+    if torch.compiler.is_compiling() or not _uses_onednn() or is_hooked(module):
         return module(x)  # type: ignore[no-any-return]
     if type(module) is nn.Sequential:
         for part in module:
@@ -53,7 +53,8 @@ def _is_for_onednn(x: Tensor, weight: Tensor) -> bool:
     )
 
 
-def _is_hooked(module: nn.Module) -> bool:
+def is_hooked(module: nn.Module) -> bool:
+    """Return whether somebody watches or changes what a module does."""
     return bool(
         module._forward_hooks
         or module._forward_pre_hooks

@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from sru_nn.linear import project
 from sru_nn.modules._checks import check_like_parameters
+from sru_nn.modules._decoding import can_step, step
 from sru_nn.modules.sru_cell import SRUCell
 
 
@@ -214,24 +215,33 @@ class SRU(nn.Module):
         self, x: Tensor, c0: Tensor | None, mask_pad: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         batch = x.shape[1]
-        states: Sequence[Tensor | None] = [None] * self.num_layers
         if c0 is not None:
-            states = self._layer_states(c0, batch).unbind(0)
+            c0 = self._layer_states(c0, batch)
         if mask_pad is not None:
             # Not even through a projection may a NaN in the padding reach a gradient.
             x = x.masked_fill(mask_pad.unsqueeze(-1) != 0, 0.0)
         if self.input_to_hidden is not None:
             check_like_parameters("SRU", x, self.input_to_hidden)
             x = project(self.input_to_hidden, x)
-        last = []
-        for cell, state in zip(self.rnn_lst, states, strict=True):
-            x, c = cell(x, state, mask_pad, padding_is_finite=True)
-            last.append(c)
-        c = torch.stack(last)
+        cells: list[SRUCell] = list(self.rnn_lst)  # type: ignore[arg-type]
+        if x.shape[0] == 1 and mask_pad is None and can_step(cells, x, c0):
+            x, c = step(cells, x, c0)
+        else:
+            x, c = self._run_layers(cells, x, c0, mask_pad)
         if self.nn_rnn_compatible_return:
             c = c.view(self.num_layers, batch, self.num_directions, self.hidden_size)
             c = c.transpose(1, 2).reshape(self.num_layers * self.num_directions, batch, self.hidden_size)
         return x, c
+
+    def _run_layers(
+        self, cells: list[SRUCell], x: Tensor, c0: Tensor | None, mask_pad: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        states: Sequence[Tensor | None] = [None] * self.num_layers if c0 is None else c0.unbind(0)
+        last = []
+        for cell, state in zip(cells, states, strict=True):
+            x, c = cell(x, state, mask_pad, padding_is_finite=True)
+            last.append(c)
+        return x, torch.stack(last)
 
     def _check_state(self, c0: Tensor | None, *batch: int) -> None:
         """Raise unless an initial state fits a batch of this size, or, without one, a single sequence."""

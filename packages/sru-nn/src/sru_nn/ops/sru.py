@@ -74,7 +74,7 @@ def sru_recurrence(
     save = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in differentiable)
     if not save and is_plain(u, v, bias, c0, x, mask_c, mask_pad):
         # A decoding step is so short that the dispatcher would be a part of its time worth saving.
-        return _run_forward(inputs, None)
+        return run_forward(inputs)
     h, c_last, _ = torch.ops.sru_nn.sru_forward(*inputs, save)
     return h, c_last
 
@@ -82,12 +82,9 @@ def sru_recurrence(
 @torch.library.register_fake("sru_nn::sru_forward")  # type: ignore[untyped-decorator]
 def _forward_results(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
     inputs, save = Inputs(*args[:-1]), args[-1]
-    return *_outputs(inputs), inputs.bias.new_empty(_states_shape(inputs, save))
-
-
-def _outputs(inputs: Inputs) -> tuple[Tensor, Tensor]:
     length, batch, _, columns = inputs.u.shape
-    return inputs.u.new_empty(length, batch, columns), inputs.bias.new_empty(batch, columns)
+    h, c_last = inputs.u.new_empty(length, batch, columns), inputs.bias.new_empty(batch, columns)
+    return h, c_last, inputs.bias.new_empty(_states_shape(inputs, save))
 
 
 def _states_shape(inputs: Inputs, save: bool) -> tuple[int, ...]:
@@ -109,14 +106,29 @@ def _backward_results(*args: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tenso
 def _forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
     inputs, save = Inputs(*args[:-1]), args[-1]
     states = inputs.bias.new_empty(_states_shape(inputs, save))
-    h, c_last = _run_forward(inputs, states if save else None)
+    h, c_last = run_forward(inputs, states=states if save else None)
     return h, c_last, states
 
 
-def _run_forward(inputs: Inputs, states: Tensor | None) -> tuple[Tensor, Tensor]:
+def run_forward(
+    inputs: Inputs, *, states: Tensor | None = None, c_last: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Call the kernel of the device, past the dispatcher.
+
+    Args:
+        inputs: What it reads; nothing is checked.
+        states: `(T, B, N·D)`, takes the states if they are wanted; contiguous, as `c_last`.
+        c_last: `(B, N·D)`, takes the last states; made if None.
+
+    Returns:
+        `h` and `c_last`.
+    """
     import sru_kernels
 
-    h, c_last = _outputs(inputs)
+    length, batch, _, columns = inputs.u.shape
+    h = inputs.u.new_empty(length, batch, columns)
+    if c_last is None:
+        c_last = inputs.bias.new_empty(batch, columns)
     held: list[Tensor] = []
     outputs = (h.data_ptr(), 0 if states is None else states.data_ptr(), c_last.data_ptr())
     args = sru_kernels.SruForward._make((*_arguments(inputs, held), *outputs))
