@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sru_nn import backend
 from sru_nn.eager import is_plain
@@ -31,27 +31,27 @@ def can_step(cells: Sequence[SRUCell], x: Tensor, c0: Tensor | None) -> bool:
     return (
         is_plain(x, c0)
         and not torch.is_grad_enabled()
-        and x.device.type == "cpu"
+        and x.is_cpu
         and x.dtype in (torch.float32, torch.float64)
-        and (c0 is None or (c0.dtype == x.dtype and c0.device == x.device))
+        and (c0 is None or (c0.is_cpu and c0.dtype == x.dtype and c0.is_contiguous()))
         and not torch.is_autocast_enabled("cpu")
-        and all(_is_simple(cell, x) for cell in cells)
-        and backend.active(x.device) == "kernels"
+        and all(_is_simple(cell, x.dtype) for cell in cells)
+        and backend.active("cpu") == "kernels"
     )
 
 
-def _is_simple(cell: SRUCell, x: Tensor) -> bool:
+def _is_simple(cell: SRUCell, dtype: torch.dtype) -> bool:
     v, bias = cell._parameters.get("weight_c"), cell._parameters.get("bias")
     return (
         type(cell) is SRUCell
-        and v is not None  # as it is when somebody has parametrized it
-        and bias is not None
+        and type(v) is type(bias) is nn.Parameter  # not so when somebody has parametrized one
+        and v.is_cpu
+        and bias.is_cpu
+        and v.dtype == bias.dtype == dtype
+        and v.numel() == bias.numel() == 2 * cell.output_size
         and cell.custom_m is None
         and not (cell.training and (cell.dropout > 0 or cell.rnn_dropout > 0))
         and not is_hooked(cell)
-        and is_plain(v, bias)
-        and v.dtype == bias.dtype == x.dtype
-        and v.device == bias.device == x.device
     )
 
 
@@ -67,27 +67,25 @@ def step(cells: Sequence[SRUCell], x: Tensor, c0: Tensor | None) -> tuple[Tensor
         `h`: `(1, B, N·D)`, the output of the last layer.
         `c`: `(L, B, N·D)`.
     """
-    batch, columns = x.shape[1], cells[0].output_size
-    c = x.new_empty(len(cells), batch, columns)
-    before = [None] * len(cells) if c0 is None else c0.unbind(0)
-    for cell, c_before, c_after in zip(cells, before, c.unbind(0), strict=True):
+    c = x.new_empty(len(cells), x.shape[1], cells[0].output_size)
+    x = x.contiguous()
+    for layer, cell in enumerate(cells):
         parameters, norm, transform = cell._parameters, cell.layer_norm, cell._modules["transform"]
         assert transform is not None  # custom_m is None
         u = project(transform, x if norm is None or cell.normalize_after else norm(x))
-        highway = x if cell.has_skip_term and cell.num_matrices == 3 else None
-        inputs = ops.Inputs(
-            u.view(1, batch, cell.num_matrices, columns),
+        highway = cell.has_skip_term and cell.num_matrices == 3
+        x = ops.sru_step(
+            u.to(x.dtype).contiguous(),
             parameters["weight_c"],  # type: ignore[arg-type]
             parameters["bias"],  # type: ignore[arg-type]
-            c_before,
-            highway,
-            None,
-            None,
-            cell.bidirectional,
-            cell.activation,
-            1.0 if highway is None else cell.scale_x,
+            c0,
+            x if highway else None,
+            c,
+            layer,
+            bidirectional=cell.bidirectional,
+            activation=cell.activation,
+            scale_x=cell.scale_x if highway else 1.0,
         )
-        x, _ = ops.run_forward(inputs, c_last=c_after)
         if norm is not None and cell.normalize_after:
             x = norm(x)
     return x, c

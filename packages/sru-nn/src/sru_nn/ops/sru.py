@@ -74,7 +74,7 @@ def sru_recurrence(
     save = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in differentiable)
     if not save and is_plain(u, v, bias, c0, x, mask_c, mask_pad):
         # A decoding step is so short that the dispatcher would be a part of its time worth saving.
-        return run_forward(inputs)
+        return _run_forward(inputs)
     h, c_last, _ = torch.ops.sru_nn.sru_forward(*inputs, save)
     return h, c_last
 
@@ -106,34 +106,83 @@ def _backward_results(*args: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tenso
 def _forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
     inputs, save = Inputs(*args[:-1]), args[-1]
     states = inputs.bias.new_empty(_states_shape(inputs, save))
-    h, c_last = run_forward(inputs, states=states if save else None)
+    h, c_last = _run_forward(inputs, states if save else None)
     return h, c_last, states
 
 
-def run_forward(
-    inputs: Inputs, *, states: Tensor | None = None, c_last: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Call the kernel of the device, past the dispatcher.
-
-    Args:
-        inputs: What it reads; nothing is checked.
-        states: `(T, B, N·D)`, takes the states if they are wanted; contiguous, as `c_last`.
-        c_last: `(B, N·D)`, takes the last states; made if None.
-
-    Returns:
-        `h` and `c_last`.
-    """
+def _run_forward(inputs: Inputs, states: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Return `h` and `c_last`; write the states into `states` if they are wanted."""
     import sru_kernels
 
     length, batch, _, columns = inputs.u.shape
-    h = inputs.u.new_empty(length, batch, columns)
-    if c_last is None:
-        c_last = inputs.bias.new_empty(batch, columns)
+    h, c_last = inputs.u.new_empty(length, batch, columns), inputs.bias.new_empty(batch, columns)
     held: list[Tensor] = []
     outputs = (h.data_ptr(), 0 if states is None else states.data_ptr(), c_last.data_ptr())
     args = sru_kernels.SruForward._make((*_arguments(inputs, held), *outputs))
     _run("sru_forward", args, inputs.u.device)
     return h, c_last
+
+
+def sru_step(
+    u: Tensor,
+    v: Tensor,
+    bias: Tensor,
+    c0: Tensor | None,
+    x: Tensor | None,
+    c_last: Tensor,
+    layer: int,
+    *,
+    bidirectional: bool,
+    activation: str,
+    scale_x: float,
+) -> Tensor:
+    """Take one step of one layer of a stack on the CPU, without a mask, a gradient or a check.
+
+    All arrays are contiguous and of one dtype, float32 or float64.
+
+    Args:
+        u: `(1, B, K·N·D)`.
+        v: `(2·N·D,)`.
+        bias: `(2·N·D,)`.
+        c0: `(L, B, N·D)`, the states of all layers; zeros if None.
+        x: `(1, B, N·D)`, the highway input; None if there is none, or u has four gates.
+        c_last: `(L, B, N·D)`, takes the new state of the layer.
+        layer: Which of the L layers this is.
+        bidirectional: As for `sru_recurrence`.
+        activation: As for `sru_recurrence`.
+        scale_x: As for `sru_recurrence`.
+
+    Returns:
+        `h`: `(1, B, N·D)`.
+    """
+    import sru_kernels
+
+    _, batch, columns = c_last.shape
+    h = u.new_empty(1, batch, columns)
+    offset = layer * batch * columns * u.element_size()
+    directions = 2 if bidirectional else 1
+    args = (
+        *_enums(u.dtype, activation),
+        1,
+        batch,
+        columns // directions,
+        directions,
+        u.shape[2] // columns,
+        u.data_ptr(),
+        v.data_ptr(),
+        bias.data_ptr(),
+        0 if c0 is None else c0.data_ptr() + offset,
+        0 if x is None else x.data_ptr(),
+        0,
+        0,
+        scale_x,
+        False,
+        h.data_ptr(),
+        0,
+        c_last.data_ptr() + offset,
+    )
+    sru_kernels.cpu.sru_forward(sru_kernels.SruForward._make(args), num_threads=torch.get_num_threads())
+    return h
 
 
 def _backward(*given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
