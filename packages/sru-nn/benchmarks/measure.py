@@ -51,7 +51,7 @@ def race(
     first = {name: _seconds(call) for name, call in contenders.items()}
     times = {name: [cold] if cold > 10 else [] for name, cold in first.items()}
     racing = [name for name in contenders if not times[name]]
-    repeats = {name: math.ceil(shortest / max(_seconds(contenders[name]), 1e-7)) for name in racing}
+    repeats = {name: _repeats(contenders[name], first[name], shortest) for name in racing}
     stop = time.perf_counter() + seconds
     done = 0
     while racing and (done < rounds or time.perf_counter() < stop):
@@ -62,8 +62,18 @@ def race(
     return {name: _summary(values) for name, values in times.items()}
 
 
+def _repeats(call: Callable[[], object], cold: float, shortest: float) -> int:
+    """Choose how many calls make a measurement, given how long the first took."""
+    if cold > 10 * shortest:
+        return 1
+    call()  # whoever ran before has had the caches
+    return math.ceil(shortest / max(_seconds(call), 1e-7))
+
+
 def _seconds(call: Callable[[], object], repeats: int = 1) -> float:
-    """Time a call, repeated without a pause."""
+    """Time a call; if repeated, without a pause and with its data in the caches."""
+    if repeats > 1:
+        call()
     start = time.perf_counter()
     for _ in range(repeats):
         call()
