@@ -1,0 +1,72 @@
+"""What bounds a layer of the SRU on the CPU: the product of the projection, memory, and Python.
+
+`python packages/sru-nn/benchmarks/bench_floor.py` in the environment of `nox -s bench`; prints Markdown.
+"""
+
+from __future__ import annotations
+
+import torch
+from bench_sru import machine
+from measure import race
+from torch.nn import functional as F
+
+from sru_nn import SRU
+from sru_nn.ops import sru as ops
+
+SHAPES = [(128, 32, 512), (256, 32, 1024), (1024, 1, 1024), (512, 16, 256)]
+
+
+def main() -> None:
+    """Measure and print."""
+    torch.manual_seed(0)
+    print(", ".join(f"{key} {value}" for key, value in machine("cpu").items()) + ". Milliseconds, medians.\n")
+    names = ["product, F.linear", "product, oneDNN", "forward recurrence", "copy of as many bytes"]
+    names += ["backward recurrence", "copy of as many bytes, backward"]
+    print("| (T, B, D) | " + " | ".join(names) + " |\n" + "| --- " * (len(names) + 1) + "|")
+    for shape in SHAPES:
+        times = layer(*shape)
+        print(f"| {shape} | " + " | ".join(f"{times[name]:.3g}" for name in names) + " |")
+    print("\n| one step, 1 layer | ms |\n| --- | --- |")
+    for name, milliseconds in step().items():
+        print(f"| {name} | {milliseconds:.3f} |")
+
+
+@torch.inference_mode()
+def layer(length: int, batch: int, size: int) -> dict[str, float]:
+    """Time the parts of one layer, and copies that read and write as many bytes as a recurrence does."""
+    x, weight = torch.randn(length, batch, size), torch.randn(3 * size, size)
+    u, v, bias = torch.randn(length, batch, 3, size), torch.randn(2, size), torch.randn(2, size)
+    inputs = ops.Inputs(u, v, bias, None, x, None, None, False, "identity", 1.3)
+    h, _, c = torch.ops.sru_nn.sru_forward(*inputs, True)
+    # Six arrays of the size of x move in forward, ten in backward; a copy moves two.
+    three, five = (torch.randn(n * x.numel()) for n in (3, 5))
+    to_three, to_five = three.clone(), five.clone()
+    calls = {
+        "product, F.linear": lambda: F.linear(x, weight),
+        "product, oneDNN": lambda: torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], ""),
+        "forward recurrence": lambda: torch.ops.sru_nn.sru_forward(*inputs, True),
+        "copy of as many bytes": lambda: to_three.copy_(three),
+        "backward recurrence": lambda: torch.ops.sru_nn.sru_backward(*inputs, c, h, None),
+        "copy of as many bytes, backward": lambda: to_five.copy_(five),
+    }
+    return {name: 1e3 * timing.median for name, timing in race(calls, seconds=2).items()}
+
+
+def step() -> dict[str, float]:
+    """Time a decoding step, the product in it, and what is left with next to nothing to compute."""
+    rnn, tiny = SRU(1024, 1024, 1), SRU(16, 16, 1)
+    weight = rnn.rnn_lst[0].transform.weight.detach()  # type: ignore[union-attr]
+    x, small = torch.randn(1, 1, 1024), torch.randn(1, 1, 16)
+    with torch.inference_mode():
+        c, c_small = rnn(x)[1], tiny(small)[1]
+        calls = {
+            "the whole, D = 1024": lambda: rnn(x, c),
+            "its product alone": lambda: F.linear(x, weight),
+            "the whole, D = 16": lambda: tiny(small, c_small),
+        }
+        times = race(calls, seconds=2, shortest=0.05)
+    return {name: 1e3 * timing.median for name, timing in times.items()}
+
+
+if __name__ == "__main__":
+    main()
