@@ -120,7 +120,7 @@ class FitCLI(LightningCLI):
         self.config = self.options = parser.parse_args(self._args)
         optimizer = self.options.optimizer
         clips = self.options.trainer.gradient_clip_val is not None
-        # One pass over the word vectors instead of a dozen. Lightning clips nothing of a fused optimizer in mixed
+        # One pass over the word vectors instead of a dozen. Lightning clips nothing of a fused one in mixed
         # precision, so whoever clips gets the usual one.
         if optimizer.fused is None and optimizer.foreach is None and not clips:
             optimizer.fused = True
