@@ -5,9 +5,10 @@
 namespace sru_kernels::cpu {
 namespace {
 
-// The OpenMP runtime is not linked but looked up when the first team is wanted. By then torch, if it is used at
-// all, has loaded its own under a name that differs between versions, and a second one would have a second pool
-// of threads. GOMP_parallel is what GCC compiles `omp parallel` to; LLVM's and Intel's runtimes have it as well.
+// The OpenMP runtime is not linked but looked up when the first team is wanted. By then torch, if it is used
+// at all, has loaded its own under a name that differs between versions, and a second one would have a second
+// pool of threads. GOMP_parallel is what GCC compiles `omp parallel` to; LLVM's and Intel's runtimes have it
+// as well.
 struct OpenMp {
     void (*parallel)(void (*work)(void*), void* argument, unsigned num_threads, unsigned flags) = nullptr;
     int (*thread_num)() = nullptr;
@@ -15,7 +16,8 @@ struct OpenMp {
     int (*max_threads)() = nullptr;
 
     bool complete() const {
-        return parallel != nullptr && thread_num != nullptr && num_threads != nullptr && max_threads != nullptr;
+        return parallel != nullptr && thread_num != nullptr && num_threads != nullptr &&
+               max_threads != nullptr;
     }
 };
 

@@ -12,7 +12,8 @@ void run_team(int num_threads, TeamWork work, const void* argument);
 /// The number of threads that OpenMP would start unasked; 1 without OpenMP.
 int max_threads();
 
-/// The file that holds the OpenMP runtime, looked up now if no team has needed it yet; nullptr if there is none.
+/// The file that holds the OpenMP runtime, looked up now if no team has needed it yet; nullptr if there is
+/// none.
 const char* openmp_library();
 
 }  // namespace sru_kernels::cpu
