@@ -4,6 +4,7 @@
 
 #include "sru_kernels/host_device.hpp"
 #include "sru_kernels/math.hpp"
+#include "sru_kernels/types.hpp"
 
 #if defined(__CUDACC__)
 #include <cuda_bf16.h>
@@ -87,6 +88,21 @@ SRU_KERNELS_HOST_DEVICE Half store<Half>(float value) {
     const std::uint32_t result = magnitude < 0x47800000U ? finite : rest;
     return static_cast<Half>((bits >> 16 & 0x8000U) | result);
 #endif
+}
+
+/// Calls `visit` with a value of the storage type.
+template <typename Visit>
+void dispatch_storage(DType dtype, const Visit& visit) {
+    switch (dtype) {
+        case DType::float32:
+            return visit(float{});
+        case DType::float64:
+            return visit(double{});
+        case DType::float16:
+            return visit(Half{});
+        case DType::bfloat16:
+            return visit(BFloat16{});
+    }
 }
 
 }  // namespace sru_kernels::SRU_KERNELS_VARIANT

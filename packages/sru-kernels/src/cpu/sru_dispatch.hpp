@@ -2,7 +2,6 @@
 
 #include "sru_kernels/host_device.hpp"
 #include "sru_kernels/sru.hpp"
-#include "sru_kernels/storage.hpp"
 
 namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
 
@@ -12,21 +11,6 @@ enum class Highway { none, input, projected };
 inline Highway highway_of(const SruInputs& in) {
     if (in.num_gates == 4) return Highway::projected;
     return in.x == nullptr ? Highway::none : Highway::input;
-}
-
-/// Calls `visit` with a value of the storage type.
-template <typename Visit>
-void dispatch_storage(DType dtype, const Visit& visit) {
-    switch (dtype) {
-        case DType::float32:
-            return visit(float{});
-        case DType::float64:
-            return visit(double{});
-        case DType::float16:
-            return visit(Half{});
-        case DType::bfloat16:
-            return visit(BFloat16{});
-    }
 }
 
 /// Returns `Loop<activation, highway>::run` for values that are known at run time only.

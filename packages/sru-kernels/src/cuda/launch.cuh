@@ -40,16 +40,8 @@ void launch_sru(const char* name, const Args& args, const Launch& launch, bool a
                 const Select& select) {
     using namespace SRU_KERNELS_VARIANT;
     if (args.batch == 0) return;
-    switch (args.dtype) {
-        case DType::float32:
-            return launch_stored<float>(name, args, launch, aligned, select);
-        case DType::float64:
-            return launch_stored<double>(name, args, launch, aligned, select);
-        case DType::float16:
-            return launch_stored<Half>(name, args, launch, aligned, select);
-        case DType::bfloat16:
-            return launch_stored<BFloat16>(name, args, launch, aligned, select);
-    }
+    dispatch_storage(args.dtype,
+                     [&](auto zero) { launch_stored<decltype(zero)>(name, args, launch, aligned, select); });
 }
 
 }  // namespace sru_kernels::cuda

@@ -134,11 +134,7 @@ class FitCLI(LightningCLI):
         others = set(inspect.signature(Trainer).parameters) - TRAINER_OPTIONS
         parser.add_class_arguments(Trainer, "trainer", skip=others, instantiate=False, fail_untyped=False)
         # With the defaults of model and data, what the recipes have in common; a recipe holds what differs.
-        defaults = {
-            "optimizer.weight_decay": 1e-4,
-            "trainer.max_epochs": 12,
-            "trainer.accelerator": "auto",
-        }
+        defaults = {"optimizer.weight_decay": 1e-4, "trainer.max_epochs": 12, "trainer.accelerator": "auto"}
         parser.set_defaults(defaults)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:

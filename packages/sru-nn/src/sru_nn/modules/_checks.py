@@ -45,7 +45,7 @@ def check_like_parameters(who: str, input: Tensor, parameters: nn.Module | Tenso
         raise TypeError(
             f"{who}: input must be a floating-point tensor, got {input.dtype}; convert it with .float()"
         )
-    own = _first(parameters)
+    own = parameters if isinstance(parameters, Tensor) else next(parameters.parameters(), None)
     if own is None:
         return
     if input.device != own.device:
@@ -59,11 +59,3 @@ def check_like_parameters(who: str, input: Tensor, parameters: nn.Module | Tenso
         f"{who}: input must have the dtype of the parameters, {own.dtype}, got {input.dtype}; "
         "convert one of them with .to()"
     )
-
-
-def _first(parameters: nn.Module | Tensor) -> Tensor | None:
-    if isinstance(parameters, Tensor):
-        return parameters
-    if type(parameters) is nn.Linear:  # most often, and the search below is slow beside a decoding step
-        return parameters.weight
-    return next(parameters.parameters(), None)

@@ -61,14 +61,9 @@ def sru_recurrence(
     """Compute `sru_nn.functional.sru_recurrence` with the kernels; the mask `mask_c` has no gradient."""
     # The small ones in the accumulation dtype, so that a kernel is compiled for one dtype of them only.
     dtype = accumulate_dtype(u.dtype)
-    if v.dtype != dtype:
-        v = v.to(dtype)
-    if bias.dtype != dtype:
-        bias = bias.to(dtype)
-    if c0 is not None and c0.dtype != dtype:
-        c0 = c0.to(dtype)
-    if mask_c is not None and mask_c.dtype != dtype:
-        mask_c = mask_c.to(dtype)
+    v, bias = v.to(dtype), bias.to(dtype)
+    c0 = None if c0 is None else c0.to(dtype)
+    mask_c = None if mask_c is None else mask_c.to(dtype)
     inputs = Inputs(u, v, bias, c0, x, mask_c, mask_pad, bidirectional, activation, scale_x)
     differentiable = (u, v, bias, c0, x)
     save = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in differentiable)
