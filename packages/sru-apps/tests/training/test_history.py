@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -54,6 +55,24 @@ def test_a_row_an_epoch(history: History, tmp_path: Path, capsys: pytest.Capture
     assert _rows(folder) == [FIRST]
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
     assert "epoch  1/3  train loss 0.5000  accuracy 0.5000" in capsys.readouterr().out
+
+
+def test_short_epochs_share_a_picture_that_is_up_to_date_at_the_end(
+    history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[int] = []
+
+    def slow_draw(rows: list[dict[str, float]], path: Path, *, metric: str) -> None:
+        time.sleep(0.05)
+        drawn.append(len(rows))
+
+    monkeypatch.setattr("sru_apps.training.history.draw_learning_curve", slow_draw)
+    for epoch in range(3):
+        history.on_train_epoch_end(_trainer(tmp_path / "run", epoch=epoch), None)
+    assert drawn == [1]
+    history.on_train_end(None, None)
+    history.on_exception(None, None, KeyboardInterrupt())
+    assert drawn == [1, 3]
 
 
 def test_continues_in_the_middle_of_an_epoch(history: History, tmp_path: Path) -> None:

@@ -24,11 +24,26 @@ def test_neighbouring_places_have_other_seeds(seed: int, epoch: int, batch: int)
     assert all(0 <= value < 2**63 for value in seeds)
 
 
+def draw(seed: int, epoch: int, batch: int) -> torch.Tensor:
+    trainer, module = SimpleNamespace(current_epoch=epoch), SimpleNamespace(device=torch.device("cpu"))
+    SeedEveryStep(seed).on_train_batch_start(trainer, module, None, batch)
+    return torch.rand(4)
+
+
+def test_draws_are_those_of_manual_seed() -> None:
+    first = draw(0, 1, 2)
+    torch.manual_seed(place_seed(0, 1, 2))
+    assert torch.equal(torch.rand(4), first)
+
+
+def test_nothing_is_queued_for_devices_that_are_not_in_use() -> None:
+    draw(0, 1, 2)
+    queued = len(torch.cuda._queued_calls)
+    draw(0, 1, 3)
+    assert len(torch.cuda._queued_calls) == queued
+
+
 def test_draws_depend_on_the_place_alone() -> None:
-    def draw(seed: int, epoch: int, batch: int) -> torch.Tensor:
-        trainer = SimpleNamespace(current_epoch=epoch)
-        SeedEveryStep(seed).on_train_batch_start(trainer, None, None, batch)
-        return torch.rand(4)
 
     first = draw(0, 1, 2)
     torch.rand(3)

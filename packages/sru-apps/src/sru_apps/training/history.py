@@ -16,7 +16,10 @@ from sru_apps.training.learning_curve import draw_learning_curve
 
 
 class History(Callback):
-    """Record each epoch, tell the loggers and the console, and redraw the learning curve.
+    """Record each epoch, tell the loggers and the console, and draw the learning curve.
+
+    Where an epoch takes less than a minute or so the curve is not redrawn after each: drawing stays under two
+    per cent of the time. It is up to date when training ends, in whatever way.
 
     The sums of an unfinished epoch are part of the checkpoint, so that a continued run reports the same
     training loss as an undisturbed one.
@@ -34,6 +37,8 @@ class History(Callback):
         self._steps = 0
         self._seconds_before = 0.0
         self._started: float | None = None
+        self._next_picture = 0.0
+        self._drawn_rows = 0
 
     @property
     def seconds(self) -> float:
@@ -72,8 +77,25 @@ class History(Callback):
         for logger in trainer.loggers:
             logger.log_metrics(_figures(row), step=trainer.global_step)
             logger.save()
-        draw_learning_curve(self.rows, self.picture, metric=self.metric)
+        if time.monotonic() >= self._next_picture:
+            self._draw()
         self._report(trainer, row)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw what is not drawn yet."""
+        if self._drawn_rows < len(self.rows):
+            self._draw()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Draw what is not drawn yet."""
+        self.on_train_end(trainer, pl_module)
+
+    def _draw(self) -> None:
+        before = time.monotonic()
+        draw_learning_curve(self.rows, self.picture, metric=self.metric)
+        after = time.monotonic()
+        self._next_picture = after + 50 * (after - before)
+        self._drawn_rows = len(self.rows)
 
     def _report(self, trainer: Trainer, row: dict[str, float]) -> None:
         line = (

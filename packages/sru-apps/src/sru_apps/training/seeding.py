@@ -32,4 +32,10 @@ class SeedEveryStep(Callback):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Seed for this step."""
-        torch.manual_seed(place_seed(self.seed, trainer.current_epoch, batch_idx))
+        place = place_seed(self.seed, trainer.current_epoch, batch_idx)
+        if pl_module.device.type == "cpu":
+            # torch.manual_seed also queues a call, with a traceback, for each kind of device not in use: that
+            # takes a millisecond, and the queues grow with every step.
+            torch.default_generator.manual_seed(place)
+        else:
+            torch.manual_seed(place)
