@@ -2,7 +2,7 @@
 
 import pytest
 
-from sru_kernels import Activation, DType, SruBackward, SruForward, cpu
+from sru_kernels import Activation, DType, SruBackward, SruForward, SruStep, cpu
 
 INPUTS = {
     "dtype": DType.float32,
@@ -34,6 +34,11 @@ BACKWARD = {
     "grad_bias": 64,
     "grad_c0": 64,
 }
+STEP = {
+    **{"dtype": DType.float32, "activation": Activation.identity, "scale_x": 1.0},
+    **{"batch": 3, "input_size": 5, "columns": 4, "num_gates": 3},
+    **{"weight": 64, "input": 64, "v": 64, "bias": 64, "c0": 0, "x": 64, "h": 64, "c_last": 64},
+}
 SIZES = [
     ({"num_gates": 2}, "num_gates must be 3 or 4, got 2"),
     ({"num_gates": 5}, "num_gates must be 3 or 4, got 5"),
@@ -52,6 +57,10 @@ def forward(num_threads=1, **change):
 
 def backward(num_threads=1, **change):
     cpu.sru_backward(SruBackward(**{**BACKWARD, **change}), num_threads=num_threads)
+
+
+def step(num_threads=1, **change):
+    cpu.sru_step(SruStep(**{**STEP, **change}), num_threads=num_threads)
 
 
 @pytest.mark.parametrize(("change", "message"), SIZES)
@@ -78,6 +87,26 @@ def test_backward_needs_its_arrays(name):
         backward(**{name: 0})
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_gates": 2}, "num_gates must be 3 or 4, got 2"),
+        ({"num_gates": 4}, r"x must be absent \(0\) with num_gates = 4"),
+        ({"batch": -1}, "batch must be at least 0, got -1"),
+        ({"input_size": 0}, "input_size must be at least 1, got 0"),
+        ({"columns": 0}, "columns must be at least 1, got 0"),
+        *[
+            ({name: 0}, f"{name} is required, got a null pointer")
+            for name in ("weight", "input", "v", "bias", "h", "c_last")
+        ],
+        ({"num_threads": 0}, "num_threads must be at least 1, got 0"),
+    ],
+)
+def test_step_refuses_impossible_sizes_and_needs_its_arrays(change, message):
+    with pytest.raises(ValueError, match=f"^sru_step: {message}"):
+        step(**change)
+
+
 def test_grad_x_without_x_is_refused():
     with pytest.raises(ValueError, match=r"^sru_backward: grad_x needs x; with num_gates = 4"):
         backward(x=0, grad_x=64)
@@ -93,6 +122,7 @@ def test_at_least_one_thread_is_needed():
 def test_an_empty_batch_needs_no_arrays():
     arrays = ("u", "v", "bias", "x", "h", "c", "c_last")
     assert forward(batch=0, **dict.fromkeys(arrays, 0)) is None
+    assert step(batch=0, **dict.fromkeys(("weight", "input", "v", "bias", "x", "h", "c_last"), 0)) is None
 
 
 @pytest.mark.parametrize(
@@ -118,5 +148,7 @@ def test_each_field_has_its_type(change, message):
 def test_the_arguments_are_those_of_the_function():
     with pytest.raises(TypeError, match=r"^sru_forward: args must be an SruForward of 19 fields, got 24"):
         cpu.sru_forward(SruBackward(**BACKWARD), num_threads=1)
+    with pytest.raises(TypeError, match=r"^sru_step: args must be an SruStep of 15 fields, got 19"):
+        cpu.sru_step(SruForward(**FORWARD), num_threads=1)
     with pytest.raises(TypeError, match=r"^sru_backward: args must be an SruBackward of 24 fields, got 19"):
         cpu.sru_backward(SruForward(**FORWARD), num_threads=1)

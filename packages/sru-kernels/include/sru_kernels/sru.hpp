@@ -52,4 +52,25 @@ struct SruBackward : SruInputs {
     void* grad_c0;            // (B, N·D) A
 };
 
+/// One time step of a layer from its input on, for inference: u = W · input, then the recurrence.
+///
+/// At a single step directions are nothing but columns. `c_last` may be `c0`.
+struct SruStep {
+    DType dtype;
+    Activation activation;
+    Index batch;
+    Index input_size;    // E
+    Index columns;       // N·D
+    Index num_gates;     // 3, or 4 when u holds the highway
+    const void* weight;  // (K, N·D, E) S
+    const void* input;   // (B, E) S
+    const void* v;       // (2, N·D) A
+    const void* bias;    // (2, N·D) A
+    const void* c0;      // (B, N·D) A; absent means zeros
+    const void* x;       // (B, N·D) S, only with K = 3; absent means no highway
+    double scale_x;
+    void* h;       // (B, N·D) S
+    void* c_last;  // (B, N·D) A
+};
+
 }  // namespace sru_kernels

@@ -28,16 +28,22 @@ class Checker {
     const char* function_;
 };
 
-void check_inputs(const Checker& checker, const SruInputs& in) {
+/// The gates, and that the highway does not come twice.
+template <typename Arguments>
+void check_gates(const Checker& checker, const Arguments& in) {
     checker.require(in.num_gates == 3 || in.num_gates == 4,
                     "num_gates must be 3 or 4, got " + std::to_string(in.num_gates));
+    checker.require(in.num_gates == 3 || in.x == nullptr,
+                    "x must be absent (0) with num_gates = 4, whose fourth gate is the highway");
+}
+
+void check_inputs(const Checker& checker, const SruInputs& in) {
+    check_gates(checker, in);
     checker.require(in.num_directions == 1 || in.num_directions == 2,
                     "num_directions must be 1 or 2, got " + std::to_string(in.num_directions));
     checker.at_least("length", in.length, 0);
     checker.at_least("batch", in.batch, 0);
     checker.at_least("hidden_size", in.hidden_size, 1);
-    checker.require(in.num_gates == 3 || in.x == nullptr,
-                    "x must be absent (0) with num_gates = 4, whose fourth gate is the highway");
 }
 
 void check_steps(const Checker& checker, const SruInputs& in) {
@@ -75,6 +81,21 @@ void check(const SruBackward& args) {
     check_steps(checker, args);
     checker.present("c", args.c);
     checker.present("grad_u", args.grad_u);
+}
+
+void check(const SruStep& args) {
+    const Checker checker("sru_step");
+    check_gates(checker, args);
+    checker.at_least("batch", args.batch, 0);
+    checker.at_least("input_size", args.input_size, 1);
+    checker.at_least("columns", args.columns, 1);
+    if (args.batch == 0) return;
+    checker.present("weight", args.weight);
+    checker.present("input", args.input);
+    checker.present("v", args.v);
+    checker.present("bias", args.bias);
+    checker.present("h", args.h);
+    checker.present("c_last", args.c_last);
 }
 
 }  // namespace sru_kernels::bindings

@@ -8,6 +8,7 @@ namespace sru_kernels::bindings {
 
 void check(const SruForward& args);
 void check(const SruBackward& args);
+void check(const SruStep& args);
 
 /// What a device needs besides: `FUNCTION: NAME must be at least MINIMUM, got VALUE`.
 void check_at_least(const char* function, const char* name, Index value, Index minimum);

@@ -27,6 +27,14 @@ void sru_backward(const py::tuple& fields, int num_threads) {
     cpu::sru_backward(args, num_threads);
 }
 
+void sru_step(const py::tuple& fields, int num_threads) {
+    const SruStep args = sru_step_arguments(fields);
+    check(args);
+    check_at_least("sru_step", "num_threads", num_threads, 1);
+    const py::gil_scoped_release release;
+    cpu::sru_step(args, num_threads);
+}
+
 }  // namespace
 
 void register_cpu(py::module_& module) {
@@ -37,6 +45,7 @@ void register_cpu(py::module_& module) {
         "The instruction set that the kernels use: \"baseline\", \"avx2\" or \"avx512\".");
     kernels.def("sru_forward", &sru_forward, "See `sru_kernels.cpu.sru_forward`.");
     kernels.def("sru_backward", &sru_backward, "See `sru_kernels.cpu.sru_backward`.");
+    kernels.def("sru_step", &sru_step, "See `sru_kernels.cpu.sru_step`.");
 }
 
 }  // namespace sru_kernels::bindings

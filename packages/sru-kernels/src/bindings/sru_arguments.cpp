@@ -131,4 +131,23 @@ SruBackward sru_backward_arguments(const py::tuple& tuple) {
         fields.array("grad_c0")};
 }
 
+SruStep sru_step_arguments(const py::tuple& tuple) {
+    Fields fields("sru_step", "SruStep", tuple, 15);
+    return {fields.member("dtype", "a DType", members_of<DType>("DType")),
+            fields.member("activation", "an Activation", members_of<Activation>("Activation")),
+            fields.size("batch"),
+            fields.size("input_size"),
+            fields.size("columns"),
+            fields.size("num_gates"),
+            fields.array("weight"),
+            fields.array("input"),
+            fields.array("v"),
+            fields.array("bias"),
+            fields.array("c0"),
+            fields.array("x"),
+            fields.number("scale_x"),
+            fields.array("h"),
+            fields.array("c_last")};
+}
+
 }  // namespace sru_kernels::bindings

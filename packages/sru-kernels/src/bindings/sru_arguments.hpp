@@ -12,5 +12,6 @@ namespace sru_kernels::bindings {
 
 SruForward sru_forward_arguments(const pybind11::tuple& fields);
 SruBackward sru_backward_arguments(const pybind11::tuple& fields);
+SruStep sru_step_arguments(const pybind11::tuple& fields);
 
 }  // namespace sru_kernels::bindings

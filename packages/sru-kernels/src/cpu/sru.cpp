@@ -23,4 +23,13 @@ void sru_backward(const SruBackward& args, int num_threads) {
     baseline::sru::run_backward(args, num_threads);
 }
 
+void sru_step(const SruStep& args, int num_threads) {
+#if defined(SRU_KERNELS_X86_VARIANTS)
+    const InstructionSet set = instruction_set();
+    if (set == InstructionSet::avx512) return avx512::sru::run_step(args, num_threads);
+    if (set == InstructionSet::avx2) return avx2::sru::run_step(args, num_threads);
+#endif
+    baseline::sru::run_step(args, num_threads);
+}
+
 }  // namespace sru_kernels::cpu

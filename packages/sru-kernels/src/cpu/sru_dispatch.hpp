@@ -8,7 +8,8 @@ namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
 /// Where the highway comes from: nowhere, `scale_x` · x, or the fourth gate of u.
 enum class Highway { none, input, projected };
 
-inline Highway highway_of(const SruInputs& in) {
+template <typename Arguments>
+Highway highway_of(const Arguments& in) {
     if (in.num_gates == 4) return Highway::projected;
     return in.x == nullptr ? Highway::none : Highway::input;
 }
@@ -21,8 +22,8 @@ auto select_highway(Highway highway) {
     return &Loop<activation, Highway::projected>::run;
 }
 
-template <template <Activation, Highway> typename Loop>
-auto select_loop(const SruInputs& in) {
+template <template <Activation, Highway> typename Loop, typename Arguments>
+auto select_loop(const Arguments& in) {
     const Highway highway = highway_of(in);
     if (in.activation == Activation::tanh) return select_highway<Loop, Activation::tanh>(highway);
     if (in.activation == Activation::relu) return select_highway<Loop, Activation::relu>(highway);

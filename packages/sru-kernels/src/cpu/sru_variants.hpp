@@ -7,6 +7,7 @@
     namespace sru_kernels::variant::sru {                        \
     void run_forward(const SruForward& args, int num_threads);   \
     void run_backward(const SruBackward& args, int num_threads); \
+    void run_step(const SruStep& args, int num_threads);         \
     }
 
 SRU_KERNELS_DECLARE(baseline)

@@ -65,26 +65,33 @@ void for_each_segment(const SruInputs& in, Index begin, Index size, const Visit&
     }
 }
 
-/// Calls `visit(begin, size)` for every tile of the batch · columns space, on up to `num_threads` threads.
+/// Calls `visit(begin, size)` for every `tile` of `total` columns, on up to `num_threads` threads.
 ///
-/// Threads own whole cache lines, `line` columns each. All of them are asked for or only one: libgomp ends
-/// and starts threads whenever the size of a team changes.
+/// Threads own whole cache lines, `line` columns each. All of them are asked for, or only one if more are not
+/// worthwhile: libgomp ends and starts threads whenever the size of a team changes.
 template <typename Visit>
-void for_each_tile(const SruInputs& in, Index line, int num_threads, const Visit& visit) {
-    const Index total = in.batch * in.columns();
+void for_each_tile(Index total, Index tile, Index line, bool worthwhile, int num_threads,
+                   const Visit& visit) {
     const Index lines = (total + line - 1) / line;
     const auto share = [&](Index thread, Index threads) {
         const Index end = smaller(total, lines * (thread + 1) / threads * line);
-        for (Index begin = lines * thread / threads * line; begin < end; begin += tile_size) {
-            visit(begin, smaller(tile_size, end - begin));
+        for (Index begin = lines * thread / threads * line; begin < end; begin += tile) {
+            visit(begin, smaller(tile, end - begin));
         }
     };
-    const bool worthwhile = total * (in.length > 1 ? in.length : 1) >= 2 * work_per_thread;
     if (num_threads <= 1 || !worthwhile || lines <= 1) return share(0, 1);
     const auto work = [](const void* argument, int thread, int threads) {
         (*static_cast<decltype(&share)>(argument))(thread, threads);
     };
     cpu::run_team(num_threads, work, &share);
+}
+
+/// The same for the tiles of the batch · columns space of a recurrence.
+template <typename Visit>
+void for_each_tile(const SruInputs& in, Index line, int num_threads, const Visit& visit) {
+    const Index total = in.batch * in.columns();
+    const bool worthwhile = total * (in.length > 1 ? in.length : 1) >= 2 * work_per_thread;
+    for_each_tile(total, tile_size, line, worthwhile, num_threads, visit);
 }
 
 /// A row that stands in for an absent one.

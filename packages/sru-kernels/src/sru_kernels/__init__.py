@@ -1,14 +1,15 @@
 """Compiled kernels for simple recurrent units. This package never imports torch and needs no GPU.
 
 `sru_kernels.cpu` and `sru_kernels.cuda` hold the kernels; they take addresses and sizes (`SruForward`,
-`SruBackward`) and check nothing behind an address, so call them through `sru_nn` unless you own the memory.
+`SruBackward`, `SruStep`) and check nothing behind an address, so call them through `sru_nn` unless you own
+the memory.
 `build_info()` says what the extension was built with; `python -m sru_kernels` prints it.
 """
 
 from . import cpu, cuda
 from ._build_info import BuildInfo, build_info
 from ._native import Activation, DType, __version__
-from .sru import SruBackward, SruForward
+from .sru import SruBackward, SruForward, SruStep
 
 __all__ = [
     "Activation",
@@ -16,6 +17,7 @@ __all__ = [
     "DType",
     "SruBackward",
     "SruForward",
+    "SruStep",
     "__version__",
     "build_info",
     "cpu",

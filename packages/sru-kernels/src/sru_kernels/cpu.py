@@ -4,9 +4,9 @@ Only what needs no look at memory is checked; `sru_kernels.sru` says what the ad
 """
 
 from ._native import cpu as _cpu
-from .sru import SruBackward, SruForward
+from .sru import SruBackward, SruForward, SruStep
 
-__all__ = ["instruction_set", "sru_backward", "sru_forward"]
+__all__ = ["instruction_set", "sru_backward", "sru_forward", "sru_step"]
 
 
 def instruction_set() -> str:
@@ -59,3 +59,20 @@ def sru_backward(args: SruBackward, *, num_threads: int) -> None:
             without x.
     """
     _cpu.sru_backward(args, num_threads)
+
+
+def sru_step(args: SruStep, *, num_threads: int) -> None:
+    """Take one time step of a layer from its input on: u = W · input, then the step of `sru_forward`.
+
+    For small batches, where the product takes as long as the weight takes to be read. u is never stored: it
+    is in the accumulation dtype. The order of its sums depends on E and the instruction set alone.
+
+    Args:
+        args: Sizes and addresses in the memory of the host.
+        num_threads: At most this many threads; the result does not depend on it.
+
+    Raises:
+        TypeError: An argument has the wrong type.
+        ValueError: A size is out of range, a required array is absent, or x is given with K = 4.
+    """
+    _cpu.sru_step(args, num_threads)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ._native import Activation, DType
 
-__all__ = ["SruBackward", "SruForward"]
+__all__ = ["SruBackward", "SruForward", "SruStep"]
 
 
 class SruForward(NamedTuple):
@@ -95,3 +95,38 @@ class SruBackward(NamedTuple):
     """Out, (2, B, N·D) A, summed over time: the caller sums over B."""
     grad_c0: int
     """Out, (B, N·D) A."""
+
+
+class SruStep(NamedTuple):
+    """What `sru_step` reads and writes; `c_last` may be `c0`, and `x` may be `input`."""
+
+    dtype: DType
+    """The storage dtype S."""
+    activation: Activation
+    """g, applied to the state before the output gate."""
+    batch: int
+    """B, may be 0."""
+    input_size: int
+    """E, at least 1."""
+    columns: int
+    """N·D, at least 1: at a single step directions are nothing but columns."""
+    num_gates: int
+    """K, 3 or 4."""
+    weight: int
+    """In, (K, N·D, E) S, the rows of u_c, u_f, u_r and, for K = 4, u_x."""
+    input: int
+    """In, (B, E) S."""
+    v: int
+    """In, (2, N·D) A: v_f and v_r."""
+    bias: int
+    """In, (2, N·D) A: b_f and b_r."""
+    c0: int
+    """In, (B, N·D) A, the state before the step; absent means zeros."""
+    x: int
+    """In, (B, N·D) S, the highway's input; absent means no highway. Always absent for K = 4."""
+    scale_x: float
+    """Multiplies x."""
+    h: int
+    """Out, (B, N·D) S."""
+    c_last: int
+    """Out, (B, N·D) A, the state after the step."""

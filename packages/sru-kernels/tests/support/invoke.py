@@ -14,7 +14,12 @@ def arguments(
     function: str, fields: Mapping[str, object], addresses: Mapping[str, int]
 ) -> tuple[object, ...]:
     """The tuple that `function` takes; enums come by name, and what has no address is absent."""
-    kind = {"sru_forward": sru_kernels.SruForward, "sru_backward": sru_kernels.SruBackward}[function]
+    kinds = {
+        "sru_forward": sru_kernels.SruForward,
+        "sru_backward": sru_kernels.SruBackward,
+        "sru_step": sru_kernels.SruStep,
+    }
+    kind = kinds[function]
     values = {**dict.fromkeys(kind._fields, 0), **fields, **addresses}
     values["dtype"] = DType[values["dtype"]]
     values["activation"] = Activation[values["activation"]]

@@ -10,4 +10,7 @@ void sru_forward(const SruForward& args, int num_threads);
 /// Writes every gradient. The result does not depend on `num_threads`.
 void sru_backward(const SruBackward& args, int num_threads);
 
+/// Takes one step of a layer. The result depends neither on `num_threads` nor on the rest of the batch.
+void sru_step(const SruStep& args, int num_threads);
+
 }  // namespace sru_kernels::cpu
