@@ -33,7 +33,7 @@ def test_export_and_load(trained_run: Path, tmp_path: Path) -> None:
         ({"encoder": "mamba"}, "unknown recurrent encoder 'mamba'"),
         ({"dropout": 2}, "dropout must be at least 0 and less than 1, got 2"),
         ({"hidden_size": "6"}, "TypeError"),
-        ({"hidden_size": 7}, "size mismatch"),
+        ({"hidden_size": 7}, "hidden_size: this module has 7, the state dict 6"),
     ],
 )
 def test_config_that_does_not_fit(

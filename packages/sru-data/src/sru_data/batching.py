@@ -24,12 +24,13 @@ class PaddedBatch(NamedTuple):
 
 
 def pad_sequences(
-    sequences: Sequence[Sequence[int]], *, pad_id: int = 0, batch_first: bool = True
+    sequences: Sequence[Sequence[int] | Tensor], *, pad_id: int = 0, batch_first: bool = True
 ) -> PaddedBatch:
     """Pad sequences at their end to the length of the longest.
 
     Args:
-        sequences: B sequences of ids; at least one.
+        sequences: B sequences of ids; at least one. One-dimensional int64 tensors are taken as they are,
+            which is faster.
         pad_id: The id that fills the padding.
         batch_first: Lay `ids` and `mask` out as (B, T) if true, else as (T, B).
 

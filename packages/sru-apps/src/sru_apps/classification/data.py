@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -120,22 +121,23 @@ class SentenceData(LightningDataModule):
             return self.pretrained.weight.shape[1]
         return 100 if self._embedding_size is None else self._embedding_size
 
-    def train_dataloader(self) -> BatchLoader[tuple[list[int], int], Batch]:
+    def train_dataloader(self) -> BatchLoader[tuple[Tensor, int], Batch]:
         """Shuffled batches of similar lengths; the order is a function of the seed and the epoch."""
         return self._loader(self.splits.train, self.batch_size, shuffle=True)
 
-    def val_dataloader(self) -> BatchLoader[tuple[list[int], int], Batch]:
+    def val_dataloader(self) -> BatchLoader[tuple[Tensor, int], Batch]:
         """The validation sentences."""
         return self._loader(self.splits.validation, _EVALUATION_FACTOR * self.batch_size, shuffle=False)
 
-    def test_dataloader(self) -> BatchLoader[tuple[list[int], int], Batch]:
+    def test_dataloader(self) -> BatchLoader[tuple[Tensor, int], Batch]:
         """The test sentences."""
         return self._loader(self.splits.test, _EVALUATION_FACTOR * self.batch_size, shuffle=False)
 
     def _loader(
         self, examples: list[Example], batch_size: int, *, shuffle: bool
-    ) -> BatchLoader[tuple[list[int], int], Batch]:
-        items = [(self.tokenizer.encode(example.text), example.label) for example in examples]
+    ) -> BatchLoader[tuple[Tensor, int], Batch]:
+        encoded = [torch.tensor(self.tokenizer.encode(example.text)) for example in examples]
+        items = [(ids, example.label) for ids, example in zip(encoded, examples, strict=True)]
         lengths = [len(ids) for ids, _ in items]
         sampler = LengthBatchSampler(lengths, batch_size=batch_size, shuffle=shuffle, seed=self.seed)
         return BatchLoader(items, sampler, collate)
@@ -158,7 +160,7 @@ class SentenceData(LightningDataModule):
         self.__dict__["tokenizer"] = parse_tokenizer(state_dict["tokenizer"])
 
 
-def collate(items: list[tuple[list[int], int]]) -> Batch:
+def collate(items: Sequence[tuple[Sequence[int] | Tensor, int]]) -> Batch:
     """Pad sentences into a batch."""
     padded = pad_sequences([ids for ids, _ in items], batch_first=False)
     return Batch(padded.ids, padded.mask, torch.tensor([label for _, label in items]))

@@ -8,6 +8,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from sru_apps.classification.cnn import CNNEncoder
+from sru_apps.dropout import Dropout
 from sru_apps.encoders import RecurrentEncoder, pool
 
 EncoderName = Literal["sru", "lstm", "gru", "cnn"]
@@ -65,7 +66,7 @@ class SentenceClassifier(nn.Module):
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.embedding_size, padding_idx=0)
-        self.embedding_dropout = nn.Dropout(config.embedding_dropout)
+        self.embedding_dropout = Dropout(config.embedding_dropout)
         self.encoder: RecurrentEncoder | CNNEncoder
         if config.encoder == "cnn":
             self.encoder = CNNEncoder(config.embedding_size, num_maps=config.num_maps)
@@ -80,7 +81,7 @@ class SentenceClassifier(nn.Module):
                 bidirectional=config.bidirectional,
             )
             features = 2 * self.encoder.output_size
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.output = nn.Linear(features, config.num_classes)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from sru_apps.dropout import Dropout
 from sru_apps.encoders import RecurrentEncoder, RecurrentName, State
 
 
@@ -31,7 +32,7 @@ class RecurrentLanguageModel(nn.Module):
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocab_size, embedding_size)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.encoder = RecurrentEncoder(
             encoder, embedding_size, hidden_size, num_layers=num_layers, dropout=dropout
         )
