@@ -148,7 +148,7 @@ def test_each_field_has_its_type(change, message):
 def test_the_arguments_are_those_of_the_function():
     with pytest.raises(TypeError, match=r"^sru_forward: args must be an SruForward of 19 fields, got 24"):
         cpu.sru_forward(SruBackward(**BACKWARD), num_threads=1)
-    with pytest.raises(TypeError, match=r"^sru_step: args must be an SruStep of 15 fields, got 19"):
+    with pytest.raises(TypeError, match=r"^sru_step: args must be an SruStep of 16 fields, got 19"):
         cpu.sru_step(SruForward(**FORWARD), num_threads=1)
     with pytest.raises(TypeError, match=r"^sru_backward: args must be an SruBackward of 24 fields, got 19"):
         cpu.sru_backward(SruForward(**FORWARD), num_threads=1)

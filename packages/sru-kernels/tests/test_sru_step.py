@@ -40,8 +40,15 @@ def test_parity_of_every_compiled_loop(columns, num_gates, absent, with_state, a
 
 @pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("size", SIZES)
-def test_parity_of_odd_sizes(size, storage):
-    assert_parity(make_step(*size, storage=storage))
+@pytest.mark.parametrize("quantized", [False, True])
+def test_parity_of_odd_sizes(quantized, size, storage):
+    assert_parity(make_step(*size, storage=storage, quantized=quantized))
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize(("num_gates", "absent"), [(3, ()), (3, ("x", "c0")), (4, ())])
+def test_parity_of_an_int8_weight(num_gates, absent, storage):
+    assert_parity(make_step(2, 150, 45, num_gates=num_gates, absent=absent, storage=storage, quantized=True))
 
 
 @pytest.mark.parametrize("storage", STORAGES)
@@ -61,8 +68,9 @@ def test_the_recurrence_gives_the_same_bits(num_gates, absent, activation, stora
 
 @pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("size", [(3, 131, 257), (1, 700, 67)])
-def test_the_number_of_threads_does_not_change_a_bit(size, storage):
-    step = make_step(*size, storage=storage)  # large enough for a second thread
+@pytest.mark.parametrize("quantized", [False, True])
+def test_the_number_of_threads_does_not_change_a_bit(quantized, size, storage):
+    step = make_step(*size, storage=storage, quantized=quantized)  # large enough for a second thread
     expected = step.run()
     for num_threads in (2, 3):
         for name, value in step.run(num_threads).items():

@@ -111,16 +111,32 @@ def test_autocast_and_function_transforms_run_the_module(onednn):
     assert not onednn
 
 
+@pytest.mark.skipif(
+    not hasattr(torch.compiler, "is_exporting"), reason="before torch 2.7 F.linear is compiled"
+)
+def test_a_compiled_graph_multiplies_through_onednn_and_an_exported_one_does_not(onednn):
+    module, x = nn.Linear(5, 6, bias=False), torch.randn(4, 3, 5)
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph.code)
+        return graph
+
+    compiled = torch.compile(lambda x: linear.project(module, x), backend=backend, fullgraph=True)
+    for actual, expected in zip(gradients(compiled, module, x), gradients(module, module, x), strict=True):
+        torch.testing.assert_close(actual, expected)
+    assert "sru_nn.onednn_linear" in graphs[0]
+    torch.library.opcheck(torch.ops.sru_nn.onednn_linear, (x.requires_grad_(), module.weight))
+    program = torch.export.export(SRU(5, 5, 1).eval(), (x.detach(),))
+    assert "onednn" not in program.graph_module.code
+
+
 def choice_of(cpuinfo: str, monkeypatch) -> bool:
     monkeypatch.delenv(linear.VARIABLE, raising=False)
     monkeypatch.setattr(linear.platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(linear.torch.backends.mkl, "is_available", lambda: True)
     monkeypatch.setattr(Path, "read_text", lambda self: cpuinfo)
-    linear._uses_onednn.cache_clear()
-    try:
-        return linear._uses_onednn()
-    finally:
-        linear._uses_onednn.cache_clear()
+    return linear._choose_onednn()
 
 
 def test_the_maker_of_the_processor_decides(monkeypatch):

@@ -62,7 +62,7 @@ struct SruStep {
     Index input_size;    // E
     Index columns;       // N·D
     Index num_gates;     // 3, or 4 when u holds the highway
-    const void* weight;  // (K, N·D, E) S
+    const void* weight;  // (K, N·D, E) S, or signed 8-bit integers if they have a scale
     const void* input;   // (B, E) S
     const void* v;       // (2, N·D) A
     const void* bias;    // (2, N·D) A
@@ -71,6 +71,7 @@ struct SruStep {
     double scale_x;
     void* h;       // (B, N·D) S
     void* c_last;  // (B, N·D) A
+    const void* weight_scale;  // (K, N·D) A, the factor of each row of the weight; absent means that it is S
 };
 
 }  // namespace sru_kernels

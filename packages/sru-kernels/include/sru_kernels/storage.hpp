@@ -35,6 +35,7 @@ using AccumulationType = typename Accumulation<S>::Type;
 
 SRU_KERNELS_HOST_DEVICE float load(float value) { return value; }
 SRU_KERNELS_HOST_DEVICE double load(double value) { return value; }
+SRU_KERNELS_HOST_DEVICE float load(std::int8_t value) { return static_cast<float>(value); }
 
 SRU_KERNELS_HOST_DEVICE float load(BFloat16 value) {
     return bit_cast<float>(static_cast<std::uint32_t>(value) << 16);

@@ -132,7 +132,7 @@ SruBackward sru_backward_arguments(const py::tuple& tuple) {
 }
 
 SruStep sru_step_arguments(const py::tuple& tuple) {
-    Fields fields("sru_step", "SruStep", tuple, 15);
+    Fields fields("sru_step", "SruStep", tuple, 16);
     return {fields.member("dtype", "a DType", members_of<DType>("DType")),
             fields.member("activation", "an Activation", members_of<Activation>("Activation")),
             fields.size("batch"),
@@ -147,7 +147,8 @@ SruStep sru_step_arguments(const py::tuple& tuple) {
             fields.array("x"),
             fields.number("scale_x"),
             fields.array("h"),
-            fields.array("c_last")};
+            fields.array("c_last"),
+            fields.array("weight_scale")};
 }
 
 }  // namespace sru_kernels::bindings

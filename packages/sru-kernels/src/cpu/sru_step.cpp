@@ -1,3 +1,5 @@
+#include <cstdint>
+
 #include "sru_dispatch.hpp"
 #include "sru_kernels/cells/sru.hpp"
 #include "sru_kernels/storage.hpp"
@@ -40,9 +42,11 @@ SRU_KERNELS_HOST_DEVICE A sum_in_pairs(const A (&terms)[count]) {
 /// out[row] = Σ_k weight[row, k] · input[k] for some rows. The lanes are written out, and so is how they are
 /// added up: left to the compiler, the lanes of a row were added one after the other, which took as long as
 /// 1024 products.
-template <Index rows, typename S, typename A>
-void multiply(const S* weight, const S* input, Index size, A* out) {
-    constexpr Index lanes = vector_size / Index{sizeof(A)};
+template <Index rows, typename W, typename S, typename A>
+void multiply(const W* weight, const S* input, Index size, A* out) {
+    // As many as a vector holds of the accumulation type; of bytes a whole vector, which GCC unpacks well: with
+    // fewer it took three times as long.
+    constexpr Index lanes = vector_size / Index{sizeof(W) == 1 ? 1 : sizeof(A)};
     A sums[rows][lanes] = {};
     Index k = 0;
     for (; k + lanes <= size; k += lanes) {
@@ -52,14 +56,14 @@ void multiply(const S* weight, const S* input, Index size, A* out) {
 #pragma omp simd
             for (Index lane = 0; lane < lanes; ++lane) {
                 sums[row][lane] =
-                    multiply_add(load(weight[row * size + k + lane]), load(input[k + lane]), sums[row][lane]);
+                    multiply_add(A(load(weight[row * size + k + lane])), load(input[k + lane]), sums[row][lane]);
             }
         }
     }
     for (Index row = 0; row < rows; ++row) {
         A sum = sum_in_pairs(sums[row]);
         for (Index rest = k; rest < size; ++rest) {
-            sum = multiply_add(load(weight[row * size + rest]), load(input[rest]), sum);
+            sum = multiply_add(A(load(weight[row * size + rest])), load(input[rest]), sum);
         }
         out[row] = sum;
     }
@@ -101,8 +105,8 @@ struct StepLoop {
     };
 };
 
-/// Some columns, at most a cache line of them, of the whole batch.
-template <typename S>
+/// Some columns, at most a cache line of them, of the whole batch. The weight is of type W.
+template <typename S, typename W>
 class StepTile {
     using A = AccumulationType<S>;
 
@@ -136,10 +140,15 @@ class StepTile {
     template <Index rows>
     void project(Index gate, Index column, Index first, Index end) {
         const Index size = args_.input_size;
-        const S* weight = row_at<S>(args_.weight, (gate * args_.columns + begin_ + column) * size);
+        const Index first_row = gate * args_.columns + begin_ + column;
+        const W* weight = row_at<W>(args_.weight, first_row * size);
+        const A* scale = row_at<A>(args_.weight_scale, first_row);
         for (Index sequence = first; sequence < end; ++sequence) {
             const S* input = row_at<S>(args_.input, sequence * size);
-            multiply<rows>(weight, input, size, u_[sequence - first][gate] + column);
+            A* u = u_[sequence - first][gate] + column;
+            multiply<rows>(weight, input, size, u);
+            if (scale == nullptr) continue;
+            for (Index row = 0; row < rows; ++row) u[row] *= scale[row];
         }
     }
 
@@ -169,14 +178,20 @@ class StepTile {
     alignas(64) Gates u_[batch_group];
 };
 
+template <typename Tile>
+void run_tiles(const SruStep& args, int num_threads) {
+    const Index products = args.batch * args.num_gates * args.columns * args.input_size;
+    for_each_tile(args.columns, Tile::line, Tile::line, products >= 2 * products_per_thread, num_threads,
+                  [&](Index begin, Index size) { Tile(args, begin, size).run(); });
+}
+
 }  // namespace
 
 void run_step(const SruStep& args, int num_threads) {
     dispatch_storage(args.dtype, [&](auto zero) {
-        using Tile = StepTile<decltype(zero)>;
-        const Index products = args.batch * args.num_gates * args.columns * args.input_size;
-        for_each_tile(args.columns, Tile::line, Tile::line, products >= 2 * products_per_thread, num_threads,
-                      [&](Index begin, Index size) { Tile(args, begin, size).run(); });
+        using S = decltype(zero);
+        if (args.weight_scale != nullptr) return run_tiles<StepTile<S, std::int8_t>>(args, num_threads);
+        run_tiles<StepTile<S, S>>(args, num_threads);
     });
 }
 

@@ -113,7 +113,7 @@ class SruStep(NamedTuple):
     num_gates: int
     """K, 3 or 4."""
     weight: int
-    """In, (K, N·D, E) S, the rows of u_c, u_f, u_r and, for K = 4, u_x."""
+    """In, (K, N·D, E), the rows of u_c, u_f, u_r and, for K = 4, u_x: S, or int8 with `weight_scale`."""
     input: int
     """In, (B, E) S."""
     v: int
@@ -130,3 +130,5 @@ class SruStep(NamedTuple):
     """Out, (B, N·D) S."""
     c_last: int
     """Out, (B, N·D) A, the state after the step."""
+    weight_scale: int = 0
+    """In, (K, N·D) A, the factor of each row of an int8 weight; absent means that the weight is S."""

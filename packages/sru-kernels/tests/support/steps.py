@@ -13,19 +13,20 @@ from .invoke import invoke
 from .oracle import oracle_forward
 
 STORED = ("weight", "input", "x")
-ACCUMULATED = ("v", "bias", "c0")
+ACCUMULATED = ("v", "bias", "c0", "weight_scale")
 
 
 @dataclass(frozen=True)
 class Step:
     """The inputs of one step, in float64; None where an input is absent."""
 
-    weight: Array  # (K, N·D, E)
+    weight: Array  # (K, N·D, E), integers from -127 to 127 if they have a scale
     input: Array  # (B, E)
     v: Array  # (2, N·D)
     bias: Array
     c0: Array | None = None  # (B, N·D)
     x: Array | None = None  # (B, N·D)
+    weight_scale: Array | None = None  # (K, N·D)
     activation: str = "identity"
     scale_x: float = 1.0
     storage: str = "float32"
@@ -34,7 +35,8 @@ class Step:
         """The arrays as the kernel reads them."""
         kind = STORAGES[self.storage]
         arrays = {name: getattr(self, name) for name in (*STORED, *ACCUMULATED)}
-        return {
+        integers = {} if self.weight_scale is None else {"weight": arrays.pop("weight").astype(np.int8)}
+        return integers | {
             name: kind.encode(array)
             if name in STORED
             else np.ascontiguousarray(array, dtype=kind.accumulation)
@@ -61,10 +63,14 @@ class Step:
         """What the oracle makes of the very numbers that the kernel reads."""
         kind = STORAGES[self.storage]
         exact = {
-            name: kind.decode(array) if name in STORED else array.astype(np.float64)
+            name: kind.decode(array)
+            if name in STORED and array.dtype != np.int8
+            else array.astype(np.float64)
             for name, array in self.encoded().items()
         }
         u = np.einsum("kje,be->bkj", exact["weight"], exact["input"])[None]
+        if self.weight_scale is not None:
+            u = u * exact["weight_scale"]
         x = exact.get("x")
         case = Case(
             u,
@@ -86,6 +92,7 @@ def make_step(
     *,
     num_gates: int = 3,
     absent: tuple[str, ...] = (),
+    quantized: bool = False,
     **options: object,
 ) -> Step:
     """Random inputs, all of them present but those in `absent`; x is absent with four gates."""
@@ -98,5 +105,8 @@ def make_step(
         "c0": random.standard_normal((batch, columns)),
         "x": random.standard_normal((batch, columns)),
     }
+    if quantized:
+        arrays["weight_scale"] = np.abs(arrays["weight"]).max(-1) / 127
+        arrays["weight"] = np.round(arrays["weight"] / arrays["weight_scale"][..., None])
     skipped = {*absent, *(["x"] if num_gates == 4 else [])}
     return Step(**{name: array for name, array in arrays.items() if name not in skipped}, **options)

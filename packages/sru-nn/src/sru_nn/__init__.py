@@ -1,12 +1,33 @@
 """Simple Recurrent Units for PyTorch.
 
 `SRU` and `SRUCell` are drop-in replacements for the modules of the same name in the `sru` package
-(2.6.0); `functional.sru_recurrence` is the recurrence alone, for those who bring their own projections.
+(2.6.0), `SRUpp` and the modules it is made of are such of 3.0.0.dev6; `functional.sru_recurrence` is the
+recurrence alone, for those who bring their own projections.
 """
 
-from sru_nn import backend, functional
-from sru_nn.modules import SRU, SRUCell
+from sru_nn import backend, compat, functional
+from sru_nn.modules import (
+    SRU,
+    SRUCell,
+    SRUpp,
+    SRUppAttention,
+    SRUppCell,
+    SRUppProjectedLinear,
+    SRUppState,
+)
 
 __version__ = "0.1.0"
 
-__all__ = ["SRU", "SRUCell", "__version__", "backend", "functional"]
+__all__ = [
+    "SRU",
+    "SRUCell",
+    "SRUpp",
+    "SRUppAttention",
+    "SRUppCell",
+    "SRUppProjectedLinear",
+    "SRUppState",
+    "__version__",
+    "backend",
+    "compat",
+    "functional",
+]

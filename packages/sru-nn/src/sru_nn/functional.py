@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from sru_nn import backend, reference
+from sru_nn.eager import is_transformed
+from sru_nn.length_parallel import LengthParallel
 from sru_nn.ops import sru as ops
 
 Activation = Literal["identity", "tanh", "relu"]
@@ -25,6 +29,7 @@ def sru_recurrence(
     scale_x: float = 1.0,
     mask_c: Tensor | None = None,
     mask_pad: Tensor | None = None,
+    length_parallel: bool | LengthParallel = False,
 ) -> tuple[Tensor, Tensor]:
     """Run the SRU recurrence over a batch of pre-activations.
 
@@ -49,6 +54,8 @@ def sru_recurrence(
         scale_x: The factor s of `x`.
         mask_c: `(B, N·D)`, the variational dropout mask m, already divided by the keep probability.
         mask_pad: `(T, B)` bool, True where a position is padding.
+        length_parallel: Whether plain PyTorch solves for all steps at once, which may pay on a GPU with very
+            long sequences and a small batch; a `LengthParallel` says how. The kernels are not used then.
 
     `v`, `bias`, `c0` and `mask_c` are in the storage dtype or in the accumulation dtype.
 
@@ -61,7 +68,12 @@ def sru_recurrence(
         ValueError: A shape, a device or the combination of options is wrong.
         TypeError: A dtype is wrong.
 
+    Warns:
+        RuntimeWarning: The solution of `length_parallel` did not converge; all steps were taken in a row.
+
     The kernels of `sru-kernels` run it where they can (`sru_nn.backend`); they have first derivatives only.
+    In forward-mode differentiation and the transforms of `torch.func` the reference runs in their place, and
+    in that of `length_parallel`.
 
     Source: Lei et al., "Simple Recurrent Units for Highly Parallelizable Recurrence", EMNLP 2018, section 3;
     the mask and the scale are placed as in the `sru` package, version 2.6.0.
@@ -69,8 +81,15 @@ def sru_recurrence(
     _check_sru_recurrence(u, v, bias, c0, x, bidirectional, activation, scale_x, mask_c, mask_pad)
     # The kernels take the dropout mask for a constant, as the modules draw it.
     constant_mask = mask_c is None or not mask_c.requires_grad
-    compiled = constant_mask and backend.active(u.device) == "kernels"
-    run = ops.sru_recurrence if compiled else reference.sru_recurrence
+    # A graph gets the operator on any device: the loop of the reference would be unrolled in it.
+    compiling = torch.compiler.is_compiling()
+    run: Callable[..., tuple[Tensor, Tensor]] = reference.sru_recurrence
+    if is_transformed():
+        pass
+    elif length_parallel:
+        run = functools.partial(run, states=_solver(length_parallel).states)
+    elif constant_mask and (compiling or backend.active(u.device) == "kernels"):
+        run = ops.sru_recurrence
     return run(
         u,
         v,
@@ -85,6 +104,21 @@ def sru_recurrence(
     )
 
 
+_DEFAULT_SOLVER = LengthParallel()
+
+
+def _solver(length_parallel: bool | LengthParallel) -> LengthParallel:
+    if isinstance(length_parallel, LengthParallel):
+        return length_parallel
+    if length_parallel is True:
+        return _DEFAULT_SOLVER
+    raise TypeError(
+        "sru_recurrence: length_parallel must be a bool or a LengthParallel, "
+        f"got {type(length_parallel).__name__}"
+    )
+
+
+_ACTIVATIONS = get_args(Activation)
 _STORAGE_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
@@ -108,10 +142,8 @@ def _check_sru_recurrence(
         )
     if u.dtype not in _STORAGE_DTYPES:
         raise TypeError(f"sru_recurrence: u must be float32, float64, float16 or bfloat16, got {u.dtype}")
-    if activation not in get_args(Activation):
-        raise ValueError(
-            f"sru_recurrence: activation must be one of {get_args(Activation)}, got {activation!r}"
-        )
+    if activation not in _ACTIVATIONS:
+        raise ValueError(f"sru_recurrence: activation must be one of {_ACTIVATIONS}, got {activation!r}")
     length, batch, gates, columns = u.shape
     if bidirectional and columns % 2:
         raise ValueError(

@@ -8,7 +8,6 @@ when this PyTorch has MKL. The choice changes results within float32 rounding on
 
 from __future__ import annotations
 
-import functools
 import os
 import platform
 from pathlib import Path
@@ -28,7 +27,7 @@ def project(module: nn.Module, x: Tensor) -> Tensor:
     oneDNN does it where it is chosen and the module is an `nn.Linear` as PyTorch made it, or a sequence of
     them, without biases or hooks, in float32 on the CPU; anything else runs as it is.
     """
-    if torch.compiler.is_compiling() or not _uses_onednn() or is_hooked(module):
+    if not _uses_onednn() or is_hooked(module) or (torch.compiler.is_compiling() and not _is_for_here()):
         return module(x)  # type: ignore[no-any-return]
     if type(module) is nn.Sequential:
         for part in module:
@@ -48,9 +47,16 @@ def _is_for_onednn(x: Tensor, weight: Tensor) -> bool:
         x.device.type == "cpu"
         and x.numel() > 0
         and x.dtype == weight.dtype == torch.float32
-        and is_plain(x, weight)
+        and (torch.compiler.is_compiling() or is_plain(x, weight))
         and not torch.is_autocast_enabled("cpu")
     )
+
+
+def _is_for_here() -> bool:
+    """Return whether the graph being made is to run on this machine: it is compiled, not exported."""
+    if not hasattr(torch.compiler, "is_exporting"):
+        return False  # torch 2.6 does not tell the two apart
+    return torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting()
 
 
 def is_hooked(module: nn.Module) -> bool:
@@ -63,8 +69,7 @@ def is_hooked(module: nn.Module) -> bool:
     )
 
 
-@functools.cache
-def _uses_onednn() -> bool:
+def _choose_onednn() -> bool:
     choice = os.environ.get(VARIABLE, "auto")
     if choice not in ("auto", "onednn", "torch"):
         raise ValueError(f"the environment variable {VARIABLE} must be auto, onednn or torch, got {choice!r}")
@@ -90,26 +95,60 @@ def _is_x86_of_another_maker() -> bool:
         return False
 
 
+# A compiler can trace neither the environment nor a file.
+_chosen = _choose_onednn()
+
+
+def _uses_onednn() -> bool:
+    return _chosen
+
+
 class _OneDNNLinear(torch.autograd.Function):
     """x Wᵀ with oneDNN, forward and backward; differentiable any number of times."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
-        product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")
-        return product
+        return _multiply(x, weight)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        x, weight = ctx.saved_tensors
-        grad_x = grad_weight = None
-        if ctx.needs_input_grad[0]:
-            grad_x = _apply(grad, weight.t())
-        if ctx.needs_input_grad[1]:
-            rows = grad.reshape(-1, grad.shape[-1]).t()
-            grad_weight = _apply(rows, x.reshape(-1, x.shape[-1]).t())
-        return grad_x, grad_weight
+        return _differentiate(ctx, grad)
+
+
+def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    x, weight = ctx.saved_tensors
+    grad_x = grad_weight = None
+    if ctx.needs_input_grad[0]:
+        grad_x = _apply(grad, weight.t())
+    if ctx.needs_input_grad[1]:
+        rows = grad.reshape(-1, grad.shape[-1]).t()
+        grad_weight = _apply(rows, x.reshape(-1, x.shape[-1]).t())
+    return grad_x, grad_weight
 
 
 def _apply(x: Tensor, weight: Tensor) -> Tensor:
-    return _OneDNNLinear.apply(x, weight)  # type: ignore[no-any-return,no-untyped-call]
+    if is_plain(x, weight):
+        return _OneDNNLinear.apply(x, weight)  # type: ignore[no-any-return,no-untyped-call]
+    return torch.ops.sru_nn.onednn_linear(x, weight)  # type: ignore[no-any-return]
+
+
+def _multiply(x: Tensor, weight: Tensor) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")  # type: ignore[no-any-return]
+
+
+# For compiled graphs: the compiler takes oneDNN's own operator for constant weights only.
+torch.library.define("sru_nn::onednn_linear", "(Tensor x, Tensor weight) -> Tensor")
+torch.library.impl("sru_nn::onednn_linear", "cpu", _multiply)
+
+
+@torch.library.register_fake("sru_nn::onednn_linear")  # type: ignore[untyped-decorator]
+def _product(x: Tensor, weight: Tensor) -> Tensor:
+    return x.new_empty(*x.shape[:-1], weight.shape[0])
+
+
+def _save_for_backward(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+torch.library.register_autograd("sru_nn::onednn_linear", _differentiate, setup_context=_save_for_backward)

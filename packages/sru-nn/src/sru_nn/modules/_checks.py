@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
 
@@ -28,6 +30,18 @@ def check_cell_arguments(
         raise ValueError("SRUCell: use_tanh and use_relu exclude each other; choose one")
 
 
+_T = TypeVar("_T")
+
+
+def one_of_two_names(who: str, name: str, value: _T, usual: _T, alias: str, other: _T | None) -> _T:
+    """Return an argument that may be given by either of two names, as `sru` 2 and 3 call it."""
+    if other is None:
+        return value
+    if value != usual:
+        raise ValueError(f"{who}: {name} and {alias} are two names of one argument; pass one of them")
+    return other
+
+
 def check_like_parameters(who: str, input: Tensor, parameters: nn.Module | Tensor) -> None:
     """Raise unless a module that holds these parameters can take this input.
 
@@ -45,7 +59,8 @@ def check_like_parameters(who: str, input: Tensor, parameters: nn.Module | Tenso
         raise TypeError(
             f"{who}: input must be a floating-point tensor, got {input.dtype}; convert it with .float()"
         )
-    own = parameters if isinstance(parameters, Tensor) else next(parameters.parameters(), None)
+    # Not next(..., None), which torch.compile of PyTorch 2.6 cannot trace.
+    own = parameters if isinstance(parameters, Tensor) else [*parameters.parameters(), None][0]
     if own is None:
         return
     if input.device != own.device:

@@ -1,45 +1,128 @@
-"""State dicts of the `sru` package, read into the modules of this one."""
+"""State dicts of the `sru` package, read into the modules of this one.
+
+Three layouts of a layer's projection are told apart by their names. The metadata that `state_dict` keeps
+beside the tensors (`SRUCell._version`) cannot do it, as it is lost on the way through other formats; it only
+says when a state dict is newer than this package.
+
+- `sru` 2.x: `weight`, and `weight_proj` if there are two matrices; inputs × outputs, gates innermost.
+- `sru` 3.0.0.dev: `transform_module.weight`, or `transform_module.0.weight` and `transform_module.1.weight`;
+  outputs × inputs, gates innermost.
+- `sru_nn`: `transform.weight`, or `transform.down.weight` and `transform.up.weight`; outputs × inputs, gates
+  outermost.
+"""
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from sru_nn.modules.sru_cell import SRUCell
+# What wrappers put before every name: nn.DataParallel and DistributedDataParallel, torch.compile.
+WRAPPERS = ("module.", "_orig_mod.")
 
 
-def upgrade_sru_2_state(cell: SRUCell, state_dict: dict[str, Any], prefix: str) -> None:
-    """Replace, in place, the entries of an `sru` 2.x cell by those of `SRUCell`; leave others alone.
+def strip_wrappers(state_dict: dict[str, Any], prefix: str = "") -> str:
+    """Take off, in place, the names of wrappers that all entries below a prefix begin with.
 
-    `sru` 2.x keeps `weight` as `(inputs, N·D·K)` with the gates innermost and `weight_proj` as
-    `(E, projection)`, both to be multiplied from the right; `nn.Linear` keeps `(outputs, inputs)`, here
-    with the gates outermost. Its buffer `scale_x` follows from the constructor's arguments in this package.
+    Returns:
+        What was taken off, for example `"module."`; empty if there was nothing.
+    """
+    taken = ""
+    while True:
+        names = [name for name in state_dict if name.startswith(prefix)]
+        common = [w for w in WRAPPERS if names and all(n.startswith(prefix + w) for n in names)]
+        if not common:
+            return taken
+        taken += common[0]
+        for name in names:
+            state_dict[prefix + name[len(prefix) + len(common[0]) :]] = state_dict.pop(name)
+
+
+def is_builtin(names: set[str]) -> bool:
+    """Return whether the entries of these names in `transform_module` are the projection of `sru` 3."""
+    return names in ({"weight"}, {"0.weight", "1.weight"})
+
+
+def read_cell_state(
+    state_dict: dict[str, Any], prefix: str, output_size: int, *, custom: bool = False
+) -> None:
+    """Replace, in place, the entries of an `sru` cell by those of `SRUCell`; leave others alone.
+
+    Args:
+        state_dict: The entries.
+        prefix: What the names of this cell begin with.
+        output_size: N·D.
+        custom: Whether the cell has a transform of the user's own, whose entries only change their name.
+
+    The buffer `scale_x` goes: in this package it follows from the constructor's arguments.
+    """
+    state_dict.pop(f"{prefix}scale_x", None)
+    old = f"{prefix}transform_module."
+    if custom:
+        for name in [name for name in state_dict if name.startswith(old)]:
+            state_dict[f"{prefix}custom_m.{name[len(old) :]}"] = state_dict.pop(name)
+        return
+    down, up = state_dict.pop(f"{old}0.weight", None), state_dict.pop(f"{old}1.weight", None)
+    if up is None:
+        up = state_dict.pop(f"{old}weight", None)
+    if up is None and f"{prefix}weight" in state_dict:
+        up = state_dict.pop(f"{prefix}weight").t()
+        down = state_dict.pop(f"{prefix}weight_proj", None)
+        down = None if down is None else down.t().contiguous()
+    if up is None:
+        return
+    up = gates_outermost(up, output_size)
+    if down is None:
+        state_dict[f"{prefix}transform.weight"] = up
+    else:
+        state_dict[f"{prefix}transform.down.weight"] = down
+        state_dict[f"{prefix}transform.up.weight"] = up
+
+
+def gates_outermost(weight: Tensor, output_size: int) -> Tensor:
+    """Bring the rows of a projection from gates innermost, `(N·D·K, E)`, to gates outermost, `(K·N·D, E)`.
 
     Raises:
-        ValueError: The entries belong to a cell built with other arguments.
+        RuntimeError: The number of rows is not a multiple of N·D.
     """
-    if f"{prefix}scale_x" in state_dict:
-        saved = float(state_dict.pop(f"{prefix}scale_x"))
-        if cell.rescale and not math.isclose(saved, cell.scale_x, rel_tol=1e-5):
-            raise ValueError(
-                f"{prefix}scale_x: this module scales the highway by {cell.scale_x:.6g} (highway_bias = "
-                f"{cell.highway_bias}), the state dict by {saved:.6g}; build the module with the "
-                "highway_bias that the saved one had"
-            )
-    if f"{prefix}weight" not in state_dict:
-        return
-    linear_prefix = f"{prefix}transform."
-    if f"{prefix}weight_proj" in state_dict:
-        state_dict[f"{linear_prefix}down.weight"] = state_dict.pop(f"{prefix}weight_proj").t().contiguous()
-        linear_prefix += "up."
-    weight: Tensor = state_dict.pop(f"{prefix}weight")
-    if weight.dim() != 2 or weight.shape[1] != cell.num_matrices * cell.output_size:
-        raise ValueError(
-            f"{prefix}weight: expected (inputs, N·D·K) with N·D·K = {cell.output_size}·{cell.num_matrices}, "
-            f"got {tuple(weight.shape)}; build the module with the sizes that the saved one had"
+    if weight.dim() != 2 or weight.shape[0] % output_size:
+        raise RuntimeError(
+            f"the projection of a state dict of sru must have (N·D·K, E) entries, N·D = {output_size}, "
+            f"got {tuple(weight.shape)}"
         )
-    gate_major = weight.view(-1, cell.output_size, cell.num_matrices).permute(2, 1, 0)
-    state_dict[f"{linear_prefix}weight"] = gate_major.reshape(cell.num_matrices * cell.output_size, -1)
+    return weight.reshape(output_size, -1, weight.shape[1]).transpose(0, 1).reshape(weight.shape)
+
+
+def merge_projection(state_dict: dict[str, Any], prefix: str) -> None:
+    """Replace, in place, the two matrices of a cell's projection by their product.
+
+    A projection that is not narrower than both its ends saves nothing; `sru` 3.0.0.dev makes it all the same,
+    this package and `sru` 2.x make one matrix.
+    """
+    down = state_dict.pop(f"{prefix}transform.down.weight")
+    up = state_dict.pop(f"{prefix}transform.up.weight")
+    product = up.to(torch.float64) @ down.to(torch.float64)
+    state_dict[f"{prefix}transform.weight"] = product.to(up.dtype)
+
+
+def rename_srupp_transform(state_dict: dict[str, Any], prefix: str) -> bool:
+    """Rename, in place, the entries of the transform of an SRU++ cell to those of `SRUppCell`.
+
+    Returns:
+        Whether there were any, and the gates of the last matrix are innermost.
+    """
+    old = f"{prefix}transform_module."
+    names = [name for name in state_dict if name.startswith(old)]
+    for name in names:
+        state_dict[f"{prefix}transform.{name[len(old) :]}"] = state_dict.pop(name)
+    return bool(names)
+
+
+def arrange_srupp_transform(state_dict: dict[str, Any], prefix: str, output_size: int) -> None:
+    """Bring, in place, the last matrix of an SRU++ cell's transform from gates innermost to outermost."""
+    last = f"{prefix}transform.linear3.weight"
+    if last not in state_dict:
+        last = f"{prefix}transform.linear2.weight"
+    if last in state_dict:
+        state_dict[last] = gates_outermost(state_dict[last], output_size)

@@ -9,13 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from sru_nn.length_parallel import LengthParallel
 from sru_nn.linear import project
-from sru_nn.modules._checks import check_like_parameters
+from sru_nn.modules._checks import check_like_parameters, one_of_two_names
 from sru_nn.modules._decoding import can_step, step
+from sru_nn.modules._stack import Stack
 from sru_nn.modules.sru_cell import SRUCell
 
 
-class SRU(nn.Module):
+class SRU(Stack):
     """A stack of SRU layers, each as in `SRUCell`: the output of one is the input of the next.
 
     The arguments, their defaults and their meaning are those of `sru` 2.6.0, in the same order, so that
@@ -30,6 +32,7 @@ class SRU(nn.Module):
         rnn_dropout: Probability of the variational dropout of the input of each layer's projection.
         bidirectional: Whether each layer has a second direction from the last step to the first.
         projection_size: Inner width of each layer's weight as a product of two matrices; 0 for one matrix.
+            A sequence has one for each layer.
         use_tanh: Whether the state passes a tanh on its way to the output.
         layer_norm: Whether each layer's input (its output with `normalize_after`) is normalised.
         highway_bias: Initial value of the output gate's bias; below zero favours the highway.
@@ -45,13 +48,19 @@ class SRU(nn.Module):
         weight_c_init: Bound of the uniform initialisation of the recurrent vectors.
         use_relu: Whether the state passes a rectifier on its way to the output.
         batch_first: Whether input, output and `mask_pad` have the batch before the time. The state has not.
+        transform_module: `custom_m`, as `sru` 3.0.0.dev calls it.
+        length_parallel: Whether `forward` solves for all steps at once: see `sru_nn.length_parallel`.
+
+    State dicts of `sru` 2.3.5, 2.6.0 and 3.0.0.dev6 load as they are; one of another architecture raises a
+    `RuntimeError` that names the first argument that differs and both values, also with `strict=False`.
 
     Attributes:
         rnn_lst: The L layers, of type `SRUCell`.
         input_to_hidden: The first linear map, or None.
 
     Raises:
-        ValueError: An argument is outside its range, or `custom_m` has another length than `num_layers`.
+        ValueError: An argument is outside its range, `custom_m` or `projection_size` has another length than
+            `num_layers`, or an argument is given by both of its names.
 
     Source: Lei et al., "Simple Recurrent Units for Highly Parallelizable Recurrence", EMNLP 2018.
 
@@ -71,7 +80,7 @@ class SRU(nn.Module):
         dropout: float = 0.0,
         rnn_dropout: float = 0.0,
         bidirectional: bool = False,
-        projection_size: int = 0,
+        projection_size: int | Sequence[int] = 0,
         use_tanh: bool = False,
         layer_norm: bool = False,
         highway_bias: float = 0.0,
@@ -87,8 +96,11 @@ class SRU(nn.Module):
         *,
         use_relu: bool = False,
         batch_first: bool = False,
+        transform_module: nn.Module | Sequence[nn.Module] | None = None,
+        length_parallel: bool | LengthParallel = False,
     ) -> None:
         super().__init__()
+        custom_m = one_of_two_names("SRU", "custom_m", custom_m, None, "transform_module", transform_module)
         if num_layers < 1:
             raise ValueError(f"SRU: num_layers must be at least 1, got {num_layers}")
         self.input_size = input_size
@@ -105,6 +117,8 @@ class SRU(nn.Module):
         if proj_input_to_hidden_first and input_size != self.output_size:
             self.input_to_hidden = nn.Linear(input_size, self.output_size, bias=False)
             first_size = self.output_size
+        widths = _width_per_layer(projection_size, num_layers)
+        modules = _module_per_layer(custom_m, num_layers)
         self.rnn_lst = nn.ModuleList(
             SRUCell(
                 self.output_size if layer else first_size,
@@ -112,21 +126,26 @@ class SRU(nn.Module):
                 dropout=dropout if layer + 1 < num_layers else 0.0,
                 rnn_dropout=rnn_dropout,
                 bidirectional=bidirectional,
-                n_proj=projection_size,
+                n_proj=widths[layer],
                 use_tanh=use_tanh,
                 highway_bias=highway_bias,
                 has_skip_term=has_skip_term,
                 layer_norm=layer_norm,
                 rescale=rescale,
                 v1=v1,
-                custom_m=module,
+                custom_m=modules[layer],
                 amp_recurrence_fp16=amp_recurrence_fp16,
                 normalize_after=normalize_after,
                 weight_c_init=weight_c_init,
                 use_relu=use_relu,
+                length_parallel=length_parallel,
             )
-            for layer, module in enumerate(_module_per_layer(custom_m, num_layers))
+            for layer in range(num_layers)
         )
+
+    def __getitem__(self, layer: int) -> SRUCell:
+        """Return a layer."""
+        return self.rnn_lst[layer]  # type: ignore[return-value]
 
     def reset_parameters(self) -> None:
         """Draw all weights anew."""
@@ -189,6 +208,35 @@ class SRU(nn.Module):
         h, c = self._forward_time_major(input.transpose(0, 1), c0, mask_pad)
         return h.transpose(0, 1), c
 
+    def step(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Run one time step: what `forward` does with a sequence of one.
+
+        A sequence may be fed step by step, the state handed on, as long as it has one direction: a second one
+        would start anew at each step.
+
+        Args:
+            x: `(B, E)`, or `(E,)` for a single sequence.
+            state: The state before the step, in the form `forward` takes as `c0`; zeros if None.
+
+        Returns:
+            `h`: `(B, N·D)`, or `(N·D,)` for a single sequence: the output of the last layer.
+            `state`: The state after the step, in the form `forward` returns as `c`.
+
+        Raises:
+            ValueError: A shape does not fit.
+            TypeError: A dtype does not fit.
+
+        Without gradients, small batches on the CPU take about as long as their weights take to be read.
+        """
+        if x.dim() not in (1, 2) or x.shape[-1] != self.input_size:
+            raise ValueError(
+                f"{type(self).__name__}.step: x must have shape (B, E) or (E,) with E = {self.input_size}, "
+                f"got {tuple(x.shape)}; a whole sequence goes to forward"
+            )
+        time = 1 if self.batch_first and x.dim() == 2 else 0
+        h, state = self(x.unsqueeze(time), state)
+        return h.squeeze(time), state
+
     def _forward_packed(
         self, packed: PackedSequence, c0: Tensor | None, mask_pad: Tensor | None
     ) -> tuple[PackedSequence, Tensor]:
@@ -228,10 +276,7 @@ class SRU(nn.Module):
             x, c = step(cells, x, c0)
         else:
             x, c = self._run_layers(cells, x, c0, mask_pad)
-        if self.nn_rnn_compatible_return:
-            c = c.view(self.num_layers, batch, self.num_directions, self.hidden_size)
-            c = c.transpose(1, 2).reshape(self.num_layers * self.num_directions, batch, self.hidden_size)
-        return x, c
+        return x, self._returned_states(c, batch)
 
     def _run_layers(
         self, cells: list[SRUCell], x: Tensor, c0: Tensor | None, mask_pad: Tensor | None
@@ -242,22 +287,6 @@ class SRU(nn.Module):
             x, c = cell(x, state, mask_pad, padding_is_finite=True)
             last.append(c)
         return x, torch.stack(last)
-
-    def _check_state(self, c0: Tensor | None, *batch: int) -> None:
-        """Raise unless an initial state fits a batch of this size, or, without one, a single sequence."""
-        shape = (self.num_layers, *batch, self.output_size)
-        compatible = (self.num_layers * self.num_directions, *batch, self.hidden_size)
-        if c0 is None or c0.shape == shape or (self.nn_rnn_compatible_return and c0.shape == compatible):
-            return
-        letters = "(L, B, N·D)" if batch else "(L, N·D)"
-        raise ValueError(f"SRU: c0 must have shape {letters} = {shape}, got {tuple(c0.shape)}")
-
-    def _layer_states(self, c0: Tensor, batch: int) -> Tensor:
-        """Bring the initial state from either of its shapes to `(L, B, N·D)`."""
-        if c0.shape[-1] == self.output_size:
-            return c0
-        c0 = c0.view(self.num_layers, self.num_directions, batch, self.hidden_size)
-        return c0.transpose(1, 2).reshape(self.num_layers, batch, self.output_size)
 
     def extra_repr(self) -> str:
         """Show what the layers' own lines do not."""
@@ -278,3 +307,14 @@ def _module_per_layer(
     if len(modules) != num_layers:
         raise ValueError(f"SRU: custom_m must hold one module per layer, {num_layers}, got {len(modules)}")
     return modules
+
+
+def _width_per_layer(projection_size: int | Sequence[int], num_layers: int) -> list[int]:
+    if isinstance(projection_size, int):
+        return [projection_size] * num_layers
+    widths = list(projection_size)
+    if len(widths) != num_layers:
+        raise ValueError(
+            f"SRU: projection_size must be a number, or one for each layer, {num_layers}, got {len(widths)}"
+        )
+    return widths

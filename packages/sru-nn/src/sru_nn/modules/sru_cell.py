@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sru_nn.functional import Activation, sru_recurrence
+from sru_nn.length_parallel import LengthParallel
 from sru_nn.linear import project
-from sru_nn.modules._checks import check_cell_arguments, check_like_parameters
-from sru_nn.modules._legacy import upgrade_sru_2_state
+from sru_nn.modules._architecture import check_cell, check_version, is_redundant
+from sru_nn.modules._checks import check_cell_arguments, check_like_parameters, one_of_two_names
+from sru_nn.modules._legacy import merge_projection, read_cell_state, strip_wrappers
 
 
 class SRUCell(nn.Module):
@@ -50,6 +52,11 @@ class SRUCell(nn.Module):
         normalize_after: Whether `layer_norm` normalises the output instead of the input.
         weight_c_init: Bound of the uniform initialisation of v; None for √(3/2).
         use_relu: Whether g is the rectifier.
+        projection_size: `n_proj`, as `sru` 3.0.0.dev calls it.
+        transform_module: `custom_m`, as `sru` 3.0.0.dev calls it.
+        length_parallel: Whether `forward` solves for all steps at once: see `sru_nn.length_parallel`.
+
+    State dicts of `sru` 2.3.5, 2.6.0 and 3.0.0.dev6 load as they are.
 
     Attributes:
         transform: W, an `nn.Linear` with K·N·D outputs, gate after gate (or two, `down` and
@@ -58,10 +65,14 @@ class SRUCell(nn.Module):
         bias: `(2·N·D,)`, b_f then b_r.
 
     Raises:
-        ValueError: A size is not positive, a probability is outside [0, 1), or two activations are asked for.
+        ValueError: A size is not positive, a probability is outside [0, 1), two activations are asked for, or
+            an argument is given by both of its names.
 
     Source: Lei et al., "Simple Recurrent Units for Highly Parallelizable Recurrence", EMNLP 2018.
     """
+
+    # 1: as sru keeps its weights, gates innermost. 2: gates outermost.
+    _version = 2
 
     def __init__(
         self,
@@ -83,8 +94,15 @@ class SRUCell(nn.Module):
         weight_c_init: float | None = None,
         *,
         use_relu: bool = False,
+        projection_size: int | None = None,
+        transform_module: nn.Module | None = None,
+        length_parallel: bool | LengthParallel = False,
     ) -> None:
         super().__init__()
+        n_proj = one_of_two_names("SRUCell", "n_proj", n_proj, 0, "projection_size", projection_size)
+        custom_m = one_of_two_names(
+            "SRUCell", "custom_m", custom_m, None, "transform_module", transform_module
+        )
         check_cell_arguments(input_size, hidden_size, n_proj, dropout, rnn_dropout, use_tanh, use_relu)
         self.input_size = input_size
         self.hidden_size = hidden_size
@@ -102,6 +120,7 @@ class SRUCell(nn.Module):
         self.amp_recurrence_fp16 = bool(amp_recurrence_fp16)
         self.normalize_after = bool(normalize_after)
         self.weight_c_init = weight_c_init
+        self.length_parallel = length_parallel
         self.num_matrices = 4 if has_skip_term and input_size != self.output_size else 3
 
         self.custom_m = custom_m
@@ -184,15 +203,48 @@ class SRUCell(nn.Module):
             ValueError: A shape does not fit.
             TypeError: A dtype does not fit.
         """
+        input, mask_pad = self._checked(input, c0, mask_pad, padding_is_finite)
+        x, mask_c = self._prepare(input)
+        u, v = self._project(x)
+        return self._recur(input, u, v, c0, mask_pad, mask_c)
+
+    def step(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Run one time step: what `forward` does with a sequence of one.
+
+        Args:
+            x: `(B, E)`.
+            c: `(B, N·D)`, the state before the step; zeros if None.
+
+        Returns:
+            `h`: `(B, N·D)`.
+            `c`: `(B, N·D)`, the state after the step, float32 or float64.
+
+        Raises:
+            ValueError: A shape does not fit.
+            TypeError: A dtype does not fit.
+        """
+        if x.dim() != 2 or x.shape[-1] != self.input_size:
+            raise ValueError(
+                f"{type(self).__name__}.step: x must have shape (B, E) with E = {self.input_size}, "
+                f"got {tuple(x.shape)}; a whole sequence goes to forward"
+            )
+        h, c = self(x, c)
+        return h.squeeze(0), c
+
+    def _checked(
+        self, input: Tensor, c0: Tensor | None, mask_pad: Tensor | None, padding_is_finite: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the input `(T, B, E)` and the mask as booleans `(T, B)`; raise on what does not fit."""
+        who = type(self).__name__
         if input.dim() not in (2, 3) or input.shape[-1] != self.input_size:
             raise ValueError(
-                f"SRUCell: input must have shape (T, B, E) or (B, E) with E = {self.input_size}, "
+                f"{who}: input must have shape (T, B, E) or (B, E) with E = {self.input_size}, "
                 f"got {tuple(input.shape)}"
             )
-        check_like_parameters("SRUCell", input, self.bias if self.transform is None else self.transform)
+        check_like_parameters(who, input, self.bias if self.transform is None else self.transform)
         if mask_pad is not None and mask_pad.shape not in (input.shape[:-1], (1, *input.shape[:-1])):
             raise ValueError(
-                f"SRUCell: mask_pad must have shape (T, B) = {tuple(input.shape[:-1])}, "
+                f"{who}: mask_pad must have shape (T, B) = {tuple(input.shape[:-1])}, "
                 f"got {tuple(mask_pad.shape)}"
             )
         if input.dim() == 2:
@@ -200,24 +252,36 @@ class SRUCell(nn.Module):
         batch = input.shape[1]
         if c0 is not None and c0.shape != (batch, self.output_size):
             raise ValueError(
-                f"SRUCell: c0 must have shape (B, N·D) = {(batch, self.output_size)}, got {tuple(c0.shape)}"
+                f"{who}: c0 must have shape (B, N·D) = {(batch, self.output_size)}, got {tuple(c0.shape)}"
             )
         if mask_pad is not None:
             mask_pad = mask_pad.view(input.shape[:-1]) != 0
             if not padding_is_finite:
                 # Not even through the projection may a NaN in the padding reach a gradient.
                 input = input.masked_fill(mask_pad.unsqueeze(-1), 0.0)
+        return input, mask_pad
 
-        x, norm = input, self.layer_norm
-        if norm is not None and not self.normalize_after:
-            x = norm(x)
+    def _prepare(self, input: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return what W multiplies, and the dropout mask `(B, N·D)` of the output, if there is one."""
+        x, mask_c = input, None
+        if self.layer_norm is not None and not self.normalize_after:
+            x = self.layer_norm(x)
         if self.training and self.rnn_dropout > 0:
             x = x * self._variational_mask(x, self.input_size, self.rnn_dropout)
-        mask_c = None
         if self.training and self.dropout > 0:
             mask_c = self._variational_mask(x, self.output_size, self.dropout)
+        return x, mask_c
 
-        u, v = self._project(x)
+    def _recur(
+        self,
+        input: Tensor,
+        u: Tensor,
+        v: Tensor,
+        c0: Tensor | None,
+        mask_pad: Tensor | None,
+        mask_c: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Run the recurrence, and the norm of its output."""
         highway = input if self.has_skip_term and self.num_matrices == 3 else None
         if self.amp_recurrence_fp16 and u.dtype in (torch.float16, torch.bfloat16):
             highway = None if highway is None else highway.to(u.dtype)
@@ -234,9 +298,10 @@ class SRUCell(nn.Module):
             scale_x=1.0 if highway is None else self.scale_x,
             mask_c=mask_c,
             mask_pad=mask_pad,
+            length_parallel=self.length_parallel,
         )
-        if norm is not None and self.normalize_after:
-            h = norm(h)
+        if self.layer_norm is not None and self.normalize_after:
+            h = self.layer_norm(h)
         return h, c
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -279,10 +344,12 @@ class SRUCell(nn.Module):
         unexpected_keys: list[str],
         error_msgs: list[str],
     ) -> None:
-        try:
-            upgrade_sru_2_state(self, state_dict, prefix)
-        except ValueError as error:
-            error_msgs.append(str(error))
+        check_version(self, local_metadata, prefix)
+        strip_wrappers(state_dict, prefix)
+        saved = check_cell(self, state_dict, prefix)
+        read_cell_state(state_dict, prefix, self.output_size, custom=self.custom_m is not None)
+        if saved is not None and saved.projection_size and is_redundant(self, saved):
+            merge_projection(state_dict, prefix)
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )

@@ -1,7 +1,8 @@
-"""The SRU recurrence as the operators `sru_nn::sru_forward` and `sru_nn::sru_backward`, on CPU and CUDA.
+"""The SRU recurrence as the operators `sru_nn::sru_forward` and `sru_nn::sru_backward`.
 
 Registered with `torch.library`, so that autograd, `torch.compile` and `torch.export` see one operator each
-way. Pointers are taken here and nowhere else. The arguments have been checked by `sru_nn.functional`.
+way, on any device and with or without kernels: what runs it is chosen when it runs. Pointers are taken here
+and nowhere else. The arguments have been checked by `sru_nn.functional`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from sru_nn import backend
 from sru_nn.eager import is_plain
+from sru_nn.ops import sru_plain
 from sru_nn.reference import accumulate_dtype
 
 
@@ -35,8 +38,6 @@ _SCHEMA = (
     "Tensor u, Tensor v, Tensor bias, Tensor? c0, Tensor? x, Tensor? mask_c, Tensor? mask_pad, "
     "bool bidirectional, str activation, float scale_x"
 )
-_DEVICES = ("cpu", "cuda")
-
 torch.library.define("sru_nn::sru_forward", f"({_SCHEMA}, bool save) -> (Tensor h, Tensor c_last, Tensor c)")
 torch.library.define(
     "sru_nn::sru_backward",
@@ -58,7 +59,7 @@ def sru_recurrence(
     mask_c: Tensor | None,
     mask_pad: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """Compute `sru_nn.functional.sru_recurrence` with the kernels; the mask `mask_c` has no gradient."""
+    """Compute `sru_nn.functional.sru_recurrence` by the operators; the mask `mask_c` has no gradient."""
     # The small ones in the accumulation dtype, so that a kernel is compiled for one dtype of them only.
     dtype = accumulate_dtype(u.dtype)
     v, bias = v.to(dtype), bias.to(dtype)
@@ -100,6 +101,9 @@ def _backward_results(*args: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tenso
 
 def _forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
     inputs, save = Inputs(*args[:-1]), args[-1]
+    if backend.active(inputs.u.device) == "reference":
+        h, c_last, states = sru_plain.forward(inputs)
+        return h, c_last, states if save else states.new_empty(0)
     states = inputs.bias.new_empty(_states_shape(inputs, save))
     h, c_last = _run_forward(inputs, states if save else None)
     return h, c_last, states
@@ -119,33 +123,36 @@ def _run_forward(inputs: Inputs, states: Tensor | None = None) -> tuple[Tensor, 
 
 
 def sru_step(
-    u: Tensor,
+    x: Tensor,
+    weight: Tensor,
     v: Tensor,
     bias: Tensor,
     c0: Tensor | None,
-    x: Tensor | None,
+    highway: Tensor | None,
     c_last: Tensor,
     layer: int,
     *,
-    bidirectional: bool,
     activation: str,
     scale_x: float,
+    weight_scale: Tensor | None = None,
 ) -> Tensor:
-    """Take one step of one layer of a stack on the CPU, without a mask, a gradient or a check.
+    """Take one step of one layer of a stack on the CPU, projection included; no mask, gradient or check.
 
-    All arrays are contiguous and of one dtype, float32 or float64.
+    All arrays are contiguous; the states, `v` and `bias` are in the accumulation dtype, the rest in one
+    storage dtype. Directions are nothing but columns here.
 
     Args:
-        u: `(1, B, K·N·D)`.
+        x: `(1, B, E)`, the input of the projection.
+        weight: `(K·N·D, E)`, that of the projection; int8 with a `weight_scale`.
         v: `(2·N·D,)`.
         bias: `(2·N·D,)`.
         c0: `(L, B, N·D)`, the states of all layers; zeros if None.
-        x: `(1, B, N·D)`, the highway input; None if there is none, or u has four gates.
+        highway: `(1, B, N·D)`; None if there is no highway, or u has four gates.
         c_last: `(L, B, N·D)`, takes the new state of the layer.
         layer: Which of the L layers this is.
-        bidirectional: As for `sru_recurrence`.
         activation: As for `sru_recurrence`.
-        scale_x: As for `sru_recurrence`.
+        scale_x: The factor of `highway`.
+        weight_scale: `(K·N·D,)`, the factor of each row of an int8 weight, in the accumulation dtype.
 
     Returns:
         `h`: `(1, B, N·D)`.
@@ -153,37 +160,36 @@ def sru_step(
     import sru_kernels
 
     _, batch, columns = c_last.shape
-    h = u.new_empty(1, batch, columns)
-    offset = layer * batch * columns * u.element_size()
-    directions = 2 if bidirectional else 1
+    outputs, inputs = weight.shape
+    h = x.new_empty(1, batch, columns)
+    offset = layer * batch * columns * c_last.element_size()
     args = (
-        *_enums(u.dtype, activation),
-        1,
+        *_enums(x.dtype, activation),
         batch,
-        columns // directions,
-        directions,
-        u.shape[2] // columns,
-        u.data_ptr(),
+        inputs,
+        columns,
+        outputs // columns,
+        weight.data_ptr(),
+        x.data_ptr(),
         v.data_ptr(),
         bias.data_ptr(),
         0 if c0 is None else c0.data_ptr() + offset,
-        0 if x is None else x.data_ptr(),
-        0,
-        0,
+        0 if highway is None else highway.data_ptr(),
         scale_x,
-        False,
         h.data_ptr(),
-        0,
         c_last.data_ptr() + offset,
+        *(() if weight_scale is None else (weight_scale.data_ptr(),)),
     )
-    sru_kernels.cpu.sru_forward(sru_kernels.SruForward._make(args), num_threads=torch.get_num_threads())
+    sru_kernels.cpu.sru_step(sru_kernels.SruStep(*args), num_threads=torch.get_num_threads())
     return h
 
 
 def _backward(*given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    inputs, (c, grad_h, grad_c_last) = Inputs(*given[:-3]), given[-3:]
+    if backend.active(inputs.u.device) == "reference":
+        return sru_plain.backward(inputs, c, grad_h, grad_c_last)
     import sru_kernels
 
-    inputs, (c, grad_h, grad_c_last) = Inputs(*given[:-3]), given[-3:]
     _, batch, _, columns = inputs.u.shape
     grad_u, grad_v, grad_bias, grad_c0, grad_x = _backward_results(*given)
     # One sum over time for each sequence; the sum over the batch follows, in an order that is fixed.
@@ -200,8 +206,8 @@ def _backward(*given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     return grad_u, grad_v if per_position else grad_v.sum(1), grad_bias.sum(1), grad_c0, grad_x
 
 
-torch.library.impl("sru_nn::sru_forward", _DEVICES, _forward)
-torch.library.impl("sru_nn::sru_backward", _DEVICES, _backward)
+torch.library.impl("sru_nn::sru_forward", "default", _forward)
+torch.library.impl("sru_nn::sru_backward", "default", _backward)
 
 
 def _arguments(inputs: Inputs, held: list[Tensor]) -> tuple[Any, ...]:

@@ -1,29 +1,31 @@
-"""Record what `sru` 2.6.0 computes on random configurations, for the tests to compare with.
+"""Record what `sru` 2.3.5 or 2.6.0 computes on random configurations, for the tests to compare with.
 
-Run it in an environment that holds the old package and not this one; it is compiled when it is imported::
+Run it in an environment that holds the old package and not this one; it is compiled when it is imported or
+first used, by the torch of today and with no patch::
 
-    python -m venv scratch && scratch/bin/pip install torch==2.13.0 numpy ninja setuptools sru==2.6.0
-    PATH=$PWD/scratch/bin:$PATH scratch/bin/python packages/sru-nn/tests/golden/make_sru_2_6_0.py
+    python -m venv scratch && scratch/bin/pip install torch==2.13.0 numpy ninja setuptools
+    scratch/bin/pip install --no-build-isolation sru==2.6.0
+    PATH=$PWD/scratch/bin:$PATH scratch/bin/python packages/sru-nn/tests/golden/make_sru.py
 
-It writes `sru_2_6_0.pt` beside itself: for each case the constructor's arguments, the state dict, the
+It writes `sru_<version>.pt` beside itself: for each case the constructor's arguments, the state dict, the
 inputs, the dropout masks that were drawn, the upstream gradients, the outputs, the final states and every
 gradient, in float64, from the package's autograd path on the CPU. Where its compiled forward path (float32
 only) can run the case, this script checks that the two agree before it records anything.
 """
 
 import copy
+import inspect
 import random
 import warnings
 from pathlib import Path
 
 import sru
 import torch
-from sru.modules import SRUCell
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
-from transforms import make_custom_m
+from transforms import LinearWithVectors, make_custom_m
 
-CASES = 72
-SEED = 260
+# The number of cases and the seed of each version.
+PLAN = {"2.3.5": (24, 235), "2.6.0": (72, 260)}
 
 
 def draw_arguments(rng: random.Random) -> dict:
@@ -52,6 +54,12 @@ def draw_arguments(rng: random.Random) -> dict:
     }
 
 
+def known_arguments(arguments: dict) -> dict:
+    """Leave out what this version of `sru` does not know."""
+    known = inspect.signature(sru.SRU).parameters
+    return {name: value for name, value in arguments.items() if name in known}
+
+
 def layer_sizes(arguments: dict) -> list[tuple[int, int, int]]:
     """Return `(input_size, output_size, num_matrices)` of each layer."""
     output = arguments["hidden_size"] * (2 if arguments["bidirectional"] else 1)
@@ -63,17 +71,23 @@ def layer_sizes(arguments: dict) -> list[tuple[int, int, int]]:
 def record_masks(masks: list) -> None:
     """Make the old cell keep the dropout masks it draws."""
 
-    def get_dropout_mask_(self: SRUCell, size: tuple[int, int], p: float) -> torch.Tensor:
+    def get_dropout_mask_(self: sru.SRUCell, size: tuple[int, int], p: float) -> torch.Tensor:
         mask = self.bias.data.new_empty(size).bernoulli_(1 - p).div_(1 - p)
         masks.append(mask)
         return mask
 
-    SRUCell.get_dropout_mask_ = get_dropout_mask_
+    sru.SRUCell.get_dropout_mask_ = get_dropout_mask_
+
+
+def ignore_context(transform: type) -> None:
+    """Let a custom transform be called as `sru` 2.3.5 does, which passes it the state and the mask too."""
+    forward = transform.forward
+    transform.forward = lambda self, x, **context: forward(self, x)
 
 
 def run_case(rng: random.Random) -> dict:
     """Build, run and differentiate one random case."""
-    arguments = draw_arguments(rng)
+    arguments = known_arguments(draw_arguments(rng))
     custom = rng.choice(["none", "none", "none", "u", "uv"])
     form = rng.choice(["plain", "mask", "packed"])
     model = sru.SRU(**arguments, custom_m=make_custom_m(custom, layer_sizes(arguments))).double()
@@ -140,13 +154,18 @@ def check_compiled_path(model, given, c0, mask, h, c) -> None:
 def main() -> None:
     """Write all cases."""
     warnings.filterwarnings("ignore")
-    torch.manual_seed(SEED)
+    version = sru.__version__
+    count, seed = PLAN[version]
+    torch.manual_seed(seed)
     torch.set_num_threads(1)
-    rng = random.Random(SEED)
-    cases = [run_case(rng) for _ in range(CASES)]
-    path = Path(__file__).with_name("sru_2_6_0.pt")
-    torch.save({"sru": sru.__version__, "torch": str(torch.__version__), "seed": SEED, "cases": cases}, path)
-    print(f"{len(cases)} cases of sru {sru.__version__} in {path}, {path.stat().st_size} bytes")
+    rng = random.Random(seed)
+    if version == "2.3.5":
+        ignore_context(torch.nn.Linear)
+        ignore_context(LinearWithVectors)
+    cases = [run_case(rng) for _ in range(count)]
+    path = Path(__file__).with_name(f"sru_{version.replace('.', '_')}.pt")
+    torch.save({"sru": version, "torch": str(torch.__version__), "seed": seed, "cases": cases}, path)
+    print(f"{len(cases)} cases of sru {version} in {path}, {path.stat().st_size} bytes")
 
 
 if __name__ == "__main__":

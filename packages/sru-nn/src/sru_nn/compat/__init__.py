@@ -1,0 +1,13 @@
+"""`LSTM` and `GRU` with the calls of `torch.nn`, computed by Simple Recurrent Units.
+
+    from torch import nn          →      from sru_nn import compat
+    nn.LSTM(650, 650, 2)          →      compat.LSTM(650, 650, 2)
+
+The shapes of arguments and results are those of PyTorch's modules; the recurrence, its weights and what is
+carried from one step to the next are an SRU's. Weights of `nn.LSTM` and `nn.GRU` cannot be loaded.
+"""
+
+from sru_nn.compat.gru import GRU
+from sru_nn.compat.lstm import LSTM
+
+__all__ = ["GRU", "LSTM"]

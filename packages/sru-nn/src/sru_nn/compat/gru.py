@@ -1,0 +1,122 @@
+"""The drop-in replacement for `nn.GRU`."""
+
+from __future__ import annotations
+
+from typing import overload
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+from sru_nn.compat._base import RecurrentBase, States
+
+
+class GRU(RecurrentBase):
+    """`nn.GRU`'s arguments, call and shapes around a stack of SRU layers.
+
+        f_t = σ(u_f + v_f ⊙ c_{t-1} + b_f)        r_t = σ(u_r + v_r ⊙ c_{t-1} + b_r)
+        c_t = f_t ⊙ c_{t-1} + (1 − f_t) ⊙ u_c     h_t = r_t ⊙ c_t + (1 − r_t) ⊙ x_t
+
+    with u = W x_t, and x_t projected where it is not as wide as the output (`SRUCell`).
+
+    **h0 and h_n are states c, not outputs.** The state of a GRU is its output. An SRU's is not, and the one
+    tensor that a GRU hands from call to call has to be what the next step needs. So an h_n handed back goes
+    on exactly where the segment ended, and a computed h0 counts; but the last row of `output` is not
+    `h_n[-1]`, and a model that reads a sequence's summary from h_n reads c, the memory before the output gate
+    and the highway.
+
+    Args:
+        input_size: E, the number of input features.
+        hidden_size: D, the size of the state of each direction.
+        num_layers: L, the number of layers.
+        bias: As for `LSTM`.
+        batch_first: As for `LSTM`.
+        dropout: As for `LSTM`.
+        bidirectional: Whether each layer has a second direction from the last step to the first.
+        device: The device of the parameters.
+        dtype: The dtype of the parameters.
+
+    Attributes:
+        rnn_lst: The L layers, of type `SRUCell`. The state dict is that of an `SRU` of the same sizes; there
+            are no `weight_ih_l0` and so on.
+
+    Raises:
+        ValueError: An argument is outside its range.
+
+    Source: Lei et al., "Simple Recurrent Units for Highly Parallelizable Recurrence", EMNLP 2018.
+
+    Example:
+        >>> import torch
+        >>> rnn = GRU(64, 128, num_layers=2, bidirectional=True)
+        >>> output, h_n = rnn(torch.randn(20, 8, 64))
+        >>> output.shape, h_n.shape
+        (torch.Size([20, 8, 256]), torch.Size([4, 8, 128]))
+    """
+
+    mode = "GRU"
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype
+        )
+
+    @overload
+    def forward(
+        self, input: Tensor, hx: Tensor | None = None, *, mask_pad: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]: ...
+
+    @overload
+    def forward(
+        self, input: PackedSequence, hx: Tensor | None = None, *, mask_pad: None = None
+    ) -> tuple[PackedSequence, Tensor]: ...
+
+    def forward(
+        self,
+        input: Tensor | PackedSequence,
+        hx: Tensor | None = None,
+        *,
+        mask_pad: Tensor | None = None,
+    ) -> tuple[Tensor | PackedSequence, Tensor]:
+        """Run the stack.
+
+        Args:
+            input: `(T, B, E)`, `(B, T, E)` with `batch_first`, `(T, E)` for a single sequence, or a
+                `PackedSequence`.
+            hx: `(L·N, B, D)`, or `(L·N, D)` for a single sequence: the states before the first step; zeros if
+                None.
+            mask_pad: `(T, B)`, `(B, T)` with `batch_first`, or `(T,)` for a single sequence: non-zero
+                where a position is padding, wherever it stands. `nn.GRU` has nothing like it.
+
+        Returns:
+            `output`: the outputs of the last layer, in the form of `input` with N·D features; zero at
+            padding.
+            `h_n`: `(L·N, B, D)`, of each layer and direction the state c after the last real step, which for
+            the second direction is the first in time; in the dtype of the input.
+
+        Raises:
+            ValueError: A shape does not fit, `hx` is not one tensor, or `mask_pad` comes with a
+                `PackedSequence`.
+            TypeError: A dtype does not fit.
+        """
+        if isinstance(hx, (tuple, list)):
+            raise ValueError(f"GRU: hx must be one tensor, got {len(hx)} values; LSTM takes a pair (h0, c0)")
+        output, (h_n,) = self._run(input, None if hx is None else (hx,), mask_pad)
+        return output, h_n
+
+    def _state_widths(self) -> dict[str, int]:
+        return {"h0": self.hidden_size}
+
+    def _run_time_major(self, x: Tensor, hx: States | None, mask_pad: Tensor | None) -> tuple[Tensor, States]:
+        output, _, c = self._run_layers(x, None if hx is None else hx[0], mask_pad, with_ends=False)
+        return output, (c,)

@@ -1,0 +1,175 @@
+"""The drop-in replacement for `nn.LSTM`."""
+
+from __future__ import annotations
+
+from typing import Any, overload
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+from sru_nn.compat._base import RecurrentBase, States
+from sru_nn.eager import is_plain
+
+
+class LSTM(RecurrentBase):
+    """`nn.LSTM`'s arguments, call and shapes around a stack of SRU layers.
+
+        f_t = σ(u_f + v_f ⊙ c_{t-1} + b_f)        r_t = σ(u_r + v_r ⊙ c_{t-1} + b_r)
+        c_t = f_t ⊙ c_{t-1} + (1 − f_t) ⊙ u_c     h_t = r_t ⊙ c_t + (1 − r_t) ⊙ x_t
+
+    with u = W x_t, and x_t projected where it is not as wide as the output (`SRUCell`).
+
+    **h0 has no influence on any step.** An SRU passes c alone from one step to the next, so c0 is its whole
+    initial state. h_n is the output of the last real step of each layer and direction; code that carries an
+    LSTM's state from segment to segment hands both back, and goes on exactly where the segment ended. A model
+    that *computes* an initial state must put it into c0. An h0 that holds something beside a c0 that is zero
+    everywhere can only be lost, and raises; `torch.compile` and `torch.export` do not look, and eager calls
+    look until the first one in which both hold something.
+
+    Args:
+        input_size: E, the number of input features.
+        hidden_size: D, the size of the state of each direction.
+        num_layers: L, the number of layers.
+        bias: Whether the gates learn their biases b_f and b_r; if False these stay zero, in the state dict
+            but without gradients.
+        batch_first: Whether input, output and `mask_pad` have the batch before the time. The states have not.
+        dropout: Probability of the dropout of each layer's output but the last one's. It is an SRU's: one
+            mask for all steps, on c_t on its way to the output and not on the highway; `nn.LSTM` drops the
+            whole output and draws anew for every step.
+        bidirectional: Whether each layer has a second direction from the last step to the first.
+        proj_size: P, the width that a linear map without bias takes each direction's output to, in each
+            layer; 0 for none. An LSTM feeds the projection back; an SRU feeds no output back, so here it
+            narrows what the next layer and the caller see.
+        device: The device of the parameters.
+        dtype: The dtype of the parameters.
+
+    Attributes:
+        rnn_lst: The L layers, of type `SRUCell`. Without `proj_size` the state dict is that of an `SRU`
+            of the same sizes; there are no `weight_ih_l0` and so on.
+        projections: For each layer the linear maps of its directions; empty without `proj_size`.
+
+    Raises:
+        ValueError: An argument is outside its range.
+
+    Source: Lei et al., "Simple Recurrent Units for Highly Parallelizable Recurrence", EMNLP 2018.
+
+    Example:
+        >>> import torch
+        >>> rnn = LSTM(64, 128, num_layers=2, bidirectional=True)
+        >>> output, (h_n, c_n) = rnn(torch.randn(20, 8, 64))
+        >>> output.shape, h_n.shape, c_n.shape
+        (torch.Size([20, 8, 256]), torch.Size([4, 8, 128]), torch.Size([4, 8, 128]))
+    """
+
+    mode = "LSTM"
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            proj_size,
+            device,
+            dtype,
+        )
+        self._carries_state = False
+
+    @overload
+    def forward(
+        self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None, *, mask_pad: Tensor | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]: ...
+
+    @overload
+    def forward(
+        self, input: PackedSequence, hx: tuple[Tensor, Tensor] | None = None, *, mask_pad: None = None
+    ) -> tuple[PackedSequence, tuple[Tensor, Tensor]]: ...
+
+    def forward(
+        self,
+        input: Tensor | PackedSequence,
+        hx: tuple[Tensor, Tensor] | None = None,
+        *,
+        mask_pad: Tensor | None = None,
+    ) -> tuple[Tensor | PackedSequence, tuple[Tensor, Tensor]]:
+        """Run the stack.
+
+        Args:
+            input: `(T, B, E)`, `(B, T, E)` with `batch_first`, `(T, E)` for a single sequence, or a
+                `PackedSequence`.
+            hx: The pair (h0, c0), `(L·N, B, H_out)` and `(L·N, B, D)`, or without B for a single
+                sequence; zeros if None. H_out is P with `proj_size` and D without. h0 is returned in place
+                of h_n for a sequence that has no real step, and read by nothing else.
+            mask_pad: `(T, B)`, `(B, T)` with `batch_first`, or `(T,)` for a single sequence: non-zero
+                where a position is padding, wherever it stands. `nn.LSTM` has nothing like it.
+
+        Returns:
+            `output`: the outputs of the last layer, in the form of `input` with N·H_out features; zero at
+            padding.
+            `h_n`: in a pair with c_n; `(L·N, B, H_out)`, of each layer and direction the output of the last
+            real step, which for the second direction is the first in time.
+            `c_n`: `(L·N, B, D)`, of each layer and direction the state after that step. Both have the dtype
+            of the input.
+
+        Raises:
+            ValueError: A shape does not fit, `hx` is not a pair, h0 would be lost, or `mask_pad` comes with a
+                `PackedSequence`.
+            TypeError: A dtype does not fit.
+        """
+        output, (h_n, c_n) = self._run(input, None if hx is None else _pair(hx), mask_pad)
+        return output, (h_n, c_n)
+
+    def _check_h0(self, h0: Tensor, c0: Tensor) -> None:
+        """Raise where there is something in h0 that c0 cannot stand for."""
+        if self._carries_state or not is_plain(h0, c0) or h0.is_meta or _is_capturing(h0):
+            return
+        # Once only: on a GPU each look waits for all work before it.
+        if bool(h0.any()):
+            if not bool(c0.any()):
+                raise ValueError(
+                    "LSTM: h0 is not zero but c0 is, and an SRU starts from c0 alone, so h0 would be lost; "
+                    "pass the initial state as c0"
+                )
+            self._carries_state = True
+
+    def _state_widths(self) -> dict[str, int]:
+        return {"h0": self._output_size, "c0": self.hidden_size}
+
+    def _run_time_major(self, x: Tensor, hx: States | None, mask_pad: Tensor | None) -> tuple[Tensor, States]:
+        h0, c0 = (None, None) if hx is None else hx
+        if h0 is not None and c0 is not None:
+            self._check_h0(h0, c0)
+        output, h, c = self._run_layers(x, c0, mask_pad, with_ends=True)
+        assert h is not None
+        if h0 is not None and mask_pad is not None:
+            h = torch.where(mask_pad.all(0).unsqueeze(-1), h0.to(h.dtype), h)
+        if h0 is not None and x.shape[0] == 0:
+            h = h0
+        return output, (h, c)
+
+
+def _pair(hx: Any) -> tuple[Tensor, Tensor]:
+    if isinstance(hx, (tuple, list)) and len(hx) == 2:
+        return hx[0], hx[1]
+    got = f"{len(hx)} values" if isinstance(hx, (tuple, list)) else "one tensor"
+    raise ValueError(f"LSTM: hx must be a pair (h0, c0), got {got}; one tensor is what GRU takes")
+
+
+def _is_capturing(tensor: Tensor) -> bool:
+    return tensor.is_cuda and torch.cuda.is_current_stream_capturing()

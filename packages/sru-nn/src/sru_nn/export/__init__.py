@@ -1,0 +1,12 @@
+"""Taking a model with recurrent modules out of Python: `torch.export`, AOTInductor and ONNX.
+
+`torch.export.export` needs nothing of this package: it keeps the operators of `sru_nn` in its graph, and
+where `sru_nn` is imported the program runs with the kernels. `decompositions` replaces the operators by
+PyTorch's own; `to_aoti` and `to_onnx` export, replace and write a file that runs where there is no `sru_nn`.
+"""
+
+from sru_nn.export.aoti import to_aoti
+from sru_nn.export.onnx import to_onnx
+from sru_nn.export.operators import decompositions
+
+__all__ = ["decompositions", "to_aoti", "to_onnx"]

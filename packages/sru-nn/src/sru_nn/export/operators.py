@@ -1,0 +1,94 @@
+"""The operators of `sru_nn` in terms of PyTorch's own, for graphs that are to run without this package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sru_nn import reference
+from sru_nn.eager import TORCH_2_13
+
+
+def decompositions() -> dict[Any, Callable[..., Any]]:
+    """Return a table for `ExportedProgram.run_decompositions`.
+
+    An operator becomes the operations of `sru_nn.reference`. Its loop over time is PyTorch's `scan`, which
+    takes sequences of any length; for a single step there is none. Before torch 2.13 it is unrolled instead,
+    and the length of the time axis has to be fixed.
+
+    Returns:
+        A function for each operator.
+
+    Example:
+        >>> import torch, sru_nn.export
+        >>> rnn, x = sru_nn.SRU(4, 4).eval(), torch.randn(5, 2, 4)
+        >>> with torch.no_grad():
+        ...     program = torch.export.export(rnn, (x,))
+        >>> program = program.run_decompositions(sru_nn.export.decompositions())
+    """
+    return {torch.ops.sru_nn.sru_forward.default: _sru_forward}
+
+
+def _sru_forward(
+    u: Tensor,
+    v: Tensor,
+    bias: Tensor,
+    c0: Tensor | None,
+    x: Tensor | None,
+    mask_c: Tensor | None,
+    mask_pad: Tensor | None,
+    bidirectional: bool,
+    activation: str,
+    scale_x: float,
+    save: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    if save:
+        raise RuntimeError(
+            "sru_nn.export.decompositions: the program computes gradients, which these operations have not; "
+            "export it under torch.no_grad()"
+        )
+    h, c_last = reference.sru_recurrence(
+        u,
+        v,
+        bias,
+        c0,
+        x=x,
+        bidirectional=bidirectional,
+        activation=activation,
+        scale_x=scale_x,
+        mask_c=mask_c,
+        mask_pad=mask_pad,
+        states=_scan_states,
+    )
+    return h, c_last, bias.new_empty(0)
+
+
+def _scan_states(u_c: Tensor, u_f: Tensor, v_f: Tensor, c0: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Compute `reference.sru_states` with the loop in the graph."""
+    length, batch, _ = u_c.shape
+    if isinstance(length, int) and (length <= 1 or not TORCH_2_13):
+        return reference.sru_states(u_c, u_f, v_f, c0)
+    if not TORCH_2_13:
+        raise RuntimeError(
+            "sru_nn.export.decompositions: a time axis of any length needs torch 2.13, this is "
+            f"{torch.__version__}; upgrade it, or export with a fixed length (no Dim for the time axis) "
+            "and feed longer sequences in chunks, with the state"
+        )
+    from torch._higher_order_ops.scan import scan_op
+
+    def step(c: Tensor, u_c: Tensor, u_f: Tensor, v_f: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
+        c_next = reference.sru_states(u_c.unsqueeze(0), u_f.unsqueeze(0), v_f, c)[2]
+        # Both states are results, so that nothing has to be put together after the loop; none may be another.
+        return c_next, c.clone(), c_next.clone()
+
+    per_position = v_f.dim() == 3
+    # AOTInductor copies what is not contiguous at every step.
+    over_time = [tensor.contiguous() for tensor in ((u_c, u_f, v_f) if per_position else (u_c, u_f))]
+    constant = [] if per_position else [v_f]
+    # AOTInductor finds a symbol in the shape of the results only if it is an input of its own.
+    symbols: list[Any] = [] if isinstance(batch, int) else [batch]
+    c_last, before, after = scan_op(step, [c0], over_time, (*constant, *symbols))
+    return before, after, c_last

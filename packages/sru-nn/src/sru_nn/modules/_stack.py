@@ -1,0 +1,53 @@
+"""What the stacks of layers have in common: the form of their state, and of their state dict."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from sru_nn.modules._architecture import check_stack
+from sru_nn.modules._legacy import strip_wrappers
+
+
+class Stack(nn.Module):
+    """Layers of which each takes the output of the one before; a subclass makes and runs them."""
+
+    input_size: int
+    hidden_size: int
+    output_size: int
+    num_layers: int
+    num_directions: int
+    nn_rnn_compatible_return: bool
+    input_to_hidden: nn.Linear | None
+    rnn_lst: nn.ModuleList
+
+    def _check_state(self, c0: Tensor | None, *batch: int) -> None:
+        """Raise unless an initial state fits a batch of this size, or, without one, a single sequence."""
+        shape = (self.num_layers, *batch, self.output_size)
+        compatible = (self.num_layers * self.num_directions, *batch, self.hidden_size)
+        if c0 is None or c0.shape == shape or (self.nn_rnn_compatible_return and c0.shape == compatible):
+            return
+        letters = "(L, B, N·D)" if batch else "(L, N·D)"
+        raise ValueError(
+            f"{type(self).__name__}: c0 must have shape {letters} = {shape}, got {tuple(c0.shape)}"
+        )
+
+    def _layer_states(self, c0: Tensor, batch: int) -> Tensor:
+        """Bring the initial state from either of its shapes to `(L, B, N·D)`."""
+        if c0.shape[-1] == self.output_size:
+            return c0
+        c0 = c0.view(self.num_layers, self.num_directions, batch, self.hidden_size)
+        return c0.transpose(1, 2).reshape(self.num_layers, batch, self.output_size)
+
+    def _returned_states(self, c: Tensor, batch: int) -> Tensor:
+        """Bring the states from `(L, B, N·D)` to the shape that this module returns."""
+        if not self.nn_rnn_compatible_return:
+            return c
+        c = c.view(self.num_layers, batch, self.num_directions, self.hidden_size)
+        return c.transpose(1, 2).reshape(self.num_layers * self.num_directions, batch, self.hidden_size)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        strip_wrappers(state_dict, prefix)
+        check_stack(self, state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)

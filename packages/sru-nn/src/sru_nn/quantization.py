@@ -1,0 +1,172 @@
+"""Weights in 8 or 4 bits, for decoding on the CPU.
+
+A decoding step of one sequence does next to nothing but read the weights of the projections, so it is the
+faster the fewer bytes they are. `quantize_weights_` stores them in 8 or 4 bits and keeps everything else as
+it is; the kernels of `sru-kernels` multiply 8 bits by float32 as they read them. For int8 arithmetic over
+whole sequences there is `torchao.quantization.quantize_` with its `Int8DynamicActivationInt8WeightConfig`,
+which finds the projections by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+# PyTorch's products take one row after the other; from about here on a product with the weights made
+# floating-point again is as fast.
+_MOST_ROWS = 16
+
+
+class Int8Linear(nn.Module):
+    """A linear map y = (W₈ x) ⊙ s + b with the weights in 8 bits and one scale for each output.
+
+    A decoding step of an `SRU` multiplies in float32, in the kernel that does the whole step. By itself the
+    module multiplies a few rows at a time in bfloat16, with sums in float32, on the CPU; more of them, and on
+    other devices all, in the dtype of the input.
+
+    Args:
+        linear: The map to quantize.
+
+    Attributes:
+        weight: `(outputs, inputs)`, int8.
+        scale: `(outputs,)`.
+        bias: `(outputs,)`, or None.
+
+    Source: round to nearest; Jacob et al., "Quantization and Training of Neural Networks for Efficient
+    Integer-Arithmetic-Only Inference", CVPR 2018, without the zero points.
+    """
+
+    weight: Tensor
+    scale: Tensor
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        weight = linear.weight.detach()
+        scale = weight.abs().amax(1).clamp(min=1e-12) / 127
+        self.register_buffer("weight", (weight / scale[:, None]).round().to(torch.int8))
+        self.register_buffer("scale", scale)
+        self.bias = linear.bias
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map `(..., inputs)` to `(..., outputs)`."""
+        if not _is_decoding(input):
+            return _plus(F.linear(input, self.weight.to(input.dtype)) * self.scale, self.bias).to(input.dtype)
+        rows = input.reshape(-1, self.in_features).to(torch.bfloat16)
+        output = torch._weight_int8pack_mm(rows, self.weight, self.scale.to(torch.bfloat16))
+        return _plus(output.view(*input.shape[:-1], self.out_features).to(input.dtype), self.bias)
+
+    def extra_repr(self) -> str:
+        """Show the sizes."""
+        return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
+
+
+class Int4Linear(nn.Module):
+    """A linear map with the weights in 4 bits, W = (W₄ − 8) s + z, and s and z for each group of inputs.
+
+    It is computed in bfloat16 with sums in float32, on the CPU.
+
+    Args:
+        linear: The map to quantize; it has a multiple of 16 outputs and of `group_size` inputs.
+        group_size: How many inputs share a scale: 32, 64, 128 or 256.
+
+    Attributes:
+        packed: The weights, in the order that PyTorch's product wants.
+        scales: `(inputs / group_size, outputs, 2)`, s and z, bfloat16.
+        bias: `(outputs,)`, or None.
+
+    Raises:
+        ValueError: The sizes do not fit.
+    """
+
+    packed: Tensor
+    scales: Tensor
+
+    def __init__(self, linear: nn.Linear, group_size: int = 32) -> None:
+        super().__init__()
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        self.group_size = group_size
+        if group_size not in (32, 64, 128, 256):
+            raise ValueError(f"Int4Linear: group_size must be 32, 64, 128 or 256, got {group_size}")
+        if self.in_features % group_size or self.out_features % 16:
+            raise ValueError(
+                f"Int4Linear: the map must have a multiple of group_size = {group_size} inputs and of 16 "
+                f"outputs, got {self.in_features} and {self.out_features}; quantize it with bits=8"
+            )
+        groups = linear.weight.detach().float().view(self.out_features, -1, group_size)
+        low, high = groups.amin(-1), groups.amax(-1)
+        step = ((high - low) / 15).clamp(min=1e-12)
+        levels = ((groups - low[..., None]) / step[..., None]).round().clamp(0, 15).flatten(1)
+        packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(levels.to(torch.int32), 1)
+        scales = torch.stack([step, low + 8 * step], -1).transpose(0, 1)
+        self.register_buffer("packed", packed)
+        self.register_buffer("scales", scales.to(torch.bfloat16).contiguous())
+        self.bias = linear.bias
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map `(..., inputs)` to `(..., outputs)`."""
+        rows = input.reshape(-1, self.in_features).to(torch.bfloat16)
+        scales = self.scales.to(torch.bfloat16)
+        output = torch.ops.aten._weight_int4pack_mm_for_cpu(rows, self.packed, self.group_size, scales)
+        return _plus(output.view(*input.shape[:-1], self.out_features).to(input.dtype), self.bias)
+
+    def extra_repr(self) -> str:
+        """Show the sizes."""
+        shown = f"{self.in_features}, {self.out_features}, group_size={self.group_size}"
+        return f"{shown}, bias={self.bias is not None}"
+
+
+def _is_decoding(input: Tensor) -> bool:
+    if torch.compiler.is_compiling():
+        return False  # a graph is to hold for any number of rows
+    return input.device.type == "cpu" and 0 < input.numel() <= _MOST_ROWS * input.shape[-1]
+
+
+def _plus(output: Tensor, bias: Tensor | None) -> Tensor:
+    return output if bias is None else output + bias
+
+
+def quantize_weights_(
+    model: nn.Module,
+    *,
+    bits: Literal[4, 8] = 8,
+    group_size: int = 32,
+    filter_fn: Callable[[nn.Module, str], bool] | None = None,
+) -> None:
+    """Replace, in place, the linear maps of a model by ones with quantized weights.
+
+    The model can no longer be trained, and its state dict is that of the quantized maps: to load it, quantize
+    a new model first.
+
+    Args:
+        model: A module that holds `nn.Linear` modules, as `SRU` does with its projections.
+        bits: 8, or 4 for half the memory and a larger error.
+        group_size: With 4 bits, how many inputs share a scale.
+        filter_fn: Whether to replace a module, given it and its name in the model; None for every
+            `nn.Linear` whose weight is an ordinary parameter.
+
+    Raises:
+        ValueError: `bits` is neither 4 nor 8, there is nothing to replace, or sizes do not fit 4 bits.
+    """
+    if bits not in (4, 8):
+        raise ValueError(f"quantize_weights_: bits must be 4 or 8, got {bits!r}")
+    found = [
+        (name, module)
+        for name, module in model.named_modules()
+        if type(module) is nn.Linear
+        and type(module.weight) is nn.Parameter
+        and (filter_fn is None or filter_fn(module, name))
+    ]
+    if not found or found[0][1] is model:
+        raise ValueError(
+            f"quantize_weights_: {type(model).__name__} holds no nn.Linear to replace"
+            + (", or filter_fn refuses them all" if filter_fn else "")
+        )
+    quantized = [Int8Linear(module) if bits == 8 else Int4Linear(module, group_size) for _, module in found]
+    for (name, _), module in zip(found, quantized, strict=True):
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, module)

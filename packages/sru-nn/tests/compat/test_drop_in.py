@@ -1,0 +1,241 @@
+"""`compat.LSTM` and `compat.GRU` beside PyTorch's: signatures, shapes, attributes, copies and errors."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import itertools
+import pickle
+import re
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
+
+from sru_nn import SRU
+from sru_nn.compat import GRU, LSTM
+
+T, B, E, D, L = 7, 3, 6, 5, 2
+PAIRS = [pytest.param(LSTM, nn.LSTM, id="LSTM"), pytest.param(GRU, nn.GRU, id="GRU")]
+
+
+def shapes(results) -> list[tuple[int, ...]]:
+    """The shape of every tensor in nested tuples, in order."""
+    if isinstance(results, PackedSequence):
+        return [results.data.shape]
+    if isinstance(results, torch.Tensor):
+        return [results.shape]
+    return [shape for part in results for shape in shapes(part)]
+
+
+@pytest.mark.parametrize(("ours", "theirs"), PAIRS)
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("proj_size", [0, 3])
+def test_shapes_are_those_of_pytorch(ours, theirs, bidirectional, batch_first, proj_size):
+    options = {"num_layers": L, "bidirectional": bidirectional, "batch_first": batch_first}
+    if theirs is nn.LSTM:
+        options["proj_size"] = proj_size
+    # On the device meta, since on the CPU theirs warns of its projection.
+    mine, peer = ours(E, D, **options), theirs(E, D, **options, device="meta")
+    batch = torch.randn(B, T, E) if batch_first else torch.randn(T, B, E)
+    lengths = torch.tensor([4, 7, 1])
+    inputs = [batch, batch[0], pack_padded_sequence(batch, lengths, batch_first, enforce_sorted=False)]
+    for x in inputs:
+        results = mine(x)
+        if isinstance(x, PackedSequence):
+            expected = peer(batch.to("meta"))
+            assert shapes(results)[1:] == shapes(expected)[1:]
+            assert results[0].data.shape == (lengths.sum(), shapes(expected)[0][-1])
+            assert all(mine is given for mine, given in zip(results[0][1:], x[1:], strict=True))
+        else:
+            expected = peer(x.to("meta"))
+            assert shapes(results) == shapes(expected)
+        # What was returned may be handed back.
+        assert shapes(mine(x, results[1])) == shapes(results)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), PAIRS)
+def test_positions_of_the_arguments(ours, theirs):
+    names = ["input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional"]
+    names += ["proj_size"] * (ours is LSTM)
+    values = [6, 5, 2, False, True, 0.25, True, *[3] * (ours is LSTM)]
+    peer = theirs(*values, device="meta")
+    mine = ours(*values, "meta", torch.float64)
+    for name in [*names, "proj_size", "mode"]:
+        assert getattr(mine, name) == getattr(peer, name)
+    assert {(p.device.type, p.dtype) for p in mine.parameters()} == {("meta", torch.float64)}
+    assert list(inspect.signature(ours).parameters) == [*names, "device", "dtype"]
+    assert list(inspect.signature(ours.forward).parameters)[:3] == ["self", "input", "hx"]
+
+
+def test_a_gru_has_no_projection():
+    with pytest.raises(TypeError, match="proj_size"):
+        GRU(E, D, proj_size=2)
+
+
+@pytest.mark.parametrize("kind", [LSTM, GRU])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_weights_and_results_are_those_of_an_sru(kind, bidirectional):
+    mine = kind(E, D, L, bidirectional=bidirectional)
+    sru = SRU(E, D, L, bidirectional=bidirectional, nn_rnn_compatible_return=True)
+    sru.load_state_dict(mine.state_dict())
+    x, c0 = torch.randn(T, B, E), torch.randn(L * (2 if bidirectional else 1), B, D)
+    expected = sru(x, c0)
+    output, states = mine(x, (c0, c0) if kind is LSTM else c0)
+    assert torch.equal(output, expected[0])
+    assert torch.equal(states[1] if kind is LSTM else states, expected[1])
+
+
+@pytest.mark.parametrize("kind", [LSTM, GRU])
+def test_without_bias_the_biases_stay_zero(kind):
+    rnn = kind(E, D, L, bias=False)
+    output, _ = rnn(torch.randn(T, B, E))
+    output.sum().backward()
+    for cell in rnn.rnn_lst:
+        assert cell.bias.eq(0).all()
+        assert cell.bias.grad is None
+    assert kind(E, D).rnn_lst[0].bias.requires_grad
+
+
+def test_dropout_acts_between_layers():
+    rnn = LSTM(D, D, 2, dropout=0.5)
+    assert [cell.dropout for cell in rnn.rnn_lst] == [0.5, 0.0]
+    x = torch.randn(T, B, D)
+    assert not torch.equal(rnn(x)[0], rnn(x)[0])
+    rnn.eval()
+    assert torch.equal(rnn(x)[0], rnn(x)[0])
+    with pytest.warns(UserWarning, match="dropout = 0.5 acts between layers and num_layers is 1"):
+        GRU(E, D, dropout=0.5)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_projection_narrows_each_direction(bidirectional):
+    rnn = LSTM(E, D, L, bidirectional=bidirectional, proj_size=2)
+    x = torch.randn(T, B, E)
+    output, (h_n, _) = rnn(x)
+    for cell, maps in zip(rnn.rnn_lst, rnn.projections, strict=True):
+        h, _ = cell(x)
+        x = torch.cat([linear(half) for linear, half in zip(maps, h.split(D, -1), strict=True)], -1)
+    torch.testing.assert_close(output, x)
+    torch.testing.assert_close(h_n[-1], x[0, :, 2:] if bidirectional else x[-1])
+
+
+def test_projection_keeps_the_variance():
+    weight = LSTM(E, 400, proj_size=300).projections[0][0].weight
+    torch.testing.assert_close(weight.var() * 400, torch.tensor(1.0), rtol=0.02, atol=0)
+    rnn = LSTM(E, D, proj_size=2)
+    before = copy.deepcopy(rnn.state_dict())
+    rnn.reset_parameters()
+    changed = [name for name, tensor in rnn.state_dict().items() if not torch.equal(tensor, before[name])]
+    assert changed == [name for name in before if not name.endswith("bias")]
+
+
+@pytest.mark.parametrize("kind", [LSTM, GRU])
+def test_what_code_for_pytorch_reads(kind):
+    rnn = kind(E, D, L, bidirectional=True, dtype=torch.float64)
+    rnn.flatten_parameters()
+    every = list(itertools.chain(*rnn.all_weights))
+    assert len(rnn.all_weights) == L
+    assert {id(p) for p in every} == {id(p) for p in rnn.parameters()}
+    assert all(p.dtype == torch.float64 for p in every)
+    assert "6, 5, num_layers=2, bidirectional=True" in repr(rnn)
+
+
+def test_all_weights_of_a_projection():
+    rnn = LSTM(E, D, L, proj_size=2)
+    for weights, maps in zip(rnn.all_weights, rnn.projections, strict=True):
+        assert weights[-1] is maps[0].weight
+
+
+@pytest.mark.parametrize("kind", [LSTM, GRU])
+def test_copies_and_round_trips(kind):
+    rnn = kind(E, D, L, bidirectional=True)
+    x = torch.randn(T, B, E)
+    fresh = kind(E, D, L, bidirectional=True)
+    fresh.load_state_dict(rnn.state_dict())
+    for twin in (fresh, copy.deepcopy(rnn), pickle.loads(pickle.dumps(rnn))):
+        assert torch.equal(twin(x)[0], rnn(x)[0])
+
+
+@pytest.mark.parametrize("kind", [LSTM, GRU])
+def test_everything_has_the_dtype_of_the_input(kind):
+    rnn = kind(E, D, L, dtype=torch.bfloat16)
+    output, states = rnn(torch.randn(T, B, E, dtype=torch.bfloat16))
+    states = states if kind is LSTM else (states,)
+    assert {tensor.dtype for tensor in (output, *states)} == {torch.bfloat16}
+
+
+@pytest.mark.parametrize(("ours", "theirs"), PAIRS)
+def test_weights_of_pytorch_are_refused(ours, theirs):
+    with pytest.raises(RuntimeError, match=rf"cannot take them; train sru_nn\.compat\.{ours.mode} anew"):
+        ours(E, D).load_state_dict(theirs(E, D).state_dict())
+
+
+def state(*shape: int, kind=LSTM):
+    return (torch.zeros(shape), torch.zeros(shape)) if kind is LSTM else torch.zeros(shape)
+
+
+def packed(features: int = E) -> PackedSequence:
+    return pack_padded_sequence(torch.randn(T, B, features), torch.tensor([7, 3, 2]))
+
+
+WRONG_CALLS = {
+    "features": (lambda m: m(torch.randn(T, B, 4)), "input must have shape (T, B, E) or (T, E) with E = 6"),
+    "dimensions": (lambda m: m(torch.randn(1, T, B, E)), "input must have shape (T, B, E) or (T, E)"),
+    "packed features": (lambda m: m(packed(2)), "data must have shape (sum of lengths, E = 6), got (12, 2)"),
+    "mask": (
+        lambda m: m(torch.randn(T, B, E), mask_pad=torch.zeros(B, T)),
+        "mask_pad must have the shape of the input without its features, (7, 3), got (3, 7)",
+    ),
+    "mask of a packed sequence": (
+        lambda m: m(packed(), mask_pad=torch.zeros(T, B)),
+        "a PackedSequence brings its own lengths; pass mask_pad=None",
+    ),
+    "state": (
+        lambda m: m(torch.randn(T, B, E), state(L, 4, D, kind=type(m))),
+        "h0 must have shape (L·N, B, H) = (2, 3, 5), got (2, 4, 5)",
+    ),
+    "state of a single sequence": (
+        lambda m: m(torch.randn(T, E), state(L, 1, D, kind=type(m))),
+        "h0 must have shape (L·N, H) = (2, 5), got (2, 1, 5)",
+    ),
+    "state of a packed sequence": (
+        lambda m: m(packed(), state(L, 2, D, kind=type(m))),
+        "h0 must have shape (L·N, B, H) = (2, 3, 5), got (2, 2, 5)",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", [LSTM, GRU])
+@pytest.mark.parametrize("case", WRONG_CALLS)
+def test_wrong_calls(kind, case):
+    call, message = WRONG_CALLS[case]
+    with pytest.raises(ValueError, match=f"^{kind.mode}: .*" + re.escape(message)):
+        call(kind(E, D, L))
+
+
+def test_wrong_kinds_of_state():
+    x = torch.randn(T, B, E)
+    with pytest.raises(ValueError, match=r"LSTM: hx must be a pair \(h0, c0\), got one tensor"):
+        LSTM(E, D)(x, torch.zeros(1, B, D))
+    with pytest.raises(ValueError, match=r"LSTM: hx must be a pair \(h0, c0\), got 1 values"):
+        LSTM(E, D)(x, (torch.zeros(1, B, D),))
+    with pytest.raises(ValueError, match="GRU: hx must be one tensor, got 2 values"):
+        GRU(E, D)(x, state(1, B, D))
+    with pytest.raises(ValueError, match=re.escape("h0 must have shape (L·N, B, H_out) = (1, 3, 2)")):
+        LSTM(E, D, proj_size=2)(x, state(1, B, D))
+
+
+WRONG_ARGUMENTS = {
+    "num_layers must be at least 1, got 0": {"num_layers": 0},
+    "dropout must be a probability in [0, 1), got 1.0": {"num_layers": 2, "dropout": 1.0},
+    "proj_size must be 0 (none) or positive and below hidden_size = 5, got 5": {"proj_size": 5},
+}
+
+
+@pytest.mark.parametrize("message", WRONG_ARGUMENTS)
+def test_wrong_arguments(message):
+    with pytest.raises(ValueError, match="^LSTM: " + re.escape(message)):
+        LSTM(E, D, **WRONG_ARGUMENTS[message])

@@ -1,0 +1,107 @@
+"""`torch.export` with the operator in the graph, and with PyTorch's own in its place."""
+
+from __future__ import annotations
+
+import io
+import itertools
+
+import pytest
+import torch
+from torch.export import Dim
+
+from sru_nn import SRU, backend
+from sru_nn.export import decompositions, operators
+from sru_nn.ops import sru as ops
+
+from .conftest import LENGTHS, D, E, L, needs_scan
+
+OPERATOR = torch.ops.sru_nn.sru_forward.default
+CHOICES = ["reference", "kernels"] if backend.active() == "kernels" else ["reference"]
+
+
+def targets(program) -> list:
+    return [node.target for node in program.graph.nodes if node.op == "call_function"]
+
+
+def saved_and_loaded(program):
+    file = io.BytesIO()
+    torch.export.save(program, file)
+    file.seek(0)
+    return torch.export.load(file)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("choice", CHOICES)
+def test_the_operator_stays_in_the_graph(everything, inputs, shapes, choice):
+    with backend.using(choice):
+        program = torch.export.export(everything, inputs(4, 3), dynamic_shapes=shapes)
+        assert targets(program).count(OPERATOR) == L
+        run = saved_and_loaded(program).module()
+        for length, batch in LENGTHS:
+            args = inputs(length, batch)
+            torch.testing.assert_close(run(*args), everything(*args))
+
+
+@needs_scan
+@torch.no_grad()
+def test_a_loop_takes_its_place(everything, inputs, shapes):
+    program = torch.export.export(everything, inputs(4, 3), dynamic_shapes=shapes)
+    program = program.run_decompositions(decompositions())
+    assert OPERATOR not in targets(program)
+    assert targets(program).count(torch.ops.higher_order.scan) == L
+    run = program.module()
+    for length, batch in LENGTHS:
+        args = inputs(length, batch)
+        torch.testing.assert_close(run(*args), everything(*args))
+
+
+@torch.no_grad()
+def test_a_single_step_needs_no_loop():
+    rnn, x, c = SRU(E, D, L).eval(), torch.randn(1, 3, E), torch.randn(L, 3, D)
+    batch = Dim("batch")
+    program = torch.export.export(rnn, (x, c), dynamic_shapes=({1: batch}, {1: batch}))
+    program = program.run_decompositions(decompositions())
+    assert not [target for target in targets(program) if "sru_nn" in str(target) or "scan" in str(target)]
+    torch.testing.assert_close(program.module()(x[:, :2], c[:, :2].clone()), rnn(x[:, :2], c[:, :2].clone()))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("per_position", [False, True])
+@pytest.mark.parametrize("length", [0, 1, 4])
+def test_every_argument(length, per_position):
+    """The function of the table against the operator itself."""
+    decomposed = decompositions()[OPERATOR]
+    batch, columns = 2, 4
+    for gates, bidirectional, activation, dropped in itertools.product(
+        (3, 4), (False, True), ("identity", "tanh", "relu"), (False, True)
+    ):
+        inputs = ops.Inputs(
+            u=torch.randn(length, batch, gates, columns),
+            v=torch.randn(*((length, batch) if per_position else ()), 2, columns),
+            bias=torch.randn(2, columns),
+            c0=torch.randn(batch, columns) if bidirectional else None,
+            x=torch.randn(length, batch, columns) if gates == 3 else None,
+            mask_c=torch.rand(batch, columns).round() * 2 if dropped else None,
+            mask_pad=torch.rand(length, batch) < 0.4 if dropped else None,
+            bidirectional=bidirectional,
+            activation=activation,
+            scale_x=1.3 if gates == 3 else 1.0,
+        )
+        torch.testing.assert_close(decomposed(*inputs, False)[:2], OPERATOR(*inputs, False)[:2])
+
+
+def test_a_program_with_gradients_is_refused():
+    program = torch.export.export(SRU(E, D, 1), (torch.randn(3, 2, E),))
+    with pytest.raises(RuntimeError, match=r"computes gradients.*torch\.no_grad"):
+        program.run_decompositions(decompositions())
+
+
+@torch.no_grad()
+def test_an_older_torch_unrolls_a_fixed_length_and_refuses_any_other(monkeypatch):
+    rnn, x = SRU(E, D, 1).eval(), torch.randn(3, 2, E)
+    monkeypatch.setattr(operators, "TORCH_2_13", False)
+    fixed = torch.export.export(rnn, (x,)).run_decompositions(decompositions())
+    torch.testing.assert_close(fixed.module()(x), rnn(x))
+    program = torch.export.export(rnn, (x,), dynamic_shapes=({0: Dim("time")},))
+    with pytest.raises(RuntimeError, match=r"any length needs torch 2\.13.*fixed length"):
+        program.run_decompositions(decompositions())

@@ -1,0 +1,136 @@
+"""ONNX files, run by ONNX Runtime."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+import torch
+from torch import nn
+from torch.export import Dim
+
+from sru_nn import SRU
+from sru_nn.export import to_onnx
+from sru_nn.quantization import quantize_weights_
+
+from .conftest import LENGTHS, D, E, L, needs_scan
+
+onnx = pytest.importorskip("onnx", reason="writing ONNX needs onnx")
+pytest.importorskip("onnxscript", reason="writing ONNX needs onnxscript")
+onnxruntime = pytest.importorskip("onnxruntime", reason="checking an ONNX file needs a runtime")
+
+
+def runner(path):
+    """Check a file and return a function that runs it on tensors, and the kinds of its operators."""
+    model = onnx.load(path)
+    onnx.checker.check_model(model, full_check=True)
+    session = onnxruntime.InferenceSession(path)
+
+    def run(*args: torch.Tensor) -> list[torch.Tensor]:
+        names = [given.name for given in session.get_inputs()]
+        feed = {name: arg.numpy() for name, arg in zip(names, args, strict=True)}
+        return [torch.from_numpy(output) for output in session.run(None, feed)]
+
+    return (
+        run,
+        [node.op_type for node in model.graph.node],
+        {(s.domain, s.version) for s in model.opset_import},
+    )
+
+
+def check(run, model, *args) -> None:
+    for ours, expected in zip(run(*args), model(*args), strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
+
+
+@needs_scan
+@torch.no_grad()
+def test_whole_sequences_of_any_length(tmp_path, everything, inputs, shapes):
+    path = tmp_path / "rnn.onnx"
+    to_onnx(everything, inputs(4, 3), path, dynamic_shapes=shapes)
+    run, kinds, opsets = runner(path)
+    assert kinds.count("Scan") == L
+    assert opsets == {("", 20)}
+    for length, batch in [*LENGTHS, (300, 2)]:
+        check(run, everything, *inputs(length, batch))
+    # However long the padding, the state comes through it, though a file has another sigmoid than PyTorch.
+    x, c0, mask = inputs(2000, 1)
+    check(run, everything, x, 100 * c0, mask.fill_(True))
+
+
+@needs_scan
+@torch.no_grad()
+def test_options_of_the_layers(tmp_path):
+    rnn = SRU(D, D, L, projection_size=2, use_relu=True, batch_first=True, has_skip_term=False).eval()
+    shapes = ({0: Dim("batch"), 1: Dim("time")},)
+    to_onnx(rnn, (torch.randn(3, 4, D),), tmp_path / "rnn.onnx", dynamic_shapes=shapes)
+    run, *_ = runner(tmp_path / "rnn.onnx")
+    for length, batch in LENGTHS:
+        check(run, rnn, torch.randn(batch, length, D))
+
+
+class LanguageModel(nn.Module):
+    """A model around the recurrence, with its state as an input and an output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.rnn, self.head = nn.Embedding(11, E), SRU(E, D, L), nn.Linear(D, 11)
+
+    def forward(self, token: torch.Tensor, c: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Predict the next token."""
+        h, c = self.rnn(self.embedding(token), c)
+        return self.head(h), c
+
+
+@torch.no_grad()
+def test_streaming_with_an_explicit_state(tmp_path):
+    model, tokens, c = LanguageModel().eval(), torch.randint(11, (6, 2)), torch.zeros(L, 2, D)
+    batch = Dim("batch")
+    to_onnx(
+        model,
+        (tokens[:1], c),
+        tmp_path / "step.onnx",
+        dynamic_shapes=({1: batch}, {1: batch}),
+        input_names=["token", "state"],
+        output_names=["scores", "next_state"],
+    )
+    run, kinds, _ = runner(tmp_path / "step.onnx")
+    assert "Scan" not in kinds
+    expected, last = model(tokens, c)
+    outputs = []
+    for token in tokens.split(1):
+        scores, c = run(token, c)
+        outputs.append(scores)
+    torch.testing.assert_close((torch.cat(outputs), c), (expected, last), rtol=1e-5, atol=1e-5)
+
+
+@torch.no_grad()
+def test_chunks_of_a_fixed_length_with_weights_of_8_bits(tmp_path):
+    rnn, x, c = SRU(E, D, L).eval(), torch.randn(12, 2, E), torch.zeros(L, 2, D)
+    quantize_weights_(rnn)
+    to_onnx(rnn, (x[:4], c), tmp_path / "chunk.onnx", opset_version=18)
+    run, _, opsets = runner(tmp_path / "chunk.onnx")
+    assert opsets == {("", 18)}
+    expected, last = rnn(x)
+    outputs = []
+    for chunk in x.split(4):
+        h, c = run(chunk, c)
+        outputs.append(h)
+    torch.testing.assert_close((torch.cat(outputs), c), (expected, last), rtol=1e-5, atol=1e-5)
+
+
+def test_wrong_requests(tmp_path, monkeypatch):
+    rnn, x, path = SRU(E, D, 1), torch.randn(3, 2, E), tmp_path / "rnn.onnx"
+    with pytest.raises(ValueError, match=r"to_onnx: the model is in training mode"):
+        to_onnx(rnn, (x,), path)
+    with pytest.raises(ValueError, match=r"to_onnx: opset_version must be at least 18, got 17"):
+        to_onnx(rnn.eval(), (x,), path, opset_version=17)
+    with pytest.raises(TypeError, match=r"weight_c is torch\.bfloat16.*\.float\(\)"):
+        to_onnx(rnn.bfloat16(), (x,), path)
+    wide = SRU(32, 16, 1).eval()
+    quantize_weights_(wide, bits=4)
+    with pytest.raises(TypeError, match=r"rnn_lst\.0\.transform has quantized weights.*bits=8"):
+        to_onnx(wide, (torch.randn(3, 2, 32),), path)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"needs onnx and onnxscript; pip install onnx onnxscript"):
+        to_onnx(rnn, (x,), path)
