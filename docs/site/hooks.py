@@ -1,0 +1,55 @@
+"""Hooks of mkdocs: names like c_t stay as they are, and every public name has an entry in the reference."""
+
+from __future__ import annotations
+
+import ast
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+from markdown import Extension, Markdown
+from markdown.inlinepatterns import InlineProcessor
+from markdown.util import ETX, STX
+
+PACKAGES = Path(__file__).parents[2] / "packages"
+log = logging.getLogger("mkdocs.plugins.reference")
+
+
+class PlainUnderscore(InlineProcessor):
+    """Takes an underscore for the character that it is."""
+
+    def handleMatch(self, m: re.Match[str], data: str) -> tuple[str, int, int]:  # noqa: N802
+        """Return it as Markdown keeps one that was escaped by a backslash."""
+        return f"{STX}{ord(m[0])}{ETX}", m.start(), m.end()
+
+
+class PlainUnderscores(Extension):
+    """Takes from Markdown the emphasis by underscores, which equations are full of; asterisks are left."""
+
+    def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802
+        """Look for underscores after code and links, and before emphasis."""
+        md.inlinePatterns.register(PlainUnderscore("_", md), "plain_underscore", 65)
+
+
+def on_config(config: Any) -> None:
+    """Add the extension of Markdown."""
+    config["markdown_extensions"].append(PlainUnderscores())
+
+
+def on_post_build(config: Any, **_: Any) -> None:
+    """Look for the anchor of each name in `__all__` of each package."""
+    pages = "".join(page.read_text() for page in Path(config["site_dir"], "reference").glob("*.html"))
+    for source in sorted(PACKAGES.glob("*/src/*/__init__.py")):
+        package = source.parent.name
+        for name in public_names(source):
+            if f'id="{package}.{name}"' not in pages:
+                log.warning("%s.%s is public and has no entry in docs/reference", package, name)
+
+
+def public_names(source: Path) -> list[str]:
+    """Read `__all__` without importing the package."""
+    for node in ast.parse(source.read_text()).body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == "__all__":
+            return [name for name in ast.literal_eval(node.value) if not name.startswith("__")]
+    return []
