@@ -42,6 +42,7 @@ def main() -> None:
 
 def shape_rows(shape: tuple[int, int, int], seconds: float) -> Iterator[dict[str, Any]]:
     """Measure one shape (T, B, D), two layers."""
+    torch.compiler.reset()  # another module of the same code would count as compiling it again
     length, batch, size = shape
     rnn, x = SRU(size, size, 2), torch.randn(length, batch, size)
     modules = {EAGER: rnn, COMPILED: torch.compile(rnn, fullgraph=True, dynamic=True)}
