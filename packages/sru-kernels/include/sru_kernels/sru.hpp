@@ -69,8 +69,8 @@ struct SruStep {
     const void* c0;      // (B, N·D) A; absent means zeros
     const void* x;       // (B, N·D) S, only with K = 3; absent means no highway
     double scale_x;
-    void* h;       // (B, N·D) S
-    void* c_last;  // (B, N·D) A
+    void* h;                   // (B, N·D) S
+    void* c_last;              // (B, N·D) A
     const void* weight_scale;  // (K, N·D) A, the factor of each row of the weight; absent means that it is S
 };
 

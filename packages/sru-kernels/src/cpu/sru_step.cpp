@@ -44,8 +44,8 @@ SRU_KERNELS_HOST_DEVICE A sum_in_pairs(const A (&terms)[count]) {
 /// 1024 products.
 template <Index rows, typename W, typename S, typename A>
 void multiply(const W* weight, const S* input, Index size, A* out) {
-    // As many as a vector holds of the accumulation type; of bytes a whole vector, which GCC unpacks well: with
-    // fewer it took three times as long.
+    // As many as a vector holds of the accumulation type; of bytes a whole vector, which GCC unpacks well:
+    // with fewer it took three times as long.
     constexpr Index lanes = vector_size / Index{sizeof(W) == 1 ? 1 : sizeof(A)};
     A sums[rows][lanes] = {};
     Index k = 0;
@@ -55,8 +55,8 @@ void multiply(const W* weight, const S* input, Index size, A* out) {
             __builtin_prefetch(weight + (rows + row) * size + k);
 #pragma omp simd
             for (Index lane = 0; lane < lanes; ++lane) {
-                sums[row][lane] =
-                    multiply_add(A(load(weight[row * size + k + lane])), load(input[k + lane]), sums[row][lane]);
+                sums[row][lane] = multiply_add(A(load(weight[row * size + k + lane])), load(input[k + lane]),
+                                               sums[row][lane]);
             }
         }
     }
