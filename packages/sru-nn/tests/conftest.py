@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 from torch import Tensor
+
+from sru_nn import backend
+
+# What can run a recurrence here.
+CHOICES = ["reference", "kernels"] if backend.active() == "kernels" else ["reference"]
 
 # Relative and absolute error allowed against a float64 computation of the same inputs.
 TOLERANCES = {
@@ -27,6 +32,13 @@ def assert_close() -> Callable[[Tensor, Tensor], None]:
         torch.testing.assert_close(actual.double(), expected.double(), rtol=rtol, atol=atol)
 
     return compare
+
+
+@pytest.fixture(params=CHOICES)
+def implementation(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Run a test with each of them."""
+    with backend.using(request.param):
+        yield request.param
 
 
 @pytest.fixture(autouse=True)

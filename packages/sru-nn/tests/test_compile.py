@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_sequence, pad_packed_sequence
 
-from sru_nn import SRU, SRUCell, SRUpp, backend, compat
+from sru_nn import SRU, SRUCell, SRUpp, compat
 from sru_nn.eager import TORCH_2_13
 
 E, D = 5, 6
@@ -21,7 +21,6 @@ MODULES = {
     "GRU": lambda: compat.GRU(E, D, 1),
 }
 SHAPES = [(7, 3), (9, 2), (4, 5)]
-CHOICES = ["reference", "kernels"] if backend.active() == "kernels" else ["reference"]
 
 
 @pytest.fixture(autouse=True)
@@ -60,15 +59,14 @@ def test_one_graph_for_all_lengths_and_batches(name):
         check(compiled, module, torch.randn(length, batch, size, requires_grad=True))
 
 
-@pytest.mark.parametrize("choice", CHOICES)
-def test_masks_and_states(choice):  # the graph is the same; the operator in it is not
+@pytest.mark.usefixtures("implementation")
+def test_masks_and_states():  # the graph is the same; the operator in it is not
     module = SRU(E, D, 2, bidirectional=True)
     compiled = torch.compile(module, fullgraph=True, dynamic=True, backend="aot_eager")
-    with backend.using(choice):
-        for length, batch in SHAPES:
-            x = torch.randn(length, batch, E, requires_grad=True)
-            c0 = torch.randn(2, batch, 2 * D, requires_grad=True)
-            check(compiled, module, x, c0, torch.rand(length, batch) < 0.4)
+    for length, batch in SHAPES:
+        x = torch.randn(length, batch, E, requires_grad=True)
+        c0 = torch.randn(2, batch, 2 * D, requires_grad=True)
+        check(compiled, module, x, c0, torch.rand(length, batch) < 0.4)
 
 
 @torch.no_grad()

@@ -15,13 +15,13 @@ import torch
 import torch.distributed
 
 import sru_nn
-from sru_nn import backend
+
+from .conftest import CHOICES
 
 pytestmark = pytest.mark.skipif(
     not torch.distributed.is_available() or not torch.distributed.is_gloo_available(),
     reason="this PyTorch was built without gloo",
 )
-CHOICES = ["reference", "kernels"] if backend.active() == "kernels" else ["reference"]
 MODELS = ["SRU", "SRU with projections", "LSTM", *["SRUpp"] * hasattr(sru_nn, "SRUpp")]
 needs_fsdp = pytest.mark.skipif(
     not hasattr(torch.cpu.Stream, "record_event"), reason="FSDP2 of this PyTorch does not run on the CPU"

@@ -16,7 +16,6 @@ from sru_nn.modules import sru as stack
 from sru_nn.quantization import Int4Linear, Int8Linear, quantize_weights_
 
 E, D, L = 64, 32, 3
-CHOICES = ["reference", "kernels"] if backend.active() == "kernels" else ["reference"]
 
 
 @given(
@@ -65,24 +64,22 @@ def test_int4_weights_are_at_most_half_a_step_off(group_size):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("choice", CHOICES)
 @pytest.mark.parametrize(
     "options",
     [{}, {"use_tanh": True, "layer_norm": True}, {"projection_size": 16, "has_skip_term": False}],
 )
-def test_step_by_step_is_the_sequence(options, choice):
+def test_step_by_step_is_the_sequence(options, implementation):
     rnn, x = SRU(E, D, L, **options).eval(), torch.randn(4, 2, E)
     quantize_weights_(rnn)
-    with backend.using(choice):
-        h, last = rnn(x.repeat(5, 1, 1)[:1].expand(20, -1, -1))  # many rows, so multiplied in float32
-        step, _ = rnn(x[:1])
-    tolerance = 1e-5 if choice == "kernels" and not options.get("projection_size") else 3e-2
+    h, last = rnn(x.repeat(5, 1, 1)[:1].expand(20, -1, -1))  # many rows, so multiplied in float32
+    step, _ = rnn(x[:1])
+    tolerance = 1e-5 if implementation == "kernels" and not options.get("projection_size") else 3e-2
     torch.testing.assert_close(step[0], h[0], rtol=tolerance, atol=tolerance)
     assert last.isfinite().all()
 
 
 @torch.no_grad()
-@pytest.mark.skipif("kernels" not in CHOICES, reason="the kernels are not installed")
+@pytest.mark.skipif(backend.active() != "kernels", reason="the kernels are not installed")
 def test_a_step_is_one_call_of_a_kernel_for_each_layer(monkeypatch):
     taken = []
     monkeypatch.setattr(stack, "step", lambda *given, step=stack.step: taken.append(1) or step(*given))

@@ -21,15 +21,10 @@ from sru_nn.functional import sru_recurrence
 
 T, B, E, D, L = 3, 2, 2, 2, 2
 # The first use of forward mode makes PyTorch 2.13 script some of its own derivatives.
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
-CHOICES = ["reference", "kernels"] if backend.active() == "kernels" else ["reference"]
-
-
-@pytest.fixture(params=CHOICES, autouse=True)
-def _backend(request):
-    with backend.using(request.param):
-        yield
-
+pytestmark = [
+    pytest.mark.usefixtures("implementation"),
+    pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning"),
+]
 
 MODULES = {
     "SRU": lambda: SRU(E, D, L, layer_norm=True, rescale=True),

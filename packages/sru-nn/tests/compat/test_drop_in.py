@@ -17,6 +17,7 @@ from sru_nn import SRU
 from sru_nn.compat import GRU, LSTM
 
 T, B, E, D, L = 7, 3, 6, 5, 2
+pytestmark = pytest.mark.usefixtures("implementation")
 PAIRS = [pytest.param(LSTM, nn.LSTM, id="LSTM"), pytest.param(GRU, nn.GRU, id="GRU")]
 
 

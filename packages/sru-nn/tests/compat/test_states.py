@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from sru_nn.compat import GRU, LSTM
 
 T, B, E, D, L = 7, 3, 6, 5, 2
+pytestmark = pytest.mark.usefixtures("implementation")
 
 
 def as_list(states) -> list[Tensor]:

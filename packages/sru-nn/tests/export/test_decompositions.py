@@ -9,14 +9,13 @@ import pytest
 import torch
 from torch.export import Dim
 
-from sru_nn import SRU, backend
+from sru_nn import SRU
 from sru_nn.export import decompositions, operators
 from sru_nn.ops import sru as ops
 
 from .conftest import LENGTHS, D, E, L, needs_scan
 
 OPERATOR = torch.ops.sru_nn.sru_forward.default
-CHOICES = ["reference", "kernels"] if backend.active() == "kernels" else ["reference"]
 
 
 def targets(program) -> list:
@@ -31,15 +30,14 @@ def saved_and_loaded(program):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("choice", CHOICES)
-def test_the_operator_stays_in_the_graph(everything, inputs, shapes, choice):
-    with backend.using(choice):
-        program = torch.export.export(everything, inputs(4, 3), dynamic_shapes=shapes)
-        assert targets(program).count(OPERATOR) == L
-        run = saved_and_loaded(program).module()
-        for length, batch in LENGTHS:
-            args = inputs(length, batch)
-            torch.testing.assert_close(run(*args), everything(*args))
+@pytest.mark.usefixtures("implementation")
+def test_the_operator_stays_in_the_graph(everything, inputs, shapes):
+    program = torch.export.export(everything, inputs(4, 3), dynamic_shapes=shapes)
+    assert targets(program).count(OPERATOR) == L
+    run = saved_and_loaded(program).module()
+    for length, batch in LENGTHS:
+        args = inputs(length, batch)
+        torch.testing.assert_close(run(*args), everything(*args))
 
 
 @needs_scan

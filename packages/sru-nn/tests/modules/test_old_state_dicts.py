@@ -99,7 +99,9 @@ def test_assigned_parameters():
 def test_onto_the_meta_device():
     with torch.device("meta"):
         saved, module = SRU(4, 4, rescale=True, v1=True), SRU(4, 4, rescale=True, v1=True)
-    module.load_state_dict(as_sru_2(saved.state_dict(), scale_x=torch.ones(1, device="meta")))
+    old = as_sru_2(saved.state_dict(), scale_x=torch.ones(1, device="meta"))
+    assert module.load_state_dict(old) == ([], [])
+    assert all(parameter.is_meta for parameter in module.parameters())
 
 
 @pytest.mark.parametrize("layout", [as_sru_2, as_sru_3])
