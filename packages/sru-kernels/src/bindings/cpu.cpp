@@ -11,28 +11,24 @@ namespace py = pybind11;
 namespace sru_kernels::bindings {
 namespace {
 
-void sru_forward(const py::tuple& fields, int num_threads) {
-    const SruForward args = sru_forward_arguments(fields);
+template <typename Args>
+void run(const char* function, const Args& args, int num_threads, void (*kernel)(const Args&, int)) {
     check(args);
-    check_at_least("sru_forward", "num_threads", num_threads, 1);
+    check_at_least(function, "num_threads", num_threads, 1);
     const py::gil_scoped_release release;
-    cpu::sru_forward(args, num_threads);
+    kernel(args, num_threads);
+}
+
+void sru_forward(const py::tuple& fields, int num_threads) {
+    run("sru_forward", sru_forward_arguments(fields), num_threads, cpu::sru_forward);
 }
 
 void sru_backward(const py::tuple& fields, int num_threads) {
-    const SruBackward args = sru_backward_arguments(fields);
-    check(args);
-    check_at_least("sru_backward", "num_threads", num_threads, 1);
-    const py::gil_scoped_release release;
-    cpu::sru_backward(args, num_threads);
+    run("sru_backward", sru_backward_arguments(fields), num_threads, cpu::sru_backward);
 }
 
 void sru_step(const py::tuple& fields, int num_threads) {
-    const SruStep args = sru_step_arguments(fields);
-    check(args);
-    check_at_least("sru_step", "num_threads", num_threads, 1);
-    const py::gil_scoped_release release;
-    cpu::sru_step(args, num_threads);
+    run("sru_step", sru_step_arguments(fields), num_threads, cpu::sru_step);
 }
 
 }  // namespace

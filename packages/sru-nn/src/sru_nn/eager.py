@@ -32,9 +32,8 @@ def is_transformed() -> bool:
     """
     if torch.autograd.forward_ad._current_level >= 0:
         return True
+    # An older compiler cannot trace the question, nor the gradient of torch.func; vmap it can.
     if torch.compiler.is_dynamo_compiling() and not TORCH_2_13:
-        return (
-            False  # an older compiler cannot trace the question, nor the gradient of torch.func; vmap it can
-        )
+        return False
     # Not "is not None", which the compiler takes for true.
     return isinstance(torch._C._functorch.peek_interpreter_stack(), torch._C._functorch.CInterpreter)

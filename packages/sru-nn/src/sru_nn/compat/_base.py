@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from sru_nn.linear import project
 from sru_nn.modules._decoding import can_step, step
+from sru_nn.modules._forms import check_sequences, one_by_one, side_by_side, unpack
 from sru_nn.modules.sru_cell import SRUCell
 
 States = tuple[Tensor, ...]
@@ -133,19 +134,8 @@ class RecurrentBase(nn.Module):
     ) -> tuple[Tensor | PackedSequence, States]:
         if isinstance(input, PackedSequence):
             return self._run_packed(input, hx, mask_pad)
-        if input.dim() not in (2, 3) or input.shape[-1] != self.input_size:
-            letters = "(B, T, E)" if self.batch_first else "(T, B, E)"
-            raise ValueError(
-                f"{self.mode}: input must have shape {letters} or (T, E) with E = {self.input_size}, "
-                f"got {tuple(input.shape)}"
-            )
-        if mask_pad is not None:
-            if mask_pad.shape != input.shape[:-1]:
-                raise ValueError(
-                    f"{self.mode}: mask_pad must have the shape of the input without its features, "
-                    f"{tuple(input.shape[:-1])}, got {tuple(mask_pad.shape)}"
-                )
-            mask_pad = mask_pad != 0
+        check_sequences(self.mode, input, mask_pad, self.input_size, batch_first=self.batch_first)
+        mask_pad = None if mask_pad is None else mask_pad != 0
         single = input.dim() == 2
         time = 0 if single or not self.batch_first else 1
         batch = 1 if single else input.shape[1 - time]
@@ -166,20 +156,13 @@ class RecurrentBase(nn.Module):
     def _run_packed(
         self, packed: PackedSequence, hx: States | None, mask_pad: Tensor | None
     ) -> tuple[PackedSequence, States]:
-        if mask_pad is not None:
-            raise ValueError(f"{self.mode}: a PackedSequence brings its own lengths; pass mask_pad=None")
         data, batch_sizes, order, back = packed
-        if data.dim() != 2 or data.shape[-1] != self.input_size:
-            raise ValueError(
-                f"{self.mode}: a PackedSequence's data must have shape (sum of lengths, E = "
-                f"{self.input_size}), got {tuple(data.shape)}"
-            )
-        hx = self._checked_states(hx, (int(batch_sizes[0]),))
+        in_order = PackedSequence(data, batch_sizes)
+        padded, lengths, mask = unpack(self.mode, in_order, mask_pad, self.input_size)
+        hx = self._checked_states(hx, (padded.shape[1],))
         if hx is not None and order is not None:
             hx = tuple(state.index_select(1, order) for state in hx)
-        padded, lengths = pad_packed_sequence(PackedSequence(data, batch_sizes))
-        steps = torch.arange(len(padded), device=padded.device)
-        output, states = self._run_time_major(padded, hx, steps[:, None] >= lengths.to(padded.device))
+        output, states = self._run_time_major(padded, hx, mask)
         states = tuple(state.to(data.dtype) for state in states)
         if back is not None:
             states = tuple(state.index_select(1, back) for state in states)
@@ -209,9 +192,9 @@ class RecurrentBase(nn.Module):
             `ends`: `(L·N, B, H_out)`, the last real output of each layer and direction, if asked for.
             `c`: `(L·N, B, D)`, the states after the last step.
         """
-        cells, batch = self._cells(), x.shape[1]
+        cells = self._cells()
         if c0 is not None and self.bidirectional:
-            c0 = c0.view(self.num_layers, 2, batch, self.hidden_size).transpose(1, 2).flatten(2)
+            c0 = side_by_side(c0, 2)
         if mask_pad is not None:
             # Not even through a projection may a NaN in the padding reach a gradient.
             x = x.masked_fill(mask_pad.unsqueeze(-1), 0.0)
@@ -233,7 +216,7 @@ class RecurrentBase(nn.Module):
                 ends.append(_last_outputs(x, mask_pad, self._output_size))
         c = torch.cat(states)
         if self.bidirectional:
-            c = c.view(self.num_layers, batch, 2, self.hidden_size).transpose(1, 2).flatten(0, 1)
+            c = one_by_one(c, 2)
         return x, torch.cat(ends) if with_ends else None, c
 
     def _load_from_state_dict(

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from sru_nn import reference
 from sru_nn.eager import TORCH_2_13
+from sru_nn.ops import sru_plain
+from sru_nn.ops.sru import Inputs
 
 
 def decompositions() -> dict[Any, Callable[..., Any]]:
@@ -32,38 +34,15 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
     return {torch.ops.sru_nn.sru_forward.default: _sru_forward}
 
 
-def _sru_forward(
-    u: Tensor,
-    v: Tensor,
-    bias: Tensor,
-    c0: Tensor | None,
-    x: Tensor | None,
-    mask_c: Tensor | None,
-    mask_pad: Tensor | None,
-    bidirectional: bool,
-    activation: str,
-    scale_x: float,
-    save: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
+def _sru_forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
+    inputs, save = Inputs(*args[:-1]), args[-1]
     if save:
         raise RuntimeError(
             "sru_nn.export.decompositions: the program computes gradients, which these operations have not; "
             "export it under torch.no_grad()"
         )
-    h, c_last = reference.sru_recurrence(
-        u,
-        v,
-        bias,
-        c0,
-        x=x,
-        bidirectional=bidirectional,
-        activation=activation,
-        scale_x=scale_x,
-        mask_c=mask_c,
-        mask_pad=mask_pad,
-        states=_scan_states,
-    )
-    return h, c_last, bias.new_empty(0)
+    h, c_last = sru_plain.recurrence(inputs, _scan_states)
+    return h, c_last, inputs.bias.new_empty(0)
 
 
 def _scan_states(u_c: Tensor, u_f: Tensor, v_f: Tensor, c0: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from sru_nn.modules._architecture import check_stack
+from sru_nn.modules._forms import one_by_one, side_by_side
 from sru_nn.modules._legacy import strip_wrappers
 
 
@@ -33,19 +34,13 @@ class Stack(nn.Module):
             f"{type(self).__name__}: c0 must have shape {letters} = {shape}, got {tuple(c0.shape)}"
         )
 
-    def _layer_states(self, c0: Tensor, batch: int) -> Tensor:
+    def _layer_states(self, c0: Tensor) -> Tensor:
         """Bring the initial state from either of its shapes to `(L, B, N·D)`."""
-        if c0.shape[-1] == self.output_size:
-            return c0
-        c0 = c0.view(self.num_layers, self.num_directions, batch, self.hidden_size)
-        return c0.transpose(1, 2).reshape(self.num_layers, batch, self.output_size)
+        return c0 if c0.shape[-1] == self.output_size else side_by_side(c0, self.num_directions)
 
-    def _returned_states(self, c: Tensor, batch: int) -> Tensor:
+    def _returned_states(self, c: Tensor) -> Tensor:
         """Bring the states from `(L, B, N·D)` to the shape that this module returns."""
-        if not self.nn_rnn_compatible_return:
-            return c
-        c = c.view(self.num_layers, batch, self.num_directions, self.hidden_size)
-        return c.transpose(1, 2).reshape(self.num_layers * self.num_directions, batch, self.hidden_size)
+        return one_by_one(c, self.num_directions) if self.nn_rnn_compatible_return else c
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         strip_wrappers(state_dict, prefix)

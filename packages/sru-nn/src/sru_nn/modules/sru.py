@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from sru_nn.length_parallel import LengthParallel
 from sru_nn.linear import project
 from sru_nn.modules._checks import check_like_parameters, one_of_two_names
 from sru_nn.modules._decoding import can_step, step
+from sru_nn.modules._forms import check_sequences, unpack
 from sru_nn.modules._stack import Stack
 from sru_nn.modules.sru_cell import SRUCell
 
@@ -183,17 +184,7 @@ class SRU(Stack):
         """
         if isinstance(input, PackedSequence):
             return self._forward_packed(input, c0, mask_pad)
-        letters = "(B, T, E)" if self.batch_first else "(T, B, E)"
-        if input.dim() not in (2, 3) or input.shape[-1] != self.input_size:
-            raise ValueError(
-                f"SRU: input must have shape {letters} or (T, E) with E = {self.input_size}, "
-                f"got {tuple(input.shape)}"
-            )
-        if mask_pad is not None and mask_pad.shape != input.shape[:-1]:
-            raise ValueError(
-                f"SRU: mask_pad must have the shape of the input without its features, "
-                f"{tuple(input.shape[:-1])}, got {tuple(mask_pad.shape)}"
-            )
+        check_sequences("SRU", input, mask_pad, self.input_size, batch_first=self.batch_first)
         batch = () if input.dim() == 2 else (input.shape[0 if self.batch_first else 1],)
         self._check_state(c0, *batch)
         if input.dim() == 2:
@@ -240,21 +231,12 @@ class SRU(Stack):
     def _forward_packed(
         self, packed: PackedSequence, c0: Tensor | None, mask_pad: Tensor | None
     ) -> tuple[PackedSequence, Tensor]:
-        if mask_pad is not None:
-            raise ValueError("SRU: a PackedSequence brings its own lengths; pass mask_pad=None")
-        if packed.data.dim() != 2 or packed.data.shape[-1] != self.input_size:
-            raise ValueError(
-                f"SRU: a PackedSequence's data must have shape (sum of lengths, E = {self.input_size}), "
-                f"got {tuple(packed.data.shape)}"
-            )
-        batch = int(packed.batch_sizes[0])
-        self._check_state(c0, batch)
-        if c0 is not None:
-            c0 = self._layer_states(c0, batch)
-            c0 = c0 if packed.sorted_indices is None else c0.index_select(1, packed.sorted_indices)
-        padded, lengths = pad_packed_sequence(PackedSequence(packed.data, packed.batch_sizes))
-        steps = torch.arange(padded.shape[0], device=padded.device)
-        h, c = self._forward_time_major(padded, c0, steps[:, None] >= lengths.to(padded.device))
+        in_order = PackedSequence(packed.data, packed.batch_sizes)
+        padded, lengths, mask = unpack("SRU", in_order, mask_pad, self.input_size)
+        self._check_state(c0, padded.shape[1])
+        if c0 is not None and packed.sorted_indices is not None:
+            c0 = self._layer_states(c0).index_select(1, packed.sorted_indices)
+        h, c = self._forward_time_major(padded, c0, mask)
         data = pack_padded_sequence(h, lengths).data
         c = c if packed.unsorted_indices is None else c.index_select(1, packed.unsorted_indices)
         return PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices), c
@@ -262,9 +244,8 @@ class SRU(Stack):
     def _forward_time_major(
         self, x: Tensor, c0: Tensor | None, mask_pad: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        batch = x.shape[1]
         if c0 is not None:
-            c0 = self._layer_states(c0, batch)
+            c0 = self._layer_states(c0)
         if mask_pad is not None:
             # Not even through a projection may a NaN in the padding reach a gradient.
             x = x.masked_fill(mask_pad.unsqueeze(-1) != 0, 0.0)
@@ -276,7 +257,7 @@ class SRU(Stack):
             x, c = step(cells, x, c0)
         else:
             x, c = self._run_layers(cells, x, c0, mask_pad)
-        return x, self._returned_states(c, batch)
+        return x, self._returned_states(c)
 
     def _run_layers(
         self, cells: list[SRUCell], x: Tensor, c0: Tensor | None, mask_pad: Tensor | None

@@ -335,14 +335,7 @@ class SRUCell(nn.Module):
         return F.dropout(like.new_ones(like.shape[1], size), p)
 
     def _load_from_state_dict(
-        self,
-        state_dict: dict[str, Any],
-        prefix: str,
-        local_metadata: Mapping[str, Any],
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
+        self, state_dict: dict[str, Any], prefix: str, local_metadata: Mapping[str, Any], *args: Any
     ) -> None:
         check_version(self, local_metadata, prefix)
         strip_wrappers(state_dict, prefix)
@@ -350,9 +343,7 @@ class SRUCell(nn.Module):
         read_cell_state(state_dict, prefix, self.output_size, custom=self.custom_m is not None)
         if saved is not None and saved.projection_size and is_redundant(self, saved):
             merge_projection(state_dict, prefix)
-        super()._load_from_state_dict(
-            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
-        )
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
 
     def extra_repr(self) -> str:
         """Show the sizes and every option that is not at its default."""

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from sru_nn.linear import project
 from sru_nn.modules._checks import check_like_parameters
+from sru_nn.modules._forms import check_sequences, unpack
 from sru_nn.modules._stack import Stack
 from sru_nn.modules.srupp_attention import KeyValues, SRUppAttention, SRUppProjectedLinear
 from sru_nn.modules.srupp_cell import SRUppCell
@@ -313,16 +314,7 @@ class SRUpp(Stack):
         self, input: Tensor, c0: Tensor | None, mask_pad: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
         """Return the input `(T, B, E)` and the mask as booleans `(T, B)`; raise on what does not fit."""
-        letters = "(B, T, E)" if self.batch_first else "(T, B, E)"
-        if input.dim() != 3 or input.shape[-1] != self.input_size:
-            raise ValueError(
-                f"SRUpp: input must have shape {letters} with E = {self.input_size}, got {tuple(input.shape)}"
-            )
-        if mask_pad is not None and mask_pad.shape != input.shape[:-1]:
-            raise ValueError(
-                f"SRUpp: mask_pad must have the shape of the input without its features, "
-                f"{tuple(input.shape[:-1])}, got {tuple(mask_pad.shape)}"
-            )
+        check_sequences("SRUpp", input, mask_pad, self.input_size, batch_first=self.batch_first, single=False)
         self._check_state(c0, input.shape[0 if self.batch_first else 1])
         mask_pad = None if mask_pad is None else mask_pad != 0
         if not self.batch_first:
@@ -338,17 +330,9 @@ class SRUpp(Stack):
         memory: Sequence[Tensor | None] | None,
         memory_mask_pad: Tensor | None,
     ) -> tuple[PackedSequence, Tensor, list[Tensor]]:
-        if mask_pad is not None:
-            raise ValueError("SRUpp: a PackedSequence brings its own lengths; pass mask_pad=None")
-        if packed.data.dim() != 2 or packed.data.shape[-1] != self.input_size:
-            raise ValueError(
-                f"SRUpp: a PackedSequence's data must have shape (sum of lengths, E = {self.input_size}), "
-                f"got {tuple(packed.data.shape)}"
-            )
         # In the order of the batch and not of the lengths, as the memory is.
-        padded, lengths = pad_packed_sequence(packed)
+        padded, lengths, mask = unpack("SRUpp", packed, mask_pad, self.input_size)
         self._check_state(c0, padded.shape[1])
-        mask = torch.arange(padded.shape[0], device=padded.device)[:, None] >= lengths.to(padded.device)
         h, c, saved = self._forward_time_major(padded, c0, mask, attn_mask, memory, memory_mask_pad)
         if packed.sorted_indices is not None:
             h, lengths = h.index_select(1, packed.sorted_indices), lengths[packed.sorted_indices.cpu()]
@@ -365,18 +349,17 @@ class SRUpp(Stack):
         memory: Sequence[Tensor | None] | None,
         memory_mask_pad: Tensor | None,
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
-        batch = x.shape[1]
         nothing: list[None] = [None] * self.num_layers
         states: Sequence[Tensor | None] = nothing
         if c0 is not None:
-            states = self._layer_states(c0, batch).unbind(0)
+            states = self._layer_states(c0).unbind(0)
         x = self._first_input(x, mask_pad)
         last, saved = [], []
         for cell, state, earlier in zip(self._cells(), states, memory or nothing, strict=True):
             saved.append(x)
             x, c = cell(x, state, mask_pad, attn_mask, earlier, memory_mask_pad, padding_is_finite=True)
             last.append(c)
-        return x, self._returned_states(torch.stack(last), batch), saved
+        return x, self._returned_states(torch.stack(last)), saved
 
     def _first_input(self, x: Tensor, mask_pad: Tensor | None) -> Tensor:
         """Return the input of the first layer; what the padding holds, NaN included, goes no further."""

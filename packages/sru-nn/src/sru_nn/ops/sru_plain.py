@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 def forward(inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
     """Return `h`, `c_last` and the states `(T, B, N·D)`, at the positions that they come after."""
-    u, v, bias, c0, x, mask_c, mask_pad, bidirectional, activation, scale_x = inputs
     walked: list[Tensor] = []
 
     def walk(u_c: Tensor, u_f: Tensor, v_f: Tensor, c0: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -28,22 +27,28 @@ def forward(inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
         walked.append(states[1])
         return states
 
-    h, c_last = reference.sru_recurrence(
+    h, c_last = recurrence(inputs, walk)
+    (c,) = walked
+    # An operator's results may not be its arguments.
+    return h, c_last.clone(), reverse_second_direction(c) if inputs.bidirectional else c.clone()
+
+
+def recurrence(inputs: Inputs, states: reference.States) -> tuple[Tensor, Tensor]:
+    """Return `h` and `c_last` by the reference, with this for its walk over time."""
+    u, v, bias, c0, *_ = inputs
+    return reference.sru_recurrence(
         u,
         v,
         bias,
         c0,
-        x=x,
-        bidirectional=bidirectional,
-        activation=activation,
-        scale_x=scale_x,
-        mask_c=mask_c,
-        mask_pad=mask_pad,
-        states=walk,
+        x=inputs.x,
+        bidirectional=inputs.bidirectional,
+        activation=inputs.activation,
+        scale_x=inputs.scale_x,
+        mask_c=inputs.mask_c,
+        mask_pad=inputs.mask_pad,
+        states=states,
     )
-    (c,) = walked
-    # An operator's results may not be its arguments.
-    return h, c_last.clone(), reverse_second_direction(c) if bidirectional else c.clone()
 
 
 def backward(
