@@ -7,14 +7,14 @@ the shapes of that benchmark and writes docs/benchmarks/compile.json and .md.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from bench_sru import SHAPES, machine
+from bench_sru import SHAPES
 from measure import race
+from record import described, machine, save
 from torch import Tensor
 
 from sru_nn import SRU
@@ -33,11 +33,7 @@ def main() -> None:
     torch.manual_seed(0)
     facts = machine("cpu")
     rows = [row for shape in SHAPES[: options.shapes] for row in shape_rows(shape, options.seconds)]
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "compile.json").write_text(json.dumps({"machine": facts, "rows": rows}, indent=1) + "\n")
-    text = "\n".join(page(facts, rows)) + "\n"
-    (options.out / "compile.md").write_text(text)
-    print(text)
+    save(options.out, "compile", {"machine": facts, "rows": rows}, page(facts, rows))
 
 
 def shape_rows(shape: tuple[int, int, int], seconds: float) -> Iterator[dict[str, Any]]:
@@ -80,8 +76,7 @@ def training(module: Callable[[Tensor], tuple[Tensor, Tensor]], x: Tensor) -> Ca
 def page(facts: Mapping[str, str], rows: list[dict[str, Any]]) -> Iterator[str]:
     """Write the report."""
     yield "# Compiled against eager\n"
-    described = ", ".join(f"{key} {value}" for key, value in facts.items())
-    yield f"Written by `python packages/sru-nn/benchmarks/bench_compile.py`: {described}.\n"
+    yield f"Written by `nox -s bench -- compile`: {described(facts)}.\n"
     yield "Two layers, float32, `torch.compile(fullgraph=True, dynamic=True)`; medians in ms, in turns.\n"
     yield "| (T, B, D) | mode | eager | compiled | compiled / eager |"
     yield "| --- " * 5 + "|"

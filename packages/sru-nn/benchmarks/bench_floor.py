@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import torch
-from bench_sru import machine
 from measure import race
+from record import described, machine
 from torch.nn import functional as F
 
 from sru_nn import SRU
@@ -19,7 +19,7 @@ SHAPES = [(128, 32, 512), (256, 32, 1024), (1024, 1, 1024), (512, 16, 256)]
 def main() -> None:
     """Measure and print."""
     torch.manual_seed(0)
-    print(", ".join(f"{key} {value}" for key, value in machine("cpu").items()) + ". Milliseconds, medians.\n")
+    print(f"{described(machine('cpu'))}. Milliseconds, medians.\n")
     names = ["product, F.linear", "product, oneDNN", "forward recurrence", "copy of as many bytes"]
     names += ["backward recurrence", "copy of as many bytes, backward"]
     print("| (T, B, D) | " + " | ".join(names) + " |\n" + "| --- " * (len(names) + 1) + "|")

@@ -17,8 +17,8 @@ from pydoc_data.topics import topics
 from typing import Any
 
 import torch
-from bench_sru import machine
 from measure import race
+from record import described, machine
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -289,13 +289,12 @@ def step_by_step(a: Tensor, b: Tensor) -> Tensor:
 
 def tables(result: dict[str, Any]) -> dict[str, list[str]]:
     """Return the parts of the page by the names of their markers."""
-    facts = ", ".join(f"{key} {value}" for key, value in result["machine"].items())
     training = result["training"]
     trained = (
         f"{training['steps']} steps of training to {training['bits per character']:.2f} bits per character"
     )
     return {
-        "machine": [f"{facts}. B = 1, D = {SIZE}; the character model had {trained}."],
+        "machine": [f"{described(result['machine'])}. B = 1, D = {SIZE}; the character model had {trained}."],
         "accuracy": list(accuracy_table(result["accuracy"])),
         "chunks": list(pivot(result["chunks"], "chunk", "weights", chunk_cell)),
         "times": list(time_table(result["times"])),

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import copy
 import importlib.util
-import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,8 +18,8 @@ from typing import Any
 
 import torch
 from bench_length_parallel import CharacterModel, read_text, train
-from bench_sru import machine
 from measure import race
+from record import described, machine, save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -50,11 +49,7 @@ def main() -> None:
     else:
         what, scores = f"a model after {options.steps} steps of training", trained_scores(options.steps)
     result = {"machine": facts, "size": options.size, "steps": rows, "model": what, "bits": scores}
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "quantization.json").write_text(json.dumps(result, indent=1) + "\n")
-    text = "\n".join(page(result)) + "\n"
-    (options.out / "quantization.md").write_text(text)
-    print(text)
+    save(options.out, "quantization", result, page(result))
 
 
 def int8_weights(model: nn.Module) -> None:
@@ -161,12 +156,11 @@ def scores(
 
 def page(result: Mapping[str, Any]) -> Iterator[str]:
     """Write the report."""
-    facts = ", ".join(f"{key} {value}" for key, value in result["machine"].items())
     rows: Sequence[Mapping[str, Any]] = result["steps"]
     base = next(row["median"] for row in rows if row["contender"] == FLOAT)
     plain = result["bits"][FLOAT]
     yield "# Decoding with quantized weights\n"
-    yield f"Written by `python packages/sru-nn/benchmarks/bench_quantized.py`: {facts}.\n"
+    yield f"Written by `nox -s bench -- quantized`: {described(result['machine'])}.\n"
     yield f"A step of four layers of D = {result['size']} at batch 1, medians of one run in turns, quartiles"
     yield "in brackets. The error is that of the outputs with random weights and inputs; the bits per"
     yield f"character are those of {result['model']}, on text that it has not seen.\n"

@@ -7,20 +7,18 @@ Checks that the contenders of the same weights agree, then times all of them in 
 from __future__ import annotations
 
 import argparse
-import platform
-import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import torch
 from contenders import OLD, OURS, REFERENCE, forward_calls, modules, step_calls, training_calls
 from measure import Timing, import_time, peak_memory, race
+from record import machine
 from report import write_report
 
-from sru_nn import SRU, backend
+from sru_nn import SRU
 
 SHAPES = [(128, 32, 512), (512, 16, 256), (256, 32, 1024), (1024, 1, 1024), (128, 1, 512), (32, 32, 128)]
 STEP_SIZE = 1024
@@ -121,32 +119,6 @@ def to_rows(
     """Flatten the timings of one race."""
     common = {"mode": mode, "shape": shape, "dtype": str(dtype).removeprefix("torch."), "layers": layers}
     return [{**common, "contender": name, **asdict(timing)} for name, timing in timings.items()]
-
-
-def machine(device: str) -> dict[str, str]:
-    """Say where and with what this run was made."""
-    if device == "cuda":
-        return {"gpu": torch.cuda.get_device_name(), **machine("cpu"), "backend": backend.active("cuda")}
-    model = next(
-        (
-            line.split(":")[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if "model name" in line
-        ),
-        platform.processor(),
-    )
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True
-    ).stdout.strip()
-    return {
-        "date": date.today().isoformat(),
-        "commit": commit,
-        "processor": model,
-        "threads": str(torch.get_num_threads()),
-        "backend": backend.active(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -19,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bench_sru import machine
 from measure import race
+from record import described, machine, save
 from torch import Tensor, nn
 
 from sru_nn import SRUpp, backend
@@ -45,7 +44,8 @@ def main() -> None:
     for causal in (False, True):
         rows += sequence_rows(options, causal)
     rows += token_rows(options)
-    write_report(options.out, {**machine("cpu"), "threads": str(torch.get_num_threads())}, rows)
+    about = machine("cpu")
+    save(options.out, "srupp-cpu", {"machine": about, "rows": rows}, report(about, rows))
 
 
 def sequence_rows(options: argparse.Namespace, causal: bool) -> Iterator[dict[str, Any]]:
@@ -153,20 +153,9 @@ def check_parity(calls: Mapping[str, Call]) -> None:
             torch.testing.assert_close(other_gradient, gradient, rtol=1e-3, atol=1e-3)
 
 
-def write_report(folder: Path, about: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write `srupp-cpu.json` and `.md`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"machine": about, "rows": rows}, indent=1)
-    (folder / "srupp-cpu.json").write_text(text + "\n")
-    page = "\n".join(report(about, rows)) + "\n"
-    (folder / "srupp-cpu.md").write_text(page)
-    print(page)
-
-
 def report(about: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield the lines of the page."""
-    facts = ", ".join(f"{key} {value}" for key, value in about.items())
-    yield f"# SRU++ on the CPU\n\nWritten by `bench_srupp.py`: {facts}.\n"
+    yield f"# SRU++ on the CPU\n\nWritten by `nox -s bench-srupp`: {described(about)}.\n"
     yield "Medians in milliseconds, quartiles in brackets, all in one run, in turns, after the outputs and"
     yield "gradients of the contenders with equal weights were compared.\n"
     for mode in MODES:

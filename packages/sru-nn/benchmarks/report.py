@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from contenders import GEMM, LSTM
+from record import described, save
 from targets import losses, targets
 
 Row = Mapping[str, Any]
@@ -23,21 +23,16 @@ def write_report(folder: Path, device: str, machine: Mapping[str, str], rows: Se
         machine: What describes the run.
         rows: One per measurement.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     name = f"sru-{device}"
-    (folder / f"{name}.json").write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
-    page = "\n".join(_page(name, machine, rows)) + "\n"
-    (folder / f"{name}.md").write_text(page)
+    save(folder, name, {"machine": machine, "rows": rows}, _page(name, machine, rows))
     _draw(rows, folder / f"{name}.png")
-    print(page)
 
 
 def _page(name: str, machine: Mapping[str, str], rows: Sequence[Row]) -> Iterator[str]:
     on_cpu = name == "sru-cpu"
     yield f"# SRU on {'the CPU' if on_cpu else 'a GPU'}\n"
     command = "nox -s bench" if on_cpu else "nox -s bench -- --device cuda"
-    facts = ", ".join(f"{key} {value}" for key, value in machine.items())
-    yield f"Written by `{command}`: {facts}.\n"
+    yield f"Written by `{command}`: {described(machine)}.\n"
     yield "Medians in milliseconds, quartiles in brackets, one layer of D inputs and D units; all in one run,"
     yield "in turns, after the outputs and gradients of the contenders with equal weights were compared.\n"
     yield f"![Speed relative to nn.LSTM]({name}.png)\n"
