@@ -10,6 +10,7 @@ import torch
 from pytorch_lightning.loggers import CSVLogger
 
 from sru_apps.training.console import quiet_lightning
+from sru_apps.training.errors import UserError
 from sru_apps.training.history import History
 
 
@@ -73,6 +74,19 @@ def test_short_epochs_share_a_picture_that_is_up_to_date_at_the_end(
     history.on_train_end(None, None)
     history.on_exception(None, None, KeyboardInterrupt())
     assert drawn == [1, 3]
+
+
+def test_a_picture_that_cannot_be_written_hides_no_exception(
+    history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object, **options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    history.rows.append({"epoch": 1})
+    monkeypatch.setattr("sru_apps.training.history.draw_learning_curve", full)
+    history.on_exception(None, None, UserError("cannot write the checkpoint"))
+    with pytest.raises(OSError, match="No space left"):
+        history.on_train_end(None, None)
 
 
 def test_continues_in_the_middle_of_an_epoch(history: History, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from pathlib import Path
@@ -87,8 +88,9 @@ class History(Callback):
             self._draw()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Draw what is not drawn yet."""
-        self.on_train_end(trainer, pl_module)
+        """Draw what is not drawn yet; if that fails too, the user is to hear of the exception."""
+        with contextlib.suppress(OSError):
+            self.on_train_end(trainer, pl_module)
 
     def _draw(self) -> None:
         before = time.monotonic()
