@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
+_is_batch = torch._C._functorch.is_legacy_batchedtensor
 TORCH_2_13 = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 13)
 
 
@@ -13,11 +14,12 @@ def is_plain(*tensors: Tensor | None) -> bool:
     """Return whether nothing but memory is behind these tensors and nothing watches what is done to them.
 
     False for tensor subclasses (fake, quantized, distributed), under `torch.compile` and `torch.export`, a
-    dispatch mode, a transform of `torch.func`, forward-mode differentiation, or a `torch.jit` trace.
+    dispatch mode, a transform of `torch.func`, forward-mode differentiation, a batch of gradients
+    (`is_grads_batched`), or a `torch.jit` trace.
     """
     return (
         not torch.compiler.is_compiling()
-        and all(tensor is None or type(tensor) in _PLAIN for tensor in tensors)
+        and all(tensor is None or (type(tensor) in _PLAIN and not _is_batch(tensor)) for tensor in tensors)
         and torch._C._len_torch_dispatch_stack() == 0
         and not is_transformed()
         and torch._C._get_tracing_state() is None

@@ -8,6 +8,7 @@ and nowhere else. The arguments have been checked by `sru_nn.functional`.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -68,9 +69,10 @@ def sru_recurrence(
     inputs = Inputs(u, v, bias, c0, x, mask_c, mask_pad, bidirectional, activation, scale_x)
     differentiable = (u, v, bias, c0, x)
     save = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in differentiable)
-    if not save and is_plain(u, v, bias, c0, x, mask_c, mask_pad):
-        # A decoding step is so short that the dispatcher would be a part of its time worth saving.
-        return _run_forward(inputs)
+    if is_plain(u, v, bias, c0, x, mask_c, mask_pad):
+        # What the dispatcher takes, half a millisecond both ways, is a good part of a decoding step, and of
+        # a training step of a small model.
+        return _Recurrence.apply(*inputs) if save else _run_forward(inputs)  # type: ignore[no-untyped-call]
     h, c_last, _ = torch.ops.sru_nn.sru_forward(*inputs, save)
     return h, c_last
 
@@ -260,10 +262,30 @@ def _run(name: str, args: Any, device: torch.device) -> None:
         run(args, device=stream.device_index, stream=stream.cuda_stream)
 
 
+class _Recurrence(torch.autograd.Function):
+    """What the operators do, on the kernels, for tensors that nothing but autograd watches."""
+
+    @staticmethod
+    def forward(ctx: Any, *given: Any) -> tuple[Tensor, Tensor]:
+        inputs = Inputs(*given)
+        states = inputs.bias.new_empty(_states_shape(inputs, True))
+        _save(ctx, given, states)
+        return _run_forward(inputs, states)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        return _gradients(ctx, *grads)
+
+
 def _save_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    *tensors, ctx.bidirectional, ctx.activation, ctx.scale_x, ctx.saved = inputs
-    ctx.save_for_backward(*tensors, output[2])
+    *given, ctx.saved = inputs
     ctx.mark_non_differentiable(output[2])
+    _save(ctx, given, output[2])
+
+
+def _save(ctx: Any, given: Sequence[Any], states: Tensor) -> None:
+    *tensors, ctx.bidirectional, ctx.activation, ctx.scale_x = given
+    ctx.save_for_backward(*tensors, states)
     # A result that nothing was computed from has no gradient, rather than zeros as large as itself.
     ctx.set_materialize_grads(False)
 
@@ -273,18 +295,23 @@ def _differentiate(
 ) -> tuple[Tensor | None, ...]:
     if not ctx.saved:
         raise RuntimeError("sru_nn::sru_forward: a gradient needs save=True")
+    return *_gradients(ctx, grad_h, grad_c_last), None
+
+
+def _gradients(ctx: Any, grad_h: Tensor | None, grad_c_last: Tensor | None) -> tuple[Tensor | None, ...]:
     *tensors, c = ctx.saved_tensors
     inputs = Inputs._make((*tensors, ctx.bidirectional, ctx.activation, ctx.scale_x))
-    grad_u, grad_v, grad_bias, grad_c0, grad_x = torch.ops.sru_nn.sru_backward(
-        *inputs, c, grad_h, grad_c_last
-    )
+    # With gradients on, somebody wants to differentiate twice, and the operator says that it cannot.
+    watched = torch.is_grad_enabled() or not is_plain(*tensors, c, grad_h, grad_c_last)
+    run = torch.ops.sru_nn.sru_backward if watched else _backward
+    grad_u, grad_v, grad_bias, grad_c0, grad_x = run(*inputs, c, grad_h, grad_c_last)
     return (
         grad_u,
         grad_v,
         grad_bias,
         None if inputs.c0 is None else grad_c0,
         None if inputs.x is None else grad_x,
-        *[None] * 6,
+        *[None] * 5,
     )
 
 
