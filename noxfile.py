@@ -42,6 +42,16 @@ PACKAGES = {
     "sru-apps": ["sru-data", "sru-nn"],
 }
 
+# What `nox -s bench` can time, and the package whose folder of benchmarks holds it.
+BENCHMARKS = {
+    "sru": "sru-nn",
+    "compile": "sru-nn",
+    "quantized": "sru-nn",
+    "length_parallel": "sru-nn",
+    "gated_linear": "sru-nn",
+    "language_model": "sru-apps",
+}
+
 
 def folders(*names: str) -> list[str]:
     """The folders of the given packages, or of all."""
@@ -134,16 +144,15 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Time SRU on the CPU; `-- compile`, `-- quantized`, `-- length_parallel` time those; write docs."""
+    """Time SRU on the CPU and write docs/benchmarks; `-- NAME` times another of BENCHMARKS."""
     # The old package is compiled when it is imported, with ninja and whatever compiler there is.
     peers = ("sru==2.6.0", "ninja", "setuptools", "torchao")
-    session.install(
-        *PINS, TORCH, *folders("sru-kernels", "sru-nn"), *peers, "matplotlib", *cuda_of_this_machine()
-    )
     options = list(session.posargs)
-    named = bool(options) and options[0] in ("sru", "compile", "quantized", "length_parallel")
-    name = options.pop(0) if named else "sru"
-    session.run("python", f"packages/sru-nn/benchmarks/bench_{name}.py", *options)
+    name = options.pop(0) if options and options[0] in BENCHMARKS else "sru"
+    package = BENCHMARKS[name]
+    ours = folders(*sorted({"sru-kernels", "sru-nn", package, *PACKAGES[package]}))
+    session.install(*PINS, TORCH, *ours, *peers, "matplotlib", *cuda_of_this_machine())
+    session.run("python", f"packages/{package}/benchmarks/bench_{name}.py", *options)
 
 
 @nox.session(name="bench-srupp")
