@@ -20,6 +20,7 @@ class WebServer:
     files: dict[str, bytes] = field(default_factory=dict)
     cut_short: set[str] = field(default_factory=set)
     requests: list[str] = field(default_factory=list)
+    user_agents: set[str] = field(default_factory=set)
 
 
 @pytest.fixture
@@ -27,6 +28,7 @@ def web_server() -> Iterator[WebServer]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             site.requests.append(self.path)
+            site.user_agents.add(self.headers["User-Agent"])
             content = site.files.get(self.path)
             if content is None:
                 self.send_error(404)

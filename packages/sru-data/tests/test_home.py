@@ -116,3 +116,18 @@ def test_a_missing_page_is_an_error_with_the_status(cache, web_server) -> None:
 def test_the_cache_is_a_folder_of_this_user() -> None:
     assert home.cache_dir().name == "sru-data"
     assert isinstance(home.cache_dir(), Path)
+
+
+def test_a_download_can_be_checked_by_md5(cache, web_server) -> None:
+    web_server.files["/x.all"] = CONTENT
+    md5 = hashlib.md5(CONTENT).hexdigest()
+    path = home.download("sets/x.all", url=f"{web_server.url}/x.all", sha256=None, md5=md5)
+    assert path.read_bytes() == CONTENT
+    with pytest.raises(DataError, match=r"cannot download y\.all .*hash.*does not match"):
+        home.download("sets/y.all", url=f"{web_server.url}/x.all", sha256=None, md5=md5[::-1])
+
+
+def test_a_download_says_who_asks(cache, web_server) -> None:
+    web_server.files["/x.all"] = CONTENT
+    home.locate("sets/x.all", url=f"{web_server.url}/x.all", sha256=SHA256)
+    assert web_server.user_agents == {"Mozilla/5.0 (compatible; sru-data)"}

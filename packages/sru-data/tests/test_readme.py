@@ -16,6 +16,17 @@ def test_the_first_example_runs_as_written(tmp_path, monkeypatch, capsys) -> Non
     assert matrix == "torch.Size([15, 3]) 2"
 
 
+def test_the_language_modelling_example_runs_as_written(capsys) -> None:
+    exec(EXAMPLES[2], {})
+    assert capsys.readouterr().out == "characters True True\nthe| function|\n|returns| a| list|"
+
+
+def test_the_token_file_example_runs_as_written(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(EXAMPLES[3], {})
+    assert capsys.readouterr().out == "True True\n"
+
+
 def test_the_data_example_runs_as_written(real_data, capsys) -> None:
     exec(EXAMPLES[1], {})
     assert capsys.readouterr().out.startswith("6920 872 1821 ('negative', 'positive')\n")

@@ -1,7 +1,8 @@
-"""Data set readers, tokenizers, pretrained embeddings and batching; knows no model.
+"""Data set readers, texts, tokenizers, pretrained embeddings and batching; knows no model.
 
-The modules are `classification`, `tokenizers`, `embeddings`, `batching` and `home`; each is imported only
-when asked for, so that `import sru_data` itself costs nothing.
+The modules are `classification`, `language_modelling`, `text`, `token_files`, `streams`, `tokenizers`,
+`embeddings`, `batching` and `home`; each is imported only when asked for, so that `import sru_data` itself
+costs nothing.
 """
 
 from sru_data.errors import DataError

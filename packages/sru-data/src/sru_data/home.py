@@ -55,7 +55,7 @@ def locate(relative: str, *, url: str, sha256: str | None, data_dir: str | Path 
     """
     folder = resolve_data_dir(data_dir)
     if folder is None:
-        return _download(relative, url, sha256)
+        return download(relative, url=url, sha256=sha256)
     path = folder / relative
     if not path.is_file():
         raise DataError.at(
@@ -67,13 +67,30 @@ def locate(relative: str, *, url: str, sha256: str | None, data_dir: str | Path 
     return path
 
 
-def _download(relative: str, url: str, sha256: str | None) -> Path:
+def download(relative: str, *, url: str, sha256: str | None, md5: str | None = None) -> Path:
+    """Return the path of a file in the cache, downloading it when it is not there.
+
+    It appears there only when it is complete and, where a checksum is known, correct.
+
+    Args:
+        relative: The file's path below the cache.
+        url: Where the file can be downloaded.
+        sha256: The file's checksum, or None when it is not known.
+        md5: A checksum where no SHA-256 is known.
+
+    Raises:
+        DataError: The download failed.
+    """
     import pooch
 
     target = cache_dir() / relative
-    known_hash = None if sha256 is None else f"sha256:{sha256}"
+    known_hash = f"sha256:{sha256}" if sha256 else f"md5:{md5}" if md5 else None
+    # Some homes refuse the name that the HTTP library gives itself.
+    downloader = pooch.HTTPDownloader(headers={"User-Agent": "Mozilla/5.0 (compatible; sru-data)"})
     try:
-        pooch.retrieve(url, known_hash=known_hash, fname=target.name, path=target.parent)
+        pooch.retrieve(
+            url, known_hash=known_hash, fname=target.name, path=target.parent, downloader=downloader
+        )
     # Every failure of requests is an OSError; pooch reports a wrong checksum as a ValueError.
     except (OSError, ValueError) as error:
         raise DataError(

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from sru_data.tokenizers import CharTokenizer, HuggingFaceTokenizer, Tokenizer
+from sru_data.tokenizers import CharTokenizer, HuggingFaceTokenizer, Tokenizer, characters
+from sru_data.tokenizers.huggingface import train_word_level
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 
@@ -51,3 +52,14 @@ def test_the_size_can_be_limited() -> None:
 def test_no_text_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"texts must hold a token that comes 1 times or more, got none"):
         CharTokenizer.train([""])
+
+
+def test_rare_characters_can_be_left_out() -> None:
+    assert CharTokenizer.train(["aaabbc"], min_count=2).tokens == ["[PAD]", "[UNK]", "a", "b"]
+
+
+@given(st.lists(TEXT, min_size=1))
+def test_the_file_is_the_one_that_the_librarys_trainer_makes(texts) -> None:
+    library = characters._untrained()
+    train_word_level(library, texts)
+    assert CharTokenizer.train(texts)._saved.to_str() == library.to_str()

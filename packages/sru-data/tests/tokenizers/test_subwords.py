@@ -8,7 +8,7 @@ import sentencepiece
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sru_data.tokenizers import SubwordTokenizer, Tokenizer
+from sru_data.tokenizers import SubwordTokenizer, Tokenizer, load_tokenizer
 
 TEXTS = ["the lowest of the low", "newer and wider than the newest", "lower and slower", "wide widest"] * 5
 SIZE = 24
@@ -96,3 +96,44 @@ def test_a_model_with_other_ids_is_an_error() -> None:
 def test_something_else_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"expected a sentencepiece model, got something else"):
         SubwordTokenizer(b"no model")
+
+
+@functools.cache
+def lossless(model_type: str) -> SubwordTokenizer:
+    texts = [*TEXTS, "    def f(x):", "        return x"] * 5
+    return SubwordTokenizer.train(texts, vocab_size=290, model_type=model_type, lossless=True)
+
+
+@pytest.mark.parametrize("model_type", ["unigram", "bpe"])
+@given(text=st.text("the low\n\t \r▁☃") | st.text(st.characters(exclude_categories=["Cs"])))
+def test_every_text_comes_back_exactly(model_type, text) -> None:
+    tokenizer = lossless(model_type)
+    ids = tokenizer.encode(text)
+    assert all(0 < index < len(tokenizer) for index in ids)
+    assert ids == [1] if not text else tokenizer.decode([0, *ids, 0]) == text
+
+
+@pytest.mark.parametrize("model_type", ["unigram", "bpe"])
+@given(lines=st.lists(st.text("the lowrnd ☃"), min_size=1))
+def test_lines_are_encoded_alike_alone_and_together(model_type, lines) -> None:
+    tokenizer = lossless(model_type)
+    texts = [line + "\n" for line in lines]
+    assert tokenizer.encode("".join(texts)) == [index for text in texts for index in tokenizer.encode(text)]
+
+
+def test_a_line_end_is_a_token_and_indentation_is_learned() -> None:
+    texts = ["        return x", "        return y"] * 5
+    tokenizer = SubwordTokenizer.train(texts, vocab_size=275, model_type="bpe", lossless=True)
+    assert tokenizer.encode("\n\n") == [tokenizer.tokens.index("\n")] * 2
+    assert len(tokenizer.encode("        return x\n")) < 8
+
+
+def test_a_lossless_one_stays_so_when_loaded(tmp_path) -> None:
+    lossless("bpe").save(tmp_path / "x")
+    loaded = load_tokenizer(tmp_path / "x")
+    assert loaded.decode(loaded.encode(" a ▁\n☃ ")) == " a ▁\n☃ "
+
+
+def test_a_lossless_one_needs_room_for_all_bytes() -> None:
+    with pytest.raises(ValueError, match=r"cannot learn vocab_size=200 pieces from this text"):
+        SubwordTokenizer.train(TEXTS, vocab_size=200, lossless=True)

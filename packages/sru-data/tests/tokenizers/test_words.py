@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sru_data.tokenizers import Tokenizer, WordTokenizer
+from sru_data.tokenizers import HuggingFaceTokenizer, Tokenizer, WordTokenizer, load_tokenizer
 
 TEXTS = ["The cat sat .", "the dog sat", "a cat"]
 
@@ -80,3 +80,73 @@ def test_the_real_empty_sentences_have_one_token(real_data) -> None:
     texts = [example.text for example in splits.train + splits.validation + splits.test]
     tokenizer = WordTokenizer.train(texts)
     assert [tokenizer.encode(text) for text in texts if not text] == [[1]] * 4
+
+
+LINES = ["The <unk> sat\n the cat <unk> ran \n", "\n the\tend\r\n"]
+LINE_TEXT = st.text("aB <unk>eos\n\t\x1c\x85Σςéİ", max_size=40) | st.text(
+    st.characters(exclude_categories=["Cs"])
+)
+
+
+def test_line_ends_are_tokens_and_come_back() -> None:
+    tokenizer = WordTokenizer.train(LINES, line_ends=True, lowercase=False, unk_token="<unk>")
+    assert tokenizer.tokens == ["[PAD]", "<unk>", "<eos>", "the", "The", "cat", "end", "ran", "sat"]
+    ids = tokenizer.encode(" the <unk> dog \n\nsat [PAD]")
+    assert ids == [3, 1, 1, 2, 2, 8, 1]
+    assert tokenizer.decode([0, *ids]) == "the <unk> <unk>\n\nsat <unk>"
+    assert tokenizer.encode("\n") == [2]
+    assert tokenizer.decode([2, 3, 2]) == "\nthe\n"
+    assert tokenizer.encode("") == tokenizer.encode(" ") == [1]
+
+
+def test_the_unknown_word_can_have_a_name_without_line_ends() -> None:
+    tokenizer = WordTokenizer.train(LINES, unk_token="<unk>")
+    assert tokenizer.tokens[:3] == ["[PAD]", "<unk>", "the"]
+    assert tokenizer.encode("the <unk> dog") == [2, 1, 1]
+
+
+def test_the_line_end_is_in_every_vocabulary() -> None:
+    assert WordTokenizer.train(["a a b"], line_ends=True).tokens[2:] == ["a", "b", "<eos>"]
+    assert WordTokenizer.train(["a a b b\n"], line_ends=True, min_count=2).tokens[2:] == ["a", "b", "<eos>"]
+    assert WordTokenizer.train(["a a b\n"], line_ends=True, max_size=4).tokens[2:] == ["a", "<eos>"]
+    with pytest.raises(
+        ValueError, match=r"max_size must be at least 4 \(padding, unknown, <eos>, a token\), got 3"
+    ):
+        WordTokenizer.train(LINES, line_ends=True, max_size=3)
+
+
+@given(st.lists(LINE_TEXT, min_size=1), LINE_TEXT, st.booleans())
+def test_lines_are_encoded_as_the_library_does(texts, other, lowercase) -> None:
+    tokenizer = WordTokenizer.train(
+        [*texts, "something"], line_ends=True, lowercase=lowercase, unk_token="<unk>"
+    )
+    for text in [*texts, other]:
+        assert tokenizer.encode(text) == HuggingFaceTokenizer.encode(tokenizer, text)
+
+
+@given(st.lists(st.lists(st.sampled_from(["cat", "sat", "the", "<unk>", "x<eos>y"])), min_size=2))
+def test_lines_of_known_words_come_back(lines) -> None:
+    tokenizer = WordTokenizer.train(["cat sat the x<eos>y\n"], line_ends=True, unk_token="<unk>")
+    text = "\n".join(map(" ".join, lines))
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+@pytest.mark.parametrize("lowercase", [False, True])
+def test_lines_stay_quick_after_loading(tmp_path, lowercase) -> None:
+    made = WordTokenizer.train(LINES, line_ends=True, lowercase=lowercase, unk_token="<unk>")
+    made.save(tmp_path / "x")
+    loaded = load_tokenizer(tmp_path / "x")
+    assert isinstance(loaded, WordTokenizer)
+    assert loaded.tokens == made.tokens
+    assert (
+        loaded.encode("The cat\n")
+        == made.encode("The cat\n")
+        == HuggingFaceTokenizer.encode(made, "The cat\n")
+    )
+    assert loaded.encode("THE\n")[0] == (made.tokens.index("the") if lowercase else 1)
+
+
+def test_training_on_lines_twice_gives_the_same_vocabulary() -> None:
+    assert [WordTokenizer.train(iter(texts), line_ends=True).tokens for texts in (LINES, LINES[::-1])] == [
+        WordTokenizer.train(["".join(LINES)], line_ends=True).tokens
+    ] * 2

@@ -1,9 +1,10 @@
-"""Text to ids and back: words, characters and subwords behind one protocol.
+"""Text to ids and back: words, characters, bytes and subwords behind one protocol.
 
 Every tokenizer here has `pad_id` 0 and `unk_id` 1, never yields the padding id from text, and encodes a text
 with nothing in it to `[unk_id]`, so that every sentence has at least one token.
 """
 
+from sru_data.tokenizers.bytes import ByteTokenizer
 from sru_data.tokenizers.characters import CharTokenizer
 from sru_data.tokenizers.huggingface import HuggingFaceTokenizer
 from sru_data.tokenizers.loading import load_tokenizer
@@ -14,6 +15,7 @@ from sru_data.tokenizers.words import WordTokenizer
 __all__ = [
     "PAD_ID",
     "UNK_ID",
+    "ByteTokenizer",
     "CharTokenizer",
     "HuggingFaceTokenizer",
     "SubwordTokenizer",

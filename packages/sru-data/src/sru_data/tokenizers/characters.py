@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 
 import tokenizers
-from tokenizers import decoders, pre_tokenizers
+from tokenizers import decoders, models, pre_tokenizers
 
-from sru_data.tokenizers.huggingface import HuggingFaceTokenizer, train_word_level, untrained_word_level
+from sru_data.tokenizers.counting import most_frequent
+from sru_data.tokenizers.huggingface import (
+    PAD_TOKEN,
+    UNK_TOKEN,
+    HuggingFaceTokenizer,
+    untrained_word_level,
+)
 from sru_data.tokenizers.protocol import UNK_ID
 
 _ANY_CHARACTER = r"[\s\S]"
@@ -23,18 +30,25 @@ class CharTokenizer(HuggingFaceTokenizer):
         self._id_of = {token: index for index, token in enumerate(self._tokens)}
 
     @classmethod
-    def train(cls, texts: Iterable[str], *, max_size: int | None = None) -> CharTokenizer:
+    def train(cls, texts: Iterable[str], *, min_count: int = 1, max_size: int | None = None) -> CharTokenizer:
         """Collect the characters, the most frequent first.
 
         Args:
             texts: The text to count in.
+            min_count: Characters that come less often are unknown.
             max_size: The largest size of the vocabulary, padding and unknown included.
 
         Raises:
-            ValueError: `max_size` is too small, or the texts are empty.
+            ValueError: `min_count` or `max_size` is too small, or the texts are empty.
         """
+        counts: Counter[str] = Counter()
+        for text in texts:
+            counts.update(text)
+        special = (PAD_TOKEN, UNK_TOKEN)
+        vocabulary = most_frequent(counts, special=special, min_count=min_count, max_size=max_size)
         backend = _untrained()
-        train_word_level(backend, texts, max_size=max_size)
+        backend.model = models.WordLevel(vocabulary, UNK_TOKEN)
+        backend.add_special_tokens(list(special))
         return cls(backend)
 
     def encode(self, text: str) -> list[int]:

@@ -81,7 +81,12 @@ class HuggingFaceTokenizer:
 
 
 def train_word_level(
-    backend: tokenizers.Tokenizer, texts: Iterable[str], *, min_count: int = 1, max_size: int | None = None
+    backend: tokenizers.Tokenizer,
+    texts: Iterable[str],
+    *,
+    min_count: int = 1,
+    max_size: int | None = None,
+    unk_token: str = UNK_TOKEN,
 ) -> None:
     """Fill the vocabulary of a word-level backend: the most frequent pieces first, equal ones by alphabet.
 
@@ -90,6 +95,7 @@ def train_word_level(
         texts: The text to count in.
         min_count: Pieces that come less often are left out.
         max_size: The largest size of the vocabulary, padding and unknown included.
+        unk_token: The backend's unknown token.
 
     Raises:
         ValueError: `min_count` or `max_size` is too small, or no piece is left.
@@ -103,7 +109,7 @@ def train_word_level(
     trainer = trainers.WordLevelTrainer(
         vocab_size=sys.maxsize if max_size is None else max_size,
         min_frequency=min_count,
-        special_tokens=[PAD_TOKEN, UNK_TOKEN],
+        special_tokens=[PAD_TOKEN, unk_token],
         show_progress=False,
     )
     backend.train_from_iterator(iter(texts), trainer)
@@ -113,9 +119,9 @@ def train_word_level(
         )
 
 
-def untrained_word_level() -> tokenizers.Tokenizer:
+def untrained_word_level(unk_token: str = UNK_TOKEN) -> tokenizers.Tokenizer:
     """Return a backend that looks each piece up in a vocabulary, still empty."""
-    return tokenizers.Tokenizer(models.WordLevel(unk_token=UNK_TOKEN))
+    return tokenizers.Tokenizer(models.WordLevel(unk_token=unk_token))
 
 
 def _pad_token(backend: tokenizers.Tokenizer) -> str:

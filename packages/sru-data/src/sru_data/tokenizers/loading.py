@@ -7,10 +7,12 @@ from pathlib import Path
 import tokenizers
 
 from sru_data.errors import DataError
+from sru_data.tokenizers.bytes import ByteTokenizer, is_byte_backend
 from sru_data.tokenizers.characters import CharTokenizer, is_character_backend
 from sru_data.tokenizers.huggingface import HuggingFaceTokenizer
 from sru_data.tokenizers.protocol import Tokenizer
 from sru_data.tokenizers.subwords import SubwordTokenizer
+from sru_data.tokenizers.words import WordTokenizer, is_line_backend
 
 
 def load_tokenizer(path: str | Path) -> Tokenizer:
@@ -42,4 +44,8 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
         raise DataError.at(
             path, None, f"expected a Hugging Face tokenizer.json, got other JSON: {error}"
         ) from error
-    return CharTokenizer(backend) if is_character_backend(backend) else HuggingFaceTokenizer(backend)
+    if is_character_backend(backend):
+        return CharTokenizer(backend)
+    if is_byte_backend(backend):
+        return ByteTokenizer(backend)
+    return WordTokenizer(backend) if is_line_backend(backend) else HuggingFaceTokenizer(backend)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import sentencepiece
 
@@ -13,12 +13,23 @@ from sru_data.tokenizers.protocol import PAD_ID, UNK_ID
 
 # sentencepiece drops longer texts without a word; its default of 4,192 bytes would lose whole paragraphs.
 _MAX_TEXT_BYTES = 1 << 30
+_SPACE_MARK = "\u2581"
+_LOSSLESS: dict[str, Any] = {
+    "normalization_rule_name": "identity",
+    "remove_extra_whitespaces": False,
+    "add_dummy_prefix": False,
+    "allow_whitespace_only_pieces": True,
+    "user_defined_symbols": ["\n"],
+    "byte_fallback": True,
+}
 
 
 class SubwordTokenizer:
     """Pieces of words, learned by sentencepiece.
 
     Text is NFKC-normalised and runs of white space become one space, so `decode` gives the normalised text.
+    Trained with `lossless=True`, text stays as it is, line feeds are tokens, characters that training did not
+    see are spelled out in bytes, and `decode` is the exact inverse.
 
     Args:
         model: A serialised sentencepiece model with padding at id 0 and unknown at id 1.
@@ -47,9 +58,22 @@ class SubwordTokenizer:
                 "or with --pad_id=0 --unk_id=1 --bos_id=-1 --eos_id=-1"
             )
 
+        self._space_mark_ids = self._bytes_of_space_mark()
+
+    def _bytes_of_space_mark(self) -> list[int]:
+        names = [f"<0x{byte:02X}>" for byte in _SPACE_MARK.encode()]
+        ids = [self._processor.PieceToId(name) for name in names]
+        return ids if all(self._processor.IsByte(index) for index in ids) else []
+
     @classmethod
     def train(
-        cls, texts: Iterable[str], *, vocab_size: int, model_type: Literal["unigram", "bpe"] = "unigram"
+        cls,
+        texts: Iterable[str],
+        *,
+        vocab_size: int,
+        model_type: Literal["unigram", "bpe"] = "unigram",
+        lossless: bool = False,
+        threads: int = 16,
     ) -> SubwordTokenizer:
         """Learn pieces from text.
 
@@ -57,6 +81,9 @@ class SubwordTokenizer:
             texts: The text to learn from.
             vocab_size: The size of the vocabulary, padding and unknown included.
             model_type: The algorithm.
+            lossless: Whether every text comes back exactly, line ends and white space included. It takes 257
+                more of the vocabulary.
+            threads: Threads to learn with; another number may give slightly other pieces.
 
         Raises:
             ValueError: Unknown `model_type`, no text, or a `vocab_size` that this text cannot give.
@@ -77,6 +104,8 @@ class SubwordTokenizer:
                 bos_id=-1,
                 eos_id=-1,
                 minloglevel=2,
+                num_threads=threads,
+                **(_LOSSLESS if lossless else {}),
             )
         except RuntimeError as error:
             raise ValueError(
@@ -99,8 +128,18 @@ class SubwordTokenizer:
         Args:
             text: Any text; one of white space alone gives `[unk_id]`.
         """
-        ids: list[int] = self._processor.EncodeAsIds(text)
+        if not self._space_mark_ids:
+            return self._encode(text) or [UNK_ID]
+        # sentencepiece writes a space as this character, which would come back as a space.
+        first, *others = text.split(_SPACE_MARK)
+        ids = self._encode(first)
+        for piece in others:
+            ids += self._space_mark_ids + self._encode(piece)
         return ids or [UNK_ID]
+
+    def _encode(self, text: str) -> list[int]:
+        ids: list[int] = self._processor.EncodeAsIds(text)
+        return ids
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids, leaving out padding.

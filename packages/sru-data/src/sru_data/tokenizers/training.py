@@ -1,0 +1,102 @@
+"""A tokenizer for a text, of any unit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sru_data.text import TextSource, Unit
+from sru_data.tokenizers.bytes import ByteTokenizer
+from sru_data.tokenizers.characters import CharTokenizer
+from sru_data.tokenizers.protocol import Tokenizer
+from sru_data.tokenizers.subwords import SubwordTokenizer
+from sru_data.tokenizers.words import WordTokenizer
+
+UNKNOWN_WORD = "<unk>"
+SUBWORD_SAMPLE_BLOCKS = 64
+
+
+def train_tokenizer(
+    source: TextSource,
+    *,
+    unit: Unit,
+    vocab_size: int | None = None,
+    min_count: int = 1,
+    lowercase: bool = False,
+    threads: int = 16,
+) -> Tokenizer:
+    """Make the tokenizer of a language model, whose tokens are also the line ends of the text.
+
+    The text is streamed. Words, the word `<unk>` being the unknown one, and characters are counted in the
+    whole of it; subwords, which sentencepiece learns in memory, from blocks of together at most 64 MiB that
+    are spread evenly over the text. The same text and options give the same tokenizer.
+
+    Args:
+        source: The text to learn from.
+        unit: What a token is.
+        vocab_size: The size of the vocabulary, padding and unknown included: the largest for words and
+            characters, the exact one for subwords, which need one.
+        min_count: Words or characters that come less often are unknown.
+        lowercase: Whether to lower-case words.
+        threads: Threads to learn subwords with; another number may give slightly other pieces.
+
+    Raises:
+        ValueError: Unknown `unit`, or an option that the unit does not have or that this text cannot fulfil.
+        DataError: The text cannot be read, is empty, or is not UTF-8.
+    """
+    _check(unit, vocab_size=vocab_size, min_count=min_count, lowercase=lowercase)
+    if unit == "bytes":
+        return ByteTokenizer()
+    if unit == "words":
+        return WordTokenizer.train(
+            _texts(source),
+            min_count=min_count,
+            max_size=vocab_size,
+            lowercase=lowercase,
+            line_ends=True,
+            unk_token=UNKNOWN_WORD,
+        )
+    if unit == "characters":
+        return CharTokenizer.train(_texts(source), min_count=min_count, max_size=vocab_size)
+    return SubwordTokenizer.train(
+        _sampled_lines(source), vocab_size=vocab_size or 0, lossless=True, threads=threads
+    )
+
+
+def _check(unit: Unit, *, vocab_size: int | None, min_count: int, lowercase: bool) -> None:
+    if unit not in ("words", "characters", "bytes", "subwords"):
+        raise ValueError(
+            f"train_tokenizer: unit must be 'words', 'characters', 'bytes' or 'subwords', got {unit!r}"
+        )
+    if unit == "subwords" and vocab_size is None:
+        raise ValueError(
+            "train_tokenizer: subwords need a vocab_size, got None; 8000 is usual for a few million words"
+        )
+    for option, given, units in (
+        ("vocab_size", vocab_size is not None, ("words", "characters", "subwords")),
+        ("min_count", min_count != 1, ("words", "characters")),
+        ("lowercase", lowercase, ("words",)),
+    ):
+        if given and unit not in units:
+            raise ValueError(
+                f"train_tokenizer: {option} is an option of {' and '.join(units)}, got it for {unit}; "
+                "leave it out"
+            )
+
+
+def _texts(source: TextSource) -> Iterator[str]:
+    return (block.decode() for block in source.blocks())
+
+
+def _sampled_lines(source: TextSource) -> Iterator[str]:
+    """Yield the lines of every n-th block, n the least power of two that leaves few enough of them."""
+    kept: list[str] = []
+    step = 1
+    for index, block in enumerate(source.blocks()):
+        if index % step:
+            continue
+        kept.append(block.decode())
+        if len(kept) > SUBWORD_SAMPLE_BLOCKS:
+            kept = kept[::2]
+            step *= 2
+    for text in kept:
+        yield from text.split("\n")

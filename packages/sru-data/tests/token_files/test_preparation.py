@@ -1,0 +1,314 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sru_data import DataError, home
+from sru_data.token_files import (
+    Progress,
+    open_prepared,
+    prepare,
+    prepared_folder,
+    tokenizer_digest,
+    writing,
+)
+from sru_data.tokenizers import CharTokenizer, SubwordTokenizer
+
+LINES = ["block 0123456789 ü\n"]
+OPTIONS = {"unit": "characters", "vocab_size": None}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ".lock"}
+
+
+def make_tokenizer() -> CharTokenizer:
+    return CharTokenizer.train(LINES)
+
+
+def test_a_corpus_is_prepared_and_opened(corpus, tokenizer, tmp_path) -> None:
+    prepared = prepare(corpus, tmp_path / "new" / "folder", tokenizer=make_tokenizer, options=OPTIONS)
+    for split in ("train", "validation", "test"):
+        text = b"".join(getattr(corpus, split).content).decode()
+        assert getattr(prepared, split).tokens.tolist() == tokenizer.encode(text)
+    assert (prepared.name, prepared.folder, prepared.options) == ("fake", tmp_path / "new/folder", OPTIONS)
+    assert prepared.tokenizer.tokens == tokenizer.tokens
+    assert prepared.tokenizer_digest == tokenizer_digest(tokenizer)
+    assert sorted(contents(prepared.folder)) == [
+        "corpus.json",
+        "test.json",
+        "test.tokens",
+        "tokenizer.json",
+        "train.json",
+        "train.tokens",
+        "validation.json",
+        "validation.tokens",
+    ]
+
+
+def test_a_corpus_may_have_no_test_split(corpus, tokenizer, tmp_path) -> None:
+    corpus.test = None
+    assert prepare(corpus, tmp_path, tokenizer=tokenizer).test is None
+    assert not (tmp_path / "test.tokens").exists()
+
+
+def test_a_finished_corpus_is_opened_without_being_read(corpus, tmp_path) -> None:
+    prepare(corpus, tmp_path, tokenizer=make_tokenizer, options=OPTIONS)
+    corpus.train.skips.clear()
+    before = contents(tmp_path)
+    stages: list[Progress] = []
+
+    def never() -> CharTokenizer:
+        raise AssertionError
+
+    # Nor is there anything to write, a lock included.
+    tmp_path.chmod(0o555)
+    with mock.patch("sru_data.token_files.preparation.FileLock", never):
+        prepare(corpus, tmp_path, tokenizer=never, options=OPTIONS, progress=stages.append)
+    tmp_path.chmod(0o755)
+    assert contents(tmp_path) == before
+    assert (corpus.train.skips, stages) == ([], [])
+
+
+def test_progress_is_told_stage_by_stage(corpus, tokenizer, tmp_path) -> None:
+    corpus.test = None
+    told: list[Progress] = []
+    prepare(corpus, tmp_path, tokenizer=tokenizer, progress=told.append)
+    sizes = [len(block) for block in corpus.validation.content]
+    assert told[:2] == [Progress("tokenizer"), Progress("train", 0, 0, corpus.train.size)]
+    assert told[-4:] == [
+        Progress("validation", sum(sizes[:done]), sum(sizes[:done]) - done, sum(sizes)) for done in range(4)
+    ]
+    assert len(told) == 1 + 31 + 4
+
+
+def test_a_sentencepiece_model_is_the_tokenizer(corpus, tmp_path) -> None:
+    tokenizer = SubwordTokenizer.train(["block one and block two"] * 3, vocab_size=15)
+    prepared = prepare(corpus, tmp_path, tokenizer=tokenizer)
+    assert (tmp_path / "tokenizer.model").is_file()
+    assert isinstance(prepared.tokenizer, SubwordTokenizer)
+    assert prepared.tokenizer_digest == tokenizer_digest(tokenizer)
+
+
+def test_the_digest_tells_tokenizers_apart(tokenizer) -> None:
+    assert tokenizer_digest(tokenizer) == tokenizer_digest(make_tokenizer())
+    assert tokenizer_digest(tokenizer) != tokenizer_digest(CharTokenizer.train(["other"]))
+
+
+class Killed(BaseException):
+    """What ends a run here as a kill would: nothing catches it."""
+
+
+@contextlib.contextmanager
+def fuse(steps: int):
+    """Raise `Killed` in place of the given one of all steps that reach the disk."""
+    left = [steps]
+
+    def burning(function):
+        def call(*args, **options):
+            left[0] -= 1
+            if left[0] < 0:
+                raise Killed
+            return function(*args, **options)
+
+        return call
+
+    with (
+        mock.patch.object(os, "replace", burning(os.replace)),
+        mock.patch.object(os, "fsync", burning(lambda _: None)),
+        mock.patch.object(Path, "unlink", burning(Path.unlink)),
+        mock.patch.object(writing, "_BLOCKS_PER_ENTRY", 2),
+    ):
+        yield burning
+
+
+@settings(deadline=None, max_examples=25)
+@given(kills=st.lists(st.tuples(st.integers(0, 50), st.booleans()), max_size=6), num_blocks=st.integers(1, 9))
+def test_any_sequence_of_kills_gives_the_files_of_an_undisturbed_run(make_corpus, kills, num_blocks) -> None:
+    folder = Path(tempfile.mkdtemp())
+    corpus = make_corpus(num_blocks, 2, 1)
+
+    def run(name: str, report=lambda _: None, tokenizer=make_tokenizer, options=OPTIONS) -> None:
+        prepare(corpus, folder / name, tokenizer=tokenizer, options=options, progress=report)
+
+    def never_finish(at: Progress) -> None:
+        if at.stage == "test":
+            raise Killed
+
+    try:
+        run("undisturbed")
+        with warnings.catch_warnings():
+            # Some of the killed runs have other options, and begin again what they find.
+            warnings.filterwarnings("ignore", message=".*beginning again")
+            for steps, otherwise in kills:
+                with fuse(steps) as burning, contextlib.suppress(Killed):
+                    if otherwise and not (folder / "killed" / "test.tokens").exists():
+                        run("killed", burning(never_finish), lambda: CharTokenizer.train(["other"]), {})
+                    else:
+                        run("killed", burning(lambda _: None))
+            run("killed")
+        files = contents(folder / "killed")
+        # Nothing reads the journal that a kill right after the last renaming leaves.
+        files.pop("test.tokens.journal", None)
+        assert files == contents(folder / "undisturbed")
+    finally:
+        shutil.rmtree(folder)
+
+
+def interrupted(corpus, folder, **options) -> None:
+    def interrupt(at: Progress) -> None:
+        if at.stage == "validation":
+            raise Killed
+
+    with pytest.raises(Killed):
+        prepare(corpus, folder, progress=interrupt, **options)
+
+
+def test_an_unfinished_corpus_is_continued_with_the_tokenizer_it_has(corpus, tmp_path) -> None:
+    interrupted(corpus, tmp_path, tokenizer=make_tokenizer, options=OPTIONS)
+    with pytest.raises(
+        DataError, match=r"got one without its validation and test split; prepare it again, which continues"
+    ):
+        open_prepared(tmp_path)
+
+    def never() -> CharTokenizer:
+        raise AssertionError
+
+    corpus.train.skips.clear()
+    prepare(corpus, tmp_path, tokenizer=never, options=OPTIONS)
+    assert corpus.train.skips == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "difference"),
+    [
+        ({"corpus": (31, 3, 1)}, "another text"),
+        ({"corpus": (30, 3)}, "another text"),
+        ({"options": {"unit": "characters", "vocab_size": 7}}, r"vocab_size = None \(now 7\)"),
+        ({"options": {}}, r"unit = characters \(now None\)"),
+        ({"tokenizer": CharTokenizer.train(["other"])}, "another tokenizer"),
+    ],
+)
+def test_a_folder_of_something_else_is_begun_again_or_refused(
+    make_corpus, tmp_path, changed, difference
+) -> None:
+    now = {
+        "corpus": make_corpus(*changed.pop("corpus", (30, 3, 1))),
+        "tokenizer": make_tokenizer,
+        "options": OPTIONS,
+        **changed,
+    }
+    corpus = make_corpus(30, 3, 1)
+    interrupted(corpus, tmp_path / "unfinished", tokenizer=make_tokenizer, options=OPTIONS)
+    with pytest.warns(UserWarning, match=f"unfinished there was begun with {difference}; beginning again"):
+        prepare(folder=tmp_path / "unfinished", **now)
+    prepare(folder=tmp_path / "fresh", **now)
+    assert contents(tmp_path / "unfinished") == contents(tmp_path / "fresh")
+
+    prepare(corpus, tmp_path / "finished", tokenizer=make_tokenizer, options=OPTIONS)
+    before = contents(tmp_path / "finished")
+    with pytest.raises(
+        DataError,
+        match=r"finished: expected a folder for fake with these options, got one prepared from "
+        rf"{difference}; delete it or name another folder",
+    ):
+        prepare(folder=tmp_path / "finished", **now)
+    assert contents(tmp_path / "finished") == before
+
+
+def test_a_run_killed_while_it_begins_again_leaves_nothing_of_either(corpus, tmp_path, monkeypatch) -> None:
+    interrupted(corpus, tmp_path / "killed", tokenizer=make_tokenizer, options=OPTIONS)
+    rename = os.replace
+
+    def kill(source: Path, target: Path) -> None:
+        if target.name == "corpus.json":
+            raise Killed
+        rename(source, target)
+
+    monkeypatch.setattr(os, "replace", kill)
+    with pytest.raises(Killed), pytest.warns(UserWarning, match="beginning again"):
+        prepare(corpus, tmp_path / "killed", tokenizer=CharTokenizer.train(["other"]), options={})
+    monkeypatch.undo()
+    for name in ("killed", "undisturbed"):
+        prepare(corpus, tmp_path / name, tokenizer=make_tokenizer, options=OPTIONS)
+    assert contents(tmp_path / "killed") == contents(tmp_path / "undisturbed")
+
+
+def test_a_folder_without_a_corpus_is_an_error(tmp_path) -> None:
+    with pytest.raises(
+        DataError, match=r"corpus\.json: expected a prepared corpus, got no such file; prepare"
+    ):
+        open_prepared(tmp_path)
+    (tmp_path / "corpus.json").write_text('{"format": 1}')
+    with pytest.raises(DataError, match=r"corpus\.json: expected a prepared corpus, got other JSON"):
+        open_prepared(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["train.tokens", "train.json", "corpus.json"])
+def test_a_damaged_file_is_an_error_and_deleting_it_the_remedy(corpus, tokenizer, tmp_path, name) -> None:
+    prepare(corpus, tmp_path, tokenizer=tokenizer)
+    before = contents(tmp_path)
+    os.truncate(tmp_path / name, 4)
+    for again in (open_prepared, lambda folder: prepare(corpus, folder, tokenizer=tokenizer)):
+        with pytest.raises(
+            DataError, match=rf"{name}: expected .*[;,] delete this file and prepare the text again"
+        ):
+            again(tmp_path)
+    (tmp_path / name).unlink()
+    prepare(corpus, tmp_path, tokenizer=tokenizer)
+    assert contents(tmp_path) == before
+
+
+def test_another_tokenizer_in_the_folder_is_an_error(corpus, tokenizer, tmp_path) -> None:
+    prepare(corpus, tmp_path, tokenizer=tokenizer)
+    CharTokenizer.train(["other"]).save(tmp_path / "tokenizer.json")
+    with pytest.raises(
+        DataError,
+        match=r"tokenizer\.json: expected the tokenizer that the corpus was prepared with, got another",
+    ):
+        open_prepared(tmp_path)
+
+
+def test_ids_of_another_tokenizer_in_the_folder_are_an_error(corpus, tokenizer, tmp_path) -> None:
+    prepare(corpus, tmp_path / "a", tokenizer=tokenizer)
+    prepare(corpus, tmp_path / "b", tokenizer=CharTokenizer.train(["other"]))
+    for name in ("train.tokens", "train.json"):
+        shutil.copy(tmp_path / "a" / name, tmp_path / "b" / name)
+    with pytest.raises(
+        DataError,
+        match=r"train\.tokens: expected ids of tokenizer\.json beside it, got those of another",
+    ):
+        open_prepared(tmp_path / "b")
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(corpus, tokenizer, tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=r"expected a folder to write to, got: Not a directory; name another"):
+        prepare(corpus, tmp_path / "file" / "folder", tokenizer=tokenizer)
+
+
+def test_the_default_folder_belongs_to_one_text_and_one_choice_of_options(make_corpus, monkeypatch) -> None:
+    monkeypatch.setattr(home, "cache_dir", lambda: Path("cache"))
+    corpus = make_corpus(3, 2, 1)
+    folders = [
+        prepared_folder(corpus, unit="words"),
+        prepared_folder(corpus, unit="characters"),
+        prepared_folder(corpus, unit="words", lowercase=True),
+        prepared_folder(corpus, unit="words", lowercase=False),
+        prepared_folder(corpus, unit="words", vocab_size=10, min_count=1),
+        prepared_folder(corpus, unit="words", vocab_size=1, min_count=10),
+        *(prepared_folder(make_corpus(*sizes), unit="words") for sizes in [(4, 2, 1), (3, 1, 1), (3, 2)]),
+    ]
+    assert len(set(folders)) == len(folders)
+    assert prepared_folder(make_corpus(3, 2, 1), min_count=1, unit="words", vocab_size=10) == folders[4]
+    assert folders[0].parent == Path("cache/prepared")
+    assert folders[0].name.startswith("fake-words-")

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+
+from sru_data import DataError
+from sru_data.token_files import TokenFile, writing
+from sru_data.token_files.writing import is_written, split_files, write_split
+
+
+class Interrupted(BaseException):
+    pass
+
+
+def write(corpus, folder, tokenizer, report=lambda _: None) -> None:
+    write_split(corpus.train, folder, "train", tokenizer=tokenizer, digest="digest", report=report)
+
+
+def interrupt_after(blocks):
+    left = [blocks]
+
+    def report(_):
+        left[0] -= 1
+        if not left[0]:
+            raise Interrupted
+
+    return report
+
+
+def test_the_ids_are_those_of_the_text(corpus, tokenizer, tmp_path) -> None:
+    text = b"".join(corpus.train.content).decode()
+    done = []
+    write(corpus, tmp_path, tokenizer, done.append)
+    opened = TokenFile.open(tmp_path / "train.tokens")
+    assert opened.tokens.tolist() == tokenizer.encode(text)
+    assert opened.description.source == corpus.train.fingerprint
+    assert (opened.description.tokenizer, opened.description.vocabulary) == ("digest", len(tokenizer))
+    assert opened.counts.bytes == len(text.encode())
+    assert opened.counts.characters == opened.counts.tokens == len(text)
+    assert (opened.counts.lines, opened.counts.words) == (30, 90)
+    assert len(done) == 30
+    assert done[-1] == opened.counts
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["train.json", "train.tokens"]
+
+
+@pytest.mark.parametrize(("blocks", "redone"), [(1, 1), (8, 0), (9, 1), (30, 6)])
+def test_an_interrupted_run_is_continued_at_its_last_entry(
+    corpus, tokenizer, tmp_path, blocks, redone
+) -> None:
+    with pytest.raises(Interrupted):
+        write(corpus, tmp_path, tokenizer, interrupt_after(blocks))
+    assert not is_written(tmp_path, "train")
+    write(corpus, tmp_path, tokenizer)
+    assert is_written(tmp_path, "train")
+    assert corpus.train.skips == [0, blocks - redone]
+    text = b"".join(corpus.train.content).decode()
+    assert TokenFile.open(tmp_path / "train.tokens", verify=True).tokens.tolist() == tokenizer.encode(text)
+
+
+@pytest.mark.parametrize("damage", ["journal", "ids", "both"])
+def test_an_unfinished_file_that_lacks_what_the_journal_says_is_begun_again(
+    corpus, tokenizer, tmp_path, damage
+) -> None:
+    with pytest.raises(Interrupted):
+        write(corpus, tmp_path, tokenizer, interrupt_after(20))
+    _, _, partial, journal = split_files(tmp_path, "train")
+    if damage != "ids":
+        journal.write_bytes(journal.read_bytes()[:-5])
+    if damage != "journal":
+        os.truncate(partial, 10)
+    write(corpus, tmp_path, tokenizer)
+    assert corpus.train.skips == [0, 0]
+    TokenFile.open(tmp_path / "train.tokens", verify=True)
+
+
+def test_the_journal_speaks_of_nothing_that_is_not_on_the_disk(
+    corpus, tokenizer, tmp_path, monkeypatch
+) -> None:
+    on_disk = []
+    fsync, write_journal = os.fsync, writing._Journal.write
+    partial = split_files(tmp_path, "train")[2]
+
+    def record(file):
+        fsync(file)
+        on_disk.append(partial.stat().st_size)
+
+    def check(journal, path):
+        assert on_disk[-1] == 2 * journal.running.counts.tokens
+        write_journal(journal, path)
+
+    monkeypatch.setattr(os, "fsync", record)
+    monkeypatch.setattr(writing._Journal, "write", check)
+    write(corpus, tmp_path, tokenizer)
+    assert on_disk
+
+
+def test_an_empty_text_is_an_error(corpus, tokenizer, tmp_path) -> None:
+    corpus.train.content = []
+    with pytest.raises(DataError, match=r"^fake: expected a text, got an empty one$"):
+        write(corpus, tmp_path, tokenizer)
+    assert not is_written(tmp_path, "train")
+
+
+def test_a_full_disk_is_an_error_after_which_one_can_continue(
+    corpus, tokenizer, tmp_path, monkeypatch
+) -> None:
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(
+            DataError,
+            match=r"expected to prepare fake in .*, got: No space left on device; once that is put right",
+        ):
+            write(corpus, tmp_path, tokenizer)
+    write(corpus, tmp_path, tokenizer)
+    TokenFile.open(tmp_path / "train.tokens", verify=True)
