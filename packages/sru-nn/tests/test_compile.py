@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_sequence, pad_packed_sequence
 
-from sru_nn import SRU, SRUCell, SRUpp, compat
+from sru_nn import SRU, GatedLinearRNN, MinGRU, SRUCell, SRUpp, compat
 from sru_nn.eager import TORCH_2_13
 
 E, D = 5, 6
@@ -19,6 +19,8 @@ MODULES = {
     "SRUpp": lambda: SRUpp(E, D, 4, 1, causal=True),
     "LSTM": lambda: compat.LSTM(E, D, 1, bidirectional=True, batch_first=True),
     "GRU": lambda: compat.GRU(E, D, 1),
+    "GatedLinearRNN": lambda: GatedLinearRNN(E, D, 1, num_heads=2),
+    "MinGRU": lambda: MinGRU(E, D, 1),
 }
 SHAPES = [(7, 3), (9, 2), (4, 5)]
 

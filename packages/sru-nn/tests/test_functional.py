@@ -7,7 +7,7 @@ import re
 import pytest
 import torch
 
-from sru_nn.functional import sru_recurrence
+from sru_nn.functional import gated_linear_recurrence, mingru_recurrence, sru_recurrence
 
 T, B, N, D = 4, 3, 2, 5
 COLUMNS = N * D
@@ -121,3 +121,89 @@ def test_non_contiguous_inputs():
     }
     assert not strided["u"].is_contiguous()
     torch.testing.assert_close(sru_recurrence(**strided), sru_recurrence(**given))
+
+
+H, K, V = 2, 4, 3
+
+
+def gated_linear_arguments(**changes) -> dict:
+    base = {
+        "q": torch.randn(T, B, H, K),
+        "k": torch.randn(T, B, H, K),
+        "v": torch.randn(T, B, H, V),
+        "log_g": -torch.rand(T, B, H, K),
+        "s0": torch.randn(B, H, K, V),
+        "mask_pad": torch.zeros(T, B, dtype=torch.bool),
+    }
+    return base | changes
+
+
+WRONG_GATED_LINEAR = {
+    "q without heads": (
+        {"q": torch.randn(T, B, 8)},
+        ValueError,
+        "q must have shape (T, B, H, K), got (4, 3, 8); reshape the projection's output",
+    ),
+    "q of integers": (
+        {"q": torch.ones(T, B, H, K, dtype=torch.int64)},
+        TypeError,
+        "q must be float32, float64, float16 or bfloat16, got torch.int64",
+    ),
+    "k": ({"k": torch.randn(T, B, H, V)}, ValueError, "k must have shape (T, B, H, K) = (4, 3, 2, 4), got"),
+    "k in half": (
+        {"k": torch.randn(T, B, H, K).half()},
+        TypeError,
+        "k must be torch.float32 with q of torch.float32, got torch.float16",
+    ),
+    "v without heads": (
+        {"v": torch.randn(T, B, 6)},
+        ValueError,
+        "v must have shape (T, B, H, V) = (4, 3, 2, V), got (4, 3, 6)",
+    ),
+    "log_g": (
+        {"log_g": -torch.rand(T, B, H)},
+        ValueError,
+        "log_g must have shape (T, B, H, K) = (4, 3, 2, 4)",
+    ),
+    "s0": (
+        {"s0": torch.randn(B, H, V, K)},
+        ValueError,
+        "s0 must have shape (B, H, K, V) = (3, 2, 4, 3), got",
+    ),
+    "s0 elsewhere": (
+        {"s0": torch.empty(B, H, K, V, device="meta")},
+        ValueError,
+        "s0 must be on the device of q, cpu, got meta",
+    ),
+    "mask_pad": ({"mask_pad": torch.zeros(T, B)}, TypeError, "mask_pad must be torch.bool"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_GATED_LINEAR)
+def test_wrong_arguments_of_the_gated_linear_recurrence(case):
+    changes, error, message = WRONG_GATED_LINEAR[case]
+    with pytest.raises(error, match="^gated_linear_recurrence: .*" + re.escape(message)):
+        gated_linear_recurrence(**gated_linear_arguments(**changes))
+
+
+WRONG_MINGRU = {
+    "u": (
+        {"u": torch.randn(T, B, 10)},
+        ValueError,
+        "u must have shape (T, B, 2, D), got (4, 3, 10); reshape the projection's output",
+    ),
+    "u of integers": ({"u": torch.ones(T, B, 2, D, dtype=torch.int64)}, TypeError, "u must be float32"),
+    "h0": ({"h0": torch.randn(B, 2, D)}, ValueError, "h0 must have shape (B, D) = (3, 5), got (3, 2, 5)"),
+    "mask_pad": (
+        {"mask_pad": torch.zeros(B, T, dtype=torch.bool)},
+        ValueError,
+        "mask_pad must have shape (T, B) = (4, 3), got (3, 4)",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_MINGRU)
+def test_wrong_arguments_of_the_mingru_recurrence(case):
+    changes, error, message = WRONG_MINGRU[case]
+    with pytest.raises(error, match="^mingru_recurrence: .*" + re.escape(message)):
+        mingru_recurrence(**{"u": torch.randn(T, B, 2, D)} | changes)

@@ -153,3 +153,16 @@ def test_a_wrong_choice():
         text=True,
     )
     assert "SRU_NN_GEMM must be auto, onednn or torch, got 'mkl'" in result.stderr
+
+
+@pytest.mark.parametrize("onednn", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_products_without_a_module(monkeypatch, onednn, dtype):
+    monkeypatch.setattr(linear, "_chosen", onednn)
+    a, b = torch.randn(5, 3).to(dtype), torch.randn(4, 3).to(dtype)
+    wanted = a.float() @ b.float().t()
+    close = {"rtol": 1e-2, "atol": 3e-2} if dtype == torch.bfloat16 else {}
+    torch.testing.assert_close(linear.multiply(a, b).float(), wanted, **close)
+    out = torch.ones(5, 4)
+    linear.add_product_(out, a, b.t())
+    torch.testing.assert_close(out, wanted + 1, **close)

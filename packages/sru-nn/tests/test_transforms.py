@@ -14,7 +14,7 @@ from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, stac
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import parametrizations
 
-from sru_nn import SRU, SRUCell, SRUpp, backend
+from sru_nn import SRU, GatedLinearRNN, MinGRU, SRUCell, SRUpp, backend
 from sru_nn.compat import GRU, LSTM
 from sru_nn.eager import TORCH_2_13
 from sru_nn.functional import sru_recurrence
@@ -33,6 +33,8 @@ MODULES = {
     "SRUpp": lambda: SRUpp(E, D, 2, L, num_heads=2),
     "LSTM": lambda: LSTM(E, D, L, proj_size=1),
     "GRU": lambda: GRU(E, D, L, bidirectional=True),
+    "GatedLinearRNN": lambda: GatedLinearRNN(E, D, 1, num_heads=2, output_gate=True),
+    "MinGRU": lambda: MinGRU(E, D, 1),
 }
 
 
@@ -120,7 +122,7 @@ def test_jacobians_agree_with_the_backward_pass(module):
 def test_a_forward_derivative_by_a_parameter_alone(module):
     """Where only the recurrence's own vectors have a tangent, nothing before it would have raised."""
     x, parameters = make_input(), parameters_of(module)
-    name = next(name for name in parameters if name.endswith("weight_c"))
+    name = next(name for name in parameters if name.endswith(("weight_c", "gate_bias", "layers.0.bias")))
     tangent = torch.randn_like(parameters[name])
 
     def run(v: Tensor) -> Tensor:

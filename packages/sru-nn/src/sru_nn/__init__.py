@@ -1,13 +1,16 @@
 """Simple Recurrent Units for PyTorch.
 
 `SRU` and `SRUCell` are drop-in replacements for the modules of the same name in the `sru` package
-(2.6.0), `SRUpp` and the modules it is made of are such of 3.0.0.dev6; `functional.sru_recurrence` is the
-recurrence alone, for those who bring their own projections.
+(2.6.0), `SRUpp` and the modules it is made of are such of 3.0.0.dev6. `GatedLinearRNN` and `MinGRU` are
+recurrent networks whose gates do not see the state. The functions of `functional` are the recurrences alone,
+for those who bring their own projections.
 """
 
 from sru_nn import backend, compat, functional
 from sru_nn.modules import (
     SRU,
+    GatedLinearRNN,
+    MinGRU,
     SRUCell,
     SRUpp,
     SRUppAttention,
@@ -20,6 +23,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "SRU",
+    "GatedLinearRNN",
+    "MinGRU",
     "SRUCell",
     "SRUpp",
     "SRUppAttention",

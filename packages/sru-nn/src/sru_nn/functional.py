@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from sru_nn import backend, reference
+from sru_nn._tensor_checks import (
+    check_gated_linear_recurrence,
+    check_mingru_recurrence,
+    check_sru_recurrence,
+)
 from sru_nn.eager import is_transformed
 from sru_nn.length_parallel import LengthParallel
+from sru_nn.ops import gated_linear, mingru
 from sru_nn.ops import sru as ops
 
 Activation = Literal["identity", "tanh", "relu"]
@@ -78,7 +84,7 @@ def sru_recurrence(
     Source: Lei et al., "Simple Recurrent Units for Highly Parallelizable Recurrence", EMNLP 2018, section 3;
     the mask and the scale are placed as in the `sru` package, version 2.6.0.
     """
-    _check_sru_recurrence(u, v, bias, c0, x, bidirectional, activation, scale_x, mask_c, mask_pad)
+    check_sru_recurrence(u, v, bias, c0, x, bidirectional, activation, scale_x, mask_c, mask_pad)
     # The kernels take the dropout mask for a constant, as the modules draw it.
     constant_mask = mask_c is None or not mask_c.requires_grad
     # A graph gets the operator on any device: the loop of the reference would be unrolled in it.
@@ -118,79 +124,89 @@ def _solver(length_parallel: bool | LengthParallel) -> LengthParallel:
     )
 
 
-_ACTIVATIONS = get_args(Activation)
-_STORAGE_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-
-
-def _check_sru_recurrence(
-    u: Tensor,
+def gated_linear_recurrence(
+    q: Tensor,
+    k: Tensor,
     v: Tensor,
-    bias: Tensor,
-    c0: Tensor | None,
-    x: Tensor | None,
-    bidirectional: bool,
-    activation: str,
-    scale_x: float,
-    mask_c: Tensor | None,
-    mask_pad: Tensor | None,
-) -> None:
-    """Raise on the first argument that `sru_recurrence` cannot take."""
-    if u.dim() != 4 or u.shape[2] not in (3, 4):
-        raise ValueError(
-            f"sru_recurrence: u must have shape (T, B, K, N·D) with K = 3 or 4, got {tuple(u.shape)}; "
-            "reshape the projection's output with .view(T, B, K, N·D), gates before columns"
-        )
-    if u.dtype not in _STORAGE_DTYPES:
-        raise TypeError(f"sru_recurrence: u must be float32, float64, float16 or bfloat16, got {u.dtype}")
-    if activation not in _ACTIVATIONS:
-        raise ValueError(f"sru_recurrence: activation must be one of {_ACTIVATIONS}, got {activation!r}")
-    length, batch, gates, columns = u.shape
-    if bidirectional and columns % 2:
-        raise ValueError(
-            f"sru_recurrence: bidirectional needs an even number of columns N·D, "
-            f"got {columns} in u {tuple(u.shape)}"
-        )
-    if x is not None and gates == 4:
-        raise ValueError("sru_recurrence: u with K = 4 gates brings its own highway term u_x; pass x=None")
-    if x is None and scale_x != 1.0:
-        raise ValueError(
-            f"sru_recurrence: scale_x = {scale_x} has no effect without x; pass x or leave scale_x at 1"
-        )
+    log_g: Tensor,
+    s0: Tensor | None = None,
+    *,
+    mask_pad: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Run linear attention with a gate for each key: a recurrence with a matrix for a state.
 
-    accumulate = reference.accumulate_dtype(u.dtype)
-    if v.dim() == 4:
-        _check_tensor("v", v, "(T, B, 2, N·D)", (length, batch, 2, columns), u, (u.dtype, accumulate))
-    else:
-        _check_tensor("v", v, "(2, N·D)", (2, columns), u, (u.dtype, accumulate))
-    _check_tensor("bias", bias, "(2, N·D)", (2, columns), u, (u.dtype, accumulate))
-    if c0 is not None:
-        _check_tensor("c0", c0, "(B, N·D)", (batch, columns), u, (u.dtype, accumulate))
-    if x is not None:
-        _check_tensor("x", x, "(T, B, N·D)", (length, batch, columns), u, (u.dtype,))
-    if mask_c is not None:
-        _check_tensor("mask_c", mask_c, "(B, N·D)", (batch, columns), u, (u.dtype, accumulate))
-    if mask_pad is not None:
-        _check_tensor("mask_pad", mask_pad, "(T, B)", (length, batch), u, (torch.bool,))
+        S_t = diag(g_t) S_{t-1} + k_t v_tᵀ        o_t = S_tᵀ q_t
+
+    At a padded position S_t = S_{t-1} and o_t = 0, and no gradient reaches the inputs of that position.
+
+    T is time, B batch, H the number of heads, K the size of a head's queries and keys and V that of its
+    values.
+
+    Args:
+        q: `(T, B, H, K)`, the queries. float32, float64, float16 or bfloat16; this is the storage dtype.
+        k: `(T, B, H, K)`, the keys, in the storage dtype.
+        v: `(T, B, H, V)`, the values, in the storage dtype.
+        log_g: `(T, B, H, K)`, the logarithms of the gates, none above zero; minus infinity shuts a gate. In
+            the storage dtype or in the accumulation dtype.
+        s0: `(B, H, K, V)`, the state before the first step, in either dtype too; zeros if None.
+        mask_pad: `(T, B)` bool, True where a position is padding.
+
+    Returns:
+        `o`: `(T, B, H, V)`, the outputs in the storage dtype.
+        `s`: `(B, H, K, V)`, the state after the last step, in the accumulation dtype: float64 for float64
+        storage, float32 for every other.
+
+    Raises:
+        ValueError: A shape or a device is wrong.
+        TypeError: A dtype is wrong.
+
+    Chunks of time are computed by matrix products; no gate, however small, does harm. In forward-mode
+    differentiation, in the transforms of `torch.func` and for second derivatives the reference runs, step by
+    step.
+
+    Source: Katharopoulos et al., "Transformers are RNNs: Fast Autoregressive Transformers with Linear
+    Attention", ICML 2020; Yang et al., "Gated Linear Attention Transformers with Hardware-Efficient
+    Training", ICML 2024, sections 3 and 4.
+    """
+    check_gated_linear_recurrence(q, k, v, log_g, s0, mask_pad)
+    # A single step, as in decoding, has nothing in it that could run in parallel.
+    by_chunks = q.shape[0] != 1 and not is_transformed()
+    run = gated_linear.gated_linear_recurrence if by_chunks else reference.gated_linear_recurrence
+    return run(q, k, v, log_g, s0, mask_pad=mask_pad)
 
 
-def _check_tensor(
-    name: str,
-    tensor: Tensor,
-    letters: str,
-    shape: tuple[int, ...],
-    like: Tensor,
-    dtypes: tuple[torch.dtype, ...],
-) -> None:
-    if tensor.shape != shape:
-        raise ValueError(
-            f"sru_recurrence: {name} must have shape {letters} = {shape}, got {tuple(tensor.shape)}"
-        )
-    if tensor.dtype not in dtypes:
-        expected = " or ".join(dict.fromkeys(str(dtype) for dtype in dtypes))
-        raise TypeError(
-            f"sru_recurrence: {name} must be {expected} with u of {like.dtype}, got {tensor.dtype}"
-        )
-    if tensor.device != like.device:
-        raise ValueError(
-            f"sru_recurrence: {name} must be on the device of u, {like.device}, got {tensor.device}"
-        )
+def mingru_recurrence(
+    u: Tensor, h0: Tensor | None = None, *, mask_pad: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Run the recurrence of the minimal GRU over a batch of pre-activations.
+
+        z_t = σ(u_z)        h_t = (1 − z_t) ⊙ h_{t-1} + z_t ⊙ u_h
+
+    At a padded position the state is h_{t-1} and the output zero, and no gradient reaches the inputs of that
+    position.
+
+    Args:
+        u: `(T, B, 2, D)`, the pre-activations `u_h, u_z`. float32, float64, float16 or bfloat16; this is the
+            storage dtype.
+        h0: `(B, D)`, the state before the first step, in the storage dtype or in the accumulation dtype;
+            zeros if None.
+        mask_pad: `(T, B)` bool, True where a position is padding.
+
+    Returns:
+        `h`: `(T, B, D)`, the states after each step in the storage dtype.
+        `h_last`: `(B, D)`, the state after the last step, in the accumulation dtype: float64 for float64
+        storage, float32 for every other.
+
+    Raises:
+        ValueError: A shape or a device is wrong.
+        TypeError: A dtype is wrong.
+
+    It is a loop, a scan in parallel over time or the kernels of the SRU (`sru_nn.backend`), whichever is
+    expected to be fastest; the kernels have first derivatives only. The transforms of `torch.func` get the
+    loop.
+
+    Source: Feng et al., "Were RNNs All We Needed?", 2024 (arXiv:2410.01201), section 3.1.
+    """
+    check_mingru_recurrence(u, h0, mask_pad)
+    run = reference.mingru_recurrence if is_transformed() else mingru.mingru_recurrence
+    return run(u, h0, mask_pad=mask_pad)

@@ -38,6 +38,27 @@ def project(module: nn.Module, x: Tensor) -> Tensor:
     return module(x)  # type: ignore[no-any-return]
 
 
+def multiply(x: Tensor, weight: Tensor) -> Tensor:
+    """Return x Wᵀ for matrices without a module or a gradient, in any dtype."""
+    if _uses_onednn() and _is_for_onednn(x, weight):
+        return _multiply(x, weight)
+    return nn.functional.linear(x, weight)
+
+
+def add_product_(out: Tensor, a: Tensor, b: Tensor) -> None:
+    """Add A B to a matrix, without a gradient.
+
+    Args:
+        out: (M, N), which changes; in float32 where `a` and `b` are of half precision.
+        a: (M, K).
+        b: (K, N).
+    """
+    if out.dtype != a.dtype or (_uses_onednn() and _is_for_onednn(a, b)):
+        out += multiply(a, b.t())
+    else:
+        out.addmm_(a, b)
+
+
 def _has_no_bias(linear: nn.Linear) -> bool:
     return linear._parameters.get("bias") is None
 

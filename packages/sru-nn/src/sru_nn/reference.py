@@ -115,3 +115,54 @@ def sru_recurrence(
     if bidirectional:
         h = reverse_second_direction(h)
     return h.to(storage), c_last
+
+
+def gated_linear_recurrence(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    log_g: Tensor,
+    s0: Tensor | None = None,
+    *,
+    mask_pad: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Compute `sru_nn.functional.gated_linear_recurrence` (shapes and dtypes are there) step by step."""
+    storage, dtype = q.dtype, accumulate_dtype(q.dtype)
+    q, k, v, log_g = (tensor.to(dtype) for tensor in (q, k, v, log_g))
+    if mask_pad is not None:
+        q, k, v, log_g = without_padding(mask_pad, q, k, v, log_g)
+    s = q.new_zeros(*k.shape[1:], v.shape[-1]) if s0 is None else s0.to(dtype)
+    outputs = []
+    for q_t, k_t, v_t, g_t in zip(q.unbind(0), k.unbind(0), v.unbind(0), log_g.exp().unbind(0), strict=True):
+        s = g_t.unsqueeze(-1) * s + k_t.unsqueeze(-1) * v_t.unsqueeze(-2)
+        outputs.append((q_t.unsqueeze(-2) @ s).squeeze(-2))
+    o = torch.stack(outputs) if outputs else v
+    return o.to(storage), s
+
+
+def without_padding(mask_pad: Tensor, *tensors: Tensor) -> list[Tensor]:
+    """Open the gates of padded positions wide and leave nothing there to be written or read."""
+    return [tensor.masked_fill(mask_pad[:, :, None, None], 0.0) for tensor in tensors]
+
+
+def mingru_recurrence(
+    u: Tensor, h0: Tensor | None = None, *, mask_pad: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Compute `sru_nn.functional.mingru_recurrence` (shapes and dtypes are there) step by step."""
+    storage, dtype = u.dtype, accumulate_dtype(u.dtype)
+    u = u.to(dtype)
+    if mask_pad is not None:
+        u = u.masked_fill(mask_pad[:, :, None, None], 0.0)
+    u_h, u_z = u.unbind(2)
+    if mask_pad is not None:
+        # A gate of exactly 0 carries the state over a padded step unchanged.
+        u_z = u_z.masked_fill(mask_pad[:, :, None], -torch.inf)
+    h = torch.zeros_like(u_h[:1].sum(0)) if h0 is None else h0.to(dtype)
+    states = []
+    for u_h_t, z_t in zip(u_h.unbind(0), torch.sigmoid(u_z).unbind(0), strict=True):
+        h = torch.lerp(h, u_h_t, z_t)  # (1 − z) ⊙ h + z ⊙ u_h
+        states.append(h)
+    y = torch.stack(states) if states else u_h
+    if mask_pad is not None:
+        y = y.masked_fill(mask_pad[:, :, None], 0.0)
+    return y.to(storage), h
