@@ -51,6 +51,14 @@ sys.exit(main())
 """
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _denormals_stay() -> Iterator[None]:
+    # The setting outlives its test in torch's threads, and other packages' tests look at denormal numbers.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "set_flush_denormal", lambda mode: False)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _quiet_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SRU_DATA", raising=False)

@@ -38,7 +38,10 @@ def test_classify_help_lists_its_commands(capsys: pytest.CaptureFixture[str]) ->
 def test_unknown_task_is_answered_with_the_valid_ones(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["clasify"]) == 2
     error = capsys.readouterr().err
-    assert "unknown command 'clasify'. Did you mean 'classify'? Valid commands: classify, demo" in error
+    assert (
+        "unknown command 'clasify'. Did you mean 'classify'? Valid commands: classify, lm, chat, demo"
+        in error
+    )
 
 
 def test_missing_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,15 +7,12 @@ import re
 import pytest
 
 from sru_apps import demo
-from sru_apps.language_modelling.module import LanguageModelModule
 from sru_apps.training.summary import count_parameters
 
 
 def test_hidden_sizes_give_equal_parameters():
     sizes = demo.equal_hidden_sizes(100)
-    sru, lstm = (
-        count_parameters(LanguageModelModule(100, name, hidden_size=sizes[name])) for name in ("sru", "lstm")
-    )
+    sru, lstm = (count_parameters(demo.make_module(100, name, sizes[name])) for name in ("sru", "lstm"))
     assert abs(sru - lstm) / sru < 0.02
 
 

@@ -10,6 +10,10 @@ from sru_apps.commands import Command, run_command
 
 TASKS = {
     "classify": Command("sentence classification: SRU, LSTM, GRU or CNN", "sru_apps.classification.cli:main"),
+    "lm": Command(
+        "language modelling: train, evaluate, generate, score", "sru_apps.language_modelling.cli:main"
+    ),
+    "chat": Command("a small model that answers, learnt from your dialogues", "sru_apps.chat.cli:main"),
     "demo": Command(
         "train a small character language model, with no data set to fetch", "sru_apps.demo:main"
     ),

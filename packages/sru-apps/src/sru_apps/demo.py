@@ -14,7 +14,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from sru_apps.encoders import RecurrentName
-from sru_apps.language_modelling.data import TextStreams
+from sru_apps.language_modelling.config import LanguageModelConfig
 from sru_apps.language_modelling.generate import generate
 from sru_apps.language_modelling.module import LanguageModelModule
 from sru_apps.training.checkpoint_io import AtomicCheckpointIO, atomic_write
@@ -22,11 +22,14 @@ from sru_apps.training.checkpoints import RunCheckpoints
 from sru_apps.training.console import quiet_lightning
 from sru_apps.training.errors import shows_errors
 from sru_apps.training.history import History
+from sru_apps.training.optimizers import OptimizerConfig
 from sru_apps.training.parser import OptionParser, add_options
 from sru_apps.training.progress import EpochBar
 from sru_apps.training.run_folder import RunFolder, new_run
 from sru_apps.training.step_time import StepTime
 from sru_apps.training.summary import count_parameters
+from sru_data.language_modelling import python_help_text
+from sru_data.streams import StreamLoader
 from sru_data.tokenizers import CharTokenizer
 from sru_nn import backend
 
@@ -35,16 +38,22 @@ SRU_HIDDEN_SIZE = 224
 LEARNING_RATES: dict[RecurrentName, float] = {"sru": 8e-3, "lstm": 1.6e-2}
 STREAMS, SEGMENT = 32, 64
 VALIDATION_SHARE = 0.05
-FIGURE = "validation_bits"
+FIGURE = "validation_bits_per_character"
 PROMPT = "The "
 SAMPLE_LENGTH = 400
+
+
+class DemoModule(LanguageModelModule):
+    """A language model whose checkpoints name the demo as their task."""
+
+    task = "demo"
 
 
 @dataclass(frozen=True)
 class Result:
     """What the training of one model came to."""
 
-    module: LanguageModelModule
+    module: DemoModule
     """The model of the best epoch."""
     rows: list[dict[str, float]]
     """One row of figures an epoch."""
@@ -108,11 +117,11 @@ def main(args: Sequence[str]) -> int:
     return 0
 
 
-def python_help_text() -> str:
-    """Return the topics of Python's `help()` as one text; it differs a little between Python versions."""
-    from pydoc_data.topics import topics
-
-    return "\n\n\n".join(topics[name] for name in sorted(topics))
+def make_module(vocab_size: int, name: RecurrentName, hidden_size: int) -> DemoModule:
+    """Build a model that is trained with Adam and one cycle of the learning rate."""
+    config = LanguageModelConfig(vocab_size=vocab_size, encoder=name, hidden_size=hidden_size)
+    optimizer = OptimizerConfig("adam", LEARNING_RATES[name], schedule="one-cycle")
+    return DemoModule(config, optimizer, unit="characters")
 
 
 def equal_hidden_sizes(vocab_size: int) -> dict[RecurrentName, int]:
@@ -120,7 +129,7 @@ def equal_hidden_sizes(vocab_size: int) -> dict[RecurrentName, int]:
 
     def parameters(name: RecurrentName, hidden_size: int) -> int:
         with torch.device("meta"):
-            return count_parameters(LanguageModelModule(vocab_size, name, hidden_size=hidden_size))
+            return count_parameters(make_module(vocab_size, name, hidden_size))
 
     wanted = parameters("sru", SRU_HIDDEN_SIZE)
     lstm = bisect_left(range(4 * SRU_HIDDEN_SIZE), wanted, lo=1, key=lambda size: parameters("lstm", size))
@@ -152,10 +161,8 @@ def train(
         The trained model and its figures.
     """
     lightning.seed_everything(seed, verbose=False)
-    module = LanguageModelModule(
-        vocab_size, name, hidden_size=hidden_size, learning_rate=LEARNING_RATES[name]
-    )
-    layers = module.hparams["num_layers"]
+    module = make_module(vocab_size, name, hidden_size)
+    layers = module.config.num_layers
     print(f"\n{name.upper()}, {layers} layers of {hidden_size}: {count_parameters(module):,} parameters")
     run = new_run(folder, name)
     history = History(run.learning_curve, metric=FIGURE)
@@ -177,9 +184,10 @@ def train(
         ],
     )
     held_out = int(len(ids) * VALIDATION_SHARE)
-    streams = TextStreams(ids[:-held_out], batch_size=STREAMS, length=SEGMENT)
-    trainer.fit(module, streams, TextStreams(ids[-held_out:], batch_size=STREAMS, length=SEGMENT))
-    best = LanguageModelModule.load_from_checkpoint(run.best, weights_only=True)
+    streams = StreamLoader(ids[:-held_out], batch_size=STREAMS, length=SEGMENT)
+    held_out_streams = StreamLoader(ids[-held_out:], batch_size=STREAMS, length=SEGMENT, whole=True)
+    trainer.fit(module, streams, held_out_streams)
+    best = DemoModule.load_from_checkpoint(run.best, weights_only=True)
     return Result(best.eval(), history.rows, step_time.median, run)
 
 

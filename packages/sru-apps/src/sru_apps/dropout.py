@@ -21,11 +21,11 @@ class Dropout(nn.Dropout):
 
     def forward(self, input: Tensor) -> Tensor:
         """Zero elements of `input`, of any shape and dtype, in training; else return it as it is."""
+        if not self.training:
+            return input
         dropped = round(self.p * _VALUES)
         if input.device.type != "cpu" or dropped in (0, _VALUES):
             return super().forward(input)
-        if not self.training:
-            return input
         count = input.numel()
         words = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
         values = words.view(torch.int16)[:count].view(input.shape)

@@ -9,7 +9,7 @@ import torch
 from sru_apps.classification.load import load_classifier
 from sru_apps.classification.predict import predict
 from sru_apps.cli import TASKS, main
-from sru_apps.language_modelling.module import LanguageModelModule
+from sru_apps.demo import make_module
 from sru_apps.training.checkpoint_io import read_checkpoint
 
 
@@ -85,7 +85,7 @@ def test_unknown_accelerator(trained_run: Path, capsys: pytest.CaptureFixture[st
 
 def test_checkpoint_of_the_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoint: dict[str, object] = {"state_dict": {}}
-    LanguageModelModule(5, hidden_size=4).on_save_checkpoint(checkpoint)
+    make_module(5, "sru", 4).on_save_checkpoint(checkpoint)
     torch.save(checkpoint, tmp_path / "x.ckpt")
     assert main(["classify", "test", str(tmp_path / "x.ckpt")]) == 1
     expected = "was made by `sru demo`; expected one made by `sru classify`"

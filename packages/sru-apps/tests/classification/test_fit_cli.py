@@ -6,7 +6,8 @@ import pytest
 import torch
 import yaml
 
-from sru_apps.classification.fit_cli import PACKAGE, TRAINER_OPTIONS, FitCLI
+from sru_apps.classification.fit_cli import PACKAGE
+from sru_apps.classification.fit_cli import ClassifyFitCLI as FitCLI
 from sru_apps.cli import main
 from sru_apps.training.recipes import recipe_names, recipe_path
 
@@ -114,7 +115,7 @@ def test_free_options_of_the_trainer_work(small_options: list[str], tmp_path: Pa
         "detect_anomaly": "false",
     }
     more = [f"--trainer.{name}={value}" for name, value in options.items()]
-    assert {*options, "accelerator"} == TRAINER_OPTIONS
+    assert {*options, "accelerator"} == FitCLI.trainer_options
     assert main(["classify", "fit", *small_options, "--name=one", *more]) == 0
     assert (tmp_path / "runs/classify/sst2/one/summary.json").is_file()
 

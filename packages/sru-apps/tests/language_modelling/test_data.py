@@ -1,36 +1,77 @@
-"""Text cut into streams and segments."""
+"""What a `LanguageModelData` gives without a trainer around it."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from sru_apps.language_modelling.data import TextStreams
+from sru_apps.language_modelling.data import LanguageModelData
+from sru_apps.language_modelling.tokenizer_state import dump_tokenizer, parse_tokenizer
 from sru_apps.training.errors import UserError
+from sru_data import DataError
+from sru_data.streams import StreamLoader, WindowLoader
+from sru_data.token_files import prepare
+from sru_data.tokenizers import ByteTokenizer, SubwordTokenizer
 
 
-@settings(deadline=None)
-@given(symbols=st.integers(2, 60), batch_size=st.integers(1, 6), length=st.integers(1, 9))
-def test_the_streams_are_the_text(symbols, batch_size, length):
-    ids = torch.arange(symbols)
-    if symbols <= batch_size:
-        with pytest.raises(UserError, match="too short"):
-            TextStreams(ids, batch_size=batch_size, length=length)
-        return
-    streams = TextStreams(ids, batch_size=batch_size, length=length)
-    segments = list(streams)
-    assert len(segments) == len(streams)
-    assert all(len(segment.inputs) == length for segment in segments[:-1])
-    inputs = torch.cat([segment.inputs for segment in segments])
-    targets = torch.cat([segment.targets for segment in segments])
-    assert torch.equal(inputs.t().flatten(), ids[: inputs.numel()])
-    assert torch.equal(targets, inputs + 1)
-    assert symbols - 1 - inputs.numel() < batch_size
+def make(texts: Path, **options: Any) -> LanguageModelData:
+    files = {"train": "train", "validation": "valid", "test": "test"}
+    named = {f"{split}_file": str(texts / f"{name}.txt") for split, name in files.items()}
+    return LanguageModelData(**named, **{"unit": "words", "prepared_dir": str(texts / "prepared"), **options})
 
 
-def test_a_text_that_is_too_short():
-    message = "a text of 8 symbols is too short for 8 streams, which take at least 9; give a longer text"
-    with pytest.raises(UserError, match=message):
-        TextStreams(torch.arange(8), batch_size=8, length=4)
+def test_streams_and_windows(tiny_texts: Path) -> None:
+    data = make(tiny_texts, batch_size=4, length=9, evaluation_batch_size=3)
+    train, validation = data.train_dataloader(), data.val_dataloader()
+    assert isinstance(train, StreamLoader)
+    assert isinstance(validation, StreamLoader)
+    assert (train.batch_size, train.length, train.whole) == (4, 9, False)
+    assert (validation.batch_size, validation.length, validation.whole) == (3, 256, True)
+    windows = make(tiny_texts, window=10).test_dataloader()
+    assert isinstance(windows, WindowLoader)
+    assert (windows.window, windows.stride) == (10, 5)
+
+
+def test_the_text_is_read_back(tiny_texts: Path) -> None:
+    data = make(tiny_texts)
+    ids = data.prepared.test.tokens.to(torch.int64).tolist()
+    assert data.tokenizer.decode(ids).strip() == (tiny_texts / "test.txt").read_text().strip()
+    assert data.counts("test").tokens == len(ids)
+    assert data.vocab_size == 20
+
+
+def test_a_given_tokenizer(tiny_texts: Path, tmp_path: Path) -> None:
+    lines = (tiny_texts / "train.txt").read_text().splitlines()
+    path = tmp_path / "subwords.model"
+    SubwordTokenizer.train(lines, vocab_size=300, lossless=True).save(path)
+    data = make(tiny_texts, unit=None, tokenizer=str(path), prepared_dir=str(tmp_path / "prepared"))
+    assert (data.unit, data.vocab_size) == ("subwords", 300)
+    content = dump_tokenizer(data.tokenizer)
+    assert parse_tokenizer(content).tokens == data.tokenizer.tokens
+    again = LanguageModelData(prepared_dir=str(tmp_path / "prepared"))
+    assert (again.unit, again.dataset) == ("subwords", "train")
+    again.load_state_dict(data.state_dict())
+
+
+def test_another_vocabulary_is_refused(tiny_texts: Path) -> None:
+    data = make(tiny_texts)
+    state = {**data.state_dict(), "digest": "of another one"}
+    with pytest.raises(
+        DataError, match=r"\(20 words\) does not match the checkpoint's \(20 words\); use the"
+    ):
+        data.load_state_dict(state)
+
+
+def test_a_folder_that_does_not_say_its_unit(tiny_texts: Path, tmp_path: Path) -> None:
+    corpus = make(tiny_texts).corpus
+    prepare(corpus, tmp_path / "prepared", tokenizer=ByteTokenizer())
+    with pytest.raises(UserError, match=r"does not say what its tokens are; give --data.unit"):
+        _ = LanguageModelData(prepared_dir=str(tmp_path / "prepared")).unit
+
+
+def test_a_file_that_goes_with_nothing() -> None:
+    with pytest.raises(UserError, match="validation_file and test_file go with a train_file"):
+        LanguageModelData(name="ptb", test_file="x")

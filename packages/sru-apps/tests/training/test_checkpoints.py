@@ -20,6 +20,8 @@ class Trainer(SimpleNamespace):
                 "current_epoch": 0,
                 "is_last_batch": False,
                 "received_sigterm": False,
+                "accumulate_grad_batches": 1,
+                "world_size": 1,
                 "callback_metrics": {},
                 "saved": [],
                 **changes,
@@ -65,6 +67,32 @@ def test_last_is_saved_every_so_many_steps(checkpoints: RunCheckpoints) -> None:
         checkpoints.on_train_batch_end(trainer, None, None, None, step - 1)
         saved.append(trainer.saved)
     assert [step for step, names in enumerate(saved, 1) if names == ["last.ckpt"]] == [3, 6]
+
+
+def test_nothing_is_saved_between_the_batches_of_a_step(checkpoints: RunCheckpoints) -> None:
+    saved = []
+    for batch in range(8):
+        trainer = Trainer(global_step=(batch + 1) // 2, accumulate_grad_batches=2)
+        checkpoints.on_train_batch_end(trainer, None, None, None, batch)
+        saved.append(trainer.saved)
+    assert [batch for batch, names in enumerate(saved) if names] == [5]
+    checkpoints.interrupted = True
+    checkpoints.on_train_batch_end(Trainer(accumulate_grad_batches=2), None, None, None, 8)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.on_train_batch_end(Trainer(accumulate_grad_batches=2), None, None, None, 9)
+
+
+def test_an_interrupted_rank_stops_all(checkpoints: RunCheckpoints) -> None:
+    asked = []
+
+    def any_of(value: bool, *, all: bool) -> bool:
+        asked.append((value, all))
+        return True
+
+    trainer = Trainer(world_size=2, strategy=SimpleNamespace(reduce_boolean_decision=any_of))
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.on_train_batch_end(trainer, None, None, None, 0)
+    assert (trainer.saved, asked) == (["last.ckpt"], [(False, False)])
 
 
 def test_last_step_of_an_epoch_is_left_to_its_end(checkpoints: RunCheckpoints) -> None:

@@ -23,11 +23,14 @@ def _trainer(folder: Path, *, epoch: int = 0, step: int = 0, accuracy: float = 0
         callback_metrics=metrics,
         loggers=[CSVLogger(folder.parent, name=folder.name, version="")],
         progress_bar_callback=None,
+        accumulate_grad_batches=1,
+        world_size=1,
+        is_global_zero=True,
     )
 
 
 def _step(history: History, loss: float) -> None:
-    history.on_train_batch_end(None, None, {"loss": torch.tensor(loss)}, None, 0)
+    history.on_train_batch_end(_trainer(Path()), None, {"loss": torch.tensor(loss)}, None, 0)
 
 
 def _rows(folder: Path) -> list[dict[str, str]]:
@@ -71,8 +74,8 @@ def test_short_epochs_share_a_picture_that_is_up_to_date_at_the_end(
     for epoch in range(3):
         history.on_train_epoch_end(_trainer(tmp_path / "run", epoch=epoch), None)
     assert drawn == [1]
-    history.on_train_end(None, None)
-    history.on_exception(None, None, KeyboardInterrupt())
+    history.on_train_end(_trainer(tmp_path), None)
+    history.on_exception(_trainer(tmp_path), None, KeyboardInterrupt())
     assert drawn == [1, 3]
 
 
@@ -84,9 +87,9 @@ def test_a_picture_that_cannot_be_written_hides_no_exception(
 
     history.rows.append({"epoch": 1})
     monkeypatch.setattr("sru_apps.training.history.draw_learning_curve", full)
-    history.on_exception(None, None, UserError("cannot write the checkpoint"))
+    history.on_exception(_trainer(tmp_path), None, UserError("cannot write the checkpoint"))
     with pytest.raises(OSError, match="No space left"):
-        history.on_train_end(None, None)
+        history.on_train_end(_trainer(tmp_path), None)
 
 
 def test_continues_in_the_middle_of_an_epoch(history: History, tmp_path: Path) -> None:
@@ -116,3 +119,38 @@ def test_rows_beyond_the_checkpoint_are_dropped(history: History, tmp_path: Path
     continued.load_state_dict(state)
     continued.on_train_start(_trainer(folder), None)
     assert _rows(folder) == [FIRST]
+
+
+def test_loss_of_a_token_comes_before_that_of_a_step(history: History, tmp_path: Path) -> None:
+    trainer = _trainer(tmp_path / "run")
+    trainer.accumulate_grad_batches = 2
+    history.on_train_start(trainer, None)
+    # Lightning has divided the first loss by the number of batches that are accumulated.
+    history.on_train_batch_end(trainer, None, {"loss": torch.tensor(0.25)}, None, 0)
+    outputs = {"loss": torch.tensor(7.0), "mean_loss": torch.tensor(1.5)}
+    history.on_train_batch_end(trainer, None, outputs, None, 1)
+    history.on_train_epoch_end(trainer, None)
+    assert history.rows[0]["train_loss"] == 1.0
+
+
+def test_speed_is_that_of_training_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    quiet_lightning()
+    trainer = _trainer(tmp_path / "run")
+    trainer.world_size = 1
+
+    def make() -> History:
+        return History(tmp_path / "curve.png", metric="accuracy", count=len, unit="tokens")
+
+    history = make()
+    history.on_train_start(trainer, None)
+    history.on_train_batch_end(trainer, None, {"loss": torch.tensor(1.0)}, [0] * 30, 0)
+    continued = make()
+    continued.load_state_dict({**history.state_dict(), "training_seconds": 2.0})
+    continued.on_train_batch_end(trainer, None, {"loss": torch.tensor(1.0)}, [0] * 50, 1)
+    continued.on_validation_start(trainer, None)
+    time.sleep(0.01)
+    continued.on_train_epoch_end(trainer, None)
+    assert continued.rows[0]["tokens_per_second"] == 40.0
+    assert "  40 tokens per second" in capsys.readouterr().out
+    continued.on_train_epoch_end(trainer, None)
+    assert continued.rows[1]["tokens_per_second"] == 0.0

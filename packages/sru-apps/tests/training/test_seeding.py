@@ -24,8 +24,9 @@ def test_neighbouring_places_have_other_seeds(seed: int, epoch: int, batch: int)
     assert all(0 <= value < 2**63 for value in seeds)
 
 
-def draw(seed: int, epoch: int, batch: int) -> torch.Tensor:
-    trainer, module = SimpleNamespace(current_epoch=epoch), SimpleNamespace(device=torch.device("cpu"))
+def draw(seed: int, epoch: int, batch: int, rank: int = 0) -> torch.Tensor:
+    trainer = SimpleNamespace(current_epoch=epoch, global_rank=rank)
+    module = SimpleNamespace(device=torch.device("cpu"))
     SeedEveryStep(seed).on_train_batch_start(trainer, module, None, batch)
     return torch.rand(4)
 
@@ -50,3 +51,4 @@ def test_draws_depend_on_the_place_alone() -> None:
     assert torch.equal(draw(0, 1, 2), first)
     assert not torch.equal(draw(0, 1, 3), first)
     assert not torch.equal(draw(1, 1, 2), first)
+    assert not torch.equal(draw(0, 1, 2, rank=1), first)

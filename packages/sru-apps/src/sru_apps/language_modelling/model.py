@@ -2,41 +2,89 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from sru_apps.dropout import Dropout
-from sru_apps.encoders import RecurrentEncoder, RecurrentName, State
+from sru_apps.encoders import RecurrentEncoder, State
+from sru_apps.language_modelling.adaptive import AdaptiveEmbedding, AdaptiveSoftmax
+from sru_apps.language_modelling.config import LanguageModelConfig
+from sru_apps.language_modelling.cross_entropy import linear_cross_entropy
+from sru_nn.linear import project
+
+# Positions of a prompt that are read at once, which bounds the memory it takes.
+_READ_AT_ONCE = 1024
 
 
-class RecurrentLanguageModel(nn.Module):
-    """Predict the next symbol: embedding, recurrent layers, and a linear map to the vocabulary.
+class LanguageModel(nn.Module):
+    """Predict the next symbol: embedding, recurrent layers, and an output layer over the vocabulary.
+
+        x = dropout(embedding(ids))        h = encoder(x)        logits = W · dropout(P h) + b
+
+    P is there where the configuration says so. A plain embedding and a linear output layer start uniform
+    within ±`initial_range` and without bias, as in Zaremba et al., "Recurrent Neural Network Regularization",
+    2014, and Merity et al., "Regularizing and Optimizing LSTM Language Models", 2018; adaptive ones as
+    `AdaptiveEmbedding` says.
 
     Args:
-        vocab_size: V.
-        encoder: The recurrent cell: `sru`, `lstm` or `gru`.
-        embedding_size: Width of the embedding.
-        hidden_size: D.
-        num_layers: L.
-        dropout: Dropout on the embedding, between the layers and before the linear map.
+        config: Sizes and choices.
+
+    Raises:
+        ValueError: When the vocabulary is too small for the clusters of an adaptive layer.
     """
 
-    def __init__(
-        self,
-        vocab_size: int,
-        *,
-        encoder: RecurrentName = "sru",
-        embedding_size: int = 128,
-        hidden_size: int = 256,
-        num_layers: int = 2,
-        dropout: float = 0.0,
-    ) -> None:
+    def __init__(self, config: LanguageModelConfig) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(vocab_size, embedding_size)
-        self.dropout = Dropout(dropout)
+        self.config = config
+        size, features = config.vocab_size, config.embedding_size
+        self.embedding: nn.Embedding | AdaptiveEmbedding
+        if config.embedding == "adaptive":
+            self.embedding = AdaptiveEmbedding(
+                size, features, cutoffs=config.clusters, shrink=config.cluster_shrink
+            )
+        else:
+            self.embedding = nn.Embedding(size, features)
+        self.embedding_dropout = Dropout(_first(config.embedding_dropout, config.dropout))
         self.encoder = RecurrentEncoder(
-            encoder, embedding_size, hidden_size, num_layers=num_layers, dropout=dropout
+            config.encoder,
+            features,
+            config.hidden_size,
+            num_layers=config.num_layers,
+            dropout=config.dropout,
+            options=config,
+            activation_checkpointing=config.activation_checkpointing,
         )
-        self.decoder = nn.Linear(hidden_size, vocab_size)
+        width = self.encoder.output_size
+        self.projection: nn.Linear | None = None
+        if config.projects_output:
+            self.projection = nn.Linear(width, features, bias=False)
+            nn.init.xavier_uniform_(self.projection.weight)
+            width = features
+        self.output_dropout = Dropout(_first(config.output_dropout, config.dropout))
+        self.output: nn.Linear | AdaptiveSoftmax
+        if config.output == "adaptive":
+            self.output = AdaptiveSoftmax(
+                width,
+                size,
+                cutoffs=config.clusters,
+                shrink=config.cluster_shrink,
+                tied=self.embedding if config.tie_weights else None,  # type: ignore[arg-type]
+            )
+        else:
+            self.output = nn.Linear(width, size)
+        self._initialise(config)
+
+    @torch.no_grad()
+    def _initialise(self, config: LanguageModelConfig) -> None:
+        bound = config.initial_range
+        if isinstance(self.embedding, nn.Embedding):
+            nn.init.uniform_(self.embedding.weight, -bound, bound)
+        if isinstance(self.output, nn.Linear):
+            nn.init.zeros_(self.output.bias)
+            if config.tie_weights:
+                self.output.weight = self.embedding.weight  # type: ignore[assignment]
+            else:
+                nn.init.uniform_(self.output.weight, -bound, bound)
 
     def forward(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Score every symbol that could follow.
@@ -46,13 +94,70 @@ class RecurrentLanguageModel(nn.Module):
             state: What the call for the text before returned; None at the start of a text.
 
         Returns:
-            logits: (T, B, V), unnormalised log-probabilities of the symbol after each position.
+            logits: (T, B, V), log-probabilities of the symbol after each position, up to a constant for each.
             state: The states to read on from.
         """
-        h, state = self.encoder(self.dropout(self.embedding(ids)), state=state)
-        return self.decoder(self.dropout(h)), state
+        h, state = self._encode(ids, state)
+        return self.output(h), state
+
+    def loss(self, inputs: Tensor, targets: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Score the symbols that do follow, without the logits of all positions at once.
+
+        Args:
+            inputs: (T, B) int64, the symbols read.
+            targets: (T, B) int64, the symbol after each, `IGNORE` (-100) where nothing is scored.
+            state: As for `forward`.
+
+        Returns:
+            nll: (T, B) float32, or float64 in a model of it: the negative log-likelihoods; 0 where nothing is
+            scored.
+            state: As `forward` returns it.
+        """
+        h, state = self._encode(inputs, state)
+        flat, wanted = h.flatten(0, 1), targets.flatten()
+        if isinstance(self.output, AdaptiveSoftmax):
+            nll = self.output.loss(flat, wanted)
+        else:
+            nll = linear_cross_entropy(flat, self.output.weight, self.output.bias, wanted)
+        return nll.view(targets.shape), state
+
+    def step(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Read one symbol of each stream, and score every symbol that could follow.
+
+        Args:
+            ids: (B,) int64.
+            state: As for `forward`.
+
+        Returns:
+            logits: (B, V), as `forward` returns them for the position.
+            state: As `forward` returns it.
+        """
+        h, state = self.encoder.step(self.embedding_dropout(self.embedding(ids)), state)
+        return self.output(self._features(h)), state
+
+    def read(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Read a text of any length, and score every symbol that could follow its last one.
+
+        Args:
+            ids: (T, B) int64, T at least 1.
+            state: As for `forward`.
+
+        Returns:
+            logits: (B, V), as `forward` returns them for the last position.
+            state: As `forward` returns it.
+        """
+        h = ids  # Of a text without symbols there is nothing to return.
+        for part in torch.split(ids, _READ_AT_ONCE):
+            h, state = self.encoder(self.embedding_dropout(self.embedding(part)), state=state)
+        return self.output(self._features(h[-1])), state  # type: ignore[return-value]
+
+    def _encode(self, ids: Tensor, state: State | None) -> tuple[Tensor, State]:
+        h, state = self.encoder(self.embedding_dropout(self.embedding(ids)), state=state)
+        return self._features(h), state
+
+    def _features(self, h: Tensor) -> Tensor:
+        return self.output_dropout(h if self.projection is None else project(self.projection, h))  # type: ignore[no-any-return]
 
 
-def detach(state: State) -> State:
-    """Cut the history of a state, so that gradients end where a segment begins."""
-    return state.detach() if isinstance(state, Tensor) else (state[0].detach(), state[1].detach())
+def _first(value: float | None, default: float) -> float:
+    return default if value is None else value

@@ -52,19 +52,24 @@ class RunCheckpoints(Checkpoint):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop here when Ctrl-C came during validation: the epoch before is saved and logged."""
-        if self.interrupted:
+        if _any_rank(trainer, self.interrupted):
+            self.interrupted = True
             raise KeyboardInterrupt
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save within an epoch, except after its last step, which validation and a save follow anyway."""
-        if trainer.is_last_batch:
+        """Save within an epoch, except after its last step, which validation and a save follow anyway.
+
+        Between two batches of one step there is nothing to save: gradients are no part of a checkpoint.
+        """
+        if trainer.is_last_batch or (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
-        stopping = self.interrupted or trainer.received_sigterm
+        stopping = _any_rank(trainer, self.interrupted or trainer.received_sigterm)
         if stopping or (self.every_steps and trainer.global_step % self.every_steps == 0):
             trainer.save_checkpoint(self.last_path)
-        if self.interrupted:
+        if stopping and not trainer.received_sigterm:
+            self.interrupted = True
             raise KeyboardInterrupt
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -97,3 +102,10 @@ class RunCheckpoints(Checkpoint):
         """Restore the score to beat."""
         self.best_score = state_dict["best_score"]
         self.best_epoch = state_dict["best_epoch"]
+
+
+def _any_rank(trainer: Trainer, value: bool) -> bool:
+    """Whether it is true for any process: all must save together, and stop together."""
+    if trainer.world_size == 1:
+        return value
+    return bool(trainer.strategy.reduce_boolean_decision(value, all=False))

@@ -16,7 +16,7 @@ def place_seed(*place: int) -> int:
 
 
 class SeedEveryStep(Callback):
-    """Seed torch's generators from (seed, epoch, batch) before every training step.
+    """Seed torch's generators from (seed, epoch, batch) before every training step, on each rank differently.
 
     Dropout is then a function of the step and not of what ran before, so that a run continued from a
     checkpoint draws what the undisturbed run would have drawn.
@@ -32,7 +32,8 @@ class SeedEveryStep(Callback):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Seed for this step."""
-        place = place_seed(self.seed, trainer.current_epoch, batch_idx)
+        rank = [trainer.global_rank] if trainer.global_rank else []
+        place = place_seed(self.seed, trainer.current_epoch, batch_idx, *rank)
         if pl_module.device.type == "cpu":
             # torch.manual_seed also queues a call, with a traceback, for each kind of device not in use: that
             # takes a millisecond, and the queues grow with every step.

@@ -1,0 +1,1 @@
+"""Chat: answer what a user says, learnt from dialogues."""

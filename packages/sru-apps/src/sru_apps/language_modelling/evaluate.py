@@ -1,0 +1,167 @@
+"""`sru lm validate` and `sru lm test`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from jsonargparse.typing import PositiveInt
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from pytorch_lightning import Trainer
+
+from sru_apps.language_modelling.data import LanguageModelData
+from sru_apps.language_modelling.load import TASK
+from sru_apps.language_modelling.module import LanguageModelModule
+from sru_apps.language_modelling.summary import describe
+from sru_apps.training.checkpoint_io import read_checkpoint, reading
+from sru_apps.training.console import quiet_lightning, wants_progress_bar
+from sru_apps.training.errors import building, shows_errors
+from sru_apps.training.export import check_task
+from sru_apps.training.parser import OptionParser, add_options
+from sru_apps.training.progress import EpochBar
+from sru_apps.training.run_folder import find_checkpoint
+
+_STAGES = {"validate": "validation", "test": "test"}
+# Options of this command and the data's own names.
+_DATA_OPTIONS = {
+    "data_dir": "data_dir",
+    "prepared_dir": "prepared_dir",
+    "window": "window",
+    "stride": "stride",
+    "batch_size": "evaluation_batch_size",
+    "length": "evaluation_length",
+}
+
+
+@shows_errors("sru lm validate")
+def validate(args: Sequence[str]) -> int:
+    """Print the figures of a checkpoint on the validation text."""
+    return _evaluate("validate", args)
+
+
+@shows_errors("sru lm test")
+def test(args: Sequence[str]) -> int:
+    """Print the figures of a checkpoint on the test text."""
+    return _evaluate("test", args)
+
+
+def evaluate(
+    module: LanguageModelModule,
+    data: LanguageModelData,
+    command: Literal["validate", "test"],
+    *,
+    accelerator: str,
+) -> dict[str, float]:
+    """Measure a trained module, in this process alone.
+
+    Args:
+        module: With its weights.
+        data: The text, as the module's tokens.
+        command: The split to use.
+        accelerator: As Lightning names it.
+
+    Returns:
+        `loss` in nats per token, and the figures of the module's unit.
+
+    Raises:
+        UserError: When there is no such accelerator, or no such split.
+    """
+    with building():
+        trainer = Trainer(
+            accelerator=accelerator,
+            devices=1,
+            # After training in several processes the others are gone, though the environment names them.
+            plugins=[LightningEnvironment()],
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            callbacks=[EpochBar()] if wants_progress_bar() else [],
+            enable_progress_bar=wants_progress_bar(),
+        )
+    getattr(trainer, command)(module, data, verbose=False)
+    prefix = f"{_STAGES[command]}_"
+    return {
+        name[len(prefix) :]: float(value)
+        for name, value in trainer.callback_metrics.items()
+        if name.startswith(prefix)
+    }
+
+
+def load_module(path: Path) -> tuple[LanguageModelModule, dict[str, Any]]:
+    """Read a training checkpoint.
+
+    Args:
+        path: A `.ckpt` file.
+
+    Returns:
+        The module with its weights, and the whole checkpoint.
+
+    Raises:
+        UserError: When it is missing, damaged or of another task.
+    """
+    checkpoint = read_checkpoint(path)
+    check_task(checkpoint.get("task"), TASK, path)
+    with reading(path):
+        module = LanguageModelModule(**checkpoint["hyper_parameters"])
+        module.load_state_dict(checkpoint["state_dict"])
+    return module, checkpoint
+
+
+def _evaluate(command: Literal["validate", "test"], args: Sequence[str]) -> int:
+    stage = _STAGES[command]
+    options = _parser(command, stage).parse_args(list(args))
+    quiet_lightning()
+    path = find_checkpoint(Path(options.checkpoint))
+    module, checkpoint = load_module(path)
+    changed = {theirs: options[ours] for ours, theirs in _DATA_OPTIONS.items() if options[ours] is not None}
+    with reading(path):
+        settings = {**checkpoint["datamodule_hyper_parameters"], **changed}
+        state = checkpoint[LanguageModelData.__qualname__]
+    with building():
+        data = LanguageModelData(**settings)
+    data.load_state_dict(state)
+    found = evaluate(module, data, command, accelerator=options.accelerator)
+    if options.json:
+        result = {"checkpoint": str(path), "dataset": data.dataset, "set": stage, "unit": data.unit, **found}
+        print(json.dumps(result))
+    else:
+        print(f"{data.dataset} {module.config.encoder}: {stage} {describe(found)}")
+    return 0
+
+
+def _parser(command: str, stage: str) -> OptionParser:
+    parser = OptionParser(
+        prog=f"sru lm {command}",
+        description=f"Perplexity, or bits per character or byte, of a checkpoint on the {stage} text. It "
+        "is read in streams with the state carried on, each token scored once; with --window in overlapping "
+        "windows, each read afresh.",
+    )
+    parser.add_argument(
+        "checkpoint", type=str, help="A run folder (its best checkpoint is taken) or a .ckpt file."
+    )
+    add_options(
+        parser,
+        [
+            ("--window", PositiveInt | None, None, "Steps of a window."),
+            ("--stride", PositiveInt | None, None, "Steps between windows; default: half a window."),
+            (
+                "--batch-size",
+                PositiveInt | None,
+                None,
+                "Streams, or windows at a time; default: as in training.",
+            ),
+            ("--length", PositiveInt | None, None, "Steps of a segment; default: as in training."),
+            (
+                "--data-dir",
+                str | None,
+                None,
+                "Folder with the data; default: as in training, else $SRU_DATA.",
+            ),
+            ("--prepared-dir", str | None, None, "Folder with the token files, if it has moved."),
+            ("--accelerator", str, "auto", "cpu, gpu, or auto."),
+        ],
+    )
+    parser.add_argument("--json", action="store_true", help="Print one JSON object.")
+    return parser

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+
+from sru_apps.language_modelling.data import LanguageModelData
+from sru_apps.language_modelling.fit_cli import PACKAGE, LanguageModelFitCLI
+from sru_apps.training.recipes import recipe_names, recipe_path
+from sru_apps.training.summary import count_parameters
+from sru_data import language_modelling
+
+# The text, its vocabulary with padding and unknown, and the parameters: published where the paper says so,
+# else those that recipes to be compared have in common.
+RECIPES = {
+    "quick": ("python-help", 105, 304_000),
+    "tiny-shakespeare": ("tiny-shakespeare", 67, 1_564_000),
+    "ptb-sru3": ("ptb", 10_001, 24_000_000),
+    "ptb-sru4": ("ptb", 10_001, 24_000_000),
+    "ptb-sru5": ("ptb", 10_001, 24_000_000),
+    "ptb-sru6": ("ptb", 10_001, 24_000_000),
+    "wikitext-2-sru": ("wikitext-2", 33_279, 3_975_000),
+    "wikitext-2-lstm": ("wikitext-2", 33_279, 3_975_000),
+    "enwik8-sru": ("enwik8", 258, 49_000_000),
+    "enwik8-srupp-base": ("enwik8", 258, 108_000_000),
+    "enwik8-srupp-large": ("enwik8", 258, 191_000_000),
+    "enwik8-small-sru": ("enwik8", 258, 2_790_000),
+    "enwik8-small-srupp": ("enwik8", 258, 2_790_000),
+    "enwik8-small-lstm": ("enwik8", 258, 2_790_000),
+    "wikitext-103-srupp": ("wikitext-103", 267_736, 148_000_000),
+    "one-billion-words-srupp": ("one-billion-words", 793_472, 328_000_000),
+}
+UNITS = {
+    "python-help": "characters",
+    "tiny-shakespeare": "characters",
+    "enwik8": "bytes",
+}
+# What the encoders of a comparison may differ by.
+OWN = ("encoder", "hidden_size", "projection_size", "layer_norm", "memory_length")
+
+
+@cache
+def build(name: str) -> LanguageModelFitCLI:
+    """Build all but the data, with weights that take no memory."""
+    text, vocab_size, _ = RECIPES[name]
+    with pytest.MonkeyPatch.context() as patch, torch.device("meta"):
+        patch.setattr(LanguageModelData, "vocab_size", vocab_size)
+        patch.setattr(LanguageModelData, "unit", UNITS.get(text, "words"))
+        patch.setattr(LanguageModelData, "train_dataloader", lambda self: None)
+        return LanguageModelFitCLI([f"--recipe={name}", "--runs-dir=nowhere", "--trainer.accelerator=cpu"])
+
+
+def test_every_recipe_is_tested_here() -> None:
+    assert set(recipe_names(PACKAGE)) == set(RECIPES)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_builds_a_model_of_the_size_it_names(name: str) -> None:
+    cli = build(name)
+    text, _, parameters = RECIPES[name]
+    assert cli.datamodule.options["name"] == text
+    assert text in language_modelling.NAMES
+    assert count_parameters(cli.model) == pytest.approx(parameters, rel=0.02)
+    assert cli.run.path.parent == Path("nowhere", "lm", name)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_says_what_was_measured(name: str) -> None:
+    content = recipe_path(PACKAGE, name).read_text(encoding="utf-8")
+    assert "# Measured here: " in content
+    assert "# Published: " in content
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("wikitext-2-sru", "wikitext-2-lstm"),
+        ("enwik8-small-sru", "enwik8-small-srupp", "enwik8-small-lstm"),
+    ],
+)
+def test_recipes_to_compare_differ_in_the_encoder_only(names: tuple[str, ...]) -> None:
+    built = [build(name) for name in names]
+    settings = []
+    for cli in built:
+        model = {key: value for key, value in cli.model.hparams["config"].items() if key not in OWN}
+        settings.append((model, cli.model.hparams["optimizer"], dict(cli.datamodule.hparams)))
+    assert all(one == settings[0] for one in settings)
+    counts = [count_parameters(cli.model) for cli in built]
+    assert max(counts) < 1.01 * min(counts)
+
+
+@pytest.mark.parametrize(("layers", "size"), [(3, 1180), (4, 1060), (5, 980), (6, 910)])
+def test_published_settings_of_the_penn_treebank(layers: int, size: int) -> None:
+    cli = build(f"ptb-sru{layers}")
+    config, optimizer = cli.model.config, cli.model.optimizer
+    assert (config.num_layers, config.hidden_size, config.embedding_size) == (layers, size, size)
+    assert (cli.datamodule.batch_size, cli.datamodule.length) == (32, 35)
+    # The published loss is a sum over the steps of a segment, ours the mean.
+    assert optimizer.learning_rate == 1.0 * 35
+    assert cli.trainer.gradient_clip_val == pytest.approx(5 / 35, rel=1e-4)
+    assert optimizer.learning_rate * optimizer.weight_decay == pytest.approx(1e-5, rel=1e-3)
