@@ -11,15 +11,14 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from record import machine, save, take_turns
 from torch import Tensor, nn
-from trainer_overhead import overhead
 
 from sru_apps.encoders import RecurrentName, detach_state
 from sru_apps.language_modelling.config import LanguageModelConfig
@@ -30,6 +29,13 @@ from sru_data.streams import Segment, StreamLoader
 from sru_data.text import encode_block
 from sru_data.tokenizers.training import train_tokenizer
 from sru_nn.quantization import quantize_weights_
+
+# How contenders take turns, and how a run is described, is known to the benchmarks of sru-nn.
+sys.path.append(str(Path(__file__).resolve().parents[2] / "sru-nn" / "benchmarks"))
+
+from measure import Timing, race
+from record import described, machine, save
+from trainer_overhead import overhead
 
 NAMES: tuple[RecurrentName, ...] = get_args(RecurrentName)
 LAYERS = 4
@@ -44,7 +50,7 @@ PARTS = tuple(TARGETS)
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=9, help="measurements of each contender")
+    parser.add_argument("--seconds", type=float, default=90.0, help="time for each part")
     parser.add_argument("--tokens", type=int, default=50, help="generated in a measurement")
     parser.add_argument("--steps", type=int, default=10, help="training steps in a measurement")
     parser.add_argument("--only", choices=PARTS, help="one part instead of all")
@@ -61,8 +67,8 @@ def main() -> None:
     }
     for part in [options.only] if options.only else PARTS:
         torch.manual_seed(0)
-        result[part] = {"machine": machine(), **measure[part](options)}
-    save(options.out, "language-model", result, page(json.loads(json.dumps(result, default=vars))))
+        result[part] = {"machine": machine("cpu"), **measure[part](options)}
+    save(options.out, "language-model", result, page(result))
 
 
 def training(options: argparse.Namespace) -> dict[str, Any]:
@@ -71,12 +77,12 @@ def training(options: argparse.Namespace) -> dict[str, Any]:
     segments = list(itertools.islice(StreamLoader(tokens, batch_size=STREAMS, length=STEPS), 64))
     models = {name: word_model(name) for name in NAMES}
     calls = {name: trainer_step(model, segments, options.steps) for name, model in models.items()}
-    times = take_turns(calls, rounds=options.rounds)
+    times = race(calls, seconds=options.seconds)
     rows = {
         name: {
             "parameters": size(models[name]),
             "hidden_size": models[name].config.hidden_size,
-            "tokens_per_second": time.per_second(options.steps * STEPS * STREAMS),
+            "tokens_per_second": per_second(time, options.steps * STEPS * STREAMS),
         }
         for name, time in times.items()
     }
@@ -153,9 +159,9 @@ def generation(options: argparse.Namespace) -> dict[str, Any]:
         check_steps(model, prompt)
         texts = generate(model, prompt, temperature=0.0)
         calls[name] = lambda texts=texts: [next(texts) for _ in range(options.tokens)]
-    times = take_turns(calls, rounds=options.rounds)
+    times = race(calls, seconds=options.seconds)
     for name, time in times.items():
-        rows[name]["tokens_per_second"] = time.per_second(options.tokens)
+        rows[name]["tokens_per_second"] = per_second(time, options.tokens)
     return {"rows": rows}
 
 
@@ -179,7 +185,7 @@ def check_steps(model: LanguageModel, prompt: list[int]) -> None:
 
 def trainer(options: argparse.Namespace) -> dict[str, Any]:
     """Seconds per step of the trainer and of a bare loop, in turns."""
-    return overhead(rounds=options.rounds, steps=10 * options.steps)
+    return {name: vars(found) if isinstance(found, Timing) else found for name, found in overhead().items()}
 
 
 def page(result: Mapping[str, Any]) -> Iterator[str]:
@@ -204,7 +210,8 @@ def page(result: Mapping[str, Any]) -> Iterator[str]:
         part = result["trainer"]
         ratio = part["trainer"]["median"] / part["bare"]["median"]
         yield "\n## The trainer against a bare loop\n"
-        yield f"{part['what']}. {described(part['machine'])}.\n"
+        yield f"{part['what']}. Validation, checkpoints and pictures come between epochs and are not in it."
+        yield f"{described(part['machine'])}.\n"
         yield "| | ms a step |"
         yield "| --- | --- |"
         for name in ("bare", "trainer"):
@@ -229,9 +236,9 @@ def table(rows: Mapping[str, Any], width: str | None, part: str) -> Iterator[str
     yield f"\nTarget, SRU at {TARGETS[part]:g} times the tokens of `nn.LSTM`: {reached}, {ratio:.2f}."
 
 
-def described(machine: Mapping[str, str]) -> str:
-    """Put what `machine` says into words."""
-    return ", ".join(f"{key} {value}" for key, value in machine.items())
+def per_second(time: Timing, count: float) -> dict[str, float]:
+    """Turn the seconds that so many things take into so many a second."""
+    return {"median": count / time.median, "low": count / time.high, "high": count / time.low}
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ import time
 from typing import Any
 
 import torch
+from measure import summary
 from pytorch_lightning import Callback, LightningModule, Trainer
-from record import Spread
 
 from sru_apps.encoders import detach_state
 from sru_apps.language_modelling.fit_cli import LanguageModelFitCLI
@@ -36,61 +36,60 @@ class StepTimer(Callback):
         self.times.append(time.perf_counter())
 
 
-def overhead(*, rounds: int, steps: int) -> dict[str, Any]:
+def overhead(*, rounds: int = 4, steps: int = 150) -> dict[str, Any]:
     """Measure both in turns.
 
     Args:
         rounds: How often.
-        steps: Steps of a round, after some to warm up.
+        steps: Steps of a round, after some to warm up; together they are to fit into one epoch.
 
     Returns:
-        `bare` and `trainer`, seconds a step, and `what` was trained.
+        `bare` and `trainer`, the times of a step, and `what` was trained.
     """
     flush_denormals()
     quiet_lightning()
     found: dict[str, list[float]] = {"bare": [], "trainer": []}
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as folder:
-            found["trainer"].append(_trainer(folder, steps))
-            found["bare"].append(_bare(folder, steps))
+            for name, train in (("trainer", _trainer), ("bare", _bare)):
+                times = train(folder, WARM_UP + steps + 1)[WARM_UP:]
+                found[name] += [later - earlier for earlier, later in itertools.pairwise(times)]
     layers, size = MODEL["num_layers"], MODEL["hidden_size"]
     what = (
         f"SRU, {layers} layers of D = {size}, characters, T = 64, B = 32, AdamW, clipping at 1; "
-        f"{steps} steps a round"
+        f"{rounds} rounds of {steps} steps"
     )
-    return {"what": what, **{name: Spread.of(values) for name, values in found.items()}}
+    return {"what": what, **{name: summary(values) for name, values in found.items()}}
 
 
 def _command_line(folder: str, steps: int) -> LanguageModelFitCLI:
     options = [f"--model.{name}={value}" for name, value in MODEL.items()]
     options += ["--data.name=python-help", "--data.batch_size=32", "--data.length=64"]
-    options += [f"--trainer.max_steps={WARM_UP + steps + 1}", "--trainer.accelerator=cpu"]
+    options += [f"--trainer.max_steps={steps}", "--trainer.accelerator=cpu"]
     return LanguageModelFitCLI([*options, f"--runs-dir={folder}", "--name=run"])
 
 
-def _trainer(folder: str, steps: int) -> float:
+def _trainer(folder: str, steps: int) -> list[float]:
     cli = _command_line(folder, steps)
     timer = StepTimer()
     cli.trainer.callbacks.insert(0, timer)
     with contextlib.redirect_stdout(io.StringIO()):
         cli.trainer.fit(cli.model, cli.datamodule)
-    return (timer.times[WARM_UP + steps] - timer.times[WARM_UP]) / steps
+    return timer.times
 
 
-def _bare(folder: str, steps: int) -> float:
+def _bare(folder: str, steps: int) -> list[float]:
     cli = _command_line(f"{folder}/bare", steps)
     model = cli.model.network.train()
     optimizer = build_optimizer(cli.model, cli.model.optimizer, fused=True)
-    state, start = None, 0.0
+    state, times = None, []
     # The bare loop has the same reader, whose segments are made as they are needed.
-    endless = itertools.chain.from_iterable(itertools.repeat(cli.datamodule.train_dataloader()))
-    for step, segment in enumerate(itertools.islice(endless, WARM_UP + steps)):
-        if step == WARM_UP:
-            start = time.perf_counter()
+    for segment in itertools.islice(cli.datamodule.train_dataloader(), steps):
+        times.append(time.perf_counter())
         optimizer.zero_grad()
         nll, state = model.loss(segment.inputs, segment.targets, state)
         nll.mean().backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         state = detach_state(state)
-    return (time.perf_counter() - start) / steps
+    return times

@@ -59,7 +59,7 @@ def race(
             times[name].append(_seconds(contenders[name], repeats[name]))
         racing = [name for name in racing if sum(times[name]) * repeats[name] < 5 * seconds]
         done += 1
-    return {name: _summary(values) for name, values in times.items()}
+    return {name: summary(values) for name, values in times.items()}
 
 
 def _repeats(call: Callable[[], object], cold: float, shortest: float) -> int:
@@ -80,7 +80,8 @@ def _seconds(call: Callable[[], object], repeats: int = 1) -> float:
     return (time.perf_counter() - start) / repeats
 
 
-def _summary(values: list[float]) -> Timing:
+def summary(values: list[float]) -> Timing:
+    """Summarise measurements in seconds, at least one."""
     low, median, high = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
     return Timing(median, low, high, len(values))
 
@@ -90,7 +91,7 @@ def import_time(module: str) -> Timing:
     program = f"import time; start = time.perf_counter(); import {module}; print(time.perf_counter() - start)"
     command = [sys.executable, "-c", program]
     runs = [subprocess.run(command, check=True, capture_output=True, text=True).stdout for _ in range(7)]
-    return _summary([float(seconds) for seconds in runs])
+    return summary([float(seconds) for seconds in runs])
 
 
 def peak_memory(program: str) -> int:
