@@ -70,6 +70,15 @@ def _default_signals() -> None:
 
 
 @pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Results that are to be equal bit for bit need the same number of threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
 def real_data() -> Path:
     """The folder with the real data sets."""
     if not REAL_DATA:

@@ -1,15 +1,22 @@
 from __future__ import annotations
 
+import contextlib
 import os
+from pathlib import Path
 
 import pytest
 
-from sru_data.atomic import replace, write_atomically
+from sru_data.atomic import atomic_write, replace
+
+
+def write(path: Path, content: bytes) -> None:
+    with atomic_write(path) as file:
+        file.write(content)
 
 
 def test_a_file_is_written_and_written_over(tmp_path) -> None:
     for content in (b"first", b""):
-        write_atomically(tmp_path / "file", content)
+        write(tmp_path / "file", content)
         assert (tmp_path / "file").read_bytes() == content
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
@@ -19,15 +26,31 @@ def test_an_interrupted_write_leaves_the_former_file_and_does_not_disturb_the_ne
     tmp_path, monkeypatch, step
 ) -> None:
     path = tmp_path / "file"
-    write_atomically(path, b"former")
+    write(path, b"former")
     with monkeypatch.context() as patch:
         patch.setattr(os, step, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            write_atomically(path, b"a longer content")
+            write(path, b"a longer content")
     assert path.read_bytes() == b"former"
-    write_atomically(path, b"latter")
+    write(path, b"latter")
     assert path.read_bytes() == b"latter"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_nothing_is_to_be_seen_before_the_end(tmp_path) -> None:
+    path = tmp_path / "new" / "file"
+    with atomic_write(path) as file:
+        file.write(b"content")
+        assert not path.exists()
+    assert path.read_bytes() == b"content"
+
+
+def test_a_block_that_fails_leaves_the_former_file_alone_in_the_folder(tmp_path) -> None:
+    write(tmp_path / "file", b"former")
+    with contextlib.suppress(KeyboardInterrupt), atomic_write(tmp_path / "file") as file:
+        file.write(b"half of")
+        raise KeyboardInterrupt
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"file": b"former"}
 
 
 def test_the_content_reaches_the_disk_before_the_name_and_the_name_after(tmp_path, monkeypatch) -> None:
@@ -35,7 +58,7 @@ def test_the_content_reaches_the_disk_before_the_name_and_the_name_after(tmp_pat
     for name in ("fsync", "replace"):
         function = getattr(os, name)
         monkeypatch.setattr(os, name, lambda *args, n=name, f=function: (steps.append(n), f(*args)))
-    write_atomically(tmp_path / "file", b"content")
+    write(tmp_path / "file", b"content")
     assert steps == ["fsync", "replace", "fsync"]
 
 

@@ -147,7 +147,7 @@ def test_a_text_is_cut_at_the_first_line_end_at_or_after_each_place(folder, text
             assert [b"".join(part.blocks()) for part in source.split(shares)] == pieces
         else:
             with pytest.raises(
-                DataError, match=r"0: expected a text that can be cut into \d, got one of \d+ by"
+                DataError, match=r"0: expected (a text that can be cut into \d, got one of \d+ by|some text)"
             ):
                 source.split(shares)
 
@@ -188,8 +188,9 @@ def test_a_text_can_be_cut_at_bytes() -> None:
 
 def test_an_empty_text_is_an_error(tmp_path) -> None:
     source = TextSource.from_files([write(tmp_path / "a", b""), write(tmp_path / "b", b"")])
-    with pytest.raises(DataError, match=r"a: expected some text, got an empty one"):
-        list(source.blocks())
+    for read in (lambda: list(source.blocks()), lambda: source.split((0.9, 0.1))):
+        with pytest.raises(DataError, match=r"a: expected some text, got an empty one; give one that is not"):
+            read()
     assert list(TextSource.from_files([tmp_path / "a", write(tmp_path / "c", b"x")]).blocks()) == [b"x"]
 
 
@@ -206,6 +207,18 @@ def test_a_text_larger_than_a_block_takes_little_memory(tmp_path) -> None:
     tracemalloc.stop()
     assert total == 22_000_000
     assert peak < 8 << 20
+
+
+@pytest.mark.parametrize("num_lines", [1, 20_000])
+def test_json_lines_take_little_memory_but_for_a_long_line(tmp_path, num_lines) -> None:
+    text = "some words " * (2_000_000 // num_lines)
+    path = write(tmp_path / "x.jsonl", (json.dumps({"text": text}).encode() + b"\n") * num_lines)
+    tracemalloc.start()
+    total = sum(len(piece) for piece in TextSource.from_files(path).blocks())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert total == 22_000_000 + num_lines
+    assert peak < 8 * max(1 << 20, len(text))
 
 
 def test_blocks_are_encoded_as_text_or_as_bytes() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import io
 import json
@@ -139,6 +140,16 @@ def test_a_missing_file_is_an_error(tmp_path) -> None:
             use()
 
 
+def test_a_file_that_may_not_be_read_is_an_error(tmp_path, monkeypatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    (tmp_path / "x").write_bytes(b"secret")
+    monkeypatch.setattr(text_files, "open", refuse, raising=False)
+    with pytest.raises(DataError, match=r"x: expected a file that may be read, got: Permission denied$"):
+        read(TextFile.at(tmp_path / "x"))
+
+
 @given(
     st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=30), min_size=1),
     st.booleans(),
@@ -169,6 +180,7 @@ def test_empty_lines_between_json_lines_say_nothing(tmp_path) -> None:
         (b'{"text": 1}', r"got another type of value"),
         (b'["text"]', r"got no object"),
         (b"plain text", r"got something else \(Expecting value"),
+        (b"[" * 100_000, r"got something else \(maximum recursion depth"),
     ],
 )
 def test_a_bad_json_line_is_an_error_with_its_number(tmp_path, line, message) -> None:

@@ -24,7 +24,7 @@ from sru_nn import functional, reference
 SHAPES = [(512, 1, 1, 256), (512, 1, 4, 64), (512, 8, 4, 64), (512, 4, 8, 32), (2048, 4, 8, 32)]
 """(T, B, H, K), with V = K."""
 GATES = {"open": 3.0, "shut": -3.0}
-"""What is added to random inputs of the gates; the second are so small that nothing is divided by them."""
+"""What is added to random inputs of the gates; by the second ones only short blocks can be divided."""
 REFERENCE, CHUNKS = "reference", "chunks"
 FUNCTIONS = {REFERENCE: reference.gated_linear_recurrence, CHUNKS: functional.gated_linear_recurrence}
 TARGET, TARGET_LENGTH = 10.0, 512
@@ -105,8 +105,8 @@ def page(facts: Mapping[str, str], rows: list[dict[str, Any]]) -> Iterator[str]:
     yield f"Written by `nox -s bench -- gated_linear`: {described(facts)}.\n"
     yield "float32, V = K; medians in ms, quartiles in brackets, in turns. The reference takes one step after"
     yield "the other. Gates are σ(z + 3) where they are *open* and σ(z − 3) where *shut*, z normal; the"
-    yield "latter take the way that only multiplies. The error is the largest of all results, relative to the"
-    yield "largest number of each.\n"
+    yield "latter are so small that chunks have to be joined from short blocks. The error is the largest"
+    yield "of all results, relative to the largest number of each.\n"
     yield "| (T, B, H, K) | gates | mode | reference | chunks | times as fast | error |"
     yield "| --- " * 7 + "|"
     for row in rows:

@@ -17,7 +17,7 @@ from sru_apps.encoders import RecurrentName
 from sru_apps.language_modelling.config import LanguageModelConfig
 from sru_apps.language_modelling.generate import generate
 from sru_apps.language_modelling.module import LanguageModelModule
-from sru_apps.training.checkpoint_io import AtomicCheckpointIO, atomic_write
+from sru_apps.training.checkpoint_io import AtomicCheckpointIO
 from sru_apps.training.checkpoints import RunCheckpoints
 from sru_apps.training.console import quiet_lightning
 from sru_apps.training.errors import shows_errors
@@ -28,6 +28,7 @@ from sru_apps.training.progress import EpochBar
 from sru_apps.training.run_folder import RunFolder, new_run
 from sru_apps.training.step_time import StepTime
 from sru_apps.training.summary import count_parameters
+from sru_data.atomic import atomic_write
 from sru_data.language_modelling import python_help_text
 from sru_data.streams import StreamLoader
 from sru_data.tokenizers import CharTokenizer

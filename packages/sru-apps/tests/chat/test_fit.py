@@ -28,6 +28,7 @@ def test_a_run_leaves_a_model_and_a_summary(trained_run: Path) -> None:
         assert torch.equal(weight, weights[name])
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_a_run_that_was_cut_goes_on_to_the_same_weights(
     talk: Path, trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

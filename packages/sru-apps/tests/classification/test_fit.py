@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -123,11 +125,7 @@ def test_full_disk_is_one_clear_error(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    import errno
-
-    from sru_apps.training import checkpoint_io
-
-    real, calls = checkpoint_io.os.fsync, []
+    real, calls = os.fsync, []
 
     def fill_up(descriptor: int) -> None:
         name = Path(f"/proc/self/fd/{descriptor}").resolve().name
@@ -136,7 +134,7 @@ def test_full_disk_is_one_clear_error(
             raise OSError(errno.ENOSPC, "No space left on device")
         real(descriptor)
 
-    monkeypatch.setattr(checkpoint_io.os, "fsync", fill_up)
+    monkeypatch.setattr(os, "fsync", fill_up)
     assert _fit(small_options, "--name=one") == 1
     error = capsys.readouterr().err
     assert "last.ckpt: No space left on device; the one before it is whole" in error

@@ -137,7 +137,7 @@ def test_help_shows_the_options(capsys: pytest.CaptureFixture[str]) -> None:
         (["--recipe=sst2", "--model.hiden_size=3"], 2, "Did you mean '--model.hidden_size'?"),
         (["--recipe=sst2", "--model.foo=3"], 2, "--model.foo. Valid options: -h"),
         (["--recipe=sst2", "--trainer.accumulate_grad_batches=2"], 2, "unknown option"),
-        (["--recipe=sst2", "--checkpoint-steps=-1"], 2, "does not conform to restriction v>=0"),
+        (["--recipe=sst2", "--checkpoint-steps=-1"], 2, "checkpoint_steps: expected a number >= 0, got -1"),
         (["--recipe=sst2", "--encoder=transformer"], 2, "encoder"),
         (["--recipe=sst2", "--trainer.max_epochs=many"], 2, "trainer.max_epochs"),
         ([], 2, "no data set chosen; give --recipe (cr, mpqa, mr, sst1, sst2, subj, trec) or --data.name"),

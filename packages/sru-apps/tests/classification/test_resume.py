@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,9 @@ from sru_apps.cli import main
 from sru_apps.training.checkpoint_io import read_checkpoint
 from sru_apps.training.seeding import SeedEveryStep
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 STEPS_PER_EPOCH = 12
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

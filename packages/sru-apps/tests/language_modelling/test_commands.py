@@ -88,6 +88,9 @@ def test_prompt_from_a_file_or_standard_input(model, capsys, tmp_path, monkeypat
     assert run(capsys, generate, *options) == wanted
     error = fails(capsys, generate, *options, "--prompt-file", tmp_path / "p.txt", "--prompt", "so")
     assert "give prompts either with --prompt or in --prompt-file, not both" in error
+    assert "no file at nowhere; give one that holds a prompt" in fails(
+        capsys, generate, *options, "--prompt-file", "nowhere"
+    )
     (tmp_path / "p.txt").write_bytes(b"so \xff")
     assert "is not UTF-8 at byte 3" in fails(capsys, generate, *options, "--prompt-file", tmp_path / "p.txt")
 
@@ -194,7 +197,10 @@ def test_score_of_bad_files(model, capsys, tmp_path):
     path = tmp_path / "x.txt"
     assert "no file at" in fails(capsys, score, path, "--model", model)
     path.write_text("")
-    assert "expected some text, got an empty one" in fails(capsys, score, path, "--model", model)
+    assert score([str(path), "--model", str(model)]) == 1
+    shown = capsys.readouterr()
+    assert "expected some text, got an empty one" in shown.err
+    assert shown.out == ""
     path.write_bytes(b"it \xff goes")
     assert "expected text in utf-8, got the byte 0xff at byte 3" in fails(
         capsys, score, path, "--model", model

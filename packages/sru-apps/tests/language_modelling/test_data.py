@@ -75,3 +75,30 @@ def test_a_folder_that_does_not_say_its_unit(tiny_texts: Path, tmp_path: Path) -
 def test_a_file_that_goes_with_nothing() -> None:
     with pytest.raises(UserError, match="validation_file and test_file go with a train_file"):
         LanguageModelData(name="ptb", test_file="x")
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        (b"", {}, r"^\S*x\.txt: expected some text, got an empty one; give one that is not$"),
+        (
+            b"caf\xe9 noir\n" * 99,
+            {},
+            r"^\S*x\.txt: expected text in utf-8, got the byte 0xe9 at byte 3 .*; convert",
+        ),
+        (b"\n" * 99, {}, r"^no vocabulary can be made of \S*x\.txt: .* comes 1 times or more, got none$"),
+        (
+            b"a word\n" * 99,
+            {"batch_size": 300},
+            r"the train split of x: .* at least 301 tokens for 300 streams, got 270; give a longer",
+        ),
+    ],
+)
+def test_a_text_of_which_nothing_can_be_made(
+    tmp_path: Path, content: bytes, options: dict[str, Any], message: str
+) -> None:
+    (tmp_path / "x.txt").write_bytes(content)
+    folder = str(tmp_path / "prepared")
+    data = LanguageModelData(train_file=str(tmp_path / "x.txt"), unit="words", prepared_dir=folder, **options)
+    with pytest.raises((DataError, UserError), match=message):
+        data.train_dataloader()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from sru_apps.cli import main
 from sru_apps.language_modelling.load import load_language_model
 from sru_apps.training.checkpoint_io import read_checkpoint
+from sru_data.language_modelling import NAMES
 
 QUICK = "--trainer.max_epochs=1"
 
@@ -67,6 +69,29 @@ def test_fit_leaves_everything_in_the_run_folder(
     assert json.loads(capsys.readouterr().out)["loss"] == pytest.approx(one_stream, rel=1e-5)
     assert main(["lm", "validate", str(run), "--window=4", "--stride=1"]) == 0
     assert capsys.readouterr().out.startswith("train sru: validation perplexity ")
+    assert main(["lm", "validate", str(run), "--memory-length=9"]) == 1
+    assert "the encoder 'sru' has no option memory_length, which belongs to srupp" in capsys.readouterr().err
+
+
+def test_a_longer_memory_in_the_test(fit: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    run = fit("one", QUICK, "--model.encoder=srupp", "--model.memory_length=2")
+    capsys.readouterr()
+    best = run / "checkpoints/best.ckpt"
+    checkpoint = read_checkpoint(best)
+    for name, weight in checkpoint["state_dict"].items():
+        if name.endswith("alpha"):
+            weight.fill_(1.0)  # So short a training leaves the attention without weight.
+    torch.save(checkpoint, best)
+
+    def loss(*options: str) -> float:
+        assert main(["lm", "validate", str(run), "--batch-size=1", *options, "--json"]) == 0
+        return float(json.loads(capsys.readouterr().out)["loss"])
+
+    whole = loss("--memory-length=500", "--length=500")
+    assert loss("--memory-length=500", "--length=7") == pytest.approx(whole, rel=1e-5)
+    assert loss("--memory-length=500", "--window=500") == pytest.approx(whole, rel=1e-5)
+    assert loss("--length=7") == pytest.approx(loss(), rel=1e-5)
+    assert loss("--memory-length=2") == loss() != pytest.approx(whole, rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +135,11 @@ def test_prepared_folder_alone(
             "the train split of train: StreamLoader: expected a text of at least 801",
         ),
         (["--data.batch_size=0"], "batch_size must be at least 1, got 0"),
-        (["--data.stride=3"], "stride must be at most window, got a stride of 3, a window of None"),
+        (["--data.stride=3"], "stride goes with a window, got a stride of 3 alone; give the window too"),
+        (
+            ["--data.stride=3", "--data.window=2"],
+            "stride must be at most window, got a stride of 3, a window of 2",
+        ),
         (["--data.name=ptb"], "both --data.name and --data.train_file name a text"),
         (["--model.memory_length=3"], "the encoder 'sru' has no option memory_length"),
         (["--optimizer.learning_rate=-1"], "learning_rate must be at least 0, got -1"),
@@ -242,5 +271,8 @@ def test_help_shows_the_options(capsys: pytest.CaptureFixture[str]) -> None:
         "--model.encoder",
         "--optimizer.schedule",
         "--trainer.strategy",
+        *NAMES,
     ):
         assert option in shown
+    unexplained = re.findall(r"^  (--[\w.]+) \S+\s+\(type:", shown, re.MULTILINE)
+    assert unexplained == []

@@ -54,6 +54,31 @@ def exported(tmp_path):
     return tmp_path / "model"
 
 
+@pytest.mark.parametrize("form", ["export", "checkpoint"])
+def test_another_memory(tmp_path, form):
+    network = build(encoder="srupp", projection_size=2, memory_length=2)
+    for weight in network.parameters():
+        torch.nn.init.normal_(weight)
+    if form == "export":
+        export_language_model(path := tmp_path / "model", network, TOKENIZER)
+    else:
+        torch.save(checkpoint_of(network), path := tmp_path / "x.ckpt")
+    longer = build(encoder="srupp", projection_size=2, memory_length=9)
+    longer.load_state_dict(network.state_dict())
+    ids = torch.arange(2, 12).unsqueeze(1) % len(TOKENIZER)
+    found = load_language_model(path, memory_length=9).network
+    assert found.config.memory_length == 9
+    torch.testing.assert_close(found(ids)[0], longer(ids)[0])
+    assert not torch.allclose(found(ids)[0], load_language_model(path).network(ids)[0])
+
+
+def test_a_memory_that_is_none(exported):
+    with pytest.raises(
+        UserError, match=r"^the encoder 'sru' has no option memory_length, which belongs to sru"
+    ):
+        load_language_model(exported, memory_length=9)
+
+
 @pytest.mark.parametrize("options", KINDS)
 @pytest.mark.parametrize("form", ["export", "checkpoint"])
 def test_there_and_back(tmp_path, options, form):

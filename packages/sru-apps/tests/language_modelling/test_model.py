@@ -95,6 +95,13 @@ def test_initial_weights():
     assert (model.output.bias == 0).all()
 
 
+def test_weights_start_as_in_pytorch_unless_they_are_shared():
+    model = build()
+    assert model.embedding.weight.abs().max() > 1
+    assert model.output.bias.abs().min() > 0
+    assert build(tie_weights=True).embedding.weight.abs().max() <= 0.1
+
+
 def test_a_model_on_the_meta_device():
     with torch.device("meta"):
         model = build("srupp", **ADAPTIVE, tie_weights=True)

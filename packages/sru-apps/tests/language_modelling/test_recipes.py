@@ -101,3 +101,4 @@ def test_published_settings_of_the_penn_treebank(layers: int, size: int) -> None
     assert optimizer.learning_rate == 1.0 * 35
     assert cli.trainer.gradient_clip_val == pytest.approx(5 / 35, rel=1e-4)
     assert optimizer.learning_rate * optimizer.weight_decay == pytest.approx(1e-5, rel=1e-3)
+    assert (optimizer.schedule, optimizer.gamma, optimizer.gamma_from_epoch) == ("exponential", 0.98, 176)

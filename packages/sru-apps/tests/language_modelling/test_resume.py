@@ -22,7 +22,8 @@ from sru_apps.training.seeding import SeedEveryStep
 EVERYTHING = [
     "--data.random_lengths=true",
     "--trainer.accumulate_grad_batches=2",
-    "--optimizer.schedule=cosine",
+    "--optimizer.schedule=exponential",
+    "--optimizer.gamma=0.5",
     "--optimizer.warmup_steps=4",
     "--checkpoint-steps=4",
 ]
@@ -104,6 +105,8 @@ def test_killed_run_continues_as_if_undisturbed(
     assert saved["carried_states"][0].shape == (2, 4, 8)
     resume(killed)
     assert_same(killed, undisturbed)
+    last = read_checkpoint(killed / "checkpoints/last.ckpt")["optimizer_states"][0]["param_groups"][0]
+    assert last["lr"] == pytest.approx(0.01 * 0.5**2), "halved in the second epoch and in the third"
 
 
 @pytest.mark.parametrize(

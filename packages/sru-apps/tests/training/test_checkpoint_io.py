@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sru_apps.training.checkpoint_io import AtomicCheckpointIO, atomic_write, read_checkpoint, reading
+from sru_apps.training.checkpoint_io import AtomicCheckpointIO, read_checkpoint, reading
 from sru_apps.training.errors import UserError
 
 OLD = {"state_dict": {"weight": torch.arange(3.0)}, "epoch": 1}
@@ -68,14 +68,6 @@ def test_interruption_leaves_the_old_checkpoint(saved: Path, monkeypatch: pytest
     with pytest.raises(KeyboardInterrupt):
         AtomicCheckpointIO().save_checkpoint(NEW, saved)
     _assert_old_and_alone(saved)
-
-
-def test_atomic_write_shows_nothing_before_the_end(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "file"
-    with atomic_write(path) as file:
-        file.write(b"content")
-        assert not path.exists()
-    assert path.read_bytes() == b"content"
 
 
 def test_remove(saved: Path) -> None:

@@ -38,6 +38,20 @@ def test_options_reach_the_optimizer():
     assert build_optimizer(nn.Linear(3, 2), OptimizerConfig("sgd", momentum=0.5)).defaults["momentum"] == 0.5
 
 
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_weight_decay_of_radam(decoupled):
+    layer = nn.Linear(3, 2)
+    before = layer.weight.detach().clone()
+    config = OptimizerConfig("radam", 0.1, weight_decay=0.5, decoupled_weight_decay=decoupled)
+    optimizer = build_optimizer(layer, config)
+    (layer.weight.sum() * 0).backward()
+    # In the first steps RAdam does not adapt to the gradient.
+    for _ in range(9):
+        optimizer.step()
+    shrunk = torch.allclose(layer.weight, before * (1 - 0.1 * 0.5) ** 9)
+    assert shrunk is decoupled
+
+
 def test_only_matrices_decay():
     network = nn.Sequential(nn.Embedding(5, 3), nn.LayerNorm(3), nn.Linear(3, 2))
     network[0].weight.requires_grad_(False)
@@ -59,6 +73,12 @@ def test_only_matrices_decay():
         ({"warmup_steps": -1}, "warmup_steps must be at least 0, got -1"),
         ({"betas": (0.9, 1.0)}, r"betas must be at least 0 and less than 1, got \(0.9, 1.0\)"),
         ({"final_fraction": 2.0}, "final_fraction must be 0 to 1, got 2.0"),
+        ({"gamma": 0.0}, "gamma must be above 0 and at most 1, got 0.0"),
+        ({"gamma_from_epoch": 0}, "gamma_from_epoch must be at least 1, got 0"),
+        (
+            {"decoupled_weight_decay": True},
+            "decoupled_weight_decay belongs to radam, got it for adamw; leave it",
+        ),
         ({"plateau_factor": 1.0}, "plateau_factor must be between 0 and 1, got 1.0"),
         ({"momentum": 0.9}, "momentum belongs to sgd; adamw has betas"),
         ({"schedule": "noam"}, "the noam schedule takes at least 1 of warmup_steps, got 0"),

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import datetime
+from typing import Literal
 
 import pytest
+from jsonargparse.typing import NonNegativeFloat, PositiveInt
 
-from sru_apps.training.parser import OptionParser, peek
+from sru_apps.training.parser import OptionParser, add_options, peek
 
 
 @pytest.fixture
@@ -88,3 +90,30 @@ def test_wrong_value_names_the_option(parser: OptionParser, capsys: pytest.Captu
 )
 def test_peek(args: list[str], value: str | None) -> None:
     assert peek(args, "--a") == value
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--size=0"], "size: expected a number > 0, got 0"),
+        (["--size=1.5"], "size: expected a whole number, got 1.5"),
+        (["--more=x"], "more: expected a number, got x"),
+        (["--more=-1"], "more: expected a number >= 0, got -1"),
+        (["--kind=c"], "kind: expected one of 'a', 'b', got c"),
+        (["--both=c"], "both: expected one of 'a', 'b' or a value of type int, got c"),
+    ],
+)
+def test_values_of_a_wrong_kind(args: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = OptionParser(prog="sru x")
+    add_options(
+        parser,
+        [
+            ("--size", PositiveInt | None, None, "A size."),
+            ("--more", NonNegativeFloat, 0.0, "More than nothing."),
+            ("--kind", Literal["a", "b"], "a", "A kind."),
+            ("--both", Literal["a", "b"] | int | None, None, "A kind or a number."),
+        ],
+    )
+    with pytest.raises(SystemExit, match="2"):
+        parser.parse_args(args)
+    assert capsys.readouterr().err.splitlines()[0] == f"sru x: error: {message}"

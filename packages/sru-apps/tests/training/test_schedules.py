@@ -2,15 +2,15 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.optim.lr_scheduler import OneCycleLR
+from torch.optim.lr_scheduler import ExponentialLR, OneCycleLR
 
-from sru_apps.training.optimizers import OptimizerConfig, build_optimizer
+from sru_apps.training.optimizers import OptimizerConfig, ScheduleName, build_optimizer
 from sru_apps.training.schedules import LearningRate
 
 
@@ -63,6 +63,26 @@ def test_one_cycle_is_that_of_torch(warmup_steps: int):
     assert optimizer.param_groups[0]["lr"] < 1e-5, "a step too many is no error"
 
 
+def test_exponential():
+    optimizer, schedule = make(schedule="exponential", gamma=0.5, gamma_from_epoch=3, warmup_steps=1)
+    found = []
+    for epoch in range(1, 6):
+        schedule.begin_epoch(epoch)
+        found += rates(optimizer, schedule, 2)
+    assert found == pytest.approx([0.25, 0.5, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125, 0.0625, 0.0625])
+
+
+def test_exponential_is_that_of_torch():
+    optimizer, schedule = make(schedule="exponential", gamma=0.9)
+    other = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
+    theirs = ExponentialLR(other, gamma=0.9)
+    for epoch in range(1, 5):
+        schedule.begin_epoch(epoch)
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(other.param_groups[0]["lr"])
+        for step in (optimizer, schedule, optimizer, schedule, other, theirs):
+            step.step()
+
+
 def test_plateau():
     optimizer, schedule = make(schedule="plateau", plateau_patience=1)
     seen = []
@@ -75,16 +95,17 @@ def test_plateau():
     assert optimizer.param_groups[0]["lr"] == 0.125
 
 
-def test_validation_matters_to_plateau_only():
+def test_validations_and_epochs_matter_to_their_schedules_only():
     optimizer, schedule = make(schedule="cosine")
     for _ in range(5):
         schedule.validated(1.0)
+        schedule.begin_epoch(100)
     assert optimizer.param_groups[0]["lr"] == 0.5
 
 
 @settings(deadline=None, max_examples=30)
 @given(
-    name=st.sampled_from(["constant", "noam", "cosine", "one-cycle", "plateau"]),
+    name=st.sampled_from(get_args(ScheduleName)),
     before=st.integers(0, 19),
     warmup=st.integers(1, 8),
 )
@@ -94,6 +115,7 @@ def test_a_continued_schedule_is_the_undisturbed_one(name: Any, before: int, war
     rates(optimizer, schedule, before)
     schedule.validated(1.0)
     schedule.validated(1.0)
+    schedule.begin_epoch(3)
     again, continued = make(**options)
     again.load_state_dict(optimizer.state_dict())
     continued.load_state_dict(schedule.state_dict())

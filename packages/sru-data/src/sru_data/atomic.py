@@ -4,24 +4,36 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file such that it changes at once, and only when all of it is on the disk.
+@contextlib.contextmanager
+def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file for writing such that it changes at once, when the block ends without an exception.
 
-    Whatever interrupts this, a kill or a loss of power included, leaves the former file whole.
+    The bytes go to a temporary file in the same folder, reach the disk, and then take the name. Whatever
+    interrupts this, a kill or a loss of power included, leaves the former file whole; an exception, such as
+    that of a full disk or of Ctrl-C, removes the temporary file too.
 
     Args:
-        path: The file; its folder must exist.
-        content: What it shall hold.
+        path: The file; its folder is made when missing.
+
+    Yields:
+        The temporary file, open for binary writing.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.partial")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    replace(temporary, path)
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def replace(source: Path, target: Path) -> None:

@@ -154,7 +154,7 @@ class TextSource:
                 if offset is not None:
                     offset += len(content)
         if index == 0:
-            raise DataError.at(self.name, None, "expected some text, got an empty one")
+            raise self._empty()
 
     def split(self, shares: Sequence[float]) -> tuple[TextSource, ...]:
         """Cut the text into consecutive texts at line ends.
@@ -191,6 +191,8 @@ class TextSource:
             DataError: A file is missing or damaged, or a text would be empty.
         """
         sizes = self._stored_sizes() if sizes is None else sizes
+        if not sum(sizes):
+            raise self._empty()
         ends = [0, *places, sum(sizes)]
         texts = [self._between(start, end, sizes) for start, end in pairwise(ends)]
         if not all(text.parts for text in texts):
@@ -201,6 +203,9 @@ class TextSource:
                 "short or of too few lines; give a longer text, or a file for each part",
             )
         return tuple(texts)
+
+    def _empty(self) -> DataError:
+        return DataError.at(self.name, None, "expected some text, got an empty one; give one that is not")
 
     def _stored_sizes(self) -> list[int]:
         known = [part.stored_size for part in self.parts]
@@ -268,10 +273,12 @@ def _cut(chunks: Iterable[bytes]) -> Iterator[bytes]:
     rest = b""
     for chunk in chunks:
         rest += chunk
-        while len(rest) > BLOCK_BYTES:
-            end = _block_end(rest)
-            yield rest[:end]
-            rest = rest[end:]
+        start = 0
+        while len(rest) - start > BLOCK_BYTES:
+            end = start + _block_end(rest[start : start + BLOCK_BYTES + 1])
+            yield rest[start:end]
+            start = end
+        rest = rest[start:]
     if rest:
         yield rest
 

@@ -10,7 +10,7 @@ import lzma
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -254,13 +254,11 @@ class TextFile:
 
     def _texts(self) -> Iterator[bytes]:
         """Yield the text of each JSON line, and a line feed after it."""
-        place, rest = self.start, b""
-        for chunk in (*self.stored_chunks(), b"\n"):
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                if line.strip():
-                    yield self._text_of(line, place)
-                place += len(line) + 1
+        place = self.start
+        for line in _lines(self.stored_chunks()):
+            if line.strip():
+                yield self._text_of(line, place)
+            place += len(line) + 1
 
     def _text_of(self, line: bytes, place: int) -> bytes:
         try:
@@ -271,7 +269,7 @@ class TextFile:
             found = "another type of value" if isinstance(record, dict) else "no object"
         except KeyError:
             found = f"only the fields {', '.join(sorted(record)) or '(none)'}"
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             found = f"something else ({error})"
         raise DataError.at(
             self.place,
@@ -290,8 +288,22 @@ class TextFile:
         except _DAMAGE as error:
             if isinstance(error, FileNotFoundError):
                 message = "expected a text file, got no such file"
+            elif isinstance(error, PermissionError):
+                message = f"expected a file that may be read, got: {error.strerror}"
             else:
                 message = (
                     f"expected a complete file, got: {error}; it is damaged or cut short, fetch it again"
                 )
             raise DataError.at(self.place, None, message) from error
+
+
+def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the lines of a text that comes in chunks, without their line feeds."""
+    begun: list[bytes] = []
+    for chunk in chunks:
+        end, *lines = chunk.split(b"\n")
+        begun.append(end)
+        for line in lines:
+            yield b"".join(begun)
+            begun = [line]
+    yield b"".join(begun)

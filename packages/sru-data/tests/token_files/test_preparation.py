@@ -9,6 +9,7 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
+from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +17,7 @@ from sru_data import DataError, home
 from sru_data.token_files import (
     Progress,
     open_prepared,
+    preparation,
     prepare,
     prepared_folder,
     tokenizer_digest,
@@ -176,7 +178,8 @@ def interrupted(corpus, folder, **options) -> None:
 def test_an_unfinished_corpus_is_continued_with_the_tokenizer_it_has(corpus, tmp_path) -> None:
     interrupted(corpus, tmp_path, tokenizer=make_tokenizer, options=OPTIONS)
     with pytest.raises(
-        DataError, match=r"got one without its validation and test split; prepare it again, which continues"
+        DataError,
+        match=r"got one without its validation and test split; prepare its text again, which",
     ):
         open_prepared(tmp_path)
 
@@ -288,6 +291,39 @@ def test_ids_of_another_tokenizer_in_the_folder_are_an_error(corpus, tokenizer, 
         match=r"train\.tokens: expected ids of tokenizer\.json beside it, got those of another",
     ):
         open_prepared(tmp_path / "b")
+
+
+def test_what_another_process_finished_meanwhile_is_opened_or_refused(
+    corpus, tokenizer, tmp_path, monkeypatch
+) -> None:
+    class Lock(FileLock):
+        """One that is taken from another process, which has just prepared the folder."""
+
+        def acquire(self, *arguments, **options):
+            monkeypatch.undo()
+            prepare(corpus, tmp_path / name, tokenizer=tokenizer, options=OPTIONS)
+            return super().acquire(*arguments, **options)
+
+    def never() -> CharTokenizer:
+        raise AssertionError
+
+    prepare(corpus, tmp_path / "undisturbed", tokenizer=tokenizer, options=OPTIONS)
+    name = "same"
+    monkeypatch.setattr(preparation, "FileLock", Lock)
+    prepare(corpus, tmp_path / name, tokenizer=never, options=OPTIONS)
+    name = "other"
+    monkeypatch.setattr(preparation, "FileLock", Lock)
+    with pytest.raises(DataError, match=r"other: expected a folder for fake with these options, got one"):
+        prepare(corpus, tmp_path / name, tokenizer=never, options={"unit": "words"})
+    for name in ("same", "other"):
+        assert contents(tmp_path / name) == contents(tmp_path / "undisturbed")
+
+
+def test_a_folder_without_locks_is_an_error(corpus, tokenizer, tmp_path, monkeypatch) -> None:
+    error = NotImplementedError("FileSystem does not appear to support flock")
+    monkeypatch.setattr(FileLock, "acquire", mock.Mock(side_effect=error))
+    with pytest.raises(DataError, match=r"expected a folder to write to, got: .*support flock; name another"):
+        prepare(corpus, tmp_path, tokenizer=tokenizer)
 
 
 def test_a_folder_that_cannot_be_made_is_an_error(corpus, tokenizer, tmp_path) -> None:

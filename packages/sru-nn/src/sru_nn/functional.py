@@ -160,9 +160,10 @@ def gated_linear_recurrence(
         ValueError: A shape or a device is wrong.
         TypeError: A dtype is wrong.
 
-    Chunks of time are computed by matrix products; no gate, however small, does harm. In forward-mode
-    differentiation, in the transforms of `torch.func` and for second derivatives the reference runs, step by
-    step.
+    Chunks of 32 steps are computed by matrix products; no gate, however small, does harm. Where gates are so
+    small that a query, a key or a state has decayed below 1e-19 (1e-154 in float64) within a chunk, it counts
+    as zero. In forward-mode differentiation, in the transforms of `torch.func` and for second derivatives the
+    reference runs, step by step.
 
     Source: Katharopoulos et al., "Transformers are RNNs: Fast Autoregressive Transformers with Linear
     Attention", ICML 2020; Yang et al., "Gated Linear Attention Transformers with Hardware-Efficient

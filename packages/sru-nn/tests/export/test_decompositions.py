@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.export import Dim
 
-from sru_nn import SRU
+from sru_nn import SRU, GatedLinearRNN, MinGRU
 from sru_nn.export import decompositions, operators
 from sru_nn.ops import sru as ops
 
@@ -103,3 +103,41 @@ def test_an_older_torch_unrolls_a_fixed_length_and_refuses_any_other(monkeypatch
     program = torch.export.export(rnn, (x,), dynamic_shapes=({0: Dim("time")},))
     with pytest.raises(RuntimeError, match=r"any length needs torch 2\.13.*fixed length"):
         program.run_decompositions(decompositions())
+
+
+@needs_scan
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("rnn", "operators_of"),
+    [
+        (GatedLinearRNN(E, D, L, num_heads=2, key_size=4, output_gate=True), "gated_linear_forward"),
+        (MinGRU(E, D, L), "sru_forward"),
+    ],
+    ids=["gated linear", "minGRU"],
+)
+def test_the_other_recurrences_become_loops_too(rnn, operators_of):
+    time, batch = Dim("time"), Dim("batch")
+
+    def make(length: int, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        _, state = rnn(torch.randn(2, size, E))
+        return torch.randn(length, size, E), state, torch.rand(length, size) < 0.4
+
+    shapes = {0: time, 1: batch}, {1: batch}, {0: time, 1: batch}
+    program = torch.export.export(rnn.eval(), make(4, 3), dynamic_shapes=shapes)
+    assert [operators_of in str(target) for target in targets(program)].count(True) == L
+    program = program.run_decompositions(decompositions())
+    assert not [target for target in targets(program) if "sru_nn" in str(target)]
+    for args in (make(7, 3), make(20, 2), make(40, 4)):
+        torch.testing.assert_close(program.module()(*args), rnn(*args), rtol=1e-5, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("with_state", [False, True])
+@pytest.mark.parametrize("length", [0, 1, 5])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_gated_linear_recurrence_of_the_table(length, with_state, dtype):
+    operator = torch.ops.sru_nn.gated_linear_forward.default
+    q, k, v = (torch.randn(length, 2, 3, 4, dtype=dtype) for _ in range(3))
+    log_g = -torch.rand(length, 2, 3, 4)
+    given = (q, k, v, log_g, torch.randn(2, 3, 4, 4) if with_state else None, False)
+    torch.testing.assert_close(decompositions()[operator](*given), operator(*given))

@@ -128,44 +128,52 @@ def test_half_storage_keeps_its_state_in_float32(dtype, tolerance, gate_dtype):
         assert (ours.double() - theirs.double()).abs().max() <= tolerance * theirs.double().abs().max()
 
 
-def test_both_ways_within_a_chunk_are_taken_and_agree():
-    """Division where the gates allow it; a result that overflowed would not be finite."""
-    generator = torch.Generator().manual_seed(0)
-    q, k, z = (torch.randn(4, 32, 5, generator=generator, dtype=torch.float64) for _ in range(3))
-    upstream = [
-        torch.randn(*shape, generator=generator).double()
-        for shape in [(4, 32, 32), (4, 32, 5), (4, 32, 5), (4, 5)]
-    ]
-    found = {}
-    for name in ("_meet_at_the_start", "_meet_block_by_block"):
-        meet, memory = getattr(gated_linear_meet, name), gated_linear_meet.Memory(q)
-        log_g = F.logsigmoid(z + 2)
-        given = log_g.cumsum(1) if name == "_meet_at_the_start" else log_g
-        met = meet(q.clone(), k.clone(), given.clone(), memory)
-        a, queries, keys, gates = (tensor.clone() for tensor in met[:4])
-        grad_a, grad_q, grad_k, grad_gates = (tensor.clone() for tensor in upstream)
-        grad_g = met.differentiate(grad_a, grad_q, grad_k, grad_gates)
-        found[name] = [a, queries, keys, gates, grad_q, grad_k, grad_g]
-    torch.testing.assert_close(*found.values(), rtol=1e-10, atol=1e-10)
+@pytest.mark.parametrize(
+    ("gates", "smallest", "block"),
+    [
+        ("usual", -1e3, 32),
+        ("usual", -10.0, 8),
+        ("usual", 0.0, 1),
+        ("open", None, 32),
+        ("half shut", None, 8),
+        ("some shut", None, 1),
+        ("very small", None, 1),
+    ],
+)
+def test_blocks_are_as_long_as_the_gates_allow(gates, smallest, block, monkeypatch):
+    monkeypatch.setitem(GATES, "open", lambda z: F.logsigmoid(z + 3))
+    monkeypatch.setitem(GATES, "half shut", lambda z: F.logsigmoid(z - 2))
+    monkeypatch.setitem(GATES, "usual", lambda z: -0.5 - 0.1 * torch.sigmoid(z))
+    if smallest is not None:
+        monkeypatch.setattr(gated_linear_meet, "_SMALLEST", smallest)
+    taken, join = set(), gated_linear_meet._join
+    monkeypatch.setattr(
+        gated_linear_meet, "_join", lambda base, memory: (taken.add(base.m), join(base, memory))[1]
+    )
+    check(make_inputs(64, gates=gates))
+    assert taken == {block}
 
 
-@pytest.mark.parametrize(("gates", "divides"), [("usual", True), ("some shut", False), ("very small", False)])
-def test_division_is_for_gates_that_allow_it(gates, divides, monkeypatch):
-    taken = []
-    for name in ("_meet_at_the_start", "_meet_block_by_block"):
-        function = getattr(gated_linear_meet, name)
-        monkeypatch.setattr(
-            gated_linear_meet, name, lambda *args, f=function, n=name: taken.append(n) or f(*args)
-        )
-    gated_linear_recurrence(**make_inputs(64, gates=gates))
-    assert set(taken) == {"_meet_at_the_start" if divides else "_meet_block_by_block"}
-
-
-def test_a_sum_from_either_end():
-    x = torch.randn(2, 16, 3, dtype=torch.float64)
-    torch.testing.assert_close(gated_linear_meet.add_up(x.clone()), x.cumsum(1))
-    backwards = x.flip(1).cumsum(1).flip(1)
-    torch.testing.assert_close(gated_linear_meet.add_up(x.clone(), reverse=True), backwards)
+@pytest.mark.parametrize("gate", [0.0, 1e-3])
+def test_what_has_decayed_beyond_the_range_of_the_dtype_counts_as_zero(gate):
+    """Of a state of one, 1e-18 is kept within a chunk, and what is below 1e-19 is lost, but nothing else."""
+    log_g = torch.tensor([-20.7, -20.7, -math.inf if gate == 0 else math.log(gate), -0.1]).view(4, 1, 1, 1)
+    q, k, v, s0 = (
+        torch.ones(4, 1, 1, 1),
+        torch.zeros(4, 1, 1, 1),
+        torch.ones(4, 1, 1, 1),
+        torch.ones(1, 1, 1, 1),
+    )
+    k[2] = 1.0
+    expected, last = reference.gated_linear_recurrence(q, k, v, log_g, s0)
+    assert 1e-19 < expected[1] < 2e-18
+    o, s = gated_linear_recurrence(q, k, v, log_g, s0)
+    torch.testing.assert_close((o, s), (expected, last), rtol=1e-6, atol=0)
+    traces = reference.gated_linear_recurrence(q, 0 * k, v, log_g, s0)[0]
+    assert (traces[2:] <= 2e-21).all()
+    o, s = gated_linear_recurrence(q, 0 * k, v, log_g, s0)
+    assert (o[2:] == 0).all()
+    assert s == 0
 
 
 @pytest.mark.parametrize("gates", ["usual", "some shut"])

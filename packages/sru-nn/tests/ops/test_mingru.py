@@ -78,22 +78,27 @@ def test_other_storage_keeps_its_state_in_float32(way, dtype, assert_close):
 
 
 @pytest.mark.parametrize(
-    ("length", "batch", "size", "choice", "way"),
+    ("length", "batch", "size", "learns", "choice", "way"),
     [
-        (1, 1, 4, "reference", "mingru_recurrence"),
-        (100, 1, 4, "reference", "by_scan"),
-        (100, 4, 512, "reference", "mingru_recurrence"),
-        (100, 4, 512, "kernels", "by_sru"),
-        (4, 32, 512, "kernels", "mingru_recurrence"),
+        (1, 1, 4, False, "reference", "mingru_recurrence"),
+        (100, 1, 4, False, "reference", "by_scan"),
+        (100, 4, 512, False, "reference", "mingru_recurrence"),
+        (100, 4, 512, True, "reference", "by_scan"),
+        (100, 5, 512, True, "reference", "mingru_recurrence"),
+        (100, 4, 512, False, "kernels", "by_sru"),
+        (4, 32, 512, False, "kernels", "mingru_recurrence"),
+        (4, 32, 512, True, "kernels", "by_sru"),
+        (4, 32, 2048, True, "kernels", "mingru_recurrence"),
     ],
 )
-def test_which_way_is_taken(length, batch, size, choice, way, monkeypatch):
+def test_which_way_is_taken(length, batch, size, learns, choice, way, monkeypatch):
     if choice == "kernels":
         pytest.importorskip("sru_kernels", reason="the kernels are not installed")
     for owner, name in ((mingru, "by_scan"), (mingru, "by_sru"), (reference, "mingru_recurrence")):
         monkeypatch.setattr(owner, name, lambda *args, name=name, **kwargs: name)
     with backend.using(choice):
-        assert mingru.mingru_recurrence(torch.empty(length, batch, 2, size), None, mask_pad=None) == way
+        u = torch.empty(length, batch, 2, size, requires_grad=learns)
+        assert mingru.mingru_recurrence(u, None, mask_pad=None) == way
 
 
 def test_second_derivatives():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,10 +13,9 @@ from sru_apps.chat.load import TASK, export_chat_model
 from sru_apps.chat.module import ChatModule
 from sru_apps.language_modelling.config import LanguageModelConfig
 from sru_apps.language_modelling.evaluate import evaluate
-from sru_apps.language_modelling.summary import LanguageModelSummary, describe
+from sru_apps.language_modelling.summary import describe
+from sru_apps.language_modelling.token_fit_cli import TokenFitCLI
 from sru_apps.training.checkpoint_io import read_checkpoint, reading
-from sru_apps.training.fit_cli import FitCLI
-from sru_apps.training.history import History
 from sru_apps.training.optimizers import OptimizerConfig
 from sru_apps.training.parser import TrainerParser
 from sru_apps.training.summary import count_parameters
@@ -35,7 +33,7 @@ class _FitParser(TrainerParser):
         super().error(message, ex)
 
 
-class ChatFitCLI(FitCLI):
+class ChatFitCLI(TokenFitCLI):
     """`sru chat fit`: the options of a language model, and dialogues for its text.
 
     Args:
@@ -53,12 +51,8 @@ class ChatFitCLI(FitCLI):
     module_class = ChatModule
     data_class = ChatData
     fit_parser = _FitParser
-    trainer_options = FitCLI.trainer_options | {"accumulate_grad_batches"}
-    lasting_trainer_options = frozenset(
-        {"accumulate_grad_batches", "precision", "gradient_clip_val", "gradient_clip_algorithm"}
-    )
+    trainer_options = TokenFitCLI.trainer_options | {"accumulate_grad_batches"}
     movable = frozenset({"train_file", "validation_file", "tokenizer"})
-    mode = "min"
     model: ChatModule
     datamodule: ChatData
 
@@ -97,15 +91,6 @@ class ChatFitCLI(FitCLI):
         self.model = ChatModule(config, optimizer, unit="subwords")
         self.trainer = self.instantiate_trainer()
 
-    def make_history(self) -> History:
-        """Record the speed too."""
-        return History(
-            self.run.learning_curve,
-            metric=self.metric,
-            count=lambda batch: batch.targets.numel(),
-            unit="tokens",
-        )
-
     def opening(self) -> str:
         """Count the dialogues, name the encoder and its size."""
         train, validation = (len(part) for part in self.datamodule.dialogues)
@@ -122,23 +107,7 @@ class ChatFitCLI(FitCLI):
         accelerator = self.options.trainer.accelerator
         validation = evaluate(module, data, "validate", accelerator=accelerator)  # type: ignore[arg-type]
         export_chat_model(run.model, module.network, data.tokenizer)
-        rows = self.history.rows
-        summary = LanguageModelSummary(
-            dataset=self.group,
-            unit=data.unit,
-            encoder=module.config.encoder,
-            seed=data.seed,
-            test=None,
-            validation=validation,
-            best_epoch=self.checkpoints.best_epoch + 1,
-            epochs=len(rows),
-            steps=int(rows[-1]["step"]),
-            seconds=round(self.history.seconds, 2),
-            tokens_per_second=round(statistics.median(row["tokens_per_second"] for row in rows), 1),
-            parameters=count_parameters(module),
-            run=str(run.path),
-        )
-        summary.save(run.summary)
+        summary = self.summarise(self.group, validation)
         print(
             f"{self.group} {summary.encoder}: answers held out: {describe(validation)} (epoch "
             f"{summary.best_epoch} of {summary.epochs}); {summary.parameters:,} parameters, "

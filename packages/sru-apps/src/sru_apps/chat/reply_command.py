@@ -59,6 +59,8 @@ def _lines(ask: str) -> Iterator[str]:
         except UnicodeDecodeError as error:
             raise UserError(f"standard input is not UTF-8 at line {number}; convert it first") from error
         if not line:
+            if ask:
+                print()  # After Ctrl-D the shell's prompt begins a line.
             return
         if line.strip():
             yield line.rstrip("\r\n")

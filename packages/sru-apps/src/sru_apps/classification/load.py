@@ -9,10 +9,11 @@ from typing import Any
 from sru_apps.classification.data import SentenceData, dump_tokenizer, parse_tokenizer
 from sru_apps.classification.model import ClassifierConfig, SentenceClassifier
 from sru_apps.classification.module import TASK, ClassifierModule
-from sru_apps.training.checkpoint_io import atomic_write, read_checkpoint, reading
+from sru_apps.training.checkpoint_io import read_checkpoint, reading
 from sru_apps.training.errors import UserError
 from sru_apps.training.export import check_task, export_model, read_export
 from sru_apps.training.run_folder import RunFolder
+from sru_data.atomic import atomic_write
 from sru_data.tokenizers import Tokenizer, load_tokenizer
 
 

@@ -24,9 +24,9 @@ class LanguageModelConfig(EncoderOptions):
     embedding_size: int = 128
     """E, the width of the embedding."""
     hidden_size: int = 256
-    """D."""
+    """D, the width of the layers."""
     num_layers: int = 2
-    """L."""
+    """L, how many layers there are."""
     dropout: float = 0.0
     """Dropout between the layers."""
     embedding_dropout: float | None = None
@@ -46,8 +46,9 @@ class LanguageModelConfig(EncoderOptions):
     project_output: bool | None = None
     """Whether a linear map takes the outputs to E features before the output layer; default: where sharing
     the weights needs it."""
-    initial_range: float = 0.1
-    """Bound of the uniform initial weights of a plain embedding and a linear output layer."""
+    initial_range: float | None = None
+    """Bound of the uniform initial weights of a plain embedding and a linear output layer; default: as
+    `nn.Embedding` and `nn.Linear` start, or 0.1 where they share their weights."""
     activation_checkpointing: bool = False
     """Whether training saves memory and computes what is between the layers a second time."""
 
@@ -65,7 +66,7 @@ class LanguageModelConfig(EncoderOptions):
                 raise ValueError(f"{name} must be {' or '.join(known)}, got {getattr(self, name)!r}")
         if self.cluster_shrink < 1:
             raise ValueError(f"cluster_shrink must be at least 1, got {self.cluster_shrink}")
-        if not self.initial_range > 0:
+        if self.initial_range is not None and not self.initial_range > 0:
             raise ValueError(f"initial_range must be above 0, got {self.initial_range}")
         self._check_sharing()
         self.given(self.encoder)

@@ -40,7 +40,8 @@ class LanguageModelData(LightningDataModule):
     text in the same way, each token scored once, or with `window` in overlapping windows.
 
     Args:
-        name: The corpus: one of `sru_data.language_modelling.NAMES`.
+        name: The corpus: ptb, wikitext-2, wikitext-103, one-billion-words, enwik8, text8, tiny-shakespeare or
+            python-help.
         train_file: A text or JSON-lines file of your own instead of `name`.
         validation_file: Another for validation; by default the end of `train_file` is held out.
         test_file: Another for the test.
@@ -56,7 +57,7 @@ class LanguageModelData(LightningDataModule):
         length: Steps of a segment: gradients reach so far back.
         random_lengths: Whether segments vary in length, as in AWD-LSTM.
         evaluation_batch_size: Streams, or windows at a time, in validation and test, over all processes.
-        evaluation_length: Steps of a segment in validation and test; it changes no figure but for SRU++.
+        evaluation_length: Steps of a segment in validation and test; no figure depends on it.
         window: Steps of a window in validation and test, each read without what came before.
         stride: Steps between windows, the only ones that a window scores; half the window by default.
         seed: Seed of the random lengths.
@@ -102,7 +103,11 @@ class LanguageModelData(LightningDataModule):
         for option, size in sizes.items():
             if size is not None and size < 1:
                 raise ValueError(f"{option} must be at least 1, got {size}")
-        if stride is not None and stride > (window or 0):
+        if stride is not None and window is None:
+            raise ValueError(
+                f"stride goes with a window, got a stride of {stride} alone; give the window too"
+            )
+        if stride is not None and window is not None and stride > window:
             raise ValueError(f"stride must be at most window, got a stride of {stride}, a window of {window}")
         if name is not None and train_file is not None:
             raise UserError("both --data.name and --data.train_file name a text; leave one of them out")
@@ -185,8 +190,10 @@ class LanguageModelData(LightningDataModule):
                 min_count=options["min_count"],
                 lowercase=options["lowercase"],
             )
+        except DataError:
+            raise
         except ValueError as error:
-            raise UserError(f"no vocabulary can be made of this text: {error}") from error
+            raise UserError(f"no vocabulary can be made of {self.corpus.train.name}: {error}") from error
 
     @property
     def dataset(self) -> str:

@@ -12,7 +12,7 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning import Trainer
 
 from sru_apps.language_modelling.data import LanguageModelData
-from sru_apps.language_modelling.load import TASK
+from sru_apps.language_modelling.load import TASK, with_memory_length
 from sru_apps.language_modelling.module import LanguageModelModule
 from sru_apps.language_modelling.summary import describe
 from sru_apps.training.checkpoint_io import read_checkpoint, reading
@@ -89,22 +89,28 @@ def evaluate(
     }
 
 
-def load_module(path: Path) -> tuple[LanguageModelModule, dict[str, Any]]:
+def load_module(
+    path: Path, *, memory_length: int | None = None
+) -> tuple[LanguageModelModule, dict[str, Any]]:
     """Read a training checkpoint.
 
     Args:
         path: A `.ckpt` file.
+        memory_length: What SRU++ is to remember, if not as much as in training.
 
     Returns:
         The module with its weights, and the whole checkpoint.
 
     Raises:
-        UserError: When it is missing, damaged or of another task.
+        UserError: When it is missing, damaged or of another task, or its encoder has no memory whose length
+            could be chosen.
     """
     checkpoint = read_checkpoint(path)
     check_task(checkpoint.get("task"), TASK, path)
     with reading(path):
-        module = LanguageModelModule(**checkpoint["hyper_parameters"])
+        options = dict(checkpoint["hyper_parameters"])
+        options["config"] = with_memory_length(options["config"], memory_length)
+        module = LanguageModelModule(**options)
         module.load_state_dict(checkpoint["state_dict"])
     return module, checkpoint
 
@@ -114,7 +120,7 @@ def _evaluate(command: Literal["validate", "test"], args: Sequence[str]) -> int:
     options = _parser(command, stage).parse_args(list(args))
     quiet_lightning()
     path = find_checkpoint(Path(options.checkpoint))
-    module, checkpoint = load_module(path)
+    module, checkpoint = load_module(path, memory_length=options.memory_length)
     changed = {theirs: options[ours] for ours, theirs in _DATA_OPTIONS.items() if options[ours] is not None}
     with reading(path):
         settings = {**checkpoint["datamodule_hyper_parameters"], **changed}
@@ -153,6 +159,12 @@ def _parser(command: str, stage: str) -> OptionParser:
                 "Streams, or windows at a time; default: as in training.",
             ),
             ("--length", PositiveInt | None, None, "Steps of a segment; default: as in training."),
+            (
+                "--memory-length",
+                PositiveInt | None,
+                None,
+                "srupp: positions before itself that a position attends to; default: as in training.",
+            ),
             (
                 "--data-dir",
                 str | None,

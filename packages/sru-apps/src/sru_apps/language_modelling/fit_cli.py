@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,9 @@ from sru_apps.language_modelling.evaluate import evaluate, load_module
 from sru_apps.language_modelling.figures import FIGURE
 from sru_apps.language_modelling.load import TASK, export_language_model
 from sru_apps.language_modelling.module import LanguageModelModule
-from sru_apps.language_modelling.summary import LanguageModelSummary
+from sru_apps.language_modelling.token_fit_cli import TokenFitCLI
 from sru_apps.training.checkpoint_io import reading
-from sru_apps.training.fit_cli import DISTRIBUTED_OPTIONS, FitCLI, Option
-from sru_apps.training.history import History
+from sru_apps.training.fit_cli import DISTRIBUTED_OPTIONS, Option
 from sru_apps.training.optimizers import OptimizerConfig
 from sru_apps.training.step_limit import ValidateAtLimit
 from sru_apps.training.summary import count_parameters
@@ -27,7 +25,7 @@ from sru_apps.training.summary import count_parameters
 PACKAGE = "sru_apps.language_modelling"
 
 
-class LanguageModelFitCLI(FitCLI):
+class LanguageModelFitCLI(TokenFitCLI):
     """`sru lm fit`: the options of data, model and optimizer are the fields of their configurations.
 
     Args:
@@ -42,15 +40,13 @@ class LanguageModelFitCLI(FitCLI):
     description = "Train a language model, test its best checkpoint and export it."
     module_class = LanguageModelModule
     data_class = LanguageModelData
-    trainer_options = FitCLI.trainer_options | DISTRIBUTED_OPTIONS | {"max_steps", "accumulate_grad_batches"}
-    lasting_trainer_options = frozenset(
-        {"accumulate_grad_batches", "precision", "gradient_clip_val", "gradient_clip_algorithm"}
+    trainer_options = (
+        TokenFitCLI.trainer_options | DISTRIBUTED_OPTIONS | {"max_steps", "accumulate_grad_batches"}
     )
     movable = frozenset(
         {"data_dir", "prepared_dir", "train_file", "validation_file", "test_file", "tokenizer"}
         | {"evaluation_batch_size", "evaluation_length", "window", "stride"}
     )
-    mode = "min"
     model: LanguageModelModule
     datamodule: LanguageModelData
 
@@ -104,15 +100,6 @@ class LanguageModelFitCLI(FitCLI):
         """End with a validation wherever the training ends."""
         return [ValidateAtLimit()]
 
-    def make_history(self) -> History:
-        """Record the speed too."""
-        return History(
-            self.run.learning_curve,
-            metric=self.metric,
-            count=lambda batch: batch.targets.numel(),
-            unit="tokens",
-        )
-
     def check_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
         """Compare the vocabularies first: what else differs may follow from that."""
         with reading(self.run.last):
@@ -134,21 +121,4 @@ class LanguageModelFitCLI(FitCLI):
         test = evaluate(module, data, "test", accelerator=accelerator) if has_test else None
         validation = evaluate(module, data, "validate", accelerator=accelerator)
         export_language_model(run.model, module.network, data.tokenizer)
-        rows = self.history.rows
-        summary = LanguageModelSummary(
-            dataset=data.dataset,
-            unit=data.unit,
-            encoder=module.config.encoder,
-            seed=data.seed,
-            test=test,
-            validation=validation,
-            best_epoch=self.checkpoints.best_epoch + 1,
-            epochs=len(rows),
-            steps=int(rows[-1]["step"]),
-            seconds=round(self.history.seconds, 2),
-            tokens_per_second=round(statistics.median(row["tokens_per_second"] for row in rows), 1),
-            parameters=count_parameters(module),
-            run=str(run.path),
-        )
-        summary.save(run.summary)
-        print(summary.line())
+        print(self.summarise(data.dataset, validation, test).line())

@@ -142,6 +142,8 @@ def _prompts(given: Sequence[str] | None, file: str | None) -> list[str]:
     if given:
         return list(given)
     if file is not None:
+        if not Path(file).is_file():
+            raise UserError(f"no file at {file}; give one that holds a prompt")
         return [_decode(Path(file).read_bytes(), file)]
     if sys.stdin is None or sys.stdin.isatty():
         return [""]

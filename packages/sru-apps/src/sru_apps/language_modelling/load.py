@@ -10,13 +10,15 @@ from typing import Any
 
 from torch import Tensor
 
+from sru_apps.encoders import EncoderOptions
 from sru_apps.language_modelling.config import LanguageModelConfig
 from sru_apps.language_modelling.model import LanguageModel
 from sru_apps.language_modelling.tokenizer_state import dump_tokenizer, parse_tokenizer
-from sru_apps.training.checkpoint_io import atomic_write, read_checkpoint, reading
-from sru_apps.training.errors import UserError
+from sru_apps.training.checkpoint_io import read_checkpoint, reading
+from sru_apps.training.errors import UserError, building
 from sru_apps.training.export import check_task, export_model, read_export
 from sru_apps.training.run_folder import RunFolder
+from sru_data.atomic import atomic_write
 from sru_data.tokenizers import Tokenizer, load_tokenizer
 
 TASK = "lm"
@@ -59,7 +61,12 @@ def export_language_model(
 
 
 def load_language_model(
-    path: Path, *, task: str = TASK, data: str = "LanguageModelData", extra_symbols: int = 0
+    path: Path,
+    *,
+    task: str = TASK,
+    data: str = "LanguageModelData",
+    extra_symbols: int = 0,
+    memory_length: int | None = None,
 ) -> TrainedLanguageModel:
     """Read a language model.
 
@@ -68,13 +75,14 @@ def load_language_model(
         task: The command that must have trained it.
         data: The name of the data module whose state in a checkpoint holds the tokenizer.
         extra_symbols: How many symbols the model has beside those of the tokenizer.
+        memory_length: What SRU++ is to remember, if not as much as in training.
 
     Returns:
         The model on the CPU.
 
     Raises:
-        UserError: When there is none, it is damaged or of another task, or it has another number of symbols
-            than the tokenizer.
+        UserError: When there is none, it is damaged or of another task, it has another number of symbols than
+            the tokenizer, or its encoder has no memory whose length could be chosen.
         DataError: When the tokenizer is damaged.
     """
     if not path.exists():
@@ -83,7 +91,10 @@ def load_language_model(
     if path.is_dir() and run.config.is_file():
         # A run that was interrupted has not exported anything yet.
         path = run.model if (run.model / "config.json").is_file() or not run.best.is_file() else run.best
-    network, tokenizer = _read_checkpoint(path, task, data) if path.is_file() else _read_export(path, task)
+    if path.is_file():
+        network, tokenizer = _read_checkpoint(path, task, data, memory_length)
+    else:
+        network, tokenizer = _read_export(path, task, memory_length)
     wanted, found = network.config.vocab_size, len(tokenizer) + extra_symbols
     if wanted != found:
         raise UserError(
@@ -92,15 +103,37 @@ def load_language_model(
     return TrainedLanguageModel(network.eval(), tokenizer)
 
 
-def _read_export(folder: Path, task: str) -> tuple[LanguageModel, Tokenizer]:
+def with_memory_length(config: Mapping[str, Any], memory_length: int | None) -> Mapping[str, Any]:
+    """Let SRU++ remember more than in training, or less: no weight depends on it.
+
+    Args:
+        config: What builds a `LanguageModelConfig`.
+        memory_length: The length, or None to leave it.
+
+    Returns:
+        The changed configuration.
+
+    Raises:
+        UserError: When the encoder has no such option.
+    """
+    if memory_length is None:
+        return config
+    with building():
+        EncoderOptions(memory_length=memory_length).given(config["encoder"])
+    return {**config, "memory_length": memory_length}
+
+
+def _read_export(folder: Path, task: str, memory_length: int | None) -> tuple[LanguageModel, Tokenizer]:
     weights, config = read_export(folder, task=task)
     with reading(folder, kind="an exported model"):
-        network = _build(config["model"], weights)
+        network = _build(with_memory_length(config["model"], memory_length), weights)
     binary = folder / _BINARY_NAME
     return network, load_tokenizer(binary if binary.is_file() else folder / _JSON_NAME)
 
 
-def _read_checkpoint(path: Path, task: str, data: str) -> tuple[LanguageModel, Tokenizer]:
+def _read_checkpoint(
+    path: Path, task: str, data: str, memory_length: int | None
+) -> tuple[LanguageModel, Tokenizer]:
     checkpoint = read_checkpoint(path)
     check_task(checkpoint.get("task"), task, path)
     with reading(path):
@@ -109,7 +142,8 @@ def _read_checkpoint(path: Path, task: str, data: str) -> tuple[LanguageModel, T
             for name, weight in checkpoint["state_dict"].items()
             if name.startswith(_MODULE_PREFIX)
         }
-        network = _build(checkpoint["hyper_parameters"]["config"], weights)
+        config = with_memory_length(checkpoint["hyper_parameters"]["config"], memory_length)
+        network = _build(config, weights)
         return network, parse_tokenizer(checkpoint[data]["tokenizer"])
 
 

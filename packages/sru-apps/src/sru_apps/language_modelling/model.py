@@ -14,6 +14,7 @@ from sru_nn.linear import project
 
 # Positions of a prompt that are read at once, which bounds the memory it takes.
 _READ_AT_ONCE = 1024
+_SHARED_RANGE = 0.1
 
 
 class LanguageModel(nn.Module):
@@ -21,10 +22,10 @@ class LanguageModel(nn.Module):
 
         x = dropout(embedding(ids))        h = encoder(x)        logits = W · dropout(P h) + b
 
-    P is there where the configuration says so. A plain embedding and a linear output layer start uniform
-    within ±`initial_range` and without bias, as in Zaremba et al., "Recurrent Neural Network Regularization",
-    2014, and Merity et al., "Regularizing and Optimizing LSTM Language Models", 2018; adaptive ones as
-    `AdaptiveEmbedding` says.
+    P is there where the configuration says so. A plain embedding and a linear output layer start as PyTorch
+    starts them, or with an `initial_range` uniform within it and without bias, as in Zaremba et al.,
+    "Recurrent Neural Network Regularization", 2014, and Merity et al., "Regularizing and Optimizing LSTM
+    Language Models", 2018; adaptive ones as `AdaptiveEmbedding` says.
 
     Args:
         config: Sizes and choices.
@@ -77,14 +78,17 @@ class LanguageModel(nn.Module):
     @torch.no_grad()
     def _initialise(self, config: LanguageModelConfig) -> None:
         bound = config.initial_range
-        if isinstance(self.embedding, nn.Embedding):
+        if bound is None and config.tie_weights:
+            # As the weights of an output layer, those of an embedding are far too large.
+            bound = _SHARED_RANGE
+        if bound is not None and isinstance(self.embedding, nn.Embedding):
             nn.init.uniform_(self.embedding.weight, -bound, bound)
         if isinstance(self.output, nn.Linear):
-            nn.init.zeros_(self.output.bias)
+            if bound is not None:
+                nn.init.zeros_(self.output.bias)
+                nn.init.uniform_(self.output.weight, -bound, bound)
             if config.tie_weights:
                 self.output.weight = self.embedding.weight  # type: ignore[assignment]
-            else:
-                nn.init.uniform_(self.output.weight, -bound, bound)
 
     def forward(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Score every symbol that could follow.

@@ -86,6 +86,12 @@ class LanguageModelModule(LightningModule):
         self._carries = isinstance(self.trainer.train_dataloader, StreamLoader)
         self._state = map_state(self._state, lambda part: part.to(self.device))
 
+    def on_train_epoch_start(self) -> None:
+        """Set the learning rate of the epoch, where the schedule goes by epochs."""
+        scheduler = self.lr_schedulers()
+        if isinstance(scheduler, LearningRate):
+            scheduler.begin_epoch(self.current_epoch + 1)
+
     def training_step(self, batch: Segment, batch_idx: int) -> dict[str, Tensor]:
         """The loss of a segment; `mean_loss` is that of a token, in nats."""
         state = self._state if self._carries and batch_idx > 0 else None

@@ -7,6 +7,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from jsonargparse.typing import PositiveInt
+
 from sru_apps.language_modelling.load import load_language_model
 from sru_apps.language_modelling.scoring import Score, score_lines
 from sru_apps.training.errors import UserError, shows_errors
@@ -22,12 +24,12 @@ def main(args: Sequence[str]) -> int:
     # Before the model is read: a wrong path should not have to wait for it.
     if not path.is_file():
         raise UserError(f"no file at {path}; give a text, one line of it a line of the result")
-    model = load_language_model(Path(options.model))
+    model = load_language_model(Path(options.model), memory_length=options.memory_length)
     total = Score()
-    if not options.json:
-        print("line\ttokens\tnats\tperplexity\tbits/character")
     source = TextSource.from_files([path])
     for number, score in enumerate(score_lines(model, source, independent=options.independent_lines), 1):
+        if number == 1 and not options.json:
+            print("line\ttokens\tnats\tperplexity\tbits/character")
         _print(str(number), score, {"line": number}, as_json=options.json)
         total.add(score)
     _print("total", total, {"total": True}, as_json=options.json)
@@ -68,6 +70,12 @@ def _parser() -> OptionParser:
     )
     parser.add_argument(
         "--independent-lines", action="store_true", help="Read each line as if nothing stood before it."
+    )
+    parser.add_argument(
+        "--memory-length",
+        type=PositiveInt | None,
+        default=None,
+        help="srupp: positions before itself that a position attends to; default: as in training.",
     )
     parser.add_argument("--json", action="store_true", help="Print one JSON object a line.")
     return parser

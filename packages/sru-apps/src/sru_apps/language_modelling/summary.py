@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sru_apps.training.checkpoint_io import atomic_write
+from sru_data.atomic import atomic_write
 
 _UNITS = {
     "perplexity": "perplexity {:.2f}",

@@ -4,46 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import pickle
 import textwrap
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 import torch
 from pytorch_lightning.plugins.io import CheckpointIO
 
 from sru_apps.training.errors import UserError
-
-
-@contextlib.contextmanager
-def atomic_write(path: Path) -> Iterator[IO[bytes]]:
-    """Open `path` for writing such that it changes at once and only when the block ends without an exception.
-
-    The bytes go to a temporary file in the same folder, reach the disk, and then take the name. Whatever
-    interrupts the block (a full disk, Ctrl-C) leaves the former file whole and removes the temporary one.
-
-    Args:
-        path: The file to write; its folder is made when missing.
-
-    Yields:
-        The temporary file, open for binary writing.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
+from sru_data.atomic import atomic_write
 
 # What reading raises for files that are cut short, overwritten, no checkpoint at all, or of other content.
 _DAMAGE = (

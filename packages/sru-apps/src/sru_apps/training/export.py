@@ -10,8 +10,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from sru_apps.training.checkpoint_io import atomic_write
 from sru_apps.training.errors import UserError
+from sru_data.atomic import atomic_write
 
 
 def export_model(folder: Path, weights: dict[str, Tensor], config: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from pytorch_lightning.callbacks import LambdaCallback
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
-from sru_apps.training.checkpoint_io import AtomicCheckpointIO, atomic_write
+from sru_apps.training.checkpoint_io import AtomicCheckpointIO
 from sru_apps.training.checkpoints import RunCheckpoints
 from sru_apps.training.console import wants_progress_bar
 from sru_apps.training.errors import UserError, building
@@ -25,6 +25,7 @@ from sru_apps.training.recipes import recipe_names, recipe_path
 from sru_apps.training.run_folder import RunFolder, find_run, new_run
 from sru_apps.training.seeding import SeedEveryStep
 from sru_apps.training.sharding import sharded_strategy
+from sru_data.atomic import atomic_write
 
 Option = tuple[str, Any, Any, str]
 DISTRIBUTED_OPTIONS = frozenset({"devices", "num_nodes", "strategy"})

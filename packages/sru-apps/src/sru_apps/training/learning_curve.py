@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sru_apps.training.checkpoint_io import atomic_write
+from sru_data.atomic import atomic_write
 
 
 def draw_learning_curve(rows: Sequence[Mapping[str, float]], path: Path, *, metric: str) -> None:

@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 OptimizerName = Literal["adam", "adamw", "radam", "sgd"]
-ScheduleName = Literal["constant", "noam", "cosine", "one-cycle", "plateau"]
+ScheduleName = Literal["constant", "noam", "cosine", "one-cycle", "exponential", "plateau"]
 
 _CLASSES: dict[str, type[Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -18,6 +18,7 @@ _CLASSES: dict[str, type[Optimizer]] = {
     "radam": torch.optim.RAdam,
     "sgd": torch.optim.SGD,
 }
+_LEAST = {"weight_decay": 0, "warmup_steps": 0, "gamma_from_epoch": 1, "plateau_patience": 0, "eps": 0}
 
 
 @dataclass(frozen=True)
@@ -40,16 +41,23 @@ class OptimizerConfig:
     """Momentum of sgd."""
     weight_decay: float = 0.0
     """Decoupled for adamw, else added to the gradient."""
+    decoupled_weight_decay: bool = False
+    """radam: whether weight decay is decoupled."""
     decay_all: bool = False
     """Whether weight decay also shrinks biases, norms and other vectors."""
     schedule: ScheduleName = "constant"
     """What the learning rate does after the warm-up: stay; fall with the inverse square root of the step
     (noam); fall to `final_fraction` in a half cosine; rise and fall once with the momentum doing the
-    opposite (one-cycle); shrink by `plateau_factor` when the validation loss has not improved."""
+    opposite (one-cycle); shrink by `gamma` with each epoch from `gamma_from_epoch` on (exponential); shrink
+    by `plateau_factor` when the validation loss has not improved."""
     warmup_steps: int = 0
     """Steps in which the learning rate rises linearly from zero; for one-cycle, until the peak (0: 30 %)."""
     final_fraction: float = 0.0
     """cosine: the last learning rate as a fraction of the peak."""
+    gamma: float = 0.98
+    """exponential: what the learning rate is multiplied with."""
+    gamma_from_epoch: int = 2
+    """exponential: the first epoch, counted from 1, whose learning rate is multiplied."""
     plateau_factor: float = 0.5
     """plateau: what the learning rate is multiplied with."""
     plateau_patience: int = 0
@@ -58,7 +66,7 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         if self.name not in _CLASSES:
             raise ValueError(f"unknown optimizer {self.name!r}; expected one of {', '.join(_CLASSES)}")
-        for name, least in (("weight_decay", 0), ("warmup_steps", 0), ("plateau_patience", 0), ("eps", 0)):
+        for name, least in _LEAST.items():
             value = getattr(self, name)
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
@@ -69,10 +77,17 @@ class OptimizerConfig:
             raise ValueError(f"betas must be at least 0 and less than 1, got {tuple(self.betas)}")
         if not 0 <= self.final_fraction <= 1:
             raise ValueError(f"final_fraction must be 0 to 1, got {self.final_fraction}")
+        if not 0 < self.gamma <= 1:
+            raise ValueError(f"gamma must be above 0 and at most 1, got {self.gamma}")
         if not 0 < self.plateau_factor < 1:
             raise ValueError(f"plateau_factor must be between 0 and 1, got {self.plateau_factor}")
         if self.momentum and self.name != "sgd":
             raise ValueError(f"momentum belongs to sgd; {self.name} has betas")
+        if self.decoupled_weight_decay and self.name != "radam":
+            raise ValueError(
+                f"decoupled_weight_decay belongs to radam, got it for {self.name}; leave it out "
+                "(adamw decouples its weight decay in any case)"
+            )
         if self.schedule == "noam" and self.warmup_steps < 1:
             raise ValueError("the noam schedule takes at least 1 of warmup_steps, got 0")
 
@@ -93,7 +108,9 @@ def build_optimizer(module: nn.Module, config: OptimizerConfig, *, fused: bool =
         options["momentum"] = config.momentum
     else:
         options.update(betas=tuple(config.betas), eps=config.eps)
-    if fused and config.name != "radam":
+    if config.name == "radam":
+        options["decoupled_weight_decay"] = config.decoupled_weight_decay
+    elif fused:
         options["fused"] = True
     return _CLASSES[config.name](parameter_groups(module, config), **options)
 

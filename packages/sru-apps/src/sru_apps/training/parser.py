@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
-from jsonargparse import SUPPRESS, ArgumentParser
+from jsonargparse import SUPPRESS, ArgumentParser, set_parsing_settings
 from pytorch_lightning.cli import LightningArgumentParser
+
+# The help of an option is the docstring under its field.
+set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
 
 class _Suggesting(ArgumentParser):
@@ -26,9 +29,38 @@ class _Suggesting(ArgumentParser):
         if unknown:
             options = [option for action in self._actions for option in _options(action)]
             message = f"unknown option {unknown[1]}.{_near(unknown[1], options)} {_list(options)}"
-        message = " ".join(message.split())
+        message = _plain(" ".join(message.split()))
         print(f"{self.prog}: error: {message}\n`{self.prog} --help` lists the options.", file=sys.stderr)
         raise SystemExit(2)
+
+
+def _plain(message: str) -> str:
+    """Say in a sentence what jsonargparse says of a value in terms of Python's types."""
+    union = re.fullmatch(
+        r'Parser key "([^"]+)": Does not validate against any of the Union subtypes Subtypes: .*? '
+        r"Errors: - (.*) Given value type: .*? Given value: (.*)",
+        message,
+    )
+    if number := re.fullmatch(
+        r'Parser key "([^"]+)": Not of type \w+: (.*) does not conform to restriction v(\W+)(.+)', message
+    ):
+        return f"{number[1]}: expected a number {number[3]} {number[4]}, got {number[2]}"
+    if text := re.fullmatch(r'Parser key "([^"]+)": (Not of type \w+: .*: \'(.*)\')', message):
+        return f"{text[1]}: expected {_kind(text[2])}, got {text[3]}"
+    found = union or re.fullmatch(r'Parser key "([^"]+)": (.*)\. Got value: (.*)', message)
+    if not found:
+        return message
+    wanted = [_kind(error) for error in found[2].split(" - ") if "NoneType" not in error]
+    return f"{found[1]}: expected {' or '.join(wanted)}, got {found[3]}"
+
+
+def _kind(error: str) -> str:
+    error = re.sub(r"^Not of type \w+: does not conform to restriction v(\W+)(.+)$", r"a number \1 \2", error)
+    error = re.sub(r"^Not of type \w+: .* int\(\) .*$", "a whole number", error)
+    error = re.sub(r"^Not of type \w+: could not convert .*$", "a number", error)
+    error = re.sub(r"^Expected a typing\.Literal\[(.*)\]$", r"one of \1", error)
+    error = re.sub(r"^Expected a <class '(.*)'>$", r"a value of type \1", error)
+    return error.removeprefix("Expected ")
 
 
 def _options(action: Action) -> list[str]:

@@ -19,11 +19,13 @@ class LearningRate(LRScheduler):
     """The learning rate of every step: p is the peak, n the step from 0, w the warm-up steps, N all steps.
 
         constant, plateau   p · min(1, (n + 1)/(w + 1))
+        exponential         as constant, times γ^max(0, k − s + 1) in epoch k, with s = `gamma_from_epoch`
         noam                p · min((n + 1)/w, √(w/(n + 1)))
         cosine              as constant up to w; then p · (e + (1 − e) · (1 + cos(π (n − w)/(N − w)))/2)
         one-cycle           a half cosine up to p, and one down to nearly nothing; momentum the other way
 
-    The rate is a pure function of n, except that `validated` shrinks it for good on a plateau.
+    The rate is a pure function of n, except that `validated` shrinks it for good on a plateau, and
+    `begin_epoch` for `exponential`, since epochs can differ in their number of steps.
 
     Args:
         optimizer: Whose rate it is.
@@ -37,13 +39,16 @@ class LearningRate(LRScheduler):
     def __init__(self, optimizer: Optimizer, config: OptimizerConfig, *, total_steps: int) -> None:
         self.config = config
         self.total_steps = total_steps
-        self.plateau_scale = 1.0
+        self.scale = 1.0
         self.best_loss = math.inf
         self.bad_validations = 0
         super().__init__(optimizer)
 
     def factor(self, step: int) -> float:
         """The rate of a step, counted from 0, as a fraction of the peak."""
+        return self.scale * self._shape(step)
+
+    def _shape(self, step: int) -> float:
         config, warmup = self.config, self.config.warmup_steps
         if config.schedule == "noam":
             return min((step + 1) / warmup, math.sqrt(warmup / (step + 1)))
@@ -56,7 +61,7 @@ class LearningRate(LRScheduler):
         if config.schedule == "cosine":
             share = min(1.0, (step - warmup) / max(1, self.total_steps - warmup))
             return config.final_fraction + (1 - config.final_fraction) * (1 + math.cos(math.pi * share)) / 2
-        return self.plateau_scale
+        return 1.0
 
     def momentum(self, step: int) -> float:
         """The momentum of a step of one-cycle."""
@@ -85,6 +90,15 @@ class LearningRate(LRScheduler):
             else:
                 group["momentum"] = value
 
+    def begin_epoch(self, epoch: int) -> None:
+        """Set the rate of an epoch; for `exponential` only.
+
+        Args:
+            epoch: Its number, from 1.
+        """
+        if self.config.schedule == "exponential":
+            self._rescale(self.config.gamma ** max(0, epoch - self.config.gamma_from_epoch + 1))
+
     def validated(self, loss: float) -> None:
         """Shrink the rate when the validation loss has not improved for too long; for `plateau` only.
 
@@ -99,21 +113,24 @@ class LearningRate(LRScheduler):
         self.bad_validations += 1
         if self.bad_validations > self.config.plateau_patience:
             self.bad_validations = 0
-            self.plateau_scale *= self.config.plateau_factor
-            factor = self.factor(self.last_epoch)
-            for group, rate in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
-                group["lr"] = rate * factor
+            self._rescale(self.scale * self.config.plateau_factor)
+
+    def _rescale(self, scale: float) -> None:
+        self.scale = scale
+        factor = self.factor(self.last_epoch)
+        for group, rate in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
+            group["lr"] = rate * factor
 
     def state_dict(self) -> dict[str, Any]:
-        """What changes: the step, and what the plateau has done."""
+        """What changes: the step, and what epochs or validations have done."""
         names = ("last_epoch", "base_lrs", "_step_count", "_last_lr")
         return {
             **{name: getattr(self, name) for name in names},
-            "plateau": [self.plateau_scale, self.best_loss, self.bad_validations],
+            "scale": [self.scale, self.best_loss, self.bad_validations],
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from a checkpoint, whose run may have been shorter."""
         state = dict(state_dict)
-        self.plateau_scale, self.best_loss, self.bad_validations = state.pop("plateau")
+        self.scale, self.best_loss, self.bad_validations = state.pop("scale")
         self.__dict__.update(state)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from torch import nn
 
-from sru_apps.training.checkpoint_io import atomic_write
 from sru_apps.training.errors import UserError
+from sru_data.atomic import atomic_write
 
 
 @dataclass(frozen=True)

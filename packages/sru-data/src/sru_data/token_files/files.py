@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from sru_data.atomic import write_atomically
+from sru_data.atomic import atomic_write
 from sru_data.errors import DataError
 from sru_data.token_files.counts import TextCounts
 
@@ -53,7 +53,8 @@ class Description:
     def write(self, path: Path) -> None:
         """Write the description."""
         content = json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n"
-        write_atomically(path, content.encode())
+        with atomic_write(path) as file:
+            file.write(content.encode())
 
 
 @dataclass(frozen=True, eq=False)

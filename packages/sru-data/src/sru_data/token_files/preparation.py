@@ -182,11 +182,13 @@ def _locked(folder: Path, report: Callable[[Progress], None]) -> Iterator[None]:
         except Timeout:
             report(Progress("waiting"))
             lock.acquire()
-    except OSError as error:
+    # The second is what some network file systems, which know no locks, lead to.
+    except (OSError, NotImplementedError) as error:
         raise DataError.at(
             folder,
             None,
-            f"expected a folder to write to, got: {error.strerror or error}; name another folder",
+            f"expected a folder to write to, got: {getattr(error, 'strerror', None) or error}; "
+            "name another folder",
         ) from error
     try:
         yield

@@ -56,7 +56,7 @@ def open_prepared(folder: str | Path) -> PreparedCorpus:
             folder,
             None,
             f"expected a prepared corpus, got one without its {' and '.join(unfinished)} split; "
-            "prepare it again, which continues where it was interrupted",
+            "prepare its text again, which continues where it was interrupted",
         )
     files = {split: TokenFile.open(split_files(folder, split).tokens) for split in settings.sources}
     for file in files.values():

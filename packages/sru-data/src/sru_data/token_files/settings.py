@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sru_data.atomic import write_atomically
+from sru_data.atomic import atomic_write
 from sru_data.errors import DataError
 from sru_data.token_files.files import FORMAT, read_json
 from sru_data.token_files.writing import is_written
@@ -63,10 +63,12 @@ class Settings:
         """Write the tokenizer and then the settings into a folder."""
         content = _saved(tokenizer)
         file_name = "tokenizer.json" if content.lstrip().startswith(b"{") else "tokenizer.model"
-        write_atomically(folder / file_name, content)
+        with atomic_write(folder / file_name) as file:
+            file.write(content)
         settings = cls(name, dict(options), dict(sources), _digest(content), file_name)
         written = json.dumps({"format": FORMAT, **asdict(settings)}, indent=2) + "\n"
-        write_atomically(folder / FILE_NAME, written.encode())
+        with atomic_write(folder / FILE_NAME) as file:
+            file.write(written.encode())
         return settings
 
     def difference(

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from sru_data.atomic import replace, write_atomically
+from sru_data.atomic import atomic_write, replace
 from sru_data.errors import DataError
 from sru_data.text import TextSource, encode_block
 from sru_data.token_files.counts import RunningCounts, TextCounts
@@ -48,7 +48,8 @@ class _Journal:
             return cls()
 
     def write(self, path: Path) -> None:
-        write_atomically(path, json.dumps(asdict(self)).encode())
+        with atomic_write(path) as file:
+            file.write(json.dumps(asdict(self)).encode())
 
 
 class SplitFiles(NamedTuple):

@@ -31,16 +31,42 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
         ...     program = torch.export.export(rnn, (x,))
         >>> program = program.run_decompositions(sru_nn.export.decompositions())
     """
-    return {torch.ops.sru_nn.sru_forward.default: _sru_forward}
+    operators = torch.ops.sru_nn
+    return {
+        operators.sru_forward.default: _sru_forward,
+        operators.gated_linear_forward.default: _gated_linear_forward,
+    }
 
 
-def _sru_forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
-    inputs, save = Inputs(*args[:-1]), args[-1]
+def _refuse_gradients(save: bool) -> None:
     if save:
         raise RuntimeError(
             "sru_nn.export.decompositions: the program computes gradients, which these operations have not; "
             "export it under torch.no_grad()"
         )
+
+
+def _has_no_loop(length: Any) -> bool:
+    """Return whether steps of this number, perhaps a symbol, follow each other in the graph."""
+    if isinstance(length, int) and (length <= 1 or not TORCH_2_13):
+        return True
+    if not TORCH_2_13:
+        raise RuntimeError(
+            "sru_nn.export.decompositions: a time axis of any length needs torch 2.13, this is "
+            f"{torch.__version__}; upgrade it, or export with a fixed length (no Dim for the time axis) "
+            "and feed longer sequences in chunks, with the state"
+        )
+    return False
+
+
+def _symbols(*sizes: Any) -> list[Any]:
+    """AOTInductor finds a symbol in the shape of a loop's results only if it is an input of its own."""
+    return [size for size in sizes if not isinstance(size, int)]
+
+
+def _sru_forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
+    inputs, save = Inputs(*args[:-1]), args[-1]
+    _refuse_gradients(save)
     h, c_last = sru_plain.recurrence(inputs, _scan_states)
     return h, c_last, inputs.bias.new_empty(0)
 
@@ -48,14 +74,8 @@ def _sru_forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
 def _scan_states(u_c: Tensor, u_f: Tensor, v_f: Tensor, c0: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Compute `reference.sru_states` with the loop in the graph."""
     length, batch, _ = u_c.shape
-    if isinstance(length, int) and (length <= 1 or not TORCH_2_13):
+    if _has_no_loop(length):
         return reference.sru_states(u_c, u_f, v_f, c0)
-    if not TORCH_2_13:
-        raise RuntimeError(
-            "sru_nn.export.decompositions: a time axis of any length needs torch 2.13, this is "
-            f"{torch.__version__}; upgrade it, or export with a fixed length (no Dim for the time axis) "
-            "and feed longer sequences in chunks, with the state"
-        )
     from torch._higher_order_ops.scan import scan_op
 
     def step(c: Tensor, u_c: Tensor, u_f: Tensor, v_f: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -67,7 +87,30 @@ def _scan_states(u_c: Tensor, u_f: Tensor, v_f: Tensor, c0: Tensor) -> tuple[Ten
     # AOTInductor copies what is not contiguous at every step.
     over_time = [tensor.contiguous() for tensor in ((u_c, u_f, v_f) if per_position else (u_c, u_f))]
     constant = [] if per_position else [v_f]
-    # AOTInductor finds a symbol in the shape of the results only if it is an input of its own.
-    symbols: list[Any] = [] if isinstance(batch, int) else [batch]
-    c_last, before, after = scan_op(step, [c0], over_time, (*constant, *symbols))
+    c_last, before, after = scan_op(step, [c0], over_time, (*constant, *_symbols(batch)))
     return before, after, c_last
+
+
+def _gated_linear_forward(
+    q: Tensor, k: Tensor, v: Tensor, log_g: Tensor, s0: Tensor | None, save: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    _refuse_gradients(save)
+    length, batch, heads, key_size = q.shape
+    storage, dtype = q.dtype, reference.accumulate_dtype(q.dtype)
+    if s0 is None:
+        s0 = q.new_zeros(batch, heads, key_size, v.shape[-1])
+    q, k, v, log_g, s0 = (tensor.to(dtype) for tensor in (q, k, v, log_g, s0))
+    nothing = s0.new_empty(0, batch * heads, key_size, v.shape[-1])
+    if _has_no_loop(length):
+        o, s = reference.gated_linear_recurrence(q, k, v, log_g, s0)
+        return o.to(storage), s, nothing
+    from torch._higher_order_ops.scan import scan_op
+
+    def step(s: Tensor, *now: Any) -> tuple[Tensor, Tensor]:
+        q, k, v, log_g = (x.unsqueeze(0) for x in now[:4])
+        o, s = reference.gated_linear_recurrence(q, k, v, log_g, s)
+        return s, o.squeeze(0)
+
+    over_time = [tensor.contiguous() for tensor in (q, k, v, log_g)]
+    s, o = scan_op(step, [s0], over_time, tuple(_symbols(batch)))
+    return o.to(storage), s, nothing

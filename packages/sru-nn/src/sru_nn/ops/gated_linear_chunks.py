@@ -5,19 +5,22 @@ start and its keys to its end, all the rest is matrix products with the values a
 
     O = A V + Q S        S' = diag(Π g) S + Kᵀ V
 
-Several chunks are done in a turn, as many as the caches hold; what they leave to the next is the state.
+Several short chunks are done in a turn, as many as the caches hold. Everything stays as it was given, time
+before batch and heads: the matrix products read it with a stride, so that nothing is put in another order.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from sru_nn.ops.gated_linear_meet import Memory, meet
+from sru_nn.ops.gated_linear_meet import Memory, by_head, by_time, meet
 
 CHUNK = 32
-# Numbers of an array that is worked on in a turn. On a CPU a few of them should fit in the caches.
-_CPU_SIZE, _OTHER_SIZE = 1 << 20, 1 << 24
+# Numbers of an array that is worked on in a turn. On a CPU a few of them should fit in the second cache.
+_CPU_SIZE, _OTHER_SIZE = 1 << 16, 1 << 24
 
 
 def turns(q: Tensor, v: Tensor) -> tuple[int, int]:
@@ -42,30 +45,35 @@ def _turns(q: Tensor, v: Tensor) -> tuple[int, list[slice]]:
     return chunk, [slice(turn * steps, (turn + 1) * steps) for turn in range(count)]
 
 
-def _gather(name: str, x: Tensor, chunk: int, memory: Memory) -> Tensor:
-    """Bring `(t, B, H, K)` to the accumulation dtype and `(chunks·B·H, chunk, K)`, zeros at the end."""
+def _in_chunks(x: Tensor, chunk: int, name: str, memory: Memory, *, copy: bool = True) -> Tensor:
+    """Return `(t, B, H, K)` as `(chunks, chunk, B·H, K)` in the accumulation dtype.
+
+    It is the same memory if that can be, else a copy with zeros at the end; an empty one with `copy=False`.
+    """
     length, batch, heads, size = x.shape
-    count, whole = -(-length // chunk), length // chunk
-    out = memory(name, count, batch, heads, chunk, size)
-    out[:whole].copy_(_in_chunks(x[: whole * chunk], chunk))
-    if count > whole:
-        rest = length - whole * chunk
-        out[whole, :, :, :rest].copy_(x[whole * chunk :].permute(1, 2, 0, 3))
-        out[whole, :, :, rest:].zero_()
-    return out.flatten(0, 2)
+    if x.dtype == memory.dtype and length % chunk == 0 and x.is_contiguous():
+        return x.view(-1, chunk, batch * heads, size)
+    count = -(-length // chunk)
+    out = memory(name, count * chunk, batch, heads, size)
+    if copy:
+        out[:length].copy_(x)
+        out[length:].zero_()
+    return out.view(count, chunk, batch * heads, size)
 
 
-def _in_chunks(x: Tensor, chunk: int) -> Tensor:
-    return torch.unflatten(x, 0, (x.shape[0] // chunk, chunk)).permute(0, 2, 3, 1, 4)
+def _pieces(x: Tensor, slices: list[slice], chunk: int, name: str, memory: Memory) -> Callable[[int], Tensor]:
+    """Return what `_in_chunks` makes of a turn; of all turns in one call if it need not copy."""
+    if slices and x.dtype == memory.dtype and x.is_contiguous() and len(x) % slices[0].stop == 0:
+        _, batch, heads, size = x.shape
+        turns = x.view(len(slices), -1, chunk, batch * heads, size)
+        return turns.unbind(0).__getitem__
+    return lambda turn: _in_chunks(x[slices[turn]], chunk, name, memory)
 
 
-def _scatter(y: Tensor, out: Tensor, chunk: int) -> None:
-    """Take the way of `_gather` back."""
-    length, batch, heads, _ = out.shape
-    y, whole = torch.unflatten(y, 0, (-1, batch, heads)), length // chunk
-    _in_chunks(out[: whole * chunk], chunk).copy_(y[:whole])
-    if len(y) > whole:
-        out[whole * chunk :].permute(1, 2, 0, 3).copy_(y[whole, :, :, : length - whole * chunk])
+def _hand_over(found: Tensor, out: Tensor) -> None:
+    """Copy what `_in_chunks` could not let be written in place."""
+    if found.data_ptr() != out.data_ptr():
+        out.copy_(found.flatten(0, 1)[: len(out)].view_as(out))
 
 
 def forward(
@@ -78,40 +86,41 @@ def forward(
     memory = Memory(q)
     make = q.new_empty if slices else q.new_zeros
     o = make(length, batch, heads, value_size)
-    state = memory("state", batch * heads, key_size, value_size)
+    state = q.new_empty(batch * heads, key_size, value_size, dtype=memory.dtype)
     state.zero_() if s0 is None else state.view_as(s0).copy_(s0)
     starts = state.new_empty(turns(q, v)[1] if save else 0, *state.shape)
+    pieces = [
+        _pieces(x, slices, chunk, name, memory)
+        for name, x in (("q", q), ("k", k), ("v", v), ("log_g", log_g))
+    ]
     for turn, now in enumerate(slices):
         if save:
             starts[turn] = state
-        _forward(q[now], k[now], v[now], log_g[now], state, o[now], chunk, memory)
-    return o, state.view(batch, heads, key_size, value_size).clone(), starts
+        inputs = [piece(turn) for piece in pieces]
+        _forward(inputs, state, o[now], memory)
+    return o, state.view(batch, heads, key_size, value_size), starts
 
 
-def _forward(
-    q: Tensor, k: Tensor, v: Tensor, log_g: Tensor, state: Tensor, o: Tensor, chunk: int, memory: Memory
-) -> None:
+def _forward(inputs: list[Tensor], state: Tensor, o: Tensor, memory: Memory) -> None:
     """Do some chunks, and leave the state after them in `state`."""
-    q, k, v, log_g = (
-        _gather(name, x, chunk, memory) for name, x in (("q", q), ("k", k), ("v", v), ("log_g", log_g))
-    )
-    met = meet(q, k, log_g, memory)
-    y = torch.bmm(met.a, v, out=memory("y", *v.shape))
-    states = torch.bmm(met.k.transpose(1, 2), v, out=memory("states", len(v), k.shape[-1], v.shape[-1]))
-    first = len(state)
-    y[:first].baddbmm_(met.q[:first], state)
-    _walk(states, met.gates, state)
-    y[first:].baddbmm_(met.q[first:], states[:-first])
-    state.copy_(states[-first:])
-    _scatter(y, o, chunk)
+    q, k, v, log_g = inputs
+    count, chunk = q.shape[:2]
+    met, values = meet(q, k, log_g, memory), by_head(v)
+    y = torch.bmm(met.a, values, out=memory("y", *values.shape))
+    gates, k_now = met.gates.unsqueeze(-1), met.k.transpose(1, 2)
+    for i, parts in enumerate(zip(*(_each(x, count) for x in (y, met.q, k_now, values)), strict=True)):
+        y_now, q_now, k_now, values_now = parts
+        y_now.baddbmm_(q_now, state)
+        state.mul_(gates[i]).baddbmm_(k_now, values_now)
+    length, batch, heads, _ = o.shape
+    if count == 1:
+        o.copy_(y.view(batch, heads, chunk, -1)[:, :, :length].permute(2, 0, 1, 3))
+    else:
+        o.copy_(by_time(y, count).flatten(0, 1)[:length].view_as(o))
 
 
-def _walk(states: Tensor, gates: Tensor, state: Tensor, reverse: bool = False) -> None:
-    """Add to what each chunk writes what it keeps of the state before it."""
-    chunks = states.view(-1, *state.shape)
-    parts = list(zip(chunks.unbind(0), gates.reshape(*chunks.shape[:3], 1).unbind(0), strict=True))
-    for part, kept in reversed(parts) if reverse else parts:
-        state = part.addcmul_(kept, state)
+def _each(x: Tensor, chunks: int) -> tuple[Tensor, ...]:
+    return (x,) if chunks == 1 else torch.unflatten(x, 0, (chunks, -1)).unbind(0)
 
 
 def backward(
@@ -128,7 +137,7 @@ def backward(
     _, batch, heads, key_size = q.shape
     memory = Memory(q)
     results = [(x.new_empty if slices else x.new_zeros)(x.shape) for x in (q, k, v, log_g)]
-    grad_state = memory("grad_state", batch * heads, key_size, v.shape[-1])
+    grad_state = starts.new_empty(batch * heads, key_size, v.shape[-1])
     grad_state.zero_() if grad_s is None else grad_state.view_as(grad_s).copy_(grad_s)
     if grad_o is None:
         grad_o = v.new_zeros(()).expand(v.shape)
@@ -136,33 +145,44 @@ def backward(
         inputs = [x[now] for x in (q, k, v, log_g, grad_o)]
         _backward(inputs, starts[turn], grad_state, [x[now] for x in results], chunk, memory)
     grad_q, grad_k, grad_v, grad_log_g = results
-    return grad_q, grad_k, grad_v, grad_log_g, grad_state.view(batch, heads, key_size, v.shape[-1]).clone()
+    return grad_q, grad_k, grad_v, grad_log_g, grad_state.view(batch, heads, key_size, v.shape[-1])
 
 
 def _backward(
-    inputs: list[Tensor], state: Tensor, grad_state: Tensor, results: list[Tensor], chunk: int, memory: Memory
+    inputs: list[Tensor], start: Tensor, grad_state: Tensor, results: list[Tensor], chunk: int, memory: Memory
 ) -> None:
     """Do some chunks, and leave the gradient of the state before them in `grad_state`."""
     names = ("q", "k", "v", "log_g", "grad_y")
-    q, k, v, log_g, grad_y = (_gather(name, x, chunk, memory) for name, x in zip(names, inputs, strict=True))
-    p, first = len(q), len(state)
+    q, k, v, log_g, grad_y = (
+        _in_chunks(x, chunk, name, memory) for name, x in zip(names, inputs, strict=True)
+    )
+    found = [
+        _in_chunks(x, chunk, f"grad_{name}", memory, copy=False)
+        for name, x in zip(names[:4], results, strict=True)
+    ]
     met = meet(q, k, log_g, memory)
+    heads, values, grads = len(start), by_head(v), by_head(grad_y)
+    parts = [slice(i * heads, (i + 1) * heads) for i in range(len(q))]
+    gates = met.gates.unsqueeze(-1)
 
-    # The states before each chunk, and the gradients of those after each.
-    before, after = (memory(name, p + first, k.shape[-1], v.shape[-1]) for name in ("before", "after"))
-    before[:first], after[p:] = state, grad_state
-    torch.bmm(met.k.transpose(1, 2), v, out=before[first:])
-    _walk(before[first:], met.gates, state)
-    torch.bmm(met.q.transpose(1, 2), grad_y, out=after[:p])
-    _walk(after[:p], met.gates, grad_state, reverse=True)
-    grad_state.copy_(after[:first])
-    before, after = before[:p], after[first:]
+    before = [start]
+    for i, now in enumerate(parts[:-1]):
+        state = torch.mul(before[i], gates[i], out=memory(f"state{i}", *start.shape))
+        before.append(state.baddbmm_(met.k[now].transpose(1, 2), values[now]))
 
-    grad_v = torch.bmm(met.a.transpose(1, 2), grad_y, out=memory("y", *v.shape)).baddbmm_(met.k, after)
-    grad_a = torch.bmm(grad_y, v.transpose(1, 2), out=met.a)
-    grad_q = torch.bmm(grad_y, before.transpose(1, 2), out=memory("grad_q", *q.shape))
-    grad_k = torch.bmm(v, after.transpose(1, 2), out=memory("grad_k", *k.shape))
-    grad_gates = met.gates * before.mul_(after).sum(-1)
-    grad_g = met.differentiate(grad_a, grad_q, grad_k, grad_gates)
-    for y, out in zip((grad_q, grad_k, grad_v, grad_g), results, strict=True):
-        _scatter(y, out, chunk)
+    grad_q, grad_k = (memory(f"{name} by head", *met.q.shape) for name in ("grad_q", "grad_k"))
+    grad_v = torch.bmm(met.a.transpose(1, 2), grads, out=memory("y", *values.shape))
+    grad_a = torch.bmm(grads, values.transpose(1, 2), out=met.a)
+    grad_gates = memory("grad_gates", *met.gates.shape)
+    product = memory("state", *start.shape)
+    for i, now in reversed(list(enumerate(parts))):
+        torch.bmm(grads[now], before[i].transpose(1, 2), out=grad_q[now])
+        torch.bmm(values[now], grad_state.transpose(1, 2), out=grad_k[now])
+        grad_v[now].baddbmm_(met.k[now], grad_state)
+        grad_state.mul_(gates[i])
+        torch.sum(torch.mul(grad_state, before[i], out=product), -1, out=grad_gates[i])
+        grad_state.baddbmm_(met.q[now].transpose(1, 2), grads[now])
+    found[2].copy_(by_time(grad_v, len(q)))
+    met.differentiate(grad_a, grad_q, grad_k, grad_gates, (found[0], found[1], found[3]))
+    for mine, out in zip(found, results, strict=True):
+        _hand_over(mine, out)

@@ -1,4 +1,4 @@
-"""The part of the gated linear recurrence that stays within a chunk, in two ways, with their gradients.
+"""The part of the gated linear recurrence that stays within a chunk, with its gradients.
 
 Of queries, keys and gates it makes
 
@@ -7,34 +7,65 @@ Of queries, keys and gates it makes
 and brings the queries to the start of their chunk and the keys to its end:
 
     q_t ⊙ Π_{r up to t} g_r        k_s ⊙ Π_{r after s} g_r
+
+The steps of a block meet by division, in blocks as long as their gates allow, up to the whole chunk; what
+comes of it is joined, neighbours first, then pairs of these, and so on, where gates are only ever multiplied.
+
+P here is the number of chunks N times B·H.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from sru_nn.reference import accumulate_dtype
 
+_Made = TypeVar("_Made")
+# Steps of a block if a chunk as a whole has gates too small for division.
+_SHORT = 8
+# The logarithm of the smallest product of gates that is divided by: the root of float32's smallest number.
+# With smaller ones in float64 the gradients of the gates, themselves as small, would be lost in rounding.
+_SMALLEST = 0.5 * math.log(torch.finfo(torch.float32).tiny)
+
 
 class Memory:
     """Memory by name, used again in each turn: on a CPU new memory costs more than what is written to it."""
 
     def __init__(self, like: Tensor) -> None:
-        self._like = like.new_empty(0, dtype=accumulate_dtype(like.dtype))
+        self.dtype = accumulate_dtype(like.dtype)
+        self.like = like.new_empty(0, dtype=self.dtype)
         self._buffers: dict[str, Tensor] = {}
+        self._views: dict[tuple[object, ...], Tensor] = {}
+        self._made: dict[Any, Any] = {}
 
     def __call__(self, name: str, *shape: int) -> Tensor:
         """Return a tensor of this shape, with anything in it."""
-        size = math.prod(shape)
-        buffer = self._buffers.get(name)
-        if buffer is None or buffer.numel() < size:
-            buffer = self._buffers[name] = self._like.new_empty(size)
-        return buffer[:size].view(shape)
+        key = (name, *shape)
+        view = self._views.get(key)
+        if view is None:
+            size = math.prod(shape)
+            buffer = self._buffers.get(name)
+            if buffer is None or buffer.numel() < size:
+                buffer = self._buffers[name] = self.like.new_empty(size)
+            view = self._views[key] = buffer[:size].view(shape)
+        return view
+
+    def once(self, make: Callable[..., _Made], *args: Any) -> _Made:
+        """Return `make(*args, self)` of the first time."""
+        key = (make, *args)
+        if key not in self._made:
+            self._made[key] = make(*args, self)
+        return self._made[key]  # type: ignore[no-any-return]
+
+
+def _ones(chunk: int, m: int, like: Tensor) -> Tensor:
+    """Return the matrix `(chunk, chunk)` that adds up within blocks of m steps."""
+    return torch.kron(torch.eye(chunk // m).to(like), like.new_ones(m, m).tril_())
 
 
 class Met(NamedTuple):
@@ -47,125 +78,212 @@ class Met(NamedTuple):
     k: Tensor
     """`(P, C, K)`, to its end."""
     gates: Tensor
-    """`(P, K)`, the products of all gates of a chunk."""
-    differentiate: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
-    """Takes the gradients of a, q, k and of the logarithm of the gates; makes of those of q and k, in place,
-    the gradients of the queries and keys that were given, and returns that of the gates' logarithms."""
+    """`(N, B·H, K)`, the products of all gates of a chunk."""
+    differentiate: Callable[[Tensor, Tensor, Tensor, Tensor, _Results], None]
+    """Takes the gradients of a, q, k and of the logarithm of the gates, which change, and where to write
+    those of the queries, the keys and the gates' logarithms that were given."""
+
+
+_Results = tuple[Tensor, Tensor, Tensor]
+
+
+def by_head(x: Tensor) -> Tensor:
+    """Turn `(N, C, B·H, K)` into `(P, C, K)`, without a copy if N or B·H is one."""
+    return x[0].transpose(0, 1) if x.shape[0] == 1 else x.transpose(1, 2).flatten(0, 1)
+
+
+def by_time(x: Tensor, chunks: int) -> Tensor:
+    """View `(P, C, K)` as `(N, C, B·H, K)`."""
+    return torch.unflatten(x, 0, (chunks, -1)).transpose(1, 2)
 
 
 def meet(q: Tensor, k: Tensor, log_g: Tensor, memory: Memory) -> Met:
-    """Let the queries and keys of each chunk meet. What is given may be overwritten.
+    """Let the queries and keys of each chunk meet.
 
     Args:
-        q: `(P, C, K)`, in the accumulation dtype, with C a power of two.
+        q: `(N, C, B·H, K)`, in the accumulation dtype, with C a power of two.
         k: The same.
         log_g: The same.
         memory: Has what is returned until the next call.
     """
-    if q.device.type == "cpu":
-        # Elsewhere the question would have to wait for the answer.
-        sums = add_up(memory("sums", *log_g.shape).copy_(log_g))
-        if float(sums[:, -1].amin()) > 0.5 * math.log(torch.finfo(q.dtype).tiny):
-            return _meet_at_the_start(q, k, sums, memory)
-    return _meet_block_by_block(q, k, log_g, memory)
+    base = _by_division(q, k, log_g, memory) or _by_products(q, k, log_g, memory)
+    return _join(base, memory)
 
 
-def add_up(x: Tensor, *, reverse: bool = False) -> Tensor:
-    """Compute the cumulative sums of `(P, C, K)` over C, a power of two, in place; `reverse` from the end.
+class _Base(NamedTuple):
+    """Blocks of m steps within which queries and keys have met."""
 
-    Much faster than `torch.cumsum`, which is slow on a CPU along any axis but the last.
-    """
-    chunk, m = x.shape[1], 1
-    while m < chunk:
-        first, second = torch.unflatten(x, 1, (-1, 2, m)).unbind(2)
-        if reverse:
-            first += second[:, :, :1]
-        else:
-            second += first[:, :, -1:]
-        m *= 2
-    return x
+    m: int
+    a: Tensor  # (P, C, C), zero outside the blocks
+    q: Tensor  # (N, C, B·H, K), from the starts of the blocks
+    k: Tensor  # the same, to the ends of the blocks
+    gates: Tensor  # (N, C/m, B·H, K), the products of each block's gates
+    differentiate: Callable[[Tensor, Tensor, Tensor, Tensor, _Results], None]
+    by_head: tuple[Tensor, Tensor] | None = None  # q and k by head, where they have been viewed so
 
 
-def _meet_at_the_start(q: Tensor, k: Tensor, sums: Tensor, memory: Memory) -> Met:
-    """Bring keys back to the start of their chunk too, by division: the gates' products have to allow it."""
-    decay = sums.exp_()
-    queries = torch.mul(q, decay, out=memory("queries", *q.shape))
-    keys = torch.div(k, decay, out=memory("keys", *k.shape))
-    a = torch.bmm(queries, keys.transpose(1, 2), out=memory("a", *q.shape[:2], q.shape[1])).tril_()
-    gates = decay[:, -1]
-    ends = torch.mul(keys, gates.unsqueeze(1), out=memory("ends", *k.shape))
+class _Blocks:
+    """Memory for blocks of m steps, and views of it; made once for all turns, for they take long to make."""
 
-    def differentiate(grad_a: Tensor, grad_q: Tensor, grad_k: Tensor, grad_gates: Tensor) -> Tensor:
-        grad_a.tril_()
-        product = memory("product", *q.shape)
-        grad_gates = grad_gates + torch.mul(grad_k, ends, out=product).sum(1)
-        grad_k.mul_(gates.unsqueeze(1)).baddbmm_(grad_a.transpose(1, 2), queries)
-        grad_q.baddbmm_(grad_a, keys)
-        grad_sums = torch.mul(grad_q, queries, out=product).addcmul_(grad_k, keys, value=-1)
-        grad_sums[:, -1] += grad_gates
-        grad_q.mul_(decay)
-        grad_k.div_(decay)
-        return add_up(grad_sums, reverse=True)
-
-    return Met(a, queries, ends, gates, differentiate)
+    def __init__(self, shape: torch.Size, m: int, memory: Memory) -> None:
+        n, chunk, heads, size = shape
+        by_block = (n, chunk // m, m, heads, size)
+        self.ones = _ones(chunk, m, memory.like)
+        self.adds_up = self.ones.expand(n, -1, -1)
+        self.decay, self.queries, self.keys, self.ends = (
+            memory(name, *shape) for name in ("decay", "queries", "keys", "ends")
+        )
+        self.a = memory("a", n * heads, chunk, chunk)
+        self.flat = self.decay.flatten(2)
+        self.gates = self.decay[:, m - 1 :: m]
+        self.gate_of_block = self.gates.unsqueeze(2)
+        self.keys_by_block, self.ends_by_block = self.keys.view(by_block), self.ends.view(by_block)
+        self.queries_by_head, self.keys_by_head = by_head(self.queries), by_head(self.keys)
+        self.ends_by_head = by_head(self.ends)
+        self.keys_turned = self.keys_by_head.transpose(1, 2)
+        self.is_view = n == 1 or heads == 1
 
 
-def _without_traces(x: Tensor) -> None:
+def _by_division(q: Tensor, k: Tensor, log_g: Tensor, memory: Memory) -> _Base | None:
+    """Bring keys back to the start of their block too, by division, if the gates' products allow it."""
+    if q.device.type != "cpu":
+        return None  # the question would have to wait for the answer
+    n, chunk = q.shape[:2]
+    flat = log_g.flatten(2)
+    for m in (chunk, _SHORT) if chunk > _SHORT else (chunk,):
+        use = memory.once(_Blocks, q.shape, m)
+        # A product with a matrix, because torch.cumsum is slow on a CPU along any axis but the last.
+        torch.bmm(use.adds_up, flat, out=use.flat)
+        # Of a gate that is shut comes NaN, which is not larger.
+        if use.gates.amin().item() > _SMALLEST:
+            break
+    else:
+        return None
+
+    torch.exp(use.decay, out=use.decay)
+    torch.mul(q, use.decay, out=use.queries)
+    torch.div(k, use.decay, out=use.keys)
+    torch.mul(use.keys_by_block, use.gate_of_block, out=use.ends_by_block)
+    queries, keys = use.queries_by_head, use.keys_turned
+    if not use.is_view:
+        queries, keys = by_head(use.queries), by_head(use.keys).transpose(1, 2)
+    a = _within(torch.bmm(queries, keys, out=use.a), use.ones)
+
+    def differentiate(
+        grad_a: Tensor, grad_q: Tensor, grad_k: Tensor, grad_gates: Tensor, results: _Results
+    ) -> None:
+        decay, queries, keys = use.decay, use.queries, use.keys
+        _within(grad_a, use.ones)
+        torch.mul(q, decay, out=queries)  # they may have gone to the start of the chunk
+        by_q, by_k, product = by_time(grad_q, n), by_time(grad_k, n), memory("product", *q.shape)
+        torch.unflatten(by_k, 1, (-1, m)).mul_(use.gate_of_block)
+        torch.mul(by_k, keys, out=product)
+        grad_gates = grad_gates + product.view(use.ends_by_block.shape).sum(2)
+        grad_k.baddbmm_(grad_a.transpose(1, 2), by_head(queries))
+        grad_q.baddbmm_(grad_a, by_head(keys))
+        torch.mul(by_q, queries, out=product).addcmul_(by_k, keys, value=-1)
+        product[:, m - 1 :: m] += grad_gates
+        torch.mul(by_q, decay, out=results[0])
+        torch.div(by_k, decay, out=results[1])
+        torch.bmm(use.adds_up.transpose(1, 2), product.flatten(2), out=results[2].flatten(2))
+
+    if m == chunk and use.is_view:
+        return _Base(m, a, use.queries, use.ends, use.gates, differentiate, (queries, use.ends_by_head))
+    return _Base(m, a, use.queries, use.ends, use.gates, differentiate)
+
+
+def _within(a: Tensor, ones: Tensor) -> Tensor:
+    """Set `(P, C, C)` to zero where `ones` is, whatever there is."""
+    return a.tril_() if ones[-1, 0] else a.masked_fill_(ones == 0, 0.0)
+
+
+def _by_products(q: Tensor, k: Tensor, log_g: Tensor, memory: Memory) -> _Base:
+    """Let each step meet itself."""
+    n, chunk, heads, _ = q.shape
+    g = torch.exp(log_g, out=memory("decay", *q.shape))
+    product = memory("product", *q.shape)
+    a = memory("a", n * heads, chunk, chunk).zero_()
+    torch.sum(
+        torch.mul(q, k, out=product), -1, out=by_time(a.diagonal(dim1=1, dim2=2).unsqueeze(-1), n)[..., 0]
+    )
+    queries = _without_traces(torch.mul(q, g, out=memory("queries", *q.shape)))
+    keys = memory("ends", *k.shape).copy_(k)
+
+    def differentiate(
+        grad_a: Tensor, grad_q: Tensor, grad_k: Tensor, grad_gates: Tensor, results: _Results
+    ) -> None:
+        by_q, by_k = by_time(grad_q, n), by_time(grad_k, n)
+        diagonal = by_time(grad_a.diagonal(dim1=1, dim2=2).unsqueeze(-1), n)
+        by_q.mul_(g)
+        torch.addcmul(grad_gates, by_q, q, out=results[2])
+        torch.addcmul(by_q, diagonal, k, out=results[0])
+        torch.addcmul(by_k, diagonal, q, out=results[1])
+
+    return _Base(1, a, queries, keys, g, differentiate)
+
+
+def _without_traces(x: Tensor) -> Tensor:
     """Set to zero what is so small that a product of two would be subnormal, which takes processors long."""
     torch.ops.aten.hardshrink.out(x, math.sqrt(torch.finfo(x.dtype).tiny), out=x)
+    return x
 
 
 class _Level(NamedTuple):
     """Two blocks of m steps meeting; the steps of all such blocks of a chunk lie in a row."""
 
     m: int
-    right: Tensor  # (P, C/2, K), queries of the later ones, from the starts of their blocks
-    left: Tensor  # (P, C/2, K), keys of the earlier ones, to the ends of their blocks
-    gates: Tensor  # (P, pairs, 2, K), the products of each block's gates
+    right: Tensor  # (N, C/2, B·H, K), queries of the later ones, from the starts of their blocks
+    left: Tensor  # (N, C/2, B·H, K), keys of the earlier ones, to the ends of their blocks
+    gates: Tensor  # (N, pairs, 2, B·H, K), the products of each block's gates
 
 
-def _meet_block_by_block(q: Tensor, k: Tensor, log_g: Tensor, memory: Memory) -> Met:
-    """Let neighbours meet, then blocks of two, of four, and so on; gates are only ever multiplied.
+def _join(base: _Base, memory: Memory) -> Met:
+    """Let neighbouring blocks meet, then pairs of them, and so on; gates are only ever multiplied.
 
     The earlier block has brought its keys to its end and the later one its queries to its start. What has
     decayed below 1e-19 (1e-154 in float64) by then counts as zero.
     """
-    p, chunk, size = q.shape
-    given_q, given_k = memory("given_q", *q.shape).copy_(q), memory("given_k", *k.shape).copy_(k)
-    g = log_g.exp_()
-    a = memory("a", p, chunk, chunk).zero_()
-    a.diagonal(dim1=1, dim2=2).copy_(torch.mul(q, k, out=memory("product", *q.shape)).sum(-1))
-    _without_traces(q.mul_(g))
-    levels, gates, m = [], g, 1
+    m, a, q, k, gates, *_ = base
+    n, chunk, heads, size = q.shape
+    levels: list[_Level] = []
+
+    def differentiate(
+        grad_a: Tensor, grad_q: Tensor, grad_k: Tensor, grad_gates: Tensor, results: _Results
+    ) -> None:
+        grad_g = grad_gates.unsqueeze(1)
+        for level in reversed(levels):
+            grad_g = _part(level, grad_a, by_time(grad_q, n), by_time(grad_k, n), grad_g, memory)
+        base.differentiate(grad_a, grad_q, grad_k, grad_g, results)
+
+    if base.by_head is not None:
+        return Met(a, *base.by_head, gates.squeeze(1), differentiate)
     while m < chunk:
-        pairs = chunk // (2 * m)
-        later, earlier = q.view(p, pairs, 2, m, size)[:, :, 1], k.view(p, pairs, 2, m, size)[:, :, 0]
-        right, left = memory(f"right{m}", p, chunk // 2, size), memory(f"left{m}", p, chunk // 2, size)
+        later, earlier = _later(q, m), _earlier(k, m)
+        half = (n, chunk // 2, heads, size)
+        right, left = memory(f"right{m}", *half), memory(f"left{m}", *half)
         right.view_as(later).copy_(later)
         left.view_as(earlier).copy_(earlier)
         # One product for all blocks of a chunk: so many small ones would take longer than what this wastes.
-        met = torch.bmm(right, left.transpose(1, 2), out=memory("met", p, chunk // 2, chunk // 2))
+        met = memory("met", n * heads, chunk // 2, chunk // 2)
+        torch.bmm(by_head(right), by_head(left).transpose(1, 2), out=met)
         _blocks(a, 2 * m)[:, m:, :m].copy_(_blocks(met, m))
-        both = gates.view(p, pairs, 2, size)
+        both = torch.unflatten(gates, 1, (-1, 2))
         _without_traces(later.mul_(both[:, :, :1]))
         _without_traces(earlier.mul_(both[:, :, 1:]))
-        gates = torch.mul(both[:, :, 0], both[:, :, 1], out=memory(f"gates{m}", p, pairs, size))
+        gates = torch.mul(both[:, :, 0], both[:, :, 1], out=memory(f"gates{m}", *both[:, :, 0].shape))
         _without_traces(gates)
         levels.append(_Level(m, right, left, both))
         m *= 2
+    return Met(a, by_head(q), by_head(k), gates[:, 0], differentiate)
 
-    def differentiate(grad_a: Tensor, grad_q: Tensor, grad_k: Tensor, grad_gates: Tensor) -> Tensor:
-        grad_g = grad_gates.unsqueeze(1)
-        for level in reversed(levels):
-            grad_g = _part(level, grad_a, grad_q, grad_k, grad_g, memory)
-        diagonal = grad_a.diagonal(dim1=1, dim2=2).unsqueeze(-1)
-        grad_q.mul_(g)
-        grad_g = torch.addcmul(grad_g, grad_q, given_q)
-        grad_q.addcmul_(diagonal, given_k)
-        grad_k.addcmul_(diagonal, given_q)
-        return grad_g
 
-    return Met(a, q, k, gates.view(p, size), differentiate)
+def _earlier(x: Tensor, m: int) -> Tensor:
+    """View the first ones of the pairs of blocks of `(N, C, B·H, K)` as `(N, pairs, m, B·H, K)`."""
+    return torch.unflatten(x, 1, (-1, 2, m))[:, :, 0]
+
+
+def _later(x: Tensor, m: int) -> Tensor:
+    return torch.unflatten(x, 1, (-1, 2, m))[:, :, 1]
 
 
 def _part(
@@ -174,23 +292,25 @@ def _part(
     """Undo the meeting of a level in the gradients of the queries and keys, in place.
 
     Returns:
-        The gradient of the logarithms of the products of its blocks' gates `(P, blocks, K)`.
+        The gradient of the logarithms of the products of its blocks' gates `(N, blocks, B·H, K)`.
     """
     m, right, left, gates = level
-    p, chunk, size = grad_q.shape
-    pairs = chunk // (2 * m)
-    later = grad_q.view(p, pairs, 2, m, size)[:, :, 1]
-    earlier = grad_k.view(p, pairs, 2, m, size)[:, :, 0]
+    n, chunk, heads, size = grad_q.shape
+    later, earlier = _later(grad_q, m), _earlier(grad_k, m)
     later.mul_(gates[:, :, :1])
     earlier.mul_(gates[:, :, 1:])
-    parts = memory(f"parts{m}", p, pairs, 2, size)
-    product = memory("product", p, chunk // 2, size)
-    torch.sum(torch.mul(later, right.view_as(later), out=product.view_as(later)), 2, out=parts[:, :, 0])
-    torch.sum(torch.mul(earlier, left.view_as(earlier), out=product.view_as(later)), 2, out=parts[:, :, 1])
-    met = memory("met", p, chunk // 2, chunk // 2).zero_()
+    parts = memory(f"parts{m}", *gates.shape)
+    product = memory("product", n, chunk // 2, heads, size).view(later.shape)
+    torch.sum(torch.mul(later, right.view_as(later), out=product), 2, out=parts[:, :, 0])
+    torch.sum(torch.mul(earlier, left.view_as(earlier), out=product), 2, out=parts[:, :, 1])
+    met = memory("met", n * heads, chunk // 2, chunk // 2).zero_()
     _blocks(met, m).copy_(_blocks(grad_a, 2 * m)[:, m:, :m])
-    later.add_(torch.bmm(met, left, out=product).view_as(later))
-    earlier.add_(torch.bmm(met.transpose(1, 2), right, out=product).view_as(earlier))
+    product = memory("product", n * heads, chunk // 2, size)
+    by_half = torch.unflatten(by_time(product, n), 1, (-1, m))
+    torch.bmm(met, by_head(left), out=product)
+    later.add_(by_half)
+    torch.bmm(met.transpose(1, 2), by_head(right), out=product)
+    earlier.add_(by_half)
     return parts.add_(grad_g.unsqueeze(2)).flatten(1, 2)
 
 

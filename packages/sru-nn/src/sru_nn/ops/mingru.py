@@ -16,8 +16,9 @@ from sru_nn.reference import accumulate_dtype
 # σ of it is exactly 1, also in float64.
 _OPEN = 100.0
 # Numbers of states on a CPU from which on a step of the loop is bound by memory, and neither the kernels, for
-# which there is more to read, nor a scan, which reads it several times, is faster.
-_WIDE, _WIDE_FOR_A_SCAN = 8192, 1024
+# which there is more to read, nor a scan, which reads it several times, is faster: without gradients and
+# with them.
+_WIDE, _WIDE_FOR_A_SCAN = (8192, 65536), (1024, 2048)
 
 
 def mingru_recurrence(u: Tensor, h0: Tensor | None, *, mask_pad: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -25,11 +26,12 @@ def mingru_recurrence(u: Tensor, h0: Tensor | None, *, mask_pad: Tensor | None) 
     if torch.compiler.is_compiling():
         return by_sru(u, h0, mask_pad=mask_pad)  # the loop would be unrolled in the graph
     states, on_cpu = u.shape[1] * u.shape[3], u.device.type == "cpu"
-    if u.shape[0] <= 1 or (on_cpu and states >= _WIDE):
+    learns = torch.is_grad_enabled() and u.requires_grad
+    if u.shape[0] <= 1 or (on_cpu and states >= _WIDE[learns]):
         return reference.mingru_recurrence(u, h0, mask_pad=mask_pad)
     if backend.active(u.device) == "kernels":
         return by_sru(u, h0, mask_pad=mask_pad)
-    if on_cpu and states > _WIDE_FOR_A_SCAN:
+    if on_cpu and states > _WIDE_FOR_A_SCAN[learns]:
         return reference.mingru_recurrence(u, h0, mask_pad=mask_pad)
     return by_scan(u, h0, mask_pad=mask_pad)
 
