@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 
@@ -70,6 +72,68 @@ def unpack(
     padded, lengths = pad_packed_sequence(packed)
     steps = torch.arange(padded.shape[0], device=padded.device)
     return padded, lengths, steps[:, None] >= lengths.to(padded.device)
+
+
+def run_time_major(
+    run: Callable[[Tensor, Tensor | None, Tensor | None], tuple[Tensor, Tensor]],
+    input: Tensor,
+    state: Tensor | None,
+    mask_pad: Tensor | None,
+    *,
+    batch_first: bool,
+) -> tuple[Tensor, Tensor]:
+    """Run a stack of layers on an input of any form but a `PackedSequence`.
+
+    Args:
+        run: Takes and returns sequences `(T, B, ...)`, states with the batch second, and a mask `(T, B)`.
+        input: `(T, B, E)`, `(B, T, E)` with `batch_first`, or `(T, E)`.
+        state: The state, or None; without its batch for a single sequence.
+        mask_pad: The shape of the input without its features, or None.
+        batch_first: Whether the batch comes before the time.
+
+    Returns:
+        What `run` returns, in the form of `input` and of `state`.
+    """
+    if input.dim() == 2:
+        # The batch of one goes where batch_first expects none: the rest is time-major already.
+        state = None if state is None else state.unsqueeze(1)
+        mask_pad = None if mask_pad is None else mask_pad.unsqueeze(1)
+        h, state = run(input.unsqueeze(1), state, mask_pad)
+        return h.squeeze(1), state.squeeze(1)
+    if not batch_first:
+        return run(input, state, mask_pad)
+    mask_pad = None if mask_pad is None else mask_pad.t()
+    h, state = run(input.transpose(0, 1), state, mask_pad)
+    return h.transpose(0, 1), state
+
+
+def run_step(
+    stack: nn.Module, x: Tensor, state: Tensor | None, input_size: int, *, batch_first: bool
+) -> tuple[Tensor, Tensor]:
+    """Run a stack of layers on one time step.
+
+    Args:
+        stack: The stack.
+        x: `(B, E)`, or `(E,)` for a single sequence.
+        state: The state, or None, as the stack takes it.
+        input_size: E.
+        batch_first: Whether the stack has the batch before the time.
+
+    Returns:
+        `h`: the output, without the time.
+        `state`: As the stack returns it.
+
+    Raises:
+        ValueError: The shape does not fit.
+    """
+    if x.dim() not in (1, 2) or x.shape[-1] != input_size:
+        raise ValueError(
+            f"{type(stack).__name__}.step: x must have shape (B, E) or (E,) with E = {input_size}, "
+            f"got {tuple(x.shape)}; a whole sequence goes to forward"
+        )
+    time = 1 if batch_first and x.dim() == 2 else 0
+    h, state = stack(x.unsqueeze(time), state)
+    return h.squeeze(time), state
 
 
 def side_by_side(states: Tensor, directions: int) -> Tensor:

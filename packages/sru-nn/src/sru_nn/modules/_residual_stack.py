@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from sru_nn.linear import project
 from sru_nn.modules._checks import check_like_parameters
-from sru_nn.modules._forms import check_sequences, unpack
+from sru_nn.modules._forms import check_sequences, run_step, run_time_major, unpack
 
 
 class ResidualBlock(nn.Module):
@@ -116,26 +116,10 @@ class ResidualStack(nn.Module):
         batch = () if x.dim() == 2 else (x.shape[0 if self.batch_first else 1],)
         self._check_state(state, *batch)
         mask_pad = None if mask_pad is None else mask_pad != 0
-        if x.dim() == 2:
-            state = None if state is None else state.unsqueeze(1)
-            mask_pad = None if mask_pad is None else mask_pad.unsqueeze(1)
-            h, state = self._forward_time_major(x.unsqueeze(1), state, mask_pad)
-            return h.squeeze(1), state.squeeze(1)
-        if not self.batch_first:
-            return self._forward_time_major(x, state, mask_pad)
-        mask_pad = None if mask_pad is None else mask_pad.t()
-        h, state = self._forward_time_major(x.transpose(0, 1), state, mask_pad)
-        return h.transpose(0, 1), state
+        return run_time_major(self._forward_time_major, x, state, mask_pad, batch_first=self.batch_first)
 
     def _step(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
-        if x.dim() not in (1, 2) or x.shape[-1] != self.input_size:
-            raise ValueError(
-                f"{type(self).__name__}.step: x must have shape (B, E) or (E,) with E = {self.input_size}, "
-                f"got {tuple(x.shape)}; a whole sequence goes to forward"
-            )
-        time = 1 if self.batch_first and x.dim() == 2 else 0
-        h, state = self(x.unsqueeze(time), state)
-        return h.squeeze(time), state
+        return run_step(self, x, state, self.input_size, batch_first=self.batch_first)
 
     def _check_state(self, state: Tensor | None, *batch: int) -> None:
         block: ResidualBlock = self.layers[0]  # type: ignore[assignment]

@@ -13,7 +13,7 @@ from sru_nn.length_parallel import LengthParallel
 from sru_nn.linear import project
 from sru_nn.modules._checks import check_like_parameters, one_of_two_names
 from sru_nn.modules._decoding import can_step, step
-from sru_nn.modules._forms import check_sequences, unpack
+from sru_nn.modules._forms import check_sequences, run_step, run_time_major, unpack
 from sru_nn.modules._stack import Stack
 from sru_nn.modules.sru_cell import SRUCell
 
@@ -187,17 +187,7 @@ class SRU(Stack):
         check_sequences("SRU", input, mask_pad, self.input_size, batch_first=self.batch_first)
         batch = () if input.dim() == 2 else (input.shape[0 if self.batch_first else 1],)
         self._check_state(c0, *batch)
-        if input.dim() == 2:
-            # The batch of one goes where batch_first expects none: the rest is time-major already.
-            c0 = None if c0 is None else c0.unsqueeze(1)
-            mask_pad = None if mask_pad is None else mask_pad.unsqueeze(1)
-            h, c = self._forward_time_major(input.unsqueeze(1), c0, mask_pad)
-            return h.squeeze(1), c.squeeze(1)
-        if not self.batch_first:
-            return self._forward_time_major(input, c0, mask_pad)
-        mask_pad = None if mask_pad is None else mask_pad.t()
-        h, c = self._forward_time_major(input.transpose(0, 1), c0, mask_pad)
-        return h.transpose(0, 1), c
+        return run_time_major(self._forward_time_major, input, c0, mask_pad, batch_first=self.batch_first)
 
     def step(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Run one time step: what `forward` does with a sequence of one.
@@ -219,14 +209,7 @@ class SRU(Stack):
 
         Without gradients, small batches on the CPU take about as long as their weights take to be read.
         """
-        if x.dim() not in (1, 2) or x.shape[-1] != self.input_size:
-            raise ValueError(
-                f"{type(self).__name__}.step: x must have shape (B, E) or (E,) with E = {self.input_size}, "
-                f"got {tuple(x.shape)}; a whole sequence goes to forward"
-            )
-        time = 1 if self.batch_first and x.dim() == 2 else 0
-        h, state = self(x.unsqueeze(time), state)
-        return h.squeeze(time), state
+        return run_step(self, x, state, self.input_size, batch_first=self.batch_first)
 
     def _forward_packed(
         self, packed: PackedSequence, c0: Tensor | None, mask_pad: Tensor | None
