@@ -131,18 +131,21 @@ class ChatData(LightningDataModule):
 
     def train_dataloader(self) -> BatchLoader[Lesson, Segment]:
         """Shuffled batches of similar lengths; the order is a function of the seed and the epoch."""
-        return self._loader(self.dialogues[0], self.train_file, shuffle=True)
+        return self._loader(self._train_lessons, shuffle=True)
 
     def val_dataloader(self) -> BatchLoader[Lesson, Segment]:
         """The dialogues held out."""
-        return self._loader(self.dialogues[1], self.validation_file or self.train_file, shuffle=False)
+        return self._loader(self._validation_lessons, shuffle=False)
 
-    def _loader(self, dialogues: list[Dialogue], file: str, *, shuffle: bool) -> BatchLoader[Lesson, Segment]:
-        if self.trainer is not None and self.trainer.world_size > 1:
-            raise UserError(
-                f"sru chat fit: expected one process, got {self.trainer.world_size}; "
-                "leave out --trainer.devices and torchrun"
-            )
+    @cached_property
+    def _train_lessons(self) -> list[Lesson]:
+        return self._lessons(self.dialogues[0], self.train_file)
+
+    @cached_property
+    def _validation_lessons(self) -> list[Lesson]:
+        return self._lessons(self.dialogues[1], self.validation_file or self.train_file)
+
+    def _lessons(self, dialogues: list[Dialogue], file: str) -> list[Lesson]:
         lessons = [
             lesson(self.tokenizer.encode_dialogue(dialogue), self.max_length) for dialogue in dialogues
         ]
@@ -154,10 +157,17 @@ class ChatData(LightningDataModule):
                 f"expected an answer within the first {self.max_length} tokens of some dialogue, got none; "
                 "raise --data.max_length",
             )
-        sampler = LengthBatchSampler(
-            [len(item.inputs) for item in kept], batch_size=self.batch_size, shuffle=shuffle, seed=self.seed
-        )
-        return BatchLoader(kept, sampler, collate)
+        return kept
+
+    def _loader(self, lessons: list[Lesson], *, shuffle: bool) -> BatchLoader[Lesson, Segment]:
+        if self.trainer is not None and self.trainer.world_size > 1:
+            raise UserError(
+                f"sru chat fit: expected one process, got {self.trainer.world_size}; "
+                "leave out --trainer.devices and torchrun"
+            )
+        lengths = [len(item.inputs) for item in lessons]
+        sampler = LengthBatchSampler(lengths, batch_size=self.batch_size, shuffle=shuffle, seed=self.seed)
+        return BatchLoader(lessons, sampler, collate)
 
     def state_dict(self) -> dict[str, Any]:
         """The tokenizer, so that a checkpoint can be used without the data it was trained on."""
