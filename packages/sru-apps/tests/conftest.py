@@ -8,11 +8,14 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from sru_apps.cli import main
+from sru_apps.training.checkpoint_io import read_checkpoint
+from sru_apps.training.seeding import SeedEveryStep
 from sru_data.classification_sources import SOURCES
 
 REAL_DATA = os.environ.get("SRU_DATA")
@@ -79,6 +82,39 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture
+def stop_before(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, signal.Signals], None]:
+    """Have this process send itself a signal, once, before a training step."""
+
+    def stop(step: int, number: signal.Signals) -> None:
+        seed = SeedEveryStep.on_train_batch_start
+        sent: list[int] = []
+
+        def stop_and_seed(self: SeedEveryStep, trainer: Any, *args: Any) -> None:
+            if trainer.global_step == step and not sent:
+                sent.append(step)
+                os.kill(os.getpid(), number)
+            seed(self, trainer, *args)
+
+        monkeypatch.setattr(SeedEveryStep, "on_train_batch_start", stop_and_seed)
+
+    return stop
+
+
+@pytest.fixture
+def assert_same_checkpoints() -> Callable[[Path, Path], None]:
+    """Compare the checkpoints of two run folders: steps, weights and optimizer, bit for bit."""
+
+    def compare(run: Path, other: Path) -> None:
+        for name in ("last.ckpt", "best.ckpt"):
+            ours, theirs = (read_checkpoint(folder / "checkpoints" / name) for folder in (run, other))
+            assert ours["global_step"] == theirs["global_step"]
+            for part in ("state_dict", "optimizer_states"):
+                torch.testing.assert_close(ours[part], theirs[part], rtol=0, atol=0)
+
+    return compare
+
+
+@pytest.fixture
 def real_data() -> Path:
     """The folder with the real data sets."""
     if not REAL_DATA:
@@ -142,7 +178,7 @@ def trained_run(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture
 def run_and_stop() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run `sru` in a process of its own on the tiny data set, and send it a signal before a training step."""
+    """Run `sru` in a process of its own, SST-2 being tiny, and send it a signal before a training step."""
 
     def run(stop_at: str, *args: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -29,28 +29,15 @@ def undisturbed(trained_run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(trained_run, tmp_path / "runs/classify/sst2/undisturbed"))
 
 
-def _stop(monkeypatch: pytest.MonkeyPatch, number: signal.Signals, step: int) -> None:
-    seed = SeedEveryStep.on_train_batch_start
+@pytest.fixture
+def assert_same(assert_same_checkpoints: Callable[[Path, Path], None]) -> Callable[[Path, Path], None]:
+    def compare(run: Path, other: Path) -> None:
+        assert_same_checkpoints(run, other)
+        assert _figures(run) == _figures(other)
+        for key in ("test_accuracy", "validation_accuracy", "best_epoch", "epochs"):
+            assert _summary(run)[key] == _summary(other)[key]
 
-    def stop_and_seed(self: SeedEveryStep, trainer: Any, *args: Any) -> None:
-        if trainer.global_step == step and not sent:
-            sent.append(step)
-            os.kill(os.getpid(), number)
-        seed(self, trainer, *args)
-
-    sent: list[int] = []
-    monkeypatch.setattr(SeedEveryStep, "on_train_batch_start", stop_and_seed)
-
-
-def _assert_same(run: Path, other: Path) -> None:
-    for name in ("last.ckpt", "best.ckpt"):
-        ours, theirs = (read_checkpoint(folder / "checkpoints" / name) for folder in (run, other))
-        assert ours["global_step"] == theirs["global_step"]
-        for part in ("state_dict", "optimizer_states"):
-            torch.testing.assert_close(ours[part], theirs[part], rtol=0, atol=0)
-    assert _figures(run) == _figures(other)
-    for key in ("test_accuracy", "validation_accuracy", "best_epoch", "epochs"):
-        assert _summary(run)[key] == _summary(other)[key]
+    return compare
 
 
 def _figures(run: Path) -> list[dict[str, str]]:
@@ -71,13 +58,14 @@ def test_killed_run_continues_as_if_undisturbed(
     run_and_stop: Callable[..., subprocess.CompletedProcess[str]],
     more: list[str],
     saved: int,
+    assert_same: Callable[[Path, Path], None],
 ) -> None:
     done = run_and_stop("SIGKILL:17", "classify", "fit", *small_options, "--name=killed", *more)
     run = undisturbed.parent / "killed"
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert read_checkpoint(run / "checkpoints/last.ckpt")["global_step"] == saved
     assert main(["classify", "fit", f"--resume={run}"]) == 0
-    _assert_same(run, undisturbed)
+    assert_same(run, undisturbed)
 
 
 @pytest.mark.parametrize(
@@ -93,12 +81,13 @@ def test_killed_run_continues_as_if_undisturbed(
 def test_interrupted_run_continues_at_the_same_place(
     undisturbed: Path,
     small_options: list[str],
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     step: int,
     saved: int,
+    stop_before: Callable[[int, signal.Signals], None],
+    assert_same: Callable[[Path, Path], None],
 ) -> None:
-    _stop(monkeypatch, signal.SIGINT, step)
+    stop_before(step, signal.SIGINT)
     run = undisturbed.parent / "interrupted"
     assert main(["classify", "fit", *small_options, "--name=interrupted"]) == 130
     assert f"Interrupted. Continue with: sru classify fit --resume {run}" in capsys.readouterr().out
@@ -106,41 +95,51 @@ def test_interrupted_run_continues_at_the_same_place(
     assert not (run / "model").exists()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert main(["classify", "fit", f"--resume={run}"]) == 0
-    _assert_same(run, undisturbed)
+    assert_same(run, undisturbed)
 
 
 def test_terminated_run_is_saved(
-    undisturbed: Path, small_options: list[str], monkeypatch: pytest.MonkeyPatch
+    undisturbed: Path,
+    small_options: list[str],
+    stop_before: Callable[[int, signal.Signals], None],
+    assert_same: Callable[[Path, Path], None],
 ) -> None:
-    _stop(monkeypatch, signal.SIGTERM, 17)
+    stop_before(17, signal.SIGTERM)
     run = undisturbed.parent / "terminated"
     assert main(["classify", "fit", *small_options, "--name=terminated"]) == 130
     assert read_checkpoint(run / "checkpoints/last.ckpt")["global_step"] == 18
     assert main(["classify", "fit", f"--resume={run}"]) == 0
-    _assert_same(run, undisturbed)
+    assert_same(run, undisturbed)
 
 
 def test_moved_run_continues_from_its_checkpoint(
-    undisturbed: Path, small_options: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    undisturbed: Path,
+    small_options: list[str],
+    tmp_path: Path,
+    stop_before: Callable[[int, signal.Signals], None],
+    assert_same: Callable[[Path, Path], None],
 ) -> None:
-    _stop(monkeypatch, signal.SIGINT, 17)
+    stop_before(17, signal.SIGINT)
     assert main(["classify", "fit", *small_options, "--name=here"]) == 130
     run = tmp_path / "elsewhere"
     shutil.move(undisturbed.parent / "here", run)
     assert main(["classify", "fit", f"--resume={run / 'checkpoints/last.ckpt'}"]) == 0
-    _assert_same(run, undisturbed)
+    assert_same(run, undisturbed)
 
 
 def test_twice_interrupted(
-    undisturbed: Path, small_options: list[str], monkeypatch: pytest.MonkeyPatch
+    undisturbed: Path,
+    small_options: list[str],
+    stop_before: Callable[[int, signal.Signals], None],
+    assert_same: Callable[[Path, Path], None],
 ) -> None:
     run = undisturbed.parent / "twice"
-    _stop(monkeypatch, signal.SIGINT, 3)
+    stop_before(3, signal.SIGINT)
     assert main(["classify", "fit", *small_options, "--name=twice"]) == 130
-    _stop(monkeypatch, signal.SIGINT, 30)
+    stop_before(30, signal.SIGINT)
     assert main(["classify", "fit", f"--resume={run}"]) == 130
     assert main(["classify", "fit", f"--resume={run}"]) == 0
-    _assert_same(run, undisturbed)
+    assert_same(run, undisturbed)
     assert yaml.safe_load((run / "config.yaml").read_text()).get("resume") is None
 
 
@@ -186,10 +185,12 @@ def test_finished_run_is_tested_and_exported_again(undisturbed: Path) -> None:
     assert (undisturbed / "model/model.safetensors").is_file()
 
 
-def test_finished_run_can_be_prolonged(undisturbed: Path, small_options: list[str]) -> None:
+def test_finished_run_can_be_prolonged(
+    undisturbed: Path, small_options: list[str], assert_same: Callable[[Path, Path], None]
+) -> None:
     assert main(["classify", "fit", *small_options, "--name=longer", "--trainer.max_epochs=4"]) == 0
     assert main(["classify", "fit", f"--resume={undisturbed}", "--trainer.max_epochs=4"]) == 0
-    _assert_same(undisturbed, undisturbed.parent / "longer")
+    assert_same(undisturbed, undisturbed.parent / "longer")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
 from sru_apps.cli import main
 
@@ -56,16 +55,11 @@ def options(tiny_texts: Path, tmp_path: Path) -> list[str]:
 
 
 @pytest.fixture
-def fit(options: list[str], tmp_path: Path) -> Callable[..., Path]:
+def fit(options: list[str], tmp_path: Path, one_thread: None) -> Callable[..., Path]:
     """Train on one thread with `small_options` and more, and return the run folder."""
 
     def run(name: str, *more: str, status: int = 0) -> Path:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            assert main(["lm", "fit", *options, f"--name={name}", *more]) == status
-        finally:
-            torch.set_num_threads(threads)
+        assert main(["lm", "fit", *options, f"--name={name}", *more]) == status
         return tmp_path / "runs/lm/train" / name
 
     return run

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 
 from sru_apps.cli import main
 from sru_apps.training.checkpoint_io import read_checkpoint
-from sru_apps.training.seeding import SeedEveryStep
 
 EVERYTHING = [
     "--data.random_lengths=true",
@@ -28,43 +23,21 @@ EVERYTHING = [
     "--checkpoint-steps=4",
 ]
 
-# Stops itself before a training step, in the way of a machine that loses its power.
-PROGRAM = """
-import os, signal, sys
-from sru_apps.training.seeding import SeedEveryStep
 
-seed = SeedEveryStep.on_train_batch_start
+@pytest.fixture
+def assert_same(assert_same_checkpoints: Callable[[Path, Path], None]) -> Callable[[Path, Path], None]:
+    def compare(run: Path, other: Path) -> None:
+        assert_same_checkpoints(run, other)
+        assert figures(run) == figures(other)
+        summaries = [json.loads((folder / "summary.json").read_text()) for folder in (run, other)]
+        for key in ("test", "validation", "best_epoch", "epochs", "steps"):
+            assert summaries[0][key] == summaries[1][key]
 
-def stop_and_seed(self, trainer, *args):
-    if trainer.global_step == int(os.environ["STOP_AT"]):
-        os.kill(os.getpid(), signal.SIGKILL)
-    seed(self, trainer, *args)
-
-SeedEveryStep.on_train_batch_start = stop_and_seed
-from sru_apps.cli import main
-sys.exit(main())
-"""
+    return compare
 
 
-def assert_same(run: Path, other: Path) -> None:
-    for name in ("last.ckpt", "best.ckpt"):
-        ours, theirs = (read_checkpoint(folder / "checkpoints" / name) for folder in (run, other))
-        assert ours["global_step"] == theirs["global_step"]
-        for part in ("state_dict", "optimizer_states"):
-            torch.testing.assert_close(ours[part], theirs[part], rtol=0, atol=0)
-    assert figures(run) == figures(other)
-    summaries = [json.loads((folder / "summary.json").read_text()) for folder in (run, other)]
-    for key in ("test", "validation", "best_epoch", "epochs", "steps"):
-        assert summaries[0][key] == summaries[1][key]
-
-
-def resume(run: Path, status: int = 0) -> None:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        assert main(["lm", "fit", f"--resume={run}"]) == status
-    finally:
-        torch.set_num_threads(threads)
+def resume(run: Path) -> None:
+    assert main(["lm", "fit", f"--resume={run}"]) == 0
 
 
 def figures(run: Path) -> list[dict[str, str]]:
@@ -75,29 +48,14 @@ def figures(run: Path) -> list[dict[str, str]]:
     ]
 
 
-def stop_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int = signal.SIGINT) -> None:
-    seed = SeedEveryStep.on_train_batch_start
-
-    def stop_and_seed(self: SeedEveryStep, trainer: Any, *args: Any) -> None:
-        if trainer.global_step == step and not sent:
-            sent.append(step)
-            os.kill(os.getpid(), number)
-        seed(self, trainer, *args)
-
-    sent: list[int] = []
-    monkeypatch.setattr(SeedEveryStep, "on_train_batch_start", stop_and_seed)
-
-
 def test_killed_run_continues_as_if_undisturbed(
-    fit: Callable[..., Path], options: list[str], tmp_path: Path
+    fit: Callable[..., Path],
+    options: list[str],
+    assert_same: Callable[[Path, Path], None],
+    run_and_stop: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
     undisturbed = fit("undisturbed", *EVERYTHING)
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, "lm", "fit", *options, *EVERYTHING, "--name=killed"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "STOP_AT": "23"},
-    )
+    done = run_and_stop("SIGKILL:23", "lm", "fit", *options, *EVERYTHING, "--name=killed")
     assert done.returncode == -signal.SIGKILL, done.stderr
     killed = undisturbed.parent / "killed"
     saved = read_checkpoint(killed / "checkpoints/last.ckpt")
@@ -122,11 +80,12 @@ def test_interrupted_run_continues_at_the_same_place(
     fit: Callable[..., Path],
     more: list[str],
     step: int,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    stop_before: Callable[[int, signal.Signals], None],
+    assert_same: Callable[[Path, Path], None],
 ) -> None:
     undisturbed = fit("undisturbed", *more)
-    stop_at(monkeypatch, step)
+    stop_before(step, signal.SIGINT)
     interrupted = fit("interrupted", *more, status=130)
     assert f"Interrupted. Continue with: sru lm fit --resume {interrupted}" in capsys.readouterr().out
     assert read_checkpoint(interrupted / "checkpoints/last.ckpt")["global_step"] == step + 1

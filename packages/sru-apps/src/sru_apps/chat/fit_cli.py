@@ -12,10 +12,10 @@ from sru_apps.chat.data import ChatData
 from sru_apps.chat.load import TASK, export_chat_model
 from sru_apps.chat.module import ChatModule
 from sru_apps.language_modelling.config import LanguageModelConfig
-from sru_apps.language_modelling.evaluate import evaluate
 from sru_apps.language_modelling.summary import describe
 from sru_apps.language_modelling.token_fit_cli import TokenFitCLI
 from sru_apps.training.checkpoint_io import read_checkpoint, reading
+from sru_apps.training.evaluation import measure
 from sru_apps.training.optimizers import OptimizerConfig
 from sru_apps.training.parser import TrainerParser
 from sru_apps.training.summary import count_parameters
@@ -105,7 +105,7 @@ class ChatFitCLI(TokenFitCLI):
         with reading(run.best):
             module.load_state_dict(read_checkpoint(run.best)["state_dict"])
         accelerator = self.options.trainer.accelerator
-        validation = evaluate(module, data, "validate", accelerator=accelerator)  # type: ignore[arg-type]
+        validation = measure(module, data, "validate", accelerator=accelerator)
         export_chat_model(run.model, module.network, data.tokenizer)
         summary = self.summarise(self.group, validation)
         print(

@@ -5,21 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
-
-from pytorch_lightning import Trainer
 
 from sru_apps.classification.data import SentenceData
 from sru_apps.classification.load import load_module
 from sru_apps.classification.module import ClassifierModule
 from sru_apps.training.checkpoint_io import reading
-from sru_apps.training.console import quiet_lightning, wants_progress_bar
-from sru_apps.training.errors import building, shows_errors
+from sru_apps.training.console import quiet_lightning
+from sru_apps.training.errors import shows_errors
+from sru_apps.training.evaluation import STAGES, Command, measure
 from sru_apps.training.parser import OptionParser
-from sru_apps.training.progress import EpochBar
 from sru_apps.training.run_folder import find_checkpoint
-
-_STAGES = {"validate": "validation", "test": "test"}
 
 
 @shows_errors("sru classify validate")
@@ -35,7 +30,7 @@ def test(args: Sequence[str]) -> int:
 
 
 def evaluate(
-    module: ClassifierModule, data: SentenceData, command: Literal["validate", "test"], *, accelerator: str
+    module: ClassifierModule, data: SentenceData, command: Command, *, accelerator: str
 ) -> tuple[float, float]:
     """Measure a trained module.
 
@@ -51,23 +46,12 @@ def evaluate(
     Raises:
         UserError: When there is no such accelerator.
     """
-    with building():
-        trainer = Trainer(
-            accelerator=accelerator,
-            devices=1,
-            logger=False,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            callbacks=[EpochBar()] if wants_progress_bar() else [],
-            enable_progress_bar=wants_progress_bar(),
-        )
-    getattr(trainer, command)(module, data, verbose=False)
-    metrics, stage = trainer.callback_metrics, _STAGES[command]
-    return float(metrics[f"{stage}_accuracy"]), float(metrics[f"{stage}_loss"])
+    figures = measure(module, data, command, accelerator=accelerator)
+    return figures["accuracy"], figures["loss"]
 
 
-def _evaluate(command: Literal["validate", "test"], args: Sequence[str]) -> int:
-    stage = _STAGES[command]
+def _evaluate(command: Command, args: Sequence[str]) -> int:
+    stage = STAGES[command]
     options = _parser(command, stage).parse_args(list(args))
     quiet_lightning()
     path = find_checkpoint(Path(options.checkpoint))

@@ -5,25 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from jsonargparse.typing import PositiveInt
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-from pytorch_lightning import Trainer
 
 from sru_apps.language_modelling.data import LanguageModelData
 from sru_apps.language_modelling.load import TASK, with_memory_length
 from sru_apps.language_modelling.module import LanguageModelModule
 from sru_apps.language_modelling.summary import describe
 from sru_apps.training.checkpoint_io import read_checkpoint, reading
-from sru_apps.training.console import quiet_lightning, wants_progress_bar
+from sru_apps.training.console import quiet_lightning
 from sru_apps.training.errors import building, shows_errors
+from sru_apps.training.evaluation import STAGES, Command, measure
 from sru_apps.training.export import check_task
 from sru_apps.training.parser import OptionParser, add_options
-from sru_apps.training.progress import EpochBar
 from sru_apps.training.run_folder import find_checkpoint
 
-_STAGES = {"validate": "validation", "test": "test"}
 # Options of this command and the data's own names.
 _DATA_OPTIONS = {
     "data_dir": "data_dir",
@@ -45,48 +42,6 @@ def validate(args: Sequence[str]) -> int:
 def test(args: Sequence[str]) -> int:
     """Print the figures of a checkpoint on the test text."""
     return _evaluate("test", args)
-
-
-def evaluate(
-    module: LanguageModelModule,
-    data: LanguageModelData,
-    command: Literal["validate", "test"],
-    *,
-    accelerator: str,
-) -> dict[str, float]:
-    """Measure a trained module, in this process alone.
-
-    Args:
-        module: With its weights.
-        data: The text, as the module's tokens.
-        command: The split to use.
-        accelerator: As Lightning names it.
-
-    Returns:
-        `loss` in nats per token, and the figures of the module's unit.
-
-    Raises:
-        UserError: When there is no such accelerator, or no such split.
-    """
-    with building():
-        trainer = Trainer(
-            accelerator=accelerator,
-            devices=1,
-            # After training in several processes the others are gone, though the environment names them.
-            plugins=[LightningEnvironment()],
-            logger=False,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            callbacks=[EpochBar()] if wants_progress_bar() else [],
-            enable_progress_bar=wants_progress_bar(),
-        )
-    getattr(trainer, command)(module, data, verbose=False)
-    prefix = f"{_STAGES[command]}_"
-    return {
-        name[len(prefix) :]: float(value)
-        for name, value in trainer.callback_metrics.items()
-        if name.startswith(prefix)
-    }
 
 
 def load_module(
@@ -115,8 +70,8 @@ def load_module(
     return module, checkpoint
 
 
-def _evaluate(command: Literal["validate", "test"], args: Sequence[str]) -> int:
-    stage = _STAGES[command]
+def _evaluate(command: Command, args: Sequence[str]) -> int:
+    stage = STAGES[command]
     options = _parser(command, stage).parse_args(list(args))
     quiet_lightning()
     path = find_checkpoint(Path(options.checkpoint))
@@ -128,7 +83,7 @@ def _evaluate(command: Literal["validate", "test"], args: Sequence[str]) -> int:
     with building():
         data = LanguageModelData(**settings)
     data.load_state_dict(state)
-    found = evaluate(module, data, command, accelerator=options.accelerator)
+    found = measure(module, data, command, accelerator=options.accelerator)
     if options.json:
         result = {"checkpoint": str(path), "dataset": data.dataset, "set": stage, "unit": data.unit, **found}
         print(json.dumps(result))

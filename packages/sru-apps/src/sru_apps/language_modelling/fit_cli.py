@@ -11,12 +11,13 @@ from pytorch_lightning.cli import LightningArgumentParser
 
 from sru_apps.language_modelling.config import LanguageModelConfig
 from sru_apps.language_modelling.data import LanguageModelData
-from sru_apps.language_modelling.evaluate import evaluate, load_module
+from sru_apps.language_modelling.evaluate import load_module
 from sru_apps.language_modelling.figures import FIGURE
 from sru_apps.language_modelling.load import TASK, export_language_model
 from sru_apps.language_modelling.module import LanguageModelModule
 from sru_apps.language_modelling.token_fit_cli import TokenFitCLI
 from sru_apps.training.checkpoint_io import reading
+from sru_apps.training.evaluation import measure
 from sru_apps.training.fit_cli import DISTRIBUTED_OPTIONS, Option
 from sru_apps.training.optimizers import OptimizerConfig
 from sru_apps.training.step_limit import ValidateAtLimit
@@ -118,7 +119,7 @@ class LanguageModelFitCLI(TokenFitCLI):
         module, _ = load_module(run.best)
         accelerator = self.options.trainer.accelerator
         has_test = data.prepared.test is not None
-        test = evaluate(module, data, "test", accelerator=accelerator) if has_test else None
-        validation = evaluate(module, data, "validate", accelerator=accelerator)
+        test = measure(module, data, "test", accelerator=accelerator) if has_test else None
+        validation = measure(module, data, "validate", accelerator=accelerator)
         export_language_model(run.model, module.network, data.tokenizer)
         print(self.summarise(data.dataset, validation, test).line())
