@@ -24,7 +24,9 @@ nox.options.sessions = ["lint", "types", "tests"]
 VERSIONS = nox.project.load_toml("ci/versions.toml")
 TORCH = f"torch=={VERSIONS['torch']['default']}"
 PINS = ("--constraint", "ci/constraints.txt")
-PYTEST = ("pytest", "pytest-randomly", "pytest-timeout", "hypothesis", "numpy")
+PYTEST = ("pytest", "pytest-randomly", "pytest-timeout", "pytest-xdist", "hypothesis", "numpy")
+# One process of tests for each processor, but no more than the memory of a small machine holds.
+PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadgroup")
 # What some tests of sru-nn export to and read back.
 FORMATS = ("safetensors", "onnx", "onnxscript", "onnxruntime", "torchao")
 # With nvcc and these the tests compile the CUDA kernels, run them on the CPU and read their machine code.
@@ -97,20 +99,22 @@ def types(session: nox.Session) -> None:
 def run_tests(session: nox.Session, torch: str, *options: str, kernels: list[str]) -> None:
     """Install the four packages with one torch version and run their tests."""
     session.install(*PINS, torch, *folders(), *PYTEST, *FORMATS, *CUDA_TOOLS, *kernels)
-    session.run("python", "-m", "pytest", *options, *session.posargs)
+    # Two threads each are enough to meet the threaded code.
+    threads = {"OMP_NUM_THREADS": "2"}
+    session.run("python", "-m", "pytest", *options, *session.posargs, env=threads)
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run all tests, on the Python that started nox and the default torch; `tests-matrix` runs the rest."""
-    run_tests(session, TORCH, kernels=cuda("OFF"))
+    run_tests(session, TORCH, *PARALLEL, kernels=cuda("OFF"))
 
 
 @nox.session(name="tests-matrix", python=VERSIONS["python"])
 @nox.parametrize("torch", VERSIONS["torch"]["supported"], ids=VERSIONS["torch"]["supported"])
 def tests_matrix(session: nox.Session, torch: str) -> None:
     """Run `tests` on every supported Python and torch, or one pair: `nox -s "tests-matrix-3.12(2.6.0)"`."""
-    run_tests(session, f"torch=={torch}", kernels=cuda("OFF"))
+    run_tests(session, f"torch=={torch}", *PARALLEL, kernels=cuda("OFF"))
 
 
 @nox.session(name="tests-gpu")

@@ -65,6 +65,11 @@ def test_fit_leaves_everything_in_the_run_folder(
     assert found["set"] == "test"
     assert main(["lm", "validate", str(run), "--batch-size=1", "--json"]) == 0
     one_stream = json.loads(capsys.readouterr().out)["loss"]
+    with pytest.warns(
+        UserWarning, match=r"64 parts .* of the validation text into streams of 1, .* the 9 steps"
+    ):
+        assert main(["lm", "validate", str(run), "--batch-size=64"]) == 0
+    capsys.readouterr()
     assert main(["lm", "validate", str(run), "--window=1000", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["loss"] == pytest.approx(one_stream, rel=1e-5)
     assert main(["lm", "validate", str(run), "--window=4", "--stride=1"]) == 0

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import warnings
+
 import pytest
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
@@ -15,6 +17,19 @@ def test_errors_for_users_are_one_line(error: Exception, capsys: pytest.CaptureF
 
     assert command([]) == 1
     assert capsys.readouterr().err == "sru x: error: what\n"
+
+
+def test_warnings_for_users_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    @shows_errors("sru x")
+    def command(args: object) -> int:
+        print(warnings.formatwarning("what", UserWarning, "x.py", 1), end="")
+        print(warnings.formatwarning("what", DeprecationWarning, "x.py", 1, ""), end="")
+        return 0
+
+    before = warnings.formatwarning
+    assert command([]) == 0
+    assert capsys.readouterr().out == "sru x: warning: what\nx.py:1: DeprecationWarning: what\n"
+    assert warnings.formatwarning is before
 
 
 def test_defects_keep_their_traceback() -> None:

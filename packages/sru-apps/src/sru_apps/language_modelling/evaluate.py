@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from sru_apps.language_modelling.summary import describe
 from sru_apps.training.checkpoint_io import read_checkpoint, reading
 from sru_apps.training.console import quiet_lightning
 from sru_apps.training.errors import building, shows_errors
-from sru_apps.training.evaluation import STAGES, Command, measure
+from sru_apps.training.evaluation import STAGES, Command, Stage, measure
 from sru_apps.training.export import check_task
 from sru_apps.training.parser import OptionParser, add_options
 from sru_apps.training.run_folder import find_checkpoint
@@ -83,6 +84,7 @@ def _evaluate(command: Command, args: Sequence[str]) -> int:
     with building():
         data = LanguageModelData(**settings)
     data.load_state_dict(state)
+    _warn_of_short_streams(data, stage)
     found = measure(module, data, command, accelerator=options.accelerator)
     if options.json:
         result = {"checkpoint": str(path), "dataset": data.dataset, "set": stage, "unit": data.unit, **found}
@@ -90,6 +92,17 @@ def _evaluate(command: Command, args: Sequence[str]) -> int:
     else:
         print(f"{data.dataset} {module.config.encoder}: {stage} {describe(found)}")
     return 0
+
+
+def _warn_of_short_streams(data: LanguageModelData, stage: Stage) -> None:
+    streams, tokens = data.evaluation_batch_size, data.counts(stage).tokens
+    if data.window is None and streams > 1 and tokens < streams * data.length:
+        warnings.warn(
+            f"a batch size of {streams} parts the {tokens:,} tokens of the {stage} text into streams of "
+            f"{max(1, tokens // streams):,}, each begun without context and shorter than the {data.length} "
+            "steps of a segment in training; a smaller --batch-size gives a figure that says more",
+            stacklevel=2,
+        )
 
 
 def _parser(command: str, stage: str) -> OptionParser:

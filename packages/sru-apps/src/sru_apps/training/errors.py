@@ -1,8 +1,9 @@
-"""Errors that a user can act on, shown without a traceback."""
+"""Errors and warnings that a user can act on, shown without a traceback or a line of source."""
 
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
@@ -13,7 +14,10 @@ class UserError(Exception):
 
 
 def shows_errors(prog: str) -> Callable[[Callable[[Sequence[str]], int]], Callable[[Sequence[str]], int]]:
-    """Decorate a command so that errors of the user, the data and the disk are one line and exit status 1."""
+    """Decorate a command so that errors of the user, the data and the disk are one line and exit status 1.
+
+    Warnings to the user (`UserWarning`) are one line too.
+    """
 
     def decorate(command: Callable[[Sequence[str]], int]) -> Callable[[Sequence[str]], int]:
         @wraps(command)
@@ -21,7 +25,8 @@ def shows_errors(prog: str) -> Callable[[Callable[[Sequence[str]], int]], Callab
             from sru_data import DataError
 
             try:
-                return command(args)
+                with _plain_warnings(prog):
+                    return command(args)
             except (UserError, DataError, OSError) as error:
                 print(f"{prog}: error: {error}", file=sys.stderr)
                 return 1
@@ -29,6 +34,24 @@ def shows_errors(prog: str) -> Callable[[Callable[[Sequence[str]], int]], Callab
         return run
 
     return decorate
+
+
+@contextmanager
+def _plain_warnings(prog: str) -> Iterator[None]:
+    with_place = warnings.formatwarning
+
+    def format_warning(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+    ) -> str:
+        if category is UserWarning:
+            return f"{prog}: warning: {message}\n"
+        return with_place(message, category, filename, lineno, line)
+
+    warnings.formatwarning = format_warning
+    try:
+        yield
+    finally:
+        warnings.formatwarning = with_place
 
 
 @contextmanager

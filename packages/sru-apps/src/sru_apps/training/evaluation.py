@@ -12,7 +12,8 @@ from sru_apps.training.errors import building
 from sru_apps.training.progress import EpochBar
 
 Command = Literal["validate", "test"]
-STAGES: dict[Command, str] = {"validate": "validation", "test": "test"}
+Stage = Literal["validation", "test"]
+STAGES: dict[Command, Stage] = {"validate": "validation", "test": "test"}
 """What the part of the data that a command measures on is called."""
 
 
