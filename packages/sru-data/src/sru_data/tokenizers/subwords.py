@@ -79,14 +79,14 @@ class SubwordTokenizer:
 
         Args:
             texts: The text to learn from.
-            vocab_size: The size of the vocabulary, padding and unknown included.
+            vocab_size: The size of the vocabulary, padding and unknown included; a short text gives fewer.
             model_type: The algorithm.
             lossless: Whether every text comes back exactly, line ends and white space included. It takes 257
                 more of the vocabulary.
             threads: Threads to learn with; another number may give slightly other pieces.
 
         Raises:
-            ValueError: Unknown `model_type`, no text, or a `vocab_size` that this text cannot give.
+            ValueError: Unknown `model_type`, no text, or a `vocab_size` too small for its characters.
         """
         if model_type not in ("unigram", "bpe"):
             raise ValueError(f"SubwordTokenizer: model_type must be 'unigram' or 'bpe', got {model_type!r}")
@@ -96,6 +96,7 @@ class SubwordTokenizer:
                 sentence_iterator=_not_empty(texts),
                 model_writer=written,
                 vocab_size=vocab_size,
+                hard_vocab_limit=False,
                 model_type=model_type,
                 character_coverage=1.0,
                 max_sentence_length=_MAX_TEXT_BYTES,

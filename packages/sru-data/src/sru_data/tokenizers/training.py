@@ -33,8 +33,8 @@ def train_tokenizer(
     Args:
         source: The text to learn from.
         unit: What a token is.
-        vocab_size: The size of the vocabulary, padding and unknown included: the largest for words and
-            characters, the exact one for subwords, which need one.
+        vocab_size: The size of the vocabulary, padding and unknown included: the largest, which a
+            short text need not reach. Subwords need one.
         min_count: Words or characters that come less often are unknown.
         lowercase: Whether to lower-case words.
         threads: Threads to learn subwords with; another number may give slightly other pieces.
