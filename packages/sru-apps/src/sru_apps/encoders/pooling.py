@@ -17,6 +17,8 @@ def pool(h: Tensor, mask: Tensor) -> Tensor:
         (B, 2·O), the maxima and then the means.
     """
     padding = mask.unsqueeze(-1)
-    largest = h.masked_fill(padding, -torch.inf).amax(0)
+    # Gathered, so that the gradient is written to these places alone and not compared and masked everywhere.
+    places = h.detach().masked_fill(padding, -torch.inf).max(0, keepdim=True).indices
+    largest = h.gather(0, places).squeeze(0)
     mean = h.sum(0) / (~padding).sum(0)
     return torch.cat([largest, mean], -1)

@@ -115,7 +115,7 @@ class ResidualStack(nn.Module):
         check_sequences(type(self).__name__, x, mask_pad, self.input_size, batch_first=self.batch_first)
         batch = () if x.dim() == 2 else (x.shape[0 if self.batch_first else 1],)
         self._check_state(state, *batch)
-        mask_pad = None if mask_pad is None else mask_pad != 0
+        mask_pad = None if mask_pad is None else mask_pad.bool()
         return run_time_major(self._forward_time_major, x, state, mask_pad, batch_first=self.batch_first)
 
     def _step(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -231,7 +231,7 @@ class SRU(Stack):
             c0 = self._layer_states(c0)
         if mask_pad is not None:
             # Not even through a projection may a NaN in the padding reach a gradient.
-            x = x.masked_fill(mask_pad.unsqueeze(-1) != 0, 0.0)
+            x = x.masked_fill(mask_pad.bool().unsqueeze(-1), 0.0)
         if self.input_to_hidden is not None:
             check_like_parameters("SRU", x, self.input_to_hidden)
             x = project(self.input_to_hidden, x)

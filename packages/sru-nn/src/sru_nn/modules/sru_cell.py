@@ -255,7 +255,7 @@ class SRUCell(nn.Module):
                 f"{who}: c0 must have shape (B, N·D) = {(batch, self.output_size)}, got {tuple(c0.shape)}"
             )
         if mask_pad is not None:
-            mask_pad = mask_pad.view(input.shape[:-1]) != 0
+            mask_pad = mask_pad.view(input.shape[:-1]).bool()
             if not padding_is_finite:
                 # Not even through the projection may a NaN in the padding reach a gradient.
                 input = input.masked_fill(mask_pad.unsqueeze(-1), 0.0)

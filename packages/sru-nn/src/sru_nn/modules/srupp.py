@@ -316,7 +316,7 @@ class SRUpp(Stack):
         """Return the input `(T, B, E)` and the mask as booleans `(T, B)`; raise on what does not fit."""
         check_sequences("SRUpp", input, mask_pad, self.input_size, batch_first=self.batch_first, single=False)
         self._check_state(c0, input.shape[0 if self.batch_first else 1])
-        mask_pad = None if mask_pad is None else mask_pad != 0
+        mask_pad = None if mask_pad is None else mask_pad.bool()
         if not self.batch_first:
             return input, mask_pad
         return input.transpose(0, 1), None if mask_pad is None else mask_pad.t()

@@ -382,7 +382,7 @@ def _kernels() -> contextlib.AbstractContextManager[None]:
 def _bool_mask(mask: Tensor | None, like: Tensor) -> Tensor:
     if mask is None:
         return torch.zeros(like.shape[:2], dtype=torch.bool, device=like.device)
-    return mask != 0
+    return mask.bool()
 
 
 def _check_arguments(who: str, *sizes: int, **probabilities: float) -> None:
