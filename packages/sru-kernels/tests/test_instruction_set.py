@@ -30,9 +30,8 @@ def test_kernels_pass_their_tests_with_every_set_of_this_processor(name):
         pytest.skip(f"this processor has no {name}")
     if name == cpu.instruction_set():
         pytest.skip(f"{name} is what the rest of this run uses")
-    tests = [
-        str(Path(__file__).with_name(file)) for file in ("test_sru.py", "test_sru_step.py", "test_math.py")
-    ]
+    files = ("test_sru.py", "test_sru_step.py", "test_gated_linear.py", "test_math.py")
+    tests = [str(Path(__file__).with_name(file)) for file in files]
     check = f"from sru_kernels import cpu; assert cpu.instruction_set() == {name!r}"
     assert run_with(name, "-c", check).returncode == 0
     run = run_with(name, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", ON_CPU, *tests)

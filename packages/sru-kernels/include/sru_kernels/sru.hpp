@@ -7,8 +7,6 @@
 
 namespace sru_kernels {
 
-using Index = std::int64_t;
-
 /// What the forward and the backward recurrence both read.
 ///
 /// Arrays are contiguous. T = `length`, B = `batch`, N = `num_directions`, D = `hidden_size`, K =

@@ -4,6 +4,8 @@
 
 namespace sru_kernels {
 
+using Index = std::int64_t;
+
 /// How u, x, h and their gradients are stored. States and sums are float32, or float64 for float64.
 enum class DType : std::int8_t { float32, float64, float16, bfloat16 };
 

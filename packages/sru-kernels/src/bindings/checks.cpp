@@ -52,6 +52,22 @@ void check_steps(const Checker& checker, const SruInputs& in) {
     checker.present("bias", in.bias);
 }
 
+void check_sizes(const Checker& checker, const GatedLinearInputs& in) {
+    checker.at_least("length", in.length, 0);
+    checker.at_least("batch", in.batch, 0);
+    checker.at_least("heads", in.heads, 0);
+    checker.at_least("key_size", in.key_size, 1);
+    checker.at_least("value_size", in.value_size, 1);
+    checker.at_least("segment_length", in.segment_length, 1);
+}
+
+void check_steps(const Checker& checker, const GatedLinearInputs& in) {
+    checker.present("q", in.q);
+    checker.present("k", in.k);
+    checker.present("v", in.v);
+    checker.present("log_g", in.log_g);
+}
+
 }  // namespace
 
 void check_at_least(const char* function, const char* name, Index value, Index minimum) {
@@ -96,6 +112,30 @@ void check(const SruStep& args) {
     checker.present("bias", args.bias);
     checker.present("h", args.h);
     checker.present("c_last", args.c_last);
+}
+
+void check(const GatedLinearForward& args) {
+    const Checker checker("gated_linear_forward");
+    check_sizes(checker, args);
+    if (args.states() == 0) return;
+    checker.present("s", args.s);
+    if (args.length == 0) return;
+    check_steps(checker, args);
+    checker.present("o", args.o);
+}
+
+void check(const GatedLinearBackward& args) {
+    const Checker checker("gated_linear_backward");
+    check_sizes(checker, args);
+    if (args.states() == 0) return;
+    checker.present("grad_s0", args.grad_s0);
+    if (args.length == 0) return;
+    check_steps(checker, args);
+    checker.present("starts", args.starts);
+    checker.present("grad_q", args.grad_q);
+    checker.present("grad_k", args.grad_k);
+    checker.present("grad_v", args.grad_v);
+    checker.present("grad_log_g", args.grad_log_g);
 }
 
 }  // namespace sru_kernels::bindings

@@ -1,8 +1,10 @@
 #include <pybind11/pybind11.h>
 
 #include "checks.hpp"
+#include "gated_linear_arguments.hpp"
 #include "register.hpp"
 #include "sru_arguments.hpp"
+#include "sru_kernels/cpu/gated_linear.hpp"
 #include "sru_kernels/cpu/instruction_set.hpp"
 #include "sru_kernels/cpu/sru.hpp"
 
@@ -31,6 +33,16 @@ void sru_step(const py::tuple& fields, int num_threads) {
     run("sru_step", sru_step_arguments(fields), num_threads, cpu::sru_step);
 }
 
+void gated_linear_forward(const py::tuple& fields, int num_threads) {
+    run("gated_linear_forward", gated_linear_forward_arguments(fields), num_threads,
+        cpu::gated_linear_forward);
+}
+
+void gated_linear_backward(const py::tuple& fields, int num_threads) {
+    run("gated_linear_backward", gated_linear_backward_arguments(fields), num_threads,
+        cpu::gated_linear_backward);
+}
+
 }  // namespace
 
 void register_cpu(py::module_& module) {
@@ -42,6 +54,9 @@ void register_cpu(py::module_& module) {
     kernels.def("sru_forward", &sru_forward, "See `sru_kernels.cpu.sru_forward`.");
     kernels.def("sru_backward", &sru_backward, "See `sru_kernels.cpu.sru_backward`.");
     kernels.def("sru_step", &sru_step, "See `sru_kernels.cpu.sru_step`.");
+    kernels.def("gated_linear_forward", &gated_linear_forward, "See `sru_kernels.cpu.gated_linear_forward`.");
+    kernels.def("gated_linear_backward", &gated_linear_backward,
+                "See `sru_kernels.cpu.gated_linear_backward`.");
 }
 
 }  // namespace sru_kernels::bindings

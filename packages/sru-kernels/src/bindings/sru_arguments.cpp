@@ -1,100 +1,13 @@
 #include "sru_arguments.hpp"
 
-#include <pybind11/gil_safe_call_once.h>
-
 #include <cstdint>
-#include <string>
-#include <utility>
-#include <vector>
 
-namespace py = pybind11;
+#include "fields.hpp"
 
 namespace sru_kernels::bindings {
 namespace {
 
 constexpr py::ssize_t num_inputs = 16;
-
-template <typename Enum>
-using Members = std::vector<std::pair<py::handle, Enum>>;
-
-/// The members of an enum in Python. To find one by identity is quick; to ask it for its value runs Python
-/// code.
-template <typename Enum>
-const Members<Enum>& members_of(const char* type) {
-    PYBIND11_CONSTINIT static py::gil_safe_call_once_and_store<Members<Enum>> storage;
-    return storage
-        .call_once_and_store_result([&] {
-            Members<Enum> members;
-            for (const py::handle member : py::module_::import("sru_kernels._native").attr(type)) {
-                const int value = member.attr("value").cast<int>();
-                members.emplace_back(member.inc_ref(), static_cast<Enum>(value));
-            }
-            return members;
-        })
-        .get_stored();
-}
-
-/// Hands out the fields of a tuple, first to last.
-class Fields {
- public:
-    Fields(const char* function, const char* type, const py::tuple& tuple, py::ssize_t size)
-        : function_(function), tuple_(tuple.ptr()) {
-        if (PyTuple_GET_SIZE(tuple_) == size) return;
-        throw py::type_error(std::string(function_) + ": args must be an " + type + " of " +
-                             std::to_string(size) + " fields, got " +
-                             std::to_string(PyTuple_GET_SIZE(tuple_)));
-    }
-
-    template <typename Enum>
-    Enum member(const char* name, const char* type, const Members<Enum>& members) {
-        const py::handle value = next();
-        for (const auto& [member, result] : members) {
-            if (value.is(member)) return result;
-        }
-        refuse(name, type, value);
-    }
-
-    Index size(const char* name) {
-        const py::handle value = next();
-        const long long result = PyLong_AsLongLong(value.ptr());
-        if (result == -1 && PyErr_Occurred()) refuse(name, "an int of 64 bits", value);
-        return result;
-    }
-
-    /// An address as an integer, 0 for an absent array: what `data_ptr()` and `ctypes.data` give.
-    void* array(const char* name) {
-        const py::handle value = next();
-        const unsigned long long result = PyLong_AsUnsignedLongLong(value.ptr());
-        if (result == ~0ULL && PyErr_Occurred()) refuse(name, "an address as an int, or 0", value);
-        return reinterpret_cast<void*>(static_cast<std::uintptr_t>(result));
-    }
-
-    double number(const char* name) {
-        const py::handle value = next();
-        const double result = PyFloat_AsDouble(value.ptr());
-        if (result == -1.0 && PyErr_Occurred()) refuse(name, "a float", value);
-        return result;
-    }
-
-    bool flag(const char* name) {
-        const py::handle value = next();
-        if (!PyBool_Check(value.ptr())) refuse(name, "a bool", value);
-        return value.ptr() == Py_True;
-    }
-
- private:
-    py::handle next() { return PyTuple_GET_ITEM(tuple_, next_++); }
-
-    [[noreturn]] void refuse(const char* name, const char* type, py::handle value) const {
-        PyErr_Clear();
-        throw py::type_error(std::string(function_) + ": " + name + " must be " + type + ", got " +
-                             std::string(py::repr(value)));
-    }
-
-    const char* function_;
-    PyObject* tuple_;
-    py::ssize_t next_ = 0;
-};
 
 // In the order in which braces are evaluated, which is that of the fields.
 SruInputs inputs(Fields& fields) {
@@ -119,12 +32,12 @@ SruInputs inputs(Fields& fields) {
 }  // namespace
 
 SruForward sru_forward_arguments(const py::tuple& tuple) {
-    Fields fields("sru_forward", "SruForward", tuple, num_inputs + 3);
+    Fields fields("sru_forward", "an SruForward", tuple, num_inputs + 3);
     return {inputs(fields), fields.array("h"), fields.array("c"), fields.array("c_last")};
 }
 
 SruBackward sru_backward_arguments(const py::tuple& tuple) {
-    Fields fields("sru_backward", "SruBackward", tuple, num_inputs + 8);
+    Fields fields("sru_backward", "an SruBackward", tuple, num_inputs + 8);
     return {
         inputs(fields),         fields.array("c"),      fields.array("grad_h"), fields.array("grad_c_last"),
         fields.array("grad_u"), fields.array("grad_x"), fields.array("grad_v"), fields.array("grad_bias"),
@@ -132,7 +45,7 @@ SruBackward sru_backward_arguments(const py::tuple& tuple) {
 }
 
 SruStep sru_step_arguments(const py::tuple& tuple) {
-    Fields fields("sru_step", "SruStep", tuple, 16);
+    Fields fields("sru_step", "an SruStep", tuple, 16);
     return {fields.member("dtype", "a DType", members_of<DType>("DType")),
             fields.member("activation", "an Activation", members_of<Activation>("Activation")),
             fields.size("batch"),

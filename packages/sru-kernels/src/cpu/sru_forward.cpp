@@ -1,5 +1,5 @@
+#include "kernels.hpp"
 #include "sru_rows.hpp"
-#include "sru_variants.hpp"
 
 namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
 namespace {

@@ -1,21 +1,14 @@
 #include <cstdint>
 
+#include "kernels.hpp"
 #include "sru_dispatch.hpp"
 #include "sru_kernels/cells/sru.hpp"
 #include "sru_kernels/storage.hpp"
-#include "sru_variants.hpp"
 #include "tiles.hpp"
+#include "vectors.hpp"
 
 namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
 namespace {
-
-#if defined(__AVX512F__)
-constexpr Index vector_size = 64;
-#elif defined(__AVX2__)
-constexpr Index vector_size = 32;
-#else
-constexpr Index vector_size = 16;
-#endif
 
 /// Rows of the weight that are read side by side.
 constexpr Index row_group = 4;

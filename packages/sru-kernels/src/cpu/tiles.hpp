@@ -65,25 +65,34 @@ void for_each_segment(const SruInputs& in, Index begin, Index size, const Visit&
     }
 }
 
-/// Calls `visit(begin, size)` for every `tile` of `total` columns, on up to `num_threads` threads.
+/// Calls `visit(thread, begin, end)` once on each thread of a team, with its share of `total` things.
 ///
-/// Threads own whole cache lines, `line` columns each. All of them are asked for, or only one if more are not
-/// worthwhile: libgomp ends and starts threads whenever the size of a team changes.
+/// All threads are asked for, or only one if more are not worthwhile: libgomp ends and starts threads
+/// whenever the size of a team changes.
 template <typename Visit>
-void for_each_tile(Index total, Index tile, Index line, bool worthwhile, int num_threads,
-                   const Visit& visit) {
-    const Index lines = (total + line - 1) / line;
-    const auto share = [&](Index thread, Index threads) {
-        const Index end = smaller(total, lines * (thread + 1) / threads * line);
-        for (Index begin = lines * thread / threads * line; begin < end; begin += tile) {
-            visit(begin, smaller(tile, end - begin));
-        }
+void share_out(Index total, bool worthwhile, int num_threads, const Visit& visit) {
+    const auto share = [&](int thread, int threads) {
+        visit(thread, total * thread / threads, total * (thread + 1) / threads);
     };
-    if (num_threads <= 1 || !worthwhile || lines <= 1) return share(0, 1);
+    if (num_threads <= 1 || !worthwhile || total <= 1) return share(0, 1);
     const auto work = [](const void* argument, int thread, int threads) {
         (*static_cast<decltype(&share)>(argument))(thread, threads);
     };
     cpu::run_team(num_threads, work, &share);
+}
+
+/// Calls `visit(begin, size)` for every `tile` of `total` columns, on up to `num_threads` threads. These own
+/// whole cache lines, `line` columns each.
+template <typename Visit>
+void for_each_tile(Index total, Index tile, Index line, bool worthwhile, int num_threads,
+                   const Visit& visit) {
+    const Index lines = (total + line - 1) / line;
+    share_out(lines, worthwhile, num_threads, [&](int, Index first, Index last) {
+        const Index end = smaller(total, last * line);
+        for (Index begin = first * line; begin < end; begin += tile) {
+            visit(begin, smaller(tile, end - begin));
+        }
+    });
 }
 
 /// The same for the tiles of the batch · columns space of a recurrence.

@@ -18,11 +18,14 @@ def arguments(
         "sru_forward": sru_kernels.SruForward,
         "sru_backward": sru_kernels.SruBackward,
         "sru_step": sru_kernels.SruStep,
+        "gated_linear_forward": sru_kernels.GatedLinearForward,
+        "gated_linear_backward": sru_kernels.GatedLinearBackward,
     }
     kind = kinds[function]
     values = {**dict.fromkeys(kind._fields, 0), **fields, **addresses}
     values["dtype"] = DType[values["dtype"]]
-    values["activation"] = Activation[values["activation"]]
+    if "activation" in values:
+        values["activation"] = Activation[values["activation"]]
     return kind(**values)
 
 

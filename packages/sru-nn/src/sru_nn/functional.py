@@ -160,19 +160,19 @@ def gated_linear_recurrence(
         ValueError: A shape or a device is wrong.
         TypeError: A dtype is wrong.
 
-    Chunks of 32 steps are computed by matrix products; no gate, however small, does harm. Where gates are so
-    small that a query, a key or a state has decayed below 1e-19 (1e-154 in float64) within a chunk, it counts
-    as zero. In forward-mode differentiation, in the transforms of `torch.func` and for second derivatives the
-    reference runs, step by step.
+    On a CPU the kernels of `sru-kernels` run it where they can (`sru_nn.backend`), step by step. Everywhere
+    else chunks of 32 steps are computed by matrix products; what has decayed there within a chunk to below
+    1e-19 (1e-154 in float64) of a query, a key or a state counts as zero. Neither way does a gate, however
+    small, do harm. In forward-mode differentiation, in the transforms of `torch.func` and for second
+    derivatives the reference runs, step by step too.
 
     Source: Katharopoulos et al., "Transformers are RNNs: Fast Autoregressive Transformers with Linear
     Attention", ICML 2020; Yang et al., "Gated Linear Attention Transformers with Hardware-Efficient
     Training", ICML 2024, sections 3 and 4.
     """
     check_gated_linear_recurrence(q, k, v, log_g, s0, mask_pad)
-    # A single step, as in decoding, has nothing in it that could run in parallel.
-    by_chunks = q.shape[0] != 1 and not is_transformed()
-    run = gated_linear.gated_linear_recurrence if by_chunks else reference.gated_linear_recurrence
+    transformed = is_transformed()
+    run = reference.gated_linear_recurrence if transformed else gated_linear.gated_linear_recurrence
     return run(q, k, v, log_g, s0, mask_pad=mask_pad)
 
 

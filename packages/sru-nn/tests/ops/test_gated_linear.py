@@ -1,4 +1,4 @@
-"""The chunks of the gated linear recurrence against the reference: results, every gradient, hard gates."""
+"""The gated linear recurrence by kernels and by chunks against the reference, with gates that are hard."""
 
 from __future__ import annotations
 
@@ -11,9 +11,15 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from sru_nn import reference
+from sru_nn import backend, reference
 from sru_nn.functional import gated_linear_recurrence
 from sru_nn.ops import gated_linear_chunks, gated_linear_meet
+
+from ..conftest import TOLERANCES
+
+operators = torch.ops.sru_nn
+needs_kernels = pytest.mark.skipif(backend.active() == "reference", reason="there are no kernels here")
+by_chunks = pytest.mark.parametrize("implementation", ["reference"], indirect=True)
 
 GATES = {
     "usual": lambda z: F.logsigmoid(z + 3),
@@ -68,7 +74,7 @@ def check(inputs: dict[str, Tensor], mask_pad: Tensor | None = None, tolerance: 
 
 
 @pytest.fixture(autouse=True)
-def _many_turns():
+def _many_turns(implementation):
     """Few chunks a turn, so that short sequences take several."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gated_linear_chunks, "_CPU_SIZE", 1024)
@@ -128,6 +134,7 @@ def test_half_storage_keeps_its_state_in_float32(dtype, tolerance, gate_dtype):
         assert (ours.double() - theirs.double()).abs().max() <= tolerance * theirs.double().abs().max()
 
 
+@by_chunks
 @pytest.mark.parametrize(
     ("gates", "smallest", "block"),
     [
@@ -154,6 +161,7 @@ def test_blocks_are_as_long_as_the_gates_allow(gates, smallest, block, monkeypat
     assert taken == {block}
 
 
+@by_chunks
 @pytest.mark.parametrize("gate", [0.0, 1e-3])
 def test_what_has_decayed_beyond_the_range_of_the_dtype_counts_as_zero(gate):
     """Of a state of one, 1e-18 is kept within a chunk, and what is below 1e-19 is lost, but nothing else."""
@@ -210,11 +218,69 @@ def test_inputs_stay_as_they_are_and_may_be_strided():
     torch.testing.assert_close(gated_linear_recurrence(**strided), expected)
 
 
+@pytest.mark.parametrize("length", [1, 2, 40])
+def test_gradients_of_strided_inputs(length):
+    inputs = make_inputs(length)
+
+    def of_strided(q, k, v, log_g, s0, mask_pad):
+        parts = torch.cat([q, k, log_g, v], -1).split([3, 3, 3, 4], -1)
+        s0 = s0.transpose(0, 1).contiguous().transpose(0, 1)
+        q, k, log_g, v = (part.transpose(0, 1).contiguous().transpose(0, 1) for part in parts)
+        return gated_linear_recurrence(q, k, v, log_g, s0, mask_pad=mask_pad)
+
+    expected = outputs_and_gradients(gated_linear_recurrence, inputs)
+    torch.testing.assert_close(outputs_and_gradients(of_strided, inputs), expected, rtol=0, atol=0)
+
+
 def test_first_and_second_derivatives():
     inputs = make_inputs(5, 1, 2, 2, 2)
     leaves = [tensor.requires_grad_() for tensor in inputs.values()]
     assert torch.autograd.gradcheck(gated_linear_recurrence, leaves)
     assert torch.autograd.gradgradcheck(gated_linear_recurrence, leaves)
+
+
+def test_derivatives_of_the_operator():
+    """Which is what a graph holds; tensors that nothing watches are taken past it."""
+    leaves = [tensor.requires_grad_() for tensor in make_inputs(5, 1, 2, 2, 2).values()]
+    assert torch.autograd.gradcheck(lambda *given: operators.gated_linear_forward(*given, True)[:2], leaves)
+
+
+@needs_kernels
+@pytest.mark.parametrize("forward", ["kernels", "reference"])
+def test_the_two_ways_save_the_same_states(forward):
+    *inputs, s0 = make_inputs(70).values()
+    backward = {"kernels": "reference", "reference": "kernels"}[forward]
+    with backend.using(forward):
+        o, s, starts = operators.gated_linear_forward(*inputs, s0, True)
+        expected = operators.gated_linear_backward(*inputs, starts, o, s)
+    with backend.using(backward):
+        torch.testing.assert_close(
+            operators.gated_linear_forward(*inputs, s0, True)[2], starts, rtol=1e-10, atol=1e-10
+        )
+        found = operators.gated_linear_backward(*inputs, starts, o, s)
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+
+
+@needs_kernels
+@pytest.mark.parametrize("length", [1, 40])
+def test_on_a_cpu_the_kernels_take_the_steps(length, monkeypatch):
+    inputs = make_inputs(length)
+    expected = outputs_and_gradients(reference.gated_linear_recurrence, inputs)
+    monkeypatch.setattr(gated_linear_chunks, "forward", None)
+    monkeypatch.setattr(gated_linear_chunks, "backward", None)
+    with backend.using("kernels"):
+        torch.testing.assert_close(outputs_and_gradients(gated_linear_recurrence, inputs), expected)
+        with torch.no_grad():
+            torch.testing.assert_close(gated_linear_recurrence(**inputs), tuple(expected[:2]))
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+def test_every_storage_dtype_against_float64(dtype, assert_close):
+    inputs = make_inputs(90, key_size=20, value_size=33, dtype=dtype)
+    with torch.no_grad():
+        expected = reference.gated_linear_recurrence(**{name: x.double() for name, x in inputs.items()})
+        for ours, theirs in zip(gated_linear_recurrence(**inputs), expected, strict=True):
+            assert_close(ours / theirs.abs().max(), theirs / theirs.abs().max())
 
 
 @pytest.mark.parametrize("which", [0, 1])
@@ -230,7 +296,6 @@ def test_one_result_may_have_no_gradient(which):
 
 def test_the_operators_are_well_made():
     q, k, v, log_g, s0 = (tensor.requires_grad_() for tensor in make_inputs(40, 1, 1).values())
-    operators = torch.ops.sru_nn
     torch.library.opcheck(operators.gated_linear_forward, (q, k, v, log_g, s0, True))
     inputs = [tensor.detach() for tensor in (q, k, v, log_g)]
     o, s, starts = operators.gated_linear_forward(*inputs, s0.detach(), True)
@@ -238,6 +303,13 @@ def test_the_operators_are_well_made():
     torch.library.opcheck(operators.gated_linear_backward, (*inputs, starts, *grads))
     with pytest.raises(RuntimeError, match="gated_linear_forward: a gradient needs save=True"):
         operators.gated_linear_forward(q, k, v, log_g, s0, False)[0].sum().backward()
+
+
+@torch.no_grad()
+def test_a_single_step_compiles_too():
+    compiled = torch.compile(gated_linear_recurrence, fullgraph=True, backend="aot_eager")
+    inputs = make_inputs(1)
+    torch.testing.assert_close(compiled(**inputs), gated_linear_recurrence(**inputs))
 
 
 def test_compiles_into_one_graph_for_any_length():

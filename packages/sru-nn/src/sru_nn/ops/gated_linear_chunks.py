@@ -23,26 +23,20 @@ CHUNK = 32
 _CPU_SIZE, _OTHER_SIZE = 1 << 16, 1 << 24
 
 
-def turns(q: Tensor, v: Tensor) -> tuple[int, int]:
-    """Return how many steps of `(T, B, H, K)` and `(T, B, H, V)` a turn has, and how many turns there are.
-
-    The sizes may be symbols, as in a graph for all lengths.
-    """
-    length, batch, heads, key_size = q.shape
-    size = _CPU_SIZE if q.device.type == "cpu" else _OTHER_SIZE
-    larger = torch.sym_max
-    step = larger(1, batch * heads * larger(key_size, v.shape[-1]))  # type: ignore[no-untyped-call]
-    steps = CHUNK * larger(1, size // (CHUNK * step))  # type: ignore[no-untyped-call]
-    return steps, (length + steps - 1) // steps
+def count_chunks(length: int) -> int:
+    """Return how many chunks there are; the length may be a symbol, as in a graph for all lengths."""
+    return (length + CHUNK - 1) // CHUNK
 
 
 def _turns(q: Tensor, v: Tensor) -> tuple[int, list[slice]]:
-    """Return the steps of a chunk, a power of two, and the steps of each turn."""
-    steps, count = turns(q, v)
-    chunk = min(CHUNK, 1 << max(len(q) - 1, 0).bit_length())
+    """Return the steps of a chunk, and of each turn. A chunk that is alone may be shorter, a power of two."""
+    length, batch, heads, key_size = q.shape
+    chunk = min(CHUNK, 1 << max(length - 1, 0).bit_length())
     if q.numel() == 0 or v.numel() == 0:
-        count = 0  # o and the gradients are zeros
-    return chunk, [slice(turn * steps, (turn + 1) * steps) for turn in range(count)]
+        return chunk, []  # o and the gradients are zeros
+    size = _CPU_SIZE if q.device.type == "cpu" else _OTHER_SIZE
+    steps = CHUNK * max(1, size // (CHUNK * batch * heads * max(key_size, v.shape[-1])))
+    return chunk, [slice(first, first + steps) for first in range(0, length, steps)]
 
 
 def _in_chunks(x: Tensor, chunk: int, name: str, memory: Memory, *, copy: bool = True) -> Tensor:
@@ -79,7 +73,7 @@ def _hand_over(found: Tensor, out: Tensor) -> None:
 def forward(
     q: Tensor, k: Tensor, v: Tensor, log_g: Tensor, s0: Tensor | None, save: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return `o`, the last state, and with `save` the states that the turns began with."""
+    """Return `o`, the last state, and with `save` the states before each chunk."""
     chunk, slices = _turns(q, v)
     length, batch, heads, key_size = q.shape
     value_size = v.shape[-1]
@@ -88,21 +82,19 @@ def forward(
     o = make(length, batch, heads, value_size)
     state = q.new_empty(batch * heads, key_size, value_size, dtype=memory.dtype)
     state.zero_() if s0 is None else state.view_as(s0).copy_(s0)
-    starts = state.new_empty(turns(q, v)[1] if save else 0, *state.shape)
+    starts = state.new_empty(count_chunks(length) if save else 0, *state.shape)
     pieces = [
         _pieces(x, slices, chunk, name, memory)
         for name, x in (("q", q), ("k", k), ("v", v), ("log_g", log_g))
     ]
     for turn, now in enumerate(slices):
-        if save:
-            starts[turn] = state
         inputs = [piece(turn) for piece in pieces]
-        _forward(inputs, state, o[now], memory)
+        _forward(inputs, state, o[now], starts[now.start // CHUNK :], memory)
     return o, state.view(batch, heads, key_size, value_size), starts
 
 
-def _forward(inputs: list[Tensor], state: Tensor, o: Tensor, memory: Memory) -> None:
-    """Do some chunks, and leave the state after them in `state`."""
+def _forward(inputs: list[Tensor], state: Tensor, o: Tensor, starts: Tensor, memory: Memory) -> None:
+    """Do some chunks; leave the state after them in `state`, those before each in `starts` unless empty."""
     q, k, v, log_g = inputs
     count, chunk = q.shape[:2]
     met, values = meet(q, k, log_g, memory), by_head(v)
@@ -110,6 +102,8 @@ def _forward(inputs: list[Tensor], state: Tensor, o: Tensor, memory: Memory) -> 
     gates, k_now = met.gates.unsqueeze(-1), met.k.transpose(1, 2)
     for i, parts in enumerate(zip(*(_each(x, count) for x in (y, met.q, k_now, values)), strict=True)):
         y_now, q_now, k_now, values_now = parts
+        if len(starts):
+            starts[i] = state
         y_now.baddbmm_(q_now, state)
         state.mul_(gates[i]).baddbmm_(k_now, values_now)
     length, batch, heads, _ = o.shape
@@ -141,17 +135,23 @@ def backward(
     grad_state.zero_() if grad_s is None else grad_state.view_as(grad_s).copy_(grad_s)
     if grad_o is None:
         grad_o = v.new_zeros(()).expand(v.shape)
-    for turn, now in reversed(list(enumerate(slices))):
+    for now in reversed(slices):
         inputs = [x[now] for x in (q, k, v, log_g, grad_o)]
-        _backward(inputs, starts[turn], grad_state, [x[now] for x in results], chunk, memory)
+        before = starts[now.start // CHUNK :]
+        _backward(inputs, before, grad_state, [x[now] for x in results], chunk, memory)
     grad_q, grad_k, grad_v, grad_log_g = results
     return grad_q, grad_k, grad_v, grad_log_g, grad_state.view(batch, heads, key_size, v.shape[-1])
 
 
 def _backward(
-    inputs: list[Tensor], start: Tensor, grad_state: Tensor, results: list[Tensor], chunk: int, memory: Memory
+    inputs: list[Tensor],
+    before: Tensor,
+    grad_state: Tensor,
+    results: list[Tensor],
+    chunk: int,
+    memory: Memory,
 ) -> None:
-    """Do some chunks, and leave the gradient of the state before them in `grad_state`."""
+    """Do some chunks, which begin with the states `before`; leave that of the first one in `grad_state`."""
     names = ("q", "k", "v", "log_g", "grad_y")
     q, k, v, log_g, grad_y = (
         _in_chunks(x, chunk, name, memory) for name, x in zip(names, inputs, strict=True)
@@ -161,20 +161,15 @@ def _backward(
         for name, x in zip(names[:4], results, strict=True)
     ]
     met = meet(q, k, log_g, memory)
-    heads, values, grads = len(start), by_head(v), by_head(grad_y)
+    heads, values, grads = len(grad_state), by_head(v), by_head(grad_y)
     parts = [slice(i * heads, (i + 1) * heads) for i in range(len(q))]
     gates = met.gates.unsqueeze(-1)
-
-    before = [start]
-    for i, now in enumerate(parts[:-1]):
-        state = torch.mul(before[i], gates[i], out=memory(f"state{i}", *start.shape))
-        before.append(state.baddbmm_(met.k[now].transpose(1, 2), values[now]))
 
     grad_q, grad_k = (memory(f"{name} by head", *met.q.shape) for name in ("grad_q", "grad_k"))
     grad_v = torch.bmm(met.a.transpose(1, 2), grads, out=memory("y", *values.shape))
     grad_a = torch.bmm(grads, values.transpose(1, 2), out=met.a)
     grad_gates = memory("grad_gates", *met.gates.shape)
-    product = memory("state", *start.shape)
+    product = memory("state", *grad_state.shape)
     for i, now in reversed(list(enumerate(parts))):
         torch.bmm(grads[now], before[i].transpose(1, 2), out=grad_q[now])
         torch.bmm(values[now], grad_state.transpose(1, 2), out=grad_k[now])
