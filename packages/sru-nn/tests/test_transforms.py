@@ -169,8 +169,8 @@ def test_a_transform_takes_the_reference_and_leaves_the_kernels_to_the_rest(monk
     from sru_nn.ops import sru as ops
 
     calls = []
-    run = ops._run
-    monkeypatch.setattr(ops, "_run", lambda *args: calls.append(args[0]) or run(*args))
+    run = ops.run_kernel
+    monkeypatch.setattr(ops, "run_kernel", lambda *args: calls.append(args[0]) or run(*args))
     u, v, bias = torch.randn(T, B, 3, D), torch.randn(2, D), torch.zeros(2, D)
     with backend.using("kernels"):
         vmap(lambda one: sru_recurrence(one, v, bias))(u[None])

@@ -156,13 +156,13 @@ def test_opcheck(gates):
 def test_no_state_is_saved_without_a_gradient(monkeypatch):
     saved = []
     arguments = make_arguments(dtype=torch.float32)
-    run = ops._run
+    run = ops.run_kernel
 
     def record(name, args, device):
         saved.append(args.c != 0)
         run(name, args, device)
 
-    monkeypatch.setattr(ops, "_run", record)
+    monkeypatch.setattr(ops, "run_kernel", record)
     ops.sru_recurrence(**arguments)
     arguments["bias"].requires_grad_()
     ops.sru_recurrence(**arguments)

@@ -2,7 +2,7 @@
 
 On a CPU the kernels run them where they can, step by step; everywhere else plain PyTorch does, by chunks.
 What runs is chosen when it runs: both ways save the same states, those before each chunk. Pointers are taken
-here and nowhere else. The arguments have been checked by `sru_nn.functional`.
+inside of them alone. The arguments have been checked by `sru_nn.functional`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 from sru_nn import backend, reference
 from sru_nn.eager import is_plain
 from sru_nn.ops import gated_linear_chunks as chunks
-from sru_nn.ops.sru import _address, _enums
+from sru_nn.ops.kernel_calls import address, run_kernel, storage_dtype
 
 _SCHEMA = "Tensor q, Tensor k, Tensor v, Tensor log_g"
 torch.library.define(
@@ -87,9 +87,9 @@ def _forward(
 
     o, s, starts = _forward_results(q, k, v, log_g, s0, save)
     held: list[Tensor] = []
-    given = _address(s0, held), o.data_ptr(), s.data_ptr(), starts.data_ptr() if save else 0
+    given = address(s0, held), o.data_ptr(), s.data_ptr(), starts.data_ptr() if save else 0
     args = sru_kernels.GatedLinearForward._make((*_arguments(q, k, v, log_g, held), *given))
-    sru_kernels.cpu.gated_linear_forward(args, num_threads=torch.get_num_threads())
+    run_kernel("gated_linear_forward", args, q.device)
     return o, s, starts
 
 
@@ -108,10 +108,10 @@ def _backward(
 
     grad_q, grad_k, grad_v, grad_log_g, grad_s0 = _backward_results(q, k, v, log_g, starts)
     held: list[Tensor] = []
-    saved = [_address(tensor, held) for tensor in (starts, grad_o, grad_s)]
+    saved = [address(tensor, held) for tensor in (starts, grad_o, grad_s)]
     outputs = [tensor.data_ptr() for tensor in (grad_q, grad_k, grad_v, grad_log_g, grad_s0)]
     args = sru_kernels.GatedLinearBackward._make((*_arguments(q, k, v, log_g, held), *saved, *outputs))
-    sru_kernels.cpu.gated_linear_backward(args, num_threads=torch.get_num_threads())
+    run_kernel("gated_linear_backward", args, q.device)
     return grad_q, grad_k, grad_v, grad_log_g, grad_s0
 
 
@@ -124,9 +124,8 @@ def _arguments(q: Tensor, k: Tensor, v: Tensor, log_g: Tensor, held: list[Tensor
 
     What had to be made contiguous for a kernel stays in `held`.
     """
-    dtype, _ = _enums(q.dtype, "identity")
-    addresses = [_address(tensor, held) for tensor in (q, k, v, log_g)]
-    return (dtype, *q.shape, v.shape[-1], chunks.CHUNK, *addresses)
+    addresses = [address(tensor, held) for tensor in (q, k, v, log_g)]
+    return (storage_dtype(q.dtype), *q.shape, v.shape[-1], chunks.CHUNK, *addresses)
 
 
 class _Recurrence(torch.autograd.Function):

@@ -1,13 +1,12 @@
 """The SRU recurrence as the operators `sru_nn::sru_forward` and `sru_nn::sru_backward`.
 
 Registered with `torch.library`, so that autograd, `torch.compile` and `torch.export` see one operator each
-way, on any device and with or without kernels: what runs it is chosen when it runs. Pointers are taken here
-and nowhere else. The arguments have been checked by `sru_nn.functional`.
+way, on any device and with or without kernels: what runs it is chosen when it runs. Pointers are taken
+inside of them alone. The arguments have been checked by `sru_nn.functional`.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -17,6 +16,7 @@ from torch import Tensor
 from sru_nn import backend
 from sru_nn.eager import is_plain
 from sru_nn.ops import sru_plain
+from sru_nn.ops.kernel_calls import activation_member, address, run_kernel, storage_dtype
 from sru_nn.reference import accumulate_dtype
 
 
@@ -120,7 +120,7 @@ def _run_forward(inputs: Inputs, states: Tensor | None = None) -> tuple[Tensor, 
     held: list[Tensor] = []
     outputs = (h.data_ptr(), 0 if states is None else states.data_ptr(), c_last.data_ptr())
     args = sru_kernels.SruForward._make((*_arguments(inputs, held), *outputs))
-    _run("sru_forward", args, inputs.u.device)
+    run_kernel("sru_forward", args, inputs.u.device)
     return h, c_last
 
 
@@ -166,7 +166,8 @@ def sru_step(
     h = x.new_empty(1, batch, columns)
     offset = layer * batch * columns * c_last.element_size()
     args = (
-        *_enums(x.dtype, activation),
+        storage_dtype(x.dtype),
+        activation_member(activation),
         batch,
         inputs,
         columns,
@@ -200,11 +201,11 @@ def _backward(*given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         grad_v = inputs.v.new_empty(2, batch, columns)
     grad_bias = inputs.bias.new_empty(2, batch, columns)
     held: list[Tensor] = []
-    saved = [_address(tensor, held) for tensor in (c, grad_h, grad_c_last)]
+    saved = [address(tensor, held) for tensor in (c, grad_h, grad_c_last)]
     wanted_x = None if inputs.x is None else grad_x
-    outputs = [_address(tensor, held) for tensor in (grad_u, wanted_x, grad_v, grad_bias, grad_c0)]
+    outputs = [address(tensor, held) for tensor in (grad_u, wanted_x, grad_v, grad_bias, grad_c0)]
     args = sru_kernels.SruBackward._make((*_arguments(inputs, held), *saved, *outputs))
-    _run("sru_backward", args, inputs.u.device)
+    run_kernel("sru_backward", args, inputs.u.device)
     return grad_u, grad_v if per_position else grad_v.sum(1), grad_bias.sum(1), grad_c0, grad_x
 
 
@@ -219,47 +220,18 @@ def _arguments(inputs: Inputs, held: list[Tensor]) -> tuple[Any, ...]:
     """
     length, batch, gates, columns = inputs.u.shape
     directions = 2 if inputs.bidirectional else 1
-    dtype, activation = _enums(inputs.u.dtype, inputs.activation)
     return (
-        dtype,
-        activation,
+        storage_dtype(inputs.u.dtype),
+        activation_member(inputs.activation),
         length,
         batch,
         columns // directions,
         directions,
         gates,
-        *[_address(tensor, held) for tensor in inputs[:7]],
+        *[address(tensor, held) for tensor in inputs[:7]],
         inputs.scale_x,
         inputs.v.dim() == 4,
     )
-
-
-@functools.cache
-def _enums(dtype: torch.dtype, activation: str) -> tuple[Any, Any]:
-    import sru_kernels
-
-    return sru_kernels.DType[str(dtype).removeprefix("torch.")], sru_kernels.Activation[activation]
-
-
-def _address(tensor: Tensor | None, held: list[Tensor]) -> int:
-    if tensor is None:
-        return 0
-    if not tensor.is_contiguous():
-        tensor = tensor.contiguous()
-        held.append(tensor)
-    return tensor.data_ptr()
-
-
-def _run(name: str, args: Any, device: torch.device) -> None:
-    import sru_kernels
-
-    if device.type == "cpu":
-        getattr(sru_kernels.cpu, name)(args, num_threads=torch.get_num_threads())
-        return
-    with torch.cuda.device(device):
-        stream = torch.cuda.current_stream()
-        run = getattr(sru_kernels.cuda, name)
-        run(args, device=stream.device_index, stream=stream.cuda_stream)
 
 
 class _Recurrence(torch.autograd.Function):
