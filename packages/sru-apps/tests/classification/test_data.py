@@ -32,9 +32,10 @@ def test_train_batches(data: SentenceData) -> None:
     assert sum(len(batch.labels) for batch in batches) == 48
     assert max(len(batch.labels) for batch in batches) == 5
     for batch in batches:
-        assert batch.ids.shape == batch.mask.shape
         assert batch.ids.shape[1] == len(batch.labels)
-        assert torch.equal(batch.ids == 0, batch.mask)
+        padding = batch.ids == 0
+        assert torch.equal(padding, batch.mask) if padding.any() else batch.mask is None
+    assert {batch.mask is None for batch in batches} == {True, False}
 
 
 def test_labels_belong_to_their_sentences(data: SentenceData) -> None:

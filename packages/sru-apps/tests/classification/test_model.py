@@ -25,6 +25,14 @@ def test_batching_and_padding_change_nothing(encoder: str) -> None:
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
+def test_no_mask_is_one_without_padding(encoder: str) -> None:
+    torch.manual_seed(0)
+    network = SentenceClassifier(replace(CONFIG, encoder=encoder)).eval()
+    ids = torch.randint(1, 11, (7, 4))
+    torch.testing.assert_close(network(ids), network(ids, torch.zeros(7, 4, dtype=torch.bool)))
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
 def test_every_parameter_is_trained(encoder: str) -> None:
     torch.manual_seed(0)
     network = SentenceClassifier(replace(CONFIG, encoder=encoder))

@@ -11,6 +11,11 @@ def test_pool_takes_maximum_and_mean_of_real_positions() -> None:
     torch.testing.assert_close(pool(h, mask), torch.tensor([[3.0, -1 / 3], [-1.0, -1.5]]))
 
 
+def test_pool_without_a_mask_takes_all_positions() -> None:
+    h = torch.randn(5, 3, 2, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(pool(h), pool(h, torch.zeros(5, 3, dtype=torch.bool)))
+
+
 def test_pool_gives_its_gradient_to_one_maximum_and_to_all_the_mean() -> None:
     h = torch.tensor([1.0, 3.0, 3.0, 0.0]).view(4, 1, 1).requires_grad_()
     mask = torch.tensor([False, False, False, True]).view(4, 1)

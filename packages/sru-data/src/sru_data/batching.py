@@ -44,8 +44,13 @@ def pad_sequences(
         raise ValueError("pad_sequences: sequences must hold at least one sequence, got none")
     rows = [torch.as_tensor(sequence, dtype=torch.int64) for sequence in sequences]
     lengths = torch.tensor([len(row) for row in rows])
-    ids = pad_sequence(rows, batch_first=batch_first, padding_value=pad_id)
-    time = torch.arange(int(lengths.max()))
+    longest = int(lengths.max())
+    if longest == int(lengths.min()):
+        # Twice as fast, and what most batches of similar lengths are.
+        ids = torch.stack(rows, 0 if batch_first else 1)
+    else:
+        ids = pad_sequence(rows, batch_first=batch_first, padding_value=pad_id)
+    time = torch.arange(longest)
     mask = time >= lengths[:, None] if batch_first else time[:, None] >= lengths
     return PaddedBatch(ids, mask, lengths)
 

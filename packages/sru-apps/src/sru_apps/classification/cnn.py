@@ -31,16 +31,18 @@ class CNNEncoder(nn.Module):
         self.convolutions = nn.ModuleList(nn.Conv1d(input_size, num_maps, width) for width in widths)
         self.output_size = num_maps * len(widths)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Encode a batch of sentences.
 
         Args:
             x: (T, B, E) word vectors.
-            mask: (T, B) bool, True where there is padding, which must follow the words.
+            mask: (T, B) bool, True where there is padding, which must follow the words; None without any.
 
         Returns:
             (B, output_size), not negative.
         """
+        if mask is None:
+            mask = x.new_zeros(x.shape[:2], dtype=torch.bool)
         x = x.masked_fill(mask.unsqueeze(-1), 0.0).permute(1, 2, 0)
         lengths = (~mask).sum(0)
         pooled = [

@@ -30,8 +30,8 @@ class Batch(NamedTuple):
 
     ids: Tensor
     """(T, B) int64 word numbers."""
-    mask: Tensor
-    """(T, B) bool, True where there is padding."""
+    mask: Tensor | None
+    """(T, B) bool, True where there is padding; None without any, which takes less work."""
     labels: Tensor
     """(B,) int64."""
 
@@ -163,7 +163,8 @@ class SentenceData(LightningDataModule):
 def collate(items: Sequence[tuple[Sequence[int] | Tensor, int]]) -> Batch:
     """Pad sentences into a batch."""
     padded = pad_sequences([ids for ids, _ in items], batch_first=False)
-    return Batch(padded.ids, padded.mask, torch.tensor([label for _, label in items]))
+    mask = padded.mask if padded.mask.any() else None
+    return Batch(padded.ids, mask, torch.tensor([label for _, label in items]))
 
 
 def dump_tokenizer(tokenizer: Tokenizer) -> str:

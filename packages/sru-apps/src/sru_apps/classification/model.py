@@ -84,12 +84,13 @@ class SentenceClassifier(nn.Module):
         self.dropout = Dropout(config.dropout)
         self.output = nn.Linear(features, config.num_classes)
 
-    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
         """Score a batch.
 
         Args:
             ids: (T, B) int64 word numbers.
             mask: (T, B) bool, True where there is padding, which must follow the words; no sentence is empty.
+                None where there is no padding.
 
         Returns:
             (B, num_classes) logits.
