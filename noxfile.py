@@ -99,8 +99,8 @@ def types(session: nox.Session) -> None:
 def run_tests(session: nox.Session, torch: str, *options: str, kernels: list[str]) -> None:
     """Install the four packages with one torch version and run their tests."""
     session.install(*PINS, torch, *folders(), *PYTEST, *FORMATS, *CUDA_TOOLS, *kernels)
-    # Two threads each are enough to meet the threaded code.
-    threads = {"OMP_NUM_THREADS": "2"}
+    # Two threads each are enough to meet the threaded code; while they wait, the other processes work.
+    threads = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
     session.run("python", "-m", "pytest", *options, *session.posargs, env=threads)
 
 

@@ -12,6 +12,8 @@ from sru_nn import backend
 
 # What can run a recurrence here.
 CHOICES = ["reference", "kernels"] if backend.active() == "kernels" else ["reference"]
+# For what takes long and hardly differs between them, such as tracing: the graph is that of either.
+either = pytest.mark.parametrize("implementation", CHOICES[-1:], indirect=True)
 
 # Relative and absolute error allowed against a float64 computation of the same inputs.
 TOLERANCES = {

@@ -11,6 +11,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from sru_nn.compat import GRU, LSTM
 
+from ..conftest import either
+
 T, B, E, D, L = 7, 3, 6, 5, 2
 pytestmark = pytest.mark.usefixtures("implementation")
 
@@ -226,6 +228,7 @@ def test_a_computed_h0_of_a_gru_counts():
     assert not torch.equal(output, rnn(torch.randn(T, B, E))[0])
 
 
+@either
 @pytest.mark.parametrize(("kind", "bidirectional"), [("LSTM+", True), ("GRU", False)])
 def test_compiled_and_exported_equal_eager(kind, bidirectional):
     torch._dynamo.reset()

@@ -16,6 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from sru_nn import SRUpp, SRUppAttention, SRUppCell, SRUppProjectedLinear, SRUppState
 
+from ..conftest import either
+
 T, B, E, D, P, L = 7, 3, 5, 4, 4, 3
 
 
@@ -344,6 +346,7 @@ def test_a_transform_of_the_users_own_keeps_the_old_layout():
         own.stream(inputs[0])
 
 
+@either
 @pytest.mark.parametrize("options", [{"causal": True, "context": 3}, {"bidirectional": True}])
 def test_compiles_without_a_break_for_any_length(options):
     rnn = make(num_layers=1, **options)
@@ -357,6 +360,7 @@ def test_compiles_without_a_break_for_any_length(options):
         torch.testing.assert_close(*gradients)
 
 
+@either
 @torch.no_grad()
 def test_streaming_compiles():
     rnn = make(causal=True, num_layers=1)
