@@ -27,6 +27,8 @@ PINS = ("--constraint", "ci/constraints.txt")
 PYTEST = ("pytest", "pytest-randomly", "pytest-timeout", "pytest-xdist", "hypothesis", "numpy")
 # One process of tests for each processor, but no more than the memory of a small machine holds.
 PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadgroup")
+# Two threads each are enough to meet the threaded code; while they wait, the other processes work.
+THREADS = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
 # What some tests of sru-nn export to and read back.
 FORMATS = ("safetensors", "onnx", "onnxscript", "onnxruntime", "torchao")
 # With nvcc and these the tests compile the CUDA kernels, run them on the CPU and read their machine code.
@@ -99,9 +101,7 @@ def types(session: nox.Session) -> None:
 def run_tests(session: nox.Session, torch: str, *options: str, kernels: list[str]) -> None:
     """Install the four packages with one torch version and run their tests."""
     session.install(*PINS, torch, *folders(), *PYTEST, *FORMATS, *CUDA_TOOLS, *kernels)
-    # Two threads each are enough to meet the threaded code; while they wait, the other processes work.
-    threads = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
-    session.run("python", "-m", "pytest", *options, *session.posargs, env=threads)
+    session.run("python", "-m", "pytest", *options, *session.posargs, env=THREADS)
 
 
 @nox.session
@@ -336,7 +336,7 @@ def test_wheels(session: nox.Session, names: list[str], torch: str, ours: Path, 
         shutil.copytree(f"packages/{name}/tests", target / "tests", dirs_exist_ok=True)
         shutil.copy(f"packages/{name}/README.md", target)
     shutil.copytree("docs", tree / "docs", dirs_exist_ok=True)  # some pages are tests
-    for file in ("README.md", "pyproject.toml"):
+    for file in ("README.md", "pyproject.toml", "conftest.py"):
         shutil.copy(file, tree)
     pins = [word for file in (ours, Path(PINS[1]).resolve()) for word in ("--constraint", str(file))]
     session.run("python", "-m", "venv", "--clear", str(work / "tested"))
@@ -344,4 +344,4 @@ def test_wheels(session: nox.Session, names: list[str], torch: str, ours: Path, 
     with session.chdir(tree):
         pytest = (python, "-I", "-m", "pytest", "-p", "no:cacheprovider")
         tests = [f"packages/{name}/tests" for name in names]
-        session.run(*pytest, "-m", "not gpu and not cuda", *tests, external=True)
+        session.run(*pytest, *PARALLEL, "-m", "not gpu and not cuda", *tests, env=THREADS, external=True)
