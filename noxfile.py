@@ -53,6 +53,7 @@ BENCHMARKS = {
     "quantized": "sru-nn",
     "length_parallel": "sru-nn",
     "gated_linear": "sru-nn",
+    "classification": "sru-apps",
     "language_model": "sru-apps",
 }
 

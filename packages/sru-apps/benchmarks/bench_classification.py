@@ -1,0 +1,164 @@
+"""An epoch of `sru classify fit --recipe sst2`, through the kernels and through the reference operators.
+
+`python packages/sru-apps/benchmarks/bench_classification.py --embeddings FILE` in an environment with the
+four packages, from the root of the repository. Writes docs/benchmarks/classification.json and .md. One
+training by Lightning, with all callbacks and loggers: the two take turns from step to step, so that what else
+the machine does falls on both alike. A step lasts from one batch to the next, reading included. `$SRU_DATA`
+or `--data-dir` says where the data lie.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from sru_apps.classification.data import Batch
+from sru_apps.classification.fit_cli import ClassifyFitCLI
+from sru_apps.classification.module import ClassifierModule
+from sru_apps.training.console import quiet_lightning
+from sru_apps.training.denormals import flush_denormals
+from sru_nn import backend
+
+# How a run is described is known to the benchmarks of sru-nn.
+sys.path.append(str(Path(__file__).resolve().parents[2] / "sru-nn" / "benchmarks"))
+
+from measure import summary
+from record import described, machine, save
+
+CONTENDERS: tuple[backend.Choice, ...] = ("kernels", "reference")
+TARGET = 2.0
+
+
+class Turns(Callback):
+    """Changes the backend with each step and each validation, and notes how long these take."""
+
+    def __init__(self) -> None:
+        self.steps: dict[str, list[float]] = {name: [] for name in CONTENDERS}
+        self.validations: dict[str, list[float]] = {name: [] for name in CONTENDERS}
+        self.ends: list[float] = []
+        self._since = 0.0
+        self._turn = 0
+
+    def _begin(self) -> None:
+        self._turn += 1
+        backend.choose(CONTENDERS[self._turn % 2])
+        self._since = time.perf_counter()
+
+    def _end(self, times: Mapping[str, list[float]]) -> None:
+        times[CONTENDERS[self._turn % 2]].append(time.perf_counter() - self._since)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note how the last epoch ended, and start the clock before the first batch is read."""
+        if trainer.current_epoch > 0:
+            self.ends.append(time.perf_counter() - self._since)
+        self._begin()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Note a step and begin the next."""
+        # The first epoch warms up.
+        if trainer.current_epoch > 0:
+            self._end(self.steps)
+        self._begin()
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        backend.choose(CONTENDERS[trainer.current_epoch % 2])
+        self._turn, self._since = trainer.current_epoch, time.perf_counter()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note a validation; logs and checkpoints follow."""
+        self._end(self.validations)
+        self._since = time.perf_counter()
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--embeddings", help="word vectors, which also decide how many words there are")
+    parser.add_argument("--data-dir", help="folder with the data; default: $SRU_DATA")
+    parser.add_argument("--epochs", type=int, default=9, help="the first warms up")
+    parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"), help="folder of the report")
+    options = parser.parse_args()
+    given = {"--data-dir": options.data_dir, "--embeddings": options.embeddings}
+    arguments = [f"{name}={value}" for name, value in given.items() if value is not None]
+    flush_denormals()
+    quiet_lightning()
+    with tempfile.TemporaryDirectory() as folder:
+        shared = ["--recipe=sst2", "--trainer.accelerator=cpu", f"--runs-dir={folder}", "--name=run"]
+        cli = ClassifyFitCLI([*shared, f"--trainer.max_epochs={options.epochs}", *arguments])
+        cli.begin()
+        batches = list(cli.datamodule.train_dataloader())
+        error = compare(cli.model, batches[0])
+        turns = Turns()
+        cli.trainer.callbacks.append(turns)
+        cli.trainer.fit(cli.model, cli.datamodule)
+    facts = machine("cpu")
+    del facts["backend"]
+    end = statistics.median(turns.ends)
+    rows = {}
+    for name in CONTENDERS:
+        steps, validation = turns.steps[name], statistics.median(turns.validations[name])
+        epoch = statistics.mean(steps) * len(batches) + validation + end
+        rows[name] = {"step": asdict(summary(steps)), "validation": validation, "epoch": epoch}
+    result = {
+        "machine": facts,
+        "words": cli.datamodule.vocab_size,
+        "batches": len(batches),
+        "error": error,
+        "end": end,
+        "rows": rows,
+    }
+    save(options.out, "classification", result, page(result))
+
+
+def compare(module: ClassifierModule, batch: Batch) -> float:
+    """Return how far loss and gradients are apart, relative to the largest; raise if that is much."""
+    found = []
+    module.train()
+    for name in CONTENDERS:
+        with backend.using(name):
+            torch.manual_seed(0)
+            loss = module.training_step(batch, 0)
+            found.append([loss, *torch.autograd.grad(loss, list(module.parameters()))])
+    pairs = [(a.detach(), b.detach()) for a, b in zip(*found, strict=True)]
+    worst = max(float((a - b).abs().max() / b.abs().max()) for a, b in pairs)
+    assert worst < 1e-4, worst
+    return worst
+
+
+def page(result: Mapping[str, Any]) -> Iterator[str]:
+    """Say it in words."""
+    yield "# An epoch of SST-2, kernels against reference operators"
+    yield ""
+    yield f"{described(result['machine'])}; `nox -s bench -- classification`."
+    yield f"{result['batches']} steps of up to 32 sentences, {result['words']:,} words, then a validation;"
+    yield f"logs and checkpoints take {result['end']:.2f} s more. One training, in which the two take turns"
+    yield f"from step to step. Loss and gradients of a batch agree to {result['error']:.1e} of the largest."
+    yield ""
+    yield "| operators | step, ms: median (quartiles) | validation, s | epoch, s |"
+    yield "| --- | --- | --- | --- |"
+    for name, row in result["rows"].items():
+        low, median, high = (1e3 * row["step"][key] for key in ("low", "median", "high"))
+        step = f"{median:.1f} ({low:.1f} to {high:.1f})"
+        yield f"| {name} | {step} | {row['validation']:.2f} | {row['epoch']:.2f} |"
+    ours, theirs = (result["rows"][name]["epoch"] for name in CONTENDERS)
+    met = "met" if theirs / ours >= TARGET else "missed"
+    yield ""
+    yield f"Through the kernels an epoch is {theirs / ours:.2f} times as fast (target {TARGET:g}: {met})."
+    yield "It is the mean step times the number of steps, the validation, and the end of the epoch."
+
+
+if __name__ == "__main__":
+    main()
