@@ -14,6 +14,11 @@ from sru_nn import backend
 CHOICES = ["reference", "kernels"] if backend.active() == "kernels" else ["reference"]
 # For what takes long and hardly differs between them, such as tracing: the graph is that of either.
 either = pytest.mark.parametrize("implementation", CHOICES[-1:], indirect=True)
+# For forward-mode derivatives, whose first use makes PyTorch script some of its own, and for opcheck and the
+# compiler, which look at .grad of every tensor that they meet. What it warns of differs between versions.
+torch_warns = pytest.mark.filterwarnings(
+    "ignore:`torch.jit.script` is deprecated", "ignore:The .grad attribute of a Tensor that is not a leaf"
+)
 
 # Relative and absolute error allowed against a float64 computation of the same inputs.
 TOLERANCES = {

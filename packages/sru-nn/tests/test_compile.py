@@ -10,6 +10,8 @@ from torch.nn.utils.rnn import PackedSequence, pack_sequence, pad_packed_sequenc
 from sru_nn import SRU, GatedLinearRNN, MinGRU, SRUCell, SRUpp, compat
 from sru_nn.eager import TORCH_2_13
 
+from .conftest import torch_warns
+
 E, D = 5, 6
 MODULES = {
     "SRU": lambda: SRU(E, D, 2),
@@ -93,8 +95,7 @@ def test_dropout_is_drawn_anew_in_each_call():
     assert not torch.equal(first, second)
 
 
-# The compiler looks at .grad of everything between two graphs.
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+@torch_warns
 @pytest.mark.skipif(not TORCH_2_13, reason="older compilers fail on padding a PackedSequence")
 def test_a_packed_sequence_breaks_the_graph_and_nothing_else():
     module = SRU(E, D, 2, bidirectional=True)
@@ -114,7 +115,8 @@ def test_autocast():
 
 
 # Writing and compiling C++ takes most of the time of this file.
-@pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning", "ignore:Skipping serialization")
+@torch_warns
+@pytest.mark.filterwarnings("ignore:Skipping serialization")
 def test_inductor():
     module = SRU(E, D, 1, layer_norm=True)
     compiled = torch.compile(module, fullgraph=True, dynamic=True)

@@ -13,6 +13,8 @@ from torch import nn
 
 from sru_nn import SRU, linear
 
+from .conftest import torch_warns
+
 pytestmark = pytest.mark.skipif(not linear._has_onednn(), reason="this PyTorch was built without oneDNN")
 
 
@@ -111,6 +113,7 @@ def test_autocast_and_function_transforms_run_the_module(onednn):
     assert not onednn
 
 
+@torch_warns
 @pytest.mark.skipif(
     not hasattr(torch.compiler, "is_exporting"), reason="before torch 2.7 F.linear is compiled"
 )

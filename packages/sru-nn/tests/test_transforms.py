@@ -19,12 +19,10 @@ from sru_nn.compat import GRU, LSTM
 from sru_nn.eager import TORCH_2_13
 from sru_nn.functional import sru_recurrence
 
+from .conftest import torch_warns
+
 T, B, E, D, L = 3, 2, 2, 2, 2
-# The first use of forward mode makes PyTorch 2.13 script some of its own derivatives.
-pytestmark = [
-    pytest.mark.usefixtures("implementation"),
-    pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning"),
-]
+pytestmark = [pytest.mark.usefixtures("implementation"), torch_warns]
 
 MODULES = {
     "SRU": lambda: SRU(E, D, L, layer_norm=True, rescale=True),

@@ -14,6 +14,8 @@ from sru_nn import SRU, backend, reference
 from sru_nn.functional import sru_recurrence
 from sru_nn.ops import sru as ops
 
+from ..conftest import torch_warns
+
 pytest.importorskip("sru_kernels", reason="the kernels are not installed")
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -137,8 +139,7 @@ def test_threads_change_no_bit():
         assert torch.equal(one, two)
 
 
-# opcheck of torch 2.14 looks at .grad of every tensor it meets.
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
+@torch_warns
 @pytest.mark.parametrize("gates", [3, 4])
 def test_opcheck(gates):
     given = make_arguments(gates=gates, dtype=torch.float32)

@@ -10,6 +10,8 @@ import torch
 from sru_nn import backend, reference
 from sru_nn.ops import sru as ops
 
+from ..conftest import torch_warns
+
 B, C = 3, 4
 KERNELS = backend.active() == "kernels"
 CHOICES = list(itertools.product((3, 4), (False, True), (False, True)))
@@ -80,6 +82,7 @@ def test_dtypes_are_those_of_the_kernels(dtype):
     assert [gradient.dtype for gradient in gradients] == [dtype] * 5
 
 
+@torch_warns
 @pytest.mark.parametrize(("gates", "bidirectional", "per_position"), CHOICES[::3])
 def test_opcheck(gates, bidirectional, per_position):
     given, options = arguments(3, gates, bidirectional, per_position, True)
