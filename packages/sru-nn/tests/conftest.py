@@ -17,7 +17,7 @@ either = pytest.mark.parametrize("implementation", CHOICES[-1:], indirect=True)
 # For forward-mode derivatives, whose first use makes PyTorch script some of its own, and for opcheck and the
 # compiler, which look at .grad of every tensor that they meet. What it warns of differs between versions.
 torch_warns = pytest.mark.filterwarnings(
-    "ignore:`torch.jit.script` is deprecated", "ignore:The .grad attribute of a Tensor that is not a leaf"
+    "ignore:`torch.jit.script", "ignore:The .grad attribute of a Tensor that is not a leaf"
 )
 
 # Relative and absolute error allowed against a float64 computation of the same inputs.
