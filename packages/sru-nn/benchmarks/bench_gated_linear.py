@@ -8,13 +8,12 @@ and writes docs/benchmarks/gated-linear.json and .md.
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from measure import race
+from measure import compare, race
 from record import described, machine, save
 from torch import Tensor
 from torch.nn import functional as F
@@ -76,17 +75,6 @@ def on(choice: backend.Choice, call: Callable[[], list[Tensor]]) -> Callable[[],
             return call()
 
     return chosen
-
-
-def compare(ours: list[Tensor], theirs: list[Tensor]) -> float:
-    """Return the largest error, each relative to the largest number of its tensor; raise if it is large."""
-    errors = [
-        float((a - b).abs().max() / b.abs().max().clamp_min(1e-30)) for a, b in zip(ours, theirs, strict=True)
-    ]
-    worst = max(errors)
-    assert math.isfinite(worst), worst
-    assert worst < 1e-4, worst
-    return worst
 
 
 def forward(

@@ -8,9 +8,13 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # a process whose memory is measured imports this file
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,17 @@ def summary(values: list[float]) -> Timing:
     """Summarise measurements in seconds, at least one."""
     low, median, high = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
     return Timing(median, low, high, len(values))
+
+
+def compare(ours: Iterable[Tensor], theirs: Iterable[Tensor]) -> float:
+    """Return the largest error, each relative to the largest number of its tensor; raise if it is large."""
+    errors = [
+        float((a - b).abs().max() / b.abs().max().clamp_min(1e-30)) for a, b in zip(ours, theirs, strict=True)
+    ]
+    worst = max(errors)
+    assert math.isfinite(worst), worst
+    assert worst < 1e-4, worst
+    return worst
 
 
 def import_time(module: str) -> Timing:

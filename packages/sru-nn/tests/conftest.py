@@ -14,10 +14,15 @@ from sru_nn import backend
 CHOICES = ["reference", "kernels"] if backend.active() == "kernels" else ["reference"]
 # For what takes long and hardly differs between them, such as tracing: the graph is that of either.
 either = pytest.mark.parametrize("implementation", CHOICES[-1:], indirect=True)
-# For forward-mode derivatives, whose first use makes PyTorch script some of its own, and for opcheck and the
-# compiler, which look at .grad of every tensor that they meet. What it warns of differs between versions.
-torch_warns = pytest.mark.filterwarnings(
-    "ignore:`torch.jit.script", "ignore:The .grad attribute of a Tensor that is not a leaf"
+# What PyTorch warns of itself, and as what, differs between its versions. The first use of forward mode, like
+# that of the C++ compiler, makes it script some of its own functions, which it has deprecated.
+scripts_itself = pytest.mark.filterwarnings(
+    "ignore:`torch.jit.script(_method)?` is deprecated:DeprecationWarning",
+    "ignore:`torch.jit.script(_method)?` is deprecated:FutureWarning",
+)
+# opcheck, and the compiler between two graphs, look at .grad of every tensor that they meet.
+looks_at_grad = pytest.mark.filterwarnings(
+    "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"
 )
 
 # Relative and absolute error allowed against a float64 computation of the same inputs.

@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_sequence, pad_packed_sequenc
 from sru_nn import SRU, GatedLinearRNN, MinGRU, SRUCell, SRUpp, compat
 from sru_nn.eager import TORCH_2_13
 
-from .conftest import torch_warns
+from .conftest import looks_at_grad, scripts_itself
 
 E, D = 5, 6
 MODULES = {
@@ -95,7 +95,7 @@ def test_dropout_is_drawn_anew_in_each_call():
     assert not torch.equal(first, second)
 
 
-@torch_warns
+@looks_at_grad
 @pytest.mark.skipif(not TORCH_2_13, reason="older compilers fail on padding a PackedSequence")
 def test_a_packed_sequence_breaks_the_graph_and_nothing_else():
     module = SRU(E, D, 2, bidirectional=True)
@@ -115,7 +115,7 @@ def test_autocast():
 
 
 # Writing and compiling C++ takes most of the time of this file.
-@torch_warns
+@scripts_itself
 @pytest.mark.filterwarnings("ignore:Skipping serialization")
 def test_inductor():
     module = SRU(E, D, 1, layer_norm=True)

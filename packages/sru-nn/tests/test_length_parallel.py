@@ -20,7 +20,7 @@ from sru_nn.length_parallel import LengthParallel, solve
 from sru_nn.ops import sru as ops
 from sru_nn.ops.linear_scan import linear_scan
 
-from .conftest import torch_warns
+from .conftest import looks_at_grad
 
 LEAVES = ("u", "v", "bias", "c0", "x", "mask_c")
 NO_LIMIT = math.inf
@@ -292,7 +292,7 @@ def test_the_transforms_of_torch_func_get_the_reference():
     torch.testing.assert_close(torch.func.grad(loss)(u.detach()), torch.autograd.grad(loss(u), u)[0])
 
 
-@torch_warns
+@looks_at_grad
 def test_the_operators_are_well_made():
     u_c, u_f, v_f, c0 = (tensor.clone().requires_grad_() for tensor in forget_gate(make_inputs(12)))
     torch.library.opcheck(torch.ops.sru_nn.sru_states, (u_c, u_f, v_f, c0, 3, None, 16.0))

@@ -13,7 +13,7 @@ from torch import nn
 
 from sru_nn import SRU, linear
 
-from .conftest import torch_warns
+from .conftest import looks_at_grad
 
 pytestmark = pytest.mark.skipif(not linear._has_onednn(), reason="this PyTorch was built without oneDNN")
 
@@ -113,7 +113,7 @@ def test_autocast_and_function_transforms_run_the_module(onednn):
     assert not onednn
 
 
-@torch_warns
+@looks_at_grad
 @pytest.mark.skipif(
     not hasattr(torch.compiler, "is_exporting"), reason="before torch 2.7 F.linear is compiled"
 )

@@ -19,10 +19,10 @@ from sru_nn.compat import GRU, LSTM
 from sru_nn.eager import TORCH_2_13
 from sru_nn.functional import sru_recurrence
 
-from .conftest import torch_warns
+from .conftest import scripts_itself
 
 T, B, E, D, L = 3, 2, 2, 2, 2
-pytestmark = [pytest.mark.usefixtures("implementation"), torch_warns]
+pytestmark = [pytest.mark.usefixtures("implementation"), scripts_itself]
 
 MODULES = {
     "SRU": lambda: SRU(E, D, L, layer_norm=True, rescale=True),

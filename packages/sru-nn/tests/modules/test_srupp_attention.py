@@ -14,7 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sru_nn import SRUppAttention, SRUppProjectedLinear
 
-from ..conftest import torch_warns
+from ..conftest import scripts_itself
 
 E, U, P = 3, 6, 4
 
@@ -272,7 +272,7 @@ def test_second_derivatives_without_fused_kernels():
         assert torch.autograd.gradgradcheck(module, (x,))
 
 
-@torch_warns
+@scripts_itself
 def test_transforms():
     module = attention(num_heads=2, causal=True)
     x, direction = draw(3, 2, E), draw(3, 2, E)

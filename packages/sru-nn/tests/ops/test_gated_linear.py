@@ -15,7 +15,7 @@ from sru_nn import backend, reference
 from sru_nn.functional import gated_linear_recurrence
 from sru_nn.ops import gated_linear_chunks, gated_linear_meet
 
-from ..conftest import TOLERANCES, torch_warns
+from ..conftest import TOLERANCES, looks_at_grad
 
 operators = torch.ops.sru_nn
 needs_kernels = pytest.mark.skipif(backend.active() == "reference", reason="there are no kernels here")
@@ -294,7 +294,7 @@ def test_one_result_may_have_no_gradient(which):
     torch.testing.assert_close(*found, rtol=1e-10, atol=1e-10)
 
 
-@torch_warns
+@looks_at_grad
 def test_the_operators_are_well_made():
     q, k, v, log_g, s0 = (tensor.requires_grad_() for tensor in make_inputs(40, 1, 1).values())
     torch.library.opcheck(operators.gated_linear_forward, (q, k, v, log_g, s0, True))

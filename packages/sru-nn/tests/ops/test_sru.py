@@ -14,7 +14,7 @@ from sru_nn import SRU, backend, reference
 from sru_nn.functional import sru_recurrence
 from sru_nn.ops import sru as ops
 
-from ..conftest import torch_warns
+from ..conftest import looks_at_grad
 
 pytest.importorskip("sru_kernels", reason="the kernels are not installed")
 
@@ -139,7 +139,7 @@ def test_threads_change_no_bit():
         assert torch.equal(one, two)
 
 
-@torch_warns
+@looks_at_grad
 @pytest.mark.parametrize("gates", [3, 4])
 def test_opcheck(gates):
     given = make_arguments(gates=gates, dtype=torch.float32)
