@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from sru_apps.cli import main
-from sru_apps.train.checkpoint_io import read_checkpoint
+from sru_apps.train.checkpoints import read_checkpoint
 from sru_apps.train.seeding import SeedEveryStep
 from sru_data.classification_sources import SOURCES
 

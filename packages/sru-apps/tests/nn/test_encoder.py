@@ -135,7 +135,9 @@ def test_srupp_learns_what_to_remember() -> None:
 def test_srupp_does_not_mix_masks_with_a_state_from_training() -> None:
     encoder = build("srupp")
     _, state = encoder(inputs(3, 2))
-    with pytest.raises(ValueError, match="srupp: a state from training without a mask cannot be continued with a mask"):
+    with pytest.raises(
+        ValueError, match="srupp: a state from training without a mask cannot be continued with a mask"
+    ):
         encoder(inputs(3, 2), mask_of([3, 1], 3), state)
 
 

@@ -52,7 +52,9 @@ def test_options_come_before_the_recipe_wherever_they_stand(small_options: list[
 
 def test_a_file_of_settings_comes_before_the_options(small_options: list[str], tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
-    path.write_text("optimizer: {learning_rate: 0.5, betas: [0.5, 0.6]}\nmodel: {num_layers: 3, hidden_size: 9}\n")
+    path.write_text(
+        "optimizer: {learning_rate: 0.5, betas: [0.5, 0.6]}\nmodel: {num_layers: 3, hidden_size: 9}\n"
+    )
     with pytest.warns(UserWarning, match="mine.yaml has former names of options: optimizer.learning_rate is"):
         job = Fit(TASK, [f"--config={path}", *small_options])
     assert (job.module.optimizer.lr, job.module.optimizer.betas) == (0.01, (0.5, 0.6))

@@ -15,7 +15,9 @@ def test_recipes() -> None:
     assert recipe_path(TASK, "trec").read_text().startswith("# Question types")
 
 
-@pytest.mark.parametrize(("name", "suggestion"), [("sst3", r" Did you mean 'sst\d'\?"), ("../recipes/sst2", "")])
+@pytest.mark.parametrize(
+    ("name", "suggestion"), [("sst3", r" Did you mean 'sst\d'\?"), ("../recipes/sst2", "")]
+)
 def test_unknown_recipe_is_answered_with_the_valid_ones(name: str, suggestion: str) -> None:
     expected = rf"unknown recipe '{name}'\.{suggestion}.* Valid recipes: cr, mpqa, mr, sst1, sst2, subj, trec"
     with pytest.raises(UserError, match=expected):
@@ -49,7 +51,9 @@ def test_files_may_use_former_names(tmp_path: Path) -> None:
 def test_former_options_that_would_change_the_result_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "settings.yaml"
     path.write_text("optimizer: {amsgrad: true}")
-    with pytest.raises(UserError, match=r"there is no option optimizer.amsgrad any more, got True; leave it out"):
+    with pytest.raises(
+        UserError, match=r"there is no option optimizer.amsgrad any more, got True; leave it out"
+    ):
         read_settings(path)
 
 

@@ -11,9 +11,8 @@ import torch
 from torch.nn import functional as F
 
 from sru_apps.cli import main
-from sru_apps.tasks.lm.config import LanguageModelConfig
 from sru_apps.tasks.lm.load import export_language_model, load_language_model
-from sru_apps.tasks.lm.model import LanguageModel
+from sru_apps.tasks.lm.model import LanguageModel, LanguageModelConfig
 from sru_data.tokenizers import CharTokenizer, WordTokenizer
 
 TEXT = "so it goes\n\nand goes on\nas it must"
@@ -90,7 +89,7 @@ def test_prompt_from_a_file_or_standard_input(model, capsys, tmp_path, monkeypat
     assert run(capsys, generate, *options) == wanted
     error = fails(capsys, generate, *options, "--prompt-file", tmp_path / "p.txt", "--prompt", "so")
     assert "give prompts either with --prompt or in --prompt-file, not both" in error
-    assert "no file at nowhere; give one that holds a prompt" in fails(
+    assert "cannot read nowhere: No such file or directory" in fails(
         capsys, generate, *options, "--prompt-file", "nowhere"
     )
     (tmp_path / "p.txt").write_bytes(b"so \xff")
@@ -102,7 +101,10 @@ def test_an_empty_prompt_starts_a_line(model, capsys):
     tokenizer = load_language_model(model).tokenizer
     if tokenizer.encode("\n") == [tokenizer.unk_id]:
         error = fails(capsys, generate, *options, "--prompt", "")
-        assert "the prompt is empty and the model's vocabulary has no line end to start from; give a prompt" in error
+        assert (
+            "the prompt is empty and the model's vocabulary has no line end to start from; give a prompt"
+            in error
+        )
         return
     assert "\n" + run(capsys, generate, *options, "--prompt", "") == run(
         capsys, generate, *options, "--prompt", "\n"

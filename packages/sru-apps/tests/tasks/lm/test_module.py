@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from sru_apps.tasks.lm.config import LanguageModelConfig
+from sru_apps.tasks.lm.model import LanguageModelConfig
 from sru_apps.tasks.lm.module import LanguageModelModule
 from sru_apps.train.console import quiet_lightning
 from sru_apps.train.optimizers import OptimizerConfig

@@ -16,10 +16,9 @@ from torch import Tensor
 
 from sru_apps.decoding.continuation import generate
 from sru_apps.nn import RecurrentName
-from sru_apps.tasks.lm.config import LanguageModelConfig
+from sru_apps.tasks.lm.model import LanguageModelConfig
 from sru_apps.tasks.lm.module import LanguageModelModule
-from sru_apps.train.checkpoint_io import AtomicCheckpointIO
-from sru_apps.train.checkpoints import RunCheckpoints
+from sru_apps.train.checkpoints import AtomicCheckpointIO, RunCheckpoints
 from sru_apps.train.console import EpochBar, quiet_lightning
 from sru_apps.train.history import History
 from sru_apps.train.module import count_parameters
