@@ -17,7 +17,7 @@ from sru_apps.train.console import EpochBar, quiet_lightning, wants_progress_bar
 from sru_apps.train.errors import building
 from sru_apps.train.export import check_task
 from sru_apps.train.module import TaskModule
-from sru_apps.train.options import OptionParser, add_options
+from sru_apps.train.options import OptionParser, add_options, parse_options
 from sru_apps.train.run_folder import find_checkpoint
 from sru_apps.train.settings import peek, read_settings, recipe_names, recipe_path, with_settings
 
@@ -110,7 +110,18 @@ def test(task: Task, args: Sequence[str]) -> int:
 
 
 def _evaluate(task: Task, stage: Stage, args: Sequence[str]) -> int:
-    options = _parser(task, stage).parse_args(list(args))
+    rows = [(option, kind | None, None, text) for option, _, kind, text in task.evaluation]
+    options = parse_options(
+        f"sru {task.name} {stage}",
+        f"The figures of a checkpoint on the {STAGES[stage]} set it belongs to.",
+        [
+            ("checkpoint", str, ..., "A run folder (for its best checkpoint) or a .ckpt file."),
+            *rows,
+            ("--accelerator", str, "auto", "cpu, gpu, or auto."),
+            ("--json", bool, False, "Print one JSON object."),
+        ],
+        args,
+    )
     quiet_lightning()
     changed: dict[str, dict[str, Any]] = {"data": {}, "model": {}}
     for option, place, _, _ in task.evaluation:
@@ -138,20 +149,6 @@ def _evaluate(task: Task, stage: Stage, args: Sequence[str]) -> int:
     else:
         print(f"{data.dataset} {module.config.encoder}: {STAGES[stage]} {module.describe(figures)}")
     return 0
-
-
-def _parser(task: Task, stage: Stage) -> OptionParser:
-    parser = OptionParser(
-        prog=f"sru {task.name} {stage}",
-        description=f"The figures of a checkpoint on the {STAGES[stage]} set it belongs to.",
-    )
-    parser.add_argument(
-        "checkpoint", type=str, help="A run folder (for its best checkpoint) or a .ckpt file."
-    )
-    add_options(parser, [(option, kind | None, None, text) for option, _, kind, text in task.evaluation])
-    parser.add_argument("--accelerator", type=str, default="auto", help="cpu, gpu, or auto.")
-    parser.add_argument("--json", action="store_true", help="Print one JSON object.")
-    return parser
 
 
 def prepare(task: Task, args: Sequence[str]) -> int:

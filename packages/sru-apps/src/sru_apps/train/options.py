@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
-from jsonargparse import SUPPRESS, ArgumentParser, set_parsing_settings
+from jsonargparse import SUPPRESS, ArgumentParser, Namespace, set_parsing_settings
 
 # The help of an option is the docstring under its field.
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
@@ -99,7 +99,35 @@ def _list(options: Sequence[str]) -> str:
     return f"Valid options: {', '.join(shown)}"
 
 
-def add_options(parser: Any, options: Sequence[tuple[str, Any, Any, str]]) -> None:
-    """Add rows of (option, type, default, help) to a parser."""
-    for option, kind, default, text in options:
-        parser.add_argument(option, type=kind, default=default, help=text)
+Option = tuple[str, Any, Any, str]
+"""A row of a table of options: name, type, default and help. The type `bool` makes a flag, `list` an option that may
+be repeated, or the rest of the command line; the default `...` makes an option required."""
+
+
+def add_options(parser: Any, options: Sequence[Option]) -> None:
+    """Add a table of options to a parser."""
+    for name, kind, default, text in options:
+        settings: dict[str, Any] = {"type": str if kind is list else kind}
+        if kind is bool:
+            settings = {"action": "store_true"}
+        elif not name.startswith("-"):
+            settings["nargs"] = ("+" if default is ... else "*") if kind is list else None
+        elif default is ...:
+            settings["required"] = True
+        else:
+            settings |= {"default": default, **({"action": "append"} if kind is list else {})}
+        parser.add_argument(name, help=text, **settings)
+
+
+def parse_options(prog: str, description: str, options: Sequence[Option], args: Sequence[str]) -> Namespace:
+    """Parse the command line of a command.
+
+    Args:
+        prog: The command as the user types it.
+        description: What it does.
+        options: Its options.
+        args: The command line after it.
+    """
+    parser = OptionParser(prog=prog, description=description)
+    add_options(parser, options)
+    return parser.parse_args(list(args))

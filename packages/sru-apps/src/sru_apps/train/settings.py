@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,26 +62,25 @@ def read_settings(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is damaged or holds no settings: {' '.join(str(error).split())}") from error
     if not isinstance(settings, dict):
         raise UserError(f"{path} is damaged or holds no settings: expected option: value, got {settings!r}")
-    flat = dict(_flatten(settings))
-    renamed = {name: RENAMED[name] for name in flat if name in RENAMED}
+    settings.pop("seed_everything", None)
+    renamed = []
+    for old, new in RENAMED.items():
+        group, _, name = old.rpartition(".")
+        value = (settings.get(group) or {} if group else settings).pop(name, None)
+        if value is not None:
+            new_group, _, new_name = new.partition(".")
+            settings.setdefault(new_group, {})[new_name] = value
+            renamed.append(f"{old} is now {new}")
     if renamed:
-        pairs = ", ".join(f"{old} is now {new}" for old, new in renamed.items())
-        warnings.warn(f"{path} has former names of options: {pairs}", stacklevel=2)
-    nested: dict[str, Any] = {}
-    for name, value in flat.items():
-        if name == "seed_everything" or (name in renamed and value is None):
-            continue
-        if name.removeprefix("optimizer.") in _GONE:
-            # How the optimizer computes is no option any more; what it computes would change without these.
-            if value and not name.endswith(("foreach", "fused")):
-                raise UserError(f"{path}: there is no option {name} any more, got {value}; leave it out")
-            continue
-        *groups, last = renamed.get(name, name).split(".")
-        place = nested
-        for group in groups:
-            place = place.setdefault(group, {})
-        place[last] = value
-    return nested
+        warnings.warn(f"{path} has former names of options: {', '.join(renamed)}", stacklevel=2)
+    for name in _GONE:
+        # How the optimizer computes is no option any more; what it computes would change without the others.
+        value = (settings.get("optimizer") or {}).pop(name, None)
+        if value and name not in ("foreach", "fused"):
+            raise UserError(
+                f"{path}: there is no option optimizer.{name} any more, got {value}; leave it out"
+            )
+    return settings
 
 
 def with_settings(args: Sequence[str], settings: Path | None) -> list[str]:
@@ -118,18 +117,6 @@ def peek(args: Sequence[str], option: str) -> str | None:
     Returns:
         Its last value, or None.
     """
-    value = None
-    for index, arg in enumerate(args):
-        if arg == option and index + 1 < len(args):
-            value = args[index + 1]
-        elif arg.startswith(option + "="):
-            value = arg[len(option) + 1 :]
-    return value
-
-
-def _flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+    pairs = zip(args, [*args[1:], None], strict=False)
+    values = [arg[len(option) + 1 :] or after for arg, after in pairs if arg.partition("=")[0] == option]
+    return values[-1] if values else None

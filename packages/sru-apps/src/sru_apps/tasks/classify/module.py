@@ -84,20 +84,15 @@ class ClassifierModule(TaskModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count correct labels."""
-        self._evaluate(batch, "validation")
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count correct labels."""
-        self._evaluate(batch, "test")
-
-    def _evaluate(self, batch: Batch, stage: str) -> None:
+        stage, size = "test" if self.trainer.testing else "validation", len(batch.labels)
         logits = self.network(batch.ids, batch.mask)
         self.accuracy.update(logits, batch.labels)
-        # The loggers get one row per epoch from `History`.
         loss = F.cross_entropy(logits, batch.labels)
-        size = len(batch.labels)
+        # The loggers get one row per epoch from `History`.
         self.log(f"{stage}_loss", loss, batch_size=size, logger=False, sync_dist=True)
         self.log(f"{stage}_accuracy", self.accuracy, batch_size=size, logger=False, prog_bar=True)
+
+    test_step = validation_step
 
     def describe(self, figures: Mapping[str, float]) -> str:
         """Put figures in words: `accuracy 82.51 %, loss 0.4405`."""

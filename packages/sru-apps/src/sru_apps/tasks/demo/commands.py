@@ -20,12 +20,11 @@ from sru_apps.tasks.lm.model import LanguageModelConfig
 from sru_apps.tasks.lm.module import LanguageModelModule
 from sru_apps.train.checkpoints import AtomicCheckpointIO, RunCheckpoints
 from sru_apps.train.console import EpochBar, quiet_lightning
-from sru_apps.train.history import History
+from sru_apps.train.history import History, draw_curves
 from sru_apps.train.module import count_parameters
 from sru_apps.train.optimizers import OptimizerConfig
-from sru_apps.train.options import OptionParser, add_options
+from sru_apps.train.options import parse_options
 from sru_apps.train.run_folder import RunFolder, new_run
-from sru_data.atomic import atomic_write
 from sru_data.language_modelling import python_help_text
 from sru_data.streams import StreamLoader
 from sru_data.tokenizers import CharTokenizer
@@ -62,17 +61,17 @@ def demo(args: Sequence[str]) -> int:
     Returns:
         The exit status.
     """
-    parser = OptionParser(prog="sru demo", description=__doc__)
-    add_options(
-        parser,
+    options = parse_options(
+        "sru demo",
+        __doc__ or "",
         [
             ("--epochs", PositiveInt, 3, "Passes over the text, for each model."),
             ("--seed", NonNegativeInt, 0, "Seed of the weights and of the sample."),
             ("--runs-dir", str, "runs", "The files go to RUNS_DIR/demo/NAME."),
             ("--name", str | None, None, "Name of the run folder; default: the time."),
         ],
+        args,
     )
-    options = parser.parse_args(list(args))
     quiet_lightning()
 
     text = python_help_text()
@@ -101,7 +100,14 @@ def demo(args: Sequence[str]) -> int:
     )
     print(f"\nThe SRU continues {PROMPT!r}:\n")
     print(PROMPT + tokenizer.decode(list(islice(sample, SAMPLE_LENGTH))))
-    draw_comparison(results, folder.learning_curve)
+    curves = {
+        f"{name.upper()}, {count_parameters(result.module):,} parameters": [
+            [row[key] for row in result.rows] for key in ("seconds", f"validation_{FIGURE}")
+        ]
+        for name, result in results.items()
+    }
+    labels = ("training time in seconds", "bits per character, unseen text")
+    draw_curves(folder.learning_curve, *labels, curves)
     print(f"\nPicture:    {folder.learning_curve}\nCheckpoint: {results['sru'].run.best}")
     return 0
 
@@ -189,22 +195,3 @@ def comparison(results: Mapping[str, Result]) -> Iterator[str]:
     means = {"kernels": "the kernels of sru-kernels", "reference": "reference operators in plain PyTorch"}
     yield f"A step reads {STREAMS} x {SEGMENT} characters, on {torch.get_num_threads()} CPU threads."
     yield f"The SRU runs {means[backend.active('cpu')]}, the LSTM what PyTorch has compiled for it."
-
-
-def draw_comparison(results: Mapping[str, Result], path: Path) -> None:
-    """Draw the quality of each model against the time it trained, as PNG."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
-    axes = figure.add_subplot()
-    for name, result in results.items():
-        seconds, bits = ([row[key] for row in result.rows] for key in ("seconds", f"validation_{FIGURE}"))
-        axes.plot(
-            seconds, bits, marker=".", label=f"{name.upper()}, {count_parameters(result.module):,} parameters"
-        )
-    axes.set_xlabel("training time in seconds")
-    axes.set_ylabel("bits per character, unseen text")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    with atomic_write(path) as file:
-        figure.savefig(file, format="png", dpi=120)

@@ -123,21 +123,8 @@ class LanguageModelData(TaskData):
             DataError: A text is missing, empty or not UTF-8, or the folder holds another one.
             UserError: No vocabulary can be made of the text.
         """
-        if not hasattr(self, "prepared"):
-            self._prepare()
-
-    def setup(self, stage: str) -> None:
-        """Open the token files.
-
-        Raises:
-            DataError: They do not belong to the checkpoint whose state was loaded.
-        """
-        if not hasattr(self, "prepared"):
-            self._prepare()
-        if self._expected is not None:
-            self._check_tokenizer(self._expected)
-
-    def _prepare(self) -> None:
+        if hasattr(self, "prepared"):
+            return
         options = self.hparams
         if options["name"] is None and options["train_file"] is None:
             prepared = open_prepared(options["prepared_dir"])
@@ -150,6 +137,16 @@ class LanguageModelData(TaskData):
             prepared = self._prepare_corpus(corpus, unit)
         self.prepared, self.unit, self.dataset = prepared, unit, prepared.name
         self.tokenizer, self.has_test = prepared.tokenizer, prepared.test is not None
+
+    def setup(self, stage: str) -> None:
+        """Open the token files.
+
+        Raises:
+            DataError: They do not belong to the checkpoint whose state was loaded.
+        """
+        self.prepare_data()
+        if self._expected is not None:
+            self._check_tokenizer(self._expected)
 
     def _corpus(self) -> Corpus:
         options = self.hparams

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from pytorch_lightning.trainer.states import TrainerFn
@@ -108,59 +108,38 @@ class LanguageModelModule(TaskModule):
 
     def on_validation_epoch_start(self) -> None:
         """Start counting."""
-        self._begin_evaluation(self.trainer.val_dataloaders)
-
-    def validation_step(self, batch: Segment, batch_idx: int) -> None:
-        """Add up the losses of the tokens."""
-        self._evaluate(batch, batch_idx)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the figures of the whole text."""
-        self._finish_evaluation("validation")
-
-    def on_test_epoch_start(self) -> None:
-        """Start counting."""
-        self._begin_evaluation(self.trainer.test_dataloaders)
-
-    def test_step(self, batch: Segment, batch_idx: int) -> None:
-        """Add up the losses of the tokens."""
-        self._evaluate(batch, batch_idx)
-
-    def on_test_epoch_end(self) -> None:
-        """Log the figures of the whole text."""
-        self._finish_evaluation("test")
-
-    def _begin_evaluation(self, loader: object) -> None:
+        trainer = self.trainer
+        loader = trainer.test_dataloaders if trainer.testing else trainer.val_dataloaders
         self._evaluation_carries = isinstance(loader, StreamLoader)
         self._evaluated = None
         # MPS has no float64.
         kind = torch.float32 if self.device.type == "mps" else torch.float64
-        self._nats = torch.zeros((), dtype=kind, device=self.device)
-        self._tokens = torch.zeros((), dtype=kind, device=self.device)
+        self._nats, self._tokens = torch.zeros(2, dtype=kind, device=self.device)
 
-    def _evaluate(self, batch: Segment, batch_idx: int) -> None:
+    def validation_step(self, batch: Segment, batch_idx: int) -> None:
+        """Add up the losses of the tokens."""
         state = self._evaluated if self._evaluation_carries and batch_idx > 0 else None
         nll, self._evaluated = self.network.loss(batch.inputs, batch.targets, state)
         self._nats += nll.sum(dtype=self._nats.dtype)
         self._tokens += (batch.targets != IGNORE).sum()
 
-    def _finish_evaluation(self, stage: Literal["validation", "test"]) -> None:
+    def on_validation_epoch_end(self) -> None:
+        """Log the figures of the whole text."""
         self._evaluated = None
         sums = torch.stack([self._nats, self._tokens])
         if self.trainer.world_size > 1:
             sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
         nats, tokens = sums.tolist()
+        stage = "test" if self.trainer.testing else "validation"
         counts = getattr(getattr(self.trainer, "datamodule", None), "counts", None)
         found = figures(self.unit, nats, int(tokens), counts(stage) if counts is not None else None)
         for name, value in found.items():
             # The loggers get one row per epoch from `History`; all processes log the same.
-            self.log(
-                f"{stage}_{name}",
-                value,
-                logger=False,
-                prog_bar=name == FIGURE[self.unit],
-                sync_dist=True,
-            )
+            shown = name == FIGURE[self.unit]
+            self.log(f"{stage}_{name}", value, logger=False, prog_bar=shown, sync_dist=True)
+
+    on_test_epoch_start, test_step = on_validation_epoch_start, validation_step
+    on_test_epoch_end = on_validation_epoch_end
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Within an epoch, keep what each process carries."""

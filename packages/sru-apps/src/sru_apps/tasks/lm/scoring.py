@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from itertools import chain, islice
 
 import torch
@@ -23,7 +23,7 @@ _STEPS = 512
 _AT_ONCE = 8192
 
 
-@dataclass
+@dataclass(frozen=True)
 class Score:
     """The likelihood of a line, or of a whole text."""
 
@@ -57,13 +57,9 @@ class Score:
         """Mean bits per byte; NaN without a byte."""
         return self.nll / math.log(2) / self.bytes if self.bytes else math.nan
 
-    def add(self, other: Score) -> None:
-        """Add the score of the text that follows."""
-        self.tokens += other.tokens
-        self.nll += other.nll
-        self.characters += other.characters
-        self.bytes += other.bytes
-        self.unknown += other.unknown
+    def __add__(self, other: Score) -> Score:
+        """The score of both texts."""
+        return Score(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 
 
 def score_lines(
