@@ -149,15 +149,42 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Time SRU on the CPU and write docs/benchmarks; `-- NAME` times another of BENCHMARKS."""
-    # The old package is compiled when it is imported, with ninja and whatever compiler there is.
-    peers = ("sru==2.6.0", "ninja", "setuptools", "torchao")
+    """Time SRU on the CPU and write docs/benchmarks; `-- NAME` times another of BENCHMARKS.
+
+    `-- NAME --against COMMIT` times this tree against a commit: sru, classification or language_model.
+    """
     options = list(session.posargs)
     name = options.pop(0) if options and options[0] in BENCHMARKS else "sru"
     package = BENCHMARKS[name]
-    ours = folders(*sorted({"sru-kernels", "sru-nn", package, *PACKAGES[package]}))
-    session.install(*PINS, TORCH, *ours, *peers, "matplotlib", *cuda_of_this_machine())
-    session.run("python", f"packages/{package}/benchmarks/bench_{name}.py", *options)
+    names = sorted({"sru-kernels", "sru-nn", package, *PACKAGES[package]})
+    folder = f"packages/{package}/benchmarks"
+    if "--against" in options:
+        commit = options.pop(options.index("--against") + 1)
+        options.remove("--against")
+        theirs = install_commit(session, commit, names)
+        session.install(*PINS, TORCH, *folders(*names), *cuda_of_this_machine())
+        program = ("--program", f"{folder}/turns_{name}.py", "--against", commit, "--python", theirs)
+        session.run("python", "packages/sru-nn/benchmarks/against.py", name, *program, *options)
+        return
+    # The old package is compiled when it is imported, with ninja and whatever compiler there is.
+    peers = ("sru==2.6.0", "ninja", "setuptools", "torchao")
+    session.install(*PINS, TORCH, *folders(*names), *peers, "matplotlib", *cuda_of_this_machine())
+    session.run("python", f"{folder}/bench_{name}.py", *options)
+
+
+def install_commit(session: nox.Session, commit: str, names: list[str]) -> str:
+    """Install the packages of a commit in an environment of its own; return its interpreter."""
+    tree, python = Path(session.create_tmp(), "tree"), Path(session.create_tmp(), "theirs/bin/python")
+    shutil.rmtree(tree, ignore_errors=True)
+    tree.mkdir()
+    archive = tree.with_suffix(".tar")
+    session.run("git", "archive", f"--output={archive}", commit, "packages", external=True)
+    shutil.unpack_archive(archive, tree)
+    session.run("python", "-m", "venv", "--clear", str(python.parents[1]))
+    packages = [str(tree / "packages" / name) for name in names]
+    install = (str(python), "-m", "pip", "install", *PINS, TORCH, *packages, *cuda_of_this_machine())
+    session.run(*install, external=True)
+    return str(python)
 
 
 @nox.session(name="bench-srupp")
