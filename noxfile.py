@@ -25,8 +25,9 @@ VERSIONS = nox.project.load_toml("ci/versions.toml")
 TORCH = f"torch=={VERSIONS['torch']['default']}"
 PINS = ("--constraint", "ci/constraints.txt")
 PYTEST = ("pytest", "pytest-randomly", "pytest-timeout", "pytest-xdist", "hypothesis", "numpy")
-# One process of tests for each processor, but no more than the memory of a small machine holds.
-PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadgroup")
+# One process of tests per processor, up to what the memory of a small machine holds. A file stays in one
+# process, which sets up its fixtures once.
+PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")
 # Two threads each are enough to meet the threaded code; while they wait, the other processes work.
 THREADS = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
 # What some tests of sru-nn export to and read back.
@@ -337,7 +338,7 @@ def test_wheels(session: nox.Session, names: list[str], torch: str, ours: Path, 
         shutil.copytree(f"packages/{name}/tests", target / "tests", dirs_exist_ok=True)
         shutil.copy(f"packages/{name}/README.md", target)
     shutil.copytree("docs", tree / "docs", dirs_exist_ok=True)  # some pages are tests
-    for file in ("README.md", "pyproject.toml", "conftest.py"):
+    for file in ("README.md", "pyproject.toml"):
         shutil.copy(file, tree)
     pins = [word for file in (ours, Path(PINS[1]).resolve()) for word in ("--constraint", str(file))]
     session.run("python", "-m", "venv", "--clear", str(work / "tested"))
