@@ -192,7 +192,7 @@ def dev(session: nox.Session) -> None:
 
 @nox.session(name="cuda-report")
 def cuda_report(session: nox.Session) -> None:
-    """Compile the CUDA kernels for every architecture and write docs/cuda-kernels.md; needs nvcc, no GPU."""
+    """Compile the CUDA kernels for every architecture; writes docs/benchmarks/cuda-kernels.md. Needs nvcc."""
     session.install(*PINS, *CUDA_TOOLS, "numpy", *folders("sru-kernels"), *cuda("OFF"))
     session.run("python", "packages/sru-kernels/benchmarks/cuda_report.py", *session.posargs)
 
@@ -234,7 +234,7 @@ def sanitize(session: nox.Session) -> None:
 
 @nox.session
 def wheels(session: nox.Session) -> None:
-    """Build the wheels of all packages, or those named, into dist: docs/wheels.md."""
+    """Build the wheels of all packages, or those named, into dist: docs/developers/wheels.md."""
     options = wheel_options("wheels").parse_args(session.posargs)
     build_wheels(session, options.names or list(PACKAGES), options.kernels)
 

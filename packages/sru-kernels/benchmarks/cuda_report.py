@@ -1,8 +1,8 @@
-"""Compile the CUDA kernels for every architecture; write what ptxas says of them and what follows from it.
+"""Compile the CUDA kernels for every architecture, and report registers, occupancy and predicted bandwidth.
 
-python packages/sru-kernels/benchmarks/cuda_report.py [--out docs]
+python packages/sru-kernels/benchmarks/cuda_report.py [--out docs/benchmarks]
 
-Nothing runs on a GPU: registers, spills and shared memory are facts of the compiler, the rest is arithmetic.
+Nothing runs on a GPU: ptxas reports registers, spills and shared memory, and the rest follows from them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def main() -> None:
     """Write `cuda-kernels.json` and `cuda-kernels.md`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--out", type=Path, default=PACKAGE.parents[1] / "docs", help="the folder to write to"
+        "--out", type=Path, default=PACKAGE.parents[1] / "docs/benchmarks", help="folder of the report"
     )
     parser.add_argument("--nvcc", default=os.environ.get("CUDACXX", "nvcc"), help="the compiler")
     arguments = parser.parse_args()

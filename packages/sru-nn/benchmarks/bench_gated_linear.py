@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from measure import compare, race
-from record import described, machine, save
+from record import described, machine, save, save_targets, target
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -46,6 +46,7 @@ def main() -> None:
         for row in shape_rows(shape, gates, options.seconds)
     ]
     save(options.out, "gated-linear", {"machine": facts, "rows": rows}, page(facts, rows))
+    save_targets(options.out, "gated-linear", facts, judged(rows))
 
 
 def shape_rows(shape: tuple[int, int, int, int], gates: str, seconds: float) -> Iterator[dict[str, Any]]:
@@ -105,12 +106,12 @@ def page(facts: Mapping[str, str], rows: list[dict[str, Any]]) -> Iterator[str]:
     """Write the report."""
     yield "# The gated linear recurrence\n"
     yield f"Written by `nox -s bench -- gated_linear`: {described(facts)}.\n"
-    yield "float32, V = K; medians in ms, quartiles in brackets, in turns, and after each how many times as"
-    yield "fast as the reference it is. The reference takes one step after the other in plain PyTorch, the"
-    yield "kernels do in compiled code; by chunks of time, which is how it runs where it has no kernels, the"
-    yield "recurrence is matrix products. Gates are σ(z + 3) where they are *open* and σ(z − 3) where *shut*,"
-    yield "z normal; the latter are so small that chunks have to be joined from short blocks. The error is"
-    yield "that of the worse of the two: of all results the largest, relative to the largest number.\n"
+    yield "float32, V = K. Median milliseconds with quartiles in brackets, measured in turns, each followed"
+    yield "by its speed relative to the reference. The reference takes one step at a time in plain PyTorch,"
+    yield "the kernels take one step at a time in compiled code. Without kernels the recurrence runs in"
+    yield "chunks of time, as matrix products. With z normal, *open* gates are σ(z + 3) and *shut* gates"
+    yield "σ(z − 3); shut gates are so small that a chunk has to be assembled from short blocks. The error is"
+    yield "the larger of the two, over all results, relative to the largest magnitude.\n"
     yield "| (T, B, H, K) | gates | mode | reference | chunks | | kernels | | error |"
     yield "| --- " * 9 + "|"
     for row in rows:
@@ -119,15 +120,16 @@ def page(facts: Mapping[str, str], rows: list[dict[str, Any]]) -> Iterator[str]:
             f"| {tuple(row['shape'])} | {row['gates']} | {row['mode']} | {shown(row[REFERENCE])} | {times} "
             f"| {max(row['error'].values()):.1e} |"
         )
-    judged = [row for row in rows if row["shape"][0] == TARGET_LENGTH]
-    yield f"\nTarget, {TARGET:g} times as fast at T = {TARGET_LENGTH}:\n"
+
+
+def judged(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield the rows of the targets."""
     for name in CHOICES:
-        ratios = [ratio(row, name) for row in judged]
+        ratios = [ratio(row, name) for row in rows if row["shape"][0] == TARGET_LENGTH]
         reached = sum(found >= TARGET for found in ratios)
-        yield (
-            f"* {name}: reached in {reached} of {len(judged)} rows; from {min(ratios):.1f} to "
-            f"{max(ratios):.1f} times."
-        )
+        measured = f"{min(ratios):.1f}x to {max(ratios):.1f}x, met in {reached} of {len(ratios)} cases"
+        what = f"gated linear recurrence, {name} against the reference, T = {TARGET_LENGTH}"
+        yield target(what, f"at least {TARGET:g}x", measured, reached == len(ratios))
 
 
 def ratio(row: Mapping[str, Any], name: str) -> float:
