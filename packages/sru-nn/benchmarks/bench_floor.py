@@ -11,7 +11,7 @@ from record import described, machine
 from torch.nn import functional as F
 
 from sru_nn import SRU
-from sru_nn.ops import sru as ops
+from sru_nn.cells.sru import operator as ops
 
 SHAPES = [(128, 32, 512), (256, 32, 1024), (1024, 1, 1024), (512, 16, 256)]
 
