@@ -9,7 +9,6 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 PAGES = [
-    "README.md",
     "docs/index.md",
     "docs/quickstart.md",
     "docs/concepts/padding.md",
