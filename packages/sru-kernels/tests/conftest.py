@@ -30,7 +30,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class ByFileAndBuild(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            uses_builds = "/test_cuda_" in nodeid or any(name in nodeid for name in (*SOURCES, *PTX))
+            uses_builds = any(name in nodeid for name in ("cuda", *SOURCES, *PTX))
             return "CUDA builds" if uses_builds else super()._split_scope(nodeid)
 
     return ByFileAndBuild(config, log)
