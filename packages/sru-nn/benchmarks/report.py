@@ -1,4 +1,4 @@
-"""The report of the benchmark of SRU: JSON, a Markdown page, a picture, and the table of the README."""
+"""The report of the benchmark of SRU: JSON, a Markdown page, a picture, and the table of the front pages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MODES = ("forward", "forward and backward")
 
 
 def write_report(folder: Path, device: str, machine: Mapping[str, str], rows: Sequence[Row]) -> None:
-    """Write `sru-DEVICE.json`, `.md` and `.png`; of the CPU also the targets and the README's table.
+    """Write `sru-DEVICE.json`, `.md` and `.png`; of the CPU also the targets and the front pages' table.
 
     Args:
         folder: Created if missing.
@@ -28,11 +28,12 @@ def write_report(folder: Path, device: str, machine: Mapping[str, str], rows: Se
     _draw(rows, folder / f"{name}.png")
     if device == "cpu":
         save_targets(folder, name, machine, targets(rows))
-        replace_section(folder.parent.parent / "README.md", "speed", _news(machine, rows))
+        for page in (folder.parent.parent / "README.md", folder.parent / "index.md"):
+            replace_section(page, "speed", _news(machine, rows))
 
 
 def _news(machine: Mapping[str, str], rows: Sequence[Row]) -> Iterator[str]:
-    """The first table of the README: one layer against `nn.LSTM` of equal width."""
+    """The table of the README and of the documentation: one layer against `nn.LSTM` of equal width."""
     training = {shape: _times(rows, MODES[1], shape=shape) for shape in shapes(rows, MODES[1])}
     inference = {shape: _times(rows, MODES[0], shape=shape) for shape in training}
     step = _times(rows, "step", layers=1)

@@ -1,4 +1,4 @@
-"""The Python of the documentation's introductory pages runs, block after block, and its own assertions hold."""
+"""The Python of the introductory pages of the documentation runs, block after block, assertions included."""
 
 from __future__ import annotations
 
