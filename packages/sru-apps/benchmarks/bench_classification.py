@@ -1,10 +1,9 @@
 """An epoch of `sru classify fit --recipe sst2`, through the kernels and through the reference operators.
 
-`python packages/sru-apps/benchmarks/bench_classification.py --embeddings FILE` in an environment with the
-four packages, from the root of the repository. Writes docs/benchmarks/classification.json and .md. One
-training by Lightning, with all callbacks and loggers: the two take turns of some steps, so that what else the
-machine does falls on both alike. A step lasts from one batch to the next, reading included. `$SRU_DATA` or
-`--data-dir` says where the data lie.
+`nox -s bench -- classification --embeddings FILE` writes docs/benchmarks/classification.json and .md. Within
+one training run by Lightning, with all callbacks and loggers, the two take turns of several steps, so that
+other load on the machine affects both alike. A step lasts from one batch to the next, reading included. Data
+are read from `--data-dir` or `$SRU_DATA`.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from sru_apps.training.console import quiet_lightning
 from sru_apps.training.denormals import flush_denormals
 from sru_nn import backend
 
-# How a run is described is known to the benchmarks of sru-nn.
+# The benchmarks of sru-nn know how to record a run.
 sys.path.append(str(Path(__file__).resolve().parents[2] / "sru-nn" / "benchmarks"))
 
 from measure import compare, summary
@@ -38,12 +37,12 @@ from record import described, machine, save, save_targets, target
 
 CONTENDERS: tuple[backend.Choice, ...] = ("kernels", "reference")
 TURN = 20
-"""Steps of a turn; the first two, which find caches and memory as the other has left them, do not count."""
+"""Steps per turn. The first two do not count: they find caches and memory as the other left them."""
 TARGET = 2.0
 
 
 class Turns(Callback):
-    """Changes the backend now and then, and notes how long steps and validations take."""
+    """Switches the backend every few steps, and times steps and validations."""
 
     def __init__(self) -> None:
         self.steps: dict[str, list[float]] = {name: [] for name in CONTENDERS}
@@ -61,7 +60,7 @@ class Turns(Callback):
         return self._since - since
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note how the last epoch ended; the clock runs before the first batch is read."""
+        """Record the end of the last epoch. The clock starts before the first batch is read."""
         end = self._lap()
         if trainer.current_epoch > 0:
             self.ends.append(end)
@@ -70,7 +69,7 @@ class Turns(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Note a step."""
+        """Record a step."""
         step = self._lap()
         if trainer.current_epoch > 0 and self._done % TURN >= 2:
             self.steps[self._contender].append(step)
@@ -83,16 +82,16 @@ class Turns(Callback):
         self._lap()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note a validation; logs and checkpoints follow."""
+        """Record a validation; logs and checkpoints follow."""
         self.validations[self._contender].append(self._lap())
 
 
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--embeddings", help="word vectors, which also decide how many words there are")
+    parser.add_argument("--embeddings", help="word vectors; they also determine the vocabulary")
     parser.add_argument("--data-dir", help="folder with the data; default: $SRU_DATA")
-    parser.add_argument("--epochs", type=int, default=9, help="the first warms up")
+    parser.add_argument("--epochs", type=int, default=9, help="number of epochs; the first is a warm-up")
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"), help="folder of the report")
     options = parser.parse_args()
     given = {"--data-dir": options.data_dir, "--embeddings": options.embeddings}
@@ -129,7 +128,7 @@ def main() -> None:
 
 
 def loss_and_gradients(module: ClassifierModule, batch: Batch, choice: backend.Choice) -> list[Tensor]:
-    """Return those of a batch, always with the same dropout."""
+    """Return the loss and the gradients of a batch, always with the same dropout."""
     module.train()
     torch.manual_seed(0)
     with backend.using(choice):

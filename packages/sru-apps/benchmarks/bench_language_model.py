@@ -1,9 +1,8 @@
-"""Language models: training, generation, and what the trainer adds to a bare loop.
+"""Language models: training, generation, and the overhead of the trainer over a bare loop.
 
-`python packages/sru-apps/benchmarks/bench_language_model.py` in an environment with the four packages, from
-the root of the repository. Writes docs/benchmarks/language-model.json and .md. The words are those of the
-Penn Treebank or, where it is not at hand, of WikiText-2 with its 10,000 most frequent words; `$SRU_DATA` or
-`--data-dir` says where they lie. `--only` measures one part and leaves the figures of the others as they are.
+`nox -s bench -- language_model` writes docs/benchmarks/language-model.json and .md. The text is the Penn
+Treebank or, if it is missing, WikiText-2 with its 10,000 most frequent words, read from `--data-dir` or
+`$SRU_DATA`. `--only` measures one part and keeps the figures of the others.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from sru_data.text import encode_block
 from sru_data.tokenizers.training import train_tokenizer
 from sru_nn.quantization import quantize_weights_
 
-# How contenders take turns, and how a run is described, is known to the benchmarks of sru-nn.
+# The benchmarks of sru-nn know how to time contenders in turns and how to record a run.
 sys.path.append(str(Path(__file__).resolve().parents[2] / "sru-nn" / "benchmarks"))
 
 from measure import Timing, race
@@ -50,10 +49,10 @@ PARTS = tuple(TARGETS)
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=90.0, help="time for each part")
-    parser.add_argument("--tokens", type=int, default=50, help="generated in a measurement")
-    parser.add_argument("--steps", type=int, default=10, help="training steps in a measurement")
-    parser.add_argument("--only", choices=PARTS, help="one part instead of all")
+    parser.add_argument("--seconds", type=float, default=90.0, help="time per part")
+    parser.add_argument("--tokens", type=int, default=50, help="tokens generated per measurement")
+    parser.add_argument("--steps", type=int, default=10, help="training steps per measurement")
+    parser.add_argument("--only", choices=PARTS, help="measure only this part")
     parser.add_argument("--data-dir", help="folder with the data; default: $SRU_DATA")
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"), help="folder of the report")
     options = parser.parse_args()
@@ -92,7 +91,7 @@ def training(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def words(data_dir: str | None) -> tuple[str, Tensor]:
-    """Return the name of a text and its first words as numbers below the size of the vocabulary."""
+    """Return the name of a text and its first words as ids below the vocabulary size."""
     for name in ("ptb", "wikitext-2"):
         try:
             corpus = language_modelling.load(name, data_dir=data_dir)
@@ -104,7 +103,7 @@ def words(data_dir: str | None) -> tuple[str, Tensor]:
 
 
 def word_model(name: RecurrentName) -> LanguageModel:
-    """Return the model of words with as near the wanted number of parameters as its width allows."""
+    """Return the word model whose width brings it closest to the number of parameters."""
 
     def make(hidden_size: int) -> LanguageModel:
         config = LanguageModelConfig(
@@ -131,7 +130,7 @@ def size(model: nn.Module) -> int:
 
 
 def trainer_step(model: LanguageModel, segments: list[Segment], steps: int) -> Callable[[], None]:
-    """Return a call that trains so many steps, each time from where the last call stopped."""
+    """Return a call that trains a number of steps, each time from where the last call stopped."""
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
     endless, state = itertools.cycle(segments), None
     model.train()
@@ -149,7 +148,7 @@ def trainer_step(model: LanguageModel, segments: list[Segment], steps: int) -> C
 
 
 def generation(options: argparse.Namespace) -> dict[str, Any]:
-    """Tokens per second of greedy generation at batch 1, once steps were seen to give what reading gives."""
+    """Tokens per second of greedy generation at batch 1, after checking steps against reading at once."""
     prompt = torch.randint(2, BYTES, (32,)).tolist()
     calls: dict[str, Callable[[], object]] = {}
     rows: dict[str, dict[str, Any]] = {}
@@ -168,7 +167,7 @@ def generation(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def byte_model(name: RecurrentName) -> LanguageModel:
-    """Return four layers of the width in question over bytes."""
+    """Return a model of four layers over bytes."""
     config = LanguageModelConfig(
         vocab_size=BYTES, encoder=name, embedding_size=WIDTH, hidden_size=WIDTH, num_layers=LAYERS
     )
@@ -251,7 +250,7 @@ def table(rows: Mapping[str, Any], width: str | None) -> Iterator[str]:
 
 
 def per_second(time: Timing, count: float) -> dict[str, float]:
-    """Turn the seconds that so many things take into so many a second."""
+    """Convert the seconds for a number of items to items per second."""
     return {"median": count / time.median, "low": count / time.high, "high": count / time.low}
 
 

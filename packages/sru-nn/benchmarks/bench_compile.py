@@ -1,7 +1,7 @@
-"""`torch.compile` against eager mode: `python packages/sru-nn/benchmarks/bench_compile.py`.
+"""`torch.compile` against eager mode: `nox -s bench -- compile`.
 
-Runs in the environment of `nox -s bench`, with a C++ compiler. Checks that both agree, times them in turns on
-the shapes of that benchmark and writes docs/benchmarks/compile.json and .md.
+Needs a C++ compiler. Checks that both agree, times them in turns on the shapes of the benchmark of SRU, and
+writes docs/benchmarks/compile.json and .md.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ TARGET = 1.05
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=4.0, help="time for each shape and mode")
+    parser.add_argument("--seconds", type=float, default=4.0, help="time per shape and mode")
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"), help="folder of the report")
-    parser.add_argument("--shapes", type=int, default=len(SHAPES), help="only the first so many")
+    parser.add_argument("--shapes", type=int, default=len(SHAPES), help="number of shapes, from the first")
     options = parser.parse_args()
     torch.manual_seed(0)
     facts = machine("cpu")
@@ -39,7 +39,7 @@ def main() -> None:
 
 def shape_rows(shape: tuple[int, int, int], seconds: float) -> Iterator[dict[str, Any]]:
     """Measure one shape (T, B, D), two layers."""
-    torch.compiler.reset()  # another module of the same code would count as compiling it again
+    torch.compiler.reset()  # another module with the same code would count as a recompilation
     length, batch, size = shape
     rnn, x = SRU(size, size, 2), torch.randn(length, batch, size)
     modules = {EAGER: rnn, COMPILED: torch.compile(rnn, fullgraph=True, dynamic=True)}

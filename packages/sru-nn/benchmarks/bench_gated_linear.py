@@ -1,8 +1,7 @@
-"""The gated linear recurrence by the kernels and by chunks against its reference, step by step, on a CPU.
+"""The gated linear recurrence on a CPU, kernels and chunks against the step-by-step reference.
 
-`python packages/sru-nn/benchmarks/bench_gated_linear.py` from the root of the repository, in the environment
-of `nox -s bench`; takes some minutes. Checks that all agree, outputs and gradients, then times them in turns
-and writes docs/benchmarks/gated-linear.json and .md.
+`nox -s bench -- gated_linear`; takes several minutes. Checks that outputs and gradients of all agree, then
+times them in turns and writes docs/benchmarks/gated-linear.json and .md.
 """
 
 from __future__ import annotations
@@ -23,19 +22,19 @@ from sru_nn import backend, functional, reference
 SHAPES = [(512, 1, 1, 256), (512, 1, 4, 64), (512, 8, 4, 64), (512, 4, 8, 32), (2048, 4, 8, 32)]
 """(T, B, H, K), with V = K."""
 GATES = {"open": 3.0, "shut": -3.0}
-"""What is added to random inputs of the gates; by the second ones only short blocks can be divided."""
+"""Added to the random inputs of the gates. Shut gates are so small that only short blocks can be divided."""
 REFERENCE = "reference"
 CHOICES = {"chunks": "reference", "kernels": "kernels"}
-"""What is compared with the reference, each with its backend."""
+"""The implementations compared with the reference, each with its backend."""
 TARGET, TARGET_LENGTH = 10.0, 512
 
 
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=6.0, help="time for each shape, gates and mode")
+    parser.add_argument("--seconds", type=float, default=6.0, help="time per shape, gates and mode")
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"), help="folder of the report")
-    parser.add_argument("--shapes", type=int, default=len(SHAPES), help="only the first so many")
+    parser.add_argument("--shapes", type=int, default=len(SHAPES), help="number of shapes, from the first")
     options = parser.parse_args()
     torch.manual_seed(0)
     facts = machine("cpu")
@@ -126,6 +125,8 @@ def judged(rows: list[dict[str, Any]]) -> Iterator[str]:
     """Yield the rows of the targets."""
     for name in CHOICES:
         ratios = [ratio(row, name) for row in rows if row["shape"][0] == TARGET_LENGTH]
+        if not ratios:
+            return
         reached = sum(found >= TARGET for found in ratios)
         measured = f"{min(ratios):.1f}x to {max(ratios):.1f}x, met in {reached} of {len(ratios)} cases"
         what = f"gated linear recurrence, {name} against the reference, T = {TARGET_LENGTH}"
@@ -133,12 +134,12 @@ def judged(rows: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def ratio(row: Mapping[str, Any], name: str) -> float:
-    """Return how many times as fast as the reference it is."""
+    """Return the speed relative to the reference."""
     return float(row[REFERENCE]["median"] / row[name]["median"])
 
 
 def shown(time: Mapping[str, float]) -> str:
-    """Put a time into ms."""
+    """Format a time in ms."""
     return f"{1e3 * time['median']:.3g} [{1e3 * time['low']:.3g}, {1e3 * time['high']:.3g}]"
 
 
