@@ -25,8 +25,9 @@ VERSIONS = nox.project.load_toml("ci/versions.toml")
 TORCH = f"torch=={VERSIONS['torch']['default']}"
 PINS = ("--constraint", "ci/constraints.txt")
 PYTEST = ("pytest", "pytest-randomly", "pytest-timeout", "pytest-xdist", "hypothesis", "numpy")
-# One process of tests for each processor, but no more than the memory of a small machine holds.
-PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadgroup")
+# One process of tests per processor, up to what the memory of a small machine holds. A file stays in one
+# process, which sets up its fixtures once.
+PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")
 # Two threads each are enough to meet the threaded code; while they wait, the other processes work.
 THREADS = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
 # What some tests of sru-nn export to and read back.
@@ -218,7 +219,7 @@ def dev(session: nox.Session) -> None:
 
 @nox.session(name="cuda-report")
 def cuda_report(session: nox.Session) -> None:
-    """Compile the CUDA kernels for every architecture and write docs/cuda-kernels.md; needs nvcc, no GPU."""
+    """Compile the CUDA kernels for every architecture; writes docs/benchmarks/cuda-kernels.md. Needs nvcc."""
     session.install(*PINS, *CUDA_TOOLS, "numpy", *folders("sru-kernels"), *cuda("OFF"))
     session.run("python", "packages/sru-kernels/benchmarks/cuda_report.py", *session.posargs)
 
@@ -260,7 +261,7 @@ def sanitize(session: nox.Session) -> None:
 
 @nox.session
 def wheels(session: nox.Session) -> None:
-    """Build the wheels of all packages, or those named, into dist: docs/wheels.md."""
+    """Build the wheels of all packages, or those named, into dist: docs/developers/wheels.md."""
     options = wheel_options("wheels").parse_args(session.posargs)
     build_wheels(session, options.names or list(PACKAGES), options.kernels)
 
@@ -364,7 +365,7 @@ def test_wheels(session: nox.Session, names: list[str], torch: str, ours: Path, 
         shutil.copytree(f"packages/{name}/tests", target / "tests", dirs_exist_ok=True)
         shutil.copy(f"packages/{name}/README.md", target)
     shutil.copytree("docs", tree / "docs", dirs_exist_ok=True)  # some pages are tests
-    for file in ("README.md", "pyproject.toml", "conftest.py"):
+    for file in ("README.md", "pyproject.toml"):
         shutil.copy(file, tree)
     pins = [word for file in (ours, Path(PINS[1]).resolve()) for word in ("--constraint", str(file))]
     session.run("python", "-m", "venv", "--clear", str(work / "tested"))

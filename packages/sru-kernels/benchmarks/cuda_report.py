@@ -1,8 +1,8 @@
-"""Compile the CUDA kernels for every architecture; write what ptxas says of them and what follows from it.
+"""Compile the CUDA kernels for every architecture, and report registers, occupancy and predicted bandwidth.
 
-python packages/sru-kernels/benchmarks/cuda_report.py [--out docs]
+python packages/sru-kernels/benchmarks/cuda_report.py [--out docs/benchmarks]
 
-Nothing runs on a GPU: registers, spills and shared memory are facts of the compiler, the rest is arithmetic.
+Nothing runs on a GPU: ptxas reports registers, spills and shared memory, and the rest follows from them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def main() -> None:
     """Write `cuda-kernels.json` and `cuda-kernels.md`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--out", type=Path, default=PACKAGE.parents[1] / "docs", help="the folder to write to"
+        "--out", type=Path, default=PACKAGE.parents[1] / "docs/benchmarks", help="folder of the report"
     )
     parser.add_argument("--nvcc", default=os.environ.get("CUDACXX", "nvcc"), help="the compiler")
     arguments = parser.parse_args()
@@ -64,9 +64,9 @@ def compile_all(nvcc: str) -> list[Row]:
 
 
 def compile_one(nvcc: str, file: Path, architecture: str) -> list[Row]:
-    """What ptxas says of the kernels in one file."""
+    """The report of ptxas on the kernels in one file."""
     include = ("-I", str(PACKAGE / "include"), "-I", str(PACKAGE / "src"))
-    # As cmake/cuda.cmake has them; the tests compare what it builds with the report.
+    # The flags of cmake/cuda.cmake; the tests compare its build with the report.
     flags = ("-std=c++17", "-O3", "-fmad=false", "-DSRU_KERNELS_VARIANT=device", "-Xptxas", "-v")
     with tempfile.TemporaryDirectory() as folder:
         result = ("-cubin", "-o", str(Path(folder) / "kernels.cubin"))
@@ -78,7 +78,7 @@ def compile_one(nvcc: str, file: Path, architecture: str) -> list[Row]:
 
 
 def ptxas_rows(text: str) -> Iterator[Row]:
-    """The facts by kernel out of what `ptxas -v` prints."""
+    """Parse the output of `ptxas -v`, one row per kernel."""
     for part in text.split("Compiling entry function")[1:]:
         name = NAME.search(part)
         registers = re.search(r"Used (\d+) registers", part)
@@ -86,7 +86,7 @@ def ptxas_rows(text: str) -> Iterator[Row]:
             r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", part
         )
         if not (name and registers and spills):
-            sys.exit(f"cuda_report: ptxas reports of a kernel in a form that is not known: {part}")
+            sys.exit(f"cuda_report: cannot parse the report of ptxas on a kernel: {part}")
         shared = re.search(r"(\d+) bytes smem", part)
         yield {
             "function": name[1],
@@ -111,7 +111,7 @@ def depth(function: str, dtype: str, columns: int) -> int:
 
 
 def machine(nvcc: str) -> Row:
-    """What made the report."""
+    """The compiler and the machine of the report."""
 
     def said(*command: str) -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True, cwd=PACKAGE).stdout.strip()

@@ -26,7 +26,7 @@ def kernel(text):
 
 
 def test_no_kernel_spills_or_needs_more_registers_than_the_docs_say(builds, architecture):
-    page = json.loads((SOURCE.parents[1] / "docs/cuda-kernels.json").read_text())
+    page = json.loads((SOURCE.parents[1] / "docs/benchmarks/cuda-kernels.json").read_text())
     documented = {
         (row["function"], row["dtype"], row["columns"]): row["registers"]
         for row in page["kernels"]

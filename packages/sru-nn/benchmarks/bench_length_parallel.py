@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sru_nn import SRU, SRUCell, backend
+from sru_nn.experimental.length_parallel import LengthParallel, solve
 from sru_nn.functional import sru_recurrence
-from sru_nn.length_parallel import LengthParallel, solve
-from sru_nn.ops.linear_scan import scan
+from sru_nn.linear_scan import scan
 
 SIZE, LAYERS = 256, 2
 LENGTHS = (1024, 4096, 16384, 65536)

@@ -179,7 +179,7 @@ def test_a_whole_module_is_not_unpickled(tmp_path, capsys):
     old, new = saved(tmp_path, SRU(4, 4))
     assert main([old, new]) == 1
     error = capsys.readouterr().err
-    assert "it holds more than tensors (it asks for sru_nn.modules.sru.SRU)" in error
+    assert "it holds more than tensors (it asks for sru_nn.cells.sru.stack.SRU)" in error
     assert "torch.save(module.state_dict(), 'state_dict.pt')" in error
     assert not Path(new).exists()
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sru_nn import SRU, SRUCell, backend, reference
+from sru_nn.cells.sru import operator as ops
+from sru_nn.experimental.length_parallel import LengthParallel, solve
 from sru_nn.functional import sru_recurrence
-from sru_nn.length_parallel import LengthParallel, solve
-from sru_nn.ops import sru as ops
-from sru_nn.ops.linear_scan import linear_scan
+from sru_nn.linear_scan import linear_scan
 
 from .conftest import looks_at_grad
 

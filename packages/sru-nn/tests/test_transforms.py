@@ -164,7 +164,7 @@ def test_a_gradient_penalty_needs_the_reference():
 
 def test_a_transform_takes_the_reference_and_leaves_the_kernels_to_the_rest(monkeypatch):
     pytest.importorskip("sru_kernels", reason="the kernels are not installed")
-    from sru_nn.ops import sru as ops
+    from sru_nn.cells.sru import operator as ops
 
     calls = []
     run = ops.run_kernel

@@ -10,15 +10,16 @@ import torch
 from torch import Tensor
 
 from sru_nn import backend, reference
-from sru_nn._tensor_checks import (
+from sru_nn.cells.gated_linear import operator as gated_linear
+from sru_nn.cells.mingru import operator as mingru
+from sru_nn.cells.sru import operator as ops
+from sru_nn.eager import is_transformed
+from sru_nn.experimental.length_parallel import LengthParallel
+from sru_nn.tensor_checks import (
     check_gated_linear_recurrence,
     check_mingru_recurrence,
     check_sru_recurrence,
 )
-from sru_nn.eager import is_transformed
-from sru_nn.length_parallel import LengthParallel
-from sru_nn.ops import gated_linear, mingru
-from sru_nn.ops import sru as ops
 
 Activation = Literal["identity", "tanh", "relu"]
 

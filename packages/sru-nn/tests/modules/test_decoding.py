@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from sru_nn import SRU, SRUCell, backend
-from sru_nn.modules import sru as stack
+from sru_nn.cells.sru import stack
 
 pytest.importorskip("sru_kernels", reason="the kernels are not installed")
 

@@ -10,7 +10,7 @@ from sru_apps.encoders import RecurrentEncoder, State
 from sru_apps.language_modelling.adaptive import AdaptiveEmbedding, AdaptiveSoftmax
 from sru_apps.language_modelling.config import LanguageModelConfig
 from sru_apps.language_modelling.cross_entropy import linear_cross_entropy
-from sru_nn.linear import project
+from sru_nn.gemm import project
 
 # Positions of a prompt that are read at once, which bounds the memory it takes.
 _READ_AT_ONCE = 1024

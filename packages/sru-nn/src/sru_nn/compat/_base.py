@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
-from sru_nn.linear import project
-from sru_nn.modules._decoding import can_step, step
-from sru_nn.modules._forms import check_sequences, one_by_one, side_by_side, unpack
-from sru_nn.modules.sru_cell import SRUCell
+from sru_nn.cells.sru.layer import SRUCell
+from sru_nn.decoding import can_step, step
+from sru_nn.forms import check_sequences, one_by_one, side_by_side, unpack
+from sru_nn.gemm import project
 
 States = tuple[Tensor, ...]
 

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from sru_nn.convert.describe import Found, describe, find_cells, is_narrow, is_srupp
-from sru_nn.convert.errors import ConversionError
-from sru_nn.modules._architecture import CellState
-from sru_nn.modules._legacy import (
+from sru_nn.checkpoints.architecture import CellState
+from sru_nn.checkpoints.describe import Found, describe, find_cells, is_narrow, is_srupp
+from sru_nn.checkpoints.errors import ConversionError
+from sru_nn.checkpoints.layouts import (
     arrange_srupp_transform,
     merge_projection,
     read_cell_state,

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from sru_nn.checkpoints.files import read_file, safetensors, write_file
+from sru_nn.checkpoints.layouts import strip_wrappers
 from sru_nn.convert import ConversionError, convert
-from sru_nn.convert.files import read_file, safetensors, write_file
-from sru_nn.modules._legacy import strip_wrappers
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

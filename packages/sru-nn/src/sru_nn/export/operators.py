@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from sru_nn import reference
+from sru_nn.cells.sru import plain as sru_plain
+from sru_nn.cells.sru.operator import Inputs
 from sru_nn.eager import TORCH_2_13
-from sru_nn.ops import sru_plain
-from sru_nn.ops.sru import Inputs
 
 
 def decompositions() -> dict[Any, Callable[..., Any]]:

@@ -1,0 +1,162 @@
+"""One step of a stack of layers, for decoding.
+
+A step of a small batch takes some hundred microseconds, of which each layer would spend a good part on
+asking again what was asked of the one before. Here everything is asked once, and a layer is one call of a
+kernel, its projection included. Parameters are taken from their dictionary: `nn.Module.__getattr__`, which
+they go through otherwise, costs as much as a small layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from sru_nn import backend
+from sru_nn.cells.sru import operator as ops
+from sru_nn.cells.sru.layer import SRUCell
+from sru_nn.eager import is_plain
+from sru_nn.gemm import is_watched, project
+from sru_nn.quantization import Int8Linear
+from sru_nn.reference import accumulate_dtype
+
+# The kernel multiplies one sequence after the other. At D = 1024 a matrix product by itself is as fast at 16
+# sequences in float32 and bfloat16, and earlier where PyTorch's is good or the kernel has to convert; smaller
+# layers gain beyond that too, by what the calls cost.
+_LARGEST_BATCH = {torch.float32: 16, torch.bfloat16: 16, torch.float64: 4, torch.float16: 1}
+
+
+def can_step(cells: Sequence[SRUCell], x: Tensor, c0: Tensor | None) -> bool:
+    """Return whether `step` does for these layers what they do by themselves, and is faster.
+
+    Args:
+        cells: The layers.
+        x: `(1, B, E)`.
+        c0: `(L, B, N·D)`, or None.
+    """
+    return (
+        is_plain(x, c0)
+        and not torch.is_grad_enabled()
+        and x.is_cpu
+        and x.shape[1] <= _LARGEST_BATCH.get(x.dtype, 0)
+        and (c0 is None or (c0.is_cpu and c0.dtype == accumulate_dtype(x.dtype) and c0.is_contiguous()))
+        and not torch.is_autocast_enabled("cpu")
+        and _are_simple(cells, x)
+        and backend.active("cpu") == "kernels"
+    )
+
+
+def _are_simple(cells: Sequence[SRUCell], x: Tensor) -> bool:
+    width = x.shape[2]
+    for cell in cells:
+        if not (_is_simple(cell, x.dtype) and cell.input_size == width):
+            return False
+        width = cells[0].output_size
+        if cell.output_size != width:
+            return False
+    return True
+
+
+def _is_simple(cell: SRUCell, dtype: torch.dtype) -> bool:
+    v, bias = cell._parameters.get("weight_c"), cell._parameters.get("bias")
+    return (
+        type(cell) is SRUCell
+        and _is_parameter(v, dtype, (2 * cell.output_size,))
+        and _is_parameter(bias, dtype, (2 * cell.output_size,))
+        and cell.custom_m is None
+        and not (cell.training and (cell.dropout > 0 or cell.rnn_dropout > 0))
+        and not is_watched(cell)
+        and _is_as_made(cell, dtype)
+    )
+
+
+def _is_as_made(cell: SRUCell, dtype: torch.dtype) -> bool:
+    """Whether projection and norm are what the layer made, so that their results have their shapes."""
+    transform = cell._modules["transform"]
+    outputs, inner = cell.num_matrices * cell.output_size, cell.projection_size
+    if type(cell.layer_norm) not in (type(None), nn.LayerNorm):
+        return False
+    if not inner:
+        return _is_linear(transform, dtype, (outputs, cell.input_size))
+    return (
+        type(transform) is nn.Sequential
+        and not is_watched(transform)
+        and list(transform._modules) == ["down", "up"]
+        and _is_linear(transform._modules["down"], dtype, (inner, cell.input_size))
+        and _is_linear(transform._modules["up"], dtype, (outputs, inner))
+    )
+
+
+def _is_linear(module: nn.Module | None, dtype: torch.dtype, shape: tuple[int, int]) -> bool:
+    if module is None or is_watched(module) or module._parameters.get("bias") is not None:
+        return False
+    if type(module) is nn.Linear:
+        return _is_parameter(module._parameters.get("weight"), dtype, shape)
+    if type(module) is not Int8Linear:
+        return False
+    weight, scale = module._buffers.get("weight"), module._buffers.get("scale")
+    return (
+        type(weight) is type(scale) is Tensor
+        and weight.shape == shape
+        and weight.is_cpu
+        and weight.is_contiguous()
+        and weight.dtype == torch.int8
+        and scale.is_cpu
+        and scale.is_contiguous()
+    )
+
+
+def _is_parameter(parameter: Tensor | None, dtype: torch.dtype, shape: tuple[int, ...]) -> bool:
+    return (
+        type(parameter) is nn.Parameter  # not so when somebody has parametrized or quantized it
+        and parameter.dtype == dtype
+        and parameter.shape == shape
+        and parameter.is_cpu
+        and parameter.is_contiguous()
+    )
+
+
+def step(cells: Sequence[SRUCell], x: Tensor, c0: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Run one step of all layers.
+
+    Args:
+        cells: The layers.
+        x: `(1, B, E)`.
+        c0: `(L, B, N·D)`; zeros if None.
+
+    Returns:
+        `h`: `(1, B, N·D)`, the output of the last layer.
+        `c`: `(L, B, N·D)`.
+    """
+    dtype = accumulate_dtype(x.dtype)
+    c = x.new_empty(len(cells), x.shape[1], cells[0].output_size, dtype=dtype)
+    x = x.contiguous()
+    for layer, cell in enumerate(cells):
+        parameters, norm, linear = cell._parameters, cell.layer_norm, cell._modules["transform"]
+        highway = x if cell.has_skip_term and cell.num_matrices == 3 else None
+        if norm is not None and not cell.normalize_after:
+            x = norm(x)
+        if cell.projection_size:
+            down, linear = linear._modules.values()  # type: ignore[union-attr]
+            x = project(down, x)  # type: ignore[arg-type]
+        if type(linear) is Int8Linear:
+            weight, scale = linear._buffers["weight"], linear._buffers["scale"].to(dtype)  # type: ignore[union-attr]
+        else:
+            weight, scale = linear._parameters["weight"], None  # type: ignore[union-attr]
+        x = ops.sru_step(
+            x.contiguous(),
+            weight,  # type: ignore[arg-type]
+            parameters["weight_c"].to(dtype),  # type: ignore[union-attr]
+            parameters["bias"].to(dtype),  # type: ignore[union-attr]
+            c0,
+            highway,
+            c,
+            layer,
+            activation=cell.activation,
+            scale_x=1.0 if highway is None else cell.scale_x,
+            weight_scale=scale,
+        )
+        if norm is not None and cell.normalize_after:
+            x = norm(x)
+    return x, c
