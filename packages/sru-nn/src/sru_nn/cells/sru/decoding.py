@@ -9,6 +9,7 @@ kernel, projection included. Parameters are read from the modules' dictionaries,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -112,7 +113,7 @@ def _is_linear(module: nn.Module | None, dtype: torch.dtype, shape: tuple[int, i
     )
 
 
-def _is_parameter(parameter: Tensor | None, dtype: torch.dtype, shape: tuple[int, ...]) -> bool:
+def _is_parameter(parameter: Any, dtype: torch.dtype, shape: tuple[int, ...]) -> bool:
     return (
         type(parameter) in (nn.Parameter, Tensor)  # not so when it has been quantized
         and parameter.dtype == dtype
