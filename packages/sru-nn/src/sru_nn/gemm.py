@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import _has_any_global_hook
+from torch.nn.modules import module as every_module
 
-from sru_nn.eager import is_plain
+from sru_nn.operators import is_plain
 
 VARIABLE = "SRU_NN_GEMM"
 
@@ -94,7 +94,10 @@ def is_watched(module: nn.Module) -> bool:
         or module._forward_pre_hooks
         or module._backward_hooks
         or module._backward_pre_hooks
-        or _has_any_global_hook()
+        or every_module._global_forward_hooks
+        or every_module._global_forward_pre_hooks
+        or every_module._global_backward_hooks
+        or every_module._global_backward_pre_hooks
         or "forward" in module.__dict__
         # Written elsewhere than its class, even if functools.wraps says otherwise.
         or getattr(kind.forward, "__globals__", {}).get("__name__") != home.__module__

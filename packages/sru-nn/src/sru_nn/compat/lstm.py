@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from sru_nn.compat.base import DropIn, last_outputs
-from sru_nn.eager import is_plain
+from sru_nn.operators import is_plain
 
 
 class LSTM(DropIn, nn.LSTM):  # type: ignore[misc,override]

@@ -19,8 +19,8 @@ from sru_nn.arguments import (
     shown_options,
 )
 from sru_nn.cells.srupp.attention_masks import attention_mask
-from sru_nn.eager import is_transformed
 from sru_nn.gemm import project
+from sru_nn.operators import is_transformed
 
 
 class KeyValues(NamedTuple):
