@@ -46,11 +46,12 @@ def one_of_two_names(who: str, name: str, value: _T, usual: _T, alias: str, othe
 
 def input_and_state(module: nn.Module, input: Any, c0: Any, x: Any, state: Any) -> tuple[Any, Any]:
     """Return the two arguments that `sru` calls `input` and `c0`, and this package `x` and `state`."""
-    who = type(module).__name__
-    input = one_of_two_names(who, "input", input, None, "x", x)
+    if x is not None or state is not None:
+        input = one_of_two_names(type(module).__name__, "input", input, None, "x", x)
+        c0 = one_of_two_names(type(module).__name__, "c0", c0, None, "state", state)
     if input is None:
-        raise TypeError(f"{who}: the input is missing; pass it first, or as x=")
-    return input, one_of_two_names(who, "c0", c0, None, "state", state)
+        raise TypeError(f"{type(module).__name__}: the input is missing; pass it first, or as x=")
+    return input, c0
 
 
 def check_shape(who: str, name: str, value: Any, letters: str, *shapes: tuple[Any, ...]) -> None:

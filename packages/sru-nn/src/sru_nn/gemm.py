@@ -88,7 +88,7 @@ def is_watched(module: nn.Module) -> bool:
     module, as offloading and adapters do, or on its class.
     """
     kind = type(module)
-    home = next(base for base in kind.__mro__ if "forward" in vars(base))
+    written_in = getattr(kind.forward, "__globals__", {}).get("__name__")
     return bool(
         module._forward_hooks
         or module._forward_pre_hooks
@@ -100,8 +100,13 @@ def is_watched(module: nn.Module) -> bool:
         or every_module._global_backward_pre_hooks
         or "forward" in module.__dict__
         # Written elsewhere than its class, even if functools.wraps says otherwise.
-        or getattr(kind.forward, "__globals__", {}).get("__name__") != home.__module__
+        or (written_in != kind.__module__ and written_in != _home(kind).__module__)
     )
+
+
+def _home(kind: type[nn.Module]) -> type[nn.Module]:
+    """Return the class that defines the `forward` of this one."""
+    return next(base for base in kind.__mro__ if "forward" in vars(base))
 
 
 def _choose_onednn() -> bool:

@@ -55,9 +55,11 @@ class Recurrent(nn.Module):
         self, name: str, state: Any, batch: tuple[int, ...], letters: str, *shapes: tuple[int, ...]
     ) -> None:
         """Raise unless a tensor of the state has one of these shapes, which leave out the batch."""
-        letters = letters if batch else letters.replace(" B,", "")
-        whole = [(rows, *batch, *rest) for rows, *rest in shapes]
-        check_shape(type(self).__name__, name, state, letters, *whole)
+        rows, *rest = shapes[0]
+        if not isinstance(state, Tensor) or state.shape != (rows, *batch, *rest):
+            letters = letters if batch else letters.replace(" B,", "")
+            whole = [(rows, *batch, *rest) for rows, *rest in shapes]
+            check_shape(type(self).__name__, name, state, letters, *whole)
 
     def _check_input(self, x: Any, mask_pad: Any, *, single: bool = True) -> None:
         who = type(self).__name__
