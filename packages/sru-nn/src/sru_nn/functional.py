@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from sru_nn import reference
@@ -101,18 +103,20 @@ def sru_recurrence(
     )
 
 
-_DEFAULT_SOLVER = LengthParallel()
-
-
-def _solver(length_parallel: bool | LengthParallel) -> LengthParallel:
-    if isinstance(length_parallel, LengthParallel):
-        return length_parallel
-    if length_parallel is True:
-        return _DEFAULT_SOLVER
-    raise TypeError(
-        "sru_recurrence: length_parallel must be a bool or a LengthParallel, "
-        f"got {type(length_parallel).__name__}"
-    )
+def _solver(length_parallel: object) -> LengthParallel:
+    solver = LengthParallel() if length_parallel is True else length_parallel
+    if not isinstance(solver, LengthParallel):
+        raise TypeError(
+            "sru_recurrence: length_parallel must be a bool or a LengthParallel, "
+            f"got {type(length_parallel).__name__}"
+        )
+    if not torch.compiler.is_compiling():
+        warnings.warn(
+            "length_parallel is experimental and may be removed: sru_nn.experimental.length_parallel",
+            FutureWarning,
+            stacklevel=3,
+        )
+    return solver
 
 
 def gated_linear_recurrence(
