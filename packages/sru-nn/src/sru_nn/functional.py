@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import warnings
 from typing import Literal
 
@@ -86,21 +85,10 @@ def sru_recurrence(
     the mask and the scale are placed as in the `sru` package, version 2.6.0.
     """
     check_sru_recurrence(u, v, bias, c0, x, bidirectional, activation, scale_x, mask_c, mask_pad)
-    run = sru.sru_recurrence
+    inputs = sru.Inputs(u, v, bias, c0, x, mask_c, mask_pad, bidirectional, activation, scale_x)
     if length_parallel and not is_transformed():
-        run = functools.partial(reference.sru_recurrence, states=_solver(length_parallel).states)
-    return run(
-        u,
-        v,
-        bias,
-        c0,
-        x=x,
-        bidirectional=bidirectional,
-        activation=activation,
-        scale_x=scale_x,
-        mask_c=mask_c,
-        mask_pad=mask_pad,
-    )
+        return reference.sru_recurrence(**inputs._asdict(), states=_solver(length_parallel).states)
+    return sru.sru_recurrence(inputs)
 
 
 def _solver(length_parallel: object) -> LengthParallel:

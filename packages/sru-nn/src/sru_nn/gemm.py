@@ -88,7 +88,7 @@ def is_watched(module: nn.Module) -> bool:
     module, as offloading and adapters do, or on its class.
     """
     kind = type(module)
-    home = next(base for base in kind.__mro__ if "forward" in vars(base))
+    home = kind if "forward" in vars(kind) else next(k for k in kind.__mro__ if "forward" in vars(k))
     return bool(
         module._forward_hooks
         or module._forward_pre_hooks
