@@ -306,8 +306,8 @@ class SRUpp(SRUStack):
         if state is not None:
             if not isinstance(state, SRUppState):
                 raise TypeError(
-                    f"SRUpp: state must be an SRUppState, got a {type(state).__name__}; to start from c0 pass "
-                    "SRUppState(c0)"
+                    f"SRUpp: state must be an SRUppState, got a {type(state).__name__}; SRUppState(c0) "
+                    "starts from the states c0"
                 )
             batch, heads = x.shape[1], self.num_heads
             super()._check_state(state.c, batch)
