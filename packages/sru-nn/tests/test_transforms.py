@@ -16,8 +16,8 @@ from torch.nn.utils import parametrizations
 
 from sru_nn import SRU, GatedLinearRNN, MinGRU, SRUCell, SRUpp, backend
 from sru_nn.compat import GRU, LSTM
-from sru_nn.eager import TORCH_2_13
 from sru_nn.functional import sru_recurrence
+from sru_nn.operators import TORCH_2_13
 
 from .conftest import scripts_itself
 

@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from sru_nn import SRU, backend, reference
 from sru_nn.cells.sru import operator as ops
+from sru_nn.dtypes import accumulate_dtype
 from sru_nn.functional import sru_recurrence
 
 from ...conftest import looks_at_grad
@@ -35,7 +36,7 @@ def make_arguments(
     dtype: torch.dtype = torch.float64,
 ) -> dict:
     columns = hidden * (2 if bidirectional else 1)
-    accumulate = reference.accumulate_dtype(dtype)
+    accumulate = accumulate_dtype(dtype)
     highway = skip and gates == 3
     return {
         "u": torch.randn(length, batch, gates, columns, dtype=dtype),
@@ -70,7 +71,7 @@ def compare_with_reference(arguments: dict, assert_close) -> None:
         torch.randn(length, batch, columns, dtype=arguments["u"].dtype),
         torch.randn(batch, columns, dtype=arguments["bias"].dtype),
     ]
-    actual = results(ops.sru_recurrence, arguments, upstream)
+    actual = results(sru_recurrence, arguments, upstream)
     expected = results(reference.sru_recurrence, exact, [tensor.double() for tensor in upstream])
     for ours, theirs in zip(actual, expected, strict=True):
         assert_close(ours, theirs)
@@ -117,10 +118,10 @@ def test_non_contiguous_inputs(assert_close):
 def test_nan_in_padding_reaches_nothing():
     arguments = make_arguments(bidirectional=True)
     upstream = [torch.randn(6, 3, 10).double(), torch.randn(3, 10).double()]
-    clean = results(ops.sru_recurrence, arguments, upstream)
+    clean = results(sru_recurrence, arguments, upstream)
     pad = arguments["mask_pad"]
     arguments["u"][pad], arguments["x"][pad] = torch.nan, torch.inf
-    for actual, expected in zip(results(ops.sru_recurrence, arguments, upstream), clean, strict=True):
+    for actual, expected in zip(results(sru_recurrence, arguments, upstream), clean, strict=True):
         assert torch.equal(actual, expected)
 
 
@@ -132,7 +133,7 @@ def test_threads_change_no_bit():
         outcomes = []
         for count in (1, 2):
             torch.set_num_threads(count)
-            outcomes.append(results(ops.sru_recurrence, arguments, upstream))
+            outcomes.append(results(sru_recurrence, arguments, upstream))
     finally:
         torch.set_num_threads(threads)
     for one, two in zip(*outcomes, strict=True):
@@ -154,29 +155,48 @@ def test_opcheck(gates):
     )
 
 
-def test_no_state_is_saved_without_a_gradient(monkeypatch):
-    saved = []
+def saved_bytes(function) -> int:
+    """Return how many bytes autograd keeps for a call, each storage counted once."""
+    found = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        found[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        function()
+    return sum(found.values())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("gates", [3, 4])
+def test_the_forward_pass_saves_its_inputs_and_the_states_alone(gates, dtype):
+    length, batch, columns = 50, 4, 64
+    arguments = make_arguments(
+        length=length, batch=batch, hidden=columns, gates=gates, skip=gates == 3, dtype=dtype
+    )
+    arguments["u"].requires_grad_()
+    inputs = sum(value.nbytes for value in arguments.values() if isinstance(value, Tensor))
+    states = length * batch * columns * accumulate_dtype(dtype).itemsize
+    with backend.using("kernels"):
+        assert saved_bytes(lambda: sru_recurrence(**arguments)) == inputs + states
+
+
+@pytest.mark.parametrize("recording", [False, True])
+def test_no_state_is_kept_without_a_gradient(recording):
     arguments = make_arguments(dtype=torch.float32)
-    run = ops.run_kernel
-
-    def record(name, args, device):
-        saved.append(args.c != 0)
-        run(name, args, device)
-
-    monkeypatch.setattr(ops, "run_kernel", record)
-    ops.sru_recurrence(**arguments)
-    arguments["bias"].requires_grad_()
-    ops.sru_recurrence(**arguments)
-    with torch.no_grad():
-        ops.sru_recurrence(**arguments)
-    assert saved == [False, True, False]
+    arguments["u"].requires_grad_(not recording)
+    with torch.set_grad_enabled(recording):
+        assert saved_bytes(lambda: sru_recurrence(**arguments)) == 0
+        inputs = ops.Inputs(**arguments)
+        assert torch.ops.sru_nn.sru_forward(*inputs, False)[2].numel() == 0
 
 
 @pytest.mark.parametrize("used", [0, 1])
 def test_gradients_where_only_one_result_is_used(used, assert_close):
     arguments = make_arguments(bidirectional=True)
     gradients = []
-    for function in (ops.sru_recurrence, reference.sru_recurrence):
+    for function in (sru_recurrence, reference.sru_recurrence):
         u = arguments["u"].detach().clone().requires_grad_()
         function(**{**arguments, "u": u})[used].square().sum().backward()
         gradients.append(u.grad)
@@ -186,7 +206,7 @@ def test_gradients_where_only_one_result_is_used(used, assert_close):
 def test_second_derivative_is_refused():
     arguments = make_arguments()
     u = arguments["u"].requires_grad_()
-    h, _ = ops.sru_recurrence(**arguments)
+    h, _ = sru_recurrence(**arguments)
     (gradient,) = torch.autograd.grad(h.square().sum(), u, create_graph=True)
     with pytest.raises(RuntimeError, match="no second derivative; choose the backend 'reference'"):
         gradient.sum().backward()
@@ -238,7 +258,7 @@ def test_fake_tensors_on_cuda_reach_the_cuda_operator(monkeypatch):
             f"sru_nn::{operator}", "CompositeExplicitAutograd"
         )
     # A machine with a usable GPU, as far as the choice of the backend can see.
-    monkeypatch.setattr(backend, "_problems", {("cuda", 0): None})
+    monkeypatch.setattr(backend, "_problems", {torch.device("cuda", 0): None})
     with FakeTensorMode(), Watch() as watch, torch.device("cuda"):
         u, v, bias = torch.empty(7, 3, 4, 10), torch.empty(2, 10), torch.empty(2, 10)
         h, c_last = sru_recurrence(u, v, bias, bidirectional=True)
