@@ -1,0 +1,69 @@
+"""What is refused before anything is computed, by one sentence that says what would fit."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+
+from sru_nn import SRU, GatedLinearRNN, MinGRU, SRUCell, SRUpp, SRUppAttention, SRUppCell
+from sru_nn.compat import GRU, LSTM
+
+from .rows import Row, rows
+
+ATTENTION = SRUppAttention(5, 16, 4)
+# For each class its sizes, at values that fit.
+SIZES = {
+    SRU: {"input_size": 5, "hidden_size": 4, "num_layers": 2},
+    SRUCell: {"input_size": 5, "hidden_size": 4},
+    SRUpp: {"input_size": 5, "hidden_size": 4, "proj_size": 4, "num_layers": 2, "num_heads": 2},
+    SRUppCell: {"input_size": 5, "hidden_size": 4},
+    GatedLinearRNN: {"input_size": 5, "hidden_size": 4, "num_layers": 2, "num_heads": 2, "key_size": 3},
+    MinGRU: {"input_size": 5, "hidden_size": 4, "num_layers": 2},
+    LSTM: {"input_size": 5, "hidden_size": 4, "num_layers": 2, "proj_size": 2},
+    GRU: {"input_size": 5, "hidden_size": 4, "num_layers": 2},
+}
+
+
+class Index:
+    """A size that is no int but stands for one, as NumPy's integers do."""
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+    def __index__(self) -> int:
+        return self.value
+
+
+def build(kind: type, **sizes: object) -> torch.nn.Module:
+    return kind(**sizes, **({"transform_module": ATTENTION} if kind is SRUppCell else {}))
+
+
+@pytest.mark.parametrize("kind_of_number", [float, str])
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, sizes in SIZES.items() for name in sizes])
+def test_a_size_that_is_no_integer(kind, name, kind_of_number):
+    wrong = kind_of_number(SIZES[kind][name])
+    message = f"{name} must be an int, got {wrong!r} ({kind_of_number.__name__})"
+    with pytest.raises(TypeError, match=re.escape(message)):
+        build(kind, **SIZES[kind] | {name: wrong})
+
+
+@pytest.mark.parametrize("kind", SIZES)
+def test_sizes_of_other_libraries_are_integers(kind):
+    module = build(kind, **{name: Index(size) for name, size in SIZES[kind].items()})
+    assert all(type(getattr(module, name)) is int for name in SIZES[kind])
+
+
+@pytest.mark.parametrize("way", ["forward", "step"])
+@rows()
+def test_a_pair_of_states_where_there_is_one(row: Row, way):
+    """What code written for `nn.LSTM` hands over."""
+    module = row.build()
+    if getattr(module, "mode", None) == "LSTM" or way in row.exceptions:
+        pytest.skip("a pair is what it takes, or it has no step")
+    x = row.inputs(3, 2)
+    pair = (row.state(module, 2), row.state(module, 2))
+    who = type(module).__name__
+    with pytest.raises(TypeError, match=rf"^{who}(\.step)?: (c0|state|hx) must be .*\bB, .*, got (a )?tuple"):
+        module(x, pair) if way == "forward" else module.step(x[0], pair)
