@@ -13,7 +13,6 @@ import torch
 
 from sru_nn import backend
 
-
 needs_kernels = pytest.mark.skipif(backend.active() == "reference", reason="there are no kernels here")
 
 

@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from sru_nn import SRU, GatedLinearRNN, MinGRU, SRUCell, SRUpp, SRUppAttention, SRUppCell, SRUppState
 from sru_nn.compat import GRU, LSTM
 
-E, D, L = 5, 4, 2
+E, D, L = 5, 8, 2
 
 
 class Vectors(nn.Module):
@@ -27,6 +27,10 @@ class Vectors(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.u, self.v = nn.Linear(D, 3 * D), nn.Linear(D, 2 * D)
+
+    def reset_parameters(self) -> None:
+        self.u.reset_parameters()
+        self.v.reset_parameters()
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.u(x), self.v(x)
@@ -48,6 +52,7 @@ LOOKS_BACK = {
     "chunks": "a layer attends to what its stack keeps",
     "step": "as for chunks, and it says so",
 }
+NORMS = {"half": "where a norm divides by little, little is left of half precision"}
 COUNTS_PADDING = {"padding": "the context counts positions, padded or not", "packed": "as for padding"}
 
 
@@ -61,6 +66,7 @@ class Row:
         stream: What continues a sequence, if that is not the call itself.
         carry: What `stream` carries, made from the state that the call takes.
         pads_with_zero: Whether the output at padding is zero.
+        magnifies: How much larger rounding errors are than in other stacks.
         main: Whether this is the row for tests that are slow and hardly depend on options.
         input_size: E, where it differs.
         exceptions: The tests that leave this row out, each with the reason.
@@ -71,6 +77,7 @@ class Row:
     stream: str | None = None
     carry: Callable[[Tensor], Any] | None = None
     pads_with_zero: bool = True
+    magnifies: float = 1.0
     main: bool = False
     input_size: int = E
     exceptions: Mapping[str, str] = field(default_factory=dict)
@@ -80,7 +87,8 @@ class Row:
         module = self.make()
         for name, parameter in module.named_parameters():
             if parameter.requires_grad and (parameter.dim() < 2 or name.endswith("bias")):
-                nn.init.normal_(parameter)
+                # Norms stay away from zero, where nothing is well-conditioned.
+                nn.init.normal_(parameter, mean=float(name.endswith("norm.weight")), std=0.3)
         return module.to(dtype)
 
     def inputs(self, length: int, batch: int, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -134,7 +142,9 @@ ROWS = {
         lambda: SRU(E, D, L, projection_size=2, rescale=True, highway_bias=-1.0)
     ),
     "SRU, norm after, relu": Row(
-        lambda: SRU(E, D, L, layer_norm=True, normalize_after=True, use_relu=True), pads_with_zero=False
+        lambda: SRU(E, D, L, layer_norm=True, normalize_after=True, use_relu=True),
+        pads_with_zero=False,
+        exceptions=NORMS,
     ),
     "SRU, no highway, v1": Row(lambda: SRU(E, D, L, has_skip_term=False, v1=True)),
     "SRU, input projected, states of nn.LSTM": Row(
@@ -157,11 +167,11 @@ ROWS = {
         stream="stream",
         carry=SRUppState,
         main=True,
-        exceptions=TRIPLE,
+        exceptions=TRIPLE | NORMS,
     ),
     "SRUpp, both directions, norm": Row(
         lambda: SRUpp(E, D, 4, L, num_heads=2, bidirectional=True, layer_norm=True),
-        exceptions=TRIPLE | TWO_DIRECTIONS,
+        exceptions=TRIPLE | NORMS | TWO_DIRECTIONS,
     ),
     "SRUpp, short context, norm after": Row(
         lambda: SRUpp(
@@ -179,16 +189,23 @@ ROWS = {
         stream="stream",
         carry=SRUppState,
         pads_with_zero=False,
-        exceptions=TRIPLE | COUNTS_PADDING,
+        exceptions=TRIPLE | NORMS | COUNTS_PADDING,
     ),
     "SRUppCell": Row(
         lambda: SRUppCell(E, D, transform_module=SRUppAttention(E, 4 * D, 4, causal=True)),
         batch_axis=0,
         exceptions=ONE_LAYER | LOOKS_BACK,
     ),
-    "GatedLinearRNN": Row(lambda: GatedLinearRNN(E, D, L, num_heads=2, key_size=3), main=True),
-    "GatedLinearRNN, output gate": Row(lambda: GatedLinearRNN(D, D, L, output_gate=True), input_size=D),
-    "MinGRU": Row(lambda: MinGRU(E, D, L), main=True),
+    "GatedLinearRNN": Row(
+        lambda: GatedLinearRNN(E, 2 * D, L, num_heads=2, key_size=3),
+        main=True,
+        magnifies=10,
+        exceptions=NORMS,
+    ),
+    "GatedLinearRNN, output gate": Row(
+        lambda: GatedLinearRNN(D, D, L, output_gate=True), input_size=D, magnifies=2, exceptions=NORMS
+    ),
+    "MinGRU": Row(lambda: MinGRU(E, D, L), main=True, exceptions=NORMS),
     "LSTM": Row(lambda: LSTM(E, D, L), main=True, exceptions=NO_STEP),
     "LSTM, both directions, projected": Row(
         lambda: LSTM(E, D, L, bidirectional=True, proj_size=2), exceptions=NO_STEP | TWO_DIRECTIONS

@@ -17,7 +17,9 @@ pytestmark = [pytest.mark.usefixtures("implementation"), either]
 
 # Length and gradients: one step without gradients is where decoding takes short cuts.
 # Length and gradients: one step without gradients is where decoding takes short cuts.
-paths = pytest.mark.parametrize(("length", "gradients"), [(4, True), (1, False)], ids=["training", "one step"])
+paths = pytest.mark.parametrize(
+    ("length", "gradients"), [(4, True), (1, False)], ids=["training", "one step"]
+)
 watched = rows(main=True, also=["SRU, narrow projections, rescaled", "LSTM, both directions, projected"])
 
 
