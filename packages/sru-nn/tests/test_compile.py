@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_sequence, pad_packed_sequence
 
 from sru_nn import SRU, GatedLinearRNN, MinGRU, SRUCell, SRUpp, compat
-from sru_nn.eager import TORCH_2_13
+from sru_nn.operators import TORCH_2_13
 
 from .conftest import looks_at_grad, scripts_itself
 

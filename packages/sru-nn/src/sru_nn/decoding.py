@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from sru_nn import backend
 from sru_nn.cells.sru import operator as ops
 from sru_nn.cells.sru.layer import SRUCell
-from sru_nn.eager import is_plain
-from sru_nn.gemm import is_hooked, project
+from sru_nn.dtypes import accumulate_dtype
+from sru_nn.gemm import is_watched, project
+from sru_nn.operators import is_plain
 from sru_nn.quantization import Int8Linear
-from sru_nn.reference import accumulate_dtype
 
 # The kernel multiplies one sequence after the other. At D = 1024 a matrix product by itself is as fast at 16
 # sequences in float32 and bfloat16, and earlier where PyTorch's is good or the kernel has to convert; smaller
@@ -66,7 +66,7 @@ def _is_simple(cell: SRUCell, dtype: torch.dtype) -> bool:
         and _is_parameter(bias, dtype, (2 * cell.output_size,))
         and cell.custom_m is None
         and not (cell.training and (cell.dropout > 0 or cell.rnn_dropout > 0))
-        and not is_hooked(cell)
+        and not is_watched(cell)
         and _is_as_made(cell, dtype)
     )
 
@@ -81,7 +81,7 @@ def _is_as_made(cell: SRUCell, dtype: torch.dtype) -> bool:
         return _is_linear(transform, dtype, (outputs, cell.input_size))
     return (
         type(transform) is nn.Sequential
-        and not is_hooked(transform)
+        and not is_watched(transform)
         and list(transform._modules) == ["down", "up"]
         and _is_linear(transform._modules["down"], dtype, (inner, cell.input_size))
         and _is_linear(transform._modules["up"], dtype, (outputs, inner))
@@ -89,7 +89,7 @@ def _is_as_made(cell: SRUCell, dtype: torch.dtype) -> bool:
 
 
 def _is_linear(module: nn.Module | None, dtype: torch.dtype, shape: tuple[int, int]) -> bool:
-    if module is None or is_hooked(module) or module._parameters.get("bias") is not None:
+    if module is None or is_watched(module) or module._parameters.get("bias") is not None:
         return False
     if type(module) is nn.Linear:
         return _is_parameter(module._parameters.get("weight"), dtype, shape)

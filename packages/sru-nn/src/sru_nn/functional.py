@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Literal
 
-import torch
 from torch import Tensor
 
-from sru_nn import backend, reference
+from sru_nn import reference
 from sru_nn.cells.gated_linear import operator as gated_linear
 from sru_nn.cells.mingru import operator as mingru
-from sru_nn.cells.sru import operator as ops
-from sru_nn.eager import is_transformed
+from sru_nn.cells.sru import operator as sru
 from sru_nn.experimental.length_parallel import LengthParallel
+from sru_nn.operators import is_transformed
 from sru_nn.tensor_checks import (
     check_gated_linear_recurrence,
     check_mingru_recurrence,
@@ -86,17 +84,9 @@ def sru_recurrence(
     the mask and the scale are placed as in the `sru` package, version 2.6.0.
     """
     check_sru_recurrence(u, v, bias, c0, x, bidirectional, activation, scale_x, mask_c, mask_pad)
-    # The kernels take the dropout mask for a constant, as the modules draw it.
-    constant_mask = mask_c is None or not mask_c.requires_grad
-    # A graph gets the operator on any device: the loop of the reference would be unrolled in it.
-    compiling = torch.compiler.is_compiling()
-    run: Callable[..., tuple[Tensor, Tensor]] = reference.sru_recurrence
-    if is_transformed():
-        pass
-    elif length_parallel:
-        run = functools.partial(run, states=_solver(length_parallel).states)
-    elif constant_mask and (compiling or backend.active(u.device) == "kernels"):
-        run = ops.sru_recurrence
+    run = sru.sru_recurrence
+    if length_parallel and not is_transformed():
+        run = functools.partial(reference.sru_recurrence, states=_solver(length_parallel).states)
     return run(
         u,
         v,
@@ -172,9 +162,7 @@ def gated_linear_recurrence(
     Training", ICML 2024, sections 3 and 4.
     """
     check_gated_linear_recurrence(q, k, v, log_g, s0, mask_pad)
-    transformed = is_transformed()
-    run = reference.gated_linear_recurrence if transformed else gated_linear.gated_linear_recurrence
-    return run(q, k, v, log_g, s0, mask_pad=mask_pad)
+    return gated_linear.gated_linear_recurrence(q, k, v, log_g, s0, mask_pad=mask_pad)
 
 
 def mingru_recurrence(
@@ -210,5 +198,4 @@ def mingru_recurrence(
     Source: Feng et al., "Were RNNs All We Needed?", 2024 (arXiv:2410.01201), section 3.1.
     """
     check_mingru_recurrence(u, h0, mask_pad)
-    run = reference.mingru_recurrence if is_transformed() else mingru.mingru_recurrence
-    return run(u, h0, mask_pad=mask_pad)
+    return mingru.mingru_recurrence(u, h0, mask_pad=mask_pad)

@@ -15,8 +15,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as every_module
 
-from sru_nn.eager import is_plain
+from sru_nn.operators import is_plain
 
 VARIABLE = "SRU_NN_GEMM"
 
@@ -27,7 +28,7 @@ def project(module: nn.Module, x: Tensor) -> Tensor:
     oneDNN does it where it is chosen and the module is an `nn.Linear` as PyTorch made it, or a sequence of
     them, without biases or hooks, in float32 on the CPU; anything else runs as it is.
     """
-    if not _uses_onednn() or is_hooked(module) or (torch.compiler.is_compiling() and not _is_for_here()):
+    if not _uses_onednn() or (torch.compiler.is_compiling() and not _is_for_here()) or is_watched(module):
         return module(x)  # type: ignore[no-any-return]
     if type(module) is nn.Sequential:
         for part in module:
@@ -80,13 +81,26 @@ def _is_for_here() -> bool:
     return torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting()
 
 
-def is_hooked(module: nn.Module) -> bool:
-    """Return whether somebody watches or changes what a module does."""
+def is_watched(module: nn.Module) -> bool:
+    """Return whether a call of a module may do more than the `forward` of its class, and so has to be made.
+
+    That is so with a hook, on this module or on all modules, and where `forward` has been replaced: on the
+    module, as offloading and adapters do, or on its class.
+    """
+    kind = type(module)
+    home = next(base for base in kind.__mro__ if "forward" in vars(base))
     return bool(
         module._forward_hooks
         or module._forward_pre_hooks
         or module._backward_hooks
         or module._backward_pre_hooks
+        or every_module._global_forward_hooks
+        or every_module._global_forward_pre_hooks
+        or every_module._global_backward_hooks
+        or every_module._global_backward_pre_hooks
+        or "forward" in module.__dict__
+        # Written elsewhere than its class, even if functools.wraps says otherwise.
+        or getattr(kind.forward, "__globals__", {}).get("__name__") != home.__module__
     )
 
 

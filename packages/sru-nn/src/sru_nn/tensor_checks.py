@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sru_nn.reference import accumulate_dtype
+from sru_nn.dtypes import accumulate_dtype
 
 ACTIVATIONS = ("identity", "tanh", "relu")
 _STORAGE_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from sru_nn.compat._base import RecurrentBase, States
-from sru_nn.eager import is_plain
+from sru_nn.operators import is_plain
 
 
 class LSTM(RecurrentBase):

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sru_nn import backend, reference
+from sru_nn import backend
 from sru_nn.cells.mingru import operator as mingru
+from sru_nn.cells.mingru import reference
 from sru_nn.functional import mingru_recurrence
 
 WAYS = {"scan": mingru.by_scan, "sru": mingru.by_sru, "chosen": mingru_recurrence}

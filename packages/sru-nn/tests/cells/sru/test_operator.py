@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from sru_nn import SRU, backend, reference
 from sru_nn.cells.sru import operator as ops
+from sru_nn.dtypes import accumulate_dtype
 from sru_nn.functional import sru_recurrence
 
 from ...conftest import looks_at_grad
@@ -35,7 +36,7 @@ def make_arguments(
     dtype: torch.dtype = torch.float64,
 ) -> dict:
     columns = hidden * (2 if bidirectional else 1)
-    accumulate = reference.accumulate_dtype(dtype)
+    accumulate = accumulate_dtype(dtype)
     highway = skip and gates == 3
     return {
         "u": torch.randn(length, batch, gates, columns, dtype=dtype),
@@ -154,22 +155,41 @@ def test_opcheck(gates):
     )
 
 
-def test_no_state_is_saved_without_a_gradient(monkeypatch):
-    saved = []
+def saved_bytes(function) -> int:
+    """Return how many bytes autograd keeps for a call, each storage counted once."""
+    found = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        found[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        function()
+    return sum(found.values())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("gates", [3, 4])
+def test_the_forward_pass_saves_its_inputs_and_the_states_alone(gates, dtype):
+    length, batch, columns = 50, 4, 64
+    arguments = make_arguments(
+        length=length, batch=batch, hidden=columns, gates=gates, skip=gates == 3, dtype=dtype
+    )
+    arguments["u"].requires_grad_()
+    inputs = sum(value.nbytes for value in arguments.values() if isinstance(value, Tensor))
+    states = length * batch * columns * accumulate_dtype(dtype).itemsize
+    with backend.using("kernels"):
+        assert saved_bytes(lambda: sru_recurrence(**arguments)) == inputs + states
+
+
+@pytest.mark.parametrize("recording", [False, True])
+def test_no_state_is_kept_without_a_gradient(recording):
     arguments = make_arguments(dtype=torch.float32)
-    run = ops.run_kernel
-
-    def record(name, args, device):
-        saved.append(args.c != 0)
-        run(name, args, device)
-
-    monkeypatch.setattr(ops, "run_kernel", record)
-    ops.sru_recurrence(**arguments)
-    arguments["bias"].requires_grad_()
-    ops.sru_recurrence(**arguments)
-    with torch.no_grad():
-        ops.sru_recurrence(**arguments)
-    assert saved == [False, True, False]
+    arguments["u"].requires_grad_(not recording)
+    with torch.set_grad_enabled(recording):
+        assert saved_bytes(lambda: ops.sru_recurrence(**arguments)) == 0
+        inputs = ops.Inputs(**arguments)
+        assert torch.ops.sru_nn.sru_forward(*inputs, False)[2].numel() == 0
 
 
 @pytest.mark.parametrize("used", [0, 1])

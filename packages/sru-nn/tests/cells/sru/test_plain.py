@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import pytest
@@ -15,6 +16,9 @@ from ...conftest import looks_at_grad
 B, C = 3, 4
 KERNELS = backend.active() == "kernels"
 CHOICES = list(itertools.product((3, 4), (False, True), (False, True)))
+
+
+plain_recurrence = functools.partial(ops.run, "reference")
 
 
 def random(*shape: int) -> torch.Tensor:
@@ -58,18 +62,18 @@ def results_and_gradients(function, given, options):
 def test_results_and_every_gradient(gates, bidirectional, per_position, full, length):
     for activation in ("identity", "tanh", "relu"):
         given, options = arguments(length, gates, bidirectional, per_position, full, activation)
-        ours = results_and_gradients(ops.sru_recurrence, given, options)
+        ours = results_and_gradients(plain_recurrence, given, options)
         expected = results_and_gradients(reference.sru_recurrence, given, options)
         torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-10)
 
 
 def test_nan_in_the_padding_reaches_nothing():
     given, options = arguments(5, 3, True, True, True)
-    clean = results_and_gradients(ops.sru_recurrence, given, options)
+    clean = results_and_gradients(plain_recurrence, given, options)
     with torch.no_grad():
         for tensor in (given[0], given[1], options["x"]):
             tensor[options["mask_pad"]] = torch.nan
-    torch.testing.assert_close(results_and_gradients(ops.sru_recurrence, given, options), clean)
+    torch.testing.assert_close(results_and_gradients(plain_recurrence, given, options), clean)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -77,7 +81,7 @@ def test_dtypes_are_those_of_the_kernels(dtype):
     given, options = arguments(4, 3, True, False, True)
     given = [tensor.detach().to(dtype).requires_grad_() for tensor in given]
     options |= {"x": options["x"].detach().to(dtype).requires_grad_(), "mask_c": options["mask_c"].to(dtype)}
-    h, c, *gradients = results_and_gradients(ops.sru_recurrence, given, options)
+    h, c, *gradients = results_and_gradients(plain_recurrence, given, options)
     assert (h.dtype, c.dtype) == (dtype, torch.float32)
     assert [gradient.dtype for gradient in gradients] == [dtype] * 5
 
@@ -91,11 +95,13 @@ def test_opcheck(gates, bidirectional, per_position):
 
 
 @pytest.mark.skipif(not KERNELS, reason="the kernels are not installed")
-def test_a_backward_pass_may_follow_a_forward_pass_of_the_kernels():
+def test_the_gradients_of_either_backend_may_follow_the_other():
     given, options = arguments(5, 3, True, False, True)
-    expected = results_and_gradients(ops.sru_recurrence, given, options)
-    with backend.using("kernels"):
-        h, c = ops.sru_recurrence(*given, **options)
-    total = (h * torch.linspace(-1, 1, h.numel()).view_as(h)).sum() + (c * c).sum()
-    gradients = torch.autograd.grad(total, [*given, options["x"]])
+    expected = results_and_gradients(plain_recurrence, given, options)
+    inputs = ops.Inputs(*given, *(options[name] for name in ops.Inputs._fields[4:]))
+    with backend.using("kernels"), torch.no_grad():
+        h, c, states = torch.ops.sru_nn.sru_forward(*inputs, True)
+    upstream = torch.linspace(-1, 1, h.numel()).view_as(h).double(), 2 * c
+    with torch.no_grad():
+        gradients = torch.ops.sru_nn.sru_backward(*inputs, states, *upstream)
     torch.testing.assert_close([h, c, *gradients], expected)

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
+from sru_nn.dtypes import accumulate_dtype
 from sru_nn.functional import gated_linear_recurrence
-from sru_nn.reference import accumulate_dtype
 from sru_nn.residual_stack import ResidualBlock, ResidualStack
 
 SHORTEST_MEMORY = 4.0

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from sru_nn.reference import accumulate_dtype
+from sru_nn.dtypes import accumulate_dtype
 
 _Made = TypeVar("_Made")
 # Steps of a block if a chunk as a whole has gates too small for division.

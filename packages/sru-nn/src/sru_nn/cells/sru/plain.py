@@ -1,59 +1,66 @@
-"""The two operators of `ops/sru.py` in plain PyTorch: for compiled graphs on a machine without the kernels.
+"""The two operators of the SRU in plain PyTorch: for compiled graphs on a machine without the kernels.
 
-A graph holds the operator and not the loop of the reference, which would be unrolled in it, step by step, for
-each length anew. Below autograd, where an operator runs, the gradients have to be written out.
+A graph holds the operator and not the loop of the reference, which would be unrolled in it for each length
+anew. An operator runs below autograd, so the gradients are written out.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from sru_nn import reference
-from sru_nn.reference import accumulate_dtype, reverse_second_direction
+from sru_nn.cells.sru.reference import (
+    States,
+    activate,
+    reverse_second_direction,
+    sru_recurrence,
+    sru_states,
+)
+from sru_nn.dtypes import accumulate_dtype
 
-if TYPE_CHECKING:
-    from sru_nn.cells.sru.operator import Inputs
+
+class Inputs(NamedTuple):
+    """What both operators read, in the order of their schemas; shapes as for `sru_recurrence`."""
+
+    u: Tensor
+    v: Tensor
+    bias: Tensor
+    c0: Tensor | None
+    x: Tensor | None
+    mask_c: Tensor | None
+    mask_pad: Tensor | None
+    bidirectional: bool
+    activation: str
+    scale_x: float
 
 
-def forward(inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
-    """Return `h`, `c_last` and the states `(T, B, N·D)`, at the positions that they come after."""
+def forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Return `h`, `c_last` and, with `save`, the states after each position `(T, B, N·D)`."""
+    inputs, save = Inputs(*args[:-1]), args[-1]
     walked: list[Tensor] = []
 
     def walk(u_c: Tensor, u_f: Tensor, v_f: Tensor, c0: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        states = reference.sru_states(u_c, u_f, v_f, c0)
+        states = sru_states(u_c, u_f, v_f, c0)
         walked.append(states[1])
         return states
 
     h, c_last = recurrence(inputs, walk)
     (c,) = walked
-    # An operator's results may not be its arguments.
-    return h, c_last.clone(), reverse_second_direction(c) if inputs.bidirectional else c.clone()
+    # The results of an operator may not be its arguments.
+    c = reverse_second_direction(c) if inputs.bidirectional else c.clone()
+    return h, c_last.clone(), c if save else c.new_empty(0)
 
 
-def recurrence(inputs: Inputs, states: reference.States) -> tuple[Tensor, Tensor]:
-    """Return `h` and `c_last` by the reference, with this for its walk over time."""
+def recurrence(inputs: Inputs, states: States) -> tuple[Tensor, Tensor]:
+    """Return `h` and `c_last` as the reference computes them, with `states` for its walk over time."""
     u, v, bias, c0, *_ = inputs
-    return reference.sru_recurrence(
-        u,
-        v,
-        bias,
-        c0,
-        x=inputs.x,
-        bidirectional=inputs.bidirectional,
-        activation=inputs.activation,
-        scale_x=inputs.scale_x,
-        mask_c=inputs.mask_c,
-        mask_pad=inputs.mask_pad,
-        states=states,
-    )
+    options: dict[str, Any] = dict(zip(Inputs._fields[4:], inputs[4:], strict=True))
+    return sru_recurrence(u, v, bias, c0, **options, states=states)
 
 
-def backward(
-    inputs: Inputs, c: Tensor, grad_h: Tensor | None, grad_c_last: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+def backward(*args: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of `u`, `v`, `bias`, `c0` and `x`.
 
     With G_t the gradient of c_t and â the gradient of a pre-activation a,
@@ -61,7 +68,8 @@ def backward(
         û_r = ĥ ⊙ (g(c_t) − x') ⊙ m ⊙ r (1 − r)        û_f = G_t ⊙ (c_{t-1} − u_c) ⊙ f (1 − f)
         G_{t-1} = f ⊙ G_t + v_f ⊙ û_f + v_r ⊙ û_r + ĥ_{t-1} ⊙ m r_{t-1} ⊙ g'(c_{t-1})
     """
-    u, v, bias, c0, x, mask_c, mask_pad, bidirectional, activation, scale_x = inputs
+    *inputs, c, grad_h, grad_c_last = args
+    u, v, bias, c0, x, mask_c, mask_pad, bidirectional, activation, scale_x = Inputs(*inputs)
     dtype, (length, batch, _, columns) = accumulate_dtype(u.dtype), u.shape
 
     def turn(tensor: Tensor) -> Tensor:
@@ -80,7 +88,7 @@ def backward(
     highway = u_c.new_zeros(()) if x is None else turn(x.to(dtype)).masked_fill(pad, 0.0) * scale_x
     highway = u_x[0] if u_x else highway
     m = u_c.new_ones(()) if mask_c is None else mask_c
-    g = reference.activate(c, activation)
+    g = activate(c, activation)
     slope = 1 - g * g if activation == "tanh" else (g > 0).to(dtype) if activation == "relu" else 1.0
 
     grad_h = torch.zeros_like(c) if grad_h is None else turn(grad_h.to(dtype)).masked_fill(pad, 0.0)

@@ -12,9 +12,9 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sru_nn.cells.srupp.attention_masks import attention_mask
-from sru_nn.eager import is_transformed
 from sru_nn.gemm import project
 from sru_nn.module_checks import check_like_parameters
+from sru_nn.operators import is_transformed
 
 
 class KeyValues(NamedTuple):
