@@ -15,8 +15,8 @@ from torch import nn
 
 import sru_nn
 from sru_nn import SRU, SRUCell, SRUpp
+from sru_nn.checkpoints.command import main
 from sru_nn.convert import ConversionError, convert
-from sru_nn.convert.__main__ import main
 
 FOLDER = Path(__file__).parent / "golden"
 LAYOUTS = runpy.run_path(str(FOLDER / "old_layouts.py"))
@@ -98,7 +98,7 @@ def test_a_model_with_two_stacks(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "encoder.rnn: saved by sru 3.0.0.dev.\n    SRU(6, 8, num_layers=2)" in printed
     assert "cell: saved by sru 2.x (2.3.5 to 2.6.0).\n    SRUCell(8, 6, projection_size=2)" in printed
-    assert "The weights do not tell: bidirectional (if it was, hidden_size=4)" in printed
+    assert "The weights do not say: bidirectional (if it was, hidden_size=4)" in printed
     state_dict = safetensors.torch.load_file(new)
     assert state_dict.keys() == model.state_dict().keys()
     for name, value in model.state_dict().items():
@@ -119,7 +119,7 @@ def test_wrappers(tmp_path, capsys):
     state_dict = {f"module.{name}": value for name, value in as_sru_2(SRU(4, 4).state_dict()).items()}
     old, new = saved(tmp_path, state_dict)
     assert main([old, new]) == 0
-    assert "Every name began with 'module.', which was taken off." in capsys.readouterr().out
+    assert "Stripped 'module.', with which every name began." in capsys.readouterr().out
     assert "rnn_lst.0.transform.weight" in safetensors.torch.load_file(new)
     assert main([old, new, "--force", "--keep-wrappers"]) == 0
     assert "module: saved by sru 2.x" in capsys.readouterr().out
@@ -132,7 +132,7 @@ def test_a_checkpoint_of_a_trainer(tmp_path, capsys):
     assert main([old, new]) == 0
     printed = capsys.readouterr().out
     assert "The state dict is the entry 'state_dict'." in printed
-    assert "Left out, as they are not tensors: version." in printed
+    assert "Left out, because they are not tensors: version." in printed
     assert "The model itself: saved by sru 2.x" in printed
 
 
@@ -153,7 +153,7 @@ def test_it_does_not_overwrite(tmp_path, capsys):
     old, new = saved(tmp_path, as_sru_2(SRU(4, 4).state_dict()))
     Path(new).write_text("precious")
     assert main([old, new]) == 1
-    assert f"{new} is there already; --force writes over it" in capsys.readouterr().err
+    assert f"{new} exists already; --force overwrites it" in capsys.readouterr().err
     with open(new) as before:
         assert main([old, new, "--force"]) == 0
         assert before.read() == "precious", "the file was written into, not replaced"

@@ -1,17 +1,18 @@
-"""What the residual stacks have in common: the blocks, and the forms of their input and state."""
+"""Residual stacks, for cells whose gates do not see the state: a norm and two linear maps around each."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
+from torch.nn.utils.rnn import PackedSequence
 
-from sru_nn.forms import check_sequences, run_step, run_time_major, unpack
+from sru_nn.arguments import check_probabilities, check_sizes
 from sru_nn.gemm import project
-from sru_nn.module_checks import check_like_parameters
+from sru_nn.recurrent import Recurrent
 
 
 class ResidualBlock(nn.Module):
@@ -21,7 +22,7 @@ class ResidualBlock(nn.Module):
         norm: The layer norm.
         transform: W, an `nn.Linear`.
         output: W_o, an `nn.Linear`.
-        dropout: That of W_o y_t.
+        dropout: The dropout of W_o y_t.
     """
 
     def __init__(self, hidden_size: int, pre_activations: int, outputs: int, dropout: float) -> None:
@@ -32,8 +33,8 @@ class ResidualBlock(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     @abstractmethod
-    def state_shape(self, *batch: int) -> tuple[int, ...]:
-        """Return the shape of the state of a batch."""
+    def state_shape(self) -> tuple[int, ...]:
+        """Return the shape of the state of one sequence."""
 
     @abstractmethod
     def recur(self, u: Tensor, state: Tensor | None, mask_pad: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -62,7 +63,7 @@ class ResidualBlock(nn.Module):
         return x + self.dropout(project(self.output, y)), state
 
 
-class ResidualStack(nn.Module):
+class ResidualStack(Recurrent):
     """Residual blocks, one after the other, with a linear map before them and a norm after them."""
 
     state_letters = "(L, B, ...)"
@@ -77,12 +78,8 @@ class ResidualStack(nn.Module):
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        sizes = {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers}
-        for argument, size in sizes.items():
-            if size < 1:
-                raise ValueError(f"{name}: {argument} must be at least 1, got {size}")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"{name}: dropout must be a probability in [0, 1), got {dropout}")
+        check_sizes(name, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
+        check_probabilities(name, dropout=dropout)
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.output_size = hidden_size
@@ -101,57 +98,43 @@ class ResidualStack(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw all weights anew."""
-        if self.input_to_hidden is not None:
-            self.input_to_hidden.reset_parameters()
-        self.norm.reset_parameters()
-        for block in self.layers:
-            block.reset_parameters()  # type: ignore[operator]
+        for module in (self.input_to_hidden, self.norm, *self.layers):
+            if module is not None:
+                module.reset_parameters()  # type: ignore[operator]
 
-    def _forward(
-        self, x: Tensor | PackedSequence, state: Tensor | None, mask_pad: Tensor | None
+    def forward(
+        self, x: Tensor | PackedSequence, state: Tensor | None = None, mask_pad: Tensor | None = None
     ) -> tuple[Tensor | PackedSequence, Tensor]:
-        if isinstance(x, PackedSequence):
-            return self._forward_packed(x, state, mask_pad)
-        check_sequences(type(self).__name__, x, mask_pad, self.input_size, batch_first=self.batch_first)
-        batch = () if x.dim() == 2 else (x.shape[0 if self.batch_first else 1],)
-        self._check_state(state, *batch)
-        mask_pad = None if mask_pad is None else mask_pad.bool()
-        return run_time_major(self._forward_time_major, x, state, mask_pad, batch_first=self.batch_first)
+        """Run the stack.
 
-    def _step(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
-        return run_step(self, x, state, self.input_size, batch_first=self.batch_first)
+        Args:
+            x: `(T, B, E)`, `(B, T, E)` with `batch_first`, `(T, E)` for a single sequence, or a
+                `PackedSequence`.
+            state: The states before the first step, in the shape of the class; without B for a single
+                sequence; zeros if None.
+            mask_pad: `(T, B)`, `(B, T)` with `batch_first`, or `(T,)` for a single sequence: non-zero where a
+                position is padding. The state passes it unchanged and its output is zero.
 
-    def _check_state(self, state: Tensor | None, *batch: int) -> None:
-        block: ResidualBlock = self.layers[0]  # type: ignore[assignment]
-        shape = (self.num_layers, *block.state_shape(*batch))
-        if state is not None and state.shape != shape:
-            letters = self.state_letters if batch else self.state_letters.replace(" B,", "")
-            raise ValueError(
-                f"{type(self).__name__}: state must have shape {letters} = {shape}, got {tuple(state.shape)}"
-            )
+        Returns:
+            `h`: The outputs of the last layer, in the form of `x` with D features.
+            `state`: The states after the last step; float32, or float64 for float64 input.
 
-    def _forward_packed(
-        self, packed: PackedSequence, state: Tensor | None, mask_pad: Tensor | None
-    ) -> tuple[PackedSequence, Tensor]:
-        in_order = PackedSequence(packed.data, packed.batch_sizes)
-        padded, lengths, mask = unpack(type(self).__name__, in_order, mask_pad, self.input_size)
-        self._check_state(state, padded.shape[1])
-        if state is not None and packed.sorted_indices is not None:
-            state = state.index_select(1, packed.sorted_indices)
-        h, state = self._forward_time_major(padded, state, mask)
-        data = pack_padded_sequence(h, lengths).data
-        if packed.unsorted_indices is not None:
-            state = state.index_select(1, packed.unsorted_indices)
-        return PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices), state
+        Raises:
+            ValueError: A shape does not fit, or `mask_pad` comes with a `PackedSequence`.
+            TypeError: A dtype does not fit.
+        """
+        return self._forward(x, state, mask_pad)
 
-    def _forward_time_major(
-        self, x: Tensor, state: Tensor | None, mask_pad: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        first = self.norm if self.input_to_hidden is None else self.input_to_hidden
-        check_like_parameters(type(self).__name__, x, first)
-        if mask_pad is not None:
-            # Not even through a projection may a NaN in the padding reach a gradient.
-            x = x.masked_fill(mask_pad.unsqueeze(-1), 0.0)
+    def _first(self) -> nn.Module:
+        return self.norm if self.input_to_hidden is None else self.input_to_hidden
+
+    def _check_state(self, state: Any, *batch: int) -> None:
+        if state is not None:
+            block: ResidualBlock = self.layers[0]  # type: ignore[assignment]
+            shape = (self.num_layers, *block.state_shape())
+            self._check_state_tensor("state", state, batch, self.state_letters, shape)
+
+    def _run(self, x: Tensor, state: Tensor | None, mask_pad: Tensor | None) -> tuple[Tensor, Tensor]:
         if self.input_to_hidden is not None:
             x = project(self.input_to_hidden, x)
         states = [None] * self.num_layers if state is None else state.unbind(0)

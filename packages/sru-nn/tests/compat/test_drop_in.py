@@ -232,7 +232,7 @@ def test_wrong_kinds_of_state():
 WRONG_ARGUMENTS = {
     "num_layers must be at least 1, got 0": {"num_layers": 0},
     "dropout must be a probability in [0, 1), got 1.0": {"num_layers": 2, "dropout": 1.0},
-    "proj_size must be 0 (none) or positive and below hidden_size = 5, got 5": {"proj_size": 5},
+    "proj_size must be below hidden_size = 5, or 0 for none, got 5": {"proj_size": 5},
 }
 
 

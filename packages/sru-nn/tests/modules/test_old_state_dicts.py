@@ -285,7 +285,7 @@ def test_part_of_a_state_dict():
         ),
         (
             lambda: SRU(4, 4, num_layers=3, projection_size=[2, 2]),
-            "SRU: projection_size must be a number, or one for each layer, 3, got 2",
+            "SRU: projection_size must be one value or one per layer, 3, got 2",
         ),
     ],
 )

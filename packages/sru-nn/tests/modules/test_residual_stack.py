@@ -231,7 +231,7 @@ WRONG = {
         lambda: GatedLinearRNN(E, D, num_heads=4),
         "num_heads must be a divisor of hidden_size = 6, got 4",
     ),
-    "key_size": (lambda: GatedLinearRNN(E, D, key_size=0), "key_size must be at least 1, or None, got 0"),
+    "key_size": (lambda: GatedLinearRNN(E, D, key_size=0), "key_size must be at least 1, got 0"),
     "memory": (lambda: GatedLinearRNN(E, D, memory=2), "memory must be at least 4, got 2"),
 }
 

@@ -320,5 +320,5 @@ def test_nan_in_padding_reaches_no_parameter(first):
 def test_wrong_arguments():
     with pytest.raises(ValueError, match="SRU: num_layers must be at least 1, got 0"):
         SRU(E, D, 0)
-    with pytest.raises(ValueError, match="custom_m must hold one module per layer, 2, got 1"):
+    with pytest.raises(ValueError, match="custom_m must be one value or one per layer, 2, got 1"):
         SRU(D, D, 2, custom_m=[torch.nn.Linear(D, 3 * D)])

@@ -115,7 +115,7 @@ WRONG = {
     "sizes": (lambda: SRUCell(D, 0), "hidden_size must be at least 1, got 0"),
     "projection": (
         lambda: SRUCell(D, D, n_proj=-1),
-        "the projection size must be 0 (none) or positive, got -1",
+        "n_proj must be at least 0, got -1",
     ),
     "dropout": (lambda: SRUCell(D, D, dropout=1.0), "dropout must be a probability in [0, 1), got 1.0"),
     "activations": (lambda: SRUCell(D, D, use_tanh=True, use_relu=True), "exclude each other; choose one"),

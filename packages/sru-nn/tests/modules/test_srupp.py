@@ -403,7 +403,7 @@ BAD_ARGUMENTS = [
     ({"attention_every_n_layers": 0}, "attention_every_n_layers must be at least 1"),
     (
         {"attention_last_n_layers": -2},
-        "attention_every_n_layers must be at least 1 and attention_last_n_layers",
+        "attention_last_n_layers must be at least -1, got -2",
     ),
     (
         {"attention_every_n_layers": 2, "attention_last_n_layers": 1},
@@ -420,8 +420,8 @@ def test_arguments_that_make_no_sense(arguments, message):
 
 
 BAD_INPUTS = [
-    ((T, B), {}, "input must have shape (T, B, E) with E = 5, got (7, 3)"),
-    ((T, B, 2), {}, "input must have shape (T, B, E) with E = 5, got (7, 3, 2)"),
+    ((T, B), {}, "input must have shape (T, B, E) or (T, E) with E = 5, got (7, 3)"),
+    ((T, B, 2), {}, "input must have shape (T, B, E) or (T, E) with E = 5, got (7, 3, 2)"),
     ((T, B, E), {"c0": (L, 2, D)}, "c0 must have shape (L, B, N·D) = (3, 3, 4), got (3, 2, 4)"),
     ((T, B, E), {"mask_pad": (B, T)}, "mask_pad must have the shape of the input without its features"),
 ]

@@ -37,8 +37,7 @@ OPTIONS = [
 FORMS = [
     {},
     {"batch_first": True},
-    {"bidirectional": True, "nn_rnn_compatible_return": True},
-    {"batch_first": True, "bidirectional": True},
+    {"batch_first": True, "nn_rnn_compatible_return": True},
 ]
 
 
@@ -178,3 +177,9 @@ def test_a_state_that_does_not_fit_has_the_error_of_forward():
         SRU(E, D, L).step(torch.randn(B, E), torch.zeros(L, B, D + 1))
     with pytest.raises(ValueError, match=r"SRUCell: c0 must have shape \(B, N·D\) = \(3, 5\), got"):
         SRUCell(E, D).step(torch.randn(B, E), torch.zeros(B, D + 1))
+
+
+@pytest.mark.parametrize("module", [SRU(E, D, L, bidirectional=True), SRUCell(E, D, bidirectional=True)])
+def test_two_directions_refuse_a_step(module):
+    with pytest.raises(ValueError, match=r"step: a bidirectional module cannot run step by step, .* call fo"):
+        module.step(torch.randn(B, E))

@@ -18,6 +18,10 @@ _SAVED_BY = {
 }
 
 
+class ConversionError(Exception):
+    """Why a file cannot be converted, in one sentence that also says what to do."""
+
+
 class Found(NamedTuple):
     """An SRU in a state dict."""
 
@@ -77,41 +81,35 @@ def is_srupp(transform: Collection[str]) -> bool:
     return {"linear1.weight", "linear2.weight"} <= set(transform) <= known
 
 
-def is_narrow(state: CellState) -> bool:
-    """Return whether a cell's projection of two matrices is one of two matrices in this package too."""
-    width, inputs = state.projection_size, state.input_size
-    return bool(width) and inputs is not None and width < min(inputs, state.output_size)  # type: ignore[operator]
-
-
 def describe(state_dict: Mapping[str, Tensor], prefix: str, cells: Mapping[str, CellState]) -> Found:
-    """Write down the call that makes a module for these layers, and what it leaves open."""
+    """Write the call that makes a module for these layers, and list what it leaves open."""
     states = list(cells.values())
     saved_by = next((state.saved_by for state in states if state.saved_by), None)
     name = "SRUCell" if prefix in cells else "SRUpp" if is_srupp(states[0].transform) else "SRU"
-    positional: list[object] = []
-    arguments: dict[str, object] = {}
-    untold: list[str] = []
-    first_map = state_dict.get(f"{prefix}input_to_hidden.weight")
-    first_map = None if name == "SRUCell" else first_map
+    first_map = None if name == "SRUCell" else state_dict.get(f"{prefix}input_to_hidden.weight")
     inputs = states[0].input_size if first_map is None else first_map.shape[1]
-    positional += [inputs or "...", states[0].output_size]
+    positional: list[object] = [inputs or "...", states[0].output_size]
+    arguments: dict[str, object] = {} if name == "SRUCell" else {"num_layers": len(states)}
+    untold: list[str] = []
     if states[0].output_size % 2 == 0:
         untold.append(f"bidirectional (if it was, hidden_size={states[0].output_size // 2})")
-    if name != "SRUCell":
-        arguments["num_layers"] = len(states)
     if name == "SRUpp":
         positional.append(_first_matrix(state_dict, next(iter(cells))).shape[0])
         arguments |= _attention(states)
         untold += ["num_heads", "dropout", "attn_dropout"]
     else:
-        widths = [state.projection_size or 0 if is_narrow(state) else 0 for state in states]
+        widths = [state.projection_size if state.is_narrow else 0 for state in states]
         if any(widths):
             arguments["projection_size"] = widths[0] if len(set(widths)) == 1 else widths
         untold += ["use_tanh", "use_relu", "dropout", "rnn_dropout"]
-    for read in (_highway, _norm, _vectors):
-        read(states, name, arguments, untold)
-    if name != "SRUpp" and any(state.transform for state in states):
-        arguments["custom_m"] = "..."
+        _skip_term(states, arguments, untold)
+    _scale(states, name, arguments, untold)
+    _norm(states, arguments, untold)
+    if name != "SRUpp":
+        if all(state.has_vectors is False for state in states):
+            arguments["v1"] = True
+        if any(state.transform for state in states):
+            arguments["custom_m"] = "..."
     if first_map is not None:
         arguments["proj_input_to_hidden_first"] = True
     words = [*map(str, positional), *(f"{name}={value}" for name, value in arguments.items())]
@@ -138,24 +136,26 @@ def _attention(states: list[CellState]) -> dict[str, Any]:
     return arguments
 
 
-def _highway(states: list[CellState], name: str, arguments: dict[str, Any], untold: list[str]) -> None:
+def _skip_term(states: list[CellState], arguments: dict[str, Any], untold: list[str]) -> None:
     known = [state for state in states if state.num_matrices is not None]
-    if name != "SRUpp" and any(s.num_matrices == 3 and s.input_size != s.output_size for s in known):
+    if any(state.num_matrices == 3 and state.input_size != state.output_size for state in known):
         arguments["has_skip_term"] = False
-    elif name != "SRUpp" and not any(state.num_matrices == 4 for state in known):
+    elif not any(state.num_matrices == 4 for state in known):
         untold.append("has_skip_term")
+
+
+def _scale(states: list[CellState], name: str, arguments: dict[str, Any], untold: list[str]) -> None:
     scales = [state for state in states if state.scale_x is not None]
     biases = [state.highway_bias for state in scales if state.highway_bias is not None]
     if biases:
         arguments |= {"rescale": True, "highway_bias": biases[0]}
-        return
-    if not scales:
+    elif not scales:
         untold += ["rescale", "highway_bias"]
     elif name == "SRUCell":
         arguments["rescale"] = False
 
 
-def _norm(states: list[CellState], name: str, arguments: dict[str, Any], untold: list[str]) -> None:
+def _norm(states: list[CellState], arguments: dict[str, Any], untold: list[str]) -> None:
     if states[0].layer_norm is None:
         return
     arguments["layer_norm"] = True
@@ -164,8 +164,3 @@ def _norm(states: list[CellState], name: str, arguments: dict[str, Any], untold:
         arguments["normalize_after"] = True
     elif not known:
         untold.append("normalize_after")
-
-
-def _vectors(states: list[CellState], name: str, arguments: dict[str, Any], untold: list[str]) -> None:
-    if name != "SRUpp" and all(state.has_vectors is False for state in states):
-        arguments["v1"] = True

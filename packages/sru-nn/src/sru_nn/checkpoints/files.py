@@ -1,4 +1,4 @@
-"""Checkpoints as files: read without running what is in them, written whole or not at all."""
+"""Checkpoint files: read without running code from them, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,22 +12,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sru_nn.checkpoints.describe import find_cells
-from sru_nn.checkpoints.errors import ConversionError
+from sru_nn.checkpoints.describe import ConversionError, find_cells
 
 
 def read_file(path: Path, entry: str | None = None) -> tuple[dict[str, Tensor], list[str]]:
     """Read the tensors of a checkpoint.
 
     Args:
-        path: A file of `torch.save`, or one that ends in `.safetensors`.
+        path: A file from `torch.save`, or one whose name ends in `.safetensors`.
         entry: The entry of the checkpoint that is the state dict; None to look for it.
 
     Returns:
-        The state dict, and what had to be done to get it, in words.
+        The state dict, and notes on how it was found.
 
     Raises:
-        ConversionError: The file cannot be read so, or does not hold a state dict.
+        ConversionError: The file cannot be read without running code, or does not hold a state dict.
     """
     content = dict(safetensors().load_file(path)) if path.suffix == ".safetensors" else _load(path)
     notes = []
@@ -42,7 +41,7 @@ def read_file(path: Path, entry: str | None = None) -> tuple[dict[str, Tensor], 
         notes.append(f"The state dict is the entry {entry!r}.")
     tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
     if left := [str(name) for name in content if str(name) not in tensors]:
-        notes.append(f"Left out, as they are not tensors: {', '.join(left)}.")
+        notes.append(f"Left out, because they are not tensors: {', '.join(left)}.")
     return tensors, notes
 
 
@@ -55,15 +54,15 @@ def _load(path: Path) -> Any:
             first = str(error).strip().splitlines() or [type(error).__name__]
             raise ConversionError(f"torch.load cannot read it as tensors: {first[0]}") from None
         raise ConversionError(
-            f"it holds more than tensors (it asks for {wanted[1]}), as the file of a whole module does, and "
-            "reading that would run code from the file. If you trust it, save its state dict alone where the "
-            f"old package is installed: module = torch.load({str(path)!r}, weights_only=False); "
+            f"it holds more than tensors (it asks for {wanted[1]}), as a whole module does, and reading that "
+            "would run code from the file. If you trust it, save only its state dict where the old package is "
+            f"installed: module = torch.load({str(path)!r}, weights_only=False); "
             "torch.save(module.state_dict(), 'state_dict.pt')"
         ) from None
 
 
 def _find_entry(content: Mapping[Any, Any]) -> str:
-    """Find the only entry of a checkpoint that has an SRU in it."""
+    """Find the entry of a checkpoint that holds an SRU; there must be exactly one."""
     entries = [name for name, value in content.items() if isinstance(value, Mapping) and find_cells(value)]
     if len(entries) == 1:
         return entries[0]  # type: ignore[no-any-return]
@@ -76,7 +75,7 @@ def write_file(path: Path, state_dict: Mapping[str, Tensor]) -> None:
 
     Args:
         path: The file.
-        state_dict: Its tensors; those that share memory are written each for itself.
+        state_dict: Its tensors; those that share memory are written separately.
 
     Raises:
         ConversionError: The package safetensors is not installed.

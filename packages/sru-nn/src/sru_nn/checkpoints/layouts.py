@@ -18,15 +18,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# What wrappers put before every name: nn.DataParallel and DistributedDataParallel, torch.compile.
+# Prefixes that wrappers add to every name: nn.DataParallel and DistributedDataParallel, torch.compile.
 WRAPPERS = ("module.", "_orig_mod.")
 
 
 def strip_wrappers(state_dict: dict[str, Any], prefix: str = "") -> str:
-    """Take off, in place, the names of wrappers that all entries below a prefix begin with.
+    """Strip, in place, the names of wrappers from entries below a prefix that all begin with them.
 
     Returns:
-        What was taken off, for example `"module."`; empty if there was nothing.
+        What was stripped, for example `"module."`; empty if there was nothing.
     """
     taken = ""
     while True:
@@ -55,13 +55,14 @@ def read_cell_state(
         output_size: N·D.
         custom: Whether the cell has a transform of the user's own, whose entries only change their name.
 
-    The buffer `scale_x` goes: in this package it follows from the constructor's arguments.
+    The buffer `scale_x` is dropped: in this package it follows from the constructor's arguments. A projection
+    of two matrices that is not narrower than both its ends saves nothing; `sru` 3.0.0.dev makes it all the
+    same, while this package and `sru` 2.x make one matrix, so that the two are multiplied.
     """
     state_dict.pop(f"{prefix}scale_x", None)
     old = f"{prefix}transform_module."
     if custom:
-        for name in [name for name in state_dict if name.startswith(old)]:
-            state_dict[f"{prefix}custom_m.{name[len(old) :]}"] = state_dict.pop(name)
+        _rename(state_dict, old, f"{prefix}custom_m.")
         return
     down, up = state_dict.pop(f"{old}0.weight", None), state_dict.pop(f"{old}1.weight", None)
     if up is None:
@@ -70,14 +71,33 @@ def read_cell_state(
         up = state_dict.pop(f"{prefix}weight").t()
         down = state_dict.pop(f"{prefix}weight_proj", None)
         down = None if down is None else down.t().contiguous()
-    if up is None:
+    one, first, last = (f"{prefix}transform{part}.weight" for part in ("", ".down", ".up"))
+    if up is not None and down is None:
+        state_dict[one] = gates_outermost(up, output_size)
+    elif up is not None:
+        state_dict |= {first: down, last: gates_outermost(up, output_size)}
+    down, up = state_dict.get(first), state_dict.get(last)
+    if down is not None and up is not None and down.shape[0] >= min(down.shape[1], output_size):
+        del state_dict[first], state_dict[last]
+        state_dict[one] = (up.to(torch.float64) @ down.to(torch.float64)).to(up.dtype)
+
+
+def read_srupp_transform(state_dict: dict[str, Any], prefix: str, output_size: int) -> None:
+    """Replace, in place, the entries of the transform of an SRU++ cell of `sru` by those of `SRUppCell`."""
+    if not _rename(state_dict, f"{prefix}transform_module.", f"{prefix}transform."):
         return
-    up = gates_outermost(up, output_size)
-    if down is None:
-        state_dict[f"{prefix}transform.weight"] = up
-    else:
-        state_dict[f"{prefix}transform.down.weight"] = down
-        state_dict[f"{prefix}transform.up.weight"] = up
+    last = f"{prefix}transform.linear3.weight"
+    if last not in state_dict:
+        last = f"{prefix}transform.linear2.weight"
+    if last in state_dict:
+        state_dict[last] = gates_outermost(state_dict[last], output_size)
+
+
+def _rename(state_dict: dict[str, Any], old: str, new: str) -> bool:
+    names = [name for name in state_dict if name.startswith(old)]
+    for name in names:
+        state_dict[new + name[len(old) :]] = state_dict.pop(name)
+    return bool(names)
 
 
 def gates_outermost(weight: Tensor, output_size: int) -> Tensor:
@@ -92,37 +112,3 @@ def gates_outermost(weight: Tensor, output_size: int) -> Tensor:
             f"got {tuple(weight.shape)}"
         )
     return weight.reshape(output_size, -1, weight.shape[1]).transpose(0, 1).reshape(weight.shape)
-
-
-def merge_projection(state_dict: dict[str, Any], prefix: str) -> None:
-    """Replace, in place, the two matrices of a cell's projection by their product.
-
-    A projection that is not narrower than both its ends saves nothing; `sru` 3.0.0.dev makes it all the same,
-    this package and `sru` 2.x make one matrix.
-    """
-    down = state_dict.pop(f"{prefix}transform.down.weight")
-    up = state_dict.pop(f"{prefix}transform.up.weight")
-    product = up.to(torch.float64) @ down.to(torch.float64)
-    state_dict[f"{prefix}transform.weight"] = product.to(up.dtype)
-
-
-def rename_srupp_transform(state_dict: dict[str, Any], prefix: str) -> bool:
-    """Rename, in place, the entries of the transform of an SRU++ cell to those of `SRUppCell`.
-
-    Returns:
-        Whether there were any, and the gates of the last matrix are innermost.
-    """
-    old = f"{prefix}transform_module."
-    names = [name for name in state_dict if name.startswith(old)]
-    for name in names:
-        state_dict[f"{prefix}transform.{name[len(old) :]}"] = state_dict.pop(name)
-    return bool(names)
-
-
-def arrange_srupp_transform(state_dict: dict[str, Any], prefix: str, output_size: int) -> None:
-    """Bring, in place, the last matrix of an SRU++ cell's transform from gates innermost to outermost."""
-    last = f"{prefix}transform.linear3.weight"
-    if last not in state_dict:
-        last = f"{prefix}transform.linear2.weight"
-    if last in state_dict:
-        state_dict[last] = gates_outermost(state_dict[last], output_size)

@@ -1,4 +1,4 @@
-"""A stack of gated linear RNN layers: linear attention with a gate for each key."""
+"""A stack of gated linear RNN layers: linear attention with a gate per key."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.rnn import PackedSequence
 
+from sru_nn.arguments import check_sizes
 from sru_nn.dtypes import accumulate_dtype
 from sru_nn.functional import gated_linear_recurrence
 from sru_nn.residual_stack import ResidualBlock, ResidualStack
@@ -17,7 +17,7 @@ SHORTEST_MEMORY = 4.0
 
 
 class GatedLinearRNN(ResidualStack):
-    """A stack of gated linear RNN layers, recurrent with a matrix for a state and parallel over time.
+    """A stack of gated linear RNN layers, whose state is a matrix and whose time steps run in parallel.
 
     With x the input of a layer, W_i a linear map to each of H heads, and for each of these
 
@@ -25,23 +25,23 @@ class GatedLinearRNN(ResidualStack):
         S_t = diag(g_t) S_{t-1} + k_t v_tᵀ               g_t = σ(W_g n_t + b_g)
         o_t = norm(S_tᵀ q_t)
 
-    the output of the layer is x_t + W_o o_t, or with `output_gate` x_t + W_o (o_t ⊙ silu(W_r n_t)); o_t
-    holds the heads side by side. That of the stack is the norm of the last layer's. A linear map without a
-    bias comes first where E ≠ D.
+    the output of the layer is x_t + W_o o_t, or with `output_gate` x_t + W_o (o_t ⊙ silu(W_r n_t)), where o_t
+    holds the heads side by side. The stack returns the norm of the last layer's output. Where E ≠ D, a linear
+    map without a bias comes first. The state is `(L, B, H, K, V)`.
 
-    b_g starts such that the gates of a head forget at different rates: g = 1 − 1/τ for a zero input, with τ
-    from 4 steps for the first key to `memory` steps for the last one, in equal ratios.
+    b_g is initialised so that the gates of a head forget at different rates: g = 1 − 1/τ for a zero input,
+    with τ in equal ratios from 4 steps for the first key to `memory` steps for the last.
 
     Args:
         input_size: E, the number of input features.
         hidden_size: D, the number of hidden features.
         num_layers: L, the number of layers.
-        num_heads: H, the number of heads, a divisor of D; the values of a head are V = D / H wide.
-        key_size: K, the width of the queries and keys of a head; V if None.
-        dropout: Probability of the dropout of what a layer adds to its input.
-        batch_first: Whether input, output and `mask_pad` have the batch before the time. The state has not.
-        output_gate: Whether the outputs of the heads pass a gate.
-        memory: The steps that the slowest gates remember at first.
+        num_heads: H, the number of heads, a divisor of D; the values of a head have V = D / H features.
+        key_size: K, the number of features of a head's queries and keys; V if None.
+        dropout: Dropout probability of what a layer adds to its input.
+        batch_first: Whether input, output and `mask_pad` have the batch before the time. The state does not.
+        output_gate: Whether a gate scales the outputs of the heads.
+        memory: How many steps the slowest gates remember at initialisation.
 
     Attributes:
         layers: The L layers, each with `norm`, `transform` (W_q, W_k, W_g, W_v and W_r in this order, in one
@@ -50,6 +50,7 @@ class GatedLinearRNN(ResidualStack):
         input_to_hidden: The first linear map, or None.
 
     Raises:
+        TypeError: A size is not an integer.
         ValueError: An argument is outside its range.
 
     Source: Katharopoulos et al., "Transformers are RNNs: Fast Autoregressive Transformers with Linear
@@ -84,64 +85,25 @@ class GatedLinearRNN(ResidualStack):
         memory: float = 1024.0,
     ) -> None:
         super().__init__(input_size, hidden_size, num_layers, dropout, batch_first)
-        if num_heads < 1 or hidden_size % num_heads:
+        check_sizes("GatedLinearRNN", num_heads=num_heads)
+        if hidden_size % num_heads:
             raise ValueError(
                 f"GatedLinearRNN: num_heads must be a divisor of hidden_size = {hidden_size}, got {num_heads}"
             )
-        if key_size is not None and key_size < 1:
-            raise ValueError(f"GatedLinearRNN: key_size must be at least 1, or None, got {key_size}")
+        value_size = hidden_size // num_heads
+        key_size = value_size if key_size is None else key_size
+        check_sizes("GatedLinearRNN", key_size=key_size)
         if not memory >= SHORTEST_MEMORY:
             raise ValueError(f"GatedLinearRNN: memory must be at least {SHORTEST_MEMORY:g}, got {memory}")
         self.num_heads = num_heads
-        self.value_size = hidden_size // num_heads
-        self.key_size = self.value_size if key_size is None else key_size
+        self.value_size = value_size
+        self.key_size = key_size
         self.output_gate = bool(output_gate)
         self.memory = float(memory)
         self._add(
-            GatedLinearBlock(hidden_size, num_heads, self.key_size, dropout, self.output_gate, self.memory)
+            GatedLinearBlock(hidden_size, num_heads, key_size, dropout, self.output_gate, self.memory)
             for _ in range(num_layers)
         )
-
-    def forward(
-        self, x: Tensor | PackedSequence, state: Tensor | None = None, mask_pad: Tensor | None = None
-    ) -> tuple[Tensor | PackedSequence, Tensor]:
-        """Run the stack.
-
-        Args:
-            x: `(T, B, E)`, `(B, T, E)` with `batch_first`, `(T, E)` for a single sequence, or a
-                `PackedSequence`.
-            state: `(L, B, H, K, V)`, or `(L, H, K, V)` for a single sequence: the states before the first
-                step; zeros if None.
-            mask_pad: `(T, B)`, `(B, T)` with `batch_first`, or `(T,)` for a single sequence: non-zero where a
-                position is padding. The state passes it unchanged and its output is zero.
-
-        Returns:
-            `h`: The outputs of the last layer, in the form of `x` with D features.
-            `state`: `(L, B, H, K, V)`, the states after the last step; without B for a single sequence.
-            float32, or float64 for float64 input.
-
-        Raises:
-            ValueError: A shape does not fit, or `mask_pad` comes with a `PackedSequence`.
-            TypeError: A dtype does not fit.
-        """
-        return self._forward(x, state, mask_pad)
-
-    def step(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Run one time step: what `forward` does with a sequence of one.
-
-        Args:
-            x: `(B, E)`, or `(E,)` for a single sequence.
-            state: The state before the step, in the form of `forward`; zeros if None.
-
-        Returns:
-            `h`: `(B, D)`, or `(D,)` for a single sequence: the output of the last layer.
-            `state`: The state after the step, in the form of `forward`.
-
-        Raises:
-            ValueError: A shape does not fit.
-            TypeError: A dtype does not fit.
-        """
-        return self._step(x, state)
 
     def extra_repr(self) -> str:
         """Show what the layers' own lines do not."""
@@ -167,9 +129,9 @@ class GatedLinearBlock(ResidualBlock):
         self.num_heads, self.key_size, self.value_size = num_heads, key_size, hidden_size // num_heads
         self.gate_bias = nn.Parameter(torch.empty(num_heads, key_size))
 
-    def state_shape(self, *batch: int) -> tuple[int, ...]:
-        """Return `(B, H, K, V)`."""
-        return (*batch, self.num_heads, self.key_size, self.value_size)
+    def state_shape(self) -> tuple[int, ...]:
+        """Return `(H, K, V)`."""
+        return (self.num_heads, self.key_size, self.value_size)
 
     @torch.no_grad()
     def reset_parameters(self) -> None:

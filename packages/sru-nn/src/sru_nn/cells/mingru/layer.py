@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
 from sru_nn.functional import mingru_recurrence
 from sru_nn.residual_stack import ResidualBlock, ResidualStack
@@ -18,15 +17,15 @@ class MinGRU(ResidualStack):
         z_t = σ(W_z n_t + b_z)        h̃_t = W_h n_t + b_h
         h_t = (1 − z_t) ⊙ h_{t-1} + z_t ⊙ h̃_t
 
-    and x_t + W_o h_t is the output of the layer. That of the stack is the norm of the last layer's. A linear
-    map without a bias comes first where E ≠ D.
+    and x_t + W_o h_t is the output of the layer. The stack returns the norm of the last layer's output. Where
+    E ≠ D, a linear map without a bias comes first. The state is `(L, B, D)`.
 
     Args:
         input_size: E, the number of input features.
         hidden_size: D, the number of hidden features.
         num_layers: L, the number of layers.
-        dropout: Probability of the dropout of what a layer adds to its input.
-        batch_first: Whether input, output and `mask_pad` have the batch before the time. The state has not.
+        dropout: Dropout probability of what a layer adds to its input.
+        batch_first: Whether input, output and `mask_pad` have the batch before the time. The state does not.
 
     Attributes:
         layers: The L layers, each with `norm`, `transform` (W_h, then W_z, in one `nn.Linear`), `bias`
@@ -35,6 +34,7 @@ class MinGRU(ResidualStack):
         input_to_hidden: The first linear map, or None.
 
     Raises:
+        TypeError: A size is not an integer.
         ValueError: An argument is outside its range.
 
     Source: Feng et al., "Were RNNs All We Needed?", 2024 (arXiv:2410.01201), section 3.1.
@@ -64,47 +64,6 @@ class MinGRU(ResidualStack):
         super().__init__(input_size, hidden_size, num_layers, dropout, batch_first)
         self._add(MinGRUBlock(hidden_size, dropout) for _ in range(num_layers))
 
-    def forward(
-        self, x: Tensor | PackedSequence, state: Tensor | None = None, mask_pad: Tensor | None = None
-    ) -> tuple[Tensor | PackedSequence, Tensor]:
-        """Run the stack.
-
-        Args:
-            x: `(T, B, E)`, `(B, T, E)` with `batch_first`, `(T, E)` for a single sequence, or a
-                `PackedSequence`.
-            state: `(L, B, D)`, or `(L, D)` for a single sequence: the states before the first step; zeros if
-                None.
-            mask_pad: `(T, B)`, `(B, T)` with `batch_first`, or `(T,)` for a single sequence: non-zero where a
-                position is padding. The state passes it unchanged and its output is zero.
-
-        Returns:
-            `h`: The outputs of the last layer, in the form of `x` with D features.
-            `state`: `(L, B, D)`, the states after the last step; without B for a single sequence. float32, or
-            float64 for float64 input.
-
-        Raises:
-            ValueError: A shape does not fit, or `mask_pad` comes with a `PackedSequence`.
-            TypeError: A dtype does not fit.
-        """
-        return self._forward(x, state, mask_pad)
-
-    def step(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Run one time step: what `forward` does with a sequence of one.
-
-        Args:
-            x: `(B, E)`, or `(E,)` for a single sequence.
-            state: The state before the step, in the form of `forward`; zeros if None.
-
-        Returns:
-            `h`: `(B, D)`, or `(D,)` for a single sequence: the output of the last layer.
-            `state`: The state after the step, in the form of `forward`.
-
-        Raises:
-            ValueError: A shape does not fit.
-            TypeError: A dtype does not fit.
-        """
-        return self._step(x, state)
-
 
 class MinGRUBlock(ResidualBlock):
     """One layer of `MinGRU`."""
@@ -113,9 +72,9 @@ class MinGRUBlock(ResidualBlock):
         super().__init__(hidden_size, 2 * hidden_size, hidden_size, dropout)
         self.bias = nn.Parameter(torch.empty(2, hidden_size))
 
-    def state_shape(self, *batch: int) -> tuple[int, ...]:
-        """Return `(B, D)`."""
-        return (*batch, self.output.in_features)
+    def state_shape(self) -> tuple[int, ...]:
+        """Return `(D,)`."""
+        return (self.output.in_features,)
 
     @torch.no_grad()
     def reset_parameters(self) -> None:

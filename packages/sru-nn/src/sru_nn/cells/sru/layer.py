@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from sru_nn.checkpoints.architecture import check_cell, check_version, is_redundant
-from sru_nn.checkpoints.layouts import merge_projection, read_cell_state, strip_wrappers
+from sru_nn.arguments import (
+    check_exclusive,
+    check_like_parameters,
+    check_probabilities,
+    check_shape,
+    check_sizes,
+    one_of_two_names,
+    shown_options,
+    the_input,
+)
+from sru_nn.checkpoints.architecture import CellArguments, check_cell, check_version
+from sru_nn.checkpoints.layouts import read_cell_state, strip_wrappers
 from sru_nn.experimental.length_parallel import LengthParallel
 from sru_nn.functional import Activation, sru_recurrence
-from sru_nn.gemm import project
-from sru_nn.module_checks import check_cell_arguments, check_like_parameters, one_of_two_names
+from sru_nn.gemm import is_watched, project
+from sru_nn.recurrent import as_leaf, check_step, without_padding
 
 
 class SRUCell(nn.Module):
@@ -56,16 +66,18 @@ class SRUCell(nn.Module):
         transform_module: `custom_m`, as `sru` 3.0.0.dev calls it.
         length_parallel: Whether `forward` solves for all steps at once:
             `sru_nn.experimental.length_parallel`.
+        bias: Whether the gates learn their biases; if False these stay zero.
 
     State dicts of `sru` 2.3.5, 2.6.0 and 3.0.0.dev6 load as they are.
 
     Attributes:
         transform: W, an `nn.Linear` with K·N·D outputs, gate after gate (or two, `down` and
             `up`, with `n_proj`); None with `custom_m`.
-        weight_c: `(2·N·D,)`, v_f then v_r.
-        bias: `(2·N·D,)`, b_f then b_r.
+        weight_c: `(2·N·D,)`, v_f then v_r; a buffer of zeros with `v1`.
+        bias: `(2·N·D,)`, b_f then b_r; a buffer of zeros without `bias`.
 
     Raises:
+        TypeError: A size is not an integer.
         ValueError: A size is not positive, a probability is outside [0, 1), two activations are asked for, or
             an argument is given by both of its names.
 
@@ -74,6 +86,8 @@ class SRUCell(nn.Module):
 
     # 1: as sru keeps its weights, gates innermost. 2: gates outermost.
     _version = 2
+    weight_c: Tensor
+    bias: Tensor
 
     def __init__(
         self,
@@ -98,13 +112,16 @@ class SRUCell(nn.Module):
         projection_size: int | None = None,
         transform_module: nn.Module | None = None,
         length_parallel: bool | LengthParallel = False,
+        bias: bool = True,
     ) -> None:
         super().__init__()
-        n_proj = one_of_two_names("SRUCell", "n_proj", n_proj, 0, "projection_size", projection_size)
-        custom_m = one_of_two_names(
-            "SRUCell", "custom_m", custom_m, None, "transform_module", transform_module
-        )
-        check_cell_arguments(input_size, hidden_size, n_proj, dropout, rnn_dropout, use_tanh, use_relu)
+        who = type(self).__name__
+        n_proj = one_of_two_names(who, "n_proj", n_proj, 0, "projection_size", projection_size)
+        custom_m = one_of_two_names(who, "custom_m", custom_m, None, "transform_module", transform_module)
+        check_sizes(who, input_size=input_size, hidden_size=hidden_size)
+        check_sizes(who, at_least=0, n_proj=n_proj)
+        check_probabilities(who, dropout=dropout, rnn_dropout=rnn_dropout)
+        check_exclusive(who, use_tanh=use_tanh, use_relu=use_relu)
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.num_directions = 2 if bidirectional else 1
@@ -126,8 +143,12 @@ class SRUCell(nn.Module):
 
         self.custom_m = custom_m
         self.transform = self._make_transform() if custom_m is None else None
-        self.weight_c = nn.Parameter(torch.empty(2 * self.output_size), requires_grad=not v1)
-        self.bias = nn.Parameter(torch.empty(2 * self.output_size))
+        for name, learned in (("weight_c", not v1), ("bias", bias)):
+            zeros = torch.zeros(2 * self.output_size)
+            if learned:
+                self.register_parameter(name, nn.Parameter(zeros))
+            else:  # a buffer, which no optimizer, initialiser or unfreezing reaches
+                self.register_buffer(name, zeros)
         self.layer_norm: nn.LayerNorm | None = None
         if layer_norm:
             self.layer_norm = nn.LayerNorm(self.output_size if normalize_after else input_size)
@@ -150,18 +171,17 @@ class SRUCell(nn.Module):
     def reset_parameters(self) -> None:
         """Draw the weights so that u_c has the input's variance and the gates' inputs half of it."""
         self.bias.zero_()
-        self.bias[self.output_size :].fill_(self.highway_bias)
+        if "bias" not in self._buffers:
+            self.bias[self.output_size :].fill_(self.highway_bias)
         if self.v1:
             self.weight_c.zero_()
         else:
             bound = math.sqrt(1.5) if self.weight_c_init is None else self.weight_c_init
             self.weight_c.uniform_(-bound, bound)
-        if self.custom_m is not None:
-            reset = getattr(self.custom_m, "reset_parameters", None)
-            if callable(reset):
-                reset()
-        else:
+        if self.custom_m is None:
             self._reset_transform()
+        elif callable(reset := getattr(self.custom_m, "reset_parameters", None)):
+            reset()
 
     def _reset_transform(self) -> None:
         assert self.transform is not None
@@ -181,11 +201,12 @@ class SRUCell(nn.Module):
 
     def forward(
         self,
-        input: Tensor,
+        input: Tensor | None = None,
         c0: Tensor | None = None,
         mask_pad: Tensor | None = None,
         *,
-        padding_is_finite: bool = False,
+        x: Tensor | None = None,
+        state: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Run the layer.
 
@@ -193,96 +214,92 @@ class SRUCell(nn.Module):
             input: `(T, B, E)`, or `(B, E)` for a single step.
             c0: `(B, N·D)`, the state before the first step; zeros if None.
             mask_pad: `(T, B)`, non-zero where a position is padding.
-            padding_is_finite: Whether the padding of `input` is known to hold neither NaN nor infinity, as in
-                the output of another layer; it is then not overwritten first.
+            x: Another name of `input`.
+            state: Another name of `c0`.
 
         Returns:
             `h`: `(T, B, N·D)`, with T = 1 for a single step.
             `c`: `(B, N·D)`, the state after the last step, float32 or float64.
 
         Raises:
-            ValueError: A shape does not fit.
+            ValueError: A shape does not fit, or an argument is given by both of its names.
             TypeError: A dtype does not fit.
         """
-        input, mask_pad = self._checked(input, c0, mask_pad, padding_is_finite)
-        x, mask_c = self._prepare(input)
-        u, v = self._project(x)
-        return self._recur(input, u, v, c0, mask_pad, mask_c)
+        who = type(self).__name__
+        input, c0 = the_input(who, input, x), one_of_two_names(who, "c0", c0, None, "state", state)
+        if isinstance(input, fx.Proxy):
+            return as_leaf(self, input, c0, mask_pad)  # type: ignore[no-any-return]
+        input, mask_pad = self._checked(input, c0, mask_pad)
+        return self._run(input, c0, mask_pad, self._project)
 
-    def step(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def step(
+        self, x: Tensor, state: Tensor | None = None, *, c: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Run one time step: what `forward` does with a sequence of one.
 
         Args:
             x: `(B, E)`.
-            c: `(B, N·D)`, the state before the step; zeros if None.
+            state: `(B, N·D)`, the state before the step; zeros if None.
+            c: Another name of `state`.
 
         Returns:
             `h`: `(B, N·D)`.
             `c`: `(B, N·D)`, the state after the step, float32 or float64.
 
         Raises:
-            ValueError: A shape does not fit.
+            ValueError: A shape does not fit, or the layer is bidirectional.
             TypeError: A dtype does not fit.
         """
-        if x.dim() != 2 or x.shape[-1] != self.input_size:
-            raise ValueError(
-                f"{type(self).__name__}.step: x must have shape (B, E) with E = {self.input_size}, "
-                f"got {tuple(x.shape)}; a whole sequence goes to forward"
-            )
-        h, c = self(x, c)
-        return h.squeeze(0), c
+        state = one_of_two_names(f"{type(self).__name__}.step", "state", state, None, "c", c)
+        check_step(self, x, (2,))
+        if is_watched(self):  # hooks, and whoever replaced forward, see the step
+            h, state = self(x, state)
+        else:
+            h, state = self._run(self._checked(x, state, None)[0], state, None, self._project)
+        return h.squeeze(0), state
 
-    def _checked(
-        self, input: Tensor, c0: Tensor | None, mask_pad: Tensor | None, padding_is_finite: bool
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return the input `(T, B, E)` and the mask as booleans `(T, B)`; raise on what does not fit."""
+    def _checked(self, input: Any, c0: Any, mask_pad: Any) -> tuple[Tensor, Tensor | None]:
+        """Return the input `(T, B, E)`, zero at padding, and the mask as booleans `(T, B)`."""
         who = type(self).__name__
+        if not isinstance(input, Tensor):
+            raise TypeError(f"{who}: input must be a tensor, got a {type(input).__name__}")
         if input.dim() not in (2, 3) or input.shape[-1] != self.input_size:
             raise ValueError(
                 f"{who}: input must have shape (T, B, E) or (B, E) with E = {self.input_size}, "
                 f"got {tuple(input.shape)}"
             )
         check_like_parameters(who, input, self.bias if self.transform is None else self.transform)
-        if mask_pad is not None and mask_pad.shape not in (input.shape[:-1], (1, *input.shape[:-1])):
-            raise ValueError(
-                f"{who}: mask_pad must have shape (T, B) = {tuple(input.shape[:-1])}, "
-                f"got {tuple(mask_pad.shape)}"
-            )
         if input.dim() == 2:
             input = input.unsqueeze(0)
-        batch = input.shape[1]
-        if c0 is not None and c0.shape != (batch, self.output_size):
-            raise ValueError(
-                f"{who}: c0 must have shape (B, N·D) = {(batch, self.output_size)}, got {tuple(c0.shape)}"
-            )
-        if mask_pad is not None:
-            mask_pad = mask_pad.view(input.shape[:-1]).bool()
-            if not padding_is_finite:
-                # Not even through the projection may a NaN in the padding reach a gradient.
-                input = input.masked_fill(mask_pad.unsqueeze(-1), 0.0)
-        return input, mask_pad
+            if mask_pad is not None and mask_pad.dim() == 1:
+                mask_pad = mask_pad.unsqueeze(0)
+        if c0 is not None:
+            hint = "; pass the state alone, without an h0" if isinstance(c0, (tuple, list)) else ""
+            check_shape(who, "c0", c0, "(B, N·D)", (input.shape[1], self.output_size), hint=hint)
+        if mask_pad is None:
+            return input, None
+        if isinstance(mask_pad, Tensor) and mask_pad.dim() == 3:
+            # `(T, B, 1)` comes from a stack, which has overwritten the padding before its first layer.
+            return input, mask_pad.squeeze(-1)
+        check_shape(who, "mask_pad", mask_pad, "(T, B)", tuple(input.shape[:-1]))
+        return without_padding(input, mask_pad)
 
-    def _prepare(self, input: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return what W multiplies, and the dropout mask `(B, N·D)` of the output, if there is one."""
-        x, mask_c = input, None
-        if self.layer_norm is not None and not self.normalize_after:
-            x = self.layer_norm(x)
+    def _run(
+        self,
+        input: Tensor,
+        c0: Tensor | None,
+        mask_pad: Tensor | None,
+        project: Callable[[Tensor], tuple[Tensor, Tensor]],
+    ) -> tuple[Tensor, Tensor]:
+        """Run the layer on checked arguments; `project` makes `u` and `v` of the normalised input."""
+        x, mask_c, norm = input, None, self.layer_norm
+        if norm is not None and not self.normalize_after:
+            x = norm(x)
         if self.training and self.rnn_dropout > 0:
             x = x * self._variational_mask(x, self.input_size, self.rnn_dropout)
         if self.training and self.dropout > 0:
             mask_c = self._variational_mask(x, self.output_size, self.dropout)
-        return x, mask_c
-
-    def _recur(
-        self,
-        input: Tensor,
-        u: Tensor,
-        v: Tensor,
-        c0: Tensor | None,
-        mask_pad: Tensor | None,
-        mask_c: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:
-        """Run the recurrence, and the norm of its output."""
+        u, v = project(x)
         highway = input if self.has_skip_term and self.num_matrices == 3 else None
         if self.amp_recurrence_fp16 and u.dtype in (torch.float16, torch.bfloat16):
             highway = None if highway is None else highway.to(u.dtype)
@@ -301,32 +318,37 @@ class SRUCell(nn.Module):
             mask_pad=mask_pad,
             length_parallel=self.length_parallel,
         )
-        if self.layer_norm is not None and self.normalize_after:
-            h = self.layer_norm(h)
-        return h, c
+        return norm(h) if norm is not None and self.normalize_after else h, c
+
+    def _vectors(self) -> Tensor:
+        return self.weight_c.view(2, self.output_size)
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Compute `u` `(T, B, K, N·D)` and `v` `(2, N·D)` or `(T, B, 2, N·D)`."""
-        length, batch, _ = x.shape
-        transform = self.transform
-        if transform is not None:
-            u = project(transform, x).view(length, batch, self.num_matrices, self.output_size)
-            return u, self.weight_c.view(2, self.output_size)
+        if self.transform is not None:
+            return self._gates_apart(project(self.transform, x)), self._vectors()
         assert self.custom_m is not None
         result = self.custom_m(x)
-        outputs = result if isinstance(result, (tuple, list)) else (result,)
-        if len(outputs) > 2:
-            raise ValueError(f"SRUCell: custom_m must return u or (u, v), got {len(outputs)} values")
-        u = self._gate_major("u", outputs[0], length, batch, self.num_matrices)
-        if len(outputs) == 1:
-            return u, self.weight_c.view(2, self.output_size)
+        u, *rest = result if isinstance(result, (tuple, list)) else (result,)
+        if len(rest) > 1:
+            raise ValueError(
+                f"{type(self).__name__}: custom_m must return u or (u, v), got {1 + len(rest)} values"
+            )
+        u = self._gate_major("u", u, x, self.num_matrices)
+        if not rest:
+            return u, self._vectors()
         # As in sru 2.6.0, the parameter is added to v's innermost-gate layout before the two are told apart.
-        return u, self._gate_major("v", outputs[1] + self.weight_c, length, batch, 2)
+        return u, self._gate_major("v", rest[0] + self.weight_c, x, 2)
 
-    def _gate_major(self, name: str, tensor: Tensor, length: int, batch: int, gates: int) -> Tensor:
+    def _gates_apart(self, u: Tensor) -> Tensor:
+        return u.view(*u.shape[:2], self.num_matrices, self.output_size)
+
+    def _gate_major(self, name: str, tensor: Tensor, x: Tensor, gates: int) -> Tensor:
+        """Bring what a custom transform returns from gates innermost to `(T, B, K, N·D)`."""
+        length, batch, _ = x.shape
         if tensor.numel() != length * batch * gates * self.output_size:
             raise ValueError(
-                f"SRUCell: custom_m must return {name} of shape (T, B, N·D·{gates}) = "
+                f"{type(self).__name__}: custom_m must return {name} of shape (T, B, N·D·{gates}) = "
                 f"{(length, batch, self.output_size * gates)}, got {tuple(tensor.shape)}"
             )
         return tensor.reshape(length, batch, self.output_size, gates).transpose(2, 3)
@@ -338,18 +360,33 @@ class SRUCell(nn.Module):
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, local_metadata: Mapping[str, Any], *args: Any
     ) -> None:
-        check_version(self, local_metadata, prefix)
+        check_version(type(self).__name__, self._version, local_metadata, prefix)
         strip_wrappers(state_dict, prefix)
-        saved = check_cell(self, state_dict, prefix)
+        check_cell(self._arguments(), state_dict, prefix)
         read_cell_state(state_dict, prefix, self.output_size, custom=self.custom_m is not None)
-        if saved is not None and saved.projection_size and is_redundant(self, saved):
-            merge_projection(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
+
+    def _arguments(self) -> CellArguments:
+        return CellArguments(
+            input_size=self.input_size,
+            hidden_size=self.hidden_size,
+            num_directions=self.num_directions,
+            num_matrices=self.num_matrices,
+            projection_size=self.projection_size,
+            custom_m=None if self.custom_m is None else type(self.custom_m).__name__,
+            has_skip_term=self.has_skip_term,
+            layer_norm=self.layer_norm is not None,
+            normalize_after=self.normalize_after,
+            v1=self.v1,
+            bias="bias" not in self._buffers,
+            rescale=self.rescale,
+            highway_bias=self.highway_bias,
+            scale_x=self.scale_x,
+        )
 
     def extra_repr(self) -> str:
         """Show the sizes and every option that is not at its default."""
-        parts = [f"{self.input_size}, {self.hidden_size}"]
-        shown = {
+        usual: dict[str, Any] = {
             "projection_size": 0,
             "dropout": 0.0,
             "rnn_dropout": 0.0,
@@ -361,7 +398,5 @@ class SRUCell(nn.Module):
             "v1": False,
             "normalize_after": False,
         }
-        parts += [
-            f"{name}={getattr(self, name)!r}" for name, usual in shown.items() if getattr(self, name) != usual
-        ]
-        return ", ".join(parts)
+        sizes = f"{self.input_size}, {self.hidden_size}"
+        return ", ".join(filter(None, (sizes, shown_options(self, usual))))

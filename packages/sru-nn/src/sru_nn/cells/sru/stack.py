@@ -3,22 +3,98 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
+from torch.nn.utils.rnn import PackedSequence
 
+from sru_nn.arguments import check_sizes, one_of_two_names, the_input
+from sru_nn.cells.sru.decoding import can_step, step
 from sru_nn.cells.sru.layer import SRUCell
-from sru_nn.decoding import can_step, step
+from sru_nn.checkpoints.architecture import check_stack
+from sru_nn.checkpoints.layouts import strip_wrappers
 from sru_nn.experimental.length_parallel import LengthParallel
-from sru_nn.forms import check_sequences, run_step, run_time_major, unpack
 from sru_nn.gemm import project
-from sru_nn.module_checks import check_like_parameters, one_of_two_names
-from sru_nn.stack import Stack
+from sru_nn.recurrent import Recurrent
 
 
-class SRU(Stack):
+class SRUStack(Recurrent):
+    """What `SRU` and `SRUpp` share: layers, the map before them, the two forms of their state, their entries."""
+
+    output_size: int
+    input_to_hidden: nn.Linear | None
+    rnn_lst: nn.ModuleList
+
+    def _set_sizes(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        bidirectional: bool,
+        nn_rnn_compatible_return: bool,
+        batch_first: bool,
+        proj_input_to_hidden_first: bool,
+    ) -> int:
+        """Set the attributes that both have, and return the input size of the first layer."""
+        check_sizes(
+            type(self).__name__, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers
+        )
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.num_directions = 2 if bidirectional else 1
+        self.output_size = self.num_directions * hidden_size
+        self.num_layers = num_layers
+        self.bidirectional = bool(bidirectional)
+        self.nn_rnn_compatible_return = bool(nn_rnn_compatible_return)
+        self.batch_first = bool(batch_first)
+        self.input_to_hidden = None
+        if not proj_input_to_hidden_first or input_size == self.output_size:
+            return input_size
+        self.input_to_hidden = nn.Linear(input_size, self.output_size, bias=False)
+        return self.output_size
+
+    def __getitem__(self, layer: int) -> Any:
+        """Return a layer."""
+        return self.rnn_lst[layer]
+
+    def _first(self) -> nn.Module | None:
+        return self.input_to_hidden
+
+    def _check_state(self, state: Any, *batch: int) -> None:
+        if state is None:
+            return
+        shapes = [(self.num_layers, self.output_size)]
+        if self.nn_rnn_compatible_return:
+            shapes.append((self.num_layers * self.num_directions, self.hidden_size))
+        self._check_state_tensor("c0", state, batch, "(L, B, N·D)", *shapes)
+
+    def _layer_states(self, c0: Tensor | None) -> Tensor | None:
+        """Bring the initial state from either of its shapes to `(L, B, N·D)`."""
+        if c0 is None or c0.shape[-1] == self.output_size:
+            return c0
+        return side_by_side(c0, self.num_directions)
+
+    def _returned_states(self, c: Tensor) -> Tensor:
+        """Bring the states from `(L, B, N·D)` to the shape that this module returns."""
+        return one_by_one(c, self.num_directions) if self.nn_rnn_compatible_return else c
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        strip_wrappers(state_dict, prefix)
+        projects = self.input_to_hidden is not None
+        sizes = (self.num_layers, self.input_size, self.hidden_size, self.num_directions, projects)
+        check_stack(*sizes, state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def extra_repr(self) -> str:
+        """Show what the layers' own lines do not."""
+        parts = [f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}"]
+        shown = ("bidirectional", "nn_rnn_compatible_return", "causal", "batch_first")
+        return ", ".join(parts + [f"{name}=True" for name in shown if getattr(self, name, False)])
+
+
+class SRU(SRUStack):
     """A stack of SRU layers, each as in `SRUCell`: the output of one is the input of the next.
 
     The arguments, their defaults and their meaning are those of `sru` 2.6.0, in the same order, so that
@@ -103,24 +179,19 @@ class SRU(Stack):
     ) -> None:
         super().__init__()
         custom_m = one_of_two_names("SRU", "custom_m", custom_m, None, "transform_module", transform_module)
-        if num_layers < 1:
-            raise ValueError(f"SRU: num_layers must be at least 1, got {num_layers}")
-        self.input_size = input_size
-        self.hidden_size = hidden_size
-        self.num_directions = 2 if bidirectional else 1
-        self.output_size = self.num_directions * hidden_size
-        self.num_layers = num_layers
-        self.bidirectional = bool(bidirectional)
-        self.nn_rnn_compatible_return = bool(nn_rnn_compatible_return)
-        self.batch_first = bool(batch_first)
-
-        self.input_to_hidden: nn.Linear | None = None
-        first_size = input_size
-        if proj_input_to_hidden_first and input_size != self.output_size:
-            self.input_to_hidden = nn.Linear(input_size, self.output_size, bias=False)
-            first_size = self.output_size
-        widths = _width_per_layer(projection_size, num_layers)
-        modules = _module_per_layer(custom_m, num_layers)
+        first_size = self._set_sizes(
+            input_size,
+            hidden_size,
+            num_layers,
+            bidirectional,
+            nn_rnn_compatible_return,
+            batch_first,
+            proj_input_to_hidden_first,
+        )
+        widths = _per_layer("projection_size", projection_size, num_layers)
+        modules = _per_layer("custom_m", custom_m, num_layers)
+        if isinstance(custom_m, nn.Module) and not isinstance(custom_m, nn.ModuleList):
+            modules = [copy.deepcopy(custom_m) for _ in range(num_layers)]
         self.rnn_lst = nn.ModuleList(
             SRUCell(
                 self.output_size if layer else first_size,
@@ -145,10 +216,6 @@ class SRU(Stack):
             for layer in range(num_layers)
         )
 
-    def __getitem__(self, layer: int) -> SRUCell:
-        """Return a layer."""
-        return self.rnn_lst[layer]  # type: ignore[return-value]
-
     def reset_parameters(self) -> None:
         """Draw all weights anew."""
         if self.input_to_hidden is not None:
@@ -158,9 +225,12 @@ class SRU(Stack):
 
     def forward(
         self,
-        input: Tensor | PackedSequence,
+        input: Tensor | PackedSequence | None = None,
         c0: Tensor | None = None,
         mask_pad: Tensor | None = None,
+        *,
+        x: Tensor | PackedSequence | None = None,
+        state: Tensor | None = None,
     ) -> tuple[Tensor | PackedSequence, Tensor]:
         """Run the stack.
 
@@ -172,6 +242,8 @@ class SRU(Stack):
             mask_pad: `(T, B)`, `(B, T)` with `batch_first`, or `(T,)` for a single sequence: non-zero
                 where a position is padding. The state passes it unchanged and its output is zero (the bias of
                 the norm with `normalize_after`, as in `sru` 2.6.0).
+            x: Another name of `input`.
+            state: Another name of `c0`.
 
         Returns:
             `h`: the outputs of the last layer, in the form of `input` with N·D features.
@@ -180,106 +252,71 @@ class SRU(Stack):
             input.
 
         Raises:
-            ValueError: A shape does not fit, or `mask_pad` comes with a `PackedSequence`.
+            ValueError: A shape does not fit, an argument is given by both of its names, or `mask_pad` comes
+                with a `PackedSequence`.
             TypeError: A dtype does not fit.
         """
-        if isinstance(input, PackedSequence):
-            return self._forward_packed(input, c0, mask_pad)
-        check_sequences("SRU", input, mask_pad, self.input_size, batch_first=self.batch_first)
-        batch = () if input.dim() == 2 else (input.shape[0 if self.batch_first else 1],)
-        self._check_state(c0, *batch)
-        return run_time_major(self._forward_time_major, input, c0, mask_pad, batch_first=self.batch_first)
+        c0 = one_of_two_names("SRU", "c0", c0, None, "state", state)
+        return self._forward(the_input("SRU", input, x), c0, mask_pad)
 
-    def step(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Run one time step: what `forward` does with a sequence of one.
-
-        A sequence may be fed step by step, the state handed on, as long as it has one direction: a second one
-        would start anew at each step.
-
-        Args:
-            x: `(B, E)`, or `(E,)` for a single sequence.
-            state: The state before the step, in the form `forward` takes as `c0`; zeros if None.
-
-        Returns:
-            `h`: `(B, N·D)`, or `(N·D,)` for a single sequence: the output of the last layer.
-            `state`: The state after the step, in the form `forward` returns as `c`.
-
-        Raises:
-            ValueError: A shape does not fit.
-            TypeError: A dtype does not fit.
-
-        Without gradients, small batches on the CPU take about as long as their weights take to be read.
-        """
-        return run_step(self, x, state, self.input_size, batch_first=self.batch_first)
-
-    def _forward_packed(
-        self, packed: PackedSequence, c0: Tensor | None, mask_pad: Tensor | None
-    ) -> tuple[PackedSequence, Tensor]:
-        in_order = PackedSequence(packed.data, packed.batch_sizes)
-        padded, lengths, mask = unpack("SRU", in_order, mask_pad, self.input_size)
-        self._check_state(c0, padded.shape[1])
-        if c0 is not None and packed.sorted_indices is not None:
-            c0 = self._layer_states(c0).index_select(1, packed.sorted_indices)
-        h, c = self._forward_time_major(padded, c0, mask)
-        data = pack_padded_sequence(h, lengths).data
-        c = c if packed.unsorted_indices is None else c.index_select(1, packed.unsorted_indices)
-        return PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices), c
-
-    def _forward_time_major(
-        self, x: Tensor, c0: Tensor | None, mask_pad: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        if c0 is not None:
-            c0 = self._layer_states(c0)
-        if mask_pad is not None:
-            # Not even through a projection may a NaN in the padding reach a gradient.
-            x = x.masked_fill(mask_pad.bool().unsqueeze(-1), 0.0)
+    def _run(self, x: Tensor, state: Tensor | None, mask_pad: Tensor | None) -> tuple[Tensor, Tensor]:
         if self.input_to_hidden is not None:
-            check_like_parameters("SRU", x, self.input_to_hidden)
             x = project(self.input_to_hidden, x)
-        cells: list[SRUCell] = list(self.rnn_lst)  # type: ignore[arg-type]
-        if x.shape[0] == 1 and mask_pad is None and can_step(cells, x, c0):
-            x, c = step(cells, x, c0)
-        else:
-            x, c = self._run_layers(cells, x, c0, mask_pad)
-        return x, self._returned_states(c)
-
-    def _run_layers(
-        self, cells: list[SRUCell], x: Tensor, c0: Tensor | None, mask_pad: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        states: Sequence[Tensor | None] = [None] * self.num_layers if c0 is None else c0.unbind(0)
-        last = []
-        for cell, state in zip(cells, states, strict=True):
-            x, c = cell(x, state, mask_pad, padding_is_finite=True)
-            last.append(c)
-        return x, torch.stack(last)
-
-    def extra_repr(self) -> str:
-        """Show what the layers' own lines do not."""
-        parts = [f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}"]
-        shown = ("bidirectional", "nn_rnn_compatible_return", "batch_first")
-        parts += [f"{name}=True" for name in shown if getattr(self, name)]
-        return ", ".join(parts)
+        h, c = run_layers(self.rnn_lst, x, self._layer_states(state), mask_pad)  # type: ignore[arg-type]
+        return h, self._returned_states(c)
 
 
-def _module_per_layer(
-    custom_m: nn.Module | Sequence[nn.Module] | None, num_layers: int
-) -> list[nn.Module] | list[None]:
-    if custom_m is None:
-        return [None] * num_layers
-    if isinstance(custom_m, nn.Module) and not isinstance(custom_m, nn.ModuleList):
-        return [copy.deepcopy(custom_m) for _ in range(num_layers)]
-    modules = list(custom_m)
-    if len(modules) != num_layers:
-        raise ValueError(f"SRU: custom_m must hold one module per layer, {num_layers}, got {len(modules)}")
-    return modules
+def run_layers(
+    cells: Iterable[SRUCell],
+    x: Tensor,
+    c0: Tensor | None,
+    mask_pad: Tensor | None,
+    after: Callable[[int, Tensor], Tensor] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Run layers, each on the output of the one before.
+
+    Args:
+        cells: The L layers.
+        x: `(T, B, E)`, zero at padding.
+        c0: `(L, B, N·D)`, the states before the first step; zeros if None.
+        mask_pad: `(T, B)` bool, True at padding; or None.
+        after: Takes the number of each layer and its output, and returns what goes on in its place.
+
+    Returns:
+        `h`: `(T, B, N·D)`, the output of the last layer.
+        `c`: `(L, B, N·D)`, the states after the last step.
+    """
+    cells = list(cells)
+    if x.shape[0] == 1 and mask_pad is None and can_step(cells, x, c0):
+        return step(cells, x, c0, after)
+    if mask_pad is not None:
+        mask_pad = mask_pad.unsqueeze(-1)  # padding holds no NaN any more: see SRUCell
+    states: Sequence[Tensor | None] = [None] * len(cells) if c0 is None else c0.unbind(0)
+    last = []
+    for layer, (cell, state) in enumerate(zip(cells, states, strict=True)):
+        x, c = cell(x, state, mask_pad)
+        last.append(c)
+        if after is not None:
+            x = after(layer, x)
+    return x, torch.stack(last)
 
 
-def _width_per_layer(projection_size: int | Sequence[int], num_layers: int) -> list[int]:
-    if isinstance(projection_size, int):
-        return [projection_size] * num_layers
-    widths = list(projection_size)
-    if len(widths) != num_layers:
-        raise ValueError(
-            f"SRU: projection_size must be a number, or one for each layer, {num_layers}, got {len(widths)}"
-        )
-    return widths
+def side_by_side(states: Tensor, directions: int) -> Tensor:
+    """Bring states from `(L·N, B, D)`, as PyTorch's modules have them, to `(L, B, N·D)`."""
+    rows, batch, size = states.shape
+    return states.view(rows // directions, directions, batch, size).transpose(1, 2).flatten(2)
+
+
+def one_by_one(states: Tensor, directions: int) -> Tensor:
+    """Bring states from `(L, B, N·D)` to `(L·N, B, D)`, as PyTorch's modules have them."""
+    layers, batch, columns = states.shape
+    return states.view(layers, batch, directions, columns // directions).transpose(1, 2).flatten(0, 1)
+
+
+def _per_layer(name: str, value: Any, num_layers: int) -> list[Any]:
+    """Spread an argument over the layers, of which each may have its own."""
+    if not isinstance(value, (Sequence, nn.ModuleList)):
+        return [value] * num_layers
+    if len(value) != num_layers:
+        raise ValueError(f"SRU: {name} must be one value or one per layer, {num_layers}, got {len(value)}")
+    return list(value)

@@ -11,9 +11,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from sru_nn.arguments import (
+    check_like_parameters,
+    check_probabilities,
+    check_shape,
+    check_sizes,
+    shown_options,
+)
 from sru_nn.cells.srupp.attention_masks import attention_mask
 from sru_nn.gemm import project
-from sru_nn.module_checks import check_like_parameters
 from sru_nn.operators import is_transformed
 
 
@@ -58,7 +64,9 @@ class SRUppProjectedLinear(nn.Module):
         layer_norm: bool = False,
     ) -> None:
         super().__init__()
-        _check_arguments("SRUppProjectedLinear", in_features, out_features, proj_features, dropout=dropout)
+        who = "SRUppProjectedLinear"
+        check_sizes(who, in_features=in_features, out_features=out_features, proj_features=proj_features)
+        check_probabilities(who, dropout=dropout)
         self.in_features = in_features
         self.out_features = out_features
         self.proj_features = proj_features
@@ -157,22 +165,17 @@ class SRUppAttention(nn.Module):
         context: int | None = None,
     ) -> None:
         super().__init__()
-        _check_arguments(
-            "SRUppAttention",
-            in_features,
-            out_features,
-            proj_features,
-            dropout=dropout,
-            attn_dropout=attn_dropout,
-        )
-        if num_heads < 1 or proj_features % num_heads:
+        who = "SRUppAttention"
+        check_sizes(who, in_features=in_features, out_features=out_features, proj_features=proj_features)
+        check_sizes(who, num_heads=num_heads)
+        check_probabilities(who, dropout=dropout, attn_dropout=attn_dropout)
+        if proj_features % num_heads:
             raise ValueError(
-                f"SRUppAttention: proj_features must be a multiple of num_heads, got {proj_features} "
-                f"and {num_heads}"
+                f"{who}: proj_features must be a multiple of num_heads, got {proj_features} and {num_heads}"
             )
         if context is not None and (not causal or context < 1):
             raise ValueError(
-                f"SRUppAttention: context must be at least 1 and needs causal=True, got context={context}, "
+                f"{who}: context must be at least 1 and needs causal=True, got context={context}, "
                 f"causal={causal}"
             )
         self.in_features = in_features
@@ -229,10 +232,9 @@ class SRUppAttention(nn.Module):
         earlier = 0 if memory is None else memory.shape[0]
         pad = None
         if mask_pad is not None or (earlier and memory_mask_pad is not None):
-            masks = [_bool_mask(mask_pad, input)]
+            pad = _bool_mask(mask_pad, input)
             if memory is not None:
-                masks.insert(0, _bool_mask(memory_mask_pad, memory))
-            pad = torch.cat(masks)
+                pad = torch.cat([_bool_mask(memory_mask_pad, memory), pad])
         x = input if memory is None else torch.cat([memory.to(input.dtype), input])
         if pad is not None:
             # Not even through the matrices may a NaN in the padding reach a result or a gradient.
@@ -289,9 +291,8 @@ class SRUppAttention(nn.Module):
         self, residual: Tensor, q: Tensor, memory: KeyValues, attn_mask: Tensor | None, pad: Tensor | None
     ) -> Tensor:
         length, size = q.shape[2], memory.keys.shape[2]
-        if length == 0:
-            attended = q
-        else:
+        attended = q
+        if length:
             allowed = attention_mask(
                 q,
                 length,
@@ -317,59 +318,44 @@ class SRUppAttention(nn.Module):
             z = self.layer_norm(z)
         return project(self.linear3, self.dropout(z))
 
-    def _check(
-        self,
-        input: Tensor,
-        mask_pad: Tensor | None,
-        attn_mask: Tensor | None,
-        memory: Tensor | None,
-        memory_mask_pad: Tensor | None,
-    ) -> None:
-        if input.dim() != 3 or input.shape[-1] != self.in_features:
-            raise ValueError(
-                f"SRUppAttention: input must have shape (T, B, E) with E = {self.in_features}, "
-                f"got {tuple(input.shape)}"
-            )
-        check_like_parameters("SRUppAttention", input, self.linear1)
+    def _check(self, input: Any, mask_pad: Any, attn_mask: Any, memory: Any, memory_mask_pad: Any) -> None:
+        who = "SRUppAttention"
+        if not isinstance(input, Tensor) or input.dim() != 3 or input.shape[-1] != self.in_features:
+            got = tuple(input.shape) if isinstance(input, Tensor) else f"a {type(input).__name__}"
+            raise ValueError(f"{who}: input must have shape (T, B, E) with E = {self.in_features}, got {got}")
+        check_like_parameters(who, input, self.linear1)
         length, batch, features = input.shape
         earlier = 0
         if memory is not None:
+            earlier = memory.shape[0]
             if memory.dim() != 3 or memory.shape[1:] != input.shape[1:]:
                 raise ValueError(
-                    f"SRUppAttention: memory must have shape (M, B, E) = (M, {batch}, {features}), "
+                    f"{who}: memory must have shape (M, B, E) = (M, {batch}, {features}), "
                     f"got {tuple(memory.shape)}"
                 )
-            earlier = memory.shape[0]
-            if memory_mask_pad is not None and memory_mask_pad.shape != (earlier, batch):
-                raise ValueError(
-                    f"SRUppAttention: memory_mask_pad must have shape (M, B) = {(earlier, batch)}, "
-                    f"got {tuple(memory_mask_pad.shape)}"
-                )
-        if mask_pad is not None and mask_pad.shape != (length, batch):
-            raise ValueError(
-                f"SRUppAttention: mask_pad must have shape (T, B) = {(length, batch)}, "
-                f"got {tuple(mask_pad.shape)}"
-            )
+            if memory_mask_pad is not None:
+                check_shape(who, "memory_mask_pad", memory_mask_pad, "(M, B)", (earlier, batch))
+        if mask_pad is not None:
+            check_shape(who, "mask_pad", mask_pad, "(T, B)", (length, batch))
         if attn_mask is None:
             return
-        if attn_mask.shape != (length, earlier + length):
-            raise ValueError(
-                f"SRUppAttention: attn_mask must have shape (T, M + T) = {(length, earlier + length)}, "
-                f"got {tuple(attn_mask.shape)}"
-            )
+        check_shape(who, "attn_mask", attn_mask, "(T, M + T)", (length, earlier + length))
         if attn_mask.dtype != torch.bool and not attn_mask.is_floating_point():
             raise TypeError(
-                f"SRUppAttention: attn_mask must be floating-point (added to the scores) or bool (True where "
-                f"one must not attend), got {attn_mask.dtype}"
+                f"{who}: attn_mask must be floating-point (added to the scores) or bool (True where one must "
+                f"not attend), got {attn_mask.dtype}"
             )
 
     def extra_repr(self) -> str:
         """Show what the submodules' own lines do not."""
-        shown: dict[str, Any] = {"num_heads": 1, "attn_dropout": 0.0, "causal": False, "context": None}
-        shown |= {"normalize_after": True}
-        return ", ".join(
-            f"{n}={getattr(self, n)!r}" for n, usual in shown.items() if getattr(self, n) != usual
-        )
+        usual = {
+            "num_heads": 1,
+            "attn_dropout": 0.0,
+            "causal": False,
+            "context": None,
+            "normalize_after": True,
+        }
+        return shown_options(self, usual)
 
 
 def _kernels() -> contextlib.AbstractContextManager[None]:
@@ -383,12 +369,3 @@ def _bool_mask(mask: Tensor | None, like: Tensor) -> Tensor:
     if mask is None:
         return torch.zeros(like.shape[:2], dtype=torch.bool, device=like.device)
     return mask.bool()
-
-
-def _check_arguments(who: str, *sizes: int, **probabilities: float) -> None:
-    for name, size in zip(("in_features", "out_features", "proj_features"), sizes, strict=True):
-        if size < 1:
-            raise ValueError(f"{who}: {name} must be at least 1, got {size}")
-    for name, p in probabilities.items():
-        if not 0 <= p < 1:
-            raise ValueError(f"{who}: {name} must be a probability in [0, 1), got {p}")

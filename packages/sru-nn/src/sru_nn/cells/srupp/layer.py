@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
+from sru_nn.arguments import one_of_two_names, the_input
 from sru_nn.cells.sru.layer import SRUCell
 from sru_nn.cells.srupp.attention import KeyValues, SRUppAttention, SRUppProjectedLinear
-from sru_nn.checkpoints.architecture import check_srupp_transform
-from sru_nn.checkpoints.layouts import arrange_srupp_transform, rename_srupp_transform, strip_wrappers
+from sru_nn.checkpoints.architecture import check_srupp_transform, describe_cell
+from sru_nn.checkpoints.layouts import read_srupp_transform, strip_wrappers
+from sru_nn.recurrent import as_leaf
 
 
 class SRUppCell(SRUCell):
@@ -83,7 +85,7 @@ class SRUppCell(SRUCell):
     ) -> None:
         if transform_module is None:
             raise ValueError(
-                "SRUppCell: transform_module must be a module like SRUppAttention; SRUCell is the layer with "
+                "SRUppCell: transform_module must be a module like SRUppAttention; use SRUCell for a layer with "
                 "a matrix in its place"
             )
         super().__init__(
@@ -119,14 +121,15 @@ class SRUppCell(SRUCell):
 
     def forward(
         self,
-        input: Tensor,
+        input: Tensor | None = None,
         c0: Tensor | None = None,
         mask_pad: Tensor | None = None,
         attn_mask: Tensor | None = None,
         memory: Tensor | None = None,
         memory_mask_pad: Tensor | None = None,
         *,
-        padding_is_finite: bool = False,
+        x: Tensor | None = None,
+        state: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Run the layer.
 
@@ -137,28 +140,40 @@ class SRUppCell(SRUCell):
             attn_mask: `(T, M + T)`, as for `SRUppAttention`.
             memory: `(M, B, E)`, the inputs of the positions before these.
             memory_mask_pad: `(M, B)`, non-zero where a position of the memory is padding.
-            padding_is_finite: As for `SRUCell`.
+            x: Another name of `input`.
+            state: Another name of `c0`.
 
         Returns:
             `h`: `(T, B, N·D)`, with T = 1 for a single step.
             `c`: `(B, N·D)`, the state after the last step, float32 or float64.
 
         Raises:
-            ValueError: A shape does not fit.
+            ValueError: A shape does not fit, or an argument is given by both of its names.
             TypeError: A dtype does not fit.
         """
-        input, mask_pad = self._checked(input, c0, mask_pad, padding_is_finite)
-        x, mask_c = self._prepare(input)
-        if memory is not None and self.normalize_memory and self._normalizes_input:
-            memory = self.layer_norm(memory)  # type: ignore[misc]
-        transform = self.custom_m if self.transform is None else self.transform
-        assert transform is not None
-        u = transform(
-            x, mask_pad=mask_pad, attn_mask=attn_mask, memory=memory, memory_mask_pad=memory_mask_pad
-        )
-        return self._recur(input, self._arranged(u), self._vectors(), c0, mask_pad, mask_c)
+        who = type(self).__name__
+        input, c0 = the_input(who, input, x), one_of_two_names(who, "c0", c0, None, "state", state)
+        if isinstance(input, fx.Proxy):
+            return as_leaf(  # type: ignore[no-any-return]
+                self, input, c0, mask_pad, attn_mask, memory, memory_mask_pad
+            )
+        input, mask_pad = self._checked(input, c0, mask_pad)
+        norm = None if self.normalize_after or not self.normalize_memory else self.layer_norm
+        if memory is not None and norm is not None:
+            memory = norm(memory)
 
-    def step(self, x: Tensor, c: Tensor | None = None) -> NoReturn:
+        def attend(x: Tensor) -> tuple[Tensor, Tensor]:
+            transform = self.custom_m if self.transform is None else self.transform
+            u = transform(  # type: ignore[misc]
+                x, mask_pad=mask_pad, attn_mask=attn_mask, memory=memory, memory_mask_pad=memory_mask_pad
+            )
+            if self.transform is None:
+                return self._gate_major("u", u, x, self.num_matrices), self._vectors()
+            return self._gates_apart(u), self._vectors()
+
+        return self._run(input, c0, mask_pad, attend)
+
+    def step(self, x: Tensor, state: Tensor | None = None, *, c: Tensor | None = None) -> NoReturn:
         """Refuse: a step attends to the positions before it, which `stream` takes and this does not.
 
         Raises:
@@ -177,10 +192,10 @@ class SRUppCell(SRUCell):
         """Run the layer over the next positions of a sequence.
 
         Args:
-            input: `(T, B, E)`, finite in the padding too.
+            input: `(T, B, E)`.
             c0: `(B, N·D)`, the state before them; zeros if None.
             cache: What `stream` returned before; None at the start, and in a layer without attention.
-            mask_pad: `(T, B)` bool, True where a position is padding.
+            mask_pad: `(T, B)`, non-zero where a position is padding.
             pad: `(B, S + T)` bool, True where a position, of the cache or of the input, is padding.
 
         Returns:
@@ -197,33 +212,27 @@ class SRUppCell(SRUCell):
                 "SRUppCell: stream needs one direction, and SRUppAttention or SRUppProjectedLinear as its "
                 "transform"
             )
-        input, mask_pad = self._checked(input, c0, mask_pad, True)
-        x, mask_c = self._prepare(input)
-        if isinstance(self.transform, SRUppAttention):
-            u, cache = self.transform.stream(x, cache, pad)
-        else:
-            u = self.transform(x)
-        h, c = self._recur(input, self._arranged(u), self._vectors(), c0, mask_pad, mask_c)
-        return h, c, cache
+        input, mask_pad = self._checked(input, c0, mask_pad)
+        kept = cache
 
-    @property
-    def _normalizes_input(self) -> bool:
-        return self.layer_norm is not None and not self.normalize_after
+        def attend(x: Tensor) -> tuple[Tensor, Tensor]:
+            nonlocal kept
+            if isinstance(self.transform, SRUppAttention):
+                u, kept = self.transform.stream(x, cache, pad)
+            else:
+                u = self.transform(x)  # type: ignore[misc]
+            return self._gates_apart(u), self._vectors()
 
-    def _vectors(self) -> Tensor:
-        return self.weight_c.view(2, self.output_size)
-
-    def _arranged(self, u: Tensor) -> Tensor:
-        """Return the pre-activations `(T, B, K, N·D)`."""
-        if self.transform is None:
-            return self._gate_major("u", u, u.shape[0], u.shape[1], self.num_matrices)
-        return u.view(*u.shape[:2], self.num_matrices, self.output_size)
+        h, c = self._run(input, c0, mask_pad, attend)
+        return h, c, kept
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        if self.transform is not None:
+        transform = self.transform
+        if transform is not None:
             strip_wrappers(state_dict, prefix)
-            is_old = rename_srupp_transform(state_dict, prefix)
-            check_srupp_transform(self, state_dict, prefix)
-            if is_old:
-                arrange_srupp_transform(state_dict, prefix, self.output_size)
+            saved = describe_cell(state_dict, prefix)
+            read_srupp_transform(state_dict, prefix, saved.output_size if saved else self.output_size)
+            attends = isinstance(transform, SRUppAttention)
+            proj_size, norm = transform.proj_features, transform.layer_norm is not None
+            check_srupp_transform(self._arguments(), proj_size, attends, norm, state_dict, prefix)  # type: ignore[arg-type]
         super()._load_from_state_dict(state_dict, prefix, *args)

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
+from torch import Tensor, fx, nn
+from torch.nn.utils.rnn import PackedSequence
 
+from sru_nn.arguments import check_exclusive, check_sizes, one_of_two_names, the_input
+from sru_nn.cells.sru.stack import SRUStack
 from sru_nn.cells.srupp.attention import KeyValues, SRUppAttention, SRUppProjectedLinear
 from sru_nn.cells.srupp.layer import SRUppCell
 from sru_nn.cells.srupp.state import SRUppState, checked_caches, extended_pad
-from sru_nn.forms import check_sequences, unpack
 from sru_nn.gemm import project
-from sru_nn.module_checks import check_like_parameters
-from sru_nn.stack import Stack
+from sru_nn.recurrent import as_leaf, check_step, map_tensors, without_padding
 
 
-class SRUpp(Stack):
+class SRUpp(SRUStack):
     """A stack of SRU++ layers, each as in `SRUppCell`: the output of one is the input of the next.
 
     The arguments, their defaults and their meaning are those of `sru` 3.0.0.dev6, in the same order, so that
@@ -102,39 +103,29 @@ class SRUpp(Stack):
         normalize_memory: bool = False,
     ) -> None:
         super().__init__()
-        if num_layers < 1:
-            raise ValueError(f"SRUpp: num_layers must be at least 1, got {num_layers}")
-        if attention_every_n_layers < 1 or attention_last_n_layers < -1:
-            raise ValueError(
-                "SRUpp: attention_every_n_layers must be at least 1 and attention_last_n_layers at least 0 "
-                f"(or -1, unused), got {attention_every_n_layers} and {attention_last_n_layers}"
-            )
+        first_size = self._set_sizes(
+            input_size,
+            hidden_size,
+            num_layers,
+            bidirectional,
+            nn_rnn_compatible_return,
+            batch_first,
+            proj_input_to_hidden_first,
+        )
+        if self.input_to_hidden is not None:
+            nn.init.xavier_uniform_(self.input_to_hidden.weight)
+        check_sizes("SRUpp", proj_size=proj_size, attention_every_n_layers=attention_every_n_layers)
+        check_sizes("SRUpp", at_least=-1, attention_last_n_layers=attention_last_n_layers)
+        check_exclusive("SRUpp", causal=causal, bidirectional=bidirectional)
         if attention_every_n_layers != 1 and attention_last_n_layers != -1:
             raise ValueError(
                 f"SRUpp: attention_every_n_layers = {attention_every_n_layers} and attention_last_n_layers = "
                 f"{attention_last_n_layers} exclude each other; choose one"
             )
-        if causal and bidirectional:
-            raise ValueError("SRUpp: causal and bidirectional exclude each other; choose one")
-        self.input_size = input_size
-        self.hidden_size = hidden_size
         self.proj_size = proj_size
-        self.num_directions = 2 if bidirectional else 1
-        self.output_size = self.num_directions * hidden_size
-        self.num_layers = num_layers
         self.num_heads = num_heads
-        self.bidirectional = bool(bidirectional)
-        self.nn_rnn_compatible_return = bool(nn_rnn_compatible_return)
         self.causal = bool(causal)
         self.context = context
-        self.batch_first = bool(batch_first)
-
-        self.input_to_hidden: nn.Linear | None = None
-        first_size = input_size
-        if proj_input_to_hidden_first and input_size != self.output_size:
-            self.input_to_hidden = nn.Linear(input_size, self.output_size, bias=False)
-            nn.init.xavier_uniform_(self.input_to_hidden.weight)
-            first_size = self.output_size
         self.rnn_lst = nn.ModuleList()
         for layer in range(num_layers):
             size = self.output_size if layer else first_size
@@ -172,10 +163,6 @@ class SRUpp(Stack):
             )
             self.rnn_lst.append(cell)
 
-    def __getitem__(self, layer: int) -> SRUppCell:
-        """Return a layer."""
-        return self.rnn_lst[layer]  # type: ignore[return-value]
-
     def reset_parameters(self) -> None:
         """Draw all weights anew."""
         if self.input_to_hidden is not None:
@@ -185,63 +172,89 @@ class SRUpp(Stack):
 
     def forward(
         self,
-        input: Tensor | PackedSequence,
+        input: Tensor | PackedSequence | None = None,
         c0: Tensor | None = None,
         mask_pad: Tensor | None = None,
         attn_mask: Tensor | None = None,
         memory: Sequence[Tensor | None] | None = None,
         memory_mask_pad: Tensor | None = None,
+        *,
+        x: Tensor | PackedSequence | None = None,
+        state: Tensor | None = None,
     ) -> tuple[Tensor | PackedSequence, Tensor, dict[str, list[Tensor]]]:
         """Run the stack.
 
         Args:
-            input: `(T, B, E)`, `(B, T, E)` with `batch_first`, or a `PackedSequence`.
-            c0: `(L, B, N·D)`, the states before the first step; zeros if None. With
-                `nn_rnn_compatible_return`, `(L·N, B, D)` is taken too.
-            mask_pad: `(T, B)`, or `(B, T)` with `batch_first`: non-zero where a position is padding. Nobody
-                attends to it, the state passes it unchanged, and its output is zero (the bias of the norm
-                with `normalize_after`).
+            input: `(T, B, E)`, `(B, T, E)` with `batch_first`, `(T, E)` for a single sequence, or a
+                `PackedSequence`.
+            c0: `(L, B, N·D)`, or `(L, N·D)` for a single sequence: the states before the first step; zeros if
+                None. With `nn_rnn_compatible_return`, `(L·N, B, D)` is taken too.
+            mask_pad: `(T, B)`, `(B, T)` with `batch_first`, or `(T,)` for a single sequence: non-zero where a
+                position is padding. Nobody attends to it, the state passes it unchanged, and its output is
+                zero (the bias of the norm with `normalize_after`).
             attn_mask: `(T, M + T)`, the positions of the memory first: a floating-point tensor that is added
                 to the scores, or bool, True where a position must not attend to another one. Together with
                 `causal`, both hold. A position to which everything is forbidden attends to nothing.
             memory: For each layer its inputs at M earlier positions, `(M, B, ·)`, or `(B, M, ·)` with
-                `batch_first`, as in the `saved_inputs` of the earlier call; or None.
-            memory_mask_pad: `(M, B)`, or `(B, M)` with `batch_first`: non-zero where a position of the memory
-                is padding.
+                `batch_first`, as in the `saved_inputs` of the earlier call; or None. `(M, ·)` for a single
+                sequence.
+            memory_mask_pad: `(M, B)`, `(B, M)` with `batch_first`, or `(M,)` for a single sequence: non-zero
+                where a position of the memory is padding.
+            x: Another name of `input`.
+            state: Another name of `c0`.
 
         Returns:
             `h`: the outputs of the last layer, in the form of `input` with N·D features.
-            `c`: `(L, B, N·D)`, the states after the last step; `(L·N, B, D)` with `nn_rnn_compatible_return`.
-            float32, or float64 for float64 input.
+            `c`: `(L, B, N·D)`, the states after the last step; `(L·N, B, D)` with `nn_rnn_compatible_return`;
+            without B for a single sequence. float32, or float64 for float64 input.
             `memory`: `{"saved_inputs": [...]}`, the input of each layer, `(T, B, ·)`, or `(B, T, ·)` with
             `batch_first`; zero at the padding of the first layer. Detach them before they are the memory of
             the next segment, unless gradients are to go back through it.
 
         Raises:
-            ValueError: A shape or the length of `memory` does not fit, or `mask_pad` comes with a
-                `PackedSequence`.
+            ValueError: A shape or the length of `memory` does not fit, an argument is given by both of its
+                names, or `mask_pad` comes with a `PackedSequence`.
             TypeError: A dtype does not fit.
         """
+        input, c0 = the_input("SRUpp", input, x), one_of_two_names("SRUpp", "c0", c0, None, "state", state)
+        if isinstance(input, fx.Proxy):
+            return as_leaf(  # type: ignore[no-any-return]
+                self, input, c0, mask_pad, attn_mask, memory, memory_mask_pad
+            )
+        turned = self.batch_first and (isinstance(input, PackedSequence) or input.dim() == 3)
+        banks: Any = (memory, memory_mask_pad)
+        if turned:
+            banks = map_tensors(lambda tensor: tensor.transpose(0, 1), banks)
+        h, (c, saved) = self._forward(input, (c0, *banks), mask_pad, attn_mask=attn_mask)
+        return h, c, {"saved_inputs": [x.transpose(0, 1) for x in saved] if turned else saved}
+
+    def _check_state(self, state: Any, *batch: int) -> None:
+        c0, memory, _ = state
+        super()._check_state(c0, *batch)
         if memory is not None and len(memory) != self.num_layers:
             raise ValueError(
                 f"SRUpp: memory must hold one tensor or None per layer, {self.num_layers}, got {len(memory)}"
             )
-        if self.batch_first:
-            memory = None if memory is None else [None if m is None else m.transpose(0, 1) for m in memory]
-            memory_mask_pad = None if memory_mask_pad is None else memory_mask_pad.t()
-        h: Tensor | PackedSequence
-        if isinstance(input, PackedSequence):
-            h, c, saved = self._forward_packed(input, c0, mask_pad, attn_mask, memory, memory_mask_pad)
-        else:
-            x, mask_pad = self._checked(input, c0, mask_pad)
-            x, c, saved = self._forward_time_major(x, c0, mask_pad, attn_mask, memory, memory_mask_pad)
-            h = x.transpose(0, 1) if self.batch_first else x
-        if self.batch_first:
-            saved = [x.transpose(0, 1) for x in saved]
-        return h, c, {"saved_inputs": saved}
+
+    def _run(
+        self, x: Tensor, state: Any, mask_pad: Tensor | None, attn_mask: Tensor | None = None
+    ) -> tuple[Tensor, Any]:
+        c0, memory, memory_mask_pad = state
+        if self.input_to_hidden is not None:
+            x = project(self.input_to_hidden, x)
+        if mask_pad is not None:
+            mask_pad = mask_pad.unsqueeze(-1)  # padding holds no NaN any more: see SRUCell
+        nothing = [None] * self.num_layers
+        states = nothing if c0 is None else self._layer_states(c0).unbind(0)  # type: ignore[union-attr]
+        last, saved = [], []
+        for cell, before, earlier in zip(self.rnn_lst, states, memory or nothing, strict=True):
+            saved.append(x)
+            x, c = cell(x, before, mask_pad, attn_mask, earlier, memory_mask_pad)
+            last.append(c)
+        return x, (self._returned_states(torch.stack(last)), saved)
 
     def step(self, x: Tensor, state: SRUppState | None = None) -> tuple[Tensor, SRUppState]:
-        """Take one time step; its cost grows with the number of positions that it attends to.
+        """Run one time step; its cost grows with the number of positions that it attends to.
 
         Args:
             x: `(B, E)`.
@@ -250,16 +263,13 @@ class SRUpp(Stack):
 
         Returns:
             `h`: `(B, N·D)`, the output of the last layer.
-            `state`: What the next call takes.
+            `state`: The state for the next call.
 
         Raises:
             ValueError: The module is not `causal`, or a shape does not fit.
             TypeError: A dtype does not fit.
         """
-        if x.dim() != 2 or x.shape[-1] != self.input_size:
-            raise ValueError(
-                f"SRUpp.step: x must have shape (B, E) with E = {self.input_size}, got {tuple(x.shape)}"
-            )
+        check_step(self, x, (2,))
         time = 1 if self.batch_first else 0
         h, state = self.stream(x.unsqueeze(time), state)
         return h.squeeze(time), state
@@ -269,9 +279,9 @@ class SRUpp(Stack):
     ) -> tuple[Tensor, SRUppState]:
         """Run the stack over the next positions of a sequence.
 
-        Fed a sequence in chunks of any lengths, it gives the outputs that `forward` gives for the whole. The
-        state holds the keys and values of the positions before, at most `context` of them; its method
-        `detach` cuts the gradient between two calls.
+        A sequence fed in chunks of any lengths has the outputs that `forward` gives for the whole. The state
+        holds the keys and values of the positions before, at most `context` of them; its method `detach` cuts
+        the gradient between two calls.
 
         Args:
             x: `(T, B, E)`, or `(B, T, E)` with `batch_first`.
@@ -280,7 +290,7 @@ class SRUpp(Stack):
 
         Returns:
             `h`: `(T, B, N·D)`, or `(B, T, N·D)` with `batch_first`.
-            `state`: What the next call takes.
+            `state`: The state for the next call.
 
         Raises:
             ValueError: The module is not `causal`, or a shape does not fit.
@@ -288,21 +298,27 @@ class SRUpp(Stack):
         """
         if not self.causal:
             raise ValueError("SRUpp: step and stream need causal=True, as no later position is known yet")
-        x, mask_pad = self._checked(x, None, mask_pad)
+        self._check_input(x, mask_pad, single=False)
+        if self.batch_first:
+            x, mask_pad = x.transpose(0, 1), None if mask_pad is None else mask_pad.t()
         length, batch, _ = x.shape
-        nothing: list[None] = [None] * self.num_layers
-        c0: Sequence[Tensor | None] = nothing
-        caches: Sequence[KeyValues | None] = nothing
+        states: Sequence[Tensor | None] = [None] * self.num_layers
+        caches: Sequence[KeyValues | None] = [None] * self.num_layers
         if state is not None:
-            self._check_state(state.c, batch)
+            self._check_state((state.c, None, None), batch)
+            states = state.c.unbind(0)
             heads = self.num_heads
-            c0 = state.c.unbind(0)
             caches = checked_caches(state, self.num_layers, batch, heads, self.proj_size // heads)
+        overwritten = None
+        if mask_pad is not None:
+            x, mask_pad = without_padding(x, mask_pad)
+            overwritten = mask_pad.unsqueeze(-1)
         pad = extended_pad(state, mask_pad, length)
-        x = self._first_input(x, mask_pad)
+        if self.input_to_hidden is not None:
+            x = project(self.input_to_hidden, x)
         last, kept = [], []
-        for cell, c, cache in zip(self._cells(), c0, caches, strict=True):
-            x, c, cache = cell.stream(x, c, cache, mask_pad, pad)
+        for cell, c, cache in zip(self.rnn_lst, states, caches, strict=True):
+            x, c, cache = cell.stream(x, c, cache, overwritten, pad)  # type: ignore[union-attr,operator]
             last.append(c)
             kept.append(cache)
         if pad is not None and self.context is not None:
@@ -310,73 +326,7 @@ class SRUpp(Stack):
         h = x.transpose(0, 1) if self.batch_first else x
         return h, SRUppState(torch.stack(last), tuple(kept), pad)
 
-    def _checked(
-        self, input: Tensor, c0: Tensor | None, mask_pad: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return the input `(T, B, E)` and the mask as booleans `(T, B)`; raise on what does not fit."""
-        check_sequences("SRUpp", input, mask_pad, self.input_size, batch_first=self.batch_first, single=False)
-        self._check_state(c0, input.shape[0 if self.batch_first else 1])
-        mask_pad = None if mask_pad is None else mask_pad.bool()
-        if not self.batch_first:
-            return input, mask_pad
-        return input.transpose(0, 1), None if mask_pad is None else mask_pad.t()
-
-    def _forward_packed(
-        self,
-        packed: PackedSequence,
-        c0: Tensor | None,
-        mask_pad: Tensor | None,
-        attn_mask: Tensor | None,
-        memory: Sequence[Tensor | None] | None,
-        memory_mask_pad: Tensor | None,
-    ) -> tuple[PackedSequence, Tensor, list[Tensor]]:
-        # In the order of the batch and not of the lengths, as the memory is.
-        padded, lengths, mask = unpack("SRUpp", packed, mask_pad, self.input_size)
-        self._check_state(c0, padded.shape[1])
-        h, c, saved = self._forward_time_major(padded, c0, mask, attn_mask, memory, memory_mask_pad)
-        if packed.sorted_indices is not None:
-            h, lengths = h.index_select(1, packed.sorted_indices), lengths[packed.sorted_indices.cpu()]
-        data = pack_padded_sequence(h, lengths).data
-        packed = PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices)
-        return packed, c, saved
-
-    def _forward_time_major(
-        self,
-        x: Tensor,
-        c0: Tensor | None,
-        mask_pad: Tensor | None,
-        attn_mask: Tensor | None,
-        memory: Sequence[Tensor | None] | None,
-        memory_mask_pad: Tensor | None,
-    ) -> tuple[Tensor, Tensor, list[Tensor]]:
-        nothing: list[None] = [None] * self.num_layers
-        states: Sequence[Tensor | None] = nothing
-        if c0 is not None:
-            states = self._layer_states(c0).unbind(0)
-        x = self._first_input(x, mask_pad)
-        last, saved = [], []
-        for cell, state, earlier in zip(self._cells(), states, memory or nothing, strict=True):
-            saved.append(x)
-            x, c = cell(x, state, mask_pad, attn_mask, earlier, memory_mask_pad, padding_is_finite=True)
-            last.append(c)
-        return x, self._returned_states(torch.stack(last)), saved
-
-    def _first_input(self, x: Tensor, mask_pad: Tensor | None) -> Tensor:
-        """Return the input of the first layer; what the padding holds, NaN included, goes no further."""
-        if mask_pad is not None:
-            x = x.masked_fill(mask_pad.unsqueeze(-1), 0.0)
-        if self.input_to_hidden is None:
-            return x
-        check_like_parameters("SRUpp", x, self.input_to_hidden)
-        return project(self.input_to_hidden, x)
-
-    def _cells(self) -> list[SRUppCell]:
-        return list(self.rnn_lst)  # type: ignore[arg-type]
-
     def extra_repr(self) -> str:
         """Show what the layers' own lines do not."""
-        parts = [f"{self.input_size}, {self.hidden_size}, {self.proj_size}, num_layers={self.num_layers}"]
-        shown = ("bidirectional", "nn_rnn_compatible_return", "causal", "batch_first")
-        parts += [f"{name}=True" for name in shown if getattr(self, name)]
-        parts += [] if self.context is None else [f"context={self.context}"]
-        return ", ".join(parts)
+        context = "" if self.context is None else f", context={self.context}"
+        return f"{super().extra_repr()}, proj_size={self.proj_size}{context}"

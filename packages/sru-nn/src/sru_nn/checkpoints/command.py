@@ -7,9 +7,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from sru_nn.checkpoints.convert import convert
+from sru_nn.checkpoints.describe import ConversionError
 from sru_nn.checkpoints.files import read_file, safetensors, write_file
 from sru_nn.checkpoints.layouts import strip_wrappers
-from sru_nn.convert import ConversionError, convert
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,19 +18,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m sru_nn.convert",
         description="Rewrite a checkpoint of sru 2.3.5, 2.6.0 or 3.0.0.dev6 as safetensors for sru_nn.",
-        epilog="load_state_dict reads old state dicts as they are; this command is for keeping them. It runs "
-        "no code from OLD (weights_only=True), and needs the package safetensors.",
+        epilog="load_state_dict reads old state dicts as they are; convert those you want to keep. The command "
+        "runs no code from OLD (weights_only=True) and needs the package safetensors.",
     )
     parser.add_argument("old", type=Path, metavar="OLD", help="a file of torch.save, or safetensors")
     parser.add_argument("new", type=Path, metavar="NEW", help="the safetensors file to write")
     parser.add_argument(
         "--entry", help="the entry of OLD that is the state dict; default: the one with an SRU"
     )
-    parser.add_argument("--force", action="store_true", help="write NEW even if it is there")
+    parser.add_argument("--force", action="store_true", help="overwrite NEW if it exists")
     parser.add_argument(
         "--keep-wrappers",
         action="store_true",
-        help="keep the 'module.' and '_orig_mod.' that DataParallel and torch.compile put before every name",
+        help="keep the prefixes 'module.' and '_orig_mod.' that DataParallel and torch.compile add to every name",
     )
     options = parser.parse_args(arguments)
     try:
@@ -42,11 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> None:
     if options.new.exists() and not options.force:
-        raise ConversionError(f"not converted, as {options.new} is there already; --force writes over it")
-    safetensors()  # say that it is missing before the work is done
+        raise ConversionError(f"{options.new} exists already; --force overwrites it")
+    safetensors()  # fail before the work if it is missing
     state_dict, notes = read_file(options.old, options.entry)
     if not options.keep_wrappers and (taken := strip_wrappers(state_dict)):
-        notes.append(f"Every name began with {taken!r}, which was taken off.")
+        notes.append(f"Stripped {taken!r}, with which every name began.")
     new, found = convert(state_dict)
     write_file(options.new, new)
     for note in notes:
@@ -54,9 +55,5 @@ def _run(options: argparse.Namespace) -> None:
     for sru in found:
         print(f"{sru.prefix.rstrip('.') or 'The model itself'}: saved by {sru.saved_by}.")
         print(f"    {sru.call}")
-        print(f"    The weights do not tell: {', '.join(sru.untold)}.")
-    print(f"{options.new}: {len(new)} tensors, {sum(t.nbytes for t in new.values())} bytes of them.")
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        print(f"    The weights do not say: {', '.join(sru.untold)}.")
+    print(f"{options.new}: {len(new)} tensors, {sum(t.nbytes for t in new.values())} bytes.")

@@ -1,14 +1,14 @@
 """One step of a stack of layers, for decoding.
 
-A step of a small batch takes some hundred microseconds, of which each layer would spend a good part on
-asking again what was asked of the one before. Here everything is asked once, and a layer is one call of a
-kernel, its projection included. Parameters are taken from their dictionary: `nn.Module.__getattr__`, which
-they go through otherwise, costs as much as a small layer.
+A step of a small batch takes some hundred microseconds, and each layer alone would spend a good part of it on
+checks that the layer before has passed already. Here everything is checked once, and a layer is one call of a
+kernel, projection included. Parameters are read from the modules' dictionaries, because
+`nn.Module.__getattr__` costs as much as a small layer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +28,7 @@ _LARGEST_BATCH = {torch.float32: 16, torch.bfloat16: 16, torch.float64: 4, torch
 
 
 def can_step(cells: Sequence[SRUCell], x: Tensor, c0: Tensor | None) -> bool:
-    """Return whether `step` does for these layers what they do by themselves, and is faster.
+    """Return whether `step` computes what these layers compute when they are called, and is faster.
 
     Args:
         cells: The layers.
@@ -59,16 +59,21 @@ def _are_simple(cells: Sequence[SRUCell], x: Tensor) -> bool:
 
 
 def _is_simple(cell: SRUCell, dtype: torch.dtype) -> bool:
-    v, bias = cell._parameters.get("weight_c"), cell._parameters.get("bias")
+    shape = (2 * cell.output_size,)
     return (
         type(cell) is SRUCell
-        and _is_parameter(v, dtype, (2 * cell.output_size,))
-        and _is_parameter(bias, dtype, (2 * cell.output_size,))
+        and _is_parameter(_vector(cell, "weight_c"), dtype, shape)
+        and _is_parameter(_vector(cell, "bias"), dtype, shape)
         and cell.custom_m is None
         and not (cell.training and (cell.dropout > 0 or cell.rnn_dropout > 0))
         and not is_watched(cell)
         and _is_as_made(cell, dtype)
     )
+
+
+def _vector(cell: SRUCell, name: str) -> Tensor | None:
+    """Return a parameter or a buffer of zeros; None when it has been parametrized."""
+    return cell._parameters.get(name, cell._buffers.get(name))
 
 
 def _is_as_made(cell: SRUCell, dtype: torch.dtype) -> bool:
@@ -109,7 +114,7 @@ def _is_linear(module: nn.Module | None, dtype: torch.dtype, shape: tuple[int, i
 
 def _is_parameter(parameter: Tensor | None, dtype: torch.dtype, shape: tuple[int, ...]) -> bool:
     return (
-        type(parameter) is nn.Parameter  # not so when somebody has parametrized or quantized it
+        type(parameter) in (nn.Parameter, Tensor)  # not so when it has been quantized
         and parameter.dtype == dtype
         and parameter.shape == shape
         and parameter.is_cpu
@@ -117,13 +122,19 @@ def _is_parameter(parameter: Tensor | None, dtype: torch.dtype, shape: tuple[int
     )
 
 
-def step(cells: Sequence[SRUCell], x: Tensor, c0: Tensor | None) -> tuple[Tensor, Tensor]:
+def step(
+    cells: Sequence[SRUCell],
+    x: Tensor,
+    c0: Tensor | None,
+    after: Callable[[int, Tensor], Tensor] | None = None,
+) -> tuple[Tensor, Tensor]:
     """Run one step of all layers.
 
     Args:
         cells: The layers.
         x: `(1, B, E)`.
         c0: `(L, B, N·D)`; zeros if None.
+        after: Takes the number of each layer and its output, and returns what goes on in its place.
 
     Returns:
         `h`: `(1, B, N·D)`, the output of the last layer.
@@ -133,7 +144,8 @@ def step(cells: Sequence[SRUCell], x: Tensor, c0: Tensor | None) -> tuple[Tensor
     c = x.new_empty(len(cells), x.shape[1], cells[0].output_size, dtype=dtype)
     x = x.contiguous()
     for layer, cell in enumerate(cells):
-        parameters, norm, linear = cell._parameters, cell.layer_norm, cell._modules["transform"]
+        v, bias = _vector(cell, "weight_c"), _vector(cell, "bias")
+        norm, linear = cell.layer_norm, cell._modules["transform"]
         highway = x if cell.has_skip_term and cell.num_matrices == 3 else None
         if norm is not None and not cell.normalize_after:
             x = norm(x)
@@ -147,8 +159,8 @@ def step(cells: Sequence[SRUCell], x: Tensor, c0: Tensor | None) -> tuple[Tensor
         x = ops.sru_step(
             x.contiguous(),
             weight,  # type: ignore[arg-type]
-            parameters["weight_c"].to(dtype),  # type: ignore[union-attr]
-            parameters["bias"].to(dtype),  # type: ignore[union-attr]
+            v.to(dtype),  # type: ignore[union-attr]
+            bias.to(dtype),  # type: ignore[union-attr]
             c0,
             highway,
             c,
@@ -159,4 +171,6 @@ def step(cells: Sequence[SRUCell], x: Tensor, c0: Tensor | None) -> tuple[Tensor
         )
         if norm is not None and cell.normalize_after:
             x = norm(x)
+        if after is not None:
+            x = after(layer, x)
     return x, c
