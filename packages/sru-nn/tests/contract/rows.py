@@ -47,7 +47,6 @@ ONE_LAYER = {
     "batch_first": "as for packed",
 }
 NO_STEP = {"step": "torch.nn has none: a sequence of one is a step"}
-TRIPLE = {"single": "the memory beside the state has a batch, as in sru 3"}
 LOOKS_BACK = {
     "chunks": "a layer attends to what its stack keeps",
     "step": "as for chunks, and it says so",
@@ -167,11 +166,11 @@ ROWS = {
         stream="stream",
         carry=SRUppState,
         main=True,
-        exceptions=TRIPLE | NORMS,
+        exceptions=NORMS,
     ),
     "SRUpp, both directions, norm": Row(
         lambda: SRUpp(E, D, 4, L, num_heads=2, bidirectional=True, layer_norm=True),
-        exceptions=TRIPLE | NORMS | TWO_DIRECTIONS,
+        exceptions=NORMS | TWO_DIRECTIONS,
     ),
     "SRUpp, short context, norm after": Row(
         lambda: SRUpp(
@@ -189,7 +188,7 @@ ROWS = {
         stream="stream",
         carry=SRUppState,
         pads_with_zero=False,
-        exceptions=TRIPLE | NORMS | COUNTS_PADDING,
+        exceptions=NORMS | COUNTS_PADDING,
     ),
     "SRUppCell": Row(
         lambda: SRUppCell(E, D, transform_module=SRUppAttention(E, 4 * D, 4, causal=True)),

@@ -10,7 +10,7 @@ import torch
 from sru_nn import SRU, GatedLinearRNN, MinGRU, SRUCell, SRUpp, SRUppAttention, SRUppCell
 from sru_nn.compat import GRU, LSTM
 
-from .rows import Row, rows
+from .rows import Row, call, rows
 
 ATTENTION = SRUppAttention(5, 16, 4)
 # For each class its sizes, at values that fit.
@@ -24,16 +24,6 @@ SIZES = {
     LSTM: {"input_size": 5, "hidden_size": 4, "num_layers": 2, "proj_size": 2},
     GRU: {"input_size": 5, "hidden_size": 4, "num_layers": 2},
 }
-
-
-class Index:
-    """A size that is no int but stands for one, as NumPy's integers do."""
-
-    def __init__(self, value: int) -> None:
-        self.value = value
-
-    def __index__(self) -> int:
-        return self.value
 
 
 def build(kind: type, **sizes: object) -> torch.nn.Module:
@@ -50,9 +40,27 @@ def test_a_size_that_is_no_integer(kind, name, kind_of_number):
 
 
 @pytest.mark.parametrize("kind", SIZES)
-def test_sizes_of_other_libraries_are_integers(kind):
-    module = build(kind, **{name: Index(size) for name, size in SIZES[kind].items()})
-    assert all(type(getattr(module, name)) is int for name in SIZES[kind])
+def test_sizes_of_numpy_are_integers(kind):
+    numpy = pytest.importorskip("numpy", reason="NumPy is not installed")
+    module = build(kind, **{name: numpy.int64(size) for name, size in SIZES[kind].items()})
+    assert {name: getattr(module, name) for name in SIZES[kind]} == SIZES[kind]
+
+
+@rows()
+def test_input_and_state_by_name(row: Row):
+    module, x = row.build(), row.inputs(3, 2)
+    state, mask = row.state(module, 2), torch.rand(3, 2) < 0.3
+    expected = call(module, x, state, mask)
+    usual = {"LSTM": ("input", "hx"), "GRU": ("input", "hx")}.get(type(module).__name__, ("x", "state"))
+    h, last, *_ = module(**dict(zip(usual, (x, state), strict=True)), mask_pad=mask)
+    torch.testing.assert_close((h, last), expected, rtol=0, atol=0)
+    if isinstance(module, (SRU, SRUCell, SRUpp)):
+        h, last, *_ = module(input=x, c0=state, mask_pad=mask)
+        torch.testing.assert_close((h, last), expected, rtol=0, atol=0)
+        with pytest.raises(ValueError, match="input and x are two names of one argument; pass one of them"):
+            module(x, x=x)
+        with pytest.raises(ValueError, match="c0 and state are two names of one argument; pass one of them"):
+            module(x, state, state=state)
 
 
 @pytest.mark.parametrize("way", ["forward", "step"])
@@ -60,8 +68,8 @@ def test_sizes_of_other_libraries_are_integers(kind):
 def test_a_pair_of_states_where_there_is_one(row: Row, way):
     """What code written for `nn.LSTM` hands over."""
     module = row.build()
-    if getattr(module, "mode", None) == "LSTM" or way in row.exceptions:
-        pytest.skip("a pair is what it takes, or it has no step")
+    if isinstance(module, (LSTM, GRU)) or way in row.exceptions:
+        pytest.skip("LSTM takes a pair, GRU has a sentence of its own, and not all have a step")
     x = row.inputs(3, 2)
     pair = (row.state(module, 2), row.state(module, 2))
     who = type(module).__name__

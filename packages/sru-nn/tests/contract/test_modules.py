@@ -170,7 +170,8 @@ def test_the_compiler_makes_one_graph_for_all_shapes(row: Row):
     torch._dynamo.reset()
     module = row.build()
     compiled = torch.compile(module, fullgraph=True, dynamic=True, backend="aot_eager")
-    with torch._dynamo.config.patch(error_on_recompile=True):
+    # allow_rnn: without it the compiler leaves out all that is an nn.LSTM or nn.GRU, as ours are.
+    with torch._dynamo.config.patch(error_on_recompile=True, allow_rnn=True):
         for length, batch in [(7, 6), (9, 11), (13, 6)]:  # none is a size of a module
             x, state = row.inputs(length, batch).requires_grad_(), row.state(module, batch)
             mask = torch.rand(length, batch) < 0.3
