@@ -51,7 +51,6 @@ BENCHMARKS = {
     "sru": "sru-nn",
     "compile": "sru-nn",
     "quantized": "sru-nn",
-    "length_parallel": "sru-nn",
     "gated_linear": "sru-nn",
     "classification": "sru-apps",
     "language_model": "sru-apps",

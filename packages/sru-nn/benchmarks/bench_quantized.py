@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bench_length_parallel import CharacterModel, read_text, train
+from character_model import CharacterModel, read_text, train
 from measure import race
 from record import described, machine, save
 from torch import Tensor, nn

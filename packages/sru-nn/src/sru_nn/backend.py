@@ -36,7 +36,7 @@ _default: Choice = _checked(os.environ.get(VARIABLE, "auto"), f"the environment 
 _choice: ContextVar[Choice | None] = ContextVar("sru_nn.backend", default=None)
 _installed = importlib.util.find_spec("sru_kernels") is not None
 # Why the kernels cannot run on a device, or None; filled in as devices are met.
-_problems: dict[tuple[str, int | None], str | None] = {}
+_problems: dict[torch.device, str | None] = {}
 
 
 def choose(choice: Choice) -> None:
@@ -93,16 +93,13 @@ def active(device: torch.device | str = "cpu") -> Backend:
 
 def _problem(device: torch.device, choice: Choice) -> str | None:
     """Return why the kernels cannot run on a device, or None; each device is examined once."""
-    if device.type not in _DEVICES:
-        return f"sru-kernels has no kernels for {device.type} tensors"
-    if not _installed:
+    if not _installed and device.type in _DEVICES:
         return "the package sru-kernels is not installed (pip install sru-nn[kernels])"
-    key = (device.type, device.index)
     # A compiler cannot trace an import; the operator itself says what is wrong, when it first runs.
-    if key in _problems or torch.compiler.is_compiling():
-        return _problems.get(key)
-    problem = _problems[key] = _examine(device)
-    if problem is not None and choice == "auto":
+    if device in _problems or torch.compiler.is_compiling():
+        return _problems.get(device)
+    problem = _problems[device] = _examine(device)
+    if problem is not None and choice == "auto" and device.type in _DEVICES:
         warnings.warn(
             f"sru_nn runs its slower reference operators on {device.type} tensors, because {problem}; "
             f"fix that, or set {VARIABLE}=reference to silence this warning",
@@ -112,6 +109,8 @@ def _problem(device: torch.device, choice: Choice) -> str | None:
 
 
 def _examine(device: torch.device) -> str | None:
+    if device.type not in _DEVICES:
+        return f"sru-kernels has no kernels for {device.type} tensors"
     try:
         kernels = importlib.import_module("sru_kernels")
     except ImportError as error:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import functools
+import warnings
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from sru_nn import reference
@@ -84,35 +85,26 @@ def sru_recurrence(
     the mask and the scale are placed as in the `sru` package, version 2.6.0.
     """
     check_sru_recurrence(u, v, bias, c0, x, bidirectional, activation, scale_x, mask_c, mask_pad)
-    run = sru.sru_recurrence
+    inputs = sru.Inputs(u, v, bias, c0, x, mask_c, mask_pad, bidirectional, activation, scale_x)
     if length_parallel and not is_transformed():
-        run = functools.partial(reference.sru_recurrence, states=_solver(length_parallel).states)
-    return run(
-        u,
-        v,
-        bias,
-        c0,
-        x=x,
-        bidirectional=bidirectional,
-        activation=activation,
-        scale_x=scale_x,
-        mask_c=mask_c,
-        mask_pad=mask_pad,
-    )
+        return reference.sru_recurrence(**inputs._asdict(), states=_solver(length_parallel).states)
+    return sru.sru_recurrence(inputs)
 
 
-_DEFAULT_SOLVER = LengthParallel()
-
-
-def _solver(length_parallel: bool | LengthParallel) -> LengthParallel:
-    if isinstance(length_parallel, LengthParallel):
-        return length_parallel
-    if length_parallel is True:
-        return _DEFAULT_SOLVER
-    raise TypeError(
-        "sru_recurrence: length_parallel must be a bool or a LengthParallel, "
-        f"got {type(length_parallel).__name__}"
-    )
+def _solver(length_parallel: object) -> LengthParallel:
+    solver = LengthParallel() if length_parallel is True else length_parallel
+    if not isinstance(solver, LengthParallel):
+        raise TypeError(
+            "sru_recurrence: length_parallel must be a bool or a LengthParallel, "
+            f"got {type(length_parallel).__name__}"
+        )
+    if not torch.compiler.is_compiling():
+        warnings.warn(
+            "length_parallel is experimental and may be removed: sru_nn.experimental.length_parallel",
+            FutureWarning,
+            stacklevel=3,
+        )
+    return solver
 
 
 def gated_linear_recurrence(

@@ -1,5 +1,13 @@
 """`sru_nn.experimental.length_parallel`, under its old name."""
 
+import warnings
+
 from sru_nn.experimental.length_parallel import LengthParallel
 
 __all__ = ["LengthParallel"]
+
+warnings.warn(
+    "sru_nn.length_parallel has moved to sru_nn.experimental.length_parallel; import it from there",
+    FutureWarning,
+    stacklevel=2,
+)

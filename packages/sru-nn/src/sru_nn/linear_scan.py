@@ -7,22 +7,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Steps in a row on each level of a scan. More would make fewer levels with more calls in each; two, the usual
-# choice, makes as few calls, but moves more memory: docs/length-parallel.md.
-_RADIX = 16
+from sru_nn.operators import define
 
-torch.library.define("sru_nn::linear_scan", "(Tensor a, Tensor b, bool reverse) -> Tensor")
+# Steps taken one after the other on each level of a scan. More make fewer levels with more calls in each.
+# Two, the usual choice, makes as few calls but moves more memory.
+_RADIX = 16
 
 
 def linear_scan(a: Tensor, b: Tensor, *, reverse: bool = False) -> Tensor:
     """Solve y_t = a_t ⊙ y_{t-1} + b_t for all t, with y = 0 before the first.
 
-    It can be differentiated any number of times.
+    Differentiable any number of times.
 
     Args:
         a: `(T, ...)`, float32 or float64.
         b: The same shape and dtype.
-        reverse: Whether it is y_t = a_t ⊙ y_{t+1} + b_t instead, with y = 0 after the last.
+        reverse: Whether to solve y_t = a_t ⊙ y_{t+1} + b_t instead, with y = 0 after the last.
 
     Returns:
         `y`: the same shape and dtype.
@@ -34,8 +34,8 @@ def linear_scan(a: Tensor, b: Tensor, *, reverse: bool = False) -> Tensor:
 def scan(a: Tensor, b: Tensor) -> Tensor:
     """Compute `linear_scan` of real tensors, without a gradient.
 
-    Chunks are scanned for the product of their factors and their last value; these make a recurrence over the
-    chunks, solved in the same way; then the chunks are scanned again, from what comes before each.
+    Chunks are scanned for the product of their factors and their last value. These make a recurrence over the
+    chunks, solved in the same way. Then the chunks are scanned again, each from the value before it.
     """
     chunks = b.shape[0] // _RADIX
     y = torch.empty_like(b, memory_format=torch.contiguous_format)
@@ -53,7 +53,7 @@ def scan(a: Tensor, b: Tensor) -> Tensor:
 
 
 def by_chunks(tensor: Tensor, chunk: int) -> Tensor:
-    """View `(T, ...)` as `(chunk, T // chunk, ...)`, less the last steps that are no whole chunk."""
+    """View `(T, ...)` as `(chunk, T // chunk, ...)`, without the last steps that do not fill a chunk."""
     count = tensor.shape[0] // chunk
     return torch.unflatten(tensor[: count * chunk], 0, (count, chunk)).transpose(0, 1)
 
@@ -67,18 +67,10 @@ def _linear_scan(a: Tensor, b: Tensor, reverse: bool) -> Tensor:
     if reverse:
         return _linear_scan(a.flip(0), b.flip(0), False).flip(0)
     y = scan(a, b)
-    # The product of many factors may overflow where the value itself, met step by step, does not.
+    # The product of many factors may overflow where the value itself, computed step by step, does not.
     if b.shape[0] > _RADIX and not y.isfinite().all():
         _scan_in_order(a, b, torch.zeros_like(b[0]), y)
     return y
-
-
-torch.library.impl("sru_nn::linear_scan", "CompositeExplicitAutograd", _linear_scan)
-
-
-@torch.library.register_fake("sru_nn::linear_scan")  # type: ignore[untyped-decorator]
-def _linear_scan_result(a: Tensor, b: Tensor, reverse: bool) -> Tensor:
-    return torch.empty_like(b, memory_format=torch.contiguous_format)
 
 
 def _save_for_backward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -93,9 +85,16 @@ def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, None]
 
 
 def shifted(tensor: Tensor, backwards: bool) -> Tensor:
-    """Move a tensor by one step of time: forwards, so that each step has the one before, or backwards."""
+    """Move a tensor by one step of time: each step gets the one before it or, `backwards`, the one after."""
     edge = torch.zeros_like(tensor[:1])
     return torch.cat([tensor[1:], edge] if backwards else [edge, tensor[:-1]])
 
 
-torch.library.register_autograd("sru_nn::linear_scan", _differentiate, setup_context=_save_for_backward)
+define(
+    "linear_scan",
+    "(Tensor a, Tensor b, bool reverse) -> Tensor",
+    _linear_scan,
+    lambda a, b, reverse: torch.empty_like(b, memory_format=torch.contiguous_format),
+    _differentiate,
+    _save_for_backward,
+)

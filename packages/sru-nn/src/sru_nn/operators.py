@@ -21,8 +21,6 @@ TORCH_2_13 = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 _is_batch = torch._C._functorch.is_legacy_batchedtensor
 
-Tensors = tuple[Tensor, ...]
-
 
 def is_plain(*tensors: Tensor | None) -> bool:
     """Return whether these tensors are ordinary memory and nothing watches what is done to them.
@@ -83,10 +81,14 @@ def define(
 
 
 class Passes(NamedTuple):
-    """Two functions for the two operators of a recurrence, with the arguments of their schemas."""
+    """What runs the two operators of a recurrence.
 
-    forward: Callable[..., Tensors]
-    backward: Callable[..., Tensors]
+    forward(inputs, save) returns the outputs, the last state and the states, which may be None unless `save`.
+    backward(inputs, states, grad of outputs, grad of last state) returns the gradients of the first inputs.
+    """
+
+    forward: Callable[..., tuple[Tensor, Tensor, Tensor | None]]
+    backward: Callable[..., tuple[Tensor, ...]]
 
 
 class Recurrence:
@@ -100,56 +102,59 @@ class Recurrence:
 
     Args:
         name: The name.
-        schemas: The arguments, tensors first, and results. The backward pass may leave out the last inputs.
+        inputs: A named tuple for the inputs, tensors first.
+        schemas: The arguments and results of both. The backward pass may leave out the last inputs.
         kernels: Runs them on the kernels.
         plain: Runs them in plain PyTorch.
         results: Returns their results, empty.
         choose: Returns the backend for these inputs.
-        differentiate_twice: Returns gradients that can be differentiated, from the tensors and the upstream
-            gradients. Without it a second derivative is refused.
+        differentiate_twice: As `backward` but without the states: gradients that can be differentiated.
+            Without it a second derivative is refused.
     """
 
     def __init__(
         self,
         name: str,
+        inputs: Callable[..., Sequence[Any]],
         schemas: tuple[str, str],
         *,
         kernels: Passes,
         plain: Passes,
         results: Passes,
-        choose: Callable[..., backend.Backend],
+        choose: Callable[[Any], backend.Backend],
         differentiate_twice: Callable[..., Sequence[Tensor | None]] | None = None,
     ) -> None:
         self.name = name
+        self.inputs = inputs
         self.passes = {"kernels": kernels, "reference": plain}
+        self.results = results
         self.choose = choose
         self.differentiate_twice = differentiate_twice
         arguments = [schema.partition("->")[0] for schema in schemas]
         self.tensors = arguments[0].count("Tensor")
-        self.inputs = arguments[0].count(",")
         self.backward_inputs = arguments[1].count(",") - 2
         define(
             f"{name}_forward",
             schemas[0],
-            lambda *args: self.passes[choose(*args[:-1])].forward(*args),
-            results.forward,
+            self._run_forward,
+            lambda *args: results.forward(inputs(*args[:-1]), args[-1]),
             self._differentiate,
             self._set_up,
         )
         define(
             f"{name}_backward",
             schemas[1],
-            lambda *args: self.passes[choose(*args[:-3])].backward(*args),
-            results.backward,
+            self._run_backward,
+            lambda *args: results.backward(inputs(*args[:-3]), *args[-3:]),
             self._refuse_second_derivative,
         )
 
-    def __call__(self, chosen: backend.Backend | None, *inputs: Any) -> tuple[Tensor, Tensor]:
+    def __call__(self, chosen: backend.Backend | None, inputs: Sequence[Any]) -> tuple[Tensor, Tensor]:
         """Return the outputs and the last state.
 
         Args:
             chosen: The backend, or None for the operator to choose.
-            *inputs: As in the schema.
+            inputs: The named tuple.
         """
         tensors = inputs[: self.tensors]
         save = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
@@ -158,38 +163,46 @@ class Recurrence:
         elif save:
             outputs, last = _Direct.apply(self, chosen, *inputs)  # type: ignore[no-untyped-call]
         else:
-            outputs, last, _ = self.passes[chosen].forward(*inputs, False)
+            outputs, last, _ = self.passes[chosen].forward(inputs, False)
         return outputs, last
 
-    def save(self, ctx: Any, chosen: backend.Backend, inputs: Sequence[Any], states: Tensor) -> None:
-        """Keep what the gradients need, the backend included: other threads than this may ask for them."""
+    def save(self, ctx: Any, chosen: backend.Backend, inputs: Sequence[Any], states: Tensor | None) -> None:
+        """Keep what the gradients need, and the backend, as another thread may compute them."""
         ctx.save_for_backward(*inputs[: self.tensors], states)
         ctx.constants, ctx.chosen = inputs[self.tensors :], chosen
         # A result that is not used has no gradient, rather than zeros as large as itself.
         ctx.set_materialize_grads(False)
 
     def gradients(self, ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        """Return the gradients of all inputs, through the backend that ran forward."""
+        """Return the gradients of all inputs, by the backend that ran forward."""
         *tensors, states = ctx.saved_tensors
-        inputs = (*tensors, *ctx.constants)
-        twice = torch.is_grad_enabled()
-        if twice and self.differentiate_twice is not None and not torch.compiler.is_compiling():
-            found = self.differentiate_twice(*inputs, *grads)
-        else:
-            given = (*inputs[: self.backward_inputs], states, *grads)
-            # With gradients enabled the operator says that there is no second derivative.
-            if not twice and is_plain(*tensors, states, *grads):
-                found = self.passes[ctx.chosen].backward(*given)
-            else:
-                with backend.using(ctx.chosen):
-                    found = getattr(torch.ops.sru_nn, f"{self.name}_backward")(*given)
-        wanted = (None if x is None else grad for x, grad in zip(tensors, found, strict=False))
-        return (*wanted, *[None] * (self.inputs - min(len(found), len(tensors))))
+        inputs = self.inputs(*tensors, *ctx.constants)
+        found: Sequence[Tensor | None]
+        if not torch.is_grad_enabled() and is_plain(*tensors, states, *grads):
+            found = self.passes[ctx.chosen].backward(inputs, states, *grads)
+        elif torch.is_grad_enabled() and self.differentiate_twice and not torch.compiler.is_compiling():
+            found = self.differentiate_twice(inputs, *grads)
+        else:  # the operator, which also says that there is no second derivative
+            with backend.using(ctx.chosen):
+                run = getattr(torch.ops.sru_nn, f"{self.name}_backward")
+                found = run(*inputs[: self.backward_inputs], states, *grads)
+        wanted = [None if x is None else grad for x, grad in zip(tensors, found, strict=False)]
+        return (*wanted, *[None] * (len(inputs) - len(wanted)))
 
-    def _set_up(self, ctx: Any, inputs: tuple[Any, ...], output: Tensors) -> None:
+    def _run_forward(self, *args: Any) -> tuple[Tensor, Tensor, Tensor]:
+        inputs, save = self.inputs(*args[:-1]), args[-1]
+        outputs, last, states = self.passes[self.choose(inputs)].forward(inputs, save)
+        # An operator returns a tensor for each of its results.
+        return outputs, last, self.results.forward(inputs, save)[2] if states is None else states  # type: ignore[return-value]
+
+    def _run_backward(self, *args: Any) -> tuple[Tensor, ...]:
+        inputs = self.inputs(*args[:-3])
+        return self.passes[self.choose(inputs)].backward(inputs, *args[-3:])
+
+    def _set_up(self, ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
         *given, ctx.saved = inputs
         ctx.mark_non_differentiable(output[2])
-        self.save(ctx, self.choose(*given), given, output[2])
+        self.save(ctx, self.choose(self.inputs(*given)), given, output[2])
 
     def _differentiate(self, ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         if not ctx.saved:
@@ -207,9 +220,9 @@ class _Direct(torch.autograd.Function):
     """The operators of a recurrence without the dispatcher."""
 
     @staticmethod
-    def forward(ctx: Any, recurrence: Recurrence, chosen: backend.Backend, *inputs: Any) -> Tensors:
-        outputs, last, states = recurrence.passes[chosen].forward(*inputs, True)
-        ctx.recurrence = recurrence
+    def forward(ctx: Any, recurrence: Recurrence, chosen: backend.Backend, *given: Any) -> Any:
+        inputs, ctx.recurrence = recurrence.inputs(*given), recurrence
+        outputs, last, states = recurrence.passes[chosen].forward(inputs, True)
         recurrence.save(ctx, chosen, inputs, states)
         return outputs, last
 
@@ -234,25 +247,37 @@ def activation_member(name: str) -> Any:
     return sru_kernels.Activation[name]
 
 
-def run_kernel(name: str, device: torch.device, *fields: Any) -> None:
+def run_kernel(name: str, like: Tensor, *fields: Any) -> None:
     """Run a kernel on the threads of a CPU, or in the current stream of a CUDA device.
 
     Args:
         name: The kernel, as `sru_kernels.cpu` and `sru_kernels.cuda` call it.
-        device: Where its tensors are.
-        *fields: Its arguments, in order: tensors, None for one left out, and what it takes as it is. A tensor
-            it writes to is contiguous.
+        like: A tensor on the device.
+        *fields: The arguments, in order: tensors, None for one left out, and plain values. A tensor the
+            kernel writes to is contiguous.
     """
     import sru_kernels
 
-    # This list keeps what had to be made contiguous.
-    held = [field.contiguous() if isinstance(field, Tensor) else field for field in fields]
-    values = [x.data_ptr() if isinstance(x, Tensor) else 0 if x is None else x for x in held]
-    arguments = getattr(sru_kernels, name.title().replace("_", ""))._make(values)
-    if device.type == "cpu":
+    held, values = [], []
+    for field in fields:
+        if isinstance(field, Tensor):
+            if not field.is_contiguous():
+                field = field.contiguous()
+                held.append(field)  # the kernel only sees its address
+            field = field.data_ptr()
+        values.append(0 if field is None else field)
+    arguments = _struct(name)._make(values)
+    if like.is_cpu:
         getattr(sru_kernels.cpu, name)(arguments, num_threads=torch.get_num_threads())
         return
-    with torch.cuda.device(device):
+    with torch.cuda.device(like.device):
         stream = torch.cuda.current_stream()
         kernel = getattr(sru_kernels.cuda, name)
         kernel(arguments, device=stream.device_index, stream=stream.cuda_stream)
+
+
+@functools.cache
+def _struct(name: str) -> Any:
+    import sru_kernels
+
+    return getattr(sru_kernels, name.title().replace("_", ""))

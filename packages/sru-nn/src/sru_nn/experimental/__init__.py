@@ -1,1 +1,1 @@
-"""What may change or go without notice."""
+"""Features that may change or go without notice."""

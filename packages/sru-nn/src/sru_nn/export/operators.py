@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sru_nn import reference
-from sru_nn.cells.sru import plain as sru
+from sru_nn.cells.sru.plain import Inputs
 from sru_nn.operators import TORCH_2_13
 
 
@@ -64,9 +64,9 @@ def _symbols(*sizes: Any) -> list[Any]:
 
 
 def _sru_forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
-    inputs, save = sru.Inputs(*args[:-1]), args[-1]
+    inputs, save = Inputs(*args[:-1]), args[-1]
     _refuse_gradients(save)
-    h, c_last = sru.recurrence(inputs, _scan_states)
+    h, c_last = reference.sru_recurrence(**inputs._asdict(), states=_scan_states)
     return h, c_last, inputs.bias.new_empty(0)
 
 

@@ -71,7 +71,7 @@ def compare_with_reference(arguments: dict, assert_close) -> None:
         torch.randn(length, batch, columns, dtype=arguments["u"].dtype),
         torch.randn(batch, columns, dtype=arguments["bias"].dtype),
     ]
-    actual = results(ops.sru_recurrence, arguments, upstream)
+    actual = results(sru_recurrence, arguments, upstream)
     expected = results(reference.sru_recurrence, exact, [tensor.double() for tensor in upstream])
     for ours, theirs in zip(actual, expected, strict=True):
         assert_close(ours, theirs)
@@ -118,10 +118,10 @@ def test_non_contiguous_inputs(assert_close):
 def test_nan_in_padding_reaches_nothing():
     arguments = make_arguments(bidirectional=True)
     upstream = [torch.randn(6, 3, 10).double(), torch.randn(3, 10).double()]
-    clean = results(ops.sru_recurrence, arguments, upstream)
+    clean = results(sru_recurrence, arguments, upstream)
     pad = arguments["mask_pad"]
     arguments["u"][pad], arguments["x"][pad] = torch.nan, torch.inf
-    for actual, expected in zip(results(ops.sru_recurrence, arguments, upstream), clean, strict=True):
+    for actual, expected in zip(results(sru_recurrence, arguments, upstream), clean, strict=True):
         assert torch.equal(actual, expected)
 
 
@@ -133,7 +133,7 @@ def test_threads_change_no_bit():
         outcomes = []
         for count in (1, 2):
             torch.set_num_threads(count)
-            outcomes.append(results(ops.sru_recurrence, arguments, upstream))
+            outcomes.append(results(sru_recurrence, arguments, upstream))
     finally:
         torch.set_num_threads(threads)
     for one, two in zip(*outcomes, strict=True):
@@ -187,7 +187,7 @@ def test_no_state_is_kept_without_a_gradient(recording):
     arguments = make_arguments(dtype=torch.float32)
     arguments["u"].requires_grad_(not recording)
     with torch.set_grad_enabled(recording):
-        assert saved_bytes(lambda: ops.sru_recurrence(**arguments)) == 0
+        assert saved_bytes(lambda: sru_recurrence(**arguments)) == 0
         inputs = ops.Inputs(**arguments)
         assert torch.ops.sru_nn.sru_forward(*inputs, False)[2].numel() == 0
 
@@ -196,7 +196,7 @@ def test_no_state_is_kept_without_a_gradient(recording):
 def test_gradients_where_only_one_result_is_used(used, assert_close):
     arguments = make_arguments(bidirectional=True)
     gradients = []
-    for function in (ops.sru_recurrence, reference.sru_recurrence):
+    for function in (sru_recurrence, reference.sru_recurrence):
         u = arguments["u"].detach().clone().requires_grad_()
         function(**{**arguments, "u": u})[used].square().sum().backward()
         gradients.append(u.grad)
@@ -206,7 +206,7 @@ def test_gradients_where_only_one_result_is_used(used, assert_close):
 def test_second_derivative_is_refused():
     arguments = make_arguments()
     u = arguments["u"].requires_grad_()
-    h, _ = ops.sru_recurrence(**arguments)
+    h, _ = sru_recurrence(**arguments)
     (gradient,) = torch.autograd.grad(h.square().sum(), u, create_graph=True)
     with pytest.raises(RuntimeError, match="no second derivative; choose the backend 'reference'"):
         gradient.sum().backward()
@@ -258,7 +258,7 @@ def test_fake_tensors_on_cuda_reach_the_cuda_operator(monkeypatch):
             f"sru_nn::{operator}", "CompositeExplicitAutograd"
         )
     # A machine with a usable GPU, as far as the choice of the backend can see.
-    monkeypatch.setattr(backend, "_problems", {("cuda", 0): None})
+    monkeypatch.setattr(backend, "_problems", {torch.device("cuda", 0): None})
     with FakeTensorMode(), Watch() as watch, torch.device("cuda"):
         u, v, bias = torch.empty(7, 3, 4, 10), torch.empty(2, 10), torch.empty(2, 10)
         h, c_last = sru_recurrence(u, v, bias, bidirectional=True)

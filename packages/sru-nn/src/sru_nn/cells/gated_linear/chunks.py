@@ -12,6 +12,7 @@ before batch and heads: the matrix products read it with a stride, so that nothi
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,6 +22,16 @@ from sru_nn.cells.gated_linear.meet import Memory, by_head, by_time, meet
 CHUNK = 32
 # Numbers of an array that is worked on in a turn. On a CPU a few of them should fit in the second cache.
 _CPU_SIZE, _OTHER_SIZE = 1 << 16, 1 << 24
+
+
+class Inputs(NamedTuple):
+    """What the forward pass reads, in the order of its schema; `s0` is no input of the backward pass."""
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    log_g: Tensor
+    s0: Tensor | None = None
 
 
 def count_chunks(length: int) -> int:
@@ -70,10 +81,9 @@ def _hand_over(found: Tensor, out: Tensor) -> None:
         out.copy_(found.flatten(0, 1)[: len(out)].view_as(out))
 
 
-def forward(
-    q: Tensor, k: Tensor, v: Tensor, log_g: Tensor, s0: Tensor | None, save: bool
-) -> tuple[Tensor, Tensor, Tensor]:
+def forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Return `o`, the last state, and with `save` the states before each chunk."""
+    q, k, v, log_g, s0 = inputs
     chunk, slices = _turns(q, v)
     length, batch, heads, key_size = q.shape
     value_size = v.shape[-1]
@@ -88,8 +98,7 @@ def forward(
         for name, x in (("q", q), ("k", k), ("v", v), ("log_g", log_g))
     ]
     for turn, now in enumerate(slices):
-        inputs = [piece(turn) for piece in pieces]
-        _forward(inputs, state, o[now], starts[now.start // CHUNK :], memory)
+        _forward([piece(turn) for piece in pieces], state, o[now], starts[now.start // CHUNK :], memory)
     return o, state.view(batch, heads, key_size, value_size), starts
 
 
@@ -118,15 +127,10 @@ def _each(x: Tensor, chunks: int) -> tuple[Tensor, ...]:
 
 
 def backward(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    log_g: Tensor,
-    starts: Tensor,
-    grad_o: Tensor | None,
-    grad_s: Tensor | None,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    inputs: Inputs, starts: Tensor, grad_o: Tensor | None, grad_s: Tensor | None
+) -> tuple[Tensor, ...]:
     """Return the gradients of `q`, `k`, `v`, `log_g` and the first state."""
+    q, k, v, log_g, _ = inputs
     chunk, slices = _turns(q, v)
     _, batch, heads, key_size = q.shape
     memory = Memory(q)
@@ -136,9 +140,9 @@ def backward(
     if grad_o is None:
         grad_o = v.new_zeros(()).expand(v.shape)
     for now in reversed(slices):
-        inputs = [x[now] for x in (q, k, v, log_g, grad_o)]
+        pieces = [x[now] for x in (q, k, v, log_g, grad_o)]
         before = starts[now.start // CHUNK :]
-        _backward(inputs, before, grad_state, [x[now] for x in results], chunk, memory)
+        _backward(pieces, before, grad_state, [x[now] for x in results], chunk, memory)
     grad_q, grad_k, grad_v, grad_log_g = results
     return grad_q, grad_k, grad_v, grad_log_g, grad_state.view(batch, heads, key_size, v.shape[-1])
 

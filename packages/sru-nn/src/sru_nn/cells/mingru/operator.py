@@ -62,4 +62,4 @@ def by_sru(u: Tensor, h0: Tensor | None, *, mask_pad: Tensor | None) -> tuple[Te
     bias = bias.expand(2, u.shape[-1])
     gates = torch.stack([u_h, -u_z, torch.zeros_like(u_z)], 2)
     chosen: backend.Backend | None = None if torch.compiler.is_compiling() else "kernels"
-    return sru.run(chosen, gates, torch.zeros_like(bias), bias, h0, mask_pad=mask_pad)
+    return sru.run(chosen, sru.Inputs(gates, torch.zeros_like(bias), bias, h0, mask_pad=mask_pad))

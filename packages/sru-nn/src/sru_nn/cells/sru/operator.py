@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sru_nn import backend
 from sru_nn.cells.sru import plain, reference
-from sru_nn.cells.sru.plain import Inputs
+from sru_nn.cells.sru.plain import Inputs as Inputs
 from sru_nn.dtypes import accumulate_dtype
 from sru_nn.operators import (
     Passes,
@@ -24,83 +24,61 @@ from sru_nn.operators import (
 )
 
 
-def sru_recurrence(
-    u: Tensor,
-    v: Tensor,
-    bias: Tensor,
-    c0: Tensor | None,
-    *,
-    mask_c: Tensor | None,
-    **options: Any,
-) -> tuple[Tensor, Tensor]:
+def sru_recurrence(inputs: Inputs) -> tuple[Tensor, Tensor]:
     """Compute `sru_nn.functional.sru_recurrence` in the way that is fastest here."""
-    compiling = torch.compiler.is_compiling()
+    compiling, mask_c = torch.compiler.is_compiling(), inputs.mask_c
     # The kernels take the dropout mask for a constant, as the modules draw it. A graph gets the operator on
     # any device: the loop of the reference would be unrolled in it.
     if (
         is_transformed()
         or (mask_c is not None and mask_c.requires_grad)
-        or not (compiling or backend.active(u.device) == "kernels")
+        or not (compiling or backend.active(inputs.u.device) == "kernels")
     ):
-        return reference.sru_recurrence(u, v, bias, c0, mask_c=mask_c, **options)
-    return run(None if compiling else "kernels", u, v, bias, c0, mask_c=mask_c, **options)
+        return reference.sru_recurrence(**inputs._asdict())
+    return run(None if compiling else "kernels", inputs)
 
 
-def run(
-    chosen: backend.Backend | None,
-    u: Tensor,
-    v: Tensor,
-    bias: Tensor,
-    c0: Tensor | None,
-    *,
-    x: Tensor | None = None,
-    bidirectional: bool = False,
-    activation: str = "identity",
-    scale_x: float = 1.0,
-    mask_c: Tensor | None = None,
-    mask_pad: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Run the operators on a backend, or on whichever they choose if None; `mask_c` has no gradient."""
-    # The small ones in the accumulation dtype, so that a kernel is compiled for one dtype of them only.
+def run(chosen: backend.Backend | None, inputs: Inputs) -> tuple[Tensor, Tensor]:
+    """Run the operators on a backend, or on the one they choose if None; `mask_c` has no gradient."""
+    u, v, bias, c0, x, mask_c, *_ = inputs
     dtype = accumulate_dtype(u.dtype)
-    v, bias = v.to(dtype), bias.to(dtype)
-    c0 = None if c0 is None else c0.to(dtype)
-    mask_c = None if mask_c is None else mask_c.to(dtype)
-    return _OPERATORS(chosen, u, v, bias, c0, x, mask_c, mask_pad, bidirectional, activation, scale_x)
+
+    def wide(tensor: Tensor | None) -> Any:
+        """Bring the small ones to the accumulation dtype; a kernel is compiled for that one only."""
+        return tensor if tensor is None or tensor.dtype == dtype else tensor.to(dtype)
+
+    return _OPERATORS(chosen, Inputs(u, wide(v), wide(bias), wide(c0), x, wide(mask_c), *inputs[6:]))
 
 
-def _results(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
-    inputs, save = Inputs(*args[:-1]), args[-1]
+def _results(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
     length, batch, _, columns = inputs.u.shape
     h, c_last = inputs.u.new_empty(length, batch, columns), inputs.bias.new_empty(batch, columns)
     return h, c_last, inputs.bias.new_empty((length, batch, columns) if save else (0,))
 
 
-def _gradients(*args: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    u, v, bias, _, x, *_ = args
+def _gradients(inputs: Inputs, *_: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    u, v, bias, x = inputs.u, inputs.v, inputs.bias, inputs.x
     grad_x = u.new_empty(0) if x is None else x.new_empty(x.shape)
     grad_c0 = bias.new_empty(u.shape[1], u.shape[3])
     return u.new_empty(u.shape), v.new_empty(v.shape), bias.new_empty(bias.shape), grad_c0, grad_x
 
 
-def _forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
-    inputs, save = Inputs(*args[:-1]), args[-1]
-    h, c_last, c = _results(*args)
-    run_kernel("sru_forward", inputs.u.device, *_fields(inputs), h, c if save else None, c_last)
+def _forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+    length, batch, _, columns = inputs.u.shape
+    h, c_last = inputs.u.new_empty(length, batch, columns), inputs.bias.new_empty(batch, columns)
+    c = inputs.bias.new_empty(length, batch, columns) if save else None
+    run_kernel("sru_forward", h, *_fields(inputs), h, c, c_last)
     return h, c_last, c
 
 
-def _backward(*args: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    inputs, upstream = Inputs(*args[:-3]), args[-3:]
-    grad_u, grad_v, _, grad_c0, grad_x = _gradients(*args)
-    _, batch, _, columns = inputs.u.shape
+def _backward(inputs: Inputs, *saved: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    u, v, bias, x = inputs.u, inputs.v, inputs.bias, inputs.x
+    grad_u, grad_v, grad_bias, grad_c0, grad_x = _gradients(inputs)
     # One sum over time for each sequence; the sum over the batch follows, in an order that is fixed.
-    per_position = inputs.v.dim() == 4
-    if not per_position:
-        grad_v = inputs.v.new_empty(2, batch, columns)
-    grad_bias = inputs.bias.new_empty(2, batch, columns)
-    outputs = (grad_u, None if inputs.x is None else grad_x, grad_v, grad_bias, grad_c0)
-    run_kernel("sru_backward", inputs.u.device, *_fields(inputs), *upstream, *outputs)
+    per_position, shape = v.dim() == 4, (2, *grad_c0.shape)
+    grad_v, grad_bias = grad_v if per_position else v.new_empty(shape), bias.new_empty(shape)
+    outputs = (grad_u, None if x is None else grad_x, grad_v, grad_bias, grad_c0)
+    run_kernel("sru_backward", u, *_fields(inputs), *saved, *outputs)
     return grad_u, grad_v if per_position else grad_v.sum(1), grad_bias.sum(1), grad_c0, grad_x
 
 
@@ -128,6 +106,7 @@ _INPUTS = (
 )
 _OPERATORS = Recurrence(
     "sru",
+    Inputs,
     (
         f"({_INPUTS}, bool save) -> (Tensor h, Tensor c_last, Tensor c)",
         f"({_INPUTS}, Tensor c, Tensor? grad_h, Tensor? grad_c_last) "
@@ -136,7 +115,7 @@ _OPERATORS = Recurrence(
     kernels=Passes(_forward, _backward),
     plain=Passes(plain.forward, plain.backward),
     results=Passes(_results, _gradients),
-    choose=lambda u, *_: backend.active(u.device),
+    choose=lambda inputs: backend.active(inputs.u.device),
 )
 
 

@@ -6,13 +6,12 @@ anew. An operator runs below autograd, so the gradients are written out.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from sru_nn.cells.sru.reference import (
-    States,
     activate,
     reverse_second_direction,
     sru_recurrence,
@@ -27,18 +26,17 @@ class Inputs(NamedTuple):
     u: Tensor
     v: Tensor
     bias: Tensor
-    c0: Tensor | None
-    x: Tensor | None
-    mask_c: Tensor | None
-    mask_pad: Tensor | None
-    bidirectional: bool
-    activation: str
-    scale_x: float
+    c0: Tensor | None = None
+    x: Tensor | None = None
+    mask_c: Tensor | None = None
+    mask_pad: Tensor | None = None
+    bidirectional: bool = False
+    activation: str = "identity"
+    scale_x: float = 1.0
 
 
-def forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
+def forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return `h`, `c_last` and, with `save`, the states after each position `(T, B, N·D)`."""
-    inputs, save = Inputs(*args[:-1]), args[-1]
     walked: list[Tensor] = []
 
     def walk(u_c: Tensor, u_f: Tensor, v_f: Tensor, c0: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -46,21 +44,16 @@ def forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
         walked.append(states[1])
         return states
 
-    h, c_last = recurrence(inputs, walk)
+    h, c_last = sru_recurrence(**inputs._asdict(), states=walk)
     (c,) = walked
     # The results of an operator may not be its arguments.
     c = reverse_second_direction(c) if inputs.bidirectional else c.clone()
-    return h, c_last.clone(), c if save else c.new_empty(0)
+    return h, c_last.clone(), c if save else None
 
 
-def recurrence(inputs: Inputs, states: States) -> tuple[Tensor, Tensor]:
-    """Return `h` and `c_last` as the reference computes them, with `states` for its walk over time."""
-    u, v, bias, c0, *_ = inputs
-    options: dict[str, Any] = dict(zip(Inputs._fields[4:], inputs[4:], strict=True))
-    return sru_recurrence(u, v, bias, c0, **options, states=states)
-
-
-def backward(*args: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+def backward(
+    inputs: Inputs, c: Tensor, grad_h: Tensor | None, grad_c_last: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of `u`, `v`, `bias`, `c0` and `x`.
 
     With G_t the gradient of c_t and â the gradient of a pre-activation a,
@@ -68,8 +61,7 @@ def backward(*args: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         û_r = ĥ ⊙ (g(c_t) − x') ⊙ m ⊙ r (1 − r)        û_f = G_t ⊙ (c_{t-1} − u_c) ⊙ f (1 − f)
         G_{t-1} = f ⊙ G_t + v_f ⊙ û_f + v_r ⊙ û_r + ĥ_{t-1} ⊙ m r_{t-1} ⊙ g'(c_{t-1})
     """
-    *inputs, c, grad_h, grad_c_last = args
-    u, v, bias, c0, x, mask_c, mask_pad, bidirectional, activation, scale_x = Inputs(*inputs)
+    u, v, bias, c0, x, mask_c, mask_pad, bidirectional, activation, scale_x = inputs
     dtype, (length, batch, _, columns) = accumulate_dtype(u.dtype), u.shape
 
     def turn(tensor: Tensor) -> Tensor:
