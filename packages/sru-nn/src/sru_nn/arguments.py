@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, TypeVar
 
 import torch
@@ -23,7 +23,7 @@ def check_sizes(who: str, *, at_least: int = 1, **sizes: Any) -> None:
 def check_probabilities(who: str, **probabilities: Any) -> None:
     """Raise unless every dropout probability lies in [0, 1)."""
     for name, p in probabilities.items():
-        if not isinstance(p, Real):
+        if not isinstance(p, (int, float)):
             raise TypeError(f"{who}: {name} must be a number, got {p!r} ({type(p).__name__})")
         if not 0 <= p < 1:
             raise ValueError(f"{who}: {name} must be a probability in [0, 1), got {p}")
@@ -44,23 +44,24 @@ def one_of_two_names(who: str, name: str, value: _T, usual: _T, alias: str, othe
     return other
 
 
-def the_input(who: str, input: _T | None, x: _T | None) -> _T:
-    """Return the input of a call, which `sru` names `input` and this package `x`."""
-    if input is not None and x is not None:
-        raise ValueError(f"{who}: input and x are two names of one argument; pass one of them")
-    given = input if x is None else x
-    if given is None:
-        raise TypeError(f"{who}: the input is missing; pass it first, or as x=")
-    return given
+def input_and_state(module: nn.Module, input: Any, c0: Any, x: Any, state: Any) -> tuple[Any, Any]:
+    """Return the two arguments that `sru` calls `input` and `c0`, and this package `x` and `state`."""
+    if x is not None or state is not None:
+        input = one_of_two_names(type(module).__name__, "input", input, None, "x", x)
+        c0 = one_of_two_names(type(module).__name__, "c0", c0, None, "state", state)
+    if input is None:
+        raise TypeError(f"{type(module).__name__}: the input is missing; pass it first, or as x=")
+    return input, c0
 
 
-def check_shape(
-    who: str, name: str, value: Any, letters: str, *shapes: tuple[Any, ...], hint: str = ""
-) -> None:
+def check_shape(who: str, name: str, value: Any, letters: str, *shapes: tuple[Any, ...]) -> None:
     """Raise unless an argument is a tensor of one of these shapes; the message names the first."""
     if not isinstance(value, Tensor):
-        got = f"a {type(value).__name__}"
-        raise TypeError(f"{who}: {name} must be one tensor of shape {letters} = {shapes[0]}, got {got}{hint}")
+        hint = "; pass the state alone, without an h0" if isinstance(value, (tuple, list)) else ""
+        raise TypeError(
+            f"{who}: {name} must be one tensor of shape {letters} = {shapes[0]}, got a "
+            f"{type(value).__name__}{hint}"
+        )
     if not any(value.shape == shape for shape in shapes):
         raise ValueError(f"{who}: {name} must have shape {letters} = {shapes[0]}, got {tuple(value.shape)}")
 

@@ -55,10 +55,11 @@ class Recurrent(nn.Module):
         self, name: str, state: Any, batch: tuple[int, ...], letters: str, *shapes: tuple[int, ...]
     ) -> None:
         """Raise unless a tensor of the state has one of these shapes, which leave out the batch."""
-        letters = letters if batch else letters.replace(" B,", "")
-        whole = [(rows, *batch, *rest) for rows, *rest in shapes]
-        hint = "; pass the state alone, without an h0" if isinstance(state, (tuple, list)) else ""
-        check_shape(type(self).__name__, name, state, letters, *whole, hint=hint)
+        rows, *rest = shapes[0]
+        if not isinstance(state, Tensor) or state.shape != (rows, *batch, *rest):
+            letters = letters if batch else letters.replace(" B,", "")
+            whole = [(rows, *batch, *rest) for rows, *rest in shapes]
+            check_shape(type(self).__name__, name, state, letters, *whole)
 
     def _check_input(self, x: Any, mask_pad: Any, *, single: bool = True) -> None:
         who = type(self).__name__
@@ -87,7 +88,7 @@ class Recurrent(nn.Module):
         if isinstance(x, PackedSequence):
             return self._forward_packed(x, state, mask_pad, **options)
         if isinstance(x, fx.Proxy):
-            return as_leaf(self, x, state, mask_pad=mask_pad)
+            return as_leaf(self, x, state, mask_pad=mask_pad)  # type: ignore[no-any-return]
         self._check_input(x, mask_pad)
         single = x.dim() == 2
         turned = self.batch_first and not single
@@ -166,8 +167,8 @@ def check_step(module: Any, x: Any, dims: tuple[int, ...]) -> None:
     who = f"{type(module).__name__}.step"
     if module.bidirectional:
         raise ValueError(
-            f"{who}: a bidirectional module cannot run step by step, because its second direction starts at "
-            "the last step; call forward with the whole sequence"
+            f"{who} needs one direction, because a second one starts at the last step; call forward with the "
+            "whole sequence"
         )
     if not isinstance(x, Tensor):
         raise TypeError(f"{who}: x must be a tensor, got a {type(x).__name__}")
@@ -196,7 +197,7 @@ def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
 
 
 def as_leaf(module: nn.Module, x: fx.Proxy, *args: Any, **kwargs: Any) -> Any:
-    """Record the call of a module as one node of `torch.fx`, which traces into all modules but PyTorch's own."""
+    """Record the call of a module as one node of `torch.fx`, as of PyTorch's own modules."""
     kwargs = {name: value for name, value in kwargs.items() if value is not None}
     tracer: Any = x.tracer
     return tracer.create_proxy("call_module", tracer.path_of_module(module), (x, *args), kwargs)

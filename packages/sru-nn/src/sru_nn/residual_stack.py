@@ -100,7 +100,7 @@ class ResidualStack(Recurrent):
         """Draw all weights anew."""
         for module in (self.input_to_hidden, self.norm, *self.layers):
             if module is not None:
-                module.reset_parameters()  # type: ignore[operator]
+                module.reset_parameters()
 
     def forward(
         self, x: Tensor | PackedSequence, state: Tensor | None = None, mask_pad: Tensor | None = None

@@ -230,18 +230,18 @@ def test_a_computed_h0_of_a_gru_counts():
 
 @either
 @pytest.mark.parametrize(("kind", "bidirectional"), [("LSTM+", True), ("GRU", False)])
-def test_compiled_and_exported_equal_eager(kind, bidirectional, monkeypatch):
+def test_compiled_and_exported_equal_eager(kind, bidirectional):
     torch._dynamo.reset()
     rnn = make(kind, bidirectional)
-    # Without this the compiler leaves every subclass of PyTorch's modules out of its graphs.
-    monkeypatch.setattr(torch._dynamo.config, "allow_rnn", True)
     compiled = torch.compile(rnn, fullgraph=True, backend="aot_eager")
     x, hx = torch.randn(3, B, E, dtype=torch.float64), random_states(rnn, B)
     mask = torch.rand(3, B) < 0.3
     outcomes = []
     for model in (rnn, compiled):
         rnn.zero_grad()
-        output, states = model(x, hx, mask_pad=mask)
+        # Without this the compiler leaves every subclass of PyTorch's modules out of its graphs.
+        with torch._dynamo.config.patch(allow_rnn=True):
+            output, states = model(x, hx, mask_pad=mask)
         (output.square().sum() + sum(s.sum() for s in as_list(states))).backward()
         gradients = [p.grad for p in rnn.parameters()]
         outcomes.append([output, *as_list(states), *gradients])

@@ -149,7 +149,7 @@ def check_stack(
     state_dict: Mapping[str, Any],
     prefix: str,
 ) -> None:
-    """Raise if a state dict holds a stack with another number of layers or another first map than this one."""
+    """Raise if a state dict holds a stack with another number of layers or another first map."""
     pattern = re.compile(re.escape(prefix) + r"rnn_lst\.(\d+)\.")
     layers = {int(match[1]) for name in state_dict if (match := pattern.match(name))}
     if not layers:

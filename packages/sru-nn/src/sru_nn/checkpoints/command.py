@@ -18,8 +18,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m sru_nn.convert",
         description="Rewrite a checkpoint of sru 2.3.5, 2.6.0 or 3.0.0.dev6 as safetensors for sru_nn.",
-        epilog="load_state_dict reads old state dicts as they are; convert those you want to keep. The command "
-        "runs no code from OLD (weights_only=True) and needs the package safetensors.",
+        epilog="load_state_dict reads old state dicts as they are; convert those you want to keep. Runs no "
+        "code from OLD (weights_only=True). Needs the package safetensors.",
     )
     parser.add_argument("old", type=Path, metavar="OLD", help="a file of torch.save, or safetensors")
     parser.add_argument("new", type=Path, metavar="NEW", help="the safetensors file to write")
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--keep-wrappers",
         action="store_true",
-        help="keep the prefixes 'module.' and '_orig_mod.' that DataParallel and torch.compile add to every name",
+        help="keep the prefixes 'module.' and '_orig_mod.', which DataParallel and torch.compile add",
     )
     options = parser.parse_args(arguments)
     try:

@@ -55,8 +55,8 @@ def _load(path: Path) -> Any:
             raise ConversionError(f"torch.load cannot read it as tensors: {first[0]}") from None
         raise ConversionError(
             f"it holds more than tensors (it asks for {wanted[1]}), as a whole module does, and reading that "
-            "would run code from the file. If you trust it, save only its state dict where the old package is "
-            f"installed: module = torch.load({str(path)!r}, weights_only=False); "
+            "would run code from the file. If you trust it, save only its state dict, where the old package "
+            f"is installed: module = torch.load({str(path)!r}, weights_only=False); "
             "torch.save(module.state_dict(), 'state_dict.pt')"
         ) from None
 

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import PackedSequence
 from sru_nn.compat.base import DropIn
 
 
-class GRU(DropIn, nn.GRU):  # type: ignore[misc]
+class GRU(DropIn, nn.GRU):  # type: ignore[misc,override]
     """`nn.GRU`'s arguments, call and shapes around a stack of SRU layers.
 
         f_t = σ(u_f + v_f ⊙ c_{t-1} + b_f)        r_t = σ(u_r + v_r ⊙ c_{t-1} + b_r)

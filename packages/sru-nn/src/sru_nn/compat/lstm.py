@@ -12,7 +12,7 @@ from sru_nn.compat.base import DropIn, last_outputs
 from sru_nn.operators import is_plain
 
 
-class LSTM(DropIn, nn.LSTM):  # type: ignore[misc]
+class LSTM(DropIn, nn.LSTM):  # type: ignore[misc,override]
     """`nn.LSTM`'s arguments, call and shapes around a stack of SRU layers.
 
         f_t = σ(u_f + v_f ⊙ c_{t-1} + b_f)        r_t = σ(u_r + v_r ⊙ c_{t-1} + b_r)
@@ -145,7 +145,7 @@ class LSTM(DropIn, nn.LSTM):  # type: ignore[misc]
 
     def _run(self, x: Tensor, state: Any, mask_pad: Tensor | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         h0, c0 = (None, None) if state is None else state
-        if state is not None:
+        if h0 is not None and c0 is not None:
             self._check_h0(h0, c0)
         ends = []
 
@@ -164,7 +164,8 @@ class LSTM(DropIn, nn.LSTM):  # type: ignore[misc]
 
     def _check_h0(self, h0: Tensor, c0: Tensor) -> None:
         """Raise where there is something in h0 that c0 cannot stand for."""
-        if self._carries_state or not is_plain(h0, c0) or h0.is_meta or _is_capturing(h0):
+        # is_plain first: a compiled graph must not depend on what eager calls have seen.
+        if not is_plain(h0, c0) or self._carries_state or h0.is_meta or _is_capturing(h0):
             return
         # Once only: on a GPU each look waits for all work before it.
         if bool(h0.any()):

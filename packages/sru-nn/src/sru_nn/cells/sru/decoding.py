@@ -9,6 +9,7 @@ kernel, projection included. Parameters are read from the modules' dictionaries,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ from sru_nn.quantization import Int8Linear
 # sequences in float32 and bfloat16, and earlier where PyTorch's is good or the kernel has to convert; smaller
 # layers gain beyond that too, by what the calls cost.
 _LARGEST_BATCH = {torch.float32: 16, torch.bfloat16: 16, torch.float64: 4, torch.float16: 1}
+_PLAIN = (nn.Parameter, Tensor)
 
 
 def can_step(cells: Sequence[SRUCell], x: Tensor, c0: Tensor | None) -> bool:
@@ -71,9 +73,10 @@ def _is_simple(cell: SRUCell, dtype: torch.dtype) -> bool:
     )
 
 
-def _vector(cell: SRUCell, name: str) -> Tensor | None:
+def _vector(cell: SRUCell, name: str) -> Any:
     """Return a parameter or a buffer of zeros; None when it has been parametrized."""
-    return cell._parameters.get(name, cell._buffers.get(name))
+    own = cell._parameters
+    return own[name] if name in own else cell._buffers.get(name)
 
 
 def _is_as_made(cell: SRUCell, dtype: torch.dtype) -> bool:
@@ -112,9 +115,9 @@ def _is_linear(module: nn.Module | None, dtype: torch.dtype, shape: tuple[int, i
     )
 
 
-def _is_parameter(parameter: Tensor | None, dtype: torch.dtype, shape: tuple[int, ...]) -> bool:
+def _is_parameter(parameter: Any, dtype: torch.dtype, shape: tuple[int, ...]) -> bool:
     return (
-        type(parameter) in (nn.Parameter, Tensor)  # not so when it has been quantized
+        type(parameter) in _PLAIN  # not so when it has been quantized
         and parameter.dtype == dtype
         and parameter.shape == shape
         and parameter.is_cpu
@@ -145,6 +148,8 @@ def step(
     x = x.contiguous()
     for layer, cell in enumerate(cells):
         v, bias = _vector(cell, "weight_c"), _vector(cell, "bias")
+        if x.dtype != dtype:
+            v, bias = v.to(dtype), bias.to(dtype)
         norm, linear = cell.layer_norm, cell._modules["transform"]
         highway = x if cell.has_skip_term and cell.num_matrices == 3 else None
         if norm is not None and not cell.normalize_after:
@@ -159,8 +164,8 @@ def step(
         x = ops.sru_step(
             x.contiguous(),
             weight,  # type: ignore[arg-type]
-            v.to(dtype),  # type: ignore[union-attr]
-            bias.to(dtype),  # type: ignore[union-attr]
+            v,
+            bias,
             c0,
             highway,
             c,

@@ -17,9 +17,9 @@ from sru_nn.arguments import (
     check_probabilities,
     check_shape,
     check_sizes,
+    input_and_state,
     one_of_two_names,
     shown_options,
-    the_input,
 )
 from sru_nn.checkpoints.architecture import CellArguments, check_cell, check_version
 from sru_nn.checkpoints.layouts import read_cell_state, strip_wrappers
@@ -178,6 +178,8 @@ class SRUCell(nn.Module):
         else:
             bound = math.sqrt(1.5) if self.weight_c_init is None else self.weight_c_init
             self.weight_c.uniform_(-bound, bound)
+        if self.layer_norm is not None:
+            self.layer_norm.reset_parameters()
         if self.custom_m is None:
             self._reset_transform()
         elif callable(reset := getattr(self.custom_m, "reset_parameters", None)):
@@ -225,11 +227,10 @@ class SRUCell(nn.Module):
             ValueError: A shape does not fit, or an argument is given by both of its names.
             TypeError: A dtype does not fit.
         """
-        who = type(self).__name__
-        input, c0 = the_input(who, input, x), one_of_two_names(who, "c0", c0, None, "state", state)
-        if isinstance(input, fx.Proxy):
-            return as_leaf(self, input, c0, mask_pad)  # type: ignore[no-any-return]
-        input, mask_pad = self._checked(input, c0, mask_pad)
+        given, c0 = input_and_state(self, input, c0, x, state)
+        if isinstance(given, fx.Proxy):
+            return as_leaf(self, given, c0, mask_pad)  # type: ignore[no-any-return]
+        input, mask_pad = self._checked(given, c0, mask_pad)
         return self._run(input, c0, mask_pad, self._project)
 
     def step(
@@ -274,8 +275,7 @@ class SRUCell(nn.Module):
             if mask_pad is not None and mask_pad.dim() == 1:
                 mask_pad = mask_pad.unsqueeze(0)
         if c0 is not None:
-            hint = "; pass the state alone, without an h0" if isinstance(c0, (tuple, list)) else ""
-            check_shape(who, "c0", c0, "(B, N·D)", (input.shape[1], self.output_size), hint=hint)
+            check_shape(who, "c0", c0, "(B, N·D)", (input.shape[1], self.output_size))
         if mask_pad is None:
             return input, None
         if isinstance(mask_pad, Tensor) and mask_pad.dim() == 3:

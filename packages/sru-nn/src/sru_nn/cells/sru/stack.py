@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from sru_nn.arguments import check_sizes, one_of_two_names, the_input
+from sru_nn.arguments import check_sizes, input_and_state, one_of_two_names
 from sru_nn.cells.sru.decoding import can_step, step
 from sru_nn.cells.sru.layer import SRUCell
 from sru_nn.checkpoints.architecture import check_stack
@@ -21,7 +21,7 @@ from sru_nn.recurrent import Recurrent
 
 
 class SRUStack(Recurrent):
-    """What `SRU` and `SRUpp` share: layers, the map before them, the two forms of their state, their entries."""
+    """What `SRU` and `SRUpp` share: the sizes, the first map, the forms of the state, the state dict."""
 
     output_size: int
     input_to_hidden: nn.Linear | None
@@ -256,8 +256,7 @@ class SRU(SRUStack):
                 with a `PackedSequence`.
             TypeError: A dtype does not fit.
         """
-        c0 = one_of_two_names("SRU", "c0", c0, None, "state", state)
-        return self._forward(the_input("SRU", input, x), c0, mask_pad)
+        return self._forward(*input_and_state(self, input, c0, x, state), mask_pad)
 
     def _run(self, x: Tensor, state: Tensor | None, mask_pad: Tensor | None) -> tuple[Tensor, Tensor]:
         if self.input_to_hidden is not None:

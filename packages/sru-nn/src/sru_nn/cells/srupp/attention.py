@@ -81,6 +81,8 @@ class SRUppProjectedLinear(nn.Module):
         """Draw both matrices as Glorot and Bengio do; the second is smaller the more is dropped before it."""
         nn.init.xavier_uniform_(self.linear1.weight)
         nn.init.xavier_uniform_(self.linear2.weight, gain=math.sqrt(1 - self.dropout.p))
+        if self.layer_norm is not None:
+            self.layer_norm.reset_parameters()
 
     def forward(
         self,
@@ -202,6 +204,8 @@ class SRUppAttention(nn.Module):
         nn.init.xavier_uniform_(self.linear2.weight)
         nn.init.xavier_uniform_(self.linear3.weight, gain=math.sqrt(1 - self.dropout.p))
         self.alpha.fill_(self.rezero_init_alpha)
+        if self.layer_norm is not None:
+            self.layer_norm.reset_parameters()
 
     def forward(
         self,

@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 from torch import Tensor, fx, nn
 
-from sru_nn.arguments import one_of_two_names, the_input
+from sru_nn.arguments import input_and_state
 from sru_nn.cells.sru.layer import SRUCell
 from sru_nn.cells.srupp.attention import KeyValues, SRUppAttention, SRUppProjectedLinear
 from sru_nn.checkpoints.architecture import check_srupp_transform, describe_cell
@@ -85,8 +85,8 @@ class SRUppCell(SRUCell):
     ) -> None:
         if transform_module is None:
             raise ValueError(
-                "SRUppCell: transform_module must be a module like SRUppAttention; use SRUCell for a layer with "
-                "a matrix in its place"
+                "SRUppCell: transform_module must be a module like SRUppAttention; SRUCell is the layer that "
+                "needs none"
             )
         super().__init__(
             input_size,
@@ -151,13 +151,12 @@ class SRUppCell(SRUCell):
             ValueError: A shape does not fit, or an argument is given by both of its names.
             TypeError: A dtype does not fit.
         """
-        who = type(self).__name__
-        input, c0 = the_input(who, input, x), one_of_two_names(who, "c0", c0, None, "state", state)
-        if isinstance(input, fx.Proxy):
+        given, c0 = input_and_state(self, input, c0, x, state)
+        if isinstance(given, fx.Proxy):
             return as_leaf(  # type: ignore[no-any-return]
-                self, input, c0, mask_pad, attn_mask, memory, memory_mask_pad
+                self, given, c0, mask_pad, attn_mask, memory, memory_mask_pad
             )
-        input, mask_pad = self._checked(input, c0, mask_pad)
+        input, mask_pad = self._checked(given, c0, mask_pad)
         norm = None if self.normalize_after or not self.normalize_memory else self.layer_norm
         if memory is not None and norm is not None:
             memory = norm(memory)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from sru_nn.arguments import check_exclusive, check_sizes, one_of_two_names, the_input
+from sru_nn.arguments import check_exclusive, check_sizes, input_and_state
 from sru_nn.cells.sru.stack import SRUStack
 from sru_nn.cells.srupp.attention import KeyValues, SRUppAttention, SRUppProjectedLinear
 from sru_nn.cells.srupp.layer import SRUppCell
@@ -216,16 +216,16 @@ class SRUpp(SRUStack):
                 names, or `mask_pad` comes with a `PackedSequence`.
             TypeError: A dtype does not fit.
         """
-        input, c0 = the_input("SRUpp", input, x), one_of_two_names("SRUpp", "c0", c0, None, "state", state)
-        if isinstance(input, fx.Proxy):
+        given, c0 = input_and_state(self, input, c0, x, state)
+        if isinstance(given, fx.Proxy):
             return as_leaf(  # type: ignore[no-any-return]
-                self, input, c0, mask_pad, attn_mask, memory, memory_mask_pad
+                self, given, c0, mask_pad, attn_mask, memory, memory_mask_pad
             )
-        turned = self.batch_first and (isinstance(input, PackedSequence) or input.dim() == 3)
+        turned = self.batch_first and not (isinstance(given, Tensor) and given.dim() == 2)
         banks: Any = (memory, memory_mask_pad)
         if turned:
             banks = map_tensors(lambda tensor: tensor.transpose(0, 1), banks)
-        h, (c, saved) = self._forward(input, (c0, *banks), mask_pad, attn_mask=attn_mask)
+        h, (c, saved) = self._forward(given, (c0, *banks), mask_pad, attn_mask=attn_mask)
         return h, c, {"saved_inputs": [x.transpose(0, 1) for x in saved] if turned else saved}
 
     def _check_state(self, state: Any, *batch: int) -> None:
@@ -318,7 +318,7 @@ class SRUpp(SRUStack):
             x = project(self.input_to_hidden, x)
         last, kept = [], []
         for cell, c, cache in zip(self.rnn_lst, states, caches, strict=True):
-            x, c, cache = cell.stream(x, c, cache, overwritten, pad)  # type: ignore[union-attr,operator]
+            x, c, cache = cell.stream(x, c, cache, overwritten, pad)  # type: ignore[operator]
             last.append(c)
             kept.append(cache)
         if pad is not None and self.context is not None:
