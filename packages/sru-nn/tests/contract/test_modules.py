@@ -179,3 +179,11 @@ def test_the_compiler_makes_one_graph_for_all_shapes(row: Row):
             torch.testing.assert_close(results, expected)
             torch.testing.assert_close(train_step(module, results), train_step(module, expected))
     torch._dynamo.reset()
+
+
+@torch.no_grad()
+@rows(main=True)
+def test_an_exported_program_computes_the_same(given):
+    module, x, state, mask = given
+    program = torch.export.export(module.eval(), (x, state), {"mask_pad": mask})
+    torch.testing.assert_close(call(program.module(), x, state, mask), call(module, x, state, mask))
