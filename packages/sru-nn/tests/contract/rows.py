@@ -46,7 +46,6 @@ ONE_LAYER = {
     "single": "two axes are one step of a batch, as in sru",
     "batch_first": "as for packed",
 }
-NO_STEP = {"step": "torch.nn has none: a sequence of one is a step"}
 LOOKS_BACK = {
     "chunks": "a layer attends to what its stack keeps",
     "step": "as for chunks, and it says so",
@@ -205,15 +204,13 @@ ROWS = {
         lambda: GatedLinearRNN(D, D, L, output_gate=True), input_size=D, magnifies=2, exceptions=NORMS
     ),
     "MinGRU": Row(lambda: MinGRU(E, D, L), main=True, exceptions=NORMS),
-    "LSTM": Row(lambda: LSTM(E, D, L), main=True, exceptions=NO_STEP),
+    "LSTM": Row(lambda: LSTM(E, D, L), main=True),
     "LSTM, both directions, projected": Row(
-        lambda: LSTM(E, D, L, bidirectional=True, proj_size=2), exceptions=NO_STEP | TWO_DIRECTIONS
+        lambda: LSTM(E, D, L, bidirectional=True, proj_size=2), exceptions=TWO_DIRECTIONS
     ),
-    "LSTM, no bias": Row(lambda: LSTM(E, D, L, bias=False), exceptions=NO_STEP),
-    "GRU": Row(lambda: GRU(E, D, L), main=True, exceptions=NO_STEP),
-    "GRU, both directions": Row(
-        lambda: GRU(E, D, L, bidirectional=True), exceptions=NO_STEP | TWO_DIRECTIONS
-    ),
+    "LSTM, no bias": Row(lambda: LSTM(E, D, L, bias=False)),
+    "GRU": Row(lambda: GRU(E, D, L), main=True),
+    "GRU, both directions": Row(lambda: GRU(E, D, L, bidirectional=True), exceptions=TWO_DIRECTIONS),
 }
 
 

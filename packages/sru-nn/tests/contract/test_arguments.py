@@ -10,7 +10,7 @@ import torch
 from sru_nn import SRU, GatedLinearRNN, MinGRU, SRUCell, SRUpp, SRUppAttention, SRUppCell
 from sru_nn.compat import GRU, LSTM
 
-from .rows import Row, call, rows
+from .rows import ROWS, Row, call, rows
 
 ATTENTION = SRUppAttention(5, 16, 4)
 # For each class its sizes, at values that fit.
@@ -75,3 +75,12 @@ def test_a_pair_of_states_where_there_is_one(row: Row, way):
     who = type(module).__name__
     with pytest.raises(TypeError, match=rf"^{who}(\.step)?: (c0|state|hx) must be .*\bB, .*, got (a )?tuple"):
         module(x, pair) if way == "forward" else module.step(x[0], pair)
+
+
+NO_STEP = [row for row in ROWS.values() if "step" in row.exceptions]
+
+
+@pytest.mark.parametrize("row", NO_STEP, ids=lambda row: type(row.make()).__name__)
+def test_a_step_that_cannot_be_taken_is_refused(row: Row):
+    with pytest.raises((ValueError, TypeError), match=r"step needs one direction|needs the positions before"):
+        row.build().step(row.inputs(1, 2)[0])
