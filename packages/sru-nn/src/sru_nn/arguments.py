@@ -54,6 +54,18 @@ def input_and_state(module: nn.Module, input: Any, c0: Any, x: Any, state: Any) 
     return input, c0
 
 
+def check_features(
+    who: str, name: str, x: Any, letters: str, dims: tuple[int, ...], size: int, hint: str = ""
+) -> None:
+    """Raise unless an input is a tensor with one of these numbers of dimensions and E features."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{who}: {name} must be a tensor, got a {type(x).__name__}")
+    if x.dim() not in dims or x.shape[-1] != size:
+        raise ValueError(
+            f"{who}: {name} must have shape {letters} with E = {size}, got {tuple(x.shape)}{hint}"
+        )
+
+
 def check_shape(who: str, name: str, value: Any, letters: str, *shapes: tuple[Any, ...]) -> None:
     """Raise unless an argument is a tensor of one of these shapes; the message names the first."""
     if not isinstance(value, Tensor):

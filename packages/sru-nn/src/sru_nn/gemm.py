@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as every_module
 
-from sru_nn.operators import is_plain
+from sru_nn.operators import define, is_plain
 
 VARIABLE = "SRU_NN_GEMM"
 
@@ -88,7 +88,7 @@ def is_watched(module: nn.Module) -> bool:
     module, as offloading and adapters do, or on its class.
     """
     kind = type(module)
-    written_in = getattr(kind.forward, "__globals__", {}).get("__name__")
+    home = kind if "forward" in vars(kind) else next(k for k in kind.__mro__ if "forward" in vars(k))
     return bool(
         module._forward_hooks
         or module._forward_pre_hooks
@@ -100,13 +100,8 @@ def is_watched(module: nn.Module) -> bool:
         or every_module._global_backward_pre_hooks
         or "forward" in module.__dict__
         # Written elsewhere than its class, even if functools.wraps says otherwise.
-        or (written_in != kind.__module__ and written_in != _home(kind).__module__)
+        or getattr(kind.forward, "__globals__", {}).get("__name__") != home.__module__
     )
-
-
-def _home(kind: type[nn.Module]) -> type[nn.Module]:
-    """Return the class that defines the `forward` of this one."""
-    return next(base for base in kind.__mro__ if "forward" in vars(base))
 
 
 def _choose_onednn() -> bool:
@@ -177,18 +172,17 @@ def _multiply(x: Tensor, weight: Tensor) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")  # type: ignore[no-any-return]
 
 
-# For compiled graphs: the compiler takes oneDNN's own operator for constant weights only.
-torch.library.define("sru_nn::onednn_linear", "(Tensor x, Tensor weight) -> Tensor")
-torch.library.impl("sru_nn::onednn_linear", "cpu", _multiply)
-
-
-@torch.library.register_fake("sru_nn::onednn_linear")  # type: ignore[untyped-decorator]
-def _product(x: Tensor, weight: Tensor) -> Tensor:
-    return x.new_empty(*x.shape[:-1], weight.shape[0])
-
-
 def _save_for_backward(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
     ctx.save_for_backward(*inputs)
 
 
-torch.library.register_autograd("sru_nn::onednn_linear", _differentiate, setup_context=_save_for_backward)
+# For compiled graphs: the compiler takes oneDNN's own operator for constant weights only.
+define(
+    "onednn_linear",
+    "(Tensor x, Tensor weight) -> Tensor",
+    _multiply,
+    lambda x, weight: x.new_empty(*x.shape[:-1], weight.shape[0]),
+    _differentiate,
+    _save_for_backward,
+    device="cpu",
+)

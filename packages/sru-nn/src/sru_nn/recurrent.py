@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from sru_nn.arguments import check_like_parameters, check_shape
+from sru_nn.arguments import check_features, check_like_parameters, check_shape
 from sru_nn.gemm import is_watched
 
 
@@ -47,9 +47,14 @@ class Recurrent(nn.Module):
         """Raise unless a state fits a batch of this size or, without one, a single sequence."""
         raise NotImplementedError
 
-    def _first(self) -> nn.Module | Tensor | None:
+    def _first(self) -> nn.Module | None:
         """Return what meets the input first and sets its dtype and device; None if a layer checks that."""
-        raise NotImplementedError
+        return None
+
+    def _check_like_parameters(self, x: Tensor) -> None:
+        first = self._first()
+        if first is not None:
+            check_like_parameters(type(self).__name__, x, first)
 
     def _check_state_tensor(
         self, name: str, state: Any, batch: tuple[int, ...], letters: str, *shapes: tuple[int, ...]
@@ -63,16 +68,9 @@ class Recurrent(nn.Module):
 
     def _check_input(self, x: Any, mask_pad: Any, *, single: bool = True) -> None:
         who = type(self).__name__
-        if not isinstance(x, Tensor):
-            raise TypeError(f"{who}: input must be a tensor or a PackedSequence, got a {type(x).__name__}")
-        if x.dim() not in ((2, 3) if single else (3,)) or x.shape[-1] != self.input_size:
-            letters = ("(B, T, E)" if self.batch_first else "(T, B, E)") + (" or (T, E)" if single else "")
-            raise ValueError(
-                f"{who}: input must have shape {letters} with E = {self.input_size}, got {tuple(x.shape)}"
-            )
-        first = self._first()
-        if first is not None:
-            check_like_parameters(who, x, first)
+        letters = ("(B, T, E)" if self.batch_first else "(T, B, E)") + (" or (T, E)" if single else "")
+        check_features(who, "input", x, letters, (2, 3) if single else (3,), self.input_size)
+        self._check_like_parameters(x)
         if mask_pad is None:
             return
         if not isinstance(mask_pad, Tensor):
@@ -116,9 +114,7 @@ class Recurrent(nn.Module):
                 f"{who}: a PackedSequence's data must have shape (sum of lengths, E = {self.input_size}), "
                 f"got {tuple(data.shape)}"
             )
-        first = self._first()
-        if first is not None:
-            check_like_parameters(who, data, first)
+        self._check_like_parameters(data)
         # In the order of the lengths, which moves the states instead of the sequences.
         x, lengths = pad_packed_sequence(PackedSequence(data, batch_sizes))
         self._check_state(state, x.shape[1])
@@ -151,9 +147,7 @@ class Recurrent(nn.Module):
             time = 1 if self.batch_first and not single else 0
             h, state = self(x.unsqueeze(time), state)
             return h.squeeze(time), state
-        first = self._first()
-        if first is not None:
-            check_like_parameters(type(self).__name__, x, first)
+        self._check_like_parameters(x)
         self._check_state(state, *x.shape[:-1])
         if not single:
             h, state = self._run(x.unsqueeze(0), state, None)
@@ -170,14 +164,8 @@ def check_step(module: Any, x: Any, dims: tuple[int, ...]) -> None:
             f"{who} needs one direction, because a second one starts at the last step; call forward with the "
             "whole sequence"
         )
-    if not isinstance(x, Tensor):
-        raise TypeError(f"{who}: x must be a tensor, got a {type(x).__name__}")
-    if x.dim() not in dims or x.shape[-1] != module.input_size:
-        letters = "(B, E) or (E,)" if 1 in dims else "(B, E)"
-        raise ValueError(
-            f"{who}: x must have shape {letters} with E = {module.input_size}, got {tuple(x.shape)}; pass a "
-            "whole sequence to forward"
-        )
+    letters = "(B, E) or (E,)" if 1 in dims else "(B, E)"
+    check_features(who, "x", x, letters, dims, module.input_size, "; pass a whole sequence to forward")
 
 
 def without_padding(x: Tensor, mask_pad: Tensor) -> tuple[Tensor, Tensor]:

@@ -51,30 +51,6 @@ class CellState(NamedTuple):
         return 0 < width < min(inputs, self.output_size)
 
 
-class CellArguments(NamedTuple):
-    """What a cell was built with, as far as a state dict may contradict it."""
-
-    input_size: int
-    hidden_size: int
-    num_directions: int
-    num_matrices: int
-    projection_size: int
-    custom_m: str | None
-    has_skip_term: bool
-    layer_norm: bool
-    normalize_after: bool
-    v1: bool
-    bias: bool
-    rescale: bool
-    highway_bias: float
-    scale_x: float
-
-    @property
-    def output_size(self) -> int:
-        """N·D."""
-        return self.num_directions * self.hidden_size
-
-
 def describe_cell(state_dict: Mapping[str, Any], prefix: str) -> CellState | None:
     """Read what the entries of one cell say, in any of the layouts; None if they are not those of a cell."""
     own = {name[len(prefix) :]: value for name, value in state_dict.items() if name.startswith(prefix)}
@@ -130,6 +106,31 @@ def _has_values(tensor: Tensor) -> bool:
     return type(tensor) in (Tensor, nn.Parameter) and not tensor.is_meta
 
 
+def told(saved: CellState, input_size: int | None = None) -> dict[str, Any]:
+    """Return the arguments that the entries of a cell tell, with their values, in the order to compare them.
+
+    Args:
+        saved: The entries.
+        input_size: E, where they do not tell it.
+    """
+    arguments: dict[str, Any] = {}
+    output_size = saved.output_size
+    if saved.num_matrices is not None:
+        input_size = arguments["input_size"] = saved.input_size
+        if saved.num_matrices == 4 or (saved.num_matrices == 3 and input_size != output_size):
+            arguments["has_skip_term"] = saved.num_matrices == 4
+        arguments["projection_size"] = saved.projection_size if saved.is_narrow else 0
+    if saved.saved_by is not None or saved.transform:
+        arguments["layer_norm"] = saved.layer_norm is not None
+    if saved.layer_norm in (input_size, output_size) and input_size not in (None, output_size):
+        arguments["normalize_after"] = saved.layer_norm == output_size
+    if saved.has_vectors:
+        arguments["v1"] = False
+    if saved.has_bias:
+        arguments["bias"] = True
+    return arguments
+
+
 def check_version(name: str, own: int, metadata: Mapping[str, Any], prefix: str) -> None:
     """Raise if a newer version of a module than this one saved its entries."""
     saved = metadata.get("version") or 1
@@ -140,73 +141,69 @@ def check_version(name: str, own: int, metadata: Mapping[str, Any], prefix: str)
         )
 
 
-def check_stack(
-    num_layers: int,
-    input_size: int,
-    hidden_size: int,
-    num_directions: int,
-    projects_input: bool,
-    state_dict: Mapping[str, Any],
-    prefix: str,
-) -> None:
-    """Raise if a state dict holds a stack with another number of layers or another first map."""
+def check_stack(stack: Mapping[str, Any], state_dict: Mapping[str, Any], prefix: str) -> None:
+    """Raise if a state dict holds a stack with another number of layers or another first map.
+
+    Args:
+        stack: The arguments of this stack by their names.
+        state_dict: The entries.
+        prefix: What the names of this stack begin with.
+    """
     pattern = re.compile(re.escape(prefix) + r"rnn_lst\.(\d+)\.")
     layers = {int(match[1]) for name in state_dict if (match := pattern.match(name))}
     if not layers:
         return
-    if max(layers) + 1 != num_layers:
-        _refuse(prefix, "num_layers", num_layers, max(layers) + 1)
+    if max(layers) + 1 != stack["num_layers"]:
+        _refuse(prefix, "num_layers", stack["num_layers"], max(layers) + 1)
     first = describe_cell(state_dict, f"{prefix}rnn_lst.0.")
     if first is not None:
-        _check_hidden_size(hidden_size, num_directions, first.output_size, prefix)
-    weight = state_dict.get(f"{prefix}input_to_hidden.weight")
-    if first is None or (weight is not None) == projects_input:
-        if weight is not None and weight.dim() == 2 and weight.shape[1] != input_size:
-            _refuse(prefix, "input_size", input_size, weight.shape[1])
+        _check_hidden_size(stack, first.output_size, prefix)
+    weight, name = state_dict.get(f"{prefix}input_to_hidden.weight"), "proj_input_to_hidden_first"
+    if first is None or (weight is not None) == stack[name]:
+        if weight is not None and weight.dim() == 2 and weight.shape[1] != stack["input_size"]:
+            _refuse(prefix, "input_size", stack["input_size"], weight.shape[1])
     elif weight is not None:
-        remedy = f"proj_input_to_hidden_first=True and input_size={weight.shape[1]}"
-        _refuse(prefix, "proj_input_to_hidden_first", False, True, remedy)
-    elif first.input_size not in (num_directions * hidden_size, None):
-        _refuse(prefix, "proj_input_to_hidden_first", True, False)
+        _refuse(prefix, name, False, True, f"{name}=True and input_size={weight.shape[1]}")
+    elif first.input_size not in (first.output_size, None):
+        _refuse(prefix, name, True, False)
 
 
-def check_cell(cell: CellArguments, state_dict: Mapping[str, Any], prefix: str) -> CellState | None:
+def check_cell(cell: Mapping[str, Any], state_dict: Mapping[str, Any], prefix: str) -> None:
     """Raise if a state dict holds a cell built with other arguments than this one.
 
-    Returns:
-        What its entries say, None if they are not those of a cell.
+    Args:
+        cell: The arguments of this cell by their names, `custom_m` by the name of its class.
+        state_dict: The entries.
+        prefix: What the names of this cell begin with.
 
     Raises:
         RuntimeError: Names the first argument that differs, and both values.
     """
     saved = describe_cell(state_dict, prefix)
     if saved is None:
-        return None
-    _check_hidden_size(cell.hidden_size, cell.num_directions, saved.output_size, prefix)
-    if cell.custom_m is None and saved.transform:
+        return
+    _check_hidden_size(cell, saved.output_size, prefix)
+    if cell["custom_m"] is None and saved.transform:
         entries = ", ".join(saved.transform[:3])
         _refuse(prefix, "custom_m", None, f"a module with {entries}", "custom_m=<that module>")
-    if cell.custom_m is not None and saved.saved_by in ("sru 2", "sru_nn"):
-        _refuse(prefix, "custom_m", cell.custom_m, None)
-    if cell.custom_m is None and saved.num_matrices is not None:
-        _check_projection(cell, saved, prefix)
-    _check_norm(cell, saved, prefix)
-    if cell.v1 and saved.has_vectors:
-        _refuse(prefix, "v1", True, False)
-    if not cell.bias and saved.has_bias:
-        _refuse(prefix, "bias", False, True)
-    _check_scale(cell, saved, state_dict.get(f"{prefix}scale_x"), prefix)
-    return saved
+    if cell["custom_m"] is not None and saved.saved_by in ("sru 2", "sru_nn"):
+        _refuse(prefix, "custom_m", cell["custom_m"], None)
+    for name, value in told(saved, cell["input_size"]).items():
+        if cell[name] != value and (cell["custom_m"] is None or name not in _PROJECTION):
+            alias = "n_proj" if name == "projection_size" and "rnn_lst." not in prefix else name
+            _refuse(prefix, alias, cell[name], value)
+    # Only a highway of the input itself is scaled.
+    if saved.scale_x is not None and cell["has_skip_term"] and cell["num_matrices"] == 3:
+        eps = torch.finfo(state_dict[f"{prefix}scale_x"].dtype).eps
+        tolerance = max(1e-5, 4 * eps)  # a module in half precision rounds it
+        if not math.isclose(saved.scale_x, cell["scale_x"], rel_tol=tolerance):
+            _refuse_scale(cell, saved.highway_bias, prefix)
 
 
-def check_srupp_transform(
-    cell: CellArguments,
-    proj_size: int,
-    attends: bool,
-    attn_layer_norm: bool,
-    state_dict: Mapping[str, Any],
-    prefix: str,
-) -> None:
+_PROJECTION = ("input_size", "has_skip_term", "projection_size")
+
+
+def check_srupp_transform(cell: Mapping[str, Any], state_dict: Mapping[str, Any], prefix: str) -> None:
     """Raise if the entries of an SRU++ cell, named as in `SRUppCell`, are those of one built otherwise."""
     own = {name[len(prefix) :]: value for name, value in state_dict.items() if name.startswith(prefix)}
     first, attention = _matrix(own, "transform.linear1.weight"), _matrix(own, "transform.linear3.weight")
@@ -214,23 +211,24 @@ def check_srupp_transform(
     saved = describe_cell(state_dict, prefix)
     if first is None or last is None or saved is None:
         return
-    _check_hidden_size(cell.hidden_size, cell.num_directions, saved.output_size, prefix)
-    outputs = cell.num_matrices * cell.output_size
-    has_skip_term = cell.has_skip_term if last.shape[0] == outputs else not cell.has_skip_term
+    _check_hidden_size(cell, saved.output_size, prefix)
+    same_gates = last.shape[0] == cell["num_matrices"] * saved.output_size
     remedy = "the attention_every_n_layers or attention_last_n_layers that the saved one had"
-    for field, ours, theirs in (
-        ("attention", attends, attention is not None),
-        ("input_size", cell.input_size, first.shape[1]),
-        ("proj_size", proj_size, first.shape[0]),
-        ("attn_layer_norm", attn_layer_norm, "transform.layer_norm.weight" in own),
-        ("has_skip_term", cell.has_skip_term, has_skip_term),
-        ("layer_norm", cell.layer_norm, saved.layer_norm is not None),
-    ):
-        if ours != theirs:
-            _refuse(prefix, field, ours, theirs, remedy if field == "attention" else None)
+    theirs = {
+        "attention": attention is not None,
+        "input_size": first.shape[1],
+        "proj_size": first.shape[0],
+        "attn_layer_norm": "transform.layer_norm.weight" in own,
+        "has_skip_term": cell["has_skip_term"] == same_gates,
+        "layer_norm": saved.layer_norm is not None,
+    }
+    for name, value in theirs.items():
+        if cell[name] != value:
+            _refuse(prefix, name, cell[name], value, remedy if name == "attention" else None)
 
 
-def _check_hidden_size(size: int, directions: int, saved: int, prefix: str) -> None:
+def _check_hidden_size(module: Mapping[str, Any], saved: int, prefix: str) -> None:
+    size, directions = module["hidden_size"], module["num_directions"]
     if saved == directions * size:
         return
     if directions == 1 and saved == 2 * size:
@@ -244,41 +242,12 @@ def _check_hidden_size(size: int, directions: int, saved: int, prefix: str) -> N
     _refuse(prefix, "hidden_size", size, saved // directions)
 
 
-def _check_projection(cell: CellArguments, saved: CellState, prefix: str) -> None:
-    if saved.input_size != cell.input_size:
-        _refuse(prefix, "input_size", cell.input_size, saved.input_size)
-    if {saved.num_matrices, cell.num_matrices} == {3, 4}:
-        _refuse(prefix, "has_skip_term", cell.has_skip_term, not cell.has_skip_term)
-    if cell.projection_size != (saved.projection_size if saved.is_narrow else 0):
-        name = "projection_size" if "rnn_lst." in prefix else "n_proj"
-        _refuse(prefix, name, cell.projection_size, saved.projection_size)
-
-
-def _check_norm(cell: CellArguments, saved: CellState, prefix: str) -> None:
-    if cell.layer_norm != (saved.layer_norm is not None):
-        if saved.saved_by is not None or cell.custom_m is not None:
-            _refuse(prefix, "layer_norm", cell.layer_norm, not cell.layer_norm)
-    elif cell.layer_norm:
-        own, other = cell.input_size, cell.output_size
-        if cell.normalize_after:
-            own, other = other, own
-        if saved.layer_norm != own and saved.layer_norm == other:
-            _refuse(prefix, "normalize_after", cell.normalize_after, not cell.normalize_after)
-
-
-def _check_scale(cell: CellArguments, saved: CellState, buffer: Any, prefix: str) -> None:
-    """Compare the factor of the highway, where there is a highway to scale."""
-    if saved.scale_x is None or not cell.has_skip_term or cell.num_matrices == 4:
-        return
-    tolerance = max(1e-5, 4 * torch.finfo(buffer.dtype).eps)  # a module in half precision rounds it
-    if math.isclose(saved.scale_x, cell.scale_x, rel_tol=tolerance):
-        return
-    bias = saved.highway_bias
+def _refuse_scale(cell: Mapping[str, Any], bias: float | None, prefix: str) -> NoReturn:
     if bias is None:
         _refuse(prefix, "rescale", True, False)
-    if not cell.rescale:
+    if not cell["rescale"]:
         _refuse(prefix, "rescale", False, True, f"rescale=True and highway_bias={bias:g}")
-    _refuse(prefix, "highway_bias", f"{cell.highway_bias:g}", f"{bias:g}")
+    _refuse(prefix, "highway_bias", f"{cell['highway_bias']:g}", f"{bias:g}")
 
 
 def _refuse(prefix: str, field: str, ours: object, theirs: object, remedy: str | None = None) -> NoReturn:

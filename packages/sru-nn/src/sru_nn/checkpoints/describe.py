@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from sru_nn.checkpoints.architecture import CellState, describe_cell
+from sru_nn.checkpoints.architecture import CellState, describe_cell, told
 
 _SAVED_BY = {
     "sru 2": "sru 2.x (2.3.5 to 2.6.0)",
@@ -102,14 +102,24 @@ def describe(state_dict: Mapping[str, Tensor], prefix: str, cells: Mapping[str, 
         if any(widths):
             arguments["projection_size"] = widths[0] if len(set(widths)) == 1 else widths
         untold += ["use_tanh", "use_relu", "dropout", "rnn_dropout"]
-        _skip_term(states, arguments, untold)
-    _scale(states, name, arguments, untold)
-    _norm(states, arguments, untold)
-    if name != "SRUpp":
-        if all(state.has_vectors is False for state in states):
-            arguments["v1"] = True
-        if any(state.transform for state in states):
-            arguments["custom_m"] = "..."
+    tellings = [told(state) for state in states]
+    has_skip_term = {telling.get("has_skip_term") for telling in tellings}
+    if name != "SRUpp" and has_skip_term == {None}:
+        untold.append("has_skip_term")
+    elif name != "SRUpp" and False in has_skip_term:
+        arguments["has_skip_term"] = False
+    arguments |= _scale(states, name, untold)
+    if states[0].layer_norm is not None:
+        arguments["layer_norm"] = True
+        normalize_after = {telling.get("normalize_after") for telling in tellings}
+        if normalize_after == {None}:
+            untold.append("normalize_after")
+        elif True in normalize_after:
+            arguments["normalize_after"] = True
+    if name != "SRUpp" and all(state.has_vectors is False for state in states):
+        arguments["v1"] = True
+    if name != "SRUpp" and any(state.transform for state in states):
+        arguments["custom_m"] = "..."
     if first_map is not None:
         arguments["proj_input_to_hidden_first"] = True
     words = [*map(str, positional), *(f"{name}={value}" for name, value in arguments.items())]
@@ -136,31 +146,12 @@ def _attention(states: list[CellState]) -> dict[str, Any]:
     return arguments
 
 
-def _skip_term(states: list[CellState], arguments: dict[str, Any], untold: list[str]) -> None:
-    known = [state for state in states if state.num_matrices is not None]
-    if any(state.num_matrices == 3 and state.input_size != state.output_size for state in known):
-        arguments["has_skip_term"] = False
-    elif not any(state.num_matrices == 4 for state in known):
-        untold.append("has_skip_term")
-
-
-def _scale(states: list[CellState], name: str, arguments: dict[str, Any], untold: list[str]) -> None:
+def _scale(states: list[CellState], name: str, untold: list[str]) -> dict[str, Any]:
+    """Find the arguments that scale the highway."""
     scales = [state for state in states if state.scale_x is not None]
     biases = [state.highway_bias for state in scales if state.highway_bias is not None]
     if biases:
-        arguments |= {"rescale": True, "highway_bias": biases[0]}
-    elif not scales:
+        return {"rescale": True, "highway_bias": biases[0]}
+    if not scales:
         untold += ["rescale", "highway_bias"]
-    elif name == "SRUCell":
-        arguments["rescale"] = False
-
-
-def _norm(states: list[CellState], arguments: dict[str, Any], untold: list[str]) -> None:
-    if states[0].layer_norm is None:
-        return
-    arguments["layer_norm"] = True
-    known = [state for state in states if state.input_size not in (None, state.output_size)]
-    if any(state.layer_norm != state.input_size for state in known):
-        arguments["normalize_after"] = True
-    elif not known:
-        untold.append("normalize_after")
+    return {"rescale": False} if scales and name == "SRUCell" else {}

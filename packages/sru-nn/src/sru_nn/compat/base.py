@@ -131,9 +131,6 @@ class DropIn(Recurrent):
     def _flat_weights_names(self) -> list[str]:
         return [name for name, _ in self.named_parameters()]
 
-    def _first(self) -> None:
-        return None  # the first layer checks its input
-
     def _check_row(self, name: str, state: Tensor, batch: tuple[int, ...], width: int) -> None:
         letters = "(L·N, B, H)" if width == self.hidden_size else "(L·N, B, H_out)"
         self._check_state_tensor(name, state, batch, letters, (self.num_layers * self._directions, width))

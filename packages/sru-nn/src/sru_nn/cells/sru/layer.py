@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from sru_nn.arguments import (
     check_exclusive,
+    check_features,
     check_like_parameters,
     check_probabilities,
     check_shape,
@@ -21,12 +22,27 @@ from sru_nn.arguments import (
     one_of_two_names,
     shown_options,
 )
-from sru_nn.checkpoints.architecture import CellArguments, check_cell, check_version
+from sru_nn.checkpoints.architecture import check_cell, check_version
 from sru_nn.checkpoints.layouts import read_cell_state, strip_wrappers
 from sru_nn.experimental.length_parallel import LengthParallel
 from sru_nn.functional import Activation, sru_recurrence
 from sru_nn.gemm import is_watched, project
 from sru_nn.recurrent import as_leaf, check_step, without_padding
+
+# The arguments that a state dict may contradict.
+_TOLD = (
+    "input_size",
+    "hidden_size",
+    "num_directions",
+    "num_matrices",
+    "projection_size",
+    "has_skip_term",
+    "normalize_after",
+    "v1",
+    "rescale",
+    "highway_bias",
+    "scale_x",
+)
 
 
 class SRUCell(nn.Module):
@@ -262,13 +278,7 @@ class SRUCell(nn.Module):
     def _checked(self, input: Any, c0: Any, mask_pad: Any) -> tuple[Tensor, Tensor | None]:
         """Return the input `(T, B, E)`, zero at padding, and the mask as booleans `(T, B)`."""
         who = type(self).__name__
-        if not isinstance(input, Tensor):
-            raise TypeError(f"{who}: input must be a tensor, got a {type(input).__name__}")
-        if input.dim() not in (2, 3) or input.shape[-1] != self.input_size:
-            raise ValueError(
-                f"{who}: input must have shape (T, B, E) or (B, E) with E = {self.input_size}, "
-                f"got {tuple(input.shape)}"
-            )
+        check_features(who, "input", input, "(T, B, E) or (B, E)", (2, 3), self.input_size)
         check_like_parameters(who, input, self.bias if self.transform is None else self.transform)
         if input.dim() == 2:
             input = input.unsqueeze(0)
@@ -366,23 +376,13 @@ class SRUCell(nn.Module):
         read_cell_state(state_dict, prefix, self.output_size, custom=self.custom_m is not None)
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
 
-    def _arguments(self) -> CellArguments:
-        return CellArguments(
-            input_size=self.input_size,
-            hidden_size=self.hidden_size,
-            num_directions=self.num_directions,
-            num_matrices=self.num_matrices,
-            projection_size=self.projection_size,
-            custom_m=None if self.custom_m is None else type(self.custom_m).__name__,
-            has_skip_term=self.has_skip_term,
-            layer_norm=self.layer_norm is not None,
-            normalize_after=self.normalize_after,
-            v1=self.v1,
-            bias="bias" not in self._buffers,
-            rescale=self.rescale,
-            highway_bias=self.highway_bias,
-            scale_x=self.scale_x,
-        )
+    def _arguments(self) -> dict[str, Any]:
+        """Return the arguments that a state dict may contradict."""
+        return {name: getattr(self, name) for name in _TOLD} | {
+            "custom_m": None if self.custom_m is None else type(self.custom_m).__name__,
+            "layer_norm": self.layer_norm is not None,
+            "bias": "bias" not in self._buffers,
+        }
 
     def extra_repr(self) -> str:
         """Show the sizes and every option that is not at its default."""

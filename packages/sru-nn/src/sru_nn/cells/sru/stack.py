@@ -82,9 +82,10 @@ class SRUStack(Recurrent):
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         strip_wrappers(state_dict, prefix)
-        projects = self.input_to_hidden is not None
-        sizes = (self.num_layers, self.input_size, self.hidden_size, self.num_directions, projects)
-        check_stack(*sizes, state_dict, prefix)
+        names = ("num_layers", "input_size", "hidden_size", "num_directions")
+        arguments = {name: getattr(self, name) for name in names}
+        arguments["proj_input_to_hidden_first"] = self.input_to_hidden is not None
+        check_stack(arguments, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def extra_repr(self) -> str:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sru_nn.arguments import (
+    check_features,
     check_like_parameters,
     check_probabilities,
     check_shape,
@@ -32,7 +33,34 @@ class KeyValues(NamedTuple):
     """`(B, H, S, P/H)`."""
 
 
-class SRUppProjectedLinear(nn.Module):
+class Transform(nn.Module):
+    """What the two transforms of an SRU++ layer share: sizes, the first matrix, initialisation."""
+
+    layer_norm: nn.LayerNorm | None
+
+    def __init__(self, in_features: int, out_features: int, proj_features: int, dropout: float) -> None:
+        super().__init__()
+        who = type(self).__name__
+        check_sizes(who, in_features=in_features, out_features=out_features, proj_features=proj_features)
+        check_probabilities(who, dropout=dropout)
+        self.in_features = in_features
+        self.out_features = out_features
+        self.proj_features = proj_features
+        self.dropout = nn.Dropout(dropout)
+        self.linear1 = nn.Linear(in_features, proj_features, bias=False)
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw the matrices as Glorot and Bengio do; the last is smaller the more is dropped before it."""
+        *first, last = [module for module in self.children() if isinstance(module, nn.Linear)]
+        for linear in first:
+            nn.init.xavier_uniform_(linear.weight)
+        nn.init.xavier_uniform_(last.weight, gain=math.sqrt(1 - self.dropout.p))
+        if self.layer_norm is not None:
+            self.layer_norm.reset_parameters()
+
+
+class SRUppProjectedLinear(Transform):
     """The transform of an SRU++ layer without attention: a product of two matrices.
 
         u_t = W_2 dropout(norm(W_1 x_t))
@@ -63,26 +91,10 @@ class SRUppProjectedLinear(nn.Module):
         dropout: float = 0.0,
         layer_norm: bool = False,
     ) -> None:
-        super().__init__()
-        who = "SRUppProjectedLinear"
-        check_sizes(who, in_features=in_features, out_features=out_features, proj_features=proj_features)
-        check_probabilities(who, dropout=dropout)
-        self.in_features = in_features
-        self.out_features = out_features
-        self.proj_features = proj_features
-        self.dropout = nn.Dropout(dropout)
-        self.linear1 = nn.Linear(in_features, proj_features, bias=False)
+        super().__init__(in_features, out_features, proj_features, dropout)
         self.linear2 = nn.Linear(proj_features, out_features, bias=False)
         self.layer_norm = nn.LayerNorm(proj_features) if layer_norm else None
         self.reset_parameters()
-
-    @torch.no_grad()
-    def reset_parameters(self) -> None:
-        """Draw both matrices as Glorot and Bengio do; the second is smaller the more is dropped before it."""
-        nn.init.xavier_uniform_(self.linear1.weight)
-        nn.init.xavier_uniform_(self.linear2.weight, gain=math.sqrt(1 - self.dropout.p))
-        if self.layer_norm is not None:
-            self.layer_norm.reset_parameters()
 
     def forward(
         self,
@@ -110,7 +122,7 @@ class SRUppProjectedLinear(nn.Module):
         return project(self.linear2, self.dropout(z))
 
 
-class SRUppAttention(nn.Module):
+class SRUppAttention(Transform):
     """The transform of an SRU++ layer: self-attention between two matrices, in a narrow space.
 
         z = W_1 x          q = z          [k, v] = W_2 z
@@ -166,11 +178,10 @@ class SRUppAttention(nn.Module):
         causal: bool = False,
         context: int | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(in_features, out_features, proj_features, dropout)
         who = "SRUppAttention"
-        check_sizes(who, in_features=in_features, out_features=out_features, proj_features=proj_features)
         check_sizes(who, num_heads=num_heads)
-        check_probabilities(who, dropout=dropout, attn_dropout=attn_dropout)
+        check_probabilities(who, attn_dropout=attn_dropout)
         if proj_features % num_heads:
             raise ValueError(
                 f"{who}: proj_features must be a multiple of num_heads, got {proj_features} and {num_heads}"
@@ -180,17 +191,12 @@ class SRUppAttention(nn.Module):
                 f"{who}: context must be at least 1 and needs causal=True, got context={context}, "
                 f"causal={causal}"
             )
-        self.in_features = in_features
-        self.out_features = out_features
-        self.proj_features = proj_features
         self.num_heads = num_heads
         self.attn_dropout = float(attn_dropout)
         self.rezero_init_alpha = float(rezero_init_alpha)
         self.normalize_after = bool(normalize_after)
         self.causal = bool(causal)
         self.context = context
-        self.dropout = nn.Dropout(dropout)
-        self.linear1 = nn.Linear(in_features, proj_features, bias=False)
         self.linear2 = nn.Linear(proj_features, 2 * proj_features, bias=False)
         self.linear3 = nn.Linear(proj_features, out_features, bias=False)
         self.alpha = nn.Parameter(torch.empty(1))
@@ -199,13 +205,9 @@ class SRUppAttention(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draw the matrices as Glorot and Bengio do; the last is smaller the more is dropped before it."""
-        nn.init.xavier_uniform_(self.linear1.weight)
-        nn.init.xavier_uniform_(self.linear2.weight)
-        nn.init.xavier_uniform_(self.linear3.weight, gain=math.sqrt(1 - self.dropout.p))
+        """Draw the matrices as Glorot and Bengio do, and set α."""
+        super().reset_parameters()
         self.alpha.fill_(self.rezero_init_alpha)
-        if self.layer_norm is not None:
-            self.layer_norm.reset_parameters()
 
     def forward(
         self,
@@ -324,9 +326,7 @@ class SRUppAttention(nn.Module):
 
     def _check(self, input: Any, mask_pad: Any, attn_mask: Any, memory: Any, memory_mask_pad: Any) -> None:
         who = "SRUppAttention"
-        if not isinstance(input, Tensor) or input.dim() != 3 or input.shape[-1] != self.in_features:
-            got = tuple(input.shape) if isinstance(input, Tensor) else f"a {type(input).__name__}"
-            raise ValueError(f"{who}: input must have shape (T, B, E) with E = {self.in_features}, got {got}")
+        check_features(who, "input", input, "(T, B, E)", (3,), self.in_features)
         check_like_parameters(who, input, self.linear1)
         length, batch, features = input.shape
         earlier = 0

@@ -226,12 +226,15 @@ class SRUppCell(SRUCell):
         return h, c, kept
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        transform = self.transform
+        transform: Any = self.transform
         if transform is not None:
             strip_wrappers(state_dict, prefix)
             saved = describe_cell(state_dict, prefix)
             read_srupp_transform(state_dict, prefix, saved.output_size if saved else self.output_size)
-            attends = isinstance(transform, SRUppAttention)
-            proj_size, norm = transform.proj_features, transform.layer_norm is not None
-            check_srupp_transform(self._arguments(), proj_size, attends, norm, state_dict, prefix)  # type: ignore[arg-type]
+            own = {
+                "attention": isinstance(transform, SRUppAttention),
+                "proj_size": transform.proj_features,
+                "attn_layer_norm": transform.layer_norm is not None,
+            }
+            check_srupp_transform(self._arguments() | own, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)

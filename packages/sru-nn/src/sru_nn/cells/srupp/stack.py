@@ -301,24 +301,27 @@ class SRUpp(SRUStack):
         self._check_input(x, mask_pad, single=False)
         if self.batch_first:
             x, mask_pad = x.transpose(0, 1), None if mask_pad is None else mask_pad.t()
-        length, batch, _ = x.shape
         states: Sequence[Tensor | None] = [None] * self.num_layers
         caches: Sequence[KeyValues | None] = [None] * self.num_layers
         if state is not None:
-            self._check_state((state.c, None, None), batch)
-            states = state.c.unbind(0)
-            heads = self.num_heads
+            if not isinstance(state, SRUppState):
+                raise TypeError(
+                    f"SRUpp: state must be an SRUppState, got a {type(state).__name__}; SRUppState(c0) "
+                    "starts from the states c0"
+                )
+            batch, heads = x.shape[1], self.num_heads
+            super()._check_state(state.c, batch)
             caches = checked_caches(state, self.num_layers, batch, heads, self.proj_size // heads)
-        overwritten = None
+            states = state.c.unbind(0)
         if mask_pad is not None:
             x, mask_pad = without_padding(x, mask_pad)
-            overwritten = mask_pad.unsqueeze(-1)
-        pad = extended_pad(state, mask_pad, length)
+        pad = extended_pad(state, mask_pad, x)
+        mask_pad = None if mask_pad is None else mask_pad.unsqueeze(-1)
         if self.input_to_hidden is not None:
             x = project(self.input_to_hidden, x)
         last, kept = [], []
         for cell, c, cache in zip(self.rnn_lst, states, caches, strict=True):
-            x, c, cache = cell.stream(x, c, cache, overwritten, pad)  # type: ignore[operator]
+            x, c, cache = cell.stream(x, c, cache, mask_pad, pad)  # type: ignore[operator]
             last.append(c)
             kept.append(cache)
         if pad is not None and self.context is not None:

@@ -40,30 +40,27 @@ def checked_caches(
         size: P/H, the width of a head.
 
     Raises:
-        ValueError: What is remembered is of other sizes.
+        ValueError: It remembers positions of another batch, or of another module.
     """
-    if not state.caches:
-        return [None] * layers
-    if len(state.caches) != layers:
-        raise ValueError(
-            f"SRUpp: state.caches must have one entry per layer, {layers}, got {len(state.caches)}"
-        )
-    for cache in state.caches:
+    caches = state.caches or (None,) * layers
+    if len(caches) != layers:
+        raise ValueError(f"SRUpp: state.caches must have one entry per layer, {layers}, got {len(caches)}")
+    for cache in caches:
         if cache is not None and (*cache.keys.shape[:2], cache.keys.shape[-1]) != (batch, heads, size):
             raise ValueError(
                 "SRUpp: the keys in state.caches must have shape (B, H, S, P/H) = "
                 f"({batch}, {heads}, S, {size}), got {tuple(cache.keys.shape)}"
             )
-    return state.caches
+    return caches
 
 
-def extended_pad(state: SRUppState | None, mask_pad: Tensor | None, length: int) -> Tensor | None:
+def extended_pad(state: SRUppState | None, mask_pad: Tensor | None, like: Tensor) -> Tensor | None:
     """Return which positions are padding, of those remembered and of those that come now.
 
     Args:
         state: The state before; None at the start.
         mask_pad: `(T, B)` bool, for those that come now; None if none of them is.
-        length: T.
+        like: `(T, B, ...)`, the input that comes now.
 
     Returns:
         `(B, S + T)` bool, or None if none is.
@@ -71,15 +68,12 @@ def extended_pad(state: SRUppState | None, mask_pad: Tensor | None, length: int)
     pad = None if state is None else state.pad
     if mask_pad is None and pad is None:
         return None
+    new = like.new_zeros(like.shape[:2], dtype=torch.bool).t() if mask_pad is None else mask_pad.t()
     earlier = next((c.keys for c in state.caches if c is not None), None) if state is not None else None
-    new = mask_pad.t() if mask_pad is not None else pad.new_zeros(pad.shape[0], length)  # type: ignore[union-attr]
     if earlier is None:
         return new
-    if pad is None:
-        pad = new.new_zeros(new.shape[0], earlier.shape[2])
-    if pad.shape != (new.shape[0], earlier.shape[2]):
-        raise ValueError(
-            f"SRUpp: state.pad must have shape (B, S) = {(new.shape[0], earlier.shape[2])}, "
-            f"got {tuple(pad.shape)}"
-        )
+    expected = (new.shape[0], earlier.shape[2])
+    pad = new.new_zeros(expected) if pad is None else pad
+    if pad.shape != expected:
+        raise ValueError(f"SRUpp: state.pad must have shape (B, S) = {expected}, got {tuple(pad.shape)}")
     return torch.cat([pad, new], 1)
