@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as global_hooks
 
+from sru_nn import gemm
+
 from ..conftest import either
 from .rows import Row, call, rows, tensors
 
@@ -71,6 +73,12 @@ EVERYWHERE: dict[str, Callable[[pytest.MonkeyPatch], object]] = {
     "global hook": lambda patch: global_hooks.register_module_forward_hook(double),
     "global pre-hook": lambda patch: global_hooks.register_module_forward_pre_hook(double_input),
 }
+
+
+@pytest.fixture(autouse=True)
+def _onednn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let oneDNN multiply, as on the processors where it is faster: it must not pass a watched map by."""
+    monkeypatch.setattr(gemm, "_chosen", gemm._has_onednn())
 
 
 @pytest.fixture(autouse=True)
