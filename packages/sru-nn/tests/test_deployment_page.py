@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sru_nn.operators import TORCH_2_13
+from .conftest import TORCH_2_13
 
 PAGE = Path(__file__).parents[3] / "docs" / "guides" / "deployment.md"
 pytestmark = [

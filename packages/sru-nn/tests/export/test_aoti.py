@@ -13,8 +13,8 @@ from torch.nn.utils.rnn import pack_sequence
 
 from sru_nn import SRU
 from sru_nn.export import to_aoti
-from sru_nn.operators import TORCH_2_13
 
+from ..conftest import TORCH_2_13
 from .conftest import LENGTHS, D, E
 
 PROGRAM = """

@@ -12,6 +12,7 @@ from torch import nn
 from sru_nn import SRUCell
 
 T, B, D = 6, 3, 8
+pytestmark = pytest.mark.usefixtures("implementation")
 
 
 def test_a_single_step_is_a_sequence_of_one(assert_close):
@@ -83,12 +84,6 @@ def test_initialisation_has_the_variances_it_claims():
     assert SRUCell(D, D, weight_c_init=0.1).weight_c.abs().max() <= 0.1
 
 
-def test_v1_has_no_recurrent_vectors():
-    cell = SRUCell(D, D, v1=True)
-    assert cell.weight_c.eq(0).all()
-    assert not cell.weight_c.requires_grad
-
-
 def test_rescale_is_ignored_without_a_highway():
     assert SRUCell(D, D, has_skip_term=False).scale_x == 1.0
     assert SRUCell(D, D).scale_x == pytest.approx(math.sqrt(3))
@@ -135,14 +130,3 @@ def test_errors(case):
     call, message = WRONG[case]
     with pytest.raises(ValueError, match="^SRUCell: .*" + re.escape(message)):
         call()
-
-
-def test_nan_in_padding_reaches_no_parameter():
-    cell = SRUCell(6, 4, layer_norm=True)
-    x = torch.randn(5, 2, 6)
-    mask = torch.zeros(5, 2, dtype=torch.bool)
-    mask[3:, 1] = True
-    x[mask] = torch.nan
-    h, c = cell(x, None, mask)
-    (h.sum() + c.sum()).backward()
-    assert all(parameter.grad.isfinite().all() for parameter in cell.parameters())

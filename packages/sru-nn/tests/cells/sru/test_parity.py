@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-GOLDEN = runpy.run_path(str(Path(__file__).parents[1] / "golden" / "replay.py"))
+GOLDEN = runpy.run_path(str(Path(__file__).parents[2] / "golden" / "replay.py"))
 CASES = {
     f"{version}-{index}": case
     for version in GOLDEN["VERSIONS"]
     for index, case in enumerate(GOLDEN["load_cases"](version))
 }
 replay = GOLDEN["replay"]
+pytestmark = pytest.mark.usefixtures("implementation")
 
 
 @pytest.mark.parametrize("name", CASES)

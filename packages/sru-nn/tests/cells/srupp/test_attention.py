@@ -14,7 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sru_nn import SRUppAttention, SRUppProjectedLinear
 
-from ..conftest import scripts_itself
+from ...conftest import examples, scripts_itself
 
 E, U, P = 3, 6, 4
 
@@ -59,7 +59,7 @@ def by_hand(module, x, allowed, bias, earlier):
     return torch.stack(batches, 1)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(examples, max_examples=40)
 @given(
     length=st.integers(1, 5),
     earlier=st.integers(0, 3),

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from sru_nn.reference import (
     accumulate_dtype,
-    gated_linear_recurrence,
-    mingru_recurrence,
     sru_recurrence,
 )
+
+from ...conftest import examples
 
 ACTIVATIONS = {"identity": lambda c: c, "tanh": math.tanh, "relu": lambda c: max(c, 0.0)}
 
@@ -75,7 +75,7 @@ def one_number_at_a_time(u, v, bias, c0, *, x, bidirectional, activation, scale_
     return h, c_last
 
 
-@settings(deadline=None, max_examples=60)
+@settings(examples, max_examples=40)
 @given(
     length=st.integers(0, 5),
     batch=st.integers(1, 3),
@@ -176,33 +176,3 @@ def test_low_precision_storage_accumulates_in_float32(dtype, assert_close):
     assert c.dtype == accumulate_dtype(dtype) == torch.float32
     assert_close(h, h_exact)
     assert_close(c, c_exact)  # float32 accuracy, whatever the storage
-
-
-def test_the_gated_linear_recurrence_one_number_at_a_time():
-    length, heads, keys, values = 5, 2, 3, 2
-    q, k, log_g = (torch.randn(length, 1, heads, keys, dtype=torch.float64) for _ in range(3))
-    v, s0 = torch.randn(length, 1, heads, values).double(), torch.randn(1, heads, keys, values).double()
-    log_g, mask_pad = -log_g.abs(), torch.tensor([False, False, True, False, False])[:, None]
-    expected_o, expected_s = torch.zeros_like(v), s0.clone()
-    for t, h in itertools.product(range(length), range(heads)):
-        if mask_pad[t, 0]:
-            continue
-        for i, j in itertools.product(range(keys), range(values)):
-            before = expected_s[0, h, i, j].item()
-            after = math.exp(log_g[t, 0, h, i]) * before + k[t, 0, h, i].item() * v[t, 0, h, j].item()
-            expected_s[0, h, i, j] = after
-            expected_o[t, 0, h, j] += q[t, 0, h, i].item() * after
-    o, s = gated_linear_recurrence(q, k, v, log_g, s0, mask_pad=mask_pad)
-    torch.testing.assert_close((o, s), (expected_o, expected_s))
-
-
-def test_the_mingru_recurrence_one_number_at_a_time():
-    u, h0 = torch.randn(5, 1, 2, 3, dtype=torch.float64), torch.randn(1, 3, dtype=torch.float64)
-    mask_pad = torch.tensor([False, False, True, False, False])[:, None]
-    expected, state = torch.zeros(5, 1, 3, dtype=torch.float64), h0.clone()
-    for t, i in itertools.product(range(5), range(3)):
-        if not mask_pad[t, 0]:
-            z = sigmoid(u[t, 0, 1, i].item())
-            state[0, i] = (1 - z) * state[0, i].item() + z * u[t, 0, 0, i].item()
-            expected[t, 0, i] = state[0, i]
-    torch.testing.assert_close(mingru_recurrence(u, h0, mask_pad=mask_pad), (expected, state))

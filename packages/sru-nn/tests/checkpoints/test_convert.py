@@ -18,7 +18,7 @@ from sru_nn import SRU, SRUCell, SRUpp
 from sru_nn.checkpoints.command import main
 from sru_nn.convert import ConversionError, convert
 
-FOLDER = Path(__file__).parent / "golden"
+FOLDER = Path(__file__).parents[1] / "golden"
 LAYOUTS = runpy.run_path(str(FOLDER / "old_layouts.py"))
 as_sru_2, as_sru_3 = LAYOUTS["as_sru_2"], LAYOUTS["as_sru_3"]
 FILES = ("sru_2_3_5", "sru_2_6_0", "sru_3_0_0_dev6", "srupp_3_0_0_dev6")

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-GOLDEN = runpy.run_path(str(Path(__file__).parents[1] / "golden" / "replay_srupp.py"))
+GOLDEN = runpy.run_path(str(Path(__file__).parents[2] / "golden" / "replay_srupp.py"))
 CASES = GOLDEN["load_cases"]()
 STACKS = [case for case in CASES if case["module"] == "SRUpp"]
 build, replay = GOLDEN["build"], GOLDEN["replay"]
+pytestmark = pytest.mark.usefixtures("implementation")
 
 
 @pytest.mark.parametrize("index", range(len(CASES)))
