@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,21 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "cuda: compiles CUDA code with nvcc, and runs it on the CPU; `-m 'not cuda'` leaves it out"
     )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist loadfile`, keep all tests that use the CUDA builds, which take minutes, in one process."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFileAndBuild(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            uses_builds = any(name in nodeid for name in ("cuda", *SOURCES, *PTX))
+            return "CUDA builds" if uses_builds else super()._split_scope(nodeid)
+
+    return ByFileAndBuild(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 
 #include <cstdint>
+#include <initializer_list>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -50,7 +51,7 @@ inline std::string describe(Range range) {
     return range.high == Range::unbounded ? "at least " + low : low + " or " + std::to_string(range.high);
 }
 
-/// Fills fields from a tuple, first to last.
+/// Fills fields from a tuple, first to last, and checks what can be checked without looking at memory.
 class Reader {
  public:
     Reader(const char* function, const py::tuple& tuple) : function_(function), tuple_(tuple.ptr()) {}
@@ -65,19 +66,23 @@ class Reader {
         refuse(name, std::string("a member of ") + enum_name<Enum>, value);
     }
 
-    void operator()(const char* name, Size& field, Range, const char*) {
+    void operator()(const char* name, Size& field, Range range, const char*) {
         const py::handle value = next();
         field = PyLong_AsLongLong(value.ptr());
         if (field == -1 && PyErr_Occurred()) refuse(name, "an int of 64 bits", value);
+        check(name, field, range);
     }
 
     /// An address as an integer, 0 for an absent array: what `data_ptr()` and `ctypes.data` give.
     template <typename Array>
-    void operator()(const char* name, Array& field, Presence, const char*) {
+    void operator()(const char* name, Array& field, Presence presence, const char*) {
         const py::handle value = next();
         const unsigned long long result = PyLong_AsUnsignedLongLong(value.ptr());
         if (result == ~0ULL && PyErr_Occurred()) refuse(name, "an address as an int, or 0", value);
         field = reinterpret_cast<Array>(static_cast<std::uintptr_t>(result));
+        if (field == nullptr && presence.required) fail(name, "is required, got a null pointer");
+        if (field == nullptr || presence.refusal == nullptr) return;
+        fail(name, std::string("must be absent (0) ") + presence.refusal);
     }
 
     void operator()(const char* name, Number& field, Any, const char*) {
@@ -92,8 +97,17 @@ class Reader {
         field = value.ptr() == Py_True;
     }
 
+    void check(const char* name, Index value, Range range) const {
+        if (value >= range.low && value <= range.high) return;
+        fail(name, "must be " + describe(range) + ", got " + std::to_string(value));
+    }
+
  private:
     py::handle next() { return PyTuple_GET_ITEM(tuple_, next_++); }
+
+    [[noreturn]] void fail(const char* name, const std::string& what) const {
+        throw std::invalid_argument(std::string(function_) + ": " + name + " " + what);
+    }
 
     [[noreturn]] void refuse(const char* name, const std::string& type, py::handle value) const {
         PyErr_Clear();
@@ -106,37 +120,11 @@ class Reader {
     py::ssize_t next_ = 0;
 };
 
-/// Checks what can be checked without looking at memory. Throws std::invalid_argument, a ValueError in
-/// Python.
-class Checker {
- public:
-    explicit Checker(const char* function) : function_(function) {}
-
-    void operator()(const char* name, Index value, Range range, const char* = nullptr) const {
-        if (value >= range.low && value <= range.high) return;
-        fail(name, "must be " + describe(range) + ", got " + std::to_string(value));
-    }
-
-    void operator()(const char* name, const void* array, Presence presence, const char*) const {
-        if (array == nullptr && presence.required) fail(name, "is required, got a null pointer");
-        if (array == nullptr || presence.refusal == nullptr) return;
-        fail(name, std::string("must be absent (0) ") + presence.refusal);
-    }
-
-    template <typename Field>
-    void operator()(const char*, Field, Any, const char*) const {}
-
- private:
-    [[noreturn]] void fail(const char* name, const std::string& what) const {
-        throw std::invalid_argument(std::string(function_) + ": " + name + " " + what);
-    }
-
-    const char* function_;
-};
-
-/// Throws pybind11::type_error where a field has another type or their number differs, and as `Checker` does.
+/// A kernel's arguments from its named tuple and from options, which are integers with a least value. Throws
+/// TypeError in Python where a field has another type or their number differs, ValueError for a wrong value.
 template <typename Args>
-Args arguments_from(const py::tuple& tuple) {
+Args read_arguments(const py::tuple& tuple, std::initializer_list<std::pair<const char*, int>> options,
+                    int least) {
     const char* function = Args::kernel.name;
     if (tuple.size() != Args::num_fields) {
         throw py::type_error(std::string(function) + ": args must be the " +
@@ -146,8 +134,7 @@ Args arguments_from(const py::tuple& tuple) {
     Args args{};
     Reader reader(function, tuple);
     args.visit_fields(reader);
-    const Checker checker(function);
-    args.visit_fields(checker);
+    for (const auto& [name, value] : options) reader.check(name, value, at_least(least));
     return args;
 }
 

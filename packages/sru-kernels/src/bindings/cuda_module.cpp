@@ -8,30 +8,29 @@
 namespace sru_kernels::bindings {
 namespace {
 
-/// Adds functions that launch the kernels of a cell; `sru_kernels/cuda.py` documents them.
+/// Adds a function that launches a kernel; `sru_kernels/cuda.py` documents it.
+template <typename Args>
+void add_launcher(py::module_& module) {
+    module.def(Args::kernel.name,
+               [](const py::tuple& fields, int device, std::uintptr_t stream, int columns) {
+                   const auto args =
+                       read_arguments<Args>(fields, {{"device", device}, {"columns_per_thread", columns}}, 0);
+                   const py::gil_scoped_release release;
+                   cuda::run(args, cuda::Launch{device, stream, columns});
+               });
+}
+
+/// Adds the kernels of a cell.
 template <typename... Args>
 void add_launchers(py::module_& module) {
-    const auto add = [&module](auto zero) {
-        using Given = decltype(zero);
-        const char* name = Given::kernel.name;
-        module.def(
-            name, [name](const py::tuple& fields, int device, std::uintptr_t stream, int columns_per_thread) {
-                const auto args = arguments_from<Given>(fields);
-                const Checker check(name);
-                check("device", device, at_least(0));
-                check("columns_per_thread", columns_per_thread, at_least(0));
-                const py::gil_scoped_release release;
-                cuda::run(args, cuda::Launch{device, stream, columns_per_thread});
-            });
-    };
-    (add(Args{}), ...);
+    (add_launcher<Args>(module), ...);
 }
 
 py::list devices() {
     py::list found;
-    for (const cuda::Device& device : cuda::devices()) {
+    for (const cudaDeviceProp& device : cuda::devices()) {
         found.append(py::make_tuple(device.name, py::make_tuple(device.major, device.minor),
-                                    device.multiprocessors, device.memory));
+                                    device.multiProcessorCount, device.totalGlobalMem));
     }
     return found;
 }

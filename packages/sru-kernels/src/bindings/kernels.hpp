@@ -3,41 +3,29 @@
 #include <pybind11/pybind11.h>
 
 #include <string>
+#include <type_traits>
 
 #include "arguments.hpp"
 #include "runtime/cpu/kernel.hpp"
 
 namespace sru_kernels::bindings {
 
-/// Describes the fields of a kernel to Python: (name, type, description, whether it has a default) for each.
-class Describer {
- public:
+/// Describes fields to Python: (name, type, description, whether it has a default) for each.
+struct Describer {
     py::list fields;
 
     template <typename Field, typename Rule>
-    void operator()(const char* name, Field, Rule rule, const char* description) {
-        add(name, Field{}, rule, description);
-    }
-
- private:
-    template <typename Enum>
-    void add(const char* name, Enum, Any, const char* description) {
-        append(name, enum_name<Enum>, description);
-    }
-    void add(const char* name, Size, Range range, const std::string& description) {
-        append(name, "int", description + ", " + describe(range) + ".");
-    }
-    void add(const char* name, In, Presence presence, const std::string& description) {
-        append(name, "int", "In, " + description, presence.has_default);
-    }
-    void add(const char* name, Out, Presence, const std::string& description) {
-        append(name, "int", "Out, " + description);
-    }
-    void add(const char* name, Number, Any, const char* description) { append(name, "float", description); }
-    void add(const char* name, Flag, Any, const char* description) { append(name, "bool", description); }
-
-    void append(const char* name, const char* type, const std::string& description,
-                bool has_default = false) {
+    void operator()(const char* name, Field, Rule rule, std::string description) {
+        const char* type = "int";
+        bool has_default = false;
+        if constexpr (std::is_enum_v<Field>) type = enum_name<Field>;
+        if constexpr (std::is_same_v<Field, Number>) type = "float";
+        if constexpr (std::is_same_v<Field, Flag>) type = "bool";
+        if constexpr (std::is_same_v<Rule, Range>) description += ", " + describe(rule) + ".";
+        if constexpr (std::is_same_v<Rule, Presence>) {
+            description.insert(0, std::is_same_v<Field, Out> ? "Out, " : "In, ");
+            has_default = rule.has_default;
+        }
         fields.append(py::make_tuple(name, type, description, has_default));
     }
 };
@@ -46,8 +34,7 @@ class Describer {
 template <typename Args>
 void add_cpu_kernel(py::module_& module) {
     const auto function = [](const py::tuple& fields, int num_threads) {
-        const auto args = arguments_from<Args>(fields);
-        Checker(Args::kernel.name)("num_threads", num_threads, at_least(1));
+        const auto args = read_arguments<Args>(fields, {{"num_threads", num_threads}}, 1);
         const py::gil_scoped_release release;
         cpu::run(args, num_threads);
     };

@@ -9,8 +9,8 @@
 //     #define SRU_FORWARD_FIELDS(FIELD) FIELD(Out, h, required_if(has_steps()), "(T, B, N·D) S.") ...
 //
 // with a type, a name, a rule and a description for each. The struct that the kernel takes, its parsing and
-// checking in `src/bindings` and the named tuple in Python all follow from the table. A rule is an expression
-// of the other fields.
+// checking in `src/bindings` and the named tuple in Python all follow from the table. A rule may use the fields
+// before it. The description of an array begins with its axes and its type: S, A or bytes.
 namespace sru_kernels {
 
 using Size = Index;

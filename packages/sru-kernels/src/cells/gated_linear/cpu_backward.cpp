@@ -13,24 +13,18 @@ class BackwardBlocks {
     static constexpr Index block_size = Block<A>::size;
 
     static Index work_size(const GatedLinearBackward& args) {
-        const Index keys = rounded_up(args.key_size, block_size);
-        const Index values = rounded_up(args.value_size, Block<A>::lanes);
-        return group_size(args) * (most_steps(args) * (6 * keys + 3 * values) + keys * values) +
-               (most_steps(args) + 1) * tile * block_size;
+        return BackwardBlocks(args, nullptr).pieces_.used;
     }
 
     BackwardBlocks(const GatedLinearBackward& args, A* memory)
-        : args_(args), width_(rounded_up(args.value_size, Block<A>::lanes)) {
-        Pieces<A> pieces(memory);
+        : args_(args), width_(rounded_up(args.value_size, Block<A>::lanes)), pieces_{memory} {
         const Index count = group_size(args);
         const Index keys = count * most_steps(args) * rounded_up(args.key_size, block_size);
         const Index values = count * most_steps(args) * width_;
-        A** const of_keys[] = {&q_, &k_, &g_, &grad_q_, &grad_k_, &grad_g_};
-        A** const of_values[] = {&v_, &grad_o_, &grad_v_};
-        for (A** piece : of_keys) *piece = pieces.take(keys);
-        for (A** piece : of_values) *piece = pieces.take(values);
-        states_ = pieces.take((most_steps(args) + 1) * tile * block_size);
-        grad_s_ = pieces.take(count * rounded_up(args.key_size, block_size) * width_);
+        for (A** piece : {&q_, &k_, &g_, &grad_q_, &grad_k_, &grad_g_}) *piece = pieces_.take(keys);
+        for (A** piece : {&v_, &grad_o_, &grad_v_}) *piece = pieces_.take(values);
+        states_ = pieces_.take((most_steps(args) + 1) * tile * block_size);
+        grad_s_ = pieces_.take(count * rounded_up(args.key_size, block_size) * width_);
     }
 
     /// Computes the rows from `begin` to `end`, which is that of a block, of `count` of the B·H states, and
@@ -49,8 +43,9 @@ class BackwardBlocks {
                 retreat_block(keys, values, segment, i, rows, at, grad_s);
             });
             store_keys(keys, steps);
-            for_each_row(args_, values, steps, width_,
-                         [&](Index at, Index row) { put_row(grad_v_ + row, grad_v + at, args_.value_size); });
+            for_each_row(args_, values, steps, width_, [&](Index at, Index row) {
+                store_row(grad_v_ + row, grad_v + at, args_.value_size);
+            });
         }
         for_each_block(keys, [&](Index, Index rows, Index at, const A* grad_s) {
             A* to = static_cast<A*>(args_.grad_s0) + at;
@@ -108,15 +103,12 @@ class BackwardBlocks {
     Ahead ahead(const Rows& keys, const Rows& values, Index segment, Index i) const {
         Ahead result;
         const Index now = segment * args_.segment_length, next = now - args_.segment_length;
-        result.add(args_, keys, now, i, static_cast<const S*>(args_.grad_q));
-        result.add(args_, keys, now, i, static_cast<const S*>(args_.grad_k));
-        result.add(args_, keys, now, i, static_cast<const A*>(args_.grad_log_g));
+        result.add<S>(args_, keys, now, i, args_.grad_q, args_.grad_k);
+        result.add<A>(args_, keys, now, i, args_.grad_log_g);
         if (segment == 0) return result;
-        result.add(args_, keys, next, i, static_cast<const S*>(args_.q));
-        result.add(args_, keys, next, i, static_cast<const S*>(args_.k));
-        result.add(args_, keys, next, i, static_cast<const A*>(args_.log_g));
-        result.add(args_, values, next, i, static_cast<const S*>(args_.v));
-        result.add(args_, values, next, i, static_cast<const S*>(args_.grad_o));
+        result.add<S>(args_, keys, next, i, args_.q, args_.k);
+        result.add<A>(args_, keys, next, i, args_.log_g);
+        result.add<S>(args_, values, next, i, args_.v, args_.grad_o);
         return result;
     }
 
@@ -133,15 +125,14 @@ class BackwardBlocks {
 
     void load(const Rows& keys, const Rows& values, Steps steps) const {
         const Index size = padded(keys);
-        load_rows(args_, keys, steps, static_cast<const S*>(args_.q), q_, size, load_row<S>);
-        load_rows(args_, keys, steps, static_cast<const S*>(args_.k), k_, size, load_row<S>);
-        load_rows(args_, keys, steps, static_cast<const A*>(args_.log_g), g_, size, load_gates<A>);
-        A* const sums[] = {grad_q_, grad_k_, grad_g_};
-        for (A* sum : sums) fill_row(sum, steps.count * keys.count * size, A(0));
-        load_rows(args_, values, steps, static_cast<const S*>(args_.v), v_, width_, load_row<S>);
+        load_rows(args_, keys, steps, args_.q, q_, size, load_row<S>);
+        load_rows(args_, keys, steps, args_.k, k_, size, load_row<S>);
+        load_rows(args_, keys, steps, args_.log_g, g_, size, load_gates<A>);
+        for (A* sum : {grad_q_, grad_k_, grad_g_}) fill_row(sum, steps.count * keys.count * size, A(0));
+        load_rows(args_, values, steps, args_.v, v_, width_, load_row<S>);
         fill_row(grad_v_, steps.count * values.count * width_, A(0));
         if (args_.grad_o == nullptr) return fill_row(grad_o_, steps.count * values.count * width_, A(0));
-        load_rows(args_, values, steps, static_cast<const S*>(args_.grad_o), grad_o_, width_, load_row<S>);
+        load_rows(args_, values, steps, args_.grad_o, grad_o_, width_, load_row<S>);
     }
 
     void store_keys(const Rows& keys, Steps steps) const {
@@ -153,15 +144,9 @@ class BackwardBlocks {
         });
     }
 
-    static void put_row(const A* from, A* to, Index size) { copy_row(to, from, size); }
-
-    template <typename Element>
-    static void put_row(const A* from, Element* to, Index size) {
-        store_row(from, to, size);
-    }
-
     const GatedLinearBackward& args_;
     const Index width_;
+    Pieces<A> pieces_;
     A *q_, *k_, *g_, *grad_q_, *grad_k_, *grad_g_, *v_, *grad_o_, *grad_v_, *states_, *grad_s_;
 };
 

@@ -77,24 +77,17 @@ class ForwardTiles {
     static constexpr Index tile = widest * Lanes::size;
 
     static Index work_size(const GatedLinearForward& args) {
-        const Index width = rounded_up(args.value_size, Lanes::size);
-        const Index keys = rounded_up(args.key_size * most_steps(args), Lanes::size);
-        const Index values = most_steps(args) * width;
-        return group_size(args) * (3 * keys + 2 * values + args.key_size * width);
+        return ForwardTiles(args, nullptr).pieces_.used;
     }
 
-    ForwardTiles(const GatedLinearForward& args, A* memory) : args_(args) {
-        Pieces<A> pieces(memory);
+    ForwardTiles(const GatedLinearForward& args, A* memory) : args_(args), pieces_{memory} {
         const Index count = group_size(args);
         const Index width = rounded_up(args.value_size, Lanes::size);
         const Index keys = count * args.key_size * most_steps(args);
         const Index values = count * most_steps(args) * width;
-        q_ = pieces.take(keys);
-        k_ = pieces.take(keys);
-        g_ = pieces.take(keys);
-        v_ = pieces.take(values);
-        o_ = pieces.take(values);
-        states_ = pieces.take(count * args.key_size * width);
+        for (A** piece : {&q_, &k_, &g_}) *piece = pieces_.take(keys);
+        for (A** piece : {&v_, &o_}) *piece = pieces_.take(values);
+        states_ = pieces_.take(count * args.key_size * width);
     }
 
     /// Computes the columns from `begin` to `end`, which is that of a tile, of `count` of the B·H states.
@@ -122,22 +115,21 @@ class ForwardTiles {
 
     void load(const Rows& keys, const Rows& values, Steps steps) const {
         const Index size = args_.key_size;
-        load_rows(args_, keys, steps, static_cast<const S*>(args_.q), q_, size, load_row<S>);
-        load_rows(args_, keys, steps, static_cast<const S*>(args_.k), k_, size, load_row<S>);
-        load_rows(args_, keys, steps, static_cast<const A*>(args_.log_g), g_, size, load_gates<A>);
-        load_rows(args_, values, steps, static_cast<const S*>(args_.v), v_, width(values), load_row<S>);
+        load_rows(args_, keys, steps, args_.q, q_, size, load_row<S>);
+        load_rows(args_, keys, steps, args_.k, k_, size, load_row<S>);
+        load_rows(args_, keys, steps, args_.log_g, g_, size, load_gates<A>);
+        load_rows(args_, values, steps, args_.v, v_, width(values), load_row<S>);
     }
 
     void walk_state(const Rows& keys, const Rows& values, Index segment, Index i) const {
         const Steps steps = steps_of(args_, segment);
         const Index all = width(values), key = i * args_.key_size;
         Ahead ahead;
-        ahead.add(args_, values, steps.first, i, static_cast<const S*>(args_.o));
+        ahead.add<S>(args_, values, steps.first, i, args_.o);
         if (const Index next = steps.first + steps.count; next < args_.length) {
-            ahead.add(args_, keys, next, i, static_cast<const S*>(args_.q));
-            ahead.add(args_, keys, next, i, static_cast<const S*>(args_.k));
-            ahead.add(args_, keys, next, i, static_cast<const A*>(args_.log_g));
-            ahead.add(args_, values, next, i, static_cast<const S*>(args_.v));
+            ahead.add<S>(args_, keys, next, i, args_.q, args_.k);
+            ahead.add<A>(args_, keys, next, i, args_.log_g);
+            ahead.add<S>(args_, values, next, i, args_.v);
         }
         for (Index at = 0; at < all; at += tile) {
             const Index value = i * all + at;
@@ -180,6 +172,7 @@ class ForwardTiles {
     }
 
     const GatedLinearForward& args_;
+    Pieces<A> pieces_;
     A *q_, *k_, *g_, *v_, *o_, *states_;
 };
 

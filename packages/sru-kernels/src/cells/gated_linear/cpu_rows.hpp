@@ -1,5 +1,6 @@
 #pragma once
 
+#include <initializer_list>
 #include <new>
 
 #include "cells/gated_linear/fields.hpp"
@@ -41,20 +42,17 @@ class WorkSpace {
     A* const memory_;
 };
 
-/// Cuts pieces off a thread's memory, each of whole vectors.
+/// Cuts pieces off a thread's memory, each of whole vectors. Without memory it only counts.
 template <typename A>
-class Pieces {
- public:
-    explicit Pieces(A* memory) : next_(memory) {}
+struct Pieces {
+    A* memory;
+    Index used = 0;
 
     A* take(Index size) {
-        A* piece = next_;
-        next_ += rounded_up(size, Vector<A>::size);
+        A* piece = memory == nullptr ? nullptr : memory + used;
+        used += rounded_up(size, Vector<A>::size);
         return piece;
     }
-
- private:
-    A* next_;
 };
 
 /// Some steps of a segment: from which row of a (T, B·H, ...) array, and how many.
@@ -103,13 +101,15 @@ void for_each_row(const GatedLinearInputs& in, const Rows& rows, Steps steps, In
 /// the next it is so far that no processor foresees them.
 class Ahead {
  public:
-    /// Row `i` of some, whose array begins at `array`, from step `first` on.
-    template <typename Element>
-    void add(const GatedLinearInputs& in, const Rows& rows, Index first, Index i, const Element* array) {
-        if (array == nullptr) return;
-        arrays_[count_++] = {reinterpret_cast<const char*>(array + rows.at(in, first, i)),
-                             in.states() * rows.width * Index{sizeof(Element)},
-                             rows.size() * Index{sizeof(Element)}};
+    /// Row `i` of some in each of the arrays, from step `first` on.
+    template <typename Element, typename... Arrays>
+    void add(const GatedLinearInputs& in, const Rows& rows, Index first, Index i, const Arrays*... arrays) {
+        constexpr auto bytes = Index{sizeof(Element)};
+        for (const void* array : {static_cast<const void*>(arrays)...}) {
+            if (array == nullptr) continue;
+            arrays_[count_++] = {static_cast<const char*>(array) + rows.at(in, first, i) * bytes,
+                                 in.states() * rows.width * bytes, rows.size() * bytes};
+        }
     }
 
     /// What is beyond the last step may be anywhere: nothing is read.
@@ -152,11 +152,11 @@ void store_row(const AccumulationType<S>* __restrict from, S* __restrict to, Ind
 }
 
 /// Calls `convert(from, to, size)` for each row; in the work space they end with zeros.
-template <typename S, typename A, typename Convert>
-void load_rows(const GatedLinearInputs& in, const Rows& rows, Steps steps, const S* array, A* to, Index width,
-               const Convert& convert) {
+template <typename S, typename A>
+void load_rows(const GatedLinearInputs& in, const Rows& rows, Steps steps, const void* array, A* to,
+               Index width, void (*convert)(const S*, A*, Index)) {
     for_each_row(in, rows, steps, width, [&](Index at, Index row) {
-        convert(array + at, to + row, rows.size());
+        convert(static_cast<const S*>(array) + at, to + row, rows.size());
         fill_row(to + row + rows.size(), width - rows.size(), A(0));
     });
 }

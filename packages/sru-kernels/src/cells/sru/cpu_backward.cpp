@@ -12,39 +12,23 @@ struct BackwardRow {
     A* grad_c;  // of the state after the step when it starts, of the state before when it ends
     S *grad_u_c, *grad_u_f, *grad_u_r, *grad_highway;
     A *grad_v_f, *grad_v_r, *grad_b_f, *grad_b_r;  // added to
-};
-
-template <typename S>
-struct BackwardLoop {
-    using A = AccumulationType<S>;
 
     template <Activation activation, Highway highway>
-    struct Columns {
-        static void run(const BackwardRow<S>& given, Index size) {
-            const BackwardRow<S> row = given;  // a copy, which the compiler knows that no store changes
-#pragma omp simd
-            for (Index i = 0; i < size; ++i) column(row, i);
-        }
-
-        // Not in the loop itself: a struct declared there keeps GCC from vectorising it.
-        SRU_KERNELS_HOST_DEVICE static void column(const BackwardRow<S>& row, Index i) {
-            const Gradients<A> grad = backward<activation, highway != Highway::none>(
-                load_inputs<highway>(row.in, i), load_parameters(row.in, i), row.c_before[i], row.c[i],
-                load(row.grad_h[i]), row.grad_c[i]);
-            row.grad_u_c[i] = store<S>(grad.u_c);
-            row.grad_u_f[i] = store<S>(grad.u_f);
-            row.grad_u_r[i] = store<S>(grad.u_r);
-            if constexpr (highway == Highway::projected) row.grad_highway[i] = store<S>(grad.highway);
-            if constexpr (highway == Highway::input) {
-                row.grad_highway[i] = store<S>(grad.highway * row.in.scale_x);
-            }
-            row.grad_v_f[i] += grad.v_f;
-            row.grad_v_r[i] += grad.v_r;
-            row.grad_b_f[i] += grad.u_f;
-            row.grad_b_r[i] += grad.u_r;
-            row.grad_c[i] = grad.c_before;
-        }
-    };
+    SRU_KERNELS_HOST_DEVICE void column(Index i) const {
+        const Gradients<A> grad = backward<activation, highway != Highway::none>(
+            load_inputs<highway>(in, i), load_parameters(in, i), c_before[i], c[i], load(grad_h[i]),
+            grad_c[i]);
+        grad_u_c[i] = store<S>(grad.u_c);
+        grad_u_f[i] = store<S>(grad.u_f);
+        grad_u_r[i] = store<S>(grad.u_r);
+        if constexpr (highway == Highway::projected) grad_highway[i] = store<S>(grad.highway);
+        if constexpr (highway == Highway::input) grad_highway[i] = store<S>(grad.highway * in.scale_x);
+        grad_v_f[i] += grad.v_f;
+        grad_v_r[i] += grad.v_r;
+        grad_b_f[i] += grad.u_f;
+        grad_b_r[i] += grad.u_r;
+        grad_c[i] = grad.c_before;
+    }
 };
 
 /// Walks a tile back through time. The running sums live in the rows of the results that they end in.
@@ -68,7 +52,7 @@ class BackwardTile {
             fill_row(grad_bias() + gate * plane_ + begin_, size_, A(0));
             if (!args_.v_per_position) fill_row(grad_v() + gate * plane_ + begin_, size_, A(0));
         }
-        const auto columns = select_loop<BackwardLoop<S>::template Columns>(args_);
+        const auto columns = select_columns<BackwardRow<S>>(args_);
         for (Index step = args_.length - 1; step >= 0; --step) {
             for_each_segment(args_, begin_, size_,
                              [&](const Segment& segment) { retreat(columns, step, segment); });
@@ -76,13 +60,11 @@ class BackwardTile {
     }
 
  private:
-    using Columns = void (*)(const BackwardRow<S>&, Index);
-
     A* grad_c0() const { return static_cast<A*>(args_.grad_c0); }
     A* grad_v() const { return static_cast<A*>(args_.grad_v); }
     A* grad_bias() const { return static_cast<A*>(args_.grad_bias); }
 
-    void retreat(Columns columns, Index step, const Segment& segment) {
+    void retreat(Columns<BackwardRow<S>> columns, Index step, const Segment& segment) {
         const Place place(args_, step, segment);
         const Index width = args_.columns();
         S* grad_u = static_cast<S*>(args_.grad_u) + place.position * args_.num_gates * width + segment.first;

@@ -10,28 +10,14 @@ struct ForwardRow {
     const A* c_before;
     S* h;
     A* c;  // may be c_before
-};
-
-template <typename S>
-struct ForwardLoop {
-    using A = AccumulationType<S>;
 
     template <Activation activation, Highway highway>
-    struct Columns {
-        static void run(const ForwardRow<S>& given, Index size) {
-            const ForwardRow<S> row = given;  // a copy, which the compiler knows that no store changes
-#pragma omp simd
-            for (Index i = 0; i < size; ++i) column(row, i);
-        }
-
-        // Not in the loop itself: a struct declared there keeps GCC from vectorising it.
-        SRU_KERNELS_HOST_DEVICE static void column(const ForwardRow<S>& row, Index i) {
-            const Outputs<A> out = forward<activation, highway != Highway::none>(
-                load_inputs<highway>(row.in, i), load_parameters(row.in, i), row.c_before[i]);
-            row.h[i] = store<S>(out.h);
-            row.c[i] = out.c;
-        }
-    };
+    SRU_KERNELS_HOST_DEVICE void column(Index i) const {
+        const Outputs<A> out = forward<activation, highway != Highway::none>(
+            load_inputs<highway>(in, i), load_parameters(in, i), c_before[i]);
+        h[i] = store<S>(out.h);
+        c[i] = out.c;
+    }
 };
 
 /// Walks a tile through time. The state lives in the row of c of the step before, or in c_last if c is not
@@ -46,7 +32,7 @@ class ForwardTile {
 
     void run() const {
         copy_row(c_last() + begin_, row_at<A>(args_.c0, begin_), size_);
-        const auto columns = select_loop<ForwardLoop<S>::template Columns>(args_);
+        const auto columns = select_columns<ForwardRow<S>>(args_);
         for (Index step = 0; step < args_.length; ++step) {
             for_each_segment(args_, begin_, size_,
                              [&](const Segment& segment) { advance(columns, step, segment); });
@@ -59,11 +45,9 @@ class ForwardTile {
     }
 
  private:
-    using Columns = void (*)(const ForwardRow<S>&, Index);
-
     A* c_last() const { return static_cast<A*>(args_.c_last); }
 
-    void advance(Columns columns, Index step, const Segment& segment) const {
+    void advance(Columns<ForwardRow<S>> columns, Index step, const Segment& segment) const {
         const Place place(args_, step, segment);
         auto* saved = static_cast<A*>(args_.c);
         A* state = c_last() + segment.at;

@@ -13,20 +13,31 @@ Highway highway_of(const Arguments& in) {
     return in.x == nullptr ? Highway::none : Highway::input;
 }
 
-/// Returns `Loop<activation, highway>::run` for values that are known at run time only.
-template <template <Activation, Highway> typename Loop, Activation activation>
-auto select_highway(Highway highway) {
-    if (highway == Highway::none) return &Loop<activation, Highway::none>::run;
-    if (highway == Highway::input) return &Loop<activation, Highway::input>::run;
-    return &Loop<activation, Highway::projected>::run;
+/// Runs a step of the columns of a row: `row.column<activation, highway>(i)` for each.
+template <typename Row>
+using Columns = void (*)(const Row& row, Index size);
+
+template <typename Row, Activation activation, Highway highway>
+void run_columns(const Row& given, Index size) {
+    const Row row = given;  // a copy, so the compiler knows that no store changes it
+#pragma omp simd
+    for (Index i = 0; i < size; ++i) row.template column<activation, highway>(i);
 }
 
-template <template <Activation, Highway> typename Loop, typename Arguments>
-auto select_loop(const Arguments& in) {
+template <typename Row, Activation activation>
+Columns<Row> select_columns(Highway highway) {
+    if (highway == Highway::none) return run_columns<Row, activation, Highway::none>;
+    if (highway == Highway::input) return run_columns<Row, activation, Highway::input>;
+    return run_columns<Row, activation, Highway::projected>;
+}
+
+/// Returns the loop for values that are known only at run time.
+template <typename Row, typename Arguments>
+Columns<Row> select_columns(const Arguments& in) {
     const Highway highway = highway_of(in);
-    if (in.activation == Activation::tanh) return select_highway<Loop, Activation::tanh>(highway);
-    if (in.activation == Activation::relu) return select_highway<Loop, Activation::relu>(highway);
-    return select_highway<Loop, Activation::identity>(highway);
+    if (in.activation == Activation::tanh) return select_columns<Row, Activation::tanh>(highway);
+    if (in.activation == Activation::relu) return select_columns<Row, Activation::relu>(highway);
+    return select_columns<Row, Activation::identity>(highway);
 }
 
 }  // namespace sru_kernels::SRU_KERNELS_VARIANT::sru

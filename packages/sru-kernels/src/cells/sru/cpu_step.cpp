@@ -71,31 +71,17 @@ struct StepRow {
     A scale_x;
     S* h;
     A* c;  // may be c_before
-};
-
-template <typename S>
-struct StepLoop {
-    using A = AccumulationType<S>;
 
     template <Activation activation, Highway highway>
-    struct Columns {
-        static void run(const StepRow<S>& given, Index size) {
-            const StepRow<S> row = given;  // a copy, which the compiler knows that no store changes
-#pragma omp simd
-            for (Index i = 0; i < size; ++i) column(row, i);
-        }
-
-        SRU_KERNELS_HOST_DEVICE static void column(const StepRow<S>& row, Index i) {
-            Inputs<A> in{row.u_c[i], row.u_f[i], row.u_r[i], A(0)};
-            if constexpr (highway == Highway::input) in.highway = load(row.x[i]) * row.scale_x;
-            if constexpr (highway == Highway::projected) in.highway = row.u_x[i];
-            const Parameters<A> parameters{row.v_f[i], row.v_r[i], row.b_f[i], row.b_r[i], A(1)};
-            const Outputs<A> out =
-                forward<activation, highway != Highway::none>(in, parameters, row.c_before[i]);
-            row.h[i] = store<S>(out.h);
-            row.c[i] = out.c;
-        }
-    };
+    SRU_KERNELS_HOST_DEVICE void column(Index i) const {
+        Inputs<A> in{u_c[i], u_f[i], u_r[i], A(0)};
+        if constexpr (highway == Highway::input) in.highway = load(x[i]) * scale_x;
+        if constexpr (highway == Highway::projected) in.highway = u_x[i];
+        const Parameters<A> parameters{v_f[i], v_r[i], b_f[i], b_r[i], A(1)};
+        const Outputs<A> out = forward<activation, highway != Highway::none>(in, parameters, c_before[i]);
+        h[i] = store<S>(out.h);
+        c[i] = out.c;
+    }
 };
 
 /// Some columns, at most a cache line of them, of the whole batch. The weight is of type W.
@@ -110,7 +96,7 @@ class StepTile {
         : args_(args), begin_(begin), size_(size), zeros_(args.c0 == nullptr, size, A(0)) {}
 
     void run() {
-        const auto columns = select_loop<StepLoop<S>::template Columns>(args_);
+        const auto columns = select_columns<StepRow<S>>(args_);
         for (Index first = 0; first < args_.batch; first += batch_group) {
             const Index end = smaller(args_.batch, first + batch_group);
             for (Index gate = 0; gate < args_.num_gates; ++gate) project(gate, first, end);

@@ -44,15 +44,8 @@ InstructionSet instruction_set() {
 }
 
 std::string_view to_string(InstructionSet set) {
-    switch (set) {
-        case InstructionSet::avx512:
-            return "avx512";
-        case InstructionSet::avx2:
-            return "avx2";
-        case InstructionSet::baseline:
-            break;
-    }
-    return "baseline";
+    constexpr std::string_view names[] = {"baseline", "avx2", "avx512"};
+    return names[static_cast<int>(set)];
 }
 
 }  // namespace sru_kernels::cpu

@@ -10,28 +10,28 @@ namespace {
 // pool of threads. GOMP_parallel is what GCC compiles `omp parallel` to; LLVM's and Intel's runtimes have it
 // as well.
 struct OpenMp {
-    void (*parallel)(void (*work)(void*), void* argument, unsigned num_threads, unsigned flags) = nullptr;
-    int (*thread_num)() = nullptr;
-    int (*num_threads)() = nullptr;
-    int (*max_threads)() = nullptr;
+    void (*parallel)(void (*work)(void*), void* argument, unsigned num_threads, unsigned flags);
+    int (*thread_num)();
+    int (*num_threads)();
+    int (*max_threads)();
 
-    bool complete() const {
-        return parallel != nullptr && thread_num != nullptr && num_threads != nullptr &&
-               max_threads != nullptr;
+    bool complete() const { return parallel && thread_num && num_threads && max_threads; }
+};
+
+/// A symbol of a library, which becomes a function of any type.
+struct Symbol {
+    void* address;
+
+    template <typename Function>
+    operator Function*() const {
+        return reinterpret_cast<Function*>(address);
     }
 };
 
-template <typename Function>
-void look_up(void* library, const char* name, Function*& function) {
-    function = reinterpret_cast<Function*>(dlsym(library, name));
-}
-
 OpenMp look_up_all(void* library) {
-    OpenMp found;
-    look_up(library, "GOMP_parallel", found.parallel);
-    look_up(library, "omp_get_thread_num", found.thread_num);
-    look_up(library, "omp_get_num_threads", found.num_threads);
-    look_up(library, "omp_get_max_threads", found.max_threads);
+    const auto symbol = [library](const char* name) { return Symbol{dlsym(library, name)}; };
+    const OpenMp found{symbol("GOMP_parallel"), symbol("omp_get_thread_num"), symbol("omp_get_num_threads"),
+                       symbol("omp_get_max_threads")};
     return found.complete() ? found : OpenMp{};
 }
 

@@ -16,15 +16,12 @@ int driver_version() {
     return cudaDriverGetVersion(&version) == cudaSuccess ? version : 0;
 }
 
-std::vector<Device> devices() {
+std::vector<cudaDeviceProp> devices() {
     int count = 0;
     check(cudaGetDeviceCount(&count));
-    std::vector<Device> found;
+    std::vector<cudaDeviceProp> found(static_cast<std::size_t>(count));
     for (int index = 0; index < count; ++index) {
-        cudaDeviceProp properties;
-        check(cudaGetDeviceProperties(&properties, index));
-        found.push_back(Device{properties.name, properties.major, properties.minor,
-                               properties.multiProcessorCount, properties.totalGlobalMem});
+        check(cudaGetDeviceProperties(&found[static_cast<std::size_t>(index)], index));
     }
     return found;
 }

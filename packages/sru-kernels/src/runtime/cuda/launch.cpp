@@ -13,17 +13,8 @@ constexpr int smallest_block = 32;  // a warp
 constexpr Index enough_threads = 128;
 
 const char* to_string(DType dtype) {
-    switch (dtype) {
-        case DType::float32:
-            return "float32";
-        case DType::float64:
-            return "float64";
-        case DType::float16:
-            return "float16";
-        case DType::bfloat16:
-            break;
-    }
-    return "bfloat16";
+    constexpr const char* names[] = {"float32", "float64", "float16", "bfloat16"};
+    return names[static_cast<int>(dtype)];
 }
 
 Index multiprocessors(int device) {

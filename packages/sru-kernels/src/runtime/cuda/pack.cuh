@@ -3,60 +3,38 @@
 #include <cuda_runtime.h>
 
 #include <cstring>
+#include <type_traits>
 
 #include "sru_kernels/storage.hpp"
 
 namespace sru_kernels::SRU_KERNELS_VARIANT {
 
-/// `columns` neighbouring elements as they lie in memory, read and written 16 bytes at a time. They stay
-/// packed until they are needed: a ring of steps read ahead would not fit into registers otherwise.
+/// The unsigned integer of a size in bytes.
+template <int bytes>
+using BitsOf =
+    std::conditional_t<bytes == 1, unsigned char,
+                       std::conditional_t<bytes == 2, unsigned short,
+                                          std::conditional_t<bytes == 4, unsigned int, unsigned long long>>>;
+
+/// `columns` neighbouring elements as they lie in memory. Several are read and written 16 bytes at a time and
+/// stay packed until they are needed: a ring of steps read ahead would not fit into registers otherwise. One
+/// is held as bits, because __ldg knows no enums.
 template <typename Element, int columns>
 struct Pack {
-    static_assert(columns * sizeof(Element) % sizeof(uint4) == 0);
-    static constexpr int size = columns * sizeof(Element) / sizeof(uint4);
-    uint4 words[size];
+    using Word = std::conditional_t<columns == 1, BitsOf<sizeof(Element)>, uint4>;
+    static_assert(columns * sizeof(Element) % sizeof(Word) == 0);
+    static constexpr int size = columns * sizeof(Element) / sizeof(Word);
+    Word words[size];
 
     __device__ __forceinline__ void read(const Element* from) {
 #pragma unroll
-        for (int i = 0; i < size; ++i) words[i] = __ldg(reinterpret_cast<const uint4*>(from) + i);
+        for (int i = 0; i < size; ++i) words[i] = __ldg(reinterpret_cast<const Word*>(from) + i);
     }
 
     __device__ __forceinline__ void write(Element* to) const {
 #pragma unroll
-        for (int i = 0; i < size; ++i) reinterpret_cast<uint4*>(to)[i] = words[i];
+        for (int i = 0; i < size; ++i) reinterpret_cast<Word*>(to)[i] = words[i];
     }
-};
-
-template <int bytes>
-struct BitsOf;
-template <>
-struct BitsOf<1> {
-    using Type = unsigned char;
-};
-template <>
-struct BitsOf<2> {
-    using Type = unsigned short;
-};
-template <>
-struct BitsOf<4> {
-    using Type = unsigned int;
-};
-template <>
-struct BitsOf<8> {
-    using Type = unsigned long long;
-};
-
-/// One element. As bits, because __ldg knows no enums.
-template <typename Element>
-struct Pack<Element, 1> {
-    using Bits = typename BitsOf<sizeof(Element)>::Type;
-    Bits words[1];
-
-    __device__ __forceinline__ void read(const Element* from) {
-        words[0] = __ldg(reinterpret_cast<const Bits*>(from));
-    }
-
-    __device__ __forceinline__ void write(Element* to) const { *reinterpret_cast<Bits*>(to) = words[0]; }
 };
 
 template <typename S, int columns>
