@@ -52,7 +52,7 @@ def main() -> None:
 
 def compile_all(nvcc: str) -> list[Row]:
     """One row for every kernel and architecture."""
-    files = sorted((PACKAGE / "src/cuda").glob("*.cu"))
+    files = sorted(PACKAGE.glob("src/cells/*/cuda_*.cu"))
     jobs = [(file, architecture) for architecture in MULTIPROCESSORS for file in files]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         reports = list(pool.map(lambda job: compile_one(nvcc, *job), jobs))
@@ -102,10 +102,10 @@ def ptxas_rows(text: str) -> Iterator[Row]:
 def depth(function: str, dtype: str, columns: int) -> int:
     """How many steps a kernel reads ahead, from the line `constexpr int forward_depth = …` of its source."""
     short = function.removeprefix("sru_")
-    source = (PACKAGE / f"src/cuda/{function}.cu").read_text()
+    source = (PACKAGE / f"src/cells/sru/cuda_{short}.cu").read_text()
     found = re.search(rf"constexpr int {short}_depth = ([^;?]+) \? (\d+) : (\d+);", source)
     if found is None:
-        sys.exit(f"cuda_report: {function}.cu has no constexpr int {short}_depth = CONDITION ? N : M;")
+        sys.exit(f"cuda_report: cuda_{short}.cu has no constexpr int {short}_depth = CONDITION ? N : M;")
     condition = found[1].replace("||", "or").replace("&&", "and").replace("sizeof(S)", str(STORAGE[dtype]))
     return int(found[2] if eval(condition, {"columns": columns}) else found[3])
 

@@ -9,10 +9,17 @@ import pytest
 
 from .cuda_on_cpu.build import SOURCE, Builds
 from .cuda_on_cpu.toolkit import find_toolkit
-from .support.cases import Array, Case, make_case
-from .support.engines import ENGINES, PTX, SOURCES, Worker, cpu_engine, gpu_engine, ptx_worker, source_worker
-from .support.kernels import Kernels
-from .support.oracle import oracle_backward, oracle_forward
+from .support.engines import (
+    ENGINES,
+    PTX,
+    SOURCES,
+    Engine,
+    Worker,
+    cpu_engine,
+    gpu_engine,
+    ptx_worker,
+    source_worker,
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -42,8 +49,8 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builds]:
     toolkit = find_toolkit()
     if toolkit is None:
         pytest.skip("no nvcc is found on PATH, and CUDACXX names none")
-    if not (SOURCE / "src/cuda").is_dir():
-        pytest.skip(f"the tests are not beside the sources: {SOURCE} has no src/cuda")
+    if not (SOURCE / "src/cells").is_dir():
+        pytest.skip(f"the tests are not beside the sources: {SOURCE} has no src/cells")
     builds = Builds(toolkit, tmp_path_factory.mktemp("cuda"))
     builds.start()
     yield builds
@@ -71,18 +78,8 @@ def engine_name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def kernels(engine_name: str, request: pytest.FixtureRequest) -> Kernels:
-    """The kernels on one engine after the other."""
+def engine(engine_name: str, request: pytest.FixtureRequest) -> Engine:
+    """One engine after the other."""
     if engine_name in (*SOURCES, *PTX):
-        return Kernels(request.getfixturevalue("workers")(engine_name))
-    return Kernels(gpu_engine() if engine_name == "gpu" else cpu_engine())
-
-
-@pytest.fixture
-def case() -> Callable[..., Case]:
-    return make_case
-
-
-@pytest.fixture
-def oracle() -> tuple[Callable[[Case], tuple[Array, Array, Array]], Callable[[Case], dict[str, Array]]]:
-    return oracle_forward, oracle_backward
+        return request.getfixturevalue("workers")(engine_name)
+    return gpu_engine() if engine_name == "gpu" else cpu_engine()

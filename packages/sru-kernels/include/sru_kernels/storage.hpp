@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "sru_kernels/host_device.hpp"
 #include "sru_kernels/math.hpp"
@@ -23,15 +24,7 @@ enum class BFloat16 : std::uint16_t {};
 
 /// The type of states and sums for a storage type.
 template <typename S>
-struct Accumulation {
-    using Type = float;
-};
-template <>
-struct Accumulation<double> {
-    using Type = double;
-};
-template <typename S>
-using AccumulationType = typename Accumulation<S>::Type;
+using AccumulationType = std::conditional_t<std::is_same_v<S, double>, double, float>;
 
 SRU_KERNELS_HOST_DEVICE float load(float value) { return value; }
 SRU_KERNELS_HOST_DEVICE double load(double value) { return value; }

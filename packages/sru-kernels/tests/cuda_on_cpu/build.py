@@ -26,7 +26,6 @@ SANITIZERS = {
     "asan": ("-fsanitize=address,alignment", "-fno-sanitize-recover=all"),
     "tsan": ("-fsanitize=thread",),
 }
-BINDINGS = ("checks.cpp", "cuda.cpp", "sru_arguments.cpp")
 EXTENSION = "_cuda" + sysconfig.get_config_var("EXT_SUFFIX")
 
 
@@ -66,14 +65,14 @@ class Builds:
         import pybind11
 
         include = ("-I", pybind11.get_include(), "-I", sysconfig.get_path("include"))
-        files = [SOURCE / "src/bindings" / name for name in BINDINGS]
-        return [self.pool.submit(self._compile, file, "bindings", "-O0", *include) for file in files]
+        file = SOURCE / "src/bindings/cuda_module.cpp"
+        return [self.pool.submit(self._compile, file, "bindings", "-O0", *include)]
 
     @cached_property
     def sources(self) -> dict[str, Future[Path]]:
         """The packages by sanitizer."""
         bindings = self.bindings
-        files = sorted((SOURCE / "src/cuda").glob("*.c*[up]"))
+        files = [*SOURCE.glob("src/cells/*/cuda_*.cu"), *SOURCE.glob("src/runtime/cuda/*.cpp")]
         objects = {
             name: [self.pool.submit(self._compile, file, name, "-O1", *options) for file in files]
             for name, options in SANITIZERS.items()
@@ -81,7 +80,7 @@ class Builds:
         return {name: self.pool.submit(self._link, name, [*bindings, *objects[name]]) for name in SANITIZERS}
 
     def _compile(self, file: Path, kind: str, *options: str) -> Path:
-        result = self.folder / "objects" / kind / f"{file.name}.o"
+        result = self.folder / "objects" / kind / f"{file.parent.name}-{file.name}.o"
         result.parent.mkdir(parents=True, exist_ok=True)
         common = ("-std=c++17", "-g1", "-w", "-fPIC", "-fvisibility=hidden", "-mfma", "-ffp-contract=off")
         include = ("-I", HERE / "shim", "-I", SOURCE / "include", "-I", SOURCE / "src")

@@ -13,14 +13,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from sru_kernels import cpu
 
 from ..cuda_on_cpu.build import Builds, run
-from .cases import Array
 from .invoke import arguments, invoke
-from .kernels import Engine
+
+Array = NDArray[np.generic]
+# Runs a kernel, given its name, the fields that are not arrays, the arrays it reads, those it fills, and the
+# columns per thread of a GPU.
+Engine = Callable[[str, Mapping[str, object], Mapping[str, Array], Mapping[str, Array], int], None]
 
 WORKER = Path(__file__).with_name("worker.py")
 # The sanitizers expect memory in places where Linux, with random addresses, need not put it.

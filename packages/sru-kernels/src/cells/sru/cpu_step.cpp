@@ -1,0 +1,183 @@
+#include <cstdint>
+
+#include "cells/sru/cpu_loops.hpp"
+#include "cells/sru/step.hpp"
+#include "runtime/cpu/kernel.hpp"
+#include "runtime/cpu/tiles.hpp"
+#include "runtime/cpu/vectors.hpp"
+#include "sru_kernels/storage.hpp"
+
+namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
+namespace {
+
+/// Rows of the weight that are read side by side.
+constexpr Index row_group = 4;
+
+/// Sequences whose u is held at once. For the next ones the weight of a tile is read again, from a near
+/// cache.
+constexpr Index batch_group = 8;
+
+/// Multiplications that are worth the start of the other threads.
+constexpr Index products_per_thread = 65536;
+
+template <Index count, typename A>
+SRU_KERNELS_HOST_DEVICE A sum_in_pairs(const A (&terms)[count]) {
+    if constexpr (count == 1) {
+        return terms[0];
+    } else {
+        A sums[count / 2];
+#pragma omp simd
+        for (Index i = 0; i < count / 2; ++i) sums[i] = terms[i] + terms[i + count / 2];
+        return sum_in_pairs(sums);
+    }
+}
+
+/// out[row] = Σ_k weight[row, k] · input[k] for some rows. The lanes are written out, and so is how they are
+/// added up: left to the compiler, the lanes of a row were added one after the other, which took as long as
+/// 1024 products.
+template <Index rows, typename W, typename S, typename A>
+void multiply(const W* weight, const S* input, Index size, A* out) {
+    // As many as a vector holds of the accumulation type; of bytes a whole vector, which GCC unpacks well:
+    // with fewer it took three times as long.
+    constexpr Index lanes = vector_size / Index{sizeof(W) == 1 ? 1 : sizeof(A)};
+    A sums[rows][lanes] = {};
+    Index k = 0;
+    for (; k + lanes <= size; k += lanes) {
+        for (Index row = 0; row < rows; ++row) {
+            // The rows that come next: an eighth faster where the weight comes from memory.
+            __builtin_prefetch(weight + (rows + row) * size + k);
+#pragma omp simd
+            for (Index lane = 0; lane < lanes; ++lane) {
+                sums[row][lane] = multiply_add(A(load(weight[row * size + k + lane])), load(input[k + lane]),
+                                               sums[row][lane]);
+            }
+        }
+    }
+    for (Index row = 0; row < rows; ++row) {
+        A sum = sum_in_pairs(sums[row]);
+        for (Index rest = k; rest < size; ++rest) {
+            sum = multiply_add(A(load(weight[row * size + rest])), load(input[rest]), sum);
+        }
+        out[row] = sum;
+    }
+}
+
+/// Some columns of one sequence.
+template <typename S, typename A = AccumulationType<S>>
+struct StepRow {
+    const A *u_c, *u_f, *u_r, *u_x;
+    const A *v_f, *v_r, *b_f, *b_r, *c_before;
+    const S* x;
+    A scale_x;
+    S* h;
+    A* c;  // may be c_before
+
+    template <Activation activation, Highway highway>
+    SRU_KERNELS_HOST_DEVICE void column(Index i) const {
+        Inputs<A> in{u_c[i], u_f[i], u_r[i], A(0)};
+        if constexpr (highway == Highway::input) in.highway = load(x[i]) * scale_x;
+        if constexpr (highway == Highway::projected) in.highway = u_x[i];
+        const Parameters<A> parameters{v_f[i], v_r[i], b_f[i], b_r[i], A(1)};
+        const Outputs<A> out = forward<activation, highway != Highway::none>(in, parameters, c_before[i]);
+        h[i] = store<S>(out.h);
+        c[i] = out.c;
+    }
+};
+
+/// Some columns, at most a cache line of them, of the whole batch. The weight is of type W.
+template <typename S, typename W>
+class StepTile {
+    using A = AccumulationType<S>;
+
+ public:
+    static constexpr Index line = 64 / Index{sizeof(S)};
+
+    StepTile(const SruStep& args, Index begin, Index size)
+        : args_(args), begin_(begin), size_(size), zeros_(args.c0 == nullptr, size, A(0)) {}
+
+    void run() {
+        const auto columns = select_columns<StepRow<S>>(args_);
+        for (Index first = 0; first < args_.batch; first += batch_group) {
+            const Index end = smaller(args_.batch, first + batch_group);
+            for (Index gate = 0; gate < args_.num_gates; ++gate) project(gate, first, end);
+            for (Index sequence = first; sequence < end; ++sequence)
+                columns(row(sequence, u_[sequence - first]), size_);
+        }
+    }
+
+ private:
+    using Gates = A[4][line];
+
+    void project(Index gate, Index first, Index end) {
+        Index column = 0;
+        for (; column + row_group <= size_; column += row_group) {
+            project<row_group>(gate, column, first, end);
+        }
+        for (; column < size_; ++column) project<1>(gate, column, first, end);
+    }
+
+    template <Index rows>
+    void project(Index gate, Index column, Index first, Index end) {
+        const Index size = args_.input_size;
+        const Index first_row = gate * args_.columns + begin_ + column;
+        const W* weight = row_at<W>(args_.weight, first_row * size);
+        const A* scale = row_at<A>(args_.weight_scale, first_row);
+        for (Index sequence = first; sequence < end; ++sequence) {
+            const S* input = row_at<S>(args_.input, sequence * size);
+            A* u = u_[sequence - first][gate] + column;
+            multiply<rows>(weight, input, size, u);
+            if (scale == nullptr) continue;
+            for (Index row = 0; row < rows; ++row) u[row] *= scale[row];
+        }
+    }
+
+    StepRow<S> row(Index sequence, const Gates& u) const {
+        const Index at = sequence * args_.columns + begin_;
+        const A* v = row_at<A>(args_.v, begin_);
+        const A* bias = row_at<A>(args_.bias, begin_);
+        return {u[0],
+                u[1],
+                u[2],
+                u[3],
+                v,
+                v + args_.columns,
+                bias,
+                bias + args_.columns,
+                args_.c0 == nullptr ? zeros_.data() : row_at<A>(args_.c0, at),
+                row_at<S>(args_.x, at),
+                static_cast<A>(args_.scale_x),
+                static_cast<S*>(args_.h) + at,
+                static_cast<A*>(args_.c_last) + at};
+    }
+
+    const SruStep& args_;
+    const Index begin_;
+    const Index size_;
+    const ConstantRow<A> zeros_;
+    alignas(64) Gates u_[batch_group];
+};
+
+template <typename Tile>
+void run_tiles(const SruStep& args, int num_threads) {
+    const Index products = args.batch * args.num_gates * args.columns * args.input_size;
+    for_each_tile(args.columns, Tile::line, Tile::line, products >= 2 * products_per_thread, num_threads,
+                  [&](Index begin, Index size) { Tile(args, begin, size).run(); });
+}
+
+}  // namespace
+}  // namespace sru_kernels::SRU_KERNELS_VARIANT::sru
+
+namespace sru_kernels {
+
+template <>
+void cpu::Builds<SruStep>::SRU_KERNELS_VARIANT(const SruStep& args, int num_threads) {
+    using namespace SRU_KERNELS_VARIANT;
+    using namespace SRU_KERNELS_VARIANT::sru;
+    dispatch_storage(args.dtype, [&](auto zero) {
+        using S = decltype(zero);
+        if (args.weight_scale != nullptr) return run_tiles<StepTile<S, std::int8_t>>(args, num_threads);
+        run_tiles<StepTile<S, S>>(args, num_threads);
+    });
+}
+
+}  // namespace sru_kernels
