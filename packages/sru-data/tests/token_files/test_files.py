@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sru_data import DataError
-from sru_data.streams import StreamLoader
+from sru_data.loaders import StreamLoader
 from sru_data.token_files import TextCounts, TokenFile, files
-from sru_data.token_files.files import Description, token_bytes, token_size, token_type
+from sru_data.token_files.files import Description, RunningCounts, token_bytes, token_size, token_type
+from sru_data.token_files.records import read_record, write_record
 
 
 def write(folder, ids, *, vocabulary=100):
@@ -22,9 +23,9 @@ def write(folder, ids, *, vocabulary=100):
     dtype = token_type(vocabulary)
     content = token_bytes(torch.tensor(ids, dtype=torch.int64), dtype)
     path.write_bytes(content)
-    Description(
-        dtype, vocabulary, TextCounts(tokens=len(ids)), "text", "tokenizer", zlib.crc32(content)
-    ).write(folder / "train.json")
+    counts = TextCounts(tokens=len(ids))
+    description = Description(dtype, vocabulary, counts, "text", "tokenizer", zlib.crc32(content))
+    write_record(folder / "train.json", description)
     return path
 
 
@@ -65,9 +66,8 @@ def test_a_file_larger_than_memory_is_read_where_it_is_needed(tmp_path) -> None:
         file.truncate(2 * num_tokens)
         file.seek(-6, os.SEEK_END)
         file.write(struct.pack("<3H", 7, 8, 9))
-    Description("uint16", 10, TextCounts(tokens=num_tokens), "text", "tokenizer", 0).write(
-        tmp_path / "train.json"
-    )
+    description = Description("uint16", 10, TextCounts(tokens=num_tokens), "text", "tokenizer", 0)
+    write_record(tmp_path / "train.json", description)
     loader = StreamLoader(TokenFile.open(tmp_path / "train.tokens").tokens, batch_size=3, length=4)
     loader.load_state_dict({**loader.state_dict(), "position": len(loader) - 1})
     (segment,) = loader
@@ -76,7 +76,7 @@ def test_a_file_larger_than_memory_is_read_where_it_is_needed(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "problem"), [(5, "cut short"), (0, "cut short"), (7, "not the one described")]
+    ("size", "problem"), [(5, "truncated"), (0, "truncated"), (7, "not the one described")]
 )
 def test_a_file_of_another_size_is_an_error(tmp_path, size, problem) -> None:
     path = write(tmp_path, [1, 2, 3])
@@ -124,12 +124,12 @@ def test_another_version_is_an_error(tmp_path) -> None:
     path = write(tmp_path, [1])
     change(path.with_suffix(".json"), format=2)
     with pytest.raises(
-        DataError, match=r"train\.json: expected format 1, got 2; it is of another version, delete"
+        DataError, match=r"train\.json: expected format 1, got 2; it was written by another version, delete"
     ):
         TokenFile.open(path)
     path.with_suffix(".json").write_text("[1]")
     with pytest.raises(
-        DataError, match=r"train\.json: expected format 1, got None; it is of another version"
+        DataError, match=r"train\.json: expected format 1, got None; it was written by another version"
     ):
         TokenFile.open(path)
 
@@ -164,8 +164,8 @@ def test_a_description_of_something_else_is_an_error(tmp_path, entries) -> None:
 
 def test_a_description_is_read_as_it_was_written(tmp_path) -> None:
     description = Description("uint16", 3, TextCounts(1, 2, 3, 4, 5), "a", "b", 6)
-    description.write(tmp_path / "x.json")
-    assert files.read_description(tmp_path / "x.json", tmp_path / "x.tokens") == description
+    write_record(tmp_path / "x.json", description)
+    assert read_record(tmp_path / "x.json", Description.of, expected="", missing="") == description
     assert dataclasses.replace(description, dtype="int32").size == 4
 
 
@@ -174,3 +174,46 @@ def test_a_big_endian_machine_is_refused(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(files.sys, "byteorder", "big")
     with pytest.raises(DataError, match=r"expected a little-endian machine, got a big-endian one"):
         TokenFile.open(path)
+
+
+TEXTS = st.text(st.sampled_from("ab \n\té€😀"), max_size=40)
+
+
+def count(*blocks: bytes) -> TextCounts:
+    running = RunningCounts()
+    for block in blocks:
+        running = running.add(block, tokens=3)
+    return running.counts
+
+
+@given(TEXTS.filter(bool))
+def test_the_counts_of_a_text(text) -> None:
+    assert count(text.encode()) == TextCounts(
+        tokens=3,
+        bytes=len(text.encode()),
+        characters=len(text),
+        words=len(text.split()),
+        lines=len(text.removesuffix("\n").split("\n")),
+    )
+
+
+@given(TEXTS, st.data())
+def test_blocks_may_be_cut_anywhere_even_within_a_character(text, data) -> None:
+    content = text.encode()
+    cuts = sorted(data.draw(st.sets(st.integers(1, max(1, len(content) - 1)), max_size=6)))
+    blocks = [content[a:b] for a, b in zip([0, *cuts], [*cuts, len(content)], strict=True) if content[a:b]]
+    whole = count(content) if content else TextCounts()
+    assert count(*blocks) == TextCounts(
+        tokens=3 * len(blocks),
+        bytes=whole.bytes,
+        characters=whole.characters,
+        words=whole.words,
+        lines=whole.lines,
+    )
+
+
+def test_counts_by_example() -> None:
+    assert count(b"two words\n", b"and th", b"ree more") == TextCounts(
+        tokens=9, bytes=24, characters=24, words=5, lines=2
+    )
+    assert count(bytes(range(256))).characters == 192

@@ -13,7 +13,7 @@ from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sru_data import DataError, home
+from sru_data import DataError, download
 from sru_data.token_files import (
     Progress,
     open_prepared,
@@ -212,7 +212,9 @@ def test_a_folder_of_something_else_is_begun_again_or_refused(
     }
     corpus = make_corpus(30, 3, 1)
     interrupted(corpus, tmp_path / "unfinished", tokenizer=make_tokenizer, options=OPTIONS)
-    with pytest.warns(UserWarning, match=f"unfinished there was begun with {difference}; beginning again"):
+    with pytest.warns(
+        UserWarning, match=f"the unfinished corpus there was begun with {difference}; beginning again"
+    ):
         prepare(folder=tmp_path / "unfinished", **now)
     prepare(folder=tmp_path / "fresh", **now)
     assert contents(tmp_path / "unfinished") == contents(tmp_path / "fresh")
@@ -333,7 +335,7 @@ def test_a_folder_that_cannot_be_made_is_an_error(corpus, tokenizer, tmp_path) -
 
 
 def test_the_default_folder_belongs_to_one_text_and_one_choice_of_options(make_corpus, monkeypatch) -> None:
-    monkeypatch.setattr(home, "cache_dir", lambda: Path("cache"))
+    monkeypatch.setattr(download, "cache_dir", lambda: Path("cache"))
     corpus = make_corpus(3, 2, 1)
     folders = [
         prepared_folder(corpus, unit="words"),

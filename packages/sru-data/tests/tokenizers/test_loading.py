@@ -77,5 +77,5 @@ def test_another_file_is_an_error(tmp_path, content, message) -> None:
 
 
 def test_a_missing_file_is_an_error(tmp_path) -> None:
-    with pytest.raises(DataError, match=r"none: expected a tokenizer file, got No such file or directory"):
+    with pytest.raises(DataError, match=r"none: expected a tokenizer file, got: No such file or directory"):
         load_tokenizer(tmp_path / "none")
