@@ -196,3 +196,11 @@ def test_the_line_number_counts_from_the_beginning_of_the_file(tmp_path) -> None
     _, second = TextSource.from_files(path).split((0.5, 0.5))
     with pytest.raises(DataError, match=r"x\.jsonl\.xz:5: expected a JSON object"):
         list(second.blocks())
+
+
+@pytest.mark.parametrize("name", WRITE_ARCHIVE)
+def test_an_archive_without_a_member_is_all_of_its_members(tmp_path, name) -> None:
+    part = TextFile.at(WRITE_ARCHIVE[name](tmp_path / name, MEMBERS))
+    whole = b"".join(MEMBERS.values())
+    assert read(part) == whole
+    assert read(part.between(7, len(whole) - 3)) == whole[7:-3]

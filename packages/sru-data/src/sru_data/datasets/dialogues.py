@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from sru_data.errors import DataError, decode
 
@@ -52,76 +52,73 @@ def read_dialogues(path: str | Path) -> list[Dialogue]:
     Raises:
         DataError: The file is missing, holds no dialogue, or has a malformed line.
     """
+    dialogues = []
     try:
         with Path(path).open("rb") as file:
-            dialogues = [
-                _Line(path, number).parse(line) for number, line in enumerate(file, 1) if not line.isspace()
-            ]
+            for number, line in enumerate(file, 1):
+                # Some editors put a byte order mark at the beginning of a file.
+                text = decode(line, "utf-8-sig" if number == 1 else "utf-8", path=path, line=number)
+                if text.strip():
+                    dialogues.append(_dialogue(text))
     except OSError as error:
         raise DataError.at(path, None, f"cannot read the dialogues: {error.strerror}") from error
+    except _LineError as error:
+        raise DataError.at(path, number, str(error)) from error
     if not dialogues:
         raise DataError.at(path, None, "expected a JSON object per line, got an empty file")
     return dialogues
 
 
-class _Line(NamedTuple):
-    """One line of a file."""
+class _LineError(Exception):
+    """What is wrong with a line."""
 
-    path: str | Path
-    number: int
 
-    def refuse(self, message: str, cause: Exception | None = None) -> NoReturn:
-        raise DataError.at(self.path, self.number, message) from cause
-
-    def parse(self, line: bytes) -> Dialogue:
-        # Some editors put a byte order mark at the beginning of a file.
-        content = line.removeprefix(b"\xef\xbb\xbf") if self.number == 1 else line
-        try:
-            record = json.loads(decode(content, "utf-8", path=self.path, line=self.number))
-        except DataError:
-            raise
-        except (ValueError, RecursionError) as error:
-            reason = (
-                f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
+def _dialogue(line: str) -> Dialogue:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        reason = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
+        raise _LineError(f"expected a JSON object, got something that is not JSON: {reason}") from error
+    match record:
+        case {"conversation": _, "bot": _}:
+            raise _LineError("expected either 'conversation' or 'bot', got both; keep one of them")
+        case {"conversation": [_, *_] as turns}:
+            return tuple(map(_turn, turns))
+        case {"conversation": turns}:
+            raise _LineError(
+                f"expected 'conversation' to be a list of one or more turns, got {_shown(turns)}"
             )
-            self.refuse(f"expected a JSON object, got something that is not JSON: {reason}", error)
-        if not isinstance(record, dict) or "conversation" not in record:
-            return (self.turn(record),)
-        turns = record["conversation"]
-        if "bot" in record:
-            self.refuse("expected either 'conversation' or 'bot', got both; keep one of them")
-        if not isinstance(turns, list) or not turns:
-            self.refuse(f"expected 'conversation' to be a list of one or more turns, got {_shown(turns)}")
-        return tuple(map(self.turn, turns))
+    return (_turn(record),)
 
-    def turn(self, record: Any) -> Turn:
-        if not isinstance(record, dict):
-            self.refuse(f"expected a JSON object with the field 'bot', got {_shown(record)}")
-        if "bot" not in record:
-            keys = ", ".join(map(repr, record)) or "none"
-            self.refuse(f"expected a field 'bot' (what the model should say), got the fields {keys}")
-        given = [key for key in USER_KEYS if key in record]
-        if len(given) > 1:
-            self.refuse(
-                f"expected one of the fields {', '.join(map(repr, USER_KEYS))}, got {' and '.join(given)}"
-            )
-        bot = self.text(record, "bot")
-        if not bot.strip():
-            self.refuse("expected 'bot' to say something, got an empty text; remove the line")
-        user = self.text(record, given[0]) if given and record[given[0]] is not None else None
-        return Turn(user, bot)
 
-    def text(self, record: dict[str, Any], key: str) -> str:
-        value = record[key]
-        if not isinstance(value, str):
-            self.refuse(f"expected {key!r} to be a string, got {_shown(value)}")
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            self.refuse(
-                f"expected {key!r} to be text, got half of a surrogate pair at character {error.start}", error
-            )
-        return value
+def _turn(record: Any) -> Turn:
+    if not isinstance(record, dict):
+        raise _LineError(f"expected a JSON object with the field 'bot', got {_shown(record)}")
+    if "bot" not in record:
+        keys = ", ".join(map(repr, record)) or "none"
+        raise _LineError(f"expected a field 'bot' (what the model should say), got the fields {keys}")
+    given = [key for key in USER_KEYS if key in record]
+    if len(given) > 1:
+        raise _LineError(
+            f"expected one of the fields {', '.join(map(repr, USER_KEYS))}, got {' and '.join(given)}"
+        )
+    bot = _text(record, "bot")
+    if not bot.strip():
+        raise _LineError("expected 'bot' to say something, got an empty text; remove the line")
+    return Turn(_text(record, given[0]) if given and record[given[0]] is not None else None, bot)
+
+
+def _text(record: dict[str, Any], key: str) -> str:
+    value = record[key]
+    if not isinstance(value, str):
+        raise _LineError(f"expected {key!r} to be a string, got {_shown(value)}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise _LineError(
+            f"expected {key!r} to be text, got half of a surrogate pair at character {error.start}"
+        ) from error
+    return value
 
 
 def _shown(value: Any) -> str:

@@ -118,19 +118,23 @@ class TextFile:
         Raises:
             DataError: The file is missing, damaged, or shorter than the range.
         """
-        place, end = self.start, self.end
+        place = 0
         with self._damage_as_data_error():
-            for chunk in self._chunks_from(self.start):
-                if end is not None and place + len(chunk) >= end:
-                    yield chunk[: end - place]
-                    return
-                place += len(chunk)
-                yield chunk
-        if end is not None and place < end:
+            for file in self._opened():
+                place += file.tell()
+                while chunk := file.read(CHUNK_BYTES):
+                    skipped = max(self.start - place, 0)
+                    left = None if self.end is None else self.end - place
+                    place += len(chunk)
+                    if skipped < len(chunk):
+                        yield chunk[skipped:left]
+                    if self.end is not None and place >= self.end:
+                        return
+        if self.end is not None and place < self.end:
             raise DataError.at(
                 self.place,
                 None,
-                f"expected at least {end:,} bytes, got {place:,}; the file was changed or truncated",
+                f"expected at least {self.end:,} bytes, got {place:,}; the file was changed or truncated",
             )
 
     def chunks(self) -> Iterator[bytes]:
@@ -172,16 +176,6 @@ class TextFile:
         name = Path(self.member or self.path.name)
         return (name.stem if self.member is None and self._compression else name.name).endswith(".jsonl")
 
-    def _chunks_from(self, start: int) -> Iterator[bytes]:
-        for file in self._opened():
-            if self.member is None and self._compression is None:
-                file.seek(start)
-                start = 0
-            while chunk := file.read(CHUNK_BYTES):
-                if start < len(chunk):
-                    yield chunk[start:]
-                start = max(start - len(chunk), 0)
-
     def _opened(self) -> Iterator[IO[bytes]]:
         """Yield the file, or the members one after the other."""
         from fsspec.core import OpenFile  # type: ignore[import-untyped]
@@ -199,6 +193,8 @@ class TextFile:
                     yield cast("IO[bytes]", stream.extractfile(member))
         else:
             with OpenFile(LocalFileSystem(), str(self.path), compression="infer") as file:
+                # What precedes the start in an archive has to be read, but not here.
+                file.seek(self.start)
                 yield file
 
     def _selected(self, entries: Iterable[_Entry]) -> Iterator[_Entry]:
@@ -228,13 +224,13 @@ class TextFile:
 
     def _text_of(self, line: bytes, place: int) -> bytes:
         try:
-            record = json.loads(line)
-            text = record[self.text_field] if isinstance(record, dict) else None
-            if isinstance(text, str):
-                return text.encode("utf-8") + b"\n"
-            found = "another type of value" if isinstance(record, dict) else "no object"
+            return json.loads(line)[self.text_field].encode("utf-8") + b"\n"  # type: ignore[no-any-return]
         except KeyError:
-            found = f"only the fields {', '.join(sorted(record)) or '(none)'}"
+            found = f"only the fields {', '.join(sorted(json.loads(line))) or '(none)'}"
+        except TypeError:
+            found = "no object"
+        except AttributeError:
+            found = "another type of value"
         except (ValueError, RecursionError) as error:
             found = f"something else ({error})"
         before = replace(self, start=0, end=place).stored_chunks() if place else ()
