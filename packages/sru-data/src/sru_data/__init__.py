@@ -19,7 +19,7 @@ redirect(
         "sru_data.home": "sru_data.download sru_data.datasets.sources",
         "sru_data.language_modelling": "sru_data.datasets.language_modelling",
         "sru_data.streams": "sru_data.loaders",
-        "sru_data.text": "sru_data.texts.source sru_data.texts.blocks sru_data.tokenizers",
+        "sru_data.text": "sru_data.texts.source sru_data.tokenizers",
         "sru_data.text_files": "sru_data.texts.files",
     }
 )

@@ -8,17 +8,17 @@ from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
 
 
 def redirect(moved: Mapping[str, str]) -> None:
     """Let every import of a former name find the module that took its place.
 
-    A former name is the new module itself, not a copy. A module that was split names its new modules,
-    separated by spaces; a name is looked up in each of them in turn.
+    A former name is the new module itself, or for a module that was split, a module with the names of all its
+    parts.
 
     Args:
-        moved: The full former name of each module, and the full name or names it has now.
+        moved: The full former name of each module, and its full name now, or those of its parts, separated by
+            spaces.
     """
     # First, because in a former package that has moved as a whole, Python would find its files again.
     sys.meta_path.insert(0, _Redirection(moved))
@@ -35,15 +35,8 @@ class _Redirection(MetaPathFinder, Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         homes = [import_module(name) for name in self._moved[module.__name__].split()]
+        for home in homes:
+            vars(module).update({name: value for name, value in vars(home).items() if name[:2] != "__"})
         if len(homes) == 1:
             # The import system returns whatever stands here once the module has run.
             sys.modules[module.__name__] = homes[0]
-            return
-
-        def find(name: str) -> Any:
-            for home in homes:
-                if hasattr(home, name):
-                    return getattr(home, name)
-            raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
-
-        module.__dict__["__getattr__"] = find

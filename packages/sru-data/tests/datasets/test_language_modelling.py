@@ -150,7 +150,8 @@ def test_a_missing_file_is_an_error_that_says_what_to_put_where(tmp_path) -> Non
     expected = (
         re.escape(str(tmp_path / "lm/ptb/ptb.valid.txt"))
         + r": expected this file or one of lm/ptb/valid\.txt, lm/ptb/valid\.txt\.xz, "
-        r"lm/ptb/simple-examples\.tgz, lm/simple-examples\.tgz in the data folder, got no such file; save https://.*/ptb\.valid\.txt as "
+        r"lm/ptb/simple-examples\.tgz, lm/simple-examples\.tgz in the data folder, got no such file; "
+        r"save https://.*/ptb\.valid\.txt as "
         r"lm/ptb/ptb\.valid\.txt in the data folder, or leave data_dir and SRU_DATA unset"
     )
     write(tmp_path / "lm/ptb/ptb.train.txt", WORDS["train"])

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sru_data import DataError
-from sru_data.texts import TextSource, blocks, files
+from sru_data.texts import TextSource
 from sru_data.tokenizers import ByteTokenizer, CharTokenizer, encode_block
 
 BYTES = st.binary() | st.text("ab \n\té☃", max_size=200).map(str.encode)
@@ -22,8 +22,8 @@ BYTES = st.binary() | st.text("ab \n\té☃", max_size=200).map(str.encode)
 @contextmanager
 def sizes(block: int, chunk: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocks, "BLOCK_BYTES", block)
-        patch.setattr(files, "CHUNK_BYTES", chunk)
+        patch.setattr("sru_data.texts.source.BLOCK_BYTES", block)
+        patch.setattr("sru_data.texts.files.CHUNK_BYTES", chunk)
         yield
 
 

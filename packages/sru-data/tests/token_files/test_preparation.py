@@ -254,7 +254,9 @@ def test_a_folder_without_a_corpus_is_an_error(tmp_path) -> None:
     ):
         open_prepared(tmp_path)
     (tmp_path / "corpus.json").write_text('{"format": 1}')
-    with pytest.raises(DataError, match=r"corpus\.json: expected a prepared corpus, got other JSON"):
+    with pytest.raises(
+        DataError, match=r"corpus\.json: expected a prepared corpus in format 1, got something else"
+    ):
         open_prepared(tmp_path)
 
 

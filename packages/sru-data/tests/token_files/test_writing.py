@@ -5,10 +5,12 @@ import itertools
 import os
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sru_data import DataError
-from sru_data.token_files import TextCounts, TokenFile, writing
-from sru_data.token_files.writing import split_files, write_split
+from sru_data.token_files import TextCounts, TokenFile
+from sru_data.token_files.writing import Journal, split_files, write_split
 
 
 def write(corpus, folder, tokenizer, blocks: int | None = None) -> list[TextCounts]:
@@ -70,7 +72,7 @@ def test_the_journal_speaks_of_nothing_that_is_not_on_the_disk(
     corpus, tokenizer, tmp_path, monkeypatch
 ) -> None:
     on_disk = []
-    fsync, write_journal = os.fsync, writing._Journal.write
+    fsync, write_journal = os.fsync, Journal.write
     partial = split_files(tmp_path, "train")[2]
 
     def record(file):
@@ -78,11 +80,11 @@ def test_the_journal_speaks_of_nothing_that_is_not_on_the_disk(
         on_disk.append(partial.stat().st_size)
 
     def check(journal, path):
-        assert on_disk[-1] == 2 * journal.running.counts.tokens
+        assert on_disk[-1] == 2 * journal.counts.tokens
         write_journal(journal, path)
 
     monkeypatch.setattr(os, "fsync", record)
-    monkeypatch.setattr(writing._Journal, "write", check)
+    monkeypatch.setattr(Journal, "write", check)
     write(corpus, tmp_path, tokenizer)
     assert on_disk
 
@@ -109,3 +111,46 @@ def test_a_full_disk_is_an_error_after_which_one_can_continue(
             write(corpus, tmp_path, tokenizer)
     write(corpus, tmp_path, tokenizer)
     TokenFile.open(tmp_path / "train.tokens", verify=True)
+
+
+TEXTS = st.text(st.sampled_from("ab \n\té€😀"), max_size=40)
+
+
+def count(*blocks: bytes) -> TextCounts:
+    journal = Journal()
+    for block in blocks:
+        journal = journal.add(block, tokens=3)
+    return journal.counts
+
+
+@given(TEXTS.filter(bool))
+def test_the_counts_of_a_text(text) -> None:
+    assert count(text.encode()) == TextCounts(
+        tokens=3,
+        bytes=len(text.encode()),
+        characters=len(text),
+        words=len(text.split()),
+        lines=len(text.removesuffix("\n").split("\n")),
+    )
+
+
+@given(TEXTS, st.data())
+def test_blocks_may_be_cut_anywhere_even_within_a_character(text, data) -> None:
+    content = text.encode()
+    cuts = sorted(data.draw(st.sets(st.integers(1, max(1, len(content) - 1)), max_size=6)))
+    blocks = [content[a:b] for a, b in zip([0, *cuts], [*cuts, len(content)], strict=True) if content[a:b]]
+    whole = count(content) if content else TextCounts()
+    assert count(*blocks) == TextCounts(
+        tokens=3 * len(blocks),
+        bytes=whole.bytes,
+        characters=whole.characters,
+        words=whole.words,
+        lines=whole.lines,
+    )
+
+
+def test_counts_by_example() -> None:
+    assert count(b"two words\n", b"and th", b"ree more") == TextCounts(
+        tokens=9, bytes=24, characters=24, words=5, lines=2
+    )
+    assert count(bytes(range(256))).characters == 192

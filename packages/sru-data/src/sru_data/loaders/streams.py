@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, chain, pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -135,24 +135,17 @@ class StreamLoader(TextLoader):
         """Return the number of segments, the same in every epoch."""
         return -(-self.steps // self.length) if self._lengths is None else len(self._lengths)
 
-    def _pieces(self, start: int) -> Iterator[tuple[int, int]]:
-        """Yield the first step and the length of the epoch's segments from number `start` on."""
-        if self._lengths is None:
-            steps = range(start * self.length, self.steps, self.length)
-            yield from ((step, min(self.length, self.steps - step)) for step in steps)
-            return
-        # The last one is what the others leave over, so it stays last.
-        *order, last = self._lengths
-        random.Random(f"order:{self.seed}:{self.epoch}").shuffle(order)
-        order.append(last)
-        yield from itertools.islice(
-            zip(itertools.accumulate(order, initial=0), order, strict=False), start, None
-        )
-
     def _items(self, start: int) -> Iterator[Segment]:
+        begins: Sequence[int] = range(0, self.steps, self.length)
+        if self._lengths is not None:
+            # The last one is what the others leave over, so it stays last.
+            order = self._lengths[:-1]
+            random.Random(f"order:{self.seed}:{self.epoch}").shuffle(order)
+            begins = list(accumulate(order, initial=0))
         first = self.rank * self.batch_size * self.steps
-        for step, length in self._pieces(start):
-            yield gather(self.tokens, first=first + step, apart=self.steps, shape=(length, self.batch_size))
+        for step, end in pairwise(chain(begins[start:], [self.steps])):
+            shape = (end - step, self.batch_size)
+            yield gather(self.tokens, first=first + step, apart=self.steps, shape=shape)
 
     def _sizes(self) -> dict[str, Any]:
         return {

@@ -244,13 +244,10 @@ class TextFile:
     def _damage_as_data_error(self) -> Iterator[None]:
         try:
             yield
-        except FileNotFoundError as error:
-            raise DataError.at(self.place, None, "expected a text file, got no such file") from error
-        except PermissionError as error:
-            message = f"expected a readable file, got: {error.strerror}"
-            raise DataError.at(self.place, None, message) from error
         except _DAMAGE as error:
             message = f"expected a complete file, got: {error}; it is damaged or truncated, download it again"
+            if isinstance(error, (FileNotFoundError, PermissionError)):
+                message = f"expected a readable file, got: {error.strerror}"
             raise DataError.at(self.place, None, message) from error
 
 

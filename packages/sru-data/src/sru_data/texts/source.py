@@ -4,17 +4,51 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Literal
 
-from sru_data.errors import DataError
-from sru_data.texts.blocks import BLOCK_BYTES, Block, character_start, cut
+from sru_data.errors import DataError, decode
 from sru_data.texts.files import MemoryText, TextFile, TextPart
 
 Unit = Literal["words", "characters", "bytes", "subwords"]
+BLOCK_BYTES = 1 << 20
+_LONGEST_CHARACTER = 4
+
+
+class Block(bytes):
+    """A piece of a text that knows where it comes from."""
+
+    place: str
+    """The file, or the name of the text."""
+    offset: int | None
+    """Where it begins in the decompressed file, in bytes; None if that means nothing (JSON lines)."""
+
+    def __new__(cls, content: bytes, *, place: str = "text", offset: int | None = 0) -> Block:  # noqa: D102
+        block = super().__new__(cls, content)
+        block.place, block.offset = place, offset
+        return block
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """Return the block as text.
+
+        Args:
+            encoding: As for `bytes.decode`.
+            errors: As for `bytes.decode`.
+
+        Raises:
+            DataError: The block is not in this encoding; the message names the file and the byte.
+        """
+        return decode(
+            self,
+            encoding,
+            path=self.place,
+            offset=self.offset or 0,
+            errors=errors,
+            remedy="convert the file, or read it as bytes",
+        )
 
 
 @dataclass(frozen=True)
@@ -106,7 +140,7 @@ class TextSource:
         index = 0
         for part in self.parts:
             offset = part.origin
-            for content in cut(part.chunks()):
+            for content in _cut(part.chunks()):
                 index += 1
                 if index > skip:
                     yield Block(content, place=part.place, offset=offset)
@@ -191,7 +225,43 @@ class TextSource:
             found = chunk.find(b"\n")
             if found >= 0:
                 return searched + found + 1
-            character = character or character_start(chunk, 1)
+            character = character or _character_start(chunk, 1)
             searched += len(chunk)
         # The end of a file ends a line.
         return searched if len(parts) > 1 else place - 1 + character
+
+
+def _cut(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Cut a text into blocks, at the same places whatever chunks it comes in."""
+    rest = b""
+    for chunk in chunks:
+        rest += chunk
+        start = 0
+        while len(rest) - start > BLOCK_BYTES:
+            end = start + _block_end(rest[start : start + BLOCK_BYTES + 1])
+            yield rest[start:end]
+            start = end
+        rest = rest[start:]
+    if rest:
+        yield rest
+
+
+def _character_start(text: bytes, place: int) -> int:
+    """Return the first place from this one on where a character of UTF-8 begins, if there is one nearby."""
+    ends = range(place, min(place + _LONGEST_CHARACTER, len(text)))
+    return next((end for end in ends if _begins_character(text[end])), place)
+
+
+def _block_end(text: bytes) -> int:
+    """Choose the end of a block: a line end, else before white space, else the end of a character."""
+    white_space = max(text.rfind(space, 0, BLOCK_BYTES) for space in (b" ", b"\t"))
+    characters = range(BLOCK_BYTES, BLOCK_BYTES - _LONGEST_CHARACTER, -1)
+    return (
+        text.rfind(b"\n", 0, BLOCK_BYTES) + 1
+        or len(text[: white_space + 1].rstrip(b" \t\r"))
+        or next((end for end in characters if _begins_character(text[end])), BLOCK_BYTES)
+    )
+
+
+def _begins_character(byte: int) -> bool:
+    return byte & 0xC0 != 0x80

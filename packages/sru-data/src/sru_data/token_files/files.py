@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import mmap
 import sys
 import warnings
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
+from sru_data.atomic import atomic_write
 from sru_data.errors import DataError
-from sru_data.token_files.records import REMEDY, read_record
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+FORMAT = 1
+REMEDY = "delete this file and prepare the text again"
+_Record = TypeVar("_Record")
 SUFFIX = ".tokens"
 TokenType = Literal["uint16", "int32"]
 _DTYPES: dict[TokenType, torch.dtype] = {"uint16": torch.uint16, "int32": torch.int32}
 _UINT16_VALUES = 1 << 16
 # To check this much takes less than a tenth of a second.
 _ALWAYS_VERIFIED_BYTES = 1 << 26
-# Every character of UTF-8 has exactly one byte outside this range.
-_CONTINUATION_BYTES = bytes(range(0x80, 0xC0))
 
 
 @dataclass(frozen=True)
@@ -41,38 +46,6 @@ class TextCounts:
     """Runs of bytes other than ASCII white space; line ends do not count."""
     lines: int = 0
     """Line feeds, and one more if the text does not end in one."""
-
-
-@dataclass(frozen=True)
-class RunningCounts:
-    """The length of a text that comes in blocks, which may end within a line, a word or a character."""
-
-    counts: TextCounts = field(default_factory=TextCounts)
-    ends_in_word: bool = False
-    ends_in_line: bool = False
-
-    def add(self, block: bytes, *, tokens: int) -> RunningCounts:
-        """Return the counts with one more block.
-
-        Args:
-            block: The bytes that follow, at least one.
-            tokens: The number of ids made of them.
-        """
-        counts = self.counts
-        same_word = self.ends_in_word and not block[:1].isspace()
-        ends_in_line = not block.endswith(b"\n")
-        return RunningCounts(
-            replace(
-                counts,
-                tokens=counts.tokens + tokens,
-                bytes=counts.bytes + len(block),
-                characters=counts.characters + len(block.translate(None, _CONTINUATION_BYTES)),
-                words=counts.words + len(block.split()) - same_word,
-                lines=counts.lines + block.count(b"\n") + ends_in_line - self.ends_in_line,
-            ),
-            ends_in_word=not block[-1:].isspace(),
-            ends_in_line=ends_in_line,
-        )
 
 
 @dataclass(frozen=True)
@@ -106,7 +79,7 @@ class Description:
         """
         made = cls(counts=TextCounts(**counts), **fields)
         if made.dtype != token_type(made.vocabulary) or made.size < 0:
-            raise ValueError
+            raise ValueError("the fields do not fit each other")
         return made
 
 
@@ -224,3 +197,39 @@ def _map(path: Path, description: Description) -> Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given buffer is not writable")
         return torch.frombuffer(mapped, dtype=_DTYPES[description.dtype])
+
+
+def write_record(path: Path, record: DataclassInstance) -> None:
+    """Write a record.
+
+    Args:
+        path: The file.
+        record: A dataclass of plain values.
+    """
+    content = json.dumps({"format": FORMAT, **asdict(record)}, indent=2) + "\n"
+    with atomic_write(path) as file:
+        file.write(content.encode())
+
+
+def read_record(path: Path, make: Callable[..., _Record], *, expected: str, missing: str) -> _Record:
+    """Read what `write_record` wrote.
+
+    Args:
+        path: The file.
+        make: Takes the fields; raises TypeError, KeyError or ValueError if they are wrong.
+        expected: What the record is.
+        missing: What to say if there is no file.
+
+    Raises:
+        DataError: The file is missing, damaged or of another version.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+        if (version := content.pop("format", None)) != FORMAT:
+            raise ValueError(f"format {version!r} of another version")
+        return make(**content)
+    except FileNotFoundError as error:
+        raise DataError.at(path, None, missing) from error
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        message = f"expected {expected} in format {FORMAT}, got something else ({error}); {REMEDY}"
+        raise DataError.at(path, None, message) from error

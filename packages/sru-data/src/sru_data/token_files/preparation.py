@@ -5,20 +5,26 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 from filelock import FileLock, Timeout
 
+from sru_data.atomic import atomic_write
 from sru_data.datasets.language_modelling import Corpus
 from sru_data.errors import DataError
+from sru_data.texts.source import TextSource
+from sru_data.token_files.files import write_record
 from sru_data.token_files.prepared import (
     FILE_NAME,
     Option,
     PreparedCorpus,
     Settings,
+    digest,
     open_prepared,
+    saved,
     tokenizer_digest,
 )
 from sru_data.token_files.writing import split_files, write_split
@@ -72,92 +78,87 @@ def prepare(
         DataError: The folder holds another corpus or damaged files, a text is empty or cannot be read, or a
             file cannot be written.
     """
-    folder = Path(folder)
-    work = _Preparation(corpus, folder, tokenizer, options or {}, progress or (lambda _: None))
-    if not work.is_finished():
-        with _locked(folder, work.report):
+    folder, report = Path(folder), progress or (lambda _: None)
+    texts = (corpus.train, corpus.validation, corpus.test)
+    splits = {split: text for split, text in zip(_SPLITS, texts, strict=True) if text is not None}
+    sources: dict[str, str] = {split: text.fingerprint for split, text in splits.items()}
+    given = tokenizer_digest(tokenizer) if isinstance(tokenizer, Tokenizer) else ""
+    wanted = Settings(corpus.name, dict(options or {}), sources, given, "")
+    if not _is_finished(folder, wanted):
+        with _locked(folder, report):
             # Another process may have finished it before this one got the lock.
-            if not work.is_finished():
-                work.finish()
+            if not _is_finished(folder, wanted):
+                _finish(folder, wanted, splits, tokenizer, report)
     return open_prepared(folder)
 
 
-@dataclass
-class _Preparation:
-    """One folder and what shall be in it."""
-
-    corpus: Corpus
-    folder: Path
-    tokenizer: Tokenizer | Callable[[], Tokenizer]
-    options: Mapping[str, Option]
-    report: Callable[[Progress], None]
-
-    def __post_init__(self) -> None:
-        texts = (self.corpus.train, self.corpus.validation, self.corpus.test)
-        self.texts = {split: text for split, text in zip(_SPLITS, texts, strict=True) if text is not None}
-        self.sources: dict[str, str] = {split: text.fingerprint for split, text in self.texts.items()}
-        self.digest = tokenizer_digest(self.tokenizer) if isinstance(self.tokenizer, Tokenizer) else None
-
-    def begun(self) -> tuple[Settings | None, str | None]:
-        """Return what was begun in the folder, if anything, and how it differs from this."""
-        if not (self.folder / FILE_NAME).is_file():
-            return None, None
-        settings = Settings.read(self.folder)
-        return settings, settings.difference(self.sources, self.options, self.digest)
-
-    def is_finished(self) -> bool:
-        """Whether nothing is left to do."""
-        settings, difference = self.begun()
-        if settings is None or settings.unfinished(self.folder):
-            return False
-        if difference:
-            raise DataError.at(
-                self.folder,
-                None,
-                f"expected a folder for {self.corpus.name} with these options, got one prepared from "
-                f"{difference}; delete it or name another folder",
-            )
-        return True
-
-    def finish(self) -> None:
-        """Continue what was begun, or begin."""
-        settings, difference = self.begun()
-        if difference:
-            warnings.warn(
-                f"{self.folder}: the unfinished corpus there was begun with {difference}; beginning again",
-                stacklevel=3,
-            )
-        if settings is None or difference:
-            settings = self.begin()
-        # The tokenizer as everyone else will read it.
-        tokenizer = settings.read_tokenizer(self.folder)
-        for split, text in self.texts.items():
-            files = split_files(self.folder, split)
-            if files.are_written:
-                files.journal.unlink(missing_ok=True)
-                continue
-            total = text.size
-            self.report(Progress(split, total=total))
-            writing = write_split(text, files, tokenizer=tokenizer, digest=settings.tokenizer)
-            # Closed even if `report` raises: a file left open might flush into that of a later run.
-            with contextlib.closing(writing):
-                for done in writing:
-                    self.report(Progress(split, done.bytes, done.tokens, total))
-
-    def begin(self) -> Settings:
-        """Remove what cannot be continued, then write the tokenizer and the settings."""
-        (self.folder / FILE_NAME).unlink(missing_ok=True)
-        for split in _SPLITS:
-            for path in split_files(self.folder, split):
-                path.unlink(missing_ok=True)
-        self.report(Progress("tokenizer"))
-        return Settings.begin(
-            self.folder,
-            name=self.corpus.name,
-            options=self.options,
-            sources=self.sources,
-            tokenizer=self.tokenizer if isinstance(self.tokenizer, Tokenizer) else self.tokenizer(),
+def _is_finished(folder: Path, wanted: Settings) -> bool:
+    if not (folder / FILE_NAME).is_file():
+        return False
+    begun = Settings.read(folder)
+    if begun.unfinished(folder):
+        return False
+    if difference := begun.difference(wanted):
+        raise DataError.at(
+            folder,
+            None,
+            f"expected a folder for {wanted.name} with these options, got one prepared from {difference}; "
+            "delete it or name another folder",
         )
+    return True
+
+
+def _finish(
+    folder: Path,
+    wanted: Settings,
+    splits: Mapping[Split, TextSource],
+    tokenizer: Tokenizer | Callable[[], Tokenizer],
+    report: Callable[[Progress], None],
+) -> None:
+    """Continue what was begun, or begin."""
+    settings = Settings.read(folder) if (folder / FILE_NAME).is_file() else None
+    if settings and (difference := settings.difference(wanted)):
+        warnings.warn(
+            f"{folder}: the unfinished corpus there was begun with {difference}; beginning again",
+            stacklevel=3,
+        )
+        settings = None
+    settings = settings or _begin(folder, wanted, tokenizer, report)
+    # The tokenizer as everyone else will read it.
+    reread = settings.read_tokenizer(folder)
+    for split, text in splits.items():
+        files = split_files(folder, split)
+        if files.are_written:
+            files.journal.unlink(missing_ok=True)
+            continue
+        total = text.size
+        report(Progress(split, total=total))
+        # Closed even if `report` raises: a file left open might flush into that of a later run.
+        with contextlib.closing(
+            write_split(text, files, tokenizer=reread, digest=settings.tokenizer)
+        ) as writing:
+            for done in writing:
+                report(Progress(split, done.bytes, done.tokens, total))
+
+
+def _begin(
+    folder: Path,
+    wanted: Settings,
+    tokenizer: Tokenizer | Callable[[], Tokenizer],
+    report: Callable[[Progress], None],
+) -> Settings:
+    """Remove what cannot be continued, then write the tokenizer and the settings."""
+    (folder / FILE_NAME).unlink(missing_ok=True)
+    for path in chain.from_iterable(split_files(folder, split) for split in _SPLITS):
+        path.unlink(missing_ok=True)
+    report(Progress("tokenizer"))
+    content = saved(tokenizer if isinstance(tokenizer, Tokenizer) else tokenizer())
+    kind = "json" if content.lstrip().startswith(b"{") else "model"
+    settings = replace(wanted, tokenizer=digest(content), tokenizer_file=f"tokenizer.{kind}")
+    with atomic_write(folder / settings.tokenizer_file) as file:
+        file.write(content)
+    write_record(folder / FILE_NAME, settings)
+    return settings
 
 
 @contextlib.contextmanager

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sru_data import download
-from sru_data.atomic import atomic_write
 from sru_data.datasets.language_modelling import Corpus
 from sru_data.errors import DataError
-from sru_data.token_files.files import TokenFile
-from sru_data.token_files.records import FORMAT, read_record, write_record
+from sru_data.token_files.files import FORMAT, TokenFile, read_record
 from sru_data.token_files.writing import split_files
 from sru_data.tokenizers import Tokenizer, load_tokenizer
 
@@ -51,42 +49,18 @@ class Settings:
             missing="expected a prepared corpus, got no such file; prepare a text in this folder",
         )
 
-    @classmethod
-    def begin(
-        cls,
-        folder: Path,
-        *,
-        name: str,
-        options: Mapping[str, Option],
-        sources: Mapping[str, str],
-        tokenizer: Tokenizer,
-    ) -> Settings:
-        """Write the tokenizer and then the settings into a folder."""
-        content = _saved(tokenizer)
-        file_name = "tokenizer.json" if content.lstrip().startswith(b"{") else "tokenizer.model"
-        with atomic_write(folder / file_name) as file:
-            file.write(content)
-        settings = cls(name, dict(options), dict(sources), _digest(content), file_name)
-        write_record(folder / FILE_NAME, settings)
-        return settings
-
-    def difference(
-        self, sources: Mapping[str, str], options: Mapping[str, Option], tokenizer: str | None
-    ) -> str | None:
-        """Describe the first thing that was different when the folder was begun.
+    def difference(self, now: Settings) -> str | None:
+        """Describe the first thing that is different now, if anything is.
 
         Args:
-            sources: The fingerprints now.
-            options: The options now.
-            tokenizer: The digest now; None if only the options say what the tokenizer will be.
+            now: The settings now, with an empty digest if only the options say what the tokenizer will be.
         """
-        if self.sources != sources:
+        if self.sources != now.sources:
             return "another text"
-        for name in sorted(self.options.keys() | options.keys()):
-            then, now = self.options.get(name), options.get(name)
-            if then != now:
-                return f"{name} = {then} (now {now})"
-        return "another tokenizer" if tokenizer not in (None, self.tokenizer) else None
+        for name in sorted(self.options.keys() | now.options.keys()):
+            if self.options.get(name) != now.options.get(name):
+                return f"{name} = {self.options.get(name)} (now {now.options.get(name)})"
+        return "another tokenizer" if now.tokenizer not in ("", self.tokenizer) else None
 
     def unfinished(self, folder: Path) -> list[str]:
         """Return the splits that are not written yet."""
@@ -100,7 +74,7 @@ class Settings:
         """
         path = folder / self.tokenizer_file
         tokenizer = load_tokenizer(path)
-        if _digest(path.read_bytes()) != self.tokenizer:
+        if digest(path.read_bytes()) != self.tokenizer:
             raise DataError.at(
                 path,
                 None,
@@ -160,8 +134,8 @@ def open_prepared(folder: str | Path) -> PreparedCorpus:
                 f"expected ids of {settings.tokenizer_file} beside it, got those of another tokenizer; "
                 "delete the folder and prepare the text again",
             )
-    files_of = (files["train"], files["validation"], files.get("test"))
-    return PreparedCorpus(settings.name, folder, settings.options, tokenizer, settings.tokenizer, *files_of)
+    splits = (files["train"], files["validation"], files.get("test"))
+    return PreparedCorpus(settings.name, folder, settings.options, tokenizer, settings.tokenizer, *splits)
 
 
 def prepared_folder(corpus: Corpus, *, unit: str, **options: Option) -> Path:
@@ -175,8 +149,8 @@ def prepared_folder(corpus: Corpus, *, unit: str, **options: Option) -> Path:
     """
     sources = [text and text.fingerprint for text in (corpus.train, corpus.validation, corpus.test)]
     content = json.dumps([FORMAT, sources, unit, sorted(options.items())])
-    digest = hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
-    return download.cache_dir() / "prepared" / f"{corpus.name}-{unit}-{digest}"
+    key = hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
+    return download.cache_dir() / "prepared" / f"{corpus.name}-{unit}-{key}"
 
 
 def tokenizer_digest(tokenizer: Tokenizer) -> str:
@@ -185,15 +159,17 @@ def tokenizer_digest(tokenizer: Tokenizer) -> str:
     Args:
         tokenizer: The tokenizer.
     """
-    return _digest(_saved(tokenizer))
+    return digest(saved(tokenizer))
 
 
-def _saved(tokenizer: Tokenizer) -> bytes:
+def saved(tokenizer: Tokenizer) -> bytes:
+    """Return the content of the file that a tokenizer saves."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "tokenizer"
         tokenizer.save(path)
         return path.read_bytes()
 
 
-def _digest(content: bytes) -> str:
+def digest(content: bytes) -> str:
+    """Return the digest of a tokenizer's file."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()

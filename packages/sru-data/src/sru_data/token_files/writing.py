@@ -16,42 +16,72 @@ from sru_data.texts.source import TextSource
 from sru_data.token_files.files import (
     SUFFIX,
     Description,
-    RunningCounts,
     TextCounts,
     TokenType,
     token_bytes,
     token_size,
     token_type,
+    write_record,
 )
-from sru_data.token_files.records import write_record
 from sru_data.tokenizers import Tokenizer, encode_block
 
 # What a kill can cost: so many blocks, of about 1 MiB of text each, are encoded again.
 _BLOCKS_PER_ENTRY = 8
+# Every character of UTF-8 has exactly one byte outside this range.
+_CONTINUATION_BYTES = bytes(range(0x80, 0xC0))
 
 
 @dataclass(frozen=True)
-class _Journal:
-    """How much of the unfinished file is known to be on the disk."""
+class Journal:
+    """How much of an unfinished file is known to be on the disk.
 
+    The text comes in blocks, which may end within a line, a word or a character.
+    """
+
+    counts: TextCounts = field(default_factory=TextCounts)
     blocks: int = 0
     crc32: int = 0
-    running: RunningCounts = field(default_factory=RunningCounts)
+    ends_in_word: bool = False
+    ends_in_line: bool = False
 
     @classmethod
-    def read(cls, path: Path) -> _Journal:
+    def read(cls, path: Path) -> Journal:
         """Read the journal; if it is missing or damaged, nothing is done yet."""
         try:
             content = json.loads(path.read_bytes())
-            running = content["running"]
-            counts = TextCounts(**running.pop("counts"))
-            return cls(content["blocks"], content["crc32"], RunningCounts(counts, **running))
+            return cls(TextCounts(**content.pop("counts")), **content)
         except (OSError, ValueError, TypeError, KeyError):
             return cls()
 
     def write(self, path: Path) -> None:
+        """Write the journal."""
         with atomic_write(path) as file:
             file.write(json.dumps(asdict(self)).encode())
+
+    def add(self, block: bytes, *, tokens: int, stored: bytes | bytearray = b"") -> Journal:
+        """Return the journal with one more block.
+
+        Args:
+            block: The bytes of text that follow, at least one.
+            tokens: The number of ids made of them.
+            stored: The ids as they are stored.
+        """
+        counts = self.counts
+        same_word = self.ends_in_word and not block[:1].isspace()
+        ends_in_line = not block.endswith(b"\n")
+        return Journal(
+            TextCounts(
+                tokens=counts.tokens + tokens,
+                bytes=counts.bytes + len(block),
+                characters=counts.characters + len(block.translate(None, _CONTINUATION_BYTES)),
+                words=counts.words + len(block.split()) - same_word,
+                lines=counts.lines + block.count(b"\n") + ends_in_line - self.ends_in_line,
+            ),
+            self.blocks + 1,
+            zlib.crc32(stored, self.crc32),
+            ends_in_word=not block[-1:].isspace(),
+            ends_in_line=ends_in_line,
+        )
 
 
 class SplitFiles(NamedTuple):
@@ -100,10 +130,9 @@ def write_split(
     dtype = token_type(len(tokenizer))
     try:
         done = yield from _write(source, files, tokenizer, dtype)
-        counts = done.running.counts
-        if not counts.tokens:
+        if not done.counts.tokens:
             raise DataError(f"{source.name}: expected some text, got an empty one")
-        description = Description(dtype, len(tokenizer), counts, source.fingerprint, digest, done.crc32)
+        description = Description(dtype, len(tokenizer), done.counts, source.fingerprint, digest, done.crc32)
         write_record(files.description, description)
         # The ids get their name last: a file of that name is finished.
         replace(files.partial, files.tokens)
@@ -119,33 +148,26 @@ def write_split(
 
 
 def _write(
-    source: TextSource,
-    files: SplitFiles,
-    tokenizer: Tokenizer,
-    dtype: TokenType,
-) -> Generator[TextCounts, None, _Journal]:
-    done = _Journal.read(files.journal)
+    source: TextSource, files: SplitFiles, tokenizer: Tokenizer, dtype: TokenType
+) -> Generator[TextCounts, None, Journal]:
+    done = Journal.read(files.journal)
     with files.partial.open("ab") as file:
-        if file.tell() < done.running.counts.tokens * token_size(dtype):
-            done = _Journal()
-        file.truncate(done.running.counts.tokens * token_size(dtype))
-        file.seek(0, os.SEEK_END)
+        if file.tell() < done.counts.tokens * token_size(dtype):
+            done = Journal()
+        file.truncate(done.counts.tokens * token_size(dtype))
         for block in source.blocks(done.blocks):
             ids = encode_block(tokenizer, block)
             content = token_bytes(ids, dtype)
             file.write(content)
-            done = _Journal(
-                done.blocks + 1, zlib.crc32(content, done.crc32), done.running.add(block, tokens=len(ids))
-            )
+            done = done.add(block, tokens=len(ids), stored=content)
             if done.blocks % _BLOCKS_PER_ENTRY == 0:
-                _reach_disk(file)
-                done.write(files.journal)
-            yield done.running.counts
-        _reach_disk(file)
-        done.write(files.journal)
+                _save(done, file, files.journal)
+            yield done.counts
+        _save(done, file, files.journal)
     return done
 
 
-def _reach_disk(file: BinaryIO) -> None:
+def _save(done: Journal, file: BinaryIO, journal: Path) -> None:
     file.flush()
     os.fsync(file.fileno())
+    done.write(journal)

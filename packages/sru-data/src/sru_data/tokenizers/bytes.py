@@ -9,7 +9,7 @@ import torch
 from tokenizers import decoders, models, pre_tokenizers
 from torch import Tensor
 
-from sru_data.texts.blocks import Block
+from sru_data.texts.source import Block
 from sru_data.tokenizers.huggingface import PAD_TOKEN, UNK_TOKEN, HuggingFaceTokenizer, alike, description
 from sru_data.tokenizers.protocol import PAD_ID, UNK_ID, Tokenizer
 
