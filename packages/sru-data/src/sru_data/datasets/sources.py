@@ -7,19 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from sru_data.download import DATA_DIR_VARIABLE, download, resolve_data_dir
 from sru_data.errors import DataError
-
-
-class Place(NamedTuple):
-    """One place where the content of a file may be found in the data folder."""
-
-    path: str
-    """A path below the data folder, or a pattern if the content is spread over several files."""
-    member: str | None = None
-    """The member of the archive at `path`, or a pattern for several members."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +24,12 @@ class SourceFile:
     """Its checksum."""
     md5: str | None = None
     """Its checksum if no SHA-256 is known."""
-    places: tuple[Place, ...] = ()
-    """Where the content may be in the data folder, the usual place first; by default only at `path`."""
+    places: tuple[str, ...] = ()
+    """Where the content may be in the data folder, the usual place first; by default only at `path`.
+
+    A place is a path, a pattern for several files, or, as in `fsspec`, `member::archive` with a member of an
+    archive or a pattern for several.
+    """
     num_files: int = 1
     """How many files a pattern of `places` must match."""
     lines: int | None = None
@@ -55,14 +49,17 @@ class SourceFile:
         Raises:
             DataError: The data folder lacks the files or some of them, or the download failed.
         """
-        places = self.places or (Place(self.path),)
+        members = {}
+        for place in self.places or (self.path,):
+            member, _, path = place.rpartition("::")
+            members[path] = member or None
         folder = resolve_data_dir(data_dir)
         if folder is None:
-            path = download(self.path, url=self.url, sha256=self.sha256, md5=self.md5)
-            return [path], dict(places)[self.path]
-        for pattern, member in places:
-            files = sorted(file for file in folder.glob(pattern) if file.is_file())
-            if files and member is None and len(files) != self.num_files:
+            file = download(self.path, url=self.url, sha256=self.sha256, md5=self.md5)
+            return [file], members[self.path]
+        for pattern, selected in members.items():
+            files = sorted(path for path in folder.glob(pattern) if path.is_file())
+            if files and selected is None and len(files) != self.num_files:
                 raise DataError.at(
                     folder / pattern,
                     None,
@@ -70,8 +67,8 @@ class SourceFile:
                     "download it again",
                 )
             if files:
-                return files, member
-        first, *others = (place.path for place in places)
+                return files, selected
+        first, *others = members
         alternatives = f" or one of {', '.join(others)} in the data folder" if others else ""
         raise DataError.at(
             folder / first,

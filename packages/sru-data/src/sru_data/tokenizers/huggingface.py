@@ -47,15 +47,6 @@ class HuggingFaceTokenizer:
         # Text that spells out the padding token must not pass for padding, so no id becomes PAD_ID.
         self._ids = {own: max(index, UNK_ID) for index, own in enumerate(self._own_ids) if own is not None}
 
-    @classmethod
-    def fits(cls, backend: tokenizers.Tokenizer) -> bool:
-        """Whether a backend is one of this class, to be loaded as such.
-
-        Args:
-            backend: The tokenizer of a file.
-        """
-        return True
-
     @property
     def tokens(self) -> list[str]:
         """The vocabulary in the order of its ids."""

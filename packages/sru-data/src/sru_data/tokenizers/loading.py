@@ -14,7 +14,7 @@ from sru_data.tokenizers.protocol import Tokenizer
 from sru_data.tokenizers.subwords import SubwordTokenizer
 from sru_data.tokenizers.words import WordTokenizer
 
-_KINDS = (CharTokenizer, ByteTokenizer, WordTokenizer, HuggingFaceTokenizer)
+_KINDS = (CharTokenizer, ByteTokenizer, WordTokenizer)
 
 
 def load_tokenizer(path: str | Path) -> Tokenizer:
@@ -40,4 +40,5 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
             else "tokenizer.json or a sentencepiece model, got neither"
         )
         raise DataError.at(path, None, f"expected a Hugging Face {kinds}: {error}") from error
-    return next(kind for kind in _KINDS if kind.fits(backend))(backend)
+    kind = next((kind for kind in _KINDS if kind.fits(backend)), HuggingFaceTokenizer)
+    return kind(backend)

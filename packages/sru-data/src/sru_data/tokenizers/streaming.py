@@ -24,8 +24,9 @@ class StreamingDecoder:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
-        self._recent: list[int] = []
-        self._num_settled = 0
+        # There may be a space between an id and the one before it, so the newest ids cannot be decoded alone.
+        self._context: list[int] = []
+        self._newest: list[int] = []
         self._num_given = 0
 
     def feed(self, token: int) -> str:
@@ -38,14 +39,14 @@ class StreamingDecoder:
             return ""
         if isinstance(self._tokenizer, ByteTokenizer):
             return self._utf8.decode(self._tokenizer.decode_bytes([token]))
-        self._recent.append(token)
-        text = self._tokenizer.decode(self._recent)
+        self._newest.append(token)
+        text = self._tokenizer.decode(self._context + self._newest)
         # An incomplete character has at most three bytes, each of which may decode to one mark.
         uncertain = min(len(text) - len(text.rstrip(_REPLACEMENT)), _MAX_UNCERTAIN)
         certain = text[self._num_given : len(text) - uncertain]
         self._num_given += len(certain)
-        if not uncertain:
-            self._forget()
+        if not uncertain and (own_text := self._tokenizer.decode(self._newest)):
+            self._context, self._newest, self._num_given = self._newest, [], len(own_text)
         return certain
 
     def finish(self) -> str:
@@ -54,16 +55,6 @@ class StreamingDecoder:
             rest = self._utf8.decode(b"", final=True)
             self._utf8.reset()
             return rest
-        rest = self._tokenizer.decode(self._recent)[self._num_given :] if self._recent else ""
-        self._recent, self._num_settled, self._num_given = [], 0, 0
+        rest = self._tokenizer.decode(self._context + self._newest)[self._num_given :]
+        self._context, self._newest, self._num_given = [], [], 0
         return rest
-
-    def _forget(self) -> None:
-        """Keep only the tokens that the next ones must be decoded with: at least one that has text.
-
-        There may be a space between a token and the one before it, so a token cannot be decoded alone.
-        """
-        newest = self._recent[self._num_settled :]
-        text = self._tokenizer.decode(newest)
-        if text:
-            self._recent, self._num_settled, self._num_given = newest, len(newest), len(text)
