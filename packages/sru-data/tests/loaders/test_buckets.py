@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import copy
 import itertools
-import json
 
 import pytest
 import torch
@@ -91,54 +89,6 @@ def test_without_shuffle_the_order_runs_from_short_to_long_in_every_epoch() -> N
     assert list(sampler) == [[1, 3], [2, 0], [4]]
     sampler.set_epoch(7)
     assert list(sampler) == [[1, 3], [2, 0], [4]]
-
-
-@given(samplers(), st.integers(0, 3), st.data())
-def test_resuming_yields_the_undisturbed_rest(drawn, epoch, data) -> None:
-    _, fresh = drawn
-    sampler, whole = copy.deepcopy(fresh), copy.deepcopy(fresh)
-    sampler.set_epoch(epoch)
-    whole.set_epoch(epoch)
-    undisturbed = list(whole)
-    done = data.draw(st.integers(0, len(undisturbed)))
-    assert list(itertools.islice(sampler, done)) == undisturbed[:done]
-
-    state = json.loads(json.dumps(sampler.state_dict()))
-    fresh.load_state_dict(state)
-    assert fresh.state_dict() == state
-    fresh.set_epoch(epoch)
-    assert list(fresh) == undisturbed[done:]
-    assert list(fresh) == undisturbed, "only the first iteration after a resume is shortened"
-
-
-def test_an_abandoned_iteration_does_not_shorten_the_next() -> None:
-    sampler = LengthBatchSampler([1] * 10, batch_size=2)
-    whole = list(sampler)
-    next(iter(sampler))
-    assert list(sampler) == whole
-
-
-def test_another_epoch_forgets_a_restored_place() -> None:
-    sampler = LengthBatchSampler([1] * 10, batch_size=2)
-    sampler.load_state_dict({"seed": 0, "epoch": 0, "position": 3, "num_batches": 5})
-    sampler.set_epoch(1)
-    assert len(list(sampler)) == 5
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"seed": 1}, r"LengthBatchSampler: expected a state with seed = 0, got one with seed = 1"),
-        (
-            {"num_batches": 6},
-            r"expected a state with num_batches = 5, got one with num_batches = 6; resume with the data",
-        ),
-    ],
-)
-def test_a_state_of_another_run_is_an_error(change, message) -> None:
-    sampler = LengthBatchSampler([1] * 10, batch_size=2)
-    with pytest.raises(ValueError, match=message):
-        sampler.load_state_dict(sampler.state_dict() | change)
 
 
 def test_a_data_loader_takes_it() -> None:

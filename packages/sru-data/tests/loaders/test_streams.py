@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 import pytest
 import torch
@@ -29,14 +28,10 @@ def joined(segments) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.cat(inputs), torch.cat(targets)
 
 
-def enough(num_tokens: int, options: dict[str, Any], world_size: int = 1) -> None:
-    assume(options["whole"] or num_tokens > options["batch_size"] * world_size)
-
-
 @settings(deadline=None, max_examples=50)
 @given(SIZES, OPTIONS, st.integers(0, 3))
 def test_streams_are_contiguous_and_continue_each_other(positions, num_tokens, options, epoch) -> None:
-    enough(num_tokens, options)
+    assume(options["whole"] or num_tokens > options["batch_size"])
     loader = StreamLoader(positions(num_tokens), **options)
     loader.set_epoch(epoch)
     segments = list(loader)
@@ -48,43 +43,6 @@ def test_streams_are_contiguous_and_continue_each_other(positions, num_tokens, o
     assert torch.equal(targets, torch.where(inside, expected + 1, IGNORE))
     assert torch.equal(inputs, torch.where(expected < num_tokens, expected, 0))
     assert options["whole"] or bool(inside.all())
-
-
-@settings(deadline=None, max_examples=50)
-@given(SIZES, OPTIONS, st.integers(1, 4))
-def test_whole_scores_every_token_but_the_first_once(
-    positions, count_targets, num_tokens, options, world_size
-) -> None:
-    options["whole"] = True
-    counts = sum(
-        (
-            count_targets(StreamLoader(positions(num_tokens), rank=rank, world_size=world_size, **options))
-            for rank in range(world_size)
-        ),
-        start=count_targets([]),
-    )
-    assert counts == dict.fromkeys(range(1, num_tokens), 1)
-
-
-@settings(deadline=None, max_examples=50)
-@given(SIZES, OPTIONS, st.integers(1, 4), st.integers(0, 3))
-def test_the_ranks_together_read_what_one_process_would(
-    positions, num_tokens, options, world_size, epoch
-) -> None:
-    enough(num_tokens, options, world_size)
-    alone = StreamLoader(
-        positions(num_tokens), **{**options, "batch_size": world_size * options["batch_size"]}
-    )
-    ranks = [
-        StreamLoader(positions(num_tokens), rank=rank, world_size=world_size, **options)
-        for rank in range(world_size)
-    ]
-    for loader in (alone, *ranks):
-        loader.set_epoch(epoch)
-    assert {len(loader) for loader in ranks} == {len(alone)}
-    for whole, *parts in zip(alone, *ranks, strict=True):
-        assert torch.equal(whole.inputs, torch.cat([part.inputs for part in parts], dim=1))
-        assert torch.equal(whole.targets, torch.cat([part.targets for part in parts], dim=1))
 
 
 def test_without_random_lengths_only_the_last_segment_is_shorter(positions) -> None:

@@ -2,56 +2,28 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sru_data import DataError
 from sru_data.loaders import IGNORE, WindowLoader
 
-SIZES = st.integers(2, 120)
-OPTIONS = st.fixed_dictionaries(
-    {"batch_size": st.integers(1, 5), "window": st.integers(1, 15), "stride": st.integers(1, 15)}
-)
-
 
 @settings(deadline=None, max_examples=50)
-@given(SIZES, OPTIONS, st.integers(1, 4))
-def test_every_token_but_the_first_is_scored_once_with_enough_context(
-    positions, count_targets, num_tokens, options, world_size
+@given(st.integers(2, 120), st.integers(1, 5), st.integers(1, 15), st.data())
+def test_every_window_but_the_first_scores_what_has_enough_context(
+    positions, num_tokens, batch_size, window, data
 ) -> None:
-    window, stride = options["window"], options["stride"]
-    assume(stride <= window)
-    counts = count_targets([])
-    for rank in range(world_size):
-        loader = WindowLoader(positions(num_tokens), rank=rank, world_size=world_size, **options)
-        batches = list(loader)
-        assert len(batches) == len(loader)
-        counts += count_targets(batches)
-        for number, (inputs, targets) in enumerate(batches):
-            assert inputs.shape == (window, options["batch_size"])
-            first_batch = number == rank == 0
-            steps, columns = (targets != IGNORE).nonzero(as_tuple=True)
-            first_window = (columns == 0) & first_batch
-            assert bool(((steps >= window - stride) | first_window).all())
-            read = inputs[0, columns] + steps
-            assert torch.equal(read, inputs[steps, columns])
-    assert counts == dict.fromkeys(range(1, num_tokens), 1)
-
-
-@settings(deadline=None, max_examples=50)
-@given(SIZES, OPTIONS, st.integers(1, 4))
-def test_the_ranks_together_read_what_one_process_would(positions, num_tokens, options, world_size) -> None:
-    assume(options["stride"] <= options["window"])
-    alone = WindowLoader(
-        positions(num_tokens), **{**options, "batch_size": world_size * options["batch_size"]}
-    )
-    ranks = [
-        WindowLoader(positions(num_tokens), rank=rank, world_size=world_size, **options)
-        for rank in range(world_size)
-    ]
-    for whole, *parts in zip(alone, *ranks, strict=True):
-        assert torch.equal(whole.inputs, torch.cat([part.inputs for part in parts], dim=1))
-        assert torch.equal(whole.targets, torch.cat([part.targets for part in parts], dim=1))
+    stride = data.draw(st.integers(1, window))
+    loader = WindowLoader(positions(num_tokens), batch_size=batch_size, window=window, stride=stride)
+    batches = list(loader)
+    assert len(batches) == len(loader)
+    for number, (inputs, targets) in enumerate(batches):
+        assert inputs.shape == (window, batch_size)
+        steps, columns = (targets != IGNORE).nonzero(as_tuple=True)
+        is_first = (columns == 0) & (number == 0)
+        assert torch.all((steps >= window - stride) | is_first)
+        assert torch.equal(inputs[0, columns] + steps, inputs[steps, columns])
 
 
 def test_by_example(positions) -> None:

@@ -128,17 +128,19 @@ def test_a_file_that_became_shorter_than_its_range_is_an_error(tmp_path) -> None
         read(part)
 
 
-def test_a_missing_file_is_an_error(tmp_path) -> None:
-    with pytest.raises(DataError, match=r"x: expected a text file, got no such file"):
-        TextFile.at(tmp_path / "x")
-    with pytest.raises(DataError, match=r"expected a text file, got a folder"):
-        TextFile.at(tmp_path)
+@pytest.mark.parametrize(("name", "found"), [("x", "no such file"), (".", "a folder")])
+def test_only_a_file_that_exists_can_be_named(tmp_path, name, found) -> None:
+    with pytest.raises(DataError, match=rf": expected a text file, got {found}"):
+        TextFile.at(tmp_path / name)
+
+
+@pytest.mark.parametrize("use", [TextFile.identity, read, lambda part: part.size])
+def test_a_file_that_has_gone_is_an_error(tmp_path, use) -> None:
     (tmp_path / "x").touch()
     part = TextFile.at(tmp_path / "x")
     (tmp_path / "x").unlink()
-    for use in (part.identity, lambda: read(part), lambda: part.size):
-        with pytest.raises(DataError, match=r"x: expected a readable file, got: No such file or directory$"):
-            use()
+    with pytest.raises(DataError, match=r"x: expected a readable file, got: No such file or directory$"):
+        use(part)
 
 
 def test_a_file_that_may_not_be_read_is_an_error(tmp_path, monkeypatch) -> None:

@@ -95,17 +95,25 @@ def test_a_file_of_another_size_is_an_error(tmp_path, size, problem) -> None:
         TokenFile.open(path, verify=False)
 
 
-def test_a_damaged_file_is_an_error_where_it_is_verified(tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize(("verify", "always"), [(None, 6), (True, 5)])
+def test_a_damaged_file_is_an_error_where_it_is_verified(tmp_path, monkeypatch, verify, always) -> None:
     path = write(tmp_path, [1, 2, 3])
     path.write_bytes(b"\1\0\2\0\4\0")
+    monkeypatch.setattr(files, "_ALWAYS_VERIFIED_BYTES", always)
     message = r"train\.tokens: expected ids with the checksum [0-9a-f]{8}, got [0-9a-f]{8}; the file is"
-    for verify in (None, True):
-        with pytest.raises(DataError, match=message):
-            TokenFile.open(path, verify=verify)
-    assert TokenFile.open(path, verify=False).tokens.tolist() == [1, 2, 4]
-    monkeypatch.setattr(files, "_ALWAYS_VERIFIED_BYTES", 5)
     with pytest.raises(DataError, match=message):
-        TokenFile.open(path).verify()
+        TokenFile.open(path, verify=verify)
+
+
+@pytest.mark.parametrize(("verify", "always"), [(False, 6), (None, 5)])
+def test_a_large_file_is_verified_on_request(tmp_path, monkeypatch, verify, always) -> None:
+    path = write(tmp_path, [1, 2, 3])
+    path.write_bytes(b"\1\0\2\0\4\0")
+    monkeypatch.setattr(files, "_ALWAYS_VERIFIED_BYTES", always)
+    opened = TokenFile.open(path, verify=verify)
+    assert opened.tokens.tolist() == [1, 2, 4]
+    with pytest.raises(DataError, match="expected ids with the checksum"):
+        opened.verify()
 
 
 def test_no_ids_are_an_error(tmp_path) -> None:

@@ -37,6 +37,10 @@ def make_tokenizer() -> CharTokenizer:
     return CharTokenizer.train(LINES)
 
 
+def never() -> CharTokenizer:
+    raise AssertionError
+
+
 def test_a_corpus_is_prepared_and_opened(corpus, tokenizer, tmp_path) -> None:
     prepared = prepare(corpus, tmp_path / "new" / "folder", tokenizer=make_tokenizer, options=OPTIONS)
     for split in ("train", "validation", "test"):
@@ -68,9 +72,6 @@ def test_a_finished_corpus_is_opened_without_being_read(corpus, tmp_path) -> Non
     corpus.train.skips.clear()
     before = contents(tmp_path)
     stages: list[Progress] = []
-
-    def never() -> CharTokenizer:
-        raise AssertionError
 
     # Nor is there anything to write, a lock included.
     tmp_path.chmod(0o555)
@@ -183,9 +184,6 @@ def test_an_unfinished_corpus_is_continued_with_the_tokenizer_it_has(corpus, tmp
     ):
         open_prepared(tmp_path)
 
-    def never() -> CharTokenizer:
-        raise AssertionError
-
     corpus.train.skips.clear()
     prepare(corpus, tmp_path, tokenizer=never, options=OPTIONS)
     assert corpus.train.skips == []
@@ -265,11 +263,11 @@ def test_a_damaged_file_is_an_error_and_deleting_it_the_remedy(corpus, tokenizer
     prepare(corpus, tmp_path, tokenizer=tokenizer)
     before = contents(tmp_path)
     os.truncate(tmp_path / name, 4)
-    for again in (open_prepared, lambda folder: prepare(corpus, folder, tokenizer=tokenizer)):
-        with pytest.raises(
-            DataError, match=rf"{name}: expected .*[;,] delete this file and prepare the text again"
-        ):
-            again(tmp_path)
+    message = rf"{name}: expected .*[;,] delete this file and prepare the text again"
+    with pytest.raises(DataError, match=message):
+        open_prepared(tmp_path)
+    with pytest.raises(DataError, match=message):
+        prepare(corpus, tmp_path, tokenizer=tokenizer)
     (tmp_path / name).unlink()
     prepare(corpus, tmp_path, tokenizer=tokenizer)
     assert contents(tmp_path) == before
@@ -307,9 +305,6 @@ def test_what_another_process_finished_meanwhile_is_opened_or_refused(
             monkeypatch.undo()
             prepare(corpus, tmp_path / name, tokenizer=tokenizer, options=OPTIONS)
             return super().acquire(*arguments, **options)
-
-    def never() -> CharTokenizer:
-        raise AssertionError
 
     prepare(corpus, tmp_path / "undisturbed", tokenizer=tokenizer, options=OPTIONS)
     name = "same"
