@@ -20,13 +20,13 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
-from torch import Tensor
-
 from sru_apps.classification.data import Batch
 from sru_apps.classification.fit_cli import ClassifyFitCLI
 from sru_apps.classification.module import ClassifierModule
 from sru_apps.training.console import quiet_lightning
 from sru_apps.training.denormals import flush_denormals
+from torch import Tensor
+
 from sru_nn import backend
 
 # The benchmarks of sru-nn know how to record a run.

@@ -17,15 +17,16 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from torch import Tensor, nn
-
 from sru_apps.encoders import RecurrentName, detach_state
 from sru_apps.language_modelling.config import LanguageModelConfig
 from sru_apps.language_modelling.generate import generate
 from sru_apps.language_modelling.model import LanguageModel
-from sru_data import DataError, language_modelling
-from sru_data.streams import Segment, StreamLoader
-from sru_data.text import encode_block
+from torch import Tensor, nn
+
+from sru_data import DataError
+from sru_data.datasets import language_modelling
+from sru_data.loaders import Segment, StreamLoader
+from sru_data.tokenizers import encode_block
 from sru_data.tokenizers.training import train_tokenizer
 from sru_nn.quantization import quantize_weights_
 

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from measure import summary
 from pytorch_lightning import Callback, LightningModule, Trainer
-
 from sru_apps.encoders import detach_state
 from sru_apps.language_modelling.fit_cli import LanguageModelFitCLI
 from sru_apps.training.console import quiet_lightning

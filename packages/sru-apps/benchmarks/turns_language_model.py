@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import get_args
 
 import torch
-from turns_fit import Calls, Fit, run
 
 # Names that stay: docs/reference.
 from sru_apps.encoders import RecurrentName
 from sru_apps.language_modelling.config import LanguageModelConfig
 from sru_apps.language_modelling.generate import generate
 from sru_apps.language_modelling.model import LanguageModel
+from turns_fit import Calls, Fit, run
 
 FIT = (
     *("lm", "fit", "--data.name=python-help", "--data.batch_size=32", "--data.length=64"),

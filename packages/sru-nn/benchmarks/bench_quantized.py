@@ -128,7 +128,8 @@ def demo_scores(path: Path) -> dict[str, float]:
     """Return the bits per character of `sru demo`'s SRU on held-out text, by method."""
     from sru_apps.demo import VALIDATION_SHARE
     from sru_apps.language_modelling.module import LanguageModelModule
-    from sru_data.language_modelling import python_help_text
+
+    from sru_data.datasets.language_modelling import python_help_text
     from sru_data.tokenizers import CharTokenizer
 
     text = python_help_text()

@@ -1,0 +1,76 @@
+"""Talking with a model: each message is read once, and each token of an answer costs one step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sru_apps.decoding.continuation import Continuation
+from sru_apps.decoding.sampling import Sampling
+from sru_apps.nn import State
+from sru_apps.tasks.chat.load import TrainedChatModel
+from sru_apps.train.seeding import place_seed
+from sru_data.tokenizers.streaming import StreamingDecoder
+
+
+class Conversation:
+    """A conversation, whose state is kept from one message to the next.
+
+    Args:
+        model: The trained model.
+        sampling: How tokens are chosen; default: the most likely one at each step.
+        max_tokens: The most tokens of an answer.
+        seed: Seed of the draws.
+
+    Raises:
+        ValueError: `max_tokens` is less than 1.
+    """
+
+    def __init__(
+        self,
+        model: TrainedChatModel,
+        *,
+        sampling: Sampling | None = None,
+        max_tokens: int = 256,
+        seed: int = 0,
+    ) -> None:
+        if max_tokens < 1:
+            raise ValueError(f"max_tokens must be at least 1, got {max_tokens}")
+        self._network, self._tokenizer = model.network, model.tokenizer
+        self._max_tokens = max_tokens
+        self._seed = seed
+        tokenizer = model.tokenizer
+        self._sampling = (sampling or Sampling(temperature=0.0)).without(
+            tokenizer.pad_id, tokenizer.unk_id, tokenizer.user_id, tokenizer.bot_id
+        )
+        self._turns = 0
+        self._state: State | None = None
+        # The end of the last answer is read together with the next message.
+        self._unread: list[int] = []
+
+    def reply(self, message: str | None) -> Iterator[str]:
+        """Answer.
+
+        Args:
+            message: What the user says; None lets the bot speak first.
+
+        Yields:
+            The text of the answer, in pieces as they become certain.
+        """
+        end = self._tokenizer.end_id
+        question = [*self._unread, *self._tokenizer.encode_question(message)]
+        seed = place_seed(self._seed, self._turns)
+        answer = Continuation(
+            self._network, [question], sampling=self._sampling, seeds=seed, state=self._state
+        )
+        self._turns += 1
+        decoder = StreamingDecoder(self._tokenizer.text)
+        for _ in range(self._max_tokens):
+            (token,) = next(answer)
+            self._state = answer.state
+            self._unread = [end] if token == end else [token, end]
+            if token == end:
+                break
+            if piece := decoder.feed(token):
+                yield piece
+        if piece := decoder.finish():
+            yield piece
