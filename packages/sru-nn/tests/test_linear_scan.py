@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sru_nn.gemm_scan import linear_scan
+from sru_nn.linear_scan import linear_scan
 from torch import Tensor
 
 from .conftest import looks_at_grad
@@ -53,4 +53,4 @@ def test_factors_whose_product_overflows_do_no_harm():
 @looks_at_grad
 def test_opcheck():
     a, b = (torch.randn(12, 2, requires_grad=True) for _ in range(2))
-    torch.library.opcheck(torch.ops.sru_nn.gemm_scan, (a, b, True))
+    torch.library.opcheck(torch.ops.sru_nn.linear_scan, (a, b, True))

@@ -27,7 +27,7 @@ def linear_scan(a: Tensor, b: Tensor, *, reverse: bool = False) -> Tensor:
     Returns:
         `y`: the same shape and dtype.
     """
-    y: Tensor = torch.ops.sru_nn.gemm_scan(a, b, reverse)
+    y: Tensor = torch.ops.sru_nn.linear_scan(a, b, reverse)
     return y
 
 

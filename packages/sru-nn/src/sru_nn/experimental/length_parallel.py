@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from sru_nn.gemm_scan import by_chunks, linear_scan, scan, shifted
+from sru_nn.linear_scan import by_chunks, linear_scan, scan, shifted
 from sru_nn.operators import define
 
 

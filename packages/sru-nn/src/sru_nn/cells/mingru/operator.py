@@ -14,7 +14,7 @@ from sru_nn import backend
 from sru_nn.cells.mingru import reference
 from sru_nn.cells.sru import operator as sru
 from sru_nn.dtypes import accumulate_dtype
-from sru_nn.gemm_scan import linear_scan
+from sru_nn.linear_scan import linear_scan
 from sru_nn.operators import is_transformed
 
 # σ of it is exactly 1, also in float64.
