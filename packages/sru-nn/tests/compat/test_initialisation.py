@@ -1,4 +1,4 @@
-"""How code that draws its own weights for `nn.LSTM` does it here: the lines of docs/drop-in.md."""
+"""How code that draws its own weights for `nn.LSTM` does it here: the lines of docs/guides/drop-in.md."""
 
 from __future__ import annotations
 
