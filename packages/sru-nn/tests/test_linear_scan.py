@@ -6,8 +6,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sru_nn.linear_scan import linear_scan
 from torch import Tensor
+
+from sru_nn.linear_scan import linear_scan
 
 from .conftest import looks_at_grad
 
