@@ -1,104 +1,71 @@
-"""What a state dict says about the module it was saved by, and where that differs from another module."""
+"""What a state dict says about the module it was saved by, and where that differs from another module.
+
+All of it is plain data: state dicts in the layout of this package, and arguments by their names.
+"""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 
-from sru_nn.checkpoints.layouts import is_builtin
+from sru_nn.checkpoints.layouts import last_matrix, read_cell
 
 
-class CellState(NamedTuple):
-    """What the entries of one cell say; None where they say nothing."""
+def describe_cell(state_dict: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Return what the entries of a cell tell of its arguments, in the order to compare them.
 
-    saved_by: str | None
-    """`"sru 2"`, `"sru 3"` or `"sru_nn"`, by the names of the projection; None for a custom transform."""
-    output_size: int
-    """N·D; the shapes do not tell how many directions share it."""
-    input_size: int | None
-    """E."""
-    num_matrices: int | None
-    """K."""
-    projection_size: int | None
-    """The inner width of the projection, 0 for one matrix."""
-    layer_norm: int | None
-    """The width of the layer norm, None without one."""
-    scale_x: float | None
-    """The factor of the highway, which `sru` saves."""
-    has_vectors: bool | None
-    """Whether any recurrent vector differs from zero."""
-    has_bias: bool | None
-    """Whether any bias differs from zero."""
-    transform: tuple[str, ...]
-    """The names of the entries of a custom transform."""
+    `output_size` is N·D (the shapes do not tell how many directions share it), `num_matrices` K,
+    `highway_scale` the factor that `sru` saves, and `custom_m` lists the names of a custom transform.
 
-    @property
-    def highway_bias(self) -> float | None:
-        """The initial bias from which `rescale` took this factor; None if the highway was not scaled."""
-        if self.scale_x is None or self.scale_x <= 1.0:
-            return None
-        return round(math.log((self.scale_x**2 - 1) / 2), 4) + 0.0
-
-    @property
-    def is_narrow(self) -> bool:
-        """Whether two matrices save anything here; where they do not, this package makes one of them."""
-        width, inputs = self.projection_size or 0, self.input_size or 0
-        return 0 < width < min(inputs, self.output_size)
-
-
-def describe_cell(state_dict: Mapping[str, Any], prefix: str) -> CellState | None:
-    """Read what the entries of one cell say, in any of the layouts; None if they are not those of a cell."""
+    Returns:
+        What they tell; empty if they are not those of a cell.
+    """
     own = {name[len(prefix) :]: value for name, value in state_dict.items() if name.startswith(prefix)}
-    bias, vectors = _matrix(own, "bias", 1), _matrix(own, "weight_c", 1)
-    sizes = {tensor.numel() for tensor in (bias, vectors) if tensor is not None}
-    if len(sizes) != 1 or (double := sizes.pop()) % 2 or not double:
-        return None
-    output_size = double // 2
-    saved_by, down, up, transform = _projection(own)
-    norm, scale = _matrix(own, "layer_norm.weight", 1), own.get("scale_x")
-    return CellState(
-        saved_by,
-        output_size,
-        input_size=None if up is None else up.shape[1] if down is None else down.shape[1],
-        num_matrices=None if up is None or up.shape[0] % output_size else up.shape[0] // output_size,
-        projection_size=None if up is None else 0 if down is None else down.shape[0],
-        layer_norm=None if norm is None else norm.numel(),
-        scale_x=float(scale) if isinstance(scale, Tensor) and _has_values(scale) else None,
-        has_vectors=_any(vectors),
-        has_bias=_any(bias),
-        transform=transform,
-    )
+    bias, vectors = own.get("bias"), own.get("weight_c")
+    sizes = {tensor.shape for tensor in (bias, vectors) if tensor is not None}
+    if len(sizes) != 1 or len(shape := sizes.pop()) != 1 or shape[0] % 2 or not shape[0]:
+        return {}
+    told: dict[str, Any] = {"output_size": shape[0] // 2}
+    custom = sorted(name.removeprefix("custom_m.") for name in own if name.startswith("custom_m."))
+    if custom:
+        told["custom_m"] = custom
+    last = own.get(last_matrix(own, "") or "")
+    first = own.get("transform.linear1.weight", own.get("transform.down.weight", last))
+    inputs = None
+    if last is not None and first is not None:
+        _describe_projection(told, own, first, last)
+        inputs = told["input_size"]
+    norm = own.get("layer_norm.weight")
+    if custom or last is not None:
+        told["layer_norm"] = norm is not None
+    if norm is not None and inputs not in (None, told["output_size"]):
+        told["normalize_after"] = norm.numel() != inputs
+    for name, tensor in (("v1", vectors), ("bias", bias)):
+        if tensor is not None and _has_values(tensor):
+            told[name] = bool(tensor.any()) != (name == "v1")
+    scale = own.get("scale_x")
+    if scale is not None and _has_values(scale):
+        told["highway_scale"], told["tolerance"] = float(scale), 4 * torch.finfo(scale.dtype).eps
+    return told
 
 
-def _projection(own: Mapping[str, Any]) -> tuple[str | None, Tensor | None, Tensor | None, tuple[str, ...]]:
-    """Find who saved a cell, its two matrices as `(outputs, inputs)`, and the names of a custom transform."""
-    if (weight := _matrix(own, "weight")) is not None:
-        down = _matrix(own, "weight_proj")
-        return "sru 2", None if down is None else down.t(), weight.t(), ()
-    for name in ("transform", "transform.up"):
-        if (weight := _matrix(own, f"{name}.weight")) is not None:
-            return "sru_nn", _matrix(own, "transform.down.weight"), weight, ()
-    old = "transform_module."
-    names = {name[len(old) :] for name in own if name.startswith(old)}
-    if is_builtin(names):
-        last = "weight" if "weight" in names else "1.weight"
-        return "sru 3", _matrix(own, f"{old}0.weight"), _matrix(own, old + last), ()
-    custom = [name.removeprefix("custom_m.") for name in own if name.startswith("custom_m.")]
-    return ("sru 3" if names else None), None, None, tuple(sorted(names or custom))
-
-
-def _any(tensor: Tensor | None) -> bool | None:
-    return bool(tensor.any()) if tensor is not None and _has_values(tensor) else None
-
-
-def _matrix(own: Mapping[str, Any], name: str, dim: int = 2) -> Tensor | None:
-    tensor = own.get(name)
-    return tensor if isinstance(tensor, Tensor) and tensor.dim() == dim else None
+def _describe_projection(told: dict[str, Any], own: Mapping[str, Any], first: Tensor, last: Tensor) -> None:
+    inputs, gates = first.shape[1], last.shape[0] / told["output_size"]
+    if "transform.linear1.weight" in own:
+        told["attention"] = "transform.linear3.weight" in own
+    told["input_size"] = inputs
+    if "attention" in told:
+        told["proj_size"] = first.shape[0]
+        told["attn_layer_norm"] = "transform.layer_norm.weight" in own
+    if gates == 4 or (gates == 3 and inputs != told["output_size"]):
+        told["has_skip_term"] = gates == 4
+    if "attention" not in told:
+        told["projection_size"] = 0 if first is last else first.shape[0]
 
 
 def _has_values(tensor: Tensor) -> bool:
@@ -106,29 +73,9 @@ def _has_values(tensor: Tensor) -> bool:
     return type(tensor) in (Tensor, nn.Parameter) and not tensor.is_meta
 
 
-def told(saved: CellState, input_size: int | None = None) -> dict[str, Any]:
-    """Return the arguments that the entries of a cell tell, with their values, in the order to compare them.
-
-    Args:
-        saved: The entries.
-        input_size: E, where they do not tell it.
-    """
-    arguments: dict[str, Any] = {}
-    output_size = saved.output_size
-    if saved.num_matrices is not None:
-        input_size = arguments["input_size"] = saved.input_size
-        if saved.num_matrices == 4 or (saved.num_matrices == 3 and input_size != output_size):
-            arguments["has_skip_term"] = saved.num_matrices == 4
-        arguments["projection_size"] = saved.projection_size if saved.is_narrow else 0
-    if saved.saved_by is not None or saved.transform:
-        arguments["layer_norm"] = saved.layer_norm is not None
-    if saved.layer_norm in (input_size, output_size) and input_size not in (None, output_size):
-        arguments["normalize_after"] = saved.layer_norm == output_size
-    if saved.has_vectors:
-        arguments["v1"] = False
-    if saved.has_bias:
-        arguments["bias"] = True
-    return arguments
+def scaled_for(scale: float) -> float | None:
+    """Return the initial bias for which `rescale` scales the highway so; None if it is not scaled."""
+    return round(math.log((scale**2 - 1) / 2), 4) + 0.0 if scale > 1.0 else None
 
 
 def check_version(name: str, own: int, metadata: Mapping[str, Any], prefix: str) -> None:
@@ -155,16 +102,19 @@ def check_stack(stack: Mapping[str, Any], state_dict: Mapping[str, Any], prefix:
         return
     if max(layers) + 1 != stack["num_layers"]:
         _refuse(prefix, "num_layers", stack["num_layers"], max(layers) + 1)
-    first = describe_cell(state_dict, f"{prefix}rnn_lst.0.")
-    if first is not None:
-        _check_hidden_size(stack, first.output_size, prefix)
+    layer = f"{prefix}rnn_lst.0."
+    entries = {name: value for name, value in state_dict.items() if name.startswith(layer)}
+    read_cell(entries, layer)
+    first = describe_cell(entries, layer)
+    if first:
+        _check_hidden_size(stack, first["output_size"], prefix)
     weight, name = state_dict.get(f"{prefix}input_to_hidden.weight"), "proj_input_to_hidden_first"
-    if first is None or (weight is not None) == stack[name]:
+    if not first or (weight is not None) == stack[name]:
         if weight is not None and weight.dim() == 2 and weight.shape[1] != stack["input_size"]:
             _refuse(prefix, "input_size", stack["input_size"], weight.shape[1])
     elif weight is not None:
         _refuse(prefix, name, False, True, f"{name}=True and input_size={weight.shape[1]}")
-    elif first.input_size not in (first.output_size, None):
+    elif first.get("input_size") not in (first["output_size"], None):
         _refuse(prefix, name, True, False)
 
 
@@ -179,52 +129,30 @@ def check_cell(cell: Mapping[str, Any], state_dict: Mapping[str, Any], prefix: s
     Raises:
         RuntimeError: Names the first argument that differs, and both values.
     """
-    saved = describe_cell(state_dict, prefix)
-    if saved is None:
+    told = describe_cell(state_dict, prefix)
+    if not told:
         return
-    _check_hidden_size(cell, saved.output_size, prefix)
-    if cell["custom_m"] is None and saved.transform:
-        entries = ", ".join(saved.transform[:3])
-        _refuse(prefix, "custom_m", None, f"a module with {entries}", "custom_m=<that module>")
-    if cell["custom_m"] is not None and saved.saved_by in ("sru 2", "sru_nn"):
-        _refuse(prefix, "custom_m", cell["custom_m"], None)
-    for name, value in told(saved, cell["input_size"]).items():
-        if cell[name] != value and (cell["custom_m"] is None or name not in _PROJECTION):
+    _check_hidden_size(cell, told["output_size"], prefix)
+    custom, theirs = cell["custom_m"], told.pop("custom_m", None)
+    if custom is None and theirs:
+        module = f"a module with {', '.join(theirs[:3])}"
+        _refuse(prefix, "custom_m", None, module, "custom_m=<that module>")
+    if custom is not None and "projection_size" in told:
+        _refuse(prefix, "custom_m", custom, None)
+    if told.get("v1"):
+        del told["v1"]  # vectors may be zero by chance
+    if not told.get("bias"):
+        told.pop("bias", None)
+    for name, value in told.items():
+        if name in cell and cell[name] != value:
+            remedy = "the attention_every_n_layers or attention_last_n_layers that the saved one had"
             alias = "n_proj" if name == "projection_size" and "rnn_lst." not in prefix else name
-            _refuse(prefix, alias, cell[name], value)
+            _refuse(prefix, alias, cell[name], value, remedy if name == "attention" else None)
     # Only a highway of the input itself is scaled.
-    if saved.scale_x is not None and cell["has_skip_term"] and cell["num_matrices"] == 3:
-        eps = torch.finfo(state_dict[f"{prefix}scale_x"].dtype).eps
-        tolerance = max(1e-5, 4 * eps)  # a module in half precision rounds it
-        if not math.isclose(saved.scale_x, cell["scale_x"], rel_tol=tolerance):
-            _refuse_scale(cell, saved.highway_bias, prefix)
-
-
-_PROJECTION = ("input_size", "has_skip_term", "projection_size")
-
-
-def check_srupp_transform(cell: Mapping[str, Any], state_dict: Mapping[str, Any], prefix: str) -> None:
-    """Raise if the entries of an SRU++ cell, named as in `SRUppCell`, are those of one built otherwise."""
-    own = {name[len(prefix) :]: value for name, value in state_dict.items() if name.startswith(prefix)}
-    first, attention = _matrix(own, "transform.linear1.weight"), _matrix(own, "transform.linear3.weight")
-    last = attention if attention is not None else _matrix(own, "transform.linear2.weight")
-    saved = describe_cell(state_dict, prefix)
-    if first is None or last is None or saved is None:
-        return
-    _check_hidden_size(cell, saved.output_size, prefix)
-    same_gates = last.shape[0] == cell["num_matrices"] * saved.output_size
-    remedy = "the attention_every_n_layers or attention_last_n_layers that the saved one had"
-    theirs = {
-        "attention": attention is not None,
-        "input_size": first.shape[1],
-        "proj_size": first.shape[0],
-        "attn_layer_norm": "transform.layer_norm.weight" in own,
-        "has_skip_term": cell["has_skip_term"] == same_gates,
-        "layer_norm": saved.layer_norm is not None,
-    }
-    for name, value in theirs.items():
-        if cell[name] != value:
-            _refuse(prefix, name, cell[name], value, remedy if name == "attention" else None)
+    if "highway_scale" in told and cell["has_skip_term"] and cell["num_matrices"] == 3:
+        tolerance = max(1e-5, told["tolerance"])  # a module in half precision rounds it
+        if not math.isclose(told["highway_scale"], cell["scale_x"], rel_tol=tolerance):
+            _refuse_scale(cell, scaled_for(told["highway_scale"]), prefix)
 
 
 def _check_hidden_size(module: Mapping[str, Any], saved: int, prefix: str) -> None:

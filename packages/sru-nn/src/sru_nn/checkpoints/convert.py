@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from sru_nn.checkpoints.describe import ConversionError, Found, describe, find_cells, is_srupp
-from sru_nn.checkpoints.layouts import read_cell_state, read_srupp_transform
+from sru_nn.checkpoints.architecture import describe_cell
+from sru_nn.checkpoints.describe import ConversionError, Found, describe, find_cells
+from sru_nn.checkpoints.layouts import read_cell
 
 
 def convert(state_dict: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[Found]]:
@@ -25,15 +26,17 @@ def convert(state_dict: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[F
     """
     new = dict(state_dict)
     found = []
-    for stack, cells in find_cells(new).items():
-        found.append(describe(new, stack, cells))
-        for prefix, state in cells.items():
+    for stack, prefixes in find_cells(new).items():
+        layers, saved_by = [], None
+        for prefix in prefixes:
             try:
-                if is_srupp(state.transform):
-                    read_srupp_transform(new, prefix, state.output_size)
-                read_cell_state(new, prefix, state.output_size, custom=bool(state.transform))
+                saved_by = read_cell(new, prefix) or saved_by
             except RuntimeError as error:
                 raise ConversionError(f"{prefix[:-1]}: {error}") from None
+            layers.append(describe_cell(new, prefix) | ({"alone": True} if prefix == stack else {}))
+            new.pop(f"{prefix}scale_x", None)
+        first_map = None if stack in prefixes else new.get(f"{stack}input_to_hidden.weight")
+        found.append(describe(stack, saved_by, layers, first_map))
     if not found:
         raise ConversionError("there is no SRU in it: nothing has the entries weight_c and bias of a layer")
     return new, found

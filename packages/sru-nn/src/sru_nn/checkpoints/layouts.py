@@ -13,6 +13,7 @@ says when a state dict is newer than this package.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -39,65 +40,67 @@ def strip_wrappers(state_dict: dict[str, Any], prefix: str = "") -> str:
             state_dict[prefix + name[len(prefix) + len(common[0]) :]] = state_dict.pop(name)
 
 
-def is_builtin(names: set[str]) -> bool:
-    """Return whether the entries of these names in `transform_module` are the projection of `sru` 3."""
-    return names in ({"weight"}, {"0.weight", "1.weight"})
+def read_cell(
+    state_dict: dict[str, Any], prefix: str, *, custom: bool = False, output_size: int | None = None
+) -> str | None:
+    """Replace, in place, the entries of a cell of `sru` by those of this package; leave others alone.
 
-
-def read_cell_state(
-    state_dict: dict[str, Any], prefix: str, output_size: int, *, custom: bool = False
-) -> None:
-    """Replace, in place, the entries of an `sru` cell by those of `SRUCell`; leave others alone.
+    A projection of two matrices that is not narrower than both its ends saves nothing. `sru` 3.0.0.dev makes
+    it all the same; this package and `sru` 2.x make one matrix, so the two are multiplied.
 
     Args:
         state_dict: The entries.
         prefix: What the names of this cell begin with.
-        output_size: N·D.
-        custom: Whether the cell has a transform of the user's own, whose entries only change their name.
+        custom: Whether the cell is known to have a transform of the user's own, which the names may not tell.
+        output_size: N·D, where neither `bias` nor `weight_c` tells it.
 
-    The buffer `scale_x` is dropped: in this package it follows from the constructor's arguments. A projection
-    of two matrices that is not narrower than both its ends saves nothing; `sru` 3.0.0.dev makes it all the
-    same, while this package and `sru` 2.x make one matrix, so that the two are multiplied.
+    Returns:
+        The version that saved the entries: `"sru 2"`, `"sru 3"` or `"sru_nn"`; None if the names do not tell.
     """
-    state_dict.pop(f"{prefix}scale_x", None)
-    old = f"{prefix}transform_module."
-    if custom:
-        _rename(state_dict, old, f"{prefix}custom_m.")
-        return
-    down, up = state_dict.pop(f"{old}0.weight", None), state_dict.pop(f"{old}1.weight", None)
-    if up is None:
-        up = state_dict.pop(f"{old}weight", None)
-    if up is None and f"{prefix}weight" in state_dict:
-        up = state_dict.pop(f"{prefix}weight").t()
-        down = state_dict.pop(f"{prefix}weight_proj", None)
-        down = None if down is None else down.t().contiguous()
-    one, first, last = (f"{prefix}transform{part}.weight" for part in ("", ".down", ".up"))
-    if up is not None and down is None:
-        state_dict[one] = gates_outermost(up, output_size)
-    elif up is not None:
-        state_dict |= {first: down, last: gates_outermost(up, output_size)}
-    down, up = state_dict.get(first), state_dict.get(last)
-    if down is not None and up is not None and down.shape[0] >= min(down.shape[1], output_size):
-        del state_dict[first], state_dict[last]
-        state_dict[one] = (up.to(torch.float64) @ down.to(torch.float64)).to(up.dtype)
-
-
-def read_srupp_transform(state_dict: dict[str, Any], prefix: str, output_size: int) -> None:
-    """Replace, in place, the entries of the transform of an SRU++ cell of `sru` by those of `SRUppCell`."""
-    if not _rename(state_dict, f"{prefix}transform_module.", f"{prefix}transform."):
-        return
-    last = f"{prefix}transform.linear3.weight"
-    if last not in state_dict:
-        last = f"{prefix}transform.linear2.weight"
-    if last in state_dict:
+    for name in ("bias", "weight_c"):
+        if prefix + name in state_dict:
+            output_size = state_dict[prefix + name].numel() // 2
+    old, new = f"{prefix}transform_module.", f"{prefix}transform."
+    names = {name[len(old) :] for name in state_dict if name.startswith(old)}
+    saved_by = "sru 3" if names else None
+    if names == {"weight"} and not custom:
+        state_dict[f"{new}weight"] = state_dict.pop(f"{old}weight")
+    elif names == {"0.weight", "1.weight"} and not custom:
+        state_dict[f"{new}down.weight"] = state_dict.pop(f"{old}0.weight")
+        state_dict[f"{new}up.weight"] = state_dict.pop(f"{old}1.weight")
+    elif names:
+        home = new if is_srupp(names) and not custom else f"{prefix}custom_m."
+        for name in names:
+            state_dict[home + name] = state_dict.pop(old + name)
+    elif f"{prefix}weight" in state_dict:
+        saved_by, weight = "sru 2", state_dict.pop(f"{prefix}weight").t()
+        if f"{prefix}weight_proj" in state_dict:
+            state_dict[f"{new}down.weight"] = state_dict.pop(f"{prefix}weight_proj").t().contiguous()
+            state_dict[f"{new}up.weight"] = weight
+        else:
+            state_dict[f"{new}weight"] = weight
+    last = last_matrix(state_dict, prefix)
+    if last is not None and saved_by is not None and output_size is not None:
         state_dict[last] = gates_outermost(state_dict[last], output_size)
+    down = state_dict.get(f"{new}down.weight")
+    if down is not None and last is not None and down.shape[0] >= min(down.shape[1], output_size or 0) > 0:
+        product = state_dict[last].to(torch.float64) @ down.to(torch.float64)
+        state_dict[f"{new}weight"] = product.to(down.dtype)
+        del state_dict[last], state_dict[f"{new}down.weight"]
+    return "sru_nn" if last is not None and saved_by is None else saved_by
 
 
-def _rename(state_dict: dict[str, Any], old: str, new: str) -> bool:
-    names = [name for name in state_dict if name.startswith(old)]
-    for name in names:
-        state_dict[new + name[len(old) :]] = state_dict.pop(name)
-    return bool(names)
+def is_srupp(names: Collection[str]) -> bool:
+    """Return whether a transform with entries of these names is that of an SRU++ layer."""
+    known = {"linear1.weight", "linear2.weight", "linear3.weight", "alpha"}
+    known |= {"layer_norm.weight", "layer_norm.bias"}
+    return {"linear1.weight", "linear2.weight"} <= set(names) <= known
+
+
+def last_matrix(state_dict: Mapping[str, Any], prefix: str) -> str | None:
+    """Find the name of the matrix that makes the pre-activations of a cell in the layout of this package."""
+    names = (f"{prefix}transform.{part}weight" for part in ("linear3.", "linear2.", "up.", ""))
+    return next((name for name in names if name in state_dict), None)
 
 
 def gates_outermost(weight: Tensor, output_size: int) -> Tensor:

@@ -13,12 +13,11 @@ from torch import Tensor, nn
 
 from sru_nn.arguments import check_probabilities, check_sizes
 from sru_nn.cells.sru.layer import SRUCell
-from sru_nn.cells.sru.stack import one_by_one, run_layers, side_by_side
+from sru_nn.cells.sru.stack import SRUStack, run_layers
 from sru_nn.gemm import project
-from sru_nn.recurrent import Recurrent
 
 
-class DropIn(Recurrent):
+class DropIn(SRUStack):
     """A stack of `SRUCell`s with the arguments, the attributes and the forms of input of PyTorch's modules.
 
     It stands before one of those among the bases of a class, which is then a subclass of PyTorch's, and takes
@@ -30,10 +29,10 @@ class DropIn(Recurrent):
     """
 
     mode: str
-    rnn_lst: nn.ModuleList
     projections: nn.ModuleList
     # PyTorch's modules keep a flat list of their weights, which there are none of here.
     __setattr__ = nn.Module.__setattr__
+    extra_repr = nn.RNNBase.extra_repr
     __setstate__ = nn.Module.__setstate__
     _apply = nn.Module._apply
     _replicate_for_data_parallel = nn.Module._replicate_for_data_parallel
@@ -53,7 +52,7 @@ class DropIn(Recurrent):
     ) -> None:
         nn.Module.__init__(self)  # not that of PyTorch's LSTM or GRU, which makes weights
         who = self.mode
-        check_sizes(who, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
+        self._set_sizes(input_size, hidden_size, num_layers, bidirectional, True, batch_first, False)
         check_sizes(who, at_least=0, proj_size=proj_size)
         check_probabilities(who, dropout=dropout)
         if proj_size >= hidden_size:
@@ -66,21 +65,14 @@ class DropIn(Recurrent):
                 "leave it at 0 or add layers",
                 stacklevel=3,
             )
-        self.input_size = input_size
-        self.hidden_size = hidden_size
-        self.num_layers = num_layers
         self.bias = bias
-        self.batch_first = batch_first
         self.dropout = float(dropout)
-        self.bidirectional = bidirectional
         self.proj_size = proj_size
-
-        self._directions = directions = 2 if bidirectional else 1
-        self._output_size = proj_size or hidden_size  # of one direction
+        self._row_size = proj_size or hidden_size  # the output of one direction
         with contextlib.nullcontext() if device is None else torch.device(device):
             self.rnn_lst = nn.ModuleList(
                 SRUCell(
-                    directions * self._output_size if layer else input_size,
+                    self.num_directions * self._row_size if layer else input_size,
                     hidden_size,
                     dropout=dropout if layer + 1 < num_layers else 0.0,
                     bidirectional=bidirectional,
@@ -90,7 +82,9 @@ class DropIn(Recurrent):
                 for layer in range(num_layers)
             )
             self.projections = nn.ModuleList(
-                nn.ModuleList(nn.Linear(hidden_size, proj_size, bias=False) for _ in range(directions))
+                nn.ModuleList(
+                    nn.Linear(hidden_size, proj_size, bias=False) for _ in range(self.num_directions)
+                )
                 for _ in range(num_layers if proj_size else 0)
             )
         self._reset_projections()
@@ -133,7 +127,7 @@ class DropIn(Recurrent):
 
     def _check_row(self, name: str, state: Tensor, batch: tuple[int, ...], width: int) -> None:
         letters = "(L·N, B, H)" if width == self.hidden_size else "(L·N, B, H_out)"
-        self._check_state_tensor(name, state, batch, letters, (self.num_layers * self._directions, width))
+        self._check_state_tensor(name, state, batch, letters, (self.num_layers * self.num_directions, width))
 
     def _run_layers(
         self,
@@ -143,10 +137,9 @@ class DropIn(Recurrent):
         after: Callable[[int, Tensor], Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Run the layers from states `(L·N, B, D)`, and return the output and such states."""
-        if c0 is not None and self.bidirectional:
-            c0 = side_by_side(c0, 2)
+        c0 = self._layer_states(c0)
         output, c = run_layers(self.rnn_lst, x, c0, mask_pad, after)  # type: ignore[arg-type]
-        return output, (one_by_one(c, 2) if self.bidirectional else c).to(x.dtype)
+        return output, self._returned_states(c).to(x.dtype)
 
     def _projected(self, layer: int, x: Tensor) -> Tensor:
         """Take the output of a layer through its `proj_size` maps."""

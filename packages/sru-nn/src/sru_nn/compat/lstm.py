@@ -140,7 +140,7 @@ class LSTM(DropIn, nn.LSTM):  # type: ignore[misc,override]
         if not isinstance(state, (tuple, list)) or len(state) != 2:
             got = f"{len(state)} values" if isinstance(state, (tuple, list)) else "one tensor"
             raise ValueError(f"LSTM: hx must be a pair (h0, c0), got {got}; one tensor is what GRU takes")
-        self._check_row("h0", state[0], batch, self._output_size)
+        self._check_row("h0", state[0], batch, self._row_size)
         self._check_row("c0", state[1], batch, self.hidden_size)
 
     def _run(self, x: Tensor, state: Any, mask_pad: Tensor | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
@@ -151,7 +151,7 @@ class LSTM(DropIn, nn.LSTM):  # type: ignore[misc,override]
 
         def after(layer: int, x: Tensor) -> Tensor:
             x = self._projected(layer, x)
-            ends.append(last_outputs(x, mask_pad, self._output_size))
+            ends.append(last_outputs(x, mask_pad, self._row_size))
             return x
 
         output, c = self._run_layers(x, c0, mask_pad, after)

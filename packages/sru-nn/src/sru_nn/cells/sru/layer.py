@@ -23,7 +23,7 @@ from sru_nn.arguments import (
     shown_options,
 )
 from sru_nn.checkpoints.architecture import check_cell, check_version
-from sru_nn.checkpoints.layouts import read_cell_state, strip_wrappers
+from sru_nn.checkpoints.layouts import read_cell, strip_wrappers
 from sru_nn.experimental.length_parallel import LengthParallel
 from sru_nn.functional import Activation, sru_recurrence
 from sru_nn.gemm import is_watched, project
@@ -372,8 +372,9 @@ class SRUCell(nn.Module):
     ) -> None:
         check_version(type(self).__name__, self._version, local_metadata, prefix)
         strip_wrappers(state_dict, prefix)
+        read_cell(state_dict, prefix, custom=self.custom_m is not None, output_size=self.output_size)
         check_cell(self._arguments(), state_dict, prefix)
-        read_cell_state(state_dict, prefix, self.output_size, custom=self.custom_m is not None)
+        state_dict.pop(f"{prefix}scale_x", None)  # here it follows from the arguments
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
 
     def _arguments(self) -> dict[str, Any]:

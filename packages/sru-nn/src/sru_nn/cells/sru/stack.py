@@ -74,11 +74,13 @@ class SRUStack(Recurrent):
         """Bring the initial state from either of its shapes to `(L, B, N·D)`."""
         if c0 is None or c0.shape[-1] == self.output_size:
             return c0
-        return side_by_side(c0, self.num_directions)
+        return torch.unflatten(c0, 0, (self.num_layers, self.num_directions)).transpose(1, 2).flatten(2)
 
     def _returned_states(self, c: Tensor) -> Tensor:
         """Bring the states from `(L, B, N·D)` to the shape that this module returns."""
-        return one_by_one(c, self.num_directions) if self.nn_rnn_compatible_return else c
+        if not self.nn_rnn_compatible_return or self.num_directions == 1:
+            return c
+        return torch.unflatten(c, 2, (self.num_directions, self.hidden_size)).transpose(1, 2).flatten(0, 1)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         strip_wrappers(state_dict, prefix)
@@ -299,18 +301,6 @@ def run_layers(
         if after is not None:
             x = after(layer, x)
     return x, torch.stack(last)
-
-
-def side_by_side(states: Tensor, directions: int) -> Tensor:
-    """Bring states from `(L·N, B, D)`, as PyTorch's modules have them, to `(L, B, N·D)`."""
-    rows, batch, size = states.shape
-    return states.view(rows // directions, directions, batch, size).transpose(1, 2).flatten(2)
-
-
-def one_by_one(states: Tensor, directions: int) -> Tensor:
-    """Bring states from `(L, B, N·D)` to `(L·N, B, D)`, as PyTorch's modules have them."""
-    layers, batch, columns = states.shape
-    return states.view(layers, batch, directions, columns // directions).transpose(1, 2).flatten(0, 1)
 
 
 def _per_layer(name: str, value: Any, num_layers: int) -> list[Any]:

@@ -9,8 +9,6 @@ from torch import Tensor, fx, nn
 from sru_nn.arguments import input_and_state
 from sru_nn.cells.sru.layer import SRUCell
 from sru_nn.cells.srupp.attention import KeyValues, SRUppAttention, SRUppProjectedLinear
-from sru_nn.checkpoints.architecture import check_srupp_transform, describe_cell
-from sru_nn.checkpoints.layouts import read_srupp_transform, strip_wrappers
 from sru_nn.recurrent import as_leaf
 
 
@@ -225,16 +223,12 @@ class SRUppCell(SRUCell):
         h, c = self._run(input, c0, mask_pad, attend)
         return h, c, kept
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+    def _arguments(self) -> dict[str, Any]:
         transform: Any = self.transform
-        if transform is not None:
-            strip_wrappers(state_dict, prefix)
-            saved = describe_cell(state_dict, prefix)
-            read_srupp_transform(state_dict, prefix, saved.output_size if saved else self.output_size)
-            own = {
-                "attention": isinstance(transform, SRUppAttention),
-                "proj_size": transform.proj_features,
-                "attn_layer_norm": transform.layer_norm is not None,
-            }
-            check_srupp_transform(self._arguments() | own, state_dict, prefix)
-        super()._load_from_state_dict(state_dict, prefix, *args)
+        if transform is None:
+            return super()._arguments()
+        return super()._arguments() | {
+            "attention": isinstance(transform, SRUppAttention),
+            "proj_size": transform.proj_features,
+            "attn_layer_norm": transform.layer_norm is not None,
+        }
