@@ -34,7 +34,8 @@ def project(module: nn.Module, x: Tensor) -> Tensor:
         for part in module:
             x = project(part, x)
         return x
-    if type(module) is nn.Linear and _has_no_bias(module) and _is_for_onednn(x, module.weight):
+    has_bias = module._parameters.get("bias") is not None
+    if type(module) is nn.Linear and not has_bias and _is_for_onednn(x, module.weight):
         return _apply(x, module.weight)
     return module(x)  # type: ignore[no-any-return]
 
@@ -60,13 +61,9 @@ def add_product_(out: Tensor, a: Tensor, b: Tensor) -> None:
         out.addmm_(a, b)
 
 
-def _has_no_bias(linear: nn.Linear) -> bool:
-    return linear._parameters.get("bias") is None
-
-
 def _is_for_onednn(x: Tensor, weight: Tensor) -> bool:
     return (
-        x.device.type == "cpu"
+        x.is_cpu
         and x.numel() > 0
         and x.dtype == weight.dtype == torch.float32
         and (torch.compiler.is_compiling() or is_plain(x, weight))
@@ -138,19 +135,6 @@ def _uses_onednn() -> bool:
     return _chosen
 
 
-class _OneDNNLinear(torch.autograd.Function):
-    """x Wᵀ with oneDNN, forward and backward; differentiable any number of times."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        return _multiply(x, weight)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        return _differentiate(ctx, grad)
-
-
 def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
     x, weight = ctx.saved_tensors
     grad_x = grad_weight = None
@@ -160,6 +144,17 @@ def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None
         rows = grad.reshape(-1, grad.shape[-1]).t()
         grad_weight = _apply(rows, x.reshape(-1, x.shape[-1]).t())
     return grad_x, grad_weight
+
+
+class _OneDNNLinear(torch.autograd.Function):
+    """x Wᵀ with oneDNN, forward and backward; differentiable any number of times."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return _multiply(x, weight)
+
+    backward = staticmethod(_differentiate)
 
 
 def _apply(x: Tensor, weight: Tensor) -> Tensor:

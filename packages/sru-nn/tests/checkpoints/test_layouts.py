@@ -14,6 +14,8 @@ from torch import nn
 
 from sru_nn import SRU, SRUCell
 
+from ..conftest import examples
+
 GOLDEN = runpy.run_path(str(Path(__file__).parents[1] / "golden" / "old_layouts.py"))
 as_sru_2, as_sru_3 = GOLDEN["as_sru_2"], GOLDEN["as_sru_3"]
 
@@ -44,7 +46,7 @@ arguments = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(examples, max_examples=40)
 @given(
     arguments,
     st.sampled_from([dict, as_sru_2, as_sru_3]),

@@ -1,4 +1,4 @@
-"""How code that draws its own weights for `nn.LSTM` does it here: the lines of docs/guides/drop-in.md."""
+"""The loops of docs/guides/drop-in.md that initialise a model, as it says to change them."""
 
 from __future__ import annotations
 
@@ -8,31 +8,34 @@ from torch import nn
 
 from sru_nn.compat import GRU, LSTM
 
-E, D, L, B = 6, 5, 2, 3
-
 
 @pytest.mark.parametrize("kind", [LSTM, GRU])
 def test_orthogonal_matrices(kind):
-    rnn = kind(E, D, L, bidirectional=True)
+    rnn = kind(6, 5, 2)
+    with pytest.raises(ValueError, match="2 or more dimensions"):  # why the loop needs its second condition
+        nn.init.orthogonal_(rnn.rnn_lst[0].weight_c)
     for name, parameter in rnn.named_parameters():
         if "weight" in name and parameter.dim() > 1:
             nn.init.orthogonal_(parameter)
     for cell in rnn.rnn_lst:
         weight = cell.transform.weight
-        torch.testing.assert_close(weight.t() @ weight, torch.eye(weight.shape[1]))
+        torch.testing.assert_close(weight.T @ weight, torch.eye(weight.shape[1]))
 
 
-@pytest.mark.parametrize("kind", [LSTM, GRU])
-def test_a_bias_of_one_for_the_forget_gates(kind):
-    rnn = kind(E, D, L, bidirectional=True)
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_forget_gate_biases_of_one(bidirectional):
+    rnn = LSTM(6, 5, 2, bidirectional=bidirectional)
     for name, parameter in rnn.named_parameters():
         if "bias" in name:
-            n = parameter.shape[0]
+            n = parameter.numel()
             parameter.data[: n // 2].fill_(1)
-    for name, parameter in rnn.named_parameters():
-        if "weight" in name:
-            nn.init.zeros_(parameter)  # so that f = σ(b_f) alone is left
-    c0 = torch.randn(2 * L, B, D)
-    _, states = rnn(torch.randn(1, B, E), (c0, c0) if kind is LSTM else c0)
-    c = states[1] if kind is LSTM else states
-    torch.testing.assert_close(c, c0 * torch.sigmoid(torch.tensor(1.0)))
+    for cell in rnn.rnn_lst:
+        forget, output = cell.bias.chunk(2)
+        assert forget.eq(1).all()
+        assert output.eq(0).all()
+    # A gate that is nearly open keeps the state: σ(20) is one.
+    for cell in rnn.rnn_lst:
+        nn.init.constant_(cell.bias.data[: cell.bias.numel() // 2], 20.0)
+        nn.init.zeros_(cell.weight_c)
+    c0 = torch.randn(4 if bidirectional else 2, 3, 5)
+    torch.testing.assert_close(rnn(torch.randn(7, 3, 6), (c0, c0))[1][1], c0, rtol=1e-4, atol=1e-4)

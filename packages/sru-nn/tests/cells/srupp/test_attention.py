@@ -10,11 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sru_nn import SRUppAttention, SRUppProjectedLinear
 
-from ...conftest import examples, scripts_itself
+from ...conftest import examples
 
 E, U, P = 3, 6, 4
 
@@ -136,17 +135,6 @@ def test_a_position_that_may_attend_to_nothing_keeps_its_own_features(mask):
     assert all(p.grad.isfinite().all() for p in module.parameters())
 
 
-def test_a_sequence_of_padding_alone_gives_finite_gradients():
-    module = attention()
-    x = torch.full((3, 2, E), torch.nan, dtype=torch.float64)
-    x[:, 0] = 1.0
-    x.requires_grad_()
-    module(x, torch.tensor([[False, True]] * 3))[:, 0].sum().backward()
-    assert x.grad.isfinite().all()
-    assert not x.grad[:, 1].any()
-    assert all(p.grad.isfinite().all() for p in module.parameters())
-
-
 def test_half_precision_keeps_a_very_low_mask_from_making_nan():
     module = SRUppAttention(E, U, P).half()
     attn_mask = torch.full((2, 2), -1e9)  # minus infinity in float16
@@ -158,13 +146,6 @@ def test_a_learned_mask_has_a_gradient():
     bias = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
     module(draw(3, 2, E), None, bias).square().sum().backward()
     assert bias.grad.abs().min() > 0
-
-
-@pytest.mark.parametrize("kind", [torch.uint8, torch.float32, torch.int64])
-def test_masks_of_padding_of_any_dtype(kind):
-    module = attention()
-    x, mask = draw(3, 2, E), torch.tensor([[0, 0], [0, 1], [1, 1]])
-    assert torch.equal(module(x, mask.to(kind)), module(x, mask.bool()))
 
 
 class Spy:
@@ -255,34 +236,6 @@ def test_stream_remembers_no_more_than_the_context(context):
         kept = stop if context is None else min(stop, context)
         assert cache.keys.shape == cache.values.shape == (2, 2, kept, P // 2)
     torch.testing.assert_close(torch.cat(parts), module(x))
-
-
-def test_no_positions():
-    module = attention()
-    assert module(torch.zeros(0, 2, E).double()).shape == (0, 2, U)
-    x = torch.randn(2, 2, E).double()
-    assert torch.equal(module(x, memory=x[:0], memory_mask_pad=torch.zeros(0, 2)), module(x))
-    assert module(torch.zeros(2, 0, E).double()).shape == (2, 0, U)
-
-
-def test_second_derivatives_without_fused_kernels():
-    module = attention(num_heads=2)
-    x = torch.randn(3, 1, E, dtype=torch.float64, requires_grad=True)
-    with sdpa_kernel(SDPBackend.MATH):
-        assert torch.autograd.gradgradcheck(module, (x,))
-
-
-@scripts_itself
-def test_transforms():
-    module = attention(num_heads=2, causal=True)
-    x, direction = draw(3, 2, E), draw(3, 2, E)
-    _, slope = torch.func.jvp(module, (x,), (direction,))
-    torch.testing.assert_close(slope, (torch.func.jacrev(module)(x) * direction).sum((-1, -2, -3)))
-    many = draw(4, 3, 2, E)
-    torch.testing.assert_close(torch.func.vmap(module)(many), torch.stack([module(one) for one in many]))
-    with torch.autograd.forward_ad.dual_level():
-        dual = module(torch.autograd.forward_ad.make_dual(x, direction))
-        torch.testing.assert_close(torch.autograd.forward_ad.unpack_dual(dual).tangent, slope)
 
 
 def test_initialisation():

@@ -234,14 +234,6 @@ def test_layers_without_attention_remember_nothing():
     assert [cache is None for cache in state.caches] == [True, True, False]
 
 
-def test_dropout():
-    rnn = make(dropout=0.5, attn_dropout=0.5)
-    x = draw(T, B, E)
-    assert not torch.equal(rnn(x)[0], rnn(x)[0])
-    rnn.eval()
-    assert torch.equal(rnn(x)[0], rnn(x)[0])
-
-
 class Interleaved(nn.Module):
     """A transform of a user's own, in the layout of the old package."""
 

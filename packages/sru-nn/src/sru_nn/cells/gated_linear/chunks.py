@@ -11,7 +11,6 @@ before batch and heads: the matrix products read it with a stride, so that nothi
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -66,21 +65,6 @@ def _in_chunks(x: Tensor, chunk: int, name: str, memory: Memory, *, copy: bool =
     return out.view(count, chunk, batch * heads, size)
 
 
-def _pieces(x: Tensor, slices: list[slice], chunk: int, name: str, memory: Memory) -> Callable[[int], Tensor]:
-    """Return what `_in_chunks` makes of a turn; of all turns in one call if it need not copy."""
-    if slices and x.dtype == memory.dtype and x.is_contiguous() and len(x) % slices[0].stop == 0:
-        _, batch, heads, size = x.shape
-        turns = x.view(len(slices), -1, chunk, batch * heads, size)
-        return turns.unbind(0).__getitem__
-    return lambda turn: _in_chunks(x[slices[turn]], chunk, name, memory)
-
-
-def _hand_over(found: Tensor, out: Tensor) -> None:
-    """Copy what `_in_chunks` could not let be written in place."""
-    if found.data_ptr() != out.data_ptr():
-        out.copy_(found.flatten(0, 1)[: len(out)].view_as(out))
-
-
 def forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Return `o`, the last state, and with `save` the states before each chunk."""
     q, k, v, log_g, s0 = inputs
@@ -93,12 +77,9 @@ def forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
     state = q.new_empty(batch * heads, key_size, value_size, dtype=memory.dtype)
     state.zero_() if s0 is None else state.view_as(s0).copy_(s0)
     starts = state.new_empty(count_chunks(length) if save else 0, *state.shape)
-    pieces = [
-        _pieces(x, slices, chunk, name, memory)
-        for name, x in (("q", q), ("k", k), ("v", v), ("log_g", log_g))
-    ]
-    for turn, now in enumerate(slices):
-        _forward([piece(turn) for piece in pieces], state, o[now], starts[now.start // CHUNK :], memory)
+    for now in slices:
+        pieces = [_in_chunks(x[now], chunk, f"input {i}", memory) for i, x in enumerate((q, k, v, log_g))]
+        _forward(pieces, state, o[now], starts[now.start // CHUNK :], memory)
     return o, state.view(batch, heads, key_size, value_size), starts
 
 
@@ -156,14 +137,8 @@ def _backward(
     memory: Memory,
 ) -> None:
     """Do some chunks, which begin with the states `before`; leave that of the first one in `grad_state`."""
-    names = ("q", "k", "v", "log_g", "grad_y")
-    q, k, v, log_g, grad_y = (
-        _in_chunks(x, chunk, name, memory) for name, x in zip(names, inputs, strict=True)
-    )
-    found = [
-        _in_chunks(x, chunk, f"grad_{name}", memory, copy=False)
-        for name, x in zip(names[:4], results, strict=True)
-    ]
+    q, k, v, log_g, grad_y = (_in_chunks(x, chunk, f"input {i}", memory) for i, x in enumerate(inputs))
+    found = [_in_chunks(x, chunk, f"result {i}", memory, copy=False) for i, x in enumerate(results)]
     met = meet(q, k, log_g, memory)
     heads, values, grads = len(grad_state), by_head(v), by_head(grad_y)
     parts = [slice(i * heads, (i + 1) * heads) for i in range(len(q))]
@@ -184,4 +159,5 @@ def _backward(
     found[2].copy_(by_time(grad_v, len(q)))
     met.differentiate(grad_a, grad_q, grad_k, grad_gates, (found[0], found[1], found[3]))
     for mine, out in zip(found, results, strict=True):
-        _hand_over(mine, out)
+        if mine.data_ptr() != out.data_ptr():  # it could not be written in place
+            out.copy_(mine.flatten(0, 1)[: len(out)].view_as(out))

@@ -16,16 +16,16 @@ P here is the number of chunks N times B·H.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from sru_nn.dtypes import accumulate_dtype
 
-_Made = TypeVar("_Made")
 # Steps of a block if a chunk as a whole has gates too small for division.
 _SHORT = 8
 # The logarithm of the smallest product of gates that is divided by: the root of float32's smallest number.
@@ -41,7 +41,6 @@ class Memory:
         self.like = like.new_empty(0, dtype=self.dtype)
         self._buffers: dict[str, Tensor] = {}
         self._views: dict[tuple[object, ...], Tensor] = {}
-        self._made: dict[Any, Any] = {}
 
     def __call__(self, name: str, *shape: int) -> Tensor:
         """Return a tensor of this shape, with anything in it."""
@@ -55,17 +54,11 @@ class Memory:
             view = self._views[key] = buffer[:size].view(shape)
         return view
 
-    def once(self, make: Callable[..., _Made], *args: Any) -> _Made:
-        """Return `make(*args, self)` of the first time."""
-        key = (make, *args)
-        if key not in self._made:
-            self._made[key] = make(*args, self)
-        return self._made[key]  # type: ignore[no-any-return]
 
-
-def _ones(chunk: int, m: int, like: Tensor) -> Tensor:
+@functools.cache
+def _ones(chunk: int, m: int, dtype: torch.dtype) -> Tensor:
     """Return the matrix `(chunk, chunk)` that adds up within blocks of m steps."""
-    return torch.kron(torch.eye(chunk // m).to(like), like.new_ones(m, m).tril_())
+    return torch.kron(torch.eye(chunk // m, dtype=dtype), torch.ones(m, m, dtype=dtype).tril())
 
 
 class Met(NamedTuple):
@@ -119,77 +112,53 @@ class _Base(NamedTuple):
     k: Tensor  # the same, to the ends of the blocks
     gates: Tensor  # (N, C/m, B·H, K), the products of each block's gates
     differentiate: Callable[[Tensor, Tensor, Tensor, Tensor, _Results], None]
-    by_head: tuple[Tensor, Tensor] | None = None  # q and k by head, where they have been viewed so
-
-
-class _Blocks:
-    """Memory for blocks of m steps, and views of it; made once for all turns, for they take long to make."""
-
-    def __init__(self, shape: torch.Size, m: int, memory: Memory) -> None:
-        n, chunk, heads, size = shape
-        by_block = (n, chunk // m, m, heads, size)
-        self.ones = _ones(chunk, m, memory.like)
-        self.adds_up = self.ones.expand(n, -1, -1)
-        self.decay, self.queries, self.keys, self.ends = (
-            memory(name, *shape) for name in ("decay", "queries", "keys", "ends")
-        )
-        self.a = memory("a", n * heads, chunk, chunk)
-        self.flat = self.decay.flatten(2)
-        self.gates = self.decay[:, m - 1 :: m]
-        self.gate_of_block = self.gates.unsqueeze(2)
-        self.keys_by_block, self.ends_by_block = self.keys.view(by_block), self.ends.view(by_block)
-        self.queries_by_head, self.keys_by_head = by_head(self.queries), by_head(self.keys)
-        self.ends_by_head = by_head(self.ends)
-        self.keys_turned = self.keys_by_head.transpose(1, 2)
-        self.is_view = n == 1 or heads == 1
 
 
 def _by_division(q: Tensor, k: Tensor, log_g: Tensor, memory: Memory) -> _Base | None:
     """Bring keys back to the start of their block too, by division, if the gates' products allow it."""
     if q.device.type != "cpu":
         return None  # the question would have to wait for the answer
-    n, chunk = q.shape[:2]
-    flat = log_g.flatten(2)
+    n, chunk, heads, _ = q.shape
+    decay, queries, keys, ends = (memory(name, *q.shape) for name in ("decay", "queries", "keys", "ends"))
     for m in (chunk, _SHORT) if chunk > _SHORT else (chunk,):
-        use = memory.once(_Blocks, q.shape, m)
+        ones = _ones(chunk, m, memory.dtype)
         # A product with a matrix, because torch.cumsum is slow on a CPU along any axis but the last.
-        torch.bmm(use.adds_up, flat, out=use.flat)
+        torch.bmm(ones.expand(n, -1, -1), log_g.flatten(2), out=decay.flatten(2))
+        gates = decay[:, m - 1 :: m]
         # Of a gate that is shut comes NaN, which is not larger.
-        if use.gates.amin().item() > _SMALLEST:
+        if gates.amin().item() > _SMALLEST:
             break
     else:
         return None
 
-    torch.exp(use.decay, out=use.decay)
-    torch.mul(q, use.decay, out=use.queries)
-    torch.div(k, use.decay, out=use.keys)
-    torch.mul(use.keys_by_block, use.gate_of_block, out=use.ends_by_block)
-    queries, keys = use.queries_by_head, use.keys_turned
-    if not use.is_view:
-        queries, keys = by_head(use.queries), by_head(use.keys).transpose(1, 2)
-    a = _within(torch.bmm(queries, keys, out=use.a), use.ones)
+    def by_block(x: Tensor) -> Tensor:
+        return torch.unflatten(x, 1, (-1, m))
+
+    torch.exp(decay, out=decay)
+    torch.mul(q, decay, out=queries)
+    torch.div(k, decay, out=keys)
+    torch.mul(by_block(keys), gates.unsqueeze(2), out=by_block(ends))
+    a = memory("a", n * heads, chunk, chunk)
+    _within(torch.bmm(by_head(queries), by_head(keys).transpose(1, 2), out=a), ones)
 
     def differentiate(
         grad_a: Tensor, grad_q: Tensor, grad_k: Tensor, grad_gates: Tensor, results: _Results
     ) -> None:
-        decay, queries, keys = use.decay, use.queries, use.keys
-        _within(grad_a, use.ones)
+        _within(grad_a, ones)
         torch.mul(q, decay, out=queries)  # they may have gone to the start of the chunk
         by_q, by_k, product = by_time(grad_q, n), by_time(grad_k, n), memory("product", *q.shape)
-        torch.unflatten(by_k, 1, (-1, m)).mul_(use.gate_of_block)
+        by_block(by_k).mul_(gates.unsqueeze(2))
         torch.mul(by_k, keys, out=product)
-        grad_gates = grad_gates + product.view(use.ends_by_block.shape).sum(2)
+        grad_gates = grad_gates + by_block(product).sum(2)
         grad_k.baddbmm_(grad_a.transpose(1, 2), by_head(queries))
         grad_q.baddbmm_(grad_a, by_head(keys))
         torch.mul(by_q, queries, out=product).addcmul_(by_k, keys, value=-1)
         product[:, m - 1 :: m] += grad_gates
         torch.mul(by_q, decay, out=results[0])
         torch.div(by_k, decay, out=results[1])
-        torch.bmm(use.adds_up.transpose(1, 2), product.flatten(2), out=results[2].flatten(2))
+        torch.bmm(ones.t().expand(n, -1, -1), product.flatten(2), out=results[2].flatten(2))
 
-    if m == chunk and use.is_view:
-        return _Base(m, a, use.queries, use.ends, use.gates, differentiate, (queries, use.ends_by_head))
-    return _Base(m, a, use.queries, use.ends, use.gates, differentiate)
+    return _Base(m, a, queries, ends, gates, differentiate)
 
 
 def _within(a: Tensor, ones: Tensor) -> Tensor:
@@ -243,7 +212,7 @@ def _join(base: _Base, memory: Memory) -> Met:
     The earlier block has brought its keys to its end and the later one its queries to its start. What has
     decayed below 1e-19 (1e-154 in float64) by then counts as zero.
     """
-    m, a, q, k, gates, *_ = base
+    m, a, q, k, gates, _ = base
     n, chunk, heads, size = q.shape
     levels: list[_Level] = []
 
@@ -255,8 +224,6 @@ def _join(base: _Base, memory: Memory) -> Met:
             grad_g = _part(level, grad_a, by_time(grad_q, n), by_time(grad_k, n), grad_g, memory)
         base.differentiate(grad_a, grad_q, grad_k, grad_g, results)
 
-    if base.by_head is not None:
-        return Met(a, *base.by_head, gates.squeeze(1), differentiate)
     while m < chunk:
         later, earlier = _later(q, m), _earlier(k, m)
         half = (n, chunk // 2, heads, size)
