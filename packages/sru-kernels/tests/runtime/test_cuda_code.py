@@ -1,4 +1,4 @@
-"""What nvcc makes of the CUDA kernels: registers, spills and 16-byte accesses."""
+"""The machine code of the CUDA kernels: registers, spills and 16-byte accesses."""
 
 import json
 import re

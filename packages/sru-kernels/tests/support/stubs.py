@@ -15,7 +15,7 @@ CELLS = (gated_linear, sru)
 
 
 def docstring(text: str, indent: str = "    ") -> str:
-    """The docstring of a name; one paragraph is wrapped."""
+    """A docstring; a single paragraph is wrapped."""
     text = text.strip()
     if "\n" in text:
         text += "\n"

@@ -4,7 +4,7 @@
 namespace sru_kernels::SRU_KERNELS_VARIANT::gated_linear {
 namespace {
 
-/// One thread's work space, and what it does with neighbouring states, or with a block of one.
+/// A thread's work space, and its work on neighbouring states or on a block of one.
 template <typename S>
 class BackwardBlocks {
     using A = AccumulationType<S>;
@@ -27,8 +27,8 @@ class BackwardBlocks {
         grad_s_ = pieces_.take(count * rounded_up(args.key_size, block_size) * width_);
     }
 
-    /// Computes the rows from `begin` to `end`, which is that of a block, of `count` of the B·H states, and
-    /// what they give to the gradient of v: into `grad_v` (T, B·H, V), of the dtype A if they are not all.
+    /// Computes rows `begin` to `end`, the end of a block, of `count` of the B·H states, and writes their
+    /// contribution to the gradient of v to `grad_v` (T, B·H, V), of type A unless these are all the rows.
     template <typename Element>
     void run(Index first, Index count, Index begin, Index end, Element* grad_v) const {
         const Rows keys{args_.key_size, first, count, begin, end};
@@ -60,8 +60,8 @@ class BackwardBlocks {
  private:
     static Index padded(const Rows& keys) { return rounded_up(keys.size(), block_size); }
 
-    /// Calls `visit(its place in a step's rows, how many rows, their place in a (B, H, K, V) array,
-    /// gradient)` for each block of each state.
+    /// Calls `visit(offset in the rows of a step, number of rows, offset in a (B, H, K, V) array, gradient)`
+    /// for each block of each state.
     template <typename Visit>
     void for_each_block(const Rows& keys, const Visit& visit) const {
         A* grad_s = grad_s_;
@@ -112,7 +112,8 @@ class BackwardBlocks {
         return result;
     }
 
-    /// Turns some columns of `rows` rows (V) of a state, zeros if there is none, into those of a block.
+    /// Transposes some columns of `rows` rows (V) of a state, or zeros if it is absent, into those of a
+    /// block.
     void read_columns(const A* from, Index rows, Index begin, Index columns, A* to) const {
         const Index size = from == nullptr ? 0 : smaller(columns, args_.value_size - begin);
         if (size < columns || rows < block_size) fill_row(to, columns * block_size, A(0));
@@ -150,7 +151,8 @@ class BackwardBlocks {
     A *q_, *k_, *g_, *grad_q_, *grad_k_, *grad_g_, *v_, *grad_o_, *grad_v_, *states_, *grad_s_;
 };
 
-/// Adds up what the blocks gave to the gradient of v: (blocks, T, B·H, V), first to last as one thread does.
+/// Adds the contributions of the blocks to the gradient of v, (blocks, T, B·H, V), in the order of one
+/// thread.
 template <typename S, typename A>
 void add_blocks(const GatedLinearBackward& args, const A* parts, Index blocks, int num_threads) {
     const Index size = args.length * args.states() * args.value_size;
@@ -181,7 +183,7 @@ void cpu::Builds<GatedLinearBackward>::SRU_KERNELS_VARIANT(const GatedLinearBack
         const WorkSpace<A> space(Blocks::work_size(args), num_threads);
         const Index blocks = (args.key_size + Blocks::block_size - 1) / Blocks::block_size;
         const bool worthwhile = is_worthwhile(args);
-        // Whole states, unless there are too few for all threads to have as much to do.
+        // Divide by whole states, unless there are too few to keep all threads equally busy.
         const bool divided =
             worthwhile && blocks > 1 && args.states() < 4 * num_threads && args.states() % num_threads != 0;
         if (!divided) {

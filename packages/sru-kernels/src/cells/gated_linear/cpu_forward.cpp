@@ -4,7 +4,7 @@
 namespace sru_kernels::SRU_KERNELS_VARIANT::gated_linear {
 namespace {
 
-/// Vectors in a row of a tile of the state; the outputs of a tile fill as many registers.
+/// Vectors in a row of a tile of the state; the outputs of a tile take as many registers.
 constexpr Index widest = 4;
 
 /// What a tile reads and writes in some steps.
@@ -21,7 +21,7 @@ struct TileRows {
 template <Index vectors, typename A>
 void walk(const TileRows<A>& given, Index count, Index key_size, A* state, const Ahead& ahead) {
     using Lanes = Vector<A>;
-    // A product takes four times as long as until the next one can begin: so many sums are on their way.
+    // A product takes as long as four that overlap: keep that many sums in flight.
     constexpr Index sums = vectors >= 3 ? 1 : 4 / vectors;
     const TileRows<A> rows = given;
     for (Index step = 0; step < count; ++step) {
@@ -60,14 +60,9 @@ template <typename A>
 using Walk = void (*)(const TileRows<A>&, Index, Index, A*, const Ahead&);
 
 template <typename A>
-Walk<A> select_walk(Index vectors) {
-    if (vectors == 1) return &walk<1, A>;
-    if (vectors == 2) return &walk<2, A>;
-    if (vectors == 3) return &walk<3, A>;
-    return &walk<4, A>;
-}
+constexpr Walk<A> walks[] = {walk<1, A>, walk<2, A>, walk<3, A>, walk<4, A>};
 
-/// One thread's work space, and what it does with neighbouring states, or with some tiles of one.
+/// A thread's work space, and its work on neighbouring states or on some tiles of one.
 template <typename S>
 class ForwardTiles {
     using A = AccumulationType<S>;
@@ -90,7 +85,7 @@ class ForwardTiles {
         states_ = pieces_.take(count * args.key_size * width);
     }
 
-    /// Computes the columns from `begin` to `end`, which is that of a tile, of `count` of the B·H states.
+    /// Computes columns `begin` to `end`, the end of a tile, of `count` of the B·H states.
     void run(Index first, Index count, Index begin, Index end) const {
         const Rows keys{args_.key_size, first, count, 0, args_.key_size};
         const Rows values{args_.value_size, first, count, begin, end};
@@ -136,7 +131,7 @@ class ForwardTiles {
             const TileRows<A> rows{q_ + key,          k_ + key,   g_ + key,
                                    v_ + value,        o_ + value, keys.count * args_.key_size,
                                    values.count * all};
-            const auto run = select_walk<A>(smaller(tile, all - at) / Lanes::size);
+            const auto run = walks<A>[smaller(tile, all - at) / Lanes::size - 1];
             run(rows, steps.count, args_.key_size, states_ + value * args_.key_size,
                 at == 0 ? ahead : Ahead());
         }

@@ -9,7 +9,7 @@ struct BackwardRow {
     InputRow<S> in;
     const A *c_before, *c;
     const S* grad_h;
-    A* grad_c;  // of the state after the step when it starts, of the state before when it ends
+    A* grad_c;  // of the state after the step on entry, of the state before it on return
     S *grad_u_c, *grad_u_f, *grad_u_r, *grad_highway;
     A *grad_v_f, *grad_v_r, *grad_b_f, *grad_b_r;  // added to
 
@@ -31,7 +31,7 @@ struct BackwardRow {
     }
 };
 
-/// Walks a tile back through time. The running sums live in the rows of the results that they end in.
+/// Walks a tile backwards through time. Running sums live in the rows of the final results.
 template <typename S>
 class BackwardTile {
     using A = AccumulationType<S>;
@@ -105,7 +105,7 @@ class BackwardTile {
     const ConstantRow<A> ones_;
     const ConstantRow<A> zeros_;
     const ConstantRow<S> storage_zeros_;
-    alignas(64) S unwanted_[tile_size];  // takes the gradient of x when the caller wants none
+    alignas(64) S unwanted_[tile_size];  // takes the gradient of x if the caller does not want it
 };
 
 }  // namespace

@@ -20,7 +20,7 @@ struct ForwardRow {
     }
 };
 
-/// Walks a tile through time. The state lives in the row of c of the step before, or in c_last if c is not
+/// Walks a tile through time. The state lives in the row of c of the previous step, or in c_last if c is not
 /// kept.
 template <typename S>
 class ForwardTile {

@@ -5,10 +5,10 @@
 #include "runtime/cpu/tiles.hpp"
 #include "sru_kernels/storage.hpp"
 
-// How the B·N·D independent columns are walked: time step by time step, as memory lies.
+// How the B·N·D independent columns are walked: time step by time step, in memory order.
 namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
 
-/// Column steps that are worth the start of the other threads.
+/// Column steps per thread below which starting other threads does not pay.
 constexpr Index work_per_thread = 16384;
 
 /// Columns `first` to `first + size` of batch row `row`, all of one direction.
@@ -17,7 +17,7 @@ struct Segment {
     Index first;
     Index size;
     bool reversed;
-    Index at;  // the place of its first column in the flattened (batch, columns) space
+    Index at;  // the offset of its first column in the flattened (batch, columns) space
 };
 
 /// Calls `visit(segment)` for the parts of a tile that share a row and a direction.
@@ -50,7 +50,7 @@ void for_each_tile(const SruInputs& in, Index line, int num_threads, const Visit
 /// A segment at one time step: where its rows start in each array.
 struct Place {
     Index time;      // of this step
-    Index before;    // of the step that this direction takes before it; out of range at its first
+    Index before;    // of the previous step in this direction; out of range at its first
     Index position;  // row of a (T·B, ...) array
     Index state;     // first column in a (T, B, N·D) array
     Index state_before;

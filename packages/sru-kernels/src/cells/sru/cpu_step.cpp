@@ -10,14 +10,14 @@
 namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
 namespace {
 
-/// Rows of the weight that are read side by side.
+/// Rows of the weight that are read in parallel.
 constexpr Index row_group = 4;
 
-/// Sequences whose u is held at once. For the next ones the weight of a tile is read again, from a near
+/// Sequences whose u is held at the same time. For the next ones the weight of a tile is read again, from
 /// cache.
 constexpr Index batch_group = 8;
 
-/// Multiplications that are worth the start of the other threads.
+/// Multiplications per thread below which starting other threads does not pay.
 constexpr Index products_per_thread = 65536;
 
 template <Index count, typename A>
@@ -32,19 +32,18 @@ SRU_KERNELS_HOST_DEVICE A sum_in_pairs(const A (&terms)[count]) {
     }
 }
 
-/// out[row] = Σ_k weight[row, k] · input[k] for some rows. The lanes are written out, and so is how they are
-/// added up: left to the compiler, the lanes of a row were added one after the other, which took as long as
-/// 1024 products.
+/// out[row] = Σ_k weight[row, k] · input[k] for some rows. Lanes and their sums are explicit: the compiler
+/// would add the lanes of a row one after the other, which takes as long as 1024 products.
 template <Index rows, typename W, typename S, typename A>
 void multiply(const W* weight, const S* input, Index size, A* out) {
-    // As many as a vector holds of the accumulation type; of bytes a whole vector, which GCC unpacks well:
-    // with fewer it took three times as long.
+    // As many as a vector holds of the accumulation type. For bytes a whole vector, which GCC unpacks well;
+    // fewer took three times as long.
     constexpr Index lanes = vector_size / Index{sizeof(W) == 1 ? 1 : sizeof(A)};
     A sums[rows][lanes] = {};
     Index k = 0;
     for (; k + lanes <= size; k += lanes) {
         for (Index row = 0; row < rows; ++row) {
-            // The rows that come next: an eighth faster where the weight comes from memory.
+            // The next rows: an eighth faster when the weight comes from memory.
             __builtin_prefetch(weight + (rows + row) * size + k);
 #pragma omp simd
             for (Index lane = 0; lane < lanes; ++lane) {
@@ -84,7 +83,7 @@ struct StepRow {
     }
 };
 
-/// Some columns, at most a cache line of them, of the whole batch. The weight is of type W.
+/// Some columns, at most a cache line, of the whole batch. The weight has the type W.
 template <typename S, typename W>
 class StepTile {
     using A = AccumulationType<S>;
