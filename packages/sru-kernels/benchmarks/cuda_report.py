@@ -26,7 +26,7 @@ from cuda_page import page
 
 PACKAGE = Path(__file__).resolve().parents[1]
 DTYPES = {"f": "float32", "d": "float64", "Half": "float16", "BFloat16": "bfloat16"}
-NAME = re.compile(r"(sru_forward|sru_backward)_kernelI(?:(f|d)|\w*?\d(Half|BFloat16)E)Li(\d+)E")
+NAME = re.compile(r"\d([a-z_]+)_kernelI(?:(f|d)|\w*?\d(Half|BFloat16)E)Li(\d+)E")
 Row = Mapping[str, Any]
 
 

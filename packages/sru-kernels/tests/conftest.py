@@ -1,4 +1,4 @@
-"""The engines that run the kernels, and what their results are compared with."""
+"""The engines that run the kernels."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.fixture(scope="session")
 def builds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builds]:
-    """The builds of the CUDA extension, all begun at once."""
+    """The builds of the CUDA extension, all started at once."""
     toolkit = find_toolkit()
     if toolkit is None:
         pytest.skip("no nvcc is found on PATH, and CUDACXX names none")
@@ -59,7 +59,7 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builds]:
 
 @pytest.fixture(scope="session")
 def workers(builds: Builds) -> Iterator[Callable[[str], Worker]]:
-    """A function that returns the process of a CUDA engine, started when it is first asked for."""
+    """A function that returns the process of a CUDA engine, started on first use."""
     started: dict[str, Worker] = {}
 
     def worker(name: str) -> Worker:
@@ -79,7 +79,7 @@ def engine_name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def engine(engine_name: str, request: pytest.FixtureRequest) -> Engine:
-    """One engine after the other."""
+    """Each engine in turn."""
     if engine_name in (*SOURCES, *PTX):
         return request.getfixturevalue("workers")(engine_name)
     return gpu_engine() if engine_name == "gpu" else cpu_engine()

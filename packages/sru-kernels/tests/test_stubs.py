@@ -1,4 +1,4 @@
-"""The committed stubs are those that the tables of fields give."""
+"""The committed stubs match the tables of fields."""
 
 from pathlib import Path
 

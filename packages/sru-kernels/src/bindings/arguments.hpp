@@ -12,8 +12,8 @@
 
 #include "cells/fields.hpp"
 
-// A kernel's struct from its named tuple. By position: matching twenty keywords takes longer than the
-// arithmetic of a decoding step.
+// Reads the struct of a kernel from its named tuple, by position: matching twenty keywords takes longer than
+// the arithmetic of a decoding step.
 namespace sru_kernels::bindings {
 
 namespace py = pybind11;
@@ -73,7 +73,7 @@ class Reader {
         check(name, field, range);
     }
 
-    /// An address as an integer, 0 for an absent array: what `data_ptr()` and `ctypes.data` give.
+    /// An address as an integer, such as `data_ptr()` and `ctypes.data`; 0 for an absent array.
     template <typename Array>
     void operator()(const char* name, Array& field, Presence presence, const char*) {
         const py::handle value = next();
@@ -120,8 +120,8 @@ class Reader {
     py::ssize_t next_ = 0;
 };
 
-/// A kernel's arguments from its named tuple and from options, which are integers with a least value. Throws
-/// TypeError in Python where a field has another type or their number differs, ValueError for a wrong value.
+/// Reads a kernel's arguments from its named tuple, and checks that each option is at least `least`. In
+/// Python a wrong type or number of fields is a TypeError, a wrong value a ValueError.
 template <typename Args>
 Args read_arguments(const py::tuple& tuple, std::initializer_list<std::pair<const char*, int>> options,
                     int least) {

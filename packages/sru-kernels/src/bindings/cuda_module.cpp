@@ -35,7 +35,7 @@ py::list devices() {
     return found;
 }
 
-/// Makes cuda::Error the exception that Python knows, which exists in builds without CUDA too.
+/// Translates cuda::Error to `sru_kernels.cuda.Error`, which builds without CUDA have too.
 void register_error() {
     static const py::handle type =
         py::object(py::module_::import("sru_kernels.cuda").attr("Error")).release();

@@ -56,7 +56,7 @@ Raises:
     module.attr("fields")[Args::kernel.tuple] = py::make_tuple(Args::kernel.name, describer.fields);
 }
 
-/// Adds all that is no kernel: versions, enums, the submodule `cpu`. Comes before any kernel.
+/// Adds everything but the kernels: version, enums, the submodule `cpu`. Must be called first.
 void register_runtime(py::module_& module);
 
 /// Adds the kernels of a cell.

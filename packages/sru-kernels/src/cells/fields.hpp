@@ -9,8 +9,8 @@
 //     #define SRU_FORWARD_FIELDS(FIELD) FIELD(Out, h, required_if(has_steps()), "(T, B, N·D) S.") ...
 //
 // with a type, a name, a rule and a description for each. The struct that the kernel takes, its parsing and
-// checking in `src/bindings` and the named tuple in Python all follow from the table. A rule may use the fields
-// before it. The description of an array begins with its axes and its type: S, A or bytes.
+// checking in `src/bindings` and the named tuple in Python all follow from the table. A rule may use the
+// fields before it. The description of an array begins with its axes and its type: S, A or bytes.
 namespace sru_kernels {
 
 using Size = Index;
@@ -20,11 +20,11 @@ using In = const void*;  // arrays; nullptr where an optional one is absent
 using Out = void*;
 using Mask = const std::uint8_t*;
 
-/// The rule of a field whose type says everything.
+/// The rule of a field with nothing to check but its type.
 struct Any {};
 constexpr Any any;
 
-/// The rule of a size: its least and its greatest value.
+/// The rule of a size: its smallest and its largest value.
 struct Range {
     static constexpr Index unbounded = INT64_MAX;
     Index low, high;
@@ -33,11 +33,11 @@ struct Range {
 constexpr Range at_least(Index low) { return {low, Range::unbounded}; }
 constexpr Range one_of(Index low, Index high) { return {low, high}; }
 
-/// The rule of an array: whether it must be there, or why it must not.
+/// The rule of an array: whether it is required, or why it must be absent.
 struct Presence {
     bool required;
     const char* refusal;
-    bool has_default;  // in Python, where an array may only be left out by name if those after it may be too
+    bool has_default;  // in Python: 0. All fields after it must have one too
 };
 
 constexpr Presence optional{false, nullptr, false};
@@ -47,7 +47,7 @@ constexpr Presence absent_if(bool condition, const char* why) {
     return {false, condition ? why : nullptr, false};
 }
 
-/// What Python calls a kernel and its named tuple, and says about it.
+/// The names of a kernel and of its named tuple in Python, and the docstring.
 struct Kernel {
     const char* name;
     const char* tuple;

@@ -1,4 +1,4 @@
-"""What the bindings refuse, for the kernels of every cell. No call here gets as far as reading an address."""
+"""The arguments that every kernel refuses. No call here gets as far as reading an address."""
 
 import os
 

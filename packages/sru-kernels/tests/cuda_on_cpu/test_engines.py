@@ -1,4 +1,4 @@
-"""That the engines notice errors: a right kernel is given memory that is too small, or not aligned."""
+"""The engines notice errors: a correct kernel gets memory that is too small or misaligned."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What nvcc makes of the CUDA kernels: registers, spills and 16-byte accesses."""
+"""The machine code of the CUDA kernels: registers, spills and 16-byte accesses."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from .cuda_on_cpu.build import ARCHITECTURES, SOURCE, run
 from .cuda_on_cpu.toolkit import find_tool
 
 pytestmark = [pytest.mark.cuda, pytest.mark.parametrize("architecture", ARCHITECTURES)]
-NAME = re.compile(r"(sru_forward|sru_backward)_kernelI(?:(f|d)|\w*?\d(Half|BFloat16)E)Li(\d+)E")
+NAME = re.compile(r"\d([a-z_]+)_kernelI(?:(f|d)|\w*?\d(Half|BFloat16)E)Li(\d+)E")
 DTYPES = {"f": "float32", "d": "float64", "Half": "float16", "BFloat16": "bfloat16"}
 WIDTHS = {"float32": 4, "float64": 2, "float16": 8, "bfloat16": 8}
 KERNELS = {

@@ -1,5 +1,6 @@
-"""What a user is told where the CUDA kernels cannot run. A stand-in runtime plays the machine."""
+"""The messages when the CUDA kernels cannot run. A stand-in runtime plays the machine."""
 
+import contextlib
 import ctypes
 import re
 
@@ -15,7 +16,13 @@ FIELDS = {
     **{"num_directions": 1, "num_gates": 3, "scale_x": 1.0, "v_per_position": False},
 }
 ADDRESSES = dict.fromkeys(("u", "v", "bias", "h", "c_last"), 1024)  # never read
-LAUNCH = {"device": 0, "stream": 0, "columns_per_thread": 0}
+BACKWARD = ("u", "v", "bias", "c", "grad_u", "grad_v", "grad_bias", "grad_c0")
+
+
+def launch(worker, kernel="sru_forward", addresses=ADDRESSES, environment=None, **changes):
+    options = {name: changes.pop(name, 0) for name in ("device", "stream", "columns_per_thread")}
+    fields = {**FIELDS, **changes}
+    worker.request("launch_at", kernel, fields, addresses, environment=environment, **options)
 
 
 @pytest.fixture
@@ -90,72 +97,62 @@ def test_a_launch_that_fails_names_kernel_shape_and_error(worker, function):
         ({"CUSHIM_DRIVER": "0"}, 0, r"^sru_forward: cannot use device 0: cudaErrorInsufficientDriver \("),
     ],
 )
-def test_a_launch_where_there_is_no_such_device(worker, machine, device, message):
+def test_a_launch_on_a_device_that_is_not_there(worker, machine, device, message):
     with pytest.raises(CudaError, match=message):
-        worker.request(
-            "launch_at", "sru_forward", FIELDS, ADDRESSES, **{**LAUNCH, "device": device}, environment=machine
-        )
+        launch(worker, device=device, environment=machine)
 
 
-def test_the_device_before_a_launch_is_the_one_after_it(worker):
+@pytest.mark.parametrize("error", ["0", "1"])
+def test_a_launch_restores_the_current_device(worker, error):
     two = {"CUSHIM_DEVICES": "2"}
-    empty = {**FIELDS, "length": 0}
-    for options in ({}, {"CUSHIM_LAUNCH_ERROR": "1"}):
-        try:
-            worker.request(
-                *("launch", "sru_forward", {**empty, "batch": 1}, {}, {"c_last": np.zeros(8, np.float32)}),
-                **{**LAUNCH, "device": 1},
-                environment={**two, **options},
-            )
-        except CudaError:
-            assert options
-        assert worker.request("current_device", environment=two) == 0
+    expected = contextlib.nullcontext() if error == "0" else pytest.raises(CudaError)
+    with expected:
+        worker.request(
+            *("launch", "sru_forward", {**FIELDS, "length": 0, "batch": 1}, {}),
+            {"c_last": np.zeros(8, np.float32)},
+            **{"device": 1, "stream": 0, "columns_per_thread": 0},
+            environment={**two, "CUSHIM_LAUNCH_ERROR": error},
+        )
+    assert worker.request("current_device", environment=two) == 0
 
 
 @pytest.mark.parametrize(
-    ("fields", "addresses", "columns", "message"),
+    ("changes", "message"),
     [
-        ({}, {}, 3, "columns_per_thread must be 0, 1 or 4 for float32, got 3"),
-        ({"dtype": "float16"}, {}, 4, "columns_per_thread must be 0, 1 or 8 for float16, got 4"),
-        ({"hidden_size": 9}, {}, 4, "columns_per_thread = 4 needs a hidden_size that it divides"),
-        ({"v_per_position": True}, {}, 4, "columns_per_thread = 4 needs .* one v for all positions"),
-        ({}, {"u": 1028}, 4, "columns_per_thread = 4 needs .* arrays aligned to 16 bytes"),
-        ({}, {"c_last": 1032}, 4, "columns_per_thread = 4 needs .* arrays aligned to 16 bytes"),
-        ({}, {}, -1, "columns_per_thread must be at least 0, got -1"),
+        ({"columns_per_thread": 3}, "columns_per_thread must be 0, 1 or 4 for float32, got 3"),
+        ({"columns_per_thread": -1}, "columns_per_thread must be at least 0, got -1"),
+        (
+            {"dtype": "float16", "columns_per_thread": 4},
+            "columns_per_thread must be 0, 1 or 8 for float16, got 4",
+        ),
+        ({"hidden_size": 9, "columns_per_thread": 4}, "columns_per_thread = 4 needs a hidden_size that it"),
+        ({"v_per_position": True, "columns_per_thread": 4}, "columns_per_thread = 4 needs .* one v for all"),
+        ({"device": -1}, "device must be at least 0, got -1"),
+        ({"num_gates": 5}, "num_gates must be 3 or 4, got 5"),
+        ({"addresses": {**ADDRESSES, "u": 0}}, "u is required, got a null pointer"),
     ],
 )
-def test_columns_per_thread_that_cannot_be(worker, fields, addresses, columns, message):
+def test_impossible_arguments_are_refused(worker, changes, message):
     with pytest.raises(ValueError, match=f"^sru_forward: {message}"):
-        worker.request(
-            *("launch_at", "sru_forward", {**FIELDS, **fields}, {**ADDRESSES, **addresses}),
-            **{**LAUNCH, "columns_per_thread": columns},
-        )
+        launch(worker, **changes)
 
 
-@pytest.mark.parametrize("name", ["grad_u", "grad_v", "grad_c0", "c", "grad_h"])
-def test_every_array_of_backward_must_be_aligned_for_wide_reads(worker, name):
-    names = ("u", "v", "bias", "c", "grad_u", "grad_v", "grad_bias", "grad_c0")
-    with pytest.raises(
-        ValueError, match=r"^sru_backward: columns_per_thread = 4 needs .* arrays aligned to 16 bytes"
-    ):
-        worker.request(
-            *("launch_at", "sru_backward", FIELDS, {**dict.fromkeys(names, 1024), name: 1028}),
-            **{**LAUNCH, "columns_per_thread": 4},
-        )
-
-
-def test_arguments_are_checked_as_on_the_cpu(worker):
-    with pytest.raises(ValueError, match=r"^sru_forward: num_gates must be 3 or 4, got 5"):
-        worker.request("launch_at", "sru_forward", {**FIELDS, "num_gates": 5}, ADDRESSES, **LAUNCH)
-    with pytest.raises(ValueError, match=r"^sru_forward: u is required, got a null pointer"):
-        worker.request("launch_at", "sru_forward", FIELDS, {**ADDRESSES, "u": 0}, **LAUNCH)
-    with pytest.raises(ValueError, match=r"^sru_forward: device must be at least 0, got -1"):
-        worker.request("launch_at", "sru_forward", FIELDS, ADDRESSES, **{**LAUNCH, "device": -1})
+@pytest.mark.parametrize(
+    ("kernel", "names", "misaligned"),
+    [
+        *[("sru_forward", tuple(ADDRESSES), name) for name in ("u", "c_last")],
+        *[("sru_backward", BACKWARD, name) for name in ("grad_u", "grad_v", "grad_c0", "c", "grad_h")],
+    ],
+)
+def test_every_array_must_be_aligned_for_wide_reads(worker, kernel, names, misaligned):
+    addresses = {**dict.fromkeys(names, 1024), misaligned: 1028}
+    with pytest.raises(ValueError, match=rf"^{kernel}: columns_per_thread = 4 needs .* arrays aligned to 16"):
+        launch(worker, kernel, addresses, columns_per_thread=4)
 
 
 @pytest.fixture
 def elsewhere():
-    """A function that starts another package; it ends with the test."""
+    """A function that starts a worker on another package, until the test ends."""
     started = []
 
     def start(package, **environment):
@@ -174,7 +171,7 @@ def test_a_build_without_cuda_says_so(builds, elsewhere):
     assert worker.request("ask", "build_info") is None
     assert message in worker.request("diagnosis")
     with pytest.raises(CudaError, match=message):
-        worker.request("launch_at", "sru_forward", FIELDS, ADDRESSES, **LAUNCH)
+        launch(worker)
 
 
 def test_a_runtime_that_does_not_load_is_a_problem_and_not_an_import_error(builds, elsewhere, tmp_path):
@@ -194,6 +191,6 @@ def test_the_static_runtime_needs_no_driver_to_load(builds, elsewhere):
         with pytest.raises(
             CudaError, match=r"^sru_forward: cannot use device 0: cudaErrorInsufficientDriver"
         ):
-            worker.request("launch_at", "sru_forward", FIELDS, ADDRESSES, **LAUNCH)
+            launch(worker)
     else:
         assert worker.request("ask", "driver_version") is not None

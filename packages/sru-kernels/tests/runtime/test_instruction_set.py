@@ -20,7 +20,7 @@ def run_with(instruction_set: str, *arguments: str) -> subprocess.CompletedProce
 
 
 def widest() -> str:
-    """The set chosen when nothing is asked for; an empty variable asks for nothing."""
+    """The default set; an empty variable asks for none."""
     return run_with("", "-c", "from sru_kernels import cpu; print(cpu.instruction_set())").stdout.strip()
 
 

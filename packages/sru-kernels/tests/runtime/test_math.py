@@ -1,4 +1,4 @@
-"""Sigmoid, tanh and the 16-bit conversions, each seen through a recurrence of one step that isolates it."""
+"""Sigmoid, tanh and the 16-bit conversions, each isolated by an SRU recurrence of one step."""
 
 from dataclasses import replace
 
@@ -8,13 +8,13 @@ import pytest
 from ..cells.sru.cases import make_sru
 from ..support.engines import GPU, ON_PTX
 
-# Compiled by g++, device code computes as the CPU does; and a fiber for each of so many columns takes long.
+# Device code compiled by g++ computes as the CPU does, and a fiber for each of so many columns takes long.
 pytestmark = pytest.mark.parametrize("engine_name", ["cpu", *ON_PTX, GPU])
 EXTENDED = np.longdouble  # what float64 results are compared with; more than 64 bits on x86
 
 
 def one_step(storage, count, **arrays):
-    """A step of `count` columns with everything zero but what is given."""
+    """A step of `count` columns in which everything is zero except what is given."""
     zero = make_sru(1, 1, count, absent=("x", "mask_c", "mask_pad"), storage=storage)
     blank = {name: np.zeros_like(getattr(zero, name)) for name in ("u", "v", "bias", "c0")}
     gates = [np.broadcast_to(arrays.get(name, 0.0), count) for name in ("u_c", "u_f", "u_r")]
@@ -30,7 +30,7 @@ def grid(dtype, limit):
 
 
 def ulps(got, expected, dtype):
-    """The error in units of the last place of `dtype`; below the smallest normal number, of that."""
+    """The error in units of the last place of `dtype`, or of its smallest normal number below that."""
     size = np.maximum(np.abs(expected).astype(np.float64), np.finfo(dtype).tiny)
     return np.abs(got - expected).astype(np.float64) / np.spacing(size.astype(dtype)).astype(np.float64)
 

@@ -12,7 +12,7 @@ from sru_kernels import DType, _native
 
 from .engines import Array, Engine, cpu_engine
 
-# By kernel and array: In or Out, the letters of its axes, and S, A or bytes. The fields' descriptions say so.
+# By kernel and array: In or Out, the letters of its axes, and S, A or bytes, from the field's description.
 ARRAYS = {
     kernel: {
         name: (way, axes.split(", "), kind)
@@ -24,7 +24,7 @@ ARRAYS = {
 
 
 def to_bfloat16(values: Array) -> Array:
-    """Round to 8 significant bits, ties to even, by arithmetic alone."""
+    """Round to 8 significant bits, ties to even, in plain arithmetic."""
     mantissa, exponent = np.frexp(np.asarray(values, np.float64))
     rounded = np.ldexp(np.rint(mantissa * 256) / 256, exponent).astype(np.float32)
     return (rounded.view(np.uint32) >> 16).astype(np.uint16)
@@ -36,14 +36,14 @@ def from_bfloat16(bits: Array) -> Array:
 
 @dataclass(frozen=True)
 class Storage:
-    """How NumPy holds a storage dtype; it lacks bfloat16."""
+    """A storage dtype in NumPy, which lacks bfloat16."""
 
     dtype: DType
     array: type
     accumulation: type = np.float32
 
     def encode(self, values: Array, kind: str) -> Array:
-        """An array as the kernels read it: in the dtype `kind`, or of the integers that it holds already."""
+        """An array as the kernels read it: in the dtype for `kind`, or unchanged if it holds integers."""
         if kind == "bytes" or np.issubdtype(np.asarray(values).dtype, np.integer):
             return np.ascontiguousarray(values, values.dtype if kind != "bytes" else np.uint8)
         if kind == "S" and self.dtype is DType.bfloat16:
@@ -73,13 +73,17 @@ class Case:
         """The sizes of the axes by their letters."""
         raise NotImplementedError
 
+    def widest(self) -> int:
+        """The most columns per thread on a GPU; 0 lets the kernel choose."""
+        return 0
+
     def shape(self, name: str, axes: list[str]) -> tuple[int, ...]:
         """The shape of an output with these axes."""
         sizes = {"2": 2, **self.axes()}
         return tuple(sizes[axis] for axis in axes)
 
     def options(self) -> dict[str, object]:
-        """The fields that are not arrays, but for `dtype`."""
+        """The fields that are not arrays, except `dtype`."""
         raise NotImplementedError
 
     def rounded(self) -> Any:
@@ -101,10 +105,10 @@ class Case:
         engine: Engine | None = None,
         *,
         without: tuple[str, ...] = (),
-        columns_per_thread: int = 0,
+        columns_per_thread: int | None = None,
         **saved: Array,
     ) -> dict[str, Array]:
-        """Return every output but `without`; they begin as NaN, so that a number not written is noticed."""
+        """Return every output except `without`. They start as NaN, so that unwritten numbers show."""
         storage = STORAGES[self.storage]
         inputs, outputs = {}, {}
         for name, (way, axes, kind) in ARRAYS[kernel].items():
@@ -113,5 +117,6 @@ class Case:
             elif way == "In" and (value := saved.get(name, getattr(self, name, None))) is not None:
                 inputs[name] = storage.encode(value, kind)
         fields = {"dtype": self.storage, **self.options()}
-        (engine or cpu_engine())(kernel, fields, inputs, outputs, columns_per_thread)
+        width = self.widest() if columns_per_thread is None else columns_per_thread
+        (engine or cpu_engine())(kernel, fields, inputs, outputs, width)
         return {name: storage.decode(array, ARRAYS[kernel][name][2]) for name, array in outputs.items()}

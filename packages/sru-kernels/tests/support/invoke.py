@@ -15,7 +15,7 @@ TUPLES = {kernel: getattr(sru_kernels, name) for name, (kernel, _) in _native.fi
 def arguments(
     kernel: str, fields: Mapping[str, object], addresses: Mapping[str, int] | None = None
 ) -> tuple[object, ...]:
-    """The tuple that a kernel takes; enums come by name, and what has no address is absent."""
+    """The tuple that a kernel takes. Enums are given by name; an array without an address is absent."""
     values = {**dict.fromkeys(TUPLES[kernel]._fields, 0), **fields, **(addresses or {})}
     for name, enum in {"dtype": DType, "activation": Activation}.items():
         if isinstance(values.get(name), str):

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import textwrap
 from pathlib import Path
 from types import ModuleType
 
-from sru_kernels import _native, cpu, gated_linear, sru
+import sru_kernels
+from sru_kernels import _native, cpu
 
 WIDTH = 110
 SOURCES = Path(__file__).parents[2] / "src/sru_kernels"
-CELLS = (gated_linear, sru)
+CELLS = sorted({getattr(sru_kernels, kind).__module__ for kind in _native.fields})
 
 
 def docstring(text: str, indent: str = "    ") -> str:
-    """The docstring of a name; one paragraph is wrapped."""
+    """A docstring; a single paragraph is wrapped."""
     text = text.strip()
     if "\n" in text:
         text += "\n"
@@ -41,8 +43,9 @@ def tuple_stub(kind: type) -> str:
     return "\n".join(lines)
 
 
-def cell_stub(module: ModuleType) -> str:
-    """The named tuples of a cell."""
+def cell_stub(name: str) -> str:
+    """The named tuples of a cell's module."""
+    module = importlib.import_module(name)
     kinds = [value for value in vars(module).values() if hasattr(value, "_fields")]
     used = {annotation for kind in kinds for annotation in kind.__annotations__.values()}
     enums = ", ".join(sorted(used & {"Activation", "DType"}))
@@ -55,19 +58,20 @@ def cpu_stub() -> str:
     signatures = {"instruction_set": "() -> str"}
     for kind, (kernel, _) in _native.fields.items():
         signatures[kernel] = f"(args: {kind}, *, num_threads: int) -> None"
-    imports = [f"from .{file_of(cell)} import {', '.join(cell.__all__)}" for cell in CELLS]
+    modules = [importlib.import_module(name) for name in CELLS]
+    imports = [f"from .{short(module.__name__)} import {', '.join(module.__all__)}" for module in modules]
     documented = {name: docstring(getattr(cpu, name).__doc__) for name in signatures}
     functions = [f"def {name}{signatures[name]}:\n{text}" for name, text in documented.items()]
     return stub(cpu, imports, sorted(signatures), functions)
 
 
-def file_of(module: ModuleType) -> str:
-    return module.__name__.rpartition(".")[2]
+def short(module: str) -> str:
+    return module.rpartition(".")[2]
 
 
 def stubs() -> dict[str, str]:
     """The generated files and their texts."""
-    return {"cpu.pyi": cpu_stub(), **{f"{file_of(cell)}.pyi": cell_stub(cell) for cell in CELLS}}
+    return {"cpu.pyi": cpu_stub(), **{f"{short(name)}.pyi": cell_stub(name) for name in CELLS}}
 
 
 if __name__ == "__main__":

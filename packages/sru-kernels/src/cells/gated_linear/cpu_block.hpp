@@ -2,14 +2,14 @@
 
 #include "cells/gated_linear/cpu_rows.hpp"
 
-// The state lies with its columns one after the other here, so that the sums over a row are sums of vectors.
-// A block is some neighbouring rows, two vectors of every column; blocks share nothing but the gradient of v.
+// The state is stored column by column here, so that sums over a row are sums of vectors. A block is some
+// neighbouring rows: two vectors of every column. Blocks share only the gradient of v.
 namespace sru_kernels::SRU_KERNELS_VARIANT::gated_linear {
 
-/// Columns of a block whose states after each step of a segment are held at once, in the second cache.
+/// Columns of a block whose states after each step of a segment are held at the same time, in the L2 cache.
 constexpr Index tile = 64;
 
-/// What a block reads and writes in some steps, and in some columns.
+/// What a block reads and writes in some steps and columns.
 template <typename A>
 struct Block {
     static constexpr Index vectors = 2;
@@ -24,7 +24,7 @@ struct Block {
     Index value_stride;
 };
 
-/// Writes the states (columns, size) after each step behind the one that is there.
+/// Appends the states (columns, size) after each step to the one before the first.
 template <typename A>
 void advance(const Block<A>& given, Index steps, Index columns, A* states) {
     using Lanes = Vector<A>;
@@ -48,10 +48,10 @@ void advance(const Block<A>& given, Index steps, Index columns, A* states) {
     }
 }
 
-/// Takes `grad_s`, that of the state after the last step, to the state before the first one.
+/// Takes `grad_s` from the state after the last step to the state before the first one.
 ///
-/// The gradients of q, k and g are sums over the columns and stay in registers. That of v is a sum over the
-/// rows, which are lanes here.
+/// The gradients of q, k and g are sums over the columns and stay in registers. The gradient of v is a sum
+/// over rows, which are lanes here.
 template <typename A>
 void retreat(const Block<A>& given, Index steps, Index columns, const A* states, A* grad_s,
              const Ahead& ahead) {

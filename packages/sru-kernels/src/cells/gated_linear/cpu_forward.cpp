@@ -4,7 +4,7 @@
 namespace sru_kernels::SRU_KERNELS_VARIANT::gated_linear {
 namespace {
 
-/// Vectors in a row of a tile of the state; the outputs of a tile fill as many registers.
+/// Vectors in a row of a tile of the state; the outputs of a tile take as many registers.
 constexpr Index widest = 4;
 
 /// What a tile reads and writes in some steps.
@@ -21,7 +21,7 @@ struct TileRows {
 template <Index vectors, typename A>
 void walk(const TileRows<A>& given, Index count, Index key_size, A* state, const Ahead& ahead) {
     using Lanes = Vector<A>;
-    // A product takes four times as long as until the next one can begin: so many sums are on their way.
+    // A product takes as long as four that overlap: keep that many sums in flight.
     constexpr Index sums = vectors >= 3 ? 1 : 4 / vectors;
     const TileRows<A> rows = given;
     for (Index step = 0; step < count; ++step) {
@@ -60,85 +60,68 @@ template <typename A>
 using Walk = void (*)(const TileRows<A>&, Index, Index, A*, const Ahead&);
 
 template <typename A>
-Walk<A> select_walk(Index vectors) {
-    if (vectors == 1) return &walk<1, A>;
-    if (vectors == 2) return &walk<2, A>;
-    if (vectors == 3) return &walk<3, A>;
-    return &walk<4, A>;
-}
+constexpr Walk<A> walks[] = {walk<1, A>, walk<2, A>, walk<3, A>, walk<4, A>};
 
-/// One thread's work space, and what it does with neighbouring states, or with some tiles of one.
-template <typename S>
-class ForwardTiles {
-    using A = AccumulationType<S>;
+/// A thread's work space, and its work on neighbouring states or on some tiles of one.
+template <typename S, typename A = AccumulationType<S>>
+struct ForwardTiles {
     using Lanes = Vector<A>;
-
- public:
     static constexpr Index tile = widest * Lanes::size;
 
-    static Index work_size(const GatedLinearForward& args) {
-        return ForwardTiles(args, nullptr).pieces_.used;
-    }
+    const GatedLinearForward& args;
+    Pieces<A> pieces;
+    const Index most = group_size(args) * most_steps(args);
+    const Index full_width = rounded_up(args.value_size, Lanes::size);
+    A *const q = pieces.take(most * args.key_size), *const k = pieces.take(most * args.key_size),
+             *const g = pieces.take(most * args.key_size);
+    A *const v = pieces.take(most * full_width), *const o = pieces.take(most * full_width);
+    A* const states = pieces.take(group_size(args) * args.key_size * full_width);
 
-    ForwardTiles(const GatedLinearForward& args, A* memory) : args_(args), pieces_{memory} {
-        const Index count = group_size(args);
-        const Index width = rounded_up(args.value_size, Lanes::size);
-        const Index keys = count * args.key_size * most_steps(args);
-        const Index values = count * most_steps(args) * width;
-        for (A** piece : {&q_, &k_, &g_}) *piece = pieces_.take(keys);
-        for (A** piece : {&v_, &o_}) *piece = pieces_.take(values);
-        states_ = pieces_.take(count * args.key_size * width);
-    }
-
-    /// Computes the columns from `begin` to `end`, which is that of a tile, of `count` of the B·H states.
+    /// Computes columns `begin` to `end`, the end of a tile, of `count` of the B·H states.
     void run(Index first, Index count, Index begin, Index end) const {
-        const Rows keys{args_.key_size, first, count, 0, args_.key_size};
-        const Rows values{args_.value_size, first, count, begin, end};
-        read_states(values);
-        for (Index segment = 0; segment < args_.segments(); ++segment) {
-            if (args_.starts != nullptr) {
-                const Index size = args_.states() * args_.key_size * args_.value_size;
-                write_states(values, static_cast<A*>(args_.starts) + segment * size);
+        const Rows keys{args.key_size, first, count, 0, args.key_size};
+        const Rows values{args.value_size, first, count, begin, end};
+        for_each_tile_row(values, [&](A* row, Index at, Index size, Index width) {
+            copy_row(row, row_at<A>(args.s0, at), size);
+            fill_row(row + size, width - size, A(0));
+        });
+        for (Index segment = 0; segment < args.segments(); ++segment) {
+            if (args.starts != nullptr) {
+                const Index size = args.states() * args.key_size * args.value_size;
+                write_states(values, static_cast<A*>(args.starts) + segment * size);
             }
-            const Steps steps = steps_of(args_, segment);
-            load(keys, values, steps);
+            const Steps steps = steps_of(args, segment);
+            load_rows(args, keys, steps, args.q, q, args.key_size, load_row<S>);
+            load_rows(args, keys, steps, args.k, k, args.key_size, load_row<S>);
+            load_rows(args, keys, steps, args.log_g, g, args.key_size, load_gates<A>);
+            load_rows(args, values, steps, args.v, v, width(values), load_row<S>);
             for (Index i = 0; i < count; ++i) walk_state(keys, values, segment, i);
-            for_each_row(args_, values, steps, width(values), [&](Index at, Index row) {
-                store_row(o_ + row, static_cast<S*>(args_.o) + at, values.size());
+            for_each_row(args, values, steps, width(values), [&](Index at, Index row) {
+                store_row(o + row, static_cast<S*>(args.o) + at, values.size());
             });
         }
-        write_states(values, static_cast<A*>(args_.s));
+        write_states(values, static_cast<A*>(args.s));
     }
 
- private:
     static Index width(const Rows& values) { return rounded_up(values.size(), Lanes::size); }
 
-    void load(const Rows& keys, const Rows& values, Steps steps) const {
-        const Index size = args_.key_size;
-        load_rows(args_, keys, steps, args_.q, q_, size, load_row<S>);
-        load_rows(args_, keys, steps, args_.k, k_, size, load_row<S>);
-        load_rows(args_, keys, steps, args_.log_g, g_, size, load_gates<A>);
-        load_rows(args_, values, steps, args_.v, v_, width(values), load_row<S>);
-    }
-
     void walk_state(const Rows& keys, const Rows& values, Index segment, Index i) const {
-        const Steps steps = steps_of(args_, segment);
-        const Index all = width(values), key = i * args_.key_size;
+        const Steps steps = steps_of(args, segment);
+        const Index all = width(values), key = i * args.key_size;
         Ahead ahead;
-        ahead.add<S>(args_, values, steps.first, i, args_.o);
-        if (const Index next = steps.first + steps.count; next < args_.length) {
-            ahead.add<S>(args_, keys, next, i, args_.q, args_.k);
-            ahead.add<A>(args_, keys, next, i, args_.log_g);
-            ahead.add<S>(args_, values, next, i, args_.v);
+        ahead.add<S>(args, values, steps.first, i, args.o);
+        if (const Index next = steps.first + steps.count; next < args.length) {
+            ahead.add<S>(args, keys, next, i, args.q, args.k);
+            ahead.add<A>(args, keys, next, i, args.log_g);
+            ahead.add<S>(args, values, next, i, args.v);
         }
         for (Index at = 0; at < all; at += tile) {
             const Index value = i * all + at;
-            const TileRows<A> rows{q_ + key,          k_ + key,   g_ + key,
-                                   v_ + value,        o_ + value, keys.count * args_.key_size,
+            const TileRows<A> rows{q + key,           k + key,   g + key,
+                                   v + value,         o + value, keys.count * args.key_size,
                                    values.count * all};
-            const auto run = select_walk<A>(smaller(tile, all - at) / Lanes::size);
-            run(rows, steps.count, args_.key_size, states_ + value * args_.key_size,
-                at == 0 ? ahead : Ahead());
+            const auto run = walks<A>[smaller(tile, all - at) / Lanes::size - 1];
+            run(rows, steps.count, args.key_size, states + value * args.key_size, at == 0 ? ahead : Ahead());
         }
     }
 
@@ -146,34 +129,23 @@ class ForwardTiles {
     /// tile.
     template <typename Visit>
     void for_each_tile_row(const Rows& values, const Visit& visit) const {
-        A* row = states_;
+        A* row = states;
         for (Index i = 0; i < values.count; ++i) {
-            const Index first = (values.state + i) * args_.key_size * args_.value_size;
+            const Index first = (values.state + i) * args.key_size * args.value_size;
             for (Index at = values.begin; at < values.end; at += tile) {
                 const Index size = smaller(tile, values.end - at);
                 const Index width = rounded_up(size, Lanes::size);
-                for (Index key = 0; key < args_.key_size; ++key, row += width) {
-                    visit(row, first + key * args_.value_size + at, size, width);
+                for (Index key = 0; key < args.key_size; ++key, row += width) {
+                    visit(row, first + key * args.value_size + at, size, width);
                 }
             }
         }
-    }
-
-    void read_states(const Rows& values) const {
-        for_each_tile_row(values, [&](A* row, Index at, Index size, Index width) {
-            copy_row(row, row_at<A>(args_.s0, at), size);
-            fill_row(row + size, width - size, A(0));
-        });
     }
 
     void write_states(const Rows& values, A* array) const {
         for_each_tile_row(values,
                           [&](A* row, Index at, Index size, Index) { copy_row(array + at, row, size); });
     }
-
-    const GatedLinearForward& args_;
-    Pieces<A> pieces_;
-    A *q_, *k_, *g_, *v_, *o_, *states_;
 };
 
 }  // namespace
@@ -188,10 +160,10 @@ void cpu::Builds<GatedLinearForward>::SRU_KERNELS_VARIANT(const GatedLinearForwa
     dispatch_storage(args.dtype, [&](auto zero) {
         using S = decltype(zero);
         using Tiles = ForwardTiles<S>;
-        const WorkSpace<AccumulationType<S>> space(Tiles::work_size(args), num_threads);
+        const WorkSpace<AccumulationType<S>> space(Tiles{args, {nullptr}}.pieces.used, num_threads);
         const Index tiles = (args.value_size + Tiles::tile - 1) / Tiles::tile;
         const auto share = [&](int thread, Index begin, Index end) {
-            const Tiles work(args, space.of_thread(thread));
+            const Tiles work{args, {space.of_thread(thread)}};
             for (Index count; begin < end; begin += count) {
                 const Index state = begin / tiles, tile = begin % tiles;
                 if (tile == 0 && end - begin >= tiles) {

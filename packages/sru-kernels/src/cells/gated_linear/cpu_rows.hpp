@@ -11,7 +11,7 @@
 
 namespace sru_kernels::SRU_KERNELS_VARIANT::gated_linear {
 
-/// Multiplications that are worth the start of the other threads.
+/// Multiplications per thread below which starting other threads does not pay.
 constexpr Index products_per_thread = 32768;
 
 inline Index rounded_up(Index size, Index to) { return (size + to - 1) / to * to; }
@@ -20,8 +20,8 @@ inline bool is_worthwhile(const GatedLinearInputs& in) {
     return in.length * in.states() * in.key_size * in.value_size >= 2 * products_per_thread;
 }
 
-/// Memory to work in, a piece for each thread. It is all there before the threads start: what one of them
-/// throws would end the process.
+/// Memory to work in, one piece per thread. It is allocated before the threads start, because an exception in
+/// one of them would end the process.
 template <typename A>
 class WorkSpace {
  public:
@@ -42,7 +42,7 @@ class WorkSpace {
     A* const memory_;
 };
 
-/// Cuts pieces off a thread's memory, each of whole vectors. Without memory it only counts.
+/// Divides a thread's memory into pieces of whole vectors. Without memory it only counts.
 template <typename A>
 struct Pieces {
     A* memory;
@@ -55,7 +55,7 @@ struct Pieces {
     }
 };
 
-/// Some steps of a segment: from which row of a (T, B·H, ...) array, and how many.
+/// Some steps of a segment: the first one, and how many.
 struct Steps {
     Index first;
     Index count;
@@ -69,8 +69,8 @@ inline Steps steps_of(const GatedLinearInputs& in, Index segment) {
     return {first, smaller(in.segment_length, in.length - first)};
 }
 
-/// The numbers from `begin` to `end` of the rows of `count` neighbouring states, first `state`, in an array
-/// (T, B·H, `width`).
+/// Elements `begin` to `end` of the rows of `count` neighbouring states, from `state` on, in a
+/// (T, B·H, `width`) array.
 struct Rows {
     Index width;
     Index state;
@@ -80,14 +80,14 @@ struct Rows {
 
     Index size() const { return end - begin; }
 
-    /// The place of a row in the array.
+    /// The offset of a row in the array.
     Index at(const GatedLinearInputs& in, Index step, Index i) const {
         return (step * in.states() + state + i) * width + begin;
     }
 };
 
-/// Calls `visit(place in the array, place in the work space)` for each row of some steps; in the work space
-/// one row follows the other, each with `width` numbers.
+/// Calls `visit(offset in the array, offset in the work space)` for each row of some steps. In the work space
+/// rows of `width` numbers follow each other.
 template <typename Visit>
 void for_each_row(const GatedLinearInputs& in, const Rows& rows, Steps steps, Index width,
                   const Visit& visit) {
@@ -97,11 +97,11 @@ void for_each_row(const GatedLinearInputs& in, const Rows& rows, Steps steps, In
     }
 }
 
-/// Rows that are read or written soon, brought near step by step while others are worked on: from one step to
-/// the next it is so far that no processor foresees them.
+/// Rows that are needed soon, prefetched step by step during work on others: the distance from one step to
+/// the next is too large for a processor's own prefetcher.
 class Ahead {
  public:
-    /// Row `i` of some in each of the arrays, from step `first` on.
+    /// Adds row `i` of each of the arrays, from step `first` on.
     template <typename Element, typename... Arrays>
     void add(const GatedLinearInputs& in, const Rows& rows, Index first, Index i, const Arrays*... arrays) {
         constexpr auto bytes = Index{sizeof(Element)};
@@ -112,7 +112,7 @@ class Ahead {
         }
     }
 
-    /// What is beyond the last step may be anywhere: nothing is read.
+    /// The addresses may lie beyond the last step: nothing is read.
     SRU_KERNELS_HOST_DEVICE void fetch(Index step) const {
         for (Index i = 0; i < count_; ++i) {
             const char* row = arrays_[i].first + step * arrays_[i].stride;
@@ -125,7 +125,7 @@ class Ahead {
 
     struct Array {
         const char* first;
-        Index stride;  // in bytes, as the size
+        Index stride;  // in bytes, like the size
         Index size;
     };
 
@@ -151,7 +151,7 @@ void store_row(const AccumulationType<S>* __restrict from, S* __restrict to, Ind
     for (Index i = 0; i < size; ++i) to[i] = store<S>(from[i]);
 }
 
-/// Calls `convert(from, to, size)` for each row; in the work space they end with zeros.
+/// Calls `convert(from, to, size)` for each row, and pads it with zeros in the work space.
 template <typename S, typename A>
 void load_rows(const GatedLinearInputs& in, const Rows& rows, Steps steps, const void* array, A* to,
                Index width, void (*convert)(const S*, A*, Index)) {
@@ -161,8 +161,8 @@ void load_rows(const GatedLinearInputs& in, const Rows& rows, Steps steps, const
     });
 }
 
-/// States that are worked on together: as many as fill a page of memory or so with their rows, since finding
-/// a page takes long.
+/// States that are worked on together: enough that their rows fill about a page of memory, because a TLB miss
+/// is expensive.
 inline Index group_size(const GatedLinearInputs& in) {
     const Index size = 512 / (in.key_size + in.value_size);
     return size < 1 ? 1 : smaller(size, in.states());

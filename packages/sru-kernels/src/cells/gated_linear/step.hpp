@@ -9,7 +9,7 @@
 //   s = g s' + k v        s' is the number before the step, in row k, g, q and column v, o of the state
 //   o = Σ q s             over the rows
 //
-// A may be a vector of numbers as well.
+// A may also be a vector of numbers.
 namespace sru_kernels::SRU_KERNELS_VARIANT::gated_linear {
 
 template <typename A>
@@ -17,22 +17,22 @@ SRU_KERNELS_HOST_DEVICE A next_state(A s_before, A g, A k, A v) {
     return multiply_add(k, v, g * s_before);
 }
 
-/// Adds what a number of the state gives to the output of its column.
+/// Adds the contribution of a number of the state to the output of its column.
 template <typename A>
 SRU_KERNELS_HOST_DEVICE A add_output(A o, A q, A s) {
     return multiply_add(q, s, o);
 }
 
-/// Sums over the state: those of q, k and `g` over a row, that of v over a column.
+/// Sums over the state: those for q, k and `g` over a row, the one for v over a column.
 template <typename A>
 struct Gradients {
     A q, k, v, g;
 };
 
-/// Adds what a number of the state gives to the gradients, and takes `grad_s` from the state after the step
-/// to the one before it.
+/// Adds the contributions of a number of the state to the gradients, and takes `grad_s` from the state after
+/// the step to the one before it.
 ///
-/// That of log g is g times that of g, which is exactly 0 for a gate that is shut.
+/// The gradient of log g is g times that of g: exactly 0 for a closed gate.
 template <typename A>
 SRU_KERNELS_HOST_DEVICE void add_gradients(A q, A k, A v, A g, A s_before, A s, A grad_o, A& grad_s,
                                            Gradients<A>& sums) {

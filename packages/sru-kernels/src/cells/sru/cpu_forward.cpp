@@ -13,59 +13,38 @@ struct ForwardRow {
 
     template <Activation activation, Highway highway>
     SRU_KERNELS_HOST_DEVICE void column(Index i) const {
-        const Outputs<A> out = forward<activation, highway != Highway::none>(
-            load_inputs<highway>(in, i), load_parameters(in, i), c_before[i]);
+        const Outputs<A> out = forward<activation, highway != Highway::none>(in.template inputs<highway>(i),
+                                                                             in.parameters(i), c_before[i]);
         h[i] = store<S>(out.h);
         c[i] = out.c;
     }
 };
 
-/// Walks a tile through time. The state lives in the row of c of the step before, or in c_last if c is not
-/// kept.
-template <typename S>
-class ForwardTile {
-    using A = AccumulationType<S>;
-
- public:
-    ForwardTile(const SruForward& args, Index begin, Index size)
-        : args_(args), begin_(begin), size_(size), ones_(args.mask_c == nullptr, size, A(1)) {}
-
-    void run() const {
-        copy_row(c_last() + begin_, row_at<A>(args_.c0, begin_), size_);
-        const auto columns = select_columns<ForwardRow<S>>(args_);
-        for (Index step = 0; step < args_.length; ++step) {
-            for_each_segment(args_, begin_, size_,
-                             [&](const Segment& segment) { advance(columns, step, segment); });
-        }
-        if (args_.c == nullptr || args_.length == 0) return;
-        for_each_segment(args_, begin_, size_, [&](const Segment& segment) {
-            const Place last(args_, args_.length - 1, segment);
-            copy_row(c_last() + segment.at, row_at<A>(args_.c, last.state), segment.size);
+/// Walks a tile through time. The state lives in the row of c of the previous
+/// step, or in c_last if c is not kept.
+template <typename S, typename A = AccumulationType<S>>
+void walk_tile(const SruForward& args, Index begin, Index size) {
+    const ConstantRow<A> ones(args.mask_c == nullptr, size, A(1));
+    A *const c_last = static_cast<A*>(args.c_last), *const saved = static_cast<A*>(args.c);
+    copy_row(c_last + begin, row_at<A>(args.c0, begin), size);
+    const auto columns = select_columns<ForwardRow<S>>(args);
+    for (Index step = 0; step < args.length; ++step) {
+        for_each_segment(args, begin, size, step, [&](const Segment& segment) {
+            A* state = c_last + segment.at;
+            const A* c_before = saved == nullptr || step == 0 ? state : saved + segment.state_before;
+            A* c = saved == nullptr ? state : saved + segment.state;
+            S* h = static_cast<S*>(args.h) + segment.state;
+            if (is_padding(args, segment)) {
+                if (c != c_before) copy_row(c, c_before, segment.size);
+                return fill_row(h, segment.size, S{});
+            }
+            columns({InputRow<S>(args, segment, ones.data()), c_before, h, c}, segment.size);
         });
     }
-
- private:
-    A* c_last() const { return static_cast<A*>(args_.c_last); }
-
-    void advance(Columns<ForwardRow<S>> columns, Index step, const Segment& segment) const {
-        const Place place(args_, step, segment);
-        auto* saved = static_cast<A*>(args_.c);
-        A* state = c_last() + segment.at;
-        const A* c_before = saved == nullptr || place.is_first ? state : saved + place.state_before;
-        A* c = saved == nullptr ? state : saved + place.state;
-        S* h = static_cast<S*>(args_.h) + place.state;
-        if (is_padding(args_, place)) {
-            if (c != c_before) copy_row(c, c_before, segment.size);
-            return fill_row(h, segment.size, S{});
-        }
-        columns({InputRow<S>(args_, segment, place, ones_.data()), c_before, h, c}, segment.size);
-    }
-
-    const SruForward& args_;
-    const Index begin_;
-    const Index size_;
-    const ConstantRow<A> ones_;
-};
+    if (saved == nullptr || args.length == 0) return;
+    for_each_segment(args, begin, size, args.length - 1,
+                     [&](const Segment& last) { copy_row(c_last + last.at, saved + last.state, last.size); });
+}
 
 }  // namespace
 }  // namespace sru_kernels::SRU_KERNELS_VARIANT::sru
@@ -79,7 +58,7 @@ void cpu::Builds<SruForward>::SRU_KERNELS_VARIANT(const SruForward& args, int nu
     dispatch_storage(args.dtype, [&](auto zero) {
         using S = decltype(zero);
         for_each_tile(args, 64 / sizeof(S), num_threads,
-                      [&](Index begin, Index size) { ForwardTile<S>(args, begin, size).run(); });
+                      [&](Index begin, Index size) { walk_tile<S>(args, begin, size); });
     });
 }
 

@@ -5,41 +5,47 @@
 #include "runtime/cpu/tiles.hpp"
 #include "sru_kernels/storage.hpp"
 
-// How the B·N·D independent columns are walked: time step by time step, as memory lies.
+// How the B·N·D independent columns are walked: time step by time step, in
+// memory order.
 namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
 
-/// Column steps that are worth the start of the other threads.
+/// Column steps per thread below which starting other threads does not pay.
 constexpr Index work_per_thread = 16384;
 
-/// Columns `first` to `first + size` of batch row `row`, all of one direction.
+/// Part of a tile at one time step: columns of one batch row and direction, and
+/// where they are in each array.
 struct Segment {
-    Index row;
-    Index first;
+    Index first;  // of the N·D columns
     Index size;
-    bool reversed;
-    Index at;  // the place of its first column in the flattened (batch, columns) space
+    Index at;            // offset in a (B, N·D) array
+    Index position;      // row of a (T·B, ...) array
+    Index state;         // offset in a (T, B, N·D) array
+    Index state_before;  // of the previous step in this direction; out of range at
+                         // its first
 };
 
-/// Calls `visit(segment)` for the parts of a tile that share a row and a direction.
+/// Calls `visit(segment)` for the parts of a tile that share a row and a
+/// direction.
 template <typename Visit>
-void for_each_segment(const SruInputs& in, Index begin, Index size, const Visit& visit) {
-    const Index columns = in.columns();
-    Index row = begin / columns;
-    Index first = begin % columns;
+void for_each_segment(const SruInputs& in, Index begin, Index size, Index step, const Visit& visit) {
+    const Index columns = in.columns(), plane = in.batch * columns;
+    Index row = begin / columns, first = begin % columns;
     for (Index at = begin; at < begin + size;) {
         const bool reversed = first >= in.hidden_size;
         const Index width = smaller(begin + size - at, (reversed ? columns : in.hidden_size) - first);
-        visit(Segment{row, first, width, reversed, at});
+        const Index time = reversed ? in.length - 1 - step : step, state = time * plane + at;
+        visit(Segment{first, width, at, time * in.batch + row, state,
+                      reversed ? state + plane : state - plane});
         at += width;
         first += width;
-        if (first == columns) {
-            first = 0;
-            ++row;
-        }
+        if (first < columns) continue;
+        first = 0;
+        ++row;
     }
 }
 
-/// Calls `visit(begin, size)` for every tile of the flattened (batch, columns) space.
+/// Calls `visit(begin, size)` for every tile of the flattened (batch, columns)
+/// space.
 template <typename Visit>
 void for_each_tile(const SruInputs& in, Index line, int num_threads, const Visit& visit) {
     const Index total = in.batch * in.columns();
@@ -47,26 +53,8 @@ void for_each_tile(const SruInputs& in, Index line, int num_threads, const Visit
     SRU_KERNELS_VARIANT::for_each_tile(total, tile_size, line, worthwhile, num_threads, visit);
 }
 
-/// A segment at one time step: where its rows start in each array.
-struct Place {
-    Index time;      // of this step
-    Index before;    // of the step that this direction takes before it; out of range at its first
-    Index position;  // row of a (T·B, ...) array
-    Index state;     // first column in a (T, B, N·D) array
-    Index state_before;
-    bool is_first;
-
-    Place(const SruInputs& in, Index step, const Segment& segment)
-        : time(segment.reversed ? in.length - 1 - step : step),
-          before(segment.reversed ? time + 1 : time - 1),
-          position(time * in.batch + segment.row),
-          state(time * in.batch * in.columns() + segment.at),
-          state_before(before * in.batch * in.columns() + segment.at),
-          is_first(step == 0) {}
-};
-
-inline bool is_padding(const SruInputs& in, const Place& place) {
-    return in.mask_pad != nullptr && in.mask_pad[place.position] != 0;
+inline bool is_padding(const SruInputs& in, const Segment& segment) {
+    return in.mask_pad != nullptr && in.mask_pad[segment.position] != 0;
 }
 
 /// What the forward and the backward step of a segment both read.
@@ -76,40 +64,32 @@ struct InputRow {
     const A *v_f, *v_r, *b_f, *b_r, *mask;
     A scale_x;
 
-    InputRow(const SruInputs& in, const Segment& segment, const Place& place, const A* ones) {
-        const Index columns = in.columns();
-        u_c = row_at<S>(in.u, place.position * in.num_gates * columns + segment.first);
-        u_f = u_c + columns;
-        u_r = u_f + columns;
-        highway = in.num_gates == 4 ? u_r + columns : row_at<S>(in.x, place.state);
-        v_f = row_at<A>(in.v, (in.v_per_position ? place.position * 2 * columns : 0) + segment.first);
-        v_r = v_f + columns;
-        b_f = row_at<A>(in.bias, segment.first);
-        b_r = b_f + columns;
-        mask = in.mask_c == nullptr ? ones : row_at<A>(in.mask_c, segment.at);
-        scale_x = static_cast<A>(in.scale_x);
+    InputRow(const SruInputs& in, const Segment& segment, const A* ones)
+        : u_c(row_at<S>(in.u, segment.position * in.num_gates * in.columns() + segment.first)),
+          u_f(u_c + in.columns()),
+          u_r(u_f + in.columns()),
+          highway(in.num_gates == 4 ? u_r + in.columns() : row_at<S>(in.x, segment.state)),
+          v_f(row_at<A>(in.v, (in.v_per_position ? segment.position * 2 * in.columns() : 0) + segment.first)),
+          v_r(v_f + in.columns()),
+          b_f(row_at<A>(in.bias, segment.first)),
+          b_r(b_f + in.columns()),
+          mask(in.mask_c == nullptr ? ones : row_at<A>(in.mask_c, segment.at)),
+          scale_x(static_cast<A>(in.scale_x)) {}
+
+    template <Highway way>
+    SRU_KERNELS_HOST_DEVICE A highway_at(Index i) const {
+        if constexpr (way == Highway::none) return A(0);
+        return way == Highway::input ? load(highway[i]) * scale_x : load(highway[i]);
+    }
+
+    template <Highway way>
+    SRU_KERNELS_HOST_DEVICE Inputs<A> inputs(Index i) const {
+        return {load(u_c[i]), load(u_f[i]), load(u_r[i]), highway_at<way>(i)};
+    }
+
+    SRU_KERNELS_HOST_DEVICE Parameters<A> parameters(Index i) const {
+        return {v_f[i], v_r[i], b_f[i], b_r[i], mask[i]};
     }
 };
-
-template <Highway way, typename S, typename A>
-SRU_KERNELS_HOST_DEVICE A load_highway(const InputRow<S, A>& row, Index i) {
-    if constexpr (way == Highway::none) {
-        return A(0);
-    } else if constexpr (way == Highway::input) {
-        return load(row.highway[i]) * row.scale_x;
-    } else {
-        return load(row.highway[i]);
-    }
-}
-
-template <Highway way, typename S, typename A>
-SRU_KERNELS_HOST_DEVICE Inputs<A> load_inputs(const InputRow<S, A>& row, Index i) {
-    return {load(row.u_c[i]), load(row.u_f[i]), load(row.u_r[i]), load_highway<way>(row, i)};
-}
-
-template <typename S, typename A>
-SRU_KERNELS_HOST_DEVICE Parameters<A> load_parameters(const InputRow<S, A>& row, Index i) {
-    return {row.v_f[i], row.v_r[i], row.b_f[i], row.b_r[i], row.mask[i]};
-}
 
 }  // namespace sru_kernels::SRU_KERNELS_VARIANT::sru

@@ -10,14 +10,14 @@
 namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
 namespace {
 
-/// Rows of the weight that are read side by side.
+/// Rows of the weight that are read in parallel.
 constexpr Index row_group = 4;
 
-/// Sequences whose u is held at once. For the next ones the weight of a tile is read again, from a near
-/// cache.
+/// Sequences whose u is held at the same time. For the next ones the weight of
+/// a tile is read again, from cache.
 constexpr Index batch_group = 8;
 
-/// Multiplications that are worth the start of the other threads.
+/// Multiplications per thread below which starting other threads does not pay.
 constexpr Index products_per_thread = 65536;
 
 template <Index count, typename A>
@@ -32,19 +32,19 @@ SRU_KERNELS_HOST_DEVICE A sum_in_pairs(const A (&terms)[count]) {
     }
 }
 
-/// out[row] = Σ_k weight[row, k] · input[k] for some rows. The lanes are written out, and so is how they are
-/// added up: left to the compiler, the lanes of a row were added one after the other, which took as long as
-/// 1024 products.
+/// out[row] = Σ_k weight[row, k] · input[k] for some rows. Lanes and their sums
+/// are explicit: the compiler would add the lanes of a row one after the other,
+/// which takes as long as 1024 products.
 template <Index rows, typename W, typename S, typename A>
 void multiply(const W* weight, const S* input, Index size, A* out) {
-    // As many as a vector holds of the accumulation type; of bytes a whole vector, which GCC unpacks well:
-    // with fewer it took three times as long.
+    // As many as a vector holds of the accumulation type. For bytes a whole
+    // vector, which GCC unpacks well; fewer took three times as long.
     constexpr Index lanes = vector_size / Index{sizeof(W) == 1 ? 1 : sizeof(A)};
     A sums[rows][lanes] = {};
     Index k = 0;
     for (; k + lanes <= size; k += lanes) {
         for (Index row = 0; row < rows; ++row) {
-            // The rows that come next: an eighth faster where the weight comes from memory.
+            // The next rows: an eighth faster when the weight comes from memory.
             __builtin_prefetch(weight + (rows + row) * size + k);
 #pragma omp simd
             for (Index lane = 0; lane < lanes; ++lane) {
@@ -84,84 +84,63 @@ struct StepRow {
     }
 };
 
-/// Some columns, at most a cache line of them, of the whole batch. The weight is of type W.
-template <typename S, typename W>
-class StepTile {
-    using A = AccumulationType<S>;
+/// Columns that are computed together: a cache line.
+template <typename S>
+constexpr Index line = 64 / Index{sizeof(S)};
 
- public:
-    static constexpr Index line = 64 / Index{sizeof(S)};
+/// u of some sequences, for the columns of a tile.
+template <typename S>
+using Gates = AccumulationType<S>[batch_group][4][line<S>];
 
-    StepTile(const SruStep& args, Index begin, Index size)
-        : args_(args), begin_(begin), size_(size), zeros_(args.c0 == nullptr, size, A(0)) {}
-
-    void run() {
-        const auto columns = select_columns<StepRow<S>>(args_);
-        for (Index first = 0; first < args_.batch; first += batch_group) {
-            const Index end = smaller(args_.batch, first + batch_group);
-            for (Index gate = 0; gate < args_.num_gates; ++gate) project(gate, first, end);
-            for (Index sequence = first; sequence < end; ++sequence)
-                columns(row(sequence, u_[sequence - first]), size_);
-        }
+/// Computes one gate of `rows` columns, from `column` of the tile on, for
+/// sequences `first` to `end`.
+template <Index rows, typename W, typename S>
+void project(const SruStep& args, Index begin, Index gate, Index column, Index first, Index end,
+             Gates<S>& u) {
+    const Index size = args.input_size, first_row = gate * args.columns + begin + column;
+    const W* weight = row_at<W>(args.weight, first_row * size);
+    const auto* scale = row_at<AccumulationType<S>>(args.weight_scale, first_row);
+    for (Index sequence = first; sequence < end; ++sequence) {
+        auto* to = u[sequence - first][gate] + column;
+        multiply<rows>(weight, row_at<S>(args.input, sequence * size), size, to);
+        if (scale == nullptr) continue;
+        for (Index row = 0; row < rows; ++row) to[row] *= scale[row];
     }
+}
 
- private:
-    using Gates = A[4][line];
-
-    void project(Index gate, Index first, Index end) {
-        Index column = 0;
-        for (; column + row_group <= size_; column += row_group) {
-            project<row_group>(gate, column, first, end);
+/// Computes some columns, at most a cache line, of the whole batch. The weight
+/// has the type W.
+template <typename S, typename W, typename A = AccumulationType<S>>
+void run_tile(const SruStep& args, Index begin, Index size) {
+    alignas(64) Gates<S> u;
+    const ConstantRow<A> zeros(args.c0 == nullptr, size, A(0));
+    const A *v = row_at<A>(args.v, begin), *bias = row_at<A>(args.bias, begin);
+    const auto columns = select_columns<StepRow<S>>(args);
+    for (Index first = 0; first < args.batch; first += batch_group) {
+        const Index end = smaller(args.batch, first + batch_group);
+        for (Index gate = 0; gate < args.num_gates; ++gate) {
+            Index column = 0;
+            for (; column + row_group <= size; column += row_group)
+                project<row_group, W, S>(args, begin, gate, column, first, end, u);
+            for (; column < size; ++column) project<1, W, S>(args, begin, gate, column, first, end, u);
         }
-        for (; column < size_; ++column) project<1>(gate, column, first, end);
-    }
-
-    template <Index rows>
-    void project(Index gate, Index column, Index first, Index end) {
-        const Index size = args_.input_size;
-        const Index first_row = gate * args_.columns + begin_ + column;
-        const W* weight = row_at<W>(args_.weight, first_row * size);
-        const A* scale = row_at<A>(args_.weight_scale, first_row);
         for (Index sequence = first; sequence < end; ++sequence) {
-            const S* input = row_at<S>(args_.input, sequence * size);
-            A* u = u_[sequence - first][gate] + column;
-            multiply<rows>(weight, input, size, u);
-            if (scale == nullptr) continue;
-            for (Index row = 0; row < rows; ++row) u[row] *= scale[row];
+            const Index at = sequence * args.columns + begin;
+            const auto& gates = u[sequence - first];
+            columns({gates[0], gates[1], gates[2], gates[3], v, v + args.columns, bias, bias + args.columns,
+                     args.c0 == nullptr ? zeros.data() : row_at<A>(args.c0, at), row_at<S>(args.x, at),
+                     static_cast<A>(args.scale_x), static_cast<S*>(args.h) + at,
+                     static_cast<A*>(args.c_last) + at},
+                    size);
         }
     }
+}
 
-    StepRow<S> row(Index sequence, const Gates& u) const {
-        const Index at = sequence * args_.columns + begin_;
-        const A* v = row_at<A>(args_.v, begin_);
-        const A* bias = row_at<A>(args_.bias, begin_);
-        return {u[0],
-                u[1],
-                u[2],
-                u[3],
-                v,
-                v + args_.columns,
-                bias,
-                bias + args_.columns,
-                args_.c0 == nullptr ? zeros_.data() : row_at<A>(args_.c0, at),
-                row_at<S>(args_.x, at),
-                static_cast<A>(args_.scale_x),
-                static_cast<S*>(args_.h) + at,
-                static_cast<A*>(args_.c_last) + at};
-    }
-
-    const SruStep& args_;
-    const Index begin_;
-    const Index size_;
-    const ConstantRow<A> zeros_;
-    alignas(64) Gates u_[batch_group];
-};
-
-template <typename Tile>
+template <typename S, typename W>
 void run_tiles(const SruStep& args, int num_threads) {
     const Index products = args.batch * args.num_gates * args.columns * args.input_size;
-    for_each_tile(args.columns, Tile::line, Tile::line, products >= 2 * products_per_thread, num_threads,
-                  [&](Index begin, Index size) { Tile(args, begin, size).run(); });
+    for_each_tile(args.columns, line<S>, line<S>, products >= 2 * products_per_thread, num_threads,
+                  [&](Index begin, Index size) { run_tile<S, W>(args, begin, size); });
 }
 
 }  // namespace
@@ -175,8 +154,8 @@ void cpu::Builds<SruStep>::SRU_KERNELS_VARIANT(const SruStep& args, int num_thre
     using namespace SRU_KERNELS_VARIANT::sru;
     dispatch_storage(args.dtype, [&](auto zero) {
         using S = decltype(zero);
-        if (args.weight_scale != nullptr) return run_tiles<StepTile<S, std::int8_t>>(args, num_threads);
-        run_tiles<StepTile<S, S>>(args, num_threads);
+        if (args.weight_scale != nullptr) return run_tiles<S, std::int8_t>(args, num_threads);
+        run_tiles<S, S>(args, num_threads);
     });
 }
 

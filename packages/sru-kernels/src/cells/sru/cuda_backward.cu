@@ -2,7 +2,7 @@
 
 namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
 
-/// How many steps are read ahead: as many as the registers hold on every architecture.
+/// How many steps are read ahead: as many as fit into registers on every architecture.
 template <typename S, int columns>
 constexpr int backward_depth = columns > 1 ? 2 : 4;
 
@@ -13,8 +13,8 @@ struct BackwardStep {
     Pack<AccumulationType<S>, columns> c_before;
 };
 
-/// Reads step after step, last to first. What a step needs of the states is one read: the state after it is
-/// the state before the step that was taken last.
+/// Reads the steps from last to first. Each reads one state: the state after it is the state before the step
+/// taken previously.
 template <typename S, int columns>
 class BackwardReader {
     using A = AccumulationType<S>;
@@ -29,7 +29,7 @@ class BackwardReader {
         c_before_.advance();
     }
 
-    /// `is_first` says whether it is the step that forward took first.
+    /// `is_first`: whether forward took this step first.
     __device__ __forceinline__ void read(BackwardStep<S, columns>& step, bool is_first) {
         inputs_.read(step.in);
         step.grad_h = {};

@@ -2,7 +2,7 @@
 
 namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
 
-/// How many steps are read ahead: as many as the registers hold on every architecture.
+/// How many steps are read ahead: as many as fit into registers on every architecture.
 template <typename S, int columns>
 constexpr int forward_depth = columns > 1 || sizeof(S) == 8 ? 4 : 6;
 

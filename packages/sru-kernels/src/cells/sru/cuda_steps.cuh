@@ -7,23 +7,23 @@
 #include "runtime/cuda/launch.cuh"
 #include "runtime/cuda/pack.cuh"
 
-// What the forward and the backward kernel share: which columns a thread owns, and its reads of their inputs.
+// What the forward and the backward kernel share: the columns of a thread, and how it reads their inputs.
 namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
 
-/// Blocks that a multiprocessor must have registers for. Left to itself the compiler spills to reach a third
+/// Blocks per multiprocessor that registers must allow. By default the compiler spills to reach a third
 /// block.
 template <typename S, int columns>
 constexpr int min_blocks = columns == 1 && sizeof(S) < 8 ? 4 : 2;
 
-/// The columns that this thread owns: neighbours, of one batch row and one direction.
+/// The columns of this thread: neighbours in one batch row and direction.
 struct Place {
     Index row;
     Index first;    // of the N·D columns
     Index at;       // in the flattened (B, N·D) space
     bool reversed;  // walks time from T−1 to 0
 
-    /// The second half of the blocks takes the second direction. So all threads of a block walk the same way,
-    /// and the strides of the walk lie in registers that they share.
+    /// The second half of the blocks takes the second direction, so all threads of a block walk the same way
+    /// and share the registers of the strides.
     __device__ __forceinline__ Place(const SruInputs& in, int columns) {
         const unsigned int blocks = in.num_directions == 2 ? gridDim.x / 2 : gridDim.x;
         reversed = blockIdx.x >= blocks;
@@ -41,8 +41,7 @@ struct Walk {
     Element* at;
     Index stride;
 
-    /// Starts at `offset` elements into the first row, or the last. `row` is how many elements a time step
-    /// has.
+    /// Starts `offset` elements into the first row, or the last. A time step has `row` elements.
     template <typename Array>
     __device__ __forceinline__ Walk(Array* array, Index offset, Index row, Index length, bool backwards)
         : at(static_cast<Element*>(array) + offset + (backwards ? (length - 1) * row : 0)),
@@ -54,8 +53,8 @@ struct Walk {
         return other;
     }
 
-    /// To the next step. The compiler may not see that the stride stays the same: it would keep its multiples
-    /// for all the steps of an unrolled loop, two registers each.
+    /// To the next step. Hides from the compiler that the stride is constant: it would keep a multiple of it,
+    /// two registers, for every step of an unrolled loop.
     __device__ __forceinline__ void advance() {
         at += stride;
 #if defined(__CUDA_ARCH__)
@@ -64,7 +63,7 @@ struct Walk {
     }
 };
 
-/// What the columns bring to every step.
+/// The parameters of the columns.
 template <typename A, int columns>
 struct ColumnParameters {
     A v_f[columns], v_r[columns], b_f[columns], b_r[columns], mask[columns];
@@ -80,8 +79,8 @@ struct ColumnParameters {
     }
 };
 
-/// The inputs of one step as they were read. Nothing is computed from them before the step is taken: that
-/// would wait for memory.
+/// The inputs of one step as they were read. Nothing is computed from them before the step is taken, because
+/// that would wait for memory.
 template <typename S, int columns>
 struct StepInputs {
     Pack<S, columns> u_c, u_f, u_r, highway;
@@ -90,7 +89,7 @@ struct StepInputs {
     __device__ __forceinline__ bool is_padding() const { return padding.words[0] != 0; }
 };
 
-/// v per position is for one column a thread: more would not fit into the registers.
+/// v per position is only for one column per thread: more would not fit into the registers.
 template <typename S>
 struct StepInputs<S, 1> {
     Pack<S, 1> u_c, u_f, u_r, highway;
@@ -100,7 +99,7 @@ struct StepInputs<S, 1> {
     __device__ __forceinline__ bool is_padding() const { return padding.words[0] != 0; }
 };
 
-/// Reads the inputs of step after step.
+/// Reads the inputs, step by step.
 template <typename S, int columns>
 class InputReader {
     using A = AccumulationType<S>;
@@ -164,7 +163,7 @@ struct UnpackedInputs {
     __device__ __forceinline__ Inputs<A> column(int k) const { return {u_c[k], u_f[k], u_r[k], highway[k]}; }
 };
 
-/// Multiplies x, but neither the fourth gate nor the zeros that stand in for an absent highway.
+/// The factor of x; 1 for the fourth gate and for the zeros in place of an absent highway.
 template <typename A>
 __device__ __forceinline__ A highway_scale(const SruInputs& in) {
     return in.x == nullptr ? A(1) : static_cast<A>(in.scale_x);
@@ -186,18 +185,18 @@ __device__ __forceinline__ Parameters<A> parameters(const ColumnParameters<A, co
     return p;
 }
 
-/// g(c) for all columns under one branch, so that they can be computed side by side.
+/// g(c) for all columns under one branch, so that they can be computed in parallel.
 template <typename A, int columns>
 __device__ __forceinline__ void activate(Activation activation, const A (&c)[columns], A (&g)[columns]) {
     if (activation == Activation::tanh) {
 #pragma unroll
-        for (int k = 0; k < columns; ++k) g[k] = activate<Activation::tanh>(c[k]);
+        for (int k = 0; k < columns; ++k) g[k] = activate(Activation::tanh, c[k]);
     } else if (activation == Activation::relu) {
 #pragma unroll
-        for (int k = 0; k < columns; ++k) g[k] = activate<Activation::relu>(c[k]);
+        for (int k = 0; k < columns; ++k) g[k] = activate(Activation::relu, c[k]);
     } else {
 #pragma unroll
-        for (int k = 0; k < columns; ++k) g[k] = activate<Activation::identity>(c[k]);
+        for (int k = 0; k < columns; ++k) g[k] = activate(Activation::identity, c[k]);
     }
 }
 

@@ -11,13 +11,13 @@
 //   c = f c' + (1 − f) u_c        h = r m g(c) + (1 − r m) x'        m is the dropout mask, x' the highway
 namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
 
-/// What a column brings to every step. With v per position, `v_f` and `v_r` are those of the position.
+/// The parameters of a column. With v per position, `v_f` and `v_r` belong to the position.
 template <typename A>
 struct Parameters {
     A v_f, v_r, b_f, b_r, mask;
 };
 
-/// What a step reads; `highway` is ignored where there is none.
+/// The inputs of a step; `highway` is ignored if there is none.
 template <typename A>
 struct Inputs {
     A u_c, u_f, u_r, highway;
@@ -28,40 +28,25 @@ struct Outputs {
     A h, c;
 };
 
-/// Gradients of what a step read. Those of the biases are those of `u_f` and `u_r`.
+/// Gradients of what a step reads. The biases have those of `u_f` and `u_r`.
 template <typename A>
 struct Gradients {
     A u_c, u_f, u_r, highway, v_f, v_r, c_before;
 };
 
-template <Activation activation, typename A>
-SRU_KERNELS_HOST_DEVICE A activate(A c) {
-    if constexpr (activation == Activation::tanh) {
-        return tanh(c);
-    } else if constexpr (activation == Activation::relu) {
-        return c < A(0) ? A(0) : c;
-    } else {
-        return c;
-    }
+template <typename A>
+SRU_KERNELS_HOST_DEVICE A activate(Activation activation, A c) {
+    if (activation == Activation::tanh) return tanh(c);
+    if (activation == Activation::relu) return c < A(0) ? A(0) : c;
+    return c;
 }
 
-/// g'(c), given g(c) as well.
-template <Activation activation, typename A>
-SRU_KERNELS_HOST_DEVICE A activation_slope(A c, A g) {
-    if constexpr (activation == Activation::tanh) {
-        return multiply_add(-g, g, A(1));
-    } else if constexpr (activation == Activation::relu) {
-        return c <= A(0) ? A(0) : A(1);
-    } else {
-        return A(1);
-    }
-}
-
+/// g'(c), given c and g(c).
 template <typename A>
 SRU_KERNELS_HOST_DEVICE A activation_slope(Activation activation, A c, A g) {
-    if (activation == Activation::tanh) return activation_slope<Activation::tanh>(c, g);
-    if (activation == Activation::relu) return activation_slope<Activation::relu>(c, g);
-    return activation_slope<Activation::identity>(c, g);
+    if (activation == Activation::tanh) return multiply_add(-g, g, A(1));
+    if (activation == Activation::relu) return c <= A(0) ? A(0) : A(1);
+    return A(1);
 }
 
 template <typename A>
@@ -92,11 +77,11 @@ template <Activation activation, bool has_highway, typename A>
 SRU_KERNELS_HOST_DEVICE Outputs<A> forward(const Inputs<A>& in, const Parameters<A>& p, A c_before) {
     const Gates<A> gate = gates(in, p, c_before);
     const A c = next_state(in, gate.f, c_before);
-    return {output<has_highway>(in, gate.r.open * p.mask, activate<activation>(c)), c};
+    return {output<has_highway>(in, gate.r.open * p.mask, activate(activation, c)), c};
 }
 
-/// The gates are computed again from the inputs and c'. `g` and `slope` are g(c) and g'(c), `grad_c` is the
-/// gradient of c from the steps after.
+/// The gates are recomputed from the inputs and c'. `g` and `slope` are g(c) and g'(c); `grad_c` is the
+/// gradient of c from later steps.
 template <bool has_highway, typename A>
 SRU_KERNELS_HOST_DEVICE Gradients<A> gradients(const Inputs<A>& in, const Parameters<A>& p, A c_before, A g,
                                                A slope, A grad_h, A grad_c) {
@@ -122,8 +107,8 @@ SRU_KERNELS_HOST_DEVICE Gradients<A> gradients(const Inputs<A>& in, const Parame
 template <Activation activation, bool has_highway, typename A>
 SRU_KERNELS_HOST_DEVICE Gradients<A> backward(const Inputs<A>& in, const Parameters<A>& p, A c_before, A c,
                                               A grad_h, A grad_c) {
-    const A g = activate<activation>(c);
-    return gradients<has_highway>(in, p, c_before, g, activation_slope<activation>(c, g), grad_h, grad_c);
+    const A g = activate(activation, c);
+    return gradients<has_highway>(in, p, c_before, g, activation_slope(activation, c, g), grad_h, grad_c);
 }
 
 }  // namespace sru_kernels::SRU_KERNELS_VARIANT::sru

@@ -4,13 +4,13 @@
 
 namespace sru_kernels::cpu {
 
-/// The vector instructions that kernels are built for, narrowest first: one value per build of the CPU loops.
+/// The vector instructions that the kernels are built for, narrowest first.
 enum class InstructionSet { baseline, avx2, avx512 };
 
 /// Returns the widest set that this processor and this operating system both support.
 ///
-/// `avx2` includes FMA and F16C; `avx512` includes F, BW, DQ and VL besides. Processors other than x86-64
-/// report `baseline`: their vectors (NEON) belong to the architecture, so the compiler uses them unasked.
+/// `avx2` includes FMA and F16C, and `avx512` also F, BW, DQ and VL. Processors other than x86-64 report
+/// `baseline`; if their vectors (NEON) are part of the architecture, the compiler uses them anyway.
 InstructionSet detect_instruction_set();
 
 /// Returns the set that the kernels use: the widest, or what SRU_KERNELS_INSTRUCTION_SET names.

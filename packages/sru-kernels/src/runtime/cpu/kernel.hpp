@@ -8,7 +8,7 @@ namespace sru_kernels::cpu {
 /// instruction set and defines the one that SRU_KERNELS_VARIANT names.
 ///
 /// A kernel runs on up to `num_threads` threads, and its results do not depend on how many. It throws
-/// std::bad_alloc, before anything is written, if it finds no memory to work in.
+/// std::bad_alloc, before it writes anything, if there is too little memory to work in.
 template <typename Args>
 struct Builds {
     static void baseline(const Args& args, int num_threads);

@@ -5,10 +5,9 @@
 namespace sru_kernels::cpu {
 namespace {
 
-// The OpenMP runtime is not linked but looked up when the first team is wanted. By then torch, if it is used
-// at all, has loaded its own under a name that differs between versions, and a second one would have a second
-// pool of threads. GOMP_parallel is what GCC compiles `omp parallel` to; LLVM's and Intel's runtimes have it
-// as well.
+// The OpenMP runtime is not linked but looked up for the first team. By then torch, if it is used at all, has
+// loaded its own under a name that differs between versions; another runtime would have its own pool of
+// threads. GCC compiles `omp parallel` to GOMP_parallel, which LLVM's and Intel's runtimes have too.
 struct OpenMp {
     void (*parallel)(void (*work)(void*), void* argument, unsigned num_threads, unsigned flags);
     int (*thread_num)();
@@ -18,25 +17,22 @@ struct OpenMp {
     bool complete() const { return parallel && thread_num && num_threads && max_threads; }
 };
 
-/// A symbol of a library, which becomes a function of any type.
-struct Symbol {
-    void* address;
-
-    template <typename Function>
-    operator Function*() const {
-        return reinterpret_cast<Function*>(address);
-    }
-};
+template <typename Function>
+void look_up(void* library, const char* name, Function*& function) {
+    function = reinterpret_cast<Function*>(dlsym(library, name));
+}
 
 OpenMp look_up_all(void* library) {
-    const auto symbol = [library](const char* name) { return Symbol{dlsym(library, name)}; };
-    const OpenMp found{symbol("GOMP_parallel"), symbol("omp_get_thread_num"), symbol("omp_get_num_threads"),
-                       symbol("omp_get_max_threads")};
+    OpenMp found;
+    look_up(library, "GOMP_parallel", found.parallel);
+    look_up(library, "omp_get_thread_num", found.thread_num);
+    look_up(library, "omp_get_num_threads", found.num_threads);
+    look_up(library, "omp_get_max_threads", found.max_threads);
     return found.complete() ? found : OpenMp{};
 }
 
 OpenMp find_openmp() {
-    // torch loads its runtime for all to see, so this finds the very functions that torch calls.
+    // torch loads its runtime globally, so this finds the functions that torch calls.
     OpenMp found = look_up_all(RTLD_DEFAULT);
     if (found.complete()) return found;
     void* library = dlopen("libgomp.so.1", RTLD_NOW | RTLD_LOCAL);

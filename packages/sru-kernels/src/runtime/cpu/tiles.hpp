@@ -4,14 +4,13 @@
 #include "sru_kernels/host_device.hpp"
 #include "sru_kernels/types.hpp"
 
-// Nothing here calls a function template of the standard library: those would be compiled once per
-// instruction set under one name, see host_device.hpp.
+// How independent columns are divided among threads.
 //
-// How independent columns are shared out between threads.
+// Nothing here calls a function template of the standard library, which would be compiled once per
+// instruction set under one name: see host_device.hpp.
 namespace sru_kernels::SRU_KERNELS_VARIANT {
 
-/// Columns that walk through time together: few enough for their states and sums to stay in the nearest
-/// caches.
+/// Columns that walk through time together: few enough that their states and sums stay in the nearest caches.
 constexpr Index tile_size = 2048;
 
 SRU_KERNELS_HOST_DEVICE Index smaller(Index a, Index b) { return a < b ? a : b; }
@@ -21,7 +20,7 @@ void fill_row(Element* row, Index size, Element value) {
     for (Index i = 0; i < size; ++i) row[i] = value;
 }
 
-/// Copies a row, or fills it with zeros if there is none.
+/// Copies a row, or zeros if it is absent.
 template <typename Element>
 void copy_row(Element* to, const Element* from, Index size) {
     if (from == nullptr) return fill_row(to, size, Element{});
@@ -34,10 +33,10 @@ const Element* row_at(const void* array, Index offset) {
     return array == nullptr ? nullptr : static_cast<const Element*>(array) + offset;
 }
 
-/// Calls `visit(thread, begin, end)` once on each thread of a team, with its share of `total` things.
+/// Calls `visit(thread, begin, end)` once on each thread of a team, with its share of `total` items.
 ///
-/// All threads are asked for, or only one if more are not worthwhile: libgomp ends and starts threads
-/// whenever the size of a team changes.
+/// The team has all threads, or one if more are not worthwhile: libgomp ends and starts threads whenever the
+/// size of a team changes.
 template <typename Visit>
 void share_out(Index total, bool worthwhile, int num_threads, const Visit& visit) {
     const auto share = [&](int thread, int threads) {
@@ -50,8 +49,8 @@ void share_out(Index total, bool worthwhile, int num_threads, const Visit& visit
     cpu::run_team(num_threads, work, &share);
 }
 
-/// Calls `visit(begin, size)` for every `tile` of `total` columns, on up to `num_threads` threads. These own
-/// whole cache lines, `line` columns each.
+/// Calls `visit(begin, size)` for every `tile` of `total` columns, on up to `num_threads` threads. Each
+/// thread owns whole cache lines of `line` columns.
 template <typename Visit>
 void for_each_tile(Index total, Index tile, Index line, bool worthwhile, int num_threads,
                    const Visit& visit) {
@@ -64,7 +63,7 @@ void for_each_tile(Index total, Index tile, Index line, bool worthwhile, int num
     });
 }
 
-/// A row that stands in for an absent one.
+/// A row in place of an absent one.
 template <typename Element>
 class ConstantRow {
  public:

@@ -12,8 +12,8 @@
 #include <immintrin.h>
 #endif
 
-// Vectors written out, for loops in which sums have to stay in registers: left to itself the compiler keeps
-// them in memory.
+// Explicit vectors, for loops whose sums have to stay in registers: left to itself the compiler keeps them in
+// memory.
 namespace sru_kernels::SRU_KERNELS_VARIANT {
 
 #if defined(__AVX512F__)
@@ -44,7 +44,7 @@ struct Vector {
     SRU_KERNELS_HOST_DEVICE friend Vector operator+(Vector a, Vector b) { return {a.raw + b.raw}; }
 };
 
-/// a·b + c, fused on processors of x86 that can.
+/// a·b + c, fused on x86 processors that can.
 template <typename A>
 SRU_KERNELS_HOST_DEVICE Vector<A> multiply_add(Vector<A> a, Vector<A> b, Vector<A> c) {
 #if defined(__AVX512F__)
@@ -64,11 +64,11 @@ SRU_KERNELS_HOST_DEVICE Vector<A> multiply_add(Vector<A> a, Vector<A> b, Vector<
 #endif
 }
 
-/// The sums of neighbouring groups of `group` lanes, those of a and of b in turns.
+/// The sums of neighbouring groups of `group` lanes, alternating between a and b.
 template <std::size_t group, typename A, std::size_t... lane>
 SRU_KERNELS_HOST_DEVICE Vector<A> add_neighbours(Vector<A> a, Vector<A> b, std::index_sequence<lane...>) {
     constexpr std::size_t lanes = sizeof...(lane);
-    // Clang has one of these built-in functions, and GCC before version 12 has the other.
+    // Clang has only the first of these built-in functions, GCC before version 12 only the second.
 #if defined(__clang__)
     return {__builtin_shufflevector(a.raw, b.raw, (lane / group % 2 == 0 ? lane : lanes + lane - group)...) +
             __builtin_shufflevector(a.raw, b.raw, (lane / group % 2 == 0 ? lane + group : lanes + lane)...)};
@@ -81,8 +81,8 @@ SRU_KERNELS_HOST_DEVICE Vector<A> add_neighbours(Vector<A> a, Vector<A> b, std::
 #endif
 }
 
-/// The sum of all lanes of each of `count` vectors, which are overwritten; at the top a vector has `count`
-/// lanes. In pairs for all of them at once: one after the other they would need four times the instructions.
+/// The sum of the lanes of each of `count` vectors, which are overwritten; the first call has as many vectors
+/// as lanes. Adding them in pairs takes a quarter of the instructions of one vector after the other.
 template <Index count, typename A, std::size_t group = 1>
 SRU_KERNELS_HOST_DEVICE Vector<A> sums_of_lanes(Vector<A>* vectors) {
     if constexpr (count == 1) {

@@ -7,9 +7,8 @@ namespace {
 
 constexpr int smallest_block = 32;  // a warp
 
-/// Threads a multiprocessor must have before a thread takes more than one column. Below it the latency of a
-/// step decides, which more columns make longer, and the bytes in flight are the same either way. By
-/// reasoning: this was not measured.
+/// Threads per multiprocessor above which a thread takes more than one column. With fewer, the latency of a
+/// step decides, which more columns increase, and the bytes in flight are the same either way. Not measured.
 constexpr Index enough_threads = 128;
 
 const char* to_string(DType dtype) {

@@ -9,10 +9,9 @@
 #include "runtime/cuda/launch.hpp"
 #include "sru_kernels/storage.hpp"
 
-// From the arguments to a kernel in the caller's stream.
 namespace sru_kernels::cuda {
 
-/// Visits fields and finds out whether all arrays but the byte masks can be read 16 bytes at a time.
+/// Visits fields to find out whether all arrays except byte masks can be read 16 bytes at a time.
 struct Alignment {
     bool is_wide = true;
 
@@ -20,8 +19,9 @@ struct Alignment {
         is_wide = is_wide && reinterpret_cast<std::uintptr_t>(array) % 16 == 0;
     }
     void operator()(const char*, Mask, Presence, const char*) {}
-    template <typename Field, typename Rule>
-    void operator()(const char*, Field, Rule, const char*) {}
+    void operator()(const char*, Size, Range, const char*) {}
+    template <typename Field>
+    void operator()(const char*, Field, Any, const char*) {}
 };
 
 template <typename Args>
@@ -31,8 +31,8 @@ bool all_aligned(Args args) {
     return alignment.is_wide;
 }
 
-/// Launches `select(zero of the storage type, columns per thread)`, a kernel that takes the arguments alone.
-/// `shape_of(args)` describes them in an error.
+/// Puts the kernel `select(zero of the storage type, columns per thread)`, whose only parameter is `args`,
+/// into the caller's stream. `shape_of(args)` describes the arguments in an error.
 template <typename Args, typename Select>
 void launch_kernel(const Args& args, const Work& work, const Launch& launch, const Select& select) {
     if (work.rows == 0) return;

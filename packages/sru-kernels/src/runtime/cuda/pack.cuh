@@ -16,9 +16,9 @@ using BitsOf =
                        std::conditional_t<bytes == 2, unsigned short,
                                           std::conditional_t<bytes == 4, unsigned int, unsigned long long>>>;
 
-/// `columns` neighbouring elements as they lie in memory. Several are read and written 16 bytes at a time and
-/// stay packed until they are needed: a ring of steps read ahead would not fit into registers otherwise. One
-/// is held as bits, because __ldg knows no enums.
+/// `columns` neighbouring elements as stored in memory. Several are read and written 16 bytes at a time and
+/// stay packed until they are needed; otherwise a ring of steps read ahead would not fit into registers. A
+/// single one is held as bits, because __ldg does not take enums.
 template <typename Element, int columns>
 struct Pack {
     using Word = std::conditional_t<columns == 1, BitsOf<sizeof(Element)>, uint4>;
@@ -56,7 +56,7 @@ __device__ __forceinline__ void write(S* to, const AccumulationType<S> (&values)
     pack.write(to);
 }
 
-/// Reads an array of the accumulation type, or fills in `otherwise` if there is none.
+/// Reads from an array of the accumulation type, or fills in `otherwise` if it is absent.
 template <typename A, int columns>
 __device__ __forceinline__ void read(const void* array, Index offset, A (&values)[columns], A otherwise) {
     if (array == nullptr) {

@@ -39,7 +39,7 @@ class GatedLinear(Case):
         }
 
     def magnitudes(self) -> GatedLinear:
-        """Every number without its sign: what the oracle makes of these bounds the terms of each sum."""
+        """Every number without its sign: the oracle then adds up the magnitudes of terms."""
         arrays = {field.name: getattr(self, field.name) for field in fields(self)}
         signed = {
             name: np.abs(a) for name, a in arrays.items() if isinstance(a, np.ndarray) and name != "log_g"
@@ -69,7 +69,7 @@ def make_gated_linear(
     absent: tuple[str, ...] = (),
     **options: object,
 ) -> GatedLinear:
-    """Random inputs, all of them present but those in `absent`; one gate in ten is shut, one is open."""
+    """Random inputs, all present except those in `absent`. One gate in ten is closed, one is open."""
     random = np.random.default_rng(0)
     keys, values = (length, batch, heads, key_size), (length, batch, heads, value_size)
     log_g = np.log(random.random(keys))
@@ -99,7 +99,7 @@ def oracle_forward(case: GatedLinear) -> dict[str, Array]:
 
 
 def oracle_backward(case: GatedLinear) -> dict[str, Array]:
-    """Every gradient, from the sum of what each number of each state does to the loss."""
+    """Every gradient, summed over the contributions of each number of each state."""
     states = np.array(list(oracle_states(case)))
     grads = {f"grad_{name}": np.zeros(getattr(case, name).shape) for name in ("q", "k", "v", "log_g")}
     grad_s = np.zeros(states.shape[1:]) if case.grad_s is None else case.grad_s

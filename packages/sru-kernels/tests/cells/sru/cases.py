@@ -60,23 +60,15 @@ class Sru(Case):
         return width if self.v.ndim == 2 and self.u.shape[3] // self.num_directions % width == 0 else 1
 
     def forward(
-        self, engine: Engine | None = None, *, keep_states: bool = True, columns_per_thread: int | None = None
+        self, engine: Engine | None = None, *, keep_states: bool = True, **options: int
     ) -> dict[str, Array]:
-        width = self.widest() if columns_per_thread is None else columns_per_thread
-        without = () if keep_states else ("c",)
-        return self.run("sru_forward", engine, without=without, columns_per_thread=width)
+        return self.run("sru_forward", engine, without=() if keep_states else ("c",), **options)
 
     def backward(
-        self,
-        c: Array,
-        engine: Engine | None = None,
-        *,
-        want_grad_x: bool = True,
-        columns_per_thread: int | None = None,
+        self, c: Array, engine: Engine | None = None, *, want_grad_x: bool = True, **options: int
     ) -> dict[str, Array]:
-        width = self.widest() if columns_per_thread is None else columns_per_thread
         without = () if want_grad_x and self.x is not None else ("grad_x",)
-        return self.run("sru_backward", engine, without=without, columns_per_thread=width, c=c)
+        return self.run("sru_backward", engine, without=without, c=c, **options)
 
 
 def random_arrays(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> dict[str, Array]:
@@ -95,7 +87,7 @@ def make_sru(
     v_per_position: bool = False,
     **options: object,
 ) -> Sru:
-    """Random inputs, all of them present but those in `absent`; x is absent with four gates."""
+    """Random inputs, all present except those in `absent`; x is absent with four gates."""
     columns = num_directions * hidden_size
     steps, state = (length, batch, columns), (batch, columns)
     arrays = random_arrays(
@@ -144,7 +136,7 @@ class Step(Case):
         return self.run("sru_step", engine)
 
     def expected(self) -> dict[str, Array]:
-        """What the oracle makes of the very numbers that the kernel reads."""
+        """The oracle's results for exactly the numbers that the kernel reads."""
         exact = self.rounded()
         u = np.einsum("kje,be->bkj", exact.weight, exact.input)[None]
         if self.weight_scale is not None:
@@ -165,7 +157,7 @@ def make_step(
     quantized: bool = False,
     **options: object,
 ) -> Step:
-    """Random inputs, all of them present but those in `absent`; x is absent with four gates."""
+    """Random inputs, all present except those in `absent`; x is absent with four gates."""
     arrays = random_arrays(
         {
             **{"weight": (num_gates, columns, input_size), "input": (batch, input_size)},

@@ -1,4 +1,4 @@
-"""The SRU in NumPy, step by step in float64; gradients without a formula of a derivative."""
+"""The SRU in NumPy, step by step in float64. No derivative is written as a formula."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def oracle_forward(case: Sru) -> tuple[Array, Array, Array]:
 
 
 def oracle_backward(case: Sru) -> dict[str, Array]:
-    """Return every gradient, by complex steps: exact to rounding, with no formula of a derivative.
+    """Return every gradient by complex steps, which are exact up to rounding.
 
     Batch rows and columns do not touch each other, so one perturbed run per remaining index gives the
     gradients of all of them.

@@ -1,4 +1,4 @@
-"""What the CUDA kernels promise besides right results: that width does not matter, and what is launched."""
+"""CUDA launches: the columns per thread do not change results, and the grid fits the GPU."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The kernels, on every engine, against the NumPy oracle over the option matrix."""
+"""The SRU recurrence on every engine, against the NumPy oracle over the option matrix."""
 
 import itertools
 from dataclasses import replace
@@ -10,7 +10,7 @@ from ...support.engines import cpu_engine
 from .cases import make_sru
 from .oracle import oracle_backward, oracle_forward
 
-# What storage in each dtype may cost. States and gradients of v, bias and c0 never pass through storage.
+# Tolerances by storage dtype. States and gradients of v, bias and c0 are never stored in S.
 STORED = {
     "float64": (1e-12, 1e-12),
     "float32": (1e-5, 1e-5),
@@ -19,7 +19,7 @@ STORED = {
 }
 ACCUMULATED = {"float64": (1e-12, 1e-12)}
 OPTIONAL = ("c0", "x", "mask_c", "mask_pad", "grad_h", "grad_c_last")
-# Shorter than the loads run ahead, and longer; of one column, an odd number, and a multiple of all widths.
+# Shorter and longer than the loads run ahead; one column, an odd number, and a multiple of all widths.
 SIZES = [(1, 1, 1), (1, 4, 33), (2, 1, 16), (4, 2, 64), (3, 3, 3), (7, 5, 31), (19, 2, 8)]
 
 

@@ -11,11 +11,11 @@ from ...support.engines import cpu_engine
 from ...support.invoke import arguments
 from .cases import Sru, make_step
 
-# What storage may cost h; the states, and u before them, never pass through storage.
+# Tolerances of h by storage dtype; the states and u are never stored in S.
 H_TOLERANCES = {"float64": 1e-12, "float32": 1e-5, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 STORAGES = list(H_TOLERANCES)
 HIGHWAYS = pytest.mark.parametrize(("num_gates", "absent"), [(3, ()), (3, ("x",)), (4, ())])
-# Batches beyond what is held at once, inputs shorter than a vector, columns that no group of rows divides.
+# Batches larger than a group, inputs shorter than a vector, columns that no group of rows divides.
 SIZES = [(1, 1, 1), (1, 64, 64), (2, 16, 4), (3, 15, 31), (4, 100, 33), (5, 17, 130), (9, 40, 7), (17, 3, 66)]
 
 

@@ -1,4 +1,4 @@
-"""PTX instructions to C++ statements; each module holds a family of them and registers its functions."""
+"""PTX instructions to C++ statements. Each imported module registers the functions of one family."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def translate_instruction(kernel: Kernel, opcode: str, operands: list[str]) -> s
     """The C++ of one instruction.
 
     Raises:
-        UnsupportedError: It is not known.
+        UnsupportedError: The instruction is unknown.
     """
     name, *words = opcode.split(".")
     if name in FIXED:
