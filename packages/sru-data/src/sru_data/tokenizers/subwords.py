@@ -112,7 +112,7 @@ class SubwordTokenizer:
     @property
     def tokens(self) -> list[str]:
         """The vocabulary in the order of its ids."""
-        return [self._processor.IdToPiece(index) for index in range(len(self))]
+        return list(self._processor.IdToPiece(list(range(len(self)))))
 
     def __len__(self) -> int:
         """Return the size of the vocabulary."""
