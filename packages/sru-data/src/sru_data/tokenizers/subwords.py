@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -88,7 +88,7 @@ class SubwordTokenizer:
         written = io.BytesIO()
         try:
             sentencepiece.SentencePieceTrainer.Train(
-                sentence_iterator=_not_empty(texts),
+                sentence_iterator=filter(str.strip, texts),
                 model_writer=written,
                 vocab_size=vocab_size,
                 hard_vocab_limit=False,
@@ -146,12 +146,3 @@ class SubwordTokenizer:
             path: The file to write.
         """
         Path(path).write_bytes(self._model)
-
-
-def _not_empty(texts: Iterable[str]) -> Iterator[str]:
-    some = filter(str.strip, texts)
-    first = next(some, None)
-    if first is None:
-        raise ValueError("SubwordTokenizer: texts must hold some text to learn from, got none")
-    yield first
-    yield from some
