@@ -20,8 +20,7 @@ class DataError(ValueError):
             line: The line, counted from 1, or None for the file as a whole.
             message: What was expected, what was found, and the remedy if there is one.
         """
-        place = f"{path}" if line is None else f"{path}:{line}"
-        return cls(f"{place}: {message}")
+        return cls(f"{path}: {message}" if line is None else f"{path}:{line}: {message}")
 
 
 def read_bytes(path: str | Path, *, expected: str) -> bytes:

@@ -176,28 +176,23 @@ def serve(monkeypatch: pytest.MonkeyPatch, web_server, name: str, content: bytes
     monkeypatch.setitem(SOURCES, name, replace(source, **served))
 
 
-def test_without_a_data_folder_an_archive_is_downloaded_once(cache, web_server, monkeypatch) -> None:
-    serve(monkeypatch, web_server, "wikitext-2", zipped(WIKITEXT_ARCHIVE))
-    for _ in range(2):
-        assert texts(load("wikitext-2")) == list(WORDS.values())
-    assert web_server.requests == ["/lm/wikitext-2/wikitext-2-v1.zip"]
-    assert (cache / "lm/wikitext-2/wikitext-2-v1.zip").is_file()
-
-
-def test_one_billion_words_is_downloaded(cache, web_server, monkeypatch) -> None:
-    members = {f"{BILLION}/{path}": content for path, content in BILLION_FILES.items()}
-    serve(monkeypatch, web_server, "one-billion-words", tarred(members))
-    assert texts(load("one-billion-words")) == BILLION_TEXTS
-
-
-def test_enwik8_is_downloaded(cache, web_server, monkeypatch) -> None:
-    serve(monkeypatch, web_server, "enwik8", zipped({"enwik8": LINES}))
-    assert texts(load("enwik8")) == [LINES[:810], LINES[810:855], LINES[855:]]
-
-
-def test_a_plain_file_is_downloaded(cache, web_server, monkeypatch) -> None:
-    serve(monkeypatch, web_server, "tiny-shakespeare", LINES)
-    assert b"".join(texts(load("tiny-shakespeare"))) == LINES
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("wikitext-2", zipped(WIKITEXT_ARCHIVE), list(WORDS.values())),
+        ("one-billion-words", tarred({f"{BILLION}/{k}": v for k, v in BILLION_FILES.items()}), BILLION_TEXTS),
+        ("enwik8", zipped({"enwik8": LINES}), [LINES[:810], LINES[810:855], LINES[855:]]),
+        ("tiny-shakespeare", LINES, [LINES[:810], LINES[810:855], LINES[855:]]),
+    ],
+)
+def test_without_a_data_folder_a_corpus_is_downloaded_once(
+    cache, web_server, monkeypatch, name, content, expected
+) -> None:
+    serve(monkeypatch, web_server, name, content)
+    assert texts(load(name)) == texts(load(name)) == expected
+    path = SOURCES[name].train.path
+    assert web_server.requests == [f"/{path}"]
+    assert (cache / path).is_file()
 
 
 def test_a_failed_download_says_where_to_put_the_file(cache, web_server, monkeypatch) -> None:

@@ -32,6 +32,11 @@ def test_the_sets_have_their_published_numbers_of_classes() -> None:
     assert classes == {"mr": 2, "cr": 2, "subj": 2, "mpqa": 2, "trec": 6, "sst1": 5, "sst2": 2}
 
 
+@pytest.mark.parametrize("name", ["cr", "sst1", "sst2"])
+def test_sets_that_circulate_in_utf8_alone_must_be_in_it(name) -> None:
+    assert {file.encoding for file in files_of(classification.SOURCES[name])} == {"utf-8"}
+
+
 @pytest.mark.parametrize("folder", FAMILIES)
 def test_a_download_is_looked_for_where_it_is_to_be_put(folder) -> None:
     for source in FAMILIES[folder].values():

@@ -118,6 +118,11 @@ def test_a_file_that_is_not_what_its_name_says_is_an_error(tmp_path, name) -> No
         read(TextFile.at(tmp_path / name))
 
 
+def test_no_bytes_of_an_empty_file_are_no_error(tmp_path) -> None:
+    (tmp_path / "x").touch()
+    assert read(TextFile.at(tmp_path / "x").between(0, 0)) == b""
+
+
 def test_a_file_that_became_shorter_than_its_range_is_an_error(tmp_path) -> None:
     (tmp_path / "x").write_bytes(b"123456")
     part = TextFile.at(tmp_path / "x").between(2, 6)
@@ -180,7 +185,7 @@ def test_empty_lines_between_json_lines_say_nothing(tmp_path) -> None:
         (b'{"body": "x", "id": 1}', r"in the field 'text', got only the fields body, id"),
         (b"{}", r"got only the fields \(none\)"),
         (b'{"text": 1}', r"got another type of value"),
-        (b'["text"]', r"got no object"),
+        (b'["text"]', r"got another type of value"),
         (b"plain text", r"got something else \(Expecting value"),
         (b"[" * 100_000, r"got something else \(maximum recursion depth"),
     ],

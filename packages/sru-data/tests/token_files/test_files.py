@@ -179,8 +179,8 @@ def test_a_description_of_something_else_is_an_error(tmp_path, entries) -> None:
 def test_a_description_is_read_as_it_was_written(tmp_path) -> None:
     description = Description("uint16", 3, TextCounts(1, 2, 3, 4, 5), "a", "b", 6)
     write_record(tmp_path / "x.json", description)
-    assert read_record(tmp_path / "x.json", Description.of, expected="", missing="") == description
-    assert dataclasses.replace(description, dtype="int32").size == 4
+    assert read_record(tmp_path / "x.json", Description, expected="", missing="") == description
+    assert dataclasses.replace(description, dtype="int32", vocabulary=65_537).size == 4
 
 
 def test_a_big_endian_machine_is_refused(tmp_path, monkeypatch) -> None:

@@ -228,24 +228,6 @@ def test_a_folder_of_something_else_is_begun_again_or_refused(
     assert contents(tmp_path / "finished") == before
 
 
-def test_a_run_killed_while_it_begins_again_leaves_nothing_of_either(corpus, tmp_path, monkeypatch) -> None:
-    interrupted(corpus, tmp_path / "killed", tokenizer=make_tokenizer, options=OPTIONS)
-    rename = os.replace
-
-    def kill(source: Path, target: Path) -> None:
-        if target.name == "corpus.json":
-            raise Killed
-        rename(source, target)
-
-    monkeypatch.setattr(os, "replace", kill)
-    with pytest.raises(Killed), pytest.warns(UserWarning, match="beginning again"):
-        prepare(corpus, tmp_path / "killed", tokenizer=CharTokenizer.train(["other"]), options={})
-    monkeypatch.undo()
-    for name in ("killed", "undisturbed"):
-        prepare(corpus, tmp_path / name, tokenizer=make_tokenizer, options=OPTIONS)
-    assert contents(tmp_path / "killed") == contents(tmp_path / "undisturbed")
-
-
 def test_a_folder_without_a_corpus_is_an_error(tmp_path) -> None:
     with pytest.raises(
         DataError, match=r"corpus\.json: expected a prepared corpus, got no such file; prepare"

@@ -47,17 +47,9 @@ def test_an_unknown_character_and_an_empty_text_are_one_unknown() -> None:
     assert tokenizer.encode("") == [1]
 
 
-def test_the_size_can_be_limited() -> None:
-    assert CharTokenizer.train(["aaabbc"], max_size=4).tokens == ["[PAD]", "[UNK]", "a", "b"]
-
-
-def test_no_text_is_an_error() -> None:
-    with pytest.raises(ValueError, match=r"texts must hold a token that occurs at least 1 times, got none"):
-        CharTokenizer.train([""])
-
-
-def test_rare_characters_can_be_left_out() -> None:
-    assert CharTokenizer.train(["aaabbc"], min_count=2).tokens == ["[PAD]", "[UNK]", "a", "b"]
+@pytest.mark.parametrize("limit", [{"max_size": 4}, {"min_count": 2}])
+def test_the_vocabulary_can_be_limited(limit) -> None:
+    assert CharTokenizer.train(["aaabbc"], **limit).tokens == ["[PAD]", "[UNK]", "a", "b"]
 
 
 @given(st.lists(TEXT, min_size=1))

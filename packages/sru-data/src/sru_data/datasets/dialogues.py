@@ -16,6 +16,7 @@ Other keys and empty lines are ignored.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ USER_KEYS = ("user", "human", "prompt")
 """The keys for what the user says; a turn has at most one of them."""
 
 _MAX_SHOWN = 60
+_HALF_OF_A_PAIR = re.compile("[\ud800-\udfff]")
 
 
 class Turn(NamedTuple):
@@ -112,12 +114,10 @@ def _text(record: dict[str, Any], key: str) -> str:
     value = record[key]
     if not isinstance(value, str):
         raise _LineError(f"expected {key!r} to be a string, got {_shown(value)}")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
+    if half := _HALF_OF_A_PAIR.search(value):
         raise _LineError(
-            f"expected {key!r} to be text, got half of a surrogate pair at character {error.start}"
-        ) from error
+            f"expected {key!r} to be text, got half of a surrogate pair at character {half.start()}"
+        )
     return value
 
 

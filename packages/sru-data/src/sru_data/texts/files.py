@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import lzma
+import sys
 import tarfile
 import zipfile
 import zlib
@@ -118,23 +119,21 @@ class TextFile:
         Raises:
             DataError: The file is missing, damaged, or shorter than the range.
         """
-        place = 0
+        place, end = 0, sys.maxsize if self.end is None else self.end
         with self._damage_as_data_error():
             for file in self._opened():
                 place += file.tell()
                 while chunk := file.read(CHUNK_BYTES):
-                    skipped = max(self.start - place, 0)
-                    left = None if self.end is None else self.end - place
+                    if piece := chunk[max(self.start - place, 0) : end - place]:
+                        yield piece
                     place += len(chunk)
-                    if skipped < len(chunk):
-                        yield chunk[skipped:left]
-                    if self.end is not None and place >= self.end:
+                    if place >= end:
                         return
-        if self.end is not None and place < self.end:
+        if self.end is not None and place < end:
             raise DataError.at(
                 self.place,
                 None,
-                f"expected at least {self.end:,} bytes, got {place:,}; the file was changed or truncated",
+                f"expected at least {end:,} bytes, got {place:,}; the file was changed or truncated",
             )
 
     def chunks(self) -> Iterator[bytes]:
@@ -227,9 +226,7 @@ class TextFile:
             return json.loads(line)[self.text_field].encode("utf-8") + b"\n"  # type: ignore[no-any-return]
         except KeyError:
             found = f"only the fields {', '.join(sorted(json.loads(line))) or '(none)'}"
-        except TypeError:
-            found = "no object"
-        except AttributeError:
+        except (TypeError, AttributeError):
             found = "another type of value"
         except (ValueError, RecursionError) as error:
             found = f"something else ({error})"

@@ -7,10 +7,10 @@ import mmap
 import sys
 import warnings
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -70,17 +70,9 @@ class Description:
         """The size of the ids in bytes."""
         return self.counts.tokens * token_size(self.dtype)
 
-    @classmethod
-    def of(cls, *, counts: Mapping[str, int], **fields: Any) -> Description:
-        """Make a description of the fields of its file.
-
-        Raises:
-            TypeError, ValueError: They are not those of a description.
-        """
-        made = cls(counts=TextCounts(**counts), **fields)
-        if made.dtype != token_type(made.vocabulary) or made.size < 0:
+    def __post_init__(self) -> None:
+        if self.dtype != token_type(self.vocabulary) or self.size < 0:
             raise ValueError("the fields do not fit each other")
-        return made
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +105,7 @@ class TokenFile:
         path = Path(path)
         description = read_record(
             path.with_suffix(".json"),
-            Description.of,
+            Description,
             expected="the description of a token file",
             missing=f"expected the description of {path.name}, got no such file; prepare the text again",
         )
@@ -216,7 +208,7 @@ def read_record(path: Path, make: Callable[..., _Record], *, expected: str, miss
 
     Args:
         path: The file.
-        make: Takes the fields; raises TypeError, KeyError or ValueError if they are wrong.
+        make: Takes the fields; raises TypeError or ValueError if they are wrong.
         expected: What the record is.
         missing: What to say if there is no file.
 
@@ -227,9 +219,11 @@ def read_record(path: Path, make: Callable[..., _Record], *, expected: str, miss
         content = json.loads(path.read_bytes())
         if (version := content.pop("format", None)) != FORMAT:
             raise ValueError(f"format {version!r} of another version")
+        if "counts" in content:
+            content["counts"] = TextCounts(**content["counts"])
         return make(**content)
     except FileNotFoundError as error:
         raise DataError.at(path, None, missing) from error
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         message = f"expected {expected} in format {FORMAT}, got something else ({error}); {REMEDY}"
         raise DataError.at(path, None, message) from error

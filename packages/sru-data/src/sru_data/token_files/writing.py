@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import zlib
 from collections.abc import Generator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from sru_data.atomic import atomic_write, replace
+from sru_data.atomic import replace
 from sru_data.errors import DataError
 from sru_data.texts.source import TextSource
 from sru_data.token_files.files import (
     SUFFIX,
     Description,
     TextCounts,
-    TokenType,
+    read_record,
     token_bytes,
     token_size,
     token_type,
@@ -43,20 +42,6 @@ class Journal:
     crc32: int = 0
     ends_in_word: bool = False
     ends_in_line: bool = False
-
-    @classmethod
-    def read(cls, path: Path) -> Journal:
-        """Read the journal; if it is missing or damaged, nothing is done yet."""
-        try:
-            content = json.loads(path.read_bytes())
-            return cls(TextCounts(**content.pop("counts")), **content)
-        except (OSError, ValueError, TypeError, KeyError):
-            return cls()
-
-    def write(self, path: Path) -> None:
-        """Write the journal."""
-        with atomic_write(path) as file:
-            file.write(json.dumps(asdict(self)).encode())
 
     def add(self, block: bytes, *, tokens: int, stored: bytes | bytearray = b"") -> Journal:
         """Return the journal with one more block.
@@ -129,9 +114,24 @@ def write_split(
     """
     dtype = token_type(len(tokenizer))
     try:
-        done = yield from _write(source, files, tokenizer, dtype)
+        done = _read_journal(files.journal)
+        with files.partial.open("ab") as file:
+            if file.tell() < done.counts.tokens * token_size(dtype):
+                done = Journal()
+            file.truncate(done.counts.tokens * token_size(dtype))
+            for block in source.blocks(done.blocks):
+                ids = encode_block(tokenizer, block)
+                content = token_bytes(ids, dtype)
+                file.write(content)
+                done = done.add(block, tokens=len(ids), stored=content)
+                if done.blocks % _BLOCKS_PER_ENTRY == 0:
+                    _reach_disk(file)
+                    write_record(files.journal, done)
+                yield done.counts
+            _reach_disk(file)
         if not done.counts.tokens:
             raise DataError(f"{source.name}: expected some text, got an empty one")
+        write_record(files.journal, done)
         description = Description(dtype, len(tokenizer), done.counts, source.fingerprint, digest, done.crc32)
         write_record(files.description, description)
         # The ids get their name last: a file of that name is finished.
@@ -147,27 +147,14 @@ def write_split(
         ) from error
 
 
-def _write(
-    source: TextSource, files: SplitFiles, tokenizer: Tokenizer, dtype: TokenType
-) -> Generator[TextCounts, None, Journal]:
-    done = Journal.read(files.journal)
-    with files.partial.open("ab") as file:
-        if file.tell() < done.counts.tokens * token_size(dtype):
-            done = Journal()
-        file.truncate(done.counts.tokens * token_size(dtype))
-        for block in source.blocks(done.blocks):
-            ids = encode_block(tokenizer, block)
-            content = token_bytes(ids, dtype)
-            file.write(content)
-            done = done.add(block, tokens=len(ids), stored=content)
-            if done.blocks % _BLOCKS_PER_ENTRY == 0:
-                _save(done, file, files.journal)
-            yield done.counts
-        _save(done, file, files.journal)
-    return done
+def _read_journal(path: Path) -> Journal:
+    try:
+        return read_record(path, Journal, expected="a journal", missing="expected a journal, got none")
+    except DataError:
+        # Nothing is known to be on the disk.
+        return Journal()
 
 
-def _save(done: Journal, file: BinaryIO, journal: Path) -> None:
+def _reach_disk(file: BinaryIO) -> None:
     file.flush()
     os.fsync(file.fileno())
-    done.write(journal)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -88,7 +88,7 @@ class SubwordTokenizer:
         written = io.BytesIO()
         try:
             sentencepiece.SentencePieceTrainer.Train(
-                sentence_iterator=_not_empty(texts),
+                sentence_iterator=filter(str.strip, texts),
                 model_writer=written,
                 vocab_size=vocab_size,
                 hard_vocab_limit=False,
@@ -112,7 +112,7 @@ class SubwordTokenizer:
     @property
     def tokens(self) -> list[str]:
         """The vocabulary in the order of its ids."""
-        return [self._processor.IdToPiece(index) for index in range(len(self))]
+        return list(self._processor.IdToPiece(list(range(len(self)))))
 
     def __len__(self) -> int:
         """Return the size of the vocabulary."""
@@ -146,12 +146,3 @@ class SubwordTokenizer:
             path: The file to write.
         """
         Path(path).write_bytes(self._model)
-
-
-def _not_empty(texts: Iterable[str]) -> Iterator[str]:
-    some = filter(str.strip, texts)
-    first = next(some, None)
-    if first is None:
-        raise ValueError("SubwordTokenizer: texts must hold some text to learn from, got none")
-    yield first
-    yield from some
