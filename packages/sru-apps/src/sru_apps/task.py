@@ -79,7 +79,7 @@ class Task:
         helps = {"validate": "the figures of a checkpoint on the validation set"}
         helps["test"] = helps["validate"].replace("validation", "test")
         rows = {
-            "prepare": Command("make the data ready, once for all runs", "sru_apps.train.prepare:prepare")
+            "prepare": Command("make the data ready, once for all runs", "sru_apps.train.evaluate:prepare")
         }
         rows = rows if self.prepares else {}
         rows["fit"] = Command(self.fit_help, "sru_apps.train.fit:fit")

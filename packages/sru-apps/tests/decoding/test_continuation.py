@@ -10,8 +10,7 @@ from torch import nn
 
 from sru_apps.decoding.continuation import Continuation, generate, read_prompts
 from sru_apps.decoding.sampling import Sampler, Sampling
-from sru_apps.tasks.lm.config import LanguageModelConfig
-from sru_apps.tasks.lm.model import LanguageModel
+from sru_apps.tasks.lm.model import LanguageModel, LanguageModelConfig
 
 PROMPT = [3, 1, 4, 1, 5]
 PROMPTS = [PROMPT, [2], [7, 6, 5, 4, 3, 2, 1, 0], [8, 8, 1, 2, 3]]

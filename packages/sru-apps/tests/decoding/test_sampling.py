@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import repeat
 
 import pytest
 import torch
@@ -53,12 +54,12 @@ def test_top_p_keeps_the_smallest_set_with_that_probability(top_p):
     assert kept[0] in drawn
 
 
-def test_the_end_of_the_distribution_is_reached_but_not_passed(monkeypatch):
+def test_the_end_of_the_distribution_is_reached_but_not_passed():
     for options, last in (({}, 5), ({"top_k": 3}, 0), ({"top_p": 0.7}, 4)):
         one = sampler(**options)
-        one._numbers[0].next = lambda: 1 - 2**-53
+        one._numbers[0] = repeat(1 - 2**-53)
         assert int(one.choose(LOGITS.unsqueeze(0))) == last
-        one._numbers[0].next = lambda: 0.0
+        one._numbers[0] = repeat(0.0)
         assert int(one.choose(LOGITS.unsqueeze(0))) == (2 if options else 0)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from sru_apps.nn.cnn import CNNEncoder
+from sru_apps.tasks.classify.model import CNNEncoder
 
 
 def _mask(lengths: list[int], steps: int) -> torch.Tensor:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sru_apps.train.checkpoint_io import AtomicCheckpointIO, read_checkpoint, reading
+from sru_apps.train.checkpoints import AtomicCheckpointIO, read_checkpoint, reading
 from sru_apps.train.errors import UserError
 
 OLD = {"state_dict": {"weight": torch.arange(3.0)}, "epoch": 1}
@@ -49,7 +49,7 @@ def test_full_disk_leaves_the_old_checkpoint(saved: Path, monkeypatch: pytest.Mo
 def test_disk_that_fills_in_the_middle_leaves_the_old_checkpoint(saved: Path) -> None:
     program = """
 import resource, signal, sys, torch
-from sru_apps.train.checkpoint_io import AtomicCheckpointIO
+from sru_apps.train.checkpoints import AtomicCheckpointIO
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 AtomicCheckpointIO().save_checkpoint({"state_dict": {"weight": torch.zeros(100_000)}}, sys.argv[1])

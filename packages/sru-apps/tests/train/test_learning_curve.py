@@ -3,7 +3,7 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-from sru_apps.train.learning_curve import draw_learning_curve
+from sru_apps.train.history import draw_learning_curve
 
 ROWS = [
     {"epoch": 1, "train_loss": 0.7, "validation_accuracy": 0.5},

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from sru_apps.train.loader import BatchLoader
-from sru_data.loaders.buckets import LengthBatchSampler
+from sru_apps.train.data import BatchLoader
+from sru_data.batching import LengthBatchSampler
 
 ITEMS = ["a", "bb", "cc", "ddd", "e", "ffff", "g"]
 

@@ -15,7 +15,7 @@ import torch
 import yaml
 
 from sru_apps.cli import main
-from sru_apps.train.checkpoint_io import read_checkpoint
+from sru_apps.train.checkpoints import read_checkpoint
 from sru_apps.train.seeding import SeedEveryStep
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -39,7 +39,7 @@ def test_find_run_by_folder_or_checkpoint(tmp_path: Path) -> None:
     run.checkpoints.mkdir(parents=True)
     run.config.write_text("")
     run.last.write_text("")
-    assert find_run(run.path) == find_run(run.last) == run
+    assert find_run(run.path).path == find_run(run.last).path == run.path
 
 
 def test_find_run_that_is_not_there(tmp_path: Path) -> None:

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.optim.lr_scheduler import ExponentialLR, OneCycleLR
 
-from sru_apps.train.optimizers import OptimizerConfig, ScheduleName, build_optimizer
-from sru_apps.train.schedules import LearningRate
+from sru_apps.train.optimizers import LearningRate, OptimizerConfig, ScheduleName, build_optimizer
 
 
 def make(total: int = 20, **options: Any) -> tuple[torch.optim.Optimizer, LearningRate]:

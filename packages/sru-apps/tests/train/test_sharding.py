@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import pytest
 from torch import nn
 
-from sru_apps.train import sharding
+from sru_apps.train import module as sharding
 from sru_apps.train.errors import UserError
-from sru_apps.train.sharding import shard, sharded_strategy
+from sru_apps.train.module import shard, sharded_strategy
 
 
 @pytest.mark.parametrize("devices", ["auto", -1, [0, 1]])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -67,7 +67,7 @@ class Sampler:
         device: torch.device,
     ) -> None:
         self.sampling = sampling
-        self._numbers = [_Uniform(seed) for seed in seeds]
+        self._numbers = [_uniform(seed) for seed in seeds]
         self._seen: Tensor | None = None
         if sampling.repetition_penalty != 1:
             self._seen = torch.zeros(len(texts), vocab_size, dtype=torch.bool, device=device)
@@ -122,22 +122,14 @@ class Sampler:
         if top_p is not None:
             bound = ((below - probabilities) < top_p).sum(1, keepdim=True) - 1
             mass = below.gather(1, bound)
-        drawn = torch.tensor([[numbers.next()] for numbers in self._numbers], dtype=torch.float64)
+        drawn = torch.tensor([[next(numbers)] for numbers in self._numbers], dtype=torch.float64)
         # Rounding could make the product the whole mass.
         place = torch.searchsorted(below, drawn.to(below.device) * mass, right=True).clamp(max=bound)
         return (place if order is None else order.gather(1, place)).squeeze(1)
 
 
-class _Uniform:
-    """Numbers from [0, 1), drawn in blocks, since a call costs more than a number."""
-
-    def __init__(self, seed: int) -> None:
-        self._generator = torch.Generator().manual_seed(seed)
-        self._numbers: list[float] = []
-
-    def next(self) -> float:
-        """Return the next one."""
-        if not self._numbers:
-            block = torch.rand(_DRAWN_AT_ONCE, dtype=torch.float64, generator=self._generator)
-            self._numbers = block.flip(0).tolist()
-        return self._numbers.pop()
+def _uniform(seed: int) -> Iterator[float]:
+    """Yield numbers from [0, 1), drawn in blocks, since a call costs more than a number."""
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        yield from torch.rand(_DRAWN_AT_ONCE, dtype=torch.float64, generator=generator).tolist()

@@ -1,15 +1,21 @@
-"""The console: a quiet Lightning, and one bar per epoch."""
+"""The console: a quiet Lightning, one bar per epoch, and text in UTF-8."""
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 import warnings
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import TQDMProgressBar
+
+from sru_apps.train.errors import UserError
 
 _NOISE = (
     # The CSV file is rewritten from the checkpoint when a run continues, and the folder of a new run is ours.
@@ -64,3 +70,58 @@ def flush_denormals() -> None:
     the very beginning of a command. It stays for the rest of the process.
     """
     torch.set_flush_denormal(True)
+
+
+def use_utf8() -> None:
+    """Print UTF-8, whatever the locale."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
+
+
+def decode(content: bytes | str, name: str) -> str:
+    """Decode UTF-8.
+
+    Args:
+        content: The text; a string, as from a replaced standard input, is returned as it is.
+        name: Where it comes from.
+
+    Raises:
+        UserError: It is not UTF-8.
+    """
+    try:
+        return content if isinstance(content, str) else content.decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{name} is not UTF-8 at byte {error.start}; convert it first") from error
+
+
+def read_text(file: str | None) -> str:
+    """Read a file in UTF-8, or standard input.
+
+    Raises:
+        UserError: It cannot be read, or is not UTF-8.
+    """
+    if file is None:
+        return decode(getattr(sys.stdin, "buffer", sys.stdin).read(), "standard input")
+    try:
+        return decode(Path(file).read_bytes(), file)
+    except OSError as error:
+        raise UserError(f"cannot read {file}: {error.strerror}") from error
+
+
+def input_lines(ask: str = "") -> Iterator[str]:
+    """Yield the lines of standard input as they come.
+
+    Args:
+        ask: What to print before each line.
+
+    Raises:
+        UserError: A line is not UTF-8.
+    """
+    stream = getattr(sys.stdin, "buffer", sys.stdin)
+    for number in count(1):
+        print(ask, end="", flush=True)
+        line = stream.readline()
+        if not line:
+            break
+        yield decode(line, f"line {number} of standard input")
+    print(end="\n" if ask else "")  # So that the shell's prompt is on its own line after Ctrl-D.

@@ -1,9 +1,10 @@
-"""The figures of a trained module on a part of its data: `sru TASK validate` and `sru TASK test`."""
+"""What every task can do besides training: `sru TASK prepare`, `validate` and `test`."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,13 +12,14 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning import LightningDataModule, Trainer
 
 from sru_apps.task import Task, load
-from sru_apps.train.checkpoint_io import read_checkpoint, reading
+from sru_apps.train.checkpoints import read_checkpoint, reading
 from sru_apps.train.console import EpochBar, quiet_lightning, wants_progress_bar
 from sru_apps.train.errors import building
 from sru_apps.train.export import check_task
 from sru_apps.train.module import TaskModule
 from sru_apps.train.options import OptionParser, add_options
 from sru_apps.train.run_folder import find_checkpoint
+from sru_apps.train.settings import peek, read_settings, recipe_names, recipe_path, with_settings
 
 Stage = Literal["validate", "test"]
 STAGES: dict[Stage, str] = {"validate": "validation", "test": "test"}
@@ -82,12 +84,19 @@ def load_module(task: Task, path: Path, model: Mapping[str, Any] | None = None) 
     with reading(path):
         module = kind.from_checkpoint(checkpoint["hyper_parameters"])
         if model:
-            settings = dict(module.hparams)
-            with building():
-                config = type(module.config)(**{**settings.pop("config"), **model})
-            module = kind(config, **settings)
+            module = kind(**{**module.hparams, "config": changed(module.config, model)})
         module.load_state_dict(checkpoint["state_dict"])
     return module, checkpoint
+
+
+def changed(config: Any, changes: Mapping[str, Any]) -> Any:
+    """Return a configuration with other values of some options.
+
+    Raises:
+        UserError: It refuses a value.
+    """
+    with building():
+        return replace(config, **changes)
 
 
 def validate(task: Task, args: Sequence[str]) -> int:
@@ -143,3 +152,35 @@ def _parser(task: Task, stage: Stage) -> OptionParser:
     parser.add_argument("--accelerator", type=str, default="auto", help="cpu, gpu, or auto.")
     parser.add_argument("--json", action="store_true", help="Print one JSON object.")
     return parser
+
+
+def prepare(task: Task, args: Sequence[str]) -> int:
+    """Make the data ready, or continue to, and describe them.
+
+    Args:
+        task: The task.
+        args: The command line after `sru TASK prepare`.
+
+    Returns:
+        The exit status.
+    """
+    kind = load(task.data)
+    parser = OptionParser(
+        prog=f"sru {task.name} prepare",
+        description="Make the data ready, once, for all runs that read them. An interrupted preparation is "
+        "continued; of two processes with the same data, one waits for the other.",
+    )
+    recipes = ", ".join(recipe_names(task))
+    add_options(parser, [("--recipe", str | None, None, f"Packaged settings, for their data: {recipes}.")])
+    parser.add_class_arguments(kind, "data", skip={"seed"}, instantiate=False)
+    recipe = peek(args, "--recipe")
+    if recipe is not None:
+        data = read_settings(recipe_path(task, recipe)).get("data", {})
+        parser.set_defaults({f"data.{key}": value for key, value in data.items()})
+    options = parser.parse_args(with_settings(args, None))
+    with building():
+        data = kind(**options.data.as_dict())
+        data.prepare_data()
+        data.setup("fit")
+    print(data.report())
+    return 0

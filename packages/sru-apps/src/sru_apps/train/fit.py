@@ -20,21 +20,19 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from sru_apps.task import Task, load
-from sru_apps.train.checkpoint_io import AtomicCheckpointIO, read_checkpoint, reading
-from sru_apps.train.checkpoints import RunCheckpoints
+from sru_apps.train.checkpoints import AtomicCheckpointIO, RunCheckpoints, read_checkpoint, reading
 from sru_apps.train.console import EpochBar, flush_denormals, quiet_lightning, wants_progress_bar
+from sru_apps.train.data import TaskData
 from sru_apps.train.errors import UserError, building
-from sru_apps.train.evaluate import load_module, measure
+from sru_apps.train.evaluate import STAGES, load_module, measure
 from sru_apps.train.export import check_task
 from sru_apps.train.history import History
-from sru_apps.train.module import TaskData, TaskModule, count_parameters, told_by_data
+from sru_apps.train.module import TaskModule, count_parameters, sharded_strategy, told_by_data
 from sru_apps.train.optimizers import OptimizerConfig
 from sru_apps.train.options import OptionParser, add_options
 from sru_apps.train.run_folder import find_checkpoint, find_run, new_run
 from sru_apps.train.seeding import SeedEveryStep
 from sru_apps.train.settings import peek, recipe_names, recipe_path, with_settings
-from sru_apps.train.sharding import sharded_strategy
-from sru_apps.train.summary import Summary
 from sru_data.atomic import atomic_write
 
 TRAINER_OPTIONS = frozenset(
@@ -248,34 +246,36 @@ class Fit:
         run, data, rows = self.run, self.data, self.history.rows
         module, _ = load_module(self.task, run.best)
         accelerator = self.options.trainer.accelerator
-        test = measure(module, data, "test", accelerator=accelerator) if data.has_test else None
-        validation = measure(module, data, "validate", accelerator=accelerator)
+        figures = {
+            name: measure(module, data, stage, accelerator=accelerator)
+            for stage, name in reversed(STAGES.items())
+            if stage in self.task.stages and (stage == "validate" or data.has_test)
+        }
         module.export(run.model, data, task=self.task.name)
-        summary = Summary(
-            dataset=data.dataset,
-            encoder=module.config.encoder,
-            seed=self.options.seed,
-            test=test,
-            validation=validation,
-            best_epoch=self.checkpoints.best_epoch + 1,
-            epochs=len(rows),
-            steps=int(rows[-1]["step"]),
-            seconds=round(self.history.seconds, 2),
-            parameters=count_parameters(module),
-            run=str(run.path),
-        )
-        further = module.summary(validation, test)
+        summary = {
+            "dataset": data.dataset,
+            "encoder": module.config.encoder,
+            "seed": self.options.seed,
+            "test": figures.get("test"),
+            "validation": figures["validation"],
+            "best_epoch": self.checkpoints.best_epoch + 1,
+            "epochs": len(rows),
+            "steps": int(rows[-1]["step"]),
+            "seconds": round(self.history.seconds, 2),
+            "parameters": count_parameters(module),
+            "run": str(run.path),
+            **module.summary(figures),
+        }
         speed = ""
         if data.unit:
             tokens_per_second = statistics.median(row["tokens_per_second"] for row in rows)
-            further |= {"unit": data.unit, "tokens_per_second": round(tokens_per_second, 1)}
+            summary |= {"unit": data.unit, "tokens_per_second": round(tokens_per_second, 1)}
             speed = f"{tokens_per_second:,.0f} tokens per second, "
-        summary.save(run.summary, further)
-        measured = [] if test is None else [f"test {module.describe(test)}"]
-        measured.append(f"validation {module.describe(validation)}")
+        run.write_summary(summary)
+        measured = "; ".join(f"{name} {module.describe(found)}" for name, found in figures.items())
         print(
-            f"{summary.dataset} {summary.encoder}: {'; '.join(measured)} (epoch {summary.best_epoch} of "
-            f"{summary.epochs}); {summary.parameters:,} parameters, {speed}{summary.seconds:.1f} s, {summary.run}"
+            f"{data.dataset} {module.config.encoder}: {measured} (epoch {summary['best_epoch']} of {len(rows)}); "
+            f"{summary['parameters']:,} parameters, {speed}{self.history.seconds:.1f} s, {run.path}"
         )
 
 

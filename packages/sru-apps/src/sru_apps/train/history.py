@@ -9,16 +9,16 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
-from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.loggers import CSVLogger, Logger
 
-from sru_apps.train.learning_curve import draw_learning_curve
+from sru_data.atomic import atomic_write
 
 
 class History(Callback):
@@ -47,51 +47,31 @@ class History(Callback):
         self.figures = [f"validation_{name}" for name in figures]
         self.count = count
         self.speed = f"{unit}_per_second"
-        self._counted = 0
-        self._training_seconds = 0.0
-        self._training_since: float | None = None
         self.rows: list[dict[str, float]] = []
-        self._loss_sum: torch.Tensor | float = 0.0
-        self._steps = 0
-        self._seconds_before = 0.0
-        self._started: float | None = None
+        self._whole, self._training = _Clock(), _Clock()
+        self._loss: torch.Tensor | float = 0.0
+        self._steps = self._counted = self._drawn_rows = 0
         self._next_picture = 0.0
-        self._drawn_rows = 0
 
     @property
     def seconds(self) -> float:
         """Time spent training, validation included, over all sessions."""
-        return self._seconds_before + (0.0 if self._started is None else time.monotonic() - self._started)
-
-    @property
-    def metric(self) -> str:
-        """The first figure that is logged."""
-        return next(name for name in self.figures if name in self.rows[-1])
+        return self._whole.seconds
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock, and rewrite the CSV file, which a killed session may have left ahead of its checkpoint."""
-        self._started = self._training_since = time.monotonic()
+        """Start the clock, and rewrite the CSV file: a killed session may have left it ahead of its checkpoint."""
+        self._whole.start()
         for logger in trainer.loggers:
             if isinstance(logger, CSVLogger) and self.rows:
-                for row in self.rows:
-                    logger.log_metrics(_figures(row), step=int(row["step"]))
-                logger.save()
+                self._log(logger, self.rows)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave the end of the previous epoch out of the speed."""
-        self._training_since = time.monotonic()
+        self._training.start()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave validation out of the speed."""
-        self._training_seconds, self._training_since = self._training_time(), None
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count the time again."""
-        self._training_since = time.monotonic()
-
-    def _training_time(self) -> float:
-        running = 0.0 if self._training_since is None else time.monotonic() - self._training_since
-        return self._training_seconds + running
+        self._training.stop()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -100,42 +80,41 @@ class History(Callback):
         loss = outputs.get("mean_loss")
         if loss is None:
             loss = outputs["loss"].detach() * trainer.accumulate_grad_batches
-        self._loss_sum = self._loss_sum + loss.double()
+        self._loss = self._loss + loss.double()
         self._steps += 1
         if self.count is not None:
             self._counted += self.count(batch) * trainer.world_size
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Finish a row."""
-        metrics = trainer.callback_metrics
-        loss_sum = float(self._loss_sum)
+        logged, loss = trainer.callback_metrics, float(self._loss)
         if trainer.world_size > 1:
             device = trainer.strategy.root_device
-            loss_sum = float(trainer.strategy.reduce(torch.tensor(loss_sum, device=device), reduce_op="mean"))
+            loss = float(trainer.strategy.reduce(torch.tensor(loss, device=device), reduce_op="mean"))
         row = {
             "epoch": trainer.current_epoch + 1,
             "step": trainer.global_step,
-            "train_loss": loss_sum / self._steps if self._steps else math.nan,
-            "validation_loss": float(metrics["validation_loss"]),
-            **{name: float(metrics[name]) for name in self.figures if name in metrics},
+            "train_loss": loss / self._steps if self._steps else math.nan,
+            "validation_loss": float(logged["validation_loss"]),
+            **{name: float(logged[name]) for name in self.figures if name in logged},
             "seconds": round(self.seconds, 2),
         }
         if self.count is not None:
-            row[self.speed] = round(self._counted / max(self._training_time(), 1e-9), 1)
+            row[self.speed] = round(self._counted / max(self._training.seconds, 1e-9), 1)
         self.rows.append(row)
-        self._loss_sum, self._steps, self._counted, self._training_seconds = 0.0, 0, 0, 0.0
+        self._loss, self._steps, self._counted, self._training = 0.0, 0, 0, _Clock()
         if not trainer.is_global_zero:
             return
         for logger in trainer.loggers:
-            logger.log_metrics(_figures(row), step=trainer.global_step)
-            logger.save()
+            self._log(logger, [row])
         if time.monotonic() >= self._next_picture:
             self._draw()
-        self._report(trainer, row)
+        report = print if trainer.progress_bar_callback is None else trainer.progress_bar_callback.print
+        report(self._line(row, trainer.max_epochs))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop the clock, and draw what is not drawn yet."""
-        self._seconds_before, self._started = self.seconds, None
+        self._whole.stop()
         if self._drawn_rows < len(self.rows) and trainer.is_global_zero:
             self._draw()
 
@@ -144,46 +123,87 @@ class History(Callback):
         with contextlib.suppress(OSError):
             self.on_train_end(trainer, pl_module)
 
+    def _log(self, logger: Logger, rows: Sequence[Mapping[str, float]]) -> None:
+        for row in rows:
+            logger.log_metrics({key: row[key] for key in row if key != "step"}, step=int(row["step"]))
+        logger.save()
+
     def _draw(self) -> None:
         before = time.monotonic()
-        draw_learning_curve(self.rows, self.picture, metric=self.metric)
+        draw_learning_curve(self.rows, self.picture, metric=self._figure(self.rows[-1]))
         after = time.monotonic()
         self._next_picture = after + 50 * (after - before)
         self._drawn_rows = len(self.rows)
 
-    def _report(self, trainer: Trainer, row: dict[str, float]) -> None:
-        line = (
-            f"epoch {row['epoch']:>2}/{trainer.max_epochs}  train loss {row['train_loss']:.4f}  "
-            f"{self.metric.replace('_', ' ')} {row[self.metric]:.4f}  {row['seconds']:.1f} s"
+    def _figure(self, row: Mapping[str, float]) -> str:
+        return next(name for name in self.figures if name in row)
+
+    def _line(self, row: Mapping[str, float], epochs: int | None) -> str:
+        figure = self._figure(row)
+        speed = f"  {row[self.speed]:,.0f} {self.speed.replace('_', ' ')}" if self.count is not None else ""
+        return (
+            f"epoch {row['epoch']:>2}/{epochs}  train loss {row['train_loss']:.4f}  "
+            f"{figure.replace('_', ' ')} {row[figure]:.4f}  {row['seconds']:.1f} s{speed}"
         )
-        if self.count is not None:
-            line += f"  {row[self.speed]:,.0f} {self.speed.replace('_', ' ')}"
-        bar = trainer.progress_bar_callback
-        if bar is None:
-            print(line, flush=True)
-        else:
-            bar.print(line)
 
     def state_dict(self) -> dict[str, Any]:
-        """The rows and the sums of the unfinished epoch, as plain numbers."""
+        """Return the rows and the sums of the unfinished epoch, as plain numbers."""
         return {
             "rows": [dict(row) for row in self.rows],
-            "loss_sum": float(self._loss_sum),
-            "steps": self._steps,
-            "seconds": self.seconds,
-            "counted": self._counted,
-            "training_seconds": self._training_time() if self._counted else 0.0,
+            "sums": [float(self._loss), self._steps, self._counted],
+            "seconds": [self.seconds, self._training.seconds],
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from a checkpoint."""
         self.rows = [dict(row) for row in state_dict["rows"]]
-        self._loss_sum = state_dict["loss_sum"]
-        self._steps = state_dict["steps"]
-        self._seconds_before = state_dict["seconds"]
-        self._counted = state_dict["counted"]
-        self._training_seconds = state_dict["training_seconds"]
+        self._loss, self._steps, self._counted = state_dict["sums"]
+        self._whole, self._training = map(_Clock, state_dict["seconds"])
 
 
-def _figures(row: dict[str, float]) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if key != "step"}
+class _Clock:
+    """Adds up time, not counting any while it is stopped."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self._before, self._since = seconds, math.inf
+
+    @property
+    def seconds(self) -> float:
+        return self._before + max(0.0, time.monotonic() - self._since)
+
+    def start(self) -> None:
+        self._since = time.monotonic()
+
+    def stop(self) -> None:
+        self._before, self._since = self.seconds, math.inf
+
+
+def draw_learning_curve(rows: Sequence[Mapping[str, float]], path: Path, *, metric: str) -> None:
+    """Draw training loss and a validation figure against the epoch, as PNG.
+
+    Args:
+        rows: One mapping an epoch, with `epoch`, `train_loss` and the metric.
+        path: The file to write or replace.
+        metric: The key of the validation figure.
+    """
+    # Figure, not pyplot: no display is looked for, and nothing outlives the call.
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    left = figure.add_subplot()
+    right = left.twinx()
+    epochs = [row["epoch"] for row in rows]
+    (loss,) = left.plot(
+        epochs, [row["train_loss"] for row in rows], color="tab:blue", marker=".", label="train loss"
+    )
+    label = metric.replace("_", " ")
+    (score,) = right.plot(epochs, [row[metric] for row in rows], color="tab:orange", marker=".", label=label)
+    left.set_xlabel("epoch")
+    left.set_ylabel("train loss")
+    right.set_ylabel(label)
+    left.xaxis.set_major_locator(MaxNLocator(integer=True))
+    left.grid(alpha=0.3)
+    left.legend(handles=[loss, score], loc="best")
+    with atomic_write(path) as file:
+        figure.savefig(file, format="png", dpi=120)

@@ -1,58 +1,25 @@
-"""What the trainer asks of a task's data and module."""
+"""What the trainer asks of a task's module."""
 
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pytorch_lightning import LightningDataModule, LightningModule
+import torch
+from pytorch_lightning import LightningModule
+from pytorch_lightning.strategies import ModelParallelStrategy
 from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import nn
+from torch.distributed.device_mesh import DeviceMesh
 from typing_extensions import Self
 
-from sru_apps.train.optimizers import OptimizerConfig, build_optimizer
-from sru_apps.train.schedules import LearningRate
-from sru_apps.train.sharding import shard
-
-
-class TaskData(LightningDataModule):
-    """The data of a task.
-
-    `prepare_data` downloads and writes what all processes share, `setup` reads it; before that there are no
-    loaders, no tokenizer and no sizes. The trainer calls both before it builds the module.
-
-    `state_dict` holds the tokenizer, so that a checkpoint can be used without the data; `load_state_dict`
-    before `setup` takes it over, and after `setup` refuses another one.
-    """
-
-    unit: str = ""
-    """What a token is, if the speed of training is to be measured in tokens."""
-    dataset: str
-    """What to call the data."""
-    group: str
-    """The folder of like runs, where there is no recipe to name it after."""
-    has_test: bool = True
-    """Whether there is a test set; known after `setup`."""
-
-    def opening(self) -> str:
-        """Say what has been read, in a line or none."""
-        return ""
-
-    def report(self) -> str:
-        """Describe the data, for `sru TASK prepare`."""
-        return self.opening()
-
-    def warn_about(self, stage: str) -> None:
-        """Warn of settings that make a figure say little, before `validate` or `test` measures it."""
-
-    @property
-    def rank(self) -> tuple[int, int]:
-        """The number of this process, and how many there are."""
-        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+from sru_apps.train.errors import UserError
+from sru_apps.train.optimizers import LearningRate, OptimizerConfig, build_optimizer
 
 
 class TaskModule(LightningModule):
@@ -80,6 +47,7 @@ class TaskModule(LightningModule):
         self.save_hyperparameters(hyper_parameters, logger=False)
 
     @classmethod
+    @abstractmethod
     def build(cls, data: Any, options: Mapping[str, Any], optimizer: OptimizerConfig) -> Self:
         """Build the module for data that have been set up.
 
@@ -88,7 +56,6 @@ class TaskModule(LightningModule):
             options: The options `--model.*`.
             optimizer: The options `--optimizer.*`.
         """
-        raise NotImplementedError
 
     @classmethod
     def from_checkpoint(cls, hyper_parameters: Mapping[str, Any]) -> Self:
@@ -98,16 +65,16 @@ class TaskModule(LightningModule):
     def start(self, data: Any) -> None:
         """Do what a new run, and not a continued one, needs before its first step."""
 
+    @abstractmethod
     def describe(self, figures: Mapping[str, float]) -> str:
         """Put figures in words."""
-        raise NotImplementedError
 
+    @abstractmethod
     def export(self, folder: Path, data: Any, *, task: str) -> None:
         """Write the network, and what it takes to use it, to a folder."""
-        raise NotImplementedError
 
-    def summary(self, validation: Mapping[str, float], test: Mapping[str, float] | None) -> dict[str, Any]:
-        """Return what `summary.json` is to hold besides the common entries."""
+    def summary(self, figures: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+        """Return what `summary.json` should hold besides the common entries, given the figures of each part."""
         return {}
 
     def configure_model(self) -> None:
@@ -143,7 +110,7 @@ class TaskModule(LightningModule):
             return 0
         trainer = self.trainer
         # Lightning sets the attribute without declaring it.
-        data: LightningDataModule | None = getattr(trainer, "datamodule", None)
+        data: Any = getattr(trainer, "datamodule", None)
         if data is None:
             return int(trainer.estimated_stepping_batches)
         # Lightning's estimate would set up its loader here, and then not restore the place in it.
@@ -160,3 +127,62 @@ def told_by_data(config_class: Any) -> set[str]:
 def count_parameters(module: nn.Module) -> int:
     """Count the trainable parameters."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
+SHARDS_ON_CPU = hasattr(torch.cpu.Stream, "record_event")
+"""Whether `fully_shard` works on the CPU, which it does not in torch 2.6."""
+
+
+def sharded_strategy(devices: object, num_nodes: int) -> ModelParallelStrategy:
+    """What `--trainer.strategy fsdp` stands for: PyTorch's `fully_shard` (FSDP2) over all processes.
+
+    It needs no GPU and clips gradients by their norm, both unlike Lightning's strategy of this name, and its
+    checkpoints are whole, so that everything else reads them as those of one process.
+
+    Args:
+        devices: Devices of each machine.
+        num_nodes: Machines.
+
+    Returns:
+        The strategy.
+
+    Raises:
+        UserError: When the number of devices is not given as a number.
+    """
+    try:
+        processes = int(str(devices)) * num_nodes
+    except ValueError:
+        processes = 0
+    if processes < 1:
+        raise UserError(
+            f"the strategy fsdp needs the number of devices, got {devices!r}; give --trainer.devices 2, or so"
+        )
+    return ModelParallelStrategy(
+        data_parallel_size=processes, tensor_parallel_size=1, save_distributed_checkpoint=False
+    )
+
+
+def shard(network: nn.Module, mesh: DeviceMesh, *, methods: tuple[str, ...] = ()) -> None:
+    """Share out the parameters of a network in place, once.
+
+    Args:
+        network: The network.
+        mesh: The processes, with an axis `data_parallel`.
+        methods: Methods that use the parameters and are called instead of `forward`.
+
+    Raises:
+        UserError: When the processes are on the CPU and this version of torch cannot do that.
+    """
+    if mesh.device_type == "cpu" and not SHARDS_ON_CPU:
+        raise UserError(
+            f"the strategy fsdp needs GPUs in torch {torch.__version__}, got CPUs; "
+            "give --trainer.strategy ddp, or install a newer torch"
+        )
+    # Not at the top: importing it takes a while, and most runs do without.
+    from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
+
+    if isinstance(network, FSDPModule):
+        return
+    fully_shard(network, mesh=mesh["data_parallel"])
+    for name in methods:
+        register_fsdp_forward_method(network, name)

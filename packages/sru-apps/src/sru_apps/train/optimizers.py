@@ -1,7 +1,14 @@
-"""Optimizers by name, from typed options."""
+"""Optimizers and schedules by name, from typed options.
+
+`LearningRate` is no combination of torch's schedules because a resumed run must equal an undisturbed one.
+Lightning steps the schedules of an epoch after its checkpoint is written, and not again when the run is
+resumed, so `ExponentialLR` and `ReduceLROnPlateau` would lose their last step. `OneCycleLR` keeps its number of
+steps in its state and raises beyond it, so a run could not be prolonged.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,11 +16,16 @@ from typing import Any, Literal
 import torch
 from torch import nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from sru_apps.ranges import check_ranges, ranged
 
 OptimizerName = Literal["adam", "adamw", "radam", "sgd"]
 ScheduleName = Literal["constant", "noam", "cosine", "one-cycle", "exponential", "plateau"]
+
+# As in torch's OneCycleLR: the first and the last rate as fractions of the peak, and the momenta.
+_CYCLE_RATES = (1 / 25, 1.0, 1 / 250_000)
+_CYCLE_MOMENTA = (0.95, 0.85, 0.95)
 
 _CLASSES: dict[str, type[Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -128,3 +140,112 @@ def parameter_groups(module: nn.Module, config: OptimizerConfig) -> list[dict[st
     vectors = [parameter for parameter in parameters if parameter.ndim <= 1]
     groups = [(matrices, config.weight_decay), (vectors, 0.0)]
     return [{"params": group, "weight_decay": decay} for group, decay in groups if group]
+
+
+class LearningRate(LRScheduler):
+    """The learning rate of every step: p is the peak, n the step from 0, w the warm-up steps, N all steps.
+
+        constant, plateau   p · min(1, (n + 1)/(w + 1))
+        exponential         as constant, times γ^max(0, k − s + 1) in epoch k, with s = `gamma_from_epoch`
+        noam                p · min((n + 1)/w, √(w/(n + 1)))
+        cosine              as constant up to w; then p · (e + (1 − e) · (1 + cos(π (n − w)/(N − w)))/2)
+        one-cycle           a half cosine up to p, and one down to nearly nothing; momentum the other way
+
+    The rate is a pure function of n, except that `validated` shrinks it for good on a plateau, and
+    `begin_epoch` for `exponential`, since epochs can differ in their number of steps.
+
+    Args:
+        optimizer: Whose rate it is.
+        config: The schedule and its numbers.
+        total_steps: N.
+
+    Source: noam: Vaswani et al., "Attention Is All You Need", 2017, section 5.3, scaled to the
+    peak p; one-cycle: Smith and Topin, "Super-Convergence", 2018, as in torch's `OneCycleLR`.
+    """
+
+    def __init__(self, optimizer: Optimizer, config: OptimizerConfig, *, total_steps: int) -> None:
+        self.config = config
+        self.total_steps = total_steps
+        self.scale, self.best_loss, self.bad_validations = 1.0, math.inf, 0
+        super().__init__(optimizer)
+
+    def factor(self, step: int) -> float:
+        """The rate of a step, counted from 0, as a fraction of the peak."""
+        config, warmup = self.config, self.config.warmup_steps
+        if config.schedule == "noam":
+            return min((step + 1) / warmup, math.sqrt(warmup / (step + 1)))
+        if config.schedule == "one-cycle":
+            return self._cycle(step, _CYCLE_RATES)
+        if step < warmup:
+            return self.scale * (step + 1) / (warmup + 1)
+        if config.schedule == "cosine":
+            share = min(1.0, (step - warmup) / max(1, self.total_steps - warmup))
+            return _half_cosine(share, 1.0, config.final_fraction)
+        return self.scale
+
+    def _cycle(self, step: int, values: tuple[float, float, float]) -> float:
+        """The value of a step on its way from the first of three to the second, and to the third."""
+        peak = (self.config.warmup_steps or 0.3 * self.total_steps) - 1
+        if step <= peak:
+            return _half_cosine(step / max(peak, 1e-9), *values[:2])
+        share = min(1.0, (step - peak) / max(self.total_steps - 1 - peak, 1e-9))
+        return _half_cosine(share, *values[1:])
+
+    def get_lr(self) -> list[float | Any]:
+        """The rate of each group for the present step."""
+        if self.config.schedule == "one-cycle":
+            momentum = self._cycle(self.last_epoch, _CYCLE_MOMENTA)
+            for group in self.optimizer.param_groups:
+                new = (
+                    {"betas": (momentum, *group["betas"][1:])} if "betas" in group else {"momentum": momentum}
+                )
+                group.update(new)
+        return [rate * self.factor(self.last_epoch) for rate in self.base_lrs]
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Set the rate of an epoch; for `exponential` only.
+
+        Args:
+            epoch: Its number, from 1.
+        """
+        if self.config.schedule == "exponential":
+            self._rescale(self.config.gamma ** max(0, epoch - self.config.gamma_from_epoch + 1))
+
+    def validated(self, loss: float) -> None:
+        """Shrink the rate when the validation loss has not improved for too long; for `plateau` only.
+
+        Args:
+            loss: The validation loss.
+        """
+        if self.config.schedule != "plateau":
+            return
+        if loss < self.best_loss:
+            self.best_loss, self.bad_validations = loss, 0
+            return
+        self.bad_validations += 1
+        if self.bad_validations > self.config.plateau_patience:
+            self.bad_validations = 0
+            self._rescale(self.scale * self.config.plateau_factor)
+
+    def _rescale(self, scale: float) -> None:
+        self.scale = scale
+        for group, rate in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
+            group["lr"] = rate * self.factor(self.last_epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the step, and what epochs or validations have changed."""
+        names = ("last_epoch", "base_lrs", "_step_count", "_last_lr")
+        return {
+            **{name: getattr(self, name) for name in names},
+            "scale": [self.scale, self.best_loss, self.bad_validations],
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from a checkpoint, whose run may have been shorter."""
+        state = dict(state_dict)
+        self.scale, self.best_loss, self.bad_validations = state.pop("scale")
+        self.__dict__.update(state)
+
+
+def _half_cosine(share: float, start: float, end: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2

@@ -3,64 +3,67 @@
 - `config.yaml`: every option, read again by `--resume`
 - `checkpoints/best.ckpt`, `checkpoints/last.ckpt`: for testing and for resuming
 - `model/`: the exported model, for predicting
-- `metrics.csv`, `tensorboard/`: one row an epoch
+- `metrics.csv`, `tensorboard/`: one row per epoch
 - `learning_curve.png`, `summary.json`
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from sru_apps.train.errors import UserError
+from sru_data.atomic import atomic_write
 
 
-@dataclass(frozen=True)
 class RunFolder:
-    """The paths of a run."""
+    """The paths of a run.
 
-    path: Path
-    """The folder itself."""
+    Args:
+        path: The folder itself.
 
-    @property
-    def config(self) -> Path:
-        """Every option of the run."""
-        return self.path / "config.yaml"
+    Attributes:
+        config: Every option of the run.
+        checkpoints: The folder of the two checkpoints.
+        best: The checkpoint with the best validation figure.
+        last: The checkpoint to continue from.
+        model: The exported model.
+        learning_curve: The picture.
+        summary: The summary for machines.
+    """
 
-    @property
-    def checkpoints(self) -> Path:
-        """The folder of the two checkpoints."""
-        return self.path / "checkpoints"
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config, self.checkpoints, self.model = path / "config.yaml", path / "checkpoints", path / "model"
+        self.best, self.last = self.checkpoints / "best.ckpt", self.checkpoints / "last.ckpt"
+        self.learning_curve, self.summary = path / "learning_curve.png", path / "summary.json"
 
-    @property
-    def best(self) -> Path:
-        """The checkpoint with the best validation figure."""
-        return self.checkpoints / "best.ckpt"
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Write the summary."""
+        with atomic_write(self.summary) as file:
+            file.write((json.dumps(summary, indent=2) + "\n").encode())
 
-    @property
-    def last(self) -> Path:
-        """The checkpoint to continue from."""
-        return self.checkpoints / "last.ckpt"
+    def read_summary(self, *entries: str) -> list[Any]:
+        """Read some entries of the summary.
 
-    @property
-    def model(self) -> Path:
-        """The exported model."""
-        return self.path / "model"
-
-    @property
-    def learning_curve(self) -> Path:
-        """The picture."""
-        return self.path / "learning_curve.png"
-
-    @property
-    def summary(self) -> Path:
-        """The summary for machines."""
-        return self.path / "summary.json"
+        Raises:
+            UserError: It is missing or damaged.
+        """
+        if not self.summary.is_file():
+            raise UserError(f"no summary at {self.summary}; give run folders whose training has ended")
+        try:
+            content = json.loads(self.summary.read_text(encoding="utf-8"))
+            return [content[name] for name in entries]
+        except (ValueError, TypeError, LookupError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise UserError(f"{self.summary} is damaged or is not a summary: {reason}") from error
 
 
 def new_run(group: Path, name: str | None = None, *, remedy: str = "choose another --name") -> RunFolder:
-    """Name the folder of a new run, which comes into being with the first file in it.
+    """Name the folder of a new run, which is made with the first file in it.
 
     Args:
         group: The folder of like runs, such as `runs/classify/sst2`.
@@ -71,7 +74,7 @@ def new_run(group: Path, name: str | None = None, *, remedy: str = "choose anoth
         A run folder that is missing or empty.
 
     Raises:
-        UserError: When the folder exists and is not empty.
+        UserError: The folder exists and is not empty.
     """
     path = group / (name or datetime.now().strftime("%Y%m%d-%H%M%S-%f"))
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
@@ -89,7 +92,7 @@ def find_run(path: Path) -> RunFolder:
         The run folder, which holds `config.yaml`.
 
     Raises:
-        UserError: When there is no such path, or it is no run folder.
+        UserError: There is no such path, or it is not a run folder.
     """
     if not path.exists():
         raise UserError(f"no run at {path}; give a run folder, or a checkpoint in one")
@@ -100,21 +103,20 @@ def find_run(path: Path) -> RunFolder:
 
 
 def find_checkpoint(path: Path, *, last: bool = False) -> Path:
-    """Name the checkpoint that a user meant.
+    """Find the checkpoint that a user meant.
 
     Args:
         path: A checkpoint file, which is returned as it is, or a run folder.
-        last: Whether a run folder stands for its last checkpoint rather than its best one.
+        last: Take a run folder's last checkpoint instead of its best one.
 
     Returns:
         The path of a checkpoint that exists.
 
     Raises:
-        UserError: When there is none.
+        UserError: There is none.
     """
     if path.is_dir():
-        run = RunFolder(path)
-        path = run.last if last else run.best
+        path = RunFolder(path).last if last else RunFolder(path).best
     if not path.is_file():
         raise UserError(f"no checkpoint at {path}")
     return path

@@ -9,8 +9,8 @@ import yaml
 
 from sru_apps.cli import main
 from sru_apps.tasks.chat import TASK
-from sru_apps.tasks.chat.load import load_chat_model
-from sru_apps.train.checkpoint_io import read_checkpoint
+from sru_apps.tasks.chat.model import load_chat_model
+from sru_apps.train.checkpoints import read_checkpoint
 from sru_apps.train.fit import Fit
 from sru_apps.train.settings import recipe_names
 

@@ -6,12 +6,11 @@ import pytest
 import torch
 
 from sru_apps.nn import RecurrentName
-from sru_apps.tasks.chat.data import collate, lesson
-from sru_apps.tasks.chat.module import ChatModule
-from sru_apps.tasks.chat.tokenizer import DialogueTokenizer
-from sru_apps.tasks.lm.config import LanguageModelConfig
-from sru_data.datasets.dialogues import Turn
-from sru_data.loaders import IGNORE
+from sru_apps.tasks.chat.data import ChatData, DialogueTokenizer, lesson
+from sru_apps.tasks.chat.model import ChatModule
+from sru_apps.tasks.lm.model import LanguageModelConfig
+from sru_data.chat import Turn
+from sru_data.streams import IGNORE
 from sru_data.tokenizers import CharTokenizer
 
 TOKENIZER = DialogueTokenizer(CharTokenizer.train(["abcdef"]))
@@ -31,10 +30,10 @@ def test_padding_changes_no_loss_and_no_gradient(encoder: RecurrentName) -> None
     module = ChatModule(config).double().train()
     items = [lesson(TOKENIZER.encode_dialogue(dialogue), 100) for dialogue in DIALOGUES]
     counts = torch.tensor([int((item.targets != IGNORE).sum()) for item in items], dtype=torch.float64)
-    alone = torch.stack([module.training_step(collate([item]), 0)["loss"] for item in items])
+    alone = torch.stack([module.training_step(ChatData.collate([item]), 0)["loss"] for item in items])
     expected = (alone * counts).sum() / counts.sum()
     wanted = torch.autograd.grad(expected, list(module.parameters()), allow_unused=True)
-    together = module.training_step(collate(items), 1)["loss"]
+    together = module.training_step(ChatData.collate(items), 1)["loss"]
     found = torch.autograd.grad(together, list(module.parameters()), allow_unused=True)
     torch.testing.assert_close(together, expected, rtol=1e-9, atol=1e-12)
     for one, other in zip(found, wanted, strict=True):
@@ -50,5 +49,5 @@ def test_what_the_user_says_is_not_learnt() -> None:
     logits, _ = module.network(item.inputs.unsqueeze(1))
     nll = torch.nn.functional.cross_entropy(logits.squeeze(1), torch.tensor(said.ids[1:]), reduction="none")
     learnt = [said.ids.index(TOKENIZER.bot_id), len(said.ids) - 2]  # the answer, and its end
-    loss = module.training_step(collate([item]), 0)["loss"]
+    loss = module.training_step(ChatData.collate([item]), 0)["loss"]
     torch.testing.assert_close(loss, nll[learnt].mean())

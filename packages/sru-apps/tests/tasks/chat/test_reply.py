@@ -13,11 +13,9 @@ import torch
 from sru_apps.cli import main
 from sru_apps.decoding.sampling import Sampling
 from sru_apps.nn import RecurrentName
-from sru_apps.tasks.chat.load import TrainedChatModel, load_chat_model
-from sru_apps.tasks.chat.reply import Conversation
-from sru_apps.tasks.chat.tokenizer import DialogueTokenizer
-from sru_apps.tasks.lm.config import LanguageModelConfig
-from sru_apps.tasks.lm.model import LanguageModel
+from sru_apps.tasks.chat.data import DialogueTokenizer
+from sru_apps.tasks.chat.model import Conversation, TrainedChatModel, load_chat_model
+from sru_apps.tasks.lm.model import LanguageModel, LanguageModelConfig
 from sru_apps.train.errors import UserError
 from sru_data.tokenizers import CharTokenizer
 
@@ -107,7 +105,7 @@ def test_standard_input_that_is_no_text(
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\n"), encoding="utf-8"))
     assert main(["chat", "reply", f"--model={trained_run}"]) == 1
-    assert "standard input is not UTF-8 at line 1; convert it first" in capsys.readouterr().err
+    assert "line 1 of standard input is not UTF-8 at byte 0; convert it first" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ import torch
 from sru_apps.cli import main
 from sru_apps.tasks.classify import TASK
 from sru_apps.tasks.classify.commands import classify
-from sru_apps.tasks.classify.load import load_classifier
-from sru_apps.train.checkpoint_io import read_checkpoint
+from sru_apps.tasks.classify.module import load_classifier
+from sru_apps.train.checkpoints import read_checkpoint
 from sru_apps.train.errors import UserError
 from sru_apps.train.evaluate import load_module
 from sru_apps.train.run_folder import RunFolder
@@ -172,7 +172,9 @@ def test_standard_input_that_is_not_utf8(
     stdin = io.TextIOWrapper(io.BytesIO(b"moving\ncaf\xe9\n"), encoding="latin-1")
     monkeypatch.setattr("sys.stdin", stdin)
     assert _predict(trained_run) == 1
-    expected = "sru classify predict: error: standard input is not UTF-8 at line 2; convert it first\n"
+    expected = (
+        "sru classify predict: error: line 2 of standard input is not UTF-8 at byte 3; convert it first\n"
+    )
     assert capsys.readouterr().err == expected
 
 

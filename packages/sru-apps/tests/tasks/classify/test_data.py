@@ -8,7 +8,7 @@ import torch
 
 from sru_apps.tasks.classify.data import DatasetName, SentenceData
 from sru_data import DataError
-from sru_data.datasets.classification import NAMES
+from sru_data.classification import NAMES
 
 
 def make(folder: Path, **options: Any) -> SentenceData:
@@ -93,7 +93,7 @@ def test_checkpoint_of_other_words_is_refused(data: SentenceData, tiny_sst2: Pat
         file.write("1 novelty\n")
     other = make(tiny_sst2)
     assert "novelty" in other.tokenizer.tokens
-    with pytest.raises(DataError, match="the words of data set 'sst2' differ from those this checkpoint"):
+    with pytest.raises(DataError, match="the tokens of sst2 differ from those this checkpoint"):
         other.load_state_dict(state)
 
 

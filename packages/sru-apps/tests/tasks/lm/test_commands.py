@@ -11,9 +11,8 @@ import torch
 from torch.nn import functional as F
 
 from sru_apps.cli import main
-from sru_apps.tasks.lm.config import LanguageModelConfig
 from sru_apps.tasks.lm.load import export_language_model, load_language_model
-from sru_apps.tasks.lm.model import LanguageModel
+from sru_apps.tasks.lm.model import LanguageModel, LanguageModelConfig
 from sru_data.tokenizers import CharTokenizer, WordTokenizer
 
 TEXT = "so it goes\n\nand goes on\nas it must"
@@ -90,7 +89,7 @@ def test_prompt_from_a_file_or_standard_input(model, capsys, tmp_path, monkeypat
     assert run(capsys, generate, *options) == wanted
     error = fails(capsys, generate, *options, "--prompt-file", tmp_path / "p.txt", "--prompt", "so")
     assert "give prompts either with --prompt or in --prompt-file, not both" in error
-    assert "no file at nowhere; give one that holds a prompt" in fails(
+    assert "cannot read nowhere: No such file or directory" in fails(
         capsys, generate, *options, "--prompt-file", "nowhere"
     )
     (tmp_path / "p.txt").write_bytes(b"so \xff")
@@ -178,7 +177,7 @@ def test_score(model, capsys, tmp_path, monkeypatch):
     assert printed[-1].split("\t")[:2] == ["total", str(total["tokens"])]
     assert len(printed) == 6
     # However the text comes in blocks, and the model reads in parts.
-    monkeypatch.setattr("sru_data.texts.source.BLOCK_BYTES", 8)
+    monkeypatch.setattr("sru_data.text.BLOCK_BYTES", 8)
     monkeypatch.setattr("sru_apps.tasks.lm.scoring._STEPS", 3)
     *again, _ = rows(run(capsys, score, path, "--model", model, "--json"))
     assert [row["nll"] for row in again] == pytest.approx([row["nll"] for row in found], rel=1e-4)
@@ -187,7 +186,7 @@ def test_score(model, capsys, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("block", [1 << 20, 8])
 def test_score_of_independent_lines(model, capsys, tmp_path, monkeypatch, block):
-    monkeypatch.setattr("sru_data.texts.source.BLOCK_BYTES", block)
+    monkeypatch.setattr("sru_data.text.BLOCK_BYTES", block)
     path = tmp_path / "x.txt"
     path.write_text(TEXT)
     *found, _ = rows(run(capsys, score, path, "--model", model, "--json", "--independent-lines"))

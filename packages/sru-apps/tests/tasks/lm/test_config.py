@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import pytest
 
-from sru_apps.tasks.lm.config import LanguageModelConfig
+from sru_apps.tasks.lm.model import LanguageModelConfig
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from sru_apps.tasks.lm.figures import FIGURE, describe, figures
+from sru_apps.tasks.lm.module import FIGURE, LanguageModelModule, figures
 from sru_data.token_files import TextCounts
 
 
@@ -32,6 +32,9 @@ def test_a_hopeless_model_has_an_infinite_perplexity():
     assert math.isnan(figures("words", 0.0, 0)["loss"])
 
 
+describe = LanguageModelModule.describe
+
+
 def test_describe():
-    assert describe({"loss": 4.5, "perplexity": 90.017}) == "perplexity 90.02, loss 4.5000"
-    assert describe({"loss": 1.0, "bits_per_byte": 1.4427}) == "1.443 bits per byte, loss 1.0000"
+    assert describe(None, {"loss": 4.5, "perplexity": 90.017}) == "perplexity 90.02, loss 4.5000"
+    assert describe(None, {"loss": 1.0, "bits_per_byte": 1.4427}) == "1.443 bits per byte, loss 1.0000"

@@ -9,14 +9,15 @@ from dataclasses import asdict
 import pytest
 import torch
 
-from sru_apps.tasks.lm.config import LanguageModelConfig
+from sru_apps.tasks import chat
 from sru_apps.tasks.lm.load import export_language_model, load_language_model
-from sru_apps.tasks.lm.model import LanguageModel
+from sru_apps.tasks.lm.model import LanguageModel, LanguageModelConfig
 from sru_apps.train.errors import UserError
-from sru_apps.train.tokenizers import dump_tokenizer
+from sru_apps.train.export import dump_tokenizer
 from sru_data import DataError
 from sru_data.tokenizers import CharTokenizer, SubwordTokenizer
 
+CHAT = chat.TASK
 KINDS = [
     {},
     {"tie_weights": True, "encoder": "lstm"},
@@ -115,16 +116,16 @@ def test_a_tokenizer_of_subwords_replaces_another_one(exported):
 
 def test_more_symbols_than_the_tokenizer(tmp_path):
     export_language_model(tmp_path / "m", build(vocab_size=len(TOKENIZER) + 3), TOKENIZER, task="chat")
-    loaded = load_language_model(tmp_path / "m", task="chat", extra_symbols=3)
+    loaded = load_language_model(tmp_path / "m", task=CHAT, extra_symbols=3)
     assert loaded.network.config.vocab_size == len(TOKENIZER) + 3
     message = rf"the model has {len(TOKENIZER) + 3} symbols and its tokenizer {len(TOKENIZER)}; they do not"
     with pytest.raises(UserError, match=message):
-        load_language_model(tmp_path / "m", task="chat")
+        load_language_model(tmp_path / "m", task=CHAT)
 
 
 def test_another_task(tmp_path, exported):
     with pytest.raises(UserError, match="was made by `sru lm`; expected one made by `sru chat`"):
-        load_language_model(exported, task="chat")
+        load_language_model(exported, task=CHAT)
     torch.save(checkpoint_of(build(), "classify"), tmp_path / "x.ckpt")
     with pytest.raises(UserError, match="was made by `sru classify`; expected one made by `sru lm`"):
         load_language_model(tmp_path / "x.ckpt")

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
-from torch import nn
-
-from sru_apps.nn.encoders.record import Encoder, Options, between_layers
+from sru_apps.nn.encoders.record import Encoder, Options, build_stack
 from sru_apps.ranges import ranged
 from sru_nn import GatedLinearRNN
 
@@ -24,19 +22,4 @@ class GatedLinearOptions(Options):
     """gated-linear: gate what a layer reads from its state; default: no."""
 
 
-def build(
-    input_size: int,
-    hidden_size: int,
-    num_layers: int,
-    *,
-    dropout: float,
-    bidirectional: bool,
-    **options: Any,
-) -> nn.Module:
-    """Build the stack."""
-    return GatedLinearRNN(
-        input_size, hidden_size, num_layers, dropout=between_layers(dropout, num_layers), **options
-    )
-
-
-ENCODER = Encoder(build, GatedLinearOptions)
+ENCODER = Encoder(partial(build_stack, GatedLinearRNN), GatedLinearOptions)

@@ -32,6 +32,20 @@ def between_layers(dropout: float, num_layers: int) -> float:
     return dropout if num_layers > 1 else 0.0
 
 
+def build_stack(
+    kind: Callable[..., nn.Module],
+    input_size: int,
+    hidden_size: int,
+    num_layers: int,
+    *,
+    dropout: float,
+    bidirectional: bool,
+    **options: Any,
+) -> nn.Module:
+    """Build a stack that reads one way."""
+    return kind(input_size, hidden_size, num_layers, dropout=between_layers(dropout, num_layers), **options)
+
+
 def read_stack(
     rnn: Any, x: Tensor, mask: Tensor | None, state: Any, *, run: Run, by_layers: bool
 ) -> tuple[Tensor, Any]:

@@ -7,7 +7,7 @@ TASK = Task(
     description='A small model that answers, trained on your dialogues: JSON lines with a field "bot".\n'
     "Start with: sru chat fit --recipe small --data.train_file talk.jsonl",
     data="sru_apps.tasks.chat.data:ChatData",
-    module="sru_apps.tasks.chat.module:ChatModule",
+    module="sru_apps.tasks.chat.model:ChatModule",
     figures=("perplexity",),
     mode="min",
     fit_help="train on dialogues, keep the best checkpoint, export the model",

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from sru_apps.decoding.sampling import Sampling
 from sru_apps.task import Task
-from sru_apps.tasks.chat.load import load_chat_model
-from sru_apps.tasks.chat.reply import Conversation
-from sru_apps.train.errors import UserError, building
+from sru_apps.tasks.chat.model import Conversation, load_chat_model
+from sru_apps.train.console import input_lines, use_utf8
+from sru_apps.train.errors import building
 from sru_apps.train.options import OptionParser, add_options
-
-_ASK = "> "
 
 
 def reply(task: Task, args: Sequence[str]) -> int:
     """Answer messages from the arguments or, line by line, from standard input."""
     options = _parser().parse_args(list(args))
-    for stream in (sys.stdin, sys.stdout):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8")  # Input is UTF-8, whatever the locale.
+    use_utf8()
     model = load_chat_model(Path(options.model))
     with building():
         sampling = Sampling(
@@ -36,7 +31,10 @@ def reply(task: Task, args: Sequence[str]) -> int:
         )
         talk = Conversation(model, sampling=sampling, max_tokens=options.max_tokens, seed=options.seed)
     asks = not options.message and not options.json and sys.stdin.isatty()
-    for message in options.message or _lines(_ASK if asks else ""):
+    for line in options.message or input_lines("> " if asks else ""):
+        message = line.rstrip("\r\n")
+        if not message.strip():
+            continue
         if options.json:
             print(
                 json.dumps({"user": message, "bot": "".join(talk.reply(message))}, ensure_ascii=False),
@@ -47,23 +45,6 @@ def reply(task: Task, args: Sequence[str]) -> int:
             print(piece, end="", flush=True)
         print(flush=True)
     return 0
-
-
-def _lines(ask: str) -> Iterator[str]:
-    number = 0
-    while True:
-        print(ask, end="", flush=True)
-        number += 1
-        try:
-            line = sys.stdin.readline()
-        except UnicodeDecodeError as error:
-            raise UserError(f"standard input is not UTF-8 at line {number}; convert it first") from error
-        if not line:
-            if ask:
-                print()  # So that the shell's prompt is on its own line after Ctrl-D.
-            return
-        if line.strip():
-            yield line.rstrip("\r\n")
 
 
 def _parser() -> OptionParser:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from sru_apps.ranges import check_at_least
-from sru_apps.tasks.chat.tokenizer import DialogueTokenizer, EncodedDialogue
-from sru_apps.train.loader import BatchLoader
-from sru_apps.train.module import TaskData
-from sru_apps.train.tokenizers import dump_tokenizer, parse_tokenizer
+from sru_apps.train.data import BatchData
+from sru_apps.train.export import parse_tokenizer
 from sru_data import DataError
-from sru_data.datasets.dialogues import Dialogue, read_dialogues
-from sru_data.datasets.language_modelling import Unit
-from sru_data.loaders import IGNORE, Segment
-from sru_data.loaders.buckets import LengthBatchSampler, pad_sequences
+from sru_data.batching import pad_sequences
+from sru_data.chat import Dialogue, read_dialogues
+from sru_data.language_modelling import Unit
+from sru_data.streams import IGNORE, Segment
 from sru_data.tokenizers import (
     ByteTokenizer,
     CharTokenizer,
@@ -27,6 +25,85 @@ from sru_data.tokenizers import (
     WordTokenizer,
     load_tokenizer,
 )
+
+MARKERS = ("<user>", "<bot>", "<end>")
+"""Symbols of a dialogue besides its text: the user begins, the bot begins, the bot has ended."""
+
+
+class EncodedDialogue(NamedTuple):
+    """A dialogue as one sequence."""
+
+    ids: list[int]
+    """The numbers."""
+    answers: list[bool]
+    """For each number whether the bot says it, including the end marker."""
+
+
+class DialogueTokenizer:
+    """A tokenizer for text, with three more numbers that no text can contain.
+
+        <user> what the user says <bot> what the bot says <end> <user> ...
+
+    Where the bot speaks first, the part of the user is left out.
+
+    Args:
+        text: The tokenizer of the text.
+    """
+
+    def __init__(self, text: Tokenizer) -> None:
+        self.text = text
+        self.user_id, self.bot_id, self.end_id = range(len(text), len(text) + len(MARKERS))
+
+    @property
+    def pad_id(self) -> int:
+        """The number of padding."""
+        return self.text.pad_id
+
+    @property
+    def unk_id(self) -> int:
+        """The number of everything that is not in the vocabulary."""
+        return self.text.unk_id
+
+    @property
+    def tokens(self) -> list[str]:
+        """The vocabulary in the order of its numbers."""
+        return [*self.text.tokens, *MARKERS]
+
+    def __len__(self) -> int:
+        """Return the size of the vocabulary, with the markers."""
+        return len(self.text) + len(MARKERS)
+
+    def encode(self, text: str) -> list[int]:
+        """Return the numbers of a text, none of them a marker."""
+        return self.text.encode(text)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of numbers, leaving out padding and markers."""
+        return self.text.decode([index for index in ids if index < len(self.text)])
+
+    def save(self, path: str | Path) -> None:
+        """Write the tokenizer of the text; the markers are the same for all."""
+        self.text.save(path)
+
+    def encode_question(self, said: str | None) -> list[int]:
+        """Return what the model reads before it answers.
+
+        Args:
+            said: What the user says; None or nothing makes the bot speak first.
+        """
+        question = [] if not said else [self.user_id, *self.text.encode(said)]
+        return [*question, self.bot_id]
+
+    def encode_dialogue(self, dialogue: Dialogue) -> EncodedDialogue:
+        """Return the numbers of a whole dialogue, and which of them the bot says."""
+        ids: list[int] = []
+        answers: list[bool] = []
+        for turn in dialogue:
+            question, answer = self.encode_question(turn.user), [*self.text.encode(turn.bot), self.end_id]
+            ids += [*question, *answer]
+            answers += [False] * len(question) + [True] * len(answer)
+        return EncodedDialogue(ids, answers)
+
 
 _HELD_OUT = 20
 """Without a validation file, one dialogue in this many is held out."""
@@ -43,11 +120,11 @@ class Lesson(NamedTuple):
     """(T,) int64, IGNORE where the bot does not speak."""
 
 
-class ChatData(TaskData):
+class ChatData(BatchData[Lesson, Segment]):
     """Dialogues as batches of similar lengths.
 
     Args:
-        train_file: JSON lines with a field `bot`; `sru_data.datasets.dialogues` describes them.
+        train_file: JSON lines with a field `bot`; `sru_data.chat` describes them.
         validation_file: The same for validation; default: every twentieth dialogue of `train_file`.
         unit: What a token is: bytes, characters, words or subwords.
         tokenizer: A Hugging Face `tokenizer.json` or a sentencepiece model instead of `unit`.
@@ -83,8 +160,6 @@ class ChatData(TaskData):
         self.save_hyperparameters(logger=False)
         self.unit = unit
         self.dataset = self.group = Path(train_file).name.split(".")[0]
-        self.tokenizer: DialogueTokenizer | Any = None
-        self._lessons: list[list[Lesson]] = []
 
     def setup(self, stage: str) -> None:
         """Read the dialogues and turn them into numbers.
@@ -93,32 +168,27 @@ class ChatData(TaskData):
             DataError: A file is missing or wrongly formed, holds too few dialogues to hold one out, or has no
                 answer within `max_length`.
         """
-        if self._lessons:
+        if self.parts:
             return
-        files = [self.hparams["train_file"], self.hparams["validation_file"] or self.hparams["train_file"]]
-        self.dialogues = self._read()
-        if self.tokenizer is None:
-            given = self.hparams["tokenizer"]
-            self.tokenizer = DialogueTokenizer(
-                self._train_tokenizer() if given is None else load_tokenizer(given)
-            )
-        self._lessons = [self._encode(*pair) for pair in zip(self.dialogues, files, strict=True)]
-
-    def _read(self) -> tuple[list[Dialogue], list[Dialogue]]:
-        file, other = self.hparams["train_file"], self.hparams["validation_file"]
+        file, other, given = (self.hparams[name] for name in ("train_file", "validation_file", "tokenizer"))
         train = read_dialogues(file)
         if other is not None:
-            return train, read_dialogues(other)
-        if len(train) < 2:
+            self.dialogues = train, read_dialogues(other)
+        elif len(train) > 1:
+            every = min(_HELD_OUT, len(train))
+            kept = [dialogue for number, dialogue in enumerate(train, 1) if number % every]
+            self.dialogues = kept, train[every - 1 :: every]
+        else:
             raise DataError.at(
                 file,
                 None,
                 "expected at least two dialogues, one of them for validation, got one; "
                 "add some, or give a file of others with --data.validation_file",
             )
-        every = min(_HELD_OUT, len(train))
-        kept = [dialogue for number, dialogue in enumerate(train, 1) if number % every]
-        return kept, train[every - 1 :: every]
+        if self.tokenizer is None:
+            self.tokenizer = DialogueTokenizer(load_tokenizer(given) if given else self._train_tokenizer())
+        self.parts["train"] = self._encode(self.dialogues[0], file)
+        self.parts["validation"] = self._encode(self.dialogues[1], other or file)
 
     def _train_tokenizer(self) -> Tokenizer:
         turns = [turn for dialogue in self.dialogues[0] for turn in dialogue]
@@ -150,40 +220,20 @@ class ChatData(TaskData):
         train, validation = (len(part) for part in self.dialogues)
         return f"{train:,} dialogues for training, {validation:,} for validation"
 
-    def train_dataloader(self) -> BatchLoader[Lesson, Segment]:
-        """Shuffled batches of similar lengths; the order is a function of the seed and the epoch."""
-        return self._loader(self._lessons[0], shuffle=True, rank=self.rank)
+    def length(self, item: Lesson) -> int:
+        """The number of steps."""
+        return len(item.inputs)
 
-    def val_dataloader(self) -> BatchLoader[Lesson, Segment]:
-        """The dialogues held out; every process evaluates them all."""
-        return self._loader(self._lessons[1], shuffle=False, rank=(0, 1))
+    @staticmethod
+    def collate(items: Sequence[Lesson]) -> Segment:
+        """Pad dialogues into a batch, with no targets at the padding."""
+        inputs = pad_sequences([item.inputs for item in items], batch_first=False)
+        targets = pad_sequences([item.targets for item in items], pad_id=IGNORE, batch_first=False)
+        return Segment(inputs.ids, targets.ids)
 
-    def _loader(
-        self, lessons: list[Lesson], *, shuffle: bool, rank: tuple[int, int]
-    ) -> BatchLoader[Lesson, Segment]:
-        lengths = [len(item.inputs) for item in lessons]
-        options = self.hparams
-        sampler = LengthBatchSampler(
-            lengths, batch_size=options["batch_size"], shuffle=shuffle, seed=options["seed"]
-        )
-        return BatchLoader(lessons, sampler, collate, rank=rank)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the tokenizer, so that a checkpoint can be used without the data it was trained on."""
-        return {"tokenizer": dump_tokenizer(self.tokenizer.text)}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over a checkpoint's tokenizer.
-
-        Raises:
-            DataError: The data gave another one: the numbers would mean other tokens.
-        """
-        if self.tokenizer is not None and dump_tokenizer(self.tokenizer.text) != state_dict["tokenizer"]:
-            raise DataError(
-                f"the tokens of {self.hparams['train_file']} differ from those this checkpoint was trained with; "
-                "continue with the same dialogues and the same unit"
-            )
-        self.tokenizer = DialogueTokenizer(parse_tokenizer(state_dict["tokenizer"]))
+    def parse_tokenizer(self, content: str) -> DialogueTokenizer:
+        """Add the markers to a checkpoint's tokenizer."""
+        return DialogueTokenizer(parse_tokenizer(content))
 
 
 def lesson(dialogue: EncodedDialogue, max_length: int) -> Lesson:
@@ -196,10 +246,3 @@ def lesson(dialogue: EncodedDialogue, max_length: int) -> Lesson:
     ids = torch.tensor(dialogue.ids[: max_length + 1])
     answers = torch.tensor(dialogue.answers[: max_length + 1])
     return Lesson(ids[:-1], ids[1:].masked_fill(~answers[1:], IGNORE))
-
-
-def collate(items: Sequence[Lesson]) -> Segment:
-    """Pad dialogues into a batch, with no targets at the padding."""
-    inputs = pad_sequences([item.inputs for item in items], batch_first=False)
-    targets = pad_sequences([item.targets for item in items], pad_id=IGNORE, batch_first=False)
-    return Segment(inputs.ids, targets.ids)

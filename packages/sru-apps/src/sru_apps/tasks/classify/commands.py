@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import statistics
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -14,12 +12,12 @@ from typing import NamedTuple
 import torch
 
 from sru_apps.task import Task
-from sru_apps.tasks.classify.load import TrainedClassifier, load_classifier
+from sru_apps.tasks.classify.module import TrainedClassifier, load_classifier
+from sru_apps.train.console import input_lines, read_text, use_utf8
 from sru_apps.train.errors import UserError
 from sru_apps.train.options import OptionParser
 from sru_apps.train.run_folder import RunFolder
-from sru_apps.train.summary import read_summary
-from sru_data.loaders.buckets import pad_sequences
+from sru_data.batching import pad_sequences
 
 _BATCH_SIZE = 64
 
@@ -38,9 +36,8 @@ class Prediction(NamedTuple):
 def predict(task: Task, args: Sequence[str]) -> int:
     """Print label and probability of sentences from the arguments, a file or standard input."""
     options = _parser().parse_args(list(args))
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8")  # What comes in is UTF-8, whatever the locale.
-    # Before the model is read: a wrong path should not have to wait for it.
+    use_utf8()
+    # Before the model is read, so that a wrong path is reported at once.
     sentences = _sentences(options.sentences, options.file)
     classifier = load_classifier(Path(options.model))
     found = False
@@ -77,28 +74,8 @@ def classify(classifier: TrainedClassifier, sentences: Iterable[str]) -> Iterato
 def _sentences(given: Sequence[str], file: str | None) -> Iterator[str]:
     if given and file is not None:
         raise UserError("give sentences either as arguments or in --file, not both")
-    if file is None:
-        lines: Iterable[str] = given or _standard_input()
-    else:
-        try:
-            lines = Path(file).read_text(encoding="utf-8").split("\n")
-        except OSError as error:
-            raise UserError(f"cannot read {file}: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise UserError(f"{file} is not UTF-8 at byte {error.start}; convert it first") from error
-    return (line.strip() for line in lines if line.strip())
-
-
-def _standard_input() -> Iterator[str]:
-    buffer = getattr(sys.stdin, "buffer", None)
-    if buffer is None:  # Text that a program put in the place of standard input.
-        yield from sys.stdin
-        return
-    for number, line in enumerate(buffer, 1):
-        try:
-            yield line.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise UserError(f"standard input is not UTF-8 at line {number}; convert it first") from error
+    lines = input_lines() if file is None else read_text(file).split("\n")
+    return (line.strip() for line in given or lines if line.strip())
 
 
 def _parser() -> OptionParser:
@@ -128,7 +105,7 @@ def table(task: Task, args: Sequence[str]) -> int:
     entries = ("dataset", "encoder", "parameters_without_embedding", "test_accuracy", "validation_accuracy")
     runs: dict[tuple[str, str, int], list[tuple[float, float]]] = {}
     for run in parser.parse_args(list(args)).runs:
-        *kind, test, validation = read_summary(RunFolder(Path(run)).summary, *entries)
+        *kind, test, validation = RunFolder(Path(run)).read_summary(*entries)
         runs.setdefault(tuple(kind), []).append((test, validation))
     print(
         "| set | encoder | parameters but word vectors | runs | test accuracy, % | validation accuracy, % |"

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, cast
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from sru_apps.ranges import check_at_least
-from sru_apps.train.loader import BatchLoader
-from sru_apps.train.module import TaskData
-from sru_apps.train.tokenizers import dump_tokenizer, parse_tokenizer
-from sru_data import DataError
-from sru_data.datasets import classification
-from sru_data.datasets.classification import Splits
+from sru_apps.train.data import BatchData
+from sru_data import classification
+from sru_data.batching import pad_sequences
+from sru_data.classification import Splits
 from sru_data.embeddings import EmbeddingMatrix, embedding_matrix, read_embeddings
-from sru_data.loaders.buckets import LengthBatchSampler, pad_sequences
 from sru_data.tokenizers import Tokenizer, WordTokenizer
 
 DatasetName = Literal["mr", "cr", "subj", "mpqa", "trec", "sst1", "sst2"]
-
-# Without gradients four times the sentences fit, and the length of a batch changes no result.
-_EVALUATION_FACTOR = 4
 
 
 class Batch(NamedTuple):
@@ -36,7 +30,7 @@ class Batch(NamedTuple):
     """(B,) int64."""
 
 
-class SentenceData(TaskData):
+class SentenceData(BatchData[tuple[Tensor, int], Batch]):
     """The splits of a data set as batches of word numbers.
 
     The vocabulary is the words of the training sentences; with pretrained vectors also those words of the
@@ -64,6 +58,7 @@ class SentenceData(TaskData):
     splits: Splits
     label_names: list[str]
     pretrained: EmbeddingMatrix | None = None
+    evaluation_factor = 4
 
     def __init__(
         self,
@@ -80,8 +75,6 @@ class SentenceData(TaskData):
         self.save_hyperparameters(logger=False)
         self.dataset = self.group = name
         self.embedding_size = 100 if embedding_size is None else embedding_size
-        self.tokenizer: Tokenizer | None = None
-        self._items: dict[str, list[tuple[Tensor, int]]] = {}
 
     def setup(self, stage: str) -> None:
         """Read, or download, the sentences and the word vectors, and number the words.
@@ -89,7 +82,7 @@ class SentenceData(TaskData):
         Raises:
             DataError: A file is missing or wrongly formed.
         """
-        if self._items:
+        if self.parts:
             return
         options = self.hparams
         self.splits = classification.load(
@@ -103,7 +96,7 @@ class SentenceData(TaskData):
             self.pretrained = embedding_matrix(options["embeddings"], tokens, dim=size, seed=options["seed"])
             self.embedding_size = self.pretrained.weight.shape[1]
         for part in ("train", "validation", "test"):
-            self._items[part] = [
+            self.parts[part] = [
                 (torch.tensor(self.tokenizer.encode(example.text)), example.label)
                 for example in getattr(self.splits, part)
             ]
@@ -125,45 +118,13 @@ class SentenceData(TaskData):
         words, file = len(self.pretrained.weight) - 2, self.hparams["embeddings"]
         return f"{self.pretrained.found:,} of {words:,} words have a vector in {file}"
 
-    def train_dataloader(self) -> BatchLoader[tuple[Tensor, int], Batch]:
-        """Shuffled batches of similar lengths; the order is a function of the seed and the epoch."""
-        return self._loader("train", self.hparams["batch_size"])
+    def length(self, item: tuple[Tensor, int]) -> int:
+        """The number of words."""
+        return len(item[0])
 
-    def val_dataloader(self) -> BatchLoader[tuple[Tensor, int], Batch]:
-        """The validation sentences."""
-        return self._loader("validation", _EVALUATION_FACTOR * self.hparams["batch_size"])
-
-    def test_dataloader(self) -> BatchLoader[tuple[Tensor, int], Batch]:
-        """The test sentences."""
-        return self._loader("test", _EVALUATION_FACTOR * self.hparams["batch_size"])
-
-    def _loader(self, part: str, batch_size: int) -> BatchLoader[tuple[Tensor, int], Batch]:
-        items, train = self._items[part], part == "train"
-        lengths = [len(ids) for ids, _ in items]
-        sampler = LengthBatchSampler(lengths, batch_size=batch_size, shuffle=train, seed=self.hparams["seed"])
-        # Every process evaluates all sentences, so that the figures do not depend on their number.
-        return BatchLoader(items, sampler, collate, rank=self.rank if train else (0, 1))
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the tokenizer, so that a checkpoint can be used without the data it was trained on."""
-        return {"tokenizer": dump_tokenizer(cast(Tokenizer, self.tokenizer))}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over a checkpoint's tokenizer.
-
-        Raises:
-            DataError: The data gave another one: the word numbers would mean other words.
-        """
-        if self.tokenizer is not None and dump_tokenizer(self.tokenizer) != state_dict["tokenizer"]:
-            raise DataError(
-                f"the words of data set {self.dataset!r} differ from those this checkpoint was trained with; "
-                "continue with the same data, fold, seed and embeddings"
-            )
-        self.tokenizer = parse_tokenizer(state_dict["tokenizer"])
-
-
-def collate(items: Sequence[tuple[Sequence[int] | Tensor, int]]) -> Batch:
-    """Pad sentences into a batch."""
-    padded = pad_sequences([ids for ids, _ in items], batch_first=False)
-    mask = padded.mask if padded.mask.any() else None
-    return Batch(padded.ids, mask, torch.tensor([label for _, label in items]))
+    @staticmethod
+    def collate(items: Sequence[tuple[Sequence[int] | Tensor, int]]) -> Batch:
+        """Pad sentences into a batch."""
+        padded = pad_sequences([ids for ids, _ in items], batch_first=False)
+        mask = padded.mask if padded.mask.any() else None
+        return Batch(padded.ids, mask, torch.tensor([label for _, label in items]))

@@ -1,9 +1,9 @@
-"""The training of a sentence classifier."""
+"""The training of a sentence classifier, and trained ones from files."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,23 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy
 
+from sru_apps.tasks.classify import TASK
 from sru_apps.tasks.classify.data import Batch, SentenceData
 from sru_apps.tasks.classify.model import ClassifierConfig, SentenceClassifier
-from sru_apps.train.export import export_model
+from sru_apps.train.checkpoints import reading
+from sru_apps.train.errors import UserError
+from sru_apps.train.evaluate import load_module
+from sru_apps.train.export import (
+    export_model,
+    export_tokenizer,
+    parse_tokenizer,
+    read_export,
+    read_exported_tokenizer,
+)
 from sru_apps.train.module import TaskModule, count_parameters
 from sru_apps.train.optimizers import OptimizerConfig
-from sru_apps.train.tokenizers import export_tokenizer
+from sru_apps.train.run_folder import RunFolder
+from sru_data.tokenizers import Tokenizer
 
 
 class ClassifierModule(TaskModule):
@@ -92,17 +103,63 @@ class ClassifierModule(TaskModule):
         """Put figures in words: `accuracy 82.51 %, loss 0.4405`."""
         return f"accuracy {100 * figures['accuracy']:.2f} %, loss {figures['loss']:.4f}"
 
-    def summary(self, validation: Mapping[str, float], test: Mapping[str, float] | None) -> dict[str, Any]:
+    def summary(self, figures: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
         """Return what `sru classify table` compares."""
         parameters = count_parameters(self) - count_parameters(self.network.embedding)
-        return {
-            "test_accuracy": (test or {})["accuracy"],
-            "validation_accuracy": validation["accuracy"],
-            "parameters_without_embedding": parameters,
-        }
+        accuracies = {f"{part}_accuracy": found["accuracy"] for part, found in figures.items()}
+        return {**accuracies, "parameters_without_embedding": parameters}
 
     def export(self, folder: Path, data: SentenceData, *, task: str) -> None:
         """Write a model that `load_classifier` reads."""
         config = {"task": task, "labels": self.label_names, "model": asdict(self.config)}
         export_model(folder, self.network.state_dict(), config)
         export_tokenizer(folder, data.tokenizer)
+
+
+@dataclass(frozen=True)
+class TrainedClassifier:
+    """What it takes to label sentences."""
+
+    network: SentenceClassifier
+    """In evaluation mode."""
+    tokenizer: Tokenizer
+    """Text to word numbers."""
+    label_names: list[str]
+    """The names of the classes."""
+
+
+def load_classifier(path: Path) -> TrainedClassifier:
+    """Read a classifier.
+
+    Args:
+        path: A run folder, the `model` folder in it, or a checkpoint.
+
+    Returns:
+        The classifier on the CPU.
+
+    Raises:
+        UserError: When there is none, or it is damaged or of another task.
+    """
+    if not path.exists():
+        raise UserError(f"no model at {path}; give a run folder, the `model` folder in it, or a checkpoint")
+    if path.is_file():
+        module, checkpoint = load_module(TASK, path)
+        with reading(path):
+            tokenizer = parse_tokenizer(checkpoint["SentenceData"]["tokenizer"])
+            return _whole(module.network, tokenizer, module.label_names)
+    folder = RunFolder(path).model if RunFolder(path).config.is_file() else path
+    weights, config = read_export(folder, task=TASK.name)
+    tokenizer = read_exported_tokenizer(folder)
+    with reading(folder, kind="an exported model"):
+        network = SentenceClassifier(ClassifierConfig(**config["model"]))
+        network.load_state_dict(weights)
+        return _whole(network, tokenizer, config["labels"])
+
+
+def _whole(network: SentenceClassifier, tokenizer: Tokenizer, label_names: list[str]) -> TrainedClassifier:
+    config = network.config
+    if len(label_names) != config.num_classes:
+        raise ValueError(f"expected {config.num_classes} labels, got {len(label_names)}")
+    if len(tokenizer) != config.vocab_size:
+        raise ValueError(f"expected a tokenizer of {config.vocab_size} words, got {len(tokenizer)}")
+    return TrainedClassifier(network.eval(), tokenizer, label_names)

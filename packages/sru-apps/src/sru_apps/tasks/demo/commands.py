@@ -16,10 +16,9 @@ from torch import Tensor
 
 from sru_apps.decoding.continuation import generate
 from sru_apps.nn import RecurrentName
-from sru_apps.tasks.lm.config import LanguageModelConfig
+from sru_apps.tasks.lm.model import LanguageModelConfig
 from sru_apps.tasks.lm.module import LanguageModelModule
-from sru_apps.train.checkpoint_io import AtomicCheckpointIO
-from sru_apps.train.checkpoints import RunCheckpoints
+from sru_apps.train.checkpoints import AtomicCheckpointIO, RunCheckpoints
 from sru_apps.train.console import EpochBar, quiet_lightning
 from sru_apps.train.history import History
 from sru_apps.train.module import count_parameters
@@ -27,8 +26,8 @@ from sru_apps.train.optimizers import OptimizerConfig
 from sru_apps.train.options import OptionParser, add_options
 from sru_apps.train.run_folder import RunFolder, new_run
 from sru_data.atomic import atomic_write
-from sru_data.datasets.language_modelling import python_help_text
-from sru_data.loaders import StreamLoader
+from sru_data.language_modelling import python_help_text
+from sru_data.streams import StreamLoader
 from sru_data.tokenizers import CharTokenizer
 from sru_nn import backend
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,9 +18,10 @@ from sru_apps.decoding.stopping import StopStrings
 from sru_apps.task import Task
 from sru_apps.tasks.lm.load import load_language_model
 from sru_apps.tasks.lm.scoring import Score, score_lines
+from sru_apps.train.console import read_text, use_utf8
 from sru_apps.train.errors import UserError, building
 from sru_apps.train.options import OptionParser, add_options
-from sru_data.texts import TextSource
+from sru_data.text import TextSource
 
 # Prompts that are continued side by side.
 _BATCH_SIZE = 32
@@ -38,8 +39,7 @@ class _Text(NamedTuple):
 def generate(task: Task, args: Sequence[str]) -> int:
     """Print continuations of prompts, as they come."""
     options = _generate_parser().parse_args(list(args))
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8")  # Input is UTF-8, whatever the locale.
+    use_utf8()
     with building():
         sampling = Sampling(
             temperature=0.0 if options.greedy else options.temperature,
@@ -74,59 +74,43 @@ def generate(task: Task, args: Sequence[str]) -> int:
     return 0
 
 
+_show = partial(print, end="", flush=True)
+
+
 def _print_text(texts: Sequence[_Text], pieces: Iterator[Piece], *, first: bool) -> None:
     """Print the texts in their order, each with its prompt: the first unfinished one as it comes."""
     waiting = [text.prompt for text in texts]
     finished = [False] * len(texts)
     shown = 0
-    _write("" if first else "\n")
+    _show("" if first else "\n")
     for piece in pieces:
         waiting[piece.text_index] += piece.text
         finished[piece.text_index] = piece.finish is not None
         while shown < len(texts):
-            _write(waiting[shown])
+            _show(waiting[shown])
             waiting[shown] = ""
             if not finished[shown]:
                 break
             shown += 1
-            _write("\n" if shown == len(texts) else "\n\n")
+            _show("\n" if shown == len(texts) else "\n\n")
 
 
 def _print_json(texts: Sequence[_Text], pieces: Iterator[Piece], *, first: bool) -> None:
     """Print one JSON object per text, in their order."""
-    rows = [{"prompt": text.prompt, "text": "", "seed": text.seed, "finish": ""} for text in texts]
+    written, reasons = [""] * len(texts), [""] * len(texts)
     for piece in pieces:
-        rows[piece.text_index]["text"] += piece.text
-        rows[piece.text_index]["finish"] = piece.finish or ""
-    for row in rows:
-        _write(json.dumps(row, ensure_ascii=False) + "\n")
-
-
-def _write(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+        written[piece.text_index] += piece.text
+        reasons[piece.text_index] = piece.finish or ""
+    for text, continuation, reason in zip(texts, written, reasons, strict=True):
+        row = {"prompt": text.prompt, "text": continuation, "seed": text.seed, "finish": reason}
+        _show(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 def _prompts(given: Sequence[str] | None, file: str | None) -> list[str]:
     if given and file is not None:
         raise UserError("give prompts either with --prompt or in --prompt-file, not both")
-    if given:
-        return list(given)
-    if file is not None:
-        if not Path(file).is_file():
-            raise UserError(f"no file at {file}; give one that holds a prompt")
-        return [_decode(Path(file).read_bytes(), file)]
-    if sys.stdin is None or sys.stdin.isatty():
-        return [""]
-    buffer = getattr(sys.stdin, "buffer", None)
-    return [sys.stdin.read() if buffer is None else _decode(buffer.read(), "standard input")]
-
-
-def _decode(content: bytes, name: str) -> str:
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{name} is not UTF-8 at byte {error.start}; convert it first") from error
+    nothing = not given and file is None and (sys.stdin is None or sys.stdin.isatty())
+    return [""] if nothing else list(given or [read_text(file)])
 
 
 def _generate_parser() -> OptionParser:

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+
+from tqdm import tqdm  # type: ignore[import-untyped]
 
 from sru_apps.ranges import check_at_least
-from sru_apps.tasks.lm.figures import FIGURE
-from sru_apps.tasks.lm.preparation_bar import PreparationBar
+from sru_apps.train.data import TaskData
 from sru_apps.train.errors import UserError
-from sru_apps.train.module import TaskData
-from sru_apps.train.tokenizers import dump_tokenizer, parse_tokenizer
-from sru_data import DataError
-from sru_data.datasets import language_modelling
-from sru_data.datasets.language_modelling import Corpus
-from sru_data.loaders import StreamLoader, WindowLoader
-from sru_data.texts import Unit
+from sru_apps.train.export import dump_tokenizer, parse_tokenizer
+from sru_data import DataError, language_modelling
+from sru_data.language_modelling import Corpus
+from sru_data.streams import StreamLoader, WindowLoader
+from sru_data.text import Unit
 from sru_data.token_files import (
     PreparedCorpus,
+    Progress,
     TextCounts,
     TokenFile,
     open_prepared,
@@ -141,7 +142,7 @@ class LanguageModelData(TaskData):
         if options["name"] is None and options["train_file"] is None:
             prepared = open_prepared(options["prepared_dir"])
             unit = options["unit"] or ("subwords" if options["tokenizer"] else prepared.options.get("unit"))
-            if unit not in FIGURE:
+            if unit not in get_args(Unit):
                 raise UserError(f"{prepared.folder} does not say what its tokens are; give --data.unit")
         else:
             corpus = self._corpus()
@@ -169,13 +170,13 @@ class LanguageModelData(TaskData):
             tokenizer = load_tokenizer(given)
             options = {"tokenizer": tokenizer_digest(tokenizer)}
         folder = self.hparams["prepared_dir"] or prepared_folder(corpus, unit=unit, **options)
-        with PreparationBar(corpus.name) as bar:
+        with tqdm(unit="B", unit_scale=True, leave=False, disable=not sys.stderr.isatty()) as bar:
             return prepare(
                 corpus,
                 Path(folder),
                 tokenizer=tokenizer,
                 options={"unit": unit, **options},
-                progress=bar.report,
+                progress=_reporter(bar, corpus.name),
             )
 
     def opening(self) -> str:
@@ -303,3 +304,23 @@ def _train_tokenizer(corpus: Corpus, unit: Unit, options: dict[str, Any]) -> Tok
         raise
     except ValueError as error:
         raise UserError(f"no vocabulary can be made of {corpus.train.name}: {error}") from error
+
+
+_STAGES = {"waiting": "another process prepares it; waiting", "tokenizer": "making the vocabulary"}
+
+
+def _reporter(bar: Any, name: str) -> Callable[[Progress], None]:
+    """Show how far a preparation has come: a bar per split on a terminal, a line per stage in a log file."""
+    shown = ""
+
+    def report(progress: Progress) -> None:
+        nonlocal shown
+        if progress.stage != shown:
+            shown = progress.stage
+            bar.set_description(shown)
+            bar.reset(progress.total)
+            if bar.disable or shown in _STAGES:
+                print(f"{name}: {_STAGES.get(shown, f'preparing the {shown} split')}", flush=True)
+        bar.update(progress.bytes - bar.n)
+
+    return report

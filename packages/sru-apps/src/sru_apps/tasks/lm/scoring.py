@@ -1,11 +1,11 @@
-"""How likely a model finds a text, line by line."""
+"""The likelihood of a text, line by line."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import chain, islice
 
 import torch
 from torch import Tensor
@@ -13,29 +13,30 @@ from torch import Tensor
 from sru_apps.decoding.completion import LINE_END, line_end
 from sru_apps.nn import State
 from sru_apps.tasks.lm.load import TrainedLanguageModel
-from sru_data.loaders import IGNORE
-from sru_data.texts import TextSource
+from sru_data.batching import pad_sequences
+from sru_data.streams import IGNORE
+from sru_data.text import TextSource
 from sru_data.tokenizers import Tokenizer
 
-# Steps that are scored at once, and symbols of lines side by side with their padding: this bounds the memory.
+# Steps scored at once, and symbols of lines side by side, padding included; these bound the memory.
 _STEPS = 512
 _AT_ONCE = 8192
 
 
 @dataclass
 class Score:
-    """What a line, or a whole text, costs."""
+    """The likelihood of a line, or of a whole text."""
 
     tokens: int = 0
-    """Tokens that were scored."""
+    """Number of scored tokens."""
     nll: float = 0.0
     """Their negative log-likelihood, in nats."""
     characters: int = 0
-    """Characters of the text, line ends included where the model knows them."""
+    """Characters of the text, with the line ends if the vocabulary has them."""
     bytes: int = 0
-    """Bytes of the same, in UTF-8."""
+    """Its bytes in UTF-8."""
     unknown: int = 0
-    """Tokens among those of the text that the model does not know."""
+    """Tokens of the text that are not in the vocabulary."""
 
     @property
     def perplexity(self) -> float:
@@ -48,16 +49,16 @@ class Score:
 
     @property
     def bits_per_character(self) -> float:
-        """Bits that the characters cost on average; NaN without a character."""
+        """Mean bits per character; NaN without a character."""
         return self.nll / math.log(2) / self.characters if self.characters else math.nan
 
     @property
     def bits_per_byte(self) -> float:
-        """Bits that the bytes cost on average; NaN without a byte."""
+        """Mean bits per byte; NaN without a byte."""
         return self.nll / math.log(2) / self.bytes if self.bytes else math.nan
 
     def add(self, other: Score) -> None:
-        """Add what comes after it."""
+        """Add the score of the text that follows."""
         self.tokens += other.tokens
         self.nll += other.nll
         self.characters += other.characters
@@ -65,120 +66,74 @@ class Score:
         self.unknown += other.unknown
 
 
-class _Piece(NamedTuple):
-    """A line, or a piece of one that is longer than a block of text."""
-
-    text: str
-    begins: bool
-    ends: bool
-
-
 def score_lines(
     model: TrainedLanguageModel, source: TextSource, *, independent: bool = False
 ) -> Iterator[Score]:
     """Score a text line by line.
 
-    The first token is predicted from a line end, and where the model knows none it is not scored.
+    The first token is predicted from a line end; where the vocabulary has none it is not scored.
 
     Args:
         model: The trained model.
         source: The text, which may be larger than memory.
-        independent: Whether each line is read as if nothing stood before it.
+        independent: Score each line without the lines before it.
 
     Yields:
-        One score a line, in their order.
+        One score per line, in their order.
 
     Raises:
-        DataError: When the text is missing, empty or not UTF-8.
+        DataError: The text is missing, empty or not UTF-8.
     """
-    whole = Score()
-    for piece, score in _score_pieces(model, _pieces(source), independent):
-        whole.add(score)
-        if piece.ends:
-            yield whole
-            whole = Score()
-
-
-def _score_pieces(
-    model: TrainedLanguageModel, blocks: Iterable[list[_Piece]], independent: bool
-) -> Iterator[tuple[_Piece, Score]]:
     tokenizer = model.tokenizer
     start = line_end(tokenizer)
-    stream = _Stream(model, start)
-    for pieces in blocks:
-        texts = [piece.text if start is not None else piece.text.rstrip(LINE_END) for piece in pieces]
+    before, state = [] if start is None else [start], None
+    for lines in _lines(source):
+        texts = lines if start is not None else [line.rstrip(LINE_END) for line in lines]
         ids = [_encode(tokenizer, text) for text in texts]
-        scores = _score_apart(model, stream, pieces, ids, start) if independent else stream.score(ids)
-        for piece, text, tokens, (count, nll) in zip(pieces, texts, ids, scores, strict=True):
+        if independent:
+            found = [cost for part in _batches(ids) for cost in _score_apart(model, part, before)]
+        else:
+            symbols = [*before, *chain.from_iterable(ids)]
+            costs, state = _costs(model, [symbols], state)
+            rest = iter([*([] if before else [None]), *costs[0].tolist()])
+            found, before = [list(islice(rest, len(line))) for line in ids], symbols[-1:]
+        for text, tokens, cost in zip(texts, ids, found, strict=True):
+            scored = [nll for nll in cost if nll is not None]
             unknown = tokens.count(tokenizer.unk_id)
-            yield piece, Score(count, nll, len(text), len(text.encode()), unknown)
+            yield Score(len(scored), math.fsum(scored), len(text), len(text.encode()), unknown)
+
+
+def _lines(source: TextSource) -> Iterator[list[str]]:
+    """Cut the blocks of a text into lines."""
+    rest = ""
+    for block in source.blocks():
+        *lines, rest = (rest + block.decode()).split(LINE_END)
+        yield [line + LINE_END for line in lines]
+    if rest:
+        yield [rest]
+
+
+def _batches(lines: Iterable[list[int]]) -> Iterator[list[list[int]]]:
+    """Group lines to be scored side by side."""
+    part: list[list[int]] = []
+    longest = 0
+    for line in lines:
+        longest = max(longest, len(line))
+        if part and longest * (len(part) + 1) > _AT_ONCE:
+            yield part
+            part, longest = [], len(line)
+        part.append(line)
+    if part:
+        yield part
 
 
 def _score_apart(
-    model: TrainedLanguageModel,
-    stream: _Stream,
-    pieces: Sequence[_Piece],
-    ids: Sequence[list[int]],
-    start: int | None,
-) -> Iterator[tuple[int, float]]:
-    """Score whole lines side by side, and pieces of longer ones one after the other."""
-    place = 0
-    while place < len(pieces):
-        if not (pieces[place].begins and pieces[place].ends):
-            if pieces[place].begins:
-                stream.begin()
-            yield from stream.score([ids[place]])
-            place += 1
-            continue
-        end, longest = place + 1, len(ids[place])
-        while end < len(pieces) and pieces[end].begins and pieces[end].ends:
-            longest = max(longest, len(ids[end]))
-            if longest * (end + 1 - place) > _AT_ONCE:
-                break
-            end += 1
-        yield from _score_side_by_side(model, ids[place:end], start)
-        place = end
-
-
-class _Stream:
-    """A text that is read piece by piece, with the state carried on."""
-
-    def __init__(self, model: TrainedLanguageModel, start: int | None) -> None:
-        self._model = model
-        self._start = start
-        self.begin()
-
-    def begin(self) -> None:
-        """Forget what was read."""
-        self._state: State | None = None
-        self._last = self._start
-
-    def score(self, pieces: Sequence[list[int]]) -> Iterator[tuple[int, float]]:
-        """Yield for each piece how many tokens were scored, and what they cost."""
-        symbols = [symbol for piece in pieces for symbol in piece]
-        text = symbols if self._last is None else [self._last, *symbols]
-        # What nothing stands before is not scored.
-        unscored = len(symbols) + 1 - len(text) if symbols else 0
-        costs, self._state = _costs(self._model, [text], self._state)
-        self._last = text[-1] if text else None
-        sums = [0.0] * unscored + costs[0].tolist()
-        place = 0
-        for piece in pieces:
-            part = sums[place : place + len(piece)]
-            place += len(piece)
-            skipped = min(unscored, len(piece))
-            yield len(piece) - skipped, math.fsum(part)
-            unscored -= skipped
-
-
-def _score_side_by_side(
-    model: TrainedLanguageModel, lines: Sequence[list[int]], start: int | None
-) -> Iterator[tuple[int, float]]:
-    texts = [line if start is None else [start, *line] for line in lines]
-    costs, _ = _costs(model, texts, None)
-    for text, cost in zip(texts, costs, strict=True):
-        count = max(0, len(text) - 1)
-        yield count, math.fsum(cost[:count].tolist())
+    model: TrainedLanguageModel, lines: Sequence[list[int]], before: list[int]
+) -> Iterator[list[float | None]]:
+    """Yield the losses of each line's tokens; None for a first token with nothing before it."""
+    costs, _ = _costs(model, [[*before, *line] for line in lines], None)
+    for line, cost in zip(lines, costs.tolist(), strict=True):
+        yield (cost if before else [None, *cost])[: len(line)]
 
 
 @torch.inference_mode()
@@ -187,46 +142,23 @@ def _costs(
 ) -> tuple[Tensor, State | None]:
     """Compute the negative log-likelihood of all but the first symbol of each text.
 
-    What follows a shorter text changes nothing of what is before it, so it needs no mask.
+    What follows a shorter text changes nothing before it, so no mask is needed.
 
     Returns:
         costs: (B, T) float64, with T one less than the longest text; 0 after the end of a text.
         state: That of the longest text before its last symbol.
     """
-    longest = max(map(len, texts))
-    ids = torch.zeros(longest, len(texts), dtype=torch.int64)
-    targets = torch.full((longest, len(texts)), IGNORE)
-    for column, text in enumerate(texts):
-        symbols = torch.tensor(text, dtype=torch.int64)
-        ids[: len(text), column] = symbols
-        targets[: len(text), column] = symbols
+    inputs = pad_sequences(texts, batch_first=False).ids
+    targets = pad_sequences(texts, pad_id=IGNORE, batch_first=False).ids
     costs = [torch.zeros(0, len(texts), dtype=torch.float64)]
-    for begin in range(0, longest - 1, _STEPS):
-        end = min(begin + _STEPS, longest - 1)
-        nll, state = model.network.loss(ids[begin:end], targets[begin + 1 : end + 1], state)
-        costs.append(nll.double())
+    for ids, wanted in zip(inputs[:-1].split(_STEPS), targets[1:].split(_STEPS), strict=True):
+        if len(ids):
+            nll, state = model.network.loss(ids, wanted, state)
+            costs.append(nll.double())
     return torch.cat(costs).t(), state
 
 
 def _encode(tokenizer: Tokenizer, text: str) -> list[int]:
     ids = tokenizer.encode(text)
-    # A tokenizer gives the unknown symbol where there is nothing.
+    # A tokenizer returns the unknown symbol for an empty text.
     return [] if ids == [tokenizer.unk_id] and not text.strip() else ids
-
-
-def _pieces(source: TextSource) -> Iterator[list[_Piece]]:
-    """Cut the blocks of a text into lines."""
-    begins = True
-    rest = ""
-    for block in source.blocks():
-        pieces = []
-        if rest:
-            pieces.append(_Piece(rest, begins, False))
-            begins = False
-        *lines, rest = block.decode().split(LINE_END)
-        for line in lines:
-            pieces.append(_Piece(line + LINE_END, begins, True))
-            begins = True
-        yield pieces
-    if rest:
-        yield [_Piece(rest, begins, True)]
