@@ -12,19 +12,18 @@ from typing import Any
 import torch
 from measure import summary
 from pytorch_lightning import Callback, LightningModule, Trainer
-
-from sru_apps.nn import detach_state
-from sru_apps.tasks.lm import TASK
-from sru_apps.train.console import flush_denormals, quiet_lightning
-from sru_apps.train.fit import Fit
-from sru_apps.train.optimizers import build_optimizer
+from sru_apps.encoders import detach_state
+from sru_apps.language_modelling.fit_cli import LanguageModelFitCLI
+from sru_apps.training.console import quiet_lightning
+from sru_apps.training.denormals import flush_denormals
+from sru_apps.training.optimizers import build_optimizer
 
 WARM_UP = 10
 MODEL = {"encoder": "sru", "embedding_size": 128, "hidden_size": 160, "num_layers": 2}
 
 
 class StepTimer(Callback):
-    """Notes the time at which each step begins."""
+    """Records the time at which each step begins."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
@@ -32,7 +31,7 @@ class StepTimer(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Note the time."""
+        """Record the time."""
         self.times.append(time.perf_counter())
 
 
@@ -62,29 +61,29 @@ def overhead(*, rounds: int = 4, steps: int = 150) -> dict[str, Any]:
     return {"what": what, **{name: summary(values) for name, values in found.items()}}
 
 
-def _fit(folder: str, steps: int) -> Fit:
+def _command_line(folder: str, steps: int) -> LanguageModelFitCLI:
     options = [f"--model.{name}={value}" for name, value in MODEL.items()]
     options += ["--data.name=python-help", "--data.batch_size=32", "--data.length=64"]
     options += [f"--trainer.max_steps={steps}", "--trainer.accelerator=cpu"]
-    return Fit(TASK, [*options, f"--runs-dir={folder}", "--name=run"])
+    return LanguageModelFitCLI([*options, f"--runs-dir={folder}", "--name=run"])
 
 
 def _trainer(folder: str, steps: int) -> list[float]:
-    job = _fit(folder, steps)
+    cli = _command_line(folder, steps)
     timer = StepTimer()
-    job.trainer.callbacks.insert(0, timer)
+    cli.trainer.callbacks.insert(0, timer)
     with contextlib.redirect_stdout(io.StringIO()):
-        job.trainer.fit(job.module, job.data)
+        cli.trainer.fit(cli.model, cli.datamodule)
     return timer.times
 
 
 def _bare(folder: str, steps: int) -> list[float]:
-    job = _fit(f"{folder}/bare", steps)
-    model = job.module.network.train()
-    optimizer = build_optimizer(job.module, job.module.optimizer, fused=True)
+    cli = _command_line(f"{folder}/bare", steps)
+    model = cli.model.network.train()
+    optimizer = build_optimizer(cli.model, cli.model.optimizer, fused=True)
     state, times = None, []
-    # The bare loop has the same reader, whose segments are made as they are needed.
-    for segment in itertools.islice(job.data.train_dataloader(), steps):
+    # The bare loop uses the same loader, which makes its segments as they are needed.
+    for segment in itertools.islice(cli.datamodule.train_dataloader(), steps):
         times.append(time.perf_counter())
         optimizer.zero_grad()
         nll, state = model.loss(segment.inputs, segment.targets, state)

@@ -16,7 +16,7 @@ import torch
 from sru_apps.cli import main
 from sru_apps.train.checkpoints import read_checkpoint
 from sru_apps.train.seeding import SeedEveryStep
-from sru_data.classification_sources import SOURCES
+from sru_data.datasets.classification import SOURCES
 
 REAL_DATA = os.environ.get("SRU_DATA")
 
@@ -29,7 +29,7 @@ import os
 import signal
 import sys
 from dataclasses import replace
-from sru_data.classification_sources import SOURCES
+from sru_data.datasets.classification import SOURCES
 
 source = SOURCES["sst2"]
 files = {part: replace(getattr(source, part), lines=None) for part in ("train", "validation", "test")}

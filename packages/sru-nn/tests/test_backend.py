@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
 from sru_nn import backend
+
+needs_kernels = pytest.mark.skipif(backend.active() == "reference", reason="there are no kernels here")
 
 
 @pytest.fixture
@@ -17,19 +21,59 @@ def no_kernels(monkeypatch):
     monkeypatch.setattr(backend, "_installed", False)
 
 
-def test_using_puts_the_choice_back():
-    before = backend.active()
+def in_a_thread(function):
+    """Return what a function returns in a thread of its own."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(function).result()
+
+
+@needs_kernels
+def test_two_threads_have_a_choice_each_and_leave_none_behind():
+    """Their blocks overlap: the one that was entered first is left first."""
+    step = [threading.Event() for _ in range(3)]
+
+    def first():
+        with backend.using("reference"):
+            step[0].set()
+            step[1].wait(60)
+            return backend.active()
+
+    def second():
+        step[0].wait(60)
+        with backend.using("kernels"):
+            step[1].set()
+            step[2].wait(60)
+            return backend.active()
+
+    with backend.using("auto"), ThreadPoolExecutor(2) as pool:
+        one, two = pool.submit(first), pool.submit(second)
+        assert one.result(60) == "reference"
+        assert backend.active() == "kernels"
+        step[2].set()
+        assert two.result(60) == "kernels"
+        assert backend.active() == "kernels"
+    assert in_a_thread(backend.active) == "kernels"
+
+
+@needs_kernels
+def test_a_block_is_of_its_thread_and_a_choice_of_the_process():
     with backend.using("reference"):
-        assert backend.active() == "reference"
-    assert backend.active() == before
-
-
-def test_choose():
+        assert in_a_thread(backend.active) == "kernels"
     backend.choose("reference")
     try:
+        assert in_a_thread(backend.active) == "reference"
+        with backend.using("kernels"):
+            assert backend.active() == "kernels"
         assert backend.active() == "reference"
     finally:
         backend.choose("auto")
+
+
+@needs_kernels
+def test_a_block_left_by_an_error_leaves_no_choice():
+    with pytest.raises(ZeroDivisionError), backend.using("reference"):
+        1 / 0  # noqa: B018
+    assert backend.active() == "kernels"
 
 
 @pytest.mark.usefixtures("no_kernels")

@@ -186,6 +186,15 @@ def test_wrong_arguments_of_the_gated_linear_recurrence(case):
         gated_linear_recurrence(**gated_linear_arguments(**changes))
 
 
+def mingru_arguments(**changes) -> dict:
+    base = {
+        "u": torch.randn(T, B, 2, D),
+        "h0": torch.randn(B, D),
+        "mask_pad": torch.zeros(T, B, dtype=torch.bool),
+    }
+    return base | changes
+
+
 WRONG_MINGRU = {
     "u": (
         {"u": torch.randn(T, B, 10)},
@@ -206,4 +215,35 @@ WRONG_MINGRU = {
 def test_wrong_arguments_of_the_mingru_recurrence(case):
     changes, error, message = WRONG_MINGRU[case]
     with pytest.raises(error, match="^mingru_recurrence: .*" + re.escape(message)):
-        mingru_recurrence(**{"u": torch.randn(T, B, 2, D)} | changes)
+        mingru_recurrence(**mingru_arguments(**changes))
+
+
+NOT_TENSORS = {
+    "None": (lambda tensor: None, "None"),
+    "an array": (lambda tensor: tensor.numpy(), "ndarray"),
+    "a list": (lambda tensor: tensor.tolist(), "list"),
+    "a tuple": (lambda tensor: (tensor, tensor), "tuple"),
+}
+FUNCTIONS = {
+    sru_recurrence: (arguments, ("u", "v", "bias"), ("c0", "x")),
+    gated_linear_recurrence: (gated_linear_arguments, ("q", "k", "v", "log_g"), ("s0", "mask_pad")),
+    mingru_recurrence: (mingru_arguments, ("u",), ("h0", "mask_pad")),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_TENSORS)
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [(function, name) for function, (_, *names) in FUNCTIONS.items() for name in sum(names, ())],
+)
+def test_what_is_not_a_tensor(function, name, kind):
+    make, _, optional = FUNCTIONS[function]
+    change, got = NOT_TENSORS[kind]
+    given = make()
+    given[name] = change(given[name])
+    if kind == "None" and name in optional:
+        assert isinstance(function(**given)[0], torch.Tensor)
+        return
+    message = f"^{function.__name__}: {name} must be a torch.Tensor, got {got}$"
+    with pytest.raises(TypeError, match=message):
+        function(**given)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from sru_apps.nn.adaptive import AdaptiveEmbedding, AdaptiveSoftmax, default_cutoffs
-from sru_data.streams import IGNORE
+from sru_data.loaders import IGNORE
 
 CUTOFFS = (3, 7)
 

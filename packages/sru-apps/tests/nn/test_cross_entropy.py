@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from sru_apps.nn import cross_entropy
 from sru_apps.nn.cross_entropy import linear_cross_entropy
-from sru_data.streams import IGNORE
+from sru_data.loaders import IGNORE
 
 
 @pytest.fixture(autouse=True)

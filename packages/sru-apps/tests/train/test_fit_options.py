@@ -16,8 +16,8 @@ from sru_apps.train.settings import recipe_names, recipe_path
 
 @pytest.fixture
 def all_sets_are_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    from sru_data import classification
-    from sru_data.classification import Example, Splits
+    from sru_data.datasets import classification
+    from sru_data.datasets.classification import Example, Splits
 
     def load(name: str, **_: object) -> Splits:
         count = {"trec": 6, "sst1": 5}.get(name, 2)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from sru_apps.train.data import BatchLoader
-from sru_data.batching import LengthBatchSampler
+from sru_data.loaders.buckets import LengthBatchSampler
 
 ITEMS = ["a", "bb", "cc", "ddd", "e", "ffff", "g"]
 

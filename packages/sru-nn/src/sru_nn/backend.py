@@ -1,8 +1,8 @@
-"""Which implementation runs a recurrence: the compiled kernels or the plain-PyTorch reference.
+"""Which implementation runs a recurrence: the compiled kernels or plain PyTorch.
 
 The kernels come with the package `sru-kernels` (`pip install sru-nn[kernels]`). With the choice at `"auto"`
-they run wherever they can, and the reference runs everywhere else. The choice is process-wide; it starts as
-the environment variable `SRU_NN_BACKEND` says, and at `"auto"` without it.
+they run wherever they can, and plain PyTorch everywhere else. The environment variable `SRU_NN_BACKEND` is
+the choice a process starts with; without it that is `"auto"`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ import importlib.util
 import os
 import warnings
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Literal, get_args
 
 import torch
 
+Backend = Literal["kernels", "reference"]
 Choice = Literal["auto", "kernels", "reference"]
 
 VARIABLE = "SRU_NN_BACKEND"
@@ -30,44 +32,46 @@ def _checked(choice: str, source: str) -> Choice:
     return choice  # type: ignore[return-value]
 
 
-_choice: Choice = _checked(os.environ.get(VARIABLE, "auto"), f"the environment variable {VARIABLE}")
+_default: Choice = _checked(os.environ.get(VARIABLE, "auto"), f"the environment variable {VARIABLE}")
+_choice: ContextVar[Choice | None] = ContextVar("sru_nn.backend", default=None)
 _installed = importlib.util.find_spec("sru_kernels") is not None
-# What keeps the kernels from running on a device, once it was looked for.
-_problems: dict[tuple[str, int | None], str | None] = {}
+# Why the kernels cannot run on a device, or None; filled in as devices are met.
+_problems: dict[torch.device, str | None] = {}
 
 
 def choose(choice: Choice) -> None:
-    """Choose the implementation from here on.
+    """Choose the implementation for the whole process; a `with using(...)` block goes before it.
 
     Args:
         choice: `"auto"`, `"kernels"` (an error where they cannot run) or `"reference"`.
 
     Raises:
-        ValueError: The choice is none of the three.
+        ValueError: The choice is not one of the three.
     """
-    global _choice
-    _choice = _checked(choice, "backend.choose: choice")
+    global _default
+    _default = _checked(choice, "backend.choose: choice")
 
 
 @contextlib.contextmanager
 def using(choice: Choice) -> Iterator[None]:
-    """Choose the implementation for a `with` block; the choice before it comes back at its end.
+    """Choose the implementation for a `with` block, in this thread or asynchronous task only.
+
+    A backward pass takes the implementation that ran forward, wherever it is started.
 
     Args:
         choice: As for `choose`.
 
     Raises:
-        ValueError: The choice is none of the three.
+        ValueError: The choice is not one of the three.
     """
-    before = _choice
-    choose(choice)
+    token = _choice.set(_checked(choice, "backend.using: choice"))
     try:
         yield
     finally:
-        choose(before)
+        _choice.reset(token)
 
 
-def active(device: torch.device | str = "cpu") -> Literal["kernels", "reference"]:
+def active(device: torch.device | str = "cpu") -> Backend:
     """Return what would run a recurrence on a device now.
 
     Args:
@@ -76,37 +80,37 @@ def active(device: torch.device | str = "cpu") -> Literal["kernels", "reference"
     Raises:
         RuntimeError: The choice is `"kernels"` and they cannot run there; the message says why.
     """
-    if _choice == "reference":
+    choice = _choice.get() or _default
+    if choice == "reference":
         return "reference"
-    problem = _problem(torch.device(device))
+    problem = _problem(torch.device(device), choice)
     if problem is None:
         return "kernels"
-    if _choice == "kernels":
+    if choice == "kernels":
         raise RuntimeError(f"the backend 'kernels' was chosen, but {problem}; choose 'auto' or 'reference'")
     return "reference"
 
 
-def _problem(device: torch.device) -> str | None:
-    """Say why the kernels cannot run on a device, or None; each device is looked at once."""
-    if device.type not in _DEVICES:
-        return f"sru-kernels has no kernels for {device.type} tensors"
-    if not _installed:
+def _problem(device: torch.device, choice: Choice) -> str | None:
+    """Return why the kernels cannot run on a device, or None; each device is examined once."""
+    if not _installed and device.type in _DEVICES:
         return "the package sru-kernels is not installed (pip install sru-nn[kernels])"
-    key = (device.type, device.index)
     # A compiler cannot trace an import; the operator itself says what is wrong, when it first runs.
-    if key in _problems or torch.compiler.is_compiling():
-        return _problems.get(key)
-    problem = _problems[key] = _look_for_problem(device)
-    if problem is not None and _choice == "auto":
+    if device in _problems or torch.compiler.is_compiling():
+        return _problems.get(device)
+    problem = _problems[device] = _examine(device)
+    if problem is not None and choice == "auto" and device.type in _DEVICES:
         warnings.warn(
             f"sru_nn runs its slower reference operators on {device.type} tensors, because {problem}; "
-            f"mend that, or set {VARIABLE}=reference to silence this warning",
+            f"fix that, or set {VARIABLE}=reference to silence this warning",
             stacklevel=4,
         )
     return problem
 
 
-def _look_for_problem(device: torch.device) -> str | None:
+def _examine(device: torch.device) -> str | None:
+    if device.type not in _DEVICES:
+        return f"sru-kernels has no kernels for {device.type} tensors"
     try:
         kernels = importlib.import_module("sru_kernels")
     except ImportError as error:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
+import warnings
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from sru_nn import backend, reference
-from sru_nn._tensor_checks import (
+from sru_nn import reference
+from sru_nn.cells.gated_linear import operator as gated_linear
+from sru_nn.cells.mingru import operator as mingru
+from sru_nn.cells.sru import operator as sru
+from sru_nn.experimental.length_parallel import LengthParallel
+from sru_nn.operators import is_transformed
+from sru_nn.tensor_checks import (
     check_gated_linear_recurrence,
     check_mingru_recurrence,
     check_sru_recurrence,
 )
-from sru_nn.eager import is_transformed
-from sru_nn.length_parallel import LengthParallel
-from sru_nn.ops import gated_linear, mingru
-from sru_nn.ops import sru as ops
 
 Activation = Literal["identity", "tanh", "relu"]
 
@@ -85,43 +85,26 @@ def sru_recurrence(
     the mask and the scale are placed as in the `sru` package, version 2.6.0.
     """
     check_sru_recurrence(u, v, bias, c0, x, bidirectional, activation, scale_x, mask_c, mask_pad)
-    # The kernels take the dropout mask for a constant, as the modules draw it.
-    constant_mask = mask_c is None or not mask_c.requires_grad
-    # A graph gets the operator on any device: the loop of the reference would be unrolled in it.
-    compiling = torch.compiler.is_compiling()
-    run: Callable[..., tuple[Tensor, Tensor]] = reference.sru_recurrence
-    if is_transformed():
-        pass
-    elif length_parallel:
-        run = functools.partial(run, states=_solver(length_parallel).states)
-    elif constant_mask and (compiling or backend.active(u.device) == "kernels"):
-        run = ops.sru_recurrence
-    return run(
-        u,
-        v,
-        bias,
-        c0,
-        x=x,
-        bidirectional=bidirectional,
-        activation=activation,
-        scale_x=scale_x,
-        mask_c=mask_c,
-        mask_pad=mask_pad,
-    )
+    inputs = sru.Inputs(u, v, bias, c0, x, mask_c, mask_pad, bidirectional, activation, scale_x)
+    if length_parallel and not is_transformed():
+        return reference.sru_recurrence(**inputs._asdict(), states=_solver(length_parallel).states)
+    return sru.sru_recurrence(inputs)
 
 
-_DEFAULT_SOLVER = LengthParallel()
-
-
-def _solver(length_parallel: bool | LengthParallel) -> LengthParallel:
-    if isinstance(length_parallel, LengthParallel):
-        return length_parallel
-    if length_parallel is True:
-        return _DEFAULT_SOLVER
-    raise TypeError(
-        "sru_recurrence: length_parallel must be a bool or a LengthParallel, "
-        f"got {type(length_parallel).__name__}"
-    )
+def _solver(length_parallel: object) -> LengthParallel:
+    solver = LengthParallel() if length_parallel is True else length_parallel
+    if not isinstance(solver, LengthParallel):
+        raise TypeError(
+            "sru_recurrence: length_parallel must be a bool or a LengthParallel, "
+            f"got {type(length_parallel).__name__}"
+        )
+    if not torch.compiler.is_compiling():
+        warnings.warn(
+            "length_parallel is experimental and may be removed: sru_nn.experimental.length_parallel",
+            FutureWarning,
+            stacklevel=3,
+        )
+    return solver
 
 
 def gated_linear_recurrence(
@@ -171,9 +154,7 @@ def gated_linear_recurrence(
     Training", ICML 2024, sections 3 and 4.
     """
     check_gated_linear_recurrence(q, k, v, log_g, s0, mask_pad)
-    transformed = is_transformed()
-    run = reference.gated_linear_recurrence if transformed else gated_linear.gated_linear_recurrence
-    return run(q, k, v, log_g, s0, mask_pad=mask_pad)
+    return gated_linear.gated_linear_recurrence(q, k, v, log_g, s0, mask_pad=mask_pad)
 
 
 def mingru_recurrence(
@@ -209,5 +190,4 @@ def mingru_recurrence(
     Source: Feng et al., "Were RNNs All We Needed?", 2024 (arXiv:2410.01201), section 3.1.
     """
     check_mingru_recurrence(u, h0, mask_pad)
-    run = reference.mingru_recurrence if is_transformed() else mingru.mingru_recurrence
-    return run(u, h0, mask_pad=mask_pad)
+    return mingru.mingru_recurrence(u, h0, mask_pad=mask_pad)

@@ -1,10 +1,10 @@
 """Weights in 8 or 4 bits, for decoding on the CPU.
 
-A decoding step of one sequence does next to nothing but read the weights of the projections, so it is the
-faster the fewer bytes they are. `quantize_weights_` stores them in 8 or 4 bits and keeps everything else as
-it is; the kernels of `sru-kernels` multiply 8 bits by float32 as they read them. For int8 arithmetic over
-whole sequences there is `torchao.quantization.quantize_` with its `Int8DynamicActivationInt8WeightConfig`,
-which finds the projections by itself.
+A decoding step of one sequence spends nearly all its time reading the weights of the projections, so fewer
+bytes make it faster. `quantize_weights_` stores the weights in 8 or 4 bits and changes nothing else; the
+kernels of `sru-kernels` multiply 8 bits by float32 as they read them. For int8 arithmetic over whole
+sequences use `torchao.quantization.quantize_` with its `Int8DynamicActivationInt8WeightConfig`, which finds
+the projections by itself.
 """
 
 from __future__ import annotations
@@ -16,17 +16,34 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# PyTorch's products take one row after the other; from about here on a product with the weights made
-# floating-point again is as fast.
+# PyTorch's quantized products take one row after the other. From about this many rows on, it is as fast to
+# make the weights floating-point again and multiply.
 _MOST_ROWS = 16
 
 
-class Int8Linear(nn.Module):
-    """A linear map y = (W₈ x) ⊙ s + b with the weights in 8 bits and one scale for each output.
+class QuantizedLinear(nn.Module):
+    """A linear map whose weights are stored in few bits; a subclass says how.
+
+    Args:
+        linear: The map to quantize.
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        self.bias = linear.bias
+
+    def extra_repr(self) -> str:
+        """Show the sizes."""
+        return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
+
+
+class Int8Linear(QuantizedLinear):
+    """A linear map y = (W₈ x) ⊙ s + b with the weights in 8 bits and one scale per output.
 
     A decoding step of an `SRU` multiplies in float32, in the kernel that does the whole step. By itself the
-    module multiplies a few rows at a time in bfloat16, with sums in float32, on the CPU; more of them, and on
-    other devices all, in the dtype of the input.
+    module multiplies a few rows at a time in bfloat16, with sums in float32, on the CPU. For more rows, and
+    on other devices, it multiplies in the dtype of the input.
 
     Args:
         linear: The map to quantize.
@@ -44,13 +61,11 @@ class Int8Linear(nn.Module):
     scale: Tensor
 
     def __init__(self, linear: nn.Linear) -> None:
-        super().__init__()
-        self.in_features, self.out_features = linear.in_features, linear.out_features
+        super().__init__(linear)
         weight = linear.weight.detach()
         scale = weight.abs().amax(1).clamp(min=1e-12) / 127
         self.register_buffer("weight", (weight / scale[:, None]).round().to(torch.int8))
         self.register_buffer("scale", scale)
-        self.bias = linear.bias
 
     def forward(self, input: Tensor) -> Tensor:
         """Map `(..., inputs)` to `(..., outputs)`."""
@@ -60,18 +75,14 @@ class Int8Linear(nn.Module):
         output = torch._weight_int8pack_mm(rows, self.weight, self.scale.to(torch.bfloat16))
         return _plus(output.view(*input.shape[:-1], self.out_features).to(input.dtype), self.bias)
 
-    def extra_repr(self) -> str:
-        """Show the sizes."""
-        return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
 
-
-class Int4Linear(nn.Module):
-    """A linear map with the weights in 4 bits, W = (W₄ − 8) s + z, and s and z for each group of inputs.
+class Int4Linear(QuantizedLinear):
+    """A linear map with the weights in 4 bits, W = (W₄ − 8) s + z, and one s and z per group of inputs.
 
     It is computed in bfloat16 with sums in float32, on the CPU.
 
     Args:
-        linear: The map to quantize; it has a multiple of 16 outputs and of `group_size` inputs.
+        linear: The map to quantize. It must have a multiple of 16 outputs and of `group_size` inputs.
         group_size: How many inputs share a scale: 32, 64, 128 or 256.
 
     Attributes:
@@ -87,8 +98,7 @@ class Int4Linear(nn.Module):
     scales: Tensor
 
     def __init__(self, linear: nn.Linear, group_size: int = 32) -> None:
-        super().__init__()
-        self.in_features, self.out_features = linear.in_features, linear.out_features
+        super().__init__(linear)
         self.group_size = group_size
         if group_size not in (32, 64, 128, 256):
             raise ValueError(f"Int4Linear: group_size must be 32, 64, 128 or 256, got {group_size}")
@@ -105,7 +115,6 @@ class Int4Linear(nn.Module):
         scales = torch.stack([step, low + 8 * step], -1).transpose(0, 1)
         self.register_buffer("packed", packed)
         self.register_buffer("scales", scales.to(torch.bfloat16).contiguous())
-        self.bias = linear.bias
 
     def forward(self, input: Tensor) -> Tensor:
         """Map `(..., inputs)` to `(..., outputs)`."""
@@ -116,13 +125,12 @@ class Int4Linear(nn.Module):
 
     def extra_repr(self) -> str:
         """Show the sizes."""
-        shown = f"{self.in_features}, {self.out_features}, group_size={self.group_size}"
-        return f"{shown}, bias={self.bias is not None}"
+        return f"{super().extra_repr()}, group_size={self.group_size}"
 
 
 def _is_decoding(input: Tensor) -> bool:
     if torch.compiler.is_compiling():
-        return False  # a graph is to hold for any number of rows
+        return False  # a graph must hold for any number of rows
     return input.device.type == "cpu" and 0 < input.numel() <= _MOST_ROWS * input.shape[-1]
 
 
@@ -137,17 +145,17 @@ def quantize_weights_(
     group_size: int = 32,
     filter_fn: Callable[[nn.Module, str], bool] | None = None,
 ) -> None:
-    """Replace, in place, the linear maps of a model by ones with quantized weights.
+    """Replace the linear maps of a model, in place, by ones with quantized weights.
 
-    The model can no longer be trained, and its state dict is that of the quantized maps: to load it, quantize
-    a new model first.
+    The model can no longer be trained, and its state dict is that of the quantized maps. To load such a state
+    dict, quantize a new model first.
 
     Args:
         model: A module that holds `nn.Linear` modules, as `SRU` does with its projections.
         bits: 8, or 4 for half the memory and a larger error.
         group_size: With 4 bits, how many inputs share a scale.
-        filter_fn: Whether to replace a module, given it and its name in the model; None for every
-            `nn.Linear` whose weight is an ordinary parameter.
+        filter_fn: Takes a module and its name in the model, and returns whether to replace it; None for
+            every `nn.Linear` whose weight is an ordinary parameter.
 
     Raises:
         ValueError: `bits` is neither 4 nor 8, there is nothing to replace, or sizes do not fit 4 bits.

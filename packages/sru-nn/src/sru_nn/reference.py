@@ -1,168 +1,28 @@
 """The recurrences in plain PyTorch: the oracle every kernel is tested against.
 
-Written from the papers with autograd for the gradients; nothing here calls a kernel or checks an argument
-(`sru_nn.functional` does that once for every backend).
+Written from the papers, with autograd for the gradients; nothing here calls a kernel or checks an argument
+(`sru_nn.functional` does that once for every backend). Each stands in the folder of its cell.
 """
 
-from __future__ import annotations
+from sru_nn.cells.gated_linear.reference import gated_linear_recurrence, without_padding
+from sru_nn.cells.mingru.reference import mingru_recurrence
+from sru_nn.cells.sru.reference import (
+    States,
+    activate,
+    reverse_second_direction,
+    sru_recurrence,
+    sru_states,
+)
+from sru_nn.dtypes import accumulate_dtype
 
-from collections.abc import Callable
-
-import torch
-from torch import Tensor
-
-States = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
-
-
-def accumulate_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Return the dtype of the state and of every sum: float64 for float64 storage, float32 for any other."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
-
-
-def activate(c: Tensor, activation: str) -> Tensor:
-    """Apply the function g to the state."""
-    if activation == "tanh":
-        return torch.tanh(c)
-    if activation == "relu":
-        return torch.relu(c)
-    return c
-
-
-def reverse_second_direction(tensor: Tensor) -> Tensor:
-    """Flip time in the second half of the columns, so that one forward loop serves both directions."""
-    forward, backward = tensor.chunk(2, dim=-1)
-    return torch.cat([forward, backward.flip(0)], dim=-1)
-
-
-def sru_states(u_c: Tensor, u_f: Tensor, v_f: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Walk over time: c_t = f_t ⊙ c_{t-1} + (1 − f_t) ⊙ u_c with f_t = σ(u_f + v_f ⊙ c_{t-1}).
-
-    Args:
-        u_c: `(T, B, N·D)`.
-        u_f: `(T, B, N·D)`, the bias in it; infinite where the state passes unchanged.
-        v_f: `(N·D,)`, or `(T, B, N·D)` for one vector per position.
-        c: `(B, N·D)`, the state before the first step.
-
-    Returns:
-        `c_before`: `(T, B, N·D)`, the states before each step.
-        `c`: `(T, B, N·D)`, the states after each step.
-        `c_last`: `(B, N·D)`, the state after the last step.
-    """
-    states = [c]
-    # unbind, not indexing: the gradient of an index is a zero tensor as large as the whole.
-    for u_c_t, u_f_t, v_f_t in zip(u_c.unbind(0), u_f.unbind(0), v_f.expand_as(u_f).unbind(0), strict=True):
-        f = torch.sigmoid(torch.addcmul(u_f_t, v_f_t, states[-1]))
-        states.append(torch.lerp(u_c_t, states[-1], f))  # f ⊙ c + (1 − f) ⊙ u_c
-    if len(states) == 1:
-        return u_c, u_c, c
-    return torch.stack(states[:-1]), torch.stack(states[1:]), states[-1]
-
-
-def sru_recurrence(
-    u: Tensor,
-    v: Tensor,
-    bias: Tensor,
-    c0: Tensor | None = None,
-    *,
-    x: Tensor | None = None,
-    bidirectional: bool = False,
-    activation: str = "identity",
-    scale_x: float = 1.0,
-    mask_c: Tensor | None = None,
-    mask_pad: Tensor | None = None,
-    states: States = sru_states,
-) -> tuple[Tensor, Tensor]:
-    """Compute `sru_nn.functional.sru_recurrence` (equations, shapes and dtypes are there) step by step.
-
-    Only `c` depends on the step before, so the loop `states` holds the forget gate and the state alone; the
-    output gate and the highway are computed for all steps at once.
-    """
-    storage, dtype = u.dtype, accumulate_dtype(u.dtype)
-    length, batch, _, columns = u.shape
-    u, v, bias = u.to(dtype), v.to(dtype), bias.to(dtype)
-    per_position = v.dim() == 4
-    pad = None if mask_pad is None else mask_pad[:, :, None].expand(length, batch, columns)
-    highway = None if x is None else x.to(dtype) * scale_x
-    if bidirectional:
-        u, v = reverse_second_direction(u), reverse_second_direction(v) if per_position else v
-        pad = None if pad is None else reverse_second_direction(pad)
-        highway = None if highway is None else reverse_second_direction(highway)
-
-    if pad is not None:
-        # Whatever a padded position holds, NaN included, must reach neither a result nor a gradient.
-        u, v = (
-            u.masked_fill(pad.unsqueeze(2), 0.0),
-            v.masked_fill(pad.unsqueeze(2), 0.0) if per_position else v,
-        )
-        highway = None if highway is None else highway.masked_fill(pad, 0.0)
-    u_c, u_f, u_r, *u_x = u.unbind(2)  # not indexing, as above
-    v_f, v_r = v.unbind(-2)
-    u_f, u_r = u_f + bias[0], u_r + bias[1]
-    highway = u_x[0] if u_x else highway
-    if pad is not None:
-        # A forget gate of exactly 1 carries the state over a padded step unchanged and passes it no gradient.
-        u_f = u_f.masked_fill(pad, torch.inf)
-
-    c0 = u.new_zeros(batch, columns) if c0 is None else c0.to(dtype)
-    c_before, c, c_last = states(u_c, u_f, v_f, c0)
-    r = torch.sigmoid(torch.addcmul(u_r, v_r, c_before))
-    if mask_c is not None:
-        r = r * mask_c.to(dtype)
-    g = activate(c, activation)
-    h = r * g if highway is None else torch.lerp(highway, g, r)
-    if pad is not None:
-        h = h.masked_fill(pad, 0.0)
-    if bidirectional:
-        h = reverse_second_direction(h)
-    return h.to(storage), c_last
-
-
-def gated_linear_recurrence(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    log_g: Tensor,
-    s0: Tensor | None = None,
-    *,
-    mask_pad: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Compute `sru_nn.functional.gated_linear_recurrence` (shapes and dtypes are there) step by step."""
-    storage, dtype = q.dtype, accumulate_dtype(q.dtype)
-    q, k, v, log_g = (tensor.to(dtype) for tensor in (q, k, v, log_g))
-    if mask_pad is not None:
-        q, k, v, log_g = without_padding(mask_pad, q, k, v, log_g)
-    s = q.new_zeros(*k.shape[1:], v.shape[-1]) if s0 is None else s0.to(dtype)
-    outputs = []
-    for q_t, k_t, v_t, g_t in zip(q.unbind(0), k.unbind(0), v.unbind(0), log_g.exp().unbind(0), strict=True):
-        s = g_t.unsqueeze(-1) * s + k_t.unsqueeze(-1) * v_t.unsqueeze(-2)
-        outputs.append((q_t.unsqueeze(-2) @ s).squeeze(-2))
-    o = torch.stack(outputs) if outputs else v
-    return o.to(storage), s
-
-
-def without_padding(mask_pad: Tensor, *tensors: Tensor) -> list[Tensor]:
-    """Open the gates of padded positions wide and leave nothing there to be written or read."""
-    return [tensor.masked_fill(mask_pad[:, :, None, None], 0.0) for tensor in tensors]
-
-
-def mingru_recurrence(
-    u: Tensor, h0: Tensor | None = None, *, mask_pad: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Compute `sru_nn.functional.mingru_recurrence` (shapes and dtypes are there) step by step."""
-    storage, dtype = u.dtype, accumulate_dtype(u.dtype)
-    u = u.to(dtype)
-    if mask_pad is not None:
-        u = u.masked_fill(mask_pad[:, :, None, None], 0.0)
-    u_h, u_z = u.unbind(2)
-    if mask_pad is not None:
-        # A gate of exactly 0 carries the state over a padded step unchanged.
-        u_z = u_z.masked_fill(mask_pad[:, :, None], -torch.inf)
-    h = torch.zeros_like(u_h[:1].sum(0)) if h0 is None else h0.to(dtype)
-    states = []
-    for u_h_t, z_t in zip(u_h.unbind(0), torch.sigmoid(u_z).unbind(0), strict=True):
-        h = torch.lerp(h, u_h_t, z_t)  # (1 − z) ⊙ h + z ⊙ u_h
-        states.append(h)
-    y = torch.stack(states) if states else u_h
-    if mask_pad is not None:
-        y = y.masked_fill(mask_pad[:, :, None], 0.0)
-    return y.to(storage), h
+__all__ = [
+    "States",
+    "accumulate_dtype",
+    "activate",
+    "gated_linear_recurrence",
+    "mingru_recurrence",
+    "reverse_second_direction",
+    "sru_recurrence",
+    "sru_states",
+    "without_padding",
+]

@@ -12,9 +12,9 @@ from torch.export import Dim
 from torch.nn.utils.rnn import pack_sequence
 
 from sru_nn import SRU
-from sru_nn.eager import TORCH_2_13
 from sru_nn.export import to_aoti
 
+from ..conftest import TORCH_2_13
 from .conftest import LENGTHS, D, E
 
 PROGRAM = """

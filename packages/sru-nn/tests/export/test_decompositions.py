@@ -10,8 +10,8 @@ import torch
 from torch.export import Dim
 
 from sru_nn import SRU, GatedLinearRNN, MinGRU
+from sru_nn.cells.sru import operator as ops
 from sru_nn.export import decompositions, operators
-from sru_nn.ops import sru as ops
 
 from .conftest import LENGTHS, D, E, L, needs_scan
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from sru_data.streams import IGNORE
-from sru_nn.linear import add_product_, multiply
+from sru_data.loaders import IGNORE
+from sru_nn.gemm import add_product_, multiply
 
 # Logits that are worked on together: on a CPU, about what its caches hold.
 _LOGITS_CPU = 2**21

@@ -15,7 +15,7 @@ from pytorch_lightning import LightningDataModule
 
 from sru_apps.train.export import dump_tokenizer, parse_tokenizer
 from sru_data import DataError
-from sru_data.batching import LengthBatchSampler
+from sru_data.loaders.buckets import LengthBatchSampler
 
 Item = TypeVar("Item")
 Batch = TypeVar("Batch")

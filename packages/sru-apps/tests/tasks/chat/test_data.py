@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from sru_apps.tasks.chat.data import ChatData, DialogueTokenizer, Lesson, lesson
 from sru_data import DataError
-from sru_data.chat import Turn
-from sru_data.streams import IGNORE
+from sru_data.datasets.dialogues import Turn
+from sru_data.loaders import IGNORE
 from sru_data.tokenizers import ByteTokenizer, CharTokenizer, SubwordTokenizer, Tokenizer, WordTokenizer
 
 SENTENCES = [

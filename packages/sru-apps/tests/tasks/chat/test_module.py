@@ -9,8 +9,8 @@ from sru_apps.nn import RecurrentName
 from sru_apps.tasks.chat.data import ChatData, DialogueTokenizer, lesson
 from sru_apps.tasks.chat.model import ChatModule
 from sru_apps.tasks.lm.model import LanguageModelConfig
-from sru_data.chat import Turn
-from sru_data.streams import IGNORE
+from sru_data.datasets.dialogues import Turn
+from sru_data.loaders import IGNORE
 from sru_data.tokenizers import CharTokenizer
 
 TOKENIZER = DialogueTokenizer(CharTokenizer.train(["abcdef"]))

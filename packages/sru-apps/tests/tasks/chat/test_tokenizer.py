@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sru_apps.tasks.chat.data import MARKERS, DialogueTokenizer
-from sru_data.chat import Turn
+from sru_data.datasets.dialogues import Turn
 from sru_data.tokenizers import ByteTokenizer, CharTokenizer, Tokenizer, load_tokenizer
 
 LETTERS = st.text("abc", min_size=1, max_size=5)

@@ -8,7 +8,7 @@ import torch
 
 from sru_apps.tasks.classify.data import DatasetName, SentenceData
 from sru_data import DataError
-from sru_data.classification import NAMES
+from sru_data.datasets.classification import NAMES
 
 
 def make(folder: Path, **options: Any) -> SentenceData:

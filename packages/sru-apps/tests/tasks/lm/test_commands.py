@@ -177,7 +177,7 @@ def test_score(model, capsys, tmp_path, monkeypatch):
     assert printed[-1].split("\t")[:2] == ["total", str(total["tokens"])]
     assert len(printed) == 6
     # However the text comes in blocks, and the model reads in parts.
-    monkeypatch.setattr("sru_data.text.BLOCK_BYTES", 8)
+    monkeypatch.setattr("sru_data.texts.source.BLOCK_BYTES", 8)
     monkeypatch.setattr("sru_apps.tasks.lm.scoring._STEPS", 3)
     *again, _ = rows(run(capsys, score, path, "--model", model, "--json"))
     assert [row["nll"] for row in again] == pytest.approx([row["nll"] for row in found], rel=1e-4)
@@ -186,7 +186,7 @@ def test_score(model, capsys, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("block", [1 << 20, 8])
 def test_score_of_independent_lines(model, capsys, tmp_path, monkeypatch, block):
-    monkeypatch.setattr("sru_data.text.BLOCK_BYTES", block)
+    monkeypatch.setattr("sru_data.texts.source.BLOCK_BYTES", block)
     path = tmp_path / "x.txt"
     path.write_text(TEXT)
     *found, _ = rows(run(capsys, score, path, "--model", model, "--json", "--independent-lines"))

@@ -12,8 +12,8 @@ from sru_apps.tasks.lm.data import LanguageModelData
 from sru_apps.train.errors import UserError
 from sru_apps.train.export import dump_tokenizer, parse_tokenizer
 from sru_data import DataError
-from sru_data.language_modelling import from_files
-from sru_data.streams import StreamLoader, WindowLoader
+from sru_data.datasets.language_modelling import from_files
+from sru_data.loaders import StreamLoader, WindowLoader
 from sru_data.token_files import prepare
 from sru_data.tokenizers import ByteTokenizer, SubwordTokenizer
 

@@ -16,7 +16,7 @@ import torch
 from sru_apps.cli import main
 from sru_apps.tasks.lm.load import load_language_model
 from sru_apps.train.checkpoints import read_checkpoint
-from sru_data.language_modelling import NAMES
+from sru_data.datasets.language_modelling import NAMES
 
 QUICK = "--trainer.max_epochs=1"
 

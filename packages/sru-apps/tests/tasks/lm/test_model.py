@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from sru_apps.nn import detach_state
 from sru_apps.tasks.lm.model import LanguageModel, LanguageModelConfig
-from sru_data.streams import IGNORE
+from sru_data.loaders import IGNORE
 
 NAMES = ["sru", "srupp", "lstm", "gru", "mingru", "gated-linear"]
 ADAPTIVE = {"embedding": "adaptive", "output": "adaptive", "cutoffs": (3, 6), "cluster_shrink": 2}

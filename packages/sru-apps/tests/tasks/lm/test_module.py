@@ -17,7 +17,7 @@ from sru_apps.tasks.lm.model import LanguageModelConfig
 from sru_apps.tasks.lm.module import LanguageModelModule
 from sru_apps.train.console import quiet_lightning
 from sru_apps.train.optimizers import OptimizerConfig
-from sru_data.streams import Segment, StreamLoader, WindowLoader
+from sru_data.loaders import Segment, StreamLoader, WindowLoader
 
 
 def make(vocab_size: int = 7, *, encoder: Any = "sru", unit: Any = "characters", **options: Any):

@@ -12,7 +12,7 @@ from sru_apps.tasks.lm.data import LanguageModelData
 from sru_apps.train.fit import Fit
 from sru_apps.train.module import count_parameters
 from sru_apps.train.settings import recipe_names, recipe_path
-from sru_data import language_modelling
+from sru_data.datasets import language_modelling
 
 # The text, its vocabulary with padding and unknown, and the parameters: published where the paper says so,
 # else those that recipes to be compared have in common.

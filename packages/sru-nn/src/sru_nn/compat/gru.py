@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import overload
+from typing import Any, overload
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from sru_nn.compat._base import RecurrentBase, States
+from sru_nn.compat.base import DropIn
 
 
-class GRU(RecurrentBase):
+class GRU(DropIn, nn.GRU):  # type: ignore[misc,override]
     """`nn.GRU`'s arguments, call and shapes around a stack of SRU layers.
 
         f_t = σ(u_f + v_f ⊙ c_{t-1} + b_f)        r_t = σ(u_r + v_r ⊙ c_{t-1} + b_r)
@@ -109,14 +109,15 @@ class GRU(RecurrentBase):
                 `PackedSequence`.
             TypeError: A dtype does not fit.
         """
-        if isinstance(hx, (tuple, list)):
-            raise ValueError(f"GRU: hx must be one tensor, got {len(hx)} values; LSTM takes a pair (h0, c0)")
-        output, (h_n,) = self._run(input, None if hx is None else (hx,), mask_pad)
-        return output, h_n
+        return self._forward(input, hx, mask_pad)
 
-    def _state_widths(self) -> dict[str, int]:
-        return {"h0": self.hidden_size}
+    def _check_state(self, state: Any, *batch: int) -> None:
+        if isinstance(state, (tuple, list)):
+            raise ValueError(
+                f"GRU: hx must be one tensor, got {len(state)} values; LSTM takes a pair (h0, c0)"
+            )
+        if state is not None:
+            self._check_row("h0", state, batch, self.hidden_size)
 
-    def _run_time_major(self, x: Tensor, hx: States | None, mask_pad: Tensor | None) -> tuple[Tensor, States]:
-        output, _, c = self._run_layers(x, None if hx is None else hx[0], mask_pad, with_ends=False)
-        return output, (c,)
+    def _run(self, x: Tensor, state: Tensor | None, mask_pad: Tensor | None) -> tuple[Tensor, Tensor]:
+        return self._run_layers(x, state, mask_pad)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any, overload
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from sru_nn.compat._base import RecurrentBase, States
-from sru_nn.eager import is_plain
+from sru_nn.compat.base import DropIn, last_outputs
+from sru_nn.operators import is_plain
 
 
-class LSTM(RecurrentBase):
+class LSTM(DropIn, nn.LSTM):  # type: ignore[misc,override]
     """`nn.LSTM`'s arguments, call and shapes around a stack of SRU layers.
 
         f_t = σ(u_f + v_f ⊙ c_{t-1} + b_f)        r_t = σ(u_r + v_r ⊙ c_{t-1} + b_r)
@@ -132,12 +132,40 @@ class LSTM(RecurrentBase):
                 `PackedSequence`.
             TypeError: A dtype does not fit.
         """
-        output, (h_n, c_n) = self._run(input, None if hx is None else _pair(hx), mask_pad)
-        return output, (h_n, c_n)
+        return self._forward(input, hx, mask_pad)
+
+    def _check_state(self, state: Any, *batch: int) -> None:
+        if state is None:
+            return
+        if not isinstance(state, (tuple, list)) or len(state) != 2:
+            got = f"{len(state)} values" if isinstance(state, (tuple, list)) else "one tensor"
+            raise ValueError(f"LSTM: hx must be a pair (h0, c0), got {got}; one tensor is what GRU takes")
+        self._check_row("h0", state[0], batch, self._row_size)
+        self._check_row("c0", state[1], batch, self.hidden_size)
+
+    def _run(self, x: Tensor, state: Any, mask_pad: Tensor | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        h0, c0 = (None, None) if state is None else state
+        if h0 is not None and c0 is not None:
+            self._check_h0(h0, c0)
+        ends = []
+
+        def after(layer: int, x: Tensor) -> Tensor:
+            x = self._projected(layer, x)
+            ends.append(last_outputs(x, mask_pad, self._row_size))
+            return x
+
+        output, c = self._run_layers(x, c0, mask_pad, after)
+        h = torch.cat(ends).to(x.dtype)
+        if h0 is not None and mask_pad is not None:
+            h = torch.where(mask_pad.all(0).unsqueeze(-1), h0.to(h.dtype), h)
+        if h0 is not None and x.shape[0] == 0:
+            h = h0.to(h.dtype)
+        return output, (h, c)
 
     def _check_h0(self, h0: Tensor, c0: Tensor) -> None:
         """Raise where there is something in h0 that c0 cannot stand for."""
-        if self._carries_state or not is_plain(h0, c0) or h0.is_meta or _is_capturing(h0):
+        # is_plain first: a compiled graph must not depend on what eager calls have seen.
+        if not is_plain(h0, c0) or self._carries_state or h0.is_meta or _is_capturing(h0):
             return
         # Once only: on a GPU each look waits for all work before it.
         if bool(h0.any()):
@@ -147,28 +175,6 @@ class LSTM(RecurrentBase):
                     "pass the initial state as c0"
                 )
             self._carries_state = True
-
-    def _state_widths(self) -> dict[str, int]:
-        return {"h0": self._output_size, "c0": self.hidden_size}
-
-    def _run_time_major(self, x: Tensor, hx: States | None, mask_pad: Tensor | None) -> tuple[Tensor, States]:
-        h0, c0 = (None, None) if hx is None else hx
-        if h0 is not None and c0 is not None:
-            self._check_h0(h0, c0)
-        output, h, c = self._run_layers(x, c0, mask_pad, with_ends=True)
-        assert h is not None
-        if h0 is not None and mask_pad is not None:
-            h = torch.where(mask_pad.all(0).unsqueeze(-1), h0.to(h.dtype), h)
-        if h0 is not None and x.shape[0] == 0:
-            h = h0
-        return output, (h, c)
-
-
-def _pair(hx: Any) -> tuple[Tensor, Tensor]:
-    if isinstance(hx, (tuple, list)) and len(hx) == 2:
-        return hx[0], hx[1]
-    got = f"{len(hx)} values" if isinstance(hx, (tuple, list)) else "one tensor"
-    raise ValueError(f"LSTM: hx must be a pair (h0, c0), got {got}; one tensor is what GRU takes")
 
 
 def _is_capturing(tensor: Tensor) -> bool:

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from sru_nn import reference
-from sru_nn.eager import TORCH_2_13
-from sru_nn.ops import sru_plain
-from sru_nn.ops.sru import Inputs
+from sru_nn.cells.sru.plain import Inputs
+from sru_nn.operators import TORCH_2_13
 
 
 def decompositions() -> dict[Any, Callable[..., Any]]:
@@ -67,7 +66,7 @@ def _symbols(*sizes: Any) -> list[Any]:
 def _sru_forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
     inputs, save = Inputs(*args[:-1]), args[-1]
     _refuse_gradients(save)
-    h, c_last = sru_plain.recurrence(inputs, _scan_states)
+    h, c_last = reference.sru_recurrence(**inputs._asdict(), states=_scan_states)
     return h, c_last, inputs.bias.new_empty(0)
 
 

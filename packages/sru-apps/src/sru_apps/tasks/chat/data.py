@@ -13,10 +13,10 @@ from sru_apps.ranges import check_at_least
 from sru_apps.train.data import BatchData
 from sru_apps.train.export import parse_tokenizer
 from sru_data import DataError
-from sru_data.batching import pad_sequences
-from sru_data.chat import Dialogue, read_dialogues
-from sru_data.language_modelling import Unit
-from sru_data.streams import IGNORE, Segment
+from sru_data.datasets.dialogues import Dialogue, read_dialogues
+from sru_data.datasets.language_modelling import Unit
+from sru_data.loaders import IGNORE, Segment
+from sru_data.loaders.buckets import pad_sequences
 from sru_data.tokenizers import (
     ByteTokenizer,
     CharTokenizer,
@@ -124,7 +124,7 @@ class ChatData(BatchData[Lesson, Segment]):
     """Dialogues as batches of similar lengths.
 
     Args:
-        train_file: JSON lines with a field `bot`; `sru_data.chat` describes them.
+        train_file: JSON lines with a field `bot`; `sru_data.datasets.dialogues` describes them.
         validation_file: The same for validation; default: every twentieth dialogue of `train_file`.
         unit: What a token is: bytes, characters, words or subwords.
         tokenizer: A Hugging Face `tokenizer.json` or a sentencepiece model instead of `unit`.

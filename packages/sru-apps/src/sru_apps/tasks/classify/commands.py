@@ -17,7 +17,7 @@ from sru_apps.train.console import input_lines, read_text, use_utf8
 from sru_apps.train.errors import UserError
 from sru_apps.train.options import parse_options
 from sru_apps.train.run_folder import RunFolder
-from sru_data.batching import pad_sequences
+from sru_data.loaders.buckets import pad_sequences
 
 _BATCH_SIZE = 64
 

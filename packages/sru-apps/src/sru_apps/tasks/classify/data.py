@@ -10,10 +10,10 @@ from torch import Tensor
 
 from sru_apps.ranges import check_at_least
 from sru_apps.train.data import BatchData
-from sru_data import classification
-from sru_data.batching import pad_sequences
-from sru_data.classification import Splits
+from sru_data.datasets import classification
+from sru_data.datasets.classification import Splits
 from sru_data.embeddings import EmbeddingMatrix, embedding_matrix, read_embeddings
+from sru_data.loaders.buckets import pad_sequences
 from sru_data.tokenizers import Tokenizer, WordTokenizer
 
 DatasetName = Literal["mr", "cr", "subj", "mpqa", "trec", "sst1", "sst2"]

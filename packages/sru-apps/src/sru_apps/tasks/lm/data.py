@@ -15,10 +15,11 @@ from sru_apps.ranges import check_at_least
 from sru_apps.train.data import TaskData
 from sru_apps.train.errors import UserError
 from sru_apps.train.export import dump_tokenizer, parse_tokenizer
-from sru_data import DataError, language_modelling
-from sru_data.language_modelling import Corpus
-from sru_data.streams import StreamLoader, WindowLoader
-from sru_data.text import Unit
+from sru_data import DataError
+from sru_data.datasets import language_modelling
+from sru_data.datasets.language_modelling import Corpus
+from sru_data.loaders import StreamLoader, WindowLoader
+from sru_data.texts import Unit
 from sru_data.token_files import (
     PreparedCorpus,
     Progress,

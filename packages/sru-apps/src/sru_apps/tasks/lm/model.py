@@ -13,7 +13,7 @@ from sru_apps.nn.adaptive import AdaptiveEmbedding, AdaptiveSoftmax, default_cut
 from sru_apps.nn.cross_entropy import linear_cross_entropy
 from sru_apps.nn.dropout import Dropout
 from sru_apps.ranges import check_at_least, ranged
-from sru_nn.linear import project
+from sru_nn.gemm import project
 
 # Positions of a prompt that are read at once; this bounds the memory.
 _READ_AT_ONCE = 1024

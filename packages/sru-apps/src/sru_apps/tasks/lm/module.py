@@ -17,8 +17,8 @@ from sru_apps.tasks.lm.load import export_language_model
 from sru_apps.tasks.lm.model import LanguageModel, LanguageModelConfig
 from sru_apps.train.module import TaskModule
 from sru_apps.train.optimizers import OptimizerConfig
-from sru_data.streams import IGNORE, Segment, StreamLoader
-from sru_data.text import Unit
+from sru_data.loaders import IGNORE, Segment, StreamLoader
+from sru_data.texts import Unit
 from sru_data.token_files import TextCounts
 
 FIGURE: Mapping[Unit, str] = {

@@ -13,9 +13,9 @@ from torch import Tensor
 from sru_apps.decoding.completion import LINE_END, line_end
 from sru_apps.nn import State
 from sru_apps.tasks.lm.load import TrainedLanguageModel
-from sru_data.batching import pad_sequences
-from sru_data.streams import IGNORE
-from sru_data.text import TextSource
+from sru_data.loaders import IGNORE
+from sru_data.loaders.buckets import pad_sequences
+from sru_data.texts import TextSource
 from sru_data.tokenizers import Tokenizer
 
 # Steps scored at once, and symbols of lines side by side, padding included; these bound the memory.

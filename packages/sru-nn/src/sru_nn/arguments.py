@@ -1,0 +1,118 @@
+"""Checks of arguments that the modules share, each with the sentence that says what is wrong."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+_T = TypeVar("_T")
+
+
+def check_sizes(who: str, *, at_least: int = 1, **sizes: Any) -> None:
+    """Raise unless every size is an integer and not too small."""
+    for name, size in sizes.items():
+        if not isinstance(size, Integral):
+            raise TypeError(f"{who}: {name} must be an int, got {size!r} ({type(size).__name__})")
+        if size < at_least:
+            raise ValueError(f"{who}: {name} must be at least {at_least}, got {size}")
+
+
+def check_probabilities(who: str, **probabilities: Any) -> None:
+    """Raise unless every dropout probability lies in [0, 1)."""
+    for name, p in probabilities.items():
+        if not isinstance(p, (int, float)):
+            raise TypeError(f"{who}: {name} must be a number, got {p!r} ({type(p).__name__})")
+        if not 0 <= p < 1:
+            raise ValueError(f"{who}: {name} must be a probability in [0, 1), got {p}")
+
+
+def check_exclusive(who: str, **flags: bool) -> None:
+    """Raise if more than one of these options is on."""
+    if sum(map(bool, flags.values())) > 1:
+        raise ValueError(f"{who}: {' and '.join(flags)} exclude each other; choose one")
+
+
+def one_of_two_names(who: str, name: str, value: _T, usual: _T, alias: str, other: _T | None) -> _T:
+    """Return an argument that goes by two names, such as `n_proj` in `sru` 2 and `projection_size` in 3."""
+    if other is None:
+        return value
+    if value is not usual and value != usual:
+        raise ValueError(f"{who}: {name} and {alias} are two names of one argument; pass one of them")
+    return other
+
+
+def input_and_state(module: nn.Module, input: Any, c0: Any, x: Any, state: Any) -> tuple[Any, Any]:
+    """Return the two arguments that `sru` calls `input` and `c0`, and this package `x` and `state`."""
+    if x is not None or state is not None:
+        input = one_of_two_names(type(module).__name__, "input", input, None, "x", x)
+        c0 = one_of_two_names(type(module).__name__, "c0", c0, None, "state", state)
+    if input is None:
+        raise TypeError(f"{type(module).__name__}: the input is missing; pass it first, or as x=")
+    return input, c0
+
+
+def check_features(
+    who: str, name: str, x: Any, letters: str, dims: tuple[int, ...], size: int, hint: str = ""
+) -> None:
+    """Raise unless an input is a tensor with one of these numbers of dimensions and E features."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{who}: {name} must be a tensor, got a {type(x).__name__}")
+    if x.dim() not in dims or x.shape[-1] != size:
+        raise ValueError(
+            f"{who}: {name} must have shape {letters} with E = {size}, got {tuple(x.shape)}{hint}"
+        )
+
+
+def check_shape(who: str, name: str, value: Any, letters: str, *shapes: tuple[Any, ...]) -> None:
+    """Raise unless an argument is a tensor of one of these shapes; the message names the first."""
+    if not isinstance(value, Tensor):
+        hint = "; pass the state alone, without an h0" if isinstance(value, (tuple, list)) else ""
+        raise TypeError(
+            f"{who}: {name} must be one tensor of shape {letters} = {shapes[0]}, got a "
+            f"{type(value).__name__}{hint}"
+        )
+    if not any(value.shape == shape for shape in shapes):
+        raise ValueError(f"{who}: {name} must have shape {letters} = {shapes[0]}, got {tuple(value.shape)}")
+
+
+def check_like_parameters(who: str, input: Tensor, parameters: nn.Module | Tensor) -> None:
+    """Raise unless a module with these parameters can take this input.
+
+    Args:
+        who: The class, for the message.
+        input: The input.
+        parameters: The module that meets the input first, or one of its parameters, of which only the device
+            is compared. A quantized module without floating-point parameters takes any input.
+
+    Raises:
+        TypeError: The dtype differs, outside autocast.
+        ValueError: The device differs.
+    """
+    if not input.is_floating_point():
+        raise TypeError(
+            f"{who}: input must be a floating-point tensor, got {input.dtype}; convert it with .float()"
+        )
+    # Not next(..., None), which torch.compile of PyTorch 2.6 cannot trace.
+    own = parameters if isinstance(parameters, Tensor) else [*parameters.parameters(), None][0]
+    if own is None:
+        return
+    if input.device != own.device:
+        raise ValueError(
+            f"{who}: input must be on the device of the parameters, {own.device}, got {input.device}; "
+            "move one of them with .to()"
+        )
+    if own is parameters or input.dtype == own.dtype or torch.is_autocast_enabled(input.device.type):
+        return
+    raise TypeError(
+        f"{who}: input must have the dtype of the parameters, {own.dtype}, got {input.dtype}; "
+        "convert one of them with .to()"
+    )
+
+
+def shown_options(module: nn.Module, usual: dict[str, Any]) -> str:
+    """Write the options of a module that are not at their usual values, for `extra_repr`."""
+    shown = {name: getattr(module, name) for name in usual}
+    return ", ".join(f"{name}={value!r}" for name, value in shown.items() if value != usual[name])

@@ -1,0 +1,1 @@
+"""The gated linear RNN: linear attention with a gate for each key."""

@@ -1,0 +1,163 @@
+"""The gated linear recurrence by chunks of time, in plain PyTorch.
+
+With A from the queries, keys and gates of a chunk (`gated_linear_meet`), with its queries brought to its
+start and its keys to its end, all the rest is matrix products with the values and the state S before it:
+
+    O = A V + Q S        S' = diag(Π g) S + Kᵀ V
+
+Several short chunks are done in a turn, as many as the caches hold. Everything stays as it was given, time
+before batch and heads: the matrix products read it with a stride, so that nothing is put in another order.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sru_nn.cells.gated_linear.meet import Memory, by_head, by_time, meet
+
+CHUNK = 32
+# Numbers of an array that is worked on in a turn. On a CPU a few of them should fit in the second cache.
+_CPU_SIZE, _OTHER_SIZE = 1 << 16, 1 << 24
+
+
+class Inputs(NamedTuple):
+    """What the forward pass reads, in the order of its schema; `s0` is no input of the backward pass."""
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    log_g: Tensor
+    s0: Tensor | None = None
+
+
+def count_chunks(length: int) -> int:
+    """Return how many chunks there are; the length may be a symbol, as in a graph for all lengths."""
+    return (length + CHUNK - 1) // CHUNK
+
+
+def _turns(q: Tensor, v: Tensor) -> tuple[int, list[slice]]:
+    """Return the steps of a chunk, and of each turn. A chunk that is alone may be shorter, a power of two."""
+    length, batch, heads, key_size = q.shape
+    chunk = min(CHUNK, 1 << max(length - 1, 0).bit_length())
+    if q.numel() == 0 or v.numel() == 0:
+        return chunk, []  # o and the gradients are zeros
+    size = _CPU_SIZE if q.device.type == "cpu" else _OTHER_SIZE
+    steps = CHUNK * max(1, size // (CHUNK * batch * heads * max(key_size, v.shape[-1])))
+    return chunk, [slice(first, first + steps) for first in range(0, length, steps)]
+
+
+def _in_chunks(x: Tensor, chunk: int, name: str, memory: Memory, *, copy: bool = True) -> Tensor:
+    """Return `(t, B, H, K)` as `(chunks, chunk, B·H, K)` in the accumulation dtype.
+
+    It is the same memory if that can be, else a copy with zeros at the end; an empty one with `copy=False`.
+    """
+    length, batch, heads, size = x.shape
+    if x.dtype == memory.dtype and length % chunk == 0 and x.is_contiguous():
+        return x.view(-1, chunk, batch * heads, size)
+    count = -(-length // chunk)
+    out = memory(name, count * chunk, batch, heads, size)
+    if copy:
+        out[:length].copy_(x)
+        out[length:].zero_()
+    return out.view(count, chunk, batch * heads, size)
+
+
+def forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Return `o`, the last state, and with `save` the states before each chunk."""
+    q, k, v, log_g, s0 = inputs
+    chunk, slices = _turns(q, v)
+    length, batch, heads, key_size = q.shape
+    value_size = v.shape[-1]
+    memory = Memory(q)
+    make = q.new_empty if slices else q.new_zeros
+    o = make(length, batch, heads, value_size)
+    state = q.new_empty(batch * heads, key_size, value_size, dtype=memory.dtype)
+    state.zero_() if s0 is None else state.view_as(s0).copy_(s0)
+    starts = state.new_empty(count_chunks(length) if save else 0, *state.shape)
+    for now in slices:
+        pieces = [_in_chunks(x[now], chunk, f"input {i}", memory) for i, x in enumerate((q, k, v, log_g))]
+        _forward(pieces, state, o[now], starts[now.start // CHUNK :], memory)
+    return o, state.view(batch, heads, key_size, value_size), starts
+
+
+def _forward(inputs: list[Tensor], state: Tensor, o: Tensor, starts: Tensor, memory: Memory) -> None:
+    """Do some chunks; leave the state after them in `state`, those before each in `starts` unless empty."""
+    q, k, v, log_g = inputs
+    count, chunk = q.shape[:2]
+    met, values = meet(q, k, log_g, memory), by_head(v)
+    y = torch.bmm(met.a, values, out=memory("y", *values.shape))
+    gates, k_now = met.gates.unsqueeze(-1), met.k.transpose(1, 2)
+    for i, parts in enumerate(zip(*(_each(x, count) for x in (y, met.q, k_now, values)), strict=True)):
+        y_now, q_now, k_now, values_now = parts
+        if len(starts):
+            starts[i] = state
+        y_now.baddbmm_(q_now, state)
+        state.mul_(gates[i]).baddbmm_(k_now, values_now)
+    length, batch, heads, _ = o.shape
+    if count == 1:
+        o.copy_(y.view(batch, heads, chunk, -1)[:, :, :length].permute(2, 0, 1, 3))
+    else:
+        o.copy_(by_time(y, count).flatten(0, 1)[:length].view_as(o))
+
+
+def _each(x: Tensor, chunks: int) -> tuple[Tensor, ...]:
+    return (x,) if chunks == 1 else torch.unflatten(x, 0, (chunks, -1)).unbind(0)
+
+
+def backward(
+    inputs: Inputs, starts: Tensor, grad_o: Tensor | None, grad_s: Tensor | None
+) -> tuple[Tensor, ...]:
+    """Return the gradients of `q`, `k`, `v`, `log_g` and the first state."""
+    q, k, v, log_g, _ = inputs
+    chunk, slices = _turns(q, v)
+    _, batch, heads, key_size = q.shape
+    memory = Memory(q)
+    results = [(x.new_empty if slices else x.new_zeros)(x.shape) for x in (q, k, v, log_g)]
+    grad_state = starts.new_empty(batch * heads, key_size, v.shape[-1])
+    grad_state.zero_() if grad_s is None else grad_state.view_as(grad_s).copy_(grad_s)
+    if grad_o is None:
+        grad_o = v.new_zeros(()).expand(v.shape)
+    for now in reversed(slices):
+        pieces = [x[now] for x in (q, k, v, log_g, grad_o)]
+        before = starts[now.start // CHUNK :]
+        _backward(pieces, before, grad_state, [x[now] for x in results], chunk, memory)
+    grad_q, grad_k, grad_v, grad_log_g = results
+    return grad_q, grad_k, grad_v, grad_log_g, grad_state.view(batch, heads, key_size, v.shape[-1])
+
+
+def _backward(
+    inputs: list[Tensor],
+    before: Tensor,
+    grad_state: Tensor,
+    results: list[Tensor],
+    chunk: int,
+    memory: Memory,
+) -> None:
+    """Do some chunks, which begin with the states `before`; leave that of the first one in `grad_state`."""
+    q, k, v, log_g, grad_y = (_in_chunks(x, chunk, f"input {i}", memory) for i, x in enumerate(inputs))
+    found = [_in_chunks(x, chunk, f"result {i}", memory, copy=False) for i, x in enumerate(results)]
+    met = meet(q, k, log_g, memory)
+    heads, values, grads = len(grad_state), by_head(v), by_head(grad_y)
+    parts = [slice(i * heads, (i + 1) * heads) for i in range(len(q))]
+    gates = met.gates.unsqueeze(-1)
+
+    grad_q, grad_k = (memory(f"{name} by head", *met.q.shape) for name in ("grad_q", "grad_k"))
+    grad_v = torch.bmm(met.a.transpose(1, 2), grads, out=memory("y", *values.shape))
+    grad_a = torch.bmm(grads, values.transpose(1, 2), out=met.a)
+    grad_gates = memory("grad_gates", *met.gates.shape)
+    product = memory("state", *grad_state.shape)
+    for i, now in reversed(list(enumerate(parts))):
+        torch.bmm(grads[now], before[i].transpose(1, 2), out=grad_q[now])
+        torch.bmm(values[now], grad_state.transpose(1, 2), out=grad_k[now])
+        grad_v[now].baddbmm_(met.k[now], grad_state)
+        grad_state.mul_(gates[i])
+        torch.sum(torch.mul(grad_state, before[i], out=product), -1, out=grad_gates[i])
+        grad_state.baddbmm_(met.q[now].transpose(1, 2), grads[now])
+    found[2].copy_(by_time(grad_v, len(q)))
+    met.differentiate(grad_a, grad_q, grad_k, grad_gates, (found[0], found[1], found[3]))
+    for mine, out in zip(found, results, strict=True):
+        if mine.data_ptr() != out.data_ptr():  # it could not be written in place
+            out.copy_(mine.flatten(0, 1)[: len(out)].view_as(out))

@@ -1,0 +1,151 @@
+"""A stack of gated linear RNN layers: linear attention with a gate per key."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sru_nn.arguments import check_sizes
+from sru_nn.dtypes import accumulate_dtype
+from sru_nn.functional import gated_linear_recurrence
+from sru_nn.residual_stack import ResidualBlock, ResidualStack
+
+SHORTEST_MEMORY = 4.0
+
+
+class GatedLinearRNN(ResidualStack):
+    """A stack of gated linear RNN layers, whose state is a matrix and whose time steps run in parallel.
+
+    With x the input of a layer, W_i a linear map to each of H heads, and for each of these
+
+        q_t, k_t, v_t = W_q n_t, W_k n_t, W_v n_t        n_t = norm(x_t)
+        S_t = diag(g_t) S_{t-1} + k_t v_tᵀ               g_t = σ(W_g n_t + b_g)
+        o_t = norm(S_tᵀ q_t)
+
+    the output of the layer is x_t + W_o o_t, or with `output_gate` x_t + W_o (o_t ⊙ silu(W_r n_t)), where o_t
+    holds the heads side by side. The stack returns the norm of the last layer's output. Where E ≠ D, a linear
+    map without a bias comes first. The state is `(L, B, H, K, V)`.
+
+    b_g is initialised so that the gates of a head forget at different rates: g = 1 − 1/τ for a zero input,
+    with τ in equal ratios from 4 steps for the first key to `memory` steps for the last.
+
+    Args:
+        input_size: E, the number of input features.
+        hidden_size: D, the number of hidden features.
+        num_layers: L, the number of layers.
+        num_heads: H, the number of heads, a divisor of D; the values of a head have V = D / H features.
+        key_size: K, the number of features of a head's queries and keys; V if None.
+        dropout: Dropout probability of what a layer adds to its input.
+        batch_first: Whether input, output and `mask_pad` have the batch before the time. The state does not.
+        output_gate: Whether a gate scales the outputs of the heads.
+        memory: How many steps the slowest gates remember at initialisation.
+
+    Attributes:
+        layers: The L layers, each with `norm`, `transform` (W_q, W_k, W_g, W_v and W_r in this order, in one
+            `nn.Linear`), `gate_bias` `(H, K)`, `output` and `dropout`.
+        norm: The norm of the output.
+        input_to_hidden: The first linear map, or None.
+
+    Raises:
+        TypeError: A size is not an integer.
+        ValueError: An argument is outside its range.
+
+    Source: Katharopoulos et al., "Transformers are RNNs: Fast Autoregressive Transformers with Linear
+    Attention", ICML 2020; Yang et al., "Gated Linear Attention Transformers with Hardware-Efficient
+    Training", ICML 2024, section 4; for the biases Tallec and Ollivier, "Can Recurrent Neural Networks Warp
+    Time?", ICLR 2018.
+
+    Example:
+        >>> import torch
+        >>> rnn = GatedLinearRNN(64, 128, num_layers=2, num_heads=4)
+        >>> h, state = rnn(torch.randn(20, 8, 64))
+        >>> h.shape, state.shape
+        (torch.Size([20, 8, 128]), torch.Size([2, 8, 4, 32, 32]))
+        >>> h, state = rnn.step(torch.randn(8, 64), state)
+        >>> h.shape
+        torch.Size([8, 128])
+    """
+
+    state_letters = "(L, B, H, K, V)"
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 2,
+        *,
+        num_heads: int = 1,
+        key_size: int | None = None,
+        dropout: float = 0.0,
+        batch_first: bool = False,
+        output_gate: bool = False,
+        memory: float = 1024.0,
+    ) -> None:
+        super().__init__(input_size, hidden_size, num_layers, dropout, batch_first)
+        check_sizes("GatedLinearRNN", num_heads=num_heads)
+        if hidden_size % num_heads:
+            raise ValueError(
+                f"GatedLinearRNN: num_heads must be a divisor of hidden_size = {hidden_size}, got {num_heads}"
+            )
+        value_size = hidden_size // num_heads
+        key_size = value_size if key_size is None else key_size
+        check_sizes("GatedLinearRNN", key_size=key_size)
+        if not memory >= SHORTEST_MEMORY:
+            raise ValueError(f"GatedLinearRNN: memory must be at least {SHORTEST_MEMORY:g}, got {memory}")
+        self.num_heads = num_heads
+        self.value_size = value_size
+        self.key_size = key_size
+        self.output_gate = bool(output_gate)
+        self.memory = float(memory)
+        self._add(
+            GatedLinearBlock(hidden_size, num_heads, key_size, dropout, self.output_gate, self.memory)
+            for _ in range(num_layers)
+        )
+
+    def extra_repr(self) -> str:
+        """Show what the layers' own lines do not."""
+        parts = [super().extra_repr(), f"num_heads={self.num_heads}, key_size={self.key_size}"]
+        return ", ".join(parts + (["output_gate=True"] if self.output_gate else []))
+
+
+class GatedLinearBlock(ResidualBlock):
+    """One layer of `GatedLinearRNN`."""
+
+    def __init__(
+        self,
+        hidden_size: int,
+        num_heads: int,
+        key_size: int,
+        dropout: float,
+        output_gate: bool,
+        memory: float,
+    ) -> None:
+        sizes = [num_heads * key_size] * 3 + [hidden_size] * (2 if output_gate else 1)
+        super().__init__(hidden_size, sum(sizes), hidden_size, dropout)
+        self.sizes, self.memory = sizes, memory
+        self.num_heads, self.key_size, self.value_size = num_heads, key_size, hidden_size // num_heads
+        self.gate_bias = nn.Parameter(torch.empty(num_heads, key_size))
+
+    def state_shape(self) -> tuple[int, ...]:
+        """Return `(H, K, V)`."""
+        return (self.num_heads, self.key_size, self.value_size)
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw the weights anew, and set the biases."""
+        super().reset_parameters()
+        steps = torch.logspace(math.log10(SHORTEST_MEMORY), math.log10(self.memory), self.key_size)
+        self.gate_bias.copy_((steps - 1).log().expand_as(self.gate_bias))
+
+    def recur(self, u: Tensor, state: Tensor | None, mask_pad: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return the outputs of all heads `(T, B, D)`, and the state."""
+        parts = torch.split_with_sizes(u, self.sizes, dim=-1)
+        q, k, u_g, v = (torch.unflatten(part, -1, (self.num_heads, -1)) for part in parts[:4])
+        # The logarithm of a gate near one would be lost in half precision.
+        log_g = F.logsigmoid(u_g.to(accumulate_dtype(u.dtype)) + self.gate_bias)
+        o, state = gated_linear_recurrence(q, k, v, log_g, state, mask_pad=mask_pad)
+        o = F.layer_norm(o, (self.value_size,)).flatten(-2)
+        return (o * F.silu(parts[4]) if len(parts) > 4 else o), state

@@ -1,0 +1,287 @@
+"""The part of the gated linear recurrence that stays within a chunk, with its gradients.
+
+Of queries, keys and gates it makes
+
+    A_ts = Σ_K q_t ⊙ Π_{r from s+1 to t} g_r ⊙ k_s     for s ≤ t, else 0
+
+and brings the queries to the start of their chunk and the keys to its end:
+
+    q_t ⊙ Π_{r up to t} g_r        k_s ⊙ Π_{r after s} g_r
+
+The steps of a block meet by division, in blocks as long as their gates allow, up to the whole chunk; what
+comes of it is joined, neighbours first, then pairs of these, and so on, where gates are only ever multiplied.
+
+P here is the number of chunks N times B·H.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sru_nn.dtypes import accumulate_dtype
+
+# Steps of a block if a chunk as a whole has gates too small for division.
+_SHORT = 8
+# The logarithm of the smallest product of gates that is divided by: the root of float32's smallest number.
+# With smaller ones in float64 the gradients of the gates, themselves as small, would be lost in rounding.
+_SMALLEST = 0.5 * math.log(torch.finfo(torch.float32).tiny)
+
+
+class Memory:
+    """Memory by name, used again in each turn: on a CPU new memory costs more than what is written to it."""
+
+    def __init__(self, like: Tensor) -> None:
+        self.dtype = accumulate_dtype(like.dtype)
+        self.like = like.new_empty(0, dtype=self.dtype)
+        self._buffers: dict[str, Tensor] = {}
+        self._views: dict[tuple[object, ...], Tensor] = {}
+
+    def __call__(self, name: str, *shape: int) -> Tensor:
+        """Return a tensor of this shape, with anything in it."""
+        key = (name, *shape)
+        view = self._views.get(key)
+        if view is None:
+            size = math.prod(shape)
+            buffer = self._buffers.get(name)
+            if buffer is None or buffer.numel() < size:
+                buffer = self._buffers[name] = self.like.new_empty(size)
+            view = self._views[key] = buffer[:size].view(shape)
+        return view
+
+
+@functools.cache
+def _ones(chunk: int, m: int, dtype: torch.dtype) -> Tensor:
+    """Return the matrix `(chunk, chunk)` that adds up within blocks of m steps."""
+    return torch.kron(torch.eye(chunk // m, dtype=dtype), torch.ones(m, m, dtype=dtype).tril())
+
+
+class Met(NamedTuple):
+    """What queries and keys have made of each other, in P chunks of C steps."""
+
+    a: Tensor
+    """`(P, C, C)`."""
+    q: Tensor
+    """`(P, C, K)`, from the start of the chunk."""
+    k: Tensor
+    """`(P, C, K)`, to its end."""
+    gates: Tensor
+    """`(N, B·H, K)`, the products of all gates of a chunk."""
+    differentiate: Callable[[Tensor, Tensor, Tensor, Tensor, _Results], None]
+    """Takes the gradients of a, q, k and of the logarithm of the gates, which change, and where to write
+    those of the queries, the keys and the gates' logarithms that were given."""
+
+
+_Results = tuple[Tensor, Tensor, Tensor]
+
+
+def by_head(x: Tensor) -> Tensor:
+    """Turn `(N, C, B·H, K)` into `(P, C, K)`, without a copy if N or B·H is one."""
+    return x[0].transpose(0, 1) if x.shape[0] == 1 else x.transpose(1, 2).flatten(0, 1)
+
+
+def by_time(x: Tensor, chunks: int) -> Tensor:
+    """View `(P, C, K)` as `(N, C, B·H, K)`."""
+    return torch.unflatten(x, 0, (chunks, -1)).transpose(1, 2)
+
+
+def meet(q: Tensor, k: Tensor, log_g: Tensor, memory: Memory) -> Met:
+    """Let the queries and keys of each chunk meet.
+
+    Args:
+        q: `(N, C, B·H, K)`, in the accumulation dtype, with C a power of two.
+        k: The same.
+        log_g: The same.
+        memory: Has what is returned until the next call.
+    """
+    base = _by_division(q, k, log_g, memory) or _by_products(q, k, log_g, memory)
+    return _join(base, memory)
+
+
+class _Base(NamedTuple):
+    """Blocks of m steps within which queries and keys have met."""
+
+    m: int
+    a: Tensor  # (P, C, C), zero outside the blocks
+    q: Tensor  # (N, C, B·H, K), from the starts of the blocks
+    k: Tensor  # the same, to the ends of the blocks
+    gates: Tensor  # (N, C/m, B·H, K), the products of each block's gates
+    differentiate: Callable[[Tensor, Tensor, Tensor, Tensor, _Results], None]
+
+
+def _by_division(q: Tensor, k: Tensor, log_g: Tensor, memory: Memory) -> _Base | None:
+    """Bring keys back to the start of their block too, by division, if the gates' products allow it."""
+    if q.device.type != "cpu":
+        return None  # the question would have to wait for the answer
+    n, chunk, heads, _ = q.shape
+    decay, queries, keys, ends = (memory(name, *q.shape) for name in ("decay", "queries", "keys", "ends"))
+    for m in (chunk, _SHORT) if chunk > _SHORT else (chunk,):
+        ones = _ones(chunk, m, memory.dtype)
+        # A product with a matrix, because torch.cumsum is slow on a CPU along any axis but the last.
+        torch.bmm(ones.expand(n, -1, -1), log_g.flatten(2), out=decay.flatten(2))
+        gates = decay[:, m - 1 :: m]
+        # Of a gate that is shut comes NaN, which is not larger.
+        if gates.amin().item() > _SMALLEST:
+            break
+    else:
+        return None
+
+    def by_block(x: Tensor) -> Tensor:
+        return torch.unflatten(x, 1, (-1, m))
+
+    torch.exp(decay, out=decay)
+    torch.mul(q, decay, out=queries)
+    torch.div(k, decay, out=keys)
+    torch.mul(by_block(keys), gates.unsqueeze(2), out=by_block(ends))
+    a = memory("a", n * heads, chunk, chunk)
+    _within(torch.bmm(by_head(queries), by_head(keys).transpose(1, 2), out=a), ones)
+
+    def differentiate(
+        grad_a: Tensor, grad_q: Tensor, grad_k: Tensor, grad_gates: Tensor, results: _Results
+    ) -> None:
+        _within(grad_a, ones)
+        torch.mul(q, decay, out=queries)  # they may have gone to the start of the chunk
+        by_q, by_k, product = by_time(grad_q, n), by_time(grad_k, n), memory("product", *q.shape)
+        by_block(by_k).mul_(gates.unsqueeze(2))
+        torch.mul(by_k, keys, out=product)
+        grad_gates = grad_gates + by_block(product).sum(2)
+        grad_k.baddbmm_(grad_a.transpose(1, 2), by_head(queries))
+        grad_q.baddbmm_(grad_a, by_head(keys))
+        torch.mul(by_q, queries, out=product).addcmul_(by_k, keys, value=-1)
+        product[:, m - 1 :: m] += grad_gates
+        torch.mul(by_q, decay, out=results[0])
+        torch.div(by_k, decay, out=results[1])
+        torch.bmm(ones.t().expand(n, -1, -1), product.flatten(2), out=results[2].flatten(2))
+
+    return _Base(m, a, queries, ends, gates, differentiate)
+
+
+def _within(a: Tensor, ones: Tensor) -> Tensor:
+    """Set `(P, C, C)` to zero where `ones` is, whatever there is."""
+    return a.tril_() if ones[-1, 0] else a.masked_fill_(ones == 0, 0.0)
+
+
+def _by_products(q: Tensor, k: Tensor, log_g: Tensor, memory: Memory) -> _Base:
+    """Let each step meet itself."""
+    n, chunk, heads, _ = q.shape
+    g = torch.exp(log_g, out=memory("decay", *q.shape))
+    product = memory("product", *q.shape)
+    a = memory("a", n * heads, chunk, chunk).zero_()
+    torch.sum(
+        torch.mul(q, k, out=product), -1, out=by_time(a.diagonal(dim1=1, dim2=2).unsqueeze(-1), n)[..., 0]
+    )
+    queries = _without_traces(torch.mul(q, g, out=memory("queries", *q.shape)))
+    keys = memory("ends", *k.shape).copy_(k)
+
+    def differentiate(
+        grad_a: Tensor, grad_q: Tensor, grad_k: Tensor, grad_gates: Tensor, results: _Results
+    ) -> None:
+        by_q, by_k = by_time(grad_q, n), by_time(grad_k, n)
+        diagonal = by_time(grad_a.diagonal(dim1=1, dim2=2).unsqueeze(-1), n)
+        by_q.mul_(g)
+        torch.addcmul(grad_gates, by_q, q, out=results[2])
+        torch.addcmul(by_q, diagonal, k, out=results[0])
+        torch.addcmul(by_k, diagonal, q, out=results[1])
+
+    return _Base(1, a, queries, keys, g, differentiate)
+
+
+def _without_traces(x: Tensor) -> Tensor:
+    """Set to zero what is so small that a product of two would be subnormal, which takes processors long."""
+    torch.ops.aten.hardshrink.out(x, math.sqrt(torch.finfo(x.dtype).tiny), out=x)
+    return x
+
+
+class _Level(NamedTuple):
+    """Two blocks of m steps meeting; the steps of all such blocks of a chunk lie in a row."""
+
+    m: int
+    right: Tensor  # (N, C/2, B·H, K), queries of the later ones, from the starts of their blocks
+    left: Tensor  # (N, C/2, B·H, K), keys of the earlier ones, to the ends of their blocks
+    gates: Tensor  # (N, pairs, 2, B·H, K), the products of each block's gates
+
+
+def _join(base: _Base, memory: Memory) -> Met:
+    """Let neighbouring blocks meet, then pairs of them, and so on; gates are only ever multiplied.
+
+    The earlier block has brought its keys to its end and the later one its queries to its start. What has
+    decayed below 1e-19 (1e-154 in float64) by then counts as zero.
+    """
+    m, a, q, k, gates, _ = base
+    n, chunk, heads, size = q.shape
+    levels: list[_Level] = []
+
+    def differentiate(
+        grad_a: Tensor, grad_q: Tensor, grad_k: Tensor, grad_gates: Tensor, results: _Results
+    ) -> None:
+        grad_g = grad_gates.unsqueeze(1)
+        for level in reversed(levels):
+            grad_g = _part(level, grad_a, by_time(grad_q, n), by_time(grad_k, n), grad_g, memory)
+        base.differentiate(grad_a, grad_q, grad_k, grad_g, results)
+
+    while m < chunk:
+        later, earlier = _later(q, m), _earlier(k, m)
+        half = (n, chunk // 2, heads, size)
+        right, left = memory(f"right{m}", *half), memory(f"left{m}", *half)
+        right.view_as(later).copy_(later)
+        left.view_as(earlier).copy_(earlier)
+        # One product for all blocks of a chunk: so many small ones would take longer than what this wastes.
+        met = memory("met", n * heads, chunk // 2, chunk // 2)
+        torch.bmm(by_head(right), by_head(left).transpose(1, 2), out=met)
+        _blocks(a, 2 * m)[:, m:, :m].copy_(_blocks(met, m))
+        both = torch.unflatten(gates, 1, (-1, 2))
+        _without_traces(later.mul_(both[:, :, :1]))
+        _without_traces(earlier.mul_(both[:, :, 1:]))
+        gates = torch.mul(both[:, :, 0], both[:, :, 1], out=memory(f"gates{m}", *both[:, :, 0].shape))
+        _without_traces(gates)
+        levels.append(_Level(m, right, left, both))
+        m *= 2
+    return Met(a, by_head(q), by_head(k), gates[:, 0], differentiate)
+
+
+def _earlier(x: Tensor, m: int) -> Tensor:
+    """View the first ones of the pairs of blocks of `(N, C, B·H, K)` as `(N, pairs, m, B·H, K)`."""
+    return torch.unflatten(x, 1, (-1, 2, m))[:, :, 0]
+
+
+def _later(x: Tensor, m: int) -> Tensor:
+    return torch.unflatten(x, 1, (-1, 2, m))[:, :, 1]
+
+
+def _part(
+    level: _Level, grad_a: Tensor, grad_q: Tensor, grad_k: Tensor, grad_g: Tensor, memory: Memory
+) -> Tensor:
+    """Undo the meeting of a level in the gradients of the queries and keys, in place.
+
+    Returns:
+        The gradient of the logarithms of the products of its blocks' gates `(N, blocks, B·H, K)`.
+    """
+    m, right, left, gates = level
+    n, chunk, heads, size = grad_q.shape
+    later, earlier = _later(grad_q, m), _earlier(grad_k, m)
+    later.mul_(gates[:, :, :1])
+    earlier.mul_(gates[:, :, 1:])
+    parts = memory(f"parts{m}", *gates.shape)
+    product = memory("product", n, chunk // 2, heads, size).view(later.shape)
+    torch.sum(torch.mul(later, right.view_as(later), out=product), 2, out=parts[:, :, 0])
+    torch.sum(torch.mul(earlier, left.view_as(earlier), out=product), 2, out=parts[:, :, 1])
+    met = memory("met", n * heads, chunk // 2, chunk // 2).zero_()
+    _blocks(met, m).copy_(_blocks(grad_a, 2 * m)[:, m:, :m])
+    product = memory("product", n * heads, chunk // 2, size)
+    by_half = torch.unflatten(by_time(product, n), 1, (-1, m))
+    torch.bmm(met, by_head(left), out=product)
+    later.add_(by_half)
+    torch.bmm(met.transpose(1, 2), by_head(right), out=product)
+    earlier.add_(by_half)
+    return parts.add_(grad_g.unsqueeze(2)).flatten(1, 2)
+
+
+def _blocks(a: Tensor, side: int) -> Tensor:
+    """View the square blocks on the diagonal of `(P, C, C)` as `(P, rows, columns, blocks)`."""
+    blocks = torch.unflatten(torch.unflatten(a, 2, (-1, side)), 1, (-1, side))
+    return blocks.diagonal(dim1=1, dim2=3)

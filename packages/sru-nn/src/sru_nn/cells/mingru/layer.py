@@ -1,0 +1,88 @@
+"""A stack of minimal GRU layers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from sru_nn.functional import mingru_recurrence
+from sru_nn.residual_stack import ResidualBlock, ResidualStack
+
+
+class MinGRU(ResidualStack):
+    """A stack of minimal GRU layers, whose gates do not see the state, so that time runs in parallel.
+
+    With x the input of a layer and n_t = norm(x_t),
+
+        z_t = σ(W_z n_t + b_z)        h̃_t = W_h n_t + b_h
+        h_t = (1 − z_t) ⊙ h_{t-1} + z_t ⊙ h̃_t
+
+    and x_t + W_o h_t is the output of the layer. The stack returns the norm of the last layer's output. Where
+    E ≠ D, a linear map without a bias comes first. The state is `(L, B, D)`.
+
+    Args:
+        input_size: E, the number of input features.
+        hidden_size: D, the number of hidden features.
+        num_layers: L, the number of layers.
+        dropout: Dropout probability of what a layer adds to its input.
+        batch_first: Whether input, output and `mask_pad` have the batch before the time. The state does not.
+
+    Attributes:
+        layers: The L layers, each with `norm`, `transform` (W_h, then W_z, in one `nn.Linear`), `bias`
+            `(2, D)`, b_h then b_z, `output` and `dropout`.
+        norm: The norm of the output.
+        input_to_hidden: The first linear map, or None.
+
+    Raises:
+        TypeError: A size is not an integer.
+        ValueError: An argument is outside its range.
+
+    Source: Feng et al., "Were RNNs All We Needed?", 2024 (arXiv:2410.01201), section 3.1.
+
+    Example:
+        >>> import torch
+        >>> rnn = MinGRU(64, 128, num_layers=2)
+        >>> h, state = rnn(torch.randn(20, 8, 64))
+        >>> h.shape, state.shape
+        (torch.Size([20, 8, 128]), torch.Size([2, 8, 128]))
+        >>> h, state = rnn.step(torch.randn(8, 64), state)
+        >>> h.shape
+        torch.Size([8, 128])
+    """
+
+    state_letters = "(L, B, D)"
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 2,
+        *,
+        dropout: float = 0.0,
+        batch_first: bool = False,
+    ) -> None:
+        super().__init__(input_size, hidden_size, num_layers, dropout, batch_first)
+        self._add(MinGRUBlock(hidden_size, dropout) for _ in range(num_layers))
+
+
+class MinGRUBlock(ResidualBlock):
+    """One layer of `MinGRU`."""
+
+    def __init__(self, hidden_size: int, dropout: float) -> None:
+        super().__init__(hidden_size, 2 * hidden_size, hidden_size, dropout)
+        self.bias = nn.Parameter(torch.empty(2, hidden_size))
+
+    def state_shape(self) -> tuple[int, ...]:
+        """Return `(D,)`."""
+        return (self.output.in_features,)
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw the weights anew, with biases of zero."""
+        super().reset_parameters()
+        self.bias.zero_()
+
+    def recur(self, u: Tensor, state: Tensor | None, mask_pad: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return the states `(T, B, D)`, and the last."""
+        u = u.view(*u.shape[:-1], 2, u.shape[-1] // 2)
+        return mingru_recurrence(u + self.bias.to(u.dtype), state, mask_pad=mask_pad)

@@ -1,0 +1,65 @@
+"""The recurrence of the minimal GRU: a loop, a scan in parallel over time, or the operators of the SRU.
+
+The arguments have been checked by `sru_nn.functional`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from sru_nn import backend
+from sru_nn.cells.mingru import reference
+from sru_nn.cells.sru import operator as sru
+from sru_nn.dtypes import accumulate_dtype
+from sru_nn.linear_scan import linear_scan
+from sru_nn.operators import is_transformed
+
+# σ of it is exactly 1, also in float64.
+_OPEN = 100.0
+# Numbers of states on a CPU, without gradients and with them, from which a step of the loop is bound by
+# memory. The kernels, which have more to read, and a scan, which reads it several times, are no faster then.
+_WIDE, _WIDE_FOR_A_SCAN = (8192, 65536), (1024, 2048)
+
+
+def mingru_recurrence(u: Tensor, h0: Tensor | None, *, mask_pad: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Compute `sru_nn.functional.mingru_recurrence` in the way that is fastest here."""
+    return _fastest(u)(u, h0, mask_pad=mask_pad)
+
+
+def _fastest(u: Tensor) -> Callable[..., tuple[Tensor, Tensor]]:
+    if is_transformed():
+        return reference.mingru_recurrence
+    if torch.compiler.is_compiling():
+        return by_sru  # the loop would be unrolled in the graph
+    learns = torch.is_grad_enabled() and u.requires_grad
+    states = u.shape[1] * u.shape[3] if u.device.type == "cpu" else 0
+    if u.shape[0] <= 1 or states >= _WIDE[learns]:
+        return reference.mingru_recurrence
+    if backend.active(u.device) == "kernels":
+        return by_sru
+    return reference.mingru_recurrence if states > _WIDE_FOR_A_SCAN[learns] else by_scan
+
+
+def by_scan(u: Tensor, h0: Tensor | None, *, mask_pad: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Compute `sru_nn.functional.mingru_recurrence` by a linear scan."""
+    return reference.mingru_recurrence(u, h0, mask_pad=mask_pad, states=_scan_states)
+
+
+def _scan_states(u_h: Tensor, u_z: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+    keep, write = torch.sigmoid(-u_z), torch.sigmoid(u_z) * u_h
+    write = torch.cat([torch.addcmul(write[:1], keep[:1], h), write[1:]])
+    states = linear_scan(keep, write)
+    return states, states[-1] if len(states) else h
+
+
+def by_sru(u: Tensor, h0: Tensor | None, *, mask_pad: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Compute it as an SRU whose gates do not see the state, with f = 1 − z and an output gate of one."""
+    u_h, u_z = u.unbind(2)
+    bias = torch.tensor([[0.0], [_OPEN]], dtype=accumulate_dtype(u.dtype), device=u.device)
+    bias = bias.expand(2, u.shape[-1])
+    gates = torch.stack([u_h, -u_z, torch.zeros_like(u_z)], 2)
+    chosen: backend.Backend | None = None if torch.compiler.is_compiling() else "kernels"
+    return sru.run(chosen, sru.Inputs(gates, torch.zeros_like(bias), bias, h0, mask_pad=mask_pad))

@@ -1,0 +1,1 @@
+"""The Simple Recurrent Unit: `SRUCell` is one layer, `SRU` a stack of them."""

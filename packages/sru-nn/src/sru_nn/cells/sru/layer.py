@@ -1,0 +1,403 @@
+"""One SRU layer."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional as F
+
+from sru_nn.arguments import (
+    check_exclusive,
+    check_features,
+    check_like_parameters,
+    check_probabilities,
+    check_shape,
+    check_sizes,
+    input_and_state,
+    one_of_two_names,
+    shown_options,
+)
+from sru_nn.checkpoints.architecture import check_cell, check_version
+from sru_nn.checkpoints.layouts import read_cell, strip_wrappers
+from sru_nn.experimental.length_parallel import LengthParallel
+from sru_nn.functional import Activation, sru_recurrence
+from sru_nn.gemm import is_watched, project
+from sru_nn.recurrent import as_leaf, check_step, without_padding
+
+# The arguments that a state dict may contradict.
+_TOLD = (
+    "input_size",
+    "hidden_size",
+    "num_directions",
+    "num_matrices",
+    "projection_size",
+    "has_skip_term",
+    "normalize_after",
+    "v1",
+    "rescale",
+    "highway_bias",
+    "scale_x",
+)
+
+
+class SRUCell(nn.Module):
+    """One SRU layer over a whole sequence, in one direction or two.
+
+        u = W x_t
+        f_t = σ(u_f + v_f ⊙ c_{t-1} + b_f)        r_t = σ(u_r + v_r ⊙ c_{t-1} + b_r)
+        c_t = f_t ⊙ c_{t-1} + (1 − f_t) ⊙ u_c     h_t = r_t ⊙ m ⊙ g(c_t) + (1 − r_t ⊙ m) ⊙ x'_t
+
+    x'_t is the input itself, times a constant if `rescale`, when the input is as wide as the output;
+    otherwise W has a fourth block that projects it. The arguments, their defaults and their
+    meaning are those of `sru` 2.6.0, in the same order; `use_relu` comes from its first releases.
+
+    Args:
+        input_size: E, the number of input features.
+        hidden_size: D, the number of hidden features of each direction.
+        dropout: Probability of the variational dropout m of g(c_t): one mask for all steps.
+        rnn_dropout: Probability of the variational dropout of the input of W.
+        bidirectional: Whether a second direction runs from the last step to the first.
+        n_proj: Inner width of W as a product of two matrices; 0, or a width that is not smaller than
+            both E and N·D, means one matrix.
+        use_tanh: Whether g is tanh instead of the identity.
+        highway_bias: Initial value of b_r; below zero favours the highway.
+        has_skip_term: Whether the highway term x'_t exists.
+        layer_norm: Whether the layer is normalised: its input, or its output with `normalize_after`.
+        rescale: Whether x'_t is scaled so that deep stacks keep their variance at initialisation.
+        v1: Whether v_f and v_r are fixed at zero, as in the first version of the paper.
+        custom_m: A module used in place of W. It maps `(T, B, E)` to the pre-activations
+            `(T, B, N·D·K)` in the layout of `sru` 2.6.0, gates innermost, or to a pair of these and
+            `(T, B, N·D·2)`, which is added to the recurrent vectors at each position.
+        amp_recurrence_fp16: Whether autocast may run the recurrence in half precision; if False it runs in
+            the dtype of the input.
+        normalize_after: Whether `layer_norm` normalises the output instead of the input.
+        weight_c_init: Bound of the uniform initialisation of v; None for √(3/2).
+        use_relu: Whether g is the rectifier.
+        projection_size: `n_proj`, as `sru` 3.0.0.dev calls it.
+        transform_module: `custom_m`, as `sru` 3.0.0.dev calls it.
+        length_parallel: Whether `forward` solves for all steps at once:
+            `sru_nn.experimental.length_parallel`.
+        bias: Whether the gates learn their biases; if False these stay zero.
+
+    State dicts of `sru` 2.3.5, 2.6.0 and 3.0.0.dev6 load as they are.
+
+    Attributes:
+        transform: W, an `nn.Linear` with K·N·D outputs, gate after gate (or two, `down` and
+            `up`, with `n_proj`); None with `custom_m`.
+        weight_c: `(2·N·D,)`, v_f then v_r; a buffer of zeros with `v1`.
+        bias: `(2·N·D,)`, b_f then b_r; a buffer of zeros without `bias`.
+
+    Raises:
+        TypeError: A size is not an integer.
+        ValueError: A size is not positive, a probability is outside [0, 1), two activations are asked for, or
+            an argument is given by both of its names.
+
+    Source: Lei et al., "Simple Recurrent Units for Highly Parallelizable Recurrence", EMNLP 2018.
+    """
+
+    # 1: as sru keeps its weights, gates innermost. 2: gates outermost.
+    _version = 2
+    weight_c: Tensor
+    bias: Tensor
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        dropout: float = 0.0,
+        rnn_dropout: float = 0.0,
+        bidirectional: bool = False,
+        n_proj: int = 0,
+        use_tanh: bool = False,
+        highway_bias: float = 0.0,
+        has_skip_term: bool = True,
+        layer_norm: bool = False,
+        rescale: bool = True,
+        v1: bool = False,
+        custom_m: nn.Module | None = None,
+        amp_recurrence_fp16: bool = False,
+        normalize_after: bool = False,
+        weight_c_init: float | None = None,
+        *,
+        use_relu: bool = False,
+        projection_size: int | None = None,
+        transform_module: nn.Module | None = None,
+        length_parallel: bool | LengthParallel = False,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        who = type(self).__name__
+        n_proj = one_of_two_names(who, "n_proj", n_proj, 0, "projection_size", projection_size)
+        custom_m = one_of_two_names(who, "custom_m", custom_m, None, "transform_module", transform_module)
+        check_sizes(who, input_size=input_size, hidden_size=hidden_size)
+        check_sizes(who, at_least=0, n_proj=n_proj)
+        check_probabilities(who, dropout=dropout, rnn_dropout=rnn_dropout)
+        check_exclusive(who, use_tanh=use_tanh, use_relu=use_relu)
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.num_directions = 2 if bidirectional else 1
+        self.output_size = self.num_directions * hidden_size
+        self.dropout = float(dropout)
+        self.rnn_dropout = float(rnn_dropout)
+        self.bidirectional = bool(bidirectional)
+        self.projection_size = n_proj if 0 < n_proj < min(input_size, self.output_size) else 0
+        self.activation: Activation = "tanh" if use_tanh else "relu" if use_relu else "identity"
+        self.highway_bias = highway_bias
+        self.has_skip_term = bool(has_skip_term)
+        self.rescale = bool(rescale)
+        self.v1 = bool(v1)
+        self.amp_recurrence_fp16 = bool(amp_recurrence_fp16)
+        self.normalize_after = bool(normalize_after)
+        self.weight_c_init = weight_c_init
+        self.length_parallel = length_parallel
+        self.num_matrices = 4 if has_skip_term and input_size != self.output_size else 3
+
+        self.custom_m = custom_m
+        self.transform = self._make_transform() if custom_m is None else None
+        for name, learned in (("weight_c", not v1), ("bias", bias)):
+            zeros = torch.zeros(2 * self.output_size)
+            if learned:
+                self.register_parameter(name, nn.Parameter(zeros))
+            else:  # a buffer, which no optimizer, initialiser or unfreezing reaches
+                self.register_buffer(name, zeros)
+        self.layer_norm: nn.LayerNorm | None = None
+        if layer_norm:
+            self.layer_norm = nn.LayerNorm(self.output_size if normalize_after else input_size)
+        self.reset_parameters()
+
+    @property
+    def scale_x(self) -> float:
+        """The factor of the highway term that keeps the variance of the output that of the input."""
+        return math.sqrt(1 + 2 * math.exp(self.highway_bias)) if self.rescale and self.has_skip_term else 1.0
+
+    def _make_transform(self) -> nn.Module:
+        outputs = self.num_matrices * self.output_size
+        if self.projection_size == 0:
+            return nn.Linear(self.input_size, outputs, bias=False)
+        down = nn.Linear(self.input_size, self.projection_size, bias=False)
+        up = nn.Linear(self.projection_size, outputs, bias=False)
+        return nn.Sequential(OrderedDict(down=down, up=up))
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw the weights so that u_c has the input's variance and the gates' inputs half of it."""
+        self.bias.zero_()
+        if "bias" not in self._buffers:
+            self.bias[self.output_size :].fill_(self.highway_bias)
+        if self.v1:
+            self.weight_c.zero_()
+        else:
+            bound = math.sqrt(1.5) if self.weight_c_init is None else self.weight_c_init
+            self.weight_c.uniform_(-bound, bound)
+        if self.layer_norm is not None:
+            self.layer_norm.reset_parameters()
+        if self.custom_m is None:
+            self._reset_transform()
+        elif callable(reset := getattr(self.custom_m, "reset_parameters", None)):
+            reset()
+
+    def _reset_transform(self) -> None:
+        assert self.transform is not None
+        linears = [module for module in self.transform.modules() if isinstance(module, nn.Linear)]
+        for linear in linears:
+            bound = math.sqrt(3 / linear.in_features)
+            linear.weight.uniform_(-bound, bound)
+        gates = linears[-1].weight.view(self.num_matrices, self.output_size, -1)
+        gates *= math.sqrt(1 - self.rnn_dropout)
+        gates[0] *= math.sqrt(1 - self.dropout)
+        if not self.v1:
+            gates[1:3] *= math.sqrt(0.5)
+        if self.layer_norm is not None:
+            gates *= 0.1
+        if self.num_matrices == 4:
+            gates[3] *= self.scale_x
+
+    def forward(
+        self,
+        input: Tensor | None = None,
+        c0: Tensor | None = None,
+        mask_pad: Tensor | None = None,
+        *,
+        x: Tensor | None = None,
+        state: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Run the layer.
+
+        Args:
+            input: `(T, B, E)`, or `(B, E)` for a single step.
+            c0: `(B, N·D)`, the state before the first step; zeros if None.
+            mask_pad: `(T, B)`, non-zero where a position is padding.
+            x: Another name of `input`.
+            state: Another name of `c0`.
+
+        Returns:
+            `h`: `(T, B, N·D)`, with T = 1 for a single step.
+            `c`: `(B, N·D)`, the state after the last step, float32 or float64.
+
+        Raises:
+            ValueError: A shape does not fit, or an argument is given by both of its names.
+            TypeError: A dtype does not fit.
+        """
+        given, c0 = input_and_state(self, input, c0, x, state)
+        if isinstance(given, fx.Proxy):
+            return as_leaf(self, given, c0, mask_pad)  # type: ignore[no-any-return]
+        input, mask_pad = self._checked(given, c0, mask_pad)
+        return self._run(input, c0, mask_pad, self._project)
+
+    def step(
+        self, x: Tensor, state: Tensor | None = None, *, c: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Run one time step: what `forward` does with a sequence of one.
+
+        Args:
+            x: `(B, E)`.
+            state: `(B, N·D)`, the state before the step; zeros if None.
+            c: Another name of `state`.
+
+        Returns:
+            `h`: `(B, N·D)`.
+            `c`: `(B, N·D)`, the state after the step, float32 or float64.
+
+        Raises:
+            ValueError: A shape does not fit, or the layer is bidirectional.
+            TypeError: A dtype does not fit.
+        """
+        state = one_of_two_names(f"{type(self).__name__}.step", "state", state, None, "c", c)
+        check_step(self, x, (2,))
+        if is_watched(self):  # hooks, and whoever replaced forward, see the step
+            h, state = self(x, state)
+        else:
+            h, state = self._run(self._checked(x, state, None)[0], state, None, self._project)
+        return h.squeeze(0), state
+
+    def _checked(self, input: Any, c0: Any, mask_pad: Any) -> tuple[Tensor, Tensor | None]:
+        """Return the input `(T, B, E)`, zero at padding, and the mask as booleans `(T, B)`."""
+        who = type(self).__name__
+        check_features(who, "input", input, "(T, B, E) or (B, E)", (2, 3), self.input_size)
+        check_like_parameters(who, input, self.bias if self.transform is None else self.transform)
+        if input.dim() == 2:
+            input = input.unsqueeze(0)
+            if mask_pad is not None and mask_pad.dim() == 1:
+                mask_pad = mask_pad.unsqueeze(0)
+        if c0 is not None:
+            check_shape(who, "c0", c0, "(B, N·D)", (input.shape[1], self.output_size))
+        if mask_pad is None:
+            return input, None
+        if isinstance(mask_pad, Tensor) and mask_pad.dim() == 3:
+            # `(T, B, 1)` comes from a stack, which has overwritten the padding before its first layer.
+            return input, mask_pad.squeeze(-1)
+        check_shape(who, "mask_pad", mask_pad, "(T, B)", tuple(input.shape[:-1]))
+        return without_padding(input, mask_pad)
+
+    def _run(
+        self,
+        input: Tensor,
+        c0: Tensor | None,
+        mask_pad: Tensor | None,
+        project: Callable[[Tensor], tuple[Tensor, Tensor]],
+    ) -> tuple[Tensor, Tensor]:
+        """Run the layer on checked arguments; `project` makes `u` and `v` of the normalised input."""
+        x, mask_c, norm = input, None, self.layer_norm
+        if norm is not None and not self.normalize_after:
+            x = norm(x)
+        if self.training and self.rnn_dropout > 0:
+            x = x * self._variational_mask(x, self.input_size, self.rnn_dropout)
+        if self.training and self.dropout > 0:
+            mask_c = self._variational_mask(x, self.output_size, self.dropout)
+        u, v = project(x)
+        highway = input if self.has_skip_term and self.num_matrices == 3 else None
+        if self.amp_recurrence_fp16 and u.dtype in (torch.float16, torch.bfloat16):
+            highway = None if highway is None else highway.to(u.dtype)
+        elif u.dtype != input.dtype:
+            u = u.to(input.dtype)
+        h, c = sru_recurrence(
+            u,
+            v,
+            self.bias.view(2, self.output_size),
+            c0,
+            x=highway,
+            bidirectional=self.bidirectional,
+            activation=self.activation,
+            scale_x=1.0 if highway is None else self.scale_x,
+            mask_c=mask_c,
+            mask_pad=mask_pad,
+            length_parallel=self.length_parallel,
+        )
+        return norm(h) if norm is not None and self.normalize_after else h, c
+
+    def _vectors(self) -> Tensor:
+        return self.weight_c.view(2, self.output_size)
+
+    def _project(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute `u` `(T, B, K, N·D)` and `v` `(2, N·D)` or `(T, B, 2, N·D)`."""
+        if self.transform is not None:
+            return self._gates_apart(project(self.transform, x)), self._vectors()
+        assert self.custom_m is not None
+        result = self.custom_m(x)
+        u, *rest = result if isinstance(result, (tuple, list)) else (result,)
+        if len(rest) > 1:
+            raise ValueError(
+                f"{type(self).__name__}: custom_m must return u or (u, v), got {1 + len(rest)} values"
+            )
+        u = self._gate_major("u", u, x, self.num_matrices)
+        if not rest:
+            return u, self._vectors()
+        # As in sru 2.6.0, the parameter is added to v's innermost-gate layout before the two are told apart.
+        return u, self._gate_major("v", rest[0] + self.weight_c, x, 2)
+
+    def _gates_apart(self, u: Tensor) -> Tensor:
+        return u.view(*u.shape[:2], self.num_matrices, self.output_size)
+
+    def _gate_major(self, name: str, tensor: Tensor, x: Tensor, gates: int) -> Tensor:
+        """Bring what a custom transform returns from gates innermost to `(T, B, K, N·D)`."""
+        length, batch, _ = x.shape
+        if tensor.numel() != length * batch * gates * self.output_size:
+            raise ValueError(
+                f"{type(self).__name__}: custom_m must return {name} of shape (T, B, N·D·{gates}) = "
+                f"{(length, batch, self.output_size * gates)}, got {tuple(tensor.shape)}"
+            )
+        return tensor.reshape(length, batch, self.output_size, gates).transpose(2, 3)
+
+    def _variational_mask(self, like: Tensor, size: int, p: float) -> Tensor:
+        """Draw one dropout mask `(B, size)` for all steps, in the dtype and on the device of `like`."""
+        return F.dropout(like.new_ones(like.shape[1], size), p)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, local_metadata: Mapping[str, Any], *args: Any
+    ) -> None:
+        check_version(type(self).__name__, self._version, local_metadata, prefix)
+        strip_wrappers(state_dict, prefix)
+        read_cell(state_dict, prefix, custom=self.custom_m is not None, output_size=self.output_size)
+        check_cell(self._arguments(), state_dict, prefix)
+        state_dict.pop(f"{prefix}scale_x", None)  # here it follows from the arguments
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
+
+    def _arguments(self) -> dict[str, Any]:
+        """Return the arguments that a state dict may contradict."""
+        return {name: getattr(self, name) for name in _TOLD} | {
+            "custom_m": None if self.custom_m is None else type(self.custom_m).__name__,
+            "layer_norm": self.layer_norm is not None,
+            "bias": "bias" not in self._buffers,
+        }
+
+    def extra_repr(self) -> str:
+        """Show the sizes and every option that is not at its default."""
+        usual: dict[str, Any] = {
+            "projection_size": 0,
+            "dropout": 0.0,
+            "rnn_dropout": 0.0,
+            "bidirectional": False,
+            "activation": "identity",
+            "highway_bias": 0.0,
+            "has_skip_term": True,
+            "rescale": True,
+            "v1": False,
+            "normalize_after": False,
+        }
+        sizes = f"{self.input_size}, {self.hidden_size}"
+        return ", ".join(filter(None, (sizes, shown_options(self, usual))))

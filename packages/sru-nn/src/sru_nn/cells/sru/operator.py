@@ -1,0 +1,175 @@
+"""The SRU recurrence as the operators `sru_nn::sru_forward` and `sru_nn::sru_backward`.
+
+The arguments have been checked by `sru_nn.functional`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sru_nn import backend
+from sru_nn.cells.sru import plain, reference
+from sru_nn.cells.sru.plain import Inputs as Inputs
+from sru_nn.dtypes import accumulate_dtype
+from sru_nn.operators import Passes, Recurrence, is_transformed, kernels, run_kernel
+
+
+def sru_recurrence(inputs: Inputs) -> tuple[Tensor, Tensor]:
+    """Compute `sru_nn.functional.sru_recurrence` in the way that is fastest here."""
+    compiling, mask_c = torch.compiler.is_compiling(), inputs.mask_c
+    # The kernels take the dropout mask for a constant, as the modules draw it. A graph gets the operator on
+    # any device: the loop of the reference would be unrolled in it.
+    if (
+        is_transformed()
+        or (mask_c is not None and mask_c.requires_grad)
+        or not (compiling or backend.active(inputs.u.device) == "kernels")
+    ):
+        return reference.sru_recurrence(**inputs._asdict())
+    return run(None if compiling else "kernels", inputs)
+
+
+def run(chosen: backend.Backend | None, inputs: Inputs) -> tuple[Tensor, Tensor]:
+    """Run the operators on a backend, or on the one they choose if None; `mask_c` has no gradient."""
+    u, v, bias, c0, x, mask_c, *_ = inputs
+    dtype = accumulate_dtype(u.dtype)
+
+    def wide(tensor: Tensor | None) -> Any:
+        """Bring the small ones to the accumulation dtype; a kernel is compiled for that one only."""
+        return tensor if tensor is None or tensor.dtype == dtype else tensor.to(dtype)
+
+    return _OPERATORS(chosen, Inputs(u, wide(v), wide(bias), wide(c0), x, wide(mask_c), *inputs[6:]))
+
+
+def _results(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
+    length, batch, _, columns = inputs.u.shape
+    h, c_last = inputs.u.new_empty(length, batch, columns), inputs.bias.new_empty(batch, columns)
+    return h, c_last, inputs.bias.new_empty((length, batch, columns) if save else (0,))
+
+
+def _gradients(inputs: Inputs, *_: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    u, v, bias, x = inputs.u, inputs.v, inputs.bias, inputs.x
+    grad_x = u.new_empty(0) if x is None else x.new_empty(x.shape)
+    grad_c0 = bias.new_empty(u.shape[1], u.shape[3])
+    return u.new_empty(u.shape), v.new_empty(v.shape), bias.new_empty(bias.shape), grad_c0, grad_x
+
+
+def _forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+    length, batch, _, columns = inputs.u.shape
+    h, c_last = inputs.u.new_empty(length, batch, columns), inputs.bias.new_empty(batch, columns)
+    c = inputs.bias.new_empty(length, batch, columns) if save else None
+    run_kernel("sru_forward", h, *_fields(inputs), h, c, c_last)
+    return h, c_last, c
+
+
+def _backward(inputs: Inputs, *saved: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    u, v, bias, x = inputs.u, inputs.v, inputs.bias, inputs.x
+    grad_u, grad_v, grad_bias, grad_c0, grad_x = _gradients(inputs)
+    # One sum over time for each sequence; the sum over the batch follows, in an order that is fixed.
+    per_position, shape = v.dim() == 4, (2, *grad_c0.shape)
+    grad_v, grad_bias = grad_v if per_position else v.new_empty(shape), bias.new_empty(shape)
+    outputs = (grad_u, None if x is None else grad_x, grad_v, grad_bias, grad_c0)
+    run_kernel("sru_backward", u, *_fields(inputs), *saved, *outputs)
+    return grad_u, grad_v if per_position else grad_v.sum(1), grad_bias.sum(1), grad_c0, grad_x
+
+
+def _fields(inputs: Inputs) -> tuple[Any, ...]:
+    """Return the fields that both kernels begin with, in their order."""
+    length, batch, gates, columns = inputs.u.shape
+    directions = 2 if inputs.bidirectional else 1
+    return (
+        inputs.u.dtype,
+        inputs.activation,
+        length,
+        batch,
+        columns // directions,
+        directions,
+        gates,
+        *inputs[:7],
+        inputs.scale_x,
+        inputs.v.dim() == 4,
+    )
+
+
+_INPUTS = (
+    "Tensor u, Tensor v, Tensor bias, Tensor? c0, Tensor? x, Tensor? mask_c, Tensor? mask_pad, "
+    "bool bidirectional, str activation, float scale_x"
+)
+_OPERATORS = Recurrence(
+    "sru",
+    Inputs,
+    (
+        f"({_INPUTS}, bool save) -> (Tensor h, Tensor c_last, Tensor c)",
+        f"({_INPUTS}, Tensor c, Tensor? grad_h, Tensor? grad_c_last) "
+        "-> (Tensor grad_u, Tensor grad_v, Tensor grad_bias, Tensor grad_c0, Tensor grad_x)",
+    ),
+    kernels=Passes(_forward, _backward),
+    plain=Passes(plain.forward, plain.backward),
+    results=Passes(_results, _gradients),
+    choose=lambda inputs: backend.active(inputs.u.device),
+)
+
+
+def sru_step(
+    x: Tensor,
+    weight: Tensor,
+    v: Tensor,
+    bias: Tensor,
+    c0: Tensor | None,
+    highway: Tensor | None,
+    c_last: Tensor,
+    layer: int,
+    *,
+    activation: str,
+    scale_x: float,
+    weight_scale: Tensor | None = None,
+) -> Tensor:
+    """Take one step of one layer on the CPU, projection included; without a mask, a gradient or a check.
+
+    All tensors are contiguous; the states, `v` and `bias` are in the accumulation dtype, the rest in one
+    storage dtype. Two directions are just more columns here.
+
+    Args:
+        x: `(1, B, E)`, the input of the projection.
+        weight: `(K·N·D, E)`, the weight of the projection; int8 with a `weight_scale`.
+        v: `(2·N·D,)`.
+        bias: `(2·N·D,)`.
+        c0: `(L, B, N·D)`, the states of all layers; zeros if None.
+        highway: `(1, B, N·D)`; None without a highway term, or if u has four gates.
+        c_last: `(L, B, N·D)`, receives the new state of the layer.
+        layer: The index of the layer.
+        activation: As for `sru_recurrence`.
+        scale_x: The factor of `highway`.
+        weight_scale: `(K·N·D,)`, the factor of each row of an int8 weight, in the accumulation dtype.
+
+    Returns:
+        `h`: `(1, B, N·D)`.
+    """
+    # Not run_kernel, whose questions take a tenth of the time of a small step.
+    package, constants = kernels()
+    _, batch, columns = c_last.shape
+    outputs, inputs = weight.shape
+    h = x.new_empty(1, batch, columns)
+    offset = layer * batch * columns * c_last.element_size()
+    arguments = package.SruStep(
+        constants[x.dtype],
+        constants[activation],
+        batch,
+        inputs,
+        columns,
+        outputs // columns,
+        weight.data_ptr(),
+        x.data_ptr(),
+        v.data_ptr(),
+        bias.data_ptr(),
+        0 if c0 is None else c0.data_ptr() + offset,
+        0 if highway is None else highway.data_ptr(),
+        scale_x,
+        h.data_ptr(),
+        c_last.data_ptr() + offset,
+        0 if weight_scale is None else weight_scale.data_ptr(),
+    )
+    package.cpu.sru_step(arguments, num_threads=torch.get_num_threads())
+    return h

@@ -1,0 +1,312 @@
+"""A stack of SRU layers."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from sru_nn.arguments import check_sizes, input_and_state, one_of_two_names
+from sru_nn.cells.sru.decoding import can_step, step
+from sru_nn.cells.sru.layer import SRUCell
+from sru_nn.checkpoints.architecture import check_stack
+from sru_nn.checkpoints.layouts import strip_wrappers
+from sru_nn.experimental.length_parallel import LengthParallel
+from sru_nn.gemm import project
+from sru_nn.recurrent import Recurrent
+
+
+class SRUStack(Recurrent):
+    """What `SRU` and `SRUpp` share: the sizes, the first map, the forms of the state, the state dict."""
+
+    output_size: int
+    input_to_hidden: nn.Linear | None
+    rnn_lst: nn.ModuleList
+
+    def _set_sizes(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        bidirectional: bool,
+        nn_rnn_compatible_return: bool,
+        batch_first: bool,
+        proj_input_to_hidden_first: bool,
+    ) -> int:
+        """Set the attributes that both have, and return the input size of the first layer."""
+        check_sizes(
+            type(self).__name__, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers
+        )
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.num_directions = 2 if bidirectional else 1
+        self.output_size = self.num_directions * hidden_size
+        self.num_layers = num_layers
+        self.bidirectional = bool(bidirectional)
+        self.nn_rnn_compatible_return = bool(nn_rnn_compatible_return)
+        self.batch_first = bool(batch_first)
+        self.input_to_hidden = None
+        if not proj_input_to_hidden_first or input_size == self.output_size:
+            return input_size
+        self.input_to_hidden = nn.Linear(input_size, self.output_size, bias=False)
+        return self.output_size
+
+    def __getitem__(self, layer: int) -> Any:
+        """Return a layer."""
+        return self.rnn_lst[layer]
+
+    def _first(self) -> nn.Module | None:
+        return self.input_to_hidden
+
+    def _check_state(self, state: Any, *batch: int) -> None:
+        if state is None:
+            return
+        shapes = [(self.num_layers, self.output_size)]
+        if self.nn_rnn_compatible_return:
+            shapes.append((self.num_layers * self.num_directions, self.hidden_size))
+        self._check_state_tensor("c0", state, batch, "(L, B, N·D)", *shapes)
+
+    def _layer_states(self, c0: Tensor | None) -> Tensor | None:
+        """Bring the initial state from either of its shapes to `(L, B, N·D)`."""
+        if c0 is None or c0.shape[-1] == self.output_size:
+            return c0
+        return torch.unflatten(c0, 0, (self.num_layers, self.num_directions)).transpose(1, 2).flatten(2)
+
+    def _returned_states(self, c: Tensor) -> Tensor:
+        """Bring the states from `(L, B, N·D)` to the shape that this module returns."""
+        if not self.nn_rnn_compatible_return or self.num_directions == 1:
+            return c
+        return torch.unflatten(c, 2, (self.num_directions, self.hidden_size)).transpose(1, 2).flatten(0, 1)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        strip_wrappers(state_dict, prefix)
+        names = ("num_layers", "input_size", "hidden_size", "num_directions")
+        arguments = {name: getattr(self, name) for name in names}
+        arguments["proj_input_to_hidden_first"] = self.input_to_hidden is not None
+        check_stack(arguments, state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def extra_repr(self) -> str:
+        """Show what the layers' own lines do not."""
+        parts = [f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}"]
+        shown = ("bidirectional", "nn_rnn_compatible_return", "causal", "batch_first")
+        return ", ".join(parts + [f"{name}=True" for name in shown if getattr(self, name, False)])
+
+
+class SRU(SRUStack):
+    """A stack of SRU layers, each as in `SRUCell`: the output of one is the input of the next.
+
+    The arguments, their defaults and their meaning are those of `sru` 2.6.0, in the same order, so that
+    `from sru import SRU` can become `from sru_nn import SRU`; the keyword-only ones are additions.
+
+    Args:
+        input_size: E, the number of input features.
+        hidden_size: D, the number of hidden features of each direction.
+        num_layers: L, the number of layers.
+        dropout: Probability of the variational dropout of each layer's output but the last one's: one mask
+            for all steps, on g(c_t) and not on the highway.
+        rnn_dropout: Probability of the variational dropout of the input of each layer's projection.
+        bidirectional: Whether each layer has a second direction from the last step to the first.
+        projection_size: Inner width of each layer's weight as a product of two matrices; 0 for one matrix.
+            A sequence has one for each layer.
+        use_tanh: Whether the state passes a tanh on its way to the output.
+        layer_norm: Whether each layer's input (its output with `normalize_after`) is normalised.
+        highway_bias: Initial value of the output gate's bias; below zero favours the highway.
+        has_skip_term: Whether each layer has a highway connection from its input to its output.
+        rescale: Whether the highway is scaled so that deep stacks keep their variance at initialisation.
+        v1: Whether the recurrent vectors are fixed at zero.
+        nn_rnn_compatible_return: Whether the state is returned as `(L·N, B, D)`, like `nn.LSTM`'s.
+        custom_m: A module, copied for each layer, or a list of L modules, used in place of the projections
+            (`SRUCell` says what they map).
+        proj_input_to_hidden_first: Whether a linear map takes the input to the output's width first.
+        amp_recurrence_fp16: Whether autocast may run the recurrence in half precision.
+        normalize_after: Whether `layer_norm` normalises the outputs instead of the inputs.
+        weight_c_init: Bound of the uniform initialisation of the recurrent vectors.
+        use_relu: Whether the state passes a rectifier on its way to the output.
+        batch_first: Whether input, output and `mask_pad` have the batch before the time. The state has not.
+        transform_module: `custom_m`, as `sru` 3.0.0.dev calls it.
+        length_parallel: Whether `forward` solves for all steps at once:
+            `sru_nn.experimental.length_parallel`.
+
+    State dicts of `sru` 2.3.5, 2.6.0 and 3.0.0.dev6 load as they are; one of another architecture raises a
+    `RuntimeError` that names the first argument that differs and both values, also with `strict=False`.
+
+    Attributes:
+        rnn_lst: The L layers, of type `SRUCell`.
+        input_to_hidden: The first linear map, or None.
+
+    Raises:
+        ValueError: An argument is outside its range, `custom_m` or `projection_size` has another length than
+            `num_layers`, or an argument is given by both of its names.
+
+    Source: Lei et al., "Simple Recurrent Units for Highly Parallelizable Recurrence", EMNLP 2018.
+
+    Example:
+        >>> import torch
+        >>> rnn = SRU(64, 128, num_layers=2)
+        >>> h, c = rnn(torch.randn(20, 8, 64))
+        >>> h.shape, c.shape
+        (torch.Size([20, 8, 128]), torch.Size([2, 8, 128]))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 2,
+        dropout: float = 0.0,
+        rnn_dropout: float = 0.0,
+        bidirectional: bool = False,
+        projection_size: int | Sequence[int] = 0,
+        use_tanh: bool = False,
+        layer_norm: bool = False,
+        highway_bias: float = 0.0,
+        has_skip_term: bool = True,
+        rescale: bool = False,
+        v1: bool = False,
+        nn_rnn_compatible_return: bool = False,
+        custom_m: nn.Module | Sequence[nn.Module] | None = None,
+        proj_input_to_hidden_first: bool = False,
+        amp_recurrence_fp16: bool = False,
+        normalize_after: bool = False,
+        weight_c_init: float | None = None,
+        *,
+        use_relu: bool = False,
+        batch_first: bool = False,
+        transform_module: nn.Module | Sequence[nn.Module] | None = None,
+        length_parallel: bool | LengthParallel = False,
+    ) -> None:
+        super().__init__()
+        custom_m = one_of_two_names("SRU", "custom_m", custom_m, None, "transform_module", transform_module)
+        first_size = self._set_sizes(
+            input_size,
+            hidden_size,
+            num_layers,
+            bidirectional,
+            nn_rnn_compatible_return,
+            batch_first,
+            proj_input_to_hidden_first,
+        )
+        widths = _per_layer("projection_size", projection_size, num_layers)
+        modules = _per_layer("custom_m", custom_m, num_layers)
+        if isinstance(custom_m, nn.Module) and not isinstance(custom_m, nn.ModuleList):
+            modules = [copy.deepcopy(custom_m) for _ in range(num_layers)]
+        self.rnn_lst = nn.ModuleList(
+            SRUCell(
+                self.output_size if layer else first_size,
+                hidden_size,
+                dropout=dropout if layer + 1 < num_layers else 0.0,
+                rnn_dropout=rnn_dropout,
+                bidirectional=bidirectional,
+                n_proj=widths[layer],
+                use_tanh=use_tanh,
+                highway_bias=highway_bias,
+                has_skip_term=has_skip_term,
+                layer_norm=layer_norm,
+                rescale=rescale,
+                v1=v1,
+                custom_m=modules[layer],
+                amp_recurrence_fp16=amp_recurrence_fp16,
+                normalize_after=normalize_after,
+                weight_c_init=weight_c_init,
+                use_relu=use_relu,
+                length_parallel=length_parallel,
+            )
+            for layer in range(num_layers)
+        )
+
+    def reset_parameters(self) -> None:
+        """Draw all weights anew."""
+        if self.input_to_hidden is not None:
+            self.input_to_hidden.reset_parameters()
+        for cell in self.rnn_lst:
+            cell.reset_parameters()  # type: ignore[operator]
+
+    def forward(
+        self,
+        input: Tensor | PackedSequence | None = None,
+        c0: Tensor | None = None,
+        mask_pad: Tensor | None = None,
+        *,
+        x: Tensor | PackedSequence | None = None,
+        state: Tensor | None = None,
+    ) -> tuple[Tensor | PackedSequence, Tensor]:
+        """Run the stack.
+
+        Args:
+            input: `(T, B, E)`, `(B, T, E)` with `batch_first`, `(T, E)` for a single sequence, or a
+                `PackedSequence`.
+            c0: `(L, B, N·D)`, or `(L, N·D)` for a single sequence: the states before the first step;
+                zeros if None. With `nn_rnn_compatible_return`, `(L·N, B, D)` is taken too.
+            mask_pad: `(T, B)`, `(B, T)` with `batch_first`, or `(T,)` for a single sequence: non-zero
+                where a position is padding. The state passes it unchanged and its output is zero (the bias of
+                the norm with `normalize_after`, as in `sru` 2.6.0).
+            x: Another name of `input`.
+            state: Another name of `c0`.
+
+        Returns:
+            `h`: the outputs of the last layer, in the form of `input` with N·D features.
+            `c`: `(L, B, N·D)`, the states after the last step; `(L·N, B, D)` with
+            `nn_rnn_compatible_return`; without B for a single sequence. float32, or float64 for float64
+            input.
+
+        Raises:
+            ValueError: A shape does not fit, an argument is given by both of its names, or `mask_pad` comes
+                with a `PackedSequence`.
+            TypeError: A dtype does not fit.
+        """
+        return self._forward(*input_and_state(self, input, c0, x, state), mask_pad)
+
+    def _run(self, x: Tensor, state: Tensor | None, mask_pad: Tensor | None) -> tuple[Tensor, Tensor]:
+        if self.input_to_hidden is not None:
+            x = project(self.input_to_hidden, x)
+        h, c = run_layers(self.rnn_lst, x, self._layer_states(state), mask_pad)  # type: ignore[arg-type]
+        return h, self._returned_states(c)
+
+
+def run_layers(
+    cells: Iterable[SRUCell],
+    x: Tensor,
+    c0: Tensor | None,
+    mask_pad: Tensor | None,
+    after: Callable[[int, Tensor], Tensor] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Run layers, each on the output of the one before.
+
+    Args:
+        cells: The L layers.
+        x: `(T, B, E)`, zero at padding.
+        c0: `(L, B, N·D)`, the states before the first step; zeros if None.
+        mask_pad: `(T, B)` bool, True at padding; or None.
+        after: Takes the number of each layer and its output, and returns what goes on in its place.
+
+    Returns:
+        `h`: `(T, B, N·D)`, the output of the last layer.
+        `c`: `(L, B, N·D)`, the states after the last step.
+    """
+    cells = list(cells)
+    if x.shape[0] == 1 and mask_pad is None and can_step(cells, x, c0):
+        return step(cells, x, c0, after)
+    if mask_pad is not None:
+        mask_pad = mask_pad.unsqueeze(-1)  # padding holds no NaN any more: see SRUCell
+    states: Sequence[Tensor | None] = [None] * len(cells) if c0 is None else c0.unbind(0)
+    last = []
+    for layer, (cell, state) in enumerate(zip(cells, states, strict=True)):
+        x, c = cell(x, state, mask_pad)
+        last.append(c)
+        if after is not None:
+            x = after(layer, x)
+    return x, torch.stack(last)
+
+
+def _per_layer(name: str, value: Any, num_layers: int) -> list[Any]:
+    """Spread an argument over the layers, of which each may have its own."""
+    if not isinstance(value, (Sequence, nn.ModuleList)):
+        return [value] * num_layers
+    if len(value) != num_layers:
+        raise ValueError(f"SRU: {name} must be one value or one per layer, {num_layers}, got {len(value)}")
+    return list(value)

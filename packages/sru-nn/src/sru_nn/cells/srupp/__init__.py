@@ -1,0 +1,1 @@
+"""SRU++: SRU whose projection attends to the whole sequence."""

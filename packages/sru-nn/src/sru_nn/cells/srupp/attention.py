@@ -1,0 +1,375 @@
+"""What replaces the projection of an SRU layer in SRU++: attention, or two linear maps."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from sru_nn.arguments import (
+    check_features,
+    check_like_parameters,
+    check_probabilities,
+    check_shape,
+    check_sizes,
+    shown_options,
+)
+from sru_nn.cells.srupp.attention_masks import attention_mask
+from sru_nn.gemm import project
+from sru_nn.operators import is_transformed
+
+
+class KeyValues(NamedTuple):
+    """What an attention remembers of the positions it has seen."""
+
+    keys: Tensor
+    """`(B, H, S, P/H)`."""
+    values: Tensor
+    """`(B, H, S, P/H)`."""
+
+
+class Transform(nn.Module):
+    """What the two transforms of an SRU++ layer share: sizes, the first matrix, initialisation."""
+
+    layer_norm: nn.LayerNorm | None
+
+    def __init__(self, in_features: int, out_features: int, proj_features: int, dropout: float) -> None:
+        super().__init__()
+        who = type(self).__name__
+        check_sizes(who, in_features=in_features, out_features=out_features, proj_features=proj_features)
+        check_probabilities(who, dropout=dropout)
+        self.in_features = in_features
+        self.out_features = out_features
+        self.proj_features = proj_features
+        self.dropout = nn.Dropout(dropout)
+        self.linear1 = nn.Linear(in_features, proj_features, bias=False)
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw the matrices as Glorot and Bengio do; the last is smaller the more is dropped before it."""
+        *first, last = [module for module in self.children() if isinstance(module, nn.Linear)]
+        for linear in first:
+            nn.init.xavier_uniform_(linear.weight)
+        nn.init.xavier_uniform_(last.weight, gain=math.sqrt(1 - self.dropout.p))
+        if self.layer_norm is not None:
+            self.layer_norm.reset_parameters()
+
+
+class SRUppProjectedLinear(Transform):
+    """The transform of an SRU++ layer without attention: a product of two matrices.
+
+        u_t = W_2 dropout(norm(W_1 x_t))
+
+    Args:
+        in_features: E, the number of input features.
+        out_features: K·N·D, the number of output features.
+        proj_features: P, the inner width.
+        dropout: Probability of the dropout between the two.
+        layer_norm: Whether what lies between the two is normalised.
+
+    Attributes:
+        linear1: W_1, an `nn.Linear` without a bias.
+        linear2: W_2, an `nn.Linear` without a bias.
+
+    Raises:
+        ValueError: A size is not positive, or the probability is outside [0, 1).
+
+    Source: Lei, "When Attention Meets Fast Recurrence: Training Language Models with Reduced Compute", EMNLP
+    2021, section 3; options and defaults as in the `sru` package, version 3.0.0.dev6.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        proj_features: int,
+        dropout: float = 0.0,
+        layer_norm: bool = False,
+    ) -> None:
+        super().__init__(in_features, out_features, proj_features, dropout)
+        self.linear2 = nn.Linear(proj_features, out_features, bias=False)
+        self.layer_norm = nn.LayerNorm(proj_features) if layer_norm else None
+        self.reset_parameters()
+
+    def forward(
+        self,
+        input: Tensor,
+        mask_pad: Tensor | None = None,
+        attn_mask: Tensor | None = None,
+        memory: Tensor | None = None,
+        memory_mask_pad: Tensor | None = None,
+    ) -> Tensor:
+        """Compute the pre-activations; all arguments but the first are what an attention would take.
+
+        Args:
+            input: `(T, B, E)`.
+            mask_pad: Not used.
+            attn_mask: Not used.
+            memory: Not used.
+            memory_mask_pad: Not used.
+
+        Returns:
+            `(T, B, K·N·D)`.
+        """
+        z = project(self.linear1, input)
+        if self.layer_norm is not None:
+            z = self.layer_norm(z)
+        return project(self.linear2, self.dropout(z))
+
+
+class SRUppAttention(Transform):
+    """The transform of an SRU++ layer: self-attention between two matrices, in a narrow space.
+
+        z = W_1 x          q = z          [k, v] = W_2 z
+        a = softmax(q kᵀ / √d) v          u = W_3 dropout(norm(z + α a))
+
+    Each of the H heads attends in d = P/H features. Keys and values also come from the positions of `memory`,
+    which lie before those of the input. A position to which everything is forbidden has a = 0.
+
+    Args:
+        in_features: E, the number of input features.
+        out_features: K·N·D, the number of output features.
+        proj_features: P, the width in which attention happens, a multiple of `num_heads`.
+        num_heads: H, the number of heads.
+        dropout: Probability of the dropout before W_3.
+        attn_dropout: Probability of the dropout of the attention map.
+        rezero_init_alpha: Initial value of α.
+        layer_norm: Whether there is a norm.
+        normalize_after: Whether it stands where the equations have it; otherwise z is normalised before q, k
+            and v are made of it, and what α a is added to is not.
+        causal: Whether a position attends only to itself and to those before it.
+        context: With `causal`, how many positions before itself a position attends to at most; None for all.
+
+    Attributes:
+        linear1: W_1, an `nn.Linear` without a bias.
+        linear2: W_2, an `nn.Linear` without a bias; first the rows of k, then those of v.
+        linear3: W_3, an `nn.Linear` without a bias.
+        alpha: `(1,)`, α.
+
+    Raises:
+        ValueError: A size is not positive, P is no multiple of H, a probability is outside [0, 1), or there
+            is a `context` without `causal`.
+
+    The attention is PyTorch's `scaled_dot_product_attention`. Its fused kernels have first derivatives only,
+    in reverse: for second ones choose `torch.nn.attention.sdpa_kernel(SDPBackend.MATH)`. In forward-mode
+    differentiation and the transforms of `torch.func` they are not used.
+
+    Source: Lei, "When Attention Meets Fast Recurrence: Training Language Models with Reduced Compute", EMNLP
+    2021, section 3; options and defaults as in the `sru` package, version 3.0.0.dev6.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        proj_features: int,
+        num_heads: int = 1,
+        dropout: float = 0.0,
+        attn_dropout: float = 0.0,
+        rezero_init_alpha: float = 0.0,
+        layer_norm: bool = False,
+        normalize_after: bool = True,
+        *,
+        causal: bool = False,
+        context: int | None = None,
+    ) -> None:
+        super().__init__(in_features, out_features, proj_features, dropout)
+        who = "SRUppAttention"
+        check_sizes(who, num_heads=num_heads)
+        check_probabilities(who, attn_dropout=attn_dropout)
+        if proj_features % num_heads:
+            raise ValueError(
+                f"{who}: proj_features must be a multiple of num_heads, got {proj_features} and {num_heads}"
+            )
+        if context is not None and (not causal or context < 1):
+            raise ValueError(
+                f"{who}: context must be at least 1 and needs causal=True, got context={context}, "
+                f"causal={causal}"
+            )
+        self.num_heads = num_heads
+        self.attn_dropout = float(attn_dropout)
+        self.rezero_init_alpha = float(rezero_init_alpha)
+        self.normalize_after = bool(normalize_after)
+        self.causal = bool(causal)
+        self.context = context
+        self.linear2 = nn.Linear(proj_features, 2 * proj_features, bias=False)
+        self.linear3 = nn.Linear(proj_features, out_features, bias=False)
+        self.alpha = nn.Parameter(torch.empty(1))
+        self.layer_norm = nn.LayerNorm(proj_features) if layer_norm else None
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw the matrices as Glorot and Bengio do, and set α."""
+        super().reset_parameters()
+        self.alpha.fill_(self.rezero_init_alpha)
+
+    def forward(
+        self,
+        input: Tensor,
+        mask_pad: Tensor | None = None,
+        attn_mask: Tensor | None = None,
+        memory: Tensor | None = None,
+        memory_mask_pad: Tensor | None = None,
+    ) -> Tensor:
+        """Compute the pre-activations of a sequence.
+
+        Args:
+            input: `(T, B, E)`.
+            mask_pad: `(T, B)`, non-zero where a position is padding, to which nobody attends.
+            attn_mask: `(T, M + T)`, the positions of the memory first: a floating-point tensor that is added
+                to the scores, or bool, True where a position must not attend to another one.
+            memory: `(M, B, E)`, the inputs of the positions before these.
+            memory_mask_pad: `(M, B)`, non-zero where a position of the memory is padding.
+
+        Returns:
+            `(T, B, K·N·D)`.
+
+        Raises:
+            ValueError: A shape does not fit.
+            TypeError: A dtype does not fit.
+        """
+        self._check(input, mask_pad, attn_mask, memory, memory_mask_pad)
+        earlier = 0 if memory is None else memory.shape[0]
+        pad = None
+        if mask_pad is not None or (earlier and memory_mask_pad is not None):
+            pad = _bool_mask(mask_pad, input)
+            if memory is not None:
+                pad = torch.cat([_bool_mask(memory_mask_pad, memory), pad])
+        x = input if memory is None else torch.cat([memory.to(input.dtype), input])
+        if pad is not None:
+            # Not even through the matrices may a NaN in the padding reach a result or a gradient.
+            x = x.masked_fill(pad.unsqueeze(-1), 0.0)
+        residual, q, new = self._queries_keys_values(x, earlier)
+        return self._attend(residual, q, new, attn_mask, None if pad is None else pad.t())
+
+    def stream(
+        self, input: Tensor, cache: KeyValues | None = None, pad: Tensor | None = None
+    ) -> tuple[Tensor, KeyValues]:
+        """Compute the pre-activations of the next positions of a sequence.
+
+        Args:
+            input: `(T, B, E)`, finite in the padding too.
+            cache: What `stream` returned before; None at the start.
+            pad: `(B, S + T)` bool, True where a position, of the cache or of the input, is padding.
+
+        Returns:
+            `u`: `(T, B, K·N·D)`.
+            `cache`: With S + T positions, or the last `context` of them.
+
+        Raises:
+            ValueError: The attention is not causal.
+        """
+        if not self.causal:
+            raise ValueError("SRUppAttention: stream needs causal=True, as no later position is known yet")
+        residual, q, new = self._queries_keys_values(input, 0)
+        if cache is not None:
+            new = KeyValues(torch.cat([cache.keys, new.keys], 2), torch.cat([cache.values, new.values], 2))
+        u = self._attend(residual, q, new, None, pad)
+        if self.context is not None:
+            new = KeyValues(new.keys[:, :, -self.context :], new.values[:, :, -self.context :])
+        return u, new
+
+    def _queries_keys_values(self, x: Tensor, earlier: int) -> tuple[Tensor, Tensor, KeyValues]:
+        """Return what attention is added to, the queries, and the keys and values.
+
+        The first is `(T, B, P)`, the queries are `(B, H, T, P/H)`, without those of the earlier positions,
+        and the others `(B, H, S, P/H)`.
+        """
+        z = project(self.linear1, x)
+        residual = z[earlier:] if earlier else z
+        if self.layer_norm is not None and not self.normalize_after:
+            z = self.layer_norm(z)
+        keys, values = project(self.linear2, z).chunk(2, dim=-1)
+        q = self._split_heads(z[earlier:] if earlier else z)
+        return residual, q, KeyValues(self._split_heads(keys), self._split_heads(values))
+
+    def _split_heads(self, x: Tensor) -> Tensor:
+        heads = self.num_heads
+        return x.view(*x.shape[:2], heads, self.proj_features // heads).permute(1, 2, 0, 3)
+
+    def _attend(
+        self, residual: Tensor, q: Tensor, memory: KeyValues, attn_mask: Tensor | None, pad: Tensor | None
+    ) -> Tensor:
+        length, size = q.shape[2], memory.keys.shape[2]
+        attended = q
+        if length:
+            allowed = attention_mask(
+                q,
+                length,
+                size - length,
+                causal=self.causal,
+                context=self.context,
+                attn_mask=attn_mask,
+                pad=pad,
+            )
+            with _kernels():
+                attended = F.scaled_dot_product_attention(
+                    q,
+                    memory.keys,
+                    memory.values,
+                    attn_mask=allowed.mask,
+                    dropout_p=self.attn_dropout if self.training else 0.0,
+                    is_causal=allowed.is_causal,
+                )
+            if allowed.unattended is not None:
+                attended = attended.masked_fill(allowed.unattended, 0.0)
+        z = torch.addcmul(residual, attended.permute(2, 0, 1, 3).flatten(2), self.alpha.to(residual.dtype))
+        if self.layer_norm is not None and self.normalize_after:
+            z = self.layer_norm(z)
+        return project(self.linear3, self.dropout(z))
+
+    def _check(self, input: Any, mask_pad: Any, attn_mask: Any, memory: Any, memory_mask_pad: Any) -> None:
+        who = "SRUppAttention"
+        check_features(who, "input", input, "(T, B, E)", (3,), self.in_features)
+        check_like_parameters(who, input, self.linear1)
+        length, batch, features = input.shape
+        earlier = 0
+        if memory is not None:
+            earlier = memory.shape[0]
+            if memory.dim() != 3 or memory.shape[1:] != input.shape[1:]:
+                raise ValueError(
+                    f"{who}: memory must have shape (M, B, E) = (M, {batch}, {features}), "
+                    f"got {tuple(memory.shape)}"
+                )
+            if memory_mask_pad is not None:
+                check_shape(who, "memory_mask_pad", memory_mask_pad, "(M, B)", (earlier, batch))
+        if mask_pad is not None:
+            check_shape(who, "mask_pad", mask_pad, "(T, B)", (length, batch))
+        if attn_mask is None:
+            return
+        check_shape(who, "attn_mask", attn_mask, "(T, M + T)", (length, earlier + length))
+        if attn_mask.dtype != torch.bool and not attn_mask.is_floating_point():
+            raise TypeError(
+                f"{who}: attn_mask must be floating-point (added to the scores) or bool (True where one must "
+                f"not attend), got {attn_mask.dtype}"
+            )
+
+    def extra_repr(self) -> str:
+        """Show what the submodules' own lines do not."""
+        usual = {
+            "num_heads": 1,
+            "attn_dropout": 0.0,
+            "causal": False,
+            "context": None,
+            "normalize_after": True,
+        }
+        return shown_options(self, usual)
+
+
+def _kernels() -> contextlib.AbstractContextManager[None]:
+    """Keep away from the fused kernels where they have no derivative, or no rule for a batch of calls."""
+    if torch.compiler.is_compiling() or not is_transformed():
+        return contextlib.nullcontext()
+    return sdpa_kernel(SDPBackend.MATH)
+
+
+def _bool_mask(mask: Tensor | None, like: Tensor) -> Tensor:
+    if mask is None:
+        return torch.zeros(like.shape[:2], dtype=torch.bool, device=like.device)
+    return mask.bool()

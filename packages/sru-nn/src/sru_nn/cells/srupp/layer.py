@@ -1,0 +1,234 @@
+"""One SRU++ layer."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from torch import Tensor, fx, nn
+
+from sru_nn.arguments import input_and_state
+from sru_nn.cells.sru.layer import SRUCell
+from sru_nn.cells.srupp.attention import KeyValues, SRUppAttention, SRUppProjectedLinear
+from sru_nn.recurrent import as_leaf
+
+
+class SRUppCell(SRUCell):
+    """One SRU++ layer over a whole sequence: an `SRUCell` whose pre-activations come from attention.
+
+        u = Attention(x)
+        f_t = σ(u_f + v_f ⊙ c_{t-1} + b_f)        r_t = σ(u_r + v_r ⊙ c_{t-1} + b_r)
+        c_t = f_t ⊙ c_{t-1} + (1 − f_t) ⊙ u_c     h_t = r_t ⊙ m ⊙ g(c_t) + (1 − r_t ⊙ m) ⊙ x'_t
+
+    The arguments, their defaults and their order are those of `sru` 3.0.0.dev6; `SRUCell` explains those that
+    are not listed.
+
+    Args:
+        input_size: E, the number of input features.
+        hidden_size: D, the number of hidden features of each direction.
+        dropout: As for `SRUCell`.
+        rnn_dropout: As for `SRUCell`.
+        bidirectional: As for `SRUCell`.
+        projection_size: Not used: the transform brings its own.
+        highway_bias: As for `SRUCell`.
+        layer_norm: As for `SRUCell`.
+        normalize_after: As for `SRUCell`.
+        transform_module: An `SRUppAttention` or `SRUppProjectedLinear` with E inputs and K·N·D outputs, which
+            stand gate after gate; or another module that is called like them and returns the layout
+            of `sru`, `(T, B, N·D·K)`, gates innermost. K is 3, or 4 with a highway and E other than N·D.
+        rescale: As for `SRUCell`.
+        has_skip_term: As for `SRUCell`.
+        use_tanh: As for `SRUCell`.
+        v1: As for `SRUCell`.
+        amp_recurrence_fp16: As for `SRUCell`.
+        weight_c_init: As for `SRUCell`.
+        normalize_memory: With `layer_norm` and without `normalize_after`, whether the memory is normalised
+            like the input. `sru` 3.0.0.dev6 leaves it as it is, and so does False; with True a sequence in
+            segments, each with the inputs of the earlier ones as its memory, has the outputs of the whole.
+
+    Attributes:
+        transform: The `transform_module`; None if it is of another type, which is then `custom_m`.
+        weight_c: `(2·N·D,)`, v_f then v_r.
+        bias: `(2·N·D,)`, b_f then b_r.
+
+    State dicts of `sru` 3.0.0.dev6 load as they are.
+
+    Raises:
+        ValueError: There is no `transform_module` or it has other sizes, a size is not positive, or a
+            probability is outside [0, 1).
+
+    Source: Lei, "When Attention Meets Fast Recurrence: Training Language Models with Reduced Compute", EMNLP
+    2021, section 3.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        dropout: float = 0.0,
+        rnn_dropout: float = 0.0,
+        bidirectional: bool = False,
+        projection_size: int = 0,
+        highway_bias: float = 0.0,
+        layer_norm: bool = False,
+        normalize_after: bool = True,
+        transform_module: nn.Module | None = None,
+        rescale: bool = False,
+        has_skip_term: bool = True,
+        use_tanh: bool = False,
+        v1: bool = False,
+        amp_recurrence_fp16: bool = True,
+        weight_c_init: float = 1.0,
+        *,
+        normalize_memory: bool = False,
+    ) -> None:
+        if transform_module is None:
+            raise ValueError(
+                "SRUppCell: transform_module must be a module like SRUppAttention; SRUCell is the layer that "
+                "needs none"
+            )
+        super().__init__(
+            input_size,
+            hidden_size,
+            dropout=dropout,
+            rnn_dropout=rnn_dropout,
+            bidirectional=bidirectional,
+            use_tanh=use_tanh,
+            highway_bias=highway_bias,
+            has_skip_term=has_skip_term,
+            layer_norm=layer_norm,
+            rescale=rescale,
+            v1=v1,
+            custom_m=transform_module,
+            amp_recurrence_fp16=amp_recurrence_fp16,
+            normalize_after=normalize_after,
+            weight_c_init=weight_c_init,
+        )
+        self.normalize_memory = bool(normalize_memory)
+        if isinstance(transform_module, (SRUppAttention, SRUppProjectedLinear)):
+            sizes = (transform_module.in_features, transform_module.out_features)
+            expected = (input_size, self.num_matrices * self.output_size)
+            if sizes != expected:
+                raise ValueError(
+                    "SRUppCell: transform_module must have (in_features, out_features) = (E, K·N·D) = "
+                    f"{expected}, got {sizes}"
+                )
+            self.transform, self.custom_m = transform_module, None
+
+    def _reset_transform(self) -> None:
+        self.transform.reset_parameters()  # type: ignore[union-attr,operator]
+
+    def forward(
+        self,
+        input: Tensor | None = None,
+        c0: Tensor | None = None,
+        mask_pad: Tensor | None = None,
+        attn_mask: Tensor | None = None,
+        memory: Tensor | None = None,
+        memory_mask_pad: Tensor | None = None,
+        *,
+        x: Tensor | None = None,
+        state: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Run the layer.
+
+        Args:
+            input: `(T, B, E)`, or `(B, E)` for a single step.
+            c0: `(B, N·D)`, the state before the first step; zeros if None.
+            mask_pad: `(T, B)`, non-zero where a position is padding.
+            attn_mask: `(T, M + T)`, as for `SRUppAttention`.
+            memory: `(M, B, E)`, the inputs of the positions before these.
+            memory_mask_pad: `(M, B)`, non-zero where a position of the memory is padding.
+            x: Another name of `input`.
+            state: Another name of `c0`.
+
+        Returns:
+            `h`: `(T, B, N·D)`, with T = 1 for a single step.
+            `c`: `(B, N·D)`, the state after the last step, float32 or float64.
+
+        Raises:
+            ValueError: A shape does not fit, or an argument is given by both of its names.
+            TypeError: A dtype does not fit.
+        """
+        given, c0 = input_and_state(self, input, c0, x, state)
+        if isinstance(given, fx.Proxy):
+            return as_leaf(  # type: ignore[no-any-return]
+                self, given, c0, mask_pad, attn_mask, memory, memory_mask_pad
+            )
+        input, mask_pad = self._checked(given, c0, mask_pad)
+        norm = None if self.normalize_after or not self.normalize_memory else self.layer_norm
+        if memory is not None and norm is not None:
+            memory = norm(memory)
+
+        def attend(x: Tensor) -> tuple[Tensor, Tensor]:
+            transform = self.custom_m if self.transform is None else self.transform
+            u = transform(  # type: ignore[misc]
+                x, mask_pad=mask_pad, attn_mask=attn_mask, memory=memory, memory_mask_pad=memory_mask_pad
+            )
+            if self.transform is None:
+                return self._gate_major("u", u, x, self.num_matrices), self._vectors()
+            return self._gates_apart(u), self._vectors()
+
+        return self._run(input, c0, mask_pad, attend)
+
+    def step(self, x: Tensor, state: Tensor | None = None, *, c: Tensor | None = None) -> NoReturn:
+        """Refuse: a step attends to the positions before it, which `stream` takes and this does not.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError("SRUppCell.step: a step needs the positions before it; use stream, or SRUpp.step")
+
+    def stream(
+        self,
+        input: Tensor,
+        c0: Tensor | None = None,
+        cache: KeyValues | None = None,
+        mask_pad: Tensor | None = None,
+        pad: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, KeyValues | None]:
+        """Run the layer over the next positions of a sequence.
+
+        Args:
+            input: `(T, B, E)`.
+            c0: `(B, N·D)`, the state before them; zeros if None.
+            cache: What `stream` returned before; None at the start, and in a layer without attention.
+            mask_pad: `(T, B)`, non-zero where a position is padding.
+            pad: `(B, S + T)` bool, True where a position, of the cache or of the input, is padding.
+
+        Returns:
+            `h`: `(T, B, N·D)`.
+            `c`: `(B, N·D)`.
+            `cache`: What the attention remembers; None in a layer without.
+
+        Raises:
+            ValueError: The layer looks ahead, or a shape does not fit.
+            TypeError: A dtype does not fit.
+        """
+        if self.bidirectional or self.transform is None:
+            raise ValueError(
+                "SRUppCell: stream needs one direction, and SRUppAttention or SRUppProjectedLinear as its "
+                "transform"
+            )
+        input, mask_pad = self._checked(input, c0, mask_pad)
+        kept = cache
+
+        def attend(x: Tensor) -> tuple[Tensor, Tensor]:
+            nonlocal kept
+            if isinstance(self.transform, SRUppAttention):
+                u, kept = self.transform.stream(x, cache, pad)
+            else:
+                u = self.transform(x)  # type: ignore[misc]
+            return self._gates_apart(u), self._vectors()
+
+        h, c = self._run(input, c0, mask_pad, attend)
+        return h, c, kept
+
+    def _arguments(self) -> dict[str, Any]:
+        transform: Any = self.transform
+        if transform is None:
+            return super()._arguments()
+        return super()._arguments() | {
+            "attention": isinstance(transform, SRUppAttention),
+            "proj_size": transform.proj_features,
+            "attn_layer_norm": transform.layer_norm is not None,
+        }

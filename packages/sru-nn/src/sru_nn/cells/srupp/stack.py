@@ -1,0 +1,335 @@
+"""A stack of SRU++ layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from sru_nn.arguments import check_exclusive, check_sizes, input_and_state
+from sru_nn.cells.sru.stack import SRUStack
+from sru_nn.cells.srupp.attention import KeyValues, SRUppAttention, SRUppProjectedLinear
+from sru_nn.cells.srupp.layer import SRUppCell
+from sru_nn.cells.srupp.state import SRUppState, checked_caches, extended_pad
+from sru_nn.gemm import project
+from sru_nn.recurrent import as_leaf, check_step, map_tensors, without_padding
+
+
+class SRUpp(SRUStack):
+    """A stack of SRU++ layers, each as in `SRUppCell`: the output of one is the input of the next.
+
+    The arguments, their defaults and their meaning are those of `sru` 3.0.0.dev6, in the same order, so that
+    `from sru import SRUpp` can become `from sru_nn import SRUpp`; the keyword-only ones are additions.
+
+    Args:
+        input_size: E, the number of input features.
+        hidden_size: D, the number of hidden features of each direction.
+        proj_size: P, the width in which attention happens.
+        num_layers: L, the number of layers.
+        dropout: Probability of the variational dropout of each layer's output but the last one's, and of
+            the dropout after each attention.
+        attn_dropout: Probability of the dropout of the attention maps.
+        num_heads: H, the number of heads of each attention.
+        bidirectional: Whether each layer has a second direction from the last step to the first.
+        layer_norm: Whether each layer's input (its output with `normalize_after`) is normalised.
+        normalize_after: Whether `layer_norm` normalises the outputs instead of the inputs.
+        attn_layer_norm: Whether there is a norm after each attention.
+        highway_bias: Initial value of the output gate's bias; below zero favours the highway.
+        attention_every_n_layers: Only each n-th layer attends; the others have two linear maps.
+        attention_last_n_layers: Only the last n layers attend; -1 leaves it to `attention_every_n_layers`.
+        rescale: Whether the highway is scaled so that deep stacks keep their variance at initialisation.
+        nn_rnn_compatible_return: Whether the state is returned as `(L·N, B, D)`, like `nn.LSTM`'s.
+        proj_input_to_hidden_first: Whether a linear map takes the input to the output's width first.
+        weight_c_init: Bound of the uniform initialisation of the recurrent vectors.
+        causal: Whether a position attends only to itself and to those before it, without an `attn_mask`.
+        context: With `causal`, how many positions before itself a position attends to at most; None for all.
+        batch_first: Whether input, output, the padding masks and the memory have the batch before the time.
+            The state has not.
+        normalize_memory: With `layer_norm` and without `normalize_after`, whether the memory is normalised
+            like the input; `SRUppCell` says more.
+
+    State dicts of `sru` 3.0.0.dev6 load as they are; one of another architecture raises a `RuntimeError` that
+    names the first argument that differs and both values.
+
+    Attributes:
+        rnn_lst: The L layers, of type `SRUppCell`.
+        input_to_hidden: The first linear map, or None.
+
+    Raises:
+        ValueError: An argument is outside its range, or two exclude each other.
+
+    Source: Lei, "When Attention Meets Fast Recurrence: Training Language Models with Reduced Compute", EMNLP
+    2021.
+
+    Example:
+        >>> import torch
+        >>> rnn = SRUpp(64, 128, 32, num_layers=2, causal=True)
+        >>> h, c, memory = rnn(torch.randn(20, 8, 64))
+        >>> h.shape, c.shape, [x.shape[-1] for x in memory["saved_inputs"]]
+        (torch.Size([20, 8, 128]), torch.Size([2, 8, 128]), [64, 128])
+        >>> h, state = rnn.stream(torch.randn(20, 8, 64))
+        >>> h, state = rnn.step(torch.randn(8, 64), state)
+        >>> h.shape
+        torch.Size([8, 128])
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        proj_size: int,
+        num_layers: int = 2,
+        dropout: float = 0.0,
+        attn_dropout: float = 0.0,
+        num_heads: int = 1,
+        bidirectional: bool = False,
+        layer_norm: bool = False,
+        normalize_after: bool = False,
+        attn_layer_norm: bool = True,
+        highway_bias: float = -2.0,
+        attention_every_n_layers: int = 1,
+        attention_last_n_layers: int = -1,
+        rescale: bool = False,
+        nn_rnn_compatible_return: bool = False,
+        proj_input_to_hidden_first: bool = False,
+        weight_c_init: float = 1.0,
+        *,
+        causal: bool = False,
+        context: int | None = None,
+        batch_first: bool = False,
+        normalize_memory: bool = False,
+    ) -> None:
+        super().__init__()
+        first_size = self._set_sizes(
+            input_size,
+            hidden_size,
+            num_layers,
+            bidirectional,
+            nn_rnn_compatible_return,
+            batch_first,
+            proj_input_to_hidden_first,
+        )
+        if self.input_to_hidden is not None:
+            nn.init.xavier_uniform_(self.input_to_hidden.weight)
+        check_sizes("SRUpp", proj_size=proj_size, attention_every_n_layers=attention_every_n_layers)
+        check_sizes("SRUpp", at_least=-1, attention_last_n_layers=attention_last_n_layers)
+        check_exclusive("SRUpp", causal=causal, bidirectional=bidirectional)
+        if attention_every_n_layers != 1 and attention_last_n_layers != -1:
+            raise ValueError(
+                f"SRUpp: attention_every_n_layers = {attention_every_n_layers} and attention_last_n_layers = "
+                f"{attention_last_n_layers} exclude each other; choose one"
+            )
+        self.proj_size = proj_size
+        self.num_heads = num_heads
+        self.causal = bool(causal)
+        self.context = context
+        self.rnn_lst = nn.ModuleList()
+        for layer in range(num_layers):
+            size = self.output_size if layer else first_size
+            outputs = self.output_size * (3 if size == self.output_size else 4)
+            attends = (layer + 1) % attention_every_n_layers == 0
+            if attention_last_n_layers != -1:
+                attends = num_layers - layer <= attention_last_n_layers
+            transform: nn.Module
+            if attends:
+                transform = SRUppAttention(
+                    size,
+                    outputs,
+                    proj_size,
+                    num_heads=num_heads,
+                    dropout=dropout,
+                    attn_dropout=attn_dropout,
+                    layer_norm=attn_layer_norm,
+                    causal=causal,
+                    context=context,
+                )
+            else:
+                transform = SRUppProjectedLinear(size, outputs, proj_size, dropout, attn_layer_norm)
+            cell = SRUppCell(
+                size,
+                hidden_size,
+                dropout=dropout if layer + 1 < num_layers else 0.0,
+                bidirectional=bidirectional,
+                highway_bias=highway_bias,
+                layer_norm=layer_norm,
+                normalize_after=normalize_after,
+                transform_module=transform,
+                rescale=rescale,
+                weight_c_init=weight_c_init,
+                normalize_memory=normalize_memory,
+            )
+            self.rnn_lst.append(cell)
+
+    def reset_parameters(self) -> None:
+        """Draw all weights anew."""
+        if self.input_to_hidden is not None:
+            nn.init.xavier_uniform_(self.input_to_hidden.weight)
+        for cell in self.rnn_lst:
+            cell.reset_parameters()  # type: ignore[operator]
+
+    def forward(
+        self,
+        input: Tensor | PackedSequence | None = None,
+        c0: Tensor | None = None,
+        mask_pad: Tensor | None = None,
+        attn_mask: Tensor | None = None,
+        memory: Sequence[Tensor | None] | None = None,
+        memory_mask_pad: Tensor | None = None,
+        *,
+        x: Tensor | PackedSequence | None = None,
+        state: Tensor | None = None,
+    ) -> tuple[Tensor | PackedSequence, Tensor, dict[str, list[Tensor]]]:
+        """Run the stack.
+
+        Args:
+            input: `(T, B, E)`, `(B, T, E)` with `batch_first`, `(T, E)` for a single sequence, or a
+                `PackedSequence`.
+            c0: `(L, B, N·D)`, or `(L, N·D)` for a single sequence: the states before the first step; zeros if
+                None. With `nn_rnn_compatible_return`, `(L·N, B, D)` is taken too.
+            mask_pad: `(T, B)`, `(B, T)` with `batch_first`, or `(T,)` for a single sequence: non-zero where a
+                position is padding. Nobody attends to it, the state passes it unchanged, and its output is
+                zero (the bias of the norm with `normalize_after`).
+            attn_mask: `(T, M + T)`, the positions of the memory first: a floating-point tensor that is added
+                to the scores, or bool, True where a position must not attend to another one. Together with
+                `causal`, both hold. A position to which everything is forbidden attends to nothing.
+            memory: For each layer its inputs at M earlier positions, `(M, B, ·)`, or `(B, M, ·)` with
+                `batch_first`, as in the `saved_inputs` of the earlier call; or None. `(M, ·)` for a single
+                sequence.
+            memory_mask_pad: `(M, B)`, `(B, M)` with `batch_first`, or `(M,)` for a single sequence: non-zero
+                where a position of the memory is padding.
+            x: Another name of `input`.
+            state: Another name of `c0`.
+
+        Returns:
+            `h`: the outputs of the last layer, in the form of `input` with N·D features.
+            `c`: `(L, B, N·D)`, the states after the last step; `(L·N, B, D)` with `nn_rnn_compatible_return`;
+            without B for a single sequence. float32, or float64 for float64 input.
+            `memory`: `{"saved_inputs": [...]}`, the input of each layer, `(T, B, ·)`, or `(B, T, ·)` with
+            `batch_first`; zero at the padding of the first layer. Detach them before they are the memory of
+            the next segment, unless gradients are to go back through it.
+
+        Raises:
+            ValueError: A shape or the length of `memory` does not fit, an argument is given by both of its
+                names, or `mask_pad` comes with a `PackedSequence`.
+            TypeError: A dtype does not fit.
+        """
+        given, c0 = input_and_state(self, input, c0, x, state)
+        if isinstance(given, fx.Proxy):
+            return as_leaf(  # type: ignore[no-any-return]
+                self, given, c0, mask_pad, attn_mask, memory, memory_mask_pad
+            )
+        turned = self.batch_first and not (isinstance(given, Tensor) and given.dim() == 2)
+        banks: Any = (memory, memory_mask_pad)
+        if turned:
+            banks = map_tensors(lambda tensor: tensor.transpose(0, 1), banks)
+        h, (c, saved) = self._forward(given, (c0, *banks), mask_pad, attn_mask=attn_mask)
+        return h, c, {"saved_inputs": [x.transpose(0, 1) for x in saved] if turned else saved}
+
+    def _check_state(self, state: Any, *batch: int) -> None:
+        c0, memory, _ = state
+        super()._check_state(c0, *batch)
+        if memory is not None and len(memory) != self.num_layers:
+            raise ValueError(
+                f"SRUpp: memory must hold one tensor or None per layer, {self.num_layers}, got {len(memory)}"
+            )
+
+    def _run(
+        self, x: Tensor, state: Any, mask_pad: Tensor | None, attn_mask: Tensor | None = None
+    ) -> tuple[Tensor, Any]:
+        c0, memory, memory_mask_pad = state
+        if self.input_to_hidden is not None:
+            x = project(self.input_to_hidden, x)
+        if mask_pad is not None:
+            mask_pad = mask_pad.unsqueeze(-1)  # padding holds no NaN any more: see SRUCell
+        nothing = [None] * self.num_layers
+        states = nothing if c0 is None else self._layer_states(c0).unbind(0)  # type: ignore[union-attr]
+        last, saved = [], []
+        for cell, before, earlier in zip(self.rnn_lst, states, memory or nothing, strict=True):
+            saved.append(x)
+            x, c = cell(x, before, mask_pad, attn_mask, earlier, memory_mask_pad)
+            last.append(c)
+        return x, (self._returned_states(torch.stack(last)), saved)
+
+    def step(self, x: Tensor, state: SRUppState | None = None) -> tuple[Tensor, SRUppState]:
+        """Run one time step; its cost grows with the number of positions that it attends to.
+
+        Args:
+            x: `(B, E)`.
+            state: What `step` or `stream` returned before; `SRUppState(c0)` to start from the states c0,
+                None to start from zeros.
+
+        Returns:
+            `h`: `(B, N·D)`, the output of the last layer.
+            `state`: The state for the next call.
+
+        Raises:
+            ValueError: The module is not `causal`, or a shape does not fit.
+            TypeError: A dtype does not fit.
+        """
+        check_step(self, x, (2,))
+        time = 1 if self.batch_first else 0
+        h, state = self.stream(x.unsqueeze(time), state)
+        return h.squeeze(time), state
+
+    def stream(
+        self, x: Tensor, state: SRUppState | None = None, *, mask_pad: Tensor | None = None
+    ) -> tuple[Tensor, SRUppState]:
+        """Run the stack over the next positions of a sequence.
+
+        A sequence fed in chunks of any lengths has the outputs that `forward` gives for the whole. The state
+        holds the keys and values of the positions before, at most `context` of them; its method `detach` cuts
+        the gradient between two calls.
+
+        Args:
+            x: `(T, B, E)`, or `(B, T, E)` with `batch_first`.
+            state: As for `step`.
+            mask_pad: `(T, B)`, or `(B, T)` with `batch_first`: non-zero where a position is padding.
+
+        Returns:
+            `h`: `(T, B, N·D)`, or `(B, T, N·D)` with `batch_first`.
+            `state`: The state for the next call.
+
+        Raises:
+            ValueError: The module is not `causal`, or a shape does not fit.
+            TypeError: A dtype does not fit.
+        """
+        if not self.causal:
+            raise ValueError("SRUpp: step and stream need causal=True, as no later position is known yet")
+        self._check_input(x, mask_pad, single=False)
+        if self.batch_first:
+            x, mask_pad = x.transpose(0, 1), None if mask_pad is None else mask_pad.t()
+        states: Sequence[Tensor | None] = [None] * self.num_layers
+        caches: Sequence[KeyValues | None] = [None] * self.num_layers
+        if state is not None:
+            if not isinstance(state, SRUppState):
+                raise TypeError(
+                    f"SRUpp: state must be an SRUppState, got a {type(state).__name__}; SRUppState(c0) "
+                    "starts from the states c0"
+                )
+            batch, heads = x.shape[1], self.num_heads
+            super()._check_state(state.c, batch)
+            caches = checked_caches(state, self.num_layers, batch, heads, self.proj_size // heads)
+            states = state.c.unbind(0)
+        if mask_pad is not None:
+            x, mask_pad = without_padding(x, mask_pad)
+        pad = extended_pad(state, mask_pad, x)
+        mask_pad = None if mask_pad is None else mask_pad.unsqueeze(-1)
+        if self.input_to_hidden is not None:
+            x = project(self.input_to_hidden, x)
+        last, kept = [], []
+        for cell, c, cache in zip(self.rnn_lst, states, caches, strict=True):
+            x, c, cache = cell.stream(x, c, cache, mask_pad, pad)  # type: ignore[operator]
+            last.append(c)
+            kept.append(cache)
+        if pad is not None and self.context is not None:
+            pad = pad[:, -self.context :]
+        h = x.transpose(0, 1) if self.batch_first else x
+        return h, SRUppState(torch.stack(last), tuple(kept), pad)
+
+    def extra_repr(self) -> str:
+        """Show what the layers' own lines do not."""
+        context = "" if self.context is None else f", context={self.context}"
+        return f"{super().extra_repr()}, proj_size={self.proj_size}{context}"

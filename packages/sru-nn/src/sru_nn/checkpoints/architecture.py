@@ -1,0 +1,186 @@
+"""What a state dict says about the module it was saved by, and where that differs from another module.
+
+All of it is plain data: state dicts in the layout of this package, and arguments by their names.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor, nn
+
+from sru_nn.checkpoints.layouts import last_matrix, read_cell
+
+
+def describe_cell(state_dict: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Return what the entries of a cell tell of its arguments, in the order to compare them.
+
+    `output_size` is N·D (the shapes do not tell how many directions share it), `num_matrices` K,
+    `highway_scale` the factor that `sru` saves, and `custom_m` lists the names of a custom transform.
+
+    Returns:
+        What they tell; empty if they are not those of a cell.
+    """
+    own = {name[len(prefix) :]: value for name, value in state_dict.items() if name.startswith(prefix)}
+    bias, vectors = own.get("bias"), own.get("weight_c")
+    sizes = {tensor.shape for tensor in (bias, vectors) if tensor is not None}
+    if len(sizes) != 1 or len(shape := sizes.pop()) != 1 or shape[0] % 2 or not shape[0]:
+        return {}
+    told: dict[str, Any] = {"output_size": shape[0] // 2}
+    custom = sorted(name.removeprefix("custom_m.") for name in own if name.startswith("custom_m."))
+    if custom:
+        told["custom_m"] = custom
+    last = own.get(last_matrix(own, "") or "")
+    first = own.get("transform.linear1.weight", own.get("transform.down.weight", last))
+    inputs = None
+    if last is not None and first is not None:
+        _describe_projection(told, own, first, last)
+        inputs = told["input_size"]
+    norm = own.get("layer_norm.weight")
+    if custom or last is not None:
+        told["layer_norm"] = norm is not None
+    if norm is not None and inputs not in (None, told["output_size"]):
+        told["normalize_after"] = norm.numel() != inputs
+    for name, tensor in (("v1", vectors), ("bias", bias)):
+        if tensor is not None and _has_values(tensor):
+            told[name] = bool(tensor.any()) != (name == "v1")
+    scale = own.get("scale_x")
+    if scale is not None and _has_values(scale):
+        told["highway_scale"], told["tolerance"] = float(scale), 4 * torch.finfo(scale.dtype).eps
+    return told
+
+
+def _describe_projection(told: dict[str, Any], own: Mapping[str, Any], first: Tensor, last: Tensor) -> None:
+    inputs, gates = first.shape[1], last.shape[0] / told["output_size"]
+    if "transform.linear1.weight" in own:
+        told["attention"] = "transform.linear3.weight" in own
+    told["input_size"] = inputs
+    if "attention" in told:
+        told["proj_size"] = first.shape[0]
+        told["attn_layer_norm"] = "transform.layer_norm.weight" in own
+    if gates == 4 or (gates == 3 and inputs != told["output_size"]):
+        told["has_skip_term"] = gates == 4
+    if "attention" not in told:
+        told["projection_size"] = 0 if first is last else first.shape[0]
+
+
+def _has_values(tensor: Tensor) -> bool:
+    """Return whether a tensor is an ordinary one: neither on the meta device nor fake nor distributed."""
+    return type(tensor) in (Tensor, nn.Parameter) and not tensor.is_meta
+
+
+def scaled_for(scale: float) -> float | None:
+    """Return the initial bias for which `rescale` scales the highway so; None if it is not scaled."""
+    return round(math.log((scale**2 - 1) / 2), 4) + 0.0 if scale > 1.0 else None
+
+
+def check_version(name: str, own: int, metadata: Mapping[str, Any], prefix: str) -> None:
+    """Raise if a newer version of a module than this one saved its entries."""
+    saved = metadata.get("version") or 1
+    if saved > own:
+        raise RuntimeError(
+            f"{prefix or name}: the state dict is of version {saved} of {name}, this package knows none "
+            f"after {own}; install a newer sru-nn"
+        )
+
+
+def check_stack(stack: Mapping[str, Any], state_dict: Mapping[str, Any], prefix: str) -> None:
+    """Raise if a state dict holds a stack with another number of layers or another first map.
+
+    Args:
+        stack: The arguments of this stack by their names.
+        state_dict: The entries.
+        prefix: What the names of this stack begin with.
+    """
+    pattern = re.compile(re.escape(prefix) + r"rnn_lst\.(\d+)\.")
+    layers = {int(match[1]) for name in state_dict if (match := pattern.match(name))}
+    if not layers:
+        return
+    if max(layers) + 1 != stack["num_layers"]:
+        _refuse(prefix, "num_layers", stack["num_layers"], max(layers) + 1)
+    layer = f"{prefix}rnn_lst.0."
+    entries = {name: value for name, value in state_dict.items() if name.startswith(layer)}
+    read_cell(entries, layer)
+    first = describe_cell(entries, layer)
+    if first:
+        _check_hidden_size(stack, first["output_size"], prefix)
+    weight, name = state_dict.get(f"{prefix}input_to_hidden.weight"), "proj_input_to_hidden_first"
+    if not first or (weight is not None) == stack[name]:
+        if weight is not None and weight.dim() == 2 and weight.shape[1] != stack["input_size"]:
+            _refuse(prefix, "input_size", stack["input_size"], weight.shape[1])
+    elif weight is not None:
+        _refuse(prefix, name, False, True, f"{name}=True and input_size={weight.shape[1]}")
+    elif first.get("input_size") not in (first["output_size"], None):
+        _refuse(prefix, name, True, False)
+
+
+def check_cell(cell: Mapping[str, Any], state_dict: Mapping[str, Any], prefix: str) -> None:
+    """Raise if a state dict holds a cell built with other arguments than this one.
+
+    Args:
+        cell: The arguments of this cell by their names, `custom_m` by the name of its class.
+        state_dict: The entries.
+        prefix: What the names of this cell begin with.
+
+    Raises:
+        RuntimeError: Names the first argument that differs, and both values.
+    """
+    told = describe_cell(state_dict, prefix)
+    if not told:
+        return
+    _check_hidden_size(cell, told["output_size"], prefix)
+    custom, theirs = cell["custom_m"], told.pop("custom_m", None)
+    if custom is None and theirs:
+        module = f"a module with {', '.join(theirs[:3])}"
+        _refuse(prefix, "custom_m", None, module, "custom_m=<that module>")
+    if custom is not None and "projection_size" in told:
+        _refuse(prefix, "custom_m", custom, None)
+    if told.get("v1"):
+        del told["v1"]  # vectors may be zero by chance
+    if not told.get("bias"):
+        told.pop("bias", None)
+    for name, value in told.items():
+        if name in cell and cell[name] != value:
+            remedy = "the attention_every_n_layers or attention_last_n_layers that the saved one had"
+            alias = "n_proj" if name == "projection_size" and "rnn_lst." not in prefix else name
+            _refuse(prefix, alias, cell[name], value, remedy if name == "attention" else None)
+    # Only a highway of the input itself is scaled.
+    if "highway_scale" in told and cell["has_skip_term"] and cell["num_matrices"] == 3:
+        tolerance = max(1e-5, told["tolerance"])  # a module in half precision rounds it
+        if not math.isclose(told["highway_scale"], cell["scale_x"], rel_tol=tolerance):
+            _refuse_scale(cell, scaled_for(told["highway_scale"]), prefix)
+
+
+def _check_hidden_size(module: Mapping[str, Any], saved: int, prefix: str) -> None:
+    size, directions = module["hidden_size"], module["num_directions"]
+    if saved == directions * size:
+        return
+    if directions == 1 and saved == 2 * size:
+        remedy = f"bidirectional=True, or in one direction hidden_size={saved}"
+        _refuse(prefix, "bidirectional", False, True, remedy)
+    if directions == 2 and saved == size:
+        remedy = f"bidirectional=False, or in two directions hidden_size={saved // 2}"
+        _refuse(prefix, "bidirectional", True, False, remedy if saved % 2 == 0 else None)
+    if saved % directions:
+        _refuse(prefix, "hidden_size", size, saved, f"hidden_size={saved} and bidirectional=False")
+    _refuse(prefix, "hidden_size", size, saved // directions)
+
+
+def _refuse_scale(cell: Mapping[str, Any], bias: float | None, prefix: str) -> NoReturn:
+    if bias is None:
+        _refuse(prefix, "rescale", True, False)
+    if not cell["rescale"]:
+        _refuse(prefix, "rescale", False, True, f"rescale=True and highway_bias={bias:g}")
+    _refuse(prefix, "highway_bias", f"{cell['highway_bias']:g}", f"{bias:g}")
+
+
+def _refuse(prefix: str, field: str, ours: object, theirs: object, remedy: str | None = None) -> NoReturn:
+    where = f"{prefix[:-1]}: " if prefix else ""
+    raise RuntimeError(
+        f"{where}{field}: this module has {ours}, the state dict {theirs}; "
+        f"build it with {remedy or f'{field}={theirs}'}"
+    )

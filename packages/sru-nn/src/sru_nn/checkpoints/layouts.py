@@ -1,0 +1,117 @@
+"""State dicts of the `sru` package, read into the modules of this one.
+
+Three layouts of a layer's projection are told apart by their names. The metadata that `state_dict` keeps
+beside the tensors (`SRUCell._version`) cannot do it, as it is lost on the way through other formats; it only
+says when a state dict is newer than this package.
+
+- `sru` 2.x: `weight`, and `weight_proj` if there are two matrices; inputs × outputs, gates innermost.
+- `sru` 3.0.0.dev: `transform_module.weight`, or `transform_module.0.weight` and `transform_module.1.weight`;
+  outputs × inputs, gates innermost.
+- `sru_nn`: `transform.weight`, or `transform.down.weight` and `transform.up.weight`; outputs × inputs, gates
+  outermost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# Prefixes that wrappers add to every name: nn.DataParallel and DistributedDataParallel, torch.compile.
+WRAPPERS = ("module.", "_orig_mod.")
+
+
+def strip_wrappers(state_dict: dict[str, Any], prefix: str = "") -> str:
+    """Strip, in place, the names of wrappers from entries below a prefix that all begin with them.
+
+    Returns:
+        What was stripped, for example `"module."`; empty if there was nothing.
+    """
+    taken = ""
+    while True:
+        names = [name for name in state_dict if name.startswith(prefix)]
+        common = [w for w in WRAPPERS if names and all(n.startswith(prefix + w) for n in names)]
+        if not common:
+            return taken
+        taken += common[0]
+        for name in names:
+            state_dict[prefix + name[len(prefix) + len(common[0]) :]] = state_dict.pop(name)
+
+
+def read_cell(
+    state_dict: dict[str, Any], prefix: str, *, custom: bool = False, output_size: int | None = None
+) -> str | None:
+    """Replace, in place, the entries of a cell of `sru` by those of this package; leave others alone.
+
+    A projection of two matrices that is not narrower than both its ends saves nothing. `sru` 3.0.0.dev makes
+    it all the same; this package and `sru` 2.x make one matrix, so the two are multiplied.
+
+    Args:
+        state_dict: The entries.
+        prefix: What the names of this cell begin with.
+        custom: Whether the cell is known to have a transform of the user's own, which the names may not tell.
+        output_size: N·D, where neither `bias` nor `weight_c` tells it.
+
+    Returns:
+        The version that saved the entries: `"sru 2"`, `"sru 3"` or `"sru_nn"`; None if the names do not tell.
+    """
+    for name in ("bias", "weight_c"):
+        if prefix + name in state_dict:
+            output_size = state_dict[prefix + name].numel() // 2
+    old, new = f"{prefix}transform_module.", f"{prefix}transform."
+    names = {name[len(old) :] for name in state_dict if name.startswith(old)}
+    saved_by = "sru 3" if names else None
+    if names == {"weight"} and not custom:
+        state_dict[f"{new}weight"] = state_dict.pop(f"{old}weight")
+    elif names == {"0.weight", "1.weight"} and not custom:
+        state_dict[f"{new}down.weight"] = state_dict.pop(f"{old}0.weight")
+        state_dict[f"{new}up.weight"] = state_dict.pop(f"{old}1.weight")
+    elif names:
+        home = new if is_srupp(names) and not custom else f"{prefix}custom_m."
+        for name in names:
+            state_dict[home + name] = state_dict.pop(old + name)
+    elif f"{prefix}weight" in state_dict:
+        saved_by, weight = "sru 2", state_dict.pop(f"{prefix}weight").t()
+        if f"{prefix}weight_proj" in state_dict:
+            state_dict[f"{new}down.weight"] = state_dict.pop(f"{prefix}weight_proj").t().contiguous()
+            state_dict[f"{new}up.weight"] = weight
+        else:
+            state_dict[f"{new}weight"] = weight
+    last = last_matrix(state_dict, prefix)
+    if last is not None and saved_by is not None and output_size is not None:
+        state_dict[last] = gates_outermost(state_dict[last], output_size)
+    down = state_dict.get(f"{new}down.weight")
+    if down is not None and last is not None and down.shape[0] >= min(down.shape[1], output_size or 0) > 0:
+        product = state_dict[last].to(torch.float64) @ down.to(torch.float64)
+        state_dict[f"{new}weight"] = product.to(down.dtype)
+        del state_dict[last], state_dict[f"{new}down.weight"]
+    return "sru_nn" if last is not None and saved_by is None else saved_by
+
+
+def is_srupp(names: Collection[str]) -> bool:
+    """Return whether a transform with entries of these names is that of an SRU++ layer."""
+    known = {"linear1.weight", "linear2.weight", "linear3.weight", "alpha"}
+    known |= {"layer_norm.weight", "layer_norm.bias"}
+    return {"linear1.weight", "linear2.weight"} <= set(names) <= known
+
+
+def last_matrix(state_dict: Mapping[str, Any], prefix: str) -> str | None:
+    """Find the name of the matrix that makes the pre-activations of a cell in the layout of this package."""
+    names = (f"{prefix}transform.{part}weight" for part in ("linear3.", "linear2.", "up.", ""))
+    return next((name for name in names if name in state_dict), None)
+
+
+def gates_outermost(weight: Tensor, output_size: int) -> Tensor:
+    """Bring the rows of a projection from gates innermost, `(N·D·K, E)`, to gates outermost, `(K·N·D, E)`.
+
+    Raises:
+        RuntimeError: The number of rows is not a multiple of N·D.
+    """
+    if weight.dim() != 2 or weight.shape[0] % output_size:
+        raise RuntimeError(
+            f"the projection of a state dict of sru must have (N·D·K, E) entries, N·D = {output_size}, "
+            f"got {tuple(weight.shape)}"
+        )
+    return weight.reshape(output_size, -1, weight.shape[1]).transpose(0, 1).reshape(weight.shape)

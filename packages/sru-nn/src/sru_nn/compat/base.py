@@ -1,0 +1,175 @@
+"""What `compat.LSTM` and `compat.GRU` share: everything but their states."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sru_nn.arguments import check_probabilities, check_sizes
+from sru_nn.cells.sru.layer import SRUCell
+from sru_nn.cells.sru.stack import SRUStack, run_layers
+from sru_nn.gemm import project
+
+
+class DropIn(SRUStack):
+    """A stack of `SRUCell`s with the arguments, the attributes and the forms of input of PyTorch's modules.
+
+    It stands before one of those among the bases of a class, which is then a subclass of PyTorch's, and takes
+    the place of all that would concern weights of PyTorch's.
+
+    Attributes:
+        rnn_lst: The L layers. Without `proj_size` the state dict is that of an `SRU` of the same sizes.
+        projections: For each layer the N linear maps of `proj_size`; empty without.
+    """
+
+    mode: str
+    projections: nn.ModuleList
+    # PyTorch's modules keep a flat list of their weights, which there are none of here.
+    __setattr__ = nn.Module.__setattr__
+    extra_repr = nn.RNNBase.extra_repr
+    __setstate__ = nn.Module.__setstate__
+    _apply = nn.Module._apply
+    _replicate_for_data_parallel = nn.Module._replicate_for_data_parallel
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        bias: bool,
+        batch_first: bool,
+        dropout: float,
+        bidirectional: bool,
+        proj_size: int,
+        device: torch.device | str | int | None,
+        dtype: torch.dtype | None,
+    ) -> None:
+        nn.Module.__init__(self)  # not that of PyTorch's LSTM or GRU, which makes weights
+        who = self.mode
+        self._set_sizes(input_size, hidden_size, num_layers, bidirectional, True, batch_first, False)
+        check_sizes(who, at_least=0, proj_size=proj_size)
+        check_probabilities(who, dropout=dropout)
+        if proj_size >= hidden_size:
+            raise ValueError(
+                f"{who}: proj_size must be below hidden_size = {hidden_size}, or 0 for none, got {proj_size}"
+            )
+        if dropout > 0 and num_layers == 1:
+            warnings.warn(
+                f"{who}: dropout = {dropout} acts between layers and num_layers is 1, so it does nothing; "
+                "leave it at 0 or add layers",
+                stacklevel=3,
+            )
+        self.bias = bias
+        self.dropout = float(dropout)
+        self.proj_size = proj_size
+        self._row_size = proj_size or hidden_size  # the output of one direction
+        with contextlib.nullcontext() if device is None else torch.device(device):
+            self.rnn_lst = nn.ModuleList(
+                SRUCell(
+                    self.num_directions * self._row_size if layer else input_size,
+                    hidden_size,
+                    dropout=dropout if layer + 1 < num_layers else 0.0,
+                    bidirectional=bidirectional,
+                    rescale=False,
+                    bias=bias,
+                )
+                for layer in range(num_layers)
+            )
+            self.projections = nn.ModuleList(
+                nn.ModuleList(
+                    nn.Linear(hidden_size, proj_size, bias=False) for _ in range(self.num_directions)
+                )
+                for _ in range(num_layers if proj_size else 0)
+            )
+        self._reset_projections()
+        if dtype is not None:
+            self.to(dtype)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__.copy()
+
+    def reset_parameters(self) -> None:
+        """Draw all weights anew; the biases start at zero, and stay there without `bias`."""
+        for cell in self.rnn_lst:
+            cell.reset_parameters()  # type: ignore[operator]
+        self._reset_projections()
+
+    @torch.no_grad()
+    def _reset_projections(self) -> None:
+        bound = math.sqrt(3 / self.hidden_size)  # the variance of the output is that of the input
+        for weight in self.projections.parameters():
+            weight.uniform_(-bound, bound)
+
+    def flatten_parameters(self) -> None:
+        """Do nothing; only PyTorch's modules have weights that cuDNN wants to be flat."""
+
+    @property
+    def all_weights(self) -> list[list[nn.Parameter]]:
+        """The parameters of each layer, both directions together, in the order of `named_parameters`."""
+        layers: list[list[nn.Parameter]] = [list(cell.parameters()) for cell in self.rnn_lst]
+        for weights, maps in zip(layers, self.projections, strict=False):
+            weights += maps.parameters()
+        return layers
+
+    @property
+    def _flat_weights(self) -> list[nn.Parameter]:
+        return list(self.parameters())
+
+    @property
+    def _flat_weights_names(self) -> list[str]:
+        return [name for name, _ in self.named_parameters()]
+
+    def _check_row(self, name: str, state: Tensor, batch: tuple[int, ...], width: int) -> None:
+        letters = "(L·N, B, H)" if width == self.hidden_size else "(L·N, B, H_out)"
+        self._check_state_tensor(name, state, batch, letters, (self.num_layers * self.num_directions, width))
+
+    def _run_layers(
+        self,
+        x: Tensor,
+        c0: Tensor | None,
+        mask_pad: Tensor | None,
+        after: Callable[[int, Tensor], Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Run the layers from states `(L·N, B, D)`, and return the output and such states."""
+        c0 = self._layer_states(c0)
+        output, c = run_layers(self.rnn_lst, x, c0, mask_pad, after)  # type: ignore[arg-type]
+        return output, self._returned_states(c).to(x.dtype)
+
+    def _projected(self, layer: int, x: Tensor) -> Tensor:
+        """Take the output of a layer through its `proj_size` maps."""
+        if not self.proj_size:
+            return x
+        maps: nn.ModuleList = self.projections[layer]  # type: ignore[assignment]
+        parts = zip(maps, x.chunk(len(maps), dim=-1), strict=True)
+        return torch.cat([project(linear, part) for linear, part in parts], dim=-1)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        if f"{prefix}weight_hh_l0" in state_dict:
+            args[-1].append(
+                f"{prefix}weight_hh_l0: these are the weights of a module of torch.nn, and an SRU, which "
+                f"multiplies its state by no matrix, cannot take them; train sru_nn.compat.{self.mode} anew"
+            )
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def last_outputs(output: Tensor, mask_pad: Tensor | None, width: int) -> Tensor:
+    """Return `(N, B, width)`: each direction's last real output, zero where there is none."""
+    length, batch, columns = output.shape
+    if length == 0:
+        return output.new_zeros(columns // width, batch, width)
+    if mask_pad is None:
+        ends = [output[-1, :, :width], output[0, :, width:]]
+    else:
+        steps = torch.arange(length, device=output.device)[:, None]
+        sequences = torch.arange(batch, device=output.device)
+        # Where there is no real step, any position will do: all are padding, and the output is zero.
+        last = torch.where(mask_pad, 0, steps).amax(0)
+        first = torch.where(mask_pad, length - 1, steps).amin(0)
+        ends = [output[last, sequences, :width], output[first, sequences, width:]]
+    return torch.stack(ends[: columns // width])

@@ -1,0 +1,218 @@
+"""The states of an SRU without a loop over time: Newton's iteration forward, one linear scan backward.
+
+Time is cut into chunks, which all run at once, each from a guess of the state it starts with. The end of
+chunk j is a function Φ_j of its start s_j. Its slope is one number per state, because no state depends on
+another, and comes out of the same run. Newton's iteration moves the starts until each is the end before it:
+
+    e_j = Φ_j(s_j)                            the ends
+    A_j = Φ_j'(s_j)                           the slopes
+    δ_{j+1} = A_j ⊙ δ_j + (e_j − s_{j+1})     a linear recurrence over the chunks, solved by a scan
+    s_j ← s_j + δ_j
+
+With chunks of one step this is the iteration of DEER, which linearises every step; one chunk is the loop. The
+gradient λ of the states obeys λ_t = g_t + (∂c_{t+1}/∂c_t) ⊙ λ_{t+1}, with g_t the gradient from outside. That
+is linear, so one scan gives it, and no iteration is differentiated.
+
+    h, c = sru_nn.reference.sru_recurrence(u, v, bias, states=LengthParallel().states)
+
+Source: Lim et al., "Parallelizing non-linear sequential models over the sequence length", ICLR 2024 (DEER);
+Danieli et al., "ParaRNN: Unlocking Parallel Training of Nonlinear RNNs for Large Language Models", ICLR 2026.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from sru_nn.linear_scan import by_chunks, linear_scan, scan, shifted
+from sru_nn.operators import define
+
+
+@dataclass(frozen=True)
+class LengthParallel:
+    """How the length-parallel states are found, and when that stops.
+
+    Raises:
+        ValueError: A number is outside its range.
+    """
+
+    chunk: int = 128
+    """Steps per chunk, taken one after the other; longer chunks need fewer iterations. Sequences shorter than
+    two chunks are left to the loop."""
+    tolerance: float | None = None
+    """Largest jump from the end of a chunk to the start of the next, relative to the largest magnitude the
+    state may have, after which one more correction is the last. None for 8·ε·√chunk, the rounding of a
+    chunk's own steps; ε is that of the accumulation dtype."""
+    max_iterations: float = 16
+    """Iterations after which it gives up, warns, and takes the steps of the states that have not converged
+    one by one. An iteration for part of the states counts for that part."""
+
+    def __post_init__(self) -> None:
+        if self.chunk < 1:
+            raise ValueError(f"LengthParallel: chunk must be at least 1, got {self.chunk}")
+        if self.tolerance is not None and not self.tolerance >= 0:
+            raise ValueError(f"LengthParallel: tolerance must be at least 0, or None, got {self.tolerance}")
+        if not self.max_iterations >= 1:
+            raise ValueError(f"LengthParallel: max_iterations must be at least 1, got {self.max_iterations}")
+
+    def states(self, u_c: Tensor, u_f: Tensor, v_f: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute `sru_nn.reference.sru_states`, differentiable any number of times.
+
+        Args:
+            u_c: `(T, B, N·D)`, float32 or float64.
+            u_f: `(T, B, N·D)`, the bias in it; infinite where the state passes unchanged.
+            v_f: `(N·D,)`, or `(T, B, N·D)` for one vector per position.
+            c: `(B, N·D)`, the state before the first step.
+
+        Returns:
+            `c_before`: `(T, B, N·D)`, the states before each step.
+            `c`: `(T, B, N·D)`, the states after each step.
+            `c_last`: `(B, N·D)`, the state after the last step.
+
+        Warns:
+            RuntimeWarning: Some states did not converge; the loop computed them.
+        """
+        after = torch.ops.sru_nn.sru_states(u_c, u_f, v_f, c, self.chunk, self.tolerance, self.max_iterations)
+        states = torch.cat([c.unsqueeze(0), after])
+        return states[:-1], after, states[-1]
+
+
+class Solution(NamedTuple):
+    """The states and how they were found."""
+
+    c: Tensor
+    """`(T, B, N·D)`."""
+    iterations: int
+    """How often the starts of chunks were corrected."""
+    failed: int
+    """How many of the B·N·D states did not converge and were computed by the loop."""
+
+
+@torch.no_grad()
+def solve(u_c: Tensor, u_f: Tensor, v_f: Tensor, c0: Tensor, options: LengthParallel) -> Solution:
+    """Find the states, without gradients and without a warning; the tensors are those of `states`."""
+    v_f = v_f.expand_as(u_c if v_f.dim() > 1 else c0).flatten(-2).expand(len(u_c), -1)
+    inputs, first = [u_c.flatten(1), u_f.flatten(1), v_f], c0.flatten()
+    c = torch.empty_like(inputs[0], memory_format=torch.contiguous_format)
+    whole = len(c) - len(c) % options.chunk
+    if whole < 2 * options.chunk:
+        _run(inputs, first, c)
+        return Solution(c.view(u_c.shape), 0, 0)
+    chunks = [by_chunks(x, options.chunk) for x in inputs]
+    starts, failed, not_finite, iterations = _find_starts(chunks, first, options)
+    ends = _run(chunks, starts, by_chunks(c, options.chunk))
+    _run([x[whole:] for x in inputs], ends[-1], c[whole:])
+    # Input that is not finite has no solution; the loop says what becomes of it.
+    if len(again := torch.cat([failed, not_finite])):
+        loop = torch.empty_like(c[:, again])
+        _run([x[:, again] for x in inputs], first[again], loop)
+        c[:, again] = loop
+    return Solution(c.view(u_c.shape), iterations, len(failed))
+
+
+def _find_starts(
+    chunks: list[Tensor], c0: Tensor, options: LengthParallel
+) -> tuple[Tensor, Tensor, Tensor, int]:
+    """Correct the starts of the chunks until they are what the loop would make of them.
+
+    Args:
+        chunks: u_c, u_f and v_f, each `(chunk, C, M)`.
+        c0: `(M,)`.
+        options: When to stop.
+
+    Returns:
+        The starts `(C, M)`, the indices of the states that did not converge, those of the states whose input
+        is not finite, and the number of iterations.
+    """
+    chunk, count, states = chunks[0].shape
+    tolerance = options.tolerance
+    if tolerance is None:
+        tolerance = 8 * torch.finfo(c0.dtype).eps * math.sqrt(chunk)
+    # No state is larger than the largest of c0 and the u_c before it.
+    scale = torch.maximum(chunks[0].abs().amax((0, 1)), c0.abs()).clamp_min(torch.finfo(c0.dtype).tiny)
+    starts = torch.cat([c0.unsqueeze(0), chunks[0][-1, :-1]])
+    chunks = [x[:, :-1] for x in chunks]  # no start follows the last
+    left = torch.arange(states, device=c0.device)
+    not_finite = torch.zeros_like(left, dtype=torch.bool)
+    iterations, work = 0, 0.0
+    # Each correction makes one more start exactly that of the loop, so count − 1 are always enough.
+    while len(left) and iterations < count - 1 and work < options.max_iterations:
+        before = starts[:, left]
+        ends, slopes = _run_with_slopes(chunks, before[:-1])
+        jumps = ends - before[1:]
+        moved = before[1:] + scan(slopes, jumps)
+        # Many slopes beyond one overflow. What is not a number becomes what a slope of zero would make it.
+        starts[1:, left] = torch.where(moved.isfinite(), moved, ends)
+        iterations, work = iterations + 1, work + len(left) / states
+        jump = (jumps.abs() / scale).amax(0)
+        not_finite[left] = jump.isnan()
+        keep = jump > tolerance
+        if not keep.all():
+            left, scale, chunks = left[keep], scale[keep], [x[..., keep] for x in chunks]
+    return starts, left[:0] if iterations == count - 1 else left, not_finite.nonzero().squeeze(1), iterations
+
+
+def _in_order(inputs: list[Tensor]) -> Any:
+    return zip(*(x.unbind(0) for x in inputs), strict=True)
+
+
+def _run(inputs: list[Tensor], c: Tensor, out: Tensor) -> Tensor:
+    """Write the states after each step to `out`, and return the last."""
+    for (u_c, u_f, v_f), out_t in zip(_in_order(inputs), out.unbind(0), strict=True):
+        c = torch.lerp(u_c, c, torch.sigmoid(torch.addcmul(u_f, v_f, c)), out=out_t)
+    return c
+
+
+def _run_with_slopes(inputs: list[Tensor], c: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the states after the last step and their derivatives by those before the first."""
+    slopes = torch.ones_like(c)
+    for u_c, u_f, v_f in _in_order(inputs):
+        f = torch.sigmoid(torch.addcmul(u_f, v_f, c))
+        slopes = slopes * torch.addcmul(f, v_f, torch.ops.aten.sigmoid_backward(c - u_c, f))
+        c = torch.lerp(u_c, c, f)
+    return c, slopes
+
+
+def _sru_states(u_c: Tensor, u_f: Tensor, v_f: Tensor, c0: Tensor, *options: Any) -> Tensor:
+    solution = solve(u_c, u_f, v_f, c0, LengthParallel(*options))
+    if solution.failed:
+        warnings.warn(
+            f"sru_recurrence: {solution.failed} of {c0.numel()} states did not converge in "
+            f"{solution.iterations} length-parallel iterations, and all their {len(u_c)} steps were taken in "
+            "a row; raise chunk or max_iterations of LengthParallel, or choose length_parallel=False",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return solution.c
+
+
+def _save_for_backward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:4], output)
+
+
+def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    u_c, u_f, v_f, c0, c = ctx.saved_tensors
+    before = torch.cat([c0.unsqueeze(0), c])[:-1]
+    f = torch.sigmoid(torch.addcmul(u_f, v_f, before))
+    by_u_f = (before - u_c) * f * (1 - f)
+    by_before = torch.addcmul(f, v_f, by_u_f)
+    total = linear_scan(shifted(by_before, True), grad, reverse=True)
+    grad_u_f = total * by_u_f
+    grad_c0 = (total * by_before)[:1].sum(0)  # zero without a step
+    return total * (1 - f), grad_u_f, (grad_u_f * before).sum_to_size(v_f.shape), grad_c0, None, None, None
+
+
+define(
+    "sru_states",
+    "(Tensor u_c, Tensor u_f, Tensor v_f, Tensor c0, int chunk, float? tolerance, float max_iterations) "
+    "-> Tensor",
+    _sru_states,
+    lambda u_c, *_: torch.empty_like(u_c, memory_format=torch.contiguous_format),
+    _differentiate,
+    _save_for_backward,
+)

@@ -1,0 +1,183 @@
+"""The matrix product of a projection, through the fastest GEMM of the machine.
+
+PyTorch multiplies float32 matrices on x86 through MKL, which is slow on processors that Intel did not make;
+oneDNN, which comes with PyTorch too, is not. The environment variable `SRU_NN_GEMM` chooses: `onednn`,
+`torch` for whatever `F.linear` does, or `auto` (the default): oneDNN on x86-64 processors of another maker
+when this PyTorch has MKL. The choice changes results within float32 rounding only.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as every_module
+
+from sru_nn.operators import define, is_plain
+
+VARIABLE = "SRU_NN_GEMM"
+
+
+def project(module: nn.Module, x: Tensor) -> Tensor:
+    """Return `module(x)`.
+
+    oneDNN does it where it is chosen and the module is an `nn.Linear` as PyTorch made it, or a sequence of
+    them, without biases or hooks, in float32 on the CPU; anything else runs as it is.
+    """
+    if not _uses_onednn() or (torch.compiler.is_compiling() and not _is_for_here()) or is_watched(module):
+        return module(x)  # type: ignore[no-any-return]
+    if type(module) is nn.Sequential:
+        for part in module:
+            x = project(part, x)
+        return x
+    has_bias = module._parameters.get("bias") is not None
+    if type(module) is nn.Linear and not has_bias and _is_for_onednn(x, module.weight):
+        return _apply(x, module.weight)
+    return module(x)  # type: ignore[no-any-return]
+
+
+def multiply(x: Tensor, weight: Tensor) -> Tensor:
+    """Return x Wᵀ for matrices without a module or a gradient, in any dtype."""
+    if _uses_onednn() and _is_for_onednn(x, weight):
+        return _multiply(x, weight)
+    return nn.functional.linear(x, weight)
+
+
+def add_product_(out: Tensor, a: Tensor, b: Tensor) -> None:
+    """Add A B to a matrix, without a gradient.
+
+    Args:
+        out: (M, N), which changes; in float32 where `a` and `b` are of half precision.
+        a: (M, K).
+        b: (K, N).
+    """
+    if out.dtype != a.dtype or (_uses_onednn() and _is_for_onednn(a, b)):
+        out += multiply(a, b.t())
+    else:
+        out.addmm_(a, b)
+
+
+def _is_for_onednn(x: Tensor, weight: Tensor) -> bool:
+    return (
+        x.is_cpu
+        and x.numel() > 0
+        and x.dtype == weight.dtype == torch.float32
+        and (torch.compiler.is_compiling() or is_plain(x, weight))
+        and not torch.is_autocast_enabled("cpu")
+    )
+
+
+def _is_for_here() -> bool:
+    """Return whether the graph being made is to run on this machine: it is compiled, not exported."""
+    if not hasattr(torch.compiler, "is_exporting"):
+        return False  # torch 2.6 does not tell the two apart
+    return torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting()
+
+
+def is_watched(module: nn.Module) -> bool:
+    """Return whether a call of a module may do more than the `forward` of its class, and so has to be made.
+
+    That is so with a hook, on this module or on all modules, and where `forward` has been replaced: on the
+    module, as offloading and adapters do, or on its class.
+    """
+    kind = type(module)
+    home = kind if "forward" in vars(kind) else next(k for k in kind.__mro__ if "forward" in vars(k))
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        or every_module._global_forward_hooks
+        or every_module._global_forward_pre_hooks
+        or every_module._global_backward_hooks
+        or every_module._global_backward_pre_hooks
+        or "forward" in module.__dict__
+        # Written elsewhere than its class, even if functools.wraps says otherwise.
+        or getattr(kind.forward, "__globals__", {}).get("__name__") != home.__module__
+    )
+
+
+def _choose_onednn() -> bool:
+    choice = os.environ.get(VARIABLE, "auto")
+    if choice not in ("auto", "onednn", "torch"):
+        raise ValueError(f"the environment variable {VARIABLE} must be auto, onednn or torch, got {choice!r}")
+    if choice == "auto":
+        has_mkl: bool = torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
+        return _has_onednn() and has_mkl and _is_x86_of_another_maker()
+    if choice == "onednn" and not _has_onednn():
+        raise RuntimeError(f"{VARIABLE}=onednn, but this PyTorch was built without oneDNN; unset it")
+    return choice == "onednn"
+
+
+def _has_onednn() -> bool:
+    available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return available and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+def _is_x86_of_another_maker() -> bool:
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return False
+    try:
+        return "GenuineIntel" not in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+
+
+# A compiler can trace neither the environment nor a file.
+_chosen = _choose_onednn()
+
+
+def _uses_onednn() -> bool:
+    return _chosen
+
+
+def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    x, weight = ctx.saved_tensors
+    grad_x = grad_weight = None
+    if ctx.needs_input_grad[0]:
+        grad_x = _apply(grad, weight.t())
+    if ctx.needs_input_grad[1]:
+        rows = grad.reshape(-1, grad.shape[-1]).t()
+        grad_weight = _apply(rows, x.reshape(-1, x.shape[-1]).t())
+    return grad_x, grad_weight
+
+
+class _OneDNNLinear(torch.autograd.Function):
+    """x Wᵀ with oneDNN, forward and backward; differentiable any number of times."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return _multiply(x, weight)
+
+    backward = staticmethod(_differentiate)
+
+
+def _apply(x: Tensor, weight: Tensor) -> Tensor:
+    if is_plain(x, weight):
+        return _OneDNNLinear.apply(x, weight)  # type: ignore[no-any-return,no-untyped-call]
+    return torch.ops.sru_nn.onednn_linear(x, weight)  # type: ignore[no-any-return]
+
+
+def _multiply(x: Tensor, weight: Tensor) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")  # type: ignore[no-any-return]
+
+
+def _save_for_backward(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+# For compiled graphs: the compiler takes oneDNN's own operator for constant weights only.
+define(
+    "onednn_linear",
+    "(Tensor x, Tensor weight) -> Tensor",
+    _multiply,
+    lambda x, weight: x.new_empty(*x.shape[:-1], weight.shape[0]),
+    _differentiate,
+    _save_for_backward,
+    device="cpu",
+)

@@ -1,0 +1,269 @@
+"""What the operators of all cells share: their registration, their autograd and the calls of the kernels.
+
+A recurrence is two operators of `torch.library`, forward and backward, so that autograd, `torch.compile` and
+`torch.export` see one call each way on any device, with or without kernels. An operator chooses its backend
+when it runs. In eager mode the same code is called directly: the dispatcher takes half a millisecond for both
+ways, a good part of a decoding step and of a training step of a small model.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from sru_nn import backend
+
+TORCH_2_13 = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 13)
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
+_is_batch = torch._C._functorch.is_legacy_batchedtensor
+
+
+def is_plain(*tensors: Tensor | None) -> bool:
+    """Return whether these tensors are ordinary memory and nothing watches what is done to them.
+
+    False for tensor subclasses (fake, quantized, distributed), under `torch.compile` and `torch.export`, a
+    dispatch mode, a transform of `torch.func`, forward-mode differentiation, a batch of gradients
+    (`is_grads_batched`), or a `torch.jit` trace.
+    """
+    return (
+        not torch.compiler.is_compiling()
+        and all(tensor is None or (type(tensor) in _PLAIN and not _is_batch(tensor)) for tensor in tensors)
+        and torch._C._len_torch_dispatch_stack() == 0
+        and not is_transformed()
+        and torch._C._get_tracing_state() is None
+    )
+
+
+def is_transformed() -> bool:
+    """Return whether a transform of `torch.func` or forward-mode differentiation is active.
+
+    An operator with a derivative of its own has one in reverse only, and PyTorch can neither batch nor
+    transform it: forward-mode differentiation would take its result for a constant.
+    """
+    if torch.autograd.forward_ad._current_level >= 0:
+        return True
+    # An older compiler cannot trace the question, nor the gradient of torch.func; vmap it can.
+    if torch.compiler.is_dynamo_compiling() and not TORCH_2_13:
+        return False
+    # Not "is not None", which the compiler takes for true.
+    return isinstance(torch._C._functorch.peek_interpreter_stack(), torch._C._functorch.CInterpreter)
+
+
+def define(
+    name: str,
+    schema: str,
+    run: Callable[..., Any],
+    results: Callable[..., Any],
+    differentiate: Callable[..., Any],
+    save: Callable[..., None] | None = None,
+    device: str = "default",
+) -> None:
+    """Register the operator `sru_nn::name`.
+
+    Args:
+        name: The name.
+        schema: The arguments and results.
+        run: Computes the results.
+        results: Returns empty tensors with the shapes, dtypes and devices of the results.
+        differentiate: The `backward` of its gradient.
+        save: The `setup_context` of its gradient.
+        device: The type of device that `run` is for, "default" for any.
+    """
+    qualified = f"sru_nn::{name}"
+    torch.library.define(qualified, schema)
+    torch.library.impl(qualified, device, run)
+    torch.library.register_fake(qualified, results)
+    torch.library.register_autograd(qualified, differentiate, setup_context=save)
+
+
+class Passes(NamedTuple):
+    """What runs the two operators of a recurrence.
+
+    forward(inputs, save) returns the outputs, the last state and the states, which may be None unless `save`.
+    backward(inputs, states, grad of outputs, grad of last state) returns the gradients of the first inputs.
+    """
+
+    forward: Callable[..., tuple[Tensor, Tensor, Tensor | None]]
+    backward: Callable[..., tuple[Tensor, ...]]
+
+
+class Recurrence:
+    """A recurrence as the operators `sru_nn::NAME_forward` and `sru_nn::NAME_backward`.
+
+        NAME_forward(*inputs, save) -> outputs, last state, states
+        NAME_backward(*inputs, states, grad of outputs, grad of last state) -> gradients of the first inputs
+
+    The states are what the backward pass needs beside the inputs, the same with every backend; empty unless
+    `save`.
+
+    Args:
+        name: The name.
+        inputs: A named tuple for the inputs, tensors first.
+        schemas: The arguments and results of both. The backward pass may leave out the last inputs.
+        kernels: Runs them on the kernels.
+        plain: Runs them in plain PyTorch.
+        results: Returns their results, empty.
+        choose: Returns the backend for these inputs.
+        differentiate_twice: As `backward` but without the states: gradients that can be differentiated.
+            Without it a second derivative is refused.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        inputs: Callable[..., Sequence[Any]],
+        schemas: tuple[str, str],
+        *,
+        kernels: Passes,
+        plain: Passes,
+        results: Passes,
+        choose: Callable[[Any], backend.Backend],
+        differentiate_twice: Callable[..., Sequence[Tensor | None]] | None = None,
+    ) -> None:
+        self.name = name
+        self.inputs = inputs
+        self.passes = {"kernels": kernels, "reference": plain}
+        self.results = results
+        self.choose = choose
+        self.differentiate_twice = differentiate_twice
+        arguments = [schema.partition("->")[0] for schema in schemas]
+        self.tensors = arguments[0].count("Tensor")
+        self.backward_inputs = arguments[1].count(",") - 2
+        define(
+            f"{name}_forward",
+            schemas[0],
+            self._run_forward,
+            lambda *args: results.forward(inputs(*args[:-1]), args[-1]),
+            self._differentiate,
+            self._set_up,
+        )
+        define(
+            f"{name}_backward",
+            schemas[1],
+            self._run_backward,
+            lambda *args: results.backward(inputs(*args[:-3]), *args[-3:]),
+            self._refuse_second_derivative,
+        )
+
+    def __call__(self, chosen: backend.Backend | None, inputs: Sequence[Any]) -> tuple[Tensor, Tensor]:
+        """Return the outputs and the last state.
+
+        Args:
+            chosen: The backend, or None for the operator to choose.
+            inputs: The named tuple.
+        """
+        tensors = inputs[: self.tensors]
+        save = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+        if chosen is None or not is_plain(*tensors):
+            outputs, last, _ = getattr(torch.ops.sru_nn, f"{self.name}_forward")(*inputs, save)
+        elif save:
+            outputs, last = _Direct.apply(self, chosen, *inputs)  # type: ignore[no-untyped-call]
+        else:
+            outputs, last, _ = self.passes[chosen].forward(inputs, False)
+        return outputs, last
+
+    def save(self, ctx: Any, chosen: backend.Backend, inputs: Sequence[Any], states: Tensor | None) -> None:
+        """Keep what the gradients need, and the backend, as another thread may compute them."""
+        ctx.save_for_backward(*inputs[: self.tensors], states)
+        ctx.constants, ctx.chosen = inputs[self.tensors :], chosen
+        # A result that is not used has no gradient, rather than zeros as large as itself.
+        ctx.set_materialize_grads(False)
+
+    def gradients(self, ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        """Return the gradients of all inputs, by the backend that ran forward."""
+        *tensors, states = ctx.saved_tensors
+        inputs = self.inputs(*tensors, *ctx.constants)
+        found: Sequence[Tensor | None]
+        if not torch.is_grad_enabled() and is_plain(*tensors, states, *grads):
+            found = self.passes[ctx.chosen].backward(inputs, states, *grads)
+        elif torch.is_grad_enabled() and self.differentiate_twice and not torch.compiler.is_compiling():
+            found = self.differentiate_twice(inputs, *grads)
+        else:  # the operator, which also says that there is no second derivative
+            with backend.using(ctx.chosen):
+                run = getattr(torch.ops.sru_nn, f"{self.name}_backward")
+                found = run(*inputs[: self.backward_inputs], states, *grads)
+        wanted = [None if x is None else grad for x, grad in zip(tensors, found, strict=False)]
+        return (*wanted, *[None] * (len(inputs) - len(wanted)))
+
+    def _run_forward(self, *args: Any) -> tuple[Tensor, Tensor, Tensor]:
+        inputs, save = self.inputs(*args[:-1]), args[-1]
+        outputs, last, states = self.passes[self.choose(inputs)].forward(inputs, save)
+        # An operator returns a tensor for each of its results.
+        return outputs, last, self.results.forward(inputs, save)[2] if states is None else states  # type: ignore[return-value]
+
+    def _run_backward(self, *args: Any) -> tuple[Tensor, ...]:
+        inputs = self.inputs(*args[:-3])
+        return self.passes[self.choose(inputs)].backward(inputs, *args[-3:])
+
+    def _set_up(self, ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+        *given, ctx.saved = inputs
+        ctx.mark_non_differentiable(output[2])
+        self.save(ctx, self.choose(self.inputs(*given)), given, output[2])
+
+    def _differentiate(self, ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        if not ctx.saved:
+            raise RuntimeError(f"sru_nn::{self.name}_forward: a gradient needs save=True")
+        return *self.gradients(ctx, *grads[:2]), None
+
+    def _refuse_second_derivative(self, *_: Any) -> None:
+        raise RuntimeError(
+            f"{self.name}_recurrence: the kernels have no second derivative; choose the backend 'reference' "
+            "(sru_nn.backend.using('reference')) for the forward pass"
+        )
+
+
+class _Direct(torch.autograd.Function):
+    """The operators of a recurrence without the dispatcher."""
+
+    @staticmethod
+    def forward(ctx: Any, recurrence: Recurrence, chosen: backend.Backend, *given: Any) -> Any:
+        inputs, ctx.recurrence = recurrence.inputs(*given), recurrence
+        outputs, last, states = recurrence.passes[chosen].forward(inputs, True)
+        recurrence.save(ctx, chosen, inputs, states)
+        return outputs, last
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        return None, None, *ctx.recurrence.gradients(ctx, *grads)
+
+
+def run_kernel(name: str, like: Tensor, *fields: Any) -> None:
+    """Run a kernel on the threads of a CPU, or in the current stream of a CUDA device.
+
+    Args:
+        name: The kernel, as `sru_kernels.cpu` and `sru_kernels.cuda` call it.
+        like: A tensor on the device.
+        *fields: The arguments, in order: tensors (None for one left out), a dtype, the name of an activation,
+            and numbers, addresses among them. A tensor the kernel writes to is contiguous.
+    """
+    package, constants = kernels()
+    held, values = [], []
+    for field in fields:
+        if isinstance(field, Tensor):
+            if not field.is_contiguous():
+                field = field.contiguous()
+                held.append(field)  # the kernel only sees its address
+            values.append(field.data_ptr())
+        else:
+            values.append(constants.get(field, field))
+    arguments = getattr(package, name.title().replace("_", ""))._make(values)
+    if like.is_cpu:
+        getattr(package.cpu, name)(arguments, num_threads=torch.get_num_threads())
+        return
+    with torch.cuda.device(like.device):
+        stream = torch.cuda.current_stream()
+        run = getattr(package.cuda, name)
+        run(arguments, device=stream.device_index, stream=stream.cuda_stream)
+
+
+@functools.cache
+def kernels() -> tuple[Any, dict[Any, Any]]:
+    """Return the package, and what it takes for None, a dtype or the name of an activation."""
+    import sru_kernels
+
+    dtypes = {getattr(torch, name): member for name, member in sru_kernels.DType.__members__.items()}
+    return sru_kernels, {None: 0, **dtypes, **sru_kernels.Activation.__members__}

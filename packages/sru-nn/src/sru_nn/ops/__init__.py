@@ -1,1 +1,0 @@
-"""The compiled kernels as PyTorch operators: one file per recurrence."""

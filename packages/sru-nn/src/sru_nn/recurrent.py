@@ -1,0 +1,191 @@
+"""The base of every recurrent module: batches of any form outside, time-major tensors inside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from sru_nn.arguments import check_features, check_like_parameters, check_shape
+from sru_nn.gemm import is_watched
+
+
+class Recurrent(nn.Module):
+    """A recurrent module: it takes a sequence and a state, and returns the outputs and the state after them.
+
+    A subclass says how one time-major batch is computed (`_run`), which states fit (`_check_state`) and which
+    of its parameters meet the input first (`_first`). What its `forward` hands to `_forward` comes there from
+    `(T, B, E)`, `(B, T, E)` with `batch_first`, `(T, E)` for a single sequence, or a `PackedSequence`, and
+    the results go back in the same form.
+
+    This class has no `__init__` and registers nothing, so that it combines with any other module class.
+    """
+
+    input_size: int
+    batch_first: bool = False
+    bidirectional: bool = False
+
+    def _run(self, x: Tensor, state: Any, mask_pad: Tensor | None) -> tuple[Tensor, Any]:
+        """Run a time-major batch.
+
+        Args:
+            x: `(T, B, E)`, zero at padding.
+            state: What `_check_state` let pass: None, a tensor or nested tuples of them, the batch second in
+                each.
+            mask_pad: `(T, B)` bool, True at padding; or None.
+
+        Returns:
+            `h`: `(T, B, ...)`.
+            `state`: Tensors, the batch second in each.
+        """
+        raise NotImplementedError
+
+    def _check_state(self, state: Any, *batch: int) -> None:
+        """Raise unless a state fits a batch of this size or, without one, a single sequence."""
+        raise NotImplementedError
+
+    def _first(self) -> nn.Module | None:
+        """Return what meets the input first and sets its dtype and device; None if a layer checks that."""
+        return None
+
+    def _check_like_parameters(self, x: Tensor) -> None:
+        first = self._first()
+        if first is not None:
+            check_like_parameters(type(self).__name__, x, first)
+
+    def _check_state_tensor(
+        self, name: str, state: Any, batch: tuple[int, ...], letters: str, *shapes: tuple[int, ...]
+    ) -> None:
+        """Raise unless a tensor of the state has one of these shapes, which leave out the batch."""
+        rows, *rest = shapes[0]
+        if not isinstance(state, Tensor) or state.shape != (rows, *batch, *rest):
+            letters = letters if batch else letters.replace(" B,", "")
+            whole = [(rows, *batch, *rest) for rows, *rest in shapes]
+            check_shape(type(self).__name__, name, state, letters, *whole)
+
+    def _check_input(self, x: Any, mask_pad: Any, *, single: bool = True) -> None:
+        who = type(self).__name__
+        letters = ("(B, T, E)" if self.batch_first else "(T, B, E)") + (" or (T, E)" if single else "")
+        check_features(who, "input", x, letters, (2, 3) if single else (3,), self.input_size)
+        self._check_like_parameters(x)
+        if mask_pad is None:
+            return
+        if not isinstance(mask_pad, Tensor):
+            raise TypeError(f"{who}: mask_pad must be a tensor, got a {type(mask_pad).__name__}")
+        if mask_pad.shape != x.shape[:-1]:
+            raise ValueError(
+                f"{who}: mask_pad must have the shape of the input without its features, "
+                f"{tuple(x.shape[:-1])}, got {tuple(mask_pad.shape)}"
+            )
+
+    def _forward(self, x: Any, state: Any, mask_pad: Any = None, **options: Any) -> tuple[Any, Any]:
+        """Run an input of any form; further options go to `_run` as they are."""
+        if isinstance(x, PackedSequence):
+            return self._forward_packed(x, state, mask_pad, **options)
+        if isinstance(x, fx.Proxy):
+            return as_leaf(self, x, state, mask_pad=mask_pad)  # type: ignore[no-any-return]
+        self._check_input(x, mask_pad)
+        single = x.dim() == 2
+        turned = self.batch_first and not single
+        self._check_state(state, *(() if single else (x.shape[0 if turned else 1],)))
+        if turned:
+            x, mask_pad = x.transpose(0, 1), None if mask_pad is None else mask_pad.t()
+        if single:
+            x, state, mask_pad = map_tensors(lambda tensor: tensor.unsqueeze(1), (x, state, mask_pad))
+        if mask_pad is not None:
+            x, mask_pad = without_padding(x, mask_pad)
+        h, state = self._run(x, state, mask_pad, **options)
+        if single:
+            return h.squeeze(1), map_tensors(lambda tensor: tensor.squeeze(1), state)
+        return h.transpose(0, 1) if turned else h, state
+
+    def _forward_packed(
+        self, packed: PackedSequence, state: Any, mask_pad: Any, **options: Any
+    ) -> tuple[PackedSequence, Any]:
+        who = type(self).__name__
+        if mask_pad is not None:
+            raise ValueError(f"{who}: a PackedSequence brings its own lengths; pass mask_pad=None")
+        data, batch_sizes, order, back = packed
+        if data.dim() != 2 or data.shape[-1] != self.input_size:
+            raise ValueError(
+                f"{who}: a PackedSequence's data must have shape (sum of lengths, E = {self.input_size}), "
+                f"got {tuple(data.shape)}"
+            )
+        self._check_like_parameters(data)
+        # In the order of the lengths, which moves the states instead of the sequences.
+        x, lengths = pad_packed_sequence(PackedSequence(data, batch_sizes))
+        self._check_state(state, x.shape[1])
+        if order is not None:
+            state = map_tensors(lambda tensor: tensor.index_select(1, order), state)
+        steps = torch.arange(x.shape[0], device=x.device)
+        h, state = self._run(x, state, steps[:, None] >= lengths.to(x.device), **options)
+        if back is not None:
+            state = map_tensors(lambda tensor: tensor.index_select(1, back), state)
+        return PackedSequence(pack_padded_sequence(h, lengths).data, batch_sizes, order, back), state
+
+    def step(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """Run one time step: what `forward` does with a sequence of one.
+
+        Args:
+            x: `(B, E)`, or `(E,)` for a single sequence.
+            state: The state before the step, in the form of `forward`; zeros if None.
+
+        Returns:
+            `h`: `(B, ...)`, or `(...)` for a single sequence: the output of the last layer.
+            `state`: The state after the step, in the form of `forward`.
+
+        Raises:
+            ValueError: A shape does not fit, or the module is bidirectional.
+            TypeError: A dtype does not fit.
+        """
+        check_step(self, x, (1, 2))
+        single = x.dim() == 1
+        if is_watched(self):  # hooks, and whoever replaced forward, see a sequence of one
+            time = 1 if self.batch_first and not single else 0
+            h, state = self(x.unsqueeze(time), state)
+            return h.squeeze(time), state
+        self._check_like_parameters(x)
+        self._check_state(state, *x.shape[:-1])
+        if not single:
+            h, state = self._run(x.unsqueeze(0), state, None)
+            return h.squeeze(0), state
+        h, state = self._run(x[None, None], map_tensors(lambda tensor: tensor.unsqueeze(1), state), None)
+        return h[0, 0], map_tensors(lambda tensor: tensor.squeeze(1), state)
+
+
+def check_step(module: Any, x: Any, dims: tuple[int, ...]) -> None:
+    """Raise unless a module can run step by step, and x has one of these numbers of dimensions."""
+    who = f"{type(module).__name__}.step"
+    if module.bidirectional:
+        raise ValueError(
+            f"{who} needs one direction, because a second one starts at the last step; call forward with the "
+            "whole sequence"
+        )
+    letters = "(B, E) or (E,)" if 1 in dims else "(B, E)"
+    check_features(who, "x", x, letters, dims, module.input_size, "; pass a whole sequence to forward")
+
+
+def without_padding(x: Tensor, mask_pad: Tensor) -> tuple[Tensor, Tensor]:
+    """Overwrite padding with zeros, and return the mask as booleans.
+
+    A NaN there must not reach a gradient, not even through a projection.
+    """
+    mask_pad = mask_pad.bool()
+    return x.masked_fill(mask_pad.unsqueeze(-1), 0.0), mask_pad
+
+
+def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
+    """Apply a function to every tensor in nested tuples and lists, which may also hold None."""
+    if isinstance(value, (tuple, list)):
+        return type(value)([map_tensors(function, item) for item in value])
+    return None if value is None else function(value)
+
+
+def as_leaf(module: nn.Module, x: fx.Proxy, *args: Any, **kwargs: Any) -> Any:
+    """Record the call of a module as one node of `torch.fx`, as of PyTorch's own modules."""
+    kwargs = {name: value for name, value in kwargs.items() if value is not None}
+    tracer: Any = x.tracer
+    return tracer.create_proxy("call_module", tracer.path_of_module(module), (x, *args), kwargs)

@@ -1,0 +1,153 @@
+"""Residual stacks, for cells whose gates do not see the state: a norm and two linear maps around each."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from sru_nn.arguments import check_probabilities, check_sizes
+from sru_nn.gemm import project
+from sru_nn.recurrent import Recurrent
+
+
+class ResidualBlock(nn.Module):
+    """x_t + W_o y_t with y the recurrence of u_t = W norm(x_t); a subclass says which recurrence.
+
+    Attributes:
+        norm: The layer norm.
+        transform: W, an `nn.Linear`.
+        output: W_o, an `nn.Linear`.
+        dropout: The dropout of W_o y_t.
+    """
+
+    def __init__(self, hidden_size: int, pre_activations: int, outputs: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(hidden_size)
+        self.transform = nn.Linear(hidden_size, pre_activations, bias=False)
+        self.output = nn.Linear(outputs, hidden_size, bias=False)
+        self.dropout = nn.Dropout(dropout)
+
+    @abstractmethod
+    def state_shape(self) -> tuple[int, ...]:
+        """Return the shape of the state of one sequence."""
+
+    @abstractmethod
+    def recur(self, u: Tensor, state: Tensor | None, mask_pad: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return y `(T, B, ...)` and the state after the last step."""
+
+    def reset_parameters(self) -> None:
+        """Draw the weights anew, each as PyTorch does it."""
+        for module in (self.norm, self.transform, self.output):
+            module.reset_parameters()
+
+    def forward(
+        self, x: Tensor, state: Tensor | None = None, mask_pad: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Run the block.
+
+        Args:
+            x: `(T, B, D)`.
+            state: The state before the first step; zeros if None.
+            mask_pad: `(T, B)` bool, True where a position is padding.
+
+        Returns:
+            `x`: `(T, B, D)`.
+            `state`: The state after the last step.
+        """
+        y, state = self.recur(project(self.transform, self.norm(x)), state, mask_pad)
+        return x + self.dropout(project(self.output, y)), state
+
+
+class ResidualStack(Recurrent):
+    """Residual blocks, one after the other, with a linear map before them and a norm after them."""
+
+    state_letters = "(L, B, ...)"
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        dropout: float,
+        batch_first: bool,
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        check_sizes(name, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
+        check_probabilities(name, dropout=dropout)
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.output_size = hidden_size
+        self.num_layers = num_layers
+        self.dropout = float(dropout)
+        self.batch_first = bool(batch_first)
+        self.input_to_hidden: nn.Linear | None = None
+        if input_size != hidden_size:
+            self.input_to_hidden = nn.Linear(input_size, hidden_size, bias=False)
+        self.norm = nn.LayerNorm(hidden_size)
+        self.layers = nn.ModuleList()
+
+    def _add(self, blocks: Iterable[ResidualBlock]) -> None:
+        self.layers.extend(blocks)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw all weights anew."""
+        for module in (self.input_to_hidden, self.norm, *self.layers):
+            if module is not None:
+                module.reset_parameters()
+
+    def forward(
+        self, x: Tensor | PackedSequence, state: Tensor | None = None, mask_pad: Tensor | None = None
+    ) -> tuple[Tensor | PackedSequence, Tensor]:
+        """Run the stack.
+
+        Args:
+            x: `(T, B, E)`, `(B, T, E)` with `batch_first`, `(T, E)` for a single sequence, or a
+                `PackedSequence`.
+            state: The states before the first step, in the shape of the class; without B for a single
+                sequence; zeros if None.
+            mask_pad: `(T, B)`, `(B, T)` with `batch_first`, or `(T,)` for a single sequence: non-zero where a
+                position is padding. The state passes it unchanged and its output is zero.
+
+        Returns:
+            `h`: The outputs of the last layer, in the form of `x` with D features.
+            `state`: The states after the last step; float32, or float64 for float64 input.
+
+        Raises:
+            ValueError: A shape does not fit, or `mask_pad` comes with a `PackedSequence`.
+            TypeError: A dtype does not fit.
+        """
+        return self._forward(x, state, mask_pad)
+
+    def _first(self) -> nn.Module:
+        return self.norm if self.input_to_hidden is None else self.input_to_hidden
+
+    def _check_state(self, state: Any, *batch: int) -> None:
+        if state is not None:
+            block: ResidualBlock = self.layers[0]  # type: ignore[assignment]
+            shape = (self.num_layers, *block.state_shape())
+            self._check_state_tensor("state", state, batch, self.state_letters, shape)
+
+    def _run(self, x: Tensor, state: Tensor | None, mask_pad: Tensor | None) -> tuple[Tensor, Tensor]:
+        if self.input_to_hidden is not None:
+            x = project(self.input_to_hidden, x)
+        states = [None] * self.num_layers if state is None else state.unbind(0)
+        last = []
+        for block, before in zip(self.layers, states, strict=True):
+            x, after = block(x, before, mask_pad)
+            last.append(after)
+        h = self.norm(x)
+        if mask_pad is not None:
+            h = h.masked_fill(mask_pad.unsqueeze(-1), 0.0)
+        return h, torch.stack(last)
+
+    def extra_repr(self) -> str:
+        """Show what the layers' own lines do not."""
+        parts = [f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}"]
+        return ", ".join(parts + (["batch_first=True"] if self.batch_first else []))

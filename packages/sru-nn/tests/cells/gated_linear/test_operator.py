@@ -1,0 +1,311 @@
+"""The gated linear recurrence by kernels and by chunks against the reference, with gates that are hard."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional as F
+
+from sru_nn import backend, reference
+from sru_nn.cells.gated_linear import chunks as gated_linear_chunks
+from sru_nn.cells.gated_linear import meet as gated_linear_meet
+from sru_nn.functional import gated_linear_recurrence
+
+from ...conftest import examples, looks_at_grad
+
+operators = torch.ops.sru_nn
+needs_kernels = pytest.mark.skipif(backend.active() == "reference", reason="there are no kernels here")
+by_chunks = pytest.mark.parametrize("implementation", ["reference"], indirect=True)
+
+GATES = {
+    "usual": lambda z: F.logsigmoid(z + 3),
+    "all open": torch.zeros_like,
+    "all shut": lambda z: torch.full_like(z, -math.inf),
+    "some shut": lambda z: F.logsigmoid(z).masked_fill(z > 1.5, -math.inf),
+    "very small": lambda z: -200 * z.abs(),
+    "from one to nothing": lambda z: -((10 * z.abs()) ** z),
+    "one key forgets at once": lambda z: F.logsigmoid(z + 3).index_fill(-1, torch.tensor([0]), -1e4),
+}
+
+
+def make_inputs(
+    length: int,
+    batch: int = 2,
+    heads: int = 2,
+    key_size: int = 3,
+    value_size: int = 4,
+    *,
+    gates: str = "usual",
+    dtype: torch.dtype = torch.float64,
+    seed: int = 0,
+) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+
+    def randn(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    q, k, z = (randn(length, batch, heads, key_size) for _ in range(3))
+    v, s0 = randn(length, batch, heads, value_size), randn(batch, heads, key_size, value_size)
+    given = {"q": q, "k": k, "v": v, "log_g": GATES[gates](z), "s0": s0}
+    return {name: tensor.to(dtype) for name, tensor in given.items()}
+
+
+def outputs_and_gradients(
+    function, inputs: dict[str, Tensor], mask_pad: Tensor | None = None, *, sign: bool = True
+) -> list[Tensor]:
+    leaves = {name: tensor.clone().requires_grad_() for name, tensor in inputs.items()}
+    results = function(**leaves, mask_pad=mask_pad)
+    generator = torch.Generator().manual_seed(1)
+    upstream = [torch.randn(r.shape, generator=generator, dtype=torch.float64).to(r.dtype) for r in results]
+    upstream = [weight if sign else weight.abs() for weight in upstream]
+    gradients = torch.autograd.grad(
+        results, list(leaves.values()), upstream, allow_unused=True, materialize_grads=True
+    )
+    return [*results, *gradients]
+
+
+def check(inputs: dict[str, Tensor], mask_pad: Tensor | None = None, tolerance: float = 1e-10) -> None:
+    expected = outputs_and_gradients(reference.gated_linear_recurrence, inputs, mask_pad)
+    actual = outputs_and_gradients(gated_linear_recurrence, inputs, mask_pad)
+    torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.fixture(autouse=True)
+def _many_turns(implementation):
+    """Few chunks a turn, so that short sequences take several."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gated_linear_chunks, "_CPU_SIZE", 1024)
+        yield
+
+
+@settings(examples, max_examples=60)
+@given(
+    length=st.integers(0, 140),
+    batch=st.integers(0, 3),
+    heads=st.integers(1, 3),
+    key_size=st.integers(1, 6),
+    value_size=st.integers(1, 6),
+    gates=st.sampled_from(list(GATES)),
+    padded=st.booleans(),
+    seed=st.integers(0, 999),
+)
+def test_equals_the_reference(length, batch, heads, key_size, value_size, gates, padded, seed):
+    inputs = make_inputs(length, batch, heads, key_size, value_size, gates=gates, seed=seed)
+    generator = torch.Generator().manual_seed(seed)
+    mask_pad = torch.rand(length, batch, generator=generator) < 0.3 if padded else None
+    check(inputs, mask_pad)
+
+
+@pytest.mark.parametrize("gates", GATES)
+@pytest.mark.parametrize("length", [1, 2, 31, 32, 33, 64, 97])
+def test_the_ends_of_chunks(length, gates):
+    check(make_inputs(length, gates=gates))
+
+
+def check_rounding(inputs: dict[str, Tensor], tolerance: float) -> None:
+    """Compare with float64; an element may be off by so much of the sum of the magnitudes of its terms.
+
+    And by what the chunks take for zero.
+    """
+    exact = {name: tensor.double() for name, tensor in inputs.items()}
+    magnitudes = {name: x if name == "log_g" else x.abs() for name, x in exact.items()}
+    expected = outputs_and_gradients(reference.gated_linear_recurrence, exact)
+    terms = outputs_and_gradients(reference.gated_linear_recurrence, magnitudes, sign=False)
+    actual = outputs_and_gradients(gated_linear_recurrence, inputs)
+    for ours, theirs, total in zip(actual, expected, terms, strict=True):
+        assert ((ours.double() - theirs).abs() <= tolerance * total + 1e-17).all()
+
+
+@pytest.mark.parametrize("gates", GATES)
+def test_float32(gates):
+    inputs = make_inputs(300, key_size=16, value_size=8, gates=gates, dtype=torch.float32)
+    check_rounding(inputs, 1e-5)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 2e-2), (torch.float16, 3e-3)])
+@pytest.mark.parametrize("gate_dtype", ["storage", "accumulation"])
+def test_half_storage_keeps_its_state_in_float32(dtype, tolerance, gate_dtype):
+    inputs = make_inputs(150, key_size=20, value_size=33, dtype=dtype)
+    if gate_dtype == "accumulation":
+        inputs |= {name: inputs[name].float() for name in ("log_g", "s0")}
+    o, s, *gradients = outputs_and_gradients(gated_linear_recurrence, inputs)
+    assert (o.dtype, s.dtype) == (dtype, torch.float32)
+    assert [gradient.dtype for gradient in gradients] == [tensor.dtype for tensor in inputs.values()]
+    _, expected = reference.gated_linear_recurrence(**{name: x.double() for name, x in inputs.items()})
+    torch.testing.assert_close(s.double(), expected, rtol=1e-5, atol=1e-5)
+    check_rounding(inputs, tolerance)
+
+
+@by_chunks
+@pytest.mark.parametrize(
+    ("gates", "smallest", "block"),
+    [
+        ("usual", -1e3, 32),
+        ("usual", -10.0, 8),
+        ("usual", 0.0, 1),
+        ("open", None, 32),
+        ("half shut", None, 8),
+        ("some shut", None, 1),
+        ("very small", None, 1),
+    ],
+)
+def test_blocks_are_as_long_as_the_gates_allow(gates, smallest, block, monkeypatch):
+    monkeypatch.setitem(GATES, "open", lambda z: F.logsigmoid(z + 3))
+    monkeypatch.setitem(GATES, "half shut", lambda z: F.logsigmoid(z - 2))
+    monkeypatch.setitem(GATES, "usual", lambda z: -0.5 - 0.1 * torch.sigmoid(z))
+    if smallest is not None:
+        monkeypatch.setattr(gated_linear_meet, "_SMALLEST", smallest)
+    taken, join = set(), gated_linear_meet._join
+    monkeypatch.setattr(
+        gated_linear_meet, "_join", lambda base, memory: (taken.add(base.m), join(base, memory))[1]
+    )
+    check(make_inputs(64, gates=gates))
+    assert taken == {block}
+
+
+@by_chunks
+@pytest.mark.parametrize("gate", [0.0, 1e-3])
+def test_what_has_decayed_beyond_the_range_of_the_dtype_counts_as_zero(gate):
+    """Of a state of one, 1e-18 is kept within a chunk, and what is below 1e-19 is lost, but nothing else."""
+    log_g = torch.tensor([-20.7, -20.7, -math.inf if gate == 0 else math.log(gate), -0.1]).view(4, 1, 1, 1)
+    q, k, v, s0 = (
+        torch.ones(4, 1, 1, 1),
+        torch.zeros(4, 1, 1, 1),
+        torch.ones(4, 1, 1, 1),
+        torch.ones(1, 1, 1, 1),
+    )
+    k[2] = 1.0
+    expected, last = reference.gated_linear_recurrence(q, k, v, log_g, s0)
+    assert 1e-19 < expected[1] < 2e-18
+    o, s = gated_linear_recurrence(q, k, v, log_g, s0)
+    torch.testing.assert_close((o, s), (expected, last), rtol=1e-6, atol=0)
+    traces = reference.gated_linear_recurrence(q, 0 * k, v, log_g, s0)[0]
+    assert (traces[2:] <= 2e-21).all()
+    o, s = gated_linear_recurrence(q, 0 * k, v, log_g, s0)
+    assert (o[2:] == 0).all()
+    assert s == 0
+
+
+@pytest.mark.parametrize("gates", ["usual", "some shut"])
+def test_it_may_be_cut_anywhere(gates):
+    inputs = make_inputs(100, gates=gates)
+    o, s = gated_linear_recurrence(**inputs)
+    state, parts = inputs.pop("s0"), []
+    for length in (0, 1, 40, 27, 32):
+        now = {name: tensor[:length] for name, tensor in inputs.items()}
+        inputs = {name: tensor[length:] for name, tensor in inputs.items()}
+        part, state = gated_linear_recurrence(**now, s0=state)
+        parts.append(part)
+    torch.testing.assert_close((torch.cat(parts), state), (o, s), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("length", [4, 40])
+def test_nan_in_padding_reaches_nothing(length):
+    inputs, mask_pad = make_inputs(length), torch.rand(length, 2) < 0.4
+    expected = outputs_and_gradients(gated_linear_recurrence, inputs, mask_pad)
+    for name in ("q", "k", "v", "log_g"):
+        inputs[name][mask_pad] = torch.nan
+    actual = outputs_and_gradients(gated_linear_recurrence, inputs, mask_pad)
+    torch.testing.assert_close(actual, expected, rtol=0, atol=0)
+    assert (actual[0][mask_pad] == 0).all()
+
+
+def test_inputs_stay_as_they_are_and_may_be_strided():
+    # With one head and one sequence a chunk lies in the input as it lies in the work space.
+    inputs = make_inputs(64, 1, 1)
+    before = {name: tensor.clone() for name, tensor in inputs.items()}
+    expected = gated_linear_recurrence(**inputs)
+    assert all(torch.equal(inputs[name], before[name]) for name in inputs)
+    strided = {name: torch.stack([x, x], -1)[..., 0] for name, x in inputs.items()}
+    torch.testing.assert_close(gated_linear_recurrence(**strided), expected)
+
+
+@pytest.mark.parametrize("length", [1, 2, 40])
+def test_gradients_of_strided_inputs(length):
+    inputs = make_inputs(length)
+
+    def of_strided(q, k, v, log_g, s0, mask_pad):
+        parts = torch.cat([q, k, log_g, v], -1).split([3, 3, 3, 4], -1)
+        s0 = s0.transpose(0, 1).contiguous().transpose(0, 1)
+        q, k, log_g, v = (part.transpose(0, 1).contiguous().transpose(0, 1) for part in parts)
+        return gated_linear_recurrence(q, k, v, log_g, s0, mask_pad=mask_pad)
+
+    expected = outputs_and_gradients(gated_linear_recurrence, inputs)
+    torch.testing.assert_close(outputs_and_gradients(of_strided, inputs), expected, rtol=0, atol=0)
+
+
+def test_first_and_second_derivatives():
+    inputs = make_inputs(5, 1, 2, 2, 2)
+    leaves = [tensor.requires_grad_() for tensor in inputs.values()]
+    assert torch.autograd.gradcheck(gated_linear_recurrence, leaves)
+    assert torch.autograd.gradgradcheck(gated_linear_recurrence, leaves)
+
+
+def test_derivatives_of_the_operator():
+    """Which is what a graph holds; tensors that nothing watches are taken past it."""
+    leaves = [tensor.requires_grad_() for tensor in make_inputs(5, 1, 2, 2, 2).values()]
+    assert torch.autograd.gradcheck(lambda *given: operators.gated_linear_forward(*given, True)[:2], leaves)
+
+
+@needs_kernels
+@pytest.mark.parametrize("forward", ["kernels", "reference"])
+def test_the_two_ways_save_the_same_states(forward):
+    *inputs, s0 = make_inputs(70).values()
+    backward = {"kernels": "reference", "reference": "kernels"}[forward]
+    with backend.using(forward):
+        o, s, starts = operators.gated_linear_forward(*inputs, s0, True)
+        expected = operators.gated_linear_backward(*inputs, starts, o, s)
+    with backend.using(backward):
+        torch.testing.assert_close(
+            operators.gated_linear_forward(*inputs, s0, True)[2], starts, rtol=1e-10, atol=1e-10
+        )
+        found = operators.gated_linear_backward(*inputs, starts, o, s)
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+
+
+@needs_kernels
+@pytest.mark.parametrize("length", [1, 40])
+def test_on_a_cpu_the_kernels_take_the_steps(length, monkeypatch):
+    inputs = make_inputs(length)
+    expected = outputs_and_gradients(reference.gated_linear_recurrence, inputs)
+    monkeypatch.setattr(gated_linear_chunks, "forward", None)
+    monkeypatch.setattr(gated_linear_chunks, "backward", None)
+    with backend.using("kernels"):
+        torch.testing.assert_close(outputs_and_gradients(gated_linear_recurrence, inputs), expected)
+        with torch.no_grad():
+            torch.testing.assert_close(gated_linear_recurrence(**inputs), tuple(expected[:2]))
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_one_result_may_have_no_gradient(which):
+    inputs = make_inputs(40)
+    found = []
+    for function in (gated_linear_recurrence, reference.gated_linear_recurrence):
+        leaves = [tensor.clone().requires_grad_() for tensor in inputs.values()]
+        result = function(*leaves)[which].square().sum()
+        found.append(torch.autograd.grad(result, leaves, allow_unused=True, materialize_grads=True))
+    torch.testing.assert_close(*found, rtol=1e-10, atol=1e-10)
+
+
+@looks_at_grad
+def test_the_operators_are_well_made():
+    q, k, v, log_g, s0 = (tensor.requires_grad_() for tensor in make_inputs(40, 1, 1).values())
+    torch.library.opcheck(operators.gated_linear_forward, (q, k, v, log_g, s0, True))
+    inputs = [tensor.detach() for tensor in (q, k, v, log_g)]
+    o, s, starts = operators.gated_linear_forward(*inputs, s0.detach(), True)
+    grads = (torch.randn_like(o), torch.randn_like(s))
+    torch.library.opcheck(operators.gated_linear_backward, (*inputs, starts, *grads))
+    with pytest.raises(RuntimeError, match="gated_linear_forward: a gradient needs save=True"):
+        operators.gated_linear_forward(q, k, v, log_g, s0, False)[0].sum().backward()
+
+
+@torch.no_grad()
+def test_a_single_step_compiles_too():
+    compiled = torch.compile(gated_linear_recurrence, fullgraph=True, backend="aot_eager")
+    inputs = make_inputs(1)
+    torch.testing.assert_close(compiled(**inputs), gated_linear_recurrence(**inputs))

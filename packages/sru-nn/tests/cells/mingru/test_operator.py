@@ -1,0 +1,86 @@
+"""The ways of the minimal GRU's recurrence against the reference."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from sru_nn import backend
+from sru_nn.cells.mingru import operator as mingru
+from sru_nn.cells.mingru import reference
+from sru_nn.functional import mingru_recurrence
+
+from ...conftest import examples
+
+WAYS = {"scan": mingru.by_scan, "sru": mingru.by_sru, "chosen": mingru_recurrence}
+
+
+@pytest.fixture
+def way(request, implementation):
+    if request.param == "sru" and implementation == "reference":
+        pytest.skip("the operator without kernels is for graphs")
+    return request.param
+
+
+def make_inputs(
+    length: int, batch: int = 2, size: int = 3, *, scale: float = 1.0, seed: int = 0
+) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    u = torch.randn(length, batch, 2, size, generator=generator, dtype=torch.float64)
+    u[:, :, 1] *= scale
+    return [u, torch.randn(batch, size, generator=generator, dtype=torch.float64)]
+
+
+def outputs_and_gradients(function, inputs: list[Tensor], mask_pad: Tensor | None = None) -> list[Tensor]:
+    leaves = [tensor.clone().requires_grad_() for tensor in inputs]
+    results = function(*leaves, mask_pad=mask_pad)
+    generator = torch.Generator().manual_seed(1)
+    upstream = [torch.randn(r.shape, generator=generator, dtype=torch.float64).to(r.dtype) for r in results]
+    return [
+        *results,
+        *torch.autograd.grad(results, leaves, upstream, allow_unused=True, materialize_grads=True),
+    ]
+
+
+@pytest.mark.usefixtures("implementation")
+@pytest.mark.parametrize("way", WAYS, indirect=True)
+def test_equals_the_reference(way):
+    @settings(examples, max_examples=30)
+    @given(
+        length=st.integers(0, 70),
+        batch=st.integers(0, 3),
+        size=st.integers(1, 4),
+        scale=st.sampled_from([1.0, 30.0, 1e4]),
+        padded=st.booleans(),
+        seed=st.integers(0, 999),
+    )
+    def check(length, batch, size, scale, padded, seed):
+        inputs = make_inputs(length, batch, size, scale=scale, seed=seed)
+        mask_pad = torch.rand(length, batch) < 0.3 if padded else None
+        expected = outputs_and_gradients(reference.mingru_recurrence, inputs, mask_pad)
+        actual = outputs_and_gradients(WAYS[way], inputs, mask_pad)
+        torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
+
+    check()
+
+
+@pytest.mark.usefixtures("implementation")
+@pytest.mark.parametrize("way", WAYS, indirect=True)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_other_storage_keeps_its_state_in_float32(way, dtype, assert_close):
+    inputs = [tensor.to(dtype) for tensor in make_inputs(40)]
+    expected = reference.mingru_recurrence(*(tensor.double() for tensor in inputs))
+    h, last = WAYS[way](*inputs, mask_pad=None)
+    assert h.dtype == dtype
+    assert last.dtype == torch.float32
+    assert_close(h, expected[0])
+    assert_close(last, expected[1])
+
+
+def test_second_derivatives():
+    leaves = [tensor.requires_grad_() for tensor in make_inputs(20, 1, 1)]
+    with backend.using("reference"):
+        assert torch.autograd.gradgradcheck(mingru_recurrence, leaves)
