@@ -84,11 +84,6 @@ class AdaptiveEmbedding(nn.Module):
             nn.Embedding(high - low, width) for (low, high), width in zip(self.bounds, widths, strict=True)
         )
         self.projections = nn.ModuleList(nn.Linear(width, embedding_size, bias=False) for width in widths[1:])
-        self.reset_parameters()
-
-    @torch.no_grad()
-    def reset_parameters(self) -> None:
-        """Draw all weights anew."""
         for weight in self.embeddings.parameters():
             nn.init.normal_(weight, std=weight.shape[1] ** -0.5)
         for weight in self.projections.parameters():

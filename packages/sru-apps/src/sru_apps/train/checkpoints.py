@@ -233,18 +233,13 @@ class RunCheckpoints(Checkpoint):
                 f"which would read other batches; continue with --trainer.devices {processes}"
             )
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_end(self, *_: Any) -> None:
         """Give Ctrl-C back."""
-        self._restore_handler()
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Give Ctrl-C back."""
-        self._restore_handler()
-
-    def _restore_handler(self) -> None:
         if self._former_handler is not None:
             signal.signal(signal.SIGINT, self._former_handler)
             self._former_handler = None
+
+    on_exception = on_train_end
 
     def state_dict(self) -> dict[str, Any]:
         """The score to beat."""

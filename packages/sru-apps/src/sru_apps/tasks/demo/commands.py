@@ -25,8 +25,8 @@ from sru_apps.train.module import count_parameters
 from sru_apps.train.optimizers import OptimizerConfig
 from sru_apps.train.options import parse_options
 from sru_apps.train.run_folder import RunFolder, new_run
-from sru_data.language_modelling import python_help_text
-from sru_data.streams import StreamLoader
+from sru_data.datasets.language_modelling import python_help_text
+from sru_data.loaders import StreamLoader
 from sru_data.tokenizers import CharTokenizer
 from sru_nn import backend
 

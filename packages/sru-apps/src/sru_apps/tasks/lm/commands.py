@@ -21,7 +21,7 @@ from sru_apps.tasks.lm.scoring import Score, score_lines
 from sru_apps.train.console import read_text, use_utf8
 from sru_apps.train.errors import UserError, building
 from sru_apps.train.options import parse_options
-from sru_data.text import TextSource
+from sru_data.texts import TextSource
 
 # Prompts that are continued side by side.
 _BATCH_SIZE = 32
