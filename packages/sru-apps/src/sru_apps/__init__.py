@@ -17,7 +17,7 @@ redirect(
         "sru_apps.language_modelling.config": "sru_apps.tasks.lm.model",
         "sru_apps.language_modelling.model": "sru_apps.tasks.lm.model",
         "sru_apps.language_modelling.module": "sru_apps.tasks.lm.module",
-        "sru_apps.language_modelling.load": "sru_apps.tasks.lm.load",
+        "sru_apps.language_modelling.load": "sru_apps.tasks.lm.module",
         "sru_apps.language_modelling.generate": "sru_apps.decoding.continuation",
         "sru_apps.language_modelling.sampling": "sru_apps.decoding.sampling",
         "sru_apps.chat": "sru_apps.tasks.chat",

@@ -7,10 +7,12 @@ import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+
+from sru_apps.train.errors import UserError, plain_warnings
+from sru_data import DataError
 
 
 class Command(NamedTuple):
@@ -128,11 +130,13 @@ def run_command(
     command = commands[name].load()
     if isinstance(command, Task):
         return command(args[1:])
-    # Here, since it imports the data package.
-    from sru_apps.train.errors import shows_errors
-
-    with_task = command if task is None else partial(command, task)
-    return shows_errors(f"{prog} {name}", with_task)(args[1:])
+    prog, rest = f"{prog} {name}", args[1:]
+    try:
+        with plain_warnings(prog):
+            return command(rest) if task is None else command(task, rest)
+    except (UserError, DataError, OSError) as error:
+        print(f"{prog}: error: {error}", file=sys.stderr)
+        return 1
 
 
 def command_help(prog: str, description: str, commands: Mapping[str, Command]) -> str:

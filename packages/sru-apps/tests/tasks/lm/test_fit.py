@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from sru_apps.cli import main
-from sru_apps.tasks.lm.load import load_language_model
+from sru_apps.tasks.lm.module import load_language_model
 from sru_apps.train.checkpoints import read_checkpoint
 from sru_data.datasets.language_modelling import NAMES
 

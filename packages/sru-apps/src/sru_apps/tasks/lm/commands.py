@@ -16,7 +16,7 @@ from sru_apps.decoding.completion import Piece, complete, encode_prompt
 from sru_apps.decoding.sampling import Sampling
 from sru_apps.decoding.stopping import StopStrings
 from sru_apps.task import Task
-from sru_apps.tasks.lm.load import load_language_model
+from sru_apps.tasks.lm.module import load_language_model
 from sru_apps.tasks.lm.scoring import Score, score_lines
 from sru_apps.train.console import read_text, use_utf8
 from sru_apps.train.errors import UserError, building

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sru_apps.decoding.completion import LINE_END, line_end
 from sru_apps.nn import State
-from sru_apps.tasks.lm.load import TrainedLanguageModel
+from sru_apps.tasks.lm.module import TrainedLanguageModel, exp
 from sru_data.loaders import IGNORE
 from sru_data.loaders.buckets import pad_sequences
 from sru_data.texts import TextSource
@@ -41,11 +41,7 @@ class Score:
     @property
     def perplexity(self) -> float:
         """exp(nll / tokens); NaN without a token."""
-        if not self.tokens:
-            return math.nan
-        mean = self.nll / self.tokens
-        # Infinite where math.exp would raise.
-        return math.exp(mean) if mean < 700 else math.inf
+        return exp(self.nll / self.tokens if self.tokens else math.nan)
 
     @property
     def bits_per_character(self) -> float:
