@@ -11,7 +11,7 @@ import yaml
 from sru_apps.cli import main
 from sru_apps.tasks.classify import TASK
 from sru_apps.train.fit import TRAINER_OPTIONS, Fit
-from sru_apps.train.settings import recipe_names, recipe_path
+from sru_apps.train.options import recipe_names, recipe_path
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import yaml
 
 from sru_apps.tasks.classify import TASK
 from sru_apps.train.errors import UserError
-from sru_apps.train.settings import peek, read_settings, recipe_names, recipe_path, with_settings
+from sru_apps.train.options import peek, read_settings, recipe_names, recipe_path, with_settings
 
 
 def test_recipes() -> None:

@@ -84,6 +84,8 @@ class TaskData(LightningDataModule):
     """What to call the data."""
     group: str
     """The folder of like runs, where there is no recipe to name it after."""
+    tokenizer: Any = None
+    """The tokenizer; known after `setup`."""
     has_test: bool = True
     """Whether there is a test set; known after `setup`."""
 
@@ -116,7 +118,6 @@ class BatchData(TaskData, Generic[Item, Batch]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.tokenizer: Any = None
         self.parts: dict[str, list[Item]] = {}
 
     @abstractmethod

@@ -14,12 +14,27 @@ from pytorch_lightning import LightningDataModule, Trainer
 from sru_apps.task import Task, load
 from sru_apps.train.checkpoints import read_checkpoint, reading
 from sru_apps.train.console import EpochBar, quiet_lightning, wants_progress_bar
-from sru_apps.train.errors import building
-from sru_apps.train.export import check_task
+from sru_apps.train.errors import UserError, building
+from sru_apps.train.export import (
+    check_task,
+    parse_tokenizer,
+    read_export,
+    read_exported_tokenizer,
+    shared_names,
+)
 from sru_apps.train.module import TaskModule
-from sru_apps.train.options import OptionParser, add_options, parse_options
-from sru_apps.train.run_folder import find_checkpoint
-from sru_apps.train.settings import peek, read_settings, recipe_names, recipe_path, with_settings
+from sru_apps.train.options import (
+    OptionParser,
+    add_options,
+    parse_options,
+    peek,
+    read_settings,
+    recipe_names,
+    recipe_path,
+    with_settings,
+)
+from sru_apps.train.run_folder import RunFolder, find_checkpoint
+from sru_data.tokenizers import Tokenizer
 
 Stage = Literal["validate", "test"]
 STAGES: dict[Stage, str] = {"validate": "validation", "test": "test"}
@@ -87,6 +102,52 @@ def load_module(task: Task, path: Path, model: Mapping[str, Any] | None = None) 
             module = kind(**{**module.hparams, "config": changed(module.config, model)})
         module.load_state_dict(checkpoint["state_dict"])
     return module, checkpoint
+
+
+def load_trained(
+    task: Task, path: Path, model: Mapping[str, Any] | None = None, *, extra_symbols: int = 0
+) -> tuple[Any, Tokenizer]:
+    """Read a trained module from an export, a checkpoint or a run folder.
+
+    Args:
+        task: The task it must be of.
+        path: A run folder, the `model` folder in it, or a checkpoint.
+        model: As for `load_module`.
+        extra_symbols: Symbols that the model has besides those of the tokenizer.
+
+    Returns:
+        The module on the CPU, in evaluation mode, and its tokenizer.
+
+    Raises:
+        UserError: There is none, it is damaged or of another task, it and the tokenizer differ in the number
+            of symbols, or the model refuses an option.
+        DataError: The tokenizer is damaged.
+    """
+    if not path.exists():
+        raise UserError(f"no model at {path}; give a run folder, the `model` folder in it, or a checkpoint")
+    run = RunFolder(path)
+    if run.config.is_file():
+        # An interrupted run has not exported anything yet.
+        path = run.model if (run.model / "config.json").is_file() or not run.best.is_file() else run.best
+    if path.is_file():
+        module, checkpoint = load_module(task, path, model)
+        with reading(path):
+            tokenizer = parse_tokenizer(checkpoint[task.data.rpartition(":")[2]]["tokenizer"])
+    else:
+        weights, config = read_export(path, task=task.name)
+        kind: type[TaskModule] = load(task.module)
+        with reading(path, kind="an exported model"):
+            module = kind.from_export(changed(kind.config_class(**config["model"]), model or {}), config)
+            shared = shared_names(module.network).items()
+            same = {name: weights[first] for name, first in shared if first in weights}
+            module.network.load_state_dict({**weights, **same})
+        tokenizer = read_exported_tokenizer(path)
+    wanted, found = module.config.vocab_size, len(tokenizer) + extra_symbols
+    if wanted != found:
+        raise UserError(
+            f"{path}: the model has {wanted} symbols and its tokenizer {found}; they do not belong together"
+        )
+    return module.eval(), tokenizer
 
 
 def changed(config: Any, changes: Mapping[str, Any]) -> Any:

@@ -29,10 +29,9 @@ from sru_apps.train.export import check_task
 from sru_apps.train.history import History
 from sru_apps.train.module import TaskModule, count_parameters, sharded_strategy, told_by_data
 from sru_apps.train.optimizers import OptimizerConfig
-from sru_apps.train.options import OptionParser, add_options
+from sru_apps.train.options import OptionParser, add_options, peek, recipe_names, recipe_path, with_settings
 from sru_apps.train.run_folder import find_checkpoint, find_run, new_run
 from sru_apps.train.seeding import SeedEveryStep
-from sru_apps.train.settings import peek, recipe_names, recipe_path, with_settings
 from sru_data.atomic import atomic_write
 
 TRAINER_OPTIONS = frozenset(
@@ -251,7 +250,7 @@ class Fit:
             for stage, name in reversed(STAGES.items())
             if stage in self.task.stages and (stage == "validate" or data.has_test)
         }
-        module.export(run.model, data, task=self.task.name)
+        module.export(run.model, data.tokenizer, task=self.task.name)
         summary = {
             "dataset": data.dataset,
             "encoder": module.config.encoder,

@@ -19,7 +19,9 @@ from torch.distributed.device_mesh import DeviceMesh
 from typing_extensions import Self
 
 from sru_apps.train.errors import UserError
+from sru_apps.train.export import export_model
 from sru_apps.train.optimizers import LearningRate, OptimizerConfig, build_optimizer
+from sru_data.tokenizers import Tokenizer
 
 
 class TaskModule(LightningModule):
@@ -35,7 +37,9 @@ class TaskModule(LightningModule):
     """A dataclass; the fields without a default are what the data tell."""
     sharded_methods: ClassVar[tuple[str, ...]] = ()
     """Methods of the network that use its parameters and are called instead of `forward`."""
-    network: nn.Module
+    exported: Mapping[str, Any] = {}
+    """Entries of an exported `config.json` besides the task and the configuration."""
+    network: Any
 
     def __init__(
         self, config: Any, optimizer: OptimizerConfig | Mapping[str, Any] | None = None, **facts: Any
@@ -69,9 +73,15 @@ class TaskModule(LightningModule):
     def describe(self, figures: Mapping[str, float]) -> str:
         """Put figures in words."""
 
-    @abstractmethod
-    def export(self, folder: Path, data: Any, *, task: str) -> None:
+    @classmethod
+    def from_export(cls, config: Any, entries: Mapping[str, Any]) -> Self:
+        """Build the module from its configuration and all entries of an exported `config.json`."""
+        return cls(config)
+
+    def export(self, folder: Path, tokenizer: Tokenizer, *, task: str) -> None:
         """Write the network, and what it takes to use it, to a folder."""
+        config = {"task": task, **self.exported, "model": asdict(self.config)}
+        export_model(folder, self.network, config, tokenizer)
 
     def summary(self, figures: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
         """Return what `summary.json` should hold besides the common entries, given the figures of each part."""

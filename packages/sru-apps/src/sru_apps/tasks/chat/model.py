@@ -75,10 +75,6 @@ class ChatModule(LanguageModelModule):
         config = LanguageModelConfig(vocab_size=len(data.tokenizer), **options)
         return cls(config, optimizer, unit="subwords")
 
-    def export(self, folder: Path, data: ChatData, *, task: str) -> None:  # type: ignore[override]
-        """Write a model that `load_chat_model` reads."""
-        export_chat_model(folder, self.network, data.tokenizer)
-
 
 class Conversation:
     """A conversation, whose state is kept from one message to the next.

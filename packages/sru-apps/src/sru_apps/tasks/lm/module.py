@@ -17,19 +17,10 @@ from sru_apps.task import Task
 from sru_apps.tasks.lm import TASK
 from sru_apps.tasks.lm.data import LanguageModelData
 from sru_apps.tasks.lm.model import LanguageModel, LanguageModelConfig
-from sru_apps.train.checkpoints import reading
-from sru_apps.train.errors import UserError
-from sru_apps.train.evaluate import changed, load_module
-from sru_apps.train.export import (
-    export_model,
-    export_tokenizer,
-    parse_tokenizer,
-    read_export,
-    read_exported_tokenizer,
-)
+from sru_apps.train.evaluate import load_trained
+from sru_apps.train.export import export_model
 from sru_apps.train.module import TaskModule
 from sru_apps.train.optimizers import OptimizerConfig
-from sru_apps.train.run_folder import RunFolder
 from sru_data.loaders import IGNORE, Segment, StreamLoader
 from sru_data.texts import Unit
 from sru_data.token_files import TextCounts
@@ -101,10 +92,6 @@ class LanguageModelModule(TaskModule):
     def describe(self, figures: Mapping[str, float]) -> str:
         """Put figures in words, those first that models are compared by: `perplexity 82.31, loss 4.4105`."""
         return ", ".join(text.format(figures[name]) for name, text in _WORDS.items() if name in figures)
-
-    def export(self, folder: Path, data: LanguageModelData, *, task: str) -> None:
-        """Write a model that `load_language_model` reads."""
-        export_language_model(folder, self.network, data.tokenizer, task=task)
 
     def on_train_start(self) -> None:
         """See how the text comes, and move a restored state to where the model is."""
@@ -229,10 +216,7 @@ def export_language_model(
         tokenizer: Its tokenizer.
         task: The task that trained it.
     """
-    shared = _shared_names(network)
-    weights = {name: weight for name, weight in network.state_dict().items() if name not in shared}
-    export_model(folder, weights, {"task": task, "model": asdict(network.config)})
-    export_tokenizer(folder, tokenizer)
+    export_model(folder, network, {"task": task, "model": asdict(network.config)}, tokenizer)
 
 
 def load_language_model(
@@ -254,39 +238,6 @@ def load_language_model(
             of symbols, or its encoder has no memory.
         DataError: The tokenizer is damaged.
     """
-    if not path.exists():
-        raise UserError(f"no model at {path}; give a run folder, the `model` folder in it, or a checkpoint")
-    run = RunFolder(path)
-    if path.is_dir() and run.config.is_file():
-        # An interrupted run has not exported anything yet.
-        path = run.model if (run.model / "config.json").is_file() or not run.best.is_file() else run.best
     changes = {} if memory_length is None else {"memory_length": memory_length}
-    if path.is_file():
-        module, checkpoint = load_module(task, path, changes)
-        network = module.network
-        with reading(path):
-            tokenizer = parse_tokenizer(checkpoint[task.data.rpartition(":")[2]]["tokenizer"])
-    else:
-        weights, config = read_export(path, task=task.name)
-        with reading(path, kind="an exported model"):
-            network = LanguageModel(changed(LanguageModelConfig(**config["model"]), changes))
-            shared = _shared_names(network)
-            same = {name: weights[first] for name, first in shared.items() if first in weights}
-            network.load_state_dict({**weights, **same})
-        tokenizer = read_exported_tokenizer(path)
-    wanted, found = network.config.vocab_size, len(tokenizer) + extra_symbols
-    if wanted != found:
-        raise UserError(
-            f"{path}: the model has {wanted} symbols and its tokenizer {found}; they do not belong together"
-        )
-    return TrainedLanguageModel(network.eval(), tokenizer)
-
-
-def _shared_names(network: LanguageModel) -> dict[str, str]:
-    """Map each further name of a shared weight to its first one: the files hold a weight once."""
-    first: dict[int, str] = {}
-    shared = {}
-    for name, weight in network.state_dict(keep_vars=True).items():
-        if first.setdefault(id(weight), name) != name:
-            shared[name] = first[id(weight)]
-    return shared
+    module, tokenizer = load_trained(task, path, changes, extra_symbols=extra_symbols)
+    return TrainedLanguageModel(module.network, tokenizer)
