@@ -7,13 +7,13 @@ from itertools import groupby
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sru_apps.decoding.sampling import Sampler, Sampling
 from sru_apps.nn import State, concatenate_states, select_streams
 
-Network = nn.Module | Any
-"""A language model with `read`, `step` and `config.vocab_size`, such as `sru_apps.tasks.lm.model.LanguageModel`."""
+Network = Any
+"""A language model with `read`, `step` and `config.vocab_size`: `sru_apps.tasks.lm.model.LanguageModel`."""
 
 
 class Continuation:

@@ -1,9 +1,9 @@
 """Checkpoints that are either whole or not there, and the two that a run keeps.
 
-Lightning's `TorchCheckpointIO` writes local files in place; `AtomicCheckpointIO` keeps the promise that a full
-disk, a kill or a power failure loses nothing: the former checkpoint stays until the new one is on the disk.
-Lightning's `ModelCheckpoint` keeps neither of two promises of `RunCheckpoints`: Ctrl-C saves the present step,
-and a run folder can be moved, since no path is remembered.
+Lightning's `TorchCheckpointIO` writes local files in place; `AtomicCheckpointIO` keeps the promise that a
+full disk, a kill or a power failure loses nothing: the former checkpoint stays until the new one is on the
+disk. Lightning's `ModelCheckpoint` keeps neither of two promises of `RunCheckpoints`: Ctrl-C saves the
+present step, and a run folder can be moved, since no path is remembered.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ class RunCheckpoints(Checkpoint):
         Between two batches of one step there is nothing to save: gradients are not part of a checkpoint.
         """
         if 0 < trainer.max_steps <= trainer.global_step:
-            # Lightning validates, and so lets us save, when it is asked to stop, not when it runs out of steps.
+            # Lightning validates, and lets us save, when asked to stop, but not when it runs out of steps.
             trainer.should_stop = True
         if trainer.is_last_batch or (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
@@ -229,8 +229,9 @@ class RunCheckpoints(Checkpoint):
         processes = checkpoint.get("processes", 1)
         if processes != trainer.world_size:
             raise UserError(
-                f"the run was trained by {processes} processes and cannot continue with {trainer.world_size}, "
-                f"which would read other batches; continue with --trainer.devices {processes}"
+                f"the run was trained by {processes} processes and cannot continue with "
+                f"{trainer.world_size}, which would read other batches; continue with "
+                f"--trainer.devices {processes}"
             )
 
     def on_train_end(self, *_: Any) -> None:
@@ -239,7 +240,7 @@ class RunCheckpoints(Checkpoint):
             signal.signal(signal.SIGINT, self._former_handler)
             self._former_handler = None
 
-    on_exception = on_train_end
+    on_exception = on_train_end  # type: ignore[assignment]
 
     def state_dict(self) -> dict[str, Any]:
         """The score to beat."""

@@ -107,10 +107,10 @@ class TaskData(LightningDataModule):
 
 
 class BatchData(TaskData, Generic[Item, Batch]):
-    """Data held in memory, as batches of similar lengths whose order is a function of the seed and the epoch.
+    """Data held in memory, as batches of similar lengths in an order that follows from seed and epoch.
 
-    A derived class has the hyper-parameters `batch_size` and `seed`. Its `setup` sets `tokenizer`, where it is
-    None, and `parts`.
+    A derived class has the hyper-parameters `batch_size` and `seed`. Its `setup` sets `parts`, and `tokenizer`
+    where it is None.
     """
 
     evaluation_factor = 1
@@ -164,7 +164,7 @@ class BatchData(TaskData, Generic[Item, Batch]):
         """
         if self.tokenizer is not None and dump_tokenizer(self.tokenizer) != state_dict["tokenizer"]:
             raise DataError(
-                f"the tokens of {self.dataset} differ from those this checkpoint was trained with; continue with "
-                "the same data and the same --data options"
+                f"the tokens of {self.dataset} differ from those this checkpoint was trained with; "
+                "continue with the same data and the same --data options"
             )
         self.tokenizer = self.parse_tokenizer(state_dict["tokenizer"])

@@ -93,7 +93,7 @@ def check_task(found: object, expected: str, path: Path) -> None:
 
 
 def dump_tokenizer(tokenizer: Tokenizer) -> str:
-    """Return the content of the file that the tokenizer saves itself to: JSON, or base64 where it is binary."""
+    """Return the file that the tokenizer saves itself to as text: JSON, or base64 where it is binary."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "tokenizer")
         tokenizer.save(path)

@@ -39,8 +39,8 @@ TRAINER_OPTIONS = frozenset(
     | {"accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm"}
     | {"deterministic", "benchmark", "profiler", "detect_anomaly"}
 )
-"""The free options of Lightning's Trainer: the others either belong to the run folder or would break the promise
-that a continued run equals an undisturbed one."""
+"""The free options of Lightning's Trainer: the others either belong to the run folder or would break the
+promise that a continued run equals an undisturbed one."""
 LASTING_OPTIONS = ("accumulate_grad_batches", "precision", "gradient_clip_val", "gradient_clip_algorithm")
 """Those of them that a continued run may not change."""
 
@@ -85,8 +85,8 @@ class Fit:
         task, recipes = self.task, ", ".join(recipe_names(self.task))
         parser = OptionParser(
             prog=f"sru {task.name} fit",
-            description=f"{task.fit_help[0].upper()}{task.fit_help[1:]}. --encoder, --embeddings and --data-dir "
-            "are short for --model.encoder, --data.embeddings and --data.data_dir.",
+            description=f"{task.fit_help[0].upper()}{task.fit_help[1:]}. --encoder, --embeddings and "
+            "--data-dir are short for --model.encoder, --data.embeddings and --data.data_dir.",
             missing=task.missing.format(recipes=recipes),
         )
         parser.add_argument("--config", action="config", help="A YAML file of options.")
@@ -102,7 +102,7 @@ class Fit:
                     "--checkpoint-steps",
                     NonNegativeInt,
                     0,
-                    "Steps between saves of last.ckpt within an epoch; 0: save at the end of each epoch only.",
+                    "Steps between saves of last.ckpt within an epoch; 0: save after each epoch only.",
                 ),
             ],
         )
@@ -145,7 +145,9 @@ class Fit:
 
     def _trainer(self) -> lightning.Trainer:
         figures = self.task.figures
-        counted = {"count": lambda batch: batch.targets.numel(), "unit": "tokens"} if self.data.unit else {}
+        counted: dict[str, Any] = (
+            {"count": lambda batch: batch.targets.numel(), "unit": "tokens"} if self.data.unit else {}
+        )
         self.history = History(self.run.learning_curve, figures=figures, **counted)
         self.checkpoints = RunCheckpoints(
             self.run.checkpoints,
@@ -273,8 +275,9 @@ class Fit:
         run.write_summary(summary)
         measured = "; ".join(f"{name} {module.describe(found)}" for name, found in figures.items())
         print(
-            f"{data.dataset} {module.config.encoder}: {measured} (epoch {summary['best_epoch']} of {len(rows)}); "
-            f"{summary['parameters']:,} parameters, {speed}{self.history.seconds:.1f} s, {run.path}"
+            f"{data.dataset} {module.config.encoder}: {measured} (epoch {summary['best_epoch']} of "
+            f"{len(rows)}); {summary['parameters']:,} parameters, {speed}{self.history.seconds:.1f} s, "
+            f"{run.path}"
         )
 
 

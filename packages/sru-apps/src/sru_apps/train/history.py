@@ -59,7 +59,7 @@ class History(Callback):
         return self._whole.seconds
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock, and rewrite the CSV file: a killed session may have left it ahead of its checkpoint."""
+        """Start the clock, and rewrite the CSV file, which a killed session may have left with more rows."""
         self._whole.start()
         for logger in trainer.loggers:
             if isinstance(logger, CSVLogger) and self.rows:

@@ -63,7 +63,7 @@ class TaskModule(LightningModule):
 
     @classmethod
     def from_checkpoint(cls, hyper_parameters: Mapping[str, Any]) -> Self:
-        """Build the module from what a checkpoint says of it, which may be of a former version."""
+        """Build the module from a checkpoint's hyper-parameters, perhaps of a former version."""
         return cls(**hyper_parameters)
 
     def start(self, data: Any) -> None:
@@ -84,7 +84,7 @@ class TaskModule(LightningModule):
         export_model(folder, self.network, config, tokenizer)
 
     def summary(self, figures: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
-        """Return what `summary.json` should hold besides the common entries, given the figures of each part."""
+        """Return what `summary.json` should hold besides the common entries, given the figures."""
         return {}
 
     def configure_model(self) -> None:

@@ -2,8 +2,8 @@
 
 `LearningRate` is no combination of torch's schedules because a resumed run must equal an undisturbed one.
 Lightning steps the schedules of an epoch after its checkpoint is written, and not again when the run is
-resumed, so `ExponentialLR` and `ReduceLROnPlateau` would lose their last step. `OneCycleLR` keeps its number of
-steps in its state and raises beyond it, so a run could not be prolonged.
+resumed, so `ExponentialLR` and `ReduceLROnPlateau` would lose their last step. `OneCycleLR` keeps its number
+of steps in its state and raises beyond it, so a run could not be prolonged.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class OptimizerConfig:
         ValueError: A number is out of its range, or an option does not belong to the optimizer.
     """
 
-    name: OptimizerName = ranged("adamw", among=get_args(OptimizerName))
+    name: OptimizerName = ranged("adamw", among=get_args(OptimizerName))  # noqa: RUF009
     """The optimizer."""
     lr: float = ranged(1e-3, at_least=0)
     """The learning rate; with a schedule, its peak."""
@@ -116,7 +116,7 @@ def build_optimizer(module: nn.Module, config: OptimizerConfig, *, fused: bool =
     options = {name: getattr(config, name) for name in ("lr", *names)}
     if fused and config.name != "radam":
         options["fused"] = True
-    return kind(parameter_groups(module, config), **options)
+    return kind(parameter_groups(module, config), **options)  # type: ignore[no-any-return]
 
 
 def parameter_groups(module: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:

@@ -106,8 +106,8 @@ def _list(options: Sequence[str]) -> str:
 
 
 Option = tuple[str, Any, Any, str]
-"""A row of a table of options: name, type, default and help. The type `bool` makes a flag, `list` an option that may
-be repeated, or the rest of the command line; the default `...` makes an option required."""
+"""A row of a table of options: name, type, default and help. The type `bool` makes a flag, `list` an option
+that may be repeated, or the rest of the command line; the default `...` makes an option required."""
 
 
 def add_options(parser: Any, options: Sequence[Option]) -> None:

@@ -31,7 +31,7 @@ class SRUppOptions(HighwayOptions):
     attention_last_n_layers: int | None = ranged(None, at_least=0)
     """srupp: let only the last n layers attend; default: `attention_every_n_layers` decides."""
     memory_length: int | None = ranged(None, at_least=1)
-    """srupp: number of earlier positions that a position attends to, in this segment or before it; default: 256."""
+    """srupp: number of earlier positions to attend to, in this segment or before it; default: 256."""
 
 
 def build(
@@ -70,7 +70,8 @@ def read(
         return read_with_memory(rnn, x, state, run=run)
     if remembers and state is not None:
         raise ValueError(
-            "srupp: a state from training without a mask cannot be continued with a mask; start from state=None"
+            "srupp: a state from training without a mask cannot be continued with a mask; "
+            "start from state=None"
         )
     h, state = rnn.stream(x, state, mask_pad=mask)
     return h, state

@@ -21,8 +21,8 @@ def reply(task: Task, args: Sequence[str]) -> int:
     """Answer messages from the arguments or, line by line, from standard input."""
     options = parse_options(
         "sru chat reply",
-        "Answer each --message or, without any, each line of standard input. The whole conversation stays in the "
-        "model's state; nothing is read twice.",
+        "Answer each --message or, without any, each line of standard input. The whole conversation stays in "
+        "the model's state; nothing is read twice.",
         [
             ("--model", str, ..., "A run folder, the `model` folder in it, or a .ckpt file."),
             ("--message", list, None, "A message to answer; may be repeated."),

@@ -52,13 +52,13 @@ class ClassifierModule(TaskModule):
         cls, data: SentenceData, options: Mapping[str, Any], optimizer: OptimizerConfig
     ) -> ClassifierModule:
         """Build the module for a data set."""
-        sizes = {"vocab_size": len(data.tokenizer or ()), "embedding_size": data.embedding_size}
-        config = ClassifierConfig(num_classes=len(data.label_names), **sizes, **options)
+        sizes = (len(data.tokenizer), data.embedding_size, len(data.label_names))
+        config = ClassifierConfig(*sizes, **options)
         return cls(config, optimizer, label_names=data.label_names)
 
     @classmethod
     def from_checkpoint(cls, hyper_parameters: Mapping[str, Any]) -> ClassifierModule:
-        """Build the module from a checkpoint; former ones have the fields of the configuration side by side."""
+        """Build the module; former checkpoints have the fields of the configuration side by side."""
         settings = dict(hyper_parameters)
         if "config" in settings:
             return cls(**settings)

@@ -7,7 +7,8 @@ _AS_IN_TRAINING = "default: as in training."
 
 TASK = Task(
     name="lm",
-    description="Language modelling of words, characters, bytes or subwords.\nStart with: sru lm fit --recipe quick",
+    description="Language modelling of words, characters, bytes or subwords.\n"
+    "Start with: sru lm fit --recipe quick",
     data="sru_apps.tasks.lm.data:LanguageModelData",
     module="sru_apps.tasks.lm.module:LanguageModelModule",
     figures=("perplexity", "bits_per_character", "bits_per_byte"),

@@ -40,8 +40,8 @@ def generate(task: Task, args: Sequence[str]) -> int:
     """Print continuations of prompts, as they come."""
     options = parse_options(
         "sru lm generate",
-        "Continue a text. The prompt is standard input, or empty, unless it is given; an empty one starts a new "
-        "line. A prompt is read once; each token after it costs one step.",
+        "Continue a text. The prompt is standard input, or empty, unless it is given; an empty one starts a "
+        "new line. A prompt is read once; each token after it costs one step.",
         [
             ("--model", str, ..., _MODEL),
             ("--prompt", list, None, "A text to continue; may be repeated."),
@@ -139,9 +139,9 @@ def score(task: Task, args: Sequence[str]) -> int:
     """Print the perplexity of each line of a file, and of all of them together."""
     options = parse_options(
         "sru lm score",
-        "Tokens, negative log-likelihood, perplexity and bits per character of each line of a file, and of all "
-        "together. The state is carried from line to line, and the first token is predicted from a line end. Line "
-        "ends are scored with their lines where the vocabulary has them.",
+        "Tokens, negative log-likelihood, perplexity and bits per character of each line of a file, and of "
+        "all together. The state is carried from line to line, and the first token is predicted from a line "
+        "end. Line ends are scored with their lines where the vocabulary has them.",
         [
             ("file", str, ..., "A text in UTF-8, plain or compressed, or JSON lines."),
             ("--model", str, ..., _MODEL),

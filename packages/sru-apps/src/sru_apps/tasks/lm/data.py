@@ -136,7 +136,7 @@ class LanguageModelData(TaskData):
             corpus = self._corpus()
             unit = options["unit"] or ("subwords" if options["tokenizer"] else corpus.unit)
             prepared = self._prepare_corpus(corpus, unit)
-        self.prepared, self.unit, self.dataset = prepared, unit, prepared.name
+        self.prepared, self.unit, self.dataset = prepared, str(unit), prepared.name
         self.tokenizer, self.has_test = prepared.tokenizer, prepared.test is not None
 
     def setup(self, stage: str) -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from pytorch_lightning.trainer.states import TrainerFn
@@ -43,7 +43,7 @@ _WORDS = {
 
 
 class LanguageModelModule(TaskModule):
-    """Truncated back-propagation through time: the next segment continues from the state, without its gradient.
+    """Truncated back-propagation through time: segments pass on the state but not its gradient.
 
     The loss of a segment is the mean over its N targets, scaled where segments vary in length:
 
@@ -87,7 +87,7 @@ class LanguageModelModule(TaskModule):
         """Build the module for a text."""
         config = LanguageModelConfig(vocab_size=len(data.tokenizer), **options)
         nominal = data.hparams["length"] if data.hparams["random_lengths"] else None
-        return cls(config, optimizer, unit=data.unit, nominal_length=nominal)
+        return cls(config, optimizer, unit=cast(Unit, data.unit), nominal_length=nominal)
 
     def describe(self, figures: Mapping[str, float]) -> str:
         """Put figures in words, those first that models are compared by: `perplexity 82.31, loss 4.4105`."""

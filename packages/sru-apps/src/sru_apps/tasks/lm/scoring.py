@@ -143,7 +143,7 @@ def _costs(
     inputs = pad_sequences(texts, batch_first=False).ids
     targets = pad_sequences(texts, pad_id=IGNORE, batch_first=False).ids
     costs = [torch.zeros(0, len(texts), dtype=torch.float64)]
-    for ids, wanted in zip(inputs[:-1].split(_STEPS), targets[1:].split(_STEPS), strict=True):
+    for ids, wanted in zip(torch.split(inputs[:-1], _STEPS), torch.split(targets[1:], _STEPS), strict=True):
         if len(ids):
             nll, state = model.network.loss(ids, wanted, state)
             costs.append(nll.double())
