@@ -40,7 +40,7 @@ def test_missing_file(exported: Path, name: str) -> None:
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
 def test_damaged_file(exported: Path, name: str) -> None:
     (exported / name).write_bytes((exported / name).read_bytes()[:20])
-    with pytest.raises(UserError, match=f"{name} is damaged: "):
+    with pytest.raises(UserError, match=f"{name} is damaged or is not a "):
         read_export(exported, task="classify")
 
 

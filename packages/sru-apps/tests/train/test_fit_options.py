@@ -10,8 +10,8 @@ import yaml
 
 from sru_apps.cli import main
 from sru_apps.tasks.classify import TASK
-from sru_apps.train.fit import TRAINER_OPTIONS, Fit
-from sru_apps.train.options import recipe_names, recipe_path
+from sru_apps.train.fit import Fit
+from sru_apps.train.options import TRAINER_OPTIONS, recipe_names, recipe_path
 
 
 @pytest.fixture

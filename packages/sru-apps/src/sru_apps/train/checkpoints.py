@@ -8,59 +8,23 @@ present step, and a run folder can be moved, since no path is remembered.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import operator
-import pickle
 import signal
-import textwrap
 import threading
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZipFile
 
 import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import CheckpointIO
 
-from sru_apps.train.errors import UserError
+from sru_apps.train.errors import UserError, reading
 from sru_data.atomic import atomic_write
-
-# What reading raises for files that are cut short, overwritten, or something else than a checkpoint.
-_DAMAGE = (
-    OSError,
-    RuntimeError,
-    pickle.UnpicklingError,
-    BadZipFile,
-    zlib.error,
-    EOFError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-)
-
-
-@contextlib.contextmanager
-def reading(path: Path, *, kind: str = "a checkpoint") -> Iterator[None]:
-    """Turn the errors that wrong content causes in the block into a `UserError` that names the file.
-
-    Args:
-        path: The file, or the folder of files.
-        kind: What it should be.
-
-    Raises:
-        UserError: The content is wrong in any way.
-    """
-    try:
-        yield
-    except _DAMAGE as error:
-        reason = textwrap.shorten(f"{type(error).__name__}: {error}", 200, placeholder=" ...")
-        raise UserError(f"{path} is damaged or is not {kind}: {reason}") from error
 
 
 class AtomicCheckpointIO(CheckpointIO):
@@ -134,7 +98,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 class RunCheckpoints(Checkpoint):
     """Keep `best.ckpt` (by a monitored value, the earliest of equals) and `last.ckpt` in a folder.
 
-    The last one is saved at the end of every epoch, every so many steps, and when the run is told to stop:
+    The last one is saved at the end of every epoch, every `every_steps` steps, and when the run is stopped:
     the first Ctrl-C (SIGINT), like a SIGTERM, lets the present step finish and saves; a second Ctrl-C stops
     at once.
 

@@ -1,4 +1,4 @@
-"""What the trainer asks of a task's data, and batches of data held in memory.
+"""The base classes of every task's data, and batches of data held in memory.
 
 torch's `DataLoader` keeps its batch sampler where Lightning looks for neither the state nor `set_epoch`;
 `BatchLoader` keeps the promise that a resumed run equals an undisturbed one.
@@ -79,9 +79,9 @@ class TaskData(LightningDataModule):
     """
 
     unit: str = ""
-    """What a token is, if the speed of training is to be measured in tokens."""
+    """What a token is; the speed of training is then measured in tokens per second."""
     dataset: str
-    """What to call the data."""
+    """Name of the data."""
     group: str
     """The folder of like runs, where there is no recipe to name it after."""
     tokenizer: Any = None
@@ -109,8 +109,8 @@ class TaskData(LightningDataModule):
 class BatchData(TaskData, Generic[Item, Batch]):
     """Data held in memory, as batches of similar lengths in an order that follows from seed and epoch.
 
-    A derived class has the hyper-parameters `batch_size` and `seed`. Its `setup` sets `parts`, and `tokenizer`
-    where it is None.
+    A derived class has the hyper-parameters `batch_size` and `seed`. Its `setup` sets `parts`, and
+    `tokenizer` where that is None.
     """
 
     evaluation_factor = 1

@@ -5,7 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from textwrap import shorten
 from typing import Any
+
+from sru_data import DataError
 
 
 class UserError(Exception):
@@ -42,3 +46,23 @@ def building() -> Iterator[None]:
         yield
     except (ValueError, ModuleNotFoundError, MisconfigurationException) as error:
         raise UserError(" ".join(str(error).split())) from error
+
+
+@contextmanager
+def reading(path: Path, *, kind: str = "a checkpoint") -> Iterator[None]:
+    """Turn the errors that wrong content causes in the block into a `UserError` that names the file.
+
+    Args:
+        path: The file, or the folder of files.
+        kind: What it should be.
+
+    Raises:
+        UserError: The content is wrong in any way.
+    """
+    try:
+        yield
+    except (UserError, DataError):
+        raise
+    except Exception as error:
+        reason = shorten(f"{type(error).__name__}: {error}", 200, placeholder=" ...")
+        raise UserError(f"{path} is damaged or is not {kind}: {reason}") from error

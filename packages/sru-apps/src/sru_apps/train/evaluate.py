@@ -1,4 +1,4 @@
-"""What every task can do besides training: `sru TASK prepare`, `validate` and `test`."""
+"""`sru TASK prepare`, `validate` and `test`, and trained modules from files."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning import LightningDataModule, Trainer
 
 from sru_apps.task import Task, load
-from sru_apps.train.checkpoints import read_checkpoint, reading
+from sru_apps.train.checkpoints import read_checkpoint
 from sru_apps.train.console import EpochBar, quiet_lightning, wants_progress_bar
-from sru_apps.train.errors import UserError, building
+from sru_apps.train.errors import UserError, building, reading
 from sru_apps.train.export import (
     check_task,
     parse_tokenizer,
@@ -38,7 +38,7 @@ from sru_data.tokenizers import Tokenizer
 
 Stage = Literal["validate", "test"]
 STAGES: dict[Stage, str] = {"validate": "validation", "test": "test"}
-"""What the part of the data is called that a command measures on."""
+"""The part of the data that each command measures on."""
 
 
 def measure(
@@ -53,7 +53,7 @@ def measure(
         accelerator: As Lightning names it.
 
     Returns:
-        What the module logs, without the name of the part in front.
+        The figures that the module logs, without the name of the part in front.
 
     Raises:
         UserError: There is no such accelerator.

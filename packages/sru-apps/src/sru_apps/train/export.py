@@ -5,14 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from sru_apps.train.errors import UserError
+from sru_apps.train.errors import UserError, reading
 from sru_data.atomic import atomic_write
 from sru_data.tokenizers import Tokenizer, load_tokenizer
 
@@ -65,15 +65,11 @@ def read_export(folder: Path, *, task: str) -> tuple[dict[str, Tensor], dict[str
     for path in (config_path, weights_path):
         if not path.is_file():
             raise UserError(f"{folder} is not an exported model: {path.name} is missing")
-    try:
+    with reading(config_path, kind="a configuration"):
         config = json.loads(config_path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{config_path} is damaged: {error}") from error
     check_task(config.get("task") if isinstance(config, dict) else None, task, config_path)
-    try:
+    with reading(weights_path, kind="a file of weights"):
         return load_file(weights_path), config
-    except (SafetensorError, ValueError) as error:
-        raise UserError(f"{weights_path} is damaged: {error}") from error
 
 
 def check_task(found: object, expected: str, path: Path) -> None:
@@ -92,7 +88,8 @@ def check_task(found: object, expected: str, path: Path) -> None:
         raise UserError(f"{path} was made by {made_by}; expected one made by `sru {expected}`")
 
 
-def dump_tokenizer(tokenizer: Tokenizer) -> str:
+@lru_cache(maxsize=2)
+def dump_tokenizer(tokenizer: Any) -> str:
     """Return the file that the tokenizer saves itself to as text: JSON, or base64 where it is binary."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "tokenizer")

@@ -25,7 +25,7 @@ class History(Callback):
     """Record each epoch, tell the loggers and the console, and draw the learning curve.
 
     Where an epoch takes less than a minute or so the curve is not redrawn after each: drawing stays under two
-    per cent of the time. It is up to date when training ends, in whatever way.
+    per cent of the time. It is up to date when training ends, however that happens.
 
     Args:
         picture: The PNG to draw.

@@ -38,7 +38,7 @@ _OPTIMIZERS: dict[str, tuple[Any, ...]] = {
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """What moves the weights, and how far.
+    """Choice and options of the optimizer and its schedule.
 
     Raises:
         ValueError: A number is out of its range, or an option does not belong to the optimizer.
@@ -106,7 +106,7 @@ def build_optimizer(module: nn.Module, config: OptimizerConfig, *, fused: bool =
 
     Args:
         module: The module.
-        config: What to make.
+        config: Its options.
         fused: Use the fused implementation, where the optimizer has one.
 
     Returns:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 import warnings
 from argparse import Action
 from collections.abc import Sequence
+from dataclasses import MISSING, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
+import pytorch_lightning as lightning
 import yaml  # type: ignore[import-untyped,unused-ignore]
 from jsonargparse import SUPPRESS, ArgumentParser, Namespace, set_parsing_settings
+from jsonargparse.typing import NonNegativeInt
 
 from sru_apps.task import Task, closest
-from sru_apps.train.errors import UserError
+from sru_apps.train.errors import UserError, reading
+from sru_apps.train.optimizers import OptimizerConfig
 
 # The help of an option is the docstring under its field.
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
@@ -25,7 +30,7 @@ class OptionParser(ArgumentParser):
     """Adds the closest valid option and a list of all to the error about an unknown one.
 
     Args:
-        missing: What to say instead of the error about a missing required option.
+        missing: Message for a missing required option.
     """
 
     def __init__(self, *args: Any, missing: str = "", **kwargs: Any) -> None:
@@ -47,7 +52,7 @@ class OptionParser(ArgumentParser):
 
 
 def _plain(message: str) -> str:
-    """Say in a sentence what jsonargparse says of a value in terms of Python's types."""
+    """Put in plain words what jsonargparse says of a value in terms of Python's types."""
     union = re.fullmatch(
         r'Parser key "([^"]+)": Does not validate against any of the Union subtypes Subtypes: .*? '
         r"Errors: - (.*) Given value type: .*? Given value: (.*)",
@@ -183,12 +188,8 @@ def read_settings(path: Path) -> dict[str, Any]:
     Raises:
         UserError: The file is missing or damaged.
     """
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{path} is damaged or holds no settings: {' '.join(str(error).split())}") from error
-    if not isinstance(settings, dict):
-        raise UserError(f"{path} is damaged or holds no settings: expected option: value, got {settings!r}")
+    with reading(path, kind="a file of options"):
+        settings: dict[str, Any] = dict(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
     settings.pop("seed_everything", None)
     renamed = []
     for old, new in RENAMED.items():
@@ -247,3 +248,56 @@ def peek(args: Sequence[str], option: str) -> str | None:
     pairs = zip(args, [*args[1:], None], strict=False)
     values = [arg[len(option) + 1 :] or after for arg, after in pairs if arg.partition("=")[0] == option]
     return values[-1] if values else None
+
+
+TRAINER_OPTIONS = frozenset(
+    {"accelerator", "devices", "num_nodes", "strategy", "precision", "max_epochs", "max_steps"}
+    | {"accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm"}
+    | {"deterministic", "benchmark", "profiler", "detect_anomaly"}
+)
+"""The free options of Lightning's Trainer; others would break the promise that a continued run equals an
+undisturbed one."""
+
+
+def fit_parser(task: Task, data_class: type, config_class: type) -> OptionParser:
+    """Make the parser of `sru TASK fit`.
+
+    Args:
+        task: The task.
+        data_class: Its constructor's arguments are the options `--data.*`.
+        config_class: Its fields with a default are the options `--model.*`; the data tell the others.
+    """
+    recipes = ", ".join(recipe_names(task))
+    parser = OptionParser(
+        prog=f"sru {task.name} fit",
+        description="Train, test the best checkpoint and export it. --encoder, --embeddings and --data-dir "
+        "are short for --model.encoder, --data.embeddings and --data.data_dir.",
+        missing=task.missing.format(recipes=recipes),
+    )
+    parser.add_argument("--config", action="config", help="A YAML file of options.")
+    add_options(
+        parser,
+        [
+            ("--recipe", str | None, None, f"Packaged settings: {recipes}."),
+            ("--seed", int, 0, "Seed of everything random."),
+            ("--runs-dir", str, "runs", f"Where run folders go: RUNS_DIR/{task.name}/RECIPE/NAME."),
+            ("--name", str | None, None, "Name of the run folder; default: the time."),
+            ("--resume", str | None, None, "Run folder, or a checkpoint in one, to continue."),
+            (
+                "--checkpoint-steps",
+                NonNegativeInt,
+                0,
+                "Steps between saves of last.ckpt within an epoch; 0: save after each epoch only.",
+            ),
+        ],
+    )
+    parser.add_class_arguments(data_class, "data", skip={"seed"}, instantiate=False)
+    told = {item.name for item in fields(config_class) if item.default is MISSING}
+    parser.add_class_arguments(config_class, "model", skip=told, instantiate=False)
+    parser.add_class_arguments(OptimizerConfig, "optimizer", instantiate=False)
+    others = set(inspect.signature(lightning.Trainer).parameters) - TRAINER_OPTIONS
+    parser.add_class_arguments(
+        lightning.Trainer, "trainer", skip=others, instantiate=False, fail_untyped=False
+    )
+    parser.set_defaults({"trainer.accelerator": "auto", "trainer.devices": 1, **task.defaults})
+    return parser

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sru_apps.nn.encoders.record import Encoder, Run
+from sru_apps.nn.encoders.record import Encoder, Run, call
 from sru_apps.nn.encoders.sru import HighwayOptions
 from sru_apps.ranges import ranged
 from sru_nn import SRUpp, SRUppAttention, SRUppState
@@ -116,7 +116,7 @@ def step(rnn: Any, x: Tensor, state: Any) -> tuple[Tensor, Any]:
     if state is None or isinstance(state, SRUppState):
         h, state = rnn.step(x, state)
         return h, state
-    h, state = read_with_memory(rnn, x.unsqueeze(0), state, run=lambda module, *args: module(*args))
+    h, state = read_with_memory(rnn, x.unsqueeze(0), state, run=call)
     return h.squeeze(0), state
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -40,16 +39,8 @@ PROMPT = "The "
 SAMPLE_LENGTH = 400
 
 
-@dataclass(frozen=True)
-class Result:
-    """The outcome of training one model."""
-
-    module: LanguageModelModule
-    """The model of the best epoch."""
-    rows: list[dict[str, float]]
-    """One row of figures per epoch."""
-    run: RunFolder
-    """Its files."""
+Result = tuple[LanguageModelModule, list[dict[str, float]]]
+"""The model of the best epoch, and one row of figures per epoch."""
 
 
 def demo(args: Sequence[str]) -> int:
@@ -95,20 +86,18 @@ def demo(args: Sequence[str]) -> int:
         )
 
     print("\n" + "\n".join(comparison(results)))
-    sample = generate(
-        results["sru"].module.network, tokenizer.encode(PROMPT), temperature=0.6, seed=options.seed
-    )
+    sample = generate(results["sru"][0].network, tokenizer.encode(PROMPT), temperature=0.6, seed=options.seed)
     print(f"\nThe SRU continues {PROMPT!r}:\n")
     print(PROMPT + tokenizer.decode(list(islice(sample, SAMPLE_LENGTH))))
     curves = {
-        f"{name.upper()}, {count_parameters(result.module):,} parameters": [
-            [row[key] for row in result.rows] for key in ("seconds", f"validation_{FIGURE}")
+        f"{name.upper()}, {count_parameters(module):,} parameters": [
+            [row[key] for row in rows] for key in ("seconds", f"validation_{FIGURE}")
         ]
-        for name, result in results.items()
+        for name, (module, rows) in results.items()
     }
     labels = ("training time in seconds", "bits per character, unseen text")
     draw_curves(folder.learning_curve, *labels, curves)
-    print(f"\nPicture:    {folder.learning_curve}\nCheckpoint: {results['sru'].run.best}")
+    print(f"\nPicture:    {folder.learning_curve}\nCheckpoint: {RunFolder(folder.path / 'sru').best}")
     return 0
 
 
@@ -181,17 +170,17 @@ def train(
     held_out_streams = StreamLoader(ids[-held_out:], batch_size=STREAMS, length=SEGMENT, whole=True)
     trainer.fit(module, streams, held_out_streams)
     best = LanguageModelModule.load_from_checkpoint(run.best, weights_only=True)
-    return Result(best.eval(), history.rows, run)
+    return best.eval(), history.rows
 
 
 def comparison(results: Mapping[str, Result]) -> Iterator[str]:
     """Yield the lines of the table: cost and quality of each model."""
     yield f"{'':<6}{'parameters':>12}{'ms per step':>13}{'seconds':>9}{'bits per character, unseen text':>33}"
-    for name, result in results.items():
-        bits = min(row[f"validation_{FIGURE}"] for row in result.rows)
-        step = statistics.median(1e3 / row["steps_per_second"] for row in result.rows)
-        cost = f"{step:>13.1f}{result.rows[-1]['seconds']:>9.1f}"
-        yield f"{name.upper():<6}{count_parameters(result.module):>12,}{cost}{bits:>33.3f}"
+    for name, (module, rows) in results.items():
+        bits = min(row[f"validation_{FIGURE}"] for row in rows)
+        step = statistics.median(1e3 / row["steps_per_second"] for row in rows)
+        cost = f"{step:>13.1f}{rows[-1]['seconds']:>9.1f}"
+        yield f"{name.upper():<6}{count_parameters(module):>12,}{cost}{bits:>33.3f}"
     means = {"kernels": "the kernels of sru-kernels", "reference": "reference operators in plain PyTorch"}
     yield f"A step reads {STREAMS} x {SEGMENT} characters, on {torch.get_num_threads()} CPU threads."
     yield f"The SRU runs {means[backend.active('cpu')]}, the LSTM what PyTorch has compiled for it."

@@ -134,7 +134,7 @@ def _costs(
 ) -> tuple[Tensor, State | None]:
     """Compute the negative log-likelihood of all but the first symbol of each text.
 
-    What follows a shorter text changes nothing before it, so no mask is needed.
+    Padding after a shorter text changes nothing before it, so no mask is needed.
 
     Returns:
         costs: (B, T) float64, with T one less than the longest text; 0 after the end of a text.
