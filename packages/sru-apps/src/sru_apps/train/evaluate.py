@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -160,17 +161,8 @@ def changed(config: Any, changes: Mapping[str, Any]) -> Any:
         return replace(config, **changes)
 
 
-def validate(task: Task, args: Sequence[str]) -> int:
-    """Print the figures of a checkpoint on the validation set."""
-    return _evaluate(task, "validate", args)
-
-
-def test(task: Task, args: Sequence[str]) -> int:
-    """Print the figures of a checkpoint on the test set."""
-    return _evaluate(task, "test", args)
-
-
-def _evaluate(task: Task, stage: Stage, args: Sequence[str]) -> int:
+def evaluate(stage: Stage, task: Task, args: Sequence[str]) -> int:
+    """Print the figures of a checkpoint on the part of the data that a command is for."""
     rows = [(option, kind | None, None, text) for option, _, kind, text in task.evaluation]
     options = parse_options(
         f"sru {task.name} {stage}",
@@ -210,6 +202,9 @@ def _evaluate(task: Task, stage: Stage, args: Sequence[str]) -> int:
     else:
         print(f"{data.dataset} {module.config.encoder}: {STAGES[stage]} {module.describe(figures)}")
     return 0
+
+
+validate, test = partial(evaluate, "validate"), partial(evaluate, "test")
 
 
 def prepare(task: Task, args: Sequence[str]) -> int:

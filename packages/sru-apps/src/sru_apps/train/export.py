@@ -34,7 +34,7 @@ def export_model(folder: Path, network: nn.Module, config: dict[str, Any], token
         file.write(save({name: weight.detach().cpu().contiguous() for name, weight in weights.items()}))
     with atomic_write(folder / "config.json") as file:
         file.write((json.dumps(config, indent=2) + "\n").encode())
-    content = _bytes(dump_tokenizer(tokenizer))
+    content = _bytes(dump_tokenizer(tokenizer))  # type: ignore[arg-type]
     names = [_JSON_NAME, _BINARY_NAME] if _is_json(content) else [_BINARY_NAME, _JSON_NAME]
     with atomic_write(folder / names[0]) as file:
         file.write(content)

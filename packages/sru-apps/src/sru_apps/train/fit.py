@@ -157,7 +157,10 @@ class Fit:
             self._check_same_settings(resume_from)
         else:
             self.module.start(self.data)
-        self._announce()
+        if self.trainer.is_global_zero:
+            size = f"{self.module.config.encoder}: {count_parameters(self.module):,} parameters"
+            opening = [self.data.opening(), f"{size}; run folder {self.run.path}"]
+            print("\n".join(filter(None, opening)), flush=True)
         try:
             self.trainer.fit(self.module, self.data, ckpt_path=resume_from)
         except BaseException:
@@ -165,12 +168,6 @@ class Fit:
             if resume_from is None and self.trainer.global_step == 0 and self.trainer.is_global_zero:
                 shutil.rmtree(self.run.path, ignore_errors=True)
             raise
-
-    @rank_zero_only
-    def _announce(self) -> None:
-        opening = self.data.opening()
-        size = f"{self.module.config.encoder}: {count_parameters(self.module):,} parameters"
-        print(*filter(None, [opening, f"{size}; run folder {self.run.path}"]), sep="\n", flush=True)
 
     def _check_same_settings(self, path: Path) -> None:
         """Refuse to continue a run as another one."""

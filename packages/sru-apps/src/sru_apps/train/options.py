@@ -71,13 +71,21 @@ def _plain(message: str) -> str:
     return f"{found[1]}: expected {' or '.join(wanted)}, got {found[3]}"
 
 
+_KINDS = {
+    r"^Not of type \w+: does not conform to restriction v(\W+)(.+)$": r"a number \1 \2",
+    r"^Not of type \w+: .* int\(\) .*$": "a whole number",
+    r"^Not of type \w+: could not convert .*$": "a number",
+    r"^Expected a typing\.Literal\[(.*)\]$": r"one of \1",
+    r"^Expected a <class '(.*)'>$": r"a value of type \1",
+    r"^Expected ": "",
+}
+"""What jsonargparse expects, and the same in plain words."""
+
+
 def _kind(error: str) -> str:
-    error = re.sub(r"^Not of type \w+: does not conform to restriction v(\W+)(.+)$", r"a number \1 \2", error)
-    error = re.sub(r"^Not of type \w+: .* int\(\) .*$", "a whole number", error)
-    error = re.sub(r"^Not of type \w+: could not convert .*$", "a number", error)
-    error = re.sub(r"^Expected a typing\.Literal\[(.*)\]$", r"one of \1", error)
-    error = re.sub(r"^Expected a <class '(.*)'>$", r"a value of type \1", error)
-    return error.removeprefix("Expected ")
+    for pattern, words in _KINDS.items():
+        error = re.sub(pattern, words, error)
+    return error
 
 
 def _options(action: Action) -> list[str]:

@@ -115,6 +115,6 @@ def test_a_text_of_which_nothing_can_be_made(
 
 def test_nothing_is_read_before_it_is_set_up(tmp_path: Path) -> None:
     data = LanguageModelData(train_file=str(tmp_path / "none.txt"), unit="words")
-    assert not hasattr(data, "tokenizer")
+    assert data.tokenizer is None
     with pytest.raises(DataError, match=r"none\.txt"):
         data.prepare_data()

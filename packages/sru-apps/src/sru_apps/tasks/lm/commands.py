@@ -174,7 +174,7 @@ def score(task: Task, args: Sequence[str]) -> int:
 
 def _print_score(name: str, score: Score, head: dict[str, object], *, as_json: bool) -> None:
     if not as_json:
-        figures = f"{score.nll:.3f}\t{score.perplexity:.3f}\t{score.bits_per_character:.4f}"
+        figures = f"{score.nll:.3f}\t{score.perplexity:.3f}\t{score.bits_per(score.characters):.4f}"
         print(f"{name}\t{score.tokens}\t{figures}", flush=name == "total")
         return
     row = {
@@ -185,8 +185,8 @@ def _print_score(name: str, score: Score, head: dict[str, object], *, as_json: b
         "bytes": score.bytes,
         "nll": score.nll,
         "perplexity": score.perplexity,
-        "bits_per_character": score.bits_per_character,
-        "bits_per_byte": score.bits_per_byte,
+        "bits_per_character": score.bits_per(score.characters),
+        "bits_per_byte": score.bits_per(score.bytes),
     }
     # JSON knows neither NaN nor infinity.
     strict = {key: None if isinstance(x, float) and not math.isfinite(x) else x for key, x in row.items()}

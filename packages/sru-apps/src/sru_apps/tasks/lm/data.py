@@ -269,7 +269,7 @@ class LanguageModelData(TaskData):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the tokenizer, so that a checkpoint can be used without the text it was trained on."""
-        tokenizer = dump_tokenizer(self.tokenizer)
+        tokenizer = dump_tokenizer(self.tokenizer)  # type: ignore[arg-type]
         return {"tokenizer": tokenizer, "digest": self.prepared.tokenizer_digest, "unit": self.unit}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

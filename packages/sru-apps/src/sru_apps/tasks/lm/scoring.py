@@ -43,15 +43,9 @@ class Score:
         """exp(nll / tokens); NaN without a token."""
         return exp(self.nll / self.tokens if self.tokens else math.nan)
 
-    @property
-    def bits_per_character(self) -> float:
-        """Mean bits per character; NaN without a character."""
-        return self.nll / math.log(2) / self.characters if self.characters else math.nan
-
-    @property
-    def bits_per_byte(self) -> float:
-        """Mean bits per byte; NaN without a byte."""
-        return self.nll / math.log(2) / self.bytes if self.bytes else math.nan
+    def bits_per(self, count: int) -> float:
+        """Mean bits per character or byte, of which there are `count`; NaN without any."""
+        return self.nll / math.log(2) / count if count else math.nan
 
     def __add__(self, other: Score) -> Score:
         """The score of both texts."""
