@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from sru_apps.cli import main
-from sru_apps.tasks.lm.module import load_language_model
+from sru_apps.tasks.lm import TASK
 from sru_apps.train.checkpoints import read_checkpoint
+from sru_apps.train.evaluate import load_trained
 from sru_data.datasets.language_modelling import NAMES
 
 QUICK = "--trainer.max_epochs=1"
@@ -54,7 +55,7 @@ def test_fit_leaves_everything_in_the_run_folder(
     assert line.startswith(f"train sru: test perplexity {summary['test']['perplexity']:.2f}, loss ")
     assert f"{summary['parameters']:,} parameters, " in line
     assert "tokens per second" in line
-    network = load_language_model(run).network
+    network = load_trained(TASK, run).network
     state = read_checkpoint(run / "checkpoints/best.ckpt")["state_dict"]
     torch.testing.assert_close(network.state_dict()["output.bias"], state["network.output.bias"])
 

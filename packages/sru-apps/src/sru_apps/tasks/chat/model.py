@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,9 @@ from sru_apps.nn import State
 from sru_apps.tasks import chat
 from sru_apps.tasks.chat.data import MARKERS, ChatData, DialogueTokenizer
 from sru_apps.tasks.lm.model import LanguageModel, LanguageModelConfig
-from sru_apps.tasks.lm.module import LanguageModelModule, export_language_model, load_language_model
+from sru_apps.tasks.lm.module import LanguageModelModule
+from sru_apps.train.evaluate import Trained, load_trained
+from sru_apps.train.export import export_model
 from sru_apps.train.optimizers import OptimizerConfig
 from sru_apps.train.seeding import place_seed
 from sru_data.tokenizers.streaming import StreamingDecoder
@@ -22,14 +24,8 @@ TASK = chat.TASK.name
 """The task of the models, as `sru` calls it."""
 
 
-@dataclass(frozen=True)
-class TrainedChatModel:
-    """A model and its tokenizer, ready to answer."""
-
-    network: LanguageModel
-    """In evaluation mode."""
-    tokenizer: DialogueTokenizer
-    """Dialogues to numbers and back."""
+TrainedChatModel = Trained
+"""A language model whose tokenizer is a `DialogueTokenizer`."""
 
 
 def export_chat_model(folder: Path, network: LanguageModel, tokenizer: DialogueTokenizer) -> None:
@@ -40,7 +36,7 @@ def export_chat_model(folder: Path, network: LanguageModel, tokenizer: DialogueT
         network: The model.
         tokenizer: Its tokenizer.
     """
-    export_language_model(folder, network, tokenizer.text, task=TASK)
+    export_model(folder, network, {"task": TASK, "model": asdict(network.config)}, tokenizer)
 
 
 def load_chat_model(path: Path) -> TrainedChatModel:
@@ -56,8 +52,8 @@ def load_chat_model(path: Path) -> TrainedChatModel:
         UserError: There is none, or it is damaged or of another task.
         DataError: The tokenizer is damaged.
     """
-    trained = load_language_model(path, task=chat.TASK, extra_symbols=len(MARKERS))
-    return TrainedChatModel(trained.network, DialogueTokenizer(trained.tokenizer))
+    trained = load_trained(chat.TASK, path, extra_symbols=len(MARKERS))
+    return trained._replace(tokenizer=DialogueTokenizer(trained.tokenizer))
 
 
 class ChatModule(LanguageModelModule):
