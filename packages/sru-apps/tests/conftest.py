@@ -14,8 +14,7 @@ import pytest
 import torch
 
 from sru_apps.cli import main
-from sru_apps.train.checkpoints import read_checkpoint
-from sru_apps.train.seeding import SeedEveryStep
+from sru_apps.train.checkpoints import SeedEveryStep, read_checkpoint
 from sru_data.datasets.classification import SOURCES
 
 REAL_DATA = os.environ.get("SRU_DATA")
@@ -35,7 +34,7 @@ source = SOURCES["sst2"]
 files = {part: replace(getattr(source, part), lines=None) for part in ("train", "validation", "test")}
 SOURCES["sst2"] = replace(source, **files)
 
-from sru_apps.train.seeding import SeedEveryStep
+from sru_apps.train.checkpoints import SeedEveryStep
 
 name, step = os.environ["STOP_AT"].split(":")
 seed = SeedEveryStep.on_train_batch_start

@@ -12,12 +12,12 @@ from sru_apps.decoding.sampling import Sampling
 from sru_apps.nn import State
 from sru_apps.tasks import chat
 from sru_apps.tasks.chat.data import MARKERS, ChatData, DialogueTokenizer
-from sru_apps.tasks.lm.model import LanguageModel, LanguageModelConfig
+from sru_apps.tasks.lm.model import LanguageModel
 from sru_apps.tasks.lm.module import LanguageModelModule
+from sru_apps.train.checkpoints import place_seed
 from sru_apps.train.evaluate import Trained, load_trained
 from sru_apps.train.export import export_model
 from sru_apps.train.optimizers import OptimizerConfig
-from sru_apps.train.seeding import place_seed
 from sru_data.tokenizers.streaming import StreamingDecoder
 
 TASK = chat.TASK.name
@@ -68,8 +68,7 @@ class ChatModule(LanguageModelModule):
     @classmethod
     def build(cls, data: ChatData, options: Mapping[str, Any], optimizer: OptimizerConfig) -> ChatModule:  # type: ignore[override]
         """Build the module for dialogues."""
-        config = LanguageModelConfig(vocab_size=len(data.tokenizer), **options)
-        return cls(config, optimizer, unit="subwords")
+        return cls({"vocab_size": len(data.tokenizer), **options}, optimizer, unit="subwords")
 
 
 class Conversation:
@@ -96,8 +95,7 @@ class Conversation:
         if max_tokens < 1:
             raise ValueError(f"max_tokens must be at least 1, got {max_tokens}")
         self._network, self._tokenizer = model.network, model.tokenizer
-        self._max_tokens = max_tokens
-        self._seed = seed
+        self._max_tokens, self._seed = max_tokens, seed
         tokenizer = model.tokenizer
         self._sampling = (sampling or Sampling(temperature=0.0)).without(
             tokenizer.pad_id, tokenizer.unk_id, tokenizer.user_id, tokenizer.bot_id

@@ -48,8 +48,7 @@ class ClassifierModule(TaskModule):
     ) -> ClassifierModule:
         """Build the module for a data set."""
         sizes = (len(data.tokenizer), data.embedding_size, len(data.label_names))
-        config = ClassifierConfig(*sizes, **options)
-        return cls(config, optimizer, label_names=data.label_names)
+        return cls(ClassifierConfig(*sizes, **options), optimizer, label_names=data.label_names)
 
     @classmethod
     def from_checkpoint(cls, hyper_parameters: Mapping[str, Any]) -> ClassifierModule:

@@ -78,9 +78,12 @@ class LanguageModelModule(TaskModule):
         cls, data: LanguageModelData, options: Mapping[str, Any], optimizer: OptimizerConfig
     ) -> LanguageModelModule:
         """Build the module for a text."""
-        config = LanguageModelConfig(vocab_size=len(data.tokenizer), **options)
-        nominal = data.hparams["length"] if data.hparams["random_lengths"] else None
-        return cls(config, optimizer, unit=cast(Unit, data.unit), nominal_length=nominal)
+        return cls(
+            {"vocab_size": len(data.tokenizer), **options},
+            optimizer,
+            unit=cast(Unit, data.unit),
+            nominal_length=data.hparams["length"] if data.hparams["random_lengths"] else None,
+        )
 
     def describe(self, figures: Mapping[str, float]) -> str:
         """Put figures in words, those first that models are compared by: `perplexity 82.31, loss 4.4105`."""
