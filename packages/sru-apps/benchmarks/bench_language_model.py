@@ -14,15 +14,15 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
-from sru_apps.encoders import RecurrentName, detach_state
-from sru_apps.language_modelling.config import LanguageModelConfig
-from sru_apps.language_modelling.generate import generate
-from sru_apps.language_modelling.model import LanguageModel
 from torch import Tensor, nn
 
+from sru_apps.decoding.continuation import generate
+from sru_apps.nn import RecurrentName, detach_state
+from sru_apps.nn.encoders import ENCODERS
+from sru_apps.tasks.lm.model import LanguageModel, LanguageModelConfig
 from sru_data import DataError
 from sru_data.datasets import language_modelling
 from sru_data.loaders import Segment, StreamLoader
@@ -37,7 +37,7 @@ from measure import Timing, race
 from record import described, machine, save, save_targets, target
 from trainer_overhead import overhead
 
-NAMES: tuple[RecurrentName, ...] = get_args(RecurrentName)
+NAMES: tuple[RecurrentName, ...] = tuple(ENCODERS)
 LAYERS = 4
 VOCABULARY, EMBEDDING, PARAMETERS = 10_000, 200, 4_000_000
 STEPS, STREAMS = 64, 32
