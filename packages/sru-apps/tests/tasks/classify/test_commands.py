@@ -209,16 +209,21 @@ def test_model_folder_alone_is_enough(
     assert capsys.readouterr().out.count("\n") == 1
 
 
+@pytest.mark.parametrize("args", [[], [""], ["--file=empty.txt"]])
 def test_empty_input(
-    trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    trained_run: Path,
+    args: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "empty.txt").write_text("\n  \n")
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
-    for args in ([], [""], [f"--file={tmp_path / 'empty.txt'}"]):
-        assert _predict(trained_run, *args) == 1
-        output = capsys.readouterr()
-        assert "sru classify predict: error: no sentences: give some as arguments" in output.err
-        assert output.out == ""
+    assert _predict(trained_run, *args) == 1
+    output = capsys.readouterr()
+    assert "sru classify predict: error: no sentences: give some as arguments" in output.err
+    assert output.out == ""
 
 
 def test_missing_file(trained_run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import asdict
 
 import pytest
@@ -166,14 +165,16 @@ def test_checkpoint_with_a_wrong_part(tmp_path, part):
         load_trained(TASK, tmp_path / "x.ckpt")
 
 
-def test_damaged_files(tmp_path, exported):
-    for name, error, message in (
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
         ("model.safetensors", UserError, "model.safetensors is damaged"),
         ("config.json", UserError, "config.json is damaged"),
         ("tokenizer.json", DataError, "expected a Hugging Face tokenizer.json"),
-    ):
-        folder = shutil.copytree(exported, tmp_path / name)
-        content = (folder / name).read_bytes()
-        (folder / name).write_bytes(content[: len(content) // 2])
-        with pytest.raises(error, match=message):
-            load_trained(TASK, folder)
+    ],
+)
+def test_damaged_files(exported, name, error, message):
+    content = (exported / name).read_bytes()
+    (exported / name).write_bytes(content[: len(content) // 2])
+    with pytest.raises(error, match=message):
+        load_trained(TASK, exported)
