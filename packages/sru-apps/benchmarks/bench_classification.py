@@ -117,7 +117,7 @@ def main() -> None:
         rows[name] = {"step": asdict(summary(steps)), "validation": validation, "epoch": epoch}
     result = {
         "machine": facts,
-        "words": len(job.data.tokenizer),
+        "words": job.module.config.vocab_size,
         "batches": len(batches),
         "error": error,
         "end": end,

@@ -14,14 +14,14 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
 from sru_apps.decoding.continuation import generate
-from sru_apps.nn import RecurrentName, detach_state
-from sru_apps.nn.encoders import ENCODERS
+from sru_apps.nn.encoders import RecurrentName
+from sru_apps.nn.states import detach_state
 from sru_apps.tasks.lm.model import LanguageModel, LanguageModelConfig
 from sru_data import DataError
 from sru_data.datasets import language_modelling
@@ -37,7 +37,7 @@ from measure import Timing, race
 from record import described, machine, save, save_targets, target
 from trainer_overhead import overhead
 
-NAMES: tuple[RecurrentName, ...] = tuple(ENCODERS)
+NAMES: tuple[RecurrentName, ...] = get_args(RecurrentName)
 LAYERS = 4
 VOCABULARY, EMBEDDING, PARAMETERS = 10_000, 200, 4_000_000
 STEPS, STREAMS = 64, 32

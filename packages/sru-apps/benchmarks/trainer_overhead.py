@@ -13,7 +13,7 @@ import torch
 from measure import summary
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from sru_apps.nn import detach_state
+from sru_apps.nn.states import detach_state
 from sru_apps.tasks.lm import TASK
 from sru_apps.train.console import flush_denormals, quiet_lightning
 from sru_apps.train.fit import Fit
@@ -62,15 +62,17 @@ def overhead(*, rounds: int = 4, steps: int = 150) -> dict[str, Any]:
     return {"what": what, **{name: summary(values) for name, values in found.items()}}
 
 
-def _fit(folder: str, steps: int) -> Fit:
+def _job(folder: str, steps: int) -> Fit:
     options = [f"--model.{name}={value}" for name, value in MODEL.items()]
     options += ["--data.name=python-help", "--data.batch_size=32", "--data.length=64"]
     options += [f"--trainer.max_steps={steps}", "--trainer.accelerator=cpu"]
-    return Fit(TASK, [*options, f"--runs-dir={folder}", "--name=run"])
+    job = Fit(TASK, [*options, f"--runs-dir={folder}", "--name=run"])
+    job.module.start(job.data)
+    return job
 
 
 def _trainer(folder: str, steps: int) -> list[float]:
-    job = _fit(folder, steps)
+    job = _job(folder, steps)
     timer = StepTimer()
     job.trainer.callbacks.insert(0, timer)
     with contextlib.redirect_stdout(io.StringIO()):
@@ -79,7 +81,7 @@ def _trainer(folder: str, steps: int) -> list[float]:
 
 
 def _bare(folder: str, steps: int) -> list[float]:
-    job = _fit(f"{folder}/bare", steps)
+    job = _job(f"{folder}/bare", steps)
     model = job.module.network.train()
     optimizer = build_optimizer(job.module, job.module.optimizer, fused=True)
     state, times = None, []
