@@ -7,7 +7,7 @@ __version__ = "0.1.0"
 redirect(
     {
         "sru_apps.encoders": "sru_apps.nn",
-        "sru_apps.dropout": "sru_apps.nn.dropout",
+        "sru_apps.dropout": "sru_apps.nn.layers",
         "sru_apps.training": "sru_apps.train",
         "sru_apps.training.optimizers": "sru_apps.train.optimizers",
         "sru_apps.classification": "sru_apps.tasks.classify",

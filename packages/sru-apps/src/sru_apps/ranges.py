@@ -46,8 +46,7 @@ def check_ranges(config: Any) -> None:
         value = getattr(config, item.name)
         if value is None and item.default is None:
             continue
-        among = item.metadata.get("among")
-        if among is not None and value not in among:
+        if (among := item.metadata.get("among")) is not None and value not in among:
             raise ValueError(f"{item.name} must be one of {', '.join(among)}, got {value!r}")
         _check(item.name, value, item.metadata.get("bounds", {}))
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sru_apps.nn.dropout import Dropout
+from sru_apps.nn.layers import Dropout
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.73])

@@ -98,15 +98,13 @@ def encode_prompt(tokenizer: Tokenizer, prompt: str, *, allow_unknown: bool = Fa
             )
         return [start]
     ids = tokenizer.encode(prompt)
-    if tokenizer.unk_id in ids and not allow_unknown:
-        unknown = _unknown_parts(tokenizer, prompt)
-        if unknown:
-            kind = "characters" if isinstance(tokenizer, (CharTokenizer, SubwordTokenizer)) else "words"
-            shown = ", ".join(map(repr, unknown[:_SHOWN])) + (", ..." if len(unknown) > _SHOWN else "")
-            raise UserError(
-                f"the prompt has {kind} that are not in the model's vocabulary: {shown}; leave them out, or "
-                "replace them with the unknown symbol by --allow-unknown"
-            )
+    if tokenizer.unk_id in ids and not allow_unknown and (unknown := _unknown_parts(tokenizer, prompt)):
+        kind = "characters" if isinstance(tokenizer, (CharTokenizer, SubwordTokenizer)) else "words"
+        shown = ", ".join(map(repr, unknown[:_SHOWN])) + (", ..." if len(unknown) > _SHOWN else "")
+        raise UserError(
+            f"the prompt has {kind} that are not in the model's vocabulary: {shown}; leave them out, or "
+            "replace them with the unknown symbol by --allow-unknown"
+        )
     return ids
 
 

@@ -73,9 +73,8 @@ class Sampler:
             self._seen = torch.zeros(len(texts), vocab_size, dtype=torch.bool, device=device)
             for row, text in zip(self._seen, texts, strict=True):
                 row[torch.tensor(text, dtype=torch.int64, device=device)] = True
-        self._forbidden: Tensor | None = None
-        if sampling.forbidden:
-            self._forbidden = torch.tensor(sampling.forbidden, device=device)
+        forbidden = torch.tensor(sampling.forbidden, dtype=torch.int64, device=device)
+        self._forbidden = forbidden if sampling.forbidden else None
 
     def keep(self, index: Sequence[int]) -> None:
         """Keep only some of the texts.

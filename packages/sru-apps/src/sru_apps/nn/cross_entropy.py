@@ -66,9 +66,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
             factor = None
         else:
             factor = scored[0] if scored.numel() else None
-        like = (x, weight, bias)
         scaled = (g if g is None or factor is None else g * factor for g in grads)
-        return (*(g if g is None else g.to(p.dtype) for g, p in zip(scaled, like, strict=True)), None)
+        pairs = zip(scaled, (x, weight, bias), strict=True)
+        return (*(g if g is None else g.to(p.dtype) for g, p in pairs), None)
 
 
 def _sum_over_slices(

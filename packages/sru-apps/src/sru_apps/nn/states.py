@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from sru_nn import SRUppState
 
@@ -52,15 +53,10 @@ def select_streams(state: Any, index: Tensor) -> Any:
     Returns:
         The state of K streams.
     """
-    if state is None or isinstance(state, Tensor):
-        return None if state is None else state.index_select(1, index)
     if isinstance(state, SRUppState):
-        caches = tuple(
-            cache and type(cache)(*(part.index_select(0, index) for part in cache)) for cache in state.caches
-        )
-        pad = None if state.pad is None else state.pad.index_select(0, index)
+        caches, pad = map_state((state.caches, state.pad), lambda part: part.index_select(0, index))
         return SRUppState(state.c.index_select(1, index), caches, pad)
-    return tuple(select_streams(part, index) for part in state)
+    return map_state(state, lambda part: part.index_select(1, index))
 
 
 def concatenate_states(states: Sequence[Any]) -> Any:
@@ -84,24 +80,17 @@ def concatenate_states(states: Sequence[Any]) -> Any:
 def _concatenate_srupp(states: Sequence[SRUppState]) -> SRUppState:
     """Pad the memory of each stream at its beginning to that of the longest one."""
     counts = [next((c.keys.shape[2] for c in state.caches if c is not None), 0) for state in states]
-    most = max(counts)
-    missing = [most - count for count in counts]
-    pads: list[Tensor] = []
+    missing = [max(counts) - count for count in counts]
+
+    def join(sides: Sequence[Tensor]) -> Tensor:
+        return torch.cat([F.pad(x, (0, 0, more, 0)) for x, more in zip(sides, missing, strict=True)])
+
+    layers = zip(*(state.caches for state in states), strict=True)
+    caches = (layer[0] and type(layer[0])(*map(join, zip(*layer, strict=True))) for layer in layers)
+    c = torch.cat([state.c for state in states], 1)
+    pads = []
     for state, count, more in zip(states, counts, missing, strict=True):
-        batch = state.c.shape[1]
-        own = state.c.new_zeros(batch, count, dtype=torch.bool) if state.pad is None else state.pad
-        pads.append(torch.cat([own.new_ones(batch, more), own], 1))
-    caches: list[Any] = []
-    for layer in zip(*(state.caches for state in states), strict=True):
-        if layer[0] is None:
-            caches.append(None)
-            continue
-        parts = (
-            torch.cat(
-                [torch.nn.functional.pad(x, (0, 0, more, 0)) for x, more in zip(side, missing, strict=True)]
-            )
-            for side in zip(*layer, strict=True)
-        )
-        caches.append(type(layer[0])(*parts))
+        own = c.new_zeros(state.c.shape[1], count, dtype=torch.bool) if state.pad is None else state.pad
+        pads.append(F.pad(own, (more, 0), value=True))
     pad = torch.cat(pads)
-    return SRUppState(torch.cat([s.c for s in states], 1), tuple(caches), pad if pad.any() else None)
+    return SRUppState(c, tuple(caches), pad if pad.any() else None)

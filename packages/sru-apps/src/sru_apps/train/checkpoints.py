@@ -47,12 +47,11 @@ class AtomicCheckpointIO(CheckpointIO):
         Raises:
             UserError: The file cannot be written; the checkpoint that was there before is untouched.
         """
-        path = Path(path)
         # torch's own file writer turns the OSError of a full disk into a RuntimeError about positions.
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         try:
-            with atomic_write(path) as file:
+            with atomic_write(Path(path)) as file:
                 file.write(buffer.getbuffer())
         except OSError as error:
             raise UserError(
@@ -215,8 +214,6 @@ class RunCheckpoints(Checkpoint):
 
 def _any_rank(trainer: Trainer, value: bool) -> bool:
     """Whether it is true for any process: all must save together, and stop together."""
-    if trainer.world_size == 1:
-        return value
     return bool(trainer.strategy.reduce_boolean_decision(value, all=False))
 
 
@@ -243,11 +240,11 @@ class SeedEveryStep(Callback):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Seed for this step."""
-        rank = [trainer.global_rank] if trainer.global_rank else []
-        place = place_seed(self.seed, trainer.current_epoch, batch_idx, *rank)
+        place = (self.seed, trainer.current_epoch, batch_idx, trainer.global_rank)
+        seed = place_seed(*(place if trainer.global_rank else place[:-1]))
         if pl_module.device.type == "cpu":
             # torch.manual_seed also queues a call, with a traceback, for each kind of device not in use: that
             # takes a millisecond, and the queues grow with every step.
-            torch.default_generator.manual_seed(place)
+            torch.default_generator.manual_seed(seed)
         else:
-            torch.manual_seed(place)
+            torch.manual_seed(seed)

@@ -57,8 +57,7 @@ class EpochBar(TQDMProgressBar):
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """Show the figures of the last epoch, without the logger's version."""
         metrics = super().get_metrics(trainer, pl_module)
-        metrics.pop("v_num", None)
-        return dict(metrics)
+        return {name: value for name, value in metrics.items() if name != "v_num"}
 
 
 def flush_denormals() -> None:

@@ -204,9 +204,8 @@ def evaluate(stage: Stage, task: Task, args: Sequence[str]) -> int:
     data.warn_about(STAGES[stage])
     figures = measure(module, data, stage, accelerator=options.accelerator)
     if options.json:
-        unit = {"unit": data.unit} if data.unit else {}
-        result = {"checkpoint": str(path), "dataset": data.dataset, "set": STAGES[stage], **unit, **figures}
-        print(json.dumps(result))
+        facts = {"unit": data.unit, **figures} if data.unit else figures
+        print(json.dumps({"checkpoint": str(path), "dataset": data.dataset, "set": STAGES[stage], **facts}))
     else:
         print(f"{data.dataset} {module.config.encoder}: {STAGES[stage]} {module.describe(figures)}")
     return 0
@@ -231,8 +230,8 @@ def prepare(task: Task, args: Sequence[str]) -> int:
         description="Make the data ready, once, for all runs that read them. An interrupted preparation is "
         "continued; of two processes with the same data, one waits for the other.",
     )
-    recipes = ", ".join(recipe_names(task))
-    add_options(parser, [("--recipe", str | None, None, f"Packaged settings, for their data: {recipes}.")])
+    text = f"Packaged settings, for their data: {', '.join(recipe_names(task))}."
+    add_options(parser, [("--recipe", str | None, None, text)])
     parser.add_class_arguments(kind, "data", skip={"seed"}, instantiate=False)
     recipe = peek(args, "--recipe")
     if recipe is not None:

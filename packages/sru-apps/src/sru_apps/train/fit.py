@@ -183,8 +183,7 @@ class Fit:
             former = yaml.safe_load(self.run.config.read_text(encoding="utf-8"))["trainer"]
         for key in LASTING_OPTIONS:
             ours[key], theirs[key] = self.options.trainer.get(key), former.get(key)
-        different = list(_differences(ours, theirs))
-        if different:
+        if different := list(_differences(ours, theirs)):
             raise UserError(
                 f"{path} was trained with {'; '.join(different)}; continue with the run's own settings"
             )
@@ -246,10 +245,9 @@ def fit(task: Task, args: Sequence[str]) -> int:
     except SystemExit:
         if not job.checkpoints.interrupted and not job.trainer.received_sigterm:
             raise
-        if job.trainer.is_global_zero and job.run.last.exists():
-            print(f"Interrupted. Continue with: sru {task.name} fit --resume {job.run.path}")
-        elif job.trainer.is_global_zero:
-            print("Interrupted before the first checkpoint.")
+        if job.trainer.is_global_zero:
+            remedy = f". Continue with: sru {task.name} fit --resume {job.run.path}"
+            print(f"Interrupted{remedy if job.run.last.exists() else ' before the first checkpoint.'}")
         return 130
     if torch.distributed.is_initialized():
         # From here on one process works alone.

@@ -118,9 +118,8 @@ class TaskModule(LightningModule):
     def _total_steps(self) -> int:
         if self.optimizer.schedule not in ("cosine", "one-cycle"):
             return 0
-        trainer = self.trainer
         # Lightning sets the attribute without declaring it.
-        data: Any = getattr(trainer, "datamodule", None)
+        trainer, data = self.trainer, getattr(self.trainer, "datamodule", None)
         if data is None:
             return int(trainer.estimated_stepping_batches)
         # Lightning's estimate would set up its loader here, and then not restore the place in it.

@@ -95,10 +95,7 @@ class OptimizerConfig:
         """Return a configuration, or make it of its options, which may have former names."""
         if isinstance(options, OptimizerConfig):
             return options
-        options = dict(options)
-        if "learning_rate" in options:
-            options["lr"] = options.pop("learning_rate")
-        return cls(**options)
+        return cls(**{{"learning_rate": "lr"}.get(name, name): value for name, value in options.items()})
 
 
 def build_optimizer(module: nn.Module, config: OptimizerConfig, *, fused: bool = False) -> Optimizer:
@@ -237,9 +234,8 @@ class LearningRate(LRScheduler):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from a checkpoint, whose run may have been shorter."""
-        state = dict(state_dict)
-        self.scale, self.best_loss, self.bad_validations = state.pop("scale")
-        self.__dict__.update(state)
+        self.scale, self.best_loss, self.bad_validations = state_dict["scale"]
+        self.__dict__.update({name: value for name, value in state_dict.items() if name != "scale"})
 
 
 def _half_cosine(share: float, start: float, end: float) -> float:

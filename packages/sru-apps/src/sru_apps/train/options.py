@@ -99,10 +99,9 @@ def _near(unknown: str, options: Sequence[str]) -> str:
     """Suggest an option of the same group: where `--model.x` is unknown, one that begins with `--model.`."""
     group, _, last = unknown.rpartition(".")
     same = {name.rpartition(".")[2]: name for name in options if name.rpartition(".")[0] == group}
-    near = get_close_matches(last, same, n=1)
     # The group left out, or misspelt.
     moved = [name for name in options if "." in name and name.endswith(f".{last.lstrip('-')}")]
-    found = [*moved, *(same[name] for name in near)]
+    found = [*moved, *(same[name] for name in get_close_matches(last, same, n=1))]
     return f" Did you mean {found[0]!r}?" if found else ""
 
 
@@ -111,9 +110,8 @@ def _list(options: Sequence[str]) -> str:
     for name in options:
         group, _, last = name.rpartition(".")
         groups.setdefault(group, []).append(last)
-    alone = groups.pop("", [])
     # `--model` itself, which reads a file, is understood where `--model.{...}` is listed.
-    shown = [name for name in alone if name not in groups]
+    shown = [name for name in groups.pop("", []) if name not in groups]
     shown += [f"{group}.{{{','.join(names)}}}" for group, names in groups.items()]
     return f"Valid options: {', '.join(shown)}"
 
@@ -175,11 +173,7 @@ def recipe_names(task: Task) -> list[str]:
 
 
 def recipe_path(task: Task, name: str) -> Path:
-    """Find a recipe.
-
-    Args:
-        task: The task.
-        name: The recipe's name, without `.yaml`.
+    """Find a recipe by its name, without `.yaml`.
 
     Raises:
         UserError: There is no such recipe; lists the ones there are.
@@ -213,19 +207,12 @@ def read_settings(path: Path) -> dict[str, Any]:
         # How the optimizer computes is no option any more; what it computes would change without the others.
         value = (settings.get("optimizer") or {}).pop(name, None)
         if value and name not in ("foreach", "fused"):
-            raise UserError(
-                f"{path}: there is no option optimizer.{name} any more, got {value}; leave it out"
-            )
+            raise UserError(f"{path}: optimizer.{name} is no longer an option, got {value}; leave it out")
     return settings
 
 
 def with_settings(args: Sequence[str], settings: Path | None) -> list[str]:
-    """Return a command line in which short forms are written out and files of settings are read.
-
-    Args:
-        args: The command line.
-        settings: A file whose settings come before all others.
-    """
+    """Return a command line with short forms written out and files read, the given one before all others."""
     found = [] if settings is None else ["--config", yaml.safe_dump(read_settings(settings))]
     rest = iter(args)
     for arg in rest:

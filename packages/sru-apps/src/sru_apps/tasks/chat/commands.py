@@ -46,8 +46,7 @@ def reply(task: Task, args: Sequence[str]) -> int:
             repetition_penalty=options.repetition_penalty,
         )
         talk = Conversation(model, sampling=sampling, max_tokens=options.max_tokens, seed=options.seed)
-    asks = not options.message and not options.json and sys.stdin.isatty()
-    for line in options.message or input_lines("> " if asks else ""):
+    for line in options.message or input_lines("> " if sys.stdin.isatty() and not options.json else ""):
         message = line.rstrip("\r\n")
         if not message.strip():
             continue

@@ -96,9 +96,9 @@ class Conversation:
             raise ValueError(f"max_tokens must be at least 1, got {max_tokens}")
         self._network, self._tokenizer = model.network, model.tokenizer
         self._max_tokens, self._seed = max_tokens, seed
-        tokenizer = model.tokenizer
+        special = ("pad_id", "unk_id", "user_id", "bot_id")
         self._sampling = (sampling or Sampling(temperature=0.0)).without(
-            tokenizer.pad_id, tokenizer.unk_id, tokenizer.user_id, tokenizer.bot_id
+            *(getattr(model.tokenizer, name) for name in special)
         )
         self._turns = 0
         self._state: State | None = None
@@ -116,9 +116,12 @@ class Conversation:
         """
         end = self._tokenizer.end_id
         question = [*self._unread, *self._tokenizer.encode_question(message)]
-        seed = place_seed(self._seed, self._turns)
         answer = Continuation(
-            self._network, [question], sampling=self._sampling, seeds=seed, state=self._state
+            self._network,
+            [question],
+            sampling=self._sampling,
+            seeds=place_seed(self._seed, self._turns),
+            state=self._state,
         )
         self._turns += 1
         decoder = StreamingDecoder(self._tokenizer.text)

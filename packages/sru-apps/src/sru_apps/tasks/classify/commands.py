@@ -50,15 +50,12 @@ def predict(task: Task, args: Sequence[str]) -> int:
     # Before the model is read, so that a wrong path is reported at once.
     sentences = _sentences(options.sentences, options.file)
     classifier = load_trained(task, Path(options.model))
-    found = False
+    prediction = None
     for prediction in classify(classifier, sentences):
-        found = True
-        if options.json:
-            print(json.dumps(prediction._asdict(), ensure_ascii=False), flush=True)
-        else:
-            print(f"{prediction.label}\t{prediction.probability:.4f}\t{prediction.text}", flush=True)
-    if not found:
-        raise UserError("no sentences: give some as arguments, in --file, or one a line on standard input")
+        line = f"{prediction.label}\t{prediction.probability:.4f}\t{prediction.text}"
+        print(json.dumps(prediction._asdict(), ensure_ascii=False) if options.json else line, flush=True)
+    if prediction is None:
+        raise UserError("no sentences: give some as arguments, in --file, or one per line on standard input")
     return 0
 
 

@@ -92,8 +92,12 @@ class SentenceData(BatchData[tuple[Tensor, int], Batch]):
         if self.tokenizer is None:
             self.tokenizer = self._train_tokenizer()
         if options["embeddings"] is not None:
-            tokens, size = self.tokenizer.tokens, options["embedding_size"]
-            self.pretrained = embedding_matrix(options["embeddings"], tokens, dim=size, seed=options["seed"])
+            self.pretrained = embedding_matrix(
+                options["embeddings"],
+                self.tokenizer.tokens,
+                dim=options["embedding_size"],
+                seed=options["seed"],
+            )
             self.embedding_size = self.pretrained.weight.shape[1]
         for part in ("train", "validation", "test"):
             self.parts[part] = [

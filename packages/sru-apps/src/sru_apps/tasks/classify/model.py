@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sru_apps.nn import RecurrentEncoder, pool
-from sru_apps.nn.dropout import Dropout
+from sru_apps.nn.layers import Dropout
 from sru_apps.ranges import check_at_least, check_ranges, ranged
 
 EncoderName = Literal["sru", "lstm", "gru", "cnn"]

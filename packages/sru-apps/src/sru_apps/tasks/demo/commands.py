@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as lightning
 import torch
@@ -80,8 +81,8 @@ def demo(args: Sequence[str]) -> int:
 
     print("\n" + "\n".join(comparison(results)))
     sample = generate(results["sru"][0].network, tokenizer.encode(PROMPT), temperature=0.6, seed=options.seed)
-    print(f"\nThe SRU continues {PROMPT!r}:\n")
-    print(PROMPT + tokenizer.decode(list(islice(sample, SAMPLE_LENGTH))))
+    text = tokenizer.decode(list(islice(sample, SAMPLE_LENGTH)))
+    print(f"\nThe SRU continues {PROMPT!r}:\n\n{PROMPT}{text}")
     curves = {
         f"{name.upper()}, {count_parameters(module):,} parameters": [
             [row[key] for row in rows] for key in ("seconds", f"validation_{FIGURE}")
@@ -161,9 +162,9 @@ def train(
         ],
     )
     held_out = int(len(ids) * VALIDATION_SHARE)
-    streams = StreamLoader(ids[:-held_out], batch_size=STREAMS, length=SEGMENT)
-    held_out_streams = StreamLoader(ids[-held_out:], batch_size=STREAMS, length=SEGMENT, whole=True)
-    trainer.fit(module, streams, held_out_streams)
+    sizes: dict[str, Any] = {"batch_size": STREAMS, "length": SEGMENT}
+    validation = StreamLoader(ids[-held_out:], whole=True, **sizes)
+    trainer.fit(module, StreamLoader(ids[:-held_out], **sizes), validation)
     best = LanguageModelModule.load_from_checkpoint(run.best, weights_only=True)
     return best.eval(), history.rows
 
@@ -178,4 +179,4 @@ def comparison(results: Mapping[str, Result]) -> Iterator[str]:
         yield f"{head}{step:>13.1f}{rows[-1]['seconds']:>9.1f}{bits:>33.3f}"
     means = {"kernels": "the kernels of sru-kernels", "reference": "reference operators in plain PyTorch"}
     yield f"A step reads {STREAMS} x {SEGMENT} characters, on {torch.get_num_threads()} CPU threads."
-    yield f"The SRU runs {means[backend.active('cpu')]}, the LSTM what PyTorch has compiled for it."
+    yield f"The SRU runs {means[backend.active('cpu')]}, the LSTM PyTorch's compiled code."

@@ -131,8 +131,9 @@ def _print_json(texts: Sequence[_Text], pieces: Iterator[Piece], *, first: bool)
 def _prompts(given: Sequence[str] | None, file: str | None) -> list[str]:
     if given and file is not None:
         raise UserError("give prompts either with --prompt or in --prompt-file, not both")
-    nothing = not given and file is None and (sys.stdin is None or sys.stdin.isatty())
-    return [""] if nothing else list(given or [read_text(file)])
+    if not given and file is None and (sys.stdin is None or sys.stdin.isatty()):
+        return [""]
+    return list(given or [read_text(file)])
 
 
 def score(task: Task, args: Sequence[str]) -> int:

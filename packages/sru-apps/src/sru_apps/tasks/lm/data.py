@@ -185,15 +185,15 @@ class LanguageModelData(TaskData):
 
     def report(self) -> str:
         """Describe the token files, for `sru lm prepare`."""
-        lines = [f"{self.dataset}: {len(self.tokenizer):,} different {self.unit}"]
-        for split in ("train", "validation", "test"):
-            file = getattr(self.prepared, split)
-            if file is not None:
-                lines.append(
-                    f"{split:<11}{file.counts.tokens:>14,} tokens  {file.counts.words:>13,} words  "
-                    f"{file.counts.lines:>11,} lines  {file.counts.bytes:>14,} bytes"
-                )
-        return "\n".join([*lines, f"Token files: {self.prepared.folder}"])
+        files = {split: getattr(self.prepared, split) for split in ("train", "validation", "test")}
+        rows = [
+            f"{split:<11}{file.counts.tokens:>14,} tokens  {file.counts.words:>13,} words  "
+            f"{file.counts.lines:>11,} lines  {file.counts.bytes:>14,} bytes"
+            for split, file in files.items()
+            if file is not None
+        ]
+        head = f"{self.dataset}: {len(self.tokenizer):,} different {self.unit}"
+        return "\n".join([head, *rows, f"Token files: {self.prepared.folder}"])
 
     def warn_about(self, stage: str) -> None:
         """Warn of streams so short that most tokens are scored without context."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sru_apps.nn import EncoderOptions, RecurrentEncoder, RecurrentName, State
 from sru_apps.nn.adaptive import AdaptiveEmbedding, AdaptiveSoftmax, default_cutoffs
 from sru_apps.nn.cross_entropy import linear_cross_entropy
-from sru_apps.nn.dropout import Dropout
+from sru_apps.nn.layers import Dropout
 from sru_apps.ranges import check_at_least, ranged
 from sru_nn.gemm import project
 
@@ -131,7 +131,9 @@ class LanguageModel(nn.Module):
             )
         else:
             self.embedding = nn.Embedding(size, features)
-        self.embedding_dropout = Dropout(_first(config.embedding_dropout, config.dropout))
+        self.embedding_dropout = Dropout(
+            config.dropout if config.embedding_dropout is None else config.embedding_dropout
+        )
         self.encoder = RecurrentEncoder(
             config.encoder,
             features,
@@ -147,7 +149,9 @@ class LanguageModel(nn.Module):
             self.projection = nn.Linear(width, features, bias=False)
             nn.init.xavier_uniform_(self.projection.weight)
             width = features
-        self.output_dropout = Dropout(_first(config.output_dropout, config.dropout))
+        self.output_dropout = Dropout(
+            config.dropout if config.output_dropout is None else config.output_dropout
+        )
         self.output: nn.Linear | AdaptiveSoftmax
         if config.output == "adaptive":
             self.output = AdaptiveSoftmax(
@@ -247,7 +251,3 @@ class LanguageModel(nn.Module):
 
     def _features(self, h: Tensor) -> Tensor:
         return self.output_dropout(h if self.projection is None else project(self.projection, h))  # type: ignore[no-any-return]
-
-
-def _first(value: float | None, default: float) -> float:
-    return default if value is None else value

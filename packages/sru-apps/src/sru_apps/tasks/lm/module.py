@@ -178,9 +178,8 @@ def figures(unit: Unit, nats: float, tokens: int, counts: TextCounts | None = No
         `loss`, the unit's figure, and `word_perplexity` for subwords with `counts`.
     """
     loss = nats / tokens if tokens else math.nan
-    result = {"loss": loss}
     name = FIGURE[unit]
-    result[name] = exp(loss) if name == "perplexity" else loss / math.log(2)
+    result = {"loss": loss, name: exp(loss) if name == "perplexity" else loss / math.log(2)}
     if unit == "subwords" and counts is not None:
         result["word_perplexity"] = exp(nats / max(1, counts.words + counts.lines))
     return result

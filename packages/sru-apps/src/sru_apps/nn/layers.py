@@ -1,4 +1,4 @@
-"""Dropout that is cheap on a CPU."""
+"""Dropout that is cheap on a CPU, and pooling over time."""
 
 from __future__ import annotations
 
@@ -30,3 +30,24 @@ class Dropout(nn.Dropout):
         words = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
         values = words.view(torch.int16)[:count].view(input.shape)
         return input * (values >= dropped - _VALUES // 2) * (_VALUES / (_VALUES - dropped))
+
+
+def pool(h: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Summarise each sequence by the maximum and the mean over its real positions.
+
+    Args:
+        h: (T, B, O) outputs, zero at padding.
+        mask: (T, B) bool, True where there is padding; at least one position of each sequence is real. None
+            where there is no padding.
+
+    Returns:
+        (B, 2·O), the maxima and then the means.
+    """
+    candidates, lengths = h.detach(), torch.tensor(h.shape[0])
+    if mask is not None:
+        candidates = candidates.masked_fill(mask.unsqueeze(-1), -torch.inf)
+        lengths = (~mask).sum(0).unsqueeze(-1)
+    # Gathered, so that the gradient is written to these places alone and not compared and masked everywhere.
+    largest = h.gather(0, candidates.max(0, keepdim=True).indices).squeeze(0)
+    mean = h.sum(0) / lengths
+    return torch.cat([largest, mean], -1)
