@@ -1,12 +1,12 @@
 """The gated linear recurrence by chunks of time, in plain PyTorch.
 
-With A from the queries, keys and gates of a chunk (`gated_linear_meet`), with its queries brought to its
-start and its keys to its end, all the rest is matrix products with the values and the state S before it:
+With A from the queries, keys and gates of a chunk (`meet`), its queries brought to its start and its keys to
+its end, the rest is matrix products with the values and the state S before it:
 
     O = A V + Q S        S' = diag(Π g) S + Kᵀ V
 
-Several short chunks are done in a turn, as many as the caches hold. Everything stays as it was given, time
-before batch and heads: the matrix products read it with a stride, so that nothing is put in another order.
+A turn does several short chunks, as many as the caches hold. Everything stays in the order it was given, time
+before batch and heads: the matrix products read it with a stride.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 from sru_nn.cells.gated_linear.meet import Memory, by_head, by_time, meet
 
 CHUNK = 32
-# Numbers of an array that is worked on in a turn. On a CPU a few of them should fit in the second cache.
+# Elements of an array in one turn. On a CPU a few such arrays should fit in the second cache.
 _CPU_SIZE, _OTHER_SIZE = 1 << 16, 1 << 24
 
 
@@ -34,12 +34,12 @@ class Inputs(NamedTuple):
 
 
 def count_chunks(length: int) -> int:
-    """Return how many chunks there are; the length may be a symbol, as in a graph for all lengths."""
+    """Return the number of chunks; the length may be a symbol, as in a graph for all lengths."""
     return (length + CHUNK - 1) // CHUNK
 
 
 def _turns(q: Tensor, v: Tensor) -> tuple[int, list[slice]]:
-    """Return the steps of a chunk, and of each turn. A chunk that is alone may be shorter, a power of two."""
+    """Return the steps per chunk, and those of each turn. A single chunk may be shorter, a power of two."""
     length, batch, heads, key_size = q.shape
     chunk = min(CHUNK, 1 << max(length - 1, 0).bit_length())
     if q.numel() == 0 or v.numel() == 0:
@@ -52,7 +52,7 @@ def _turns(q: Tensor, v: Tensor) -> tuple[int, list[slice]]:
 def _in_chunks(x: Tensor, chunk: int, name: str, memory: Memory, *, copy: bool = True) -> Tensor:
     """Return `(t, B, H, K)` as `(chunks, chunk, B·H, K)` in the accumulation dtype.
 
-    It is the same memory if that can be, else a copy with zeros at the end; an empty one with `copy=False`.
+    The same memory if possible, else a copy with zeros at the end; uninitialised with `copy=False`.
     """
     length, batch, heads, size = x.shape
     if x.dtype == memory.dtype and length % chunk == 0 and x.is_contiguous():
@@ -84,7 +84,7 @@ def forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _forward(inputs: list[Tensor], state: Tensor, o: Tensor, starts: Tensor, memory: Memory) -> None:
-    """Do some chunks; leave the state after them in `state`, those before each in `starts` unless empty."""
+    """Do some chunks; write the state after them to `state`, those before each to `starts` unless empty."""
     q, k, v, log_g = inputs
     count, chunk = q.shape[:2]
     met, values = meet(q, k, log_g, memory), by_head(v)
@@ -136,7 +136,7 @@ def _backward(
     chunk: int,
     memory: Memory,
 ) -> None:
-    """Do some chunks, which begin with the states `before`; leave that of the first one in `grad_state`."""
+    """Do some chunks, which start from the states `before`; update `grad_state` to the first of them."""
     q, k, v, log_g, grad_y = (_in_chunks(x, chunk, f"input {i}", memory) for i, x in enumerate(inputs))
     found = [_in_chunks(x, chunk, f"result {i}", memory, copy=False) for i, x in enumerate(results)]
     met = meet(q, k, log_g, memory)

@@ -8,8 +8,8 @@ and brings the queries to the start of their chunk and the keys to its end:
 
     q_t ⊙ Π_{r up to t} g_r        k_s ⊙ Π_{r after s} g_r
 
-The steps of a block meet by division, in blocks as long as their gates allow, up to the whole chunk; what
-comes of it is joined, neighbours first, then pairs of these, and so on, where gates are only ever multiplied.
+Steps meet by division, in blocks as long as their gates allow, up to the whole chunk. The blocks are then
+joined, neighbours first, then pairs of these, and so on, where gates are only ever multiplied.
 
 P here is the number of chunks N times B·H.
 """
@@ -34,7 +34,7 @@ _SMALLEST = 0.5 * math.log(torch.finfo(torch.float32).tiny)
 
 
 class Memory:
-    """Memory by name, used again in each turn: on a CPU new memory costs more than what is written to it."""
+    """Buffers by name, reused in each turn: on a CPU new memory costs more than writing to it."""
 
     def __init__(self, like: Tensor) -> None:
         self.dtype = accumulate_dtype(like.dtype)
@@ -43,7 +43,7 @@ class Memory:
         self._views: dict[tuple[object, ...], Tensor] = {}
 
     def __call__(self, name: str, *shape: int) -> Tensor:
-        """Return a tensor of this shape, with anything in it."""
+        """Return an uninitialised tensor of this shape."""
         key = (name, *shape)
         view = self._views.get(key)
         if view is None:
@@ -73,8 +73,8 @@ class Met(NamedTuple):
     gates: Tensor
     """`(N, B·H, K)`, the products of all gates of a chunk."""
     differentiate: Callable[[Tensor, Tensor, Tensor, Tensor, _Results], None]
-    """Takes the gradients of a, q, k and of the logarithm of the gates, which change, and where to write
-    those of the queries, the keys and the gates' logarithms that were given."""
+    """Takes the gradients of a, q, k and the logarithms of the gates, which it overwrites, and tensors to
+    write the gradients of the given queries, keys and logarithms of gates to."""
 
 
 _Results = tuple[Tensor, Tensor, Tensor]
@@ -97,7 +97,7 @@ def meet(q: Tensor, k: Tensor, log_g: Tensor, memory: Memory) -> Met:
         q: `(N, C, B·H, K)`, in the accumulation dtype, with C a power of two.
         k: The same.
         log_g: The same.
-        memory: Has what is returned until the next call.
+        memory: Holds what is returned until the next call.
     """
     base = _by_division(q, k, log_g, memory) or _by_products(q, k, log_g, memory)
     return _join(base, memory)
@@ -115,9 +115,9 @@ class _Base(NamedTuple):
 
 
 def _by_division(q: Tensor, k: Tensor, log_g: Tensor, memory: Memory) -> _Base | None:
-    """Bring keys back to the start of their block too, by division, if the gates' products allow it."""
+    """Bring keys to the start of their block too, by division, if the products of the gates allow it."""
     if q.device.type != "cpu":
-        return None  # the question would have to wait for the answer
+        return None  # asking would synchronise the device
     n, chunk, heads, _ = q.shape
     decay, queries, keys, ends = (memory(name, *q.shape) for name in ("decay", "queries", "keys", "ends"))
     for m in (chunk, _SHORT) if chunk > _SHORT else (chunk,):
@@ -125,7 +125,7 @@ def _by_division(q: Tensor, k: Tensor, log_g: Tensor, memory: Memory) -> _Base |
         # A product with a matrix, because torch.cumsum is slow on a CPU along any axis but the last.
         torch.bmm(ones.expand(n, -1, -1), log_g.flatten(2), out=decay.flatten(2))
         gates = decay[:, m - 1 :: m]
-        # Of a gate that is shut comes NaN, which is not larger.
+        # A closed gate gives NaN, which is not larger.
         if gates.amin().item() > _SMALLEST:
             break
     else:
@@ -145,7 +145,7 @@ def _by_division(q: Tensor, k: Tensor, log_g: Tensor, memory: Memory) -> _Base |
         grad_a: Tensor, grad_q: Tensor, grad_k: Tensor, grad_gates: Tensor, results: _Results
     ) -> None:
         _within(grad_a, ones)
-        torch.mul(q, decay, out=queries)  # they may have gone to the start of the chunk
+        torch.mul(q, decay, out=queries)  # _join may have moved them to the start of the chunk
         by_q, by_k, product = by_time(grad_q, n), by_time(grad_k, n), memory("product", *q.shape)
         by_block(by_k).mul_(gates.unsqueeze(2))
         torch.mul(by_k, keys, out=product)
@@ -162,7 +162,7 @@ def _by_division(q: Tensor, k: Tensor, log_g: Tensor, memory: Memory) -> _Base |
 
 
 def _within(a: Tensor, ones: Tensor) -> Tensor:
-    """Set `(P, C, C)` to zero where `ones` is, whatever there is."""
+    """Set `(P, C, C)` to zero where `ones` is zero, NaN included."""
     return a.tril_() if ones[-1, 0] else a.masked_fill_(ones == 0, 0.0)
 
 
@@ -192,13 +192,13 @@ def _by_products(q: Tensor, k: Tensor, log_g: Tensor, memory: Memory) -> _Base:
 
 
 def _without_traces(x: Tensor) -> Tensor:
-    """Set to zero what is so small that a product of two would be subnormal, which takes processors long."""
+    """Set to zero what is so small that a product of two would be subnormal, which is slow on processors."""
     torch.ops.aten.hardshrink.out(x, math.sqrt(torch.finfo(x.dtype).tiny), out=x)
     return x
 
 
 class _Level(NamedTuple):
-    """Two blocks of m steps meeting; the steps of all such blocks of a chunk lie in a row."""
+    """Pairs of blocks of m steps that meet; the steps of all such blocks of a chunk lie in a row."""
 
     m: int
     right: Tensor  # (N, C/2, B·H, K), queries of the later ones, from the starts of their blocks
@@ -230,7 +230,7 @@ def _join(base: _Base, memory: Memory) -> Met:
         right, left = memory(f"right{m}", *half), memory(f"left{m}", *half)
         right.view_as(later).copy_(later)
         left.view_as(earlier).copy_(earlier)
-        # One product for all blocks of a chunk: so many small ones would take longer than what this wastes.
+        # One product for all blocks of a chunk: many small ones would take longer than what this wastes.
         met = memory("met", n * heads, chunk // 2, chunk // 2)
         torch.bmm(by_head(right), by_head(left).transpose(1, 2), out=met)
         _blocks(a, 2 * m)[:, m:, :m].copy_(_blocks(met, m))
