@@ -21,7 +21,7 @@ SEEDS = st.integers(0, 999)
 
 
 def leaves(module: nn.Module, *inputs: Any) -> list[Tensor]:
-    """Return all that a gradient is asked for: floating-point inputs and parameters."""
+    """Return what the results are differentiated by: floating-point inputs and parameters."""
     given = [tensor for tensor in tensors(*inputs) if tensor.is_floating_point()]
     return [tensor.requires_grad_() for tensor in given] + [p for p in module.parameters() if p.requires_grad]
 
@@ -39,7 +39,7 @@ def make(row: Row, seed: int, batch: int, with_state: bool) -> tuple[nn.Module, 
 
 
 def check(walk: Callable[[], Any], whole: Any, of: list[Tensor]) -> None:
-    """Compare a way through a sequence with the whole: with gradients, and without, where short cuts are."""
+    """Compare a run in pieces with the whole, also without gradients, where decoding takes short cuts."""
     torch.testing.assert_close(walk(), whole)
     with torch.no_grad():
         torch.testing.assert_close(walk(), whole)
