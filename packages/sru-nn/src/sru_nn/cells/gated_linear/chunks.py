@@ -89,8 +89,10 @@ def _forward(inputs: list[Tensor], state: Tensor, o: Tensor, starts: Tensor, mem
     count, chunk = q.shape[:2]
     met, values = meet(q, k, log_g, memory), by_head(v)
     y = torch.bmm(met.a, values, out=memory("y", *values.shape))
-    gates, k_now = met.gates.unsqueeze(-1), met.k.transpose(1, 2)
-    for i, parts in enumerate(zip(*(_each(x, count) for x in (y, met.q, k_now, values)), strict=True)):
+    gates, keys = met.gates[:, 0].unsqueeze(-1), by_head(met.k).transpose(1, 2)
+    for i, parts in enumerate(
+        zip(*(_each(x, count) for x in (y, by_head(met.q), keys, values)), strict=True)
+    ):
         y_now, q_now, k_now, values_now = parts
         if len(starts):
             starts[i] = state
@@ -142,9 +144,9 @@ def _backward(
     met = meet(q, k, log_g, memory)
     heads, values, grads = len(grad_state), by_head(v), by_head(grad_y)
     parts = [slice(i * heads, (i + 1) * heads) for i in range(len(q))]
-    gates = met.gates.unsqueeze(-1)
+    queries, keys, gates = by_head(met.q), by_head(met.k), met.gates[:, 0].unsqueeze(-1)
 
-    grad_q, grad_k = (memory(f"{name} by head", *met.q.shape) for name in ("grad_q", "grad_k"))
+    grad_q, grad_k = (memory(f"{name} by head", *queries.shape) for name in ("grad_q", "grad_k"))
     grad_v = torch.bmm(met.a.transpose(1, 2), grads, out=memory("y", *values.shape))
     grad_a = torch.bmm(grads, values.transpose(1, 2), out=met.a)
     grad_gates = memory("grad_gates", *met.gates.shape)
@@ -152,10 +154,10 @@ def _backward(
     for i, now in reversed(list(enumerate(parts))):
         torch.bmm(grads[now], before[i].transpose(1, 2), out=grad_q[now])
         torch.bmm(values[now], grad_state.transpose(1, 2), out=grad_k[now])
-        grad_v[now].baddbmm_(met.k[now], grad_state)
+        grad_v[now].baddbmm_(keys[now], grad_state)
         grad_state.mul_(gates[i])
-        torch.sum(torch.mul(grad_state, before[i], out=product), -1, out=grad_gates[i])
-        grad_state.baddbmm_(met.q[now].transpose(1, 2), grads[now])
+        torch.sum(torch.mul(grad_state, before[i], out=product), -1, out=grad_gates[i, 0])
+        grad_state.baddbmm_(queries[now].transpose(1, 2), grads[now])
     found[2].copy_(by_time(grad_v, len(q)))
     met.differentiate(grad_a, grad_q, grad_k, grad_gates, (found[0], found[1], found[3]))
     for mine, out in zip(found, results, strict=True):
