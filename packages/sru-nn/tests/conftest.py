@@ -16,8 +16,8 @@ TORCH_2_13 = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2
 CHOICES = ["reference", "kernels"] if backend.active() == "kernels" else ["reference"]
 # For slow tests, such as those that trace, which hardly depend on the implementation.
 either = pytest.mark.parametrize("implementation", CHOICES[-1:], indirect=True)
-# The first use of forward mode or of the C++ compiler makes PyTorch script some of its own functions, which is
-# deprecated. The class of the warning depends on the version.
+# The first use of forward mode or of the C++ compiler makes PyTorch script some of its own functions, which
+# it has deprecated. The class of the warning depends on the version.
 scripts_itself = pytest.mark.filterwarnings(
     "ignore:`torch.jit.script(_method)?` is deprecated:DeprecationWarning",
     "ignore:`torch.jit.script(_method)?` is deprecated:FutureWarning",
