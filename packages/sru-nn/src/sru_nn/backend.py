@@ -56,8 +56,8 @@ def choose(choice: Choice) -> None:
 def using(choice: Choice) -> Iterator[None]:
     """Choose the implementation for a `with` block, in this thread or asynchronous task only.
 
-    A backward pass takes the implementation that ran forward, wherever it is started. A compiled graph chooses
-    when it runs: put the block around its call, as a block inside has no effect.
+    A backward pass takes the implementation that ran forward, wherever it is started. A compiled graph
+    chooses when it runs: put the block around its call, as a block inside has no effect.
 
     Args:
         choice: As for `choose`.
