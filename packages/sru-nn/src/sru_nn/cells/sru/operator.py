@@ -33,14 +33,14 @@ def sru_recurrence(inputs: Inputs) -> tuple[Tensor, Tensor]:
 
 def run(chosen: backend.Backend | None, inputs: Inputs) -> tuple[Tensor, Tensor]:
     """Run the operators on a backend, or on the one they choose if None; `mask_c` has no gradient."""
-    u, v, bias, c0, x, mask_c, *_ = inputs
+    u, v, bias, c0, x, mask_c, *rest = inputs
     dtype = accumulate_dtype(u.dtype)
 
     def wide(tensor: Tensor | None) -> Any:
         """Bring the small ones to the accumulation dtype; a kernel is compiled for that one only."""
         return tensor if tensor is None or tensor.dtype == dtype else tensor.to(dtype)
 
-    return _OPERATORS(chosen, Inputs(u, wide(v), wide(bias), wide(c0), x, wide(mask_c), *inputs[6:]))
+    return _OPERATORS(chosen, Inputs(u, wide(v), wide(bias), wide(c0), x, wide(mask_c), *rest))  # type: ignore[arg-type]
 
 
 def _results(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
