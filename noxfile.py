@@ -25,8 +25,9 @@ VERSIONS = nox.project.load_toml("ci/versions.toml")
 TORCH = f"torch=={VERSIONS['torch']['default']}"
 PINS = ("--constraint", "ci/constraints.txt")
 PYTEST = ("pytest", "pytest-randomly", "pytest-timeout", "pytest-xdist", "hypothesis", "numpy")
-# One process of tests for each processor, but no more than the memory of a small machine holds.
-PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadgroup")
+# One process of tests per processor, up to what the memory of a small machine holds. A file stays in one
+# process, which sets up its fixtures once.
+PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")
 # Two threads each are enough to meet the threaded code; while they wait, the other processes work.
 THREADS = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
 # What some tests of sru-nn export to and read back.
@@ -148,15 +149,42 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Time SRU on the CPU and write docs/benchmarks; `-- NAME` times another of BENCHMARKS."""
-    # The old package is compiled when it is imported, with ninja and whatever compiler there is.
-    peers = ("sru==2.6.0", "ninja", "setuptools", "torchao")
+    """Time SRU on the CPU and write docs/benchmarks; `-- NAME` times another of BENCHMARKS.
+
+    `-- NAME --against COMMIT` times this tree against a commit: sru, classification or language_model.
+    """
     options = list(session.posargs)
     name = options.pop(0) if options and options[0] in BENCHMARKS else "sru"
     package = BENCHMARKS[name]
-    ours = folders(*sorted({"sru-kernels", "sru-nn", package, *PACKAGES[package]}))
-    session.install(*PINS, TORCH, *ours, *peers, "matplotlib", *cuda_of_this_machine())
-    session.run("python", f"packages/{package}/benchmarks/bench_{name}.py", *options)
+    names = sorted({"sru-kernels", "sru-nn", package, *PACKAGES[package]})
+    folder = f"packages/{package}/benchmarks"
+    if "--against" in options:
+        commit = options.pop(options.index("--against") + 1)
+        options.remove("--against")
+        theirs = install_commit(session, commit, names)
+        session.install(*PINS, TORCH, *folders(*names), *cuda_of_this_machine())
+        program = ("--program", f"{folder}/turns_{name}.py", "--against", commit, "--python", theirs)
+        session.run("python", "packages/sru-nn/benchmarks/against.py", name, *program, *options)
+        return
+    # The old package is compiled when it is imported, with ninja and whatever compiler there is.
+    peers = ("sru==2.6.0", "ninja", "setuptools", "torchao")
+    session.install(*PINS, TORCH, *folders(*names), *peers, "matplotlib", *cuda_of_this_machine())
+    session.run("python", f"{folder}/bench_{name}.py", *options)
+
+
+def install_commit(session: nox.Session, commit: str, names: list[str]) -> str:
+    """Install the packages of a commit in an environment of its own; return its interpreter."""
+    tree, python = Path(session.create_tmp(), "tree"), Path(session.create_tmp(), "theirs/bin/python")
+    shutil.rmtree(tree, ignore_errors=True)
+    tree.mkdir()
+    archive = tree.with_suffix(".tar")
+    session.run("git", "archive", f"--output={archive}", commit, "packages", external=True)
+    shutil.unpack_archive(archive, tree)
+    session.run("python", "-m", "venv", "--clear", str(python.parents[1]))
+    packages = [str(tree / "packages" / name) for name in names]
+    install = (str(python), "-m", "pip", "install", *PINS, TORCH, *packages, *cuda_of_this_machine())
+    session.run(*install, external=True)
+    return str(python)
 
 
 @nox.session(name="bench-srupp")
@@ -190,7 +218,7 @@ def dev(session: nox.Session) -> None:
 
 @nox.session(name="cuda-report")
 def cuda_report(session: nox.Session) -> None:
-    """Compile the CUDA kernels for every architecture and write docs/cuda-kernels.md; needs nvcc, no GPU."""
+    """Compile the CUDA kernels for every architecture; writes docs/benchmarks/cuda-kernels.md. Needs nvcc."""
     session.install(*PINS, *CUDA_TOOLS, "numpy", *folders("sru-kernels"), *cuda("OFF"))
     session.run("python", "packages/sru-kernels/benchmarks/cuda_report.py", *session.posargs)
 
@@ -222,7 +250,9 @@ def sanitize(session: nox.Session) -> None:
     # What a sanitizer prints as it ends the process must not be captured.
     tests = "packages/sru-kernels/tests"
     pytest = ("python", "-m", "pytest", tests, "-m", "not gpu and not cuda", "--capture=sys")
-    again = f"--ignore={tests}/test_instruction_set.py"  # it would run the other sets inside of this one
+    again = (
+        f"--ignore={tests}/runtime/test_instruction_set.py"  # it would run the other sets inside of this one
+    )
     for chosen in sets[: sets.index(found) + 1]:
         environment["SRU_KERNELS_INSTRUCTION_SET"] = chosen
         session.run(*pytest, again, *session.posargs, env=environment)
@@ -232,7 +262,7 @@ def sanitize(session: nox.Session) -> None:
 
 @nox.session
 def wheels(session: nox.Session) -> None:
-    """Build the wheels of all packages, or those named, into dist: docs/wheels.md."""
+    """Build the wheels of all packages, or those named, into dist: docs/developers/wheels.md."""
     options = wheel_options("wheels").parse_args(session.posargs)
     build_wheels(session, options.names or list(PACKAGES), options.kernels)
 
@@ -336,7 +366,7 @@ def test_wheels(session: nox.Session, names: list[str], torch: str, ours: Path, 
         shutil.copytree(f"packages/{name}/tests", target / "tests", dirs_exist_ok=True)
         shutil.copy(f"packages/{name}/README.md", target)
     shutil.copytree("docs", tree / "docs", dirs_exist_ok=True)  # some pages are tests
-    for file in ("README.md", "pyproject.toml", "conftest.py"):
+    for file in ("README.md", "pyproject.toml"):
         shutil.copy(file, tree)
     pins = [word for file in (ours, Path(PINS[1]).resolve()) for word in ("--constraint", str(file))]
     session.run("python", "-m", "venv", "--clear", str(work / "tested"))

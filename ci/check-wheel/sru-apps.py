@@ -17,6 +17,6 @@ assert "classify" in overview, overview
 assert "demo" in overview, overview
 assert "--recipe" in sru("classify", "fit", "--help")
 
-recipes = sorted(path.name for path in (files("sru_apps") / "classification" / "recipes").iterdir())
+recipes = sorted(path.name for path in (files("sru_apps") / "tasks" / "classify" / "recipes").iterdir())
 assert "sst2.yaml" in recipes, recipes
 print(f"recipes: {', '.join(recipes)}")

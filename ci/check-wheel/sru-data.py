@@ -1,6 +1,6 @@
 """What a user does with sru-data alone: make a vocabulary and batch sentences of similar length."""
 
-from sru_data.batching import LengthBatchSampler, pad_sequences
+from sru_data.loaders import LengthBatchSampler, pad_sequences
 from sru_data.tokenizers import WordTokenizer
 
 sentences = ["a good film", "good", "a film that is not so good", "not good"]

@@ -46,7 +46,7 @@ def build(archive: Path, kind: str) -> Contents:
         build = ["-m", "build", "--wheel", cuda, "--outdir", str(work / "linux"), str(source)]
         subprocess.run([sys.executable, *build], check=True)
         (plain,) = (work / "linux").glob("*.whl")
-        # Nothing links libgomp (docs/wheels.md); if something ever does, it must not be bundled.
+        # Nothing links libgomp (docs/developers/wheels.md); if something ever does, it must not be bundled.
         repair = ["-m", "auditwheel", "repair", "--only-plat", "--exclude", "libgomp.so.1"]
         subprocess.run([sys.executable, *repair, "--wheel-dir", str(work / "dist"), str(plain)], check=True)
         (repaired,) = (work / "dist").glob("*.whl")

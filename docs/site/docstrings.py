@@ -1,4 +1,4 @@
-"""An extension of griffe: a value under `Returns:` may go on in lines that are not indented further."""
+"""A griffe extension: the text of a value under `Returns:` may continue on lines that are not indented."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ VALUE = re.compile(r"`(\w+)`: ")
 
 
 class ReturnedValues(griffe.Extension):
-    """Reads "`h`: ..." as a value of that name, and other lines as what the line before goes on with."""
+    """Reads "`h`: ..." as the value of that name, and any other line as a continuation of the line before."""
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         """Rewrite the docstring before it is parsed."""
@@ -21,7 +21,7 @@ class ReturnedValues(griffe.Extension):
 
 
 def _rewrite(section: re.Match[str]) -> str:
-    """Take the backquotes from the names of values, and indent what follows the first line of each."""
+    """Strip the backquotes from the names of values, and indent their continuation lines."""
     heading, *lines = section[0].splitlines()
     for number, line in enumerate(lines):
         is_value = number == 0 or VALUE.match(line.strip())

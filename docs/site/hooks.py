@@ -1,4 +1,4 @@
-"""Hooks of mkdocs: names like c_t stay as they are, and every public name has an entry in the reference."""
+"""Hooks of mkdocs: keep underscores in names like c_t; warn of public names without a reference entry."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ log = logging.getLogger("mkdocs.plugins.reference")
 
 
 class PlainUnderscore(InlineProcessor):
-    """Takes an underscore for the character that it is."""
+    """Keeps an underscore as a plain character."""
 
     def handleMatch(self, m: re.Match[str], data: str) -> tuple[str, int, int]:  # noqa: N802
-        """Return it as Markdown keeps one that was escaped by a backslash."""
+        """Return it in the form that Markdown gives to an escaped character."""
         return f"{STX}{ord(m[0])}{ETX}", m.start(), m.end()
 
 
 class PlainUnderscores(Extension):
-    """Takes from Markdown the emphasis by underscores, which equations are full of; asterisks are left."""
+    """Disables emphasis by underscores, which equations are full of. Asterisks still work."""
 
     def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802
-        """Look for underscores after code and links, and before emphasis."""
+        """Match underscores after code and links, and before emphasis."""
         md.inlinePatterns.register(PlainUnderscore("_", md), "plain_underscore", 65)
 
 
 def on_config(config: Any) -> None:
-    """Add the extension of Markdown."""
+    """Add the Markdown extension."""
     config["markdown_extensions"].append(PlainUnderscores())
 
 
 def on_post_build(config: Any, **_: Any) -> None:
-    """Look for the anchor of each name in `__all__` of each package."""
+    """Warn of every name in a package's `__all__` that has no anchor in the reference."""
     pages = "".join(page.read_text() for page in Path(config["site_dir"], "reference").glob("*.html"))
     for source in sorted(PACKAGES.glob("*/src/*/__init__.py")):
         package = source.parent.name

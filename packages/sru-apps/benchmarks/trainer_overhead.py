@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from measure import summary
 from pytorch_lightning import Callback, LightningModule, Trainer
-
 from sru_apps.encoders import detach_state
 from sru_apps.language_modelling.fit_cli import LanguageModelFitCLI
 from sru_apps.training.console import quiet_lightning
@@ -24,7 +23,7 @@ MODEL = {"encoder": "sru", "embedding_size": 128, "hidden_size": 160, "num_layer
 
 
 class StepTimer(Callback):
-    """Notes the time at which each step begins."""
+    """Records the time at which each step begins."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
@@ -32,7 +31,7 @@ class StepTimer(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Note the time."""
+        """Record the time."""
         self.times.append(time.perf_counter())
 
 
@@ -83,7 +82,7 @@ def _bare(folder: str, steps: int) -> list[float]:
     model = cli.model.network.train()
     optimizer = build_optimizer(cli.model, cli.model.optimizer, fused=True)
     state, times = None, []
-    # The bare loop has the same reader, whose segments are made as they are needed.
+    # The bare loop uses the same loader, which makes its segments as they are needed.
     for segment in itertools.islice(cli.datamodule.train_dataloader(), steps):
         times.append(time.perf_counter())
         optimizer.zero_grad()

@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from sru_apps.cli import main
-from sru_apps.training.checkpoint_io import read_checkpoint
-from sru_apps.training.seeding import SeedEveryStep
-from sru_data.classification_sources import SOURCES
+from sru_apps.train.checkpoints import read_checkpoint
+from sru_apps.train.seeding import SeedEveryStep
+from sru_data.datasets.classification import SOURCES
 
 REAL_DATA = os.environ.get("SRU_DATA")
 
@@ -29,13 +29,13 @@ import os
 import signal
 import sys
 from dataclasses import replace
-from sru_data.classification_sources import SOURCES
+from sru_data.datasets.classification import SOURCES
 
 source = SOURCES["sst2"]
 files = {part: replace(getattr(source, part), lines=None) for part in ("train", "validation", "test")}
 SOURCES["sst2"] = replace(source, **files)
 
-from sru_apps.training.seeding import SeedEveryStep
+from sru_apps.train.seeding import SeedEveryStep
 
 name, step = os.environ["STOP_AT"].split(":")
 seed = SeedEveryStep.on_train_batch_start

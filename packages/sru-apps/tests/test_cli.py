@@ -8,7 +8,7 @@ import pytest
 
 from sru_apps import __version__
 from sru_apps.cli import TASKS, main
-from sru_apps.commands import Command, run_command
+from sru_apps.task import Command, run_command
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sru_data import home
+from sru_data import download
 
 
 @dataclass
@@ -54,15 +54,15 @@ def web_server() -> Iterator[WebServer]:
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty download cache, and no local data folder."""
     folder = tmp_path / "cache"
-    monkeypatch.setattr(home, "cache_dir", lambda: folder)
-    monkeypatch.delenv(home.DATA_DIR_VARIABLE, raising=False)
+    monkeypatch.setattr(download, "cache_dir", lambda: folder)
+    monkeypatch.delenv(download.DATA_DIR_VARIABLE, raising=False)
     return folder
 
 
 @pytest.fixture
 def real_data() -> Path:
     """The folder with the real data sets."""
-    folder = os.environ.get(home.DATA_DIR_VARIABLE)
+    folder = os.environ.get(download.DATA_DIR_VARIABLE)
     if not folder:
-        pytest.skip(f"{home.DATA_DIR_VARIABLE} names no data folder")
+        pytest.skip(f"{download.DATA_DIR_VARIABLE} names no data folder")
     return Path(folder)

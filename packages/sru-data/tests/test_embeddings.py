@@ -168,7 +168,7 @@ def test_wrong_content_is_an_error_with_its_line(tmp_path, content, dim, message
         ),
         (
             word2vec(VECTORS)[:-5],
-            r"expected whole vectors of width 3 up to the end of the file, got a part of one",
+            r"expected whole vectors of width 3 up to the end of the file, got part of one",
         ),
         (
             word2vec(VECTORS).replace(b"3 3\n", b"3 2\n"),
@@ -223,7 +223,7 @@ def test_missing_rows_have_the_spread_of_the_file_and_depend_on_the_seed(tmp_pat
 
 def test_a_file_with_none_of_the_tokens_is_an_error(tmp_path) -> None:
     with pytest.raises(
-        DataError, match=r"expected vectors for some of the 2 tokens, got none; are language and letter"
+        DataError, match=r"expected vectors for some of the 2 tokens, got none; do language and letter"
     ):
         embedding_matrix(write(tmp_path, glove(VECTORS)), ["[PAD]", "THE"])
 

@@ -8,7 +8,9 @@ import pytest
 import sru_data
 
 
-@pytest.mark.parametrize("module", ["sru_data", "sru_data.classification", "sru_data.language_modelling"])
+@pytest.mark.parametrize(
+    "module", ["sru_data", "sru_data.datasets.classification", "sru_data.datasets.language_modelling"]
+)
 def test_importing_it_imports_nothing_heavy(module) -> None:
     heavy = {"torch", "numpy", "tokenizers", "sentencepiece", "pooch", "requests"}
     program = f"import sys, {module}; print(sorted({heavy} & set(sys.modules)))"

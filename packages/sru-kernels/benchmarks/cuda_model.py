@@ -1,4 +1,4 @@
-"""What registers, bytes and Little's law say of a CUDA kernel before anything was timed."""
+"""What registers, bytes and Little's law predict for a CUDA kernel, without timing anything."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 WARP = 32
 BLOCK = 128
-REGISTERS = 65_536  # of a multiprocessor, of every architecture here
-REGISTER_UNIT = 256  # a warp gets its registers in multiples of this
+REGISTERS = 65_536  # per multiprocessor, on every architecture here
+REGISTER_UNIT = 256  # registers are allocated to a warp in multiples of this
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ MULTIPROCESSORS = {
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU as its maker describes it: bandwidth in bytes per second."""
+    """A GPU with its vendor's figures; bandwidth in bytes per second."""
 
     name: str
     architecture: str
@@ -54,7 +54,7 @@ STORAGE = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2}
 
 @dataclass(frozen=True)
 class Kernel:
-    """One compiled kernel; `depth` is how many steps it reads ahead."""
+    """One compiled kernel, which reads `depth` steps ahead."""
 
     function: str  # sru_forward or sru_backward
     dtype: str
@@ -63,7 +63,7 @@ class Kernel:
 
     @property
     def name(self) -> str:
-        """As the page calls it."""
+        """The name on the page."""
         return (
             f"{self.function}, {self.dtype}, {'1 column' if self.columns == 1 else f'{self.columns} columns'}"
         )
@@ -75,35 +75,35 @@ class Kernel:
         return stored, max(stored, 4)
 
     def read(self) -> int:
-        """Bytes that a step of a column must read, K = 3 with x: u, x, and in backward grad_h and c."""
+        """Bytes that a step must read per column, for K = 3 with x: u, x, and in backward grad_h and c."""
         stored, accumulated = self.sizes
         return 4 * stored if self.function == "sru_forward" else 5 * stored + accumulated
 
     def written(self) -> int:
-        """Bytes that it must write: h and the saved c, or grad_u and grad_x."""
+        """Bytes that a step must write per column: h and the saved c, or grad_u and grad_x."""
         stored, accumulated = self.sizes
         return stored + accumulated if self.function == "sru_forward" else 4 * stored
 
     def once(self) -> int:
-        """Bytes of a column that are moved once and not at every step.
+        """Bytes per column that are moved once, not at every step.
 
         Forward: c0, mask_c, c_last, v and bias. Backward: c0, mask_c, grad_c_last, v, bias, the gradients of
-        v, bias and c0, and once more the state after the last step.
+        v, bias and c0, and the state after the last step again.
         """
         accumulated = self.sizes[1]
         return accumulated * (7 if self.function == "sru_forward" else 13)
 
     def moved(self, length: int, hidden_size: int) -> float:
-        """Bytes that a step of a column does move, the padding mask and what is moved once included."""
+        """Bytes moved per step and column, including the padding mask and everything moved once."""
         return self.read() + self.written() + self.once() / length + 1 / hidden_size
 
     def in_flight(self) -> int:
-        """Bytes that a thread has asked for and not yet used."""
+        """Bytes that a thread has requested and not yet used."""
         return self.depth * self.columns * self.read()
 
 
 def resident_warps(registers: int, architecture: str) -> int:
-    """How many warps the registers, and the limits of the architecture, let a multiprocessor hold."""
+    """Warps per multiprocessor, as limited by the registers and by the architecture."""
     limits = MULTIPROCESSORS[architecture]
     per_warp = -(-registers * WARP // REGISTER_UNIT) * REGISTER_UNIT
     per_block = BLOCK // WARP
@@ -112,12 +112,12 @@ def resident_warps(registers: int, architecture: str) -> int:
 
 
 def is_wide(columns: int, width: int, multiprocessors: int) -> bool:
-    """The launcher's rule: a wide kernel only where it still starts a block for every multiprocessor."""
+    """The launcher's rule: a wide kernel only if every multiprocessor still gets a block."""
     return columns // width >= BLOCK * multiprocessors
 
 
 def fraction_of_bandwidth(kernel: Kernel, threads: int, gpu: Gpu, registers: int, latency: float) -> float:
-    """Little's law: what is in flight, over the latency, is how fast memory can be read.
+    """Little's law: memory can be read at most at bytes in flight / latency.
 
     Reads and writes share the bandwidth, so the traffic that `r` bytes of reads per second allow is
     r · (read + written) / read.

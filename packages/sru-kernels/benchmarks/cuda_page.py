@@ -1,4 +1,4 @@
-"""The page docs/cuda-kernels.md."""
+"""The page docs/benchmarks/cuda-kernels.md."""
 
 from __future__ import annotations
 
@@ -21,68 +21,67 @@ SHAPE = (128, 32, 512)
 LATENCIES = (600e-9, 1000e-9)
 Row = Mapping[str, Any]
 
-COMPILER = f"""## What the compiler made
+COMPILER = f"""## Registers and occupancy
 
-Registers of a thread and, in brackets, the warps that they let a multiprocessor hold, of those that its
-architecture holds at most: blocks of {BLOCK} threads, 65,536 registers, a warp's registers in steps of
-256 (CUDA C++ Programming Guide, "Technical Specifications per Compute Capability"). The tests compile for
-the oldest and the newest architecture, and fail where a kernel needs more than is said here, spills, or
-uses shared memory.
+Registers per thread and, in brackets, the resident warps per multiprocessor that they allow out of the
+architecture's maximum. This assumes blocks of {BLOCK} threads, 65,536 registers per multiprocessor and
+allocation in units of 256 registers per warp (CUDA C++ Programming Guide, "Technical Specifications per
+Compute Capability"). The tests compile for the oldest and the newest architecture and fail if a kernel
+needs more registers than listed here, spills, or uses shared memory.
 """
-TRAFFIC = f"""## Bytes
+TRAFFIC = f"""## Memory traffic
 
-Of one step of one column, with K = 3, x, and in forward the states saved for backward. Forward must read
-u_c, u_f, u_r and x, and write h and c. Backward must read those four, grad_h and the state before the
-step, and write grad_u and grad_x. The kernels read each of these once: the state after a step stays in
-registers until it is the state before the next. Besides they move, once per column, v, bias, c0, mask_c
-and the last state, in backward the gradients of these too, and a byte of padding mask per row and step;
-at {SHAPE} that makes the column on the right. The threads of a warp own neighbouring columns, so that all
-of every sector that is fetched is used.
+Bytes per step and column, with K = 3, a highway input x and, in forward, the states saved for backward.
+Forward has to read u_c, u_f, u_r and x and to write h and c. Backward has to read those four, grad_h and
+the previous state, and to write grad_u and grad_x. The kernels read each of these once: the state of a step
+stays in registers for the next one. Once per column they also move v, bias, c0, mask_c and the last state
+(in backward the gradients of these too), and one byte of padding mask per row and step. The last column
+includes that, at {SHAPE}. The threads of a warp own adjacent columns, so every fetched sector is used in
+full.
 """
 FLIGHT = """## Bytes in flight
 
-A thread reads some steps ahead of the step that it computes. What it has asked for and not yet used is
-that many steps · columns · bytes read. On the right, in KiB, a multiprocessor that is full; a GPU must
-have its bandwidth · its latency in flight, which is 15 KiB per multiprocessor of an H100 SXM at 600 ns.
+A thread loads several steps ahead of the one it computes. Its loads in flight amount to steps ahead ·
+columns · bytes read. The columns on the right give the KiB in flight on a fully occupied multiprocessor. A
+GPU needs bandwidth · latency bytes in flight: 15 KiB per multiprocessor on an H100 SXM at 600 ns.
 """
-PREDICTIONS = """## Predictions for (T, B, D) = {shape}: not measured on any GPU
+PREDICTIONS = """## Predicted bandwidth for (T, B, D) = {shape}: not measured on any GPU
 
-Little's law: memory can be read as fast as bytes in flight / latency. With F bytes in flight on the whole
+By Little's law, memory can be read at most at bytes in flight / latency. With F bytes in flight on the whole
 GPU, R bytes read and W written per step and column, latency L and bandwidth M, a kernel can use
 
     min(1, F / L · (R + W) / R / M)
 
-of the bandwidth. L is an assumption: {low} and {high}. Microbenchmarks find some 400 to 600 cycles, about
-300 ns, for a single access to an idle memory (for example Luo et al., 2024, arXiv:2402.13499); the queues
-of a memory that is nearly saturated add to that. M and the number of multiprocessors are the maker's
-figures. The launcher takes a wide kernel only where that still gives every multiprocessor {block}
-threads.
+of the bandwidth. L is an assumption: {low} and {high}. Microbenchmarks report 400 to 600 cycles, about
+300 ns, for one access to idle memory (for example Luo et al., 2024, arXiv:2402.13499); queueing in a nearly
+saturated memory system adds to that. M and the number of multiprocessors are the vendor's figures. The
+launcher picks a wide kernel only if it still leaves every multiprocessor {block} threads.
 
-These are upper bounds. The launch and the first loads, some microseconds, are left out, and so is
-arithmetic: the operations of a step depend on each other and on the step before, and a multiprocessor
-with only four warps has little else to do while they take their time.
+These are upper bounds. They leave out the launch and the first loads, a few microseconds, and arithmetic:
+each step depends on the one before, and a multiprocessor with only four warps has little else to do in the
+meantime.
 """
 SANITIZER = """## Checks on a GPU
 
-compute-sanitizer, which comes with the CUDA toolkit, watches kernels on a real GPU. It has not been run
-for this page. In an environment made by `nox -s tests-gpu`:
+compute-sanitizer, part of the CUDA toolkit, checks kernels on a real GPU. It has not been run for this page.
+In an environment made by `nox -s tests-gpu`:
 
     compute-sanitizer --error-exitcode 1 --tool memcheck  python -m pytest -m gpu packages/sru-kernels
     compute-sanitizer --error-exitcode 1 --tool initcheck python -m pytest -m gpu packages/sru-kernels
     compute-sanitizer --error-exitcode 1 --tool racecheck python -m pytest -m gpu packages/sru-kernels
     compute-sanitizer --error-exitcode 1 --tool synccheck python -m pytest -m gpu packages/sru-kernels
 
-Set `PYTORCH_NO_CUDA_MEMORY_CACHING=1`: torch otherwise cuts its tensors out of large blocks, and memcheck
-does not see a step from one tensor into the next. The kernels use neither shared memory nor barriers, so
-that racecheck and synccheck have little to find."""
+Set `PYTORCH_NO_CUDA_MEMORY_CACHING=1`. Otherwise torch carves its tensors out of large blocks, and memcheck
+cannot see an access that runs from one tensor into the next. The kernels use neither shared memory nor
+barriers, so racecheck and synccheck have little to find."""
 
 
 def page(facts: Row, rows: Sequence[Row], kernels: Sequence[Kernel]) -> Iterator[str]:
     """The lines of the page.
 
     Args:
-        facts: What made the report.
-        rows: What ptxas says, a row for every kernel and architecture.
+        facts: The compiler and the machine.
+        rows: The report of ptxas, one row per kernel and architecture.
         kernels: Each kernel once.
     """
     registers = {
@@ -116,9 +115,9 @@ def _compiler_table(rows: Sequence[Row], kernels: Sequence[Kernel], registers: M
         {f"{row['function']} on sm_{row['architecture']}" for row in rows if row["spills"] or row["shared"]}
     )
     if bad:
-        yield f"**Spills or shared memory: {', '.join(bad)}.**\n"
+        yield f"**These spill registers or use shared memory: {', '.join(bad)}.**\n"
     else:
-        yield "No kernel spills a register or uses shared memory on any of these architectures.\n"
+        yield "No kernel spills registers or uses shared memory on any of these architectures.\n"
     yield _head("kernel", *(f"sm_{name}" for name in MULTIPROCESSORS))
     for kernel in kernels:
         cells = []
@@ -131,7 +130,7 @@ def _compiler_table(rows: Sequence[Row], kernels: Sequence[Kernel], registers: M
 
 def _traffic_table(kernels: Sequence[Kernel]) -> Iterator[str]:
     length, _, hidden_size = SHAPE
-    yield _head("function", "dtype", "reads", "writes", "must move", "does move")
+    yield _head("function", "dtype", "reads", "writes", "minimum", "moved")
     for kernel in kernels:
         if kernel.columns == 1:
             must = kernel.read() + kernel.written()
@@ -144,7 +143,7 @@ def _traffic_table(kernels: Sequence[Kernel]) -> Iterator[str]:
 
 
 def _flight_table(kernels: Sequence[Kernel], registers: Mapping) -> Iterator[str]:
-    yield _head("kernel", "steps ahead", "bytes of a thread", *(f"sm_{name}" for name in MULTIPROCESSORS))
+    yield _head("kernel", "steps ahead", "bytes per thread", *(f"sm_{name}" for name in MULTIPROCESSORS))
     for kernel in kernels:
         full = [
             resident_warps(registers[kernel.name, name], name) * WARP * kernel.in_flight() / 1024

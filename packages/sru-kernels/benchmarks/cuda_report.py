@@ -1,8 +1,8 @@
-"""Compile the CUDA kernels for every architecture; write what ptxas says of them and what follows from it.
+"""Compile the CUDA kernels for every architecture, and report registers, occupancy and predicted bandwidth.
 
-python packages/sru-kernels/benchmarks/cuda_report.py [--out docs]
+python packages/sru-kernels/benchmarks/cuda_report.py [--out docs/benchmarks]
 
-Nothing runs on a GPU: registers, spills and shared memory are facts of the compiler, the rest is arithmetic.
+Nothing runs on a GPU: ptxas reports registers, spills and shared memory, and the rest follows from them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from cuda_page import page
 
 PACKAGE = Path(__file__).resolve().parents[1]
 DTYPES = {"f": "float32", "d": "float64", "Half": "float16", "BFloat16": "bfloat16"}
-NAME = re.compile(r"(sru_forward|sru_backward)_kernelI(?:(f|d)|\w*?\d(Half|BFloat16)E)Li(\d+)E")
+NAME = re.compile(r"\d([a-z_]+)_kernelI(?:(f|d)|\w*?\d(Half|BFloat16)E)Li(\d+)E")
 Row = Mapping[str, Any]
 
 
@@ -34,7 +34,7 @@ def main() -> None:
     """Write `cuda-kernels.json` and `cuda-kernels.md`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--out", type=Path, default=PACKAGE.parents[1] / "docs", help="the folder to write to"
+        "--out", type=Path, default=PACKAGE.parents[1] / "docs/benchmarks", help="folder of the report"
     )
     parser.add_argument("--nvcc", default=os.environ.get("CUDACXX", "nvcc"), help="the compiler")
     arguments = parser.parse_args()
@@ -52,7 +52,7 @@ def main() -> None:
 
 def compile_all(nvcc: str) -> list[Row]:
     """One row for every kernel and architecture."""
-    files = sorted((PACKAGE / "src/cuda").glob("*.cu"))
+    files = sorted(PACKAGE.glob("src/cells/*/cuda_*.cu"))
     jobs = [(file, architecture) for architecture in MULTIPROCESSORS for file in files]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         reports = list(pool.map(lambda job: compile_one(nvcc, *job), jobs))
@@ -64,9 +64,9 @@ def compile_all(nvcc: str) -> list[Row]:
 
 
 def compile_one(nvcc: str, file: Path, architecture: str) -> list[Row]:
-    """What ptxas says of the kernels in one file."""
+    """The report of ptxas on the kernels in one file."""
     include = ("-I", str(PACKAGE / "include"), "-I", str(PACKAGE / "src"))
-    # As cmake/cuda.cmake has them; the tests compare what it builds with the report.
+    # The flags of cmake/cuda.cmake; the tests compare its build with the report.
     flags = ("-std=c++17", "-O3", "-fmad=false", "-DSRU_KERNELS_VARIANT=device", "-Xptxas", "-v")
     with tempfile.TemporaryDirectory() as folder:
         result = ("-cubin", "-o", str(Path(folder) / "kernels.cubin"))
@@ -78,7 +78,7 @@ def compile_one(nvcc: str, file: Path, architecture: str) -> list[Row]:
 
 
 def ptxas_rows(text: str) -> Iterator[Row]:
-    """The facts by kernel out of what `ptxas -v` prints."""
+    """Parse the output of `ptxas -v`, one row per kernel."""
     for part in text.split("Compiling entry function")[1:]:
         name = NAME.search(part)
         registers = re.search(r"Used (\d+) registers", part)
@@ -86,7 +86,7 @@ def ptxas_rows(text: str) -> Iterator[Row]:
             r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", part
         )
         if not (name and registers and spills):
-            sys.exit(f"cuda_report: ptxas reports of a kernel in a form that is not known: {part}")
+            sys.exit(f"cuda_report: cannot parse the report of ptxas on a kernel: {part}")
         shared = re.search(r"(\d+) bytes smem", part)
         yield {
             "function": name[1],
@@ -102,16 +102,16 @@ def ptxas_rows(text: str) -> Iterator[Row]:
 def depth(function: str, dtype: str, columns: int) -> int:
     """How many steps a kernel reads ahead, from the line `constexpr int forward_depth = …` of its source."""
     short = function.removeprefix("sru_")
-    source = (PACKAGE / f"src/cuda/{function}.cu").read_text()
+    source = (PACKAGE / f"src/cells/sru/cuda_{short}.cu").read_text()
     found = re.search(rf"constexpr int {short}_depth = ([^;?]+) \? (\d+) : (\d+);", source)
     if found is None:
-        sys.exit(f"cuda_report: {function}.cu has no constexpr int {short}_depth = CONDITION ? N : M;")
+        sys.exit(f"cuda_report: cuda_{short}.cu has no constexpr int {short}_depth = CONDITION ? N : M;")
     condition = found[1].replace("||", "or").replace("&&", "and").replace("sizeof(S)", str(STORAGE[dtype]))
     return int(found[2] if eval(condition, {"columns": columns}) else found[3])
 
 
 def machine(nvcc: str) -> Row:
-    """What made the report."""
+    """The compiler and the machine of the report."""
 
     def said(*command: str) -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True, cwd=PACKAGE).stdout.strip()

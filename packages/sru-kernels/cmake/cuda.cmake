@@ -66,16 +66,10 @@ list(JOIN ptx " " ptx)
 string(STRIP "${machine_code} ${ptx}" architectures)
 message(STATUS "sru-kernels: CUDA ${CMAKE_CUDA_COMPILER_VERSION} for ${architectures}, ${SRU_KERNELS_CUDART} runtime")
 
-pybind11_add_module(_cuda MODULE
-    src/bindings/checks.cpp
-    src/bindings/cuda.cpp
-    src/bindings/sru_arguments.cpp
-    src/cuda/devices.cpp
-    src/cuda/launch.cpp
-    src/cuda/sru_backward.cu
-    src/cuda/sru_forward.cu)
+file(GLOB cuda_sources CONFIGURE_DEPENDS src/cells/*/cuda_*.cu src/runtime/cuda/*.cpp)
 
-target_include_directories(_cuda PRIVATE include)
+pybind11_add_module(_cuda MODULE src/bindings/cuda_module.cpp ${cuda_sources})
+target_include_directories(_cuda PRIVATE include src)
 target_compile_features(_cuda PRIVATE cuda_std_17)
 target_compile_definitions(_cuda PRIVATE
     SRU_KERNELS_VARIANT=device

@@ -1,17 +1,25 @@
-"""The engines that run the kernels, and what their results are compared with."""
+"""The engines that run the kernels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from .cuda_on_cpu.build import SOURCE, Builds
 from .cuda_on_cpu.toolkit import find_toolkit
-from .support.cases import Array, Case, make_case
-from .support.engines import ENGINES, PTX, SOURCES, Worker, cpu_engine, gpu_engine, ptx_worker, source_worker
-from .support.kernels import Kernels
-from .support.oracle import oracle_backward, oracle_forward
+from .support.engines import (
+    ENGINES,
+    PTX,
+    SOURCES,
+    Engine,
+    Worker,
+    cpu_engine,
+    gpu_engine,
+    ptx_worker,
+    source_worker,
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -20,14 +28,29 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist loadfile`, keep all tests that use the CUDA builds, which take minutes, in one process."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFileAndBuild(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            uses_builds = any(name in nodeid for name in ("cuda", *SOURCES, *PTX))
+            return "CUDA builds" if uses_builds else super()._split_scope(nodeid)
+
+    return ByFileAndBuild(config, log)
+
+
 @pytest.fixture(scope="session")
 def builds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builds]:
-    """The builds of the CUDA extension, all begun at once."""
+    """The builds of the CUDA extension, all started at once."""
     toolkit = find_toolkit()
     if toolkit is None:
         pytest.skip("no nvcc is found on PATH, and CUDACXX names none")
-    if not (SOURCE / "src/cuda").is_dir():
-        pytest.skip(f"the tests are not beside the sources: {SOURCE} has no src/cuda")
+    if not (SOURCE / "src/cells").is_dir():
+        pytest.skip(f"the tests are not beside the sources: {SOURCE} has no src/cells")
     builds = Builds(toolkit, tmp_path_factory.mktemp("cuda"))
     builds.start()
     yield builds
@@ -36,7 +59,7 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builds]:
 
 @pytest.fixture(scope="session")
 def workers(builds: Builds) -> Iterator[Callable[[str], Worker]]:
-    """A function that returns the process of a CUDA engine, started when it is first asked for."""
+    """A function that returns the process of a CUDA engine, started on first use."""
     started: dict[str, Worker] = {}
 
     def worker(name: str) -> Worker:
@@ -55,18 +78,8 @@ def engine_name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def kernels(engine_name: str, request: pytest.FixtureRequest) -> Kernels:
-    """The kernels on one engine after the other."""
+def engine(engine_name: str, request: pytest.FixtureRequest) -> Engine:
+    """Each engine in turn."""
     if engine_name in (*SOURCES, *PTX):
-        return Kernels(request.getfixturevalue("workers")(engine_name))
-    return Kernels(gpu_engine() if engine_name == "gpu" else cpu_engine())
-
-
-@pytest.fixture
-def case() -> Callable[..., Case]:
-    return make_case
-
-
-@pytest.fixture
-def oracle() -> tuple[Callable[[Case], tuple[Array, Array, Array]], Callable[[Case], dict[str, Array]]]:
-    return oracle_forward, oracle_backward
+        return request.getfixturevalue("workers")(engine_name)
+    return gpu_engine() if engine_name == "gpu" else cpu_engine()

@@ -1,4 +1,4 @@
-"""What bounds a layer of the SRU on the CPU: the product of the projection, memory, and Python.
+"""The lower bounds of an SRU layer's time on the CPU: the projection's product, memory, and Python.
 
 `python packages/sru-nn/benchmarks/bench_floor.py` in the environment of `nox -s bench`; prints Markdown.
 """
@@ -33,7 +33,7 @@ def main() -> None:
 
 @torch.inference_mode()
 def layer(length: int, batch: int, size: int) -> dict[str, float]:
-    """Time the parts of one layer, and copies that read and write as many bytes as a recurrence does."""
+    """Time the parts of one layer, and copies of as many bytes as a recurrence reads and writes."""
     x, weight = torch.randn(length, batch, size), torch.randn(3 * size, size)
     u, v, bias = torch.randn(length, batch, 3, size), torch.randn(2, size), torch.randn(2, size)
     inputs = ops.Inputs(u, v, bias, None, x, None, None, False, "identity", 1.3)
@@ -53,7 +53,7 @@ def layer(length: int, batch: int, size: int) -> dict[str, float]:
 
 
 def step() -> dict[str, float]:
-    """Time a decoding step, the product in it, and what is left with next to nothing to compute."""
+    """Time a decoding step, its product alone, and a step with almost nothing to compute."""
     rnn, tiny = SRU(1024, 1024, 1), SRU(16, 16, 1)
     weight = rnn.rnn_lst[0].transform.weight.detach()  # type: ignore[union-attr]
     x, small = torch.randn(1, 1, 1024), torch.randn(1, 1, 16)

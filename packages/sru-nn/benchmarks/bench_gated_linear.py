@@ -1,8 +1,7 @@
-"""The gated linear recurrence by the kernels and by chunks against its reference, step by step, on a CPU.
+"""The gated linear recurrence on a CPU, kernels and chunks against the step-by-step reference.
 
-`python packages/sru-nn/benchmarks/bench_gated_linear.py` from the root of the repository, in the environment
-of `nox -s bench`; takes some minutes. Checks that all agree, outputs and gradients, then times them in turns
-and writes docs/benchmarks/gated-linear.json and .md.
+`nox -s bench -- gated_linear`; takes several minutes. Checks that outputs and gradients of all agree, then
+times them in turns and writes docs/benchmarks/gated-linear.json and .md.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any
 
 import torch
 from measure import compare, race
-from record import described, machine, save
+from record import described, machine, save, save_targets, target
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -23,19 +22,19 @@ from sru_nn import backend, functional, reference
 SHAPES = [(512, 1, 1, 256), (512, 1, 4, 64), (512, 8, 4, 64), (512, 4, 8, 32), (2048, 4, 8, 32)]
 """(T, B, H, K), with V = K."""
 GATES = {"open": 3.0, "shut": -3.0}
-"""What is added to random inputs of the gates; by the second ones only short blocks can be divided."""
+"""Added to the random inputs of the gates. Shut gates are so small that only short blocks can be divided."""
 REFERENCE = "reference"
 CHOICES = {"chunks": "reference", "kernels": "kernels"}
-"""What is compared with the reference, each with its backend."""
+"""The implementations compared with the reference, each with its backend."""
 TARGET, TARGET_LENGTH = 10.0, 512
 
 
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=6.0, help="time for each shape, gates and mode")
+    parser.add_argument("--seconds", type=float, default=6.0, help="time per shape, gates and mode")
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"), help="folder of the report")
-    parser.add_argument("--shapes", type=int, default=len(SHAPES), help="only the first so many")
+    parser.add_argument("--shapes", type=int, default=len(SHAPES), help="number of shapes, from the first")
     options = parser.parse_args()
     torch.manual_seed(0)
     facts = machine("cpu")
@@ -46,6 +45,7 @@ def main() -> None:
         for row in shape_rows(shape, gates, options.seconds)
     ]
     save(options.out, "gated-linear", {"machine": facts, "rows": rows}, page(facts, rows))
+    save_targets(options.out, "gated-linear", facts, judged(rows))
 
 
 def shape_rows(shape: tuple[int, int, int, int], gates: str, seconds: float) -> Iterator[dict[str, Any]]:
@@ -105,12 +105,12 @@ def page(facts: Mapping[str, str], rows: list[dict[str, Any]]) -> Iterator[str]:
     """Write the report."""
     yield "# The gated linear recurrence\n"
     yield f"Written by `nox -s bench -- gated_linear`: {described(facts)}.\n"
-    yield "float32, V = K; medians in ms, quartiles in brackets, in turns, and after each how many times as"
-    yield "fast as the reference it is. The reference takes one step after the other in plain PyTorch, the"
-    yield "kernels do in compiled code; by chunks of time, which is how it runs where it has no kernels, the"
-    yield "recurrence is matrix products. Gates are σ(z + 3) where they are *open* and σ(z − 3) where *shut*,"
-    yield "z normal; the latter are so small that chunks have to be joined from short blocks. The error is"
-    yield "that of the worse of the two: of all results the largest, relative to the largest number.\n"
+    yield "float32, V = K. Median milliseconds with quartiles in brackets, measured in turns, each followed"
+    yield "by its speed relative to the reference. The reference takes one step at a time in plain PyTorch,"
+    yield "the kernels take one step at a time in compiled code. Without kernels the recurrence runs in"
+    yield "chunks of time, as matrix products. With z normal, *open* gates are σ(z + 3) and *shut* gates"
+    yield "σ(z − 3); shut gates are so small that a chunk has to be assembled from short blocks. The error is"
+    yield "the larger of the two, over all results, relative to the largest magnitude.\n"
     yield "| (T, B, H, K) | gates | mode | reference | chunks | | kernels | | error |"
     yield "| --- " * 9 + "|"
     for row in rows:
@@ -119,24 +119,27 @@ def page(facts: Mapping[str, str], rows: list[dict[str, Any]]) -> Iterator[str]:
             f"| {tuple(row['shape'])} | {row['gates']} | {row['mode']} | {shown(row[REFERENCE])} | {times} "
             f"| {max(row['error'].values()):.1e} |"
         )
-    judged = [row for row in rows if row["shape"][0] == TARGET_LENGTH]
-    yield f"\nTarget, {TARGET:g} times as fast at T = {TARGET_LENGTH}:\n"
+
+
+def judged(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield the rows of the targets."""
     for name in CHOICES:
-        ratios = [ratio(row, name) for row in judged]
+        ratios = [ratio(row, name) for row in rows if row["shape"][0] == TARGET_LENGTH]
+        if not ratios:
+            return
         reached = sum(found >= TARGET for found in ratios)
-        yield (
-            f"* {name}: reached in {reached} of {len(judged)} rows; from {min(ratios):.1f} to "
-            f"{max(ratios):.1f} times."
-        )
+        measured = f"{min(ratios):.1f}x to {max(ratios):.1f}x, met in {reached} of {len(ratios)} cases"
+        what = f"gated linear recurrence, {name} against the reference, T = {TARGET_LENGTH}"
+        yield target(what, f"at least {TARGET:g}x", measured, reached == len(ratios))
 
 
 def ratio(row: Mapping[str, Any], name: str) -> float:
-    """Return how many times as fast as the reference it is."""
+    """Return the speed relative to the reference."""
     return float(row[REFERENCE]["median"] / row[name]["median"])
 
 
 def shown(time: Mapping[str, float]) -> str:
-    """Put a time into ms."""
+    """Format a time in ms."""
     return f"{1e3 * time['median']:.3g} [{1e3 * time['low']:.3g}, {1e3 * time['high']:.3g}]"
 
 

@@ -1,6 +1,6 @@
 """SRU against PyTorch's recurrent modules and, on the CPU, `sru` 2.6.0: `nox -s bench`.
 
-Checks that the contenders of the same weights agree, then times all of them in one run and writes
+Checks that contenders with the same weights agree, then times all of them in one run and writes
 `docs/benchmarks/sru-cpu.json`, `.md` and `.png`, or `sru-cuda.*` with `--device cuda`.
 """
 
@@ -29,10 +29,12 @@ MEMORY_SHAPE = (256, 32, 512)
 def main() -> None:
     """Run everything and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=4.0, help="time for each shape and mode")
+    parser.add_argument("--seconds", type=float, default=4.0, help="time per shape and mode")
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"), help="folder of the report")
-    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"], help="for the sequences")
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where the tensors are")
+    parser.add_argument(
+        "--dtypes", nargs="+", default=["float32", "bfloat16"], help="dtypes of the sequences"
+    )
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="device of the tensors")
     options = parser.parse_args()
     torch.manual_seed(0)
     torch.set_default_device(options.device)
@@ -68,7 +70,7 @@ def sequence_rows(shape: tuple[int, int, int], dtype: torch.dtype, seconds: floa
 
 
 def check_parity(forward: Mapping[str, Any], training: Mapping[str, Any], dtype: torch.dtype) -> None:
-    """Raise unless the contenders with the same weights agree in outputs and in the input's gradient."""
+    """Raise unless contenders with the same weights agree in outputs and in the input's gradient."""
     tolerance = 5e-4 if dtype == torch.float32 else 0.1
     same = [name for name in (REFERENCE, OLD) if name in forward]
     for name in same:
@@ -87,7 +89,7 @@ def length_rows(seconds: float) -> list[dict[str, Any]]:
 
 
 def memory_rows() -> list[dict[str, Any]]:
-    """Measure the peak memory of one training step, each contender in a process of its own."""
+    """Measure the peak memory of one training step, each contender in its own process."""
     length, batch, size = MEMORY_SHAPE
     program = """
 import torch

@@ -1,9 +1,9 @@
 """SRU++ on the CPU against `sru` 3.0.0.dev6, where it is installed.
 
-Checks that the contenders of the same weights agree, then times them in one run and writes
+Checks that contenders with the same weights agree, then times them in one run and writes
 `docs/benchmarks/srupp-cpu.json` and `.md`::
 
-    pip install --no-build-isolation sru==3.0.0.dev6  # with torch, ninja, setuptools and numpy there
+    pip install --no-build-isolation sru==3.0.0.dev6  # needs torch, ninja, setuptools and numpy
     python packages/sru-nn/benchmarks/bench_srupp.py
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from measure import race
-from record import described, machine, save
+from record import described, machine, save, save_targets, target
 from torch import Tensor, nn
 
 from sru_nn import SRUpp, backend
@@ -33,7 +33,7 @@ Call = Callable[[], Any]
 def main() -> None:
     """Run everything and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60.0, help="time for each row of the table")
+    parser.add_argument("--seconds", type=float, default=60.0, help="time per row of the table")
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"), help="folder of the report")
     sizes = {"length": 512, "batch": 8, "hidden": 1024, "projection": 256, "layers": 4}
     for name, size in sizes.items():
@@ -46,10 +46,11 @@ def main() -> None:
     rows += token_rows(options)
     about = machine("cpu")
     save(options.out, "srupp-cpu", {"machine": about, "rows": rows}, report(about, rows))
+    save_targets(options.out, "srupp-cpu", about, judged(rows))
 
 
 def sequence_rows(options: argparse.Namespace, causal: bool) -> Iterator[dict[str, Any]]:
-    """Time a whole sequence, with the gradients of the input and of every parameter and without."""
+    """Time a whole sequence, without gradients and with those of the input and every parameter."""
     made = modules(options, causal)
     x = torch.randn(options.length, options.batch, options.hidden)
     mask = torch.full((options.length, options.length), -torch.inf).triu(1) if causal else None
@@ -63,7 +64,7 @@ def sequence_rows(options: argparse.Namespace, causal: bool) -> Iterator[dict[st
 
 
 def token_rows(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Time one more token after a context, batch 1, as each of the two packages offers it."""
+    """Time one more token after a context, batch 1, in the ways that each package offers."""
     made = modules(options, True)
     context, token = torch.randn(options.length, 1, options.hidden), torch.randn(1, options.hidden)
     calls = {}
@@ -71,7 +72,7 @@ def token_rows(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         with torch.no_grad():
             c, bank = module(context)[1:]
             state = module.stream(context)[1] if isinstance(module, SRUpp) else None
-        # Default arguments, because a closure would see the last module alone.
+        # Default arguments, because a closure would see only the last module.
         if state is not None:
 
             def step(module: Any = module, state: Any = state) -> Tensor:
@@ -88,7 +89,7 @@ def token_rows(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
         calls[f"{name}, inputs kept"] = again
     first, *others = (call() for call in calls.values())
-    if OLD in made:  # the context was computed without a mask there; only the shapes can be compared
+    if OLD in made:  # it computed the context without a mask, so only the shapes can be compared
         others = others[:1]
     for other in others:
         torch.testing.assert_close(first, other, rtol=1e-3, atol=1e-3)
@@ -97,11 +98,11 @@ def token_rows(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def modules(options: argparse.Namespace, causal: bool) -> dict[str, nn.Module]:
-    """Make the modules, which hold the same weights."""
+    """Create the modules, with the same weights."""
     sizes = (options.hidden, options.hidden, options.projection, options.layers)
     made: dict[str, nn.Module] = {OURS: SRUpp(*sizes, causal=causal)}
     for name, parameter in made[OURS].named_parameters():
-        if name.endswith("alpha"):  # at zero, as it starts, attention would count for nothing
+        if name.endswith("alpha"):  # at its initial zero, attention would have no effect
             nn.init.constant_(parameter, 0.5)
     if importlib.util.find_spec("sru") is None:
         return made
@@ -121,7 +122,7 @@ def modules(options: argparse.Namespace, causal: bool) -> dict[str, nn.Module]:
 def sequence_calls(
     made: Mapping[str, nn.Module], x: Tensor, mask: Tensor | None, *, training: bool
 ) -> dict[str, Call]:
-    """Make a call for each contender; it returns the outputs, and the gradient of the input in training."""
+    """Return a call per contender that returns the outputs and, in training, the input's gradient."""
     gradient = torch.randn_like(x)
 
     def call(module: nn.Module, attn_mask: Tensor | None, choice: backend.Choice = "auto") -> Call:
@@ -156,20 +157,18 @@ def check_parity(calls: Mapping[str, Call]) -> None:
 def report(about: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield the lines of the page."""
     yield f"# SRU++ on the CPU\n\nWritten by `nox -s bench-srupp`: {described(about)}.\n"
-    yield "Medians in milliseconds, quartiles in brackets, all in one run, in turns, after the outputs and"
-    yield "gradients of the contenders with equal weights were compared.\n"
+    yield "Median milliseconds, quartiles in brackets. All contenders take turns in one run. Before timing,"
+    yield "the outputs and gradients of contenders with equal weights are compared.\n"
     for mode in MODES:
         for attention in ("everywhere", "causal"):
             chosen = [row for row in rows if (row["mode"], row.get("attention")) == (mode, attention)]
             yield from table(f"{mode}, attention {attention}", chosen, OLD)
-            if mode == TARGET[0]:
-                yield from verdict({row["contender"]: row["median"] for row in chosen})
     tokens = [row for row in rows if row["mode"] == "token"]
     yield from table("one token after a context, batch 1", tokens, f"{OLD}, inputs kept")
 
 
 def table(head: str, rows: Sequence[Mapping[str, Any]], baseline: str) -> Iterator[str]:
-    """Yield a table of contenders, the baseline's time over theirs last."""
+    """Yield a table of contenders, with their speed relative to the baseline last."""
     medians = {row["contender"]: row["median"] for row in rows}
     yield f"| {head} | ms | times as fast as {baseline} |\n| --- | --- | --- |"
     for row in rows:
@@ -179,13 +178,18 @@ def table(head: str, rows: Sequence[Mapping[str, Any]], baseline: str) -> Iterat
     yield ""
 
 
-def verdict(medians: Mapping[str, float]) -> Iterator[str]:
-    """Yield whether the target was reached."""
-    if OLD not in medians:
-        yield f"Target at least {TARGET[1]}x: not measured, {OLD} is not installed.\n"
-        return
-    ratio = medians[OLD] / medians[OURS]
-    yield f"Target at least {TARGET[1]}x: {ratio:.2f}x, {'met' if ratio >= TARGET[1] else 'MISSED'}.\n"
+def judged(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the rows of the targets."""
+    mode, goal = TARGET
+    for attention in ("everywhere", "causal"):
+        place = (mode, attention)
+        medians = {
+            row["contender"]: row["median"] for row in rows if (row["mode"], row.get("attention")) == place
+        }
+        what = f"SRU++ {mode}, attention {attention}, against {OLD}"
+        ratio = medians[OLD] / medians[OURS] if OLD in medians else None
+        measured = "not measured" if ratio is None else f"{ratio:.2f}x"
+        yield target(what, f"at least {goal:g}x", measured, None if ratio is None else ratio >= goal)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The contenders: the modules of this package, PyTorch's, and `sru` 2.6.0 where it is installed.
 
-They are made on the default device; on a GPU, a call ends when the GPU has done it.
+They are created on the default device. On a GPU a call returns when the GPU has finished.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def finish() -> None:
 
 
 def old_sru() -> type[nn.Module] | None:
-    """Import `sru` 2.6.0, which compiles itself, or return None on a GPU and where it is not installed."""
+    """Import `sru` 2.6.0, which compiles at import; None on a GPU and where it is not installed."""
     if importlib.util.find_spec("sru") is None or torch.get_default_device().type == "cuda":
         return None
     with warnings.catch_warnings():
@@ -46,7 +46,7 @@ def old_sru() -> type[nn.Module] | None:
 
 
 def best_linear(x: Tensor, weight: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-    """Choose the faster matrix product of the machine: PyTorch's default or oneDNN's."""
+    """Choose the faster matrix product on this machine: PyTorch's default or oneDNN's."""
     from measure import race
 
     def onednn(x: Tensor, weight: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ def best_linear(x: Tensor, weight: Tensor) -> Callable[[Tensor, Tensor], Tensor]
 
 
 def modules(size: int, layers: int, dtype: torch.dtype) -> dict[str, nn.Module]:
-    """Make the modules of `size` inputs and outputs; ours and the old SRU hold the same weights."""
+    """Create modules with `size` inputs and outputs; ours and the old SRU hold the same weights."""
     ours = SRU(size, size, layers).to(dtype)
     made: dict[str, nn.Module] = {
         OURS: ours,
@@ -125,7 +125,7 @@ def training_calls(made: dict[str, nn.Module], x: Tensor) -> dict[str, Call]:
 
 
 def step_calls(size: int, layers: int) -> dict[str, Call]:
-    """One step of a batch of one, with the state carried: decoding."""
+    """Decoding: one step of a batch of one, with the state carried."""
     made = modules(size, layers, torch.float32)
     x = torch.randn(1, 1, size)
     cells = {

@@ -1,4 +1,4 @@
-"""Timing several ways of doing the same thing against each other."""
+"""Timing of several ways to do the same thing, side by side."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # a process whose memory is measured imports this file
+if TYPE_CHECKING:  # processes that measure their memory import this file, and should not load torch for it
     from torch import Tensor
 
 
@@ -38,16 +38,16 @@ def race(
     rounds: int = 7,
     shortest: float = 2e-3,
 ) -> dict[str, Timing]:
-    """Time contenders in turns, so that what else the machine does falls on all of them alike.
+    """Time contenders in turns, so that other load on the machine affects all of them alike.
 
-    A contender that has had five times its share of the time drops out; one whose first call takes over ten
-    seconds has that one call for its measurement.
+    A contender drops out when it has used five times its share of the time. If its first call takes more than
+    ten seconds, that call is its only measurement.
 
     Args:
-        contenders: What to call, by name.
-        seconds: Stop after about so long, but not before `rounds` rounds.
-        rounds: The least number of rounds.
-        shortest: Seconds that a measurement lasts at least: a fast call is repeated, its data in the caches.
+        contenders: The calls, by name.
+        seconds: Stop after about this long, but not before `rounds` rounds.
+        rounds: The minimum number of rounds.
+        shortest: Minimum seconds per measurement. Faster calls are repeated, with their data in the caches.
 
     Returns:
         The times by name.
@@ -67,15 +67,15 @@ def race(
 
 
 def _repeats(call: Callable[[], object], cold: float, shortest: float) -> int:
-    """Choose how many calls make a measurement, given how long the first took."""
+    """Choose the number of calls per measurement from the duration of the first."""
     if cold > 10 * shortest:
         return 1
-    call()  # whoever ran before has had the caches
+    call()  # warm the caches after the contender before
     return math.ceil(shortest / max(_seconds(call), 1e-7))
 
 
 def _seconds(call: Callable[[], object], repeats: int = 1) -> float:
-    """Time a call; if repeated, without a pause and with its data in the caches."""
+    """Time a call; if repeated, back to back and with its data in the caches."""
     if repeats > 1:
         call()
     start = time.perf_counter()
@@ -85,13 +85,13 @@ def _seconds(call: Callable[[], object], repeats: int = 1) -> float:
 
 
 def summary(values: list[float]) -> Timing:
-    """Summarise measurements in seconds, at least one."""
+    """Summarise one or more measurements in seconds."""
     low, median, high = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
     return Timing(median, low, high, len(values))
 
 
 def compare(ours: Iterable[Tensor], theirs: Iterable[Tensor]) -> float:
-    """Return the largest error, each relative to the largest number of its tensor; raise if it is large."""
+    """Return the largest error relative to the magnitude of its tensor; raise if it is large."""
     errors = [
         float((a - b).abs().max() / b.abs().max().clamp_min(1e-30)) for a, b in zip(ours, theirs, strict=True)
     ]
@@ -102,7 +102,7 @@ def compare(ours: Iterable[Tensor], theirs: Iterable[Tensor]) -> float:
 
 
 def import_time(module: str) -> Timing:
-    """Return how long a fresh Python takes to import a module, over seven of them."""
+    """Return how long a fresh Python takes to import a module, over seven runs."""
     program = f"import time; start = time.perf_counter(); import {module}; print(time.perf_counter() - start)"
     command = [sys.executable, "-c", program]
     runs = [subprocess.run(command, check=True, capture_output=True, text=True).stdout for _ in range(7)]
@@ -110,10 +110,10 @@ def import_time(module: str) -> Timing:
 
 
 def peak_memory(program: str) -> int:
-    """Run a Python program by itself; return how far its resident memory rose after `baseline()`, in bytes.
+    """Run a Python program in its own process; return how far its resident memory rose, in bytes.
 
     Args:
-        program: It calls `baseline()` once, before what is to be measured.
+        program: Calls `baseline()` once, before the part to be measured.
     """
     prelude = f"import sys; sys.path.insert(0, {str(sys.path[0])!r})\nfrom measure import baseline, rise\n"
     result = subprocess.run(
@@ -129,9 +129,9 @@ _before = 0
 
 
 def baseline() -> None:
-    """Remember the memory in use now."""
+    """Record the memory in use now."""
     global _before
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew, at what is in use now
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak to the memory in use now
     _before = _peak()
 
 
@@ -141,7 +141,7 @@ def rise() -> int:
 
 
 def _peak() -> int:
-    # Not getrusage: a process inherits the peak of the one that started it.
+    # Not getrusage: a process inherits the peak of its parent.
     match = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert match is not None
     return 1024 * int(match[1])

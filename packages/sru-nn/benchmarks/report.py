@@ -1,4 +1,4 @@
-"""The report of a benchmark: JSON, a Markdown page and a picture."""
+"""The report of the benchmark of SRU: JSON, a Markdown page, a picture, and the table of the front pages."""
 
 from __future__ import annotations
 
@@ -6,26 +6,58 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from contenders import GEMM, LSTM
-from record import described, save
-from targets import losses, targets
+from contenders import GEMM, LSTM, OURS
+from record import described, replace_section, save, save_targets
+from targets import losses, median, shapes, targets
 
 Row = Mapping[str, Any]
 MODES = ("forward", "forward and backward")
 
 
 def write_report(folder: Path, device: str, machine: Mapping[str, str], rows: Sequence[Row]) -> None:
-    """Write `sru-DEVICE.json`, `.md` and `.png`.
+    """Write `sru-DEVICE.json`, `.md` and `.png`; of the CPU also the targets and the front pages' table.
 
     Args:
-        folder: Made when missing.
+        folder: Created if missing.
         device: "cpu" or "cuda".
-        machine: What describes the run.
+        machine: The facts of this run.
         rows: One per measurement.
     """
     name = f"sru-{device}"
     save(folder, name, {"machine": machine, "rows": rows}, _page(name, machine, rows))
     _draw(rows, folder / f"{name}.png")
+    if device == "cpu":
+        save_targets(folder, name, machine, targets(rows))
+        for page in (folder.parent.parent / "README.md", folder.parent / "index.md"):
+            replace_section(page, "speed", _news(machine, rows))
+
+
+def _news(machine: Mapping[str, str], rows: Sequence[Row]) -> Iterator[str]:
+    """The table of the README and of the documentation: one layer against `nn.LSTM` of equal width."""
+    training = {shape: _times(rows, MODES[1], shape=shape) for shape in shapes(rows, MODES[1])}
+    inference = {shape: _times(rows, MODES[0], shape=shape) for shape in training}
+    step = _times(rows, "step", layers=1)
+    yield f"One layer against `nn.LSTM` of the same width: **{_range(training)} times as fast to train**,"
+    yield f"{_range(inference)} times at inference, {step[0] / step[1]:.2g} times token by token.\n"
+    yield "| steps × batch × width | training, LSTM → SRU | | inference, LSTM → SRU | |"
+    yield "| --- | --- | --- | --- | --- |"
+    for shape, (theirs, ours) in sorted(training.items(), key=lambda item: -item[1][0] / item[1][1]):
+        pairs = ((theirs, ours), inference[shape])
+        cells = (f"{_ms(lstm)} → {_ms(sru)} ms | **{lstm / sru:.2g}×**" for lstm, sru in pairs)
+        yield f"| {' × '.join(map(str, shape))} | {' | '.join(cells)} |"
+    yield f"\nfloat32; {described(machine)}."
+
+
+def _times(rows: Sequence[Row], mode: str, **where: object) -> tuple[float, float]:
+    theirs, ours = (median(rows, mode, name, **where) for name in (LSTM, OURS))
+    assert theirs is not None
+    assert ours is not None
+    return theirs, ours
+
+
+def _range(times: Mapping[tuple[int, ...], tuple[float, float]]) -> str:
+    ratios = [theirs / ours for theirs, ours in times.values()]
+    return f"{min(ratios):.2g} to {max(ratios):.2g}"
 
 
 def _page(name: str, machine: Mapping[str, str], rows: Sequence[Row]) -> Iterator[str]:
@@ -33,13 +65,11 @@ def _page(name: str, machine: Mapping[str, str], rows: Sequence[Row]) -> Iterato
     yield f"# SRU on {'the CPU' if on_cpu else 'a GPU'}\n"
     command = "nox -s bench" if on_cpu else "nox -s bench -- --device cuda"
     yield f"Written by `{command}`: {described(machine)}.\n"
-    yield "Medians in milliseconds, quartiles in brackets, one layer of D inputs and D units; all in one run,"
-    yield "in turns, after the outputs and gradients of the contenders with equal weights were compared.\n"
+    yield "One layer with D inputs and D units; median milliseconds, quartiles in brackets. All contenders"
+    yield "take turns in one run. Before timing, the outputs and gradients of contenders with equal weights"
+    yield "are compared.\n"
     yield f"![Speed relative to nn.LSTM]({name}.png)\n"
-    if on_cpu:
-        yield "## Targets\n"
-        yield from targets(rows)
-    yield "\n## Where another unit won\n"
+    yield "## Where another unit was faster\n"
     yield from list(losses(rows)) or ["Nowhere in this run."]
     yield ""
     for dtype in dict.fromkeys(row["dtype"] for row in rows):
@@ -52,7 +82,7 @@ def _page(name: str, machine: Mapping[str, str], rows: Sequence[Row]) -> Iterato
     yield from _table([row for row in rows if row["mode"] == "step"], "layers", key="layers")
     if not on_cpu:
         return
-    yield "## Cost against length\n"
+    yield "## Time per step and sequence length\n"
     yield "| (T, B, D) | microseconds per step |\n| --- | --- |"
     for row in rows:
         if row["mode"] == "length":
@@ -82,7 +112,7 @@ def _cell(row: Row | None) -> str:
 
 
 def _ms(seconds: float) -> str:
-    return f"{1e3 * seconds:.3g}"
+    return f"{1e3 * seconds:{'.0f' if seconds >= 1 else '.3g'}}"
 
 
 def _shape(row: Row) -> str:

@@ -1,4 +1,4 @@
-"""What the project set out to reach on two AVX-512 cores, float32 and one layer, and what was reached."""
+"""The targets of SRU on two AVX-512 cores, float32, one layer unless stated, and the figures of a run."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from contenders import GEMM, LSTM, OLD, OURS
+from record import target
 
 Row = Mapping[str, Any]
 
@@ -43,29 +44,29 @@ IMPORT_SECONDS = 0.05
 
 
 def targets(rows: Sequence[Row]) -> Iterator[str]:
-    """Yield a table of every target and the figure measured in this run."""
-    yield "| what | target | measured | |"
-    yield "| --- | --- | --- | --- |"
+    """Yield one row per target, with the figure of this run."""
     for mode, wanted, other, factor in FASTER:
-        for shape in [wanted] if wanted else _shapes(rows, mode):
-            ours, theirs = (_median(rows, mode, name, shape=shape) for name in (OURS, other))
-            yield _line(f"{mode} {shape} against {other}", factor, theirs, ours, at_least=True)
+        for shape in [wanted] if wanted else shapes(rows, mode):
+            ours, theirs = (median(rows, mode, name, shape=shape) for name in (OURS, other))
+            yield _row(f"{mode} {shape} against {other}", factor, theirs, ours, at_least=True)
     for mode, shape, other, factor in CLOSE:
-        ours, theirs = (_median(rows, mode, name, shape=shape) for name in (OURS, other))
-        yield _line(f"{mode} {shape} over the {other}", factor, ours, theirs, at_least=False)
+        ours, theirs = (median(rows, mode, name, shape=shape) for name in (OURS, other))
+        yield _row(f"{mode} {shape}, time over the {other}", factor, ours, theirs, at_least=False)
     for layers, other, factor in STEP_FASTER:
-        ours, theirs = (_median(rows, "step", name, layers=layers) for name in (OURS, other))
-        yield _line(f"one step, {layers} layers, against {other}", factor, theirs, ours, at_least=True)
+        ours, theirs = (median(rows, "step", name, layers=layers) for name in (OURS, other))
+        yield _row(f"one step, {_layers(layers)}, against {other}", factor, theirs, ours, at_least=True)
     for layers, other, factor in STEP_CLOSE:
-        ours, theirs = (_median(rows, "step", name, layers=layers) for name in (OURS, other))
-        yield _line(f"one step, {layers} layer, over the {other}", factor, ours, theirs, at_least=False)
+        ours, theirs = (median(rows, "step", name, layers=layers) for name in (OURS, other))
+        yield _row(
+            f"one step, {_layers(layers)}, time over the {other}", factor, ours, theirs, at_least=False
+        )
     short, long = (row["median"] / row["shape"][0] for row in rows if row["mode"] == "length")
-    yield _line("time per step, longest over shortest sequence", LENGTH_RATIO, long, short, at_least=False)
+    yield _row("time per step, longest over shortest sequence", LENGTH_RATIO, long, short, at_least=False)
     memory = {row["contender"]: row["bytes"] for row in rows if row["mode"] == "memory"}
-    yield _line(f"peak memory over {OLD}", 1, memory[OURS], memory.get(OLD), at_least=False)
+    yield _row(f"peak memory over {OLD}", 1, memory[OURS], memory.get(OLD), at_least=False)
     seconds = next(row["median"] for row in rows if row["mode"] == "import")
-    verdict = "met" if seconds <= IMPORT_SECONDS else "MISSED"
-    yield f"| import sru_kernels | at most {1e3 * IMPORT_SECONDS:g} ms | {1e3 * seconds:.1f} ms | {verdict} |"
+    goal, measured = (f"{1e3 * value:.3g} ms" for value in (IMPORT_SECONDS, seconds))
+    yield target("import sru_kernels", f"at most {goal}", measured, seconds <= IMPORT_SECONDS)
 
 
 def losses(rows: Sequence[Row]) -> Iterator[str]:
@@ -76,26 +77,31 @@ def losses(rows: Sequence[Row]) -> Iterator[str]:
             same = all(row.get(key) == ours.get(key) for key in place)
             if same and row["contender"] not in (OURS, GEMM) and row["median"] < ours["median"]:
                 times = ours["median"] / row["median"]
-                where = f"{row['mode']}, {tuple(row['shape'])}, {row['dtype']}, {row['layers']} layer(s)"
+                where = f"{row['mode']}, {tuple(row['shape'])}, {row['dtype']}, {_layers(row['layers'])}"
                 yield f"- {row['contender']} was {times:.2f} times as fast: {where}."
 
 
-def _line(
-    what: str, target: float, numerator: float | None, denominator: float | None, *, at_least: bool
+def _row(
+    what: str, bound: float, numerator: float | None, denominator: float | None, *, at_least: bool
 ) -> str:
-    bound = f"at least {target:g}x" if at_least else f"at most {target:g}x"
+    goal = f"at {'least' if at_least else 'most'} {bound:g}x"
     if numerator is None or denominator is None:
-        return f"| {what} | {bound} | not measured | |"
+        return target(what, goal, "not measured", None)
     ratio = numerator / denominator
-    met = ratio >= target if at_least else ratio <= target
-    return f"| {what} | {bound} | {ratio:.2f}x | {'met' if met else 'MISSED'} |"
+    return target(what, goal, f"{ratio:.2f}x", ratio >= bound if at_least else ratio <= bound)
 
 
-def _shapes(rows: Sequence[Row], mode: str) -> list[tuple[int, ...]]:
+def _layers(number: int) -> str:
+    return f"{number} layer{'s' if number > 1 else ''}"
+
+
+def shapes(rows: Sequence[Row], mode: str) -> list[tuple[int, ...]]:
+    """Return the shapes measured in a mode."""
     return list(dict.fromkeys(tuple(row["shape"]) for row in rows if row["mode"] == mode))
 
 
-def _median(rows: Sequence[Row], mode: str, contender: str, **where: object) -> float | None:
+def median(rows: Sequence[Row], mode: str, contender: str, **where: object) -> float | None:
+    """Return the median seconds of a contender in float32, or None if it was not measured."""
     wanted = {"mode": mode, "contender": contender, "dtype": "float32", **where}
     found = [row["median"] for row in rows if all(row.get(key) == value for key, value in wanted.items())]
     return found[0] if found else None

@@ -6,31 +6,50 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
+from hypothesis import HealthCheck, Phase, settings
 from torch import Tensor
 
 from sru_nn import backend
 
+TORCH_2_13 = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 13)
 # What can run a recurrence here.
 CHOICES = ["reference", "kernels"] if backend.active() == "kernels" else ["reference"]
-# For what takes long and hardly differs between them, such as tracing: the graph is that of either.
+# For slow tests, such as those that trace, which hardly depend on the implementation.
 either = pytest.mark.parametrize("implementation", CHOICES[-1:], indirect=True)
-# What PyTorch warns of itself, and as what, differs between its versions. The first use of forward mode, like
-# that of the C++ compiler, makes it script some of its own functions, which it has deprecated.
+# The first use of forward mode or of the C++ compiler makes PyTorch script some of its own functions, which
+# it has deprecated. The class of the warning depends on the version.
 scripts_itself = pytest.mark.filterwarnings(
     "ignore:`torch.jit.script(_method)?` is deprecated:DeprecationWarning",
     "ignore:`torch.jit.script(_method)?` is deprecated:FutureWarning",
 )
-# opcheck, and the compiler between two graphs, look at .grad of every tensor that they meet.
+# opcheck, and the compiler between two graphs, read .grad of every tensor.
 looks_at_grad = pytest.mark.filterwarnings(
     "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"
 )
 
-# Relative and absolute error allowed against a float64 computation of the same inputs.
+# Random shapes, the same in every run. No example changes what a fixture holds.
+examples = settings(
+    max_examples=8,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+# Relative and absolute error allowed of each element, against a float64 computation from the same inputs: of
+# what one recurrence returns, and of what a stack of layers does, with all gradients.
 TOLERANCES = {
     torch.float64: (1e-12, 1e-12),
     torch.float32: (1e-5, 1e-5),
     torch.bfloat16: (1.6e-2, 1e-2),
     torch.float16: (2e-3, 2e-3),
+}
+STACK_TOLERANCES = {
+    torch.float64: (1e-11, 1e-12),
+    torch.float32: (1e-4, 3e-5),
+    torch.bfloat16: (8e-2, 8e-2),
+    torch.float16: (1e-2, 1e-2),
 }
 
 

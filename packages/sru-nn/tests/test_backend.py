@@ -21,13 +21,6 @@ def no_kernels(monkeypatch):
     monkeypatch.setattr(backend, "_installed", False)
 
 
-def test_using_puts_the_choice_back():
-    before = backend.active()
-    with backend.using("reference"):
-        assert backend.active() == "reference"
-    assert backend.active() == before
-
-
 def in_a_thread(function):
     """Return what a function returns in a thread of its own."""
     with ThreadPoolExecutor(1) as pool:
@@ -81,14 +74,6 @@ def test_a_block_left_by_an_error_leaves_no_choice():
     with pytest.raises(ZeroDivisionError), backend.using("reference"):
         1 / 0  # noqa: B018
     assert backend.active() == "kernels"
-
-
-def test_choose():
-    backend.choose("reference")
-    try:
-        assert backend.active() == "reference"
-    finally:
-        backend.choose("auto")
 
 
 @pytest.mark.usefixtures("no_kernels")

@@ -1,4 +1,4 @@
-"""The blocks of docs/deployment.md, run one after the other in one namespace."""
+"""The blocks of docs/guides/deployment.md, run one after the other in one namespace."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from sru_nn.operators import TORCH_2_13
+from .conftest import TORCH_2_13
 
-PAGE = Path(__file__).parents[3] / "docs" / "deployment.md"
+PAGE = Path(__file__).parents[3] / "docs" / "guides" / "deployment.md"
 pytestmark = [
     pytest.mark.skipif(not PAGE.is_file(), reason="these tests were taken without the documentation"),
     pytest.mark.skipif(not TORCH_2_13, reason="the page exports a dynamic time axis, which needs torch 2.13"),

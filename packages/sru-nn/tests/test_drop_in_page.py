@@ -1,4 +1,4 @@
-"""The examples of docs/drop-in.md run as they stand there, before its diffs are applied to them and after."""
+"""The examples of docs/guides/drop-in.md run as they stand, before its diffs are applied and after."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-DOCS = Path(__file__).parents[3] / "docs"
+DOCS = Path(__file__).parents[3] / "docs" / "guides"
 pytestmark = pytest.mark.skipif(not DOCS.is_dir(), reason="these tests were taken without the documentation")
 
 

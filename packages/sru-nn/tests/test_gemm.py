@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import os
 import subprocess
 import sys
@@ -12,12 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from torch.nn.modules.module import (
-    register_module_forward_hook,
-    register_module_forward_pre_hook,
-    register_module_full_backward_hook,
-    register_module_full_backward_pre_hook,
-)
 
 from sru_nn import SRU
 from sru_nn import gemm as linear
@@ -82,98 +74,6 @@ def test_a_whole_module_is_the_same(onednn, options):
     for actual, expected in zip(ours, gradients(lambda x: rnn(x)[0], rnn, x), strict=True):
         torch.testing.assert_close(actual, expected)
     assert len(onednn) == linear_calls
-
-
-def doubled(forward):
-    @functools.wraps(forward)
-    def run(*args):
-        return forward(*args) * 2
-
-    return run
-
-
-@contextlib.contextmanager
-def replaced_forward(module):
-    """As an offloading hook does."""
-    module.forward = doubled(module.forward)
-    yield
-    del module.forward
-
-
-@contextlib.contextmanager
-def patched_class(module):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(nn.Linear, "forward", doubled(nn.Linear.forward))
-        yield
-
-
-@contextlib.contextmanager
-def hook(module):
-    with module.register_forward_hook(lambda module, args, output: output * 2):
-        yield
-
-
-@contextlib.contextmanager
-def pre_hook(module):
-    with module.register_forward_pre_hook(lambda module, args: (args[0] * 2,)):
-        yield
-
-
-def only_linear(function):
-    return lambda module, *rest: function(*rest) if type(module) is nn.Linear else None
-
-
-@contextlib.contextmanager
-def global_hook(module):
-    with register_module_forward_hook(only_linear(lambda args, output: output * 2)):
-        yield
-
-
-@contextlib.contextmanager
-def global_pre_hook(module):
-    with register_module_forward_pre_hook(only_linear(lambda args: (args[0] * 2,))):
-        yield
-
-
-WATCHES = [replaced_forward, patched_class, hook, pre_hook, global_hook, global_pre_hook]
-
-
-@pytest.mark.parametrize("watch", WATCHES)
-def test_a_watched_module_is_called(onednn, watch):
-    module, x = nn.Linear(5, 6, bias=False), torch.randn(2, 5)
-    expected = 2 * module(x)
-    assert not linear.is_watched(module)
-    with watch(module):
-        assert linear.is_watched(module)
-        torch.testing.assert_close(linear.project(module, x), expected)
-        torch.testing.assert_close(linear.project(nn.Sequential(module), x), expected)
-    assert not linear.is_watched(module)
-    assert not onednn
-
-
-@pytest.mark.parametrize(
-    "register", [register_module_full_backward_hook, register_module_full_backward_pre_hook]
-)
-def test_global_backward_hooks_run(onednn, register):
-    module, x = nn.Linear(5, 6, bias=False), torch.randn(2, 5, requires_grad=True)
-    seen = []
-    with register(lambda module, *_: seen.append(type(module))):
-        linear.project(module, x).sum().backward()
-    assert seen == [nn.Linear]
-    assert not onednn
-
-
-@pytest.mark.parametrize("watch", WATCHES)
-@pytest.mark.parametrize("options", [{}, {"projection_size": 2}])
-@torch.no_grad()
-def test_a_decoding_step_calls_a_watched_projection(watch, options):
-    rnn, x = SRU(5, 4, 2, **options), torch.randn(2, 5)
-    unwatched = rnn.step(x)
-    with watch(list(rnn.rnn_lst[0].transform.modules())[-1]):
-        actual = rnn.step(x)
-        expected = SRU.forward(rnn, torch.stack([x, x]))[0][0]
-    torch.testing.assert_close(actual[0], expected)
-    assert not torch.allclose(actual[0], unwatched[0])
 
 
 class Adapted(nn.Linear):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sru_nn.linear_scan import linear_scan
 
-from .conftest import looks_at_grad
+from .conftest import examples, looks_at_grad
 
 
 def scan_in_order(a: Tensor, b: Tensor, reverse: bool) -> Tensor:
@@ -20,7 +20,7 @@ def scan_in_order(a: Tensor, b: Tensor, reverse: bool) -> Tensor:
     return y
 
 
-@settings(deadline=None, max_examples=40)
+@settings(examples, max_examples=40)
 @given(length=st.integers(0, 600), reverse=st.booleans(), seed=st.integers(0, 999))
 def test_equals_the_loop(length, reverse, seed):
     generator = torch.Generator().manual_seed(seed)

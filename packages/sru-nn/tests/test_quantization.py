@@ -15,9 +15,12 @@ from sru_nn import SRU, backend
 from sru_nn.cells.sru import stack
 from sru_nn.quantization import Int4Linear, Int8Linear, quantize_weights_
 
+from .conftest import examples
+
 E, D, L = 64, 32, 3
 
 
+@examples
 @given(
     inputs=st.integers(1, 40),
     outputs=st.integers(1, 20),

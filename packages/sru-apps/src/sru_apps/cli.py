@@ -1,4 +1,4 @@
-"""The `sru` command: one row a task."""
+"""The `sru` command: one row per task."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ import sys
 from collections.abc import Sequence
 
 from sru_apps import __version__
-from sru_apps.commands import Command, run_command
+from sru_apps.task import Command, run_command
 
 TASKS = {
-    "classify": Command("sentence classification: SRU, LSTM, GRU or CNN", "sru_apps.classification.cli:main"),
-    "lm": Command(
-        "language modelling: train, evaluate, generate, score", "sru_apps.language_modelling.cli:main"
-    ),
-    "chat": Command("a small model that answers, learnt from your dialogues", "sru_apps.chat.cli:main"),
+    "classify": Command("sentence classification: SRU, LSTM, GRU or CNN", "sru_apps.tasks.classify:TASK"),
+    "lm": Command("language modelling: train, evaluate, generate, score", "sru_apps.tasks.lm:TASK"),
+    "chat": Command("a small model that answers, trained on your dialogues", "sru_apps.tasks.chat:TASK"),
     "demo": Command(
-        "train a small character language model, with no data set to fetch", "sru_apps.demo:main"
+        "train a small character language model, with no data set to download",
+        "sru_apps.tasks.demo.commands:demo",
     ),
 }
 

@@ -1,11 +1,25 @@
 """Data set readers, texts, tokenizers, pretrained embeddings and batching; knows no model.
 
-The modules are `classification`, `language_modelling`, `text`, `token_files`, `streams`, `tokenizers`,
-`embeddings`, `batching` and `home`; each is imported only when asked for, so that `import sru_data` itself
-costs nothing.
+The parts are `datasets`, `texts`, `tokenizers`, `token_files`, `loaders`, `embeddings` and `download`. Each
+is imported on demand, so `import sru_data` alone costs nothing. Their former names (`sru_data.batching`,
+`sru_data.streams` and so on) still import.
 """
 
 from sru_data.errors import DataError
+from sru_data.moved import redirect
 
 __all__ = ["DataError"]
 __version__ = "0.1.0"
+
+redirect(
+    {
+        "sru_data.batching": "sru_data.loaders.buckets",
+        "sru_data.chat": "sru_data.datasets.dialogues",
+        "sru_data.classification": "sru_data.datasets.classification",
+        "sru_data.home": "sru_data.download sru_data.datasets.sources",
+        "sru_data.language_modelling": "sru_data.datasets.language_modelling",
+        "sru_data.streams": "sru_data.loaders",
+        "sru_data.text": "sru_data.texts.source sru_data.tokenizers",
+        "sru_data.text_files": "sru_data.texts.files",
+    }
+)

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Files that are either complete or absent."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import IO
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file for writing such that it changes at once, when the block ends without an exception.
+    """Open a file for writing so that it changes all at once, when the block ends without an exception.
 
-    The bytes go to a temporary file in the same folder, reach the disk, and then take the name. Whatever
-    interrupts this, a kill or a loss of power included, leaves the former file whole; an exception, such as
-    that of a full disk or of Ctrl-C, removes the temporary file too.
+    The bytes go to a temporary file in the same folder, reach the disk, and then take the name. If anything
+    interrupts this, even a kill or a power failure, the former file stays intact; an exception, such as a
+    full disk or Ctrl-C, removes the temporary file as well.
 
     Args:
-        path: The file; its folder is made when missing.
+        path: The file; its folder is created if missing.
 
     Yields:
         The temporary file, open for binary writing.
@@ -37,14 +37,14 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
 
 
 def replace(source: Path, target: Path) -> None:
-    """Rename a file whose content is on the disk, and bring the new name to the disk too.
+    """Rename a file whose content is on the disk, and write the new name to the disk too.
 
     Args:
         source: The file.
-        target: Its new name in the same folder; a file of that name is replaced.
+        target: Its new name in the same folder; an existing file is replaced.
     """
     os.replace(source, target)
-    # Not every system lets a folder be opened (Windows) or synchronised (some network file systems).
+    # Windows cannot open a folder, and some network file systems cannot synchronise one.
     with contextlib.suppress(OSError):
         folder = os.open(target.parent, os.O_RDONLY)
         try:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sru_data.text import TextSource
+from sru_data.texts import TextSource
 from sru_data.token_files import Progress, prepare
 from sru_data.tokenizers import CharTokenizer
 

@@ -12,9 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sru_data import DataError
-from sru_data.streams import StreamLoader
+from sru_data.loaders import StreamLoader
 from sru_data.token_files import TextCounts, TokenFile, files
-from sru_data.token_files.files import Description, token_bytes, token_size, token_type
+from sru_data.token_files.files import (
+    Description,
+    read_record,
+    token_bytes,
+    token_size,
+    token_type,
+    write_record,
+)
 
 
 def write(folder, ids, *, vocabulary=100):
@@ -22,9 +29,9 @@ def write(folder, ids, *, vocabulary=100):
     dtype = token_type(vocabulary)
     content = token_bytes(torch.tensor(ids, dtype=torch.int64), dtype)
     path.write_bytes(content)
-    Description(
-        dtype, vocabulary, TextCounts(tokens=len(ids)), "text", "tokenizer", zlib.crc32(content)
-    ).write(folder / "train.json")
+    counts = TextCounts(tokens=len(ids))
+    description = Description(dtype, vocabulary, counts, "text", "tokenizer", zlib.crc32(content))
+    write_record(folder / "train.json", description)
     return path
 
 
@@ -65,9 +72,8 @@ def test_a_file_larger_than_memory_is_read_where_it_is_needed(tmp_path) -> None:
         file.truncate(2 * num_tokens)
         file.seek(-6, os.SEEK_END)
         file.write(struct.pack("<3H", 7, 8, 9))
-    Description("uint16", 10, TextCounts(tokens=num_tokens), "text", "tokenizer", 0).write(
-        tmp_path / "train.json"
-    )
+    description = Description("uint16", 10, TextCounts(tokens=num_tokens), "text", "tokenizer", 0)
+    write_record(tmp_path / "train.json", description)
     loader = StreamLoader(TokenFile.open(tmp_path / "train.tokens").tokens, batch_size=3, length=4)
     loader.load_state_dict({**loader.state_dict(), "position": len(loader) - 1})
     (segment,) = loader
@@ -76,7 +82,7 @@ def test_a_file_larger_than_memory_is_read_where_it_is_needed(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "problem"), [(5, "cut short"), (0, "cut short"), (7, "not the one described")]
+    ("size", "problem"), [(5, "truncated"), (0, "truncated"), (7, "not the one described")]
 )
 def test_a_file_of_another_size_is_an_error(tmp_path, size, problem) -> None:
     path = write(tmp_path, [1, 2, 3])
@@ -89,17 +95,25 @@ def test_a_file_of_another_size_is_an_error(tmp_path, size, problem) -> None:
         TokenFile.open(path, verify=False)
 
 
-def test_a_damaged_file_is_an_error_where_it_is_verified(tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize(("verify", "always"), [(None, 6), (True, 5)])
+def test_a_damaged_file_is_an_error_where_it_is_verified(tmp_path, monkeypatch, verify, always) -> None:
     path = write(tmp_path, [1, 2, 3])
     path.write_bytes(b"\1\0\2\0\4\0")
+    monkeypatch.setattr(files, "_ALWAYS_VERIFIED_BYTES", always)
     message = r"train\.tokens: expected ids with the checksum [0-9a-f]{8}, got [0-9a-f]{8}; the file is"
-    for verify in (None, True):
-        with pytest.raises(DataError, match=message):
-            TokenFile.open(path, verify=verify)
-    assert TokenFile.open(path, verify=False).tokens.tolist() == [1, 2, 4]
-    monkeypatch.setattr(files, "_ALWAYS_VERIFIED_BYTES", 5)
     with pytest.raises(DataError, match=message):
-        TokenFile.open(path).verify()
+        TokenFile.open(path, verify=verify)
+
+
+@pytest.mark.parametrize(("verify", "always"), [(False, 6), (None, 5)])
+def test_a_large_file_is_verified_on_request(tmp_path, monkeypatch, verify, always) -> None:
+    path = write(tmp_path, [1, 2, 3])
+    path.write_bytes(b"\1\0\2\0\4\0")
+    monkeypatch.setattr(files, "_ALWAYS_VERIFIED_BYTES", always)
+    opened = TokenFile.open(path, verify=verify)
+    assert opened.tokens.tolist() == [1, 2, 4]
+    with pytest.raises(DataError, match="expected ids with the checksum"):
+        opened.verify()
 
 
 def test_no_ids_are_an_error(tmp_path) -> None:
@@ -120,25 +134,24 @@ def test_a_missing_file_is_an_error(tmp_path) -> None:
         TokenFile.open(path)
 
 
-def test_another_version_is_an_error(tmp_path) -> None:
-    path = write(tmp_path, [1])
-    change(path.with_suffix(".json"), format=2)
-    with pytest.raises(
-        DataError, match=r"train\.json: expected format 1, got 2; it is of another version, delete"
-    ):
-        TokenFile.open(path)
-    path.with_suffix(".json").write_text("[1]")
-    with pytest.raises(
-        DataError, match=r"train\.json: expected format 1, got None; it is of another version"
-    ):
-        TokenFile.open(path)
-
-
-@pytest.mark.parametrize("content", [b"", b'{"format": 1', b"\xff"])
-def test_a_damaged_description_is_an_error(tmp_path, content) -> None:
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b'{"format": 2}', r"format 2 of another version"),
+        (b"[1]", r"pop expected .*"),
+        (b"", r"Expecting value.*"),
+        (b'{"format": 1', r"Expecting .*"),
+        (b"\xff", r"'utf-8' codec can't decode .*"),
+    ],
+)
+def test_a_damaged_description_is_an_error(tmp_path, content, problem) -> None:
     path = write(tmp_path, [1])
     path.with_suffix(".json").write_bytes(content)
-    with pytest.raises(DataError, match=r"train\.json: expected JSON, got: .*; delete this file"):
+    expected = (
+        r"train\.json: expected the description of a token file in format 1, got something else "
+        rf"\({problem}\); delete this file and prepare the text again"
+    )
+    with pytest.raises(DataError, match=expected):
         TokenFile.open(path)
 
 
@@ -157,16 +170,17 @@ def test_a_description_of_something_else_is_an_error(tmp_path, entries) -> None:
     path = write(tmp_path, [1])
     change(path.with_suffix(".json"), **entries)
     with pytest.raises(
-        DataError, match=r"train\.json: expected the description of a token file, got other JSON"
+        DataError,
+        match=r"train\.json: expected the description of a token file in format 1, got something else",
     ):
         TokenFile.open(path)
 
 
 def test_a_description_is_read_as_it_was_written(tmp_path) -> None:
     description = Description("uint16", 3, TextCounts(1, 2, 3, 4, 5), "a", "b", 6)
-    description.write(tmp_path / "x.json")
-    assert files.read_description(tmp_path / "x.json", tmp_path / "x.tokens") == description
-    assert dataclasses.replace(description, dtype="int32").size == 4
+    write_record(tmp_path / "x.json", description)
+    assert read_record(tmp_path / "x.json", Description, expected="", missing="") == description
+    assert dataclasses.replace(description, dtype="int32", vocabulary=65_537).size == 4
 
 
 def test_a_big_endian_machine_is_refused(tmp_path, monkeypatch) -> None:

@@ -1,38 +1,34 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sru_data import DataError
-from sru_data.token_files import TokenFile, writing
-from sru_data.token_files.writing import is_written, split_files, write_split
+from sru_data.token_files import TextCounts, TokenFile, writing
+from sru_data.token_files.files import write_record
+from sru_data.token_files.writing import Journal, split_files, write_split
 
 
-class Interrupted(BaseException):
-    pass
+def write(corpus, folder, tokenizer, blocks: int | None = None) -> list[TextCounts]:
+    """Write the training split, or only the first blocks of it."""
+    writing = write_split(corpus.train, split_files(folder, "train"), tokenizer=tokenizer, digest="digest")
+    done = list(itertools.islice(writing, blocks))
+    writing.close()
+    return done
 
 
-def write(corpus, folder, tokenizer, report=lambda _: None) -> None:
-    write_split(corpus.train, folder, "train", tokenizer=tokenizer, digest="digest", report=report)
-
-
-def interrupt_after(blocks):
-    left = [blocks]
-
-    def report(_):
-        left[0] -= 1
-        if not left[0]:
-            raise Interrupted
-
-    return report
+def is_written(folder) -> bool:
+    return split_files(folder, "train").are_written
 
 
 def test_the_ids_are_those_of_the_text(corpus, tokenizer, tmp_path) -> None:
     text = b"".join(corpus.train.content).decode()
-    done = []
-    write(corpus, tmp_path, tokenizer, done.append)
+    done = write(corpus, tmp_path, tokenizer)
     opened = TokenFile.open(tmp_path / "train.tokens")
     assert opened.tokens.tolist() == tokenizer.encode(text)
     assert opened.description.source == corpus.train.fingerprint
@@ -49,11 +45,10 @@ def test_the_ids_are_those_of_the_text(corpus, tokenizer, tmp_path) -> None:
 def test_an_interrupted_run_is_continued_at_its_last_entry(
     corpus, tokenizer, tmp_path, blocks, redone
 ) -> None:
-    with pytest.raises(Interrupted):
-        write(corpus, tmp_path, tokenizer, interrupt_after(blocks))
-    assert not is_written(tmp_path, "train")
+    write(corpus, tmp_path, tokenizer, blocks)
+    assert not is_written(tmp_path)
     write(corpus, tmp_path, tokenizer)
-    assert is_written(tmp_path, "train")
+    assert is_written(tmp_path)
     assert corpus.train.skips == [0, blocks - redone]
     text = b"".join(corpus.train.content).decode()
     assert TokenFile.open(tmp_path / "train.tokens", verify=True).tokens.tolist() == tokenizer.encode(text)
@@ -63,8 +58,7 @@ def test_an_interrupted_run_is_continued_at_its_last_entry(
 def test_an_unfinished_file_that_lacks_what_the_journal_says_is_begun_again(
     corpus, tokenizer, tmp_path, damage
 ) -> None:
-    with pytest.raises(Interrupted):
-        write(corpus, tmp_path, tokenizer, interrupt_after(20))
+    write(corpus, tmp_path, tokenizer, 20)
     _, _, partial, journal = split_files(tmp_path, "train")
     if damage != "ids":
         journal.write_bytes(journal.read_bytes()[:-5])
@@ -79,28 +73,28 @@ def test_the_journal_speaks_of_nothing_that_is_not_on_the_disk(
     corpus, tokenizer, tmp_path, monkeypatch
 ) -> None:
     on_disk = []
-    fsync, write_journal = os.fsync, writing._Journal.write
+    fsync = os.fsync
     partial = split_files(tmp_path, "train")[2]
 
     def record(file):
         fsync(file)
         on_disk.append(partial.stat().st_size)
 
-    def check(journal, path):
-        assert on_disk[-1] == 2 * journal.running.counts.tokens
-        write_journal(journal, path)
+    def check(path, written):
+        assert on_disk[-1] == 2 * written.counts.tokens
+        write_record(path, written)
 
     monkeypatch.setattr(os, "fsync", record)
-    monkeypatch.setattr(writing._Journal, "write", check)
+    monkeypatch.setattr(writing, "write_record", check)
     write(corpus, tmp_path, tokenizer)
-    assert on_disk
+    assert on_disk[-1] == 2 * len(TokenFile.open(tmp_path / "train.tokens"))
 
 
 def test_an_empty_text_is_an_error(corpus, tokenizer, tmp_path) -> None:
     corpus.train.content = []
-    with pytest.raises(DataError, match=r"^fake: expected a text, got an empty one$"):
+    with pytest.raises(DataError, match=r"^fake: expected some text, got an empty one$"):
         write(corpus, tmp_path, tokenizer)
-    assert not is_written(tmp_path, "train")
+    assert not is_written(tmp_path)
 
 
 def test_a_full_disk_is_an_error_after_which_one_can_continue(
@@ -113,8 +107,51 @@ def test_a_full_disk_is_an_error_after_which_one_can_continue(
         patch.setattr(os, "fsync", full)
         with pytest.raises(
             DataError,
-            match=r"expected to prepare fake in .*, got: No space left on device; once that is put right",
+            match=r"expected to prepare fake in .*, got: No space left on device; fix that and start again",
         ):
             write(corpus, tmp_path, tokenizer)
     write(corpus, tmp_path, tokenizer)
     TokenFile.open(tmp_path / "train.tokens", verify=True)
+
+
+TEXTS = st.text(st.sampled_from("ab \n\té€😀"), max_size=40)
+
+
+def count(*blocks: bytes) -> TextCounts:
+    journal = Journal()
+    for block in blocks:
+        journal = journal.add(block, tokens=3)
+    return journal.counts
+
+
+@given(TEXTS.filter(bool))
+def test_the_counts_of_a_text(text) -> None:
+    assert count(text.encode()) == TextCounts(
+        tokens=3,
+        bytes=len(text.encode()),
+        characters=len(text),
+        words=len(text.split()),
+        lines=len(text.removesuffix("\n").split("\n")),
+    )
+
+
+@given(TEXTS, st.data())
+def test_blocks_may_be_cut_anywhere_even_within_a_character(text, data) -> None:
+    content = text.encode()
+    cuts = sorted(data.draw(st.sets(st.integers(1, max(1, len(content) - 1)), max_size=6)))
+    blocks = [content[a:b] for a, b in zip([0, *cuts], [*cuts, len(content)], strict=True) if content[a:b]]
+    whole = count(content) if content else TextCounts()
+    assert count(*blocks) == TextCounts(
+        tokens=3 * len(blocks),
+        bytes=whole.bytes,
+        characters=whole.characters,
+        words=whole.words,
+        lines=whole.lines,
+    )
+
+
+def test_counts_by_example() -> None:
+    assert count(b"two words\n", b"and th", b"ree more") == TextCounts(
+        tokens=9, bytes=24, characters=24, words=5, lines=2
+    )
+    assert count(bytes(range(256))).characters == 192

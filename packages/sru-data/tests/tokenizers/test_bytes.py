@@ -81,25 +81,28 @@ def test_bytes_may_have_other_ids(tmp_path) -> None:
     assert loaded.decode(ids) == "é!"
 
 
+SAVED = json.loads(TOKENIZER._saved.to_str())
+MODEL, VOCABULARY = SAVED["model"], SAVED["model"]["vocab"]
+END = {
+    "id": 258,
+    "content": "<end>",
+    "special": True,
+    **dict.fromkeys(["single_word", "lstrip", "rstrip", "normalized"], False),
+}
+
+
 @pytest.mark.parametrize(
-    "change", ["merges", "normalizer", "pre_tokenizer", "added_tokens", "vocab", "model"]
+    "change",
+    [
+        {"model": MODEL | {"vocab": VOCABULARY | {"ab": 258}, "merges": [["a", "b"]]}},
+        {"model": MODEL | {"vocab": {token: VOCABULARY[token] for token in VOCABULARY if token != "a"}}},
+        {"model": {"type": "WordLevel", "vocab": {"a": 0, "?": 1}, "unk_token": "?"}},
+        {"normalizer": {"type": "Lowercase"}},
+        {"pre_tokenizer": SAVED["pre_tokenizer"] | {"add_prefix_space": True}},
+        {"added_tokens": [END]},
+    ],
+    ids=["merges", "a byte less", "words", "normalizer", "pre-tokenizer", "added tokens"],
 )
 def test_a_tokenizer_much_like_that_of_bytes_is_not_taken_for_one(tmp_path, change) -> None:
-    TOKENIZER.save(tmp_path / "x")
-    content = json.loads((tmp_path / "x").read_text())
-    if change == "merges":
-        content["model"]["vocab"]["ab"] = 258
-        content["model"]["merges"] = [["a", "b"]]
-    elif change == "normalizer":
-        content["normalizer"] = {"type": "Lowercase"}
-    elif change == "pre_tokenizer":
-        content["pre_tokenizer"]["add_prefix_space"] = True
-    elif change == "added_tokens":
-        flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-        content["added_tokens"] = [{"id": 258, "content": "<end>", **flags}]
-    elif change == "vocab":
-        del content["model"]["vocab"]["a"]
-    else:
-        content["model"] = {"type": "WordLevel", "vocab": {"a": 0, "?": 1}, "unk_token": "?"}
-    (tmp_path / "x").write_text(json.dumps(content))
+    (tmp_path / "x").write_text(json.dumps(SAVED | change))
     assert not isinstance(load_tokenizer(tmp_path / "x"), ByteTokenizer)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import sys
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from tokenizers import trainers
 
 from sru_data.tokenizers import CharTokenizer, HuggingFaceTokenizer, Tokenizer, characters
-from sru_data.tokenizers.huggingface import train_word_level
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 
@@ -45,21 +47,16 @@ def test_an_unknown_character_and_an_empty_text_are_one_unknown() -> None:
     assert tokenizer.encode("") == [1]
 
 
-def test_the_size_can_be_limited() -> None:
-    assert CharTokenizer.train(["aaabbc"], max_size=4).tokens == ["[PAD]", "[UNK]", "a", "b"]
-
-
-def test_no_text_is_an_error() -> None:
-    with pytest.raises(ValueError, match=r"texts must hold a token that comes 1 times or more, got none"):
-        CharTokenizer.train([""])
-
-
-def test_rare_characters_can_be_left_out() -> None:
-    assert CharTokenizer.train(["aaabbc"], min_count=2).tokens == ["[PAD]", "[UNK]", "a", "b"]
+@pytest.mark.parametrize("limit", [{"max_size": 4}, {"min_count": 2}])
+def test_the_vocabulary_can_be_limited(limit) -> None:
+    assert CharTokenizer.train(["aaabbc"], **limit).tokens == ["[PAD]", "[UNK]", "a", "b"]
 
 
 @given(st.lists(TEXT, min_size=1))
 def test_the_file_is_the_one_that_the_librarys_trainer_makes(texts) -> None:
     library = characters._untrained()
-    train_word_level(library, texts)
+    trainer = trainers.WordLevelTrainer(
+        vocab_size=sys.maxsize, special_tokens=["[PAD]", "[UNK]"], show_progress=False
+    )
+    library.train_from_iterator(texts, trainer)
     assert CharTokenizer.train(texts)._saved.to_str() == library.to_str()

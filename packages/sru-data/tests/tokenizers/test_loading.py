@@ -19,16 +19,16 @@ MADE = {
 
 
 @pytest.mark.parametrize("kind", MADE)
-def test_what_was_saved_is_loaded_whatever_the_file_is_called(tmp_path, kind) -> None:
+@pytest.mark.parametrize("text", ["", "the Wider  lowest ☃", "[PAD]"])
+def test_what_was_saved_is_loaded_whatever_the_file_is_called(tmp_path, kind, text) -> None:
     made = MADE[kind]()
     made.save(tmp_path / "tokenizer")
     loaded = load_tokenizer(tmp_path / "tokenizer")
     assert isinstance(loaded, Tokenizer)
     assert loaded.tokens == made.tokens
-    for text in ["", "the Wider  lowest ☃", "[PAD]"]:
-        ids = made.encode(text)
-        assert loaded.encode(text) == ids
-        assert loaded.decode(ids) == made.decode(ids)
+    ids = made.encode(text)
+    assert loaded.encode(text) == ids
+    assert loaded.decode(ids) == made.decode(ids)
     loaded.save(tmp_path / "again")
     assert (tmp_path / "again").read_bytes() == (tmp_path / "tokenizer").read_bytes()
 
@@ -77,5 +77,5 @@ def test_another_file_is_an_error(tmp_path, content, message) -> None:
 
 
 def test_a_missing_file_is_an_error(tmp_path) -> None:
-    with pytest.raises(DataError, match=r"none: expected a tokenizer file, got No such file or directory"):
+    with pytest.raises(DataError, match=r"none: expected a tokenizer file, got: No such file or directory"):
         load_tokenizer(tmp_path / "none")

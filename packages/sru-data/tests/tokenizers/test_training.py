@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from sru_data import DataError, text
-from sru_data.text import TextSource
+from sru_data import DataError
+from sru_data.texts import TextSource
 from sru_data.tokenizers import ByteTokenizer, CharTokenizer, SubwordTokenizer, WordTokenizer, training
 from sru_data.tokenizers.training import train_tokenizer
 
@@ -46,12 +46,12 @@ def test_subwords_are_lossless() -> None:
 def test_where_blocks_are_cut_is_of_no_matter(monkeypatch, unit) -> None:
     options = {"vocab_size": 280} if unit == "subwords" else {}
     whole = train_tokenizer(LOW, unit=unit, **options)
-    monkeypatch.setattr(text, "BLOCK_BYTES", 150)
+    monkeypatch.setattr("sru_data.texts.source.BLOCK_BYTES", 150)
     assert train_tokenizer(LOW, unit=unit, **options).tokens == whole.tokens
 
 
 def test_subwords_of_a_large_text_are_learned_from_blocks_spread_over_it(monkeypatch) -> None:
-    monkeypatch.setattr(text, "BLOCK_BYTES", 8)
+    monkeypatch.setattr("sru_data.texts.source.BLOCK_BYTES", 8)
     monkeypatch.setattr(training, "SUBWORD_SAMPLE_BLOCKS", 4)
     source = TextSource.from_text("".join(f"{i:07}\n" for i in range(30)), name="x")
     lines = [line for line in training._sampled_lines(source) if line]

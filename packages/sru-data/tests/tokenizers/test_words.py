@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import trainers
 
-from sru_data.tokenizers import HuggingFaceTokenizer, Tokenizer, WordTokenizer, load_tokenizer
+from sru_data.tokenizers import HuggingFaceTokenizer, Tokenizer, WordTokenizer, load_tokenizer, words
 
 TEXTS = ["The cat sat .", "the dog sat", "a cat"]
 
@@ -34,14 +35,26 @@ def test_rare_words_and_words_beyond_the_size_are_unknown() -> None:
     assert WordTokenizer.train(TEXTS, max_size=4).tokens == ["[PAD]", "[UNK]", "cat", "sat"]
 
 
+@given(st.lists(st.text("aB cΣς\x1c\x85\n", min_size=1), min_size=1), st.booleans(), st.integers(3, 9))
+def test_the_file_is_the_one_that_the_librarys_trainer_makes(texts, lowercase, size) -> None:
+    library = words._untrained("[UNK]", lowercase=lowercase, line_ends=False)
+    trainer = trainers.WordLevelTrainer(
+        vocab_size=size, special_tokens=["[PAD]", "[UNK]"], show_progress=False
+    )
+    library.train_from_iterator([*texts, "something"], trainer)
+    trained = WordTokenizer.train([*texts, "something"], lowercase=lowercase, max_size=size)
+    assert trained._saved.to_str() == library.to_str()
+
+
 @pytest.mark.parametrize("text", ["", "  \n"])
 def test_a_text_without_words_is_one_unknown(text) -> None:
     assert WordTokenizer.train(TEXTS).encode(text) == [1]
 
 
-def test_text_that_spells_out_padding_is_not_padding() -> None:
-    for tokenizer in (WordTokenizer.train(["[PAD] a"]), WordTokenizer.train(["[PAD] a"], lowercase=False)):
-        assert 0 not in tokenizer.encode("[PAD] a [PAD]")
+@pytest.mark.parametrize("lowercase", [False, True])
+def test_text_that_spells_out_padding_is_not_padding(lowercase) -> None:
+    tokenizer = WordTokenizer.train(["[PAD] a"], lowercase=lowercase)
+    assert 0 not in tokenizer.encode("[PAD] a [PAD]")
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1), st.text())
@@ -59,22 +72,8 @@ def test_known_words_come_back(words) -> None:
     assert tokenizer.decode(tokenizer.encode(" ".join(words))) == " ".join(words)
 
 
-@pytest.mark.parametrize(
-    ("texts", "options", "message"),
-    [
-        (TEXTS, {"min_count": 0}, r"min_count must be at least 1, got 0"),
-        (TEXTS, {"max_size": 2}, r"max_size must be at least 3 \(padding, unknown, a token\), got 2"),
-        ([], {}, r"texts must hold a token that comes 1 times or more, got none"),
-        (TEXTS, {"min_count": 9}, r"texts must hold a token that comes 9 times or more, got none"),
-    ],
-)
-def test_wrong_options_are_errors(texts, options, message) -> None:
-    with pytest.raises(ValueError, match=message):
-        WordTokenizer.train(texts, **options)
-
-
 def test_the_real_empty_sentences_have_one_token(real_data) -> None:
-    from sru_data import classification
+    from sru_data.datasets import classification
 
     splits = classification.load("cr", data_dir=real_data)
     texts = [example.text for example in splits.train + splits.validation + splits.test]

@@ -2,11 +2,12 @@
 
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "sru_kernels/host_device.hpp"
 
-// exp, sigmoid and tanh without a branch or a call, so that a loop over columns becomes vector instructions.
-// On a GPU the float versions are CUDA's own.
+// exp, sigmoid and tanh without branches or calls, so that loops over columns vectorise. On a GPU the float
+// versions are CUDA's own.
 namespace sru_kernels::SRU_KERNELS_VARIANT {
 
 template <typename To, typename From>
@@ -17,8 +18,8 @@ SRU_KERNELS_HOST_DEVICE To bit_cast(From value) {
     return result;
 }
 
-/// a·b + c, fused where the target has the instruction. Written out, because a compiler that is free to fuse
-/// may choose differently for a vector loop and its remainder, and results would depend on the thread count.
+/// a·b + c, fused if the target has the instruction. Explicit, because a compiler that is free to fuse may
+/// choose differently for a vector loop and its remainder, and results would depend on the thread count.
 template <typename A>
 SRU_KERNELS_HOST_DEVICE A multiply_add(A a, A b, A c) {
 #if defined(__CUDA_ARCH__)
@@ -35,32 +36,17 @@ SRU_KERNELS_HOST_DEVICE A multiply_add(A a, A b, A c) {
 }
 
 template <typename A>
-struct ExpConstants;  // `lowest` rounds to the n whose 2^n has a zero exponent field: it is taken for 0
-
-template <>
-struct ExpConstants<float> {
-    using Bits = std::uint32_t;
-    static constexpr int mantissa_bits = 23;
-    static constexpr Bits exponent_bias = 127;
-    static constexpr float round_to_integer = 0x1.8p23F;
-    static constexpr float log2_e = 0x1.715476p+0F;
-    static constexpr float ln2_high = 0x1.62e4p-1F;
-    static constexpr float ln2_low = 0x1.7f7d1cp-20F;
-    static constexpr float lowest = -88.0F;
-    static constexpr int degree = 7;
-};
-
-template <>
-struct ExpConstants<double> {
-    using Bits = std::uint64_t;
-    static constexpr int mantissa_bits = 52;
-    static constexpr Bits exponent_bias = 1023;
-    static constexpr double round_to_integer = 0x1.8p52;
-    static constexpr double log2_e = 0x1.71547652b82fep+0;
-    static constexpr double ln2_high = 0x1.62e42fee00000p-1;
-    static constexpr double ln2_low = 0x1.a39ef35793c76p-33;
-    static constexpr double lowest = -709.0;
-    static constexpr int degree = 13;
+struct ExpConstants {
+    static constexpr bool is_float = sizeof(A) == sizeof(float);
+    using Bits = std::conditional_t<is_float, std::uint32_t, std::uint64_t>;
+    static constexpr int mantissa_bits = is_float ? 23 : 52;
+    static constexpr Bits exponent_bias = is_float ? 127 : 1023;
+    static constexpr A round_to_integer = A(is_float ? 0x1.8p23 : 0x1.8p52);
+    static constexpr A log2_e = A(is_float ? 0x1.715476p+0 : 0x1.71547652b82fep+0);
+    static constexpr A ln2_high = A(is_float ? 0x1.62e4p-1 : 0x1.62e42fee00000p-1);
+    static constexpr A ln2_low = A(is_float ? 0x1.7f7d1cp-20 : 0x1.a39ef35793c76p-33);
+    static constexpr A lowest = A(is_float ? -88.0 : -709.0);  // rounds to an n whose 2^n counts as 0
+    static constexpr int degree = is_float ? 7 : 13;
 };
 
 SRU_KERNELS_HOST_DEVICE constexpr double factorial(int n) { return n <= 1 ? 1.0 : n * factorial(n - 1); }
@@ -118,9 +104,9 @@ SRU_KERNELS_HOST_DEVICE A exp_of_negative(A x) {
 
 /// 1/x for x from 1 to 2, good to an ulp; exactly 1 at 1.
 ///
-/// Vector units divide some ten times slower than they multiply, so with fused instructions a float starts
-/// from the quadratic whose residual 1 − x·y is T₃(3 − 2x)/99, T₃ of Chebyshev, and takes two steps of
-/// Newton.
+/// Vector units divide about ten times slower than they multiply. With fused instructions, floats therefore
+/// start from the quadratic whose residual 1 − x·y is T₃(3 − 2x)/99 (T₃: Chebyshev) and take two Newton
+/// steps.
 template <typename A>
 SRU_KERNELS_HOST_DEVICE A reciprocal(A x) {
 #if defined(__CUDA_ARCH__)
@@ -135,7 +121,7 @@ SRU_KERNELS_HOST_DEVICE A reciprocal(A x) {
     return A(1) / x;
 }
 
-/// σ(x) and 1 − σ(x), each to full relative precision: the second is not found by subtraction.
+/// σ(x) and 1 − σ(x), each to full relative precision: neither is computed by subtraction.
 template <typename A>
 struct Gate {
     A open;
@@ -150,7 +136,7 @@ SRU_KERNELS_HOST_DEVICE Gate<A> sigmoid(A x) {
     return x < A(0) ? Gate<A>{small, large} : Gate<A>{large, small};
 }
 
-/// tanh(x) = −m/(2 + m) with m = e^(−2|x|) − 1, which is exact near 0 where 1 − e^(−2|x|) would cancel.
+/// tanh(x) = −m/(2 + m) with m = e^(−2|x|) − 1, which is accurate near 0, where 1 − e^(−2|x|) cancels.
 template <typename A>
 SRU_KERNELS_HOST_DEVICE A tanh(A x) {
 #if defined(__CUDA_ARCH__)

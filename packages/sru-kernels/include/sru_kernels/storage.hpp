@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "sru_kernels/host_device.hpp"
 #include "sru_kernels/math.hpp"
@@ -11,27 +12,19 @@
 #include <cuda_fp16.h>
 #endif
 
-// 16-bit storage. Integer arithmetic alone, so that every instruction set has vector code for it; a GPU has
-// instructions of its own.
+// 16-bit storage in integer arithmetic, which vectorises for every instruction set. GPUs use their own
+// instructions.
 namespace sru_kernels::SRU_KERNELS_VARIANT {
 
-/// The bits of an IEEE 754 binary16. An enum, because compilers do not vectorise over structs.
+/// The bits of an IEEE 754 binary16. An enum, because compilers do not vectorise loops over structs.
 enum class Half : std::uint16_t {};
 
 /// The bits of the upper half of a float32.
 enum class BFloat16 : std::uint16_t {};
 
-/// The type of states and sums for a storage type.
+/// The type of states and sums, by storage type.
 template <typename S>
-struct Accumulation {
-    using Type = float;
-};
-template <>
-struct Accumulation<double> {
-    using Type = double;
-};
-template <typename S>
-using AccumulationType = typename Accumulation<S>::Type;
+using AccumulationType = std::conditional_t<std::is_same_v<S, double>, double, float>;
 
 SRU_KERNELS_HOST_DEVICE float load(float value) { return value; }
 SRU_KERNELS_HOST_DEVICE double load(double value) { return value; }
@@ -48,7 +41,7 @@ SRU_KERNELS_HOST_DEVICE float load(Half value) {
     const auto bits = static_cast<std::uint32_t>(value);
     const std::uint32_t sign = (bits & 0x8000U) << 16;
     const std::uint32_t magnitude = (bits & 0x7fffU) << 13;
-    // 2^112 is the distance of the two exponents; as a product it also gives subnormals their value.
+    // 2^112 is the difference of the exponent biases; multiplying by it also converts subnormals.
     const std::uint32_t finite = bit_cast<std::uint32_t>(bit_cast<float>(magnitude) * 0x1p112F);
     const std::uint32_t rest = magnitude < 0x0f800000U ? finite : (magnitude | 0x7f800000U);
     return bit_cast<float>(sign | rest);
@@ -60,7 +53,7 @@ SRU_KERNELS_HOST_DEVICE S store(AccumulationType<S> value) {
     return value;
 }
 
-/// Rounds to nearest, ties to even; a NaN becomes quiet and, but on a GPU, keeps its sign.
+/// Rounds to nearest, ties to even. NaN becomes quiet and keeps its sign, except on a GPU.
 template <>
 SRU_KERNELS_HOST_DEVICE BFloat16 store<BFloat16>(float value) {
 #if defined(__CUDA_ARCH__)
@@ -73,7 +66,7 @@ SRU_KERNELS_HOST_DEVICE BFloat16 store<BFloat16>(float value) {
 #endif
 }
 
-/// Rounds to nearest, ties to even; 65520 and more become infinite, a NaN is treated as above.
+/// Rounds to nearest, ties to even. 65520 and above become infinite; NaN as above.
 template <>
 SRU_KERNELS_HOST_DEVICE Half store<Half>(float value) {
 #if defined(__CUDA_ARCH__)
@@ -81,7 +74,7 @@ SRU_KERNELS_HOST_DEVICE Half store<Half>(float value) {
 #else
     const auto bits = bit_cast<std::uint32_t>(value);
     const std::uint32_t magnitude = bits & 0x7fffffffU;
-    // Adding 0.5, whose last bit is worth 2^-24, rounds to a whole number of the smallest half.
+    // The last bit of 0.5 is 2^-24, the smallest half: adding 0.5 rounds to a multiple of it.
     const std::uint32_t subnormal = bit_cast<std::uint32_t>(bit_cast<float>(magnitude) + 0.5F) - 0x3f000000U;
     const std::uint32_t normal = (magnitude - 0x38000000U + 0xfffU + ((magnitude >> 13) & 1U)) >> 13;
     const std::uint32_t finite = magnitude < 0x38800000U ? subnormal : normal;

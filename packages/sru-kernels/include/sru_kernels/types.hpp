@@ -6,7 +6,7 @@ namespace sru_kernels {
 
 using Index = std::int64_t;
 
-/// How u, x, h and their gradients are stored. States and sums are float32, or float64 for float64.
+/// How inputs, outputs and their gradients are stored. States and sums are float32, or float64 for float64.
 enum class DType : std::int8_t { float32, float64, float16, bfloat16 };
 
 /// What is applied to the state before the output gate.

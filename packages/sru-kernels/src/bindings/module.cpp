@@ -1,10 +1,15 @@
 #include <pybind11/pybind11.h>
 
-#include "register.hpp"
+#include "cells/gated_linear/fields.hpp"
+#include "cells/sru/fields.hpp"
+#include "kernels.hpp"
 
 PYBIND11_MODULE(_native, module) {
+    using namespace sru_kernels;
     module.doc() = "The compiled half of sru_kernels.";
-    sru_kernels::bindings::register_build_info(module);
-    sru_kernels::bindings::register_enums(module);
-    sru_kernels::bindings::register_cpu(module);
+    pybind11::options options;
+    options.disable_function_signatures();
+    bindings::register_runtime(module);
+    bindings::add_cpu_kernels<SruForward, SruBackward, SruStep>(module);
+    bindings::add_cpu_kernels<GatedLinearForward, GatedLinearBackward>(module);
 }

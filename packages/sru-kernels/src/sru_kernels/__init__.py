@@ -1,13 +1,16 @@
 """Compiled kernels for recurrent networks. This package never imports torch and needs no GPU.
 
-`sru_kernels.cpu` and `sru_kernels.cuda` hold the kernels; they take addresses and sizes (`SruForward`,
+`sru_kernels.cpu` and `sru_kernels.cuda` hold the kernels. They take addresses and sizes (`SruForward`,
 `GatedLinearForward` and the like) and check nothing behind an address, so call them through `sru_nn` unless
 you own the memory.
 `build_info()` says what the extension was built with; `python -m sru_kernels` prints it.
 """
 
-from . import cpu, cuda
-from ._build_info import BuildInfo, build_info
+from __future__ import annotations
+
+from typing import TypedDict, cast
+
+from . import _native, cpu, cuda
 from ._native import Activation, DType, __version__
 from .gated_linear import GatedLinearBackward, GatedLinearForward
 from .sru import SruBackward, SruForward, SruStep
@@ -26,3 +29,32 @@ __all__ = [
     "cpu",
     "cuda",
 ]
+
+
+class BuildInfo(TypedDict):
+    """What the extensions were built with and found on this machine."""
+
+    version: str
+    """Of this package."""
+    compiler: str
+    """Name and version."""
+    cxx_standard: int
+    """Such as 17."""
+    instruction_set: str
+    """What `sru_kernels.cpu.instruction_set` returns."""
+    openmp: str | None
+    """The file of the OpenMP runtime that starts the threads: torch's if torch was imported first, else the
+    system's. None if there is none and the CPU kernels run on one thread."""
+    max_threads: int
+    """How many threads OpenMP starts by default."""
+    cuda: cuda.BuildInfo | None
+    """What `sru_kernels.cuda.build_info` returns."""
+
+
+def build_info() -> BuildInfo:
+    """Say what the extensions were built with and found on this machine.
+
+    Raises:
+        ValueError: As for `sru_kernels.cpu.instruction_set`.
+    """
+    return cast(BuildInfo, {**_native.build_info(), "cuda": cuda.build_info()})

@@ -1,10 +1,10 @@
 import enum
-from typing import Any, TypedDict
+from typing import Any
 
 __version__: str
 
 class DType(enum.Enum):
-    """How u, x, h and their gradients are stored.
+    """How inputs, outputs and their gradients are stored.
 
     States and sums are float32, or float64 for float64: the accumulation dtype.
     """
@@ -21,15 +21,9 @@ class Activation(enum.Enum):
     tanh = 1
     relu = 2
 
-cpu: Any  # its functions are typed where they are public, in cpu.py
+cpu: Any  # cpu.pyi types it
+fields: dict[str, tuple[str, list[tuple[str, str, str, bool]]]]
+"""By named tuple: the kernel, and (name, type, description, whether it has a default) for each field."""
 
-class _BuildInfo(TypedDict):
-    version: str
-    compiler: str
-    cxx_standard: int
-    instruction_set: str
-    openmp: str | None
-    max_threads: int
-
-def build_info() -> _BuildInfo:
+def build_info() -> dict[str, Any]:
     """Say what this extension was built with and found here; `sru_kernels.build_info` adds the rest."""

@@ -1,8 +1,8 @@
-"""Kernels that run on NVIDIA GPUs: addresses in a device's memory in, work put into the caller's stream.
+"""Kernels that run on NVIDIA GPUs: addresses in device memory in, work put into the caller's stream.
 
-Nothing here is loaded before it is used, so that a machine with no GPU, no driver or no CUDA in its build of
-this package can import it; `problem` says why the kernels cannot run. `sru_kernels.sru` says what the
-addresses must hold. The kernels allocate and wait for nothing, so a CUDA graph can capture them.
+Nothing is loaded before it is used, so this module imports on a machine with no GPU or driver, and in a build
+without CUDA; `problem` says why the kernels cannot run. `sru_kernels.sru` says what the addresses must hold.
+The kernels neither allocate nor wait, so a CUDA graph can capture them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import functools
 import importlib
 import os
 from types import ModuleType
-from typing import NamedTuple, TypedDict
+from typing import Any, NamedTuple, Protocol, TypedDict, TypeVar
 
 from .sru import SruBackward, SruForward
 
@@ -19,6 +19,7 @@ __all__ = [
     "BuildInfo",
     "Device",
     "Error",
+    "Launcher",
     "build_info",
     "devices",
     "driver_version",
@@ -28,8 +29,11 @@ __all__ = [
 ]
 
 
+_Arguments = TypeVar("_Arguments", contravariant=True)
+
+
 class Error(RuntimeError):
-    """CUDA refused something, or is not in this build. Of a kernel it names shape, dtype and CUDA's error."""
+    """CUDA refused something, or this build has no CUDA. A refused launch is named with shape and dtype."""
 
 
 class BuildInfo(TypedDict):
@@ -100,7 +104,7 @@ def problem(device: int = 0) -> str | None:
     """Say why the kernels cannot run on a device, as a clause without a full stop; None if they can.
 
     Args:
-        device: Its index, as CUDA counts.
+        device: The index of the device, as CUDA counts.
     """
     try:
         driver = driver_version()
@@ -140,37 +144,38 @@ def _runs_on(architecture: str, capability: tuple[int, int]) -> bool:
     return built_for <= capability and (kind == "compute" or built_for[0] == capability[0])
 
 
-def sru_forward(args: SruForward, *, device: int, stream: int, columns_per_thread: int = 0) -> None:
-    """Run the SRU recurrence as `sru_kernels.cpu.sru_forward` does, on a GPU.
+class Launcher(Protocol[_Arguments]):
+    """A function that puts a kernel into a stream of a GPU.
 
     Args:
         args: Sizes, and addresses in the memory of the device.
-        device: Its index, as CUDA counts.
+        device: The index of the device, as CUDA counts.
         stream: The `cudaStream_t` to put the kernel into; 0 is the default stream.
         columns_per_thread: How many neighbouring columns of N·D a thread owns: 1, or as many as 16 bytes of
-            the storage dtype hold, which needs a hidden size that it divides, addresses that 16 divides and
-            no v per position. 0 leaves the choice to the kernel. The result does not depend on it.
+            the storage dtype hold, which needs a hidden size divisible by it, arrays aligned to 16 bytes and
+            no v per position. 0 lets the kernel choose. The result does not depend on it.
 
     Raises:
         TypeError: An argument has the wrong type.
-        ValueError: As in `sru_kernels.cpu.sru_forward`, or `columns_per_thread` is not possible.
+        ValueError: As for the function of that name in `sru_kernels.cpu`, or `columns_per_thread` is not
+            possible.
         Error: CUDA refused the launch, or this build holds no CUDA kernels.
     """
-    _extension().sru_forward(args, device, stream, columns_per_thread)
+
+    def __call__(self, args: _Arguments, *, device: int, stream: int, columns_per_thread: int = 0) -> None:
+        """Launch the kernel."""
 
 
-def sru_backward(args: SruBackward, *, device: int, stream: int, columns_per_thread: int = 0) -> None:
-    """Write the gradients of `sru_forward` as `sru_kernels.cpu.sru_backward` does, on a GPU.
+def _launcher(name: str) -> Launcher[Any]:
+    def launch(args: Any, *, device: int, stream: int, columns_per_thread: int = 0) -> None:
+        getattr(_extension(), name)(args, device, stream, columns_per_thread)
 
-    Args:
-        args: Sizes, and addresses in the memory of the device.
-        device: As in `sru_forward`.
-        stream: As in `sru_forward`.
-        columns_per_thread: As in `sru_forward`.
+    launch.__name__ = launch.__qualname__ = name
+    launch.__doc__ = Launcher.__doc__
+    return launch
 
-    Raises:
-        TypeError: An argument has the wrong type.
-        ValueError: As in `sru_kernels.cpu.sru_backward`, or `columns_per_thread` is not possible.
-        Error: CUDA refused the launch, or this build holds no CUDA kernels.
-    """
-    _extension().sru_backward(args, device, stream, columns_per_thread)
+
+sru_forward: Launcher[SruForward] = _launcher("sru_forward")
+"""Run the SRU recurrence as `sru_kernels.cpu.sru_forward` does, on a GPU."""
+sru_backward: Launcher[SruBackward] = _launcher("sru_backward")
+"""Write the gradients of `sru_forward` as `sru_kernels.cpu.sru_backward` does, on a GPU."""

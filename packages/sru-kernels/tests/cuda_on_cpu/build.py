@@ -26,12 +26,11 @@ SANITIZERS = {
     "asan": ("-fsanitize=address,alignment", "-fno-sanitize-recover=all"),
     "tsan": ("-fsanitize=thread",),
 }
-BINDINGS = ("checks.cpp", "cuda.cpp", "sru_arguments.cpp")
 EXTENSION = "_cuda" + sysconfig.get_config_var("EXT_SUFFIX")
 
 
 def run(*command: str | Path) -> str:
-    """Run a command and return what it printed; AssertionError with that when it fails."""
+    """Run a command and return its output; an AssertionError holds it if the command fails."""
     done = subprocess.run(
         [str(word) for word in command],
         stdout=subprocess.PIPE,
@@ -45,7 +44,7 @@ def run(*command: str | Path) -> str:
 
 @dataclass
 class Builds:
-    """Makes every build once, in threads, when it is first asked for or all are with `start`.
+    """Makes every build once, in threads, on first use or all of them with `start`.
 
     A task waits only for tasks that were submitted before it, so that few threads are enough.
     """
@@ -55,25 +54,25 @@ class Builds:
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(os.cpu_count() or 1))
 
     def start(self) -> None:
-        """Begin with all of them."""
+        """Start all builds."""
         _ = self.extension, self.bindings, self.sources, self.translated, self.cubins
 
     # The CUDA source, compiled by g++ with a sanitizer.
 
     @cached_property
     def bindings(self) -> list[Future[Path]]:
-        """What is no kernel, without a sanitizer: it is slow to compile, and the same in both builds."""
+        """The bindings, without a sanitizer: slow to compile, and the same in both builds."""
         import pybind11
 
         include = ("-I", pybind11.get_include(), "-I", sysconfig.get_path("include"))
-        files = [SOURCE / "src/bindings" / name for name in BINDINGS]
-        return [self.pool.submit(self._compile, file, "bindings", "-O0", *include) for file in files]
+        file = SOURCE / "src/bindings/cuda_module.cpp"
+        return [self.pool.submit(self._compile, file, "bindings", "-O0", *include)]
 
     @cached_property
     def sources(self) -> dict[str, Future[Path]]:
         """The packages by sanitizer."""
         bindings = self.bindings
-        files = sorted((SOURCE / "src/cuda").glob("*.c*[up]"))
+        files = [*SOURCE.glob("src/cells/*/cuda_*.cu"), *SOURCE.glob("src/runtime/cuda/*.cpp")]
         objects = {
             name: [self.pool.submit(self._compile, file, name, "-O1", *options) for file in files]
             for name, options in SANITIZERS.items()
@@ -81,7 +80,7 @@ class Builds:
         return {name: self.pool.submit(self._link, name, [*bindings, *objects[name]]) for name in SANITIZERS}
 
     def _compile(self, file: Path, kind: str, *options: str) -> Path:
-        result = self.folder / "objects" / kind / f"{file.name}.o"
+        result = self.folder / "objects" / kind / f"{file.parent.name}-{file.name}.o"
         result.parent.mkdir(parents=True, exist_ok=True)
         common = ("-std=c++17", "-g1", "-w", "-fPIC", "-fvisibility=hidden", "-mfma", "-ffp-contract=off")
         include = ("-I", HERE / "shim", "-I", SOURCE / "include", "-I", SOURCE / "src")
@@ -107,7 +106,7 @@ class Builds:
 
     @cached_property
     def extension(self) -> Future[Path]:
-        """`_cuda`, built as for a wheel, but with PTX alone and the runtime in a shared library."""
+        """`_cuda`, built as for a wheel, but with PTX only and a shared CUDA runtime."""
         return self.pool.submit(self._extension)
 
     def _extension(self) -> Path:
@@ -150,7 +149,7 @@ class Builds:
 
     @cached_property
     def translated(self) -> dict[str, Future[Path]]:
-        """The stand-in runtimes, `libcudart.so.13`, by architecture: each a folder."""
+        """The stand-in runtimes, a folder with `libcudart.so.13` for each architecture."""
         return {name: self.pool.submit(self._translated, name, self.ptx) for name in ARCHITECTURES}
 
     def _translated(self, architecture: str, ptx: Future[dict[str, list[Path]]]) -> Path:
@@ -191,11 +190,11 @@ class Builds:
         """The package of a build without CUDA."""
         return self._package("cpu-only")
 
-    # What the assembler makes of it.
+    # The output of the assembler.
 
     @cached_property
     def cubins(self) -> dict[str, Future[list[tuple[Path, str]]]]:
-        """By architecture the machine code of each PTX file, and what ptxas says of it."""
+        """By architecture, the machine code of each PTX file and the report of ptxas."""
         return {name: self.pool.submit(self._assemble, name, self.ptx) for name in ARCHITECTURES}
 
     def _assemble(self, architecture: str, ptx: Future[dict[str, list[Path]]]) -> list[tuple[Path, str]]:
@@ -207,7 +206,7 @@ class Builds:
         return results
 
     def _package(self, name: str) -> Path:
-        """A folder with the installed package, but for the extension."""
+        """A folder with the installed package except for the extension."""
         package = self.folder / name / "sru_kernels"
         if not package.exists():
             package.mkdir(parents=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Toolkit:
-    """Where nvcc, the assembler, CUDA's headers and, as options of a linker, its libraries are."""
+    """The paths of nvcc, the assembler and CUDA's headers, and the linker options for its libraries."""
 
     nvcc: str
     ptxas: str
@@ -22,16 +22,16 @@ class Toolkit:
     libraries: tuple[str, ...]
 
     def options(self) -> list[str]:
-        """What makes g++ find CUDA's headers."""
+        """Options with which g++ finds CUDA's headers."""
         return [word for folder in self.include for word in ("-isystem", folder)]
 
 
 def find_toolkit() -> Toolkit | None:
-    """Ask nvcc, the one of the environment variable CUDACXX or of PATH, where its files are."""
+    """Ask nvcc, from CUDACXX or PATH, where its files are."""
     nvcc = shutil.which(os.environ.get("CUDACXX", "nvcc"))
     if nvcc is None:
         return None
-    # nvcc may be a script that starts another; what it would run says where that one is.
+    # nvcc may be a script that starts another one, which the commands it would run reveal.
     plan = subprocess.run([nvcc, "--dryrun", "x.cu"], capture_output=True, text=True, check=False).stderr
     words = dict(re.findall(r"^#\$ (\w+)=(.*)$", plan, flags=re.MULTILINE))
     listed = shlex.split(words["INCLUDES"] + " " + words.get("SYSTEM_INCLUDES", ""))

@@ -1,19 +1,30 @@
-"""The inputs of one recurrence, and how NumPy holds them in each storage dtype."""
+"""The inputs of a kernel in float64, and how NumPy holds them in each storage dtype."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sru_kernels import DType
+from sru_kernels import DType, _native
 
-Array = NDArray[np.generic]
+from .engines import Array, Engine, cpu_engine
+
+# By kernel and array: In or Out, the letters of its axes, and S, A or bytes, from the field's description.
+ARRAYS = {
+    kernel: {
+        name: (way, axes.split(", "), kind)
+        for name, _, description, _ in fields
+        for way, axes, kind in re.findall(r"^(In|Out), \(([^)]*)\) (S|A|bytes)\b", description)
+    }
+    for kernel, fields in _native.fields.values()
+}
 
 
 def to_bfloat16(values: Array) -> Array:
-    """Round to 8 significant bits, ties to even, by arithmetic alone."""
+    """Round to 8 significant bits, ties to even, in plain arithmetic."""
     mantissa, exponent = np.frexp(np.asarray(values, np.float64))
     rounded = np.ldexp(np.rint(mantissa * 256) / 256, exponent).astype(np.float32)
     return (rounded.view(np.uint32) >> 16).astype(np.uint16)
@@ -25,18 +36,23 @@ def from_bfloat16(bits: Array) -> Array:
 
 @dataclass(frozen=True)
 class Storage:
-    """How NumPy holds a storage dtype, which bfloat16 needs help for."""
+    """A storage dtype in NumPy, which lacks bfloat16."""
 
     dtype: DType
     array: type
     accumulation: type = np.float32
 
-    def encode(self, values: Array) -> Array:
-        encoded = to_bfloat16(values) if self.dtype is DType.bfloat16 else np.asarray(values, self.array)
-        return np.ascontiguousarray(encoded)
+    def encode(self, values: Array, kind: str) -> Array:
+        """An array as the kernels read it: in the dtype for `kind`, or unchanged if it holds integers."""
+        if kind == "bytes" or np.issubdtype(np.asarray(values).dtype, np.integer):
+            return np.ascontiguousarray(values, values.dtype if kind != "bytes" else np.uint8)
+        if kind == "S" and self.dtype is DType.bfloat16:
+            return np.ascontiguousarray(to_bfloat16(values))
+        return np.ascontiguousarray(values, self.array if kind == "S" else self.accumulation)
 
-    def decode(self, stored: Array) -> Array:
-        return (from_bfloat16(stored) if self.dtype is DType.bfloat16 else stored).astype(np.float64)
+    def decode(self, array: Array, kind: str) -> Array:
+        is_bfloat16 = kind == "S" and self.dtype is DType.bfloat16 and array.dtype == np.uint16
+        return (from_bfloat16(array) if is_bfloat16 else array).astype(np.float64)
 
 
 STORAGES = {
@@ -49,68 +65,58 @@ STORAGES = {
 
 @dataclass(frozen=True)
 class Case:
-    """The inputs of one recurrence, in float64; None where an input is absent."""
+    """The inputs of a cell's kernels in float64, named as the fields; None where one is absent."""
 
-    u: Array  # (T, B, K, N·D)
-    v: Array  # (2, N·D) or (T, B, 2, N·D)
-    bias: Array
-    c0: Array | None = None
-    x: Array | None = None
-    mask_c: Array | None = None
-    mask_pad: Array | None = None
-    num_directions: int = 1
-    activation: str = "identity"
-    scale_x: float = 1.0
-    storage: str = "float32"
-    grad_h: Array | None = None
-    grad_c_last: Array | None = None
+    kernels: ClassVar[tuple[str, ...]]
 
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        return self.u.shape
+    def axes(self) -> dict[str, int]:
+        """The sizes of the axes by their letters."""
+        raise NotImplementedError
 
-    def rounded(self) -> Case:
-        """The same inputs as the kernel sees them: rounded to the storage and accumulation dtypes."""
-        kind = STORAGES[self.storage]
-        stored = {
-            name: kind.decode(kind.encode(value))
-            for name in ("u", "x", "grad_h")
-            if (value := getattr(self, name)) is not None
-        }
-        accumulated = {
-            name: np.asarray(value, kind.accumulation).astype(np.float64)
-            for name in ("v", "bias", "c0", "mask_c", "grad_c_last")
-            if (value := getattr(self, name)) is not None
-        }
-        return replace(self, **stored, **accumulated, scale_x=float(kind.accumulation(self.scale_x)))
+    def widest(self) -> int:
+        """The most columns per thread on a GPU; 0 lets the kernel choose."""
+        return 0
 
+    def shape(self, name: str, axes: list[str]) -> tuple[int, ...]:
+        """The shape of an output with these axes."""
+        sizes = {"2": 2, **self.axes()}
+        return tuple(sizes[axis] for axis in axes)
 
-def make_case(
-    length: int = 5,
-    batch: int = 3,
-    hidden_size: int = 17,
-    *,
-    num_gates: int = 3,
-    num_directions: int = 1,
-    absent: tuple[str, ...] = (),
-    v_per_position: bool = False,
-    seed: int = 0,
-    **options: object,
-) -> Case:
-    """Random inputs, all of them present but those in `absent`; x is absent with four gates."""
-    random = np.random.default_rng(seed)
-    columns = num_directions * hidden_size
-    arrays = {
-        "u": random.standard_normal((length, batch, num_gates, columns)),
-        "v": random.standard_normal((length, batch, 2, columns) if v_per_position else (2, columns)),
-        "bias": random.standard_normal((2, columns)),
-        "c0": random.standard_normal((batch, columns)),
-        "x": random.standard_normal((length, batch, columns)),
-        "mask_c": (random.random((batch, columns)) < 0.7) / 0.7,
-        "mask_pad": random.random((length, batch)) < 0.3,
-        "grad_h": random.standard_normal((length, batch, columns)),
-        "grad_c_last": random.standard_normal((batch, columns)),
-    }
-    skipped = {*absent, *(["x"] if num_gates == 4 else [])}
-    present = {name: value for name, value in arrays.items() if name not in skipped}
-    return Case(**present, num_directions=num_directions, **options)
+    def options(self) -> dict[str, object]:
+        """The fields that are not arrays, except `dtype`."""
+        raise NotImplementedError
+
+    def rounded(self) -> Any:
+        """The same inputs as the kernels see them: rounded to the storage and accumulation dtypes."""
+        storage = STORAGES[self.storage]
+        return replace(
+            self,
+            **{
+                name: storage.decode(storage.encode(value, kind), kind)
+                for kernel in self.kernels
+                for name, (way, _, kind) in ARRAYS[kernel].items()
+                if way == "In" and kind != "bytes" and (value := getattr(self, name, None)) is not None
+            },
+        )
+
+    def run(
+        self,
+        kernel: str,
+        engine: Engine | None = None,
+        *,
+        without: tuple[str, ...] = (),
+        columns_per_thread: int | None = None,
+        **saved: Array,
+    ) -> dict[str, Array]:
+        """Return every output except `without`. They start as NaN, so that unwritten numbers show."""
+        storage = STORAGES[self.storage]
+        inputs, outputs = {}, {}
+        for name, (way, axes, kind) in ARRAYS[kernel].items():
+            if way == "Out" and name not in without:
+                outputs[name] = np.full(self.shape(name, axes), storage.encode(np.array(np.nan), kind))
+            elif way == "In" and (value := saved.get(name, getattr(self, name, None))) is not None:
+                inputs[name] = storage.encode(value, kind)
+        fields = {"dtype": self.storage, **self.options()}
+        width = self.widest() if columns_per_thread is None else columns_per_thread
+        (engine or cpu_engine())(kernel, fields, inputs, outputs, width)
+        return {name: storage.decode(array, ARRAYS[kernel][name][2]) for name, array in outputs.items()}

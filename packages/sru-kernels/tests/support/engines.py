@@ -1,4 +1,4 @@
-"""What runs the kernels: this process, a process with a CUDA build that runs on the CPU, or a GPU."""
+"""What runs the kernels: this process, a process with a CUDA build on the CPU, or a GPU."""
 
 from __future__ import annotations
 
@@ -13,17 +13,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from sru_kernels import cpu
 
 from ..cuda_on_cpu.build import Builds, run
-from .cases import Array
 from .invoke import arguments, invoke
-from .kernels import Engine
+
+Array = NDArray[np.generic]
+# Runs a kernel, given its name, the fields that are not arrays, the arrays it reads, those it fills, and the
+# columns per thread of a GPU.
+Engine = Callable[[str, Mapping[str, object], Mapping[str, Array], Mapping[str, Array], int], None]
 
 WORKER = Path(__file__).with_name("worker.py")
-# The sanitizers expect memory in places where Linux, with random addresses, need not put it.
+# The sanitizers expect memory at addresses that Linux does not guarantee when it randomizes them.
 LAUNCHER = """
 import ctypes, os, sys
 _, worker, preload = sys.argv
@@ -49,7 +54,7 @@ ERRORS = {"Error": CudaError, "ValueError": ValueError, "TypeError": TypeError, 
 
 
 def cpu_engine(num_threads: int = 1) -> Engine:
-    """The CPU kernels, in this process. They know no columns per thread."""
+    """The CPU kernels, in this process. They ignore the columns per thread."""
 
     def run(
         function: str, fields: Mapping, inputs: Mapping, outputs: Mapping, columns_per_thread: int
@@ -61,7 +66,7 @@ def cpu_engine(num_threads: int = 1) -> Engine:
 
 @dataclass
 class Worker:
-    """An engine that is a process of its own; a new one when a sanitizer has ended it.
+    """An engine in a process of its own, restarted after a sanitizer has ended it.
 
     `machine` holds environment variables that tell the stand-in runtime of its machine.
     """
@@ -93,7 +98,7 @@ class Worker:
     def request(
         self, name: str, *args: object, environment: Mapping[str, str] | None = None, **options: object
     ) -> object:
-        """Call a function of worker.py, on the `machine` or on one that `environment` describes.
+        """Call a function of worker.py on the `machine`, changed by `environment`.
 
         Raises:
             AssertionError: The process ended, by a sanitizer's report or a crash; with what it printed.
@@ -115,7 +120,7 @@ class Worker:
         raise ERRORS.get(kind, AssertionError)(result)
 
     def close(self) -> None:
-        """End the process; no request may follow."""
+        """End the process and accept no more requests."""
         self._end()
         self.errors.close()
 

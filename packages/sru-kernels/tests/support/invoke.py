@@ -7,26 +7,20 @@ from collections.abc import Callable, Mapping
 from numpy.typing import NDArray
 
 import sru_kernels
-from sru_kernels import Activation, DType
+from sru_kernels import Activation, DType, _native
+
+TUPLES = {kernel: getattr(sru_kernels, name) for name, (kernel, _) in _native.fields.items()}
 
 
 def arguments(
-    function: str, fields: Mapping[str, object], addresses: Mapping[str, int]
+    kernel: str, fields: Mapping[str, object], addresses: Mapping[str, int] | None = None
 ) -> tuple[object, ...]:
-    """The tuple that `function` takes; enums come by name, and what has no address is absent."""
-    kinds = {
-        "sru_forward": sru_kernels.SruForward,
-        "sru_backward": sru_kernels.SruBackward,
-        "sru_step": sru_kernels.SruStep,
-        "gated_linear_forward": sru_kernels.GatedLinearForward,
-        "gated_linear_backward": sru_kernels.GatedLinearBackward,
-    }
-    kind = kinds[function]
-    values = {**dict.fromkeys(kind._fields, 0), **fields, **addresses}
-    values["dtype"] = DType[values["dtype"]]
-    if "activation" in values:
-        values["activation"] = Activation[values["activation"]]
-    return kind(**values)
+    """The tuple that a kernel takes. Enums are given by name; an array without an address is absent."""
+    values = {**dict.fromkeys(TUPLES[kernel]._fields, 0), **fields, **(addresses or {})}
+    for name, enum in {"dtype": DType, "activation": Activation}.items():
+        if isinstance(values.get(name), str):
+            values[name] = enum[values[name]]
+    return TUPLES[kernel](**values)
 
 
 def invoke(

@@ -1,4 +1,4 @@
-"""A process that runs a CUDA build of `sru_kernels`: requests come in on stdin, answers go out on stdout."""
+"""A process that runs a CUDA build of `sru_kernels`: reads requests on stdin, answers on stdout."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Arrays = dict[str, NDArray]
 
 
 def own_memory(array: NDArray, shift: int) -> NDArray:
-    """A copy that ends where its memory does, so that the address sanitizer sees a step over the end.
+    """A copy that ends where its memory does, so that the address sanitizer sees an access beyond the end.
 
     Its address is a multiple of 16 bytes, and `shift` more.
     """
@@ -62,7 +62,7 @@ def ask(name: str, *arguments: object) -> object:
 
 
 def last_launch() -> tuple[str, int, int]:
-    """The name, the blocks and the threads per block of the last launch, of the stand-in runtime alone."""
+    """The kernel, the blocks and the threads per block of the last launch; only on the stand-in runtime."""
     runtime = ctypes.CDLL("libcudart.so.13")
     runtime.ptxrun_last_launch.restype = ctypes.c_char_p
     name, blocks, threads = runtime.ptxrun_last_launch().decode().split()
@@ -70,7 +70,7 @@ def last_launch() -> tuple[str, int, int]:
 
 
 def current_device() -> int:
-    """The device that the runtime has set for this thread."""
+    """The current device of this thread."""
     device = ctypes.c_int(-1)
     assert ctypes.CDLL("libcudart.so.13").cudaGetDevice(ctypes.byref(device)) == 0
     return device.value

@@ -156,7 +156,7 @@ class Recurrence:
             chosen: The backend, or None for the operator to choose.
             inputs: The named tuple.
         """
-        tensors = inputs[: self.tensors]
+        tensors = tuple(inputs)[: self.tensors]
         save = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
         if chosen is None or not is_plain(*tensors):
             outputs, last, _ = getattr(torch.ops.sru_nn, f"{self.name}_forward")(*inputs, save)
@@ -231,53 +231,39 @@ class _Direct(torch.autograd.Function):
         return None, None, *ctx.recurrence.gradients(ctx, *grads)
 
 
-@functools.cache
-def storage_dtype(dtype: torch.dtype) -> Any:
-    """Return the kernels' name of a dtype."""
-    import sru_kernels
-
-    return sru_kernels.DType[str(dtype).removeprefix("torch.")]
-
-
-@functools.cache
-def activation_member(name: str) -> Any:
-    """Return the kernels' name of an activation."""
-    import sru_kernels
-
-    return sru_kernels.Activation[name]
-
-
 def run_kernel(name: str, like: Tensor, *fields: Any) -> None:
     """Run a kernel on the threads of a CPU, or in the current stream of a CUDA device.
 
     Args:
         name: The kernel, as `sru_kernels.cpu` and `sru_kernels.cuda` call it.
         like: A tensor on the device.
-        *fields: The arguments, in order: tensors, None for one left out, and plain values. A tensor the
-            kernel writes to is contiguous.
+        *fields: The arguments, in order: tensors (None for one left out), a dtype, the name of an activation,
+            and numbers, addresses among them. A tensor the kernel writes to is contiguous.
     """
-    import sru_kernels
-
+    package, constants = kernels()
     held, values = [], []
     for field in fields:
         if isinstance(field, Tensor):
             if not field.is_contiguous():
                 field = field.contiguous()
                 held.append(field)  # the kernel only sees its address
-            field = field.data_ptr()
-        values.append(0 if field is None else field)
-    arguments = _struct(name)._make(values)
+            values.append(field.data_ptr())
+        else:
+            values.append(constants.get(field, field))
+    arguments = getattr(package, name.title().replace("_", ""))._make(values)
     if like.is_cpu:
-        getattr(sru_kernels.cpu, name)(arguments, num_threads=torch.get_num_threads())
+        getattr(package.cpu, name)(arguments, num_threads=torch.get_num_threads())
         return
     with torch.cuda.device(like.device):
         stream = torch.cuda.current_stream()
-        kernel = getattr(sru_kernels.cuda, name)
-        kernel(arguments, device=stream.device_index, stream=stream.cuda_stream)
+        run = getattr(package.cuda, name)
+        run(arguments, device=stream.device_index, stream=stream.cuda_stream)
 
 
 @functools.cache
-def _struct(name: str) -> Any:
+def kernels() -> tuple[Any, dict[Any, Any]]:
+    """Return the package, and what it takes for None, a dtype or the name of an activation."""
     import sru_kernels
 
-    return getattr(sru_kernels, name.title().replace("_", ""))
+    dtypes = {getattr(torch, name): member for name, member in sru_kernels.DType.__members__.items()}
+    return sru_kernels, {None: 0, **dtypes, **sru_kernels.Activation.__members__}

@@ -18,7 +18,7 @@ from sru_nn import SRU, SRUCell, reference
 from sru_nn.experimental.length_parallel import LengthParallel, solve
 from sru_nn.functional import sru_recurrence
 
-from ..conftest import looks_at_grad
+from ..conftest import examples, looks_at_grad
 
 NO_LIMIT = math.inf
 
@@ -56,7 +56,7 @@ def states_and_gradients(states, inputs: list[Tensor]) -> list[Tensor]:
     return [*results, *gradients]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(examples, max_examples=60)
 @given(
     length=st.integers(0, 70),
     chunk=st.integers(1, 20),
@@ -85,7 +85,7 @@ def test_first_and_second_derivatives(per_position):
     assert torch.autograd.gradgradcheck(run, leaves)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(examples, max_examples=40)
 @given(
     scale_v=st.sampled_from([1.0, 10.0, 100.0, 1e6]),
     scale_gate=st.sampled_from([0.01, 1.0, 30.0, 1e4]),

@@ -7,7 +7,8 @@ import torch
 from torch.export import Dim
 
 from sru_nn import SRU
-from sru_nn.operators import TORCH_2_13
+
+from ..conftest import TORCH_2_13
 
 needs_scan = pytest.mark.skipif(
     not TORCH_2_13, reason="a dynamic time axis in plain operations needs torch 2.13"

@@ -13,8 +13,8 @@ from torch.nn.utils.rnn import pack_sequence
 
 from sru_nn import SRU
 from sru_nn.export import to_aoti
-from sru_nn.operators import TORCH_2_13
 
+from ..conftest import TORCH_2_13
 from .conftest import LENGTHS, D, E
 
 PROGRAM = """
@@ -75,6 +75,6 @@ def test_a_custom_m_that_cannot_be_exported_is_named(tmp_path):
     model = nn.ModuleDict({"rnn": SRU(D, D, 1, custom_m=DependsOnData())}).eval()
     model.forward = lambda x: model["rnn"](x)
     with pytest.raises(
-        ValueError, match=r"custom_m \(in rnn\.rnn_lst\.0\).*or build the module without custom_m"
+        ValueError, match=r"custom_m \(in rnn\.rnn_lst\.0\).*, or build the module without it"
     ):
         to_aoti(model, (torch.randn(3, 2, D),), tmp_path / "rnn.pt2")

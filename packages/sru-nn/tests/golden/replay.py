@@ -1,6 +1,6 @@
 """Run the recorded cases of `SRU` and `SRUCell` of the old `sru` versions through this package.
 
-Run as a program it prints the table of `docs/parity-with-sru.md`::
+Run as a program it prints the table of `docs/guides/parity-with-sru.md`::
 
     python packages/sru-nn/tests/golden/replay.py
 """

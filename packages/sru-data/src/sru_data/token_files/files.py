@@ -1,4 +1,4 @@
-"""A text as ids in a file that is mapped into memory."""
+"""The ids of a text in a file that is mapped into memory."""
 
 from __future__ import annotations
 
@@ -7,33 +7,53 @@ import mmap
 import sys
 import warnings
 import zlib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
 from sru_data.atomic import atomic_write
 from sru_data.errors import DataError
-from sru_data.token_files.counts import TextCounts
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 FORMAT = 1
+REMEDY = "delete this file and prepare the text again"
+_Record = TypeVar("_Record")
 SUFFIX = ".tokens"
 TokenType = Literal["uint16", "int32"]
 _DTYPES: dict[TokenType, torch.dtype] = {"uint16": torch.uint16, "int32": torch.int32}
 _UINT16_VALUES = 1 << 16
-# Checking this much takes less than a tenth of a second.
+# To check this much takes less than a tenth of a second.
 _ALWAYS_VERIFIED_BYTES = 1 << 26
-_REMEDY = "delete this file and prepare the text again"
+
+
+@dataclass(frozen=True)
+class TextCounts:
+    """The length of a text."""
+
+    tokens: int = 0
+    """Ids from the tokenizer."""
+    bytes: int = 0
+    """Bytes of UTF-8."""
+    characters: int = 0
+    """Code points, line ends included."""
+    words: int = 0
+    """Runs of bytes other than ASCII white space; line ends do not count."""
+    lines: int = 0
+    """Line feeds, and one more if the text does not end in one."""
 
 
 @dataclass(frozen=True)
 class Description:
-    """What `NAME.json` says of `NAME.tokens`."""
+    """The content of `NAME.json`, which describes `NAME.tokens`."""
 
     dtype: TokenType
-    """The type of an id: uint16 where the vocabulary has no more than 65,536, else int32."""
+    """The type of an id: uint16 for a vocabulary of at most 65,536, else int32."""
     vocabulary: int
     """The number of ids of the tokenizer."""
     counts: TextCounts
@@ -50,25 +70,23 @@ class Description:
         """The size of the ids in bytes."""
         return self.counts.tokens * token_size(self.dtype)
 
-    def write(self, path: Path) -> None:
-        """Write the description."""
-        content = json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n"
-        with atomic_write(path) as file:
-            file.write(content.encode())
+    def __post_init__(self) -> None:
+        if self.dtype != token_type(self.vocabulary) or self.size < 0:
+            raise ValueError("the fields do not fit each other")
 
 
 @dataclass(frozen=True, eq=False)
 class TokenFile:
     """The ids of one text.
 
-    `NAME.tokens` holds the ids and nothing else, little-endian; `NAME.json` beside it says what they are.
+    `NAME.tokens` holds the ids and nothing else, little-endian; `NAME.json` beside it describes them.
     """
 
     path: Path
     """The file of the ids."""
     tokens: Tensor
-    """(tokens,) uint16 or int32, mapped: no memory but the system's cache is used. They are read-only; to
-    write to them ends the process."""
+    """(tokens,) uint16 or int32, mapped: they take no memory but the system's cache. They are read-only;
+    writing to them ends the process."""
     description: Description
     """What is known of them."""
 
@@ -78,18 +96,22 @@ class TokenFile:
 
         Args:
             path: `NAME.tokens`.
-            verify: Whether to read all of it and compare its checksum; None does that for up to 64 MiB.
-                The size is always compared.
+            verify: Whether to read all of it and compare its checksum; None does so for up to 64 MiB. The
+                size is always compared.
 
         Raises:
             DataError: The file or its description is missing, damaged, of another version, or empty.
         """
         path = Path(path)
-        description = read_description(path.with_suffix(".json"), path)
+        description = read_record(
+            path.with_suffix(".json"),
+            Description,
+            expected="the description of a token file",
+            missing=f"expected the description of {path.name}, got no such file; prepare the text again",
+        )
         if sys.byteorder != "little":
             raise DataError.at(path, None, "expected a little-endian machine, got a big-endian one")
-        tokens = _map(path, description)
-        opened = cls(path, tokens, description)
+        opened = cls(path, _map(path, description), description)
         if verify or (verify is None and description.size <= _ALWAYS_VERIFIED_BYTES):
             opened.verify()
         return opened
@@ -107,7 +129,7 @@ class TokenFile:
         """Read the whole file and compare its checksum.
 
         Raises:
-            DataError: The content is not what was written.
+            DataError: The content has changed since it was written.
         """
         found = 0
         with self.path.open("rb") as file:
@@ -118,7 +140,7 @@ class TokenFile:
                 self.path,
                 None,
                 f"expected ids with the checksum {self.description.crc32:08x}, got {found:08x}; "
-                f"the file is damaged, {_REMEDY}",
+                f"the file is damaged, {REMEDY}",
             )
 
 
@@ -128,12 +150,12 @@ def token_type(vocabulary: int) -> TokenType:
 
 
 def token_size(dtype: TokenType) -> int:
-    """Return the bytes that an id takes."""
+    """Return the size of an id in bytes."""
     return _DTYPES[dtype].itemsize
 
 
 def token_bytes(ids: Tensor, dtype: TokenType) -> bytearray:
-    """Return ids as they are in a file.
+    """Return ids as they are stored in a file.
 
     Args:
         ids: (tokens,) of any integer type.
@@ -143,53 +165,6 @@ def token_bytes(ids: Tensor, dtype: TokenType) -> bytearray:
     if content:
         torch.frombuffer(content, dtype=_DTYPES[dtype]).copy_(ids)
     return content
-
-
-def read_description(path: Path, tokens: Path) -> Description:
-    """Read what `Description.write` wrote.
-
-    Args:
-        path: The description.
-        tokens: The file that it describes, for the error messages.
-
-    Raises:
-        DataError: It is missing, damaged or of another version.
-    """
-    content = read_json(
-        path, missing=f"expected the description of {tokens.name}, got no such file; prepare the text again"
-    )
-    try:
-        description = Description(**{**content, "counts": TextCounts(**content["counts"])})
-        known = description.dtype == token_type(description.vocabulary) and description.size >= 0
-    except (TypeError, KeyError):
-        known = False
-    if not known:
-        raise DataError.at(path, None, f"expected the description of a token file, got other JSON; {_REMEDY}")
-    return description
-
-
-def read_json(path: Path, *, missing: str) -> dict[str, Any]:
-    """Read a JSON object of this package's format, without its version.
-
-    Args:
-        path: The file.
-        missing: What to say where there is none.
-
-    Raises:
-        DataError: It is missing, damaged or of another version.
-    """
-    try:
-        content = json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise DataError.at(path, None, missing) from error
-    except (OSError, ValueError) as error:
-        raise DataError.at(path, None, f"expected JSON, got: {error}; {_REMEDY}") from error
-    version = content.pop("format", None) if isinstance(content, dict) else None
-    if version != FORMAT:
-        raise DataError.at(
-            path, None, f"expected format {FORMAT}, got {version!r}; it is of another version, {_REMEDY}"
-        )
-    return dict(content)
 
 
 def _map(path: Path, description: Description) -> Tensor:
@@ -204,13 +179,51 @@ def _map(path: Path, description: Description) -> Tensor:
             path,
             None,
             f"expected {description.counts.tokens:,} ids in {description.size:,} bytes, got {size:,} bytes; "
-            f"the file is {'cut short' if size < description.size else 'not the one described'}, {_REMEDY}",
+            f"the file is {'truncated' if size < description.size else 'not the one described'}, {REMEDY}",
         )
     if not size:
-        raise DataError.at(path, None, "expected ids, got an empty file; give a text that is not empty")
-    # torch.from_file maps for writing, which the system refuses for more than it has memory.
+        raise DataError.at(path, None, "expected ids, got an empty file; give a text with content")
+    # torch.from_file maps for writing, which the system refuses for more than its memory.
     with path.open("rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given buffer is not writable")
         return torch.frombuffer(mapped, dtype=_DTYPES[description.dtype])
+
+
+def write_record(path: Path, record: DataclassInstance) -> None:
+    """Write a record.
+
+    Args:
+        path: The file.
+        record: A dataclass of plain values.
+    """
+    content = json.dumps({"format": FORMAT, **asdict(record)}, indent=2) + "\n"
+    with atomic_write(path) as file:
+        file.write(content.encode())
+
+
+def read_record(path: Path, make: Callable[..., _Record], *, expected: str, missing: str) -> _Record:
+    """Read what `write_record` wrote.
+
+    Args:
+        path: The file.
+        make: Takes the fields; raises TypeError or ValueError if they are wrong.
+        expected: What the record is.
+        missing: What to say if there is no file.
+
+    Raises:
+        DataError: The file is missing, damaged or of another version.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+        if (version := content.pop("format", None)) != FORMAT:
+            raise ValueError(f"format {version!r} of another version")
+        if "counts" in content:
+            content["counts"] = TextCounts(**content["counts"])
+        return make(**content)
+    except FileNotFoundError as error:
+        raise DataError.at(path, None, missing) from error
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        message = f"expected {expected} in format {FORMAT}, got something else ({error}); {REMEDY}"
+        raise DataError.at(path, None, message) from error

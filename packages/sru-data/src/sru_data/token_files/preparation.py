@@ -5,37 +5,47 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from filelock import FileLock, Timeout
 
+from sru_data.atomic import atomic_write
+from sru_data.datasets.language_modelling import Corpus
 from sru_data.errors import DataError
-from sru_data.language_modelling import Corpus
-from sru_data.text import TextSource
-from sru_data.token_files.counts import TextCounts
-from sru_data.token_files.prepared import PreparedCorpus, open_prepared
-from sru_data.token_files.settings import FILE_NAME, Option, Settings, tokenizer_digest
-from sru_data.token_files.writing import is_written, split_files, write_split
+from sru_data.texts.source import TextSource
+from sru_data.token_files.files import write_record
+from sru_data.token_files.prepared import (
+    FILE_NAME,
+    Option,
+    PreparedCorpus,
+    Settings,
+    digest,
+    open_prepared,
+    saved,
+    tokenizer_digest,
+)
+from sru_data.token_files.writing import split_files, write_split
 from sru_data.tokenizers import Tokenizer
 
 Split = Literal["train", "validation", "test"]
-_SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+_SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 class Progress(NamedTuple):
-    """What a preparation is at."""
+    """How far a preparation is."""
 
     stage: Literal["waiting", "tokenizer"] | Split
     """`waiting` while another process prepares the same folder, `tokenizer` while the vocabulary is made, or
-    the split that is written."""
+    the split that is being written."""
     bytes: int = 0
     """Bytes of the split that are encoded, those of an interrupted run included."""
     tokens: int = 0
     """Ids made of them."""
     total: int | None = None
-    """Bytes of the split, where that is known."""
+    """Bytes of the split, if known."""
 
 
 def prepare(
@@ -46,19 +56,19 @@ def prepare(
     options: Mapping[str, Option] | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> PreparedCorpus:
-    """Write the token files of a corpus, or open them where they are written already.
+    """Write the token files of a corpus, or open them if they are there already.
 
-    First the tokenizer is written, then the training, validation and test split. A run that is interrupted,
-    even killed, loses at most 8 MiB of text: the next one continues it. Of two processes that prepare the
-    same folder one works and the other waits for it.
+    The tokenizer is written first, then the training, validation and test splits. An interrupted run, even a
+    killed one, loses at most 8 MiB of text: the next one continues it. If two processes prepare the same
+    folder, one works and the other waits for it.
 
     Args:
         corpus: The text.
-        folder: The folder of this corpus with these options; made when missing.
-        tokenizer: The tokenizer, or what makes it, called only when the folder has none yet.
+        folder: The folder of this corpus with these options; made if missing.
+        tokenizer: The tokenizer, or a function that makes it, called only if the folder has none yet.
         options: What the tokenizer is made from (its unit, the size of its vocabulary). A folder that was
-            begun with other options, another tokenizer or another text is not continued: an unfinished one
-            is begun again, with a warning, and a finished one is an error.
+            begun with other options, another tokenizer or another text is not continued: an unfinished one is
+            begun again, with a warning, and a finished one is an error.
         progress: Called before each stage and after each block of about 1 MiB.
 
     Returns:
@@ -68,121 +78,101 @@ def prepare(
         DataError: The folder holds another corpus or damaged files, a text is empty or cannot be read, or a
             file cannot be written.
     """
-    folder = Path(folder)
-    work = _Preparation(corpus, folder, tokenizer, options or {}, progress or (lambda _: None))
-    if not work.is_finished():
-        with _locked(folder, work.report):
+    folder, report = Path(folder), progress or (lambda _: None)
+    texts = (corpus.train, corpus.validation, corpus.test)
+    splits = {split: text for split, text in zip(_SPLITS, texts, strict=True) if text is not None}
+    sources: dict[str, str] = {split: text.fingerprint for split, text in splits.items()}
+    given = tokenizer_digest(tokenizer) if isinstance(tokenizer, Tokenizer) else ""
+    wanted = Settings(corpus.name, dict(options or {}), sources, given, "")
+    if not _is_finished(folder, wanted):
+        with _locked(folder, report):
             # Another process may have finished it before this one got the lock.
-            if not work.is_finished():
-                work.finish()
+            if not _is_finished(folder, wanted):
+                _finish(folder, wanted, splits, tokenizer, report)
     return open_prepared(folder)
 
 
-class _Preparation:
-    """One folder and what shall be in it."""
-
-    def __init__(
-        self,
-        corpus: Corpus,
-        folder: Path,
-        tokenizer: Tokenizer | Callable[[], Tokenizer],
-        options: Mapping[str, Option],
-        report: Callable[[Progress], None],
-    ) -> None:
-        self.name = corpus.name
-        self.folder = folder
-        self.tokenizer = tokenizer
-        self.options = options
-        self.report = report
-        splits: dict[Split, TextSource | None] = {
-            "train": corpus.train,
-            "validation": corpus.validation,
-            "test": corpus.test,
-        }
-        self.texts = {split: text for split, text in splits.items() if text is not None}
-        self.sources: dict[str, str] = {split: text.fingerprint for split, text in self.texts.items()}
-        self.digest = tokenizer_digest(tokenizer) if isinstance(tokenizer, Tokenizer) else None
-
-    def begun(self) -> Settings | None:
-        """Return what was begun in the folder, if anything was."""
-        return Settings.read(self.folder) if (self.folder / FILE_NAME).is_file() else None
-
-    def difference(self, settings: Settings) -> str | None:
-        """Say what was begun with other settings than these."""
-        return settings.difference(self.sources, self.options, self.digest)
-
-    def is_finished(self) -> bool:
-        """Whether nothing is left to do."""
-        settings = self.begun()
-        if settings is None or settings.unfinished(self.folder):
-            return False
-        if difference := self.difference(settings):
-            raise DataError.at(
-                self.folder,
-                None,
-                f"expected a folder for {self.name} with these options, got one prepared from {difference}; "
-                "delete it or name another folder",
-            )
-        return True
-
-    def finish(self) -> None:
-        """Continue what was begun, or begin."""
-        settings = self.begun()
-        if settings is not None and (difference := self.difference(settings)):
-            warnings.warn(
-                f"{self.folder}: what is unfinished there was begun with {difference}; beginning again",
-                stacklevel=3,
-            )
-            settings = None
-        if settings is None:
-            settings = self.begin()
-        # The tokenizer as everyone else will read it.
-        tokenizer = settings.read_tokenizer(self.folder)
-        for split, text in self.texts.items():
-            if is_written(self.folder, split):
-                split_files(self.folder, split).journal.unlink(missing_ok=True)
-                continue
-            self.report(Progress(split, total=text.size))
-            write_split(
-                text,
-                self.folder,
-                split,
-                tokenizer=tokenizer,
-                digest=settings.tokenizer,
-                report=partial(self.report_split, split, text.size),
-            )
-
-    def begin(self) -> Settings:
-        """Remove what cannot be continued, then write the tokenizer and the settings."""
-        (self.folder / FILE_NAME).unlink(missing_ok=True)
-        for split in _SPLITS:
-            for path in split_files(self.folder, split):
-                path.unlink(missing_ok=True)
-        self.report(Progress("tokenizer"))
-        return Settings.begin(
-            self.folder,
-            name=self.name,
-            options=self.options,
-            sources=self.sources,
-            tokenizer=self.tokenizer if isinstance(self.tokenizer, Tokenizer) else self.tokenizer(),
+def _is_finished(folder: Path, wanted: Settings) -> bool:
+    if not (folder / FILE_NAME).is_file():
+        return False
+    begun = Settings.read(folder)
+    if begun.unfinished(folder):
+        return False
+    if difference := begun.difference(wanted):
+        raise DataError.at(
+            folder,
+            None,
+            f"expected a folder for {wanted.name} with these options, got one prepared from {difference}; "
+            "delete it or name another folder",
         )
+    return True
 
-    def report_split(self, split: Split, total: int | None, done: TextCounts) -> None:
-        self.report(Progress(split, done.bytes, done.tokens, total))
+
+def _finish(
+    folder: Path,
+    wanted: Settings,
+    splits: Mapping[Split, TextSource],
+    tokenizer: Tokenizer | Callable[[], Tokenizer],
+    report: Callable[[Progress], None],
+) -> None:
+    """Continue what was begun, or begin."""
+    settings = Settings.read(folder) if (folder / FILE_NAME).is_file() else None
+    if settings and (difference := settings.difference(wanted)):
+        warnings.warn(
+            f"{folder}: the unfinished corpus there was begun with {difference}; beginning again",
+            stacklevel=3,
+        )
+        settings = None
+    settings = settings or _begin(folder, wanted, tokenizer, report)
+    # The tokenizer as everyone else will read it.
+    reread = settings.read_tokenizer(folder)
+    for split, text in splits.items():
+        files = split_files(folder, split)
+        if files.are_written:
+            files.journal.unlink(missing_ok=True)
+            continue
+        total = text.size
+        report(Progress(split, total=total))
+        # Closed even if `report` raises: a file left open might flush into that of a later run.
+        with contextlib.closing(
+            write_split(text, files, tokenizer=reread, digest=settings.tokenizer)
+        ) as writing:
+            for done in writing:
+                report(Progress(split, done.bytes, done.tokens, total))
+
+
+def _begin(
+    folder: Path,
+    wanted: Settings,
+    tokenizer: Tokenizer | Callable[[], Tokenizer],
+    report: Callable[[Progress], None],
+) -> Settings:
+    """Remove what cannot be continued, then write the tokenizer and the settings."""
+    (folder / FILE_NAME).unlink(missing_ok=True)
+    for path in chain.from_iterable(split_files(folder, split) for split in _SPLITS):
+        path.unlink(missing_ok=True)
+    report(Progress("tokenizer"))
+    content = saved(tokenizer if isinstance(tokenizer, Tokenizer) else tokenizer())
+    kind = "json" if content.lstrip().startswith(b"{") else "model"
+    settings = replace(wanted, tokenizer=digest(content), tokenizer_file=f"tokenizer.{kind}")
+    with atomic_write(folder / settings.tokenizer_file) as file:
+        file.write(content)
+    write_record(folder / FILE_NAME, settings)
+    return settings
 
 
 @contextlib.contextmanager
 def _locked(folder: Path, report: Callable[[Progress], None]) -> Iterator[None]:
-    """Keep other processes out of the folder; the system ends the lock of a process that is killed."""
+    """Keep other processes out of the folder; the system releases the lock of a process that is killed."""
+    lock = FileLock(folder / ".lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:
             report(Progress("waiting"))
             lock.acquire()
-    # The second is what some network file systems, which know no locks, lead to.
+    # NotImplementedError comes from network file systems without locks.
     except (OSError, NotImplementedError) as error:
         raise DataError.at(
             folder,

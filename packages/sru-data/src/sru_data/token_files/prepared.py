@@ -4,17 +4,84 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sru_data import home
+from sru_data import download
+from sru_data.datasets.language_modelling import Corpus
 from sru_data.errors import DataError
-from sru_data.language_modelling import Corpus
-from sru_data.token_files.files import FORMAT, TokenFile
-from sru_data.token_files.settings import Option, Settings
+from sru_data.token_files.files import FORMAT, TokenFile, read_record
 from sru_data.token_files.writing import split_files
-from sru_data.tokenizers import Tokenizer
+from sru_data.tokenizers import Tokenizer, load_tokenizer
+
+FILE_NAME = "corpus.json"
+Option = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The content of `corpus.json`; without that file nothing in the folder counts."""
+
+    name: str
+    """The name of the corpus."""
+    options: dict[str, Option]
+    """What the tokenizer was made from."""
+    sources: dict[str, str]
+    """The fingerprint of the text of each split."""
+    tokenizer: str
+    """The digest of the tokenizer's file."""
+    tokenizer_file: str
+    """The name of that file."""
+
+    @classmethod
+    def read(cls, folder: Path) -> Settings:
+        """Read the settings of a folder.
+
+        Raises:
+            DataError: They are missing, damaged or of another version.
+        """
+        return read_record(
+            folder / FILE_NAME,
+            cls,
+            expected="a prepared corpus",
+            missing="expected a prepared corpus, got no such file; prepare a text in this folder",
+        )
+
+    def difference(self, now: Settings) -> str | None:
+        """Describe the first thing that is different now, if anything is.
+
+        Args:
+            now: The settings now, with an empty digest if only the options say what the tokenizer will be.
+        """
+        if self.sources != now.sources:
+            return "another text"
+        for name in sorted(self.options.keys() | now.options.keys()):
+            if self.options.get(name) != now.options.get(name):
+                return f"{name} = {self.options.get(name)} (now {now.options.get(name)})"
+        return "another tokenizer" if now.tokenizer not in ("", self.tokenizer) else None
+
+    def unfinished(self, folder: Path) -> list[str]:
+        """Return the splits that are not written yet."""
+        return [split for split in self.sources if not split_files(folder, split).are_written]
+
+    def read_tokenizer(self, folder: Path) -> Tokenizer:
+        """Read the tokenizer.
+
+        Raises:
+            DataError: It is missing, damaged, or not the one of the settings.
+        """
+        path = folder / self.tokenizer_file
+        tokenizer = load_tokenizer(path)
+        if digest(path.read_bytes()) != self.tokenizer:
+            raise DataError.at(
+                path,
+                None,
+                "expected the tokenizer that the corpus was prepared with, got another; delete the folder "
+                "and prepare the text again",
+            )
+        return tokenizer
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,19 +91,19 @@ class PreparedCorpus:
     name: str
     """The name of the corpus."""
     folder: Path
-    """Where the files lie."""
+    """The folder of its files."""
     options: Mapping[str, Option]
     """The options that `prepare` was given."""
     tokenizer: Tokenizer
     """The tokenizer."""
     tokenizer_digest: str
-    """Tells whether two tokenizers are the same, as the function `tokenizer_digest`."""
+    """Tells whether two tokenizers are the same, like the function `tokenizer_digest`."""
     train: TokenFile
     """The ids to train on."""
     validation: TokenFile
     """The ids for validation."""
     test: TokenFile | None
-    """The ids for the test, where the corpus has any."""
+    """The ids for the test, if the corpus has any."""
 
 
 def open_prepared(folder: str | Path) -> PreparedCorpus:
@@ -55,8 +122,8 @@ def open_prepared(folder: str | Path) -> PreparedCorpus:
         raise DataError.at(
             folder,
             None,
-            f"expected a prepared corpus, got one without its {' and '.join(unfinished)} split; "
-            "prepare its text again, which continues where it was interrupted",
+            f"expected a prepared corpus, got one without its {' and '.join(unfinished)} split; prepare its "
+            "text again, which continues the interrupted run",
         )
     files = {split: TokenFile.open(split_files(folder, split).tokens) for split in settings.sources}
     for file in files.values():
@@ -67,28 +134,42 @@ def open_prepared(folder: str | Path) -> PreparedCorpus:
                 f"expected ids of {settings.tokenizer_file} beside it, got those of another tokenizer; "
                 "delete the folder and prepare the text again",
             )
-    return PreparedCorpus(
-        settings.name,
-        folder,
-        settings.options,
-        tokenizer,
-        settings.tokenizer,
-        files["train"],
-        files["validation"],
-        files.get("test"),
-    )
+    splits = (files["train"], files["validation"], files.get("test"))
+    return PreparedCorpus(settings.name, folder, settings.options, tokenizer, settings.tokenizer, *splits)
 
 
 def prepared_folder(corpus: Corpus, *, unit: str, **options: Option) -> Path:
-    """Return the folder below `home.cache_dir()` for a corpus and the options of its tokenizer.
+    """Return the folder below `download.cache_dir()` for a corpus and the options of its tokenizer.
 
     Args:
         corpus: The text.
         unit: The unit of its tokens.
-        options: Whatever else decides the ids; other values give another folder. For a tokenizer that is not
-            made from the text, its `tokenizer_digest`.
+        options: Everything else that determines the ids; other values give another folder. For a tokenizer
+            that is not made from the text, its `tokenizer_digest`.
     """
     sources = [text and text.fingerprint for text in (corpus.train, corpus.validation, corpus.test)]
     content = json.dumps([FORMAT, sources, unit, sorted(options.items())])
-    digest = hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
-    return home.cache_dir() / "prepared" / f"{corpus.name}-{unit}-{digest}"
+    key = hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
+    return download.cache_dir() / "prepared" / f"{corpus.name}-{unit}-{key}"
+
+
+def tokenizer_digest(tokenizer: Tokenizer) -> str:
+    """Return a digest of the file that a tokenizer saves: equal digests mean equal ids.
+
+    Args:
+        tokenizer: The tokenizer.
+    """
+    return digest(saved(tokenizer))
+
+
+def saved(tokenizer: Tokenizer) -> bytes:
+    """Return the content of the file that a tokenizer saves."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "tokenizer"
+        tokenizer.save(path)
+        return path.read_bytes()
+
+
+def digest(content: bytes) -> str:
+    """Return the digest of a tokenizer's file."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()

@@ -1,55 +1,72 @@
-"""Writes a token file such that an interrupted run is continued and not repeated."""
+"""Writes a token file so that an interrupted run is continued, not repeated."""
 
 from __future__ import annotations
 
-import json
 import os
 import zlib
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Generator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from sru_data.atomic import atomic_write, replace
+from sru_data.atomic import replace
 from sru_data.errors import DataError
-from sru_data.text import TextSource, encode_block
-from sru_data.token_files.counts import RunningCounts, TextCounts
+from sru_data.texts.source import TextSource
 from sru_data.token_files.files import (
     SUFFIX,
     Description,
-    TokenType,
+    TextCounts,
+    read_record,
     token_bytes,
     token_size,
     token_type,
+    write_record,
 )
-from sru_data.tokenizers import Tokenizer
+from sru_data.tokenizers import Tokenizer, encode_block
 
-# What a kill can cost: so many blocks, of about 1 MiB of text each, are made again.
+# What a kill can cost: so many blocks, of about 1 MiB of text each, are encoded again.
 _BLOCKS_PER_ENTRY = 8
+# Every character of UTF-8 has exactly one byte outside this range.
+_CONTINUATION_BYTES = bytes(range(0x80, 0xC0))
 
 
 @dataclass(frozen=True)
-class _Journal:
-    """How far the unfinished file is known to be on the disk."""
+class Journal:
+    """How much of an unfinished file is known to be on the disk.
 
+    The text comes in blocks, which may end within a line, a word or a character.
+    """
+
+    counts: TextCounts = field(default_factory=TextCounts)
     blocks: int = 0
     crc32: int = 0
-    running: RunningCounts = field(default_factory=RunningCounts)
+    ends_in_word: bool = False
+    ends_in_line: bool = False
 
-    @classmethod
-    def read(cls, path: Path) -> _Journal:
-        """Read the journal; one that is missing or damaged means that nothing is done."""
-        try:
-            content = json.loads(path.read_bytes())
-            running = content["running"]
-            counts = TextCounts(**running.pop("counts"))
-            return cls(content["blocks"], content["crc32"], RunningCounts(counts, **running))
-        except (OSError, ValueError, TypeError, KeyError):
-            return cls()
+    def add(self, block: bytes, *, tokens: int, stored: bytes | bytearray = b"") -> Journal:
+        """Return the journal with one more block.
 
-    def write(self, path: Path) -> None:
-        with atomic_write(path) as file:
-            file.write(json.dumps(asdict(self)).encode())
+        Args:
+            block: The bytes of text that follow, at least one.
+            tokens: The number of ids made of them.
+            stored: The ids as they are stored.
+        """
+        counts = self.counts
+        same_word = self.ends_in_word and not block[:1].isspace()
+        ends_in_line = not block.endswith(b"\n")
+        return Journal(
+            TextCounts(
+                tokens=counts.tokens + tokens,
+                bytes=counts.bytes + len(block),
+                characters=counts.characters + len(block.translate(None, _CONTINUATION_BYTES)),
+                words=counts.words + len(block.split()) - same_word,
+                lines=counts.lines + block.count(b"\n") + ends_in_line - self.ends_in_line,
+            ),
+            self.blocks + 1,
+            zlib.crc32(stored, self.crc32),
+            ends_in_word=not block[-1:].isspace(),
+            ends_in_line=ends_in_line,
+        )
 
 
 class SplitFiles(NamedTuple):
@@ -60,91 +77,82 @@ class SplitFiles(NamedTuple):
     partial: Path
     journal: Path
 
+    @property
+    def are_written(self) -> bool:
+        """Whether the split is finished."""
+        return self.tokens.is_file() and self.description.is_file()
+
 
 def split_files(folder: Path, split: str) -> SplitFiles:
-    """Return where the files of a split lie."""
+    """Return where the files of a split are."""
     name = f"{split}{SUFFIX}"
     return SplitFiles(
         folder / name, folder / f"{split}.json", folder / f"{name}.partial", folder / f"{name}.journal"
     )
 
 
-def is_written(folder: Path, split: str) -> bool:
-    """Whether a split is finished."""
-    files = split_files(folder, split)
-    return files.tokens.is_file() and files.description.is_file()
-
-
 def write_split(
     source: TextSource,
-    folder: Path,
-    split: str,
+    files: SplitFiles,
     *,
     tokenizer: Tokenizer,
     digest: str,
-    report: Callable[[TextCounts], None],
-) -> None:
-    """Write the token file of one split, from where an interrupted run left it.
+) -> Generator[TextCounts, None, None]:
+    """Write the token file of one split, continuing an interrupted run.
 
     Args:
         source: The text, the same as in the interrupted run.
-        folder: The folder, which belongs to this process alone.
-        split: The name of the split.
-        tokenizer: Makes the ids, as in the interrupted run.
+        files: The files, which belong to this process alone.
+        tokenizer: Makes the ids, the same as in the interrupted run.
         digest: The digest of the tokenizer's file.
-        report: Called after each block with what is done.
+
+    Yields:
+        The counts so far, after each block.
 
     Raises:
         DataError: The text is empty or cannot be encoded, or the file cannot be written.
     """
-    files = split_files(folder, split)
     dtype = token_type(len(tokenizer))
     try:
-        done = _write(source, files, tokenizer, dtype, report)
-        if not done.running.counts.tokens:
-            raise DataError(f"{source.name}: expected a text, got an empty one")
-        Description(dtype, len(tokenizer), done.running.counts, source.fingerprint, digest, done.crc32).write(
-            files.description
-        )
+        done = _read_journal(files.journal)
+        with files.partial.open("ab") as file:
+            if file.tell() < done.counts.tokens * token_size(dtype):
+                done = Journal()
+            file.truncate(done.counts.tokens * token_size(dtype))
+            for block in source.blocks(done.blocks):
+                ids = encode_block(tokenizer, block)
+                content = token_bytes(ids, dtype)
+                file.write(content)
+                done = done.add(block, tokens=len(ids), stored=content)
+                if done.blocks % _BLOCKS_PER_ENTRY == 0:
+                    _reach_disk(file)
+                    write_record(files.journal, done)
+                yield done.counts
+            _reach_disk(file)
+        if not done.counts.tokens:
+            raise DataError(f"{source.name}: expected some text, got an empty one")
+        write_record(files.journal, done)
+        description = Description(dtype, len(tokenizer), done.counts, source.fingerprint, digest, done.crc32)
+        write_record(files.description, description)
         # The ids get their name last: a file of that name is finished.
         replace(files.partial, files.tokens)
         files.journal.unlink(missing_ok=True)
     except OSError as error:
+        folder = files.tokens.parent
         raise DataError.at(
             error.filename or folder,
             None,
-            f"expected to prepare {source.name} in {folder}, got: {error.strerror or error}; "
-            "once that is put right, start again to continue",
+            f"expected to prepare {source.name} in {folder}, got: {error.strerror or error}; fix that and "
+            "start again to continue",
         ) from error
 
 
-def _write(
-    source: TextSource,
-    files: SplitFiles,
-    tokenizer: Tokenizer,
-    dtype: TokenType,
-    report: Callable[[TextCounts], None],
-) -> _Journal:
-    done = _Journal.read(files.journal)
-    with files.partial.open("ab") as file:
-        if file.tell() < done.running.counts.tokens * token_size(dtype):
-            done = _Journal()
-        file.truncate(done.running.counts.tokens * token_size(dtype))
-        file.seek(0, os.SEEK_END)
-        for block in source.blocks(done.blocks):
-            ids = encode_block(tokenizer, block)
-            content = token_bytes(ids, dtype)
-            file.write(content)
-            done = _Journal(
-                done.blocks + 1, zlib.crc32(content, done.crc32), done.running.add(block, tokens=len(ids))
-            )
-            if done.blocks % _BLOCKS_PER_ENTRY == 0:
-                _reach_disk(file)
-                done.write(files.journal)
-            report(done.running.counts)
-        _reach_disk(file)
-        done.write(files.journal)
-    return done
+def _read_journal(path: Path) -> Journal:
+    try:
+        return read_record(path, Journal, expected="a journal", missing="expected a journal, got none")
+    except DataError:
+        # Nothing is known to be on the disk.
+        return Journal()
 
 
 def _reach_disk(file: BinaryIO) -> None:

@@ -1,10 +1,10 @@
 """Text to ids and back: words, characters, bytes and subwords behind one protocol.
 
-Every tokenizer here has `pad_id` 0 and `unk_id` 1, never yields the padding id from text, and encodes a text
-with nothing in it to `[unk_id]`, so that every sentence has at least one token.
+Every tokenizer here has `pad_id` 0 and `unk_id` 1, never makes the padding id from text, and encodes a text
+without content to `[unk_id]`, so every sentence has at least one token.
 """
 
-from sru_data.tokenizers.bytes import ByteTokenizer
+from sru_data.tokenizers.bytes import ByteTokenizer, encode_block
 from sru_data.tokenizers.characters import CharTokenizer
 from sru_data.tokenizers.huggingface import HuggingFaceTokenizer
 from sru_data.tokenizers.loading import load_tokenizer
@@ -21,5 +21,6 @@ __all__ = [
     "SubwordTokenizer",
     "Tokenizer",
     "WordTokenizer",
+    "encode_block",
     "load_tokenizer",
 ]

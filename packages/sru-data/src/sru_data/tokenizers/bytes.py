@@ -1,8 +1,7 @@
-"""Bytes: every text, and whatever is none, without a vocabulary to learn."""
+"""Bytes: any text, and bytes that are not text, without a vocabulary to learn."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 import tokenizers
@@ -10,11 +9,9 @@ import torch
 from tokenizers import decoders, models, pre_tokenizers
 from torch import Tensor
 
-from sru_data.tokenizers.huggingface import PAD_TOKEN, UNK_TOKEN, HuggingFaceTokenizer
-from sru_data.tokenizers.protocol import PAD_ID, UNK_ID
-
-_FIRST_ID = 2
-_PARTS_BEFORE_LOOK_UP = ("normalizer", "pre_tokenizer")
+from sru_data.texts.source import Block
+from sru_data.tokenizers.huggingface import PAD_TOKEN, UNK_TOKEN, HuggingFaceTokenizer, alike, description
+from sru_data.tokenizers.protocol import PAD_ID, UNK_ID, Tokenizer
 
 
 class ByteTokenizer(HuggingFaceTokenizer):
@@ -29,12 +26,24 @@ class ByteTokenizer(HuggingFaceTokenizer):
 
     def __init__(self, backend: tokenizers.Tokenizer | None = None) -> None:
         super().__init__(_untrained() if backend is None else backend)
-        id_of = {token: index for index, token in enumerate(self._tokens)}
-        ids = [id_of[character] for character in _byte_characters()]
+        ids = [self._id_of[character] for character in _byte_characters()]
         self._id_of_byte = torch.tensor(ids)
         self._bytes_of = [token.encode("utf-8") for token in self._tokens]
         for byte, index in enumerate(ids):
             self._bytes_of[index] = bytes([byte])
+
+    @classmethod
+    def fits(cls, backend: tokenizers.Tokenizer) -> bool:
+        """Whether a backend looks up each byte as it is, like that of `ByteTokenizer()`."""
+        content = description(backend)
+        model = content["model"]
+        return (
+            alike(backend, _untrained(), "normalizer", "pre_tokenizer", "added_tokens")
+            and model["type"] == "BPE"
+            and not model["merges"]
+            and not model["ignore_merges"]
+            and set(_byte_characters()) <= model["vocab"].keys()
+        )
 
     def encode(self, text: str) -> list[int]:
         """Return the id of each byte.
@@ -42,7 +51,7 @@ class ByteTokenizer(HuggingFaceTokenizer):
         Args:
             text: Any text; an empty one gives `[unk_id]`.
         """
-        # What the command line could not decode comes as surrogates, and goes back to its bytes here.
+        # Bytes of the command line that are not text arrive as surrogates, and become bytes again here.
         ids: list[int] = self.encode_bytes(text.encode("utf-8", "surrogateescape")).tolist()
         return ids or [UNK_ID]
 
@@ -76,24 +85,29 @@ class ByteTokenizer(HuggingFaceTokenizer):
         return b"".join([self._bytes_of[index] for index in ids if index != PAD_ID])
 
 
-def is_byte_backend(backend: tokenizers.Tokenizer) -> bool:
-    """Whether a backend looks up each byte as it stands, as that of `ByteTokenizer()` does."""
-    own, given = json.loads(_untrained().to_str()), json.loads(backend.to_str())
-    model = given["model"]
-    return (
-        all(given[part] == own[part] for part in _PARTS_BEFORE_LOOK_UP)
-        and not given["added_tokens"]
-        and model["type"] == "BPE"
-        and not model["merges"]
-        and not model["ignore_merges"]
-        and set(_byte_characters()) <= model["vocab"].keys()
-    )
+def encode_block(tokenizer: Tokenizer, block: bytes) -> Tensor:
+    """Return the ids of a block of text.
+
+    Args:
+        tokenizer: Any tokenizer; a `ByteTokenizer` takes the block as it is, the others as UTF-8.
+        block: A block of `TextSource.blocks`, or any other bytes.
+
+    Returns:
+        (tokens,) int64; empty for an empty block.
+
+    Raises:
+        DataError: The block is not UTF-8; the message names the file and the byte.
+    """
+    if isinstance(tokenizer, ByteTokenizer):
+        return tokenizer.encode_bytes(block)
+    text = (block if isinstance(block, Block) else Block(block)).decode()
+    return torch.tensor(tokenizer.encode(text) if text else [], dtype=torch.int64)
 
 
 def _untrained() -> tokenizers.Tokenizer:
-    characters = {character: index for index, character in enumerate(_byte_characters(), _FIRST_ID)}
+    tokens = [PAD_TOKEN, UNK_TOKEN, *_byte_characters()]
     backend = tokenizers.Tokenizer(
-        models.BPE(vocab={PAD_TOKEN: PAD_ID, UNK_TOKEN: UNK_ID, **characters}, merges=[])
+        models.BPE(vocab={token: index for index, token in enumerate(tokens)}, merges=[])
     )
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     backend.decoder = decoders.ByteLevel()
@@ -103,9 +117,8 @@ def _untrained() -> tokenizers.Tokenizer:
 def _byte_characters() -> list[str]:
     """Return the printable character that stands for each byte in byte-level vocabularies.
 
-    Printable characters of Latin-1 stand for themselves, the other bytes, in their order, for U+0100 on.
+    Printable characters of Latin-1 stand for themselves, and U+0100 and up for the other bytes, in order.
     """
-    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    others = [byte for byte in range(0x100) if byte not in printable]
-    code_of = {byte: byte for byte in printable} | {byte: 0x100 + i for i, byte in enumerate(others)}
-    return [chr(code_of[byte]) for byte in range(0x100)]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    others = iter(character for character in alphabet if ord(character) > 0xFF)
+    return [chr(byte) if chr(byte) in alphabet else next(others) for byte in range(0x100)]

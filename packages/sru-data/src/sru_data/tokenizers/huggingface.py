@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import tokenizers
-from tokenizers import models, trainers
 
 from sru_data.tokenizers.protocol import PAD_ID, UNK_ID
 
@@ -19,8 +18,8 @@ UNK_TOKEN = "[UNK]"
 class HuggingFaceTokenizer:
     """A Hugging Face tokenizer whose ids are renumbered so that padding is 0 and unknown is 1.
 
-    The other tokens keep their order; where the tokenizer has no padding or no unknown token, one that text
-    never yields is added. Special tokens that its post-processor would add, such as `[CLS]`, are not added.
+    The other tokens keep their order. If the tokenizer has no padding or no unknown token, one that text
+    never yields is added. Special tokens of its post-processor, such as `[CLS]`, are not added to texts.
 
     Args:
         backend: The tokenizer; its own padding and truncation are not applied.
@@ -31,16 +30,20 @@ class HuggingFaceTokenizer:
 
     def __init__(self, backend: tokenizers.Tokenizer) -> None:
         self._saved = backend
+        padding: dict[str, Any] = backend.padding or {}
         if backend.padding or backend.truncation:
             backend = tokenizers.Tokenizer.from_str(backend.to_str())
             backend.no_padding()
             backend.no_truncation()
         self._backend = backend
-        token_of = {index: token for token, index in backend.get_vocab().items()}
-        pad, unk = _pad_token(self._saved), _unk_token(self._saved)
-        others = [index for index in sorted(token_of) if token_of[index] not in (pad, unk)]
-        self._tokens = [pad, unk, *(token_of[index] for index in others)]
-        self._own_ids: list[int | None] = [backend.token_to_id(pad), backend.token_to_id(unk), *others]
+        vocabulary = backend.get_vocab()
+        own_unk = getattr(backend.model, "unk_token", None)
+        pad = next((t for t in (padding.get("pad_token"), PAD_TOKEN, "<pad>") if t in vocabulary), PAD_TOKEN)
+        unk = next((t for t in (own_unk, UNK_TOKEN, "<unk>") if t in vocabulary), UNK_TOKEN)
+        others = sorted(vocabulary.keys() - {pad, unk}, key=vocabulary.__getitem__)
+        self._tokens = [pad, unk, *others]
+        self._id_of = {token: index for index, token in enumerate(self._tokens)}
+        self._own_ids = [vocabulary.get(token) for token in self._tokens]
         # Text that spells out the padding token must not pass for padding, so no id becomes PAD_ID.
         self._ids = {own: max(index, UNK_ID) for index, own in enumerate(self._own_ids) if own is not None}
 
@@ -57,7 +60,7 @@ class HuggingFaceTokenizer:
         """Return the ids of a text, at least one and none of them `pad_id`.
 
         Args:
-            text: Any text; one that yields no token gives `[unk_id]`.
+            text: Any text; one without tokens gives `[unk_id]`.
         """
         ids = self._backend.encode(text, add_special_tokens=False).ids
         return [self._ids[own] for own in ids] or [UNK_ID]
@@ -80,59 +83,67 @@ class HuggingFaceTokenizer:
         Path(path).write_text(self._saved.to_str(), encoding="utf-8")
 
 
-def train_word_level(
-    backend: tokenizers.Tokenizer,
-    texts: Iterable[str],
-    *,
-    min_count: int = 1,
-    max_size: int | None = None,
-    unk_token: str = UNK_TOKEN,
-) -> None:
-    """Fill the vocabulary of a word-level backend: the most frequent pieces first, equal ones by alphabet.
+def description(backend: tokenizers.Tokenizer) -> dict[str, Any]:
+    """Return the content of a backend's `tokenizer.json`.
 
     Args:
-        backend: An untrained tokenizer made by `untrained_word_level`.
-        texts: The text to count in.
-        min_count: Pieces that come less often are left out.
-        max_size: The largest size of the vocabulary, padding and unknown included.
-        unk_token: The backend's unknown token.
+        backend: The tokenizer.
+    """
+    return dict(json.loads(backend.to_str()))
+
+
+def alike(one: tokenizers.Tokenizer, other: tokenizers.Tokenizer, *parts: str) -> bool:
+    """Whether some parts of two backends do the same.
+
+    Args:
+        one: A tokenizer.
+        other: Another one.
+        parts: Names of entries of `tokenizer.json`, such as "normalizer".
+    """
+    first, second = description(one), description(other)
+    return all(first[part] == second[part] for part in parts)
+
+
+def most_frequent(
+    counts: Mapping[str, int],
+    *,
+    special: tuple[str, ...],
+    min_count: int = 1,
+    max_size: int | None = None,
+    always: tuple[str, ...] = (),
+) -> dict[str, int]:
+    """Number tokens: special ones first, then the most frequent, ties in alphabetical order.
+
+    Args:
+        counts: How often each token occurs.
+        special: The tokens that come first, whatever their counts.
+        min_count: Tokens that occur less often are left out.
+        max_size: The largest number of tokens, special ones included.
+        always: Tokens to keep, in their place by frequency, however rare they are.
+
+    Returns:
+        The id of each token.
 
     Raises:
-        ValueError: `min_count` or `max_size` is too small, or no piece is left.
+        ValueError: `min_count` or `max_size` is too small, or no token is left.
     """
+    smallest = len(special) + len(always) + 1
     if min_count < 1:
         raise ValueError(f"tokenizer training: min_count must be at least 1, got {min_count}")
-    if max_size is not None and max_size < 3:
+    if max_size is not None and max_size < smallest:
+        names = ", ".join(["padding", "unknown", *always, "a token"])
         raise ValueError(
-            f"tokenizer training: max_size must be at least 3 (padding, unknown, a token), got {max_size}"
-        )
-    trainer = trainers.WordLevelTrainer(
-        vocab_size=sys.maxsize if max_size is None else max_size,
-        min_frequency=min_count,
-        special_tokens=[PAD_TOKEN, unk_token],
-        show_progress=False,
-    )
-    backend.train_from_iterator(iter(texts), trainer)
-    if backend.get_vocab_size() < 3:
-        raise ValueError(
-            f"tokenizer training: texts must hold a token that comes {min_count} times or more, got none"
+            f"tokenizer training: max_size must be at least {smallest} ({names}), got {max_size}"
         )
 
+    def rank(token: str) -> tuple[int, str]:
+        return -counts.get(token, 0), token
 
-def untrained_word_level(unk_token: str = UNK_TOKEN) -> tokenizers.Tokenizer:
-    """Return a backend that looks each piece up in a vocabulary, still empty."""
-    return tokenizers.Tokenizer(models.WordLevel(unk_token=unk_token))
-
-
-def _pad_token(backend: tokenizers.Tokenizer) -> str:
-    padding: dict[str, Any] = backend.padding or {}
-    return _first_known(backend, [padding.get("pad_token"), PAD_TOKEN, "<pad>"]) or PAD_TOKEN
-
-
-def _unk_token(backend: tokenizers.Tokenizer) -> str:
-    own = getattr(backend.model, "unk_token", None)
-    return _first_known(backend, [own, UNK_TOKEN, "<unk>"]) or UNK_TOKEN
-
-
-def _first_known(backend: tokenizers.Tokenizer, candidates: list[str | None]) -> str | None:
-    return next((t for t in candidates if t is not None and backend.token_to_id(t) is not None), None)
+    frequent = {token for token, count in counts.items() if count >= min_count} - {*special, *always}
+    if not frequent:
+        raise ValueError(
+            f"tokenizer training: texts must hold a token that occurs at least {min_count} times, got none"
+        )
+    number = None if max_size is None else max_size - smallest + 1
+    kept = sorted([*sorted(frequent, key=rank)[:number], *always], key=rank)
+    return {token: index for index, token in enumerate([*special, *kept])}

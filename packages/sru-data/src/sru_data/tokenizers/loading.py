@@ -6,17 +6,19 @@ from pathlib import Path
 
 import tokenizers
 
-from sru_data.errors import DataError
-from sru_data.tokenizers.bytes import ByteTokenizer, is_byte_backend
-from sru_data.tokenizers.characters import CharTokenizer, is_character_backend
+from sru_data.errors import DataError, read_bytes
+from sru_data.tokenizers.bytes import ByteTokenizer
+from sru_data.tokenizers.characters import CharTokenizer
 from sru_data.tokenizers.huggingface import HuggingFaceTokenizer
 from sru_data.tokenizers.protocol import Tokenizer
 from sru_data.tokenizers.subwords import SubwordTokenizer
-from sru_data.tokenizers.words import WordTokenizer, is_line_backend
+from sru_data.tokenizers.words import WordTokenizer
+
+_KINDS = (CharTokenizer, ByteTokenizer, WordTokenizer)
 
 
 def load_tokenizer(path: str | Path) -> Tokenizer:
-    """Read what a tokenizer's `save` wrote, or any Hugging Face `tokenizer.json`.
+    """Read a file that a tokenizer's `save` wrote, or any Hugging Face `tokenizer.json`.
 
     Args:
         path: The file; its content, not its name, tells its kind.
@@ -24,28 +26,19 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
     Raises:
         DataError: The file is missing or holds no tokenizer.
     """
+    content = read_bytes(path, expected="a tokenizer file")
+    is_json = content.lstrip().startswith(b"{")
     try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise DataError.at(path, None, f"expected a tokenizer file, got {error.strerror}") from error
-    if not content.lstrip().startswith(b"{"):
-        try:
+        if not is_json:
             return SubwordTokenizer(content)
-        except ValueError as error:
-            raise DataError.at(
-                path,
-                None,
-                f"expected a Hugging Face tokenizer.json or a sentencepiece model, got neither: {error}",
-            ) from error
-    try:
         backend = tokenizers.Tokenizer.from_str(content.decode("utf-8"))
     # The library raises bare Exception for JSON that is not a tokenizer.
     except Exception as error:
-        raise DataError.at(
-            path, None, f"expected a Hugging Face tokenizer.json, got other JSON: {error}"
-        ) from error
-    if is_character_backend(backend):
-        return CharTokenizer(backend)
-    if is_byte_backend(backend):
-        return ByteTokenizer(backend)
-    return WordTokenizer(backend) if is_line_backend(backend) else HuggingFaceTokenizer(backend)
+        kinds = (
+            "tokenizer.json, got other JSON"
+            if is_json
+            else "tokenizer.json or a sentencepiece model, got neither"
+        )
+        raise DataError.at(path, None, f"expected a Hugging Face {kinds}: {error}") from error
+    kind = next((kind for kind in _KINDS if kind.fits(backend)), HuggingFaceTokenizer)
+    return kind(backend)

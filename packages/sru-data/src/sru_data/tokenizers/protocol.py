@@ -1,4 +1,4 @@
-"""What a model's input pipeline may ask of a tokenizer."""
+"""What an input pipeline may expect of a tokenizer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Tokenizer(Protocol):
 
     @property
     def unk_id(self) -> int:
-        """The id of whatever is not in the vocabulary, always 1."""
+        """The id of anything outside the vocabulary, always 1."""
 
     @property
     def tokens(self) -> list[str]:

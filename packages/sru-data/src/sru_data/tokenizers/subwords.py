@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ import sentencepiece
 
 from sru_data.tokenizers.protocol import PAD_ID, UNK_ID
 
-# sentencepiece drops longer texts without a word; its default of 4,192 bytes would lose whole paragraphs.
+# sentencepiece silently drops longer texts; its default of 4,192 bytes would lose whole paragraphs.
 _MAX_TEXT_BYTES = 1 << 30
 _SPACE_MARK = "\u2581"
 _LOSSLESS: dict[str, Any] = {
@@ -28,8 +28,8 @@ class SubwordTokenizer:
     """Pieces of words, learned by sentencepiece.
 
     Text is NFKC-normalised and runs of white space become one space, so `decode` gives the normalised text.
-    Trained with `lossless=True`, text stays as it is, line feeds are tokens, characters that training did not
-    see are spelled out in bytes, and `decode` is the exact inverse.
+    Trained with `lossless=True`, text stays as it is, line feeds are tokens, characters unseen in training
+    are spelled out in bytes, and `decode` is the exact inverse.
 
     Args:
         model: A serialised sentencepiece model with padding at id 0 and unknown at id 1.
@@ -57,13 +57,8 @@ class SubwordTokenizer:
                 f"{(PAD_ID, UNK_ID)}, got {ids}; train it with SubwordTokenizer.train, "
                 "or with --pad_id=0 --unk_id=1 --bos_id=-1 --eos_id=-1"
             )
-
-        self._space_mark_ids = self._bytes_of_space_mark()
-
-    def _bytes_of_space_mark(self) -> list[int]:
-        names = [f"<0x{byte:02X}>" for byte in _SPACE_MARK.encode()]
-        ids = [self._processor.PieceToId(name) for name in names]
-        return ids if all(self._processor.IsByte(index) for index in ids) else []
+        bytes_of_mark = self._processor.PieceToId([f"<0x{byte:02X}>" for byte in _SPACE_MARK.encode()])
+        self._space_mark_ids: list[int] = bytes_of_mark if all(self._processor.IsByte(bytes_of_mark)) else []
 
     @classmethod
     def train(
@@ -81,9 +76,9 @@ class SubwordTokenizer:
             texts: The text to learn from.
             vocab_size: The size of the vocabulary, padding and unknown included; a short text gives fewer.
             model_type: The algorithm.
-            lossless: Whether every text comes back exactly, line ends and white space included. It takes 257
-                more of the vocabulary.
-            threads: Threads to learn with; another number may give slightly other pieces.
+            lossless: Whether every text comes back exactly, line ends and white space included. This takes
+                257 more entries of the vocabulary.
+            threads: Threads to learn with; another number may give slightly different pieces.
 
         Raises:
             ValueError: Unknown `model_type`, no text, or a `vocab_size` too small for its characters.
@@ -93,7 +88,7 @@ class SubwordTokenizer:
         written = io.BytesIO()
         try:
             sentencepiece.SentencePieceTrainer.Train(
-                sentence_iterator=_not_empty(texts),
+                sentence_iterator=filter(str.strip, texts),
                 model_writer=written,
                 vocab_size=vocab_size,
                 hard_vocab_limit=False,
@@ -117,7 +112,7 @@ class SubwordTokenizer:
     @property
     def tokens(self) -> list[str]:
         """The vocabulary in the order of its ids."""
-        return [self._processor.IdToPiece(index) for index in range(len(self))]
+        return list(self._processor.IdToPiece(list(range(len(self)))))
 
     def __len__(self) -> int:
         """Return the size of the vocabulary."""
@@ -129,18 +124,12 @@ class SubwordTokenizer:
         Args:
             text: Any text; one of white space alone gives `[unk_id]`.
         """
-        if not self._space_mark_ids:
-            return self._encode(text) or [UNK_ID]
-        # sentencepiece writes a space as this character, which would come back as a space.
-        first, *others = text.split(_SPACE_MARK)
-        ids = self._encode(first)
-        for piece in others:
-            ids += self._space_mark_ids + self._encode(piece)
+        # sentencepiece writes a space as this character, so it would come back as a space.
+        pieces = text.split(_SPACE_MARK) if self._space_mark_ids else [text]
+        ids: list[int] = self._processor.EncodeAsIds(pieces[0])
+        for piece in pieces[1:]:
+            ids += self._space_mark_ids + self._processor.EncodeAsIds(piece)
         return ids or [UNK_ID]
-
-    def _encode(self, text: str) -> list[int]:
-        ids: list[int] = self._processor.EncodeAsIds(text)
-        return ids
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids, leaving out padding.
@@ -157,13 +146,3 @@ class SubwordTokenizer:
             path: The file to write.
         """
         Path(path).write_bytes(self._model)
-
-
-def _not_empty(texts: Iterable[str]) -> Iterator[str]:
-    found = False
-    for text in texts:
-        if text.strip():
-            found = True
-            yield text
-    if not found:
-        raise ValueError("SubwordTokenizer: texts must hold some text to learn from, got none")

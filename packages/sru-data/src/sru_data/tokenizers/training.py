@@ -1,10 +1,11 @@
-"""A tokenizer for a text, of any unit."""
+"""A tokenizer of any unit, learned from a text."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import get_args
 
-from sru_data.text import TextSource, Unit
+from sru_data.texts.source import TextSource, Unit
 from sru_data.tokenizers.bytes import ByteTokenizer
 from sru_data.tokenizers.characters import CharTokenizer
 from sru_data.tokenizers.protocol import Tokenizer
@@ -24,46 +25,47 @@ def train_tokenizer(
     lowercase: bool = False,
     threads: int = 16,
 ) -> Tokenizer:
-    """Make the tokenizer of a language model, whose tokens are also the line ends of the text.
+    """Make the tokenizer of a language model, with the line ends of the text among its tokens.
 
-    The text is streamed. Words, the word `<unk>` being the unknown one, and characters are counted in the
-    whole of it; subwords, which sentencepiece learns in memory, from blocks of together at most 64 MiB that
-    are spread evenly over the text. The same text and options give the same tokenizer.
+    The text is streamed. Words (with the word `<unk>` as the unknown one) and characters are counted in all
+    of it. Subwords, which sentencepiece learns in memory, are learned from blocks of at most 64 MiB in total,
+    spread evenly over the text. The same text and options give the same tokenizer.
 
     Args:
         source: The text to learn from.
         unit: What a token is.
-        vocab_size: The size of the vocabulary, padding and unknown included: the largest, which a
-            short text need not reach. Subwords need one.
-        min_count: Words or characters that come less often are unknown.
+        vocab_size: The size of the vocabulary, padding and unknown included: the largest, which a short text
+            need not reach. Subwords require it.
+        min_count: Words or characters that occur less often are unknown.
         lowercase: Whether to lower-case words.
-        threads: Threads to learn subwords with; another number may give slightly other pieces.
+        threads: Threads to learn subwords with; another number may give slightly different pieces.
 
     Raises:
-        ValueError: Unknown `unit`, or an option that the unit does not have or that this text cannot fulfil.
+        ValueError: Unknown `unit`, or an option that the unit does not have or that this text cannot satisfy.
         DataError: The text cannot be read, is empty, or is not UTF-8.
     """
     _check(unit, vocab_size=vocab_size, min_count=min_count, lowercase=lowercase)
     if unit == "bytes":
         return ByteTokenizer()
-    if unit == "words":
-        return WordTokenizer.train(
-            _texts(source),
-            min_count=min_count,
-            max_size=vocab_size,
-            lowercase=lowercase,
-            line_ends=True,
-            unk_token=UNKNOWN_WORD,
+    if unit == "subwords":
+        return SubwordTokenizer.train(
+            _sampled_lines(source), vocab_size=vocab_size or 0, lossless=True, threads=threads
         )
+    texts = (block.decode() for block in source.blocks())
     if unit == "characters":
-        return CharTokenizer.train(_texts(source), min_count=min_count, max_size=vocab_size)
-    return SubwordTokenizer.train(
-        _sampled_lines(source), vocab_size=vocab_size or 0, lossless=True, threads=threads
+        return CharTokenizer.train(texts, min_count=min_count, max_size=vocab_size)
+    return WordTokenizer.train(
+        texts,
+        min_count=min_count,
+        max_size=vocab_size,
+        lowercase=lowercase,
+        line_ends=True,
+        unk_token=UNKNOWN_WORD,
     )
 
 
 def _check(unit: Unit, *, vocab_size: int | None, min_count: int, lowercase: bool) -> None:
-    if unit not in ("words", "characters", "bytes", "subwords"):
+    if unit not in get_args(Unit):
         raise ValueError(
             f"train_tokenizer: unit must be 'words', 'characters', 'bytes' or 'subwords', got {unit!r}"
         )
@@ -83,20 +85,14 @@ def _check(unit: Unit, *, vocab_size: int | None, min_count: int, lowercase: boo
             )
 
 
-def _texts(source: TextSource) -> Iterator[str]:
-    return (block.decode() for block in source.blocks())
-
-
 def _sampled_lines(source: TextSource) -> Iterator[str]:
-    """Yield the lines of every n-th block, n the least power of two that leaves few enough of them."""
+    """Yield the lines of every n-th block, where n is the smallest power of two that leaves few enough."""
     kept: list[str] = []
     step = 1
     for index, block in enumerate(source.blocks()):
-        if index % step:
-            continue
-        kept.append(block.decode())
+        if index % step == 0:
+            kept.append(block.decode())
         if len(kept) > SUBWORD_SAMPLE_BLOCKS:
             kept = kept[::2]
             step *= 2
-    for text in kept:
-        yield from text.split("\n")
+    return (line for text in kept for line in text.split("\n"))

@@ -40,7 +40,7 @@ def identifier(name: str) -> str:
 
 
 def split_operands(text: str) -> list[str]:
-    """Split at commas that stand in no brackets."""
+    """Split at commas outside brackets."""
     parts, depth = [""], 0
     for character in text:
         depth += {"{": 1, "[": 1, "(": 1, "}": -1, "]": -1, ")": -1}.get(character, 0)
@@ -53,7 +53,7 @@ def split_operands(text: str) -> list[str]:
 
 @dataclass
 class Kernel:
-    """What the names in the body of a kernel stand for."""
+    """The meaning of names in the body of a kernel."""
 
     dynamic_shared: frozenset[str]  # arrays whose size the launch gives
     registers: dict[str, int] = field(default_factory=dict)  # to the width
@@ -68,7 +68,7 @@ class Kernel:
         return "L_" + identifier(name)
 
     def bits(self, operand: str, width: int) -> str:
-        """The operand as an unsigned integer of so many bits."""
+        """The operand as an unsigned integer of `width` bits."""
         kind = UNSIGNED[width]
         if operand.startswith("!"):
             return "!" + self.bits(operand[1:], width)
@@ -87,7 +87,7 @@ class Kernel:
         raise UnsupportedError(f"operand {operand}")
 
     def value(self, operand: str, kind: str) -> str:
-        """The operand as a value of a type of PTX."""
+        """The operand as a value of a PTX type."""
         text = self.bits(operand, WIDTH[kind])
         return (
             f"({CPP[kind]})({text})"
@@ -96,7 +96,7 @@ class Kernel:
         )
 
     def assign(self, target: str, expression: str, kind: str) -> str:
-        """Put a value of a type of PTX into a register."""
+        """Assign a value of a PTX type to a register."""
         if target == "_":
             return ""
         name, width = self.register(target), self.registers[target]
@@ -108,7 +108,7 @@ class Kernel:
         return f"{name} = bits<{UNSIGNED[width]}>(({CPP[kind]})({expression}));"
 
     def address(self, operand: str, space: str, size: int) -> str:
-        """The pointer for an access of `size` bytes, which checks the alignment."""
+        """The pointer for an access of `size` bytes, whose alignment is checked."""
         found = re.fullmatch(r"\[\s*([^\]+]+?)\s*(?:\+\s*(-?\w+))?\s*\]", operand)
         if not found:
             raise UnsupportedError(f"address {operand}")

@@ -19,10 +19,10 @@ STATEMENT = re.compile(r"(?:@(!?)([%\w$]+)\s+)?([a-z][\w.:]*)\s*(.*)")
 
 
 def translate(sources: Sequence[str]) -> str:
-    """A C++ file with the kernels of all sources and the table `ptxrun_entries` of them.
+    """A C++ file with the kernels of all sources and their table `ptxrun_entries`.
 
     Raises:
-        UnsupportedError: There is something else than kernels, or an instruction that is not known.
+        UnsupportedError: A source holds more than kernels, or an unknown instruction.
     """
     entries = [entry for source in sources for entry in _entries(_without_comments(source))]
     return "\n".join(
@@ -64,7 +64,7 @@ def _closing_brace(text: str, start: int) -> int:
 
 
 def _parameters(kernel: Kernel, text: str) -> list[tuple[int, int]]:
-    """Give every parameter its place, and return the offsets and sizes."""
+    """Assign an offset to every parameter; return offsets and sizes."""
     places, offset = [], 0
     for part in filter(None, map(str.strip, text.split(","))):
         found = PARAMETER.fullmatch(part)
@@ -103,7 +103,7 @@ def _entry(name: str, directives: str, sizes: list[tuple[int, int]], body: _Body
 
 @dataclass
 class _Body:
-    """The statements of a kernel, and the bytes of shared memory that it declares."""
+    """The statements of a kernel and the size of its shared memory."""
 
     kernel: Kernel
     text: str
@@ -111,7 +111,7 @@ class _Body:
     code: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        # A statement ends at a semicolon, a label at a colon; blocks of registers stand in braces.
+        # A statement ends with a semicolon, a label with a colon; braces enclose blocks of registers.
         for found in re.finditer(
             r"\s*(?:([{}])|([\w$]+):(?!:)|([^;{}]*(?:\{[^;{}]*\}[^;{}]*)*);)", self.text
         ):

@@ -1,5 +1,5 @@
 #pragma once
-#include "cushim/block.h"
+#include "cushim/barriers.h"
 namespace cooperative_groups {
 struct grid_group {
     void sync() const { cushim::grid_sync(); }

@@ -26,7 +26,7 @@ def to_program(who: str, model: nn.Module, args: tuple[Any, ...], dynamic_shapes
         raise ValueError(
             f"{who}: the model cannot be exported with its custom_m (in {', '.join(custom)}), because "
             f"{str(error).strip().splitlines()[0]}; write a custom_m whose operations do not depend on the "
-            "values of its input, or build the module without custom_m"
+            "values of its input, or build the module without it"
         ) from error
     replaced: ExportedProgram = program.run_decompositions(decompositions())
     return replaced
@@ -38,8 +38,7 @@ def _check(who: str, model: nn.Module, args: Any) -> None:
         raise TypeError(f"{who}: args must be a tuple, got {kind}; write (x,) for a single tensor")
     if model.training:
         raise ValueError(
-            f"{who}: the model is in training mode, in which it may drop out at random; "
-            "call model.eval() first"
+            f"{who}: the model is in training mode, where dropout is random; call model.eval() first"
         )
     for name, module in model.named_modules():
         if getattr(module, "length_parallel", False):

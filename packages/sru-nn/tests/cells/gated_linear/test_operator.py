@@ -16,7 +16,7 @@ from sru_nn.cells.gated_linear import chunks as gated_linear_chunks
 from sru_nn.cells.gated_linear import meet as gated_linear_meet
 from sru_nn.functional import gated_linear_recurrence
 
-from ...conftest import TOLERANCES, looks_at_grad
+from ...conftest import examples, looks_at_grad
 
 operators = torch.ops.sru_nn
 needs_kernels = pytest.mark.skipif(backend.active() == "reference", reason="there are no kernels here")
@@ -56,12 +56,13 @@ def make_inputs(
 
 
 def outputs_and_gradients(
-    function, inputs: dict[str, Tensor], mask_pad: Tensor | None = None
+    function, inputs: dict[str, Tensor], mask_pad: Tensor | None = None, *, sign: bool = True
 ) -> list[Tensor]:
     leaves = {name: tensor.clone().requires_grad_() for name, tensor in inputs.items()}
     results = function(**leaves, mask_pad=mask_pad)
     generator = torch.Generator().manual_seed(1)
     upstream = [torch.randn(r.shape, generator=generator, dtype=torch.float64).to(r.dtype) for r in results]
+    upstream = [weight if sign else weight.abs() for weight in upstream]
     gradients = torch.autograd.grad(
         results, list(leaves.values()), upstream, allow_unused=True, materialize_grads=True
     )
@@ -82,7 +83,7 @@ def _many_turns(implementation):
         yield
 
 
-@settings(deadline=None, max_examples=60)
+@settings(examples, max_examples=60)
 @given(
     length=st.integers(0, 140),
     batch=st.integers(0, 3),
@@ -106,33 +107,38 @@ def test_the_ends_of_chunks(length, gates):
     check(make_inputs(length, gates=gates))
 
 
+def check_rounding(inputs: dict[str, Tensor], tolerance: float) -> None:
+    """Compare with float64; an element may be off by so much of the sum of the magnitudes of its terms.
+
+    And by what the chunks take for zero.
+    """
+    exact = {name: tensor.double() for name, tensor in inputs.items()}
+    magnitudes = {name: x if name == "log_g" else x.abs() for name, x in exact.items()}
+    expected = outputs_and_gradients(reference.gated_linear_recurrence, exact)
+    terms = outputs_and_gradients(reference.gated_linear_recurrence, magnitudes, sign=False)
+    actual = outputs_and_gradients(gated_linear_recurrence, inputs)
+    for ours, theirs, total in zip(actual, expected, terms, strict=True):
+        assert ((ours.double() - theirs).abs() <= tolerance * total + 1e-17).all()
+
+
 @pytest.mark.parametrize("gates", GATES)
 def test_float32(gates):
-    """Within 2e-5 of float64, of the largest number of each result."""
-    inputs = make_inputs(300, key_size=16, value_size=8, gates=gates)
-    single = {name: tensor.float() for name, tensor in inputs.items()}
-    # What rounding makes of the gates is not an error of the recurrence.
-    exact = {name: tensor.double() for name, tensor in single.items()}
-    expected = outputs_and_gradients(reference.gated_linear_recurrence, exact)
-    for ours, theirs in zip(outputs_and_gradients(gated_linear_recurrence, single), expected, strict=True):
-        assert ours.dtype == torch.float32
-        assert (ours.double() - theirs).abs().max() <= 2e-5 * theirs.abs().max()
+    inputs = make_inputs(300, key_size=16, value_size=8, gates=gates, dtype=torch.float32)
+    check_rounding(inputs, 1e-5)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 2e-2), (torch.float16, 3e-3)])
 @pytest.mark.parametrize("gate_dtype", ["storage", "accumulation"])
 def test_half_storage_keeps_its_state_in_float32(dtype, tolerance, gate_dtype):
-    inputs = make_inputs(150, dtype=dtype)
+    inputs = make_inputs(150, key_size=20, value_size=33, dtype=dtype)
     if gate_dtype == "accumulation":
         inputs |= {name: inputs[name].float() for name in ("log_g", "s0")}
-    expected = outputs_and_gradients(reference.gated_linear_recurrence, inputs)
-    actual = outputs_and_gradients(gated_linear_recurrence, inputs)
-    assert [x.dtype for x in actual] == [x.dtype for x in expected]
-    assert actual[0].dtype == dtype
-    assert actual[1].dtype == torch.float32
-    torch.testing.assert_close(actual[1], expected[1], rtol=1e-5, atol=1e-5)
-    for ours, theirs in zip(actual, expected, strict=True):
-        assert (ours.double() - theirs.double()).abs().max() <= tolerance * theirs.double().abs().max()
+    o, s, *gradients = outputs_and_gradients(gated_linear_recurrence, inputs)
+    assert (o.dtype, s.dtype) == (dtype, torch.float32)
+    assert [gradient.dtype for gradient in gradients] == [tensor.dtype for tensor in inputs.values()]
+    _, expected = reference.gated_linear_recurrence(**{name: x.double() for name, x in inputs.items()})
+    torch.testing.assert_close(s.double(), expected, rtol=1e-5, atol=1e-5)
+    check_rounding(inputs, tolerance)
 
 
 @by_chunks
@@ -154,10 +160,18 @@ def test_blocks_are_as_long_as_the_gates_allow(gates, smallest, block, monkeypat
     monkeypatch.setitem(GATES, "usual", lambda z: -0.5 - 0.1 * torch.sigmoid(z))
     if smallest is not None:
         monkeypatch.setattr(gated_linear_meet, "_SMALLEST", smallest)
-    taken, join = set(), gated_linear_meet._join
-    monkeypatch.setattr(
-        gated_linear_meet, "_join", lambda base, memory: (taken.add(base.m), join(base, memory))[1]
-    )
+    taken = set()
+
+    def watch(run):
+        def watched(*args):
+            if (met := run(*args)) is not None:
+                taken.add(met.m)
+            return met
+
+        return watched
+
+    for name in ("_by_division", "_by_products"):
+        monkeypatch.setattr(gated_linear_meet, name, watch(getattr(gated_linear_meet, name)))
     check(make_inputs(64, gates=gates))
     assert taken == {block}
 
@@ -275,15 +289,6 @@ def test_on_a_cpu_the_kernels_take_the_steps(length, monkeypatch):
             torch.testing.assert_close(gated_linear_recurrence(**inputs), tuple(expected[:2]))
 
 
-@pytest.mark.parametrize("dtype", TOLERANCES)
-def test_every_storage_dtype_against_float64(dtype, assert_close):
-    inputs = make_inputs(90, key_size=20, value_size=33, dtype=dtype)
-    with torch.no_grad():
-        expected = reference.gated_linear_recurrence(**{name: x.double() for name, x in inputs.items()})
-        for ours, theirs in zip(gated_linear_recurrence(**inputs), expected, strict=True):
-            assert_close(ours / theirs.abs().max(), theirs / theirs.abs().max())
-
-
 @pytest.mark.parametrize("which", [0, 1])
 def test_one_result_may_have_no_gradient(which):
     inputs = make_inputs(40)
@@ -312,11 +317,3 @@ def test_a_single_step_compiles_too():
     compiled = torch.compile(gated_linear_recurrence, fullgraph=True, backend="aot_eager")
     inputs = make_inputs(1)
     torch.testing.assert_close(compiled(**inputs), gated_linear_recurrence(**inputs))
-
-
-def test_compiles_into_one_graph_for_any_length():
-    compiled = torch.compile(gated_linear_recurrence, fullgraph=True, dynamic=True, backend="aot_eager")
-    for length in (21, 70):
-        inputs = make_inputs(length)
-        expected = outputs_and_gradients(gated_linear_recurrence, inputs)
-        torch.testing.assert_close(outputs_and_gradients(compiled, inputs), expected)

@@ -13,6 +13,8 @@ from sru_nn.cells.mingru import operator as mingru
 from sru_nn.cells.mingru import reference
 from sru_nn.functional import mingru_recurrence
 
+from ...conftest import examples
+
 WAYS = {"scan": mingru.by_scan, "sru": mingru.by_sru, "chosen": mingru_recurrence}
 
 
@@ -46,7 +48,7 @@ def outputs_and_gradients(function, inputs: list[Tensor], mask_pad: Tensor | Non
 @pytest.mark.usefixtures("implementation")
 @pytest.mark.parametrize("way", WAYS, indirect=True)
 def test_equals_the_reference(way):
-    @settings(deadline=None, max_examples=30)
+    @settings(examples, max_examples=30)
     @given(
         length=st.integers(0, 70),
         batch=st.integers(0, 3),
@@ -78,40 +80,7 @@ def test_other_storage_keeps_its_state_in_float32(way, dtype, assert_close):
     assert_close(last, expected[1])
 
 
-@pytest.mark.parametrize(
-    ("length", "batch", "size", "learns", "choice", "way"),
-    [
-        (1, 1, 4, False, "reference", "mingru_recurrence"),
-        (100, 1, 4, False, "reference", "by_scan"),
-        (100, 4, 512, False, "reference", "mingru_recurrence"),
-        (100, 4, 512, True, "reference", "by_scan"),
-        (100, 5, 512, True, "reference", "mingru_recurrence"),
-        (100, 4, 512, False, "kernels", "by_sru"),
-        (4, 32, 512, False, "kernels", "mingru_recurrence"),
-        (4, 32, 512, True, "kernels", "by_sru"),
-        (4, 32, 2048, True, "kernels", "mingru_recurrence"),
-    ],
-)
-def test_which_way_is_taken(length, batch, size, learns, choice, way, monkeypatch):
-    if choice == "kernels":
-        pytest.importorskip("sru_kernels", reason="the kernels are not installed")
-    for owner, name in ((mingru, "by_scan"), (mingru, "by_sru"), (reference, "mingru_recurrence")):
-        monkeypatch.setattr(owner, name, lambda *args, name=name, **kwargs: name)
-    with backend.using(choice):
-        u = torch.empty(length, batch, 2, size, requires_grad=learns)
-        assert mingru.mingru_recurrence(u, None, mask_pad=None) == way
-
-
 def test_second_derivatives():
     leaves = [tensor.requires_grad_() for tensor in make_inputs(20, 1, 1)]
     with backend.using("reference"):
         assert torch.autograd.gradgradcheck(mingru_recurrence, leaves)
-
-
-@pytest.mark.usefixtures("implementation")
-def test_compiles_into_one_graph_for_any_length():
-    compiled = torch.compile(mingru_recurrence, fullgraph=True, dynamic=True, backend="aot_eager")
-    for length in (21, 34):
-        inputs = make_inputs(length)
-        expected = outputs_and_gradients(mingru_recurrence, inputs)
-        torch.testing.assert_close(outputs_and_gradients(compiled, inputs), expected)

@@ -103,6 +103,15 @@ struct Block {
     size_t main_size = 0;
     void run();
     void yield();
+
+    /// All threads have arrived at the barrier of the block.
+    void release() {
+        bar.count = 0;
+        ++bar.gen;
+        last_or = std::exchange(acc_or, 0);
+        last_and = std::exchange(acc_and, 1);
+        last_cnt = std::exchange(acc_cnt, 0);
+    }
 };
 inline thread_local Block* B = nullptr;
 
@@ -128,16 +137,7 @@ inline void entry() {
         --b->alive;
         ++b->progress;
         b->warps[f->lin / 32].exited |= 1u << (f->lin % 32);
-        if (b->bar.count && b->bar.count == b->alive) {  // exited threads count as arrived, as on hardware
-            b->bar.count = 0;
-            ++b->bar.gen;
-            b->last_or = b->acc_or;
-            b->last_and = b->acc_and;
-            b->last_cnt = b->acc_cnt;
-            b->acc_or = 0;
-            b->acc_and = 1;
-            b->acc_cnt = 0;
-        }
+        if (b->bar.count && b->bar.count == b->alive) b->release();  // exited threads count as arrived
     }
 #if defined(__SANITIZE_THREAD__)
     __tsan_release(&b->launch->end);
@@ -247,173 +247,4 @@ inline void Block::run() {
     B = nullptr;
 }
 
-inline void block_sync(int pred = 0) {
-    asm volatile("" ::: "memory");
-    CUSHIM_QUIET;
-    Block* b = B;
-    unsigned g = b->bar.gen;
-    ++b->progress;
-#if defined(__SANITIZE_THREAD__)
-    __tsan_release(&b->bar.sync[g & 1]);
-#endif
-    b->acc_or |= pred != 0;
-    b->acc_and &= pred != 0;
-    b->acc_cnt += pred != 0;
-    if (++b->bar.count == b->alive) {
-        b->bar.count = 0;
-        ++b->bar.gen;
-        b->last_or = b->acc_or;
-        b->last_and = b->acc_and;
-        b->last_cnt = b->acc_cnt;
-        b->acc_or = 0;
-        b->acc_and = 1;
-        b->acc_cnt = 0;
-    } else
-        while (b->bar.gen == g) b->yield();
-    asm volatile("" ::: "memory");
-#if defined(__SANITIZE_THREAD__)
-    __tsan_acquire(&b->bar.sync[g & 1]);
-#endif
-}
-inline void warp_sync(uint32_t mask) {
-    asm volatile("" ::: "memory");
-    CUSHIM_QUIET;
-    Block* b = B;
-    Warp& w = b->warps[b->cur->lin / 32];
-    unsigned lane = b->cur->lin % 32;
-    unsigned in_block = b->nthreads - (b->cur->lin & ~31u);
-    if (in_block < 32) mask &= (1u << in_block) - 1;
-    if (!(mask >> lane & 1)) die("calling lane is not in the mask of a *_sync warp operation");
-    if (mask & w.exited) die("a lane in the mask of a *_sync warp operation has exited");
-    Bar& r = w.bars[mask];
-    unsigned g = r.gen;
-    ++b->progress;
-#if defined(__SANITIZE_THREAD__)
-    __tsan_release(&r.sync[g & 1]);
-#endif
-    if (++r.count == (unsigned)__builtin_popcount(mask)) {
-        r.count = 0;
-        ++r.gen;
-    } else
-        while (r.gen == g) {
-            if (mask & w.exited) die("a lane in the mask of a *_sync warp operation has exited");
-            b->yield();
-        }
-#if defined(__SANITIZE_THREAD__)
-    __tsan_acquire(&r.sync[g & 1]);
-#endif
-}
-inline void grid_sync() {
-    CUSHIM_QUIET;
-    Block* b = B;
-    if (!b->gridbar) die("grid sync in a launch that is not cooperative");
-    block_sync();
-    if (b->cur->lin == 0) b->gridbar->wait();
-    block_sync();
-}
-template <typename T>
-T warp_exchange(uint32_t mask, T v, int src) {
-    static_assert(sizeof(T) <= 8, "shuffle of more than 8 bytes");
-    CUSHIM_QUIET;
-    Warp& w = B->warps[B->cur->lin / 32];
-    unsigned lane = B->cur->lin % 32;
-    uint64_t raw = 0;
-    memcpy(&raw, &v, sizeof(T));
-    w.slot[lane] = raw;
-    warp_sync(mask);
-    T r;
-    if (mask >> src & 1)
-        memcpy(&r, &w.slot[src], sizeof(T));
-    else
-        memset(&r, 0xff, sizeof(T));  // undefined on hardware: poison
-    warp_sync(mask);
-    return r;
-}
-
-template <typename F>
-void launch_body(dim3 grid, dim3 block, bool coop, F f, std::function<void(int)> hook = nullptr) {
-    std::function<void()> body = f;
-    const uint64_t nb = (uint64_t)grid.x * grid.y * grid.z;
-    auto bid_of = [&](uint64_t i) {
-        return uint3{unsigned(i % grid.x), unsigned(i / grid.x % grid.y),
-                     unsigned(i / ((uint64_t)grid.x * grid.y))};
-    };
-    Launch la;
-    auto setup = [&](Block& b) {
-        b.bdim = block;
-        b.gdim = grid;
-        b.body = &body;
-        b.launch = &la;
-        b.hook = hook ? &hook : nullptr;
-    };
-    std::vector<std::thread> th;
-#if defined(CUSHIM_TSAN)
-    __tsan_release(&la.begin);
-    if (!coop)
-        for (uint64_t i = 0; i < nb; i += 2) {  // a fresh OS thread, so fresh __shared__, for every block
-            for (uint64_t j = i; j < std::min(nb, i + 2); ++j)
-                th.emplace_back([&, j] {
-                    Block b;
-                    setup(b);
-                    b.bid = bid_of(j);
-                    b.run();
-                });
-            for (auto& t : th) t.join();
-            th.clear();
-        }
-    else
-#endif
-        if (coop) {
-        GridBar gb;
-        gb.n = (unsigned)nb;
-        for (uint64_t i = 0; i < nb; ++i)
-            th.emplace_back([&, i] {
-                Block b;
-                setup(b);
-                b.gridbar = &gb;
-                b.bid = bid_of(i);
-                b.run();
-            });
-        for (auto& t : th) t.join();
-    } else {
-        static const unsigned nw = getenv("CUSHIM_WORKERS")
-                                       ? atoi(getenv("CUSHIM_WORKERS"))
-                                       : std::max(1u, std::thread::hardware_concurrency());
-        std::atomic<uint64_t> next{0};
-        auto work = [&] {
-            Block b;
-            setup(b);
-            for (uint64_t i; (i = next++) < nb;) {
-                b.bid = bid_of(i);
-                b.run();
-            }
-        };
-        for (unsigned k = 0; k < std::min<uint64_t>(nw, nb); ++k) th.emplace_back(work);
-        for (auto& t : th) t.join();
-    }
-#if defined(CUSHIM_TSAN)
-    __tsan_acquire(&la.end);
-#endif
-}
-
-template <typename... P, typename... A>
-cudaError_t launch(void (*k)(P...), dim3 grid, dim3 block, size_t smem, bool coop, A&&... a) {
-    if (!grid.x || !grid.y || !grid.z || !block.x || !block.y || !block.z ||
-        block.x * block.y * block.z > 1024 || grid.y > 65535 || grid.z > 65535)
-        return set_error(cudaErrorInvalidConfiguration);
-    if (smem > kMaxSmem) return set_error(cudaErrorInvalidValue);
-    if (const auto error = machine_error()) return set_error(error);
-    if (const auto error = launch_error()) return set_error(error);
-    std::tuple<P...> args(std::forward<A>(a)...);
-    launch_body(grid, block, coop, [=] {
-        auto copy = args;
-        std::apply(k, copy);
-    });
-    return cudaSuccess;
-}
-template <typename... P, size_t... I>
-cudaError_t launch_void(void (*k)(P...), dim3 g, dim3 b, void** a, size_t s, bool coop,
-                        std::index_sequence<I...>) {
-    return launch(k, g, b, s, coop, *static_cast<std::remove_reference_t<P>*>(a[I])...);
-}
 }  // namespace cushim

@@ -2,7 +2,7 @@
 #pragma GCC system_header
 
 // Barriers, warp operations, loads, atomics and arithmetic, as device code calls them.
-#include "cushim/block.h"
+#include "cushim/barriers.h"
 
 static constexpr int warpSize = 32;
 inline void __syncthreads() { cushim::block_sync(); }

@@ -2,7 +2,7 @@
 #pragma GCC system_header
 
 // The runtime API that launch code uses. Device memory is host memory.
-#include "cushim/block.h"
+#include "cushim/launch.h"
 #include "cushim/machine.h"
 
 #define CUSHIM_API extern "C" inline

@@ -8,24 +8,24 @@ and brings the queries to the start of their chunk and the keys to its end:
 
     q_t ⊙ Π_{r up to t} g_r        k_s ⊙ Π_{r after s} g_r
 
-The steps of a block meet by division, in blocks as long as their gates allow, up to the whole chunk; what
-comes of it is joined, neighbours first, then pairs of these, and so on, where gates are only ever multiplied.
+Steps meet by division, in blocks as long as their gates allow, up to the whole chunk. The blocks are then
+joined, neighbours first, then pairs of these, and so on, where gates are only ever multiplied.
 
 P here is the number of chunks N times B·H.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from sru_nn.dtypes import accumulate_dtype
 
-_Made = TypeVar("_Made")
 # Steps of a block if a chunk as a whole has gates too small for division.
 _SHORT = 8
 # The logarithm of the smallest product of gates that is divided by: the root of float32's smallest number.
@@ -34,17 +34,16 @@ _SMALLEST = 0.5 * math.log(torch.finfo(torch.float32).tiny)
 
 
 class Memory:
-    """Memory by name, used again in each turn: on a CPU new memory costs more than what is written to it."""
+    """Buffers by name, reused in each turn: on a CPU new memory costs more than writing to it."""
 
     def __init__(self, like: Tensor) -> None:
         self.dtype = accumulate_dtype(like.dtype)
         self.like = like.new_empty(0, dtype=self.dtype)
         self._buffers: dict[str, Tensor] = {}
         self._views: dict[tuple[object, ...], Tensor] = {}
-        self._made: dict[Any, Any] = {}
 
     def __call__(self, name: str, *shape: int) -> Tensor:
-        """Return a tensor of this shape, with anything in it."""
+        """Return an uninitialised tensor of this shape."""
         key = (name, *shape)
         view = self._views.get(key)
         if view is None:
@@ -55,36 +54,28 @@ class Memory:
             view = self._views[key] = buffer[:size].view(shape)
         return view
 
-    def once(self, make: Callable[..., _Made], *args: Any) -> _Made:
-        """Return `make(*args, self)` of the first time."""
-        key = (make, *args)
-        if key not in self._made:
-            self._made[key] = make(*args, self)
-        return self._made[key]  # type: ignore[no-any-return]
 
-
-def _ones(chunk: int, m: int, like: Tensor) -> Tensor:
+@functools.cache
+def _ones(chunk: int, m: int, dtype: torch.dtype) -> Tensor:
     """Return the matrix `(chunk, chunk)` that adds up within blocks of m steps."""
-    return torch.kron(torch.eye(chunk // m).to(like), like.new_ones(m, m).tril_())
+    return torch.kron(torch.eye(chunk // m, dtype=dtype), torch.ones(m, m, dtype=dtype).tril())
 
 
 class Met(NamedTuple):
-    """What queries and keys have made of each other, in P chunks of C steps."""
+    """Blocks of m steps within which queries and keys have met; the whole chunk in the end."""
 
-    a: Tensor
-    """`(P, C, C)`."""
-    q: Tensor
-    """`(P, C, K)`, from the start of the chunk."""
-    k: Tensor
-    """`(P, C, K)`, to its end."""
-    gates: Tensor
-    """`(N, B·H, K)`, the products of all gates of a chunk."""
-    differentiate: Callable[[Tensor, Tensor, Tensor, Tensor, _Results], None]
-    """Takes the gradients of a, q, k and of the logarithm of the gates, which change, and where to write
-    those of the queries, the keys and the gates' logarithms that were given."""
+    m: int
+    a: Tensor  # (P, C, C), zero outside the blocks
+    q: Tensor  # (N, C, B·H, K), from the starts of the blocks
+    k: Tensor  # the same, to the ends of the blocks
+    gates: Tensor  # (N, C/m, B·H, K), the products of the gates of each block
+    differentiate: _Differentiate
 
 
 _Results = tuple[Tensor, Tensor, Tensor]
+# Takes the gradients of a, q and k `(P, C, K)` and the logarithms of the gates, which it overwrites, and
+# tensors to write the gradients of the given queries, keys and logarithms of gates to.
+_Differentiate = Callable[[Tensor, Tensor, Tensor, Tensor, _Results], None]
 
 
 def by_head(x: Tensor) -> Tensor:
@@ -104,100 +95,67 @@ def meet(q: Tensor, k: Tensor, log_g: Tensor, memory: Memory) -> Met:
         q: `(N, C, B·H, K)`, in the accumulation dtype, with C a power of two.
         k: The same.
         log_g: The same.
-        memory: Has what is returned until the next call.
+        memory: Holds what is returned until the next call.
     """
-    base = _by_division(q, k, log_g, memory) or _by_products(q, k, log_g, memory)
-    return _join(base, memory)
+    met = _by_division(q, k, log_g, memory) or _by_products(q, k, log_g, memory)
+    while met.m < q.shape[1]:
+        met = _join(met, memory)
+    return met
 
 
-class _Base(NamedTuple):
-    """Blocks of m steps within which queries and keys have met."""
-
-    m: int
-    a: Tensor  # (P, C, C), zero outside the blocks
-    q: Tensor  # (N, C, B·H, K), from the starts of the blocks
-    k: Tensor  # the same, to the ends of the blocks
-    gates: Tensor  # (N, C/m, B·H, K), the products of each block's gates
-    differentiate: Callable[[Tensor, Tensor, Tensor, Tensor, _Results], None]
-    by_head: tuple[Tensor, Tensor] | None = None  # q and k by head, where they have been viewed so
-
-
-class _Blocks:
-    """Memory for blocks of m steps, and views of it; made once for all turns, for they take long to make."""
-
-    def __init__(self, shape: torch.Size, m: int, memory: Memory) -> None:
-        n, chunk, heads, size = shape
-        by_block = (n, chunk // m, m, heads, size)
-        self.ones = _ones(chunk, m, memory.like)
-        self.adds_up = self.ones.expand(n, -1, -1)
-        self.decay, self.queries, self.keys, self.ends = (
-            memory(name, *shape) for name in ("decay", "queries", "keys", "ends")
-        )
-        self.a = memory("a", n * heads, chunk, chunk)
-        self.flat = self.decay.flatten(2)
-        self.gates = self.decay[:, m - 1 :: m]
-        self.gate_of_block = self.gates.unsqueeze(2)
-        self.keys_by_block, self.ends_by_block = self.keys.view(by_block), self.ends.view(by_block)
-        self.queries_by_head, self.keys_by_head = by_head(self.queries), by_head(self.keys)
-        self.ends_by_head = by_head(self.ends)
-        self.keys_turned = self.keys_by_head.transpose(1, 2)
-        self.is_view = n == 1 or heads == 1
-
-
-def _by_division(q: Tensor, k: Tensor, log_g: Tensor, memory: Memory) -> _Base | None:
-    """Bring keys back to the start of their block too, by division, if the gates' products allow it."""
+def _by_division(q: Tensor, k: Tensor, log_g: Tensor, memory: Memory) -> Met | None:
+    """Bring keys to the start of their block too, by division, if the products of the gates allow it."""
     if q.device.type != "cpu":
-        return None  # the question would have to wait for the answer
-    n, chunk = q.shape[:2]
-    flat = log_g.flatten(2)
+        return None  # asking would synchronise the device
+    n, chunk, heads, _ = q.shape
+    decay, queries, keys, ends = (memory(name, *q.shape) for name in ("decay", "queries", "keys", "ends"))
     for m in (chunk, _SHORT) if chunk > _SHORT else (chunk,):
-        use = memory.once(_Blocks, q.shape, m)
+        ones = _ones(chunk, m, memory.dtype)
         # A product with a matrix, because torch.cumsum is slow on a CPU along any axis but the last.
-        torch.bmm(use.adds_up, flat, out=use.flat)
-        # Of a gate that is shut comes NaN, which is not larger.
-        if use.gates.amin().item() > _SMALLEST:
+        torch.bmm(ones.expand(n, -1, -1), log_g.flatten(2), out=decay.flatten(2))
+        gates = decay[:, m - 1 :: m]
+        # A closed gate gives NaN, which is not larger.
+        if gates.amin().item() > _SMALLEST:
             break
     else:
         return None
 
-    torch.exp(use.decay, out=use.decay)
-    torch.mul(q, use.decay, out=use.queries)
-    torch.div(k, use.decay, out=use.keys)
-    torch.mul(use.keys_by_block, use.gate_of_block, out=use.ends_by_block)
-    queries, keys = use.queries_by_head, use.keys_turned
-    if not use.is_view:
-        queries, keys = by_head(use.queries), by_head(use.keys).transpose(1, 2)
-    a = _within(torch.bmm(queries, keys, out=use.a), use.ones)
+    def by_block(x: Tensor) -> Tensor:
+        return torch.unflatten(x, 1, (-1, m))
+
+    torch.exp(decay, out=decay)
+    torch.mul(q, decay, out=queries)
+    torch.div(k, decay, out=keys)
+    torch.mul(by_block(keys), gates.unsqueeze(2), out=by_block(ends))
+    a = memory("a", n * heads, chunk, chunk)
+    _within(torch.bmm(by_head(queries), by_head(keys).transpose(1, 2), out=a), ones)
 
     def differentiate(
         grad_a: Tensor, grad_q: Tensor, grad_k: Tensor, grad_gates: Tensor, results: _Results
     ) -> None:
-        decay, queries, keys = use.decay, use.queries, use.keys
-        _within(grad_a, use.ones)
-        torch.mul(q, decay, out=queries)  # they may have gone to the start of the chunk
+        _within(grad_a, ones)
+        torch.mul(q, decay, out=queries)  # _join may have moved them to the start of the chunk
         by_q, by_k, product = by_time(grad_q, n), by_time(grad_k, n), memory("product", *q.shape)
-        torch.unflatten(by_k, 1, (-1, m)).mul_(use.gate_of_block)
+        by_block(by_k).mul_(gates.unsqueeze(2))
         torch.mul(by_k, keys, out=product)
-        grad_gates = grad_gates + product.view(use.ends_by_block.shape).sum(2)
+        grad_gates = grad_gates + by_block(product).sum(2)
         grad_k.baddbmm_(grad_a.transpose(1, 2), by_head(queries))
         grad_q.baddbmm_(grad_a, by_head(keys))
         torch.mul(by_q, queries, out=product).addcmul_(by_k, keys, value=-1)
         product[:, m - 1 :: m] += grad_gates
         torch.mul(by_q, decay, out=results[0])
         torch.div(by_k, decay, out=results[1])
-        torch.bmm(use.adds_up.transpose(1, 2), product.flatten(2), out=results[2].flatten(2))
+        torch.bmm(ones.t().expand(n, -1, -1), product.flatten(2), out=results[2].flatten(2))
 
-    if m == chunk and use.is_view:
-        return _Base(m, a, use.queries, use.ends, use.gates, differentiate, (queries, use.ends_by_head))
-    return _Base(m, a, use.queries, use.ends, use.gates, differentiate)
+    return Met(m, a, queries, ends, gates, differentiate)
 
 
 def _within(a: Tensor, ones: Tensor) -> Tensor:
-    """Set `(P, C, C)` to zero where `ones` is, whatever there is."""
+    """Set `(P, C, C)` to zero where `ones` is zero, NaN included."""
     return a.tril_() if ones[-1, 0] else a.masked_fill_(ones == 0, 0.0)
 
 
-def _by_products(q: Tensor, k: Tensor, log_g: Tensor, memory: Memory) -> _Base:
+def _by_products(q: Tensor, k: Tensor, log_g: Tensor, memory: Memory) -> Met:
     """Let each step meet itself."""
     n, chunk, heads, _ = q.shape
     g = torch.exp(log_g, out=memory("decay", *q.shape))
@@ -219,62 +177,60 @@ def _by_products(q: Tensor, k: Tensor, log_g: Tensor, memory: Memory) -> _Base:
         torch.addcmul(by_q, diagonal, k, out=results[0])
         torch.addcmul(by_k, diagonal, q, out=results[1])
 
-    return _Base(1, a, queries, keys, g, differentiate)
+    return Met(1, a, queries, keys, g, differentiate)
 
 
 def _without_traces(x: Tensor) -> Tensor:
-    """Set to zero what is so small that a product of two would be subnormal, which takes processors long."""
+    """Set to zero what is so small that a product of two would be subnormal, which is slow on processors."""
     torch.ops.aten.hardshrink.out(x, math.sqrt(torch.finfo(x.dtype).tiny), out=x)
     return x
 
 
-class _Level(NamedTuple):
-    """Two blocks of m steps meeting; the steps of all such blocks of a chunk lie in a row."""
-
-    m: int
-    right: Tensor  # (N, C/2, B·H, K), queries of the later ones, from the starts of their blocks
-    left: Tensor  # (N, C/2, B·H, K), keys of the earlier ones, to the ends of their blocks
-    gates: Tensor  # (N, pairs, 2, B·H, K), the products of each block's gates
-
-
-def _join(base: _Base, memory: Memory) -> Met:
-    """Let neighbouring blocks meet, then pairs of them, and so on; gates are only ever multiplied.
+def _join(met: Met, memory: Memory) -> Met:
+    """Let neighbouring blocks meet; gates are only ever multiplied.
 
     The earlier block has brought its keys to its end and the later one its queries to its start. What has
     decayed below 1e-19 (1e-154 in float64) by then counts as zero.
     """
-    m, a, q, k, gates, *_ = base
+    m, a, q, k, gates, differentiate_blocks = met
     n, chunk, heads, size = q.shape
-    levels: list[_Level] = []
+    shape = (n, chunk // 2, heads, size)
+    later, earlier = _later(q, m), _earlier(k, m)
+    # The steps of all later, and of all earlier, blocks of a chunk in a row.
+    right, left = memory(f"right{m}", *shape), memory(f"left{m}", *shape)
+    right.view_as(later).copy_(later)
+    left.view_as(earlier).copy_(earlier)
+    # One product for all blocks of a chunk: many small ones would take longer than what this wastes.
+    product = memory("met", n * heads, chunk // 2, chunk // 2)
+    torch.bmm(by_head(right), by_head(left).transpose(1, 2), out=product)
+    _blocks(a, 2 * m)[:, m:, :m].copy_(_blocks(product, m))
+    both = torch.unflatten(gates, 1, (-1, 2))
+    _without_traces(later.mul_(both[:, :, :1]))
+    _without_traces(earlier.mul_(both[:, :, 1:]))
+    gates = torch.mul(both[:, :, 0], both[:, :, 1], out=memory(f"gates{m}", *both[:, :, 0].shape))
 
     def differentiate(
         grad_a: Tensor, grad_q: Tensor, grad_k: Tensor, grad_gates: Tensor, results: _Results
     ) -> None:
-        grad_g = grad_gates.unsqueeze(1)
-        for level in reversed(levels):
-            grad_g = _part(level, grad_a, by_time(grad_q, n), by_time(grad_k, n), grad_g, memory)
-        base.differentiate(grad_a, grad_q, grad_k, grad_g, results)
+        later, earlier = _later(by_time(grad_q, n), m), _earlier(by_time(grad_k, n), m)
+        later.mul_(both[:, :, :1])
+        earlier.mul_(both[:, :, 1:])
+        parts = memory(f"parts{m}", *both.shape)
+        product = memory("product", *shape).view(later.shape)
+        torch.sum(torch.mul(later, right.view_as(later), out=product), 2, out=parts[:, :, 0])
+        torch.sum(torch.mul(earlier, left.view_as(earlier), out=product), 2, out=parts[:, :, 1])
+        grad_met = memory("met", n * heads, chunk // 2, chunk // 2).zero_()
+        _blocks(grad_met, m).copy_(_blocks(grad_a, 2 * m)[:, m:, :m])
+        product = memory("product", n * heads, chunk // 2, size)
+        by_half = torch.unflatten(by_time(product, n), 1, (-1, m))
+        torch.bmm(grad_met, by_head(left), out=product)
+        later.add_(by_half)
+        torch.bmm(grad_met.transpose(1, 2), by_head(right), out=product)
+        earlier.add_(by_half)
+        parts.add_(grad_gates.unsqueeze(2))
+        differentiate_blocks(grad_a, grad_q, grad_k, parts.flatten(1, 2), results)
 
-    if base.by_head is not None:
-        return Met(a, *base.by_head, gates.squeeze(1), differentiate)
-    while m < chunk:
-        later, earlier = _later(q, m), _earlier(k, m)
-        half = (n, chunk // 2, heads, size)
-        right, left = memory(f"right{m}", *half), memory(f"left{m}", *half)
-        right.view_as(later).copy_(later)
-        left.view_as(earlier).copy_(earlier)
-        # One product for all blocks of a chunk: so many small ones would take longer than what this wastes.
-        met = memory("met", n * heads, chunk // 2, chunk // 2)
-        torch.bmm(by_head(right), by_head(left).transpose(1, 2), out=met)
-        _blocks(a, 2 * m)[:, m:, :m].copy_(_blocks(met, m))
-        both = torch.unflatten(gates, 1, (-1, 2))
-        _without_traces(later.mul_(both[:, :, :1]))
-        _without_traces(earlier.mul_(both[:, :, 1:]))
-        gates = torch.mul(both[:, :, 0], both[:, :, 1], out=memory(f"gates{m}", *both[:, :, 0].shape))
-        _without_traces(gates)
-        levels.append(_Level(m, right, left, both))
-        m *= 2
-    return Met(a, by_head(q), by_head(k), gates[:, 0], differentiate)
+    return Met(2 * m, a, q, k, _without_traces(gates), differentiate)
 
 
 def _earlier(x: Tensor, m: int) -> Tensor:
@@ -284,34 +240,6 @@ def _earlier(x: Tensor, m: int) -> Tensor:
 
 def _later(x: Tensor, m: int) -> Tensor:
     return torch.unflatten(x, 1, (-1, 2, m))[:, :, 1]
-
-
-def _part(
-    level: _Level, grad_a: Tensor, grad_q: Tensor, grad_k: Tensor, grad_g: Tensor, memory: Memory
-) -> Tensor:
-    """Undo the meeting of a level in the gradients of the queries and keys, in place.
-
-    Returns:
-        The gradient of the logarithms of the products of its blocks' gates `(N, blocks, B·H, K)`.
-    """
-    m, right, left, gates = level
-    n, chunk, heads, size = grad_q.shape
-    later, earlier = _later(grad_q, m), _earlier(grad_k, m)
-    later.mul_(gates[:, :, :1])
-    earlier.mul_(gates[:, :, 1:])
-    parts = memory(f"parts{m}", *gates.shape)
-    product = memory("product", n, chunk // 2, heads, size).view(later.shape)
-    torch.sum(torch.mul(later, right.view_as(later), out=product), 2, out=parts[:, :, 0])
-    torch.sum(torch.mul(earlier, left.view_as(earlier), out=product), 2, out=parts[:, :, 1])
-    met = memory("met", n * heads, chunk // 2, chunk // 2).zero_()
-    _blocks(met, m).copy_(_blocks(grad_a, 2 * m)[:, m:, :m])
-    product = memory("product", n * heads, chunk // 2, size)
-    by_half = torch.unflatten(by_time(product, n), 1, (-1, m))
-    torch.bmm(met, by_head(left), out=product)
-    later.add_(by_half)
-    torch.bmm(met.transpose(1, 2), by_head(right), out=product)
-    earlier.add_(by_half)
-    return parts.add_(grad_g.unsqueeze(2)).flatten(1, 2)
 
 
 def _blocks(a: Tensor, side: int) -> Tensor:

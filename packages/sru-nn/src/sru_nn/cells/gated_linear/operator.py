@@ -15,7 +15,7 @@ from sru_nn import backend
 from sru_nn.cells.gated_linear import chunks, reference
 from sru_nn.cells.gated_linear.chunks import Inputs
 from sru_nn.dtypes import accumulate_dtype
-from sru_nn.operators import Passes, Recurrence, is_transformed, run_kernel, storage_dtype
+from sru_nn.operators import Passes, Recurrence, is_transformed, run_kernel
 
 
 def gated_linear_recurrence(
@@ -24,7 +24,7 @@ def gated_linear_recurrence(
     """Compute `sru_nn.functional.gated_linear_recurrence` in the way that is fastest here."""
     inputs = Inputs(q, k, v, log_g, s0)
     chosen = None if torch.compiler.is_compiling() else choose(inputs)
-    # A single step gives chunks nothing to gain.
+    # Chunks gain nothing for a single step.
     if is_transformed() or (chosen != "kernels" and q.shape[0] == 1):
         return reference.gated_linear_recurrence(*inputs, mask_pad=mask_pad)
     if mask_pad is not None:
@@ -70,7 +70,7 @@ def _backward(inputs: Inputs, *saved: Tensor) -> tuple[Tensor, ...]:
 def _fields(inputs: Inputs) -> tuple[Any, ...]:
     """Return the fields that both kernels begin with, in their order."""
     q, k, v, log_g, _ = inputs
-    return (storage_dtype(q.dtype), *q.shape, v.shape[-1], chunks.CHUNK, q, k, v, log_g)
+    return (q.dtype, *q.shape, v.shape[-1], chunks.CHUNK, q, k, v, log_g)
 
 
 def _differentiate_twice(given: Inputs, *grads: Tensor | None) -> tuple[Tensor | None, ...]:

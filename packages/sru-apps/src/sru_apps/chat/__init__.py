@@ -1,1 +1,0 @@
-"""Chat: answer what a user says, learnt from dialogues."""

@@ -1,0 +1,1 @@
+"""Generating text: sampling, stopping, and text that streams as it becomes certain."""

@@ -1,0 +1,165 @@
+"""Continuing texts with a language model: a text is read once, and each further symbol costs one step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sru_apps.decoding.sampling import Sampler, Sampling
+from sru_apps.nn import State, concatenate_states, select_streams
+
+Network = nn.Module | Any
+"""A language model with `read`, `step` and `config.vocab_size`, such as `sru_apps.tasks.lm.model.LanguageModel`."""
+
+
+class Continuation:
+    """Texts continued symbol by symbol, side by side, for as long as the caller asks.
+
+    No text depends on the others in the batch, whatever their lengths: they are read without padding, and
+    each has its own seed.
+
+    Args:
+        network: The model, in evaluation mode.
+        prompts: The symbols of each text, at least one.
+        sampling: How symbols are chosen.
+        seeds: One seed per text, or one for all.
+        state: State from an earlier text, if any.
+
+    Attributes:
+        state: State after all symbols but those of the last call of `next`.
+
+    Raises:
+        ValueError: A prompt is empty, or the model is in training mode.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        prompts: Sequence[Sequence[int]],
+        *,
+        sampling: Sampling | None = None,
+        seeds: int | Sequence[int] = 0,
+        state: State | None = None,
+    ) -> None:
+        if not prompts or not all(map(len, prompts)):
+            raise ValueError("generate: the prompt must hold at least one symbol, got none")
+        if network.training:
+            raise ValueError("generate: the model must be in evaluation mode; call eval() first")
+        self.network = network
+        device = next(network.parameters()).device
+        logits, self.state = read_prompts(network, prompts, state)
+        self._sampler = Sampler(
+            sampling or Sampling(),
+            prompts,
+            [seeds] * len(prompts) if isinstance(seeds, int) else seeds,
+            vocab_size=network.config.vocab_size,
+            device=device,
+        )
+        # A symbol is read when the next one is requested, so the last one never has to be.
+        self._logits: Tensor | None = logits
+        self._symbols = torch.empty(0)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Return itself; there is no end."""
+        return self
+
+    @torch.inference_mode()
+    def __next__(self) -> list[int]:
+        """Return the next symbol of each text."""
+        if self._logits is None:
+            self._logits, self.state = self.network.step(self._symbols, self.state)
+        self._symbols = self._sampler.choose(self._logits)
+        self._logits = None
+        return self._symbols.tolist()
+
+    @torch.inference_mode()
+    def keep(self, index: Sequence[int]) -> None:
+        """Keep only some of the texts.
+
+        Args:
+            index: Which, at least one, in their present order.
+        """
+        chosen = torch.tensor(index, device=self._symbols.device)
+        self.state = select_streams(self.state, chosen)
+        self._symbols = self._symbols[chosen]
+        self._sampler.keep(index)
+
+
+def generate(
+    model: Network,
+    prompt: Sequence[int],
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    repetition_penalty: float = 1.0,
+    seed: int = 0,
+    state: State | None = None,
+) -> Iterator[int]:
+    """Continue a text, symbol by symbol, for as long as the caller reads.
+
+    Args:
+        model: The model, in evaluation mode.
+        prompt: At least one symbol.
+        temperature: As in `Sampling`; 0 takes the most likely symbol.
+        top_k: As in `Sampling`.
+        top_p: As in `Sampling`.
+        repetition_penalty: As in `Sampling`.
+        seed: Seed of the draws.
+        state: State from before the prompt, if any.
+
+    Yields:
+        The next symbol.
+
+    Raises:
+        ValueError: The prompt is empty, a number is out of its range, or the model is in training mode.
+    """
+    sampling = Sampling(
+        temperature=temperature, top_k=top_k, top_p=top_p, repetition_penalty=repetition_penalty
+    )
+    for (symbol,) in Continuation(model, [prompt], sampling=sampling, seeds=seed, state=state):
+        yield symbol
+
+
+@torch.inference_mode()
+def read_prompts(
+    network: Network, prompts: Sequence[Sequence[int]], state: State | None = None
+) -> tuple[Tensor, State]:
+    """Read texts of any lengths side by side, without padding.
+
+    All are read up to the end of the shortest one, then the longer ones up to the end of the next, and so on.
+
+    Args:
+        network: The model, in evaluation mode.
+        prompts: B texts of at least one symbol.
+        state: State from an earlier text, if any.
+
+    Returns:
+        logits: (B, V), the scores of the next symbol of each text.
+        state: Of the B streams.
+    """
+    device = next(network.parameters()).device
+    waiting = list(range(len(prompts)))
+    order: list[int] = []
+    logits: list[Tensor] = []
+    states: list[State] = []
+    start = 0
+    for end in sorted({len(prompt) for prompt in prompts}):
+        ids = torch.tensor([list(prompts[b][start:end]) for b in waiting], device=device).t()
+        scores, state = network.read(ids, state)
+        done = [row for row, b in enumerate(waiting) if len(prompts[b]) == end]
+        if len(done) == len(waiting) == len(prompts):
+            return scores, state
+        rows = torch.tensor(done, device=device)
+        logits.append(scores[rows])
+        states.append(select_streams(state, rows))
+        order += [waiting[row] for row in done]
+        longer = [row for row, b in enumerate(waiting) if len(prompts[b]) > end]
+        if longer:
+            state = select_streams(state, torch.tensor(longer, device=device))
+        waiting, start = [waiting[row] for row in longer], end
+    place = torch.tensor(order, device=device).argsort()
+    return torch.cat(logits)[place], select_streams(concatenate_states(states), place)

@@ -1,1 +1,0 @@
-"""Language modelling: predict the next symbol of a text."""

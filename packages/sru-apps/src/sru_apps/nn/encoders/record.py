@@ -1,0 +1,99 @@
+"""What an encoder declares: its options, how it is built, and how it reads a sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from sru_apps.ranges import check_ranges
+
+Run = Callable[..., Any]
+"""Calls a module with arguments, perhaps under activation checkpointing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of an encoder; None leaves a choice to the encoder.
+
+    Raises:
+        ValueError: A value is out of its range.
+    """
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+def between_layers(dropout: float, num_layers: int) -> float:
+    """The dropout of a stack; none where there is no second layer to put it before."""
+    return dropout if num_layers > 1 else 0.0
+
+
+def build_stack(
+    kind: Callable[..., nn.Module],
+    input_size: int,
+    hidden_size: int,
+    num_layers: int,
+    *,
+    dropout: float,
+    bidirectional: bool,
+    **options: Any,
+) -> nn.Module:
+    """Build a stack that reads one way."""
+    return kind(input_size, hidden_size, num_layers, dropout=between_layers(dropout, num_layers), **options)
+
+
+def read_stack(
+    rnn: Any, x: Tensor, mask: Tensor | None, state: Any, *, run: Run, by_layers: bool
+) -> tuple[Tensor, Any]:
+    """Read a sequence with one of the stacks of sru-nn.
+
+    Args:
+        rnn: An SRU, MinGRU or GatedLinearRNN, time-major.
+        x: (T, B, E).
+        mask: (T, B) bool, True at padding, or None.
+        state: The states before, with the layers as the first axis; None at the start.
+        run: Calls a module with arguments.
+        by_layers: Whether to call `run` for each layer instead of the whole stack.
+
+    Returns:
+        h: (T, B, N·D).
+        state: The states after.
+    """
+    if not by_layers or mask is not None:
+        h, state = run(rnn, x, state, mask)
+        return h, state
+    layers = rnn.rnn_lst if hasattr(rnn, "rnn_lst") else rnn.layers
+    states = [None] * len(layers) if state is None else state.unbind(0)
+    if rnn.input_to_hidden is not None:
+        x = rnn.input_to_hidden(x)
+    last = []
+    for layer, before in zip(layers, states, strict=True):
+        x, after = run(layer, x, before)
+        last.append(after)
+    norm = getattr(rnn, "norm", None)
+    return x if norm is None else norm(x), torch.stack(last)
+
+
+def step_stack(rnn: Any, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+    """Read one position with one of the stacks of sru-nn."""
+    h, state = rnn.step(x, state)
+    return h, state
+
+
+class Encoder(NamedTuple):
+    """An encoder. Its file declares one, and `sru_apps.nn.encoders` has a row for it."""
+
+    build: Callable[..., nn.Module]
+    """Called with (input_size, hidden_size, num_layers, dropout=, bidirectional=, **options)."""
+    options: type[Options] = Options
+    """The options that `build` takes besides the sizes."""
+    both_ways: bool = False
+    """Whether it can read a sequence in both directions."""
+    read: Callable[..., tuple[Tensor, Any]] = read_stack
+    """Reads a sequence; called as `read_stack` is."""
+    step: Callable[[Any, Tensor, Any], tuple[Tensor, Any]] | None = step_stack
+    """Reads one position; None where a sequence of one is read instead."""

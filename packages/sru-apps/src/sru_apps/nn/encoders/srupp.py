@@ -1,0 +1,122 @@
+"""SRU++: the SRU with causal attention."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sru_apps.nn.encoders.record import Encoder, Run
+from sru_apps.nn.encoders.sru import HighwayOptions
+from sru_apps.ranges import ranged
+from sru_nn import SRUpp, SRUppAttention, SRUppState
+
+_DEFAULT_MEMORY = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class SRUppOptions(HighwayOptions):
+    """Options of `srupp`."""
+
+    num_heads: int | None = ranged(None, at_least=1)
+    """srupp, gated-linear: heads of each layer; default: 1."""
+    attention_dropout: float | None = ranged(None, at_least=0, below=1)
+    """srupp: dropout on the attention maps; default: 0."""
+    attention_layer_norm: bool | None = None
+    """srupp: normalise after each attention; default: yes."""
+    attention_every_n_layers: int | None = ranged(None, at_least=1)
+    """srupp: let only every n-th layer attend; default: 1."""
+    attention_last_n_layers: int | None = ranged(None, at_least=0)
+    """srupp: let only the last n layers attend; default: `attention_every_n_layers` decides."""
+    memory_length: int | None = ranged(None, at_least=1)
+    """srupp: number of earlier positions that a position attends to, in this segment or before it; default: 256."""
+
+
+def build(
+    input_size: int,
+    hidden_size: int,
+    num_layers: int,
+    *,
+    bidirectional: bool,
+    num_heads: int = 1,
+    projection_size: int | None = None,
+    memory_length: int = _DEFAULT_MEMORY,
+    **options: Any,
+) -> nn.Module:
+    """Build the stack."""
+    names = {"attention_dropout": "attn_dropout", "attention_layer_norm": "attn_layer_norm"}
+    return SRUpp(
+        input_size,
+        hidden_size,
+        projection_size or num_heads * max(1, hidden_size // 4 // num_heads),
+        num_layers,
+        num_heads=num_heads,
+        causal=True,
+        context=memory_length,
+        # Otherwise a text read in segments would not give the outputs of the whole.
+        normalize_memory=True,
+        **{names.get(name, name): value for name, value in options.items()},
+    )
+
+
+def read(
+    rnn: Any, x: Tensor, mask: Tensor | None, state: Any, *, run: Run, by_layers: bool
+) -> tuple[Tensor, Any]:
+    """Read a sequence: in training without padding with `read_with_memory`, else with `SRUpp.stream`."""
+    remembers = rnn.training if state is None else not isinstance(state, SRUppState)
+    if remembers and mask is None:
+        return read_with_memory(rnn, x, state, run=run)
+    if remembers and state is not None:
+        raise ValueError(
+            "srupp: a state from training without a mask cannot be continued with a mask; start from state=None"
+        )
+    h, state = rnn.stream(x, state, mask_pad=mask)
+    return h, state
+
+
+def read_with_memory(
+    rnn: Any, x: Tensor, state: tuple[Tensor, tuple[Tensor, ...]] | None, *, run: Run
+) -> tuple[Tensor, tuple[Tensor, tuple[Tensor, ...]]]:
+    """Read a segment and return the outputs of `SRUpp.stream`, with gradients through the memory's weights.
+
+    `stream` remembers keys and values; once they are detached, the loss of a segment does not reach the
+    matrices that made them. Here the inputs of the attention are remembered, and keys and values made anew.
+
+    Args:
+        rnn: A causal stack that normalises its memory.
+        x: (T, B, E), the segment.
+        state: What the call for the segment before returned, detached; None at the start.
+        run: Calls a layer with arguments.
+
+    Returns:
+        h: (T, B, D).
+        state: The states c (L, B, D), and for each layer that attends the inputs it remembers: (M, B, ·).
+    """
+    cells: list[Any] = list(rnn.rnn_lst)
+    states = [None] * len(cells) if state is None else state[0].unbind(0)
+    earlier = iter(() if state is None else state[1])
+    last, memory = [], []
+    for cell, c in zip(cells, states, strict=True):
+        attends = isinstance(cell.transform, SRUppAttention)
+        read = next(earlier, None) if attends else None
+        inputs = x
+        x, c = run(cell, x, c, None, None, read)
+        last.append(c)
+        if attends:
+            known = inputs if read is None else torch.cat([read, inputs])
+            memory.append(known if rnn.context is None else known[-rnn.context :])
+    return x, (torch.stack(last), tuple(memory))
+
+
+def step(rnn: Any, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+    """Read one position; a state from training is continued as training would."""
+    if state is None or isinstance(state, SRUppState):
+        h, state = rnn.step(x, state)
+        return h, state
+    h, state = read_with_memory(rnn, x.unsqueeze(0), state, run=lambda module, *args: module(*args))
+    return h.squeeze(0), state
+
+
+ENCODER = Encoder(build, SRUppOptions, read=read, step=step)

@@ -1,0 +1,41 @@
+"""PyTorch's LSTM and GRU."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from sru_apps.nn.encoders.record import Encoder, Run, between_layers
+
+
+def build(
+    kind: type[nn.Module],
+    input_size: int,
+    hidden_size: int,
+    num_layers: int,
+    *,
+    dropout: float,
+    bidirectional: bool,
+) -> nn.Module:
+    """Build the stack."""
+    between = between_layers(dropout, num_layers)
+    return kind(input_size, hidden_size, num_layers, dropout=between, bidirectional=bidirectional)
+
+
+def read(
+    rnn: Any, x: Tensor, mask: Tensor | None, state: Any, *, run: Run, by_layers: bool
+) -> tuple[Tensor, Any]:
+    """Read a sequence, packed where there is padding."""
+    if mask is None:
+        h, state = run(rnn, x, state)
+        return h, state
+    packed, state = run(rnn, pack_padded_sequence(x, (~mask).sum(0).cpu(), enforce_sorted=False), state)
+    return pad_packed_sequence(packed, total_length=x.shape[0])[0], state
+
+
+LSTM, GRU = (
+    Encoder(partial(build, kind), both_ways=True, read=read, step=None) for kind in (nn.LSTM, nn.GRU)
+)

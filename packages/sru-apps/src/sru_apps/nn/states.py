@@ -1,0 +1,107 @@
+"""The states that an encoder carries from one segment of its streams to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sru_nn import SRUppState
+
+State = Tensor | tuple[Any, ...]
+"""A tensor, or nested tuples of tensors and None; the batch axis is known to the functions of this file."""
+
+
+def map_state(state: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    """Apply a function to every tensor of a state.
+
+    Args:
+        state: What an encoder returned.
+        function: What to do with each tensor.
+
+    Returns:
+        A state of the same form with the results.
+    """
+    if state is None or isinstance(state, Tensor):
+        return None if state is None else function(state)
+    parts = [map_state(part, function) for part in state]
+    return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
+
+
+def detach_state(state: Any) -> Any:
+    """Cut the history of a state, so that gradients end where a segment begins.
+
+    Args:
+        state: What an encoder returned.
+
+    Returns:
+        A state of the same form that shares its values.
+    """
+    return map_state(state, Tensor.detach)
+
+
+def select_streams(state: Any, index: Tensor) -> Any:
+    """Select streams of a state, in any order and any number of times.
+
+    Args:
+        state: What an encoder returned for B streams.
+        index: (K,) int64, the streams, from 0 to B - 1.
+
+    Returns:
+        The state of K streams.
+    """
+    if state is None or isinstance(state, Tensor):
+        return None if state is None else state.index_select(1, index)
+    if isinstance(state, SRUppState):
+        caches = tuple(
+            cache and type(cache)(*(part.index_select(0, index) for part in cache)) for cache in state.caches
+        )
+        pad = None if state.pad is None else state.pad.index_select(0, index)
+        return SRUppState(state.c.index_select(1, index), caches, pad)
+    return tuple(select_streams(part, index) for part in state)
+
+
+def concatenate_states(states: Sequence[Any]) -> Any:
+    """Join the streams of several states, as if they had been read in one batch.
+
+    Args:
+        states: At least one, all of one encoder in evaluation mode; for SRU++ the streams may have read texts
+            of different lengths.
+
+    Returns:
+        The state of all streams, in the order given.
+    """
+    first = states[0]
+    if isinstance(first, Tensor):
+        return torch.cat(list(states), 1)
+    if isinstance(first, SRUppState):
+        return _concatenate_srupp(states)
+    return tuple(concatenate_states(parts) for parts in zip(*states, strict=True))
+
+
+def _concatenate_srupp(states: Sequence[SRUppState]) -> SRUppState:
+    """Pad the memory of each stream at its beginning to that of the longest one."""
+    counts = [next((c.keys.shape[2] for c in state.caches if c is not None), 0) for state in states]
+    most = max(counts)
+    missing = [most - count for count in counts]
+    pads: list[Tensor] = []
+    for state, count, more in zip(states, counts, missing, strict=True):
+        batch = state.c.shape[1]
+        own = state.c.new_zeros(batch, count, dtype=torch.bool) if state.pad is None else state.pad
+        pads.append(torch.cat([own.new_ones(batch, more), own], 1))
+    caches: list[Any] = []
+    for layer in zip(*(state.caches for state in states), strict=True):
+        if layer[0] is None:
+            caches.append(None)
+            continue
+        parts = (
+            torch.cat(
+                [torch.nn.functional.pad(x, (0, 0, more, 0)) for x, more in zip(side, missing, strict=True)]
+            )
+            for side in zip(*layer, strict=True)
+        )
+        caches.append(type(layer[0])(*parts))
+    pad = torch.cat(pads)
+    return SRUppState(torch.cat([s.c for s in states], 1), tuple(caches), pad if pad.any() else None)

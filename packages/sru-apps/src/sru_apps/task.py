@@ -1,0 +1,143 @@
+"""Tables of commands, and the record that is a task; importing this imports nothing slow."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+
+class Command(NamedTuple):
+    """One row of a table of commands; its module is imported only when the command is chosen."""
+
+    help: str
+    """One line for the list of commands."""
+    target: str
+    """`"module:function"`; the function takes the remaining arguments and returns an exit status."""
+
+    def load(self) -> Callable[..., int]:
+        """Import the module and return the function."""
+        return load(self.target)  # type: ignore[no-any-return]
+
+
+def load(target: str) -> Any:
+    """Import what `"module:name"` names."""
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """All that the trainer and the `sru` command know of a task.
+
+    The names of classes are `"module:class"`, so that help never waits for torch. Every `sru TASK` has the
+    commands `fit`, `validate` and `test`, as far as there is something to test on.
+    """
+
+    name: str
+    """The task as `sru` calls it; exports and checkpoints carry it."""
+    description: str
+    """What `sru TASK --help` shows above the commands."""
+    data: str
+    """A `TaskData`: its constructor's arguments are the options `--data.*`."""
+    module: str
+    """A `TaskModule`: the fields of its `config_class` that have a default are the options `--model.*`."""
+    figures: Sequence[str]
+    """Validation figures to record, as far as the module logs them. The first decides which epoch is best."""
+    mode: Literal["max", "min"]
+    """Whether the highest or the lowest value of that figure is best."""
+    fit_help: str = "train, keep the best checkpoint, test it, export the model"
+    """What `fit` does, for the list of commands."""
+    missing: str = ""
+    """What to say when a required option of the data is missing."""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """Defaults of options that differ from those of the classes."""
+    movable: frozenset[str] = frozenset({"data_dir"})
+    """Options of the data that a continued run may change, such as the place of a file."""
+    evaluation: tuple[tuple[str, str, type, str], ...] = ()
+    """Options of `validate` and `test`, as (option, "data.NAME" or "model.NAME", type, help)."""
+    stages: tuple[Literal["validate", "test"], ...] = ("validate", "test")
+    """The commands that measure a checkpoint."""
+    prepares: bool = False
+    """Whether there is a command `prepare`, which makes the data ready for all runs."""
+    commands: Mapping[str, Command] = field(default_factory=dict)
+    """Further commands."""
+
+    @property
+    def recipes(self) -> Path:
+        """The folder of packaged settings, beside the task's module."""
+        return Path(str(files(self.data.partition(":")[0].rpartition(".")[0]))) / "recipes"
+
+    def table(self) -> dict[str, Command]:
+        """Return every command of the task."""
+        helps = {"validate": "the figures of a checkpoint on the validation set"}
+        helps["test"] = helps["validate"].replace("validation", "test")
+        rows = {
+            "prepare": Command("make the data ready, once for all runs", "sru_apps.train.evaluate:prepare")
+        }
+        rows = rows if self.prepares else {}
+        rows["fit"] = Command(self.fit_help, "sru_apps.train.fit:fit")
+        rows |= {stage: Command(helps[stage], f"sru_apps.train.evaluate:{stage}") for stage in self.stages}
+        return rows | dict(self.commands)
+
+    def __call__(self, args: Sequence[str]) -> int:
+        """Run `sru TASK`, given the arguments after it."""
+        return run_command(f"sru {self.name}", self.description, self.table(), args, self)
+
+
+def closest(word: str, known: Sequence[str]) -> str:
+    """Name the known word that resembles `word`: `" Did you mean 'x'?"`, or nothing."""
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def run_command(
+    prog: str,
+    description: str,
+    commands: Mapping[str, Command],
+    args: Sequence[str],
+    task: Task | None = None,
+) -> int:
+    """Run the command that the first argument names.
+
+    Args:
+        prog: What the user has typed so far, such as `"sru classify"`.
+        description: One or two lines above the list of commands.
+        commands: The table.
+        args: The arguments after `prog`.
+        task: What the commands get as their first argument, if anything.
+
+    Returns:
+        The exit status: 1 after an error that the user can act on, 2 when the command is missing or unknown.
+    """
+    name = args[0] if args else None
+    if name in ("-h", "--help"):
+        print(command_help(prog, description, commands))
+        return 0
+    if name is None or name not in commands:
+        problem = "a command is missing." if name is None else f"unknown command {name!r}."
+        problem += closest(name or "", list(commands))
+        print(f"{prog}: {problem} Valid commands: {', '.join(commands)}.", file=sys.stderr)
+        return 2
+    command = commands[name].load()
+    if isinstance(command, Task):
+        return command(args[1:])
+    # Here, since it imports the data package.
+    from sru_apps.train.errors import shows_errors
+
+    with_task = command if task is None else partial(command, task)
+    return shows_errors(f"{prog} {name}", with_task)(args[1:])
+
+
+def command_help(prog: str, description: str, commands: Mapping[str, Command]) -> str:
+    """Format what `prog --help` prints."""
+    width = max(map(len, commands))
+    rows = [f"  {name:<{width}}  {command.help}" for name, command in commands.items()]
+    usage = [f"usage: {prog} COMMAND ...", "", description, "", "commands:"]
+    return "\n".join([*usage, *rows, "", f"`{prog} COMMAND --help` shows its options."])

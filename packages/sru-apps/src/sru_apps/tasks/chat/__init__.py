@@ -1,0 +1,21 @@
+"""Chat: answer what a user says, trained on dialogues."""
+
+from sru_apps.task import Command, Task
+
+TASK = Task(
+    name="chat",
+    description='A small model that answers, trained on your dialogues: JSON lines with a field "bot".\n'
+    "Start with: sru chat fit --recipe small --data.train_file talk.jsonl",
+    data="sru_apps.tasks.chat.data:ChatData",
+    module="sru_apps.tasks.chat.model:ChatModule",
+    figures=("perplexity",),
+    mode="min",
+    fit_help="train on dialogues, keep the best checkpoint, export the model",
+    missing="no dialogues chosen; give --data.train_file, JSON lines with a field 'bot'",
+    defaults={"model.encoder": "gated-linear", "trainer.max_epochs": 10, "trainer.gradient_clip_val": 1.0},
+    movable=frozenset({"train_file", "validation_file", "tokenizer"}),
+    stages=("validate",),
+    commands={
+        "reply": Command("answer a message, or talk line by line", "sru_apps.tasks.chat.commands:reply")
+    },
+)

@@ -1,0 +1,87 @@
+"""`sru chat reply`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
+
+from sru_apps.decoding.sampling import Sampling
+from sru_apps.task import Task
+from sru_apps.tasks.chat.model import Conversation, load_chat_model
+from sru_apps.train.console import input_lines, use_utf8
+from sru_apps.train.errors import building
+from sru_apps.train.options import OptionParser, add_options
+
+
+def reply(task: Task, args: Sequence[str]) -> int:
+    """Answer messages from the arguments or, line by line, from standard input."""
+    options = _parser().parse_args(list(args))
+    use_utf8()
+    model = load_chat_model(Path(options.model))
+    with building():
+        sampling = Sampling(
+            temperature=options.temperature,
+            top_k=options.top_k,
+            top_p=options.top_p,
+            repetition_penalty=options.repetition_penalty,
+        )
+        talk = Conversation(model, sampling=sampling, max_tokens=options.max_tokens, seed=options.seed)
+    asks = not options.message and not options.json and sys.stdin.isatty()
+    for line in options.message or input_lines("> " if asks else ""):
+        message = line.rstrip("\r\n")
+        if not message.strip():
+            continue
+        if options.json:
+            print(
+                json.dumps({"user": message, "bot": "".join(talk.reply(message))}, ensure_ascii=False),
+                flush=True,
+            )
+            continue
+        for piece in talk.reply(message):
+            print(piece, end="", flush=True)
+        print(flush=True)
+    return 0
+
+
+def _parser() -> OptionParser:
+    parser = OptionParser(
+        prog="sru chat reply",
+        description="Answer each --message or, without any, each line of standard input. The whole conversation "
+        "stays in the model's state; nothing is read twice.",
+    )
+    parser.add_argument(
+        "--model", type=str, required=True, help="A run folder, the `model` folder in it, or a .ckpt file."
+    )
+    parser.add_argument(
+        "--message",
+        type=str,
+        action="append",
+        help="A message to answer; may be repeated.",
+    )
+    add_options(
+        parser,
+        [
+            ("--max-tokens", PositiveInt, 256, "Maximum number of tokens in an answer."),
+            (
+                "--temperature",
+                NonNegativeFloat,
+                0.0,
+                "0 takes the most likely token; 1 draws from the model's distribution.",
+            ),
+            ("--top-k", PositiveInt | None, None, "Draw from this many of the most likely tokens."),
+            (
+                "--top-p",
+                PositiveFloat | None,
+                None,
+                "Draw from the most likely tokens of this total probability.",
+            ),
+            ("--repetition-penalty", PositiveFloat, 1.0, "Above 1 makes earlier tokens less likely."),
+            ("--seed", int, 0, "Seed of the draws."),
+        ],
+    )
+    parser.add_argument("--json", action="store_true", help="Print one JSON object per answer.")
+    return parser

@@ -1,0 +1,248 @@
+"""Dialogues as padded batches in which only the bot's words are targets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sru_apps.ranges import check_at_least
+from sru_apps.train.data import BatchData
+from sru_apps.train.export import parse_tokenizer
+from sru_data import DataError
+from sru_data.datasets.dialogues import Dialogue, read_dialogues
+from sru_data.datasets.language_modelling import Unit
+from sru_data.loaders import IGNORE, Segment
+from sru_data.loaders.buckets import pad_sequences
+from sru_data.tokenizers import (
+    ByteTokenizer,
+    CharTokenizer,
+    SubwordTokenizer,
+    Tokenizer,
+    WordTokenizer,
+    load_tokenizer,
+)
+
+MARKERS = ("<user>", "<bot>", "<end>")
+"""Symbols of a dialogue besides its text: the user begins, the bot begins, the bot has ended."""
+
+
+class EncodedDialogue(NamedTuple):
+    """A dialogue as one sequence."""
+
+    ids: list[int]
+    """The numbers."""
+    answers: list[bool]
+    """For each number whether the bot says it, including the end marker."""
+
+
+class DialogueTokenizer:
+    """A tokenizer for text, with three more numbers that no text can contain.
+
+        <user> what the user says <bot> what the bot says <end> <user> ...
+
+    Where the bot speaks first, the part of the user is left out.
+
+    Args:
+        text: The tokenizer of the text.
+    """
+
+    def __init__(self, text: Tokenizer) -> None:
+        self.text = text
+        self.user_id, self.bot_id, self.end_id = range(len(text), len(text) + len(MARKERS))
+
+    @property
+    def pad_id(self) -> int:
+        """The number of padding."""
+        return self.text.pad_id
+
+    @property
+    def unk_id(self) -> int:
+        """The number of everything that is not in the vocabulary."""
+        return self.text.unk_id
+
+    @property
+    def tokens(self) -> list[str]:
+        """The vocabulary in the order of its numbers."""
+        return [*self.text.tokens, *MARKERS]
+
+    def __len__(self) -> int:
+        """Return the size of the vocabulary, with the markers."""
+        return len(self.text) + len(MARKERS)
+
+    def encode(self, text: str) -> list[int]:
+        """Return the numbers of a text, none of them a marker."""
+        return self.text.encode(text)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of numbers, leaving out padding and markers."""
+        return self.text.decode([index for index in ids if index < len(self.text)])
+
+    def save(self, path: str | Path) -> None:
+        """Write the tokenizer of the text; the markers are the same for all."""
+        self.text.save(path)
+
+    def encode_question(self, said: str | None) -> list[int]:
+        """Return what the model reads before it answers.
+
+        Args:
+            said: What the user says; None or nothing makes the bot speak first.
+        """
+        question = [] if not said else [self.user_id, *self.text.encode(said)]
+        return [*question, self.bot_id]
+
+    def encode_dialogue(self, dialogue: Dialogue) -> EncodedDialogue:
+        """Return the numbers of a whole dialogue, and which of them the bot says."""
+        ids: list[int] = []
+        answers: list[bool] = []
+        for turn in dialogue:
+            question, answer = self.encode_question(turn.user), [*self.text.encode(turn.bot), self.end_id]
+            ids += [*question, *answer]
+            answers += [False] * len(question) + [True] * len(answer)
+        return EncodedDialogue(ids, answers)
+
+
+_HELD_OUT = 20
+"""Without a validation file, one dialogue in this many is held out."""
+_SUBWORDS = 4000
+"""Default size of a vocabulary of subwords."""
+
+
+class Lesson(NamedTuple):
+    """A dialogue to read, and the target after each step."""
+
+    inputs: Tensor
+    """(T,) int64."""
+    targets: Tensor
+    """(T,) int64, IGNORE where the bot does not speak."""
+
+
+class ChatData(BatchData[Lesson, Segment]):
+    """Dialogues as batches of similar lengths.
+
+    Args:
+        train_file: JSON lines with a field `bot`; `sru_data.datasets.dialogues` describes them.
+        validation_file: The same for validation; default: every twentieth dialogue of `train_file`.
+        unit: What a token is: bytes, characters, words or subwords.
+        tokenizer: A Hugging Face `tokenizer.json` or a sentencepiece model instead of `unit`.
+        vocab_size: The most words, characters or subwords to know.
+        batch_size: Dialogues per batch.
+        max_length: Maximum number of tokens in a dialogue; a longer one is truncated.
+        seed: Seed of the order of the batches.
+
+    Attributes:
+        dialogues: What to train on, and what to validate on.
+        tokenizer: Dialogues to numbers; trained on the training dialogues where none is given.
+
+    Raises:
+        ValueError: A size is less than 1.
+    """
+
+    has_test = False
+    dialogues: tuple[list[Dialogue], list[Dialogue]]
+
+    def __init__(
+        self,
+        train_file: str,
+        validation_file: str | None = None,
+        unit: Unit = "bytes",
+        tokenizer: str | None = None,
+        vocab_size: int | None = None,
+        batch_size: int = 16,
+        max_length: int = 1024,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        check_at_least(1, batch_size=batch_size, max_length=max_length)
+        self.save_hyperparameters(logger=False)
+        self.unit = unit
+        self.dataset = self.group = Path(train_file).name.split(".")[0]
+
+    def setup(self, stage: str) -> None:
+        """Read the dialogues and turn them into numbers.
+
+        Raises:
+            DataError: A file is missing or wrongly formed, holds too few dialogues to hold one out, or has no
+                answer within `max_length`.
+        """
+        if self.parts:
+            return
+        file, other, given = (self.hparams[name] for name in ("train_file", "validation_file", "tokenizer"))
+        train = read_dialogues(file)
+        if other is not None:
+            self.dialogues = train, read_dialogues(other)
+        elif len(train) > 1:
+            every = min(_HELD_OUT, len(train))
+            kept = [dialogue for number, dialogue in enumerate(train, 1) if number % every]
+            self.dialogues = kept, train[every - 1 :: every]
+        else:
+            raise DataError.at(
+                file,
+                None,
+                "expected at least two dialogues, one of them for validation, got one; "
+                "add some, or give a file of others with --data.validation_file",
+            )
+        if self.tokenizer is None:
+            self.tokenizer = DialogueTokenizer(load_tokenizer(given) if given else self._train_tokenizer())
+        self.parts["train"] = self._encode(self.dialogues[0], file)
+        self.parts["validation"] = self._encode(self.dialogues[1], other or file)
+
+    def _train_tokenizer(self) -> Tokenizer:
+        turns = [turn for dialogue in self.dialogues[0] for turn in dialogue]
+        texts = [text for turn in turns for text in turn if text]
+        size = self.hparams["vocab_size"]
+        if self.unit == "bytes":
+            return ByteTokenizer()
+        if self.unit == "characters":
+            return CharTokenizer.train(texts, max_size=size)
+        if self.unit == "words":
+            return WordTokenizer.train(texts, max_size=size, lowercase=False, line_ends=True)
+        return SubwordTokenizer.train(texts, vocab_size=size or _SUBWORDS, lossless=True)
+
+    def _encode(self, dialogues: list[Dialogue], file: str) -> list[Lesson]:
+        longest = self.hparams["max_length"]
+        lessons = [lesson(self.tokenizer.encode_dialogue(dialogue), longest) for dialogue in dialogues]
+        kept = [item for item in lessons if bool((item.targets != IGNORE).any())]
+        if not kept:
+            raise DataError.at(
+                file,
+                None,
+                f"expected an answer within the first {longest} tokens of some dialogue, got none; "
+                "raise --data.max_length",
+            )
+        return kept
+
+    def opening(self) -> str:
+        """Count the dialogues."""
+        train, validation = (len(part) for part in self.dialogues)
+        return f"{train:,} dialogues for training, {validation:,} for validation"
+
+    def length(self, item: Lesson) -> int:
+        """The number of steps."""
+        return len(item.inputs)
+
+    @staticmethod
+    def collate(items: Sequence[Lesson]) -> Segment:
+        """Pad dialogues into a batch, with no targets at the padding."""
+        inputs = pad_sequences([item.inputs for item in items], batch_first=False)
+        targets = pad_sequences([item.targets for item in items], pad_id=IGNORE, batch_first=False)
+        return Segment(inputs.ids, targets.ids)
+
+    def parse_tokenizer(self, content: str) -> DialogueTokenizer:
+        """Add the markers to a checkpoint's tokenizer."""
+        return DialogueTokenizer(parse_tokenizer(content))
+
+
+def lesson(dialogue: EncodedDialogue, max_length: int) -> Lesson:
+    """Turn a dialogue into inputs and targets.
+
+    Args:
+        dialogue: The numbers.
+        max_length: Maximum number of steps.
+    """
+    ids = torch.tensor(dialogue.ids[: max_length + 1])
+    answers = torch.tensor(dialogue.answers[: max_length + 1])
+    return Lesson(ids[:-1], ids[1:].masked_fill(~answers[1:], IGNORE))

@@ -1,0 +1,145 @@
+"""Models that answer: their training, files, and conversations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sru_apps.decoding.continuation import Continuation
+from sru_apps.decoding.sampling import Sampling
+from sru_apps.nn import State
+from sru_apps.tasks import chat
+from sru_apps.tasks.chat.data import MARKERS, ChatData, DialogueTokenizer
+from sru_apps.tasks.lm.load import export_language_model, load_language_model
+from sru_apps.tasks.lm.model import LanguageModel, LanguageModelConfig
+from sru_apps.tasks.lm.module import LanguageModelModule
+from sru_apps.train.optimizers import OptimizerConfig
+from sru_apps.train.seeding import place_seed
+from sru_data.tokenizers.streaming import StreamingDecoder
+
+TASK = chat.TASK.name
+"""The task of the models, as `sru` calls it."""
+
+
+@dataclass(frozen=True)
+class TrainedChatModel:
+    """A model and its tokenizer, ready to answer."""
+
+    network: LanguageModel
+    """In evaluation mode."""
+    tokenizer: DialogueTokenizer
+    """Dialogues to numbers and back."""
+
+
+def export_chat_model(folder: Path, network: LanguageModel, tokenizer: DialogueTokenizer) -> None:
+    """Write a model that `load_chat_model` reads.
+
+    Args:
+        folder: The folder; made when missing.
+        network: The model.
+        tokenizer: Its tokenizer.
+    """
+    export_language_model(folder, network, tokenizer.text, task=TASK)
+
+
+def load_chat_model(path: Path) -> TrainedChatModel:
+    """Read a model that answers.
+
+    Args:
+        path: A run folder, the `model` folder in it, or a checkpoint.
+
+    Returns:
+        The model on the CPU.
+
+    Raises:
+        UserError: There is none, or it is damaged or of another task.
+        DataError: The tokenizer is damaged.
+    """
+    trained = load_language_model(path, task=chat.TASK, extra_symbols=len(MARKERS))
+    return TrainedChatModel(trained.network, DialogueTokenizer(trained.tokenizer))
+
+
+class ChatModule(LanguageModelModule):
+    """A language model of dialogues, trained on the bot's words only.
+
+        loss = (1/N) · Σ −log p(target)    over the N tokens of a batch that the bot says
+
+    Each dialogue is read from its beginning; no state is carried from one to another. The figure is the
+    perplexity, whatever a token is.
+    """
+
+    @classmethod
+    def build(cls, data: ChatData, options: Mapping[str, Any], optimizer: OptimizerConfig) -> ChatModule:  # type: ignore[override]
+        """Build the module for dialogues."""
+        config = LanguageModelConfig(vocab_size=len(data.tokenizer), **options)
+        return cls(config, optimizer, unit="subwords")
+
+    def export(self, folder: Path, data: ChatData, *, task: str) -> None:  # type: ignore[override]
+        """Write a model that `load_chat_model` reads."""
+        export_chat_model(folder, self.network, data.tokenizer)
+
+
+class Conversation:
+    """A conversation, whose state is kept from one message to the next.
+
+    Args:
+        model: The trained model.
+        sampling: How tokens are chosen; default: the most likely one at each step.
+        max_tokens: The most tokens of an answer.
+        seed: Seed of the draws.
+
+    Raises:
+        ValueError: `max_tokens` is less than 1.
+    """
+
+    def __init__(
+        self,
+        model: TrainedChatModel,
+        *,
+        sampling: Sampling | None = None,
+        max_tokens: int = 256,
+        seed: int = 0,
+    ) -> None:
+        if max_tokens < 1:
+            raise ValueError(f"max_tokens must be at least 1, got {max_tokens}")
+        self._network, self._tokenizer = model.network, model.tokenizer
+        self._max_tokens = max_tokens
+        self._seed = seed
+        tokenizer = model.tokenizer
+        self._sampling = (sampling or Sampling(temperature=0.0)).without(
+            tokenizer.pad_id, tokenizer.unk_id, tokenizer.user_id, tokenizer.bot_id
+        )
+        self._turns = 0
+        self._state: State | None = None
+        # The end of the last answer is read together with the next message.
+        self._unread: list[int] = []
+
+    def reply(self, message: str | None) -> Iterator[str]:
+        """Answer.
+
+        Args:
+            message: What the user says; None lets the bot speak first.
+
+        Yields:
+            The text of the answer, in pieces as they become certain.
+        """
+        end = self._tokenizer.end_id
+        question = [*self._unread, *self._tokenizer.encode_question(message)]
+        seed = place_seed(self._seed, self._turns)
+        answer = Continuation(
+            self._network, [question], sampling=self._sampling, seeds=seed, state=self._state
+        )
+        self._turns += 1
+        decoder = StreamingDecoder(self._tokenizer.text)
+        for _ in range(self._max_tokens):
+            (token,) = next(answer)
+            self._state = answer.state
+            self._unread = [end] if token == end else [token, end]
+            if token == end:
+                break
+            if piece := decoder.feed(token):
+                yield piece
+        if piece := decoder.finish():
+            yield piece

@@ -1,0 +1,165 @@
+"""The training of a sentence classifier, and trained ones from files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchmetrics.classification import MulticlassAccuracy
+
+from sru_apps.tasks.classify import TASK
+from sru_apps.tasks.classify.data import Batch, SentenceData
+from sru_apps.tasks.classify.model import ClassifierConfig, SentenceClassifier
+from sru_apps.train.checkpoints import reading
+from sru_apps.train.errors import UserError
+from sru_apps.train.evaluate import load_module
+from sru_apps.train.export import (
+    export_model,
+    export_tokenizer,
+    parse_tokenizer,
+    read_export,
+    read_exported_tokenizer,
+)
+from sru_apps.train.module import TaskModule, count_parameters
+from sru_apps.train.optimizers import OptimizerConfig
+from sru_apps.train.run_folder import RunFolder
+from sru_data.tokenizers import Tokenizer
+
+
+class ClassifierModule(TaskModule):
+    """Cross-entropy training of a `SentenceClassifier`, and its accuracy.
+
+    Args:
+        config: The network, or what `dataclasses.asdict` makes of it.
+        optimizer: The optimizer and its schedule, or the same.
+        label_names: The names of the classes.
+    """
+
+    config_class = ClassifierConfig
+
+    def __init__(
+        self,
+        config: ClassifierConfig | Mapping[str, Any],
+        optimizer: OptimizerConfig | Mapping[str, Any] | None = None,
+        *,
+        label_names: Sequence[str],
+    ) -> None:
+        super().__init__(config, optimizer, label_names=list(label_names))
+        self.label_names = list(label_names)
+        self.network = SentenceClassifier(self.config)
+        self.accuracy = MulticlassAccuracy(self.config.num_classes, average="micro")
+
+    @classmethod
+    def build(
+        cls, data: SentenceData, options: Mapping[str, Any], optimizer: OptimizerConfig
+    ) -> ClassifierModule:
+        """Build the module for a data set."""
+        sizes = {"vocab_size": len(data.tokenizer or ()), "embedding_size": data.embedding_size}
+        config = ClassifierConfig(num_classes=len(data.label_names), **sizes, **options)
+        return cls(config, optimizer, label_names=data.label_names)
+
+    @classmethod
+    def from_checkpoint(cls, hyper_parameters: Mapping[str, Any]) -> ClassifierModule:
+        """Build the module from a checkpoint; former ones have the fields of the configuration side by side."""
+        settings = dict(hyper_parameters)
+        if "config" in settings:
+            return cls(**settings)
+        names = settings.pop("label_names")
+        return cls({**settings, "num_classes": len(names)}, label_names=names)
+
+    def start(self, data: SentenceData) -> None:
+        """Start from pretrained word vectors, if there are any; training tunes them."""
+        if data.pretrained is not None:
+            with torch.no_grad():
+                self.network.embedding.weight.copy_(data.pretrained.weight)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of a batch."""
+        return F.cross_entropy(self.network(batch.ids, batch.mask), batch.labels)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count correct labels."""
+        self._evaluate(batch, "validation")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count correct labels."""
+        self._evaluate(batch, "test")
+
+    def _evaluate(self, batch: Batch, stage: str) -> None:
+        logits = self.network(batch.ids, batch.mask)
+        self.accuracy.update(logits, batch.labels)
+        # The loggers get one row per epoch from `History`.
+        loss = F.cross_entropy(logits, batch.labels)
+        size = len(batch.labels)
+        self.log(f"{stage}_loss", loss, batch_size=size, logger=False, sync_dist=True)
+        self.log(f"{stage}_accuracy", self.accuracy, batch_size=size, logger=False, prog_bar=True)
+
+    def describe(self, figures: Mapping[str, float]) -> str:
+        """Put figures in words: `accuracy 82.51 %, loss 0.4405`."""
+        return f"accuracy {100 * figures['accuracy']:.2f} %, loss {figures['loss']:.4f}"
+
+    def summary(self, figures: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+        """Return what `sru classify table` compares."""
+        parameters = count_parameters(self) - count_parameters(self.network.embedding)
+        accuracies = {f"{part}_accuracy": found["accuracy"] for part, found in figures.items()}
+        return {**accuracies, "parameters_without_embedding": parameters}
+
+    def export(self, folder: Path, data: SentenceData, *, task: str) -> None:
+        """Write a model that `load_classifier` reads."""
+        config = {"task": task, "labels": self.label_names, "model": asdict(self.config)}
+        export_model(folder, self.network.state_dict(), config)
+        export_tokenizer(folder, data.tokenizer)
+
+
+@dataclass(frozen=True)
+class TrainedClassifier:
+    """What it takes to label sentences."""
+
+    network: SentenceClassifier
+    """In evaluation mode."""
+    tokenizer: Tokenizer
+    """Text to word numbers."""
+    label_names: list[str]
+    """The names of the classes."""
+
+
+def load_classifier(path: Path) -> TrainedClassifier:
+    """Read a classifier.
+
+    Args:
+        path: A run folder, the `model` folder in it, or a checkpoint.
+
+    Returns:
+        The classifier on the CPU.
+
+    Raises:
+        UserError: When there is none, or it is damaged or of another task.
+    """
+    if not path.exists():
+        raise UserError(f"no model at {path}; give a run folder, the `model` folder in it, or a checkpoint")
+    if path.is_file():
+        module, checkpoint = load_module(TASK, path)
+        with reading(path):
+            tokenizer = parse_tokenizer(checkpoint["SentenceData"]["tokenizer"])
+            return _whole(module.network, tokenizer, module.label_names)
+    folder = RunFolder(path).model if RunFolder(path).config.is_file() else path
+    weights, config = read_export(folder, task=TASK.name)
+    tokenizer = read_exported_tokenizer(folder)
+    with reading(folder, kind="an exported model"):
+        network = SentenceClassifier(ClassifierConfig(**config["model"]))
+        network.load_state_dict(weights)
+        return _whole(network, tokenizer, config["labels"])
+
+
+def _whole(network: SentenceClassifier, tokenizer: Tokenizer, label_names: list[str]) -> TrainedClassifier:
+    config = network.config
+    if len(label_names) != config.num_classes:
+        raise ValueError(f"expected {config.num_classes} labels, got {len(label_names)}")
+    if len(tokenizer) != config.vocab_size:
+        raise ValueError(f"expected a tokenizer of {config.vocab_size} words, got {len(tokenizer)}")
+    return TrainedClassifier(network.eval(), tokenizer, label_names)

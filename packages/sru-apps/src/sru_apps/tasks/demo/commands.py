@@ -1,0 +1,210 @@
+"""`sru demo`: SRU against LSTM as character language models of a text that every Python ships."""
+
+from __future__ import annotations
+
+import statistics
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import pytorch_lightning as lightning
+import torch
+from jsonargparse.typing import NonNegativeInt, PositiveInt
+from torch import Tensor
+
+from sru_apps.decoding.continuation import generate
+from sru_apps.nn import RecurrentName
+from sru_apps.tasks.lm.model import LanguageModelConfig
+from sru_apps.tasks.lm.module import LanguageModelModule
+from sru_apps.train.checkpoints import AtomicCheckpointIO, RunCheckpoints
+from sru_apps.train.console import EpochBar, quiet_lightning
+from sru_apps.train.history import History
+from sru_apps.train.module import count_parameters
+from sru_apps.train.optimizers import OptimizerConfig
+from sru_apps.train.options import OptionParser, add_options
+from sru_apps.train.run_folder import RunFolder, new_run
+from sru_data.atomic import atomic_write
+from sru_data.datasets.language_modelling import python_help_text
+from sru_data.loaders import StreamLoader
+from sru_data.tokenizers import CharTokenizer
+from sru_nn import backend
+
+SRU_HIDDEN_SIZE = 224
+# The best of 2e-3 to 3.2e-2, in factors of about 1.5, for each model after two epochs with seed 0.
+LEARNING_RATES: dict[RecurrentName, float] = {"sru": 8e-3, "lstm": 1.6e-2}
+STREAMS, SEGMENT = 32, 64
+VALIDATION_SHARE = 0.05
+FIGURE = "bits_per_character"
+PROMPT = "The "
+SAMPLE_LENGTH = 400
+
+
+@dataclass(frozen=True)
+class Result:
+    """The outcome of training one model."""
+
+    module: LanguageModelModule
+    """The model of the best epoch."""
+    rows: list[dict[str, float]]
+    """One row of figures per epoch."""
+    run: RunFolder
+    """Its files."""
+
+
+def demo(args: Sequence[str]) -> int:
+    """Train both models, print the comparison and a sample, and say where the files are.
+
+    Args:
+        args: The command line after `sru demo`.
+
+    Returns:
+        The exit status.
+    """
+    parser = OptionParser(prog="sru demo", description=__doc__)
+    add_options(
+        parser,
+        [
+            ("--epochs", PositiveInt, 3, "Passes over the text, for each model."),
+            ("--seed", NonNegativeInt, 0, "Seed of the weights and of the sample."),
+            ("--runs-dir", str, "runs", "The files go to RUNS_DIR/demo/NAME."),
+            ("--name", str | None, None, "Name of the run folder; default: the time."),
+        ],
+    )
+    options = parser.parse_args(list(args))
+    quiet_lightning()
+
+    text = python_help_text()
+    tokenizer = CharTokenizer.train([text])
+    ids = torch.tensor(tokenizer.encode(text))
+    print(
+        f"Text: Python's help topics (pydoc_data.topics), {len(text):,} characters of {len(tokenizer)} kinds."
+    )
+    folder = new_run(Path(options.runs_dir) / "demo", options.name)
+    hidden_sizes = equal_hidden_sizes(len(tokenizer))
+    results: dict[str, Result] = {}
+    for name, hidden_size in hidden_sizes.items():
+        results[name] = train(
+            ids,
+            len(tokenizer),
+            name,
+            hidden_size,
+            folder=folder.path,
+            epochs=options.epochs,
+            seed=options.seed,
+        )
+
+    print("\n" + "\n".join(comparison(results)))
+    sample = generate(
+        results["sru"].module.network, tokenizer.encode(PROMPT), temperature=0.6, seed=options.seed
+    )
+    print(f"\nThe SRU continues {PROMPT!r}:\n")
+    print(PROMPT + tokenizer.decode(list(islice(sample, SAMPLE_LENGTH))))
+    draw_comparison(results, folder.learning_curve)
+    print(f"\nPicture:    {folder.learning_curve}\nCheckpoint: {results['sru'].run.best}")
+    return 0
+
+
+def make_module(vocab_size: int, name: RecurrentName, hidden_size: int) -> LanguageModelModule:
+    """Build a model that is trained with Adam and one cycle of the learning rate."""
+    config = LanguageModelConfig(vocab_size=vocab_size, encoder=name, hidden_size=hidden_size)
+    optimizer = OptimizerConfig("adam", LEARNING_RATES[name], schedule="one-cycle")
+    return LanguageModelModule(config, optimizer, unit="characters")
+
+
+def equal_hidden_sizes(vocab_size: int) -> dict[RecurrentName, int]:
+    """Choose the width that gives the LSTM as many parameters as the SRU, to within one unit."""
+
+    def parameters(name: RecurrentName, hidden_size: int) -> int:
+        with torch.device("meta"):
+            return count_parameters(make_module(vocab_size, name, hidden_size))
+
+    wanted = parameters("sru", SRU_HIDDEN_SIZE)
+    lstm = bisect_left(range(4 * SRU_HIDDEN_SIZE), wanted, lo=1, key=lambda size: parameters("lstm", size))
+    return {"sru": SRU_HIDDEN_SIZE, "lstm": lstm}
+
+
+def train(
+    ids: Tensor,
+    vocab_size: int,
+    name: RecurrentName,
+    hidden_size: int,
+    *,
+    folder: Path,
+    epochs: int,
+    seed: int,
+) -> Result:
+    """Train one model on the beginning of the text and validate it on the rest.
+
+    Args:
+        ids: (symbols,) int64, the text.
+        vocab_size: V.
+        name: The cell.
+        hidden_size: D.
+        folder: Where the folder of this model goes.
+        epochs: Passes over the text.
+        seed: Seed of the weights.
+
+    Returns:
+        The trained model and its figures.
+    """
+    lightning.seed_everything(seed, verbose=False)
+    module = make_module(vocab_size, name, hidden_size)
+    layers = module.config.num_layers
+    print(f"\n{name.upper()}, {layers} layers of {hidden_size}: {count_parameters(module):,} parameters")
+    run = new_run(folder, name)
+    history = History(run.learning_curve, figures=[FIGURE], count=lambda batch: 1, unit="steps")
+    trainer = lightning.Trainer(
+        accelerator="cpu",
+        max_epochs=epochs,
+        gradient_clip_val=1.0,
+        num_sanity_val_steps=0,
+        enable_model_summary=False,
+        logger=False,
+        default_root_dir=run.path,
+        plugins=[AtomicCheckpointIO()],
+        callbacks=[
+            EpochBar(),
+            RunCheckpoints(run.checkpoints, monitor=f"validation_{FIGURE}", mode="min", task="demo"),
+            history,
+        ],
+    )
+    held_out = int(len(ids) * VALIDATION_SHARE)
+    streams = StreamLoader(ids[:-held_out], batch_size=STREAMS, length=SEGMENT)
+    held_out_streams = StreamLoader(ids[-held_out:], batch_size=STREAMS, length=SEGMENT, whole=True)
+    trainer.fit(module, streams, held_out_streams)
+    best = LanguageModelModule.load_from_checkpoint(run.best, weights_only=True)
+    return Result(best.eval(), history.rows, run)
+
+
+def comparison(results: Mapping[str, Result]) -> Iterator[str]:
+    """Yield the lines of the table: cost and quality of each model."""
+    yield f"{'':<6}{'parameters':>12}{'ms per step':>13}{'seconds':>9}{'bits per character, unseen text':>33}"
+    for name, result in results.items():
+        bits = min(row[f"validation_{FIGURE}"] for row in result.rows)
+        step = statistics.median(1e3 / row["steps_per_second"] for row in result.rows)
+        cost = f"{step:>13.1f}{result.rows[-1]['seconds']:>9.1f}"
+        yield f"{name.upper():<6}{count_parameters(result.module):>12,}{cost}{bits:>33.3f}"
+    means = {"kernels": "the kernels of sru-kernels", "reference": "reference operators in plain PyTorch"}
+    yield f"A step reads {STREAMS} x {SEGMENT} characters, on {torch.get_num_threads()} CPU threads."
+    yield f"The SRU runs {means[backend.active('cpu')]}, the LSTM what PyTorch has compiled for it."
+
+
+def draw_comparison(results: Mapping[str, Result], path: Path) -> None:
+    """Draw the quality of each model against the time it trained, as PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    for name, result in results.items():
+        seconds, bits = ([row[key] for row in result.rows] for key in ("seconds", f"validation_{FIGURE}"))
+        axes.plot(
+            seconds, bits, marker=".", label=f"{name.upper()}, {count_parameters(result.module):,} parameters"
+        )
+    axes.set_xlabel("training time in seconds")
+    axes.set_ylabel("bits per character, unseen text")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    with atomic_write(path) as file:
+        figure.savefig(file, format="png", dpi=120)

@@ -1,0 +1,49 @@
+"""Language modelling: predict the next symbol of a text."""
+
+from sru_apps.task import Command, Task
+
+_COMMANDS = "sru_apps.tasks.lm.commands"
+_AS_IN_TRAINING = "default: as in training."
+
+TASK = Task(
+    name="lm",
+    description="Language modelling of words, characters, bytes or subwords.\nStart with: sru lm fit --recipe quick",
+    data="sru_apps.tasks.lm.data:LanguageModelData",
+    module="sru_apps.tasks.lm.module:LanguageModelModule",
+    figures=("perplexity", "bits_per_character", "bits_per_byte"),
+    mode="min",
+    defaults={"trainer.max_epochs": 10, "trainer.gradient_clip_val": 1.0},
+    movable=frozenset(
+        {"data_dir", "prepared_dir", "train_file", "validation_file", "test_file", "tokenizer"}
+        | {"evaluation_batch_size", "evaluation_length", "window", "stride"}
+    ),
+    evaluation=(
+        ("--window", "data.window", int, "Steps of a window; the text is then read in overlapping windows."),
+        ("--stride", "data.stride", int, "Steps between windows; default: half a window."),
+        (
+            "--batch-size",
+            "data.evaluation_batch_size",
+            int,
+            f"Streams, or windows at a time; {_AS_IN_TRAINING}",
+        ),
+        ("--length", "data.evaluation_length", int, f"Steps of a segment; {_AS_IN_TRAINING}"),
+        (
+            "--memory-length",
+            "model.memory_length",
+            int,
+            f"srupp: number of earlier positions that a position attends to; {_AS_IN_TRAINING}",
+        ),
+        (
+            "--data-dir",
+            "data.data_dir",
+            str,
+            "Folder with the data; default: as in training, else $SRU_DATA.",
+        ),
+        ("--prepared-dir", "data.prepared_dir", str, "Folder with the token files, if it has moved."),
+    ),
+    prepares=True,
+    commands={
+        "generate": Command("continue a prompt", f"{_COMMANDS}:generate"),
+        "score": Command("perplexity and bits of each line of a file", f"{_COMMANDS}:score"),
+    },
+)

@@ -1,0 +1,208 @@
+"""`sru lm generate` and `sru lm score`."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from jsonargparse.typing import NonNegativeInt, PositiveInt
+
+from sru_apps.decoding.completion import Piece, complete, encode_prompt
+from sru_apps.decoding.sampling import Sampling
+from sru_apps.decoding.stopping import StopStrings
+from sru_apps.task import Task
+from sru_apps.tasks.lm.load import load_language_model
+from sru_apps.tasks.lm.scoring import Score, score_lines
+from sru_apps.train.console import read_text, use_utf8
+from sru_apps.train.errors import UserError, building
+from sru_apps.train.options import OptionParser, add_options
+from sru_data.texts import TextSource
+
+# Prompts that are continued side by side.
+_BATCH_SIZE = 32
+_MODEL = "A run folder, the `model` folder in it, or a .ckpt file."
+
+
+class _Text(NamedTuple):
+    """A text to continue."""
+
+    prompt: str
+    ids: list[int]
+    seed: int
+
+
+def generate(task: Task, args: Sequence[str]) -> int:
+    """Print continuations of prompts, as they come."""
+    options = _generate_parser().parse_args(list(args))
+    use_utf8()
+    with building():
+        sampling = Sampling(
+            temperature=0.0 if options.greedy else options.temperature,
+            top_k=options.top_k,
+            top_p=options.top_p,
+            repetition_penalty=options.repetition_penalty,
+        )
+        StopStrings(stop := options.stop or [])
+    # Before the model is read, so that a wrong path is reported at once.
+    prompts = _prompts(options.prompt, options.prompt_file)
+    model = load_language_model(Path(options.model))
+    if options.forbid_unknown:
+        sampling = sampling.without(model.tokenizer.unk_id)
+    texts = [
+        _Text(prompt, ids, options.seed + sample)
+        for prompt in prompts
+        for ids in [encode_prompt(model.tokenizer, prompt, allow_unknown=options.allow_unknown)]
+        for sample in range(options.samples)
+    ]
+    for start in range(0, len(texts), _BATCH_SIZE):
+        part = texts[start : start + _BATCH_SIZE]
+        pieces = complete(
+            model.network,
+            model.tokenizer,
+            [text.ids for text in part],
+            sampling=sampling,
+            seeds=[text.seed for text in part],
+            max_tokens=options.max_tokens,
+            stop=stop,
+        )
+        (_print_json if options.json else _print_text)(part, pieces, first=start == 0)
+    return 0
+
+
+_show = partial(print, end="", flush=True)
+
+
+def _print_text(texts: Sequence[_Text], pieces: Iterator[Piece], *, first: bool) -> None:
+    """Print the texts in their order, each with its prompt: the first unfinished one as it comes."""
+    waiting = [text.prompt for text in texts]
+    finished = [False] * len(texts)
+    shown = 0
+    _show("" if first else "\n")
+    for piece in pieces:
+        waiting[piece.text_index] += piece.text
+        finished[piece.text_index] = piece.finish is not None
+        while shown < len(texts):
+            _show(waiting[shown])
+            waiting[shown] = ""
+            if not finished[shown]:
+                break
+            shown += 1
+            _show("\n" if shown == len(texts) else "\n\n")
+
+
+def _print_json(texts: Sequence[_Text], pieces: Iterator[Piece], *, first: bool) -> None:
+    """Print one JSON object per text, in their order."""
+    written, reasons = [""] * len(texts), [""] * len(texts)
+    for piece in pieces:
+        written[piece.text_index] += piece.text
+        reasons[piece.text_index] = piece.finish or ""
+    for text, continuation, reason in zip(texts, written, reasons, strict=True):
+        row = {"prompt": text.prompt, "text": continuation, "seed": text.seed, "finish": reason}
+        _show(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _prompts(given: Sequence[str] | None, file: str | None) -> list[str]:
+    if given and file is not None:
+        raise UserError("give prompts either with --prompt or in --prompt-file, not both")
+    nothing = not given and file is None and (sys.stdin is None or sys.stdin.isatty())
+    return [""] if nothing else list(given or [read_text(file)])
+
+
+def _generate_parser() -> OptionParser:
+    parser = OptionParser(
+        prog="sru lm generate",
+        description="Continue a text. The prompt is standard input, or empty, unless it is given; an empty one "
+        "starts a new line. A prompt is read once; each token after it costs one step.",
+    )
+    parser.add_argument("--model", type=str, required=True, help=_MODEL)
+    parser.add_argument("--prompt", type=str, action="append", help="A text to continue; may be repeated.")
+    parser.add_argument("--stop", type=str, action="append", help="End before this text; may be repeated.")
+    add_options(
+        parser,
+        [
+            ("--prompt-file", str | None, None, "A file in UTF-8 that holds the prompt."),
+            ("--max-tokens", NonNegativeInt, 200, "Tokens to add."),
+            ("--temperature", float, 1.0, "Below 1 favours likely tokens; 0 is greedy."),
+            ("--top-k", PositiveInt | None, None, "Choose among this many of the most likely tokens."),
+            ("--top-p", float | None, None, "Choose among the most likely tokens of this total probability."),
+            ("--repetition-penalty", float, 1.0, "Above 1 makes earlier tokens less likely."),
+            ("--seed", NonNegativeInt, 0, "Seed of each text, whatever the other prompts are."),
+            ("--samples", PositiveInt, 1, "Texts per prompt, with the seeds SEED, SEED + 1, ..."),
+        ],
+    )
+    flags = {
+        "--greedy": "Take the most likely token each time.",
+        "--allow-unknown": "Replace what is not in the vocabulary with the unknown token.",
+        "--forbid-unknown": "Never choose the unknown token.",
+        "--json": "Print one JSON object per text.",
+    }
+    for flag, text in flags.items():
+        parser.add_argument(flag, action="store_true", help=text)
+    return parser
+
+
+def score(task: Task, args: Sequence[str]) -> int:
+    """Print the perplexity of each line of a file, and of all of them together."""
+    options = _score_parser().parse_args(list(args))
+    path = Path(options.file)
+    # Before the model is read, so that a wrong path is reported at once.
+    if not path.is_file():
+        raise UserError(f"no file at {path}; give a text; each of its lines becomes a line of the result")
+    model = load_language_model(Path(options.model), memory_length=options.memory_length)
+    total = Score()
+    source = TextSource.from_files([path])
+    for number, found in enumerate(score_lines(model, source, independent=options.independent_lines), 1):
+        if number == 1 and not options.json:
+            print("line\ttokens\tnats\tperplexity\tbits/character")
+        _print_score(str(number), found, {"line": number}, as_json=options.json)
+        total.add(found)
+    _print_score("total", total, {"total": True}, as_json=options.json)
+    return 0
+
+
+def _print_score(name: str, score: Score, head: dict[str, object], *, as_json: bool) -> None:
+    if not as_json:
+        figures = f"{score.nll:.3f}\t{score.perplexity:.3f}\t{score.bits_per_character:.4f}"
+        print(f"{name}\t{score.tokens}\t{figures}", flush=name == "total")
+        return
+    row = {
+        **head,
+        "tokens": score.tokens,
+        "unknown": score.unknown,
+        "characters": score.characters,
+        "bytes": score.bytes,
+        "nll": score.nll,
+        "perplexity": score.perplexity,
+        "bits_per_character": score.bits_per_character,
+        "bits_per_byte": score.bits_per_byte,
+    }
+    # JSON knows neither NaN nor infinity.
+    strict = {key: None if isinstance(x, float) and not math.isfinite(x) else x for key, x in row.items()}
+    print(json.dumps(strict), flush=name == "total")
+
+
+def _score_parser() -> OptionParser:
+    parser = OptionParser(
+        prog="sru lm score",
+        description="Tokens, negative log-likelihood, perplexity and bits per character of each line of a "
+        "file, and of all together. The state is carried from line to line, and the first token is predicted "
+        "from a line end. Line ends are scored with their lines where the vocabulary has them.",
+    )
+    parser.add_argument("file", type=str, help="A text in UTF-8, plain or compressed, or JSON lines.")
+    parser.add_argument("--model", type=str, required=True, help=_MODEL)
+    parser.add_argument(
+        "--independent-lines", action="store_true", help="Score each line without the lines before it."
+    )
+    parser.add_argument(
+        "--memory-length",
+        type=PositiveInt | None,
+        default=None,
+        help="srupp: number of earlier positions that a position attends to; default: as in training.",
+    )
+    parser.add_argument("--json", action="store_true", help="Print one JSON object per line.")
+    return parser

@@ -1,0 +1,327 @@
+"""Texts for Lightning: token files as contiguous streams, or as windows with a longer context."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, get_args
+
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from sru_apps.ranges import check_at_least
+from sru_apps.train.data import TaskData
+from sru_apps.train.errors import UserError
+from sru_apps.train.export import dump_tokenizer, parse_tokenizer
+from sru_data import DataError
+from sru_data.datasets import language_modelling
+from sru_data.datasets.language_modelling import Corpus
+from sru_data.loaders import StreamLoader, WindowLoader
+from sru_data.texts import Unit
+from sru_data.token_files import (
+    PreparedCorpus,
+    Progress,
+    TextCounts,
+    TokenFile,
+    open_prepared,
+    prepare,
+    prepared_folder,
+    tokenizer_digest,
+)
+from sru_data.tokenizers import Tokenizer, load_tokenizer
+from sru_data.tokenizers.training import train_tokenizer
+
+
+class LanguageModelData(TaskData):
+    """The splits of a text as token files, which are prepared once and then mapped into memory.
+
+    The tokens of the training text come as `batch_size` contiguous streams, read side by side in segments of
+    `length` steps; where there are several processes each has its own streams. Validation and test read the
+    text in the same way, each token scored once, or with `window` in overlapping windows.
+
+    Args:
+        name: The corpus: ptb, wikitext-2, wikitext-103, one-billion-words, enwik8, text8, tiny-shakespeare or
+            python-help.
+        train_file: A text or JSON-lines file of your own instead of `name`.
+        validation_file: Another for validation; default: the end of `train_file` is held out.
+        test_file: Another for the test.
+        data_dir: Folder with the data; default: $SRU_DATA, else the data are downloaded.
+        unit: What a token is: words, characters, bytes or subwords; default: as is usual for the corpus.
+        tokenizer: A Hugging Face `tokenizer.json` or a sentencepiece model; default: one is trained.
+        vocab_size: The most words, characters or subwords to know.
+        min_count: Words and characters that are rarer are unknown.
+        lowercase: Lowercase the words.
+        prepared_dir: Folder of the token files; default: one in the cache. One that `sru lm prepare` has
+            filled needs neither `name` nor files.
+        batch_size: Streams that each process reads.
+        length: Steps of a segment, and so of back-propagation.
+        random_lengths: Let segments vary in length, as in AWD-LSTM.
+        evaluation_batch_size: Streams, or windows at a time, in validation and test, over all processes.
+        evaluation_length: Steps of a segment in validation and test; no figure depends on it.
+        window: Steps of a window in validation and test, each read without what came before.
+        stride: Steps between windows, the only ones that a window scores; default: half the window.
+        seed: Seed of the random lengths.
+
+    Attributes:
+        prepared: The token files.
+        tokenizer: Text to tokens.
+
+    Raises:
+        ValueError: A size is out of its range.
+        UserError: There is no text, or two.
+    """
+
+    prepared: PreparedCorpus
+    tokenizer: Tokenizer
+
+    def __init__(
+        self,
+        name: str | None = None,
+        train_file: str | None = None,
+        validation_file: str | None = None,
+        test_file: str | None = None,
+        data_dir: str | None = None,
+        unit: Unit | None = None,
+        tokenizer: str | None = None,
+        vocab_size: int | None = None,
+        min_count: int = 1,
+        lowercase: bool = False,
+        prepared_dir: str | None = None,
+        batch_size: int = 32,
+        length: int = 64,
+        random_lengths: bool = False,
+        evaluation_batch_size: int = 8,
+        evaluation_length: int = 256,
+        window: int | None = None,
+        stride: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        check_at_least(1, vocab_size=vocab_size, min_count=min_count, batch_size=batch_size, length=length)
+        check_at_least(1, evaluation_batch_size=evaluation_batch_size, evaluation_length=evaluation_length)
+        check_at_least(1, window=window, stride=stride)
+        if stride is not None and window is None:
+            raise ValueError(f"stride needs a window, got a stride of {stride} alone; give the window too")
+        if stride is not None and window is not None and stride > window:
+            raise ValueError(f"stride must be at most window, got a stride of {stride}, a window of {window}")
+        if name is not None and train_file is not None:
+            raise UserError("both --data.name and --data.train_file name a text; leave one of them out")
+        if train_file is None and (validation_file is not None or test_file is not None):
+            raise UserError("validation_file and test_file need a train_file; give --data.train_file too")
+        if name is None and train_file is None and prepared_dir is None:
+            known = ", ".join(language_modelling.NAMES)
+            raise UserError(f"no text chosen; give --recipe, --data.train_file, or --data.name ({known})")
+        self.save_hyperparameters(logger=False)
+        self.group = name or Path(train_file or prepared_dir or "").name.split(".")[0]
+        self._expected: dict[str, Any] | None = None
+
+    def prepare_data(self) -> None:
+        """Write the token files where they are missing, in one process while others wait.
+
+        Raises:
+            DataError: A text is missing, empty or not UTF-8, or the folder holds another one.
+            UserError: No vocabulary can be made of the text.
+        """
+        if not hasattr(self, "prepared"):
+            self._prepare()
+
+    def setup(self, stage: str) -> None:
+        """Open the token files.
+
+        Raises:
+            DataError: They do not belong to the checkpoint whose state was loaded.
+        """
+        if not hasattr(self, "prepared"):
+            self._prepare()
+        if self._expected is not None:
+            self._check_tokenizer(self._expected)
+
+    def _prepare(self) -> None:
+        options = self.hparams
+        if options["name"] is None and options["train_file"] is None:
+            prepared = open_prepared(options["prepared_dir"])
+            unit = options["unit"] or ("subwords" if options["tokenizer"] else prepared.options.get("unit"))
+            if unit not in get_args(Unit):
+                raise UserError(f"{prepared.folder} does not say what its tokens are; give --data.unit")
+        else:
+            corpus = self._corpus()
+            unit = options["unit"] or ("subwords" if options["tokenizer"] else corpus.unit)
+            prepared = self._prepare_corpus(corpus, unit)
+        self.prepared, self.unit, self.dataset = prepared, unit, prepared.name
+        self.tokenizer, self.has_test = prepared.tokenizer, prepared.test is not None
+
+    def _corpus(self) -> Corpus:
+        options = self.hparams
+        if options["train_file"] is None:
+            return language_modelling.load(options["name"], data_dir=options["data_dir"])
+        return language_modelling.from_files(
+            options["train_file"], validation=options["validation_file"], test=options["test_file"]
+        )
+
+    def _prepare_corpus(self, corpus: Corpus, unit: Unit) -> PreparedCorpus:
+        given = self.hparams["tokenizer"]
+        tokenizer: Tokenizer | Callable[[], Tokenizer]
+        options: dict[str, str | int | float | bool | None]
+        if given is None:
+            options = {name: self.hparams[name] for name in ("vocab_size", "min_count", "lowercase")}
+            tokenizer = partial(_train_tokenizer, corpus, unit, options)
+        else:
+            tokenizer = load_tokenizer(given)
+            options = {"tokenizer": tokenizer_digest(tokenizer)}
+        folder = self.hparams["prepared_dir"] or prepared_folder(corpus, unit=unit, **options)
+        with tqdm(unit="B", unit_scale=True, leave=False, disable=not sys.stderr.isatty()) as bar:
+            return prepare(
+                corpus,
+                Path(folder),
+                tokenizer=tokenizer,
+                options={"unit": unit, **options},
+                progress=_reporter(bar, corpus.name),
+            )
+
+    def opening(self) -> str:
+        """Count the tokens."""
+        tokens = f"{len(self.prepared.train):,} {self.unit} for training"
+        return f"{self.dataset}: {tokens}, {len(self.tokenizer):,} different"
+
+    def report(self) -> str:
+        """Describe the token files, for `sru lm prepare`."""
+        lines = [f"{self.dataset}: {len(self.tokenizer):,} different {self.unit}"]
+        for split in ("train", "validation", "test"):
+            file = getattr(self.prepared, split)
+            if file is not None:
+                lines.append(
+                    f"{split:<11}{file.counts.tokens:>14,} tokens  {file.counts.words:>13,} words  "
+                    f"{file.counts.lines:>11,} lines  {file.counts.bytes:>14,} bytes"
+                )
+        return "\n".join([*lines, f"Token files: {self.prepared.folder}"])
+
+    def warn_about(self, stage: str) -> None:
+        """Warn of streams so short that most tokens are scored without context."""
+        streams, tokens = self.hparams["evaluation_batch_size"], self.counts(stage).tokens
+        length = self.hparams["length"]
+        if self.hparams["window"] is None and streams > 1 and tokens < streams * length:
+            warnings.warn(
+                f"a batch size of {streams} splits the {tokens:,} tokens of the {stage} text into streams of "
+                f"{max(1, tokens // streams):,}, each begun without context and shorter than the {length} "
+                "steps of a segment in training; a smaller --batch-size gives a more meaningful figure",
+                stacklevel=2,
+            )
+
+    def counts(self, split: str) -> TextCounts:
+        """The length of a split in all units."""
+        return self._file(split).counts
+
+    def _file(self, split: str) -> TokenFile:
+        found: TokenFile | None = getattr(self.prepared, split)
+        if found is None:
+            raise UserError(f"{self.dataset} has no {split} split; give --data.{split}_file")
+        return found
+
+    def train_dataloader(self) -> StreamLoader:
+        """The streams of this process."""
+        options = self.hparams
+        return self._streams(
+            "train", options["batch_size"], options["length"], random_lengths=options["random_lengths"]
+        )
+
+    def val_dataloader(self) -> StreamLoader | WindowLoader:
+        """The validation text."""
+        return self._evaluation("validation")
+
+    def test_dataloader(self) -> StreamLoader | WindowLoader:
+        """The test text."""
+        return self._evaluation("test")
+
+    def _evaluation(self, split: str) -> StreamLoader | WindowLoader:
+        rank, world_size = self.rank
+        window, stride = self.hparams["window"], self.hparams["stride"]
+        # The figure must not depend on the number of processes.
+        batch_size = -(-self.hparams["evaluation_batch_size"] // world_size)
+        if window is None:
+            return self._streams(split, batch_size, self.hparams["evaluation_length"])
+        return WindowLoader(
+            self._file(split).tokens,
+            batch_size=batch_size,
+            window=window,
+            stride=stride or max(1, window // 2),
+            rank=rank,
+            world_size=world_size,
+        )
+
+    def _streams(
+        self, split: str, batch_size: int, length: int, *, random_lengths: bool = False
+    ) -> StreamLoader:
+        rank, world_size = self.rank
+        tokens = self._file(split).tokens
+        try:
+            return StreamLoader(
+                tokens,
+                batch_size=batch_size,
+                length=length,
+                random_lengths=random_lengths,
+                whole=split != "train",
+                seed=self.hparams["seed"],
+                rank=rank,
+                world_size=world_size,
+            )
+        except DataError as error:
+            raise DataError(f"the {split} split of {self.dataset}: {error}") from error
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the tokenizer, so that a checkpoint can be used without the text it was trained on."""
+        return {"tokenizer": self._dumped, "digest": self.prepared.tokenizer_digest, "unit": self.unit}
+
+    @cached_property
+    def _dumped(self) -> str:
+        return dump_tokenizer(self.tokenizer)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Expect a checkpoint's tokenizer in the token files.
+
+        Raises:
+            DataError: They have another one: the tokens would mean something else.
+        """
+        self._expected = {name: state_dict[name] for name in ("tokenizer", "digest", "unit")}
+        if hasattr(self, "prepared"):
+            self._check_tokenizer(self._expected)
+
+    def _check_tokenizer(self, expected: dict[str, Any]) -> None:
+        if expected["digest"] != self.prepared.tokenizer_digest:
+            theirs = len(parse_tokenizer(expected["tokenizer"]))
+            raise DataError(
+                f"the vocabulary of {self.dataset} in {self.prepared.folder} ({len(self.tokenizer):,} "
+                f"{self.unit}) does not match the checkpoint's ({theirs:,} {expected['unit']}); use "
+                "the text and the options that the model was trained with, or give its tokenizer with "
+                "--data.tokenizer"
+            )
+
+
+def _train_tokenizer(corpus: Corpus, unit: Unit, options: dict[str, Any]) -> Tokenizer:
+    try:
+        return train_tokenizer(corpus.train, unit=unit, **options)
+    except DataError:
+        raise
+    except ValueError as error:
+        raise UserError(f"no vocabulary can be made of {corpus.train.name}: {error}") from error
+
+
+_STAGES = {"waiting": "another process prepares it; waiting", "tokenizer": "making the vocabulary"}
+
+
+def _reporter(bar: Any, name: str) -> Callable[[Progress], None]:
+    """Show how far a preparation has come: a bar per split on a terminal, a line per stage in a log file."""
+    shown = ""
+
+    def report(progress: Progress) -> None:
+        nonlocal shown
+        if progress.stage != shown:
+            shown = progress.stage
+            bar.set_description(shown)
+            bar.reset(progress.total)
+            if bar.disable or shown in _STAGES:
+                print(f"{name}: {_STAGES.get(shown, f'preparing the {shown} split')}", flush=True)
+        bar.update(progress.bytes - bar.n)
+
+    return report

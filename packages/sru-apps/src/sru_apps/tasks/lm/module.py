@@ -1,0 +1,215 @@
+"""The training of a language model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pytorch_lightning.trainer.states import TrainerFn
+from torch import Tensor
+
+from sru_apps.nn.states import detach_state, map_state
+from sru_apps.tasks.lm.data import LanguageModelData
+from sru_apps.tasks.lm.load import export_language_model
+from sru_apps.tasks.lm.model import LanguageModel, LanguageModelConfig
+from sru_apps.train.module import TaskModule
+from sru_apps.train.optimizers import OptimizerConfig
+from sru_data.loaders import IGNORE, Segment, StreamLoader
+from sru_data.texts import Unit
+from sru_data.token_files import TextCounts
+
+FIGURE: Mapping[Unit, str] = {
+    "words": "perplexity",
+    "subwords": "perplexity",
+    "characters": "bits_per_character",
+    "bytes": "bits_per_byte",
+}
+"""The usual figure of each unit; lower is better."""
+_WORDS = {
+    "perplexity": "perplexity {:.2f}",
+    "word_perplexity": "word perplexity {:.2f}",
+    "bits_per_character": "{:.3f} bits per character",
+    "bits_per_byte": "{:.3f} bits per byte",
+    "loss": "loss {:.4f}",
+}
+
+
+class LanguageModelModule(TaskModule):
+    """Truncated back-propagation through time: the next segment continues from the state, without its gradient.
+
+    The loss of a segment is the mean over its N targets, scaled where segments vary in length:
+
+        loss = (1/N) · Σ −log p(target)   · (T / nominal_length)
+
+    A state is carried between the batches of a `StreamLoader`, and reset with each epoch; the batches of any
+    other loader are independent of each other. The carried states of all processes are part of a checkpoint
+    within an epoch, so that a continued run equals an undisturbed one.
+
+    Args:
+        config: The model, or what `dataclasses.asdict` makes of it.
+        optimizer: The optimizer and its schedule, or the same.
+        unit: What a token is, which decides the figure.
+        nominal_length: The length of a segment whose loss has weight one, where lengths are random.
+    """
+
+    config_class = LanguageModelConfig
+    sharded_methods = ("loss",)
+
+    def __init__(
+        self,
+        config: LanguageModelConfig | Mapping[str, Any],
+        optimizer: OptimizerConfig | Mapping[str, Any] | None = None,
+        *,
+        unit: Unit = "words",
+        nominal_length: int | None = None,
+    ) -> None:
+        super().__init__(config, optimizer, unit=unit, nominal_length=nominal_length)
+        self.unit = unit
+        self.nominal_length = nominal_length
+        self.network = LanguageModel(self.config)
+        self._carries = False
+        self._state: Any = None
+        self._evaluated: Any = None
+        self._nats = self._tokens = torch.zeros(())
+
+    @classmethod
+    def build(
+        cls, data: LanguageModelData, options: Mapping[str, Any], optimizer: OptimizerConfig
+    ) -> LanguageModelModule:
+        """Build the module for a text."""
+        config = LanguageModelConfig(vocab_size=len(data.tokenizer), **options)
+        nominal = data.hparams["length"] if data.hparams["random_lengths"] else None
+        return cls(config, optimizer, unit=data.unit, nominal_length=nominal)
+
+    def describe(self, figures: Mapping[str, float]) -> str:
+        """Put figures in words, those first that models are compared by: `perplexity 82.31, loss 4.4105`."""
+        return ", ".join(text.format(figures[name]) for name, text in _WORDS.items() if name in figures)
+
+    def export(self, folder: Path, data: LanguageModelData, *, task: str) -> None:
+        """Write a model that `load_language_model` reads."""
+        export_language_model(folder, self.network, data.tokenizer, task=task)
+
+    def on_train_start(self) -> None:
+        """See how the text comes, and move a restored state to where the model is."""
+        self._carries = isinstance(self.trainer.train_dataloader, StreamLoader)
+        self._state = map_state(self._state, lambda part: part.to(self.device))
+
+    def training_step(self, batch: Segment, batch_idx: int) -> dict[str, Tensor]:
+        """Return the loss of a segment; `mean_loss` is that of a token, in nats."""
+        state = self._state if self._carries and batch_idx > 0 else None
+        nll, state = self.network.loss(batch.inputs, batch.targets, state)
+        self._state = detach_state(state) if self._carries else None
+        mean = nll.sum() / (batch.targets != IGNORE).sum().clamp(min=1)
+        loss = mean if self.nominal_length is None else mean * (len(batch.inputs) / self.nominal_length)
+        return {"loss": loss, "mean_loss": mean.detach()}
+
+    def on_validation_epoch_start(self) -> None:
+        """Start counting."""
+        self._begin_evaluation(self.trainer.val_dataloaders)
+
+    def validation_step(self, batch: Segment, batch_idx: int) -> None:
+        """Add up the losses of the tokens."""
+        self._evaluate(batch, batch_idx)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the figures of the whole text."""
+        self._finish_evaluation("validation")
+
+    def on_test_epoch_start(self) -> None:
+        """Start counting."""
+        self._begin_evaluation(self.trainer.test_dataloaders)
+
+    def test_step(self, batch: Segment, batch_idx: int) -> None:
+        """Add up the losses of the tokens."""
+        self._evaluate(batch, batch_idx)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the figures of the whole text."""
+        self._finish_evaluation("test")
+
+    def _begin_evaluation(self, loader: object) -> None:
+        self._evaluation_carries = isinstance(loader, StreamLoader)
+        self._evaluated = None
+        # MPS has no float64.
+        kind = torch.float32 if self.device.type == "mps" else torch.float64
+        self._nats = torch.zeros((), dtype=kind, device=self.device)
+        self._tokens = torch.zeros((), dtype=kind, device=self.device)
+
+    def _evaluate(self, batch: Segment, batch_idx: int) -> None:
+        state = self._evaluated if self._evaluation_carries and batch_idx > 0 else None
+        nll, self._evaluated = self.network.loss(batch.inputs, batch.targets, state)
+        self._nats += nll.sum(dtype=self._nats.dtype)
+        self._tokens += (batch.targets != IGNORE).sum()
+
+    def _finish_evaluation(self, stage: Literal["validation", "test"]) -> None:
+        self._evaluated = None
+        sums = torch.stack([self._nats, self._tokens])
+        if self.trainer.world_size > 1:
+            sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
+        nats, tokens = sums.tolist()
+        counts = getattr(getattr(self.trainer, "datamodule", None), "counts", None)
+        found = figures(self.unit, nats, int(tokens), counts(stage) if counts is not None else None)
+        for name, value in found.items():
+            # The loggers get one row per epoch from `History`; all processes log the same.
+            self.log(
+                f"{stage}_{name}",
+                value,
+                logger=False,
+                prog_bar=name == FIGURE[self.unit],
+                sync_dist=True,
+            )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Within an epoch, keep what each process carries."""
+        if self._trainer is None:
+            return
+        state = None
+        if not self.trainer.is_last_batch:
+            # A copy, since the state may be a view of something larger.
+            state = map_state(self._state, lambda part: part.detach().cpu().clone())
+        states: list[Any] = [state]
+        if self.trainer.world_size > 1:
+            states = [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(states, state)
+        checkpoint["carried_states"] = states
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore what this process carried."""
+        states = checkpoint.get("carried_states")
+        if self._trainer is not None and states and self.trainer.state.fn == TrainerFn.FITTING:
+            # Another number of processes is refused by `RunCheckpoints`.
+            self._state = states[min(self.trainer.global_rank, len(states) - 1)]
+
+
+def figures(unit: Unit, nats: float, tokens: int, counts: TextCounts | None = None) -> dict[str, float]:
+    """Turn the loss of a whole text into figures.
+
+        loss                nats/tokens
+        perplexity          exp(loss)                   words and subwords
+        bits per character  loss/ln 2                   characters, where a token is one; likewise bytes
+        word perplexity     exp(nats/(words + lines))   subwords: as if a model of words and line ends had it
+
+    Args:
+        unit: What a token is.
+        nats: The negative log-likelihood of the tokens.
+        tokens: How many were scored.
+        counts: The length of the text, if it was scored whole.
+
+    Returns:
+        `loss`, the unit's figure, and `word_perplexity` for subwords with `counts`.
+    """
+    loss = nats / tokens if tokens else math.nan
+    result = {"loss": loss}
+    name = FIGURE[unit]
+    result[name] = _exp(loss) if name == "perplexity" else loss / math.log(2)
+    if unit == "subwords" and counts is not None:
+        result["word_perplexity"] = _exp(nats / max(1, counts.words + counts.lines))
+    return result
+
+
+def _exp(value: float) -> float:
+    # Infinite where math.exp would raise.
+    return float(torch.tensor(value, dtype=torch.float64).exp())

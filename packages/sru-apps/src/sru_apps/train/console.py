@@ -1,0 +1,127 @@
+"""The console: a quiet Lightning, one bar per epoch, and text in UTF-8."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import TQDMProgressBar
+
+from sru_apps.train.errors import UserError
+
+_NOISE = (
+    # The CSV file is rewritten from the checkpoint when a run continues, and the folder of a new run is ours.
+    r"Experiment logs directory .* exists and is not empty",
+    # Lightning's own use of torch, which only its authors can change.
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",
+    # Nothing is changed in place after the network has returned it.
+    r"FSDP2-wrapped module .* returned a view tensor",
+)
+
+
+def quiet_lightning() -> None:
+    """Silence Lightning's announcements and tips, and those of its warnings that need no action here."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in _NOISE:
+        warnings.filterwarnings("ignore", message=message)
+
+
+def wants_progress_bar() -> bool:
+    """Whether to draw a bar: on a terminal; a log file gets one line per epoch."""
+    return sys.stdout.isatty()
+
+
+class EpochBar(TQDMProgressBar):
+    """One line for the epoch, counted from 1, that makes room for the line that `History` prints."""
+
+    def __init__(self) -> None:
+        super().__init__(refresh_rate=5, leave=False)
+
+    def on_train_epoch_start(self, trainer: Trainer, *args: Any) -> None:
+        """Name the epoch as users count."""
+        super().on_train_epoch_start(trainer, *args)
+        self.train_progress_bar.set_description(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}")
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """Show the figures of the last epoch, without the logger's version."""
+        metrics = super().get_metrics(trainer, pl_module)
+        metrics.pop("v_num", None)
+        return dict(metrics)
+
+
+def flush_denormals() -> None:
+    """Let this process treat denormal numbers as zero, where its processor can.
+
+    Adam's moments of a word vector that hardly ever has a gradient decay until they are denormal (below
+    1.2e-38 in float32), and stay so: 0.9 times the smallest of them rounds to itself. A CPU takes a hundred
+    times as long for such a number. In a vocabulary most words are rare, and every step visits them all, so
+    each epoch would be slower than the one before.
+
+    The setting belongs to a thread, and a new thread inherits it: call this before torch starts its own, at
+    the very beginning of a command. It stays for the rest of the process.
+    """
+    torch.set_flush_denormal(True)
+
+
+def use_utf8() -> None:
+    """Print UTF-8, whatever the locale."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
+
+
+def decode(content: bytes | str, name: str) -> str:
+    """Decode UTF-8.
+
+    Args:
+        content: The text; a string, as from a replaced standard input, is returned as it is.
+        name: Where it comes from.
+
+    Raises:
+        UserError: It is not UTF-8.
+    """
+    try:
+        return content if isinstance(content, str) else content.decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{name} is not UTF-8 at byte {error.start}; convert it first") from error
+
+
+def read_text(file: str | None) -> str:
+    """Read a file in UTF-8, or standard input.
+
+    Raises:
+        UserError: It cannot be read, or is not UTF-8.
+    """
+    if file is None:
+        return decode(getattr(sys.stdin, "buffer", sys.stdin).read(), "standard input")
+    try:
+        return decode(Path(file).read_bytes(), file)
+    except OSError as error:
+        raise UserError(f"cannot read {file}: {error.strerror}") from error
+
+
+def input_lines(ask: str = "") -> Iterator[str]:
+    """Yield the lines of standard input as they come.
+
+    Args:
+        ask: What to print before each line.
+
+    Raises:
+        UserError: A line is not UTF-8.
+    """
+    stream = getattr(sys.stdin, "buffer", sys.stdin)
+    for number in count(1):
+        print(ask, end="", flush=True)
+        line = stream.readline()
+        if not line:
+            break
+        yield decode(line, f"line {number} of standard input")
+    print(end="\n" if ask else "")  # So that the shell's prompt is on its own line after Ctrl-D.

@@ -1,0 +1,169 @@
+"""What the trainer asks of a task's data, and batches of data held in memory.
+
+torch's `DataLoader` keeps its batch sampler where Lightning looks for neither the state nor `set_epoch`;
+`BatchLoader` keeps the promise that a resumed run equals an undisturbed one.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Generic, TypeVar
+
+from pytorch_lightning import LightningDataModule
+
+from sru_apps.train.export import dump_tokenizer, parse_tokenizer
+from sru_data import DataError
+from sru_data.loaders.buckets import LengthBatchSampler
+
+Item = TypeVar("Item")
+Batch = TypeVar("Batch")
+
+
+class BatchLoader(Generic[Item, Batch]):
+    """A data loader for data that need no worker processes, with the hooks that Lightning calls.
+
+    Each of several processes reads every n-th batch. Where the batches do not divide evenly, some of the last
+    ones are read by two processes, so that all take the same number of steps.
+
+    Args:
+        items: The data set.
+        sampler: Yields the indices of each batch.
+        collate: Makes a batch of items.
+        rank: The number of this process, and how many there are.
+    """
+
+    batch_sampler = None  # Lightning asks for it before it looks at `sampler`.
+
+    def __init__(
+        self,
+        items: Sequence[Item],
+        sampler: LengthBatchSampler,
+        collate: Callable[[list[Item]], Batch],
+        *,
+        rank: tuple[int, int] = (0, 1),
+    ) -> None:
+        self.items = items
+        self.sampler = sampler
+        self.collate = collate
+        self.rank, self.world_size = rank
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the rest of the sampler's epoch."""
+        batches = iter(self.sampler)
+        while group := list(islice(batches, self.world_size)):
+            yield self.collate([self.items[index] for index in group[self.rank % len(group)]])
+
+    def __len__(self) -> int:
+        """Batches that this process reads in a whole epoch."""
+        return -(-len(self.sampler) // self.world_size)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The place in the epoch."""
+        return self.sampler.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a place in an epoch."""
+        self.sampler.load_state_dict(state)
+
+
+class TaskData(LightningDataModule):
+    """The data of a task.
+
+    `prepare_data` downloads and writes what all processes share, `setup` reads it; before that there are no
+    loaders, no tokenizer and no sizes. The trainer calls both before it builds the module.
+
+    `state_dict` holds the tokenizer, so that a checkpoint can be used without the data; `load_state_dict`
+    before `setup` takes it over, and after `setup` refuses another one.
+    """
+
+    unit: str = ""
+    """What a token is, if the speed of training is to be measured in tokens."""
+    dataset: str
+    """What to call the data."""
+    group: str
+    """The folder of like runs, where there is no recipe to name it after."""
+    has_test: bool = True
+    """Whether there is a test set; known after `setup`."""
+
+    def opening(self) -> str:
+        """Say what has been read, in a line or none."""
+        return ""
+
+    def report(self) -> str:
+        """Describe the data, for `sru TASK prepare`."""
+        return self.opening()
+
+    def warn_about(self, stage: str) -> None:
+        """Warn of settings that make a figure say little, before `validate` or `test` measures it."""
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """The number of this process, and how many there are."""
+        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+
+
+class BatchData(TaskData, Generic[Item, Batch]):
+    """Data held in memory, as batches of similar lengths whose order is a function of the seed and the epoch.
+
+    A derived class has the hyper-parameters `batch_size` and `seed`. Its `setup` sets `tokenizer`, where it is
+    None, and `parts`.
+    """
+
+    evaluation_factor = 1
+    """How many times the batch size fits in evaluation, where there are no gradients."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokenizer: Any = None
+        self.parts: dict[str, list[Item]] = {}
+
+    @abstractmethod
+    def length(self, item: Item) -> int:
+        """The length of an item."""
+
+    @staticmethod
+    @abstractmethod
+    def collate(items: Sequence[Any]) -> Any:
+        """Make a batch of items."""
+
+    def parse_tokenizer(self, content: str) -> Any:
+        """Make the tokenizer of what a checkpoint keeps of it."""
+        return parse_tokenizer(content)
+
+    def train_dataloader(self) -> BatchLoader[Item, Batch]:
+        """The share of this process."""
+        return self._loader("train", self.rank)
+
+    def val_dataloader(self) -> BatchLoader[Item, Batch]:
+        """All validation data, so that the figures do not depend on the number of processes."""
+        return self._loader("validation", (0, 1))
+
+    def test_dataloader(self) -> BatchLoader[Item, Batch]:
+        """All test data."""
+        return self._loader("test", (0, 1))
+
+    def _loader(self, part: str, rank: tuple[int, int]) -> BatchLoader[Item, Batch]:
+        items, train = self.parts[part], part == "train"
+        size = self.hparams["batch_size"] * (1 if train else self.evaluation_factor)
+        lengths = [self.length(item) for item in items]
+        sampler = LengthBatchSampler(lengths, batch_size=size, shuffle=train, seed=self.hparams["seed"])
+        return BatchLoader(items, sampler, self.collate, rank=rank)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the tokenizer."""
+        return {"tokenizer": dump_tokenizer(self.tokenizer)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over a checkpoint's tokenizer.
+
+        Raises:
+            DataError: The data gave another one: the numbers would mean other tokens.
+        """
+        if self.tokenizer is not None and dump_tokenizer(self.tokenizer) != state_dict["tokenizer"]:
+            raise DataError(
+                f"the tokens of {self.dataset} differ from those this checkpoint was trained with; continue with "
+                "the same data and the same --data options"
+            )
+        self.tokenizer = self.parse_tokenizer(state_dict["tokenizer"])

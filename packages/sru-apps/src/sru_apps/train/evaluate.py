@@ -1,0 +1,186 @@
+"""What every task can do besides training: `sru TASK prepare`, `validate` and `test`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from pytorch_lightning import LightningDataModule, Trainer
+
+from sru_apps.task import Task, load
+from sru_apps.train.checkpoints import read_checkpoint, reading
+from sru_apps.train.console import EpochBar, quiet_lightning, wants_progress_bar
+from sru_apps.train.errors import building
+from sru_apps.train.export import check_task
+from sru_apps.train.module import TaskModule
+from sru_apps.train.options import OptionParser, add_options
+from sru_apps.train.run_folder import find_checkpoint
+from sru_apps.train.settings import peek, read_settings, recipe_names, recipe_path, with_settings
+
+Stage = Literal["validate", "test"]
+STAGES: dict[Stage, str] = {"validate": "validation", "test": "test"}
+"""What the part of the data is called that a command measures on."""
+
+
+def measure(
+    module: TaskModule, data: LightningDataModule, stage: Stage, *, accelerator: str
+) -> dict[str, float]:
+    """Measure a trained module, in this process alone.
+
+    Args:
+        module: With its weights.
+        data: The data it was trained for.
+        stage: The part to use.
+        accelerator: As Lightning names it.
+
+    Returns:
+        What the module logs, without the name of the part in front.
+
+    Raises:
+        UserError: There is no such accelerator.
+    """
+    with building():
+        trainer = Trainer(
+            accelerator=accelerator,
+            devices=1,
+            # After training in several processes the others are gone, though the environment names them.
+            plugins=[LightningEnvironment()],
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            callbacks=[EpochBar()] if wants_progress_bar() else [],
+            enable_progress_bar=wants_progress_bar(),
+        )
+    getattr(trainer, stage)(module, data, verbose=False)
+    prefix = f"{STAGES[stage]}_"
+    return {
+        name.removeprefix(prefix): float(value)
+        for name, value in trainer.callback_metrics.items()
+        if name.startswith(prefix)
+    }
+
+
+def load_module(task: Task, path: Path, model: Mapping[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+    """Read a training checkpoint.
+
+    Args:
+        task: The task it must be of.
+        path: A `.ckpt` file.
+        model: Options of the model to change, which must leave the weights as they are.
+
+    Returns:
+        The module with its weights, and the whole checkpoint.
+
+    Raises:
+        UserError: It is missing, damaged or of another task, or the model refuses an option.
+    """
+    checkpoint = read_checkpoint(path)
+    check_task(checkpoint.get("task"), task.name, path)
+    kind: type[TaskModule] = load(task.module)
+    with reading(path):
+        module = kind.from_checkpoint(checkpoint["hyper_parameters"])
+        if model:
+            module = kind(**{**module.hparams, "config": changed(module.config, model)})
+        module.load_state_dict(checkpoint["state_dict"])
+    return module, checkpoint
+
+
+def changed(config: Any, changes: Mapping[str, Any]) -> Any:
+    """Return a configuration with other values of some options.
+
+    Raises:
+        UserError: It refuses a value.
+    """
+    with building():
+        return replace(config, **changes)
+
+
+def validate(task: Task, args: Sequence[str]) -> int:
+    """Print the figures of a checkpoint on the validation set."""
+    return _evaluate(task, "validate", args)
+
+
+def test(task: Task, args: Sequence[str]) -> int:
+    """Print the figures of a checkpoint on the test set."""
+    return _evaluate(task, "test", args)
+
+
+def _evaluate(task: Task, stage: Stage, args: Sequence[str]) -> int:
+    options = _parser(task, stage).parse_args(list(args))
+    quiet_lightning()
+    changed: dict[str, dict[str, Any]] = {"data": {}, "model": {}}
+    for option, place, _, _ in task.evaluation:
+        group, _, name = place.partition(".")
+        value = options[option.removeprefix("--").replace("-", "_")]
+        if value is not None:
+            changed[group][name] = value
+    path = find_checkpoint(Path(options.checkpoint))
+    module, checkpoint = load_module(task, path, changed["model"])
+    kind = load(task.data)
+    with reading(path):
+        settings = {**checkpoint["datamodule_hyper_parameters"], **changed["data"]}
+        state = dict(checkpoint[kind.__qualname__])
+        with building():
+            data = kind(**settings)
+        data.load_state_dict(state)
+    data.prepare_data()
+    data.setup(stage)
+    data.warn_about(STAGES[stage])
+    figures = measure(module, data, stage, accelerator=options.accelerator)
+    if options.json:
+        unit = {"unit": data.unit} if data.unit else {}
+        result = {"checkpoint": str(path), "dataset": data.dataset, "set": STAGES[stage], **unit, **figures}
+        print(json.dumps(result))
+    else:
+        print(f"{data.dataset} {module.config.encoder}: {STAGES[stage]} {module.describe(figures)}")
+    return 0
+
+
+def _parser(task: Task, stage: Stage) -> OptionParser:
+    parser = OptionParser(
+        prog=f"sru {task.name} {stage}",
+        description=f"The figures of a checkpoint on the {STAGES[stage]} set it belongs to.",
+    )
+    parser.add_argument(
+        "checkpoint", type=str, help="A run folder (for its best checkpoint) or a .ckpt file."
+    )
+    add_options(parser, [(option, kind | None, None, text) for option, _, kind, text in task.evaluation])
+    parser.add_argument("--accelerator", type=str, default="auto", help="cpu, gpu, or auto.")
+    parser.add_argument("--json", action="store_true", help="Print one JSON object.")
+    return parser
+
+
+def prepare(task: Task, args: Sequence[str]) -> int:
+    """Make the data ready, or continue to, and describe them.
+
+    Args:
+        task: The task.
+        args: The command line after `sru TASK prepare`.
+
+    Returns:
+        The exit status.
+    """
+    kind = load(task.data)
+    parser = OptionParser(
+        prog=f"sru {task.name} prepare",
+        description="Make the data ready, once, for all runs that read them. An interrupted preparation is "
+        "continued; of two processes with the same data, one waits for the other.",
+    )
+    recipes = ", ".join(recipe_names(task))
+    add_options(parser, [("--recipe", str | None, None, f"Packaged settings, for their data: {recipes}.")])
+    parser.add_class_arguments(kind, "data", skip={"seed"}, instantiate=False)
+    recipe = peek(args, "--recipe")
+    if recipe is not None:
+        data = read_settings(recipe_path(task, recipe)).get("data", {})
+        parser.set_defaults({f"data.{key}": value for key, value in data.items()})
+    options = parser.parse_args(with_settings(args, None))
+    with building():
+        data = kind(**options.data.as_dict())
+        data.prepare_data()
+        data.setup("fit")
+    print(data.report())
+    return 0

@@ -1,0 +1,209 @@
+"""One row of figures per epoch, kept across interruptions.
+
+Lightning's loggers and `ThroughputMonitor` forget what an interrupted epoch has summed up; here a resumed run
+reports the training loss of an undisturbed one, and its CSV file has no row twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import CSVLogger, Logger
+
+from sru_data.atomic import atomic_write
+
+
+class History(Callback):
+    """Record each epoch, tell the loggers and the console, and draw the learning curve.
+
+    Where an epoch takes less than a minute or so the curve is not redrawn after each: drawing stays under two
+    per cent of the time. It is up to date when training ends, in whatever way.
+
+    Args:
+        picture: The PNG to draw.
+        figures: Validation figures, such as `accuracy`, to record as far as they are logged; the first of
+            those is also reported and drawn.
+        count: Counts what a batch holds, for the speed of training without validation.
+        unit: What it counts, such as `tokens`: the row gets `tokens_per_second`.
+    """
+
+    def __init__(
+        self,
+        picture: Path,
+        *,
+        figures: Sequence[str],
+        count: Callable[[Any], int] | None = None,
+        unit: str = "items",
+    ) -> None:
+        self.picture = picture
+        self.figures = [f"validation_{name}" for name in figures]
+        self.count = count
+        self.speed = f"{unit}_per_second"
+        self.rows: list[dict[str, float]] = []
+        self._whole, self._training = _Clock(), _Clock()
+        self._loss: torch.Tensor | float = 0.0
+        self._steps = self._counted = self._drawn_rows = 0
+        self._next_picture = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Time spent training, validation included, over all sessions."""
+        return self._whole.seconds
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock, and rewrite the CSV file: a killed session may have left it ahead of its checkpoint."""
+        self._whole.start()
+        for logger in trainer.loggers:
+            if isinstance(logger, CSVLogger) and self.rows:
+                self._log(logger, self.rows)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave the end of the previous epoch out of the speed."""
+        self._training.start()
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave validation out of the speed."""
+        self._training.stop()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Add the loss of a step, in float64 and without waiting for the device."""
+        loss = outputs.get("mean_loss")
+        if loss is None:
+            loss = outputs["loss"].detach() * trainer.accumulate_grad_batches
+        self._loss = self._loss + loss.double()
+        self._steps += 1
+        if self.count is not None:
+            self._counted += self.count(batch) * trainer.world_size
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Finish a row."""
+        logged, loss = trainer.callback_metrics, float(self._loss)
+        if trainer.world_size > 1:
+            device = trainer.strategy.root_device
+            loss = float(trainer.strategy.reduce(torch.tensor(loss, device=device), reduce_op="mean"))
+        row = {
+            "epoch": trainer.current_epoch + 1,
+            "step": trainer.global_step,
+            "train_loss": loss / self._steps if self._steps else math.nan,
+            "validation_loss": float(logged["validation_loss"]),
+            **{name: float(logged[name]) for name in self.figures if name in logged},
+            "seconds": round(self.seconds, 2),
+        }
+        if self.count is not None:
+            row[self.speed] = round(self._counted / max(self._training.seconds, 1e-9), 1)
+        self.rows.append(row)
+        self._loss, self._steps, self._counted, self._training = 0.0, 0, 0, _Clock()
+        if not trainer.is_global_zero:
+            return
+        for logger in trainer.loggers:
+            self._log(logger, [row])
+        if time.monotonic() >= self._next_picture:
+            self._draw()
+        report = print if trainer.progress_bar_callback is None else trainer.progress_bar_callback.print
+        report(self._line(row, trainer.max_epochs))
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop the clock, and draw what is not drawn yet."""
+        self._whole.stop()
+        if self._drawn_rows < len(self.rows) and trainer.is_global_zero:
+            self._draw()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Draw what is not drawn yet; if that fails too, the user should hear of the first exception."""
+        with contextlib.suppress(OSError):
+            self.on_train_end(trainer, pl_module)
+
+    def _log(self, logger: Logger, rows: Sequence[Mapping[str, float]]) -> None:
+        for row in rows:
+            logger.log_metrics({key: row[key] for key in row if key != "step"}, step=int(row["step"]))
+        logger.save()
+
+    def _draw(self) -> None:
+        before = time.monotonic()
+        draw_learning_curve(self.rows, self.picture, metric=self._figure(self.rows[-1]))
+        after = time.monotonic()
+        self._next_picture = after + 50 * (after - before)
+        self._drawn_rows = len(self.rows)
+
+    def _figure(self, row: Mapping[str, float]) -> str:
+        return next(name for name in self.figures if name in row)
+
+    def _line(self, row: Mapping[str, float], epochs: int | None) -> str:
+        figure = self._figure(row)
+        speed = f"  {row[self.speed]:,.0f} {self.speed.replace('_', ' ')}" if self.count is not None else ""
+        return (
+            f"epoch {row['epoch']:>2}/{epochs}  train loss {row['train_loss']:.4f}  "
+            f"{figure.replace('_', ' ')} {row[figure]:.4f}  {row['seconds']:.1f} s{speed}"
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the rows and the sums of the unfinished epoch, as plain numbers."""
+        return {
+            "rows": [dict(row) for row in self.rows],
+            "sums": [float(self._loss), self._steps, self._counted],
+            "seconds": [self.seconds, self._training.seconds],
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from a checkpoint."""
+        self.rows = [dict(row) for row in state_dict["rows"]]
+        self._loss, self._steps, self._counted = state_dict["sums"]
+        self._whole, self._training = map(_Clock, state_dict["seconds"])
+
+
+class _Clock:
+    """Adds up time, not counting any while it is stopped."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self._before, self._since = seconds, math.inf
+
+    @property
+    def seconds(self) -> float:
+        return self._before + max(0.0, time.monotonic() - self._since)
+
+    def start(self) -> None:
+        self._since = time.monotonic()
+
+    def stop(self) -> None:
+        self._before, self._since = self.seconds, math.inf
+
+
+def draw_learning_curve(rows: Sequence[Mapping[str, float]], path: Path, *, metric: str) -> None:
+    """Draw training loss and a validation figure against the epoch, as PNG.
+
+    Args:
+        rows: One mapping an epoch, with `epoch`, `train_loss` and the metric.
+        path: The file to write or replace.
+        metric: The key of the validation figure.
+    """
+    # Figure, not pyplot: no display is looked for, and nothing outlives the call.
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    left = figure.add_subplot()
+    right = left.twinx()
+    epochs = [row["epoch"] for row in rows]
+    (loss,) = left.plot(
+        epochs, [row["train_loss"] for row in rows], color="tab:blue", marker=".", label="train loss"
+    )
+    label = metric.replace("_", " ")
+    (score,) = right.plot(epochs, [row[metric] for row in rows], color="tab:orange", marker=".", label=label)
+    left.set_xlabel("epoch")
+    left.set_ylabel("train loss")
+    right.set_ylabel(label)
+    left.xaxis.set_major_locator(MaxNLocator(integer=True))
+    left.grid(alpha=0.3)
+    left.legend(handles=[loss, score], loc="best")
+    with atomic_write(path) as file:
+        figure.savefig(file, format="png", dpi=120)

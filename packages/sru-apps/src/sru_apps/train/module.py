@@ -1,0 +1,188 @@
+"""What the trainer asks of a task's module."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, fields
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from pytorch_lightning import LightningModule
+from pytorch_lightning.strategies import ModelParallelStrategy
+from pytorch_lightning.trainer.states import TrainerFn
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import nn
+from torch.distributed.device_mesh import DeviceMesh
+from typing_extensions import Self
+
+from sru_apps.train.errors import UserError
+from sru_apps.train.optimizers import LearningRate, OptimizerConfig, build_optimizer
+
+
+class TaskModule(LightningModule):
+    """The training of a task's network.
+
+    Args:
+        config: What builds the network, or what `dataclasses.asdict` makes of it.
+        optimizer: The optimizer and its schedule, or the same.
+        facts: What else the constructor of the derived class takes, to be saved with the checkpoint.
+    """
+
+    config_class: ClassVar[Any]
+    """A dataclass; the fields without a default are what the data tell."""
+    sharded_methods: ClassVar[tuple[str, ...]] = ()
+    """Methods of the network that use its parameters and are called instead of `forward`."""
+    network: nn.Module
+
+    def __init__(
+        self, config: Any, optimizer: OptimizerConfig | Mapping[str, Any] | None = None, **facts: Any
+    ) -> None:
+        super().__init__()
+        self.config = config if isinstance(config, self.config_class) else self.config_class(**config)
+        self.optimizer = OptimizerConfig.of(optimizer or {})
+        hyper_parameters = {"config": asdict(self.config), "optimizer": asdict(self.optimizer), **facts}
+        self.save_hyperparameters(hyper_parameters, logger=False)
+
+    @classmethod
+    @abstractmethod
+    def build(cls, data: Any, options: Mapping[str, Any], optimizer: OptimizerConfig) -> Self:
+        """Build the module for data that have been set up.
+
+        Args:
+            data: The task's data.
+            options: The options `--model.*`.
+            optimizer: The options `--optimizer.*`.
+        """
+
+    @classmethod
+    def from_checkpoint(cls, hyper_parameters: Mapping[str, Any]) -> Self:
+        """Build the module from what a checkpoint says of it, which may be of a former version."""
+        return cls(**hyper_parameters)
+
+    def start(self, data: Any) -> None:
+        """Do what a new run, and not a continued one, needs before its first step."""
+
+    @abstractmethod
+    def describe(self, figures: Mapping[str, float]) -> str:
+        """Put figures in words."""
+
+    @abstractmethod
+    def export(self, folder: Path, data: Any, *, task: str) -> None:
+        """Write the network, and what it takes to use it, to a folder."""
+
+    def summary(self, figures: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+        """Return what `summary.json` should hold besides the common entries, given the figures of each part."""
+        return {}
+
+    def configure_model(self) -> None:
+        """Shard the weights, where the strategy asks for it."""
+        if self.device_mesh is not None:
+            shard(self.network, self.device_mesh, methods=self.sharded_methods)
+
+    def on_train_epoch_start(self) -> None:
+        """Set the learning rate of the epoch, where the schedule goes by epochs."""
+        scheduler = self.lr_schedulers()
+        if isinstance(scheduler, LearningRate):
+            scheduler.begin_epoch(self.current_epoch + 1)
+
+    def on_validation_end(self) -> None:
+        """Shrink the learning rate, where the schedule goes by the validation loss."""
+        scheduler = self.lr_schedulers() if self.trainer.state.fn == TrainerFn.FITTING else None
+        if isinstance(scheduler, LearningRate):
+            scheduler.validated(float(self.trainer.callback_metrics["validation_loss"]))
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Return the optimizer, and the schedule unless the learning rate is constant."""
+        # Lightning cannot clip before a fused optimizer in mixed precision, which undoes the scaling itself.
+        mixed = "mixed" in str(self.trainer.precision)
+        fused = not (mixed and self.trainer.gradient_clip_val)
+        optimizer = build_optimizer(self, self.optimizer, fused=fused)
+        if self.optimizer.schedule == "constant" and not self.optimizer.warmup_steps:
+            return optimizer
+        schedule = LearningRate(optimizer, self.optimizer, total_steps=self._total_steps())
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _total_steps(self) -> int:
+        if self.optimizer.schedule not in ("cosine", "one-cycle"):
+            return 0
+        trainer = self.trainer
+        # Lightning sets the attribute without declaring it.
+        data: Any = getattr(trainer, "datamodule", None)
+        if data is None:
+            return int(trainer.estimated_stepping_batches)
+        # Lightning's estimate would set up its loader here, and then not restore the place in it.
+        batches = len(data.train_dataloader())
+        steps = math.ceil(batches / trainer.accumulate_grad_batches) * (trainer.max_epochs or 1)
+        return min(steps, trainer.max_steps) if trainer.max_steps > 0 else steps
+
+
+def told_by_data(config_class: Any) -> set[str]:
+    """Name the fields of a configuration that have no default: what the data tell, and no option."""
+    return {item.name for item in fields(config_class) if item.default is MISSING}
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Count the trainable parameters."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
+SHARDS_ON_CPU = hasattr(torch.cpu.Stream, "record_event")
+"""Whether `fully_shard` works on the CPU, which it does not in torch 2.6."""
+
+
+def sharded_strategy(devices: object, num_nodes: int) -> ModelParallelStrategy:
+    """What `--trainer.strategy fsdp` stands for: PyTorch's `fully_shard` (FSDP2) over all processes.
+
+    It needs no GPU and clips gradients by their norm, both unlike Lightning's strategy of this name, and its
+    checkpoints are whole, so that everything else reads them as those of one process.
+
+    Args:
+        devices: Devices of each machine.
+        num_nodes: Machines.
+
+    Returns:
+        The strategy.
+
+    Raises:
+        UserError: When the number of devices is not given as a number.
+    """
+    try:
+        processes = int(str(devices)) * num_nodes
+    except ValueError:
+        processes = 0
+    if processes < 1:
+        raise UserError(
+            f"the strategy fsdp needs the number of devices, got {devices!r}; give --trainer.devices 2, or so"
+        )
+    return ModelParallelStrategy(
+        data_parallel_size=processes, tensor_parallel_size=1, save_distributed_checkpoint=False
+    )
+
+
+def shard(network: nn.Module, mesh: DeviceMesh, *, methods: tuple[str, ...] = ()) -> None:
+    """Share out the parameters of a network in place, once.
+
+    Args:
+        network: The network.
+        mesh: The processes, with an axis `data_parallel`.
+        methods: Methods that use the parameters and are called instead of `forward`.
+
+    Raises:
+        UserError: When the processes are on the CPU and this version of torch cannot do that.
+    """
+    if mesh.device_type == "cpu" and not SHARDS_ON_CPU:
+        raise UserError(
+            f"the strategy fsdp needs GPUs in torch {torch.__version__}, got CPUs; "
+            "give --trainer.strategy ddp, or install a newer torch"
+        )
+    # Not at the top: importing it takes a while, and most runs do without.
+    from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
+
+    if isinstance(network, FSDPModule):
+        return
+    fully_shard(network, mesh=mesh["data_parallel"])
+    for name in methods:
+        register_fsdp_forward_method(network, name)

@@ -1,1 +1,0 @@
-"""What every trainer shares: run folders, recipes, checkpoints, resuming, pictures and summaries."""

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sru_apps.tasks.chat.data import MARKERS, DialogueTokenizer
+from sru_data.datasets.dialogues import Turn
+from sru_data.tokenizers import ByteTokenizer, CharTokenizer, Tokenizer, load_tokenizer
+
+LETTERS = st.text("abc", min_size=1, max_size=5)
+DIALOGUES = st.lists(st.builds(Turn, st.none() | LETTERS, LETTERS), min_size=1, max_size=4).map(tuple)
+TOKENIZER = DialogueTokenizer(CharTokenizer.train(["abc"]))
+
+
+def test_it_is_a_tokenizer() -> None:
+    assert isinstance(TOKENIZER, Tokenizer)
+    assert TOKENIZER.tokens == ["[PAD]", "[UNK]", "a", "b", "c", *MARKERS]
+    assert len(TOKENIZER) == len(TOKENIZER.tokens) == 8
+    assert (TOKENIZER.pad_id, TOKENIZER.unk_id) == (0, 1)
+    assert [TOKENIZER.tokens[i] for i in (TOKENIZER.user_id, TOKENIZER.bot_id, TOKENIZER.end_id)] == [
+        *MARKERS
+    ]
+
+
+@given(DIALOGUES)
+def test_what_the_bot_says_can_be_read_off_the_numbers_that_are_learnt(dialogue) -> None:
+    encoded = TOKENIZER.encode_dialogue(dialogue)
+    learnt = [index for index, answer in zip(encoded.ids, encoded.answers, strict=True) if answer]
+    said, ends = [], [place for place, index in enumerate(learnt) if index == TOKENIZER.end_id]
+    for begin, end in zip([0, *(place + 1 for place in ends)], ends, strict=False):
+        said.append(TOKENIZER.decode(learnt[begin:end]))
+    assert said == [turn.bot for turn in dialogue]
+    assert encoded.answers[-1]
+
+
+@given(DIALOGUES)
+def test_the_rest_is_the_questions(dialogue) -> None:
+    encoded = TOKENIZER.encode_dialogue(dialogue)
+    read = [index for index, answer in zip(encoded.ids, encoded.answers, strict=True) if not answer]
+    assert read == [index for turn in dialogue for index in TOKENIZER.encode_question(turn.user)]
+
+
+def test_a_question() -> None:
+    assert TOKENIZER.encode_question("ab") == [TOKENIZER.user_id, 2, 3, TOKENIZER.bot_id]
+    assert TOKENIZER.encode_question(None) == TOKENIZER.encode_question("") == [TOKENIZER.bot_id]
+
+
+def test_text_cannot_spell_a_marker() -> None:
+    tokenizer = DialogueTokenizer(ByteTokenizer())
+    ids = tokenizer.encode("<user> [PAD] <end>")
+    assert max(ids) < tokenizer.user_id
+    assert tokenizer.decode([tokenizer.user_id, *ids, tokenizer.end_id]) == "<user> [PAD] <end>"
+
+
+def test_the_tokenizer_of_the_text_is_saved(tmp_path) -> None:
+    TOKENIZER.save(tmp_path / "tokenizer.json")
+    assert DialogueTokenizer(load_tokenizer(tmp_path / "tokenizer.json")).tokens == TOKENIZER.tokens

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sru_apps.cli import main
+
+TEXT = "the quick brown fox jumps over the lazy dog while a small bird sings of rain and wind"
+WORDS = TEXT.split(" ")
+
+
+def tiny_text(lines: int) -> str:
+    """Lines of words in an order that a model can learn a little of."""
+    rows = []
+    for line in range(lines):
+        first = line * 5 % len(WORDS)
+        rows.append(" ".join(WORDS[(first + word * (1 + line % 3)) % len(WORDS)] for word in range(6)))
+    return "\n".join(rows) + "\n"
+
+
+@pytest.fixture(scope="module")
+def tiny_texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `train.txt` (722 words and line ends), `valid.txt` and `test.txt`; to read only."""
+    folder = tmp_path_factory.mktemp("text")
+    for name, lines in (("train", 103), ("valid", 17), ("test", 13)):
+        (folder / f"{name}.txt").write_text(tiny_text(lines))
+    return folder
+
+
+def small_options(texts: Path, runs: Path) -> list[str]:
+    """Options that make `sru lm fit` a matter of a second: 3 epochs of 20 segments."""
+    return [
+        f"--data.train_file={texts / 'train.txt'}",
+        f"--data.validation_file={texts / 'valid.txt'}",
+        f"--data.test_file={texts / 'test.txt'}",
+        f"--data.prepared_dir={texts / 'prepared'}",
+        f"--runs-dir={runs}",
+        "--data.unit=words",
+        "--data.batch_size=4",
+        "--data.length=9",
+        "--model.embedding_size=6",
+        "--model.hidden_size=8",
+        "--model.dropout=0.2",
+        "--optimizer.lr=0.01",
+        "--trainer.max_epochs=3",
+        "--trainer.accelerator=cpu",
+    ]
+
+
+@pytest.fixture
+def options(tiny_texts: Path, tmp_path: Path) -> list[str]:
+    return small_options(tiny_texts, tmp_path / "runs")
+
+
+@pytest.fixture
+def fit(options: list[str], tmp_path: Path, one_thread: None) -> Callable[..., Path]:
+    """Train on one thread with `small_options` and more, and return the run folder."""
+
+    def run(name: str, *more: str, status: int = 0) -> Path:
+        assert main(["lm", "fit", *options, f"--name={name}", *more]) == status
+        return tmp_path / "runs/lm/train" / name
+
+    return run

@@ -1,0 +1,59 @@
+"""The demo on a piece of its text."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from sru_apps.cli import main
+from sru_apps.tasks.demo import commands as demo
+from sru_apps.train.module import count_parameters
+
+
+def test_hidden_sizes_give_equal_parameters():
+    sizes = demo.equal_hidden_sizes(100)
+    sru, lstm = (count_parameters(demo.make_module(100, name, sizes[name])) for name in ("sru", "lstm"))
+    assert abs(sru - lstm) / sru < 0.02
+
+
+def test_the_text_is_pythons_own():
+    text = demo.python_help_text()
+    assert len(text) > 300_000
+    assert 'The "for" statement' in text
+
+
+def test_demo(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(
+        demo, "python_help_text", lambda: "The quick brown fox jumps over the lazy dog. " * 200
+    )
+    monkeypatch.setattr(demo, "SRU_HIDDEN_SIZE", 16)
+    assert main(["demo", "--epochs", "1", "--runs-dir", str(tmp_path), "--name", "try"]) == 0
+    printed = capsys.readouterr()
+    assert re.search(r"SRU +[\d,]+ +\d+\.\d +\d+\.\d +\d+\.\d{3}\nLSTM ", printed.out)
+    assert "The SRU continues 'The ':\n\nThe " in printed.out
+    assert "100%" in printed.out, "the progress bar is missing"
+    folder = tmp_path / "demo" / "try"
+    assert (
+        f"Picture:    {folder}/learning_curve.png\nCheckpoint: {folder}/sru/checkpoints/best.ckpt"
+        in printed.out
+    )
+    assert (folder / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "sru/checkpoints/best.ckpt").is_file()
+    assert main(["demo", "--runs-dir", str(tmp_path), "--name", "try"]) == 1
+    assert "try exists and is not empty; choose another --name\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("epochs", ["0", "-1", "1.5"])
+def test_wrong_number_of_epochs(epochs, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["demo", f"--epochs={epochs}", "--runs-dir", str(tmp_path)])
+    wanted = "whole number" if epochs == "1.5" else "number > 0"
+    assert f"error: epochs: expected a {wanted}, got {epochs}\n" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_option(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["demo", "--epoch", "1"])
+    assert "Did you mean '--epochs'?" in capsys.readouterr().err

@@ -1,0 +1,166 @@
+"""Two processes train as one does with twice the streams, and go on after a kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from sru_apps.cli import main
+from sru_apps.train.checkpoints import read_checkpoint
+from sru_apps.train.module import SHARDS_ON_CPU
+
+from ..tasks.lm.conftest import small_options
+
+KILL = """
+import os, signal
+from sru_apps.train.seeding import SeedEveryStep
+
+def stop_before(step):
+    seed = SeedEveryStep.on_train_batch_start
+
+    def stop_and_seed(self, trainer, *args):
+        if trainer.global_step == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        seed(self, trainer, *args)
+
+    SeedEveryStep.on_train_batch_start = stop_and_seed
+"""
+# A file, since Lightning starts the second process with the command line of the first.
+KILLED = f"""{KILL}
+import sys
+from sru_apps.cli import main
+
+stop_before(15)
+sys.exit(main())
+"""
+# What torchrun does, for one run after the other, with the imports paid for once.
+LAUNCHER = f"""{KILL}
+import json, socket, sys
+import sru_apps.train.fit, sru_apps.tasks.lm.module
+from sru_apps.cli import main
+
+def process(rank, port, args, kill_at, folder):
+    os.environ.update(
+        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", LOCAL_WORLD_SIZE="2", GROUP_RANK="0",
+        MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), TORCHELASTIC_RUN_ID="test",
+    )
+    for number, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(f"{{folder}}/{{rank}}.{{name}}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    if kill_at is not None:
+        stop_before(kill_at)
+    status = main(args)
+    sys.stdout.flush()
+    os._exit(status)
+
+for args, kill_at, folder in json.loads(sys.argv[1]):
+    os.makedirs(folder)
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    children = []
+    for rank in range(2):
+        child = os.fork()
+        if child == 0:
+            process(rank, port, args, kill_at, folder)
+        children.append(child)
+    ends = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    with open(f"{{folder}}/ends", "w") as file:
+        json.dump(ends, file)
+"""
+SHORT = ["--trainer.max_epochs=1", "--model.dropout=0"]
+TWO = [*SHORT, "--data.batch_size=2", "--checkpoint-steps=6"]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return read_checkpoint(run / "checkpoints/last.ckpt")["state_dict"]
+
+
+def validation_loss(run: Path) -> float:
+    header, row = (run / "metrics.csv").read_text().splitlines()
+    return float(dict(zip(header.split(","), row.split(","), strict=True))["validation_loss"])
+
+
+def assert_went_well(outputs: Path) -> None:
+    assert json.loads((outputs / "ends").read_text()) == [0, 0], (outputs / "0.err").read_text()
+    assert (outputs / "0.err").read_text() == (outputs / "1.err").read_text() == ""
+
+
+@pytest.fixture(scope="module")
+def runs(tiny_texts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of all runs, and in `outputs` what the processes of each printed."""
+    folder = tmp_path_factory.mktemp("distributed")
+    options = small_options(tiny_texts, folder)
+    runs, outputs = folder / "lm/train", folder / "outputs"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        assert main(["lm", "fit", *options, *SHORT, "--name=one"]) == 0
+    finally:
+        torch.set_num_threads(threads)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    # Lightning's own launch.
+    program = folder / "program.py"
+    program.write_text(KILLED)
+    two = [*options, *TWO, "--trainer.strategy=ddp"]
+    done = subprocess.run(
+        [sys.executable, str(program), "lm", "fit", *two, "--trainer.devices=2", "--name=killed"],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    (runs / "killed/checkpoints/at-the-kill.ckpt").write_bytes(
+        (runs / "killed/checkpoints/last.ckpt").read_bytes()
+    )
+
+    shared = [*options, *TWO, "--trainer.strategy=fsdp", "--name=shared"]
+    jobs = [
+        (["lm", "fit", *two, "--name=undisturbed"], None, str(outputs / "undisturbed")),
+        (["lm", "fit", f"--resume={runs / 'killed'}"], None, str(outputs / "killed")),
+    ]
+    if SHARDS_ON_CPU:
+        jobs += [
+            (["lm", "fit", *shared], 15, str(outputs / "shared")),
+            (["lm", "fit", f"--resume={runs / 'shared'}"], None, str(outputs / "shared again")),
+        ]
+    subprocess.run([sys.executable, "-c", LAUNCHER, json.dumps(jobs)], env=environment, check=True)
+    return folder
+
+
+def test_two_processes_are_one_with_twice_the_streams(runs: Path) -> None:
+    assert_went_well(runs / "outputs/undisturbed")
+    summaries = [
+        (runs / f"outputs/undisturbed/{rank}.out").read_text().count("tokens per second,") for rank in (0, 1)
+    ]
+    assert summaries == [1, 0], "only one process may sum up"
+    one, two = runs / "lm/train/one", runs / "lm/train/undisturbed"
+    torch.testing.assert_close(weights(two), weights(one), rtol=1e-4, atol=1e-5)
+    assert validation_loss(two) == pytest.approx(validation_loss(one), rel=1e-6)
+
+
+def test_two_processes_survive_a_kill(runs: Path) -> None:
+    killed = runs / "lm/train/killed"
+    saved = read_checkpoint(killed / "checkpoints/at-the-kill.ckpt")
+    assert saved["global_step"] == 12
+    first, second = saved["carried_states"]
+    assert first.shape == second.shape == (2, 2, 8)
+    assert not torch.equal(first, second)
+    assert_went_well(runs / "outputs/killed")
+    torch.testing.assert_close(weights(killed), weights(runs / "lm/train/undisturbed"), rtol=0, atol=0)
+
+
+@pytest.mark.skipif(not SHARDS_ON_CPU, reason="this torch shares out weights on GPUs only")
+def test_shared_out_weights_survive_a_kill(runs: Path) -> None:
+    assert json.loads((runs / "outputs/shared/ends").read_text()) == [-signal.SIGKILL] * 2
+    assert_went_well(runs / "outputs/shared again")
+    one, shared = runs / "lm/train/one", runs / "lm/train/shared"
+    torch.testing.assert_close(weights(shared), weights(one), rtol=1e-4, atol=1e-5)
+    assert validation_loss(shared) == pytest.approx(validation_loss(one), rel=1e-6)

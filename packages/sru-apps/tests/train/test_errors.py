@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import warnings
+
+import pytest
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+
+from sru_apps.train.errors import UserError, building, shows_errors
+from sru_data import DataError
+
+
+@pytest.mark.parametrize("error", [UserError("what"), DataError("what"), OSError("what")])
+def test_errors_for_users_are_one_line(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    def command(args: object) -> int:
+        raise error
+
+    assert shows_errors("sru x", command)([]) == 1
+    assert capsys.readouterr().err == "sru x: error: what\n"
+
+
+def test_warnings_for_users_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def command(args: object) -> int:
+        print(warnings.formatwarning("what", UserWarning, "x.py", 1), end="")
+        print(warnings.formatwarning("what", DeprecationWarning, "x.py", 1, ""), end="")
+        return 0
+
+    before = warnings.formatwarning
+    assert shows_errors("sru x", command)([]) == 0
+    assert capsys.readouterr().out == "sru x: warning: what\nx.py:1: DeprecationWarning: what\n"
+    assert warnings.formatwarning is before
+
+
+def test_defects_keep_their_traceback() -> None:
+    def command(args: object) -> int:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        shows_errors("sru x", command)([])
+
+
+@pytest.mark.parametrize("kind", [ValueError, ModuleNotFoundError, MisconfigurationException])
+def test_refused_values_are_errors_for_users(kind: type[Exception]) -> None:
+    with pytest.raises(UserError, match=r"^two lines$"), building():
+        raise kind("two\n  lines")
+
+
+def test_defects_while_building_stay_what_they_are() -> None:
+    with pytest.raises(AttributeError, match="what"), building():
+        raise AttributeError("what")

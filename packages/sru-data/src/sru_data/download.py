@@ -1,0 +1,71 @@
+"""The local data folder, the download cache, and downloads into it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from sru_data.errors import DataError
+
+DATA_DIR_VARIABLE = "SRU_DATA"
+
+
+def resolve_data_dir(data_dir: str | Path | None = None) -> Path | None:
+    """Return the local data folder: the argument, else `$SRU_DATA`, else None.
+
+    Args:
+        data_dir: A folder that takes precedence over the environment variable.
+
+    Raises:
+        DataError: The folder does not exist.
+    """
+    named_by = "data_dir" if data_dir is not None else f"the environment variable {DATA_DIR_VARIABLE}"
+    chosen = data_dir if data_dir is not None else os.environ.get(DATA_DIR_VARIABLE)
+    if not chosen:
+        return None
+    folder = Path(chosen).expanduser()
+    if not folder.is_dir():
+        raise DataError.at(
+            folder, None, f"expected the data folder that {named_by} names, got no such folder"
+        )
+    return folder
+
+
+def cache_dir() -> Path:
+    """Return the folder for downloaded files, following the conventions of the operating system."""
+    import pooch  # type: ignore[import-untyped]  # brings requests: 0.1 s that local data does not need
+
+    return Path(pooch.os_cache("sru-data"))
+
+
+def download(relative: str, *, url: str, sha256: str | None, md5: str | None = None) -> Path:
+    """Return the path of a file in the cache, downloading it if it is not there yet.
+
+    The file appears only once it is complete and, where a checksum is known, correct.
+
+    Args:
+        relative: The file's path below the cache.
+        url: Where to download it from.
+        sha256: Its checksum, or None if unknown.
+        md5: Its MD5 checksum, used when no SHA-256 is known.
+
+    Raises:
+        DataError: The download failed.
+    """
+    import pooch
+
+    target = cache_dir() / relative
+    known_hash = f"sha256:{sha256}" if sha256 else f"md5:{md5}" if md5 else None
+    # Some servers refuse the default user agent of the HTTP library.
+    downloader = pooch.HTTPDownloader(headers={"User-Agent": "Mozilla/5.0 (compatible; sru-data)"})
+    try:
+        pooch.retrieve(
+            url, known_hash=known_hash, fname=target.name, path=target.parent, downloader=downloader
+        )
+    # Every failure of requests is an OSError; pooch reports a wrong checksum as a ValueError.
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{url}: cannot download {target.name} ({error}); download it by other means and save it as "
+            f"{target}, or as {relative} in the folder that data_dir or {DATA_DIR_VARIABLE} names"
+        ) from error
+    return target

@@ -1,0 +1,15 @@
+"""Batches of sequences of similar length; long texts as contiguous streams or overlapping windows."""
+
+from sru_data.loaders.buckets import LengthBatchSampler, PaddedBatch, pad_sequences
+from sru_data.loaders.streams import IGNORE, Segment, StreamLoader
+from sru_data.loaders.windows import WindowLoader
+
+__all__ = [
+    "IGNORE",
+    "LengthBatchSampler",
+    "PaddedBatch",
+    "Segment",
+    "StreamLoader",
+    "WindowLoader",
+    "pad_sequences",
+]

@@ -1,0 +1,141 @@
+"""Batches of sequences of similar length, in a reproducible order that can be resumed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import Sampler
+
+from sru_data.loaders.place import Resumable
+
+
+class PaddedBatch(NamedTuple):
+    """Sequences of different lengths in one tensor."""
+
+    ids: Tensor
+    """(B, T) or, time-major, (T, B) int64."""
+    mask: Tensor
+    """bool, laid out like `ids`; True marks padding."""
+    lengths: Tensor
+    """(B,) int64."""
+
+
+def pad_sequences(
+    sequences: Sequence[Sequence[int] | Tensor], *, pad_id: int = 0, batch_first: bool = True
+) -> PaddedBatch:
+    """Pad sequences at their end to the length of the longest.
+
+    Args:
+        sequences: B sequences of ids; at least one. One-dimensional int64 tensors are fastest.
+        pad_id: The id of padding.
+        batch_first: Whether `ids` and `mask` are (B, T) rather than (T, B).
+
+    Returns:
+        The ids, the mask and the lengths.
+
+    Raises:
+        ValueError: There is no sequence.
+    """
+    if not sequences:
+        raise ValueError("pad_sequences: sequences must hold at least one sequence, got none")
+    rows = [torch.as_tensor(sequence, dtype=torch.int64) for sequence in sequences]
+    lengths = torch.tensor([len(row) for row in rows])
+    longest = int(lengths.max())
+    if longest == int(lengths.min()):
+        # Four times as fast, and most batches of similar lengths need no padding.
+        ids = torch.stack(rows, 0 if batch_first else 1)
+    else:
+        ids = pad_sequence(rows, batch_first=batch_first, padding_value=pad_id)
+    time = torch.arange(longest)
+    mask = time >= lengths[:, None] if batch_first else time[:, None] >= lengths
+    return PaddedBatch(ids, mask, lengths)
+
+
+class LengthBatchSampler(Resumable[list[int]], Sampler[list[int]]):
+    """Batches of indices whose sequences have similar lengths, for `DataLoader(batch_sampler=...)`.
+
+    In each epoch the sequences are sorted by length, equal lengths in random order, and cut into batches,
+    which are then shuffled. Each index comes once per epoch. The order is a pure function of `seed` and the
+    epoch, which `set_epoch` chooses; it does not advance by itself. Without `shuffle` the batches run from
+    short to long sequences in every epoch, equal lengths by index.
+
+    A batch holds either `batch_size` sequences (the last may hold fewer) or as many as keep
+
+        sequences × longest length <= max_tokens
+
+    padding included.
+
+    Args:
+        lengths: The length of each sequence, by index.
+        batch_size: Sequences per batch; give exactly one of `batch_size` and `max_tokens`.
+        max_tokens: The budget of tokens per batch; no sequence may be longer.
+        shuffle: Whether the order is random.
+        seed: Seed of the order.
+
+    Raises:
+        ValueError: Both or neither of `batch_size` and `max_tokens`, one that is not positive, a negative
+            length, or a sequence longer than `max_tokens`.
+    """
+
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        *,
+        batch_size: int | None = None,
+        max_tokens: int | None = None,
+        shuffle: bool = True,
+        seed: int = 0,
+    ) -> None:
+        if (batch_size is None) == (max_tokens is None):
+            raise ValueError(
+                "LengthBatchSampler: exactly one of batch_size and max_tokens must be given, "
+                f"got batch_size={batch_size} and max_tokens={max_tokens}"
+            )
+        self._check_positive(batch_size=batch_size, max_tokens=max_tokens)
+        self._lengths = torch.tensor(list(lengths), dtype=torch.int64)
+        self._shuffle = shuffle
+        self._seed = seed
+        # The sorted lengths are the same in every epoch, and so are the places where batches are cut.
+        shortest_first, order = self._lengths.sort(stable=True)
+        if len(order) and shortest_first[0] < 0:
+            raise ValueError(
+                "LengthBatchSampler: lengths must not be negative, "
+                f"got {int(shortest_first[0])} at index {int(order[0])}"
+            )
+        if len(order) and max_tokens is not None and shortest_first[-1] > max_tokens:
+            raise ValueError(
+                f"LengthBatchSampler: sequence {int(order[-1])} has {int(shortest_first[-1])} tokens, more "
+                f"than max_tokens={max_tokens}; truncate or drop it, or raise max_tokens"
+            )
+        self._batch_sizes: list[int] = []
+        for length in shortest_first.tolist():
+            size = self._batch_sizes[-1] if self._batch_sizes else 0
+            # In ascending order the newest sequence is the longest, so it alone sets the padded width.
+            full = size == batch_size if max_tokens is None else (size + 1) * length > max_tokens
+            if full or not size:
+                self._batch_sizes.append(0)
+            self._batch_sizes[-1] += 1
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch, the same in every epoch."""
+        return len(self._batch_sizes)
+
+    def _items(self, start: int) -> Iterator[list[int]]:
+        # A seed made from text keeps (seed, epoch) = (0, 1) and (1, 0) apart, which a sum would not.
+        mixed = random.Random(f"{self._seed}:{self.epoch}").getrandbits(63)
+        generator = torch.Generator().manual_seed(mixed)
+        count = len(self._lengths)
+        shuffled = torch.randperm(count, generator=generator) if self._shuffle else torch.arange(count)
+        order = shuffled[self._lengths[shuffled].sort(stable=True).indices]
+        batches = torch.split(order, self._batch_sizes)
+        places = range(len(self))
+        shown = torch.randperm(len(self), generator=generator).tolist() if self._shuffle else places
+        return (batches[place].tolist() for place in shown[start:])
+
+    def _sizes(self) -> dict[str, Any]:
+        return {"seed": self._seed, "num_batches": len(self)}

@@ -1,0 +1,42 @@
+"""Keeps modules importable under their former names."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+
+def redirect(moved: Mapping[str, str]) -> None:
+    """Let every import of a former name find the module that took its place.
+
+    A former name is the new module itself, or for a module that was split, a module with the names of all its
+    parts.
+
+    Args:
+        moved: The full former name of each module, and its full name now, or those of its parts, separated by
+            spaces.
+    """
+    # First, because in a former package that has moved as a whole, Python would find its files again.
+    sys.meta_path.insert(0, _Redirection(moved))
+
+
+class _Redirection(MetaPathFinder, Loader):
+    def __init__(self, moved: Mapping[str, str]) -> None:
+        self._moved = moved
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        return ModuleSpec(fullname, self) if fullname in self._moved else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        homes = [import_module(name) for name in self._moved[module.__name__].split()]
+        for home in homes:
+            vars(module).update({name: value for name, value in vars(home).items() if name[:2] != "__"})
+        if len(homes) == 1:
+            # The import system returns whatever stands here once the module has run.
+            sys.modules[module.__name__] = homes[0]

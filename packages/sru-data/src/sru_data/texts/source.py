@@ -1,0 +1,267 @@
+"""Texts that may be larger than memory, read in blocks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from pathlib import Path
+from typing import Literal
+
+from sru_data.errors import DataError, decode
+from sru_data.texts.files import MemoryText, TextFile, TextPart
+
+Unit = Literal["words", "characters", "bytes", "subwords"]
+BLOCK_BYTES = 1 << 20
+_LONGEST_CHARACTER = 4
+
+
+class Block(bytes):
+    """A piece of a text that knows where it comes from."""
+
+    place: str
+    """The file, or the name of the text."""
+    offset: int | None
+    """Where it begins in the decompressed file, in bytes; None if that means nothing (JSON lines)."""
+
+    def __new__(cls, content: bytes, *, place: str = "text", offset: int | None = 0) -> Block:  # noqa: D102
+        block = super().__new__(cls, content)
+        block.place, block.offset = place, offset
+        return block
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """Return the block as text.
+
+        Args:
+            encoding: As for `bytes.decode`.
+            errors: As for `bytes.decode`.
+
+        Raises:
+            DataError: The block is not in this encoding; the message names the file and the byte.
+        """
+        return decode(
+            self,
+            encoding,
+            path=self.place,
+            offset=self.offset or 0,
+            errors=errors,
+            remedy="convert the file, or read it as bytes",
+        )
+
+
+@dataclass(frozen=True)
+class TextSource:
+    """A text in one or more parts, such as the files of a corpus, one after the other.
+
+    Each call of `blocks` reads it from the beginning; it is never held in memory as a whole.
+    """
+
+    name: str
+    """What to call it in messages."""
+    parts: tuple[TextPart, ...]
+    """The parts in order."""
+
+    @classmethod
+    def from_files(
+        cls, paths: str | Path | Sequence[str | Path], *, name: str | None = None, text_field: str = "text"
+    ) -> TextSource:
+        """Make a text of one or more files.
+
+        Files ending in `.xz`, `.gz` or `.bz2` are decompressed. If the name ends in `.jsonl`, before any such
+        ending, each line is a JSON object whose `text_field` is taken, followed by a line feed.
+
+        Args:
+            paths: The file or files.
+            name: What to call the text in messages; by default the path of the first file.
+            text_field: The field of JSON lines that holds the text.
+
+        Raises:
+            ValueError: There is no file.
+            DataError: A file is missing.
+        """
+        files = [paths] if isinstance(paths, (str, Path)) else paths
+        parts = tuple(TextFile.at(path, text_field=text_field) for path in files)
+        if not parts:
+            raise ValueError("TextSource.from_files: paths must hold at least one file, got none")
+        return cls(name or parts[0].place, parts)
+
+    @classmethod
+    def from_text(cls, text: str, *, name: str) -> TextSource:
+        """Make a text of a string.
+
+        Args:
+            text: The text.
+            name: What to call it in messages.
+        """
+        return cls(name, (MemoryText(name, text.encode("utf-8")),))
+
+    @property
+    def size(self) -> int | None:
+        """The length in bytes, if known without reading the text."""
+        sizes = [part.size for part in self.parts]
+        return None if None in sizes else sum(filter(None, sizes))
+
+    def measure(self) -> int:
+        """Return the length in bytes as stored, after decompression; reads compressed files.
+
+        Raises:
+            DataError: A file is missing or damaged.
+        """
+        return sum(self._stored_sizes())
+
+    @property
+    def fingerprint(self) -> str:
+        """A short text that differs between different texts.
+
+        It covers the names, sizes, byte ranges and formats of the files and samples from the beginning,
+        middle and end of each. An edit elsewhere that keeps the size goes unnoticed.
+
+        Raises:
+            DataError: A file is missing.
+        """
+        identities = [part.identity() for part in self.parts]
+        return hashlib.sha256(json.dumps([BLOCK_BYTES, identities]).encode()).hexdigest()
+
+    def blocks(self, skip: int = 0) -> Iterator[Block]:
+        """Yield the text in blocks of at most `BLOCK_BYTES`; together they are the whole text.
+
+        A block ends where a line ends. A line longer than a block is cut before white space, or if it has
+        none, at the end of a character. Blocks do not span files. Where the blocks are cut depends on nothing
+        but the content.
+
+        Args:
+            skip: How many blocks to leave out at the beginning.
+
+        Raises:
+            DataError: A file is missing, damaged, or not JSON lines; or the whole text is empty.
+        """
+        index = 0
+        for part in self.parts:
+            offset = part.origin
+            for content in _cut(part.chunks()):
+                index += 1
+                if index > skip:
+                    yield Block(content, place=part.place, offset=offset)
+                if offset is not None:
+                    offset += len(content)
+        if index == 0:
+            raise self._empty()
+
+    def split(self, shares: Sequence[float]) -> tuple[TextSource, ...]:
+        """Cut the text into consecutive texts at line ends.
+
+        Each cut is at the first line end at or after its place, and the end of a file counts as one; after
+        the last line end the cut is at the place itself. The shares are of the bytes as stored, after
+        decompression; compressed files are read once to count them.
+
+        Args:
+            shares: The share of each text; together 1.
+
+        Returns:
+            A text for each share.
+
+        Raises:
+            DataError: A file is missing or damaged, or the text is too short to give each share something.
+        """
+        sizes = self._stored_sizes()
+        total = sum(sizes)
+        places = [round(sum(shares[:count]) * total) for count in range(1, len(shares))]
+        return self.cut([self._line_end(place, sizes) for place in places], sizes)
+
+    def cut(self, places: Sequence[int], sizes: Sequence[int] | None = None) -> tuple[TextSource, ...]:
+        """Cut the text at the given places.
+
+        Args:
+            places: Where each text but the first begins, in bytes as stored, after decompression.
+            sizes: The sizes of the parts, if they have been counted already.
+
+        Returns:
+            One text more than there are places.
+
+        Raises:
+            DataError: A file is missing or damaged, or a text would be empty.
+        """
+        sizes = self._stored_sizes() if sizes is None else sizes
+        if not sum(sizes):
+            raise self._empty()
+        spans = pairwise([0, *places, sum(sizes)])
+        texts = tuple(TextSource(self.name, self._between(start, end, sizes)) for start, end in spans)
+        if not all(text.parts for text in texts):
+            raise DataError.at(
+                self.name,
+                None,
+                f"expected a text that can be cut into {len(texts)}, got one of {sum(sizes):,} bytes, too "
+                "short or with too few lines; give a longer text, or a file for each part",
+            )
+        return texts
+
+    def _empty(self) -> DataError:
+        return DataError.at(self.name, None, "expected some text, got an empty one; give a text with content")
+
+    def _stored_sizes(self) -> list[int]:
+        known = [part.stored_size for part in self.parts]
+        return [
+            sum(map(len, part.stored_chunks())) if size is None else size
+            for part, size in zip(self.parts, known, strict=True)
+        ]
+
+    def _between(self, start: int, end: int, sizes: Sequence[int]) -> tuple[TextPart, ...]:
+        ranges = [
+            (part, max(start - before, 0), min(end - before, size))
+            for part, size, before in zip(self.parts, sizes, accumulate(sizes, initial=0), strict=False)
+        ]
+        return tuple(part.between(first, last) for part, first, last in ranges if first < last)
+
+    def _line_end(self, place: int, sizes: Sequence[int]) -> int:
+        # From a byte before the place, because a line may end exactly there.
+        parts = self._between(place - 1, sum(sizes), sizes) if place else ()
+        if not parts:
+            return place
+        searched = place - 1
+        character = 0
+        for chunk in parts[0].stored_chunks():
+            found = chunk.find(b"\n")
+            if found >= 0:
+                return searched + found + 1
+            character = character or _character_start(chunk, 1)
+            searched += len(chunk)
+        # The end of a file ends a line.
+        return searched if len(parts) > 1 else place - 1 + character
+
+
+def _cut(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Cut a text into blocks, at the same places whatever chunks it comes in."""
+    rest = b""
+    for chunk in chunks:
+        rest += chunk
+        start = 0
+        while len(rest) - start > BLOCK_BYTES:
+            end = start + _block_end(rest[start : start + BLOCK_BYTES + 1])
+            yield rest[start:end]
+            start = end
+        rest = rest[start:]
+    if rest:
+        yield rest
+
+
+def _character_start(text: bytes, place: int) -> int:
+    """Return the first place from this one on where a character of UTF-8 begins, if there is one nearby."""
+    ends = range(place, min(place + _LONGEST_CHARACTER, len(text)))
+    return next((end for end in ends if _begins_character(text[end])), place)
+
+
+def _block_end(text: bytes) -> int:
+    """Choose the end of a block: a line end, else before white space, else the end of a character."""
+    white_space = max(text.rfind(space, 0, BLOCK_BYTES) for space in (b" ", b"\t"))
+    characters = range(BLOCK_BYTES, BLOCK_BYTES - _LONGEST_CHARACTER, -1)
+    return (
+        text.rfind(b"\n", 0, BLOCK_BYTES) + 1
+        or len(text[: white_space + 1].rstrip(b" \t\r"))
+        or next((end for end in characters if _begins_character(text[end])), BLOCK_BYTES)
+    )
+
+
+def _begins_character(byte: int) -> bool:
+    return byte & 0xC0 != 0x80

@@ -1,0 +1,65 @@
+#include <pybind11/pybind11.h>
+
+#include "arguments.hpp"
+#include "cells/sru/fields.hpp"
+#include "runtime/cuda/devices.hpp"
+#include "runtime/cuda/kernel.hpp"
+
+namespace sru_kernels::bindings {
+namespace {
+
+/// Adds a function that launches a kernel; `sru_kernels/cuda.py` documents it.
+template <typename Args>
+void add_launcher(py::module_& module) {
+    module.def(Args::kernel.name,
+               [](const py::tuple& fields, int device, std::uintptr_t stream, int columns) {
+                   const auto args =
+                       read_arguments<Args>(fields, {{"device", device}, {"columns_per_thread", columns}}, 0);
+                   const py::gil_scoped_release release;
+                   cuda::run(args, cuda::Launch{device, stream, columns});
+               });
+}
+
+/// Adds the kernels of a cell.
+template <typename... Args>
+void add_launchers(py::module_& module) {
+    (add_launcher<Args>(module), ...);
+}
+
+py::list devices() {
+    py::list found;
+    for (const cudaDeviceProp& device : cuda::devices()) {
+        found.append(py::make_tuple(device.name, py::make_tuple(device.major, device.minor),
+                                    device.multiProcessorCount, device.totalGlobalMem));
+    }
+    return found;
+}
+
+/// Translates cuda::Error to `sru_kernels.cuda.Error`, which builds without CUDA have too.
+void register_error() {
+    static const py::handle type =
+        py::object(py::module_::import("sru_kernels.cuda").attr("Error")).release();
+    py::register_local_exception_translator([](std::exception_ptr thrown) {
+        try {
+            if (thrown) std::rethrow_exception(thrown);
+        } catch (const cuda::Error& error) {
+            py::set_error(type, error.what());
+        }
+    });
+}
+
+}  // namespace
+}  // namespace sru_kernels::bindings
+
+PYBIND11_MODULE(_cuda, module) {
+    using namespace sru_kernels;
+    module.doc() = "The compiled half of sru_kernels.cuda.";
+    pybind11::module_::import("sru_kernels._native");  // holds the enums
+    bindings::register_error();
+    module.attr("toolkit") = SRU_KERNELS_CUDA_TOOLKIT;
+    module.attr("architectures") = SRU_KERNELS_CUDA_ARCHITECTURES;
+    module.attr("runtime") = SRU_KERNELS_CUDART;
+    module.def("driver_version", &cuda::driver_version);
+    module.def("devices", &bindings::devices);
+    bindings::add_launchers<SruForward, SruBackward>(module);
+}

@@ -1,0 +1,56 @@
+#include <pybind11/native_enum.h>
+#include <pybind11/pybind11.h>
+
+#include "kernels.hpp"
+#include "runtime/cpu/instruction_set.hpp"
+#include "runtime/cpu/threads.hpp"
+
+namespace sru_kernels::bindings {
+namespace {
+
+// __cplusplus is a year and a month; C++17 is 201703.
+constexpr long cxx_standard() { return __cplusplus / 100 % 100; }
+
+py::dict build_info() {
+    py::dict info;
+    info["version"] = SRU_KERNELS_VERSION;
+    info["compiler"] = SRU_KERNELS_COMPILER;
+    info["cxx_standard"] = cxx_standard();
+    info["instruction_set"] = cpu::to_string(cpu::instruction_set());
+    info["openmp"] = cpu::openmp_library();  // None if there is none
+    info["max_threads"] = cpu::max_threads();
+    return info;
+}
+
+}  // namespace
+
+void register_runtime(py::module_& module) {
+    module.attr("__version__") = SRU_KERNELS_VERSION;
+    module.attr("fields") = py::dict();
+    module.def("build_info", &build_info, "What this extension was built with and found on this machine.");
+    py::native_enum<DType>(module, enum_name<DType>, "enum.Enum",
+                           "How inputs, outputs and their gradients are stored.")
+        .value("float32", DType::float32)
+        .value("float64", DType::float64)
+        .value("float16", DType::float16)
+        .value("bfloat16", DType::bfloat16)
+        .finalize();
+    py::native_enum<Activation>(module, enum_name<Activation>, "enum.Enum",
+                                "What is applied to the state before the output gate.")
+        .value("identity", Activation::identity)
+        .value("tanh", Activation::tanh)
+        .value("relu", Activation::relu)
+        .finalize();
+    module.def_submodule("cpu").def(
+        "instruction_set", [] { return cpu::to_string(cpu::instruction_set()); },
+        R"(Return the instruction set that the kernels use: "baseline", "avx2" or "avx512".
+
+It is the widest that this processor runs, or a narrower one named by the environment variable
+SRU_KERNELS_INSTRUCTION_SET, which is read once, at first use.
+
+Raises:
+    ValueError: The variable holds an unknown word, or a set that this processor lacks.
+)");
+}
+
+}  // namespace sru_kernels::bindings

@@ -1,0 +1,81 @@
+#pragma once
+
+#include <cstdint>
+
+#include "sru_kernels/types.hpp"
+
+// A kernel's arguments are named once, in a table in its cell's `fields.hpp`:
+//
+//     #define SRU_FORWARD_FIELDS(FIELD) FIELD(Out, h, required_if(has_steps()), "(T, B, N·D) S.") ...
+//
+// with a type, a name, a rule and a description for each. The struct that the kernel takes, its parsing and
+// checking in `src/bindings` and the named tuple in Python all follow from the table. A rule may use the
+// fields before it. The description of an array begins with its axes and its type: S, A or bytes.
+namespace sru_kernels {
+
+using Size = Index;
+using Number = double;
+using Flag = bool;
+using In = const void*;  // arrays; nullptr where an optional one is absent
+using Out = void*;
+using Mask = const std::uint8_t*;
+
+/// The rule of a field with nothing to check but its type.
+struct Any {};
+constexpr Any any;
+
+/// The rule of a size: its smallest and its largest value.
+struct Range {
+    static constexpr Index unbounded = INT64_MAX;
+    Index low, high;
+};
+
+constexpr Range at_least(Index low) { return {low, Range::unbounded}; }
+constexpr Range one_of(Index low, Index high) { return {low, high}; }
+
+/// The rule of an array: whether it is required, or why it must be absent.
+struct Presence {
+    bool required;
+    const char* refusal;
+    bool has_default;  // in Python: 0. All fields after it must have one too
+};
+
+constexpr Presence optional{false, nullptr, false};
+constexpr Presence optional_by_default{false, nullptr, true};
+constexpr Presence required_if(bool condition) { return {condition, nullptr, false}; }
+constexpr Presence absent_if(bool condition, const char* why) {
+    return {false, condition ? why : nullptr, false};
+}
+
+/// The names of a kernel and of its named tuple in Python, and the docstring.
+struct Kernel {
+    const char* name;
+    const char* tuple;
+    const char* description;
+};
+
+}  // namespace sru_kernels
+
+#define SRU_KERNELS_MEMBER(type, name, rule, description) type name;
+#define SRU_KERNELS_COUNT(type, name, rule, description) +1
+#define SRU_KERNELS_VISIT(type, name, rule, description) visit(#name, this->name, rule, description);
+
+/// Turns a table into members. `visit_fields` calls `visit(name, member, rule, description)` for each of
+/// them.
+#define SRU_KERNELS_FIELDS(TABLE)     \
+    TABLE(SRU_KERNELS_MEMBER)         \
+    template <typename Visit>         \
+    void visit_fields(Visit& visit) { \
+        TABLE(SRU_KERNELS_VISIT)      \
+    }                                 \
+    static constexpr int num_fields = TABLE(SRU_KERNELS_COUNT);
+
+/// The same for a struct whose first fields are those of a base.
+#define SRU_KERNELS_MORE_FIELDS(Base, TABLE) \
+    TABLE(SRU_KERNELS_MEMBER)                \
+    template <typename Visit>                \
+    void visit_fields(Visit& visit) {        \
+        Base::visit_fields(visit);           \
+        TABLE(SRU_KERNELS_VISIT)             \
+    }                                        \
+    static constexpr int num_fields = Base::num_fields TABLE(SRU_KERNELS_COUNT);

@@ -1,0 +1,200 @@
+#include "cells/gated_linear/cpu_block.hpp"
+#include "runtime/cpu/kernel.hpp"
+
+namespace sru_kernels::SRU_KERNELS_VARIANT::gated_linear {
+namespace {
+
+/// A thread's work space, and its work on neighbouring states or on a block of one.
+template <typename S, typename A = AccumulationType<S>>
+struct BackwardBlocks {
+    static constexpr Index block_size = Block<A>::size;
+
+    const GatedLinearBackward& args;
+    Pieces<A> pieces;
+    const Index most = group_size(args) * most_steps(args);
+    const Index height = rounded_up(args.key_size, block_size);
+    const Index width = rounded_up(args.value_size, Block<A>::lanes);
+    A *const q = pieces.take(most * height), *const k = pieces.take(most * height),
+             *const g = pieces.take(most * height), *const grad_q = pieces.take(most * height),
+             *const grad_k = pieces.take(most * height), *const grad_g = pieces.take(most * height);
+    A *const v = pieces.take(most * width), *const grad_o = pieces.take(most * width),
+             *const grad_v = pieces.take(most * width);
+    A* const states = pieces.take((most_steps(args) + 1) * tile * block_size);
+    A* const grad_states = pieces.take(group_size(args) * height * width);
+
+    /// Computes rows `begin` to `end`, the end of a block, of `count` of the B·H states, and writes their
+    /// contribution to the gradient of v to `to` (T, B·H, V), of type A unless these are all the rows.
+    template <typename Element>
+    void run(Index first, Index count, Index begin, Index end, Element* to) const {
+        const Rows keys{args.key_size, first, count, begin, end};
+        const Rows values{args.value_size, first, count, 0, args.value_size};
+        for_each_block(keys, [&](Index, Index rows, Index at, A* grad_s) {
+            read_columns(row_at<A>(args.grad_s, at), rows, 0, width, grad_s);
+        });
+        for (Index segment = args.segments() - 1; segment >= 0; --segment) {
+            const Steps steps = steps_of(args, segment);
+            load(keys, values, steps);
+            for_each_block(keys, [&](Index i, Index rows, Index at, A* grad_s) {
+                retreat_block(keys, values, segment, i, rows, at, grad_s);
+            });
+            store_keys(keys, steps);
+            for_each_row(args, values, steps, width,
+                         [&](Index at, Index row) { store_row(grad_v + row, to + at, args.value_size); });
+        }
+        for_each_block(keys, [&](Index, Index rows, Index at, const A* grad_s) {
+            A* numbers = static_cast<A*>(args.grad_s0) + at;
+            for (Index row = 0; row < rows; ++row, numbers += args.value_size) {
+                for (Index column = 0; column < args.value_size; ++column) {
+                    numbers[column] = grad_s[column * block_size + row];
+                }
+            }
+        });
+    }
+
+    static Index padded(const Rows& keys) { return rounded_up(keys.size(), block_size); }
+
+    /// Calls `visit(offset in the rows of a step, number of rows, offset in a (B, H, K, V) array, gradient)`
+    /// for each block of each state.
+    template <typename Visit>
+    void for_each_block(const Rows& keys, const Visit& visit) const {
+        A* grad_s = grad_states;
+        for (Index i = 0; i < keys.count; ++i) {
+            for (Index row = keys.begin; row < keys.end; row += block_size, grad_s += width * block_size) {
+                const Index at = ((keys.state + i) * args.key_size + row) * args.value_size;
+                visit(i * padded(keys) + row - keys.begin, smaller(block_size, keys.end - row), at, grad_s);
+            }
+        }
+    }
+
+    void retreat_block(const Rows& keys, const Rows& values, Index segment, Index key, Index rows, Index at,
+                       A* grad_s) const {
+        const Steps steps = steps_of(args, segment);
+        const Index i = key / padded(keys), value = i * width;
+        const Index all = args.states() * args.key_size * args.value_size;
+        const A* starts = row_at<A>(args.starts, segment * all + at);
+        const bool is_first = key % padded(keys) == 0;
+        for (Index column = 0; column < width; column += tile) {
+            const Index columns = smaller(tile, width - column), from = value + column;
+            const Block<A> block{q + key,
+                                 k + key,
+                                 g + key,
+                                 grad_q + key,
+                                 grad_k + key,
+                                 grad_g + key,
+                                 v + from,
+                                 grad_o + from,
+                                 grad_v + from,
+                                 keys.count * padded(keys),
+                                 values.count * width};
+            read_columns(starts, rows, column, columns, states);
+            advance(block, steps.count, columns, states);
+            retreat(block, steps.count, columns, states, grad_s + column * block_size,
+                    is_first && column == 0 ? ahead(keys, values, segment, i) : Ahead());
+        }
+    }
+
+    Ahead ahead(const Rows& keys, const Rows& values, Index segment, Index i) const {
+        Ahead result;
+        const Index now = segment * args.segment_length, next = now - args.segment_length;
+        result.add<S>(args, keys, now, i, args.grad_q, args.grad_k);
+        result.add<A>(args, keys, now, i, args.grad_log_g);
+        if (segment == 0) return result;
+        result.add<S>(args, keys, next, i, args.q, args.k);
+        result.add<A>(args, keys, next, i, args.log_g);
+        result.add<S>(args, values, next, i, args.v, args.grad_o);
+        return result;
+    }
+
+    /// Transposes some columns of `rows` rows (V) of a state, or zeros if it is absent, into those of a
+    /// block.
+    void read_columns(const A* from, Index rows, Index begin, Index columns, A* to) const {
+        const Index size = from == nullptr ? 0 : smaller(columns, args.value_size - begin);
+        if (size < columns || rows < block_size) fill_row(to, columns * block_size, A(0));
+        for (Index column = 0; column < size; ++column) {
+            const A* number = from + begin + column;
+            for (Index row = 0; row < rows; ++row)
+                to[column * block_size + row] = number[row * args.value_size];
+        }
+    }
+
+    void load(const Rows& keys, const Rows& values, Steps steps) const {
+        const Index size = padded(keys);
+        load_rows(args, keys, steps, args.q, q, size, load_row<S>);
+        load_rows(args, keys, steps, args.k, k, size, load_row<S>);
+        load_rows(args, keys, steps, args.log_g, g, size, load_gates<A>);
+        for (A* sum : {grad_q, grad_k, grad_g}) fill_row(sum, steps.count * keys.count * size, A(0));
+        load_rows(args, values, steps, args.v, v, width, load_row<S>);
+        fill_row(grad_v, steps.count * values.count * width, A(0));
+        if (args.grad_o == nullptr) return fill_row(grad_o, steps.count * values.count * width, A(0));
+        load_rows(args, values, steps, args.grad_o, grad_o, width, load_row<S>);
+    }
+
+    void store_keys(const Rows& keys, Steps steps) const {
+        A* grad_log_g = static_cast<A*>(args.grad_log_g);
+        for_each_row(args, keys, steps, padded(keys), [&](Index at, Index row) {
+            store_row(grad_q + row, static_cast<S*>(args.grad_q) + at, keys.size());
+            store_row(grad_k + row, static_cast<S*>(args.grad_k) + at, keys.size());
+            for (Index i = 0; i < keys.size(); ++i) grad_log_g[at + i] = g[row + i] * grad_g[row + i];
+        });
+    }
+};
+
+/// Adds the contributions of the blocks to the gradient of v, (blocks, T, B·H, V), in the order of one
+/// thread.
+template <typename S, typename A>
+void add_blocks(const GatedLinearBackward& args, const A* parts, Index blocks, int num_threads) {
+    const Index size = args.length * args.states() * args.value_size;
+    for_each_tile(size, tile_size, 64 / sizeof(S), true, num_threads, [&](Index begin, Index count) {
+        alignas(64) A sums[tile_size];
+        copy_row(sums, parts + begin, count);
+        for (Index block = 1; block < blocks; ++block) {
+            const A* part = parts + block * size + begin;
+            for (Index i = 0; i < count; ++i) sums[i] += part[i];
+        }
+        store_row(sums, static_cast<S*>(args.grad_v) + begin, count);
+    });
+}
+
+}  // namespace
+}  // namespace sru_kernels::SRU_KERNELS_VARIANT::gated_linear
+
+namespace sru_kernels {
+
+template <>
+void cpu::Builds<GatedLinearBackward>::SRU_KERNELS_VARIANT(const GatedLinearBackward& args, int num_threads) {
+    using namespace SRU_KERNELS_VARIANT;
+    using namespace SRU_KERNELS_VARIANT::gated_linear;
+    dispatch_storage(args.dtype, [&](auto zero) {
+        using S = decltype(zero);
+        using A = AccumulationType<S>;
+        using Blocks = BackwardBlocks<S>;
+        const WorkSpace<A> space(Blocks{args, {nullptr}}.pieces.used, num_threads);
+        const Index blocks = (args.key_size + Blocks::block_size - 1) / Blocks::block_size;
+        const bool worthwhile = is_worthwhile(args);
+        // Divide by whole states, unless there are too few to keep all threads equally busy.
+        const bool divided =
+            worthwhile && blocks > 1 && args.states() < 4 * num_threads && args.states() % num_threads != 0;
+        if (!divided) {
+            return share_out(args.states(), worthwhile, num_threads, [&](int thread, Index begin, Index end) {
+                const Blocks work{args, {space.of_thread(thread)}};
+                for (Index count; begin < end; begin += count) {
+                    count = smaller(group_size(args), end - begin);
+                    work.run(begin, count, 0, args.key_size, static_cast<S*>(args.grad_v));
+                }
+            });
+        }
+        const Index size = args.length * args.states() * args.value_size;
+        const WorkSpace<A> parts(blocks * size, 1);
+        share_out(args.states() * blocks, true, num_threads, [&](int thread, Index begin, Index end) {
+            const Blocks work{args, {space.of_thread(thread)}};
+            for (Index unit = begin; unit < end; ++unit) {
+                const Index block = unit % blocks, first = block * Blocks::block_size;
+                work.run(unit / blocks, 1, first, smaller(args.key_size, first + Blocks::block_size),
+                         parts.of_thread(0) + block * size);
+            }
+        });
+        add_blocks<S>(args, parts.of_thread(0), blocks, num_threads);
+    });
+}
+
+}  // namespace sru_kernels

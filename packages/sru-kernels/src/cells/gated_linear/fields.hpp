@@ -1,0 +1,76 @@
+#pragma once
+
+#include "cells/fields.hpp"
+#include "sru_kernels/host_device.hpp"
+
+// Arrays are contiguous. T length, B batch, H heads, K key size, V value size; S is the storage type, A the
+// type of gates, states and sums.
+namespace sru_kernels {
+
+#define GATED_LINEAR_INPUT_FIELDS(FIELD)                                                   \
+    FIELD(DType, dtype, any, "The storage dtype S.")                                       \
+    FIELD(Size, length, at_least(0), "T")                                                  \
+    FIELD(Size, batch, at_least(0), "B")                                                   \
+    FIELD(Size, heads, at_least(0), "H")                                                   \
+    FIELD(Size, key_size, at_least(1), "K")                                                \
+    FIELD(Size, value_size, at_least(1), "V")                                              \
+    FIELD(Size, segment_length, at_least(1), "The steps from one of `starts` to the next") \
+    FIELD(In, q, required_if(has_steps()), "(T, B, H, K) S, the queries.")                 \
+    FIELD(In, k, required_if(has_steps()), "(T, B, H, K) S, the keys.")                    \
+    FIELD(In, v, required_if(has_steps()), "(T, B, H, V) S, the values.")                  \
+    FIELD(In, log_g, required_if(has_steps()), "(T, B, H, K) A, the logarithms of the gates, at most 0.")
+
+/// What the forward and the backward recurrence both read.
+struct GatedLinearInputs {
+    SRU_KERNELS_FIELDS(GATED_LINEAR_INPUT_FIELDS)
+
+    /// Each of them walks through time on its own.
+    SRU_KERNELS_HOST_DEVICE Index states() const { return batch * heads; }
+    SRU_KERNELS_HOST_DEVICE Index segments() const { return (length + segment_length - 1) / segment_length; }
+    bool has_steps() const { return states() > 0 && length > 0; }
+};
+
+#define GATED_LINEAR_FORWARD_FIELDS(FIELD)                                                                  \
+    FIELD(In, s0, optional, "(B, H, K, V) A, the state before the first step; zeros if absent.")            \
+    FIELD(Out, o, required_if(has_steps()), "(T, B, H, V) S.")                                              \
+    FIELD(Out, s, required_if(states() > 0), "(B, H, K, V) A, the state after the last step. May be `s0`.") \
+    FIELD(Out, starts, optional,                                                                            \
+          "(segments, B, H, K, V) A, the state before each segment. Backward needs it; may be absent in "   \
+          "inference.")
+
+struct GatedLinearForward : GatedLinearInputs {
+    static constexpr Kernel kernel{"gated_linear_forward", "GatedLinearForward",
+                                   R"(Run linear attention with a gate for each key, step by step.
+
+    S_t = diag(g_t) S_{t-1} + k_t v_tᵀ        o_t = S_tᵀ q_t
+
+The state stays in the accumulation dtype and in the nearest caches. Gates may be arbitrarily small.)"};
+
+    SRU_KERNELS_MORE_FIELDS(GatedLinearInputs, GATED_LINEAR_FORWARD_FIELDS)
+};
+
+#define GATED_LINEAR_BACKWARD_FIELDS(FIELD)                                \
+    FIELD(In, starts, required_if(has_steps()),                            \
+          "(segments, B, H, K, V) A, as `gated_linear_forward` wrote it.") \
+    FIELD(In, grad_o, optional, "(T, B, H, V) S; zeros if absent.")        \
+    FIELD(In, grad_s, optional, "(B, H, K, V) A; zeros if absent.")        \
+    FIELD(Out, grad_q, required_if(has_steps()), "(T, B, H, K) S.")        \
+    FIELD(Out, grad_k, required_if(has_steps()), "(T, B, H, K) S.")        \
+    FIELD(Out, grad_v, required_if(has_steps()), "(T, B, H, V) S.")        \
+    FIELD(Out, grad_log_g, required_if(has_steps()), "(T, B, H, K) A.")    \
+    FIELD(Out, grad_s0, required_if(states() > 0), "(B, H, K, V) A. May be `grad_s`.")
+
+struct GatedLinearBackward : GatedLinearInputs {
+    static constexpr Kernel kernel{
+        "gated_linear_backward", "GatedLinearBackward",
+        R"(Write the gradients of `gated_linear_forward`, whose inputs it takes again.
+
+    dS_t = q_t do_tᵀ + diag(g_{t+1}) dS_{t+1}        dq_t = S_t do_t        dk_t = dS_t v_t
+    dv_t = dS_tᵀ k_t        d(log g)_t = g_t ⊙ (dS_t ⊙ S_{t-1}) 1
+
+The states are computed again, from `starts`.)"};
+
+    SRU_KERNELS_MORE_FIELDS(GatedLinearInputs, GATED_LINEAR_BACKWARD_FIELDS)
+};
+
+}  // namespace sru_kernels

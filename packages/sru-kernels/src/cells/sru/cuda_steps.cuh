@@ -1,0 +1,225 @@
+#pragma once
+
+#include <string>
+
+#include "cells/sru/fields.hpp"
+#include "cells/sru/step.hpp"
+#include "runtime/cuda/launch.cuh"
+#include "runtime/cuda/pack.cuh"
+
+// What the forward and the backward kernel share: the columns of a thread, and how it reads their inputs.
+namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
+
+/// Blocks per multiprocessor that registers must allow. By default the compiler spills to reach a third
+/// block.
+template <typename S, int columns>
+constexpr int min_blocks = columns == 1 && sizeof(S) < 8 ? 4 : 2;
+
+/// The columns of this thread: neighbours in one batch row and direction.
+struct Place {
+    Index row;
+    Index first;    // of the N·D columns
+    Index at;       // in the flattened (B, N·D) space
+    bool reversed;  // walks time from T−1 to 0
+
+    /// The second half of the blocks takes the second direction, so all threads of a block walk the same way
+    /// and share the registers of the strides.
+    __device__ __forceinline__ Place(const SruInputs& in, int columns) {
+        const unsigned int blocks = in.num_directions == 2 ? gridDim.x / 2 : gridDim.x;
+        reversed = blockIdx.x >= blocks;
+        const unsigned int block = reversed ? blockIdx.x - blocks : blockIdx.x;
+        const Index index = (static_cast<Index>(block) * blockDim.x + threadIdx.x) * columns;
+        row = index / in.hidden_size;
+        first = index - row * in.hidden_size + (reversed ? in.hidden_size : 0);
+        at = row * in.columns() + first;
+    }
+};
+
+/// A pointer that walks the time steps of an array.
+template <typename Element>
+struct Walk {
+    Element* at;
+    Index stride;
+
+    /// Starts `offset` elements into the first row, or the last. A time step has `row` elements.
+    template <typename Array>
+    __device__ __forceinline__ Walk(Array* array, Index offset, Index row, Index length, bool backwards)
+        : at(static_cast<Element*>(array) + offset + (backwards ? (length - 1) * row : 0)),
+          stride(backwards ? -row : row) {}
+
+    __device__ __forceinline__ Walk beside(Index elements) const {
+        Walk other = *this;
+        other.at += elements;
+        return other;
+    }
+
+    /// To the next step. Hides from the compiler that the stride is constant: it would keep a multiple of it,
+    /// two registers, for every step of an unrolled loop.
+    __device__ __forceinline__ void advance() {
+        at += stride;
+#if defined(__CUDA_ARCH__)
+        asm("" : "+l"(stride));
+#endif
+    }
+};
+
+/// The parameters of the columns.
+template <typename A, int columns>
+struct ColumnParameters {
+    A v_f[columns], v_r[columns], b_f[columns], b_r[columns], mask[columns];
+
+    __device__ __forceinline__ ColumnParameters(const SruInputs& in, const Place& place) {
+        const void* v = in.v_per_position || in.length == 0 ? nullptr : in.v;
+        const void* bias = in.length == 0 ? nullptr : in.bias;
+        read(v, place.first, v_f, A(0));
+        read(v, in.columns() + place.first, v_r, A(0));
+        read(bias, place.first, b_f, A(0));
+        read(bias, in.columns() + place.first, b_r, A(0));
+        read(in.mask_c, place.at, mask, A(1));
+    }
+};
+
+/// The inputs of one step as they were read. Nothing is computed from them before the step is taken, because
+/// that would wait for memory.
+template <typename S, int columns>
+struct StepInputs {
+    Pack<S, columns> u_c, u_f, u_r, highway;
+    Pack<std::uint8_t, 1> padding;
+
+    __device__ __forceinline__ bool is_padding() const { return padding.words[0] != 0; }
+};
+
+/// v per position is only for one column per thread: more would not fit into the registers.
+template <typename S>
+struct StepInputs<S, 1> {
+    Pack<S, 1> u_c, u_f, u_r, highway;
+    Pack<AccumulationType<S>, 1> v_f, v_r;
+    Pack<std::uint8_t, 1> padding;
+
+    __device__ __forceinline__ bool is_padding() const { return padding.words[0] != 0; }
+};
+
+/// Reads the inputs, step by step.
+template <typename S, int columns>
+class InputReader {
+    using A = AccumulationType<S>;
+
+ public:
+    __device__ __forceinline__ InputReader(const SruInputs& in, const Place& place, bool backwards)
+        : width_(in.columns()),
+          has_highway_(in.num_gates == 4 || in.x != nullptr),
+          has_padding_(in.mask_pad != nullptr),
+          v_per_position_(in.v_per_position),
+          u_(in.u, place.row * in.num_gates * width_ + place.first, in.batch * in.num_gates * width_,
+             in.length, backwards),
+          highway_(in.num_gates == 4
+                       ? u_.beside(3 * width_)
+                       : Walk<const S>(in.x, place.at, in.batch * width_, in.length, backwards)),
+          v_(in.v, 2 * place.row * width_ + place.first, in.batch * 2 * width_, in.length, backwards),
+          padding_(in.mask_pad, place.row, in.batch, in.length, backwards) {}
+
+    __device__ __forceinline__ void read(StepInputs<S, columns>& step) {
+        step.u_c.read(u_.at);
+        step.u_f.read(u_.at + width_);
+        step.u_r.read(u_.at + 2 * width_);
+        u_.advance();
+        step.highway = {};
+        if (has_highway_) step.highway.read(highway_.at);
+        highway_.advance();
+        step.padding = {};
+        if (has_padding_) step.padding.read(padding_.at);
+        padding_.advance();
+        if constexpr (columns == 1) {
+            if (v_per_position_) {
+                step.v_f.read(v_.at);
+                step.v_r.read(v_.at + width_);
+            }
+            v_.advance();
+        }
+    }
+
+ private:
+    Index width_;
+    bool has_highway_, has_padding_, v_per_position_;
+    Walk<const S> u_, highway_;
+    Walk<const A> v_;
+    Walk<const std::uint8_t> padding_;
+};
+
+/// The inputs of one step, ready to compute with.
+template <typename S, int columns, typename A = AccumulationType<S>>
+struct UnpackedInputs {
+    A u_c[columns], u_f[columns], u_r[columns], highway[columns];
+
+    __device__ __forceinline__ UnpackedInputs(const StepInputs<S, columns>& step, A highway_scale) {
+        unpack(step.u_c, u_c);
+        unpack(step.u_f, u_f);
+        unpack(step.u_r, u_r);
+        unpack(step.highway, highway);
+#pragma unroll
+        for (int k = 0; k < columns; ++k) highway[k] *= highway_scale;
+    }
+
+    __device__ __forceinline__ Inputs<A> column(int k) const { return {u_c[k], u_f[k], u_r[k], highway[k]}; }
+};
+
+/// The factor of x; 1 for the fourth gate and for the zeros in place of an absent highway.
+template <typename A>
+__device__ __forceinline__ A highway_scale(const SruInputs& in) {
+    return in.x == nullptr ? A(1) : static_cast<A>(in.scale_x);
+}
+
+template <typename S, typename A, int columns>
+__device__ __forceinline__ Parameters<A> parameters(const ColumnParameters<A, columns>& own, int k,
+                                                    const StepInputs<S, columns>& step, bool v_per_position) {
+    Parameters<A> p{own.v_f[k], own.v_r[k], own.b_f[k], own.b_r[k], own.mask[k]};
+    if constexpr (columns == 1) {
+        if (v_per_position) {
+            A v_f[1], v_r[1];
+            unpack(step.v_f, v_f);
+            unpack(step.v_r, v_r);
+            p.v_f = v_f[0];
+            p.v_r = v_r[0];
+        }
+    }
+    return p;
+}
+
+/// g(c) for all columns under one branch, so that they can be computed in parallel.
+template <typename A, int columns>
+__device__ __forceinline__ void activate(Activation activation, const A (&c)[columns], A (&g)[columns]) {
+    if (activation == Activation::tanh) {
+#pragma unroll
+        for (int k = 0; k < columns; ++k) g[k] = activate(Activation::tanh, c[k]);
+    } else if (activation == Activation::relu) {
+#pragma unroll
+        for (int k = 0; k < columns; ++k) g[k] = activate(Activation::relu, c[k]);
+    } else {
+#pragma unroll
+        for (int k = 0; k < columns; ++k) g[k] = activate(Activation::identity, c[k]);
+    }
+}
+
+}  // namespace sru_kernels::SRU_KERNELS_VARIANT::sru
+
+namespace sru_kernels {
+
+template <typename Args>
+cuda::Work work_of(const Args& args) {
+    const bool allows_wide = !args.v_per_position && cuda::all_aligned(args);
+    return {Args::kernel.name,
+            args.dtype,
+            args.batch,
+            args.hidden_size,
+            args.num_directions,
+            allows_wide,
+            "a hidden_size that it divides, arrays aligned to 16 bytes and one v for all positions"};
+}
+
+inline std::string shape_of(const SruInputs& in) {
+    const auto comma = [](Index size) { return std::to_string(size) + ", "; };
+    return "(T, B, K, N·D) = (" + comma(in.length) + comma(in.batch) + comma(in.num_gates) +
+           std::to_string(in.columns()) + ")";
+}
+
+}  // namespace sru_kernels

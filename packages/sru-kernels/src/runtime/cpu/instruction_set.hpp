@@ -1,0 +1,25 @@
+#pragma once
+
+#include <string_view>
+
+namespace sru_kernels::cpu {
+
+/// The vector instructions that the kernels are built for, narrowest first.
+enum class InstructionSet { baseline, avx2, avx512 };
+
+/// Returns the widest set that this processor and this operating system both support.
+///
+/// `avx2` includes FMA and F16C, and `avx512` also F, BW, DQ and VL. Processors other than x86-64 report
+/// `baseline`; if their vectors (NEON) are part of the architecture, the compiler uses them anyway.
+InstructionSet detect_instruction_set();
+
+/// Returns the set that the kernels use: the widest, or what SRU_KERNELS_INSTRUCTION_SET names.
+///
+/// The variable is read once, at the first call that succeeds. Throws std::invalid_argument when it holds an
+/// unknown word or a set that this processor lacks.
+InstructionSet instruction_set();
+
+/// The name users see: "baseline", "avx2" or "avx512".
+std::string_view to_string(InstructionSet set);
+
+}  // namespace sru_kernels::cpu

@@ -1,0 +1,73 @@
+#include "runtime/cpu/threads.hpp"
+
+#include <dlfcn.h>
+
+namespace sru_kernels::cpu {
+namespace {
+
+// The OpenMP runtime is not linked but looked up for the first team. By then torch, if it is used at all, has
+// loaded its own under a name that differs between versions; another runtime would have its own pool of
+// threads. GCC compiles `omp parallel` to GOMP_parallel, which LLVM's and Intel's runtimes have too.
+struct OpenMp {
+    void (*parallel)(void (*work)(void*), void* argument, unsigned num_threads, unsigned flags);
+    int (*thread_num)();
+    int (*num_threads)();
+    int (*max_threads)();
+
+    bool complete() const { return parallel && thread_num && num_threads && max_threads; }
+};
+
+template <typename Function>
+void look_up(void* library, const char* name, Function*& function) {
+    function = reinterpret_cast<Function*>(dlsym(library, name));
+}
+
+OpenMp look_up_all(void* library) {
+    OpenMp found;
+    look_up(library, "GOMP_parallel", found.parallel);
+    look_up(library, "omp_get_thread_num", found.thread_num);
+    look_up(library, "omp_get_num_threads", found.num_threads);
+    look_up(library, "omp_get_max_threads", found.max_threads);
+    return found.complete() ? found : OpenMp{};
+}
+
+OpenMp find_openmp() {
+    // torch loads its runtime globally, so this finds the functions that torch calls.
+    OpenMp found = look_up_all(RTLD_DEFAULT);
+    if (found.complete()) return found;
+    void* library = dlopen("libgomp.so.1", RTLD_NOW | RTLD_LOCAL);
+    return library == nullptr ? found : look_up_all(library);
+}
+
+const OpenMp& openmp() {
+    static const OpenMp found = find_openmp();
+    return found;
+}
+
+struct Team {
+    TeamWork work;
+    const void* argument;
+};
+
+void join_team(void* given) {
+    const Team& team = *static_cast<const Team*>(given);
+    team.work(team.argument, openmp().thread_num(), openmp().num_threads());
+}
+
+}  // namespace
+
+void run_team(int num_threads, TeamWork work, const void* argument) {
+    if (num_threads <= 1 || !openmp().complete()) return work(argument, 0, 1);
+    Team team{work, argument};
+    openmp().parallel(join_team, &team, static_cast<unsigned>(num_threads), 0);
+}
+
+int max_threads() { return openmp().complete() ? openmp().max_threads() : 1; }
+
+const char* openmp_library() {
+    Dl_info info{};
+    const auto* function = reinterpret_cast<const void*>(openmp().parallel);
+    return function != nullptr && dladdr(function, &info) != 0 ? info.dli_fname : nullptr;
+}
+
+}  // namespace sru_kernels::cpu

@@ -1,0 +1,18 @@
+#pragma once
+
+namespace sru_kernels::cpu {
+
+/// The work of one thread of a team; `argument` comes from the caller of `run_team`.
+using TeamWork = void (*)(const void* argument, int thread, int threads);
+
+/// Calls `work` once on each thread of a team of at most `num_threads`, and returns when all have finished.
+/// Without an OpenMP runtime the team is the calling thread alone.
+void run_team(int num_threads, TeamWork work, const void* argument);
+
+/// The number of threads that OpenMP starts by default; 1 without OpenMP.
+int max_threads();
+
+/// The file of the OpenMP runtime, which is looked up now if no team has needed it yet; nullptr without one.
+const char* openmp_library();
+
+}  // namespace sru_kernels::cpu

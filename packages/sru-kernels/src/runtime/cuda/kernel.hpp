@@ -1,0 +1,29 @@
+#pragma once
+
+#include <cstdint>
+#include <stdexcept>
+
+namespace sru_kernels::cuda {
+
+/// Where and how a kernel runs.
+struct Launch {
+    int device;
+    std::uintptr_t stream;   // a cudaStream_t; 0 is the default stream
+    int columns_per_thread;  // 1, or as many as 16 bytes of the storage type hold; 0 lets the kernel choose
+};
+
+/// CUDA refused a launch; names the kernel, its shape and CUDA's error.
+class Error : public std::runtime_error {
+ public:
+    using std::runtime_error::runtime_error;
+};
+
+/// Puts the kernel that takes `Args` into a stream; defined in `cuda_*.cu` of its cell.
+///
+/// It neither allocates nor waits, so a CUDA graph can capture it. Arrays are in device memory.
+/// The result does not depend on `columns_per_thread`. Throws Error, and std::invalid_argument for a
+/// `columns_per_thread` that the arrays do not allow.
+template <typename Args>
+void run(const Args& args, const Launch& launch);
+
+}  // namespace sru_kernels::cuda

@@ -1,0 +1,88 @@
+#include "runtime/cuda/launch.hpp"
+
+#include <string>
+
+namespace sru_kernels::cuda {
+namespace {
+
+constexpr int smallest_block = 32;  // a warp
+
+/// Threads per multiprocessor above which a thread takes more than one column. With fewer, the latency of a
+/// step decides, which more columns increase, and the bytes in flight are the same either way. Not measured.
+constexpr Index enough_threads = 128;
+
+const char* to_string(DType dtype) {
+    constexpr const char* names[] = {"float32", "float64", "float16", "bfloat16"};
+    return names[static_cast<int>(dtype)];
+}
+
+Index multiprocessors(int device) {
+    int count = 0;
+    cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device);
+    return count;
+}
+
+}  // namespace
+
+std::string describe(cudaError_t status) {
+    return std::string(cudaGetErrorName(status)) + " (" + cudaGetErrorString(status) + ")";
+}
+
+void fail(const std::string& message) {
+    cudaGetLastError();
+    throw Error(message);
+}
+
+DeviceGuard::DeviceGuard(const char* kernel, int device) {
+    cudaError_t status = cudaGetDevice(&before_);
+    if (status == cudaSuccess && before_ != device) {
+        status = cudaSetDevice(device);
+        changed_ = status == cudaSuccess;
+    }
+    if (status == cudaSuccess) return;
+    fail(std::string(kernel) + ": cannot use device " + std::to_string(device) + ": " + describe(status));
+}
+
+DeviceGuard::~DeviceGuard() {
+    if (changed_) cudaSetDevice(before_);
+}
+
+bool choose_wide(const Work& work, const Launch& launch, int wide) {
+    const int wanted = launch.columns_per_thread;
+    if (wanted == 1) return false;
+    const bool possible = work.allows_wide && work.row_size % wide == 0;
+    if (wanted == 0) {
+        const Index threads = work.rows * work.directions * work.row_size / wide;
+        return possible && threads >= enough_threads * multiprocessors(launch.device);
+    }
+    const std::string head = std::string(work.kernel) + ": columns_per_thread ";
+    if (wanted != wide) {
+        throw std::invalid_argument(head + "must be 0, 1 or " + std::to_string(wide) + " for " +
+                                    to_string(work.dtype) + ", got " + std::to_string(wanted));
+    }
+    if (!possible) {
+        throw std::invalid_argument(head + "= " + std::to_string(wide) + " needs " + work.wide_needs +
+                                    "; pass 0 to let the kernel choose");
+    }
+    return true;
+}
+
+cudaLaunchConfig_t grid_for(const Work& work, const Launch& launch, int columns) {
+    const Index threads = work.rows * work.row_size / columns;
+    const auto blocks = [&](int block) { return work.directions * ((threads + block - 1) / block); };
+    const Index wanted = multiprocessors(launch.device);
+    int block = largest_block;
+    while (block > smallest_block && blocks(block) < wanted) block /= 2;
+    cudaLaunchConfig_t config{};
+    config.gridDim = dim3(static_cast<unsigned int>(blocks(block)));
+    config.blockDim = dim3(static_cast<unsigned int>(block));
+    config.stream = reinterpret_cast<cudaStream_t>(launch.stream);
+    return config;
+}
+
+void fail_launch(const Work& work, const Launch& launch, const std::string& shape, cudaError_t status) {
+    fail(std::string(work.kernel) + ": CUDA did not launch the kernel for " + shape + " in " +
+         to_string(work.dtype) + " on device " + std::to_string(launch.device) + ": " + describe(status));
+}
+
+}  // namespace sru_kernels::cuda

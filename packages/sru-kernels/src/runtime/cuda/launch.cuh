@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <type_traits>
+
+#include "cells/fields.hpp"
+#include "runtime/cuda/launch.hpp"
+#include "sru_kernels/storage.hpp"
+
+namespace sru_kernels::cuda {
+
+/// Visits fields to find out whether all arrays except byte masks can be read 16 bytes at a time.
+struct Alignment {
+    bool is_wide = true;
+
+    void operator()(const char*, In array, Presence, const char*) {
+        is_wide = is_wide && reinterpret_cast<std::uintptr_t>(array) % 16 == 0;
+    }
+    void operator()(const char*, Mask, Presence, const char*) {}
+    void operator()(const char*, Size, Range, const char*) {}
+    template <typename Field>
+    void operator()(const char*, Field, Any, const char*) {}
+};
+
+template <typename Args>
+bool all_aligned(Args args) {
+    Alignment alignment;
+    args.visit_fields(alignment);
+    return alignment.is_wide;
+}
+
+/// Puts the kernel `select(zero of the storage type, columns per thread)`, whose only parameter is `args`,
+/// into the caller's stream. `shape_of(args)` describes the arguments in an error.
+template <typename Args, typename Select>
+void launch_kernel(const Args& args, const Work& work, const Launch& launch, const Select& select) {
+    if (work.rows == 0) return;
+    SRU_KERNELS_VARIANT::dispatch_storage(work.dtype, [&](auto zero) {
+        constexpr int wide = 16 / sizeof(zero);
+        const DeviceGuard guard(work.kernel, launch.device);
+        const bool is_wide = choose_wide(work, launch, wide);
+        const auto kernel = is_wide ? select(zero, std::integral_constant<int, wide>{})
+                                    : select(zero, std::integral_constant<int, 1>{});
+        const cudaLaunchConfig_t config = grid_for(work, launch, is_wide ? wide : 1);
+        const cudaError_t status = cudaLaunchKernelEx(&config, kernel, args);
+        if (status != cudaSuccess) fail_launch(work, launch, shape_of(args), status);
+    });
+}
+
+}  // namespace sru_kernels::cuda

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <string>
+
+#include "runtime/cuda/kernel.hpp"
+#include "sru_kernels/types.hpp"
+
+namespace sru_kernels::cuda {
+
+/// The largest block, for which the kernels are compiled. Blocks are smaller when there would be too few.
+constexpr int largest_block = 128;
+
+/// What the launcher knows about a kernel: it computes independent columns. A thread takes one, or several
+/// neighbours of a row.
+struct Work {
+    const char* kernel;
+    DType dtype;
+    Index rows;
+    Index row_size;          // columns of a row in one direction
+    Index directions;        // each has its own blocks
+    bool allows_wide;        // whether a thread may take several columns if they divide `row_size`
+    const char* wide_needs;  // the conditions, for an error message
+};
+
+/// The name of an error and CUDA's description.
+std::string describe(cudaError_t status);
+
+/// Throws Error, and clears CUDA's last error, which the next caller would see otherwise.
+[[noreturn]] void fail(const std::string& message);
+
+/// Makes a device current in this thread and restores the previous one at the end of the scope. Throws Error.
+class DeviceGuard {
+ public:
+    DeviceGuard(const char* kernel, int device);
+    ~DeviceGuard();
+    DeviceGuard(const DeviceGuard&) = delete;
+    DeviceGuard& operator=(const DeviceGuard&) = delete;
+
+ private:
+    int before_ = 0;
+    bool changed_ = false;
+};
+
+/// Returns whether a thread takes `wide` columns rather than one. Throws std::invalid_argument if the caller
+/// asks for that and the work does not allow it.
+bool choose_wide(const Work& work, const Launch& launch, int wide);
+
+/// One thread per `columns` columns, with the same number of blocks for each direction.
+cudaLaunchConfig_t grid_for(const Work& work, const Launch& launch, int columns);
+
+/// Throws the Error of a launch that CUDA refused.
+[[noreturn]] void fail_launch(const Work& work, const Launch& launch, const std::string& shape,
+                              cudaError_t status);
+
+}  // namespace sru_kernels::cuda

@@ -1,0 +1,67 @@
+"""CUDA launches: the columns per thread do not change results, and the grid fits the GPU."""
+
+import numpy as np
+import pytest
+
+from ...support.engines import GPU, ON_PTX, ON_SOURCES
+from .cases import make_sru
+
+STORAGES = ["float32", "float64", "float16", "bfloat16"]
+SHAPE = {"length": 1, "num_gates": 3, "scale_x": 1.0, "v_per_position": False}
+
+
+@pytest.mark.parametrize("engine_name", [*ON_SOURCES, *ON_PTX, GPU])
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("activation", ["identity", "tanh", "relu"])
+@pytest.mark.parametrize("num_gates", [3, 4])
+@pytest.mark.parametrize("columns_per_thread", [0, 1])
+def test_columns_per_thread_do_not_change_a_bit(engine, columns_per_thread, num_gates, activation, storage):
+    options = {"num_directions": 2, "activation": activation, "storage": storage}
+    given = make_sru(7, 2, 16, num_gates=num_gates, **options)
+    assert given.widest() > 1
+    wide = given.forward(engine)
+    wide |= given.backward(wide["c"], engine)
+    got = given.forward(engine, columns_per_thread=columns_per_thread)
+    got |= given.backward(wide["c"], engine, columns_per_thread=columns_per_thread)
+    for name, value in wide.items():
+        np.testing.assert_array_equal(got[name], value, err_msg=name)
+
+
+def launched(worker, storage, batch, hidden_size, multiprocessors, num_directions=1, shift=0):
+    """The columns per thread, the blocks and the threads of a block that the launcher chooses."""
+    columns = num_directions * hidden_size
+    size = {"batch": batch, "hidden_size": hidden_size, "num_directions": num_directions}
+    large_enough = np.zeros(batch * 3 * columns * 8, np.uint8)
+    worker.request(
+        *("launch", "sru_forward", {**SHAPE, **size, "dtype": storage, "activation": "identity"}),
+        *(dict.fromkeys(("u", "v", "bias"), large_enough), dict.fromkeys(("h", "c_last"), large_enough)),
+        **{"device": 0, "stream": 0, "columns_per_thread": 0, "shift": shift},
+        environment={"CUSHIM_MULTIPROCESSORS": str(multiprocessors)},
+    )
+    name, blocks, threads = worker.request("last_launch")
+    return int(name.partition("Li")[2].partition("E")[0]), blocks, threads
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize(
+    ("storage", "width"), [("float32", 4), ("float64", 2), ("float16", 8), ("bfloat16", 8)]
+)
+def test_a_thread_takes_more_columns_once_there_are_enough_of_them(workers, storage, width):
+    worker = workers("ptx-120")
+    assert launched(worker, storage, 2, 64 * width, 1) == (width, 1, 128)
+    assert launched(worker, storage, 2, 64 * width, 2)[0] == 1
+    assert launched(worker, storage, 2, 64 * width + 1, 1)[0] == 1
+    assert launched(worker, storage, 2, 64 * width, 1, shift=8)[0] == 1
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize(
+    ("multiprocessors", "blocks", "threads"), [(2, 2, 128), (3, 4, 64), (5, 8, 32), (100, 8, 32)]
+)
+def test_blocks_are_smaller_where_there_would_be_too_few(workers, multiprocessors, blocks, threads):
+    assert launched(workers("ptx-120"), "float32", 4, 63, multiprocessors) == (1, blocks, threads)
+
+
+@pytest.mark.cuda
+def test_no_block_holds_columns_of_both_directions(workers):
+    assert launched(workers("ptx-120"), "float32", 1, 33, 1, num_directions=2) == (1, 2, 128)

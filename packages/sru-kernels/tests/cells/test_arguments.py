@@ -1,0 +1,142 @@
+"""The arguments that every kernel refuses. No call here gets as far as reading an address."""
+
+import os
+
+import pytest
+
+from sru_kernels import cpu
+
+from ..support.invoke import TUPLES, arguments
+
+SRU = {"dtype": "float32", "activation": "identity", "length": 2, "batch": 3, "hidden_size": 4}
+SRU |= {"num_directions": 1, "num_gates": 3, "scale_x": 1.0, "v_per_position": False}
+STEP = {"dtype": "float32", "activation": "identity", "batch": 3, "input_size": 5, "columns": 4}
+STEP |= {"num_gates": 3, "scale_x": 1.0}
+GATED = {"dtype": "float32", "length": 2, "batch": 3, "heads": 2, "key_size": 4, "value_size": 4}
+GATED |= {"segment_length": 8}
+SIZES = {
+    "sru_forward": SRU,
+    "sru_backward": SRU,
+    "sru_step": STEP,
+    "gated_linear_forward": GATED,
+    "gated_linear_backward": GATED,
+}
+REQUIRED = {
+    "sru_forward": ("u", "v", "bias", "h", "c_last"),
+    "sru_backward": ("u", "v", "bias", "c", "grad_u", "grad_v", "grad_bias", "grad_c0"),
+    "sru_step": ("weight", "input", "v", "bias", "h", "c_last"),
+    "gated_linear_forward": ("q", "k", "v", "log_g", "o", "s"),
+    "gated_linear_backward": (
+        *("q", "k", "v", "log_g", "starts"),
+        *("grad_q", "grad_k", "grad_v", "grad_log_g", "grad_s0"),
+    ),
+}
+LEAST = {"length": 0, "batch": 0, "heads": 0, "hidden_size": 1, "input_size": 1, "columns": 1}
+LEAST |= {"key_size": 1, "value_size": 1, "segment_length": 1}
+KERNELS = list(SIZES)
+
+
+def call(kernel, num_threads=1, **change):
+    values = {**SIZES[kernel], **dict.fromkeys(REQUIRED[kernel], 64), **change}
+    getattr(cpu, kernel)(arguments(kernel, values), num_threads=num_threads)
+
+
+def test_every_kernel_is_tested_here():
+    assert set(KERNELS) == set(TUPLES)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "name"), [(kernel, name) for kernel in KERNELS for name in SIZES[kernel] if name in LEAST]
+)
+def test_sizes_have_a_minimum(kernel, name):
+    too_small = LEAST[name] - 1
+    message = f"^{kernel}: {name} must be at least {LEAST[name]}, got {too_small}$"
+    with pytest.raises(ValueError, match=message):
+        call(kernel, **{name: too_small})
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_at_least_one_thread_is_needed(kernel):
+    with pytest.raises(ValueError, match=rf"^{kernel}: num_threads must be at least 1, got 0$"):
+        call(kernel, num_threads=0)
+
+
+@pytest.mark.parametrize("kernel", ["sru_forward", "sru_backward", "sru_step"])
+@pytest.mark.parametrize("num_gates", [2, 5])
+def test_gates_are_three_or_four(kernel, num_gates):
+    with pytest.raises(ValueError, match=rf"^{kernel}: num_gates must be 3 or 4, got {num_gates}$"):
+        call(kernel, num_gates=num_gates)
+
+
+@pytest.mark.parametrize("kernel", ["sru_forward", "sru_backward"])
+@pytest.mark.parametrize("num_directions", [0, 3])
+def test_directions_are_one_or_two(kernel, num_directions):
+    with pytest.raises(ValueError, match=rf"^{kernel}: num_directions must be 1 or 2, got {num_directions}$"):
+        call(kernel, num_directions=num_directions)
+
+
+@pytest.mark.parametrize("kernel", ["sru_forward", "sru_backward", "sru_step"])
+def test_the_highway_does_not_come_twice(kernel):
+    message = rf"^{kernel}: x must be absent \(0\) with num_gates = 4, whose fourth gate is the highway$"
+    with pytest.raises(ValueError, match=message):
+        call(kernel, num_gates=4, x=64)
+
+
+def test_grad_x_without_x_is_refused():
+    with pytest.raises(
+        ValueError, match=r"^sru_backward: grad_x must be absent \(0\) without x; with num_gates"
+    ):
+        call("sru_backward", grad_x=64)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "name"), [(kernel, name) for kernel in KERNELS for name in REQUIRED[kernel]]
+)
+def test_arrays_are_required_unless_the_batch_is_empty(kernel, name):
+    with pytest.raises(ValueError, match=f"^{kernel}: {name} is required, got a null pointer$"):
+        call(kernel, **{name: 0})
+    assert call(kernel, batch=0, **{name: 0}) is None
+
+
+def test_gradients_of_v_per_position_are_not_required_of_an_empty_sequence():
+    outputs = dict.fromkeys(("grad_bias", "grad_c0"), 64)
+    with pytest.raises(ValueError, match=r"^sru_backward: grad_v is required"):
+        call("sru_backward", length=0, **outputs, grad_v=0)
+    with pytest.raises(ValueError, match=r"^sru_backward: grad_c0 is required"):
+        call("sru_backward", length=0, v_per_position=True, grad_bias=64, grad_v=0, grad_c0=0)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("dtype", 0, "dtype must be a member of DType, got 0"),
+        ("activation", 1, "activation must be a member of Activation, got 1"),
+        ("length", 2.0, r"length must be an int of 64 bits, got 2\.0"),
+        ("batch", 2**63, "batch must be an int of 64 bits, got 9223372036854775808"),
+        ("v", None, "v must be an address as an int, or 0, got None"),
+        ("v", -1, "v must be an address as an int, or 0, got -1"),
+        ("scale_x", "1", "scale_x must be a float, got '1'"),
+        ("v_per_position", 0, "v_per_position must be a bool, got 0"),
+    ],
+)
+def test_each_field_has_its_type(kernel, name, value, message):
+    if name not in TUPLES[kernel]._fields:
+        pytest.skip(f"{kernel} has no {name}")
+    with pytest.raises(TypeError, match=f"^{kernel}: {message}$"):
+        call(kernel, **{name: value})
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_the_arguments_are_those_of_the_kernel(kernel):
+    kind = TUPLES[kernel]
+    message = rf"^{kernel}: args must be the {len(kind._fields)} fields of {kind.__name__}, got 3$"
+    with pytest.raises(TypeError, match=message):
+        getattr(cpu, kernel)((0, 0, 0), num_threads=1)
+
+
+@pytest.mark.skipif("libasan" in os.environ.get("LD_PRELOAD", ""), reason="the sanitizer ends the process")
+@pytest.mark.parametrize("kernel", ["gated_linear_forward", "gated_linear_backward"])
+def test_too_little_memory_is_an_exception(kernel):
+    with pytest.raises(MemoryError):
+        call(kernel, key_size=2**40, value_size=2**10)

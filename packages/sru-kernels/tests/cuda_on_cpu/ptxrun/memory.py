@@ -1,0 +1,96 @@
+"""Loads, stores, atomics and moves."""
+
+from __future__ import annotations
+
+from .instruction import Instruction, instruction
+from .operands import CPP, FLOATS, UNSIGNED, split_operands
+
+
+@instruction("ld", "ldu")
+def load(i: Instruction) -> str:
+    ordered = i.one_of("acquire", "volatile", "relaxed")
+    size = i.width // 8
+    targets = _vector(i.operands[0])
+    place = i.kernel.address(i.operands[1], _space(i), size * len(targets))
+    read = f"ldv{'_a' if ordered else ''}<{CPP[i.kind]}>"
+    loads = [i.kernel.assign(name, f"{read}(a_ + {k * size})", i.kind) for k, name in enumerate(targets)]
+    before = "ptxrun::acq(); " if ordered else ""
+    return f"{{ {before}const char* a_ = (const char*)({place}); {' '.join(loads)} }}"
+
+
+@instruction("st")
+def store(i: Instruction) -> str:
+    ordered = i.one_of("release", "volatile", "relaxed")
+    size = i.width // 8
+    sources = _vector(i.operands[1])
+    place = i.kernel.address(i.operands[0], _space(i), size * len(sources))
+    kind = CPP[i.kind]
+
+    def stored(name: str) -> str:
+        if i.kind in FLOATS:
+            return i.kernel.value(name, i.kind)
+        return f"({kind}){i.kernel.bits(name, max(i.width, 16))}"  # no register is narrower than 16 bits
+
+    write = f"stv{'_a' if ordered else ''}<{kind}>"
+    stores = [f"{write}(a_ + {k * size}, {stored(name)});" for k, name in enumerate(sources)]
+    after = " ptxrun::rel();" if "release" in i.words else ""
+    return f"{{ char* a_ = (char*)({place}); {' '.join(stores)}{after} }}"
+
+
+def _vector(operand: str) -> list[str]:
+    return split_operands(operand.strip("{} ")) if operand.startswith("{") else [operand]
+
+
+def _space(i: Instruction) -> str:
+    return i.one_of("global", "shared", "local", "const") or "generic"
+
+
+@instruction("atom", "red")
+def atomic(i: Instruction) -> str:
+    results = {
+        **{"add": "T(o + b)", "exch": "b", "min": "(b < o ? b : o)", "max": "(o < b ? b : o)"},
+        **{"and": "T(o & b)", "or": "T(o | b)", "xor": "T(o ^ b)", "cas": "(o == b ? c : o)"},
+        **{"inc": "(o >= b ? T(0) : T(o + 1))", "dec": "(o == 0 || o > b ? b : T(o - 1))"},
+    }
+    operation = i.one_of(*results)
+    first = 1 if i.name == "atom" else 0
+    place = i.kernel.address(i.operands[first], "shared" if "shared" in i.words else "generic", i.width // 8)
+    other = i.value(first + 2) if operation == "cas" else "T()"
+    target = i.assign("old") if i.name == "atom" else ""
+    return (
+        f"{{ using T = {CPP[i.kind]}; T b = {i.value(first + 1)}, c = {other}; (void)c;"
+        f" T old = ptxrun::rmw((T*){place}, [=](T o) -> T {{ return {results[operation]}; }});"
+        f" (void)old; {target} }}"
+    )
+
+
+@instruction("mov")
+def move(i: Instruction) -> str:
+    target, source = i.operands
+    if target.startswith("{"):
+        parts = _vector(target)
+        width = i.width // len(parts)
+        taken = [
+            f"{i.kernel.register(name)} = ({UNSIGNED[width]})(x_ >> {width * k});"
+            for k, name in enumerate(parts)
+            if name != "_"
+        ]
+        return f"{{ {UNSIGNED[i.width]} x_ = {i.bits(1)}; {' '.join(taken)} }}"
+    if source.startswith("{"):
+        parts = _vector(source)
+        width = i.width // len(parts)
+        put = [
+            f"(({UNSIGNED[i.width]})({UNSIGNED[width]}){i.kernel.bits(name, width)} << {width * k})"
+            for k, name in enumerate(parts)
+        ]
+        return f"{i.target} = {' | '.join(put)};"
+    return f"{i.target} = {i.bits(1)};"
+
+
+@instruction("cvta")
+def convert_address(i: Instruction) -> str:
+    address = i.bits(1, 64)
+    if "shared" not in i.words:
+        return f"{i.target} = {address};"
+    base = "(uint64_t)ptxrun::smem"
+    return f"{i.target} = {address} - {base};" if "to" in i.words else f"{i.target} = {base} + {address};"

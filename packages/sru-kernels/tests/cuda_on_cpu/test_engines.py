@@ -1,0 +1,35 @@
+"""The engines notice errors: a correct kernel gets memory that is too small or misaligned."""
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.cuda
+FIELDS = {
+    **{"dtype": "float32", "activation": "identity", "length": 3, "batch": 2, "hidden_size": 8},
+    **{"num_directions": 1, "num_gates": 3, "scale_x": 1.0, "v_per_position": False},
+}
+ONE_COLUMN = {"device": 0, "stream": 0, "columns_per_thread": 1}
+SIZES = {"u": 144, "v": 16, "bias": 16, "h": 48, "c": 48, "c_last": 16}
+
+
+def launch(worker, missing=None, **options):
+    arrays = {name: np.zeros(size - (name == missing), np.float32) for name, size in SIZES.items()}
+    outputs = {name: arrays.pop(name) for name in ("h", "c", "c_last")}
+    worker.request("launch", "sru_forward", FIELDS, arrays, outputs, **{**ONE_COLUMN, **options})
+
+
+@pytest.mark.parametrize("columns_per_thread", [1, 4])
+@pytest.mark.parametrize("missing", SIZES)
+def test_an_array_that_is_too_short_by_one_number(workers, missing, columns_per_thread):
+    worker = workers("source-asan")
+    with pytest.raises(AssertionError, match="heap-buffer-overflow"):
+        launch(worker, missing, columns_per_thread=columns_per_thread)
+    launch(worker, columns_per_thread=columns_per_thread)  # in a new process
+
+
+@pytest.mark.parametrize(
+    ("engine", "message"), [("source-asan", "misaligned address"), ("ptx-75", "misaligned access")]
+)
+def test_arrays_that_are_not_aligned(workers, engine, message):
+    with pytest.raises(AssertionError, match=message):
+        launch(workers(engine), shift=2)

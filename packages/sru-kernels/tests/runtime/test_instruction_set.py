@@ -1,0 +1,62 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sru_kernels import cpu
+
+SETS = ("baseline", "avx2", "avx512")
+VARIABLE = "SRU_KERNELS_INSTRUCTION_SET"
+ON_CPU = "not gpu and not cuda"
+
+
+def run_with(instruction_set: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, VARIABLE: instruction_set}
+    return subprocess.run(
+        [sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def widest() -> str:
+    """The default set; an empty variable asks for none."""
+    return run_with("", "-c", "from sru_kernels import cpu; print(cpu.instruction_set())").stdout.strip()
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_kernels_pass_their_tests_with_every_set_of_this_processor(name):
+    if SETS.index(name) > SETS.index(widest()):
+        pytest.skip(f"this processor has no {name}")
+    if name == cpu.instruction_set():
+        pytest.skip(f"{name} is what the rest of this run uses")
+    tests = [str(Path(__file__).with_name("test_math.py")), str(Path(__file__).parents[1] / "cells")]
+    check = f"from sru_kernels import cpu; assert cpu.instruction_set() == {name!r}"
+    assert run_with(name, "-c", check).returncode == 0
+    run = run_with(name, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", ON_CPU, *tests)
+    assert run.returncode == 0, run.stdout[-4000:]
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_a_set_that_this_processor_lacks_is_refused(name):
+    if SETS.index(name) <= SETS.index(widest()):
+        pytest.skip(f"this processor has {name}")
+    run = run_with(name, "-c", "from sru_kernels import cpu; cpu.instruction_set()")
+    assert (
+        f"ValueError: {VARIABLE}: this processor has no {name}; the widest set it runs is {widest()}"
+        in run.stderr
+    )
+
+
+def test_an_unknown_word_is_an_error_at_first_use_and_not_at_import():
+    program = """
+import sru_kernels
+for use in (sru_kernels.cpu.instruction_set, sru_kernels.build_info):
+    try:
+        use()
+    except ValueError as error:
+        print(error)
+"""
+    run = run_with("sse9", "-c", program)
+    message = f'{VARIABLE} must be baseline, avx2 or avx512, got "sse9"; unset it to use the widest set'
+    assert run.stdout.count(message) == 2, run.stderr

@@ -1,0 +1,171 @@
+"""This tree against another commit: `nox -s bench -- NAME --against COMMIT`.
+
+Each has an environment and a process of its own. Both run the same program, `turns_NAME.py`, and take turns
+of a fraction of a second, so that whatever else the machine does slows both alike. Each case is checked first
+(both must compute the same numbers) and then timed until the 95 % interval of the ratio is narrow or the time
+is up. Exits with 1 if the upper end of an interval is not below the limit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO
+
+from record import described, machine
+
+RESAMPLES = 2000
+
+
+class Side:
+    """One of the two: a process that waits for its turn."""
+
+    def __init__(self, python: str, program: Path, arguments: list[str], log: Path) -> None:
+        self._log = log
+        with log.open("w") as errors:
+            self._process = subprocess.Popen(
+                [python, "-W", "ignore", str(program), *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+
+    def ask(self, request: str) -> dict[str, float | list[float]] | list[str]:
+        """Send a request and return the answer."""
+        to, answers = self._pipes()
+        to.write(request + "\n")
+        to.flush()
+        for line in answers:
+            if line.startswith("{") or line.startswith("["):
+                return json.loads(line)  # type: ignore[no-any-return]
+        raise SystemExit(f"the process ended while it was asked for {request!r}; its errors: {self._log}")
+
+    def end(self) -> None:
+        """Close the pipe, which ends the process."""
+        self._pipes()[0].close()
+        self._process.kill()
+        self._process.wait()
+
+    def _pipes(self) -> tuple[IO[str], IO[str]]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        return self._process.stdin, self._process.stdout
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Seconds of this tree over seconds of the other commit."""
+
+    case: str
+    ours: float
+    """Median seconds of a turn."""
+    theirs: float
+    """The same of the other commit."""
+    ratio: float
+    """Median over the pairs of turns."""
+    low: float
+    """Lower end of its 95 % interval, by bootstrap."""
+    high: float
+    """Upper end."""
+    pairs: int
+
+
+def main() -> None:
+    """Run every case and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", help="what to run: the program turns_NAME.py")
+    parser.add_argument("--program", type=Path, required=True, help="that program")
+    parser.add_argument("--against", required=True, metavar="COMMIT", help="the other commit")
+    parser.add_argument("--python", required=True, help="the interpreter of its environment")
+    parser.add_argument("--seconds", type=float, default=60.0, help="at most so long for each case")
+    parser.add_argument("--limit", type=float, default=1.03, help="the upper end must lie below")
+    parser.add_argument("--cases", nargs="+", help="only those whose name contains one of these words")
+    parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"), help="folder of the record")
+    options, rest = parser.parse_known_args()
+    logs = Path("build/against")
+    logs.mkdir(parents=True, exist_ok=True)
+    sides = [
+        Side(python, options.program, rest, logs / f"{options.name}-{which}.log")
+        for which, python in (("ours", sys.executable), ("theirs", options.python))
+    ]
+    cases, others = (list(side.ask("cases")) for side in sides)
+    if cases != others:
+        raise SystemExit(f"the two do not have the same cases: {cases} and {others}")
+    wanted = [case for case in cases if not options.cases or any(word in case for word in options.cases)]
+    found = []
+    print(f"{'case':44} {'ours, ms':>10} {'theirs':>10} {'ratio':>7}  95 % interval")
+    for case in wanted:
+        row = compare(case, *sides, seconds=options.seconds, limit=options.limit)
+        found.append(row)
+        interval = f"{row.low:.3f} to {row.high:.3f}, {row.pairs} pairs"
+        print(
+            f"{case:44} {1e3 * row.ours:10.3f} {1e3 * row.theirs:10.3f} {row.ratio:7.3f}  {interval}",
+            flush=True,
+        )
+    for side in sides:
+        side.end()
+    facts = machine("cpu")
+    record = {
+        "machine": facts,
+        "against": options.against,
+        "limit": options.limit,
+        "rows": list(map(asdict, found)),
+    }
+    (options.out / f"against-{options.name}.json").write_text(json.dumps(record, indent=1) + "\n")
+    print(described(facts))
+    slower = [row.case for row in found if not row.high < options.limit]
+    if slower:
+        raise SystemExit(
+            f"not shown to be within {options.limit:g} of {options.against}: {', '.join(slower)}"
+        )
+
+
+def compare(case: str, ours: Side, theirs: Side, *, seconds: float, limit: float) -> Ratio:
+    """Check and time one case."""
+    checks = [numbers(side.ask(f"begin {case}"), "check") for side in (ours, theirs)]
+    for mine, other in zip(*checks, strict=True):
+        if not math.isclose(mine, other, rel_tol=1e-4, abs_tol=1e-6):
+            raise SystemExit(f"{case}: the two compute different numbers, {mine} and {other}")
+    pairs: list[tuple[float, float]] = []
+    stop = time.perf_counter() + seconds
+    order = random.Random(0)
+    while True:
+        turn = [ours, theirs]
+        if order.random() < 0.5:
+            turn.reverse()
+        times = {side: numbers(side.ask("turn"), "seconds")[0] for side in turn}
+        pairs.append((times[ours], times[theirs]))
+        if len(pairs) >= 20 and len(pairs) % 10 == 0:
+            low, high = interval([mine / other for mine, other in pairs])
+            if time.perf_counter() > stop or high - low < 0.01 or (high < limit and high - low < 0.02):
+                break
+    ratios = [mine / other for mine, other in pairs]
+    medians = [statistics.median(column) for column in zip(*pairs, strict=True)]
+    return Ratio(case, *medians, statistics.median(ratios), low, high, len(pairs))
+
+
+def numbers(answer: object, key: str) -> list[float]:
+    """Return what an answer holds under a key, as a list."""
+    assert isinstance(answer, dict), answer
+    value = answer[key]
+    return value if isinstance(value, list) else [value]
+
+
+def interval(ratios: list[float]) -> tuple[float, float]:
+    """Return the 95 % interval of the median, by resampling the pairs."""
+    chosen = random.Random(0)
+    medians = sorted(statistics.median(chosen.choices(ratios, k=len(ratios))) for _ in range(RESAMPLES))
+    return medians[int(0.025 * RESAMPLES)], medians[int(0.975 * RESAMPLES)]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""What both sides of `against.py` run: a program that works when it is its turn.
+
+Requests come as lines on standard input: `cases`, `begin CASE`, `turn`. The programs use only names that
+every commit has.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+TURN = 0.15
+"""Seconds that a turn lasts at least."""
+
+
+class Case(Protocol):
+    """Something to be timed."""
+
+    def begin(self) -> list[float]:
+        """Prepare, and return numbers that any commit must reproduce."""
+
+    def turn(self) -> float:
+        """Work for a moment and return the seconds per unit of work."""
+
+
+class Calls:
+    """A case that is a function, called again and again."""
+
+    def __init__(self, make: Callable[[], tuple[Callable[[], object], list[float]]]) -> None:
+        self._make = make
+
+    def begin(self) -> list[float]:
+        """Make the function and find how often it fits into a turn."""
+        self._call, check = self._make()
+        self._call()
+        start = time.perf_counter()
+        self._call()
+        self._repeats = math.ceil(TURN / (time.perf_counter() - start))
+        return check
+
+    def turn(self) -> float:
+        """Call it; the first call, which finds the caches as the other side left them, does not count."""
+        self._call()
+        start = time.perf_counter()
+        for _ in range(self._repeats):
+            self._call()
+        return (time.perf_counter() - start) / self._repeats
+
+
+def answer(value: object) -> None:
+    """Send a line to `against.py`."""
+    sys.__stdout__.write(json.dumps(value) + "\n")  # type: ignore[union-attr]
+    sys.__stdout__.flush()  # type: ignore[union-attr]
+
+
+def serve(cases: Mapping[str, Case]) -> None:
+    """Answer requests until there are no more."""
+    chosen: Case | None = None
+    for line in sys.stdin:
+        request, _, name = line.strip().partition(" ")
+        if request == "cases":
+            answer(list(cases))
+        elif request == "begin":
+            chosen = cases[name]
+            answer({"check": chosen.begin()})
+        elif chosen is not None:
+            answer({"seconds": chosen.turn()})

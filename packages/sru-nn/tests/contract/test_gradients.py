@@ -1,0 +1,71 @@
+"""Outputs, states and every gradient are the reference's in float64, on every backend and in every dtype."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.func import functional_call, vjp
+from torch.utils._pytree import tree_map, tree_map_only
+
+from sru_nn.reference import accumulate_dtype
+
+from ..conftest import STACK_TOLERANCES, examples
+from .rows import Row, call, rows, tensors
+
+pytestmark = pytest.mark.usefixtures("implementation")
+
+
+def to(value: Any, dtype: torch.dtype) -> Any:
+    return tree_map_only(Tensor, lambda tensor: tensor.detach().to(dtype), value)
+
+
+def reference(module: nn.Module, x: Tensor, state: Any, mask: Tensor | None, upstream: Any) -> list[Tensor]:
+    """Compute in float64. Inside `torch.func` every recurrence is the reference, step by step."""
+    module = copy.deepcopy(module).double()
+
+    def run(parameters: dict[str, Tensor], x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        return functional_call(module, parameters, (x, state), {"mask_pad": mask})[:2]
+
+    parameters = to(dict(module.named_parameters()), torch.float64)
+    results, pull = vjp(run, parameters, to(x, torch.float64), to(state, torch.float64))
+    of_parameters, *of_inputs = pull(to(upstream, torch.float64))
+    return tensors(
+        results, of_inputs, [of_parameters[n] for n, p in module.named_parameters() if p.requires_grad]
+    )
+
+
+@pytest.mark.parametrize("dtype", STACK_TOLERANCES, ids=str)
+@rows()
+@examples
+@given(
+    length=st.one_of(st.integers(1, 5), st.integers(30, 70)),
+    batch=st.integers(1, 3),
+    masked=st.booleans(),
+    seed=st.integers(0, 999),
+)
+def test_all_results(row: Row, dtype, length, batch, masked, seed):
+    if dtype.itemsize == 2 and "half" in row.exceptions:
+        pytest.skip(row.exceptions["half"])
+    torch.manual_seed(seed)
+    module = row.build(dtype)
+    x, state = row.inputs(length, batch, dtype), row.state(module, batch)
+    mask = torch.rand(length, batch) < 0.3 if masked else None
+    of = [*tensors(x, state), *(p for p in module.parameters() if p.requires_grad)]
+    results = call(module, x.requires_grad_(), tree_map(Tensor.requires_grad_, state), mask)
+    upstream = tree_map(torch.randn_like, results)
+    gradients = torch.autograd.grad(
+        tensors(results), of, tensors(upstream), allow_unused=True, materialize_grads=True
+    )
+    assert results[0].dtype == dtype
+    kept = dtype if hasattr(module, "mode") else accumulate_dtype(dtype)
+    assert {part.dtype for part in tensors(results[1])} == {kept}
+    expected = reference(module, x, state, mask, upstream)
+    rtol, atol = (bound * row.magnifies for bound in STACK_TOLERANCES[dtype])
+    for actual, exact in zip([*tensors(results), *gradients], expected, strict=True):
+        torch.testing.assert_close(actual.double(), exact, rtol=rtol, atol=atol)

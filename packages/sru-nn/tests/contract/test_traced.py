@@ -1,0 +1,28 @@
+"""`torch.fx.symbolic_trace` keeps a recurrent module whole, as it does one of `torch.nn`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, fx, nn
+
+from .rows import Row, rows
+
+
+class Tagger(nn.Module):
+    def __init__(self, rnn: nn.Module, features: int) -> None:
+        super().__init__()
+        self.rnn, self.head = rnn, nn.Linear(features, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.relu(self.rnn(x)[0]))
+
+
+@rows()
+def test_a_model_around_it(row: Row):
+    rnn, x = row.build(), row.inputs(4, 2)
+    model = Tagger(rnn, rnn(x)[0].shape[-1]).double()
+    traced = fx.symbolic_trace(model)
+    modules = [node.target for node in traced.graph.nodes if node.op == "call_module"]
+    assert modules == ["rnn", "head"]
+    torch.testing.assert_close(traced(x), model(x))
+    assert traced.state_dict().keys() == model.state_dict().keys()

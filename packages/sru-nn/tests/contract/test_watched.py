@@ -1,0 +1,201 @@
+"""A part that is hooked, replaced, patched or wrapped is called on every path through a module."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as global_hooks
+
+from sru_nn import gemm
+
+from ..conftest import either
+from .rows import Row, call, rows, tensors
+
+pytestmark = [pytest.mark.usefixtures("implementation"), either]
+
+# Length and gradients: one step without gradients is where decoding takes short cuts.
+# Length and gradients: one step without gradients is where decoding takes short cuts.
+paths = pytest.mark.parametrize(
+    ("length", "gradients"), [(4, True), (1, False)], ids=["training", "one step"]
+)
+watched = rows(main=True, also=["SRU, narrow projections, rescaled", "LSTM, both directions, projected"])
+
+
+class Adapter(nn.Module):
+    """A wrapper in place of a linear map, as LoRA makes; its adapter is the map itself."""
+
+    def __init__(self, base: nn.Module) -> None:
+        super().__init__()
+        self.base = base
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.base(x) + self.base(x)
+
+
+def double(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+    return 2 * output if type(module) is nn.Linear else None
+
+
+def double_input(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor] | None:
+    return (2 * args[0],) if type(module) is nn.Linear else None
+
+
+def linears(module: nn.Module) -> list[tuple[nn.Module, str, nn.Linear]]:
+    """Return each linear map with its parent and its name there."""
+    return [
+        (parent, name, child)
+        for parent in list(module.modules())
+        for name, child in parent.named_children()
+        if type(child) is nn.Linear
+    ]
+
+
+def replace_forward(linear: nn.Linear) -> None:
+    """Replace `forward` on the instance, as an offloading hook does."""
+    old = linear.forward
+    linear.forward = lambda x: 2 * old(x)
+
+
+EACH: dict[str, Callable[[nn.Module, str, nn.Linear], object]] = {
+    "forward hook": lambda parent, name, linear: linear.register_forward_hook(double),
+    "forward pre-hook": lambda parent, name, linear: linear.register_forward_pre_hook(double_input),
+    "replaced forward": lambda parent, name, linear: replace_forward(linear),
+    "adapter": lambda parent, name, linear: setattr(parent, name, Adapter(linear)),
+}
+EVERYWHERE: dict[str, Callable[[pytest.MonkeyPatch], object]] = {
+    "patched class": lambda patch: patch.setattr(
+        nn.Linear, "forward", lambda self, x: 2 * nn.functional.linear(x, self.weight, self.bias)
+    ),
+    "global hook": lambda patch: global_hooks.register_module_forward_hook(double),
+    "global pre-hook": lambda patch: global_hooks.register_module_forward_pre_hook(double_input),
+}
+
+
+@pytest.fixture(autouse=True)
+def _onednn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let oneDNN multiply, as on processors where it is faster; it must not bypass a watched map."""
+    monkeypatch.setattr(gemm, "_chosen", gemm._has_onednn())
+
+
+@pytest.fixture(autouse=True)
+def _no_global_hooks() -> Iterator[None]:
+    """Remove what a test registered for all modules."""
+    before = [
+        copy.copy(getattr(global_hooks, name)) for name in dir(global_hooks) if name.startswith("_global_")
+    ]
+    yield
+    names = [name for name in dir(global_hooks) if name.startswith("_global_")]
+    for name, value in zip(names, before, strict=True):
+        if isinstance(value, dict):
+            getattr(global_hooks, name).clear()
+        else:
+            setattr(global_hooks, name, value)
+
+
+def outputs(row: Row, module: nn.Module, x: Tensor) -> list[Tensor]:
+    """Outputs and states, of the call, of the stream if there is one, and for one step of that."""
+    results = [call(module, x)]
+    if row.stream is not None:
+        h, carried = row.proceed(module, x, None)
+        results.append((h, row.end(carried)))
+    if len(x) == 1 and "step" not in row.exceptions:
+        h, carried = module.step(x[0])
+        results.append((h[None], row.end(carried)))
+    return tensors(results)
+
+
+@paths
+@pytest.mark.parametrize("watcher", [*EACH, *EVERYWHERE])
+@watched
+def test_inner_linear_maps(row: Row, watcher: str, length: int, gradients: bool, monkeypatch) -> None:
+    module = row.build(torch.float32)
+    x = row.inputs(length, 3, torch.float32)
+    doubled = copy.deepcopy(module)
+    for _, _, linear in linears(doubled):
+        for name, parameter in linear.named_parameters():
+            if name == "weight" or "pre-hook" not in watcher:
+                parameter.data.mul_(2)
+    with torch.set_grad_enabled(gradients):
+        expected = outputs(row, doubled, x)
+    if watcher in EACH:
+        for parent, name, linear in linears(module):
+            EACH[watcher](parent, name, linear)
+    else:
+        EVERYWHERE[watcher](monkeypatch)
+    with torch.set_grad_enabled(gradients):
+        torch.testing.assert_close(outputs(row, module, x), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+@watched
+def test_backward_hooks_of_inner_linear_maps(row: Row, everywhere: bool) -> None:
+    module, seen = row.build(torch.float32), []
+
+    def note(linear: nn.Module, grad_input: object, grad_output: object) -> None:
+        if type(linear) is nn.Linear:
+            seen.append(linear)
+
+    inner = [linear for _, _, linear in linears(module)]
+    if everywhere:
+        global_hooks.register_module_full_backward_hook(note)
+    else:
+        for linear in inner:
+            linear.register_full_backward_hook(note)
+    h, _ = call(module, row.inputs(4, 3, torch.float32).requires_grad_())
+    h.sum().backward()
+    assert sorted(map(id, seen)) == sorted(map(id, inner))
+
+
+def layers(module: nn.Module) -> list[nn.Module]:
+    return list(getattr(module, "rnn_lst", getattr(module, "layers", ())))
+
+
+def mute_by_hook(layer: nn.Module, patch: pytest.MonkeyPatch) -> None:
+    layer.register_forward_hook(lambda module, args, output: (0 * output[0], *output[1:]))
+
+
+def mute_by_instance(layer: nn.Module, patch: pytest.MonkeyPatch) -> None:
+    old = layer.forward
+
+    def muted(*args: object, **options: object) -> tuple[Tensor, ...]:
+        h, *rest = old(*args, **options)
+        return (0 * h, *rest)
+
+    layer.forward = muted
+
+
+def mute_by_class(layer: nn.Module, patch: pytest.MonkeyPatch) -> None:
+    old = type(layer).forward
+
+    def muted(self: nn.Module, *args: object, **options: object) -> tuple[Tensor, ...]:
+        h, *rest = old(self, *args, **options)
+        return (0 * h if self is layer else h, *rest)
+
+    patch.setattr(type(layer), "forward", muted)
+
+
+def mute_by_global_hook(layer: nn.Module, patch: pytest.MonkeyPatch) -> None:
+    global_hooks.register_module_forward_hook(
+        lambda module, args, output: (0 * output[0], *output[1:]) if module is layer else None
+    )
+
+
+@paths
+@pytest.mark.parametrize("mute", [mute_by_hook, mute_by_instance, mute_by_class, mute_by_global_hook])
+@rows("packed", main=True)
+def test_layers(row: Row, mute, length: int, gradients: bool, monkeypatch) -> None:
+    """Zeros in place of the last layer's output leave the stack with nothing but the bias of its norm."""
+    module, x = row.build(torch.float32), row.inputs(length, 3, torch.float32)
+    mute(layers(module)[-1], monkeypatch)
+    with torch.set_grad_enabled(gradients):
+        h, _ = call(module, x)
+        found = [h]
+        if length == 1 and "step" not in row.exceptions and row.stream is None:
+            found.append(module.step(x[0])[0][None])
+    norm = getattr(module, "norm", None)
+    for h in found:
+        torch.testing.assert_close(h, torch.zeros_like(h) if norm is None else norm.bias.expand_as(h))
