@@ -52,7 +52,15 @@ class DropIn(SRUStack):
     ) -> None:
         nn.Module.__init__(self)  # nn.LSTM's and nn.GRU's would make their own weights
         who = self.mode
-        self._set_sizes(input_size, hidden_size, num_layers, bidirectional, True, batch_first, False)
+        self._set_sizes(
+            input_size,
+            hidden_size,
+            num_layers,
+            bidirectional=bidirectional,
+            batch_first=batch_first,
+            project_input=False,
+        )
+        self.nn_rnn_compatible_return = True
         check_sizes(who, at_least=0, proj_size=proj_size)
         check_probabilities(who, dropout=dropout)
         if proj_size >= hidden_size:

@@ -6,7 +6,6 @@ import copy
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
@@ -15,7 +14,7 @@ from sru_nn.cells.sru.base import SRUStack
 from sru_nn.cells.sru.decoding import can_step, step
 from sru_nn.cells.sru.layer import SRUCell
 from sru_nn.experimental.length_parallel import LengthParallel
-from sru_nn.gemm import project
+from sru_nn.stack import in_turn
 
 
 class SRU(SRUStack):
@@ -108,11 +107,11 @@ class SRU(SRUStack):
             input_size,
             hidden_size,
             num_layers,
-            bidirectional,
-            nn_rnn_compatible_return,
-            batch_first,
-            proj_input_to_hidden_first,
+            bidirectional=bidirectional,
+            batch_first=batch_first,
+            project_input=proj_input_to_hidden_first,
         )
+        self.nn_rnn_compatible_return = bool(nn_rnn_compatible_return)
         widths = _per_layer("projection_size", projection_size, num_layers)
         modules = _per_layer("custom_m", custom_m, num_layers)
         if isinstance(custom_m, nn.Module) and not isinstance(custom_m, nn.ModuleList):
@@ -140,13 +139,6 @@ class SRU(SRUStack):
             )
             for layer in range(num_layers)
         )
-
-    def reset_parameters(self) -> None:
-        """Draw all weights anew."""
-        if self.input_to_hidden is not None:
-            self.input_to_hidden.reset_parameters()
-        for cell in self.rnn_lst:
-            cell.reset_parameters()  # type: ignore[operator]
 
     def forward(
         self,
@@ -184,9 +176,7 @@ class SRU(SRUStack):
         return self._forward(*input_and_state(self, input, c0, x, state), mask_pad)
 
     def _run(self, x: Tensor, state: Tensor | None, mask_pad: Tensor | None) -> tuple[Tensor, Tensor]:
-        if self.input_to_hidden is not None:
-            x = project(self.input_to_hidden, x)
-        h, c = run_layers(self.rnn_lst, x, self._layer_states(state), mask_pad)  # type: ignore[arg-type]
+        h, c = run_layers(self.rnn_lst, self._enter(x), self._layer_states(state), mask_pad)  # type: ignore[arg-type]
         return h, self._returned_states(c)
 
 
@@ -215,14 +205,12 @@ def run_layers(
         return step(cells, x, c0, after)
     if mask_pad is not None:
         mask_pad = mask_pad.unsqueeze(-1)  # tells SRUCell that the padding is zero
-    states: Sequence[Tensor | None] = [None] * len(cells) if c0 is None else c0.unbind(0)
-    last = []
-    for layer, (cell, state) in enumerate(zip(cells, states, strict=True)):
-        x, c = cell(x, state, mask_pad)
-        last.append(c)
-        if after is not None:
-            x = after(layer, x)
-    return x, torch.stack(last)
+
+    def call(layer: int, cell: SRUCell, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        h, c = cell(x, state, mask_pad)
+        return h if after is None else after(layer, h), c
+
+    return in_turn(cells, x, c0, call)
 
 
 def _per_layer(name: str, value: Any, num_layers: int) -> list[Any]:

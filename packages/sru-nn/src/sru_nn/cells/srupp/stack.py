@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.rnn import PackedSequence
 
@@ -14,8 +13,8 @@ from sru_nn.cells.sru.base import SRUStack
 from sru_nn.cells.srupp.attention import KeyValues, SRUppAttention, SRUppProjectedLinear
 from sru_nn.cells.srupp.layer import SRUppCell
 from sru_nn.cells.srupp.state import SRUppState, checked_caches, extended_pad
-from sru_nn.gemm import project
 from sru_nn.recurrent import as_leaf, check_step, map_tensors, without_padding
+from sru_nn.stack import in_turn
 
 
 class SRUpp(SRUStack):
@@ -107,11 +106,11 @@ class SRUpp(SRUStack):
             input_size,
             hidden_size,
             num_layers,
-            bidirectional,
-            nn_rnn_compatible_return,
-            batch_first,
-            proj_input_to_hidden_first,
+            bidirectional=bidirectional,
+            batch_first=batch_first,
+            project_input=proj_input_to_hidden_first,
         )
+        self.nn_rnn_compatible_return = bool(nn_rnn_compatible_return)
         if self.input_to_hidden is not None:
             nn.init.xavier_uniform_(self.input_to_hidden.weight)
         check_sizes("SRUpp", proj_size=proj_size, attention_every_n_layers=attention_every_n_layers)
@@ -165,10 +164,9 @@ class SRUpp(SRUStack):
 
     def reset_parameters(self) -> None:
         """Draw all weights anew."""
+        super().reset_parameters()
         if self.input_to_hidden is not None:
             nn.init.xavier_uniform_(self.input_to_hidden.weight)
-        for cell in self.rnn_lst:
-            cell.reset_parameters()  # type: ignore[operator]
 
     def forward(
         self,
@@ -240,18 +238,17 @@ class SRUpp(SRUStack):
         self, x: Tensor, state: Any, mask_pad: Tensor | None, attn_mask: Tensor | None = None
     ) -> tuple[Tensor, Any]:
         c0, memory, memory_mask_pad = state
-        if self.input_to_hidden is not None:
-            x = project(self.input_to_hidden, x)
         if mask_pad is not None:
             mask_pad = mask_pad.unsqueeze(-1)  # tells SRUCell that the padding is zero
-        nothing = [None] * self.num_layers
-        states = nothing if c0 is None else self._layer_states(c0).unbind(0)  # type: ignore[union-attr]
-        last, saved = [], []
-        for cell, before, earlier in zip(self.rnn_lst, states, memory or nothing, strict=True):
+        saved = []
+
+        def call(layer: int, cell: SRUppCell, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
             saved.append(x)
-            x, c = cell(x, before, mask_pad, attn_mask, earlier, memory_mask_pad)
-            last.append(c)
-        return x, (self._returned_states(torch.stack(last)), saved)
+            earlier = None if memory is None else memory[layer]
+            return cell(x, c, mask_pad, attn_mask, earlier, memory_mask_pad)  # type: ignore[no-any-return]
+
+        h, c = in_turn(self.rnn_lst, self._enter(x), self._layer_states(c0), call)
+        return h, (self._returned_states(c), saved)
 
     def step(self, x: Tensor, state: SRUppState | None = None) -> tuple[Tensor, SRUppState]:
         """Run one time step; its cost grows with the number of positions that it attends to.
@@ -303,7 +300,6 @@ class SRUpp(SRUStack):
         self._check_input(x, mask_pad, single=False)
         if self.batch_first:
             x, mask_pad = x.transpose(0, 1), None if mask_pad is None else mask_pad.t()
-        states: Sequence[Tensor | None] = [None] * self.num_layers
         caches: Sequence[KeyValues | None] = [None] * self.num_layers
         if state is not None:
             if not isinstance(state, SRUppState):
@@ -314,22 +310,22 @@ class SRUpp(SRUStack):
             batch, heads = x.shape[1], self.num_heads
             super()._check_state(state.c, batch)
             caches = checked_caches(state, self.num_layers, batch, heads, self.proj_size // heads)
-            states = state.c.unbind(0)
         if mask_pad is not None:
             x, mask_pad = without_padding(x, mask_pad)
         pad = extended_pad(state, mask_pad, x)
         mask_pad = None if mask_pad is None else mask_pad.unsqueeze(-1)
-        if self.input_to_hidden is not None:
-            x = project(self.input_to_hidden, x)
-        last, kept = [], []
-        for cell, c, cache in zip(self.rnn_lst, states, caches, strict=True):
-            x, c, cache = cell.stream(x, c, cache, mask_pad, pad)  # type: ignore[operator]
-            last.append(c)
+        kept = []
+
+        def call(layer: int, cell: SRUppCell, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
+            x, c, cache = cell.stream(x, c, caches[layer], mask_pad, pad)
             kept.append(cache)
+            return x, c
+
+        x, c = in_turn(self.rnn_lst, self._enter(x), None if state is None else state.c, call)
         if pad is not None and self.context is not None:
             pad = pad[:, -self.context :]
         h = x.transpose(0, 1) if self.batch_first else x
-        return h, SRUppState(torch.stack(last), tuple(kept), pad)
+        return h, SRUppState(c, tuple(kept), pad)
 
     def extra_repr(self) -> str:
         """Show what the layers' own lines do not."""
