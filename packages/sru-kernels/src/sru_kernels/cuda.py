@@ -113,7 +113,7 @@ def problem(device: int = 0) -> str | None:
         if driver is None:
             return "no NVIDIA driver was found on this machine"
         # A driver runs whatever was built with a toolkit of its own major version, or an older one.
-        if _numbers(driver)[0] < (needed := _numbers(info["toolkit"])[0]):
+        if int(driver.split(".")[0]) < (needed := int(info["toolkit"].split(".")[0])):
             return (
                 f"the driver supports CUDA {driver}, but this build of sru-kernels needs {needed}.0 or newer"
                 "; update the driver"
@@ -131,10 +131,6 @@ def problem(device: int = 0) -> str | None:
             f"but this build of sru-kernels holds {', '.join(info['architectures'])}"
         )
     return None
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in version.split("."))
 
 
 def _runs_on(architecture: str, capability: tuple[int, int]) -> bool:
