@@ -1,4 +1,4 @@
-"""Residual stacks, for cells whose gates do not see the state: a norm and two linear maps around each."""
+"""Residual stacks: layers that wrap a recurrence in a norm, two linear maps and a residual connection."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
 from sru_nn.arguments import check_probabilities, check_sizes
 from sru_nn.gemm import project
-from sru_nn.recurrent import Recurrent
+from sru_nn.recurrent import Recurrent, Sequences
 
 
 class ResidualBlock(nn.Module):
-    """x_t + W_o y_t with y the recurrence of u_t = W norm(x_t); a subclass says which recurrence.
+    """x_t + W_o y_t, where y is a recurrence over u_t = W norm(x_t) that a subclass defines.
 
     Attributes:
         norm: The layer norm.
@@ -41,7 +40,7 @@ class ResidualBlock(nn.Module):
         """Return y `(T, B, ...)` and the state after the last step."""
 
     def reset_parameters(self) -> None:
-        """Draw the weights anew, each as PyTorch does it."""
+        """Draw the weights anew, as PyTorch initialises each module."""
         for module in (self.norm, self.transform, self.output):
             module.reset_parameters()
 
@@ -103,8 +102,8 @@ class ResidualStack(Recurrent):
                 module.reset_parameters()
 
     def forward(
-        self, x: Tensor | PackedSequence, state: Tensor | None = None, mask_pad: Tensor | None = None
-    ) -> tuple[Tensor | PackedSequence, Tensor]:
+        self, x: Sequences, state: Tensor | None = None, mask_pad: Tensor | None = None
+    ) -> tuple[Sequences, Tensor]:
         """Run the stack.
 
         Args:

@@ -1,4 +1,4 @@
-"""What is refused before anything is computed, by one sentence that says what would fit."""
+"""Wrong arguments are refused before anything is computed, by a sentence that says what would fit."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_input_and_state_by_name(row: Row):
 @pytest.mark.parametrize("way", ["forward", "step"])
 @rows()
 def test_a_pair_of_states_where_there_is_one(row: Row, way):
-    """What code written for `nn.LSTM` hands over."""
+    """As code written for `nn.LSTM` passes it."""
     module = row.build()
     if isinstance(module, (LSTM, GRU)) or way in row.exceptions:
         pytest.skip("LSTM takes a pair, GRU has a sentence of its own, and not all have a step")

@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from sru_nn.arguments import check_exclusive, check_sizes, input_and_state
-from sru_nn.cells.sru.stack import SRUStack
+from sru_nn.cells.sru.base import SRUStack
 from sru_nn.cells.srupp.attention import KeyValues, SRUppAttention, SRUppProjectedLinear
 from sru_nn.cells.srupp.layer import SRUppCell
 from sru_nn.cells.srupp.state import SRUppState, checked_caches, extended_pad
@@ -42,14 +42,14 @@ class SRUpp(SRUStack):
         attention_last_n_layers: Only the last n layers attend; -1 leaves it to `attention_every_n_layers`.
         rescale: Whether the highway is scaled so that deep stacks keep their variance at initialisation.
         nn_rnn_compatible_return: Whether the state is returned as `(L·N, B, D)`, like `nn.LSTM`'s.
-        proj_input_to_hidden_first: Whether a linear map takes the input to the output's width first.
+        proj_input_to_hidden_first: Whether a linear map first brings the input to the width of the output.
         weight_c_init: Bound of the uniform initialisation of the recurrent vectors.
         causal: Whether a position attends only to itself and to those before it, without an `attn_mask`.
         context: With `causal`, how many positions before itself a position attends to at most; None for all.
         batch_first: Whether input, output, the padding masks and the memory have the batch before the time.
-            The state has not.
+            The state does not.
         normalize_memory: With `layer_norm` and without `normalize_after`, whether the memory is normalised
-            like the input; `SRUppCell` says more.
+            like the input; see `SRUppCell`.
 
     State dicts of `sru` 3.0.0.dev6 load as they are; one of another architecture raises a `RuntimeError` that
     names the first argument that differs and both values.
@@ -190,11 +190,11 @@ class SRUpp(SRUStack):
             c0: `(L, B, N·D)`, or `(L, N·D)` for a single sequence: the states before the first step; zeros if
                 None. With `nn_rnn_compatible_return`, `(L·N, B, D)` is taken too.
             mask_pad: `(T, B)`, `(B, T)` with `batch_first`, or `(T,)` for a single sequence: non-zero where a
-                position is padding. Nobody attends to it, the state passes it unchanged, and its output is
-                zero (the bias of the norm with `normalize_after`).
+                position is padding. No position attends to it, the state passes it unchanged, and its output
+                is zero (the bias of the norm with `normalize_after`).
             attn_mask: `(T, M + T)`, the positions of the memory first: a floating-point tensor that is added
-                to the scores, or bool, True where a position must not attend to another one. Together with
-                `causal`, both hold. A position to which everything is forbidden attends to nothing.
+                to the scores, or bool, True where a position must not attend to another one. It
+                adds to `causal`. A position that may attend to none attends to nothing.
             memory: For each layer its inputs at M earlier positions, `(M, B, ·)`, or `(B, M, ·)` with
                 `batch_first`, as in the `saved_inputs` of the earlier call; or None. `(M, ·)` for a single
                 sequence.
@@ -243,7 +243,7 @@ class SRUpp(SRUStack):
         if self.input_to_hidden is not None:
             x = project(self.input_to_hidden, x)
         if mask_pad is not None:
-            mask_pad = mask_pad.unsqueeze(-1)  # padding holds no NaN any more: see SRUCell
+            mask_pad = mask_pad.unsqueeze(-1)  # tells SRUCell that the padding is zero
         nothing = [None] * self.num_layers
         states = nothing if c0 is None else self._layer_states(c0).unbind(0)  # type: ignore[union-attr]
         last, saved = [], []
@@ -279,9 +279,9 @@ class SRUpp(SRUStack):
     ) -> tuple[Tensor, SRUppState]:
         """Run the stack over the next positions of a sequence.
 
-        A sequence fed in chunks of any lengths has the outputs that `forward` gives for the whole. The state
-        holds the keys and values of the positions before, at most `context` of them; its method `detach` cuts
-        the gradient between two calls.
+        A sequence fed in chunks of any lengths gives the outputs of `forward` on the whole. The state holds
+        the keys and values of earlier positions, at most `context` of them; its method `detach` cuts the
+        gradient between two calls.
 
         Args:
             x: `(T, B, E)`, or `(B, T, E)` with `batch_first`.
@@ -297,7 +297,9 @@ class SRUpp(SRUStack):
             TypeError: A dtype does not fit.
         """
         if not self.causal:
-            raise ValueError("SRUpp: step and stream need causal=True, as no later position is known yet")
+            raise ValueError(
+                "SRUpp: step and stream need causal=True, because later positions are not known yet"
+            )
         self._check_input(x, mask_pad, single=False)
         if self.batch_first:
             x, mask_pad = x.transpose(0, 1), None if mask_pad is None else mask_pad.t()
