@@ -28,7 +28,8 @@ def sru_recurrence(inputs: Inputs) -> tuple[Tensor, Tensor]:
         or not (compiling or backend.active(inputs.u.device) == "kernels")
     ):
         # Not _asdict, which the compiler of torch 2.6 cannot trace.
-        return reference.sru_recurrence(**dict(zip(Inputs._fields, inputs, strict=True)))
+        fields: dict[str, Any] = dict(zip(Inputs._fields, inputs, strict=True))
+        return reference.sru_recurrence(**fields)
     return run(None if compiling else "kernels", inputs)
 
 
