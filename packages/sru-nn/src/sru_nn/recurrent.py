@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, fx, nn
@@ -11,6 +11,8 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from sru_nn.arguments import check_features, check_like_parameters, check_shape
 from sru_nn.gemm import is_watched
+
+Sequences = TypeVar("Sequences", Tensor, PackedSequence)
 
 
 class Recurrent(nn.Module):
@@ -148,11 +150,12 @@ class Recurrent(nn.Module):
             return h.squeeze(time), state
         self._check_like_parameters(x)
         self._check_state(state, *x.shape[:-1])
-        if not single:
-            h, state = self._run(x.unsqueeze(0), state, None)
-            return h.squeeze(0), state
-        h, state = self._run(x[None, None], map_tensors(lambda tensor: tensor.unsqueeze(1), state), None)
-        return h[0, 0], map_tensors(lambda tensor: tensor.squeeze(1), state)
+        if single:
+            x, state = x.unsqueeze(0), map_tensors(lambda tensor: tensor.unsqueeze(1), state)
+        h, state = self._run(x.unsqueeze(0), state, None)
+        if single:
+            return h[0, 0], map_tensors(lambda tensor: tensor.squeeze(1), state)
+        return h.squeeze(0), state
 
 
 def check_step(module: Any, x: Any, dims: tuple[int, ...]) -> None:

@@ -8,11 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
 from sru_nn.arguments import check_probabilities, check_sizes
 from sru_nn.gemm import project
-from sru_nn.recurrent import Recurrent
+from sru_nn.recurrent import Recurrent, Sequences
 
 
 class ResidualBlock(nn.Module):
@@ -103,8 +102,8 @@ class ResidualStack(Recurrent):
                 module.reset_parameters()
 
     def forward(
-        self, x: Tensor | PackedSequence, state: Tensor | None = None, mask_pad: Tensor | None = None
-    ) -> tuple[Tensor | PackedSequence, Tensor]:
+        self, x: Sequences, state: Tensor | None = None, mask_pad: Tensor | None = None
+    ) -> tuple[Sequences, Tensor]:
         """Run the stack.
 
         Args:

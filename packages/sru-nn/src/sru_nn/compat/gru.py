@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, overload
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
 from sru_nn.compat.base import DropIn
+from sru_nn.recurrent import Sequences
 
 
 class GRU(DropIn, nn.GRU):  # type: ignore[misc,override]
@@ -71,23 +71,13 @@ class GRU(DropIn, nn.GRU):  # type: ignore[misc,override]
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype
         )
 
-    @overload
-    def forward(
-        self, input: Tensor, hx: Tensor | None = None, *, mask_pad: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]: ...
-
-    @overload
-    def forward(
-        self, input: PackedSequence, hx: Tensor | None = None, *, mask_pad: None = None
-    ) -> tuple[PackedSequence, Tensor]: ...
-
     def forward(
         self,
-        input: Tensor | PackedSequence,
+        input: Sequences,
         hx: Tensor | None = None,
         *,
         mask_pad: Tensor | None = None,
-    ) -> tuple[Tensor | PackedSequence, Tensor]:
+    ) -> tuple[Sequences, Tensor]:
         """Run the stack.
 
         Args:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, overload
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
 from sru_nn.compat.base import DropIn, last_outputs
 from sru_nn.operators import is_plain
+from sru_nn.recurrent import Sequences
 
 
 class LSTM(DropIn, nn.LSTM):  # type: ignore[misc,override]
@@ -90,23 +90,13 @@ class LSTM(DropIn, nn.LSTM):  # type: ignore[misc,override]
         )
         self._carries_state = False
 
-    @overload
-    def forward(
-        self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None, *, mask_pad: Tensor | None = None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]: ...
-
-    @overload
-    def forward(
-        self, input: PackedSequence, hx: tuple[Tensor, Tensor] | None = None, *, mask_pad: None = None
-    ) -> tuple[PackedSequence, tuple[Tensor, Tensor]]: ...
-
     def forward(
         self,
-        input: Tensor | PackedSequence,
+        input: Sequences,
         hx: tuple[Tensor, Tensor] | None = None,
         *,
         mask_pad: Tensor | None = None,
-    ) -> tuple[Tensor | PackedSequence, tuple[Tensor, Tensor]]:
+    ) -> tuple[Sequences, tuple[Tensor, Tensor]]:
         """Run the stack.
 
         Args:

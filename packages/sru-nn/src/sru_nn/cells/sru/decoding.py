@@ -49,14 +49,13 @@ def can_step(cells: Sequence[SRUCell], x: Tensor, c0: Tensor | None) -> bool:
 
 
 def _are_simple(cells: Sequence[SRUCell], x: Tensor) -> bool:
-    width = x.shape[2]
-    for cell in cells:
-        if not (_is_simple(cell, x.dtype) and cell.input_size == width):
-            return False
-        width = cells[0].output_size
-        if cell.output_size != width:
-            return False
-    return True
+    inputs, width = x.shape[2], cells[0].output_size
+    return all(
+        _is_simple(cell, x.dtype)
+        and cell.output_size == width
+        and cell.input_size == (width if layer else inputs)
+        for layer, cell in enumerate(cells)
+    )
 
 
 def _is_simple(cell: SRUCell, dtype: torch.dtype) -> bool:
