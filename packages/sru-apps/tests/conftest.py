@@ -189,3 +189,25 @@ def run_and_stop() -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+TEXT = "the quick brown fox jumps over the lazy dog while a small bird sings of rain and wind"
+WORDS = TEXT.split(" ")
+
+
+def tiny_text(lines: int) -> str:
+    """Lines of words in an order that a model can learn a little of."""
+    rows = []
+    for line in range(lines):
+        first = line * 5 % len(WORDS)
+        rows.append(" ".join(WORDS[(first + word * (1 + line % 3)) % len(WORDS)] for word in range(6)))
+    return "\n".join(rows) + "\n"
+
+
+@pytest.fixture(scope="module")
+def tiny_texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `train.txt` (722 words and line ends), `valid.txt` and `test.txt`; to read only."""
+    folder = tmp_path_factory.mktemp("text")
+    for name, lines in (("train", 103), ("valid", 17), ("test", 13)):
+        (folder / f"{name}.txt").write_text(tiny_text(lines))
+    return folder

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from types import ModuleType
@@ -17,7 +18,7 @@ from sru_apps.task import Command, run_command
 def test_help_and_errors_do_not_import_what_is_slow(args: list[str]) -> None:
     program = (
         "import sys\nfrom sru_apps.cli import main\nmain()\n"
-        "print([m for m in ('torch', 'pytorch_lightning', 'jsonargparse', 'sru_data') if m in sys.modules])"
+        "print([m for m in ('torch', 'pytorch_lightning', 'jsonargparse', 'tokenizers') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program, *args], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
@@ -83,3 +84,22 @@ def test_interrupted_before_training(
     monkeypatch.setattr(Command, "load", interrupt)
     assert main(["classify"]) == 130
     assert "interrupted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("former", "name"),
+    [
+        ("encoders", "RecurrentEncoder"),
+        ("classification.model", "SentenceClassifier"),
+        ("language_modelling.config", "LanguageModelConfig"),
+        ("training.optimizers", "OptimizerConfig"),
+        ("language_modelling.model", "LanguageModel"),
+        ("language_modelling.generate", "generate"),
+        ("chat.load", "load_chat_model"),
+        ("chat.reply", "Conversation"),
+    ],
+)
+def test_former_modules_are_the_present_ones(former: str, name: str) -> None:
+    module = importlib.import_module(f"sru_apps.{former}")
+    assert module is sys.modules[module.__name__]
+    assert hasattr(module, name)

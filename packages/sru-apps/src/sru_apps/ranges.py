@@ -23,9 +23,9 @@ def ranged(
     Args:
         default: The default; None is always allowed where it is the default.
         at_least: The smallest value.
-        above: What the value must exceed.
+        above: An exclusive lower bound.
         at_most: The largest value.
-        below: What the value must stay below.
+        below: An exclusive upper bound.
         among: The only values.
     """
     bounds = {"at least": at_least, "above": above, "at most": at_most, "less than": below}

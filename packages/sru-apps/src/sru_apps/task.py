@@ -7,10 +7,12 @@ import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+
+from sru_apps.train.errors import UserError, plain_warnings
+from sru_data import DataError
 
 
 class Command(NamedTuple):
@@ -32,12 +34,22 @@ def load(target: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
+GENERIC = {
+    "prepare": Command("make the data ready, once for all runs", "sru_apps.train.evaluate:prepare"),
+    "fit": Command("train, test the best checkpoint and export it", "sru_apps.train.fit:fit"),
+    "validate": Command(
+        "the figures of a checkpoint on the validation set", "sru_apps.train.evaluate:validate"
+    ),
+    "test": Command("the figures of a checkpoint on the test set", "sru_apps.train.evaluate:test"),
+}
+"""The commands that work for every task."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """All that the trainer and the `sru` command know of a task.
 
-    The names of classes are `"module:class"`, so that help never waits for torch. Every `sru TASK` has the
-    commands `fit`, `validate` and `test`, as far as there is something to test on.
+    The names of classes are `"module:class"`, so that help never waits for torch.
     """
 
     name: str
@@ -52,8 +64,6 @@ class Task:
     """Validation figures to record, as far as the module logs them. The first decides which epoch is best."""
     mode: Literal["max", "min"]
     """Whether the highest or the lowest value of that figure is best."""
-    fit_help: str = "train, keep the best checkpoint, test it, export the model"
-    """What `fit` does, for the list of commands."""
     missing: str = ""
     """What to say when a required option of the data is missing."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
@@ -62,12 +72,10 @@ class Task:
     """Options of the data that a continued run may change, such as the place of a file."""
     evaluation: tuple[tuple[str, str, type, str], ...] = ()
     """Options of `validate` and `test`, as (option, "data.NAME" or "model.NAME", type, help)."""
-    stages: tuple[Literal["validate", "test"], ...] = ("validate", "test")
-    """The commands that measure a checkpoint."""
-    prepares: bool = False
-    """Whether there is a command `prepare`, which makes the data ready for all runs."""
+    generic: tuple[str, ...] = ("fit", "validate", "test")
+    """The commands of `GENERIC` that it has."""
     commands: Mapping[str, Command] = field(default_factory=dict)
-    """Further commands."""
+    """Its own commands."""
 
     @property
     def recipes(self) -> Path:
@@ -76,15 +84,7 @@ class Task:
 
     def table(self) -> dict[str, Command]:
         """Return every command of the task."""
-        helps = {"validate": "the figures of a checkpoint on the validation set"}
-        helps["test"] = helps["validate"].replace("validation", "test")
-        rows = {
-            "prepare": Command("make the data ready, once for all runs", "sru_apps.train.evaluate:prepare")
-        }
-        rows = rows if self.prepares else {}
-        rows["fit"] = Command(self.fit_help, "sru_apps.train.fit:fit")
-        rows |= {stage: Command(helps[stage], f"sru_apps.train.evaluate:{stage}") for stage in self.stages}
-        return rows | dict(self.commands)
+        return {name: GENERIC[name] for name in self.generic} | dict(self.commands)
 
     def __call__(self, args: Sequence[str]) -> int:
         """Run `sru TASK`, given the arguments after it."""
@@ -128,11 +128,13 @@ def run_command(
     command = commands[name].load()
     if isinstance(command, Task):
         return command(args[1:])
-    # Here, since it imports the data package.
-    from sru_apps.train.errors import shows_errors
-
-    with_task = command if task is None else partial(command, task)
-    return shows_errors(f"{prog} {name}", with_task)(args[1:])
+    prog, rest = f"{prog} {name}", args[1:]
+    try:
+        with plain_warnings(prog):
+            return command(rest) if task is None else command(task, rest)
+    except (UserError, DataError, OSError) as error:
+        print(f"{prog}: error: {error}", file=sys.stderr)
+        return 1
 
 
 def command_help(prog: str, description: str, commands: Mapping[str, Command]) -> str:

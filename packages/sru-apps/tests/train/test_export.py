@@ -4,23 +4,30 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from sru_apps.train.errors import UserError
-from sru_apps.train.export import export_model, read_export
+from sru_apps.train.export import export_model, read_export, read_exported_tokenizer
+from sru_data.tokenizers import CharTokenizer
 
 CONFIG = {"task": "classify", "labels": ["a", "ä"]}
 
 
 @pytest.fixture
 def exported(tmp_path: Path) -> Path:
-    export_model(tmp_path / "model", {"w": torch.arange(6.0).view(2, 3).t()}, CONFIG)
+    network = nn.Linear(2, 3, bias=False)
+    network.weight.data = torch.arange(6.0).view(2, 3).t()
+    network.again = nn.Linear(2, 3, bias=False)
+    network.again.weight = network.weight
+    export_model(tmp_path / "model", network, CONFIG, CharTokenizer.train(["abc"]))
     return tmp_path / "model"
 
 
 def test_round_trip(exported: Path) -> None:
     weights, config = read_export(exported, task="classify")
-    torch.testing.assert_close(weights, {"w": torch.arange(6.0).view(2, 3).t()})
+    torch.testing.assert_close(weights, {"weight": torch.arange(6.0).view(2, 3).t()})
     assert config == CONFIG
+    assert read_exported_tokenizer(exported).encode("abc") == CharTokenizer.train(["abc"]).encode("abc")
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
@@ -33,7 +40,7 @@ def test_missing_file(exported: Path, name: str) -> None:
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
 def test_damaged_file(exported: Path, name: str) -> None:
     (exported / name).write_bytes((exported / name).read_bytes()[:20])
-    with pytest.raises(UserError, match=f"{name} is damaged: "):
+    with pytest.raises(UserError, match=f"{name} is damaged or is not a "):
         read_export(exported, task="classify")
 
 

@@ -11,7 +11,7 @@ from pytorch_lightning.loggers import CSVLogger
 
 from sru_apps.train.console import quiet_lightning
 from sru_apps.train.errors import UserError
-from sru_apps.train.history import History
+from sru_apps.train.history import Curves, History
 
 
 def _trainer(folder: Path, *, epoch: int = 0, step: int = 0, accuracy: float = 0.5) -> SimpleNamespace:
@@ -72,11 +72,11 @@ def test_short_epochs_share_a_picture_that_is_up_to_date_at_the_end(
 ) -> None:
     drawn: list[int] = []
 
-    def slow_draw(rows: list[dict[str, float]], path: Path, *, metric: str) -> None:
+    def slow_draw(path: Path, x: str, y: str, curves: Curves, right: Curves) -> None:
         time.sleep(0.05)
-        drawn.append(len(rows))
+        drawn.append(len(curves[y][0]))
 
-    monkeypatch.setattr("sru_apps.train.history.draw_learning_curve", slow_draw)
+    monkeypatch.setattr("sru_apps.train.history.draw_curves", slow_draw)
     for epoch in range(3):
         history.on_train_epoch_end(_trainer(tmp_path / "run", epoch=epoch), None)
     assert drawn == [1]
@@ -91,8 +91,8 @@ def test_a_picture_that_cannot_be_written_hides_no_exception(
     def full(*args: object, **options: object) -> None:
         raise OSError(28, "No space left on device")
 
-    history.rows.append({"epoch": 1, "validation_accuracy": 0.5})
-    monkeypatch.setattr("sru_apps.train.history.draw_learning_curve", full)
+    history.rows.append({"epoch": 1, "train_loss": 1.0, "validation_accuracy": 0.5})
+    monkeypatch.setattr("sru_apps.train.history.draw_curves", full)
     history.on_exception(_trainer(tmp_path), None, UserError("cannot write the checkpoint"))
     with pytest.raises(OSError, match="No space left"):
         history.on_train_end(_trainer(tmp_path), None)

@@ -7,7 +7,7 @@ import yaml
 
 from sru_apps.tasks.classify import TASK
 from sru_apps.train.errors import UserError
-from sru_apps.train.settings import peek, read_settings, recipe_names, recipe_path, with_settings
+from sru_apps.train.options import peek, read_settings, recipe_names, recipe_path, with_settings
 
 
 def test_recipes() -> None:
@@ -61,9 +61,9 @@ def test_former_options_that_would_change_the_result_are_refused(tmp_path: Path)
 def test_files_that_hold_no_settings(tmp_path: Path, content: str) -> None:
     path = tmp_path / "settings.yaml"
     path.write_text(content)
-    with pytest.raises(UserError, match="settings.yaml is damaged or holds no settings"):
+    with pytest.raises(UserError, match=r"settings.yaml is damaged or is not a file of options"):
         read_settings(path)
-    with pytest.raises(UserError, match="none.yaml is damaged or holds no settings"):
+    with pytest.raises(UserError, match=r"none.yaml is damaged or is not a file of options"):
         read_settings(tmp_path / "none.yaml")
 
 

@@ -15,7 +15,7 @@ from torch.nn.utils import parametrizations, parametrize
 from torch.utils._pytree import tree_map
 from torch.utils.checkpoint import checkpoint
 
-from ..conftest import either
+from ..conftest import TORCH_2_13, either
 from .rows import Row, call, rows, tensors
 
 pytestmark = pytest.mark.usefixtures("implementation")
@@ -170,8 +170,10 @@ def test_the_compiler_makes_one_graph_for_all_shapes(row: Row):
     torch._dynamo.reset()
     module = row.build()
     compiled = torch.compile(module, fullgraph=True, dynamic=True, backend="aot_eager")
+    # Older compilers make a graph for each length of an attention with a mask.
+    once = TORCH_2_13 or row.stream is None
     # allow_rnn: without it the compiler traces no subclass of nn.LSTM or nn.GRU.
-    with torch._dynamo.config.patch(error_on_recompile=True, allow_rnn=True):
+    with torch._dynamo.config.patch(error_on_recompile=once, allow_rnn=True):
         for length, batch in [(7, 6), (9, 11), (13, 6)]:  # none is a size of a module
             x, state = row.inputs(length, batch).requires_grad_(), row.state(module, batch)
             mask = torch.rand(length, batch) < 0.3
@@ -181,6 +183,10 @@ def test_the_compiler_makes_one_graph_for_all_shapes(row: Row):
     torch._dynamo.reset()
 
 
+# torch 2.6 warns about the constants that it puts into a program itself.
+@pytest.mark.filterwarnings(
+    "ignore:Attempted to insert a get_attr Node:UserWarning", "ignore:.*'get_attr' Nodes:UserWarning"
+)
 @torch.no_grad()
 @rows(main=True)
 def test_an_exported_program_computes_the_same(given):

@@ -87,8 +87,8 @@ def encode_prompt(tokenizer: Tokenizer, prompt: str, *, allow_unknown: bool = Fa
         allow_unknown: Replace what is not in the vocabulary with the unknown symbol.
 
     Raises:
-        UserError: Part of the prompt is not in the vocabulary, or the prompt is empty and the vocabulary has no
-            line end.
+        UserError: Part of the prompt is not in the vocabulary, or the prompt is empty and the vocabulary has
+            no line end.
     """
     if not prompt:
         start = line_end(tokenizer)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sru_apps.decoding.sampling import Sampler, Sampling
 from sru_apps.nn import State, concatenate_states, select_streams
 
-Network = nn.Module | Any
-"""A language model with `read`, `step` and `config.vocab_size`, such as `sru_apps.tasks.lm.model.LanguageModel`."""
+Network = Any
+"""A language model with `read`, `step` and `config.vocab_size`: `sru_apps.tasks.lm.model.LanguageModel`."""
 
 
 class Continuation:
@@ -128,38 +129,24 @@ def generate(
 def read_prompts(
     network: Network, prompts: Sequence[Sequence[int]], state: State | None = None
 ) -> tuple[Tensor, State]:
-    """Read texts of any lengths side by side, without padding.
-
-    All are read up to the end of the shortest one, then the longer ones up to the end of the next, and so on.
+    """Read texts of any lengths, those of equal lengths side by side, without padding.
 
     Args:
         network: The model, in evaluation mode.
         prompts: B texts of at least one symbol.
-        state: State from an earlier text, if any.
+        state: State from earlier texts, if any.
 
     Returns:
         logits: (B, V), the scores of the next symbol of each text.
         state: Of the B streams.
     """
     device = next(network.parameters()).device
-    waiting = list(range(len(prompts)))
-    order: list[int] = []
-    logits: list[Tensor] = []
-    states: list[State] = []
-    start = 0
-    for end in sorted({len(prompt) for prompt in prompts}):
-        ids = torch.tensor([list(prompts[b][start:end]) for b in waiting], device=device).t()
-        scores, state = network.read(ids, state)
-        done = [row for row, b in enumerate(waiting) if len(prompts[b]) == end]
-        if len(done) == len(waiting) == len(prompts):
-            return scores, state
-        rows = torch.tensor(done, device=device)
-        logits.append(scores[rows])
-        states.append(select_streams(state, rows))
-        order += [waiting[row] for row in done]
-        longer = [row for row, b in enumerate(waiting) if len(prompts[b]) > end]
-        if longer:
-            state = select_streams(state, torch.tensor(longer, device=device))
-        waiting, start = [waiting[row] for row in longer], end
+    order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
+    read = []
+    for _, group in groupby(order, key=lambda row: len(prompts[row])):
+        rows = torch.tensor(list(group), device=device)
+        ids = torch.tensor([list(prompts[row]) for row in rows], device=device).t()
+        read.append(network.read(ids, select_streams(state, rows)))
+    logits, states = zip(*read, strict=True)
     place = torch.tensor(order, device=device).argsort()
     return torch.cat(logits)[place], select_streams(concatenate_states(states), place)

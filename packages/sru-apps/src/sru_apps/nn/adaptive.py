@@ -22,7 +22,7 @@ def default_cutoffs(vocab_size: int) -> tuple[int, ...]:
         vocab_size: V.
 
     Raises:
-        ValueError: When the vocabulary is too small to be cut.
+        ValueError: The vocabulary is too small to be cut.
     """
     cutoffs = (3 * vocab_size // 40, 9 * vocab_size // 40)
     if not 0 < cutoffs[0] < cutoffs[1]:
@@ -67,7 +67,7 @@ class AdaptiveEmbedding(nn.Module):
         shrink: The factor by which each cluster is narrower than the one before.
 
     Raises:
-        ValueError: When the cutoffs do not rise within the vocabulary, or the last cluster has no features.
+        ValueError: The cutoffs do not rise within the vocabulary, or the last cluster has no features.
 
     Source: Baevski and Auli, "Adaptive Input Representations for Neural Language Modeling", ICLR 2019,
     section 3; the embeddings are drawn from N(0, 1/width) as there.
@@ -84,11 +84,6 @@ class AdaptiveEmbedding(nn.Module):
             nn.Embedding(high - low, width) for (low, high), width in zip(self.bounds, widths, strict=True)
         )
         self.projections = nn.ModuleList(nn.Linear(width, embedding_size, bias=False) for width in widths[1:])
-        self.reset_parameters()
-
-    @torch.no_grad()
-    def reset_parameters(self) -> None:
-        """Draw all weights anew."""
         for weight in self.embeddings.parameters():
             nn.init.normal_(weight, std=weight.shape[1] ** -0.5)
         for weight in self.projections.parameters():
@@ -104,13 +99,13 @@ class AdaptiveEmbedding(nn.Module):
             The shape of `ids`, and E.
         """
         flat = ids.reshape(-1)
-        # All through the first cluster, which most belong to; the others then take the place of what it gave.
+        # All go through the first cluster, which holds most; the others then replace their rows.
         x: Tensor = self.embeddings[0](flat.clamp(max=self.bounds[0][1] - 1))
         for (low, high), embedding, projection in zip(
             self.bounds[1:], list(self.embeddings)[1:], self.projections, strict=True
         ):
             (rows,) = torch.where((flat >= low) & (flat < high))
-            # Without a symbol too, so that every parameter has a gradient on every process.
+            # Even without a symbol, so that every parameter has a gradient on every process.
             found = projection(embedding(flat[rows] - low))
             x = x.to(found.dtype).index_copy(0, rows, found)
         return x.view(*ids.shape, self.embedding_size)
@@ -122,8 +117,8 @@ class AdaptiveSoftmax(nn.Module):
         log p(y) = log softmax(W_0 x)[y]                                        for a frequent y
         log p(y) = log softmax(W_0 x)[k] + log softmax(W_k P_k x)[y − low_k]    for y of cluster k
 
-    Symbols must be numbered by falling frequency. It is `nn.AdaptiveLogSoftmaxWithLoss` with targets that are
-    not scored, losses by slices, and weights that an `AdaptiveEmbedding` can share.
+    Symbols must be numbered by falling frequency. It is `nn.AdaptiveLogSoftmaxWithLoss` with
+    ignored targets, losses computed in slices, and weights that an `AdaptiveEmbedding` can share.
 
     Args:
         features: E, of the input.
@@ -200,7 +195,7 @@ class AdaptiveSoftmax(nn.Module):
         for (low, _), rows, projection, weight in zip(
             self.bounds[1:], found, self.projections, list(self.weights)[1:], strict=True
         ):
-            # Without a target too, so that every parameter has a gradient on every process.
+            # Even without a target, so that every parameter has a gradient on every process.
             within = linear_cross_entropy(projection(x[rows]), weight, None, targets[rows] - low)
             nll = nll.index_add(0, rows, within)
         return nll

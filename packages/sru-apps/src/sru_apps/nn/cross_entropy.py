@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,18 +11,11 @@ from torch.autograd.function import once_differentiable
 from sru_data.loaders import IGNORE
 from sru_nn.gemm import add_product_, multiply
 
-# Logits that are worked on together: on a CPU, about what its caches hold.
+# Logits computed together: on a CPU, about what its caches hold.
 _LOGITS_CPU = 2**21
 _LOGITS_ELSEWHERE = 2**26
 # Fewer positions would spend the time on adding to the gradient of the weight, which is large.
 _LEAST_ROWS = 128
-
-
-class _Sums(NamedTuple):
-    nll: Tensor
-    grad_x: Tensor | None
-    grad_weight: Tensor | None
-    grad_bias: Tensor | None
 
 
 def linear_cross_entropy(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
@@ -30,12 +23,11 @@ def linear_cross_entropy(x: Tensor, weight: Tensor, bias: Tensor | None, targets
 
         nll_n = log Σ_v exp(w_v · x_n + b_v) − (w_y · x_n + b_y),  y = targets_n
 
-    The logits are made and used up a slice of positions at a time. Where gradients are wanted, they are
-    taken in the same pass, on the assumption that all scored positions will weigh the same in what is
-    derived, as in a sum or a mean; where they turn out not to, the pass is made again. On a CPU, at 2048
-    positions of 200 and 256 features and vocabularies of 10,000 and 33,000, this takes 0.75 of the time
-    of `F.cross_entropy` on the product; PyTorch's own `F.linear_cross_entropy`, which 2.13 has and 2.6
-    does not, takes as long as that.
+    The logits are computed and consumed a slice of positions at a time. Gradients are computed in the same
+    pass, assuming that all scored positions have the same weight in the loss, as in a sum or a mean; if they
+    turn out not to, the pass is repeated. On a CPU, at 2048 positions of 200 and 256 features and
+    vocabularies of 10,000 and 33,000, this takes 0.75 of the time of `F.cross_entropy` on the product, and of
+    PyTorch's own `F.linear_cross_entropy` (2.13).
 
     Args:
         x: (N, E) floating-point.
@@ -44,7 +36,7 @@ def linear_cross_entropy(x: Tensor, weight: Tensor, bias: Tensor | None, targets
         targets: (N,) int64, `IGNORE` where nothing is scored.
 
     Returns:
-        (N,) float32, or float64 for float64 input; 0 where nothing is scored. It can be derived once.
+        (N,) float32, or float64 for float64 input; 0 where nothing is scored. It is differentiable once.
     """
     device = x.device.type
     if torch.is_autocast_enabled(device):
@@ -53,16 +45,16 @@ def linear_cross_entropy(x: Tensor, weight: Tensor, bias: Tensor | None, targets
         bias = None if bias is None else bias.to(dtype)
     with torch.autocast(device, enabled=False):
         if not torch.is_grad_enabled():
-            return _sum_over_slices(x, weight, bias, targets, None, wanted=(False, False, False)).nll
+            return _sum_over_slices(x, weight, bias, targets, None, wanted=(False, False, False))[0]
         return _LinearCrossEntropy.apply(x, weight, bias, targets)  # type: ignore[no-any-return,no-untyped-call]
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
-        sums = _sum_over_slices(x, weight, bias, targets, None, wanted=ctx.needs_input_grad)
-        ctx.save_for_backward(x, weight, bias, targets, sums.grad_x, sums.grad_weight, sums.grad_bias)
-        return sums.nll
+        nll, *grads = _sum_over_slices(x, weight, bias, targets, None, wanted=ctx.needs_input_grad)
+        ctx.save_for_backward(x, weight, bias, targets, *grads)
+        return nll
 
     @staticmethod
     @once_differentiable
@@ -70,8 +62,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
         x, weight, bias, targets, *grads = ctx.saved_tensors
         scored = grad[targets != IGNORE]
         if scored.numel() and bool((scored != scored[0]).any()):
-            sums = _sum_over_slices(x, weight, bias, targets, grad, wanted=ctx.needs_input_grad)
-            grads, factor = list(sums[1:]), None
+            _, *grads = _sum_over_slices(x, weight, bias, targets, grad, wanted=ctx.needs_input_grad)
+            factor = None
         else:
             factor = scored[0] if scored.numel() else None
         like = (x, weight, bias)
@@ -87,8 +79,8 @@ def _sum_over_slices(
     scale: Tensor | None,
     *,
     wanted: tuple[bool, ...],
-) -> _Sums:
-    """Compute the losses, and the gradients of their sum, weighted by `scale` (N,)."""
+) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
+    """Return the losses, and the wanted gradients of their sum, weighted by `scale` (N,)."""
     dtype = torch.promote_types(x.dtype, torch.float32)
     size = len(weight)
     rows = max(_LEAST_ROWS, (_LOGITS_CPU if x.device.type == "cpu" else _LOGITS_ELSEWHERE) // size)
@@ -122,4 +114,4 @@ def _sum_over_slices(
             grad_x[part] = multiply(slopes, weight.t())
         if grad_weight is not None:
             add_product_(grad_weight, slopes.t(), inputs)
-    return _Sums(nll, grad_x, grad_weight, grad_bias)
+    return nll, grad_x, grad_weight, grad_bias

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from sru_apps.nn.encoders import ENCODERS, EncoderOptions, RecurrentName
+from sru_apps.nn.encoders.record import call
 from sru_apps.nn.states import State
 
 
@@ -67,13 +68,13 @@ class RecurrentEncoder(nn.Module):
 
         Returns:
             h: (T, B, N·D) outputs, zero at padding.
-            state: The final states, for the next call: c for `sru`, h for `gru`, (h, c) for `lstm`, and
-            whatever the others have. That of `srupp` in training is a tuple of c and of the inputs that each
+            state: The final states, for the next call: c for `sru`, h for `gru`, (h, c) for `lstm`; the
+            others have their own. That of `srupp` in training is a tuple of c and of the inputs that each
             attention remembers, through which the next segment's loss reaches the keys and values, as in
             Transformer-XL.
         """
         recomputes = self.activation_checkpointing and self.training and torch.is_grad_enabled()
-        run = _recompute if recomputes else _call
+        run = partial(checkpoint, use_reentrant=False) if recomputes else call
         return self._encoder.read(self.rnn, x, mask, state, run=run, by_layers=recomputes)
 
     def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
@@ -91,11 +92,3 @@ class RecurrentEncoder(nn.Module):
             return self._encoder.step(self.rnn, x, state)
         h, state = self(x.unsqueeze(0), state=state)
         return h.squeeze(0), state
-
-
-def _call(module: nn.Module, *args: Any) -> Any:
-    return module(*args)
-
-
-def _recompute(module: nn.Module, *args: Any) -> Any:
-    return checkpoint(module, *args, use_reentrant=False)

@@ -1,66 +1,30 @@
 """Checkpoints that are either whole or not there, and the two that a run keeps.
 
-Lightning's `TorchCheckpointIO` writes local files in place; `AtomicCheckpointIO` keeps the promise that a full
-disk, a kill or a power failure loses nothing: the former checkpoint stays until the new one is on the disk.
-Lightning's `ModelCheckpoint` keeps neither of two promises of `RunCheckpoints`: Ctrl-C saves the present step,
-and a run folder can be moved, since no path is remembered.
+Lightning's `TorchCheckpointIO` writes local files in place; `AtomicCheckpointIO` keeps the promise that a
+full disk, a kill or a power failure loses nothing: the former checkpoint stays until the new one is on the
+disk. Lightning's `ModelCheckpoint` keeps neither of two promises of `RunCheckpoints`: Ctrl-C saves the
+present step, and a run folder can be moved, since no path is remembered.
 """
 
 from __future__ import annotations
 
-import contextlib
 import io
 import operator
-import pickle
 import signal
-import textwrap
 import threading
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZipFile
 
 import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import CheckpointIO
 
-from sru_apps.train.errors import UserError
+from sru_apps.train.errors import UserError, reading
 from sru_data.atomic import atomic_write
-
-# What reading raises for files that are cut short, overwritten, or something else than a checkpoint.
-_DAMAGE = (
-    OSError,
-    RuntimeError,
-    pickle.UnpicklingError,
-    BadZipFile,
-    zlib.error,
-    EOFError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-)
-
-
-@contextlib.contextmanager
-def reading(path: Path, *, kind: str = "a checkpoint") -> Iterator[None]:
-    """Turn the errors that wrong content causes in the block into a `UserError` that names the file.
-
-    Args:
-        path: The file, or the folder of files.
-        kind: What it should be.
-
-    Raises:
-        UserError: The content is wrong in any way.
-    """
-    try:
-        yield
-    except _DAMAGE as error:
-        reason = textwrap.shorten(f"{type(error).__name__}: {error}", 200, placeholder=" ...")
-        raise UserError(f"{path} is damaged or is not {kind}: {reason}") from error
 
 
 class AtomicCheckpointIO(CheckpointIO):
@@ -134,7 +98,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 class RunCheckpoints(Checkpoint):
     """Keep `best.ckpt` (by a monitored value, the earliest of equals) and `last.ckpt` in a folder.
 
-    The last one is saved at the end of every epoch, every so many steps, and when the run is told to stop:
+    The last one is saved at the end of every epoch, every `every_steps` steps, and when the run is stopped:
     the first Ctrl-C (SIGINT), like a SIGTERM, lets the present step finish and saves; a second Ctrl-C stops
     at once.
 
@@ -190,7 +154,7 @@ class RunCheckpoints(Checkpoint):
         Between two batches of one step there is nothing to save: gradients are not part of a checkpoint.
         """
         if 0 < trainer.max_steps <= trainer.global_step:
-            # Lightning validates, and so lets us save, when it is asked to stop, not when it runs out of steps.
+            # Lightning validates, and lets us save, when asked to stop, but not when it runs out of steps.
             trainer.should_stop = True
         if trainer.is_last_batch or (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
@@ -229,22 +193,18 @@ class RunCheckpoints(Checkpoint):
         processes = checkpoint.get("processes", 1)
         if processes != trainer.world_size:
             raise UserError(
-                f"the run was trained by {processes} processes and cannot continue with {trainer.world_size}, "
-                f"which would read other batches; continue with --trainer.devices {processes}"
+                f"the run was trained by {processes} processes and cannot continue with "
+                f"{trainer.world_size}, which would read other batches; continue with "
+                f"--trainer.devices {processes}"
             )
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_end(self, *_: Any) -> None:
         """Give Ctrl-C back."""
-        self._restore_handler()
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Give Ctrl-C back."""
-        self._restore_handler()
-
-    def _restore_handler(self) -> None:
         if self._former_handler is not None:
             signal.signal(signal.SIGINT, self._former_handler)
             self._former_handler = None
+
+    on_exception = on_train_end  # type: ignore[assignment]
 
     def state_dict(self) -> dict[str, Any]:
         """The score to beat."""

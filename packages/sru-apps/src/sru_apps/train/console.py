@@ -6,7 +6,8 @@ import io
 import logging
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from typing import Any
 import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import TQDMProgressBar
+from tqdm import tqdm  # type: ignore[import-untyped,unused-ignore]
 
 from sru_apps.train.errors import UserError
+from sru_data.token_files import Progress
 
 _NOISE = (
     # The CSV file is rewritten from the checkpoint when a run continues, and the folder of a new run is ours.
@@ -36,7 +39,7 @@ def quiet_lightning() -> None:
 
 
 def wants_progress_bar() -> bool:
-    """Whether to draw a bar: on a terminal; a log file gets one line per epoch."""
+    """Whether standard output is a terminal; a log file gets one line per epoch instead of a bar."""
     return sys.stdout.isatty()
 
 
@@ -125,3 +128,32 @@ def input_lines(ask: str = "") -> Iterator[str]:
             break
         yield decode(line, f"line {number} of standard input")
     print(end="\n" if ask else "")  # So that the shell's prompt is on its own line after Ctrl-D.
+
+
+_STAGES = {"waiting": "another process prepares it; waiting", "tokenizer": "making the vocabulary"}
+
+
+@contextmanager
+def preparation_bar(name: str) -> Iterator[Callable[[Progress], None]]:
+    """Show how far a preparation has come: a bar per split on a terminal, a line per stage in a log file.
+
+    Args:
+        name: What is prepared.
+
+    Yields:
+        A function to report the progress to.
+    """
+    shown = ""
+
+    def report(progress: Progress) -> None:
+        nonlocal shown
+        if progress.stage != shown:
+            shown = progress.stage
+            bar.set_description(shown)
+            bar.reset(progress.total)
+            if bar.disable or shown in _STAGES:
+                print(f"{name}: {_STAGES.get(shown, f'preparing the {shown} split')}", flush=True)
+        bar.update(progress.bytes - bar.n)
+
+    with tqdm(unit="B", unit_scale=True, leave=False, disable=not sys.stderr.isatty()) as bar:
+        yield report

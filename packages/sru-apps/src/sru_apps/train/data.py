@@ -1,4 +1,4 @@
-"""What the trainer asks of a task's data, and batches of data held in memory.
+"""The base classes of every task's data, and batches of data held in memory.
 
 torch's `DataLoader` keeps its batch sampler where Lightning looks for neither the state nor `set_epoch`;
 `BatchLoader` keeps the promise that a resumed run equals an undisturbed one.
@@ -79,11 +79,13 @@ class TaskData(LightningDataModule):
     """
 
     unit: str = ""
-    """What a token is, if the speed of training is to be measured in tokens."""
+    """What a token is; the speed of training is then measured in tokens per second."""
     dataset: str
-    """What to call the data."""
+    """Name of the data."""
     group: str
     """The folder of like runs, where there is no recipe to name it after."""
+    tokenizer: Any = None
+    """The tokenizer; known after `setup`."""
     has_test: bool = True
     """Whether there is a test set; known after `setup`."""
 
@@ -105,10 +107,10 @@ class TaskData(LightningDataModule):
 
 
 class BatchData(TaskData, Generic[Item, Batch]):
-    """Data held in memory, as batches of similar lengths whose order is a function of the seed and the epoch.
+    """Data held in memory, as batches of similar lengths in an order that follows from seed and epoch.
 
-    A derived class has the hyper-parameters `batch_size` and `seed`. Its `setup` sets `tokenizer`, where it is
-    None, and `parts`.
+    A derived class has the hyper-parameters `batch_size` and `seed`. Its `setup` sets `parts`, and
+    `tokenizer` where that is None.
     """
 
     evaluation_factor = 1
@@ -116,7 +118,6 @@ class BatchData(TaskData, Generic[Item, Batch]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.tokenizer: Any = None
         self.parts: dict[str, list[Item]] = {}
 
     @abstractmethod
@@ -163,7 +164,7 @@ class BatchData(TaskData, Generic[Item, Batch]):
         """
         if self.tokenizer is not None and dump_tokenizer(self.tokenizer) != state_dict["tokenizer"]:
             raise DataError(
-                f"the tokens of {self.dataset} differ from those this checkpoint was trained with; continue with "
-                "the same data and the same --data options"
+                f"the tokens of {self.dataset} differ from those this checkpoint was trained with; "
+                "continue with the same data and the same --data options"
             )
         self.tokenizer = self.parse_tokenizer(state_dict["tokenizer"])

@@ -2,47 +2,30 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from textwrap import shorten
+from typing import Any
+
+from sru_data import DataError
 
 
 class UserError(Exception):
     """What was expected, what came, and the remedy: the whole message is for the user."""
 
 
-def shows_errors(prog: str, command: Callable[[Sequence[str]], int]) -> Callable[[Sequence[str]], int]:
-    """Make a command print errors of the user, the data and the disk in one line and return 1.
-
-    Warnings to the user (`UserWarning`) are one line too.
-    """
-
-    def run(args: Sequence[str]) -> int:
-        from sru_data import DataError
-
-        try:
-            with _plain_warnings(prog):
-                return command(args)
-        except (UserError, DataError, OSError) as error:
-            print(f"{prog}: error: {error}", file=sys.stderr)
-            return 1
-
-    return run
-
-
 @contextmanager
-def _plain_warnings(prog: str) -> Iterator[None]:
+def plain_warnings(prog: str) -> Iterator[None]:
+    """Show warnings to the user (`UserWarning`) in one line, without a line of source."""
     with_place = warnings.formatwarning
 
-    def format_warning(
-        message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
-    ) -> str:
-        if category is UserWarning:
-            return f"{prog}: warning: {message}\n"
-        return with_place(message, category, filename, lineno, line)
+    def format_warning(message: Warning | str, category: type[Warning], *place: Any) -> str:
+        plain = category is UserWarning
+        return f"{prog}: warning: {message}\n" if plain else with_place(message, category, *place)
 
-    warnings.formatwarning = format_warning
+    warnings.formatwarning = format_warning  # type: ignore[assignment]
     try:
         yield
     finally:
@@ -63,3 +46,23 @@ def building() -> Iterator[None]:
         yield
     except (ValueError, ModuleNotFoundError, MisconfigurationException) as error:
         raise UserError(" ".join(str(error).split())) from error
+
+
+@contextmanager
+def reading(path: Path, *, kind: str = "a checkpoint") -> Iterator[None]:
+    """Turn the errors that wrong content causes in the block into a `UserError` that names the file.
+
+    Args:
+        path: The file, or the folder of files.
+        kind: What it should be.
+
+    Raises:
+        UserError: The content is wrong in any way.
+    """
+    try:
+        yield
+    except (UserError, DataError):
+        raise
+    except Exception as error:
+        reason = shorten(f"{type(error).__name__}: {error}", 200, placeholder=" ...")
+        raise UserError(f"{path} is damaged or is not {kind}: {reason}") from error

@@ -1,10 +1,11 @@
-"""What every task can do besides training: `sru TASK prepare`, `validate` and `test`."""
+"""`sru TASK prepare`, `validate` and `test`, and trained modules from files."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,18 +13,33 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning import LightningDataModule, Trainer
 
 from sru_apps.task import Task, load
-from sru_apps.train.checkpoints import read_checkpoint, reading
+from sru_apps.train.checkpoints import read_checkpoint
 from sru_apps.train.console import EpochBar, quiet_lightning, wants_progress_bar
-from sru_apps.train.errors import building
-from sru_apps.train.export import check_task
+from sru_apps.train.errors import UserError, building, reading
+from sru_apps.train.export import (
+    check_task,
+    parse_tokenizer,
+    read_export,
+    read_exported_tokenizer,
+    shared_names,
+)
 from sru_apps.train.module import TaskModule
-from sru_apps.train.options import OptionParser, add_options
-from sru_apps.train.run_folder import find_checkpoint
-from sru_apps.train.settings import peek, read_settings, recipe_names, recipe_path, with_settings
+from sru_apps.train.options import (
+    OptionParser,
+    add_options,
+    parse_options,
+    peek,
+    read_settings,
+    recipe_names,
+    recipe_path,
+    with_settings,
+)
+from sru_apps.train.run_folder import RunFolder, find_checkpoint
+from sru_data.tokenizers import Tokenizer
 
 Stage = Literal["validate", "test"]
 STAGES: dict[Stage, str] = {"validate": "validation", "test": "test"}
-"""What the part of the data is called that a command measures on."""
+"""The part of the data that each command measures on."""
 
 
 def measure(
@@ -38,7 +54,7 @@ def measure(
         accelerator: As Lightning names it.
 
     Returns:
-        What the module logs, without the name of the part in front.
+        The figures that the module logs, without the name of the part in front.
 
     Raises:
         UserError: There is no such accelerator.
@@ -89,6 +105,52 @@ def load_module(task: Task, path: Path, model: Mapping[str, Any] | None = None) 
     return module, checkpoint
 
 
+def load_trained(
+    task: Task, path: Path, model: Mapping[str, Any] | None = None, *, extra_symbols: int = 0
+) -> tuple[Any, Tokenizer]:
+    """Read a trained module from an export, a checkpoint or a run folder.
+
+    Args:
+        task: The task it must be of.
+        path: A run folder, the `model` folder in it, or a checkpoint.
+        model: As for `load_module`.
+        extra_symbols: Symbols that the model has besides those of the tokenizer.
+
+    Returns:
+        The module on the CPU, in evaluation mode, and its tokenizer.
+
+    Raises:
+        UserError: There is none, it is damaged or of another task, it and the tokenizer differ in the number
+            of symbols, or the model refuses an option.
+        DataError: The tokenizer is damaged.
+    """
+    if not path.exists():
+        raise UserError(f"no model at {path}; give a run folder, the `model` folder in it, or a checkpoint")
+    run = RunFolder(path)
+    if run.config.is_file():
+        # An interrupted run has not exported anything yet.
+        path = run.model if (run.model / "config.json").is_file() or not run.best.is_file() else run.best
+    if path.is_file():
+        module, checkpoint = load_module(task, path, model)
+        with reading(path):
+            tokenizer = parse_tokenizer(checkpoint[task.data.rpartition(":")[2]]["tokenizer"])
+    else:
+        weights, config = read_export(path, task=task.name)
+        kind: type[TaskModule] = load(task.module)
+        with reading(path, kind="an exported model"):
+            module = kind.from_export(changed(kind.config_class(**config["model"]), model or {}), config)
+            shared = shared_names(module.network).items()
+            same = {name: weights[first] for name, first in shared if first in weights}
+            module.network.load_state_dict({**weights, **same})
+        tokenizer = read_exported_tokenizer(path)
+    wanted, found = module.config.vocab_size, len(tokenizer) + extra_symbols
+    if wanted != found:
+        raise UserError(
+            f"{path}: the model has {wanted} symbols and its tokenizer {found}; they do not belong together"
+        )
+    return module.eval(), tokenizer
+
+
 def changed(config: Any, changes: Mapping[str, Any]) -> Any:
     """Return a configuration with other values of some options.
 
@@ -99,18 +161,20 @@ def changed(config: Any, changes: Mapping[str, Any]) -> Any:
         return replace(config, **changes)
 
 
-def validate(task: Task, args: Sequence[str]) -> int:
-    """Print the figures of a checkpoint on the validation set."""
-    return _evaluate(task, "validate", args)
-
-
-def test(task: Task, args: Sequence[str]) -> int:
-    """Print the figures of a checkpoint on the test set."""
-    return _evaluate(task, "test", args)
-
-
-def _evaluate(task: Task, stage: Stage, args: Sequence[str]) -> int:
-    options = _parser(task, stage).parse_args(list(args))
+def evaluate(stage: Stage, task: Task, args: Sequence[str]) -> int:
+    """Print the figures of a checkpoint on the part of the data that a command is for."""
+    rows = [(option, kind | None, None, text) for option, _, kind, text in task.evaluation]
+    options = parse_options(
+        f"sru {task.name} {stage}",
+        f"The figures of a checkpoint on the {STAGES[stage]} set it belongs to.",
+        [
+            ("checkpoint", str, ..., "A run folder (for its best checkpoint) or a .ckpt file."),
+            *rows,
+            ("--accelerator", str, "auto", "cpu, gpu, or auto."),
+            ("--json", bool, False, "Print one JSON object."),
+        ],
+        args,
+    )
     quiet_lightning()
     changed: dict[str, dict[str, Any]] = {"data": {}, "model": {}}
     for option, place, _, _ in task.evaluation:
@@ -140,18 +204,7 @@ def _evaluate(task: Task, stage: Stage, args: Sequence[str]) -> int:
     return 0
 
 
-def _parser(task: Task, stage: Stage) -> OptionParser:
-    parser = OptionParser(
-        prog=f"sru {task.name} {stage}",
-        description=f"The figures of a checkpoint on the {STAGES[stage]} set it belongs to.",
-    )
-    parser.add_argument(
-        "checkpoint", type=str, help="A run folder (for its best checkpoint) or a .ckpt file."
-    )
-    add_options(parser, [(option, kind | None, None, text) for option, _, kind, text in task.evaluation])
-    parser.add_argument("--accelerator", type=str, default="auto", help="cpu, gpu, or auto.")
-    parser.add_argument("--json", action="store_true", help="Print one JSON object.")
-    return parser
+validate, test = partial(evaluate, "validate"), partial(evaluate, "test")
 
 
 def prepare(task: Task, args: Sequence[str]) -> int:

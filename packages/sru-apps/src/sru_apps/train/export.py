@@ -5,32 +5,47 @@ from __future__ import annotations
 import base64
 import json
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import Tensor
+from torch import Tensor, nn
 
-from sru_apps.train.errors import UserError
+from sru_apps.train.errors import UserError, reading
 from sru_data.atomic import atomic_write
 from sru_data.tokenizers import Tokenizer, load_tokenizer
 
 _JSON_NAME, _BINARY_NAME = "tokenizer.json", "tokenizer.model"
 
 
-def export_model(folder: Path, weights: dict[str, Tensor], config: dict[str, Any]) -> None:
-    """Write weights and configuration.
+def export_model(folder: Path, network: nn.Module, config: dict[str, Any], tokenizer: Tokenizer) -> None:
+    """Write a network, with each shared weight once.
 
     Args:
         folder: The folder; made when missing.
-        weights: The state of a module.
-        config: What builds the module, with `task` among it; plain types only.
+        network: The network.
+        config: What builds the network, with `task` among it; plain types only.
+        tokenizer: Its tokenizer.
     """
+    shared = shared_names(network)
+    weights = {name: weight for name, weight in network.state_dict().items() if name not in shared}
     with atomic_write(folder / "model.safetensors") as file:
         file.write(save({name: weight.detach().cpu().contiguous() for name, weight in weights.items()}))
     with atomic_write(folder / "config.json") as file:
         file.write((json.dumps(config, indent=2) + "\n").encode())
+    content = _bytes(dump_tokenizer(tokenizer))  # type: ignore[arg-type]
+    names = [_JSON_NAME, _BINARY_NAME] if _is_json(content) else [_BINARY_NAME, _JSON_NAME]
+    with atomic_write(folder / names[0]) as file:
+        file.write(content)
+    (folder / names[1]).unlink(missing_ok=True)
+
+
+def shared_names(network: nn.Module) -> dict[str, str]:
+    """Map each further name of a shared weight to its first one."""
+    first: dict[int, str] = {}
+    names = {name: first.setdefault(id(w), name) for name, w in network.state_dict(keep_vars=True).items()}
+    return {name: other for name, other in names.items() if other != name}
 
 
 def read_export(folder: Path, *, task: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -44,21 +59,17 @@ def read_export(folder: Path, *, task: str) -> tuple[dict[str, Tensor], dict[str
         The weights and the configuration.
 
     Raises:
-        UserError: When a file is missing or damaged, or the model is for another task.
+        UserError: A file is missing or damaged, or the model is for another task.
     """
     config_path, weights_path = folder / "config.json", folder / "model.safetensors"
     for path in (config_path, weights_path):
         if not path.is_file():
             raise UserError(f"{folder} is not an exported model: {path.name} is missing")
-    try:
+    with reading(config_path, kind="a configuration"):
         config = json.loads(config_path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{config_path} is damaged: {error}") from error
     check_task(config.get("task") if isinstance(config, dict) else None, task, config_path)
-    try:
+    with reading(weights_path, kind="a file of weights"):
         return load_file(weights_path), config
-    except (SafetensorError, ValueError) as error:
-        raise UserError(f"{weights_path} is damaged: {error}") from error
 
 
 def check_task(found: object, expected: str, path: Path) -> None:
@@ -70,15 +81,16 @@ def check_task(found: object, expected: str, path: Path) -> None:
         path: The file.
 
     Raises:
-        UserError: When they differ.
+        UserError: They differ.
     """
     if found != expected:
         made_by = "no task of this program" if found is None else f"`sru {found}`"
         raise UserError(f"{path} was made by {made_by}; expected one made by `sru {expected}`")
 
 
-def dump_tokenizer(tokenizer: Tokenizer) -> str:
-    """Return the content of the file that the tokenizer saves itself to: JSON, or base64 where it is binary."""
+@lru_cache(maxsize=2)
+def dump_tokenizer(tokenizer: Any) -> str:
+    """Return the file that the tokenizer saves itself to as text: JSON, or base64 where it is binary."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "tokenizer")
         tokenizer.save(path)
@@ -94,17 +106,8 @@ def parse_tokenizer(content: str) -> Tokenizer:
         return load_tokenizer(path)
 
 
-def export_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
-    """Write a tokenizer to a folder, as `tokenizer.json` or `tokenizer.model`."""
-    content = _bytes(dump_tokenizer(tokenizer))
-    names = [_JSON_NAME, _BINARY_NAME] if _is_json(content) else [_BINARY_NAME, _JSON_NAME]
-    with atomic_write(folder / names[0]) as file:
-        file.write(content)
-    (folder / names[1]).unlink(missing_ok=True)
-
-
 def read_exported_tokenizer(folder: Path) -> Tokenizer:
-    """Read what `export_tokenizer` wrote."""
+    """Read the tokenizer of an exported model."""
     binary = folder / _BINARY_NAME
     return load_tokenizer(binary if binary.is_file() else folder / _JSON_NAME)
 

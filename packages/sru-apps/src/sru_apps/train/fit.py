@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import shutil
 import statistics
@@ -14,36 +13,27 @@ import pytorch_lightning as lightning
 import torch
 import yaml  # type: ignore[import-untyped,unused-ignore]
 from jsonargparse import Namespace
-from jsonargparse.typing import NonNegativeInt
 from pytorch_lightning.callbacks import LambdaCallback
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from sru_apps.task import Task, load
-from sru_apps.train.checkpoints import AtomicCheckpointIO, RunCheckpoints, read_checkpoint, reading
+from sru_apps.train.checkpoints import AtomicCheckpointIO, RunCheckpoints, read_checkpoint
 from sru_apps.train.console import EpochBar, flush_denormals, quiet_lightning, wants_progress_bar
 from sru_apps.train.data import TaskData
-from sru_apps.train.errors import UserError, building
+from sru_apps.train.errors import UserError, building, reading
 from sru_apps.train.evaluate import STAGES, load_module, measure
 from sru_apps.train.export import check_task
 from sru_apps.train.history import History
-from sru_apps.train.module import TaskModule, count_parameters, sharded_strategy, told_by_data
+from sru_apps.train.module import TaskModule, count_parameters, sharded_strategy
 from sru_apps.train.optimizers import OptimizerConfig
-from sru_apps.train.options import OptionParser, add_options
+from sru_apps.train.options import fit_parser, peek, recipe_path, with_settings
 from sru_apps.train.run_folder import find_checkpoint, find_run, new_run
 from sru_apps.train.seeding import SeedEveryStep
-from sru_apps.train.settings import peek, recipe_names, recipe_path, with_settings
 from sru_data.atomic import atomic_write
 
-TRAINER_OPTIONS = frozenset(
-    {"accelerator", "devices", "num_nodes", "strategy", "precision", "max_epochs", "max_steps"}
-    | {"accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm"}
-    | {"deterministic", "benchmark", "profiler", "detect_anomaly"}
-)
-"""The free options of Lightning's Trainer: the others either belong to the run folder or would break the promise
-that a continued run equals an undisturbed one."""
 LASTING_OPTIONS = ("accumulate_grad_batches", "precision", "gradient_clip_val", "gradient_clip_algorithm")
-"""Those of them that a continued run may not change."""
+"""Options of the trainer that a continued run may not change."""
 
 
 class Fit:
@@ -73,50 +63,15 @@ class Fit:
             raise UserError("--resume continues with the settings of the run; leave --recipe out")
         settings = None if recipe is None else recipe_path(task, recipe)
         if resume is not None:
-            settings = find_run(Path(resume)).config
+            self.run = find_run(Path(resume))
+            settings = self.run.config
         self.data_class: type[TaskData] = load(task.data)
         self.module_class: type[TaskModule] = load(task.module)
-        self.parser = self._parser()
+        self.parser = fit_parser(task, self.data_class, self.module_class.config_class)
         self.options: Namespace = self.parser.parse_args(with_settings(args, settings))
         self._follow_torchrun()
         with building():
             self._build()
-
-    def _parser(self) -> OptionParser:
-        task, recipes = self.task, ", ".join(recipe_names(self.task))
-        parser = OptionParser(
-            prog=f"sru {task.name} fit",
-            description=f"{task.fit_help[0].upper()}{task.fit_help[1:]}. --encoder, --embeddings and --data-dir "
-            "are short for --model.encoder, --data.embeddings and --data.data_dir.",
-            missing=task.missing.format(recipes=recipes),
-        )
-        parser.add_argument("--config", action="config", help="A YAML file of options.")
-        add_options(
-            parser,
-            [
-                ("--recipe", str | None, None, f"Packaged settings: {recipes}."),
-                ("--seed", int, 0, "Seed of everything random."),
-                ("--runs-dir", str, "runs", f"Where run folders go: RUNS_DIR/{task.name}/RECIPE/NAME."),
-                ("--name", str | None, None, "Name of the run folder; default: the time."),
-                ("--resume", str | None, None, "Run folder, or a checkpoint in one, to continue."),
-                (
-                    "--checkpoint-steps",
-                    NonNegativeInt,
-                    0,
-                    "Steps between saves of last.ckpt within an epoch; 0: save at the end of each epoch only.",
-                ),
-            ],
-        )
-        config = self.module_class.config_class
-        parser.add_class_arguments(self.data_class, "data", skip={"seed"}, instantiate=False)
-        parser.add_class_arguments(config, "model", skip=told_by_data(config), instantiate=False)
-        parser.add_class_arguments(OptimizerConfig, "optimizer", instantiate=False)
-        others = set(inspect.signature(lightning.Trainer).parameters) - TRAINER_OPTIONS
-        parser.add_class_arguments(
-            lightning.Trainer, "trainer", skip=others, instantiate=False, fail_untyped=False
-        )
-        parser.set_defaults({"trainer.accelerator": "auto", "trainer.devices": 1, **task.defaults})
-        return parser
 
     def _follow_torchrun(self) -> None:
         local = int(os.environ.get("LOCAL_WORLD_SIZE", 0))
@@ -132,9 +87,7 @@ class Fit:
         lightning.seed_everything(options.seed, verbose=False)
         self.data = self.data_class(**options.data.as_dict(), seed=options.seed)
         optimizer = OptimizerConfig.of(options.optimizer.as_dict())
-        if options.resume is not None:
-            self.run = find_run(Path(options.resume))
-        else:
+        if options.resume is None:
             group = Path(options.runs_dir) / self.task.name / (options.recipe or self.data.group)
             remedy = "choose another --name, or continue that run with --resume"
             self.run = new_run(group, options.name, remedy=remedy)
@@ -146,7 +99,9 @@ class Fit:
 
     def _trainer(self) -> lightning.Trainer:
         figures = self.task.figures
-        counted = {"count": lambda batch: batch.targets.numel(), "unit": "tokens"} if self.data.unit else {}
+        counted: dict[str, Any] = (
+            {"count": lambda batch: batch.targets.numel(), "unit": "tokens"} if self.data.unit else {}
+        )
         self.history = History(self.run.learning_curve, figures=figures, **counted)
         self.checkpoints = RunCheckpoints(
             self.run.checkpoints,
@@ -202,7 +157,10 @@ class Fit:
             self._check_same_settings(resume_from)
         else:
             self.module.start(self.data)
-        self._announce()
+        if self.trainer.is_global_zero:
+            size = f"{self.module.config.encoder}: {count_parameters(self.module):,} parameters"
+            opening = [self.data.opening(), f"{size}; run folder {self.run.path}"]
+            print("\n".join(filter(None, opening)), flush=True)
         try:
             self.trainer.fit(self.module, self.data, ckpt_path=resume_from)
         except BaseException:
@@ -210,12 +168,6 @@ class Fit:
             if resume_from is None and self.trainer.global_step == 0 and self.trainer.is_global_zero:
                 shutil.rmtree(self.run.path, ignore_errors=True)
             raise
-
-    @rank_zero_only
-    def _announce(self) -> None:
-        opening = self.data.opening()
-        size = f"{self.module.config.encoder}: {count_parameters(self.module):,} parameters"
-        print(*filter(None, [opening, f"{size}; run folder {self.run.path}"]), sep="\n", flush=True)
 
     def _check_same_settings(self, path: Path) -> None:
         """Refuse to continue a run as another one."""
@@ -225,7 +177,7 @@ class Fit:
             tokenizer = dict(checkpoint[self.data_class.__qualname__])
             former_model = self.module_class.from_checkpoint(checkpoint["hyper_parameters"]).hparams
             theirs = {**former_model, **checkpoint["datamodule_hyper_parameters"]}
-        # What else differs may follow from other tokens.
+        # First, since other differences may follow from other tokens.
         self.data.load_state_dict(tokenizer)
         # Files may have moved; that their content is the same is checked with the tokenizer.
         data = {key: value for key, value in self.data.hparams.items() if key not in self.task.movable}
@@ -249,9 +201,9 @@ class Fit:
         figures = {
             name: measure(module, data, stage, accelerator=accelerator)
             for stage, name in reversed(STAGES.items())
-            if stage in self.task.stages and (stage == "validate" or data.has_test)
+            if stage in self.task.generic and (stage == "validate" or data.has_test)
         }
-        module.export(run.model, data, task=self.task.name)
+        module.export(run.model, data.tokenizer, task=self.task.name)
         summary = {
             "dataset": data.dataset,
             "encoder": module.config.encoder,
@@ -274,8 +226,9 @@ class Fit:
         run.write_summary(summary)
         measured = "; ".join(f"{name} {module.describe(found)}" for name, found in figures.items())
         print(
-            f"{data.dataset} {module.config.encoder}: {measured} (epoch {summary['best_epoch']} of {len(rows)}); "
-            f"{summary['parameters']:,} parameters, {speed}{self.history.seconds:.1f} s, {run.path}"
+            f"{data.dataset} {module.config.encoder}: {measured} (epoch {summary['best_epoch']} of "
+            f"{len(rows)}); {summary['parameters']:,} parameters, {speed}{self.history.seconds:.1f} s, "
+            f"{run.path}"
         )
 
 

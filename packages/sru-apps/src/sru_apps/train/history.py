@@ -25,7 +25,7 @@ class History(Callback):
     """Record each epoch, tell the loggers and the console, and draw the learning curve.
 
     Where an epoch takes less than a minute or so the curve is not redrawn after each: drawing stays under two
-    per cent of the time. It is up to date when training ends, in whatever way.
+    per cent of the time. It is up to date when training ends, however that happens.
 
     Args:
         picture: The PNG to draw.
@@ -59,7 +59,7 @@ class History(Callback):
         return self._whole.seconds
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock, and rewrite the CSV file: a killed session may have left it ahead of its checkpoint."""
+        """Start the clock, and rewrite the CSV file, which a killed session may have left with more rows."""
         self._whole.start()
         for logger in trainer.loggers:
             if isinstance(logger, CSVLogger) and self.rows:
@@ -130,7 +130,10 @@ class History(Callback):
 
     def _draw(self) -> None:
         before = time.monotonic()
-        draw_learning_curve(self.rows, self.picture, metric=self._figure(self.rows[-1]))
+        figure = self._figure(self.rows[-1])
+        epochs, losses, figures = ([row[key] for row in self.rows] for key in ("epoch", "train_loss", figure))
+        loss, right = "train loss", {figure.replace("_", " "): (epochs, figures)}
+        draw_curves(self.picture, "epoch", loss, {loss: (epochs, losses)}, right)
         after = time.monotonic()
         self._next_picture = after + 50 * (after - before)
         self._drawn_rows = len(self.rows)
@@ -178,32 +181,30 @@ class _Clock:
         self._before, self._since = self.seconds, math.inf
 
 
-def draw_learning_curve(rows: Sequence[Mapping[str, float]], path: Path, *, metric: str) -> None:
-    """Draw training loss and a validation figure against the epoch, as PNG.
+Curves = Mapping[str, Sequence[Sequence[float]]]
+
+
+def draw_curves(path: Path, x_label: str, y_label: str, curves: Curves, right: Curves | None = None) -> None:
+    """Draw curves as PNG.
 
     Args:
-        rows: One mapping an epoch, with `epoch`, `train_loss` and the metric.
         path: The file to write or replace.
-        metric: The key of the validation figure.
+        x_label: What is on the horizontal axis.
+        y_label: What is on the vertical axis.
+        curves: The x and y of each curve, by name.
+        right: The same for curves with a vertical axis of their own.
     """
     # Figure, not pyplot: no display is looked for, and nothing outlives the call.
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(7, 4.2), layout="constrained")
-    left = figure.add_subplot()
-    right = left.twinx()
-    epochs = [row["epoch"] for row in rows]
-    (loss,) = left.plot(
-        epochs, [row["train_loss"] for row in rows], color="tab:blue", marker=".", label="train loss"
-    )
-    label = metric.replace("_", " ")
-    (score,) = right.plot(epochs, [row[metric] for row in rows], color="tab:orange", marker=".", label=label)
-    left.set_xlabel("epoch")
-    left.set_ylabel("train loss")
-    right.set_ylabel(label)
-    left.xaxis.set_major_locator(MaxNLocator(integer=True))
-    left.grid(alpha=0.3)
-    left.legend(handles=[loss, score], loc="best")
+    axes = figure.add_subplot(xlabel=x_label, ylabel=y_label)
+    lines = [line for name, xy in curves.items() for line in axes.plot(*xy, marker=".", label=name)]
+    for name, xy in (right or {}).items():
+        lines += axes.twinx(ylabel=name).plot(*xy, "C1", marker=".", label=name)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    axes.legend(handles=lines)
     with atomic_write(path) as file:
         figure.savefig(file, format="png", dpi=120)

@@ -1,11 +1,11 @@
-"""What the trainer asks of a task's module."""
+"""The base class of every task's module, with the optimizer, the schedule and sharding."""
 
 from __future__ import annotations
 
 import math
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,7 +19,9 @@ from torch.distributed.device_mesh import DeviceMesh
 from typing_extensions import Self
 
 from sru_apps.train.errors import UserError
+from sru_apps.train.export import export_model
 from sru_apps.train.optimizers import LearningRate, OptimizerConfig, build_optimizer
+from sru_data.tokenizers import Tokenizer
 
 
 class TaskModule(LightningModule):
@@ -28,14 +30,16 @@ class TaskModule(LightningModule):
     Args:
         config: What builds the network, or what `dataclasses.asdict` makes of it.
         optimizer: The optimizer and its schedule, or the same.
-        facts: What else the constructor of the derived class takes, to be saved with the checkpoint.
+        facts: Further arguments of the derived class, to be saved in checkpoints.
     """
 
     config_class: ClassVar[Any]
-    """A dataclass; the fields without a default are what the data tell."""
+    """A dataclass; its fields without a default follow from the data."""
     sharded_methods: ClassVar[tuple[str, ...]] = ()
     """Methods of the network that use its parameters and are called instead of `forward`."""
-    network: nn.Module
+    exported: Mapping[str, Any] = {}
+    """Entries of an exported `config.json` besides the task and the configuration."""
+    network: Any
 
     def __init__(
         self, config: Any, optimizer: OptimizerConfig | Mapping[str, Any] | None = None, **facts: Any
@@ -59,7 +63,7 @@ class TaskModule(LightningModule):
 
     @classmethod
     def from_checkpoint(cls, hyper_parameters: Mapping[str, Any]) -> Self:
-        """Build the module from what a checkpoint says of it, which may be of a former version."""
+        """Build the module from a checkpoint's hyper-parameters, perhaps of a former version."""
         return cls(**hyper_parameters)
 
     def start(self, data: Any) -> None:
@@ -69,12 +73,18 @@ class TaskModule(LightningModule):
     def describe(self, figures: Mapping[str, float]) -> str:
         """Put figures in words."""
 
-    @abstractmethod
-    def export(self, folder: Path, data: Any, *, task: str) -> None:
+    @classmethod
+    def from_export(cls, config: Any, entries: Mapping[str, Any]) -> Self:
+        """Build the module from its configuration and all entries of an exported `config.json`."""
+        return cls(config)
+
+    def export(self, folder: Path, tokenizer: Tokenizer, *, task: str) -> None:
         """Write the network, and what it takes to use it, to a folder."""
+        config = {"task": task, **self.exported, "model": asdict(self.config)}
+        export_model(folder, self.network, config, tokenizer)
 
     def summary(self, figures: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
-        """Return what `summary.json` should hold besides the common entries, given the figures of each part."""
+        """Return what `summary.json` should hold besides the common entries, given the figures."""
         return {}
 
     def configure_model(self) -> None:
@@ -119,11 +129,6 @@ class TaskModule(LightningModule):
         return min(steps, trainer.max_steps) if trainer.max_steps > 0 else steps
 
 
-def told_by_data(config_class: Any) -> set[str]:
-    """Name the fields of a configuration that have no default: what the data tell, and no option."""
-    return {item.name for item in fields(config_class) if item.default is MISSING}
-
-
 def count_parameters(module: nn.Module) -> int:
     """Count the trainable parameters."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
@@ -134,10 +139,10 @@ SHARDS_ON_CPU = hasattr(torch.cpu.Stream, "record_event")
 
 
 def sharded_strategy(devices: object, num_nodes: int) -> ModelParallelStrategy:
-    """What `--trainer.strategy fsdp` stands for: PyTorch's `fully_shard` (FSDP2) over all processes.
+    """Build the strategy `--trainer.strategy fsdp`: PyTorch's `fully_shard` (FSDP2) over all processes.
 
-    It needs no GPU and clips gradients by their norm, both unlike Lightning's strategy of this name, and its
-    checkpoints are whole, so that everything else reads them as those of one process.
+    Unlike Lightning's strategy of this name it needs no GPU and clips gradients by their norm. Its
+    checkpoints are whole, so everything else reads them as those of one process.
 
     Args:
         devices: Devices of each machine.
@@ -147,23 +152,21 @@ def sharded_strategy(devices: object, num_nodes: int) -> ModelParallelStrategy:
         The strategy.
 
     Raises:
-        UserError: When the number of devices is not given as a number.
+        UserError: The number of devices is unknown.
     """
-    try:
-        processes = int(str(devices)) * num_nodes
-    except ValueError:
-        processes = 0
-    if processes < 1:
+    if not str(devices).isdecimal():
         raise UserError(
-            f"the strategy fsdp needs the number of devices, got {devices!r}; give --trainer.devices 2, or so"
+            f"the strategy fsdp needs the number of devices, got {devices!r}; "
+            "give --trainer.devices 2, for example"
         )
+    processes = int(str(devices)) * num_nodes
     return ModelParallelStrategy(
         data_parallel_size=processes, tensor_parallel_size=1, save_distributed_checkpoint=False
     )
 
 
 def shard(network: nn.Module, mesh: DeviceMesh, *, methods: tuple[str, ...] = ()) -> None:
-    """Share out the parameters of a network in place, once.
+    """Shard the parameters of a network in place, once.
 
     Args:
         network: The network.
@@ -171,14 +174,14 @@ def shard(network: nn.Module, mesh: DeviceMesh, *, methods: tuple[str, ...] = ()
         methods: Methods that use the parameters and are called instead of `forward`.
 
     Raises:
-        UserError: When the processes are on the CPU and this version of torch cannot do that.
+        UserError: The processes are on the CPU and this version of torch cannot do that.
     """
     if mesh.device_type == "cpu" and not SHARDS_ON_CPU:
         raise UserError(
             f"the strategy fsdp needs GPUs in torch {torch.__version__}, got CPUs; "
             "give --trainer.strategy ddp, or install a newer torch"
         )
-    # Not at the top: importing it takes a while, and most runs do without.
+    # Imported here since it takes a while, and most runs do not need it.
     from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 
     if isinstance(network, FSDPModule):

@@ -2,8 +2,8 @@
 
 `LearningRate` is no combination of torch's schedules because a resumed run must equal an undisturbed one.
 Lightning steps the schedules of an epoch after its checkpoint is written, and not again when the run is
-resumed, so `ExponentialLR` and `ReduceLROnPlateau` would lose their last step. `OneCycleLR` keeps its number of
-steps in its state and raises beyond it, so a run could not be prolonged.
+resumed, so `ExponentialLR` and `ReduceLROnPlateau` would lose their last step. `OneCycleLR` keeps its number
+of steps in its state and raises beyond it, so a run could not be prolonged.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -27,23 +27,24 @@ ScheduleName = Literal["constant", "noam", "cosine", "one-cycle", "exponential",
 _CYCLE_RATES = (1 / 25, 1.0, 1 / 250_000)
 _CYCLE_MOMENTA = (0.95, 0.85, 0.95)
 
-_CLASSES: dict[str, type[Optimizer]] = {
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-    "radam": torch.optim.RAdam,
-    "sgd": torch.optim.SGD,
+_OPTIMIZERS: dict[str, tuple[Any, ...]] = {
+    "adam": (torch.optim.Adam, "betas", "eps"),
+    "adamw": (torch.optim.AdamW, "betas", "eps"),
+    "radam": (torch.optim.RAdam, "betas", "eps", "decoupled_weight_decay"),
+    "sgd": (torch.optim.SGD, "momentum"),
 }
+"""The class of each optimizer, and its options besides the learning rate and the weight decay."""
 
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """What moves the weights, and how far.
+    """Choice and options of the optimizer and its schedule.
 
     Raises:
         ValueError: A number is out of its range, or an option does not belong to the optimizer.
     """
 
-    name: OptimizerName = ranged("adamw", among=tuple(_CLASSES))
+    name: OptimizerName = ranged("adamw", among=get_args(OptimizerName))  # noqa: RUF009
     """The optimizer."""
     lr: float = ranged(1e-3, at_least=0)
     """The learning rate; with a schedule, its peak."""
@@ -105,22 +106,17 @@ def build_optimizer(module: nn.Module, config: OptimizerConfig, *, fused: bool =
 
     Args:
         module: The module.
-        config: What to make.
+        config: Its options.
         fused: Use the fused implementation, where the optimizer has one.
 
     Returns:
         The optimizer, with the parameters that decay first.
     """
-    options: dict[str, Any] = {"lr": config.lr}
-    if config.name == "sgd":
-        options["momentum"] = config.momentum
-    else:
-        options.update(betas=tuple(config.betas), eps=config.eps)
-    if config.name == "radam":
-        options["decoupled_weight_decay"] = config.decoupled_weight_decay
-    elif fused:
+    kind, *names = _OPTIMIZERS[config.name]
+    options = {name: getattr(config, name) for name in ("lr", *names)}
+    if fused and config.name != "radam":
         options["fused"] = True
-    return _CLASSES[config.name](parameter_groups(module, config), **options)
+    return kind(parameter_groups(module, config), **options)  # type: ignore[no-any-return]
 
 
 def parameter_groups(module: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:

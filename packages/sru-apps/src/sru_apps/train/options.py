@@ -1,15 +1,26 @@
-"""Command-line parsers whose errors name the valid options."""
+"""Command lines: parsers whose errors name the valid options, recipes, and former names of options."""
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
+import warnings
 from argparse import Action
 from collections.abc import Sequence
+from dataclasses import MISSING, fields
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, NoReturn
 
-from jsonargparse import SUPPRESS, ArgumentParser, set_parsing_settings
+import pytorch_lightning as lightning
+import yaml  # type: ignore[import-untyped,unused-ignore]
+from jsonargparse import SUPPRESS, ArgumentParser, Namespace, set_parsing_settings
+from jsonargparse.typing import NonNegativeInt
+
+from sru_apps.task import Task, closest
+from sru_apps.train.errors import UserError, reading
+from sru_apps.train.optimizers import OptimizerConfig
 
 # The help of an option is the docstring under its field.
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
@@ -19,7 +30,7 @@ class OptionParser(ArgumentParser):
     """Adds the closest valid option and a list of all to the error about an unknown one.
 
     Args:
-        missing: What to say instead of the error about a missing required option.
+        missing: Message for a missing required option.
     """
 
     def __init__(self, *args: Any, missing: str = "", **kwargs: Any) -> None:
@@ -41,7 +52,7 @@ class OptionParser(ArgumentParser):
 
 
 def _plain(message: str) -> str:
-    """Say in a sentence what jsonargparse says of a value in terms of Python's types."""
+    """Put in plain words what jsonargparse says of a value in terms of Python's types."""
     union = re.fullmatch(
         r'Parser key "([^"]+)": Does not validate against any of the Union subtypes Subtypes: .*? '
         r"Errors: - (.*) Given value type: .*? Given value: (.*)",
@@ -60,13 +71,21 @@ def _plain(message: str) -> str:
     return f"{found[1]}: expected {' or '.join(wanted)}, got {found[3]}"
 
 
+_KINDS = {
+    r"^Not of type \w+: does not conform to restriction v(\W+)(.+)$": r"a number \1 \2",
+    r"^Not of type \w+: .* int\(\) .*$": "a whole number",
+    r"^Not of type \w+: could not convert .*$": "a number",
+    r"^Expected a typing\.Literal\[(.*)\]$": r"one of \1",
+    r"^Expected a <class '(.*)'>$": r"a value of type \1",
+    r"^Expected ": "",
+}
+"""What jsonargparse expects, and the same in plain words."""
+
+
 def _kind(error: str) -> str:
-    error = re.sub(r"^Not of type \w+: does not conform to restriction v(\W+)(.+)$", r"a number \1 \2", error)
-    error = re.sub(r"^Not of type \w+: .* int\(\) .*$", "a whole number", error)
-    error = re.sub(r"^Not of type \w+: could not convert .*$", "a number", error)
-    error = re.sub(r"^Expected a typing\.Literal\[(.*)\]$", r"one of \1", error)
-    error = re.sub(r"^Expected a <class '(.*)'>$", r"a value of type \1", error)
-    return error.removeprefix("Expected ")
+    for pattern, words in _KINDS.items():
+        error = re.sub(pattern, words, error)
+    return error
 
 
 def _options(action: Action) -> list[str]:
@@ -99,7 +118,194 @@ def _list(options: Sequence[str]) -> str:
     return f"Valid options: {', '.join(shown)}"
 
 
-def add_options(parser: Any, options: Sequence[tuple[str, Any, Any, str]]) -> None:
-    """Add rows of (option, type, default, help) to a parser."""
-    for option, kind, default, text in options:
-        parser.add_argument(option, type=kind, default=default, help=text)
+Option = tuple[str, Any, Any, str]
+"""A row of a table of options: name, type, default and help. The type `bool` makes a flag, `list` an option
+that may be repeated, or the rest of the command line; the default `...` makes an option required."""
+
+
+def add_options(parser: Any, options: Sequence[Option]) -> None:
+    """Add a table of options to a parser."""
+    for name, kind, default, text in options:
+        settings: dict[str, Any] = {"type": str if kind is list else kind}
+        if kind is bool:
+            settings = {"action": "store_true"}
+        elif not name.startswith("-"):
+            settings["nargs"] = ("+" if default is ... else "*") if kind is list else None
+        elif default is ...:
+            settings["required"] = True
+        else:
+            settings |= {"default": default, **({"action": "append"} if kind is list else {})}
+        parser.add_argument(name, help=text, **settings)
+
+
+def parse_options(prog: str, description: str, options: Sequence[Option], args: Sequence[str]) -> Namespace:
+    """Parse the command line of a command.
+
+    Args:
+        prog: The command as the user types it.
+        description: What it does.
+        options: Its options.
+        args: The command line after it.
+    """
+    parser = OptionParser(prog=prog, description=description)
+    add_options(parser, options)
+    return parser.parse_args(list(args))
+
+
+SHORT = {
+    "--encoder": "--model.encoder",
+    "--data-dir": "--data.data_dir",
+    "--embeddings": "--data.embeddings",
+}
+"""Short forms of options, on the command line only."""
+RENAMED = {
+    "optimizer.learning_rate": "optimizer.lr",
+    "encoder": "model.encoder",
+    "data_dir": "data.data_dir",
+    "embeddings": "data.embeddings",
+}
+"""Former names of options, which files may still use."""
+_GONE = ("amsgrad", "maximize", "capturable", "differentiable", "foreach", "fused")
+"""Former options of the optimizer."""
+
+
+def recipe_names(task: Task) -> list[str]:
+    """Name the recipes of a task in alphabetical order."""
+    return sorted(path.stem for path in task.recipes.glob("*.yaml"))
+
+
+def recipe_path(task: Task, name: str) -> Path:
+    """Find a recipe.
+
+    Args:
+        task: The task.
+        name: The recipe's name, without `.yaml`.
+
+    Raises:
+        UserError: There is no such recipe; lists the ones there are.
+    """
+    names = recipe_names(task)
+    if name not in names:
+        raise UserError(f"unknown recipe {name!r}.{closest(name, names)} Valid recipes: {', '.join(names)}")
+    return task.recipes / f"{name}.yaml"
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read a YAML file of options and rename what has had another name, with one warning.
+
+    Raises:
+        UserError: The file is missing or damaged.
+    """
+    with reading(path, kind="a file of options"):
+        settings: dict[str, Any] = dict(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+    settings.pop("seed_everything", None)
+    renamed = []
+    for old, new in RENAMED.items():
+        group, _, name = old.rpartition(".")
+        value = (settings.get(group) or {} if group else settings).pop(name, None)
+        if value is not None:
+            new_group, _, new_name = new.partition(".")
+            settings.setdefault(new_group, {})[new_name] = value
+            renamed.append(f"{old} is now {new}")
+    if renamed:
+        warnings.warn(f"{path} has former names of options: {', '.join(renamed)}", stacklevel=2)
+    for name in _GONE:
+        # How the optimizer computes is no option any more; what it computes would change without the others.
+        value = (settings.get("optimizer") or {}).pop(name, None)
+        if value and name not in ("foreach", "fused"):
+            raise UserError(
+                f"{path}: there is no option optimizer.{name} any more, got {value}; leave it out"
+            )
+    return settings
+
+
+def with_settings(args: Sequence[str], settings: Path | None) -> list[str]:
+    """Return a command line in which short forms are written out and files of settings are read.
+
+    Args:
+        args: The command line.
+        settings: A file whose settings come before all others.
+    """
+    found = [] if settings is None else ["--config", yaml.safe_dump(read_settings(settings))]
+    rest = iter(args)
+    for arg in rest:
+        option, equals, value = arg.partition("=")
+        option = SHORT.get(option, option)
+        if option == "--config":
+            value = value if equals else next(rest, "")
+            found += [option, yaml.safe_dump(read_settings(Path(value)))]
+        elif option.removeprefix("--") in RENAMED:
+            new = f"--{RENAMED[option.removeprefix('--')]}"
+            warnings.warn(f"{option} is now {new}", stacklevel=2)
+            found.append(new + equals + value)
+        else:
+            found.append(option + equals + value)
+    return found
+
+
+def peek(args: Sequence[str], option: str) -> str | None:
+    """Read one option before the parser exists, since it decides about the settings that come first.
+
+    Args:
+        args: The command line.
+        option: The option, such as `--recipe`.
+
+    Returns:
+        Its last value, or None.
+    """
+    pairs = zip(args, [*args[1:], None], strict=False)
+    values = [arg[len(option) + 1 :] or after for arg, after in pairs if arg.partition("=")[0] == option]
+    return values[-1] if values else None
+
+
+TRAINER_OPTIONS = frozenset(
+    {"accelerator", "devices", "num_nodes", "strategy", "precision", "max_epochs", "max_steps"}
+    | {"accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm"}
+    | {"deterministic", "benchmark", "profiler", "detect_anomaly"}
+)
+"""The free options of Lightning's Trainer; others would break the promise that a continued run equals an
+undisturbed one."""
+
+
+def fit_parser(task: Task, data_class: type, config_class: type) -> OptionParser:
+    """Make the parser of `sru TASK fit`.
+
+    Args:
+        task: The task.
+        data_class: Its constructor's arguments are the options `--data.*`.
+        config_class: Its fields with a default are the options `--model.*`; the data tell the others.
+    """
+    recipes = ", ".join(recipe_names(task))
+    parser = OptionParser(
+        prog=f"sru {task.name} fit",
+        description="Train, test the best checkpoint and export it. --encoder, --embeddings and --data-dir "
+        "are short for --model.encoder, --data.embeddings and --data.data_dir.",
+        missing=task.missing.format(recipes=recipes),
+    )
+    parser.add_argument("--config", action="config", help="A YAML file of options.")
+    add_options(
+        parser,
+        [
+            ("--recipe", str | None, None, f"Packaged settings: {recipes}."),
+            ("--seed", int, 0, "Seed of everything random."),
+            ("--runs-dir", str, "runs", f"Where run folders go: RUNS_DIR/{task.name}/RECIPE/NAME."),
+            ("--name", str | None, None, "Name of the run folder; default: the time."),
+            ("--resume", str | None, None, "Run folder, or a checkpoint in one, to continue."),
+            (
+                "--checkpoint-steps",
+                NonNegativeInt,
+                0,
+                "Steps between saves of last.ckpt within an epoch; 0: save after each epoch only.",
+            ),
+        ],
+    )
+    parser.add_class_arguments(data_class, "data", skip={"seed"}, instantiate=False)
+    told = {item.name for item in fields(config_class) if item.default is MISSING}
+    parser.add_class_arguments(config_class, "model", skip=told, instantiate=False)
+    parser.add_class_arguments(OptimizerConfig, "optimizer", instantiate=False)
+    others = set(inspect.signature(lightning.Trainer).parameters) - TRAINER_OPTIONS
+    parser.add_class_arguments(
+        lightning.Trainer, "trainer", skip=others, instantiate=False, fail_untyped=False
+    )
+    parser.set_defaults({"trainer.accelerator": "auto", "trainer.devices": 1, **task.defaults})
+    return parser

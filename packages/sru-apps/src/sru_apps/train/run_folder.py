@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sru_apps.train.errors import UserError
+from sru_apps.train.errors import UserError, reading
 from sru_data.atomic import atomic_write
 
 
@@ -54,12 +54,9 @@ class RunFolder:
         """
         if not self.summary.is_file():
             raise UserError(f"no summary at {self.summary}; give run folders whose training has ended")
-        try:
+        with reading(self.summary, kind="a summary"):
             content = json.loads(self.summary.read_text(encoding="utf-8"))
             return [content[name] for name in entries]
-        except (ValueError, TypeError, LookupError) as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise UserError(f"{self.summary} is damaged or is not a summary: {reason}") from error
 
 
 def new_run(group: Path, name: str | None = None, *, remedy: str = "choose another --name") -> RunFolder:

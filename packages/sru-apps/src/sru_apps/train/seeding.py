@@ -1,4 +1,8 @@
-"""Random numbers as a pure function of the place in training."""
+"""Random numbers that depend only on the place in training.
+
+A generator's state in the checkpoint would not do: a resumed run must equal an undisturbed one even where
+validation or a logger has drawn numbers in between.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from sru_apps.tasks.chat import TASK
 from sru_apps.tasks.chat.model import load_chat_model
 from sru_apps.train.checkpoints import read_checkpoint
 from sru_apps.train.fit import Fit
-from sru_apps.train.settings import recipe_names
+from sru_apps.train.options import recipe_names
 
 from .conftest import small_options
 

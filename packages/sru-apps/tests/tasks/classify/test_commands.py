@@ -243,11 +243,14 @@ def test_missing_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "no model at" in capsys.readouterr().err
 
 
-def test_run_without_an_exported_model(
-    trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_run_without_an_exported_model_stands_for_its_best_checkpoint(
+    trained_run: Path, tmp_path: Path, expected: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = shutil.copytree(trained_run, tmp_path / "run")
     shutil.rmtree(run / "model")
+    assert _predict(run, *SENTENCES) == 0
+    assert capsys.readouterr().out.splitlines() == expected
+    (run / "checkpoints/best.ckpt").unlink()
     assert _predict(run, "moving") == 1
     assert "is not an exported model: config.json is missing" in capsys.readouterr().err
 
@@ -327,7 +330,9 @@ def test_config_that_does_not_fit(
 def test_tokenizer_of_another_model(trained_run: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(trained_run / "model", tmp_path / "model")
     WordTokenizer.train(["two words"]).save(folder / "tokenizer.json")
-    with pytest.raises(UserError, match=r"expected a tokenizer of \d+ words, got 4"):
+    with pytest.raises(
+        UserError, match=r"the model has \d+ symbols and its tokenizer 4; they do not belong together"
+    ):
         load_classifier(folder)
 
 

@@ -11,8 +11,8 @@ import torch
 from torch.nn import functional as F
 
 from sru_apps.cli import main
-from sru_apps.tasks.lm.load import export_language_model, load_language_model
 from sru_apps.tasks.lm.model import LanguageModel, LanguageModelConfig
+from sru_apps.tasks.lm.module import export_language_model, load_language_model
 from sru_data.tokenizers import CharTokenizer, WordTokenizer
 
 TEXT = "so it goes\n\nand goes on\nas it must"

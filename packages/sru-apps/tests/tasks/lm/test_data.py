@@ -88,13 +88,13 @@ def test_a_file_that_goes_with_nothing() -> None:
 @pytest.mark.parametrize(
     ("content", "options", "message"),
     [
-        (b"", {}, r"^\S*x\.txt: expected some text, got an empty one; give one that is not$"),
+        (b"", {}, r"^\S*x\.txt: expected some text, got an empty one; give a text with content$"),
         (
             b"caf\xe9 noir\n" * 99,
             {},
             r"^\S*x\.txt: expected text in utf-8, got the byte 0xe9 at byte 3 .*; convert",
         ),
-        (b"\n" * 99, {}, r"^no vocabulary can be made of \S*x\.txt: .* comes 1 times or more, got none$"),
+        (b"\n" * 99, {}, r"^no vocabulary can be made of \S*x\.txt: .* occurs at least 1 times, got none$"),
         (
             b"a word\n" * 99,
             {"batch_size": 300},
@@ -115,6 +115,6 @@ def test_a_text_of_which_nothing_can_be_made(
 
 def test_nothing_is_read_before_it_is_set_up(tmp_path: Path) -> None:
     data = LanguageModelData(train_file=str(tmp_path / "none.txt"), unit="words")
-    assert not hasattr(data, "tokenizer")
+    assert data.tokenizer is None
     with pytest.raises(DataError, match=r"none\.txt"):
         data.prepare_data()

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from sru_apps.cli import main
-from sru_apps.tasks.lm.load import load_language_model
+from sru_apps.tasks.lm.module import load_language_model
 from sru_apps.train.checkpoints import read_checkpoint
 from sru_data.datasets.language_modelling import NAMES
 
@@ -129,7 +129,7 @@ def test_prepared_folder_alone(
     (folder / "train.tokens").write_bytes((folder / "train.tokens").read_bytes()[:-5])
     assert main(["lm", "fit", *others, f"--data.prepared_dir={folder}", "--name=two"]) == 1
     error = capsys.readouterr().err
-    assert "expected 721 ids in 1,442 bytes, got 1,437 bytes; the file is cut short" in error
+    assert "expected 721 ids in 1,442 bytes, got 1,437 bytes; the file is truncated" in error
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from sru_apps.tasks import chat
-from sru_apps.tasks.lm.load import export_language_model, load_language_model
 from sru_apps.tasks.lm.model import LanguageModel, LanguageModelConfig
+from sru_apps.tasks.lm.module import export_language_model, load_language_model
 from sru_apps.train.errors import UserError
 from sru_apps.train.export import dump_tokenizer
 from sru_data import DataError

@@ -11,7 +11,7 @@ from sru_apps.tasks.lm import TASK
 from sru_apps.tasks.lm.data import LanguageModelData
 from sru_apps.train.fit import Fit
 from sru_apps.train.module import count_parameters
-from sru_apps.train.settings import recipe_names, recipe_path
+from sru_apps.train.options import recipe_names, recipe_path
 from sru_data.datasets import language_modelling
 
 # The text, its vocabulary with padding and unknown, and the parameters: published where the paper says so,

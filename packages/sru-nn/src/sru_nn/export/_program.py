@@ -26,7 +26,7 @@ def to_program(who: str, model: nn.Module, args: tuple[Any, ...], dynamic_shapes
         raise ValueError(
             f"{who}: the model cannot be exported with its custom_m (in {', '.join(custom)}), because "
             f"{str(error).strip().splitlines()[0]}; write a custom_m whose operations do not depend on the "
-            "values of its input, or build the module without it"
+            "values of its input, or build the module without custom_m"
         ) from error
     replaced: ExportedProgram = program.run_decompositions(decompositions())
     return replaced

@@ -27,6 +27,11 @@ class Options:
         check_ranges(self)
 
 
+def call(module: nn.Module, *args: Any) -> Any:
+    """Call a module: a `Run` that does nothing else."""
+    return module(*args)
+
+
 def between_layers(dropout: float, num_layers: int) -> float:
     """The dropout of a stack; none where there is no second layer to put it before."""
     return dropout if num_layers > 1 else 0.0

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sru_apps.nn.encoders.record import Encoder, Run
+from sru_apps.nn.encoders.record import Encoder, Run, call
 from sru_apps.nn.encoders.sru import HighwayOptions
 from sru_apps.ranges import ranged
 from sru_nn import SRUpp, SRUppAttention, SRUppState
@@ -31,7 +31,7 @@ class SRUppOptions(HighwayOptions):
     attention_last_n_layers: int | None = ranged(None, at_least=0)
     """srupp: let only the last n layers attend; default: `attention_every_n_layers` decides."""
     memory_length: int | None = ranged(None, at_least=1)
-    """srupp: number of earlier positions that a position attends to, in this segment or before it; default: 256."""
+    """srupp: number of earlier positions to attend to, in this segment or before it; default: 256."""
 
 
 def build(
@@ -70,7 +70,8 @@ def read(
         return read_with_memory(rnn, x, state, run=run)
     if remembers and state is not None:
         raise ValueError(
-            "srupp: a state from training without a mask cannot be continued with a mask; start from state=None"
+            "srupp: a state from training without a mask cannot be continued with a mask; "
+            "start from state=None"
         )
     h, state = rnn.stream(x, state, mask_pad=mask)
     return h, state
@@ -115,7 +116,7 @@ def step(rnn: Any, x: Tensor, state: Any) -> tuple[Tensor, Any]:
     if state is None or isinstance(state, SRUppState):
         h, state = rnn.step(x, state)
         return h, state
-    h, state = read_with_memory(rnn, x.unsqueeze(0), state, run=lambda module, *args: module(*args))
+    h, state = read_with_memory(rnn, x.unsqueeze(0), state, run=call)
     return h.squeeze(0), state
 
 

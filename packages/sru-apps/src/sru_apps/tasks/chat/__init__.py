@@ -10,11 +10,10 @@ TASK = Task(
     module="sru_apps.tasks.chat.model:ChatModule",
     figures=("perplexity",),
     mode="min",
-    fit_help="train on dialogues, keep the best checkpoint, export the model",
     missing="no dialogues chosen; give --data.train_file, JSON lines with a field 'bot'",
     defaults={"model.encoder": "gated-linear", "trainer.max_epochs": 10, "trainer.gradient_clip_val": 1.0},
     movable=frozenset({"train_file", "validation_file", "tokenizer"}),
-    stages=("validate",),
+    generic=("fit", "validate"),
     commands={
         "reply": Command("answer a message, or talk line by line", "sru_apps.tasks.chat.commands:reply")
     },

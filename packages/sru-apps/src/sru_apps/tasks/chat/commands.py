@@ -14,12 +14,28 @@ from sru_apps.task import Task
 from sru_apps.tasks.chat.model import Conversation, load_chat_model
 from sru_apps.train.console import input_lines, use_utf8
 from sru_apps.train.errors import building
-from sru_apps.train.options import OptionParser, add_options
+from sru_apps.train.options import parse_options
 
 
 def reply(task: Task, args: Sequence[str]) -> int:
     """Answer messages from the arguments or, line by line, from standard input."""
-    options = _parser().parse_args(list(args))
+    options = parse_options(
+        "sru chat reply",
+        "Answer each --message or, without any, each line of standard input. The whole conversation stays in "
+        "the model's state; nothing is read twice.",
+        [
+            ("--model", str, ..., "A run folder, the `model` folder in it, or a .ckpt file."),
+            ("--message", list, None, "A message to answer; may be repeated."),
+            ("--max-tokens", PositiveInt, 256, "Maximum number of tokens in an answer."),
+            ("--temperature", NonNegativeFloat, 0.0, "0 takes the most likely token; 1 draws as trained."),
+            ("--top-k", PositiveInt | None, None, "Draw from this many of the most likely tokens."),
+            ("--top-p", PositiveFloat | None, None, "Draw from the most likely tokens of this probability."),
+            ("--repetition-penalty", PositiveFloat, 1.0, "Above 1 makes earlier tokens less likely."),
+            ("--seed", int, 0, "Seed of the draws."),
+            ("--json", bool, False, "Print one JSON object per answer."),
+        ],
+        args,
+    )
     use_utf8()
     model = load_chat_model(Path(options.model))
     with building():
@@ -45,43 +61,3 @@ def reply(task: Task, args: Sequence[str]) -> int:
             print(piece, end="", flush=True)
         print(flush=True)
     return 0
-
-
-def _parser() -> OptionParser:
-    parser = OptionParser(
-        prog="sru chat reply",
-        description="Answer each --message or, without any, each line of standard input. The whole conversation "
-        "stays in the model's state; nothing is read twice.",
-    )
-    parser.add_argument(
-        "--model", type=str, required=True, help="A run folder, the `model` folder in it, or a .ckpt file."
-    )
-    parser.add_argument(
-        "--message",
-        type=str,
-        action="append",
-        help="A message to answer; may be repeated.",
-    )
-    add_options(
-        parser,
-        [
-            ("--max-tokens", PositiveInt, 256, "Maximum number of tokens in an answer."),
-            (
-                "--temperature",
-                NonNegativeFloat,
-                0.0,
-                "0 takes the most likely token; 1 draws from the model's distribution.",
-            ),
-            ("--top-k", PositiveInt | None, None, "Draw from this many of the most likely tokens."),
-            (
-                "--top-p",
-                PositiveFloat | None,
-                None,
-                "Draw from the most likely tokens of this total probability.",
-            ),
-            ("--repetition-penalty", PositiveFloat, 1.0, "Above 1 makes earlier tokens less likely."),
-            ("--seed", int, 0, "Seed of the draws."),
-        ],
-    )
-    parser.add_argument("--json", action="store_true", help="Print one JSON object per answer.")
-    return parser

@@ -134,7 +134,7 @@ class ChatData(BatchData[Lesson, Segment]):
         seed: Seed of the order of the batches.
 
     Attributes:
-        dialogues: What to train on, and what to validate on.
+        dialogues: The dialogues to train on, and those to validate on.
         tokenizer: Dialogues to numbers; trained on the training dialogues where none is given.
 
     Raises:

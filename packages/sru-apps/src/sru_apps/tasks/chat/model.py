@@ -12,9 +12,8 @@ from sru_apps.decoding.sampling import Sampling
 from sru_apps.nn import State
 from sru_apps.tasks import chat
 from sru_apps.tasks.chat.data import MARKERS, ChatData, DialogueTokenizer
-from sru_apps.tasks.lm.load import export_language_model, load_language_model
 from sru_apps.tasks.lm.model import LanguageModel, LanguageModelConfig
-from sru_apps.tasks.lm.module import LanguageModelModule
+from sru_apps.tasks.lm.module import LanguageModelModule, export_language_model, load_language_model
 from sru_apps.train.optimizers import OptimizerConfig
 from sru_apps.train.seeding import place_seed
 from sru_data.tokenizers.streaming import StreamingDecoder
@@ -75,10 +74,6 @@ class ChatModule(LanguageModelModule):
         """Build the module for dialogues."""
         config = LanguageModelConfig(vocab_size=len(data.tokenizer), **options)
         return cls(config, optimizer, unit="subwords")
-
-    def export(self, folder: Path, data: ChatData, *, task: str) -> None:  # type: ignore[override]
-        """Write a model that `load_chat_model` reads."""
-        export_chat_model(folder, self.network, data.tokenizer)
 
 
 class Conversation:

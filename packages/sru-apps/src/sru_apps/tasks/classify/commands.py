@@ -15,7 +15,7 @@ from sru_apps.task import Task
 from sru_apps.tasks.classify.module import TrainedClassifier, load_classifier
 from sru_apps.train.console import input_lines, read_text, use_utf8
 from sru_apps.train.errors import UserError
-from sru_apps.train.options import OptionParser
+from sru_apps.train.options import parse_options
 from sru_apps.train.run_folder import RunFolder
 from sru_data.loaders.buckets import pad_sequences
 
@@ -35,7 +35,17 @@ class Prediction(NamedTuple):
 
 def predict(task: Task, args: Sequence[str]) -> int:
     """Print label and probability of sentences from the arguments, a file or standard input."""
-    options = _parser().parse_args(list(args))
+    options = parse_options(
+        "sru classify predict",
+        "Label and probability of your own sentences.",
+        [
+            ("sentences", list, [], "Sentences; default: standard input, one per line."),
+            ("--model", str, ..., "A run folder, the `model` folder in it, or a .ckpt file."),
+            ("--file", str | None, None, "Read sentences from this file, one per line, in UTF-8."),
+            ("--json", bool, False, "Print one JSON object per line."),
+        ],
+        args,
+    )
     use_utf8()
     # Before the model is read, so that a wrong path is reported at once.
     sentences = _sentences(options.sentences, options.file)
@@ -78,33 +88,17 @@ def _sentences(given: Sequence[str], file: str | None) -> Iterator[str]:
     return (line.strip() for line in given or lines if line.strip())
 
 
-def _parser() -> OptionParser:
-    parser = OptionParser(
-        prog="sru classify predict", description="Label and probability of your own sentences."
-    )
-    parser.add_argument(
-        "sentences", nargs="*", type=str, help="Sentences; standard input, one a line, by default."
-    )
-    parser.add_argument(
-        "--model", type=str, required=True, help="A run folder, the `model` folder in it, or a .ckpt file."
-    )
-    parser.add_argument(
-        "--file", type=str | None, help="Read sentences from this file, one a line, in UTF-8."
-    )
-    parser.add_argument("--json", action="store_true", help="Print one JSON object a line.")
-    return parser
-
-
 def table(task: Task, args: Sequence[str]) -> int:
     """Print a Markdown table of the given runs, with one row per data set, encoder and size."""
-    parser = OptionParser(
-        prog="sru classify table",
-        description="Mean and standard deviation over runs that differ in seed or fold, as Markdown.",
+    options = parse_options(
+        "sru classify table",
+        "Mean and standard deviation over runs that differ in seed or fold, as Markdown.",
+        [("runs", list, ..., "Run folders, such as runs/classify/sst2/*.")],
+        args,
     )
-    parser.add_argument("runs", nargs="+", type=str, help="Run folders, such as runs/classify/sst2/*.")
     entries = ("dataset", "encoder", "parameters_without_embedding", "test_accuracy", "validation_accuracy")
     runs: dict[tuple[str, str, int], list[tuple[float, float]]] = {}
-    for run in parser.parse_args(list(args)).runs:
+    for run in options.runs:
         *kind, test, validation = RunFolder(Path(run)).read_summary(*entries)
         runs.setdefault(tuple(kind), []).append((test, validation))
     print(

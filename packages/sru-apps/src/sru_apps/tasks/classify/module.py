@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,9 @@ from torchmetrics.classification import MulticlassAccuracy
 from sru_apps.tasks.classify import TASK
 from sru_apps.tasks.classify.data import Batch, SentenceData
 from sru_apps.tasks.classify.model import ClassifierConfig, SentenceClassifier
-from sru_apps.train.checkpoints import reading
-from sru_apps.train.errors import UserError
-from sru_apps.train.evaluate import load_module
-from sru_apps.train.export import (
-    export_model,
-    export_tokenizer,
-    parse_tokenizer,
-    read_export,
-    read_exported_tokenizer,
-)
+from sru_apps.train.evaluate import load_trained
 from sru_apps.train.module import TaskModule, count_parameters
 from sru_apps.train.optimizers import OptimizerConfig
-from sru_apps.train.run_folder import RunFolder
 from sru_data.tokenizers import Tokenizer
 
 
@@ -51,6 +41,9 @@ class ClassifierModule(TaskModule):
     ) -> None:
         super().__init__(config, optimizer, label_names=list(label_names))
         self.label_names = list(label_names)
+        if len(self.label_names) != self.config.num_classes:
+            raise ValueError(f"expected {self.config.num_classes} labels, got {len(self.label_names)}")
+        self.exported = {"labels": self.label_names}
         self.network = SentenceClassifier(self.config)
         self.accuracy = MulticlassAccuracy(self.config.num_classes, average="micro")
 
@@ -59,18 +52,23 @@ class ClassifierModule(TaskModule):
         cls, data: SentenceData, options: Mapping[str, Any], optimizer: OptimizerConfig
     ) -> ClassifierModule:
         """Build the module for a data set."""
-        sizes = {"vocab_size": len(data.tokenizer or ()), "embedding_size": data.embedding_size}
-        config = ClassifierConfig(num_classes=len(data.label_names), **sizes, **options)
+        sizes = (len(data.tokenizer), data.embedding_size, len(data.label_names))
+        config = ClassifierConfig(*sizes, **options)
         return cls(config, optimizer, label_names=data.label_names)
 
     @classmethod
     def from_checkpoint(cls, hyper_parameters: Mapping[str, Any]) -> ClassifierModule:
-        """Build the module from a checkpoint; former ones have the fields of the configuration side by side."""
+        """Build the module; former checkpoints have the fields of the configuration side by side."""
         settings = dict(hyper_parameters)
         if "config" in settings:
             return cls(**settings)
         names = settings.pop("label_names")
         return cls({**settings, "num_classes": len(names)}, label_names=names)
+
+    @classmethod
+    def from_export(cls, config: ClassifierConfig, entries: Mapping[str, Any]) -> ClassifierModule:
+        """Build the module with its labels."""
+        return cls(config, label_names=entries["labels"])
 
     def start(self, data: SentenceData) -> None:
         """Start from pretrained word vectors, if there are any; training tunes them."""
@@ -84,20 +82,15 @@ class ClassifierModule(TaskModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count correct labels."""
-        self._evaluate(batch, "validation")
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count correct labels."""
-        self._evaluate(batch, "test")
-
-    def _evaluate(self, batch: Batch, stage: str) -> None:
+        stage, size = "test" if self.trainer.testing else "validation", len(batch.labels)
         logits = self.network(batch.ids, batch.mask)
         self.accuracy.update(logits, batch.labels)
-        # The loggers get one row per epoch from `History`.
         loss = F.cross_entropy(logits, batch.labels)
-        size = len(batch.labels)
+        # The loggers get one row per epoch from `History`.
         self.log(f"{stage}_loss", loss, batch_size=size, logger=False, sync_dist=True)
         self.log(f"{stage}_accuracy", self.accuracy, batch_size=size, logger=False, prog_bar=True)
+
+    test_step = validation_step
 
     def describe(self, figures: Mapping[str, float]) -> str:
         """Put figures in words: `accuracy 82.51 %, loss 0.4405`."""
@@ -109,16 +102,10 @@ class ClassifierModule(TaskModule):
         accuracies = {f"{part}_accuracy": found["accuracy"] for part, found in figures.items()}
         return {**accuracies, "parameters_without_embedding": parameters}
 
-    def export(self, folder: Path, data: SentenceData, *, task: str) -> None:
-        """Write a model that `load_classifier` reads."""
-        config = {"task": task, "labels": self.label_names, "model": asdict(self.config)}
-        export_model(folder, self.network.state_dict(), config)
-        export_tokenizer(folder, data.tokenizer)
-
 
 @dataclass(frozen=True)
 class TrainedClassifier:
-    """What it takes to label sentences."""
+    """A classifier and its tokenizer, ready to label sentences."""
 
     network: SentenceClassifier
     """In evaluation mode."""
@@ -138,28 +125,8 @@ def load_classifier(path: Path) -> TrainedClassifier:
         The classifier on the CPU.
 
     Raises:
-        UserError: When there is none, or it is damaged or of another task.
+        UserError: There is none, or it is damaged or of another task.
+        DataError: The tokenizer is damaged.
     """
-    if not path.exists():
-        raise UserError(f"no model at {path}; give a run folder, the `model` folder in it, or a checkpoint")
-    if path.is_file():
-        module, checkpoint = load_module(TASK, path)
-        with reading(path):
-            tokenizer = parse_tokenizer(checkpoint["SentenceData"]["tokenizer"])
-            return _whole(module.network, tokenizer, module.label_names)
-    folder = RunFolder(path).model if RunFolder(path).config.is_file() else path
-    weights, config = read_export(folder, task=TASK.name)
-    tokenizer = read_exported_tokenizer(folder)
-    with reading(folder, kind="an exported model"):
-        network = SentenceClassifier(ClassifierConfig(**config["model"]))
-        network.load_state_dict(weights)
-        return _whole(network, tokenizer, config["labels"])
-
-
-def _whole(network: SentenceClassifier, tokenizer: Tokenizer, label_names: list[str]) -> TrainedClassifier:
-    config = network.config
-    if len(label_names) != config.num_classes:
-        raise ValueError(f"expected {config.num_classes} labels, got {len(label_names)}")
-    if len(tokenizer) != config.vocab_size:
-        raise ValueError(f"expected a tokenizer of {config.vocab_size} words, got {len(tokenizer)}")
-    return TrainedClassifier(network.eval(), tokenizer, label_names)
+    module, tokenizer = load_trained(TASK, path)
+    return TrainedClassifier(module.network, tokenizer, module.label_names)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -20,12 +19,11 @@ from sru_apps.tasks.lm.model import LanguageModelConfig
 from sru_apps.tasks.lm.module import LanguageModelModule
 from sru_apps.train.checkpoints import AtomicCheckpointIO, RunCheckpoints
 from sru_apps.train.console import EpochBar, quiet_lightning
-from sru_apps.train.history import History
+from sru_apps.train.history import History, draw_curves
 from sru_apps.train.module import count_parameters
 from sru_apps.train.optimizers import OptimizerConfig
-from sru_apps.train.options import OptionParser, add_options
+from sru_apps.train.options import parse_options
 from sru_apps.train.run_folder import RunFolder, new_run
-from sru_data.atomic import atomic_write
 from sru_data.datasets.language_modelling import python_help_text
 from sru_data.loaders import StreamLoader
 from sru_data.tokenizers import CharTokenizer
@@ -41,16 +39,8 @@ PROMPT = "The "
 SAMPLE_LENGTH = 400
 
 
-@dataclass(frozen=True)
-class Result:
-    """The outcome of training one model."""
-
-    module: LanguageModelModule
-    """The model of the best epoch."""
-    rows: list[dict[str, float]]
-    """One row of figures per epoch."""
-    run: RunFolder
-    """Its files."""
+Result = tuple[LanguageModelModule, list[dict[str, float]]]
+"""The model of the best epoch, and one row of figures per epoch."""
 
 
 def demo(args: Sequence[str]) -> int:
@@ -62,17 +52,17 @@ def demo(args: Sequence[str]) -> int:
     Returns:
         The exit status.
     """
-    parser = OptionParser(prog="sru demo", description=__doc__)
-    add_options(
-        parser,
+    options = parse_options(
+        "sru demo",
+        __doc__ or "",
         [
             ("--epochs", PositiveInt, 3, "Passes over the text, for each model."),
             ("--seed", NonNegativeInt, 0, "Seed of the weights and of the sample."),
             ("--runs-dir", str, "runs", "The files go to RUNS_DIR/demo/NAME."),
             ("--name", str | None, None, "Name of the run folder; default: the time."),
         ],
+        args,
     )
-    options = parser.parse_args(list(args))
     quiet_lightning()
 
     text = python_help_text()
@@ -96,13 +86,18 @@ def demo(args: Sequence[str]) -> int:
         )
 
     print("\n" + "\n".join(comparison(results)))
-    sample = generate(
-        results["sru"].module.network, tokenizer.encode(PROMPT), temperature=0.6, seed=options.seed
-    )
+    sample = generate(results["sru"][0].network, tokenizer.encode(PROMPT), temperature=0.6, seed=options.seed)
     print(f"\nThe SRU continues {PROMPT!r}:\n")
     print(PROMPT + tokenizer.decode(list(islice(sample, SAMPLE_LENGTH))))
-    draw_comparison(results, folder.learning_curve)
-    print(f"\nPicture:    {folder.learning_curve}\nCheckpoint: {results['sru'].run.best}")
+    curves = {
+        f"{name.upper()}, {count_parameters(module):,} parameters": [
+            [row[key] for row in rows] for key in ("seconds", f"validation_{FIGURE}")
+        ]
+        for name, (module, rows) in results.items()
+    }
+    labels = ("training time in seconds", "bits per character, unseen text")
+    draw_curves(folder.learning_curve, *labels, curves)
+    print(f"\nPicture:    {folder.learning_curve}\nCheckpoint: {RunFolder(folder.path / 'sru').best}")
     return 0
 
 
@@ -175,36 +170,17 @@ def train(
     held_out_streams = StreamLoader(ids[-held_out:], batch_size=STREAMS, length=SEGMENT, whole=True)
     trainer.fit(module, streams, held_out_streams)
     best = LanguageModelModule.load_from_checkpoint(run.best, weights_only=True)
-    return Result(best.eval(), history.rows, run)
+    return best.eval(), history.rows
 
 
 def comparison(results: Mapping[str, Result]) -> Iterator[str]:
     """Yield the lines of the table: cost and quality of each model."""
     yield f"{'':<6}{'parameters':>12}{'ms per step':>13}{'seconds':>9}{'bits per character, unseen text':>33}"
-    for name, result in results.items():
-        bits = min(row[f"validation_{FIGURE}"] for row in result.rows)
-        step = statistics.median(1e3 / row["steps_per_second"] for row in result.rows)
-        cost = f"{step:>13.1f}{result.rows[-1]['seconds']:>9.1f}"
-        yield f"{name.upper():<6}{count_parameters(result.module):>12,}{cost}{bits:>33.3f}"
+    for name, (module, rows) in results.items():
+        bits = min(row[f"validation_{FIGURE}"] for row in rows)
+        step = statistics.median(1e3 / row["steps_per_second"] for row in rows)
+        cost = f"{step:>13.1f}{rows[-1]['seconds']:>9.1f}"
+        yield f"{name.upper():<6}{count_parameters(module):>12,}{cost}{bits:>33.3f}"
     means = {"kernels": "the kernels of sru-kernels", "reference": "reference operators in plain PyTorch"}
     yield f"A step reads {STREAMS} x {SEGMENT} characters, on {torch.get_num_threads()} CPU threads."
     yield f"The SRU runs {means[backend.active('cpu')]}, the LSTM what PyTorch has compiled for it."
-
-
-def draw_comparison(results: Mapping[str, Result], path: Path) -> None:
-    """Draw the quality of each model against the time it trained, as PNG."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
-    axes = figure.add_subplot()
-    for name, result in results.items():
-        seconds, bits = ([row[key] for row in result.rows] for key in ("seconds", f"validation_{FIGURE}"))
-        axes.plot(
-            seconds, bits, marker=".", label=f"{name.upper()}, {count_parameters(result.module):,} parameters"
-        )
-    axes.set_xlabel("training time in seconds")
-    axes.set_ylabel("bits per character, unseen text")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    with atomic_write(path) as file:
-        figure.savefig(file, format="png", dpi=120)

@@ -7,7 +7,8 @@ _AS_IN_TRAINING = "default: as in training."
 
 TASK = Task(
     name="lm",
-    description="Language modelling of words, characters, bytes or subwords.\nStart with: sru lm fit --recipe quick",
+    description="Language modelling of words, characters, bytes or subwords.\n"
+    "Start with: sru lm fit --recipe quick",
     data="sru_apps.tasks.lm.data:LanguageModelData",
     module="sru_apps.tasks.lm.module:LanguageModelModule",
     figures=("perplexity", "bits_per_character", "bits_per_byte"),
@@ -41,7 +42,7 @@ TASK = Task(
         ),
         ("--prepared-dir", "data.prepared_dir", str, "Folder with the token files, if it has moved."),
     ),
-    prepares=True,
+    generic=("prepare", "fit", "validate", "test"),
     commands={
         "generate": Command("continue a prompt", f"{_COMMANDS}:generate"),
         "score": Command("perplexity and bits of each line of a file", f"{_COMMANDS}:score"),

@@ -16,11 +16,11 @@ from sru_apps.decoding.completion import Piece, complete, encode_prompt
 from sru_apps.decoding.sampling import Sampling
 from sru_apps.decoding.stopping import StopStrings
 from sru_apps.task import Task
-from sru_apps.tasks.lm.load import load_language_model
+from sru_apps.tasks.lm.module import load_language_model
 from sru_apps.tasks.lm.scoring import Score, score_lines
 from sru_apps.train.console import read_text, use_utf8
 from sru_apps.train.errors import UserError, building
-from sru_apps.train.options import OptionParser, add_options
+from sru_apps.train.options import parse_options
 from sru_data.texts import TextSource
 
 # Prompts that are continued side by side.
@@ -38,7 +38,29 @@ class _Text(NamedTuple):
 
 def generate(task: Task, args: Sequence[str]) -> int:
     """Print continuations of prompts, as they come."""
-    options = _generate_parser().parse_args(list(args))
+    options = parse_options(
+        "sru lm generate",
+        "Continue a text. The prompt is standard input, or empty, unless it is given; an empty one starts a "
+        "new line. A prompt is read once; each token after it costs one step.",
+        [
+            ("--model", str, ..., _MODEL),
+            ("--prompt", list, None, "A text to continue; may be repeated."),
+            ("--stop", list, None, "End before this text; may be repeated."),
+            ("--prompt-file", str | None, None, "A file in UTF-8 that holds the prompt."),
+            ("--max-tokens", NonNegativeInt, 200, "Tokens to add."),
+            ("--temperature", float, 1.0, "Below 1 favours likely tokens; 0 is greedy."),
+            ("--top-k", PositiveInt | None, None, "Choose among this many of the most likely tokens."),
+            ("--top-p", float | None, None, "Choose among the most likely tokens of this total probability."),
+            ("--repetition-penalty", float, 1.0, "Above 1 makes earlier tokens less likely."),
+            ("--seed", NonNegativeInt, 0, "Seed of each text, whatever the other prompts are."),
+            ("--samples", PositiveInt, 1, "Texts per prompt, with the seeds SEED, SEED + 1, ..."),
+            ("--greedy", bool, False, "Take the most likely token each time."),
+            ("--allow-unknown", bool, False, "Replace what is not in the vocabulary with the unknown token."),
+            ("--forbid-unknown", bool, False, "Never choose the unknown token."),
+            ("--json", bool, False, "Print one JSON object per text."),
+        ],
+        args,
+    )
     use_utf8()
     with building():
         sampling = Sampling(
@@ -113,42 +135,27 @@ def _prompts(given: Sequence[str] | None, file: str | None) -> list[str]:
     return [""] if nothing else list(given or [read_text(file)])
 
 
-def _generate_parser() -> OptionParser:
-    parser = OptionParser(
-        prog="sru lm generate",
-        description="Continue a text. The prompt is standard input, or empty, unless it is given; an empty one "
-        "starts a new line. A prompt is read once; each token after it costs one step.",
-    )
-    parser.add_argument("--model", type=str, required=True, help=_MODEL)
-    parser.add_argument("--prompt", type=str, action="append", help="A text to continue; may be repeated.")
-    parser.add_argument("--stop", type=str, action="append", help="End before this text; may be repeated.")
-    add_options(
-        parser,
-        [
-            ("--prompt-file", str | None, None, "A file in UTF-8 that holds the prompt."),
-            ("--max-tokens", NonNegativeInt, 200, "Tokens to add."),
-            ("--temperature", float, 1.0, "Below 1 favours likely tokens; 0 is greedy."),
-            ("--top-k", PositiveInt | None, None, "Choose among this many of the most likely tokens."),
-            ("--top-p", float | None, None, "Choose among the most likely tokens of this total probability."),
-            ("--repetition-penalty", float, 1.0, "Above 1 makes earlier tokens less likely."),
-            ("--seed", NonNegativeInt, 0, "Seed of each text, whatever the other prompts are."),
-            ("--samples", PositiveInt, 1, "Texts per prompt, with the seeds SEED, SEED + 1, ..."),
-        ],
-    )
-    flags = {
-        "--greedy": "Take the most likely token each time.",
-        "--allow-unknown": "Replace what is not in the vocabulary with the unknown token.",
-        "--forbid-unknown": "Never choose the unknown token.",
-        "--json": "Print one JSON object per text.",
-    }
-    for flag, text in flags.items():
-        parser.add_argument(flag, action="store_true", help=text)
-    return parser
-
-
 def score(task: Task, args: Sequence[str]) -> int:
     """Print the perplexity of each line of a file, and of all of them together."""
-    options = _score_parser().parse_args(list(args))
+    options = parse_options(
+        "sru lm score",
+        "Tokens, negative log-likelihood, perplexity and bits per character of each line of a file, and of "
+        "all together. The state is carried from line to line, and the first token is predicted from a line "
+        "end. Line ends are scored with their lines where the vocabulary has them.",
+        [
+            ("file", str, ..., "A text in UTF-8, plain or compressed, or JSON lines."),
+            ("--model", str, ..., _MODEL),
+            ("--independent-lines", bool, False, "Score each line without the lines before it."),
+            (
+                "--memory-length",
+                PositiveInt | None,
+                None,
+                "srupp: number of earlier positions that a position attends to; default: as in training.",
+            ),
+            ("--json", bool, False, "Print one JSON object per line."),
+        ],
+        args,
+    )
     path = Path(options.file)
     # Before the model is read, so that a wrong path is reported at once.
     if not path.is_file():
@@ -160,14 +167,14 @@ def score(task: Task, args: Sequence[str]) -> int:
         if number == 1 and not options.json:
             print("line\ttokens\tnats\tperplexity\tbits/character")
         _print_score(str(number), found, {"line": number}, as_json=options.json)
-        total.add(found)
+        total += found
     _print_score("total", total, {"total": True}, as_json=options.json)
     return 0
 
 
 def _print_score(name: str, score: Score, head: dict[str, object], *, as_json: bool) -> None:
     if not as_json:
-        figures = f"{score.nll:.3f}\t{score.perplexity:.3f}\t{score.bits_per_character:.4f}"
+        figures = f"{score.nll:.3f}\t{score.perplexity:.3f}\t{score.bits_per(score.characters):.4f}"
         print(f"{name}\t{score.tokens}\t{figures}", flush=name == "total")
         return
     row = {
@@ -178,31 +185,9 @@ def _print_score(name: str, score: Score, head: dict[str, object], *, as_json: b
         "bytes": score.bytes,
         "nll": score.nll,
         "perplexity": score.perplexity,
-        "bits_per_character": score.bits_per_character,
-        "bits_per_byte": score.bits_per_byte,
+        "bits_per_character": score.bits_per(score.characters),
+        "bits_per_byte": score.bits_per(score.bytes),
     }
     # JSON knows neither NaN nor infinity.
     strict = {key: None if isinstance(x, float) and not math.isfinite(x) else x for key, x in row.items()}
     print(json.dumps(strict), flush=name == "total")
-
-
-def _score_parser() -> OptionParser:
-    parser = OptionParser(
-        prog="sru lm score",
-        description="Tokens, negative log-likelihood, perplexity and bits per character of each line of a "
-        "file, and of all together. The state is carried from line to line, and the first token is predicted "
-        "from a line end. Line ends are scored with their lines where the vocabulary has them.",
-    )
-    parser.add_argument("file", type=str, help="A text in UTF-8, plain or compressed, or JSON lines.")
-    parser.add_argument("--model", type=str, required=True, help=_MODEL)
-    parser.add_argument(
-        "--independent-lines", action="store_true", help="Score each line without the lines before it."
-    )
-    parser.add_argument(
-        "--memory-length",
-        type=PositiveInt | None,
-        default=None,
-        help="srupp: number of earlier positions that a position attends to; default: as in training.",
-    )
-    parser.add_argument("--json", action="store_true", help="Print one JSON object per line.")
-    return parser

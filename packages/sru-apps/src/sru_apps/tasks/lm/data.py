@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
-from tqdm import tqdm  # type: ignore[import-untyped]
-
 from sru_apps.ranges import check_at_least
+from sru_apps.train.console import preparation_bar
 from sru_apps.train.data import TaskData
 from sru_apps.train.errors import UserError
 from sru_apps.train.export import dump_tokenizer, parse_tokenizer
@@ -22,7 +20,6 @@ from sru_data.loaders import StreamLoader, WindowLoader
 from sru_data.texts import Unit
 from sru_data.token_files import (
     PreparedCorpus,
-    Progress,
     TextCounts,
     TokenFile,
     open_prepared,
@@ -124,21 +121,8 @@ class LanguageModelData(TaskData):
             DataError: A text is missing, empty or not UTF-8, or the folder holds another one.
             UserError: No vocabulary can be made of the text.
         """
-        if not hasattr(self, "prepared"):
-            self._prepare()
-
-    def setup(self, stage: str) -> None:
-        """Open the token files.
-
-        Raises:
-            DataError: They do not belong to the checkpoint whose state was loaded.
-        """
-        if not hasattr(self, "prepared"):
-            self._prepare()
-        if self._expected is not None:
-            self._check_tokenizer(self._expected)
-
-    def _prepare(self) -> None:
+        if hasattr(self, "prepared"):
+            return
         options = self.hparams
         if options["name"] is None and options["train_file"] is None:
             prepared = open_prepared(options["prepared_dir"])
@@ -146,19 +130,33 @@ class LanguageModelData(TaskData):
             if unit not in get_args(Unit):
                 raise UserError(f"{prepared.folder} does not say what its tokens are; give --data.unit")
         else:
-            corpus = self._corpus()
+            if options["train_file"] is None:
+                corpus = language_modelling.load(options["name"], data_dir=options["data_dir"])
+            else:
+                files = (options["validation_file"], options["test_file"])
+                corpus = language_modelling.from_files(
+                    options["train_file"], validation=files[0], test=files[1]
+                )
             unit = options["unit"] or ("subwords" if options["tokenizer"] else corpus.unit)
             prepared = self._prepare_corpus(corpus, unit)
-        self.prepared, self.unit, self.dataset = prepared, unit, prepared.name
+        self.prepared, self.unit, self.dataset = prepared, str(unit), prepared.name
         self.tokenizer, self.has_test = prepared.tokenizer, prepared.test is not None
 
-    def _corpus(self) -> Corpus:
-        options = self.hparams
-        if options["train_file"] is None:
-            return language_modelling.load(options["name"], data_dir=options["data_dir"])
-        return language_modelling.from_files(
-            options["train_file"], validation=options["validation_file"], test=options["test_file"]
-        )
+    def setup(self, stage: str) -> None:
+        """Open the token files.
+
+        Raises:
+            DataError: They do not belong to the checkpoint whose state was loaded.
+        """
+        self.prepare_data()
+        expected = self._expected
+        if expected is not None and expected["digest"] != self.prepared.tokenizer_digest:
+            theirs = len(parse_tokenizer(expected["tokenizer"]))
+            raise DataError(
+                f"the vocabulary of {self.dataset} in {self.prepared.folder} ({len(self.tokenizer):,} "
+                f"{self.unit}) does not match the checkpoint's ({theirs:,} {expected['unit']}); use the text "
+                "and the options that the model was trained with, or give its tokenizer with --data.tokenizer"
+            )
 
     def _prepare_corpus(self, corpus: Corpus, unit: Unit) -> PreparedCorpus:
         given = self.hparams["tokenizer"]
@@ -171,13 +169,13 @@ class LanguageModelData(TaskData):
             tokenizer = load_tokenizer(given)
             options = {"tokenizer": tokenizer_digest(tokenizer)}
         folder = self.hparams["prepared_dir"] or prepared_folder(corpus, unit=unit, **options)
-        with tqdm(unit="B", unit_scale=True, leave=False, disable=not sys.stderr.isatty()) as bar:
+        with preparation_bar(corpus.name) as report:
             return prepare(
                 corpus,
                 Path(folder),
                 tokenizer=tokenizer,
                 options={"unit": unit, **options},
-                progress=_reporter(bar, corpus.name),
+                progress=report,
             )
 
     def opening(self) -> str:
@@ -271,11 +269,8 @@ class LanguageModelData(TaskData):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the tokenizer, so that a checkpoint can be used without the text it was trained on."""
-        return {"tokenizer": self._dumped, "digest": self.prepared.tokenizer_digest, "unit": self.unit}
-
-    @cached_property
-    def _dumped(self) -> str:
-        return dump_tokenizer(self.tokenizer)
+        tokenizer = dump_tokenizer(self.tokenizer)  # type: ignore[arg-type]
+        return {"tokenizer": tokenizer, "digest": self.prepared.tokenizer_digest, "unit": self.unit}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Expect a checkpoint's tokenizer in the token files.
@@ -285,17 +280,7 @@ class LanguageModelData(TaskData):
         """
         self._expected = {name: state_dict[name] for name in ("tokenizer", "digest", "unit")}
         if hasattr(self, "prepared"):
-            self._check_tokenizer(self._expected)
-
-    def _check_tokenizer(self, expected: dict[str, Any]) -> None:
-        if expected["digest"] != self.prepared.tokenizer_digest:
-            theirs = len(parse_tokenizer(expected["tokenizer"]))
-            raise DataError(
-                f"the vocabulary of {self.dataset} in {self.prepared.folder} ({len(self.tokenizer):,} "
-                f"{self.unit}) does not match the checkpoint's ({theirs:,} {expected['unit']}); use "
-                "the text and the options that the model was trained with, or give its tokenizer with "
-                "--data.tokenizer"
-            )
+            self.setup("fit")
 
 
 def _train_tokenizer(corpus: Corpus, unit: Unit, options: dict[str, Any]) -> Tokenizer:
@@ -305,23 +290,3 @@ def _train_tokenizer(corpus: Corpus, unit: Unit, options: dict[str, Any]) -> Tok
         raise
     except ValueError as error:
         raise UserError(f"no vocabulary can be made of {corpus.train.name}: {error}") from error
-
-
-_STAGES = {"waiting": "another process prepares it; waiting", "tokenizer": "making the vocabulary"}
-
-
-def _reporter(bar: Any, name: str) -> Callable[[Progress], None]:
-    """Show how far a preparation has come: a bar per split on a terminal, a line per stage in a log file."""
-    shown = ""
-
-    def report(progress: Progress) -> None:
-        nonlocal shown
-        if progress.stage != shown:
-            shown = progress.stage
-            bar.set_description(shown)
-            bar.reset(progress.total)
-            if bar.disable or shown in _STAGES:
-                print(f"{name}: {_STAGES.get(shown, f'preparing the {shown} split')}", flush=True)
-        bar.update(progress.bytes - bar.n)
-
-    return report

@@ -184,7 +184,7 @@ class LanguageModel(nn.Module):
             state: What the call for the text before returned; None at the start of a text.
 
         Returns:
-            logits: (T, B, V), log-probabilities of the symbol after each position, up to a constant per position.
+            logits: (T, B, V), log-probabilities of the symbol after each position, up to a constant each.
             state: The states to continue from.
         """
         h, state = self._encode(ids, state)

@@ -1,25 +1,30 @@
-"""The training of a language model."""
+"""The training of a language model, and trained ones from files."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, cast
 
 import torch
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
 from sru_apps.nn.states import detach_state, map_state
+from sru_apps.task import Task
+from sru_apps.tasks.lm import TASK
 from sru_apps.tasks.lm.data import LanguageModelData
-from sru_apps.tasks.lm.load import export_language_model
 from sru_apps.tasks.lm.model import LanguageModel, LanguageModelConfig
+from sru_apps.train.evaluate import load_trained
+from sru_apps.train.export import export_model
 from sru_apps.train.module import TaskModule
 from sru_apps.train.optimizers import OptimizerConfig
 from sru_data.loaders import IGNORE, Segment, StreamLoader
 from sru_data.texts import Unit
 from sru_data.token_files import TextCounts
+from sru_data.tokenizers import Tokenizer
 
 FIGURE: Mapping[Unit, str] = {
     "words": "perplexity",
@@ -38,7 +43,7 @@ _WORDS = {
 
 
 class LanguageModelModule(TaskModule):
-    """Truncated back-propagation through time: the next segment continues from the state, without its gradient.
+    """Truncated back-propagation through time: segments pass on the state but not its gradient.
 
     The loss of a segment is the mean over its N targets, scaled where segments vary in length:
 
@@ -82,15 +87,11 @@ class LanguageModelModule(TaskModule):
         """Build the module for a text."""
         config = LanguageModelConfig(vocab_size=len(data.tokenizer), **options)
         nominal = data.hparams["length"] if data.hparams["random_lengths"] else None
-        return cls(config, optimizer, unit=data.unit, nominal_length=nominal)
+        return cls(config, optimizer, unit=cast(Unit, data.unit), nominal_length=nominal)
 
     def describe(self, figures: Mapping[str, float]) -> str:
         """Put figures in words, those first that models are compared by: `perplexity 82.31, loss 4.4105`."""
         return ", ".join(text.format(figures[name]) for name, text in _WORDS.items() if name in figures)
-
-    def export(self, folder: Path, data: LanguageModelData, *, task: str) -> None:
-        """Write a model that `load_language_model` reads."""
-        export_language_model(folder, self.network, data.tokenizer, task=task)
 
     def on_train_start(self) -> None:
         """See how the text comes, and move a restored state to where the model is."""
@@ -108,59 +109,38 @@ class LanguageModelModule(TaskModule):
 
     def on_validation_epoch_start(self) -> None:
         """Start counting."""
-        self._begin_evaluation(self.trainer.val_dataloaders)
-
-    def validation_step(self, batch: Segment, batch_idx: int) -> None:
-        """Add up the losses of the tokens."""
-        self._evaluate(batch, batch_idx)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the figures of the whole text."""
-        self._finish_evaluation("validation")
-
-    def on_test_epoch_start(self) -> None:
-        """Start counting."""
-        self._begin_evaluation(self.trainer.test_dataloaders)
-
-    def test_step(self, batch: Segment, batch_idx: int) -> None:
-        """Add up the losses of the tokens."""
-        self._evaluate(batch, batch_idx)
-
-    def on_test_epoch_end(self) -> None:
-        """Log the figures of the whole text."""
-        self._finish_evaluation("test")
-
-    def _begin_evaluation(self, loader: object) -> None:
+        trainer = self.trainer
+        loader = trainer.test_dataloaders if trainer.testing else trainer.val_dataloaders
         self._evaluation_carries = isinstance(loader, StreamLoader)
         self._evaluated = None
         # MPS has no float64.
         kind = torch.float32 if self.device.type == "mps" else torch.float64
-        self._nats = torch.zeros((), dtype=kind, device=self.device)
-        self._tokens = torch.zeros((), dtype=kind, device=self.device)
+        self._nats, self._tokens = torch.zeros(2, dtype=kind, device=self.device)
 
-    def _evaluate(self, batch: Segment, batch_idx: int) -> None:
+    def validation_step(self, batch: Segment, batch_idx: int) -> None:
+        """Add up the losses of the tokens."""
         state = self._evaluated if self._evaluation_carries and batch_idx > 0 else None
         nll, self._evaluated = self.network.loss(batch.inputs, batch.targets, state)
         self._nats += nll.sum(dtype=self._nats.dtype)
         self._tokens += (batch.targets != IGNORE).sum()
 
-    def _finish_evaluation(self, stage: Literal["validation", "test"]) -> None:
+    def on_validation_epoch_end(self) -> None:
+        """Log the figures of the whole text."""
         self._evaluated = None
         sums = torch.stack([self._nats, self._tokens])
         if self.trainer.world_size > 1:
             sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
         nats, tokens = sums.tolist()
+        stage = "test" if self.trainer.testing else "validation"
         counts = getattr(getattr(self.trainer, "datamodule", None), "counts", None)
         found = figures(self.unit, nats, int(tokens), counts(stage) if counts is not None else None)
         for name, value in found.items():
             # The loggers get one row per epoch from `History`; all processes log the same.
-            self.log(
-                f"{stage}_{name}",
-                value,
-                logger=False,
-                prog_bar=name == FIGURE[self.unit],
-                sync_dist=True,
-            )
+            shown = name == FIGURE[self.unit]
+            self.log(f"{stage}_{name}", value, logger=False, prog_bar=shown, sync_dist=True)
+
+    on_test_epoch_start, test_step = on_validation_epoch_start, validation_step
+    on_test_epoch_end = on_validation_epoch_end
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Within an epoch, keep what each process carries."""
@@ -204,12 +184,60 @@ def figures(unit: Unit, nats: float, tokens: int, counts: TextCounts | None = No
     loss = nats / tokens if tokens else math.nan
     result = {"loss": loss}
     name = FIGURE[unit]
-    result[name] = _exp(loss) if name == "perplexity" else loss / math.log(2)
+    result[name] = exp(loss) if name == "perplexity" else loss / math.log(2)
     if unit == "subwords" and counts is not None:
-        result["word_perplexity"] = _exp(nats / max(1, counts.words + counts.lines))
+        result["word_perplexity"] = exp(nats / max(1, counts.words + counts.lines))
     return result
 
 
-def _exp(value: float) -> float:
-    # Infinite where math.exp would raise.
+def exp(value: float) -> float:
+    """The exponential, infinite where math.exp would raise."""
     return float(torch.tensor(value, dtype=torch.float64).exp())
+
+
+@dataclass(frozen=True)
+class TrainedLanguageModel:
+    """A model and its tokenizer, ready to continue a text or to score one."""
+
+    network: LanguageModel
+    """In evaluation mode."""
+    tokenizer: Tokenizer
+    """Text to symbols and back."""
+
+
+def export_language_model(
+    folder: Path, network: LanguageModel, tokenizer: Tokenizer, *, task: str = TASK.name
+) -> None:
+    """Write a model that `load_language_model` reads.
+
+    Args:
+        folder: The folder; made when missing.
+        network: The model.
+        tokenizer: Its tokenizer.
+        task: The task that trained it.
+    """
+    export_model(folder, network, {"task": task, "model": asdict(network.config)}, tokenizer)
+
+
+def load_language_model(
+    path: Path, *, task: Task = TASK, extra_symbols: int = 0, memory_length: int | None = None
+) -> TrainedLanguageModel:
+    """Read a language model.
+
+    Args:
+        path: A run folder, the `model` folder in it, or a checkpoint.
+        task: The task that must have trained it.
+        extra_symbols: Symbols that the model has besides those of the tokenizer.
+        memory_length: Memory of SRU++, if not as in training; no weight depends on it.
+
+    Returns:
+        The model on the CPU.
+
+    Raises:
+        UserError: There is none, it is damaged or of another task, it and the tokenizer differ in the number
+            of symbols, or its encoder has no memory.
+        DataError: The tokenizer is damaged.
+    """
+    changes = {} if memory_length is None else {"memory_length": memory_length}
+    module, tokenizer = load_trained(task, path, changes, extra_symbols=extra_symbols)
+    return TrainedLanguageModel(module.network, tokenizer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from itertools import chain, islice
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sru_apps.decoding.completion import LINE_END, line_end
 from sru_apps.nn import State
-from sru_apps.tasks.lm.load import TrainedLanguageModel
+from sru_apps.tasks.lm.module import TrainedLanguageModel, exp
 from sru_data.loaders import IGNORE
 from sru_data.loaders.buckets import pad_sequences
 from sru_data.texts import TextSource
@@ -23,7 +23,7 @@ _STEPS = 512
 _AT_ONCE = 8192
 
 
-@dataclass
+@dataclass(frozen=True)
 class Score:
     """The likelihood of a line, or of a whole text."""
 
@@ -41,29 +41,15 @@ class Score:
     @property
     def perplexity(self) -> float:
         """exp(nll / tokens); NaN without a token."""
-        if not self.tokens:
-            return math.nan
-        mean = self.nll / self.tokens
-        # Infinite where math.exp would raise.
-        return math.exp(mean) if mean < 700 else math.inf
+        return exp(self.nll / self.tokens if self.tokens else math.nan)
 
-    @property
-    def bits_per_character(self) -> float:
-        """Mean bits per character; NaN without a character."""
-        return self.nll / math.log(2) / self.characters if self.characters else math.nan
+    def bits_per(self, count: int) -> float:
+        """Mean bits per character or byte, of which there are `count`; NaN without any."""
+        return self.nll / math.log(2) / count if count else math.nan
 
-    @property
-    def bits_per_byte(self) -> float:
-        """Mean bits per byte; NaN without a byte."""
-        return self.nll / math.log(2) / self.bytes if self.bytes else math.nan
-
-    def add(self, other: Score) -> None:
-        """Add the score of the text that follows."""
-        self.tokens += other.tokens
-        self.nll += other.nll
-        self.characters += other.characters
-        self.bytes += other.bytes
-        self.unknown += other.unknown
+    def __add__(self, other: Score) -> Score:
+        """The score of both texts."""
+        return Score(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 
 
 def score_lines(
@@ -142,7 +128,7 @@ def _costs(
 ) -> tuple[Tensor, State | None]:
     """Compute the negative log-likelihood of all but the first symbol of each text.
 
-    What follows a shorter text changes nothing before it, so no mask is needed.
+    Padding after a shorter text changes nothing before it, so no mask is needed.
 
     Returns:
         costs: (B, T) float64, with T one less than the longest text; 0 after the end of a text.
@@ -151,7 +137,7 @@ def _costs(
     inputs = pad_sequences(texts, batch_first=False).ids
     targets = pad_sequences(texts, pad_id=IGNORE, batch_first=False).ids
     costs = [torch.zeros(0, len(texts), dtype=torch.float64)]
-    for ids, wanted in zip(inputs[:-1].split(_STEPS), targets[1:].split(_STEPS), strict=True):
+    for ids, wanted in zip(torch.split(inputs[:-1], _STEPS), torch.split(targets[1:], _STEPS), strict=True):
         if len(ids):
             nll, state = model.network.loss(ids, wanted, state)
             costs.append(nll.double())

@@ -27,7 +27,9 @@ def sru_recurrence(inputs: Inputs) -> tuple[Tensor, Tensor]:
         or (mask_c is not None and mask_c.requires_grad)
         or not (compiling or backend.active(inputs.u.device) == "kernels")
     ):
-        return reference.sru_recurrence(**inputs._asdict())
+        # Not _asdict, which the compiler of torch 2.6 cannot trace.
+        fields: dict[str, Any] = dict(zip(Inputs._fields, inputs, strict=True))
+        return reference.sru_recurrence(**fields)
     return run(None if compiling else "kernels", inputs)
 
 

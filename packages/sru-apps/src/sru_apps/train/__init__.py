@@ -1,0 +1,1 @@
+"""One trainer for all tasks: command line, run folder, callbacks, checkpoints, export."""
