@@ -20,13 +20,13 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
-from sru_apps.classification.data import Batch
-from sru_apps.classification.fit_cli import ClassifyFitCLI
-from sru_apps.classification.module import ClassifierModule
-from sru_apps.training.console import quiet_lightning
-from sru_apps.training.denormals import flush_denormals
 from torch import Tensor
 
+from sru_apps.tasks.classify import TASK
+from sru_apps.tasks.classify.data import Batch
+from sru_apps.tasks.classify.module import ClassifierModule
+from sru_apps.train.console import flush_denormals, quiet_lightning
+from sru_apps.train.fit import Fit
 from sru_nn import backend
 
 # The benchmarks of sru-nn know how to record a run.
@@ -100,13 +100,13 @@ def main() -> None:
     quiet_lightning()
     with tempfile.TemporaryDirectory() as folder:
         shared = ["--recipe=sst2", "--trainer.accelerator=cpu", f"--runs-dir={folder}", "--name=run"]
-        cli = ClassifyFitCLI([*shared, f"--trainer.max_epochs={options.epochs}", *arguments])
-        cli.begin()
-        batches = list(cli.datamodule.train_dataloader())
-        error = compare(*(loss_and_gradients(cli.model, batches[0], name) for name in CONTENDERS))
+        job = Fit(TASK, [*shared, f"--trainer.max_epochs={options.epochs}", *arguments])
+        job.module.start(job.data)
+        batches = list(job.data.train_dataloader())
+        error = compare(*(loss_and_gradients(job.module, batches[0], name) for name in CONTENDERS))
         turns = Turns()
-        cli.trainer.callbacks.append(turns)
-        cli.trainer.fit(cli.model, cli.datamodule)
+        job.trainer.callbacks.append(turns)
+        job.trainer.fit(job.module, job.data)
     facts = machine("cpu")
     del facts["backend"]
     end = statistics.median(turns.ends)
@@ -117,7 +117,7 @@ def main() -> None:
         rows[name] = {"step": asdict(summary(steps)), "validation": validation, "epoch": epoch}
     result = {
         "machine": facts,
-        "words": cli.datamodule.vocab_size,
+        "words": job.module.config.vocab_size,
         "batches": len(batches),
         "error": error,
         "end": end,

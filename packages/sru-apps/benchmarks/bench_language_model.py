@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from sru_apps.encoders import RecurrentName, detach_state
-from sru_apps.language_modelling.config import LanguageModelConfig
-from sru_apps.language_modelling.generate import generate
-from sru_apps.language_modelling.model import LanguageModel
 from torch import Tensor, nn
 
+from sru_apps.decoding.continuation import generate
+from sru_apps.nn.encoders import RecurrentName
+from sru_apps.nn.states import detach_state
+from sru_apps.tasks.lm.model import LanguageModel, LanguageModelConfig
 from sru_data import DataError
 from sru_data.datasets import language_modelling
 from sru_data.loaders import Segment, StreamLoader

@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from measure import summary
 from pytorch_lightning import Callback, LightningModule, Trainer
-from sru_apps.encoders import detach_state
-from sru_apps.language_modelling.fit_cli import LanguageModelFitCLI
-from sru_apps.training.console import quiet_lightning
-from sru_apps.training.denormals import flush_denormals
-from sru_apps.training.optimizers import build_optimizer
+
+from sru_apps.nn.states import detach_state
+from sru_apps.tasks.lm import TASK
+from sru_apps.train.console import flush_denormals, quiet_lightning
+from sru_apps.train.fit import Fit
+from sru_apps.train.optimizers import build_optimizer
 
 WARM_UP = 10
 MODEL = {"encoder": "sru", "embedding_size": 128, "hidden_size": 160, "num_layers": 2}
@@ -61,29 +62,31 @@ def overhead(*, rounds: int = 4, steps: int = 150) -> dict[str, Any]:
     return {"what": what, **{name: summary(values) for name, values in found.items()}}
 
 
-def _command_line(folder: str, steps: int) -> LanguageModelFitCLI:
+def _job(folder: str, steps: int) -> Fit:
     options = [f"--model.{name}={value}" for name, value in MODEL.items()]
     options += ["--data.name=python-help", "--data.batch_size=32", "--data.length=64"]
     options += [f"--trainer.max_steps={steps}", "--trainer.accelerator=cpu"]
-    return LanguageModelFitCLI([*options, f"--runs-dir={folder}", "--name=run"])
+    job = Fit(TASK, [*options, f"--runs-dir={folder}", "--name=run"])
+    job.module.start(job.data)
+    return job
 
 
 def _trainer(folder: str, steps: int) -> list[float]:
-    cli = _command_line(folder, steps)
+    job = _job(folder, steps)
     timer = StepTimer()
-    cli.trainer.callbacks.insert(0, timer)
+    job.trainer.callbacks.insert(0, timer)
     with contextlib.redirect_stdout(io.StringIO()):
-        cli.trainer.fit(cli.model, cli.datamodule)
+        job.trainer.fit(job.module, job.data)
     return timer.times
 
 
 def _bare(folder: str, steps: int) -> list[float]:
-    cli = _command_line(f"{folder}/bare", steps)
-    model = cli.model.network.train()
-    optimizer = build_optimizer(cli.model, cli.model.optimizer, fused=True)
+    job = _job(f"{folder}/bare", steps)
+    model = job.module.network.train()
+    optimizer = build_optimizer(job.module, job.module.optimizer, fused=True)
     state, times = None, []
     # The bare loop uses the same loader, which makes its segments as they are needed.
-    for segment in itertools.islice(cli.datamodule.train_dataloader(), steps):
+    for segment in itertools.islice(job.data.train_dataloader(), steps):
         times.append(time.perf_counter())
         optimizer.zero_grad()
         nll, state = model.loss(segment.inputs, segment.targets, state)
