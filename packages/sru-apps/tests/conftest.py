@@ -14,11 +14,8 @@ import pytest
 import torch
 
 from sru_apps.cli import main
-from sru_apps.train.checkpoints import read_checkpoint
-from sru_apps.train.seeding import SeedEveryStep
+from sru_apps.train.checkpoints import SeedEveryStep, read_checkpoint
 from sru_data.datasets.classification import SOURCES
-
-REAL_DATA = os.environ.get("SRU_DATA")
 
 POSITIVE = ["a warm and funny film", "moving", "great acting and a clever plot", "simply wonderful fun ."]
 NEGATIVE = ["a cold and dull film", "tedious", "poor acting and a silly plot", "simply awful noise ."]
@@ -35,7 +32,7 @@ source = SOURCES["sst2"]
 files = {part: replace(getattr(source, part), lines=None) for part in ("train", "validation", "test")}
 SOURCES["sst2"] = replace(source, **files)
 
-from sru_apps.train.seeding import SeedEveryStep
+from sru_apps.train.checkpoints import SeedEveryStep
 
 name, step = os.environ["STOP_AT"].split(":")
 seed = SeedEveryStep.on_train_batch_start
@@ -112,14 +109,6 @@ def assert_same_checkpoints() -> Callable[[Path, Path], None]:
                 torch.testing.assert_close(ours[part], theirs[part], rtol=0, atol=0)
 
     return compare
-
-
-@pytest.fixture
-def real_data() -> Path:
-    """The folder with the real data sets."""
-    if not REAL_DATA:
-        pytest.skip("SRU_DATA names no data folder")
-    return Path(REAL_DATA)
 
 
 @pytest.fixture(scope="module")

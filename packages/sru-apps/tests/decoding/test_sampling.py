@@ -54,13 +54,14 @@ def test_top_p_keeps_the_smallest_set_with_that_probability(top_p):
     assert kept[0] in drawn
 
 
-def test_the_end_of_the_distribution_is_reached_but_not_passed():
-    for options, last in (({}, 5), ({"top_k": 3}, 0), ({"top_p": 0.7}, 4)):
-        one = sampler(**options)
-        one._numbers[0] = repeat(1 - 2**-53)
-        assert int(one.choose(LOGITS.unsqueeze(0))) == last
-        one._numbers[0] = repeat(0.0)
-        assert int(one.choose(LOGITS.unsqueeze(0))) == (2 if options else 0)
+@pytest.mark.parametrize(
+    ("options", "first", "last"), [({}, 0, 5), ({"top_k": 3}, 2, 0), ({"top_p": 0.7}, 2, 4)]
+)
+def test_the_end_of_the_distribution_is_reached_but_not_passed(options, first, last):
+    one = sampler(**options)
+    for number, symbol in ((1 - 2**-53, last), (0.0, first)):
+        one._numbers[0] = repeat(number)
+        assert int(one.choose(LOGITS.unsqueeze(0))) == symbol
 
 
 def test_repetition_penalty_is_that_of_ctrl():

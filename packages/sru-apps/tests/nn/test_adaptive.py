@@ -95,9 +95,14 @@ def test_default_cutoffs_of_wikitext_103():
         default_cutoffs(13)
 
 
-def test_errors():
-    for cutoffs, shown in (((7, 3), "7, 3"), ((0, 3), "0, 3"), ((3, 12), "3, 12"), ((), "none")):
-        with pytest.raises(ValueError, match=f"cutoffs must rise .* the vocabulary's 12, got {shown}"):
-            AdaptiveEmbedding(12, 8, cutoffs=cutoffs)
+@pytest.mark.parametrize(
+    ("cutoffs", "shown"), [((7, 3), "7, 3"), ((0, 3), "0, 3"), ((3, 12), "3, 12"), ((), "none")]
+)
+def test_cutoffs_must_rise(cutoffs, shown):
+    with pytest.raises(ValueError, match=f"cutoffs must rise .* the vocabulary's 12, got {shown}"):
+        AdaptiveEmbedding(12, 8, cutoffs=cutoffs)
+
+
+def test_every_cluster_needs_features():
     with pytest.raises(ValueError, match="8 features are too few for 3 clusters that shrink by 4"):
         AdaptiveSoftmax(8, 12, cutoffs=CUTOFFS, shrink=4)

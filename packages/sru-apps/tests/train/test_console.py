@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 
-from sru_apps.train.console import quiet_lightning, wants_progress_bar
+from sru_apps.train.console import quiet_lightning
 
 
 def test_announcements_go_and_warnings_stay(caplog: pytest.LogCaptureFixture) -> None:
@@ -23,9 +23,3 @@ def test_only_named_warnings_are_silenced() -> None:
     assert shown == []
     with pytest.warns(UserWarning, match="something else"):
         warnings.warn("something else", stacklevel=1)
-
-
-@pytest.mark.parametrize("terminal", [True, False])
-def test_progress_bar_is_for_terminals(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal)
-    assert wants_progress_bar() is terminal

@@ -20,7 +20,7 @@ from ..tasks.lm.conftest import small_options
 
 KILL = """
 import os, signal
-from sru_apps.train.seeding import SeedEveryStep
+from sru_apps.train.checkpoints import SeedEveryStep
 
 def stop_before(step):
     seed = SeedEveryStep.on_train_batch_start

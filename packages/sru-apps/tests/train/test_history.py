@@ -98,35 +98,6 @@ def test_a_picture_that_cannot_be_written_hides_no_exception(
         history.on_train_end(_trainer(tmp_path), None)
 
 
-def test_continues_in_the_middle_of_an_epoch(history: History, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    history.on_train_start(_trainer(folder), None)
-    _step(history, 0.25)
-    state = history.state_dict()
-    continued = History(tmp_path / "curve.png", figures=["accuracy"])
-    continued.load_state_dict(state)
-    _step(continued, 0.75)
-    continued.on_train_epoch_end(_trainer(folder, step=2), None)
-    assert _rows(folder) == [FIRST]
-    assert continued.seconds >= state["seconds"][0]
-
-
-def test_rows_beyond_the_checkpoint_are_dropped(history: History, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    trainer = _trainer(folder, step=2)
-    history.on_train_start(trainer, None)
-    _step(history, 0.25)
-    _step(history, 0.75)
-    history.on_train_epoch_end(trainer, None)
-    state = history.state_dict()
-    _step(history, 9.0)
-    history.on_train_epoch_end(_trainer(folder, epoch=1, step=4), None)
-    continued = History(tmp_path / "curve.png", figures=["accuracy"])
-    continued.load_state_dict(state)
-    continued.on_train_start(_trainer(folder), None)
-    assert _rows(folder) == [FIRST]
-
-
 def test_loss_of_a_token_comes_before_that_of_a_step(history: History, tmp_path: Path) -> None:
     trainer = _trainer(tmp_path / "run")
     trainer.accumulate_grad_batches = 2

@@ -1,7 +1,6 @@
 """What the models share: recurrent encoders, pooling, dropout, adaptive layers."""
 
-from sru_apps.nn.encoder import RecurrentEncoder
-from sru_apps.nn.encoders import EncoderOptions, RecurrentName
+from sru_apps.nn.encoders import EncoderOptions, RecurrentEncoder, RecurrentName
 from sru_apps.nn.pooling import pool
 from sru_apps.nn.states import State, concatenate_states, detach_state, select_streams
 

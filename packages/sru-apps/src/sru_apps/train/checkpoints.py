@@ -1,13 +1,15 @@
-"""Checkpoints that are either whole or not there, and the two that a run keeps.
+"""What a resumed run needs to equal an undisturbed one: checkpoints, and random numbers by the step.
 
 Lightning's `TorchCheckpointIO` writes local files in place; `AtomicCheckpointIO` keeps the promise that a
 full disk, a kill or a power failure loses nothing: the former checkpoint stays until the new one is on the
 disk. Lightning's `ModelCheckpoint` keeps neither of two promises of `RunCheckpoints`: Ctrl-C saves the
-present step, and a run folder can be moved, since no path is remembered.
+present step, and a run folder can be moved, since no path is remembered. A generator's state in a checkpoint
+would not do instead of `SeedEveryStep`, where validation or a logger draws numbers in between.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import operator
 import signal
@@ -19,7 +21,7 @@ from typing import Any, Literal
 from zipfile import ZipFile
 
 import torch
-from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import CheckpointIO
 
@@ -119,12 +121,9 @@ class RunCheckpoints(Checkpoint):
         every_steps: int = 0,
         task: str = "",
     ) -> None:
-        self.best_path = folder / "best.ckpt"
-        self.last_path = folder / "last.ckpt"
+        self.best_path, self.last_path = folder / "best.ckpt", folder / "last.ckpt"
         self.monitor = [monitor] if isinstance(monitor, str) else list(monitor)
-        self.mode = mode
-        self.every_steps = every_steps
-        self.task = task
+        self.mode, self.every_steps, self.task = mode, every_steps, task
         self.best_score: float | None = None
         self.best_epoch = 0
         self.interrupted = False
@@ -179,8 +178,7 @@ class RunCheckpoints(Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Name the task, so that another one can refuse the checkpoint."""
-        checkpoint["task"] = self.task
-        checkpoint["processes"] = trainer.world_size
+        checkpoint.update(task=self.task, processes=trainer.world_size)
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -212,8 +210,7 @@ class RunCheckpoints(Checkpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the score to beat."""
-        self.best_score = state_dict["best_score"]
-        self.best_epoch = state_dict["best_epoch"]
+        self.best_score, self.best_epoch = state_dict["best_score"], state_dict["best_epoch"]
 
 
 def _any_rank(trainer: Trainer, value: bool) -> bool:
@@ -221,3 +218,36 @@ def _any_rank(trainer: Trainer, value: bool) -> bool:
     if trainer.world_size == 1:
         return value
     return bool(trainer.strategy.reduce_boolean_decision(value, all=False))
+
+
+def place_seed(*place: int) -> int:
+    """Mix numbers into a seed: 63 bits that share nothing with those of a neighbouring place."""
+    digest = hashlib.blake2b(repr(place).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+class SeedEveryStep(Callback):
+    """Seed torch's generators from (seed, epoch, batch) before every training step, on each rank differently.
+
+    Dropout is then a function of the step and not of what ran before, so that a run continued from a
+    checkpoint draws what the undisturbed run would have drawn.
+
+    Args:
+        seed: The run's seed.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Seed for this step."""
+        rank = [trainer.global_rank] if trainer.global_rank else []
+        place = place_seed(self.seed, trainer.current_epoch, batch_idx, *rank)
+        if pl_module.device.type == "cpu":
+            # torch.manual_seed also queues a call, with a traceback, for each kind of device not in use: that
+            # takes a millisecond, and the queues grow with every step.
+            torch.default_generator.manual_seed(place)
+        else:
+            torch.manual_seed(place)

@@ -44,9 +44,7 @@ class BatchLoader(Generic[Item, Batch]):
         *,
         rank: tuple[int, int] = (0, 1),
     ) -> None:
-        self.items = items
-        self.sampler = sampler
-        self.collate = collate
+        self.items, self.sampler, self.collate = items, sampler, collate
         self.rank, self.world_size = rank
 
     def __iter__(self) -> Iterator[Batch]:

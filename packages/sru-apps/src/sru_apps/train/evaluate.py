@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning import LightningDataModule, Trainer
@@ -35,7 +35,6 @@ from sru_apps.train.options import (
     with_settings,
 )
 from sru_apps.train.run_folder import RunFolder, find_checkpoint
-from sru_data.tokenizers import Tokenizer
 
 Stage = Literal["validate", "test"]
 STAGES: dict[Stage, str] = {"validate": "validation", "test": "test"}
@@ -105,19 +104,27 @@ def load_module(task: Task, path: Path, model: Mapping[str, Any] | None = None) 
     return module, checkpoint
 
 
+class Trained(NamedTuple):
+    """A trained model, ready to use."""
+
+    network: Any
+    """The network, in evaluation mode, on the CPU."""
+    tokenizer: Any
+    """Its tokenizer."""
+    module: Any = None
+    """The module that trained it."""
+
+
 def load_trained(
     task: Task, path: Path, model: Mapping[str, Any] | None = None, *, extra_symbols: int = 0
-) -> tuple[Any, Tokenizer]:
-    """Read a trained module from an export, a checkpoint or a run folder.
+) -> Trained:
+    """Read a trained model from an export, a checkpoint or a run folder.
 
     Args:
         task: The task it must be of.
         path: A run folder, the `model` folder in it, or a checkpoint.
         model: As for `load_module`.
         extra_symbols: Symbols that the model has besides those of the tokenizer.
-
-    Returns:
-        The module on the CPU, in evaluation mode, and its tokenizer.
 
     Raises:
         UserError: There is none, it is damaged or of another task, it and the tokenizer differ in the number
@@ -148,7 +155,8 @@ def load_trained(
         raise UserError(
             f"{path}: the model has {wanted} symbols and its tokenizer {found}; they do not belong together"
         )
-    return module.eval(), tokenizer
+    module.eval()
+    return Trained(module.network, tokenizer, module)
 
 
 def changed(config: Any, changes: Mapping[str, Any]) -> Any:

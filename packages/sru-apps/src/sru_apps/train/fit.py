@@ -18,7 +18,7 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from sru_apps.task import Task, load
-from sru_apps.train.checkpoints import AtomicCheckpointIO, RunCheckpoints, read_checkpoint
+from sru_apps.train.checkpoints import AtomicCheckpointIO, RunCheckpoints, SeedEveryStep, read_checkpoint
 from sru_apps.train.console import EpochBar, flush_denormals, quiet_lightning, wants_progress_bar
 from sru_apps.train.data import TaskData
 from sru_apps.train.errors import UserError, building, reading
@@ -29,7 +29,6 @@ from sru_apps.train.module import TaskModule, count_parameters, sharded_strategy
 from sru_apps.train.optimizers import OptimizerConfig
 from sru_apps.train.options import fit_parser, peek, recipe_path, with_settings
 from sru_apps.train.run_folder import find_checkpoint, find_run, new_run
-from sru_apps.train.seeding import SeedEveryStep
 from sru_data.atomic import atomic_write
 
 LASTING_OPTIONS = ("accumulate_grad_batches", "precision", "gradient_clip_val", "gradient_clip_algorithm")
@@ -69,28 +68,26 @@ class Fit:
         self.module_class: type[TaskModule] = load(task.module)
         self.parser = fit_parser(task, self.data_class, self.module_class.config_class)
         self.options: Namespace = self.parser.parse_args(with_settings(args, settings))
-        self._follow_torchrun()
+        if local := int(os.environ.get("LOCAL_WORLD_SIZE", 0)):
+            # torchrun has decided.
+            self.options.trainer.devices = local
+            self.options.trainer.num_nodes = int(os.environ["WORLD_SIZE"]) // local
         with building():
             self._build()
 
-    def _follow_torchrun(self) -> None:
-        local = int(os.environ.get("LOCAL_WORLD_SIZE", 0))
-        if local:
-            self.options.trainer.devices = local
-            self.options.trainer.num_nodes = int(os.environ["WORLD_SIZE"]) // local
-
     def _build(self) -> None:
-        options = self.options
-        epochs = options.trainer.max_epochs
+        options, epochs = self.options, self.options.trainer.max_epochs
         if epochs is None or epochs < 1:
             raise UserError(f"--trainer.max_epochs must be at least 1, got {epochs}")
         lightning.seed_everything(options.seed, verbose=False)
         self.data = self.data_class(**options.data.as_dict(), seed=options.seed)
         optimizer = OptimizerConfig.of(options.optimizer.as_dict())
         if options.resume is None:
-            group = Path(options.runs_dir) / self.task.name / (options.recipe or self.data.group)
-            remedy = "choose another --name, or continue that run with --resume"
-            self.run = new_run(group, options.name, remedy=remedy)
+            self.run = new_run(
+                Path(options.runs_dir) / self.task.name / (options.recipe or self.data.group),
+                options.name,
+                remedy="choose another --name, or continue that run with --resume",
+            )
         self.data.prepare_data()
         self.data.setup("fit")
         self.data.train_dataloader()  # Data that are too short are refused before anything is written.
@@ -98,20 +95,20 @@ class Fit:
         self.trainer = self._trainer()
 
     def _trainer(self) -> lightning.Trainer:
-        figures = self.task.figures
-        counted: dict[str, Any] = (
-            {"count": lambda batch: batch.targets.numel(), "unit": "tokens"} if self.data.unit else {}
+        self.history = History(
+            self.run.learning_curve,
+            figures=self.task.figures,
+            count=(lambda batch: batch.targets.numel()) if self.data.unit else None,
+            unit="tokens",
         )
-        self.history = History(self.run.learning_curve, figures=figures, **counted)
         self.checkpoints = RunCheckpoints(
             self.run.checkpoints,
-            monitor=[f"validation_{name}" for name in figures],
+            monitor=[f"validation_{name}" for name in self.task.figures],
             mode=self.task.mode,
             every_steps=self.options.checkpoint_steps,
             task=self.task.name,
         )
-        path = self.run.path
-        options = self.options.trainer.as_dict()
+        path, options = self.run.path, self.options.trainer.as_dict()
         if options["strategy"] == "fsdp":
             options["strategy"] = sharded_strategy(options["devices"], options["num_nodes"])
         return lightning.Trainer(
@@ -197,9 +194,8 @@ class Fit:
         """Test the best checkpoint, export it, and print the summary."""
         run, data, rows = self.run, self.data, self.history.rows
         module, _ = load_module(self.task, run.best)
-        accelerator = self.options.trainer.accelerator
         figures = {
-            name: measure(module, data, stage, accelerator=accelerator)
+            name: measure(module, data, stage, accelerator=self.options.trainer.accelerator)
             for stage, name in reversed(STAGES.items())
             if stage in self.task.generic and (stage == "validate" or data.has_test)
         }

@@ -24,8 +24,8 @@ from sru_data.atomic import atomic_write
 class History(Callback):
     """Record each epoch, tell the loggers and the console, and draw the learning curve.
 
-    Where an epoch takes less than a minute or so the curve is not redrawn after each: drawing stays under two
-    per cent of the time. It is up to date when training ends, however that happens.
+    The curve is redrawn every 15 seconds at most, since drawing takes a fraction of one. It is up to date
+    when training ends, however that happens.
 
     Args:
         picture: The PNG to draw.
@@ -43,10 +43,8 @@ class History(Callback):
         count: Callable[[Any], int] | None = None,
         unit: str = "items",
     ) -> None:
-        self.picture = picture
-        self.figures = [f"validation_{name}" for name in figures]
-        self.count = count
-        self.speed = f"{unit}_per_second"
+        self.picture, self.figures = picture, [f"validation_{name}" for name in figures]
+        self.count, self.speed = count, f"{unit}_per_second"
         self.rows: list[dict[str, float]] = []
         self._whole, self._training = _Clock(), _Clock()
         self._loss: torch.Tensor | float = 0.0
@@ -129,14 +127,11 @@ class History(Callback):
         logger.save()
 
     def _draw(self) -> None:
-        before = time.monotonic()
         figure = self._figure(self.rows[-1])
         epochs, losses, figures = ([row[key] for row in self.rows] for key in ("epoch", "train_loss", figure))
         loss, right = "train loss", {figure.replace("_", " "): (epochs, figures)}
         draw_curves(self.picture, "epoch", loss, {loss: (epochs, losses)}, right)
-        after = time.monotonic()
-        self._next_picture = after + 50 * (after - before)
-        self._drawn_rows = len(self.rows)
+        self._next_picture, self._drawn_rows = time.monotonic() + 15, len(self.rows)
 
     def _figure(self, row: Mapping[str, float]) -> str:
         return next(name for name in self.figures if name in row)

@@ -132,8 +132,7 @@ def parameter_groups(module: nn.Module, config: OptimizerConfig) -> list[dict[st
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     if config.weight_decay == 0 or config.decay_all:
         return [{"params": parameters, "weight_decay": config.weight_decay}]
-    matrices = [parameter for parameter in parameters if parameter.ndim > 1]
-    vectors = [parameter for parameter in parameters if parameter.ndim <= 1]
+    matrices, vectors = ([p for p in parameters if (p.ndim > 1) is matrix] for matrix in (True, False))
     groups = [(matrices, config.weight_decay), (vectors, 0.0)]
     return [{"params": group, "weight_decay": decay} for group, decay in groups if group]
 

@@ -18,10 +18,9 @@ import torch
 from sru_apps.cli import main
 from sru_apps.tasks.classify import TASK
 from sru_apps.tasks.classify.commands import classify
-from sru_apps.tasks.classify.module import load_classifier
 from sru_apps.train.checkpoints import read_checkpoint
 from sru_apps.train.errors import UserError
-from sru_apps.train.evaluate import load_module
+from sru_apps.train.evaluate import load_module, load_trained
 from sru_apps.train.run_folder import RunFolder
 from sru_data.tokenizers import WordTokenizer
 
@@ -42,7 +41,7 @@ def test_accuracy_is_that_of_the_predictions(
     trained_run: Path, tiny_data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = (tiny_data / "classification/stsa.binary.test").read_text().splitlines()
-    predictions = classify(load_classifier(trained_run), [line[2:] for line in lines])
+    predictions = classify(load_trained(TASK, trained_run), [line[2:] for line in lines])
     right = [
         ("negative", "positive")[int(line[0])] == p.label for line, p in zip(lines, predictions, strict=True)
     ]
@@ -118,13 +117,13 @@ def _predict(run: Path, *args: str) -> int:
 
 @pytest.fixture
 def expected(trained_run: Path) -> list[str]:
-    classifier = load_classifier(trained_run)
+    classifier = load_trained(TASK, trained_run)
     lines = []
     for text in SENTENCES:
         ids = torch.tensor([classifier.tokenizer.encode(text)]).t()
         with torch.no_grad():
             (probabilities,) = classifier.network(ids, ids == 0).softmax(-1)
-        label = classifier.label_names[int(probabilities.argmax())]
+        label = classifier.module.label_names[int(probabilities.argmax())]
         lines.append(f"{label}\t{float(probabilities.max()):.4f}\t{text}")
     return lines
 
@@ -194,7 +193,7 @@ def test_model_folder_and_checkpoint_agree_with_the_run(
 
 def test_many_sentences_keep_their_order(trained_run: Path) -> None:
     texts = [f"film {'and ' * (i % 7)}{i}" for i in range(150)]
-    assert [prediction.text for prediction in classify(load_classifier(trained_run), texts)] == texts
+    assert [prediction.text for prediction in classify(load_trained(TASK, trained_run), texts)] == texts
 
 
 def test_model_folder_alone_is_enough(
@@ -210,16 +209,21 @@ def test_model_folder_alone_is_enough(
     assert capsys.readouterr().out.count("\n") == 1
 
 
+@pytest.mark.parametrize("args", [[], [""], ["--file=empty.txt"]])
 def test_empty_input(
-    trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    trained_run: Path,
+    args: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "empty.txt").write_text("\n  \n")
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
-    for args in ([], [""], [f"--file={tmp_path / 'empty.txt'}"]):
-        assert _predict(trained_run, *args) == 1
-        output = capsys.readouterr()
-        assert "sru classify predict: error: no sentences: give some as arguments" in output.err
-        assert output.out == ""
+    assert _predict(trained_run, *args) == 1
+    output = capsys.readouterr()
+    assert "sru classify predict: error: no sentences: give some as arguments" in output.err
+    assert output.out == ""
 
 
 def test_missing_file(trained_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -287,8 +291,8 @@ def test_damaged_checkpoint(trained_run: Path, tmp_path: Path, capsys: pytest.Ca
 
 def test_export_and_checkpoint_hold_the_same_model(trained_run: Path) -> None:
     module, _ = load_module(TASK, trained_run / "checkpoints/best.ckpt")
-    loaded = load_classifier(trained_run / "model")
-    assert loaded.label_names == module.label_names == ["negative", "positive"]
+    loaded = load_trained(TASK, trained_run / "model")
+    assert loaded.module.label_names == module.label_names == ["negative", "positive"]
     assert not loaded.network.training
     torch.testing.assert_close(loaded.network.state_dict(), module.network.state_dict(), rtol=0, atol=0)
 
@@ -299,8 +303,8 @@ def test_a_checkpoint_of_a_former_version(trained_run: Path, tmp_path: Path) -> 
     flat = {**settings["config"], "label_names": settings["label_names"]}
     del flat["num_classes"]
     torch.save({**checkpoint, "hyper_parameters": flat}, tmp_path / "x.ckpt")
-    former = load_classifier(tmp_path / "x.ckpt").network
-    assert former.config == load_classifier(trained_run).network.config
+    former = load_trained(TASK, tmp_path / "x.ckpt").network
+    assert former.config == load_trained(TASK, trained_run).network.config
 
 
 @pytest.mark.parametrize(
@@ -324,7 +328,7 @@ def test_config_that_does_not_fit(
     (config if key in config else config["model"]).update(change)
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match=rf"model is damaged or is not an exported model: .*{reason}"):
-        load_classifier(folder)
+        load_trained(TASK, folder)
 
 
 def test_tokenizer_of_another_model(trained_run: Path, tmp_path: Path) -> None:
@@ -333,7 +337,7 @@ def test_tokenizer_of_another_model(trained_run: Path, tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"the model has \d+ symbols and its tokenizer 4; they do not belong together"
     ):
-        load_classifier(folder)
+        load_trained(TASK, folder)
 
 
 RUN = {

@@ -56,10 +56,10 @@ def test_dropout_is_for_training(encoder: str) -> None:
 
 
 @pytest.mark.parametrize("encoder", ["sru", "lstm", "gru"])
-def test_directions_double_the_features(encoder: str) -> None:
-    for bidirectional, features in ((False, 8), (True, 16)):
-        network = SentenceClassifier(replace(CONFIG, encoder=encoder, bidirectional=bidirectional))
-        assert network.output.in_features == features
+@pytest.mark.parametrize(("bidirectional", "features"), [(False, 8), (True, 16)])
+def test_directions_double_the_features(encoder: str, bidirectional: bool, features: int) -> None:
+    network = SentenceClassifier(replace(CONFIG, encoder=encoder, bidirectional=bidirectional))
+    assert network.output.in_features == features
 
 
 @pytest.fixture

@@ -5,14 +5,17 @@ from __future__ import annotations
 import io
 import json
 import math
+from dataclasses import asdict
 
 import pytest
 import torch
 from torch.nn import functional as F
 
 from sru_apps.cli import main
+from sru_apps.tasks.lm import TASK
 from sru_apps.tasks.lm.model import LanguageModel, LanguageModelConfig
-from sru_apps.tasks.lm.module import export_language_model, load_language_model
+from sru_apps.train.evaluate import load_trained
+from sru_apps.train.export import export_model
 from sru_data.tokenizers import CharTokenizer, WordTokenizer
 
 TEXT = "so it goes\n\nand goes on\nas it must"
@@ -30,7 +33,7 @@ def model(request, tmp_path_factory):
         vocab_size=len(tokenizer), embedding_size=8, hidden_size=8, initial_range=2.0
     )
     folder = tmp_path_factory.mktemp("lm") / "model"
-    export_language_model(folder, LanguageModel(config), tokenizer)
+    export_model(folder, LanguageModel(config), {"task": "lm", "model": asdict(config)}, tokenizer)
     return folder
 
 
@@ -98,7 +101,7 @@ def test_prompt_from_a_file_or_standard_input(model, capsys, tmp_path, monkeypat
 
 def test_an_empty_prompt_starts_a_line(model, capsys):
     options = ["--model", model, "--max-tokens", 6, "--greedy"]
-    tokenizer = load_language_model(model).tokenizer
+    tokenizer = load_trained(TASK, model).tokenizer
     if tokenizer.encode("\n") == [tokenizer.unk_id]:
         error = fails(capsys, generate, *options, "--prompt", "")
         assert (
@@ -112,7 +115,7 @@ def test_an_empty_prompt_starts_a_line(model, capsys):
 
 
 def test_an_unknown_prompt(model, capsys):
-    is_characters = isinstance(load_language_model(model).tokenizer, CharTokenizer)
+    is_characters = isinstance(load_trained(TASK, model).tokenizer, CharTokenizer)
     error = fails(capsys, generate, "--model", model, "--prompt", "so zé it")
     kind, shown = ("characters", "'z', 'é'") if is_characters else ("words", "'zé'")
     assert f"the prompt has {kind} that are not in the model's vocabulary: {shown}; leave them out" in error
@@ -123,7 +126,7 @@ def test_an_unknown_prompt(model, capsys):
 
 
 def test_the_unknown_symbol_can_be_forbidden(model, capsys):
-    tokenizer = load_language_model(model).tokenizer
+    tokenizer = load_trained(TASK, model).tokenizer
     unknown = tokenizer.tokens[tokenizer.unk_id]
     options = ["--model", model, "--prompt", "goes", "--max-tokens", 300, "--temperature", 9]
     assert unknown in run(capsys, generate, *options)
@@ -144,7 +147,7 @@ def test_options_out_of_range(capsys, options, message):
 
 def oracle(model, lines):
     """The losses of lines that follow each other, one call of the network for all."""
-    trained = load_language_model(model)
+    trained = load_trained(TASK, model)
     tokenizer = trained.tokenizer
     ends = tokenizer.encode("\n") != [tokenizer.unk_id]
     ids = [[] if not ends and not line.strip() else tokenizer.encode(line) for line in lines]

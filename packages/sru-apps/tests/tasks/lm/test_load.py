@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import asdict
 
 import pytest
 import torch
 
 from sru_apps.tasks import chat
+from sru_apps.tasks.lm import TASK
 from sru_apps.tasks.lm.model import LanguageModel, LanguageModelConfig
-from sru_apps.tasks.lm.module import export_language_model, load_language_model
 from sru_apps.train.errors import UserError
-from sru_apps.train.export import dump_tokenizer
+from sru_apps.train.evaluate import load_trained
+from sru_apps.train.export import dump_tokenizer, export_model
 from sru_data import DataError
 from sru_data.tokenizers import CharTokenizer, SubwordTokenizer
 
@@ -40,6 +40,10 @@ def build(**options):
     return LanguageModel(config).eval()
 
 
+def export(folder, network, tokenizer, task="lm"):
+    export_model(folder, network, {"task": task, "model": asdict(network.config)}, tokenizer)
+
+
 def checkpoint_of(network, task="lm"):
     return {
         "task": task,
@@ -51,7 +55,7 @@ def checkpoint_of(network, task="lm"):
 
 @pytest.fixture
 def exported(tmp_path):
-    export_language_model(tmp_path / "model", build(), TOKENIZER)
+    export(tmp_path / "model", build(), TOKENIZER)
     return tmp_path / "model"
 
 
@@ -61,23 +65,23 @@ def test_another_memory(tmp_path, form):
     for weight in network.parameters():
         torch.nn.init.normal_(weight)
     if form == "export":
-        export_language_model(path := tmp_path / "model", network, TOKENIZER)
+        export(path := tmp_path / "model", network, TOKENIZER)
     else:
         torch.save(checkpoint_of(network), path := tmp_path / "x.ckpt")
     longer = build(encoder="srupp", projection_size=2, memory_length=9)
     longer.load_state_dict(network.state_dict())
     ids = torch.arange(2, 12).unsqueeze(1) % len(TOKENIZER)
-    found = load_language_model(path, memory_length=9).network
+    found = load_trained(TASK, path, {"memory_length": 9}).network
     assert found.config.memory_length == 9
     torch.testing.assert_close(found(ids)[0], longer(ids)[0])
-    assert not torch.allclose(found(ids)[0], load_language_model(path).network(ids)[0])
+    assert not torch.allclose(found(ids)[0], load_trained(TASK, path).network(ids)[0])
 
 
 def test_a_memory_that_is_none(exported):
     with pytest.raises(
         UserError, match=r"^the encoder 'sru' has no option memory_length, which belongs to sru"
     ):
-        load_language_model(exported, memory_length=9)
+        load_trained(TASK, exported, {"memory_length": 9})
 
 
 @pytest.mark.parametrize("options", KINDS)
@@ -86,10 +90,10 @@ def test_there_and_back(tmp_path, options, form):
     network = build(**options)
     path = tmp_path / "x"
     if form == "export":
-        export_language_model(path, network, TOKENIZER)
+        export(path, network, TOKENIZER)
     else:
         torch.save(checkpoint_of(network), path)
-    loaded = load_language_model(path)
+    loaded = load_trained(TASK, path)
     assert loaded.network.config == network.config
     assert not loaded.network.training
     assert loaded.tokenizer.tokens == TOKENIZER.tokens
@@ -102,40 +106,40 @@ def test_a_run_folder_stands_for_its_export_and_without_one_for_its_best_checkpo
     (tmp_path / "config.yaml").write_text("")
     (tmp_path / "checkpoints").mkdir()
     torch.save(checkpoint_of(build()), tmp_path / "checkpoints/best.ckpt")
-    assert load_language_model(tmp_path).network.config.embedding_size == 4
-    export_language_model(tmp_path / "model", build(embedding_size=3), TOKENIZER)
-    assert load_language_model(tmp_path).network.config.embedding_size == 3
+    assert load_trained(TASK, tmp_path).network.config.embedding_size == 4
+    export(tmp_path / "model", build(embedding_size=3), TOKENIZER)
+    assert load_trained(TASK, tmp_path).network.config.embedding_size == 3
 
 
 def test_a_tokenizer_of_subwords_replaces_another_one(exported):
     subwords = SubwordTokenizer.train(["some words of a small text, and more of them"] * 5, vocab_size=20)
-    export_language_model(exported, build(vocab_size=len(subwords)), subwords)
+    export(exported, build(vocab_size=len(subwords)), subwords)
     assert not (exported / "tokenizer.json").exists()
-    assert load_language_model(exported).tokenizer.tokens == subwords.tokens
+    assert load_trained(TASK, exported).tokenizer.tokens == subwords.tokens
 
 
 def test_more_symbols_than_the_tokenizer(tmp_path):
-    export_language_model(tmp_path / "m", build(vocab_size=len(TOKENIZER) + 3), TOKENIZER, task="chat")
-    loaded = load_language_model(tmp_path / "m", task=CHAT, extra_symbols=3)
+    export(tmp_path / "m", build(vocab_size=len(TOKENIZER) + 3), TOKENIZER, task="chat")
+    loaded = load_trained(CHAT, tmp_path / "m", extra_symbols=3)
     assert loaded.network.config.vocab_size == len(TOKENIZER) + 3
     message = rf"the model has {len(TOKENIZER) + 3} symbols and its tokenizer {len(TOKENIZER)}; they do not"
     with pytest.raises(UserError, match=message):
-        load_language_model(tmp_path / "m", task=CHAT)
+        load_trained(CHAT, tmp_path / "m")
 
 
 def test_another_task(tmp_path, exported):
     with pytest.raises(UserError, match="was made by `sru lm`; expected one made by `sru chat`"):
-        load_language_model(exported, task=CHAT)
+        load_trained(CHAT, exported)
     torch.save(checkpoint_of(build(), "classify"), tmp_path / "x.ckpt")
     with pytest.raises(UserError, match="was made by `sru classify`; expected one made by `sru lm`"):
-        load_language_model(tmp_path / "x.ckpt")
+        load_trained(TASK, tmp_path / "x.ckpt")
 
 
 def test_nothing_there(tmp_path):
     with pytest.raises(UserError, match=r"no model at .*/none; give a run folder"):
-        load_language_model(tmp_path / "none")
+        load_trained(TASK, tmp_path / "none")
     with pytest.raises(UserError, match=r"is not an exported model: config.json is missing"):
-        load_language_model(tmp_path)
+        load_trained(TASK, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -151,24 +155,26 @@ def test_config_that_does_not_fit(exported, change, reason):
     config["model"].update(change)
     (exported / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match=rf"model is damaged or is not an exported model: .*{reason}"):
-        load_language_model(exported)
+        load_trained(TASK, exported)
 
 
 @pytest.mark.parametrize("part", ["hyper_parameters", "state_dict", "LanguageModelData"])
 def test_checkpoint_with_a_wrong_part(tmp_path, part):
     torch.save({**checkpoint_of(build()), part: {}}, tmp_path / "x.ckpt")
     with pytest.raises(UserError, match=r"x.ckpt is damaged or is not a checkpoint: "):
-        load_language_model(tmp_path / "x.ckpt")
+        load_trained(TASK, tmp_path / "x.ckpt")
 
 
-def test_damaged_files(tmp_path, exported):
-    for name, error, message in (
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
         ("model.safetensors", UserError, "model.safetensors is damaged"),
         ("config.json", UserError, "config.json is damaged"),
         ("tokenizer.json", DataError, "expected a Hugging Face tokenizer.json"),
-    ):
-        folder = shutil.copytree(exported, tmp_path / name)
-        content = (folder / name).read_bytes()
-        (folder / name).write_bytes(content[: len(content) // 2])
-        with pytest.raises(error, match=message):
-            load_language_model(folder)
+    ],
+)
+def test_damaged_files(exported, name, error, message):
+    content = (exported / name).read_bytes()
+    (exported / name).write_bytes(content[: len(content) // 2])
+    with pytest.raises(error, match=message):
+        load_trained(TASK, exported)

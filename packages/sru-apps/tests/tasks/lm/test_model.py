@@ -104,4 +104,7 @@ def test_weights_start_as_in_pytorch_unless_they_are_shared():
 def test_a_model_on_the_meta_device():
     with torch.device("meta"):
         model = build("srupp", **ADAPTIVE, tie_weights=True)
-    assert sum(parameter.numel() for parameter in model.parameters()) > 0
+    shapes = {name: weight.shape for name, weight in model.named_parameters()}
+    real = build("srupp", **ADAPTIVE, tie_weights=True)
+    assert shapes == {name: weight.shape for name, weight in real.named_parameters()}
+    assert all(weight.is_meta for weight in model.parameters())

@@ -1,12 +1,18 @@
-"""The recurrent encoders: one row each."""
+"""The recurrent encoders, one row each, and one module for all of them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
 from sru_apps.nn.encoders import gated_linear, mingru, sru, srupp, torch_rnn
-from sru_apps.nn.encoders.record import Encoder, Options
+from sru_apps.nn.encoders.record import Encoder, Options, call
+from sru_apps.nn.states import State
 
 ENCODERS: dict[str, Encoder] = {
     "sru": sru.ENCODER,
@@ -61,3 +67,84 @@ class EncoderOptions(*_OPTIONS):  # type: ignore[misc]
 
 def _names(options: Any) -> list[str]:
     return [item.name for item in fields(options)]
+
+
+class RecurrentEncoder(nn.Module):
+    """A stack of recurrent layers over padded, time-major sequences; padding never changes a result.
+
+    Args:
+        name: The cell: `sru`, `srupp` (SRU with causal attention), `lstm`, `gru`, `mingru` or `gated-linear`.
+        input_size: E.
+        hidden_size: D, per direction.
+        num_layers: L.
+        dropout: Dropout between layers.
+        bidirectional: Add a second stack that reads the sequence backwards (N = 2 instead of 1); `sru`,
+            `lstm` and `gru` only.
+        options: Options that only some encoders have.
+        activation_checkpointing: Keep only the inputs of the layers for the backward pass and recompute the
+            rest: layer by layer where the encoder is a list of layers, else all at once.
+
+    Raises:
+        ValueError: `name` is unknown, or lacks one of the options.
+    """
+
+    def __init__(
+        self,
+        name: RecurrentName,
+        input_size: int,
+        hidden_size: int,
+        *,
+        num_layers: int = 2,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        options: EncoderOptions | None = None,
+        activation_checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        given = (options or EncoderOptions()).given(name)
+        self._encoder = ENCODERS[name]
+        if bidirectional and not self._encoder.both_ways:
+            raise ValueError(f"the encoder {name!r} reads one way only; choose bidirectional=False")
+        self.name = name
+        self.activation_checkpointing = activation_checkpointing
+        self.output_size = hidden_size * (2 if bidirectional else 1)
+        self.rnn = self._encoder.build(
+            input_size, hidden_size, num_layers, dropout=dropout, bidirectional=bidirectional, **given
+        )
+
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, state: State | None = None
+    ) -> tuple[Tensor, State]:
+        """Encode a batch.
+
+        Args:
+            x: (T, B, E) inputs.
+            mask: (T, B) bool, True at padding, which must follow the real positions.
+            state: What an earlier call returned, to continue from there.
+
+        Returns:
+            h: (T, B, N·D) outputs, zero at padding.
+            state: The final states, for the next call: c for `sru`, h for `gru`, (h, c) for `lstm`; the
+            others have their own. That of `srupp` in training is a tuple of c and of the inputs that each
+            attention remembers, through which the next segment's loss reaches the keys and values, as in
+            Transformer-XL.
+        """
+        recomputes = self.activation_checkpointing and self.training and torch.is_grad_enabled()
+        run = partial(checkpoint, use_reentrant=False) if recomputes else call
+        return self._encoder.read(self.rnn, x, mask, state, run=run, by_layers=recomputes)
+
+    def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Read one position: what `forward` does with a sequence of one.
+
+        Args:
+            x: (B, E).
+            state: As for `forward`.
+
+        Returns:
+            h: (B, D).
+            state: As `forward` returns it.
+        """
+        if self._encoder.step is not None:
+            return self._encoder.step(self.rnn, x, state)
+        h, state = self(x.unsqueeze(0), state=state)
+        return h.squeeze(0), state

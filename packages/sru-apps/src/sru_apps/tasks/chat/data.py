@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
 from sru_apps.ranges import check_at_least
 from sru_apps.train.data import BatchData
@@ -111,13 +110,8 @@ _SUBWORDS = 4000
 """Default size of a vocabulary of subwords."""
 
 
-class Lesson(NamedTuple):
-    """A dialogue to read, and the target after each step."""
-
-    inputs: Tensor
-    """(T,) int64."""
-    targets: Tensor
-    """(T,) int64, IGNORE where the bot does not speak."""
+Lesson = Segment
+"""A dialogue to read, (T,) int64, and the target after each step, IGNORE where the bot does not speak."""
 
 
 class ChatData(BatchData[Lesson, Segment]):

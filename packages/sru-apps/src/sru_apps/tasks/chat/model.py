@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +12,20 @@ from sru_apps.decoding.sampling import Sampling
 from sru_apps.nn import State
 from sru_apps.tasks import chat
 from sru_apps.tasks.chat.data import MARKERS, ChatData, DialogueTokenizer
-from sru_apps.tasks.lm.model import LanguageModel, LanguageModelConfig
-from sru_apps.tasks.lm.module import LanguageModelModule, export_language_model, load_language_model
+from sru_apps.tasks.lm.model import LanguageModel
+from sru_apps.tasks.lm.module import LanguageModelModule
+from sru_apps.train.checkpoints import place_seed
+from sru_apps.train.evaluate import Trained, load_trained
+from sru_apps.train.export import export_model
 from sru_apps.train.optimizers import OptimizerConfig
-from sru_apps.train.seeding import place_seed
 from sru_data.tokenizers.streaming import StreamingDecoder
 
 TASK = chat.TASK.name
 """The task of the models, as `sru` calls it."""
 
 
-@dataclass(frozen=True)
-class TrainedChatModel:
-    """A model and its tokenizer, ready to answer."""
-
-    network: LanguageModel
-    """In evaluation mode."""
-    tokenizer: DialogueTokenizer
-    """Dialogues to numbers and back."""
+TrainedChatModel = Trained
+"""A language model whose tokenizer is a `DialogueTokenizer`."""
 
 
 def export_chat_model(folder: Path, network: LanguageModel, tokenizer: DialogueTokenizer) -> None:
@@ -40,7 +36,7 @@ def export_chat_model(folder: Path, network: LanguageModel, tokenizer: DialogueT
         network: The model.
         tokenizer: Its tokenizer.
     """
-    export_language_model(folder, network, tokenizer.text, task=TASK)
+    export_model(folder, network, {"task": TASK, "model": asdict(network.config)}, tokenizer)
 
 
 def load_chat_model(path: Path) -> TrainedChatModel:
@@ -56,8 +52,8 @@ def load_chat_model(path: Path) -> TrainedChatModel:
         UserError: There is none, or it is damaged or of another task.
         DataError: The tokenizer is damaged.
     """
-    trained = load_language_model(path, task=chat.TASK, extra_symbols=len(MARKERS))
-    return TrainedChatModel(trained.network, DialogueTokenizer(trained.tokenizer))
+    trained = load_trained(chat.TASK, path, extra_symbols=len(MARKERS))
+    return trained._replace(tokenizer=DialogueTokenizer(trained.tokenizer))
 
 
 class ChatModule(LanguageModelModule):
@@ -72,8 +68,7 @@ class ChatModule(LanguageModelModule):
     @classmethod
     def build(cls, data: ChatData, options: Mapping[str, Any], optimizer: OptimizerConfig) -> ChatModule:  # type: ignore[override]
         """Build the module for dialogues."""
-        config = LanguageModelConfig(vocab_size=len(data.tokenizer), **options)
-        return cls(config, optimizer, unit="subwords")
+        return cls({"vocab_size": len(data.tokenizer), **options}, optimizer, unit="subwords")
 
 
 class Conversation:
@@ -100,8 +95,7 @@ class Conversation:
         if max_tokens < 1:
             raise ValueError(f"max_tokens must be at least 1, got {max_tokens}")
         self._network, self._tokenizer = model.network, model.tokenizer
-        self._max_tokens = max_tokens
-        self._seed = seed
+        self._max_tokens, self._seed = max_tokens, seed
         tokenizer = model.tokenizer
         self._sampling = (sampling or Sampling(temperature=0.0)).without(
             tokenizer.pad_id, tokenizer.unk_id, tokenizer.user_id, tokenizer.bot_id

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import torch
 
 from sru_apps.task import Task
-from sru_apps.tasks.classify.module import TrainedClassifier, load_classifier
 from sru_apps.train.console import input_lines, read_text, use_utf8
 from sru_apps.train.errors import UserError
+from sru_apps.train.evaluate import Trained, load_trained
 from sru_apps.train.options import parse_options
 from sru_apps.train.run_folder import RunFolder
 from sru_data.loaders.buckets import pad_sequences
@@ -49,7 +49,7 @@ def predict(task: Task, args: Sequence[str]) -> int:
     use_utf8()
     # Before the model is read, so that a wrong path is reported at once.
     sentences = _sentences(options.sentences, options.file)
-    classifier = load_classifier(Path(options.model))
+    classifier = load_trained(task, Path(options.model))
     found = False
     for prediction in classify(classifier, sentences):
         found = True
@@ -63,7 +63,7 @@ def predict(task: Task, args: Sequence[str]) -> int:
 
 
 @torch.inference_mode()
-def classify(classifier: TrainedClassifier, sentences: Iterable[str]) -> Iterator[Prediction]:
+def classify(classifier: Trained, sentences: Iterable[str]) -> Iterator[Prediction]:
     """Classify sentences, in their order.
 
     Args:
@@ -78,7 +78,7 @@ def classify(classifier: TrainedClassifier, sentences: Iterable[str]) -> Iterato
         batch = pad_sequences([classifier.tokenizer.encode(text) for text in texts], batch_first=False)
         probabilities = classifier.network(batch.ids, batch.mask).softmax(-1)
         for text, probability, label in zip(texts, *probabilities.max(-1), strict=True):
-            yield Prediction(text, classifier.label_names[int(label)], float(probability))
+            yield Prediction(text, classifier.module.label_names[int(label)], float(probability))
 
 
 def _sentences(given: Sequence[str], file: str | None) -> Iterator[str]:

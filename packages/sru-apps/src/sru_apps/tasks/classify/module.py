@@ -1,10 +1,8 @@
-"""The training of a sentence classifier, and trained ones from files."""
+"""The training of a sentence classifier."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,13 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy
 
-from sru_apps.tasks.classify import TASK
 from sru_apps.tasks.classify.data import Batch, SentenceData
 from sru_apps.tasks.classify.model import ClassifierConfig, SentenceClassifier
-from sru_apps.train.evaluate import load_trained
 from sru_apps.train.module import TaskModule, count_parameters
 from sru_apps.train.optimizers import OptimizerConfig
-from sru_data.tokenizers import Tokenizer
 
 
 class ClassifierModule(TaskModule):
@@ -53,8 +48,7 @@ class ClassifierModule(TaskModule):
     ) -> ClassifierModule:
         """Build the module for a data set."""
         sizes = (len(data.tokenizer), data.embedding_size, len(data.label_names))
-        config = ClassifierConfig(*sizes, **options)
-        return cls(config, optimizer, label_names=data.label_names)
+        return cls(ClassifierConfig(*sizes, **options), optimizer, label_names=data.label_names)
 
     @classmethod
     def from_checkpoint(cls, hyper_parameters: Mapping[str, Any]) -> ClassifierModule:
@@ -101,32 +95,3 @@ class ClassifierModule(TaskModule):
         parameters = count_parameters(self) - count_parameters(self.network.embedding)
         accuracies = {f"{part}_accuracy": found["accuracy"] for part, found in figures.items()}
         return {**accuracies, "parameters_without_embedding": parameters}
-
-
-@dataclass(frozen=True)
-class TrainedClassifier:
-    """A classifier and its tokenizer, ready to label sentences."""
-
-    network: SentenceClassifier
-    """In evaluation mode."""
-    tokenizer: Tokenizer
-    """Text to word numbers."""
-    label_names: list[str]
-    """The names of the classes."""
-
-
-def load_classifier(path: Path) -> TrainedClassifier:
-    """Read a classifier.
-
-    Args:
-        path: A run folder, the `model` folder in it, or a checkpoint.
-
-    Returns:
-        The classifier on the CPU.
-
-    Raises:
-        UserError: There is none, or it is damaged or of another task.
-        DataError: The tokenizer is damaged.
-    """
-    module, tokenizer = load_trained(TASK, path)
-    return TrainedClassifier(module.network, tokenizer, module.label_names)

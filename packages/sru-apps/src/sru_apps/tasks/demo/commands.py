@@ -72,18 +72,11 @@ def demo(args: Sequence[str]) -> int:
         f"Text: Python's help topics (pydoc_data.topics), {len(text):,} characters of {len(tokenizer)} kinds."
     )
     folder = new_run(Path(options.runs_dir) / "demo", options.name)
-    hidden_sizes = equal_hidden_sizes(len(tokenizer))
-    results: dict[str, Result] = {}
-    for name, hidden_size in hidden_sizes.items():
-        results[name] = train(
-            ids,
-            len(tokenizer),
-            name,
-            hidden_size,
-            folder=folder.path,
-            epochs=options.epochs,
-            seed=options.seed,
-        )
+    shared = {"folder": folder.path, "epochs": options.epochs, "seed": options.seed}
+    results = {
+        name: train(ids, len(tokenizer), name, hidden_size, **shared)
+        for name, hidden_size in equal_hidden_sizes(len(tokenizer)).items()
+    }
 
     print("\n" + "\n".join(comparison(results)))
     sample = generate(results["sru"][0].network, tokenizer.encode(PROMPT), temperature=0.6, seed=options.seed)
@@ -95,17 +88,19 @@ def demo(args: Sequence[str]) -> int:
         ]
         for name, (module, rows) in results.items()
     }
-    labels = ("training time in seconds", "bits per character, unseen text")
-    draw_curves(folder.learning_curve, *labels, curves)
+    y_label = "bits per character, unseen text"
+    draw_curves(folder.learning_curve, "training time in seconds", y_label, curves)
     print(f"\nPicture:    {folder.learning_curve}\nCheckpoint: {RunFolder(folder.path / 'sru').best}")
     return 0
 
 
 def make_module(vocab_size: int, name: RecurrentName, hidden_size: int) -> LanguageModelModule:
     """Build a model that is trained with Adam and one cycle of the learning rate."""
-    config = LanguageModelConfig(vocab_size=vocab_size, encoder=name, hidden_size=hidden_size)
-    optimizer = OptimizerConfig("adam", LEARNING_RATES[name], schedule="one-cycle")
-    return LanguageModelModule(config, optimizer, unit="characters")
+    return LanguageModelModule(
+        LanguageModelConfig(vocab_size=vocab_size, encoder=name, hidden_size=hidden_size),
+        OptimizerConfig("adam", LEARNING_RATES[name], schedule="one-cycle"),
+        unit="characters",
+    )
 
 
 def equal_hidden_sizes(vocab_size: int) -> dict[RecurrentName, int]:
@@ -146,8 +141,8 @@ def train(
     """
     lightning.seed_everything(seed, verbose=False)
     module = make_module(vocab_size, name, hidden_size)
-    layers = module.config.num_layers
-    print(f"\n{name.upper()}, {layers} layers of {hidden_size}: {count_parameters(module):,} parameters")
+    layers = f"{module.config.num_layers} layers of {hidden_size}"
+    print(f"\n{name.upper()}, {layers}: {count_parameters(module):,} parameters")
     run = new_run(folder, name)
     history = History(run.learning_curve, figures=[FIGURE], count=lambda batch: 1, unit="steps")
     trainer = lightning.Trainer(
@@ -179,8 +174,8 @@ def comparison(results: Mapping[str, Result]) -> Iterator[str]:
     for name, (module, rows) in results.items():
         bits = min(row[f"validation_{FIGURE}"] for row in rows)
         step = statistics.median(1e3 / row["steps_per_second"] for row in rows)
-        cost = f"{step:>13.1f}{rows[-1]['seconds']:>9.1f}"
-        yield f"{name.upper():<6}{count_parameters(module):>12,}{cost}{bits:>33.3f}"
+        head = f"{name.upper():<6}{count_parameters(module):>12,}"
+        yield f"{head}{step:>13.1f}{rows[-1]['seconds']:>9.1f}{bits:>33.3f}"
     means = {"kernels": "the kernels of sru-kernels", "reference": "reference operators in plain PyTorch"}
     yield f"A step reads {STREAMS} x {SEGMENT} characters, on {torch.get_num_threads()} CPU threads."
     yield f"The SRU runs {means[backend.active('cpu')]}, the LSTM what PyTorch has compiled for it."

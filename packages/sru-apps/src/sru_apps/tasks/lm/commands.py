@@ -16,10 +16,10 @@ from sru_apps.decoding.completion import Piece, complete, encode_prompt
 from sru_apps.decoding.sampling import Sampling
 from sru_apps.decoding.stopping import StopStrings
 from sru_apps.task import Task
-from sru_apps.tasks.lm.module import load_language_model
 from sru_apps.tasks.lm.scoring import Score, score_lines
 from sru_apps.train.console import read_text, use_utf8
 from sru_apps.train.errors import UserError, building
+from sru_apps.train.evaluate import load_trained
 from sru_apps.train.options import parse_options
 from sru_data.texts import TextSource
 
@@ -72,7 +72,7 @@ def generate(task: Task, args: Sequence[str]) -> int:
         StopStrings(stop := options.stop or [])
     # Before the model is read, so that a wrong path is reported at once.
     prompts = _prompts(options.prompt, options.prompt_file)
-    model = load_language_model(Path(options.model))
+    model = load_trained(task, Path(options.model))
     if options.forbid_unknown:
         sampling = sampling.without(model.tokenizer.unk_id)
     texts = [
@@ -160,7 +160,8 @@ def score(task: Task, args: Sequence[str]) -> int:
     # Before the model is read, so that a wrong path is reported at once.
     if not path.is_file():
         raise UserError(f"no file at {path}; give a text; each of its lines becomes a line of the result")
-    model = load_language_model(Path(options.model), memory_length=options.memory_length)
+    changes = {} if options.memory_length is None else {"memory_length": options.memory_length}
+    model = load_trained(task, Path(options.model), changes)
     total = Score()
     source = TextSource.from_files([path])
     for number, found in enumerate(score_lines(model, source, independent=options.independent_lines), 1):

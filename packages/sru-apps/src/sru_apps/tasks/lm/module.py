@@ -1,11 +1,9 @@
-"""The training of a language model, and trained ones from files."""
+"""The training of a language model."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -13,18 +11,13 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
 from sru_apps.nn.states import detach_state, map_state
-from sru_apps.task import Task
-from sru_apps.tasks.lm import TASK
 from sru_apps.tasks.lm.data import LanguageModelData
 from sru_apps.tasks.lm.model import LanguageModel, LanguageModelConfig
-from sru_apps.train.evaluate import load_trained
-from sru_apps.train.export import export_model
 from sru_apps.train.module import TaskModule
 from sru_apps.train.optimizers import OptimizerConfig
 from sru_data.loaders import IGNORE, Segment, StreamLoader
 from sru_data.texts import Unit
 from sru_data.token_files import TextCounts
-from sru_data.tokenizers import Tokenizer
 
 FIGURE: Mapping[Unit, str] = {
     "words": "perplexity",
@@ -85,9 +78,12 @@ class LanguageModelModule(TaskModule):
         cls, data: LanguageModelData, options: Mapping[str, Any], optimizer: OptimizerConfig
     ) -> LanguageModelModule:
         """Build the module for a text."""
-        config = LanguageModelConfig(vocab_size=len(data.tokenizer), **options)
-        nominal = data.hparams["length"] if data.hparams["random_lengths"] else None
-        return cls(config, optimizer, unit=cast(Unit, data.unit), nominal_length=nominal)
+        return cls(
+            {"vocab_size": len(data.tokenizer), **options},
+            optimizer,
+            unit=cast(Unit, data.unit),
+            nominal_length=data.hparams["length"] if data.hparams["random_lengths"] else None,
+        )
 
     def describe(self, figures: Mapping[str, float]) -> str:
         """Put figures in words, those first that models are compared by: `perplexity 82.31, loss 4.4105`."""
@@ -193,51 +189,3 @@ def figures(unit: Unit, nats: float, tokens: int, counts: TextCounts | None = No
 def exp(value: float) -> float:
     """The exponential, infinite where math.exp would raise."""
     return float(torch.tensor(value, dtype=torch.float64).exp())
-
-
-@dataclass(frozen=True)
-class TrainedLanguageModel:
-    """A model and its tokenizer, ready to continue a text or to score one."""
-
-    network: LanguageModel
-    """In evaluation mode."""
-    tokenizer: Tokenizer
-    """Text to symbols and back."""
-
-
-def export_language_model(
-    folder: Path, network: LanguageModel, tokenizer: Tokenizer, *, task: str = TASK.name
-) -> None:
-    """Write a model that `load_language_model` reads.
-
-    Args:
-        folder: The folder; made when missing.
-        network: The model.
-        tokenizer: Its tokenizer.
-        task: The task that trained it.
-    """
-    export_model(folder, network, {"task": task, "model": asdict(network.config)}, tokenizer)
-
-
-def load_language_model(
-    path: Path, *, task: Task = TASK, extra_symbols: int = 0, memory_length: int | None = None
-) -> TrainedLanguageModel:
-    """Read a language model.
-
-    Args:
-        path: A run folder, the `model` folder in it, or a checkpoint.
-        task: The task that must have trained it.
-        extra_symbols: Symbols that the model has besides those of the tokenizer.
-        memory_length: Memory of SRU++, if not as in training; no weight depends on it.
-
-    Returns:
-        The model on the CPU.
-
-    Raises:
-        UserError: There is none, it is damaged or of another task, it and the tokenizer differ in the number
-            of symbols, or its encoder has no memory.
-        DataError: The tokenizer is damaged.
-    """
-    changes = {} if memory_length is None else {"memory_length": memory_length}
-    module, tokenizer = load_trained(task, path, changes, extra_symbols=extra_symbols)
-    return TrainedLanguageModel(module.network, tokenizer)

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from sru_apps.decoding.completion import LINE_END, line_end
 from sru_apps.nn import State
-from sru_apps.tasks.lm.module import TrainedLanguageModel, exp
+from sru_apps.tasks.lm.module import exp
+from sru_apps.train.evaluate import Trained
 from sru_data.loaders import IGNORE
 from sru_data.loaders.buckets import pad_sequences
 from sru_data.texts import TextSource
@@ -52,9 +53,7 @@ class Score:
         return Score(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 
 
-def score_lines(
-    model: TrainedLanguageModel, source: TextSource, *, independent: bool = False
-) -> Iterator[Score]:
+def score_lines(model: Trained, source: TextSource, *, independent: bool = False) -> Iterator[Score]:
     """Score a text line by line.
 
     The first token is predicted from a line end; where the vocabulary has none it is not scored.
@@ -114,7 +113,7 @@ def _batches(lines: Iterable[list[int]]) -> Iterator[list[list[int]]]:
 
 
 def _score_apart(
-    model: TrainedLanguageModel, lines: Sequence[list[int]], before: list[int]
+    model: Trained, lines: Sequence[list[int]], before: list[int]
 ) -> Iterator[list[float | None]]:
     """Yield the losses of each line's tokens; None for a first token with nothing before it."""
     costs, _ = _costs(model, [[*before, *line] for line in lines], None)
@@ -123,9 +122,7 @@ def _score_apart(
 
 
 @torch.inference_mode()
-def _costs(
-    model: TrainedLanguageModel, texts: Sequence[list[int]], state: State | None
-) -> tuple[Tensor, State | None]:
+def _costs(model: Trained, texts: Sequence[list[int]], state: State | None) -> tuple[Tensor, State | None]:
     """Compute the negative log-likelihood of all but the first symbol of each text.
 
     Padding after a shorter text changes nothing before it, so no mask is needed.
