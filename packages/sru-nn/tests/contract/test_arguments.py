@@ -47,6 +47,13 @@ def test_sizes_of_numpy_are_integers(kind):
 
 
 @rows()
+def test_a_mask_with_features_is_refused(row: Row):
+    x = row.inputs(3, 2)
+    with pytest.raises(ValueError, match=r"mask_pad must have .*, got \(3, 2, 1\)"):
+        row.build()(x, mask_pad=torch.zeros(3, 2, 1, dtype=torch.bool))
+
+
+@rows()
 def test_input_and_state_by_name(row: Row):
     module, x = row.build(), row.inputs(3, 2)
     state, mask = row.state(module, 2), torch.rand(3, 2) < 0.3

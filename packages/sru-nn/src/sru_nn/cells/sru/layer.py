@@ -278,9 +278,6 @@ class SRUCell(nn.Module):
             check_shape(who, "c0", c0, "(B, N·D)", (input.shape[1], self.output_size))
         if mask_pad is None:
             return input, None
-        if isinstance(mask_pad, Tensor) and mask_pad.dim() == 3:
-            # A stack passes `(T, B, 1)` to say that it has zeroed the padding already.
-            return input, mask_pad.squeeze(-1)
         check_shape(who, "mask_pad", mask_pad, "(T, B)", tuple(input.shape[:-1]))
         return without_padding(input, mask_pad)
 

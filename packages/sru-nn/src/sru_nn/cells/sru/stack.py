@@ -203,8 +203,6 @@ def run_layers(
     cells = list(cells)
     if x.shape[0] == 1 and mask_pad is None and can_step(cells, x, c0):
         return step(cells, x, c0, after)
-    if mask_pad is not None:
-        mask_pad = mask_pad.unsqueeze(-1)  # tells SRUCell that the padding is zero
 
     def call(layer: int, cell: SRUCell, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         h, c = cell(x, state, mask_pad)

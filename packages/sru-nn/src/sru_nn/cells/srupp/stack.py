@@ -238,8 +238,6 @@ class SRUpp(SRUStack):
         self, x: Tensor, state: Any, mask_pad: Tensor | None, attn_mask: Tensor | None = None
     ) -> tuple[Tensor, Any]:
         c0, memory, memory_mask_pad = state
-        if mask_pad is not None:
-            mask_pad = mask_pad.unsqueeze(-1)  # tells SRUCell that the padding is zero
         saved = []
 
         def call(layer: int, cell: SRUppCell, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -313,7 +311,6 @@ class SRUpp(SRUStack):
         if mask_pad is not None:
             x, mask_pad = without_padding(x, mask_pad)
         pad = extended_pad(state, mask_pad, x)
-        mask_pad = None if mask_pad is None else mask_pad.unsqueeze(-1)
         kept = []
 
         def call(layer: int, cell: SRUppCell, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
