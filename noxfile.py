@@ -250,9 +250,7 @@ def sanitize(session: nox.Session) -> None:
     # What a sanitizer prints as it ends the process must not be captured.
     tests = "packages/sru-kernels/tests"
     pytest = ("python", "-m", "pytest", tests, "-m", "not gpu and not cuda", "--capture=sys")
-    again = (
-        f"--ignore={tests}/runtime/test_instruction_set.py"  # it would run the other sets inside of this one
-    )
+    again = f"--ignore={tests}/runtime/test_instruction_set.py"  # it runs the other sets inside this one
     for chosen in sets[: sets.index(found) + 1]:
         environment["SRU_KERNELS_INSTRUCTION_SET"] = chosen
         session.run(*pytest, again, *session.posargs, env=environment)

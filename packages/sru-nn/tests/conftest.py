@@ -14,20 +14,20 @@ from sru_nn import backend
 TORCH_2_13 = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 13)
 # What can run a recurrence here.
 CHOICES = ["reference", "kernels"] if backend.active() == "kernels" else ["reference"]
-# For what takes long and hardly differs between them, such as tracing: the graph is that of either.
+# For slow tests, such as those that trace, which hardly depend on the implementation.
 either = pytest.mark.parametrize("implementation", CHOICES[-1:], indirect=True)
-# What PyTorch warns of itself, and as what, differs between its versions. The first use of forward mode, like
-# that of the C++ compiler, makes it script some of its own functions, which it has deprecated.
+# The first use of forward mode or of the C++ compiler makes PyTorch script some of its own functions, which
+# it has deprecated. The class of the warning depends on the version.
 scripts_itself = pytest.mark.filterwarnings(
     "ignore:`torch.jit.script(_method)?` is deprecated:DeprecationWarning",
     "ignore:`torch.jit.script(_method)?` is deprecated:FutureWarning",
 )
-# opcheck, and the compiler between two graphs, look at .grad of every tensor that they meet.
+# opcheck, and the compiler between two graphs, read .grad of every tensor.
 looks_at_grad = pytest.mark.filterwarnings(
     "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"
 )
 
-# Random shapes, but the same ones in each run. The fixtures hold nothing that an example changes.
+# Random shapes, the same in every run. No example changes what a fixture holds.
 examples = settings(
     max_examples=8,
     derandomize=True,

@@ -11,6 +11,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sru_nn import backend, functional
+from sru_nn.operators import TORCH_2_13
 
 
 class Watch(TorchDispatchMode):
@@ -66,3 +67,25 @@ def test_the_backward_pass_takes_the_backend_of_the_forward_pass(recurrence, for
     with backend.using(other), ThreadPoolExecutor(1) as pool:
         pool.submit(outputs.sum().backward).result()
     assert called == ([f"{recurrence}_forward", f"{recurrence}_backward"] if forward == "kernels" else [])
+
+
+def test_a_compiled_function_may_ask_for_the_backend():
+    u, v, bias = torch.randn(4, 2, 3, 5), torch.randn(2, 5), torch.randn(2, 5)
+
+    def run(u):
+        scale = 1 if backend.active() == "reference" else 2
+        return scale * functional.sru_recurrence(u, v, bias)[0]
+
+    with backend.using("reference"):
+        torch.testing.assert_close(torch.compile(run, fullgraph=True, backend="aot_eager")(u), run(u))
+
+
+@pytest.mark.skipif(not TORCH_2_13, reason="older compilers cannot trace a generator")
+def test_a_block_in_a_compiled_function_is_traced():
+    u, v, bias = torch.randn(4, 2, 3, 5), torch.randn(2, 5), torch.randn(2, 5)
+
+    def run(u):
+        with backend.using("reference"):
+            return functional.sru_recurrence(u, v, bias)[0]
+
+    torch.testing.assert_close(torch.compile(run, fullgraph=True, backend="aot_eager")(u), run(u))

@@ -56,7 +56,7 @@ def decode(
         encoding: Their encoding.
         path: The file, for the error message.
         line: The line they are on, if they are one line.
-        offset: Where they begin, in bytes, counted from where the message should count.
+        offset: The position of the first byte in the file, for the error message.
         errors: As for `bytes.decode`.
         remedy: What to do if they are not in this encoding.
 

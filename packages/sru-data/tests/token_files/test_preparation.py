@@ -13,13 +13,12 @@ from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sru_data import DataError, download
+from sru_data import DataError
 from sru_data.token_files import (
     Progress,
     open_prepared,
     preparation,
     prepare,
-    prepared_folder,
     tokenizer_digest,
     writing,
 )
@@ -100,11 +99,6 @@ def test_a_sentencepiece_model_is_the_tokenizer(corpus, tmp_path) -> None:
     assert (tmp_path / "tokenizer.model").is_file()
     assert isinstance(prepared.tokenizer, SubwordTokenizer)
     assert prepared.tokenizer_digest == tokenizer_digest(tokenizer)
-
-
-def test_the_digest_tells_tokenizers_apart(tokenizer) -> None:
-    assert tokenizer_digest(tokenizer) == tokenizer_digest(make_tokenizer())
-    assert tokenizer_digest(tokenizer) != tokenizer_digest(CharTokenizer.train(["other"]))
 
 
 class Killed(BaseException):
@@ -228,18 +222,6 @@ def test_a_folder_of_something_else_is_begun_again_or_refused(
     assert contents(tmp_path / "finished") == before
 
 
-def test_a_folder_without_a_corpus_is_an_error(tmp_path) -> None:
-    with pytest.raises(
-        DataError, match=r"corpus\.json: expected a prepared corpus, got no such file; prepare"
-    ):
-        open_prepared(tmp_path)
-    (tmp_path / "corpus.json").write_text('{"format": 1}')
-    with pytest.raises(
-        DataError, match=r"corpus\.json: expected a prepared corpus in format 1, got something else"
-    ):
-        open_prepared(tmp_path)
-
-
 @pytest.mark.parametrize("name", ["train.tokens", "train.json", "corpus.json"])
 def test_a_damaged_file_is_an_error_and_deleting_it_the_remedy(corpus, tokenizer, tmp_path, name) -> None:
     prepare(corpus, tmp_path, tokenizer=tokenizer)
@@ -253,28 +235,6 @@ def test_a_damaged_file_is_an_error_and_deleting_it_the_remedy(corpus, tokenizer
     (tmp_path / name).unlink()
     prepare(corpus, tmp_path, tokenizer=tokenizer)
     assert contents(tmp_path) == before
-
-
-def test_another_tokenizer_in_the_folder_is_an_error(corpus, tokenizer, tmp_path) -> None:
-    prepare(corpus, tmp_path, tokenizer=tokenizer)
-    CharTokenizer.train(["other"]).save(tmp_path / "tokenizer.json")
-    with pytest.raises(
-        DataError,
-        match=r"tokenizer\.json: expected the tokenizer that the corpus was prepared with, got another",
-    ):
-        open_prepared(tmp_path)
-
-
-def test_ids_of_another_tokenizer_in_the_folder_are_an_error(corpus, tokenizer, tmp_path) -> None:
-    prepare(corpus, tmp_path / "a", tokenizer=tokenizer)
-    prepare(corpus, tmp_path / "b", tokenizer=CharTokenizer.train(["other"]))
-    for name in ("train.tokens", "train.json"):
-        shutil.copy(tmp_path / "a" / name, tmp_path / "b" / name)
-    with pytest.raises(
-        DataError,
-        match=r"train\.tokens: expected ids of tokenizer\.json beside it, got those of another",
-    ):
-        open_prepared(tmp_path / "b")
 
 
 def test_what_another_process_finished_meanwhile_is_opened_or_refused(
@@ -311,21 +271,3 @@ def test_a_folder_that_cannot_be_made_is_an_error(corpus, tokenizer, tmp_path) -
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"expected a folder to write to, got: Not a directory; name another"):
         prepare(corpus, tmp_path / "file" / "folder", tokenizer=tokenizer)
-
-
-def test_the_default_folder_belongs_to_one_text_and_one_choice_of_options(make_corpus, monkeypatch) -> None:
-    monkeypatch.setattr(download, "cache_dir", lambda: Path("cache"))
-    corpus = make_corpus(3, 2, 1)
-    folders = [
-        prepared_folder(corpus, unit="words"),
-        prepared_folder(corpus, unit="characters"),
-        prepared_folder(corpus, unit="words", lowercase=True),
-        prepared_folder(corpus, unit="words", lowercase=False),
-        prepared_folder(corpus, unit="words", vocab_size=10, min_count=1),
-        prepared_folder(corpus, unit="words", vocab_size=1, min_count=10),
-        *(prepared_folder(make_corpus(*sizes), unit="words") for sizes in [(4, 2, 1), (3, 1, 1), (3, 2)]),
-    ]
-    assert len(set(folders)) == len(folders)
-    assert prepared_folder(make_corpus(3, 2, 1), min_count=1, unit="words", vocab_size=10) == folders[4]
-    assert folders[0].parent == Path("cache/prepared")
-    assert folders[0].name.startswith("fake-words-")

@@ -1,6 +1,6 @@
 """Kernels that run on the CPU: addresses in, results written through them, the GIL released.
 
-Nothing behind an address is checked; `sru_kernels.sru` and `sru_kernels.gated_linear` say what must be there.
+Nothing behind an address is checked: the description of each field says what must be there.
 """
 
 from .gated_linear import GatedLinearBackward, GatedLinearForward

@@ -113,7 +113,7 @@ def problem(device: int = 0) -> str | None:
         if driver is None:
             return "no NVIDIA driver was found on this machine"
         # A driver runs whatever was built with a toolkit of its own major version, or an older one.
-        if _numbers(driver)[0] < (needed := _numbers(info["toolkit"])[0]):
+        if int(driver.split(".")[0]) < (needed := int(info["toolkit"].split(".")[0])):
             return (
                 f"the driver supports CUDA {driver}, but this build of sru-kernels needs {needed}.0 or newer"
                 "; update the driver"
@@ -133,10 +133,6 @@ def problem(device: int = 0) -> str | None:
     return None
 
 
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in version.split("."))
-
-
 def _runs_on(architecture: str, capability: tuple[int, int]) -> bool:
     """Whether a device runs machine code of its own major version and no newer minor one, or older PTX."""
     kind, digits = architecture.rstrip("af").split("_")
@@ -145,25 +141,25 @@ def _runs_on(architecture: str, capability: tuple[int, int]) -> bool:
 
 
 class Launcher(Protocol[_Arguments]):
-    """A function that puts a kernel into a stream of a GPU.
-
-    Args:
-        args: Sizes, and addresses in the memory of the device.
-        device: The index of the device, as CUDA counts.
-        stream: The `cudaStream_t` to put the kernel into; 0 is the default stream.
-        columns_per_thread: How many neighbouring columns of N·D a thread owns: 1, or as many as 16 bytes of
-            the storage dtype hold, which needs a hidden size divisible by it, arrays aligned to 16 bytes and
-            no v per position. 0 lets the kernel choose. The result does not depend on it.
-
-    Raises:
-        TypeError: An argument has the wrong type.
-        ValueError: As for the function of that name in `sru_kernels.cpu`, or `columns_per_thread` is not
-            possible.
-        Error: CUDA refused the launch, or this build holds no CUDA kernels.
-    """
+    """A function that puts a kernel into a stream of a GPU."""
 
     def __call__(self, args: _Arguments, *, device: int, stream: int, columns_per_thread: int = 0) -> None:
-        """Launch the kernel."""
+        """Put the kernel into a stream.
+
+        Args:
+            args: Sizes, and addresses in the memory of the device.
+            device: The index of the device, as CUDA counts.
+            stream: The `cudaStream_t` to put the kernel into; 0 is the default stream.
+            columns_per_thread: How many adjacent columns of N·D a thread owns: 1, or as many as fit into 16
+                bytes of the storage dtype, which needs a hidden size divisible by it, arrays aligned to 16
+                bytes and no v per position. 0 lets the kernel choose. The result does not depend on it.
+
+        Raises:
+            TypeError: An argument has the wrong type.
+            ValueError: As for the function of that name in `sru_kernels.cpu`, or `columns_per_thread` is not
+                possible.
+            Error: CUDA refused the launch, or this build holds no CUDA kernels.
+        """
 
 
 def _launcher(name: str) -> Launcher[Any]:
@@ -171,7 +167,7 @@ def _launcher(name: str) -> Launcher[Any]:
         getattr(_extension(), name)(args, device, stream, columns_per_thread)
 
     launch.__name__ = launch.__qualname__ = name
-    launch.__doc__ = Launcher.__doc__
+    launch.__doc__ = Launcher.__call__.__doc__
     return launch
 
 

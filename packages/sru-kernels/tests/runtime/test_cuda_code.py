@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from .cuda_on_cpu.build import ARCHITECTURES, SOURCE, run
-from .cuda_on_cpu.toolkit import find_tool
+from ..cuda_on_cpu.build import ARCHITECTURES, SOURCE, run
+from ..cuda_on_cpu.toolkit import find_tool
 
 pytestmark = [pytest.mark.cuda, pytest.mark.parametrize("architecture", ARCHITECTURES)]
 NAME = re.compile(r"\d([a-z_]+)_kernelI(?:(f|d)|\w*?\d(Half|BFloat16)E)Li(\d+)E")

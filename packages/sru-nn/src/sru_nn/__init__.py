@@ -1,9 +1,9 @@
 """Simple Recurrent Units for PyTorch.
 
-`SRU` and `SRUCell` are drop-in replacements for the modules of the same name in the `sru` package
-(2.6.0), `SRUpp` and the modules it is made of are such of 3.0.0.dev6. `GatedLinearRNN` and `MinGRU` are
-recurrent networks whose gates do not see the state. The functions of `functional` are the recurrences alone,
-for those who bring their own projections.
+`SRU` and `SRUCell` replace the modules of the same name in the `sru` package, version 2.6.0; `SRUpp` and the
+modules it is built from replace those of version 3.0.0.dev6. `GatedLinearRNN` and `MinGRU` are recurrent
+networks whose gates do not see the state. Use the functions of `functional`, the bare recurrences, with
+projections of your own.
 """
 
 from sru_nn import backend, compat, functional

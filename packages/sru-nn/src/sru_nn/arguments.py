@@ -1,4 +1,4 @@
-"""Checks of arguments that the modules share, each with the sentence that says what is wrong."""
+"""Checks of arguments shared by the modules."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _T = TypeVar("_T")
 
 
 def check_sizes(who: str, *, at_least: int = 1, **sizes: Any) -> None:
-    """Raise unless every size is an integer and not too small."""
+    """Raise unless every size is an integer of at least `at_least`."""
     for name, size in sizes.items():
         if not isinstance(size, Integral):
             raise TypeError(f"{who}: {name} must be an int, got {size!r} ({type(size).__name__})")

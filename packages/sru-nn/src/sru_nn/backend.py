@@ -56,7 +56,8 @@ def choose(choice: Choice) -> None:
 def using(choice: Choice) -> Iterator[None]:
     """Choose the implementation for a `with` block, in this thread or asynchronous task only.
 
-    A backward pass takes the implementation that ran forward, wherever it is started.
+    A backward pass takes the implementation that ran forward, wherever it is started. A compiled graph
+    chooses when it runs: put the block around its call, as a block inside has no effect.
 
     Args:
         choice: As for `choose`.
@@ -64,11 +65,23 @@ def using(choice: Choice) -> Iterator[None]:
     Raises:
         ValueError: The choice is not one of the three.
     """
-    token = _choice.set(_checked(choice, "backend.using: choice"))
+    _checked(choice, "backend.using: choice")
+    if torch.compiler.is_dynamo_compiling():  # which can trace no context variable
+        yield
+        return
+    token = _choice.set(choice)
     try:
         yield
     finally:
         _choice.reset(token)
+
+
+def _current() -> Choice:
+    return _choice.get() or _default
+
+
+# As torch.compiler.assume_constant_result does, without the seconds it takes to import the compiler.
+_current._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def active(device: torch.device | str = "cpu") -> Backend:
@@ -80,7 +93,7 @@ def active(device: torch.device | str = "cpu") -> Backend:
     Raises:
         RuntimeError: The choice is `"kernels"` and they cannot run there; the message says why.
     """
-    choice = _choice.get() or _default
+    choice = _current()
     if choice == "reference":
         return "reference"
     problem = _problem(torch.device(device), choice)

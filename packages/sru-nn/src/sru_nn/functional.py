@@ -60,8 +60,8 @@ def sru_recurrence(
         scale_x: The factor s of `x`.
         mask_c: `(B, N·D)`, the variational dropout mask m, already divided by the keep probability.
         mask_pad: `(T, B)` bool, True where a position is padding.
-        length_parallel: Whether plain PyTorch solves for all steps at once, which may pay on a GPU with very
-            long sequences and a small batch; a `LengthParallel` says how. The kernels are not used then.
+        length_parallel: Experimental, and warns: whether to solve for all steps at once, without the kernels;
+            a `LengthParallel` says how.
 
     `v`, `bias`, `c0` and `mask_c` are in the storage dtype or in the accumulation dtype.
 
@@ -75,11 +75,11 @@ def sru_recurrence(
         TypeError: A dtype is wrong.
 
     Warns:
-        RuntimeWarning: The solution of `length_parallel` did not converge; all steps were taken in a row.
+        FutureWarning: `length_parallel` is given.
+        RuntimeWarning: `length_parallel` did not converge; the steps were taken one by one.
 
     The kernels of `sru-kernels` run it where they can (`sru_nn.backend`); they have first derivatives only.
-    In forward-mode differentiation and the transforms of `torch.func` the reference runs in their place, and
-    in that of `length_parallel`.
+    Forward-mode differentiation and the transforms of `torch.func` run the reference instead.
 
     Source: Lei et al., "Simple Recurrent Units for Highly Parallelizable Recurrence", EMNLP 2018, section 3;
     the mask and the scale are placed as in the `sru` package, version 2.6.0.
@@ -116,7 +116,7 @@ def gated_linear_recurrence(
     *,
     mask_pad: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Run linear attention with a gate for each key: a recurrence with a matrix for a state.
+    """Run linear attention with a gate per key: a recurrence whose state is a matrix.
 
         S_t = diag(g_t) S_{t-1} + k_t v_tᵀ        o_t = S_tᵀ q_t
 
@@ -129,9 +129,9 @@ def gated_linear_recurrence(
         q: `(T, B, H, K)`, the queries. float32, float64, float16 or bfloat16; this is the storage dtype.
         k: `(T, B, H, K)`, the keys, in the storage dtype.
         v: `(T, B, H, V)`, the values, in the storage dtype.
-        log_g: `(T, B, H, K)`, the logarithms of the gates, none above zero; minus infinity shuts a gate. In
-            the storage dtype or in the accumulation dtype.
-        s0: `(B, H, K, V)`, the state before the first step, in either dtype too; zeros if None.
+        log_g: `(T, B, H, K)`, the logarithms of the gates, at most zero; minus infinity closes a gate. In the
+            storage dtype or in the accumulation dtype.
+        s0: `(B, H, K, V)`, the state before the first step, in either dtype; zeros if None.
         mask_pad: `(T, B)` bool, True where a position is padding.
 
     Returns:
@@ -144,10 +144,9 @@ def gated_linear_recurrence(
         TypeError: A dtype is wrong.
 
     On a CPU the kernels of `sru-kernels` run it where they can (`sru_nn.backend`), step by step. Everywhere
-    else chunks of 32 steps are computed by matrix products; what has decayed there within a chunk to below
-    1e-19 (1e-154 in float64) of a query, a key or a state counts as zero. Neither way does a gate, however
-    small, do harm. In forward-mode differentiation, in the transforms of `torch.func` and for second
-    derivatives the reference runs, step by step too.
+    else matrix products compute chunks of 32 steps; what decays within a chunk below 1e-19 of a query, a key
+    or a state (1e-154 in float64) counts as zero. Both are accurate for gates of any size. Forward-mode
+    differentiation, the transforms of `torch.func` and second derivatives run the reference, step by step.
 
     Source: Katharopoulos et al., "Transformers are RNNs: Fast Autoregressive Transformers with Linear
     Attention", ICML 2020; Yang et al., "Gated Linear Attention Transformers with Hardware-Efficient
@@ -183,9 +182,8 @@ def mingru_recurrence(
         ValueError: A shape or a device is wrong.
         TypeError: A dtype is wrong.
 
-    It is a loop, a scan in parallel over time or the kernels of the SRU (`sru_nn.backend`), whichever is
-    expected to be fastest; the kernels have first derivatives only. The transforms of `torch.func` get the
-    loop.
+    A loop, a scan in parallel over time or the kernels of the SRU (`sru_nn.backend`) compute it, whichever
+    should be fastest; the kernels have first derivatives only. The transforms of `torch.func` run the loop.
 
     Source: Feng et al., "Were RNNs All We Needed?", 2024 (arXiv:2410.01201), section 3.1.
     """

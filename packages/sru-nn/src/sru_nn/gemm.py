@@ -1,9 +1,9 @@
 """The matrix product of a projection, through the fastest GEMM of the machine.
 
-PyTorch multiplies float32 matrices on x86 through MKL, which is slow on processors that Intel did not make;
-oneDNN, which comes with PyTorch too, is not. The environment variable `SRU_NN_GEMM` chooses: `onednn`,
-`torch` for whatever `F.linear` does, or `auto` (the default): oneDNN on x86-64 processors of another maker
-when this PyTorch has MKL. The choice changes results within float32 rounding only.
+PyTorch multiplies float32 matrices on x86 through MKL, which is slow on processors not made by Intel. oneDNN,
+which PyTorch includes too, is fast there. The environment variable `SRU_NN_GEMM` chooses: `onednn`, `torch`
+for what `F.linear` does, or `auto` (the default): oneDNN on x86-64 processors of other makers if this PyTorch
+has MKL. The choice changes results within float32 rounding only.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ VARIABLE = "SRU_NN_GEMM"
 def project(module: nn.Module, x: Tensor) -> Tensor:
     """Return `module(x)`.
 
-    oneDNN does it where it is chosen and the module is an `nn.Linear` as PyTorch made it, or a sequence of
-    them, without biases or hooks, in float32 on the CPU; anything else runs as it is.
+    oneDNN computes it where it is chosen, for an `nn.Linear` without a bias or a sequence of them, if nothing
+    watches the module, in float32 on the CPU. Any other module is called.
     """
     if not _uses_onednn() or (torch.compiler.is_compiling() and not _is_for_here()) or is_watched(module):
         return module(x)  # type: ignore[no-any-return]
@@ -41,7 +41,7 @@ def project(module: nn.Module, x: Tensor) -> Tensor:
 
 
 def multiply(x: Tensor, weight: Tensor) -> Tensor:
-    """Return x Wᵀ for matrices without a module or a gradient, in any dtype."""
+    """Return x Wᵀ without a gradient, in any dtype."""
     if _uses_onednn() and _is_for_onednn(x, weight):
         return _multiply(x, weight)
     return nn.functional.linear(x, weight)
@@ -51,7 +51,7 @@ def add_product_(out: Tensor, a: Tensor, b: Tensor) -> None:
     """Add A B to a matrix, without a gradient.
 
     Args:
-        out: (M, N), which changes; in float32 where `a` and `b` are of half precision.
+        out: (M, N), updated in place; float32 where `a` and `b` are in half precision.
         a: (M, K).
         b: (K, N).
     """
@@ -72,9 +72,9 @@ def _is_for_onednn(x: Tensor, weight: Tensor) -> bool:
 
 
 def _is_for_here() -> bool:
-    """Return whether the graph being made is to run on this machine: it is compiled, not exported."""
+    """Return whether the graph being traced will run on this machine: it is compiled, not exported."""
     if not hasattr(torch.compiler, "is_exporting"):
-        return False  # torch 2.6 does not tell the two apart
+        return False  # torch 2.6 cannot tell the two apart
     return torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting()
 
 
@@ -127,7 +127,7 @@ def _is_x86_of_another_maker() -> bool:
         return False
 
 
-# A compiler can trace neither the environment nor a file.
+# Once, because a compiler can trace neither the environment nor a file.
 _chosen = _choose_onednn()
 
 

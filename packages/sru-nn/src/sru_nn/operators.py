@@ -156,7 +156,7 @@ class Recurrence:
             chosen: The backend, or None for the operator to choose.
             inputs: The named tuple.
         """
-        tensors = inputs[: self.tensors]
+        tensors = tuple(inputs)[: self.tensors]
         save = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
         if chosen is None or not is_plain(*tensors):
             outputs, last, _ = getattr(torch.ops.sru_nn, f"{self.name}_forward")(*inputs, save)

@@ -1,9 +1,9 @@
-"""The base of every recurrent module: batches of any form outside, time-major tensors inside."""
+"""The base class of every recurrent module: inputs of any form outside, time-major batches inside."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, fx, nn
@@ -12,16 +12,17 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from sru_nn.arguments import check_features, check_like_parameters, check_shape
 from sru_nn.gemm import is_watched
 
+Sequences = TypeVar("Sequences", Tensor, PackedSequence)
+
 
 class Recurrent(nn.Module):
-    """A recurrent module: it takes a sequence and a state, and returns the outputs and the state after them.
+    """A module that maps a sequence and a state to the outputs and the state after the last step.
 
-    A subclass says how one time-major batch is computed (`_run`), which states fit (`_check_state`) and which
-    of its parameters meet the input first (`_first`). What its `forward` hands to `_forward` comes there from
-    `(T, B, E)`, `(B, T, E)` with `batch_first`, `(T, E)` for a single sequence, or a `PackedSequence`, and
-    the results go back in the same form.
+    A subclass implements `_run`, which computes a time-major batch, and `_check_state`, which rejects states
+    that do not fit; its `forward` calls `_forward`. Inputs of every form then work: `(T, B, E)`, `(B, T, E)`
+    with `batch_first`, `(T, E)` for a single sequence, or a `PackedSequence`. `step` comes for free.
 
-    This class has no `__init__` and registers nothing, so that it combines with any other module class.
+    The class has no `__init__` and registers nothing, so it combines with any other module class.
     """
 
     input_size: int
@@ -33,13 +34,13 @@ class Recurrent(nn.Module):
 
         Args:
             x: `(T, B, E)`, zero at padding.
-            state: What `_check_state` let pass: None, a tensor or nested tuples of them, the batch second in
-                each.
+            state: None, a tensor or nested tuples of tensors, each with the batch as its second axis;
+                `_check_state` has accepted it.
             mask_pad: `(T, B)` bool, True at padding; or None.
 
         Returns:
             `h`: `(T, B, ...)`.
-            `state`: Tensors, the batch second in each.
+            `state`: The state after the last step, with the batch as the second axis.
         """
         raise NotImplementedError
 
@@ -48,7 +49,7 @@ class Recurrent(nn.Module):
         raise NotImplementedError
 
     def _first(self) -> nn.Module | None:
-        """Return what meets the input first and sets its dtype and device; None if a layer checks that."""
+        """Return the module that sets the dtype and device of inputs; None if a layer checks them."""
         return None
 
     def _check_like_parameters(self, x: Tensor) -> None:
@@ -59,7 +60,7 @@ class Recurrent(nn.Module):
     def _check_state_tensor(
         self, name: str, state: Any, batch: tuple[int, ...], letters: str, *shapes: tuple[int, ...]
     ) -> None:
-        """Raise unless a tensor of the state has one of these shapes, which leave out the batch."""
+        """Raise unless a tensor of the state has one of these shapes, given without the batch axis."""
         rows, *rest = shapes[0]
         if not isinstance(state, Tensor) or state.shape != (rows, *batch, *rest):
             letters = letters if batch else letters.replace(" B,", "")
@@ -82,7 +83,7 @@ class Recurrent(nn.Module):
             )
 
     def _forward(self, x: Any, state: Any, mask_pad: Any = None, **options: Any) -> tuple[Any, Any]:
-        """Run an input of any form; further options go to `_run` as they are."""
+        """Run an input of any form; `_run` also receives the options."""
         if isinstance(x, PackedSequence):
             return self._forward_packed(x, state, mask_pad, **options)
         if isinstance(x, fx.Proxy):
@@ -115,7 +116,7 @@ class Recurrent(nn.Module):
                 f"got {tuple(data.shape)}"
             )
         self._check_like_parameters(data)
-        # In the order of the lengths, which moves the states instead of the sequences.
+        # Sorting by length permutes the small states here, not the sequences.
         x, lengths = pad_packed_sequence(PackedSequence(data, batch_sizes))
         self._check_state(state, x.shape[1])
         if order is not None:
@@ -143,21 +144,22 @@ class Recurrent(nn.Module):
         """
         check_step(self, x, (1, 2))
         single = x.dim() == 1
-        if is_watched(self):  # hooks, and whoever replaced forward, see a sequence of one
+        if is_watched(self):  # hooks and a replaced forward must see the step
             time = 1 if self.batch_first and not single else 0
             h, state = self(x.unsqueeze(time), state)
             return h.squeeze(time), state
         self._check_like_parameters(x)
         self._check_state(state, *x.shape[:-1])
-        if not single:
-            h, state = self._run(x.unsqueeze(0), state, None)
-            return h.squeeze(0), state
-        h, state = self._run(x[None, None], map_tensors(lambda tensor: tensor.unsqueeze(1), state), None)
-        return h[0, 0], map_tensors(lambda tensor: tensor.squeeze(1), state)
+        if single:
+            x, state = x.unsqueeze(0), map_tensors(lambda tensor: tensor.unsqueeze(1), state)
+        h, state = self._run(x.unsqueeze(0), state, None)
+        if single:
+            return h[0, 0], map_tensors(lambda tensor: tensor.squeeze(1), state)
+        return h.squeeze(0), state
 
 
 def check_step(module: Any, x: Any, dims: tuple[int, ...]) -> None:
-    """Raise unless a module can run step by step, and x has one of these numbers of dimensions."""
+    """Raise unless the module can run step by step and x has one of these numbers of dimensions."""
     who = f"{type(module).__name__}.step"
     if module.bidirectional:
         raise ValueError(
@@ -169,10 +171,7 @@ def check_step(module: Any, x: Any, dims: tuple[int, ...]) -> None:
 
 
 def without_padding(x: Tensor, mask_pad: Tensor) -> tuple[Tensor, Tensor]:
-    """Overwrite padding with zeros, and return the mask as booleans.
-
-    A NaN there must not reach a gradient, not even through a projection.
-    """
+    """Zero the padding, so that a NaN in it reaches no gradient, and return a bool mask."""
     mask_pad = mask_pad.bool()
     return x.masked_fill(mask_pad.unsqueeze(-1), 0.0), mask_pad
 
@@ -185,7 +184,7 @@ def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
 
 
 def as_leaf(module: nn.Module, x: fx.Proxy, *args: Any, **kwargs: Any) -> Any:
-    """Record the call of a module as one node of `torch.fx`, as of PyTorch's own modules."""
+    """Record the call of a module as one node of a `torch.fx` graph, as for PyTorch's own modules."""
     kwargs = {name: value for name, value in kwargs.items() if value is not None}
     tracer: Any = x.tracer
     return tracer.create_proxy("call_module", tracer.path_of_module(module), (x, *args), kwargs)

@@ -1,4 +1,4 @@
-"""Residual stacks, for cells whose gates do not see the state: a norm and two linear maps around each."""
+"""Residual stacks: layers that wrap a recurrence in a norm, two linear maps and a residual connection."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
-from sru_nn.arguments import check_probabilities, check_sizes
+from sru_nn.arguments import check_probabilities
 from sru_nn.gemm import project
-from sru_nn.recurrent import Recurrent
+from sru_nn.recurrent import Sequences
+from sru_nn.stack import Stack, in_turn
 
 
 class ResidualBlock(nn.Module):
-    """x_t + W_o y_t with y the recurrence of u_t = W norm(x_t); a subclass says which recurrence.
+    """x_t + W_o y_t, where y is a recurrence over u_t = W norm(x_t) that a subclass defines.
 
     Attributes:
         norm: The layer norm.
@@ -41,7 +40,7 @@ class ResidualBlock(nn.Module):
         """Return y `(T, B, ...)` and the state after the last step."""
 
     def reset_parameters(self) -> None:
-        """Draw the weights anew, each as PyTorch does it."""
+        """Draw the weights anew, as PyTorch initialises each module."""
         for module in (self.norm, self.transform, self.output):
             module.reset_parameters()
 
@@ -63,7 +62,7 @@ class ResidualBlock(nn.Module):
         return x + self.dropout(project(self.output, y)), state
 
 
-class ResidualStack(Recurrent):
+class ResidualStack(Stack):
     """Residual blocks, one after the other, with a linear map before them and a norm after them."""
 
     state_letters = "(L, B, ...)"
@@ -77,18 +76,16 @@ class ResidualStack(Recurrent):
         batch_first: bool,
     ) -> None:
         super().__init__()
-        name = type(self).__name__
-        check_sizes(name, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
-        check_probabilities(name, dropout=dropout)
-        self.input_size = input_size
-        self.hidden_size = hidden_size
-        self.output_size = hidden_size
-        self.num_layers = num_layers
+        self._set_sizes(
+            input_size,
+            hidden_size,
+            num_layers,
+            bidirectional=False,
+            batch_first=batch_first,
+            project_input=True,
+        )
+        check_probabilities(type(self).__name__, dropout=dropout)
         self.dropout = float(dropout)
-        self.batch_first = bool(batch_first)
-        self.input_to_hidden: nn.Linear | None = None
-        if input_size != hidden_size:
-            self.input_to_hidden = nn.Linear(input_size, hidden_size, bias=False)
         self.norm = nn.LayerNorm(hidden_size)
         self.layers = nn.ModuleList()
 
@@ -96,15 +93,9 @@ class ResidualStack(Recurrent):
         self.layers.extend(blocks)
         self.reset_parameters()
 
-    def reset_parameters(self) -> None:
-        """Draw all weights anew."""
-        for module in (self.input_to_hidden, self.norm, *self.layers):
-            if module is not None:
-                module.reset_parameters()
-
     def forward(
-        self, x: Tensor | PackedSequence, state: Tensor | None = None, mask_pad: Tensor | None = None
-    ) -> tuple[Tensor | PackedSequence, Tensor]:
+        self, x: Sequences, state: Tensor | None = None, mask_pad: Tensor | None = None
+    ) -> tuple[Sequences, Tensor]:
         """Run the stack.
 
         Args:
@@ -126,7 +117,7 @@ class ResidualStack(Recurrent):
         return self._forward(x, state, mask_pad)
 
     def _first(self) -> nn.Module:
-        return self.norm if self.input_to_hidden is None else self.input_to_hidden
+        return self.input_to_hidden or self.norm
 
     def _check_state(self, state: Any, *batch: int) -> None:
         if state is not None:
@@ -135,19 +126,9 @@ class ResidualStack(Recurrent):
             self._check_state_tensor("state", state, batch, self.state_letters, shape)
 
     def _run(self, x: Tensor, state: Tensor | None, mask_pad: Tensor | None) -> tuple[Tensor, Tensor]:
-        if self.input_to_hidden is not None:
-            x = project(self.input_to_hidden, x)
-        states = [None] * self.num_layers if state is None else state.unbind(0)
-        last = []
-        for block, before in zip(self.layers, states, strict=True):
-            x, after = block(x, before, mask_pad)
-            last.append(after)
-        h = self.norm(x)
-        if mask_pad is not None:
-            h = h.masked_fill(mask_pad.unsqueeze(-1), 0.0)
-        return h, torch.stack(last)
+        def call(_: int, block: ResidualBlock, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
+            return block(x, c, mask_pad)  # type: ignore[no-any-return]
 
-    def extra_repr(self) -> str:
-        """Show what the layers' own lines do not."""
-        parts = [f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}"]
-        return ", ".join(parts + (["batch_first=True"] if self.batch_first else []))
+        x, state = in_turn(self.layers, self._enter(x), state, call)
+        h = self.norm(x)
+        return h if mask_pad is None else h.masked_fill(mask_pad.unsqueeze(-1), 0.0), state

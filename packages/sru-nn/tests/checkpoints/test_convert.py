@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import runpy
 import subprocess
 import sys
@@ -46,23 +47,17 @@ def test_the_call_that_is_printed_fits(file):
     cases = golden_cases(file)
     assert cases
     for case in cases:
-        old = case["state_dict"]
-        before = {name: value.clone() for name, value in old.items()}
+        old, before = case["state_dict"], copy.deepcopy(case["state_dict"])
         new, (found,) = convert(old)
         assert found.saved_by.startswith("sru 2.x" if "_2_" in file else "sru 3.0.0.dev")
         module = build(found, case["arguments"]).double()
         module.load_state_dict(old)
-        read = {name: value.clone() for name, value in module.state_dict().items()}
+        read = copy.deepcopy(module.state_dict())
         module.load_state_dict(new)
-        assert read.keys() == new.keys()
-        for name, value in module.state_dict().items():
-            torch.testing.assert_close(value, read[name], rtol=0, atol=0)
         again, (left,) = convert(new)
         assert left.saved_by == "sru_nn, and left as it is"
-        for name, value in new.items():
-            torch.testing.assert_close(again[name], value, rtol=0, atol=0)
-        for name, value in before.items():
-            torch.testing.assert_close(old[name], value, rtol=0, atol=0)
+        for one, other in [(dict(module.state_dict()), dict(read)), (again, new), (dict(old), dict(before))]:
+            torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
 class Model(nn.Module):
@@ -85,155 +80,138 @@ class Model(nn.Module):
         return OrderedDict(state_dict | rest)
 
 
-def saved(folder, content):
-    path = folder / "old.pt"
-    torch.save(content, path)
-    return str(path), str(folder / "new.safetensors")
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """Return a function that writes old.pt, converts it and returns the exit status and what was printed."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(content, *options, old="old.pt", new="new.safetensors"):
+        if isinstance(content, bytes):
+            Path(old).write_bytes(content)
+        elif content is not None:
+            torch.save(content, old)
+        status = main([old, new, *options])
+        printed = capsys.readouterr()
+        return status, printed.out + printed.err
+
+    return run
 
 
-def test_a_model_with_two_stacks(tmp_path, capsys):
+def sru_2():
+    return as_sru_2(SRU(4, 4).state_dict())
+
+
+def test_a_model_with_two_stacks(command):
     model = Model()
-    old, new = saved(tmp_path, model.old_state_dict())
-    assert main([old, new]) == 0
-    printed = capsys.readouterr().out
+    status, printed = command(model.old_state_dict())
+    assert status == 0
     assert "encoder.rnn: saved by sru 3.0.0.dev.\n    SRU(6, 8, num_layers=2)" in printed
     assert "cell: saved by sru 2.x (2.3.5 to 2.6.0).\n    SRUCell(8, 6, projection_size=2)" in printed
     assert "The weights do not say: bidirectional (if it was, hidden_size=4)" in printed
-    state_dict = safetensors.torch.load_file(new)
-    assert state_dict.keys() == model.state_dict().keys()
-    for name, value in model.state_dict().items():
-        torch.testing.assert_close(state_dict[name], value, rtol=0, atol=0)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["new.safetensors", "old.pt"]
+    new = safetensors.torch.load_file("new.safetensors")
+    torch.testing.assert_close(new, dict(model.state_dict()), rtol=0, atol=0)
+    assert sorted(path.name for path in Path().iterdir()) == ["new.safetensors", "old.pt"]
+    status, printed = command(None, old="new.safetensors", new="again.safetensors")
+    assert (status, printed.count("saved by sru_nn, and left as it is")) == (0, 2)
+    assert Path("again.safetensors").read_bytes() == Path("new.safetensors").read_bytes()
 
 
-def test_it_converts_what_it_wrote(tmp_path, capsys):
-    old, new = saved(tmp_path, Model().old_state_dict())
-    again = str(tmp_path / "again.safetensors")
-    assert main([old, new]) == 0
-    assert main([new, again]) == 0
-    assert Path(new).read_bytes() == Path(again).read_bytes()
-    assert capsys.readouterr().out.count("saved by sru_nn, and left as it is") == 2
+@pytest.mark.parametrize(
+    ("options", "message", "name"),
+    [
+        ((), "Stripped 'module.', with which every name began.", "rnn_lst.0.transform.weight"),
+        (("--keep-wrappers",), "module: saved by sru 2.x", "module.rnn_lst.0.transform.weight"),
+    ],
+)
+def test_wrappers(command, options, message, name):
+    status, printed = command({f"module.{name}": value for name, value in sru_2().items()}, *options)
+    assert status == 0
+    assert message in printed
+    assert name in safetensors.torch.load_file("new.safetensors")
 
 
-def test_wrappers(tmp_path, capsys):
-    state_dict = {f"module.{name}": value for name, value in as_sru_2(SRU(4, 4).state_dict()).items()}
-    old, new = saved(tmp_path, state_dict)
-    assert main([old, new]) == 0
-    assert "Stripped 'module.', with which every name began." in capsys.readouterr().out
-    assert "rnn_lst.0.transform.weight" in safetensors.torch.load_file(new)
-    assert main([old, new, "--force", "--keep-wrappers"]) == 0
-    assert "module: saved by sru 2.x" in capsys.readouterr().out
-    assert "module.rnn_lst.0.transform.weight" in safetensors.torch.load_file(new)
-
-
-def test_a_checkpoint_of_a_trainer(tmp_path, capsys):
-    content = {"epoch": 3, "state_dict": as_sru_2(SRU(4, 4).state_dict()) | {"version": 2}, "optimizer": {}}
-    old, new = saved(tmp_path, content)
-    assert main([old, new]) == 0
-    printed = capsys.readouterr().out
+def test_a_checkpoint_of_a_trainer(command):
+    content = {"epoch": 3, "state_dict": sru_2() | {"version": 2}, "optimizer": {}}
+    status, printed = command(content)
+    assert status == 0
     assert "The state dict is the entry 'state_dict'." in printed
     assert "Left out, because they are not tensors: version." in printed
     assert "The model itself: saved by sru 2.x" in printed
 
 
-def test_two_entries(tmp_path, capsys):
-    state_dict = as_sru_2(SRU(4, 4).state_dict())
-    old, new = saved(tmp_path, {"model": state_dict, "ema": state_dict})
-    assert main([old, new]) == 1
-    assert (
-        "name the entry that is the state dict with --entry; there are 'model', 'ema'"
-        in capsys.readouterr().err
-    )
-    assert main([old, new, "--entry", "ema"]) == 0
-    assert main([old, new, "--force", "--entry", "best"]) == 1
-    assert "its entry 'best' is not a state dict" in capsys.readouterr().err
+def test_an_entry_by_its_name(command):
+    assert command({"model": sru_2(), "ema": sru_2()}, "--entry", "ema")[0] == 0
 
 
-def test_it_does_not_overwrite(tmp_path, capsys):
-    old, new = saved(tmp_path, as_sru_2(SRU(4, 4).state_dict()))
-    Path(new).write_text("precious")
-    assert main([old, new]) == 1
-    assert f"{new} exists already; --force overwrites it" in capsys.readouterr().err
-    with open(new) as before:
-        assert main([old, new, "--force"]) == 0
+def test_it_does_not_overwrite(command):
+    new = Path("new.safetensors")
+    new.write_text("precious")
+    status, printed = command(sru_2())
+    assert status == 1
+    assert f"{new} exists already; --force overwrites it" in printed
+    with new.open() as before:
+        assert command(sru_2(), "--force")[0] == 0
         assert before.read() == "precious", "the file was written into, not replaced"
-    assert Path(new).read_bytes() != b"precious"
+    assert new.read_bytes() != b"precious"
 
 
-def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch, capsys):
-    old, new = saved(tmp_path, as_sru_2(SRU(4, 4).state_dict()))
-    Path(new).write_text("precious")
-
+def test_a_failed_write_leaves_nothing(command, monkeypatch):
     def save_file(tensors, path, metadata):
         Path(path).write_text("half")
         raise OSError("the disk is full")
 
     monkeypatch.setattr(safetensors.torch, "save_file", save_file)
-    assert main([old, new, "--force"]) == 1
-    assert "the disk is full" in capsys.readouterr().err
-    assert Path(new).read_text() == "precious"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["new.safetensors", "old.pt"]
-
-
-def test_a_whole_module_is_not_unpickled(tmp_path, capsys):
-    old, new = saved(tmp_path, SRU(4, 4))
-    assert main([old, new]) == 1
-    error = capsys.readouterr().err
-    assert "it holds more than tensors (it asks for sru_nn.cells.sru.stack.SRU)" in error
-    assert "torch.save(module.state_dict(), 'state_dict.pt')" in error
-    assert not Path(new).exists()
+    Path("new.safetensors").write_text("precious")
+    status, printed = command(sru_2(), "--force")
+    assert status == 1
+    assert "the disk is full" in printed
+    assert Path("new.safetensors").read_text() == "precious"
+    assert sorted(path.name for path in Path().iterdir()) == ["new.safetensors", "old.pt"]
 
 
 class Trap:
     """Runs code when it is unpickled."""
 
-    def __init__(self, path):
-        self.path = path
-
     def __reduce__(self):
-        return Path.touch, (self.path,)
+        return Path.touch, (Path("sprung"),)
 
 
-def test_code_in_the_file_does_not_run(tmp_path, capsys):
-    old, new = saved(tmp_path, {"rnn": Trap(tmp_path / "sprung")})
-    assert main([old, new]) == 1
-    assert "reading that would run code" in capsys.readouterr().err
-    assert not (tmp_path / "sprung").exists()
+REFUSED = {
+    "it holds more than tensors (it asks for sru_nn.cells.sru.stack.SRU)": lambda: SRU(4, 4),
+    "torch.save(module.state_dict(), 'state_dict.pt')": lambda: SRU(4, 4),
+    "reading that would run code": lambda: {"rnn": Trap()},
+    "there is no SRU in it: nothing has the entries weight_c and bias": lambda: {"weight": torch.zeros(2)},
+    "it holds a list, not a state dict": lambda: [torch.zeros(2)],
+    "with --entry; there are 'model'": lambda: {"model": 3},
+    "name the entry that is the state dict with --entry; there are 'model', 'ema'": lambda: {
+        "model": sru_2(),
+        "ema": sru_2(),
+    },
+    "torch.load cannot read it as tensors: ": lambda: b"",
+    "old.pt: torch.load cannot read it as tensors: ": lambda: b"not a checkpoint",
+    "No such file": lambda: None,
+}
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ({"weight": torch.zeros(2)}, "there is no SRU in it: nothing has the entries weight_c and bias"),
-        ([torch.zeros(2)], "it holds a list, not a state dict"),
-        ({"model": 3}, "with --entry; there are 'model'"),
-    ],
-)
-def test_what_is_no_state_dict_of_an_sru(tmp_path, capsys, content, message):
-    old, new = saved(tmp_path, content)
-    assert main([old, new]) == 1
-    assert f"{old}: " in (error := capsys.readouterr().err)
-    assert message in error
-    assert not Path(new).exists()
+@pytest.mark.parametrize("message", REFUSED)
+def test_what_is_refused(command, message):
+    status, printed = command(REFUSED[message]())
+    assert status == 1
+    assert message in printed
+    assert {path.name for path in Path().iterdir()} <= {"old.pt"}  # nothing is written, no code has run
 
 
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint"])
-def test_a_file_of_something_else(tmp_path, capsys, content):
-    (tmp_path / "old.pt").write_bytes(content)
-    assert main([str(tmp_path / "old.pt"), str(tmp_path / "new.safetensors")]) == 1
-    assert "torch.load cannot read it as tensors: " in capsys.readouterr().err
+def test_an_entry_that_is_no_state_dict(command):
+    status, printed = command({"model": sru_2()}, "--entry", "best")
+    assert status == 1
+    assert "its entry 'best' is not a state dict" in printed
 
 
-def test_no_file(tmp_path, capsys):
-    assert main([str(tmp_path / "old.pt"), str(tmp_path / "new.safetensors")]) == 1
-    assert "No such file" in capsys.readouterr().err
-
-
-def test_without_safetensors(tmp_path, monkeypatch, capsys):
+def test_without_safetensors(command, monkeypatch):
     monkeypatch.setitem(sys.modules, "safetensors.torch", None)
-    old, new = saved(tmp_path, as_sru_2(SRU(4, 4).state_dict()))
-    assert main([old, new]) == 1
-    assert "the package safetensors is not installed: pip install safetensors" in capsys.readouterr().err
+    status, printed = command(sru_2())
+    assert status == 1
+    assert "the package safetensors is not installed: pip install safetensors" in printed
 
 
 def test_sizes_that_contradict():
@@ -259,12 +237,11 @@ def test_layer_ten_comes_after_layer_two():
     assert found.call == "SRUpp(4, 4, 2, num_layers=12, attention_every_n_layers=5)"
 
 
-def test_attention_in_some_layers():
-    for arguments in ("num_layers=4, attention_every_n_layers=2", "num_layers=4, attention_last_n_layers=2"):
-        module = eval(f"SRUpp(8, 8, 4, {arguments})", vars(sru_nn))
-        _, (found,) = convert(module.state_dict())
-        assert found.call == f"SRUpp(8, 8, 4, {arguments})"
-        assert isinstance(eval(found.call, vars(sru_nn)), SRUpp)
+@pytest.mark.parametrize("argument", ["attention_every_n_layers=2", "attention_last_n_layers=2"])
+def test_attention_in_some_layers(argument):
+    call = f"SRUpp(8, 8, 4, num_layers=4, {argument})"
+    _, (found,) = convert(eval(call, vars(sru_nn)).state_dict())
+    assert found.call == call
 
 
 def test_the_command():

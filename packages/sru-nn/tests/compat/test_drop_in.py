@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
+from torch.utils._pytree import tree_leaves
 
 from sru_nn import SRU
 from sru_nn.compat import GRU, LSTM
@@ -20,39 +21,44 @@ PAIRS = [pytest.param(LSTM, nn.LSTM, id="LSTM"), pytest.param(GRU, nn.GRU, id="G
 
 
 def shapes(results) -> list[tuple[int, ...]]:
-    """The shape of every tensor in nested tuples, in order."""
-    if isinstance(results, PackedSequence):
-        return [results.data.shape]
-    if isinstance(results, torch.Tensor):
-        return [results.shape]
-    return [shape for part in results for shape in shapes(part)]
+    """The shape of every tensor in nested tuples, in order; of a PackedSequence that of its data."""
+    leaves = tree_leaves(results, is_leaf=lambda part: isinstance(part, PackedSequence))
+    return [getattr(leaf, "data", leaf).shape for leaf in leaves]
+
+
+def packed(features: int = E, batch_first: bool = False) -> PackedSequence:
+    x = torch.randn(B, T, features) if batch_first else torch.randn(T, B, features)
+    return pack_padded_sequence(x, torch.tensor([7, 3, 2]), batch_first)
+
+
+FORMS = {
+    "batch": lambda first: torch.randn(*((B, T) if first else (T, B)), E),
+    "single": lambda first: torch.randn(T, E),
+    "packed": lambda first: packed(E, first),
+}
 
 
 @pytest.mark.parametrize(("ours", "theirs"), PAIRS)
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("batch_first", [False, True])
-@pytest.mark.parametrize("proj_size", [0, 3])
-def test_shapes_are_those_of_pytorch(ours, theirs, bidirectional, batch_first, proj_size):
+@pytest.mark.parametrize("form", FORMS)
+def test_shapes_are_those_of_pytorch(ours, theirs, bidirectional, batch_first, form):
     options = {"num_layers": L, "bidirectional": bidirectional, "batch_first": batch_first}
-    if theirs is nn.LSTM:
-        options["proj_size"] = proj_size
-    # On the device meta, since on the CPU theirs warns of its projection.
-    mine, peer = ours(E, D, **options), theirs(E, D, **options, device="meta")
-    batch = torch.randn(B, T, E) if batch_first else torch.randn(T, B, E)
-    lengths = torch.tensor([4, 7, 1])
-    inputs = [batch, batch[0], pack_padded_sequence(batch, lengths, batch_first, enforce_sorted=False)]
-    for x in inputs:
-        results = mine(x)
-        if isinstance(x, PackedSequence):
-            expected = peer(batch.to("meta"))
-            assert shapes(results)[1:] == shapes(expected)[1:]
-            assert results[0].data.shape == (lengths.sum(), shapes(expected)[0][-1])
-            assert all(mine is given for mine, given in zip(results[0][1:], x[1:], strict=True))
-        else:
-            expected = peer(x.to("meta"))
-            assert shapes(results) == shapes(expected)
-        # What was returned may be handed back.
-        assert shapes(mine(x, results[1])) == shapes(results)
+    x, mine = FORMS[form](batch_first), ours(E, D, **options)
+    results = mine(x)
+    assert shapes(results) == shapes(theirs(E, D, **options)(x))
+    assert shapes(mine(x, results[1])) == shapes(results)  # what was returned may be handed back
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_shapes_with_projections_are_those_of_pytorch(bidirectional, batch_first):
+    options = {"proj_size": 3, "bidirectional": bidirectional, "batch_first": batch_first}
+    x, mine = FORMS["batch"](batch_first), LSTM(E, D, L, **options)
+    results = mine(x)
+    # On the device meta, since on the CPU PyTorch's warns of its projection.
+    assert shapes(results) == shapes(nn.LSTM(E, D, L, **options, device="meta")(x.to("meta")))
+    assert shapes(mine(x, results[1])) == shapes(results)
 
 
 @pytest.mark.parametrize(("ours", "theirs"), PAIRS)
@@ -133,10 +139,6 @@ def test_weights_of_pytorch_are_refused(ours, theirs):
 
 def state(*shape: int, kind=LSTM):
     return (torch.zeros(shape), torch.zeros(shape)) if kind is LSTM else torch.zeros(shape)
-
-
-def packed(features: int = E) -> PackedSequence:
-    return pack_padded_sequence(torch.randn(T, B, features), torch.tensor([7, 3, 2]))
 
 
 WRONG_CALLS = {

@@ -22,7 +22,7 @@ E, D, L = 5, 8, 2
 
 
 class Vectors(nn.Module):
-    """A user's own transform that gives the recurrent vectors of each position too."""
+    """A custom transform that also returns recurrent vectors for each position."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,9 +48,9 @@ ONE_LAYER = {
 }
 LOOKS_BACK = {
     "chunks": "a layer attends to what its stack keeps",
-    "step": "as for chunks, and it says so",
+    "step": "as for chunks",
 }
-NORMS = {"half": "where a norm divides by little, little is left of half precision"}
+NORMS = {"half": "a norm that divides by a small number amplifies the rounding of half precision"}
 COUNTS_PADDING = {"padding": "the context counts positions, padded or not", "packed": "as for padding"}
 
 
@@ -61,11 +61,11 @@ class Row:
     Attributes:
         make: Builds it, for E input features.
         batch_axis: Where the batch is in each tensor of its state.
-        stream: What continues a sequence, if that is not the call itself.
-        carry: What `stream` carries, made from the state that the call takes.
+        stream: The method that continues a sequence, if that is not the call itself.
+        carry: Makes the state of `stream` from the state that the call takes.
         pads_with_zero: Whether the output at padding is zero.
         magnifies: How much larger rounding errors are than in other stacks.
-        main: Whether this is the row for tests that are slow and hardly depend on options.
+        main: Whether slow tests, which hardly depend on the options, take this row.
         input_size: E, where it differs.
         exceptions: The tests that leave this row out, each with the reason.
     """
@@ -81,11 +81,11 @@ class Row:
     exceptions: Mapping[str, str] = field(default_factory=dict)
 
     def build(self, dtype: torch.dtype = torch.float64) -> nn.Module:
-        """Make the module with biases, norms and vectors that count for something."""
+        """Make the module, with biases, norms and vectors away from their initial zeros and ones."""
         module = self.make()
         for name, parameter in module.named_parameters():
             if parameter.requires_grad and (parameter.dim() < 2 or name.endswith("bias")):
-                # Norms stay away from zero, where nothing is well-conditioned.
+                # A norm whose weight is near zero would make everything ill-conditioned.
                 nn.init.normal_(parameter, mean=float(name.endswith("norm.weight")), std=0.3)
         return module.to(dtype)
 
@@ -215,7 +215,7 @@ ROWS = {
 
 
 def rows(test: str | None = None, *, main: bool = False, also: Sequence[str] = ()) -> pytest.MarkDecorator:
-    """Parametrize a test with the rows that it is about, without those that are an exception."""
+    """Parametrize a test over the rows, without those that are an exception to it."""
     chosen = {
         name: row
         for name, row in ROWS.items()

@@ -1,4 +1,4 @@
-"""What is refused before anything is computed, by one sentence that says what would fit."""
+"""Wrong arguments are refused before anything is computed, by a sentence that says what would fit."""
 
 from __future__ import annotations
 
@@ -47,6 +47,13 @@ def test_sizes_of_numpy_are_integers(kind):
 
 
 @rows()
+def test_a_mask_with_features_is_refused(row: Row):
+    x = row.inputs(3, 2)
+    with pytest.raises(ValueError, match=r"mask_pad must have .*, got \(3, 2, 1\)"):
+        row.build()(x, mask_pad=torch.zeros(3, 2, 1, dtype=torch.bool))
+
+
+@rows()
 def test_input_and_state_by_name(row: Row):
     module, x = row.build(), row.inputs(3, 2)
     state, mask = row.state(module, 2), torch.rand(3, 2) < 0.3
@@ -66,7 +73,7 @@ def test_input_and_state_by_name(row: Row):
 @pytest.mark.parametrize("way", ["forward", "step"])
 @rows()
 def test_a_pair_of_states_where_there_is_one(row: Row, way):
-    """What code written for `nn.LSTM` hands over."""
+    """As code written for `nn.LSTM` passes it."""
     module = row.build()
     if isinstance(module, (LSTM, GRU)) or way in row.exceptions:
         pytest.skip("LSTM takes a pair, GRU has a sentence of its own, and not all have a step")

@@ -15,7 +15,7 @@ from torch.nn.utils import parametrizations, parametrize
 from torch.utils._pytree import tree_map
 from torch.utils.checkpoint import checkpoint
 
-from ..conftest import either
+from ..conftest import TORCH_2_13, either
 from .rows import Row, call, rows, tensors
 
 pytestmark = pytest.mark.usefixtures("implementation")
@@ -67,7 +67,7 @@ def test_a_module_on_the_meta_device_takes_weights(row: Row, given):
 
 @rows()
 def test_all_weights_can_be_drawn_anew(row: Row):
-    """Those that are drawn are drawn from what the constructor draws from, and the others are set again."""
+    """What the constructor draws is drawn again, and what it sets is set again."""
     module, new = row.build(torch.float32), row.make()
     module.reset_parameters()
     for name, value in new.state_dict().items():
@@ -98,7 +98,7 @@ class Doubled(nn.Module):
 @pytest.mark.parametrize("length", [4, 1])
 @rows()
 def test_parametrized_weights(row: Row, length):
-    """Every parameter of every part, one after the other; a step without gradients takes short cuts."""
+    """Each parameter in turn, also in a step without gradients, which takes short cuts."""
     module, x = row.build(), row.inputs(length, 2)
     for name, parameter in list(module.named_parameters()):
         if not parameter.requires_grad:
@@ -170,8 +170,10 @@ def test_the_compiler_makes_one_graph_for_all_shapes(row: Row):
     torch._dynamo.reset()
     module = row.build()
     compiled = torch.compile(module, fullgraph=True, dynamic=True, backend="aot_eager")
-    # allow_rnn: without it the compiler leaves out all that is an nn.LSTM or nn.GRU, as ours are.
-    with torch._dynamo.config.patch(error_on_recompile=True, allow_rnn=True):
+    # Older compilers make a graph for each length of an attention with a mask.
+    once = TORCH_2_13 or row.stream is None
+    # allow_rnn: without it the compiler traces no subclass of nn.LSTM or nn.GRU.
+    with torch._dynamo.config.patch(error_on_recompile=once, allow_rnn=True):
         for length, batch in [(7, 6), (9, 11), (13, 6)]:  # none is a size of a module
             x, state = row.inputs(length, batch).requires_grad_(), row.state(module, batch)
             mask = torch.rand(length, batch) < 0.3
@@ -181,6 +183,10 @@ def test_the_compiler_makes_one_graph_for_all_shapes(row: Row):
     torch._dynamo.reset()
 
 
+# torch 2.6 warns about the constants that it puts into a program itself.
+@pytest.mark.filterwarnings(
+    "ignore:Attempted to insert a get_attr Node:UserWarning", "ignore:.*'get_attr' Nodes:UserWarning"
+)
 @torch.no_grad()
 @rows(main=True)
 def test_an_exported_program_computes_the_same(given):

@@ -1,4 +1,4 @@
-"""Whoever watches, replaces or wraps a part of a module is heard, on every path through it."""
+"""A part that is hooked, replaced, patched or wrapped is called on every path through a module."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ watched = rows(main=True, also=["SRU, narrow projections, rescaled", "LSTM, both
 
 
 class Adapter(nn.Module):
-    """What LoRA puts in the place of a linear map; this one adds the map itself."""
+    """A wrapper in place of a linear map, as LoRA makes; its adapter is the map itself."""
 
     def __init__(self, base: nn.Module) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ def linears(module: nn.Module) -> list[tuple[nn.Module, str, nn.Linear]]:
 
 
 def replace_forward(linear: nn.Linear) -> None:
-    """Do as an offloading hook does: keep the old method, and put another into the instance."""
+    """Replace `forward` on the instance, as an offloading hook does."""
     old = linear.forward
     linear.forward = lambda x: 2 * old(x)
 
@@ -77,13 +77,13 @@ EVERYWHERE: dict[str, Callable[[pytest.MonkeyPatch], object]] = {
 
 @pytest.fixture(autouse=True)
 def _onednn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let oneDNN multiply, as on the processors where it is faster: it must not pass a watched map by."""
+    """Let oneDNN multiply, as on processors where it is faster; it must not bypass a watched map."""
     monkeypatch.setattr(gemm, "_chosen", gemm._has_onednn())
 
 
 @pytest.fixture(autouse=True)
 def _no_global_hooks() -> Iterator[None]:
-    """Take away what a test registered for all modules."""
+    """Remove what a test registered for all modules."""
     before = [
         copy.copy(getattr(global_hooks, name)) for name in dir(global_hooks) if name.startswith("_global_")
     ]
@@ -188,7 +188,7 @@ def mute_by_global_hook(layer: nn.Module, patch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("mute", [mute_by_hook, mute_by_instance, mute_by_class, mute_by_global_hook])
 @rows("packed", main=True)
 def test_layers(row: Row, mute, length: int, gradients: bool, monkeypatch) -> None:
-    """A last layer that is made to say nothing leaves the stack with nothing but the bias of its norm."""
+    """Zeros in place of the last layer's output leave the stack with nothing but the bias of its norm."""
     module, x = row.build(torch.float32), row.inputs(length, 3, torch.float32)
     mute(layers(module)[-1], monkeypatch)
     with torch.set_grad_enabled(gradients):

@@ -1,4 +1,4 @@
-"""`bias=False` and `v1=True` are kept whatever is done to all parameters."""
+"""The zeros of `bias=False` and `v1=True` cannot be trained or initialised away."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def zeros(module: nn.Module, name: str) -> list[torch.Tensor]:
     return [getattr(cell, name) for cell in module.modules() if isinstance(cell, SRUCell)]
 
 
-def test_nobody_can_train_or_draw_them(case):
+def test_they_survive_training_and_initialisation(case):
     make, option, name = case
     module = make(**option)
     for parameter in module.parameters():

@@ -33,8 +33,7 @@ struct BackwardRow {
     }
 };
 
-/// Walks a tile backwards through time. Running sums live in the rows of the
-/// final results.
+/// Walks a tile backwards through time. Running sums live in the rows of the final results.
 template <typename S, typename A = AccumulationType<S>>
 void walk_tile(const SruBackward& args, Index begin, Index size) {
     const ConstantRow<A> ones(args.mask_c == nullptr, size, A(1)), zeros(args.c0 == nullptr, size, A(0));
@@ -86,17 +85,10 @@ void walk_tile(const SruBackward& args, Index begin, Index size) {
 }  // namespace
 }  // namespace sru_kernels::SRU_KERNELS_VARIANT::sru
 
-namespace sru_kernels {
-
 template <>
-void cpu::Builds<SruBackward>::SRU_KERNELS_VARIANT(const SruBackward& args, int num_threads) {
-    using namespace SRU_KERNELS_VARIANT;
+void sru_kernels::cpu::Builds<sru_kernels::SruBackward>::SRU_KERNELS_VARIANT(const SruBackward& args,
+                                                                             int num_threads) {
     using namespace SRU_KERNELS_VARIANT::sru;
-    dispatch_storage(args.dtype, [&](auto zero) {
-        using S = decltype(zero);
-        for_each_tile(args, 64 / sizeof(S), num_threads,
-                      [&](Index begin, Index size) { walk_tile<S>(args, begin, size); });
-    });
+    for_each_tile(args, num_threads,
+                  [&](auto zero, Index begin, Index size) { walk_tile<decltype(zero)>(args, begin, size); });
 }
-
-}  // namespace sru_kernels

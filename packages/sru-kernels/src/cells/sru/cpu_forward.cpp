@@ -20,8 +20,8 @@ struct ForwardRow {
     }
 };
 
-/// Walks a tile through time. The state lives in the row of c of the previous
-/// step, or in c_last if c is not kept.
+/// Walks a tile through time. The state lives in the row of c of the previous step, or in c_last if c is not
+/// kept.
 template <typename S, typename A = AccumulationType<S>>
 void walk_tile(const SruForward& args, Index begin, Index size) {
     const ConstantRow<A> ones(args.mask_c == nullptr, size, A(1));
@@ -49,17 +49,10 @@ void walk_tile(const SruForward& args, Index begin, Index size) {
 }  // namespace
 }  // namespace sru_kernels::SRU_KERNELS_VARIANT::sru
 
-namespace sru_kernels {
-
 template <>
-void cpu::Builds<SruForward>::SRU_KERNELS_VARIANT(const SruForward& args, int num_threads) {
-    using namespace SRU_KERNELS_VARIANT;
+void sru_kernels::cpu::Builds<sru_kernels::SruForward>::SRU_KERNELS_VARIANT(const SruForward& args,
+                                                                            int num_threads) {
     using namespace SRU_KERNELS_VARIANT::sru;
-    dispatch_storage(args.dtype, [&](auto zero) {
-        using S = decltype(zero);
-        for_each_tile(args, 64 / sizeof(S), num_threads,
-                      [&](Index begin, Index size) { walk_tile<S>(args, begin, size); });
-    });
+    for_each_tile(args, num_threads,
+                  [&](auto zero, Index begin, Index size) { walk_tile<decltype(zero)>(args, begin, size); });
 }
-
-}  // namespace sru_kernels

@@ -4,8 +4,7 @@
 
 namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
 
-/// Where the highway comes from: nowhere, `scale_x` · x, or the fourth gate of
-/// u.
+/// Where the highway comes from: nowhere, `scale_x` · x, or the fourth gate of u.
 enum class Highway { none, input, projected };
 
 template <typename Arguments>
@@ -14,8 +13,7 @@ Highway highway_of(const Arguments& in) {
     return in.x == nullptr ? Highway::none : Highway::input;
 }
 
-/// Runs a step of the columns of a row: `row.column<activation, highway>(i)`
-/// for each.
+/// Runs a step of the columns of a row: `row.column<activation, highway>(i)` for each.
 template <typename Row>
 using Columns = void (*)(const Row& row, Index size);
 

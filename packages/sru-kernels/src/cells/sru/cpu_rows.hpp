@@ -5,15 +5,13 @@
 #include "runtime/cpu/tiles.hpp"
 #include "sru_kernels/storage.hpp"
 
-// How the B·N·D independent columns are walked: time step by time step, in
-// memory order.
+// How the B·N·D independent columns are walked: time step by time step, in memory order.
 namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
 
 /// Column steps per thread below which starting other threads does not pay.
 constexpr Index work_per_thread = 16384;
 
-/// Part of a tile at one time step: columns of one batch row and direction, and
-/// where they are in each array.
+/// Part of a tile at one time step: columns of one batch row and direction, and where they are in each array.
 struct Segment {
     Index first;  // of the N·D columns
     Index size;
@@ -24,8 +22,7 @@ struct Segment {
                          // its first
 };
 
-/// Calls `visit(segment)` for the parts of a tile that share a row and a
-/// direction.
+/// Calls `visit(segment)` for the parts of a tile that share a row and a direction.
 template <typename Visit>
 void for_each_segment(const SruInputs& in, Index begin, Index size, Index step, const Visit& visit) {
     const Index columns = in.columns(), plane = in.batch * columns;
@@ -44,13 +41,16 @@ void for_each_segment(const SruInputs& in, Index begin, Index size, Index step, 
     }
 }
 
-/// Calls `visit(begin, size)` for every tile of the flattened (batch, columns)
+/// Calls `visit(zero of the storage type, begin, size)` for every tile of the flattened (batch, columns)
 /// space.
 template <typename Visit>
-void for_each_tile(const SruInputs& in, Index line, int num_threads, const Visit& visit) {
+void for_each_tile(const SruInputs& in, int num_threads, const Visit& visit) {
     const Index total = in.batch * in.columns();
     const bool worthwhile = total * (in.length > 1 ? in.length : 1) >= 2 * work_per_thread;
-    SRU_KERNELS_VARIANT::for_each_tile(total, tile_size, line, worthwhile, num_threads, visit);
+    dispatch_storage(in.dtype, [&](auto zero) {
+        SRU_KERNELS_VARIANT::for_each_tile(total, tile_size, 64 / sizeof(zero), worthwhile, num_threads,
+                                           [&](Index begin, Index size) { visit(zero, begin, size); });
+    });
 }
 
 inline bool is_padding(const SruInputs& in, const Segment& segment) {

@@ -13,8 +13,8 @@ namespace {
 /// Rows of the weight that are read in parallel.
 constexpr Index row_group = 4;
 
-/// Sequences whose u is held at the same time. For the next ones the weight of
-/// a tile is read again, from cache.
+/// Sequences whose u is held at the same time. For the next ones the weight of a tile is read again, from
+/// cache.
 constexpr Index batch_group = 8;
 
 /// Multiplications per thread below which starting other threads does not pay.
@@ -32,13 +32,12 @@ SRU_KERNELS_HOST_DEVICE A sum_in_pairs(const A (&terms)[count]) {
     }
 }
 
-/// out[row] = Σ_k weight[row, k] · input[k] for some rows. Lanes and their sums
-/// are explicit: the compiler would add the lanes of a row one after the other,
-/// which takes as long as 1024 products.
+/// out[row] = Σ_k weight[row, k] · input[k] for some rows. Lanes and their sums are explicit: the compiler
+/// would add the lanes of a row one after the other, which takes as long as 1024 products.
 template <Index rows, typename W, typename S, typename A>
 void multiply(const W* weight, const S* input, Index size, A* out) {
-    // As many as a vector holds of the accumulation type. For bytes a whole
-    // vector, which GCC unpacks well; fewer took three times as long.
+    // As many as a vector holds of the accumulation type. For bytes a whole vector, which GCC unpacks well;
+    // fewer took three times as long.
     constexpr Index lanes = vector_size / Index{sizeof(W) == 1 ? 1 : sizeof(A)};
     A sums[rows][lanes] = {};
     Index k = 0;
@@ -92,8 +91,7 @@ constexpr Index line = 64 / Index{sizeof(S)};
 template <typename S>
 using Gates = AccumulationType<S>[batch_group][4][line<S>];
 
-/// Computes one gate of `rows` columns, from `column` of the tile on, for
-/// sequences `first` to `end`.
+/// Computes one gate of `rows` columns, from `column` of the tile on, for sequences `first` to `end`.
 template <Index rows, typename W, typename S>
 void project(const SruStep& args, Index begin, Index gate, Index column, Index first, Index end,
              Gates<S>& u) {
@@ -108,8 +106,7 @@ void project(const SruStep& args, Index begin, Index gate, Index column, Index f
     }
 }
 
-/// Computes some columns, at most a cache line, of the whole batch. The weight
-/// has the type W.
+/// Computes some columns, at most a cache line, of the whole batch. The weight has the type W.
 template <typename S, typename W, typename A = AccumulationType<S>>
 void run_tile(const SruStep& args, Index begin, Index size) {
     alignas(64) Gates<S> u;

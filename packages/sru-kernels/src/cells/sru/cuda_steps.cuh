@@ -84,16 +84,8 @@ struct ColumnParameters {
 template <typename S, int columns>
 struct StepInputs {
     Pack<S, columns> u_c, u_f, u_r, highway;
-    Pack<std::uint8_t, 1> padding;
-
-    __device__ __forceinline__ bool is_padding() const { return padding.words[0] != 0; }
-};
-
-/// v per position is only for one column per thread: more would not fit into the registers.
-template <typename S>
-struct StepInputs<S, 1> {
-    Pack<S, 1> u_c, u_f, u_r, highway;
-    Pack<AccumulationType<S>, 1> v_f, v_r;
+    Pack<AccumulationType<S>, 1> v_f,
+        v_r;  // per position, only with one column per thread: more would not fit
     Pack<std::uint8_t, 1> padding;
 
     __device__ __forceinline__ bool is_padding() const { return padding.words[0] != 0; }

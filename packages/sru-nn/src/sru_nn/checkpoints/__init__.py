@@ -1,1 +1,1 @@
-"""What saved weights say: the layouts of the versions of `sru`, their description and their conversion."""
+"""Saved weights: the layouts of each version of `sru`, their description and their conversion."""

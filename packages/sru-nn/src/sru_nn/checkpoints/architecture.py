@@ -1,6 +1,6 @@
-"""What a state dict says about the module it was saved by, and where that differs from another module.
+"""What a state dict tells about the module that saved it, and where that contradicts another module.
 
-All of it is plain data: state dicts in the layout of this package, and arguments by their names.
+Everything here is plain data: state dicts in the layout of this package, and arguments by name.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from sru_nn.checkpoints.layouts import last_matrix, read_cell
 
 
 def describe_cell(state_dict: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """Return what the entries of a cell tell of its arguments, in the order to compare them.
+    """Return the arguments that the entries of a cell tell, in the order in which to compare them.
 
-    `output_size` is N·D (the shapes do not tell how many directions share it), `num_matrices` K,
-    `highway_scale` the factor that `sru` saves, and `custom_m` lists the names of a custom transform.
+    `output_size` is N·D; the shapes do not tell the number of directions. `custom_m` lists the names of the
+    entries of a custom transform, and `highway_scale` is the factor that `sru` saves.
 
     Returns:
-        What they tell; empty if they are not those of a cell.
+        The arguments; empty if these are not the entries of a cell.
     """
     own = {name[len(prefix) :]: value for name, value in state_dict.items() if name.startswith(prefix)}
     bias, vectors = own.get("bias"), own.get("weight_c")
@@ -74,7 +74,7 @@ def _has_values(tensor: Tensor) -> bool:
 
 
 def scaled_for(scale: float) -> float | None:
-    """Return the initial bias for which `rescale` scales the highway so; None if it is not scaled."""
+    """Return the initial bias from which `rescale` derives this factor; None for no scaling."""
     return round(math.log((scale**2 - 1) / 2), 4) + 0.0 if scale > 1.0 else None
 
 
@@ -92,7 +92,7 @@ def check_stack(stack: Mapping[str, Any], state_dict: Mapping[str, Any], prefix:
     """Raise if a state dict holds a stack with another number of layers or another first map.
 
     Args:
-        stack: The arguments of this stack by their names.
+        stack: The arguments of this stack by name.
         state_dict: The entries.
         prefix: What the names of this stack begin with.
     """
@@ -122,7 +122,7 @@ def check_cell(cell: Mapping[str, Any], state_dict: Mapping[str, Any], prefix: s
     """Raise if a state dict holds a cell built with other arguments than this one.
 
     Args:
-        cell: The arguments of this cell by their names, `custom_m` by the name of its class.
+        cell: The arguments of this cell by name; `custom_m` is the name of its class.
         state_dict: The entries.
         prefix: What the names of this cell begin with.
 
@@ -140,7 +140,7 @@ def check_cell(cell: Mapping[str, Any], state_dict: Mapping[str, Any], prefix: s
     if custom is not None and "projection_size" in told:
         _refuse(prefix, "custom_m", custom, None)
     if told.get("v1"):
-        del told["v1"]  # vectors may be zero by chance
+        del told["v1"]  # zero vectors fit any module
     if not told.get("bias"):
         told.pop("bias", None)
     for name, value in told.items():
@@ -148,7 +148,7 @@ def check_cell(cell: Mapping[str, Any], state_dict: Mapping[str, Any], prefix: s
             remedy = "the attention_every_n_layers or attention_last_n_layers that the saved one had"
             alias = "n_proj" if name == "projection_size" and "rnn_lst." not in prefix else name
             _refuse(prefix, alias, cell[name], value, remedy if name == "attention" else None)
-    # Only a highway of the input itself is scaled.
+    # Only a highway that takes the input itself is scaled.
     if "highway_scale" in told and cell["has_skip_term"] and cell["num_matrices"] == 3:
         tolerance = max(1e-5, told["tolerance"])  # a module in half precision rounds it
         if not math.isclose(told["highway_scale"], cell["scale_x"], rel_tol=tolerance):

@@ -1,4 +1,4 @@
-"""The SRUs of a state dict, and the calls that make modules for them."""
+"""The SRUs of a state dict, and the calls that build modules for them."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ class Found(NamedTuple):
     saved_by: str
     """The version whose layout it has, as far as the names tell."""
     call: str
-    """A call that makes a module which these weights fit."""
+    """A call that builds a module for these weights."""
     untold: tuple[str, ...]
-    """The arguments that the weights say nothing of."""
+    """The arguments that the weights do not tell."""
 
 
 def find_cells(state_dict: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Find what belongs to SRU layers, in any of the layouts.
+    """Find the SRU layers of a state dict in any layout.
 
     Returns:
-        For the prefix of each stack the prefixes of its layers, in order. A layer alone is its own stack.
+        For the prefix of each stack, the prefixes of its layers in order. A single cell is its own stack.
     """
     stacks: dict[str, list[str]] = {}
     names = [str(name) for name in state_dict if re.search(r"(^|\.)weight_c$", str(name))]
@@ -58,12 +58,12 @@ def _in_order(name: str) -> list[str]:
 def describe(
     prefix: str, saved_by: str | None, layers: Sequence[dict[str, Any]], first_map: Tensor | None
 ) -> Found:
-    """Write the call that makes a module for these layers, and list what it leaves open.
+    """Write the call that builds a module for these layers, and list the arguments left open.
 
     Args:
         prefix: What the names of the stack begin with.
         saved_by: Which version saved it.
-        layers: What the entries of each layer tell; those of a single one if it is no stack.
+        layers: What the entries of each layer tell (`describe_cell`).
         first_map: The matrix of the stack's first linear map, if it has one.
     """
     first, output_size = layers[0], layers[0]["output_size"]
@@ -109,7 +109,7 @@ def describe(
 def _add(
     arguments: dict[str, Any], untold: list[str], layers: Sequence[dict[str, Any]], name: str, unusual: bool
 ) -> None:
-    """Add an argument if some layer tells that it has its unusual value, or say that none tells it."""
+    """Add an argument if a layer tells its unusual value, or list it as untold if none tells any."""
     values = [layer[name] for layer in layers if name in layer]
     if unusual in values:
         arguments[name] = unusual

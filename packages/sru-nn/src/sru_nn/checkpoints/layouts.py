@@ -1,8 +1,8 @@
-"""State dicts of the `sru` package, read into the modules of this one.
+"""The layouts of state dicts of the `sru` package, and how to bring them to the layout of this one.
 
-Three layouts of a layer's projection are told apart by their names. The metadata that `state_dict` keeps
-beside the tensors (`SRUCell._version`) cannot do it, as it is lost on the way through other formats; it only
-says when a state dict is newer than this package.
+The names of the entries tell three layouts of a layer's projection apart. The version that `state_dict` keeps
+beside the tensors (`SRUCell._version`) cannot, because other file formats lose it; it only shows that a state
+dict is newer than this package.
 
 - `sru` 2.x: `weight`, and `weight_proj` if there are two matrices; inputs × outputs, gates innermost.
 - `sru` 3.0.0.dev: `transform_module.weight`, or `transform_module.0.weight` and `transform_module.1.weight`;
@@ -51,8 +51,8 @@ def read_cell(
     Args:
         state_dict: The entries.
         prefix: What the names of this cell begin with.
-        custom: Whether the cell is known to have a transform of the user's own, which the names may not tell.
-        output_size: N·D, where neither `bias` nor `weight_c` tells it.
+        custom: Whether the cell has a transform of the user's own, whose names may be those of `sru`'s.
+        output_size: N·D, for entries without `bias` and `weight_c`.
 
     Returns:
         The version that saved the entries: `"sru 2"`, `"sru 3"` or `"sru_nn"`; None if the names do not tell.

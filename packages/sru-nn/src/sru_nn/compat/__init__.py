@@ -3,8 +3,8 @@
     from torch import nn          →      from sru_nn import compat
     nn.LSTM(650, 650, 2)          →      compat.LSTM(650, 650, 2)
 
-The shapes of arguments and results are those of PyTorch's modules; the recurrence, its weights and what is
-carried from one step to the next are an SRU's. Weights of `nn.LSTM` and `nn.GRU` cannot be loaded.
+The shapes of arguments and results are those of PyTorch's modules, of which these are subclasses. The
+recurrence, its weights and its state are those of an SRU, so weights of `nn.LSTM` and `nn.GRU` do not load.
 """
 
 from sru_nn.compat.gru import GRU

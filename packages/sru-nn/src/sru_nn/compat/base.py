@@ -1,4 +1,4 @@
-"""What `compat.LSTM` and `compat.GRU` share: everything but their states."""
+"""What `compat.LSTM` and `compat.GRU` share."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from sru_nn.arguments import check_probabilities, check_sizes
+from sru_nn.cells.sru.base import SRUStack
 from sru_nn.cells.sru.layer import SRUCell
-from sru_nn.cells.sru.stack import SRUStack, run_layers
+from sru_nn.cells.sru.stack import run_layers
 from sru_nn.gemm import project
 
 
 class DropIn(SRUStack):
-    """A stack of `SRUCell`s with the arguments, the attributes and the forms of input of PyTorch's modules.
+    """A stack of `SRUCell`s with the arguments, attributes and input forms of PyTorch's modules.
 
-    It stands before one of those among the bases of a class, which is then a subclass of PyTorch's, and takes
-    the place of all that would concern weights of PyTorch's.
+    Listed before `nn.LSTM` or `nn.GRU` among the bases of a class, it overrides whatever uses their weights.
 
     Attributes:
         rnn_lst: The L layers. Without `proj_size` the state dict is that of an `SRU` of the same sizes.
@@ -30,7 +30,7 @@ class DropIn(SRUStack):
 
     mode: str
     projections: nn.ModuleList
-    # PyTorch's modules keep a flat list of their weights, which there are none of here.
+    # PyTorch's versions maintain a flat list of weights that do not exist here.
     __setattr__ = nn.Module.__setattr__
     extra_repr = nn.RNNBase.extra_repr
     __setstate__ = nn.Module.__setstate__
@@ -50,9 +50,17 @@ class DropIn(SRUStack):
         device: torch.device | str | int | None,
         dtype: torch.dtype | None,
     ) -> None:
-        nn.Module.__init__(self)  # not that of PyTorch's LSTM or GRU, which makes weights
+        nn.Module.__init__(self)  # nn.LSTM's and nn.GRU's would make their own weights
         who = self.mode
-        self._set_sizes(input_size, hidden_size, num_layers, bidirectional, True, batch_first, False)
+        self._set_sizes(
+            input_size,
+            hidden_size,
+            num_layers,
+            bidirectional=bidirectional,
+            batch_first=batch_first,
+            project_input=False,
+        )
+        self.nn_rnn_compatible_return = True
         check_sizes(who, at_least=0, proj_size=proj_size)
         check_probabilities(who, dropout=dropout)
         if proj_size >= hidden_size:
@@ -95,7 +103,7 @@ class DropIn(SRUStack):
         return self.__dict__.copy()
 
     def reset_parameters(self) -> None:
-        """Draw all weights anew; the biases start at zero, and stay there without `bias`."""
+        """Draw all weights anew; the biases are set to zero."""
         for cell in self.rnn_lst:
             cell.reset_parameters()  # type: ignore[operator]
         self._reset_projections()
@@ -107,7 +115,7 @@ class DropIn(SRUStack):
             weight.uniform_(-bound, bound)
 
     def flatten_parameters(self) -> None:
-        """Do nothing; only PyTorch's modules have weights that cuDNN wants to be flat."""
+        """Do nothing: these weights never go to cuDNN."""
 
     @property
     def all_weights(self) -> list[list[nn.Parameter]]:
@@ -142,7 +150,7 @@ class DropIn(SRUStack):
         return output, self._returned_states(c).to(x.dtype)
 
     def _projected(self, layer: int, x: Tensor) -> Tensor:
-        """Take the output of a layer through its `proj_size` maps."""
+        """Apply the `proj_size` maps of a layer to its output."""
         if not self.proj_size:
             return x
         maps: nn.ModuleList = self.projections[layer]  # type: ignore[assignment]
@@ -152,8 +160,8 @@ class DropIn(SRUStack):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         if f"{prefix}weight_hh_l0" in state_dict:
             args[-1].append(
-                f"{prefix}weight_hh_l0: these are the weights of a module of torch.nn, and an SRU, which "
-                f"multiplies its state by no matrix, cannot take them; train sru_nn.compat.{self.mode} anew"
+                f"{prefix}weight_hh_l0: these are weights of a torch.nn module, and an SRU, which multiplies "
+                f"its state by no matrix, cannot take them; train sru_nn.compat.{self.mode} anew"
             )
         super()._load_from_state_dict(state_dict, prefix, *args)
 
@@ -168,7 +176,7 @@ def last_outputs(output: Tensor, mask_pad: Tensor | None, width: int) -> Tensor:
     else:
         steps = torch.arange(length, device=output.device)[:, None]
         sequences = torch.arange(batch, device=output.device)
-        # Where there is no real step, any position will do: all are padding, and the output is zero.
+        # Without a real step any position will do, because the output is zero at padding.
         last = torch.where(mask_pad, 0, steps).amax(0)
         first = torch.where(mask_pad, length - 1, steps).amin(0)
         ends = [output[last, sequences, :width], output[first, sequences, width:]]

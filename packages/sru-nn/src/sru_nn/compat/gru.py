@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any, overload
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
 from sru_nn.compat.base import DropIn
+from sru_nn.recurrent import Sequences
 
 
 class GRU(DropIn, nn.GRU):  # type: ignore[misc,override]
-    """`nn.GRU`'s arguments, call and shapes around a stack of SRU layers.
+    """A stack of SRU layers with the arguments, calls and shapes of `nn.GRU`, of which it is a subclass.
 
         f_t = σ(u_f + v_f ⊙ c_{t-1} + b_f)        r_t = σ(u_r + v_r ⊙ c_{t-1} + b_r)
         c_t = f_t ⊙ c_{t-1} + (1 − f_t) ⊙ u_c     h_t = r_t ⊙ c_t + (1 − r_t) ⊙ x_t
 
-    with u = W x_t, and x_t projected where it is not as wide as the output (`SRUCell`).
+    with u = W x_t; x_t is projected where it is not as wide as the output (see `SRUCell`).
 
-    **h0 and h_n are states c, not outputs.** The state of a GRU is its output. An SRU's is not, and the one
-    tensor that a GRU hands from call to call has to be what the next step needs. So an h_n handed back goes
-    on exactly where the segment ended, and a computed h0 counts; but the last row of `output` is not
-    `h_n[-1]`, and a model that reads a sequence's summary from h_n reads c, the memory before the output gate
-    and the highway.
+    **h0 and h_n are states c, not outputs.** The state of a GRU is its output; that of an SRU is not. The one
+    tensor that goes from call to call must be what the next step needs, so h_n passed back continues exactly
+    where the segment ended, and a computed h0 counts. But `h_n[-1]` is not the last row of `output`: a model
+    that reads a summary of the sequence from h_n reads c, the memory before the output gate and the highway.
 
     Args:
         input_size: E, the number of input features.
@@ -38,9 +37,10 @@ class GRU(DropIn, nn.GRU):  # type: ignore[misc,override]
 
     Attributes:
         rnn_lst: The L layers, of type `SRUCell`. The state dict is that of an `SRU` of the same sizes; there
-            are no `weight_ih_l0` and so on.
+            is no `weight_ih_l0`.
 
     Raises:
+        TypeError: A size is not an integer.
         ValueError: An argument is outside its range.
 
     Source: Lei et al., "Simple Recurrent Units for Highly Parallelizable Recurrence", EMNLP 2018.
@@ -71,23 +71,13 @@ class GRU(DropIn, nn.GRU):  # type: ignore[misc,override]
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype
         )
 
-    @overload
-    def forward(
-        self, input: Tensor, hx: Tensor | None = None, *, mask_pad: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]: ...
-
-    @overload
-    def forward(
-        self, input: PackedSequence, hx: Tensor | None = None, *, mask_pad: None = None
-    ) -> tuple[PackedSequence, Tensor]: ...
-
     def forward(
         self,
-        input: Tensor | PackedSequence,
+        input: Sequences,
         hx: Tensor | None = None,
         *,
         mask_pad: Tensor | None = None,
-    ) -> tuple[Tensor | PackedSequence, Tensor]:
+    ) -> tuple[Sequences, Tensor]:
         """Run the stack.
 
         Args:
@@ -96,12 +86,12 @@ class GRU(DropIn, nn.GRU):  # type: ignore[misc,override]
             hx: `(L·N, B, D)`, or `(L·N, D)` for a single sequence: the states before the first step; zeros if
                 None.
             mask_pad: `(T, B)`, `(B, T)` with `batch_first`, or `(T,)` for a single sequence: non-zero
-                where a position is padding, wherever it stands. `nn.GRU` has nothing like it.
+                where a position is padding, anywhere in the sequence. `nn.GRU` has no such argument.
 
         Returns:
             `output`: the outputs of the last layer, in the form of `input` with N·D features; zero at
             padding.
-            `h_n`: `(L·N, B, D)`, of each layer and direction the state c after the last real step, which for
+            `h_n`: `(L·N, B, D)`, the state c of each layer and direction after its last real step, which for
             the second direction is the first in time; in the dtype of the input.
 
         Raises:

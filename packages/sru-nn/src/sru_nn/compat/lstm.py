@@ -2,54 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Any, overload
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
 from sru_nn.compat.base import DropIn, last_outputs
 from sru_nn.operators import is_plain
+from sru_nn.recurrent import Sequences
 
 
 class LSTM(DropIn, nn.LSTM):  # type: ignore[misc,override]
-    """`nn.LSTM`'s arguments, call and shapes around a stack of SRU layers.
+    """A stack of SRU layers with the arguments, calls and shapes of `nn.LSTM`, of which it is a subclass.
 
         f_t = σ(u_f + v_f ⊙ c_{t-1} + b_f)        r_t = σ(u_r + v_r ⊙ c_{t-1} + b_r)
         c_t = f_t ⊙ c_{t-1} + (1 − f_t) ⊙ u_c     h_t = r_t ⊙ c_t + (1 − r_t) ⊙ x_t
 
-    with u = W x_t, and x_t projected where it is not as wide as the output (`SRUCell`).
+    with u = W x_t; x_t is projected where it is not as wide as the output (see `SRUCell`).
 
-    **h0 has no influence on any step.** An SRU passes c alone from one step to the next, so c0 is its whole
-    initial state. h_n is the output of the last real step of each layer and direction; code that carries an
-    LSTM's state from segment to segment hands both back, and goes on exactly where the segment ended. A model
-    that *computes* an initial state must put it into c0. An h0 that holds something beside a c0 that is zero
-    everywhere can only be lost, and raises; `torch.compile` and `torch.export` do not look, and eager calls
-    look until the first one in which both hold something.
+    **h0 does not influence any step.** An SRU carries only c from step to step, so c0 is its whole initial
+    state. h_n is the output of the last real step of each layer and direction. Code that carries an LSTM's
+    state from segment to segment passes both back and continues exactly where the segment ended. A model that
+    *computes* an initial state must put it into c0: a non-zero h0 beside an all-zero c0 would be lost, and
+    raises. Eager calls check this until both are non-zero once; `torch.compile` and `torch.export` do not.
 
     Args:
         input_size: E, the number of input features.
         hidden_size: D, the size of the state of each direction.
         num_layers: L, the number of layers.
-        bias: Whether the gates learn their biases b_f and b_r; if False these stay zero, in the state dict
-            but without gradients.
-        batch_first: Whether input, output and `mask_pad` have the batch before the time. The states have not.
-        dropout: Probability of the dropout of each layer's output but the last one's. It is an SRU's: one
-            mask for all steps, on c_t on its way to the output and not on the highway; `nn.LSTM` drops the
-            whole output and draws anew for every step.
+        bias: Whether the gates learn their biases b_f and b_r; if False these are buffers of zeros.
+        batch_first: Whether input, output and `mask_pad` have the batch before the time. The states do not.
+        dropout: Dropout probability of each layer's output but the last one's. As in every SRU, one mask
+            serves all steps and applies to c_t on its way to the output, not to the highway; `nn.LSTM` drops
+            the whole output and draws a new mask for every step.
         bidirectional: Whether each layer has a second direction from the last step to the first.
-        proj_size: P, the width that a linear map without bias takes each direction's output to, in each
-            layer; 0 for none. An LSTM feeds the projection back; an SRU feeds no output back, so here it
+        proj_size: P, the width of each direction's output after a linear map without bias, in each layer; 0
+            for none. An LSTM feeds the projection back. An SRU feeds no output back, so the projection only
             narrows what the next layer and the caller see.
         device: The device of the parameters.
         dtype: The dtype of the parameters.
 
     Attributes:
         rnn_lst: The L layers, of type `SRUCell`. Without `proj_size` the state dict is that of an `SRU`
-            of the same sizes; there are no `weight_ih_l0` and so on.
+            of the same sizes; there is no `weight_ih_l0`.
         projections: For each layer the linear maps of its directions; empty without `proj_size`.
 
     Raises:
+        TypeError: A size is not an integer.
         ValueError: An argument is outside its range.
 
     Source: Lei et al., "Simple Recurrent Units for Highly Parallelizable Recurrence", EMNLP 2018.
@@ -91,40 +90,30 @@ class LSTM(DropIn, nn.LSTM):  # type: ignore[misc,override]
         )
         self._carries_state = False
 
-    @overload
-    def forward(
-        self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None, *, mask_pad: Tensor | None = None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]: ...
-
-    @overload
-    def forward(
-        self, input: PackedSequence, hx: tuple[Tensor, Tensor] | None = None, *, mask_pad: None = None
-    ) -> tuple[PackedSequence, tuple[Tensor, Tensor]]: ...
-
     def forward(
         self,
-        input: Tensor | PackedSequence,
+        input: Sequences,
         hx: tuple[Tensor, Tensor] | None = None,
         *,
         mask_pad: Tensor | None = None,
-    ) -> tuple[Tensor | PackedSequence, tuple[Tensor, Tensor]]:
+    ) -> tuple[Sequences, tuple[Tensor, Tensor]]:
         """Run the stack.
 
         Args:
             input: `(T, B, E)`, `(B, T, E)` with `batch_first`, `(T, E)` for a single sequence, or a
                 `PackedSequence`.
             hx: The pair (h0, c0), `(L·N, B, H_out)` and `(L·N, B, D)`, or without B for a single
-                sequence; zeros if None. H_out is P with `proj_size` and D without. h0 is returned in place
-                of h_n for a sequence that has no real step, and read by nothing else.
+                sequence; zeros if None. H_out is P with `proj_size` and D without. h0 is only used as the h_n
+                of a sequence without a real step.
             mask_pad: `(T, B)`, `(B, T)` with `batch_first`, or `(T,)` for a single sequence: non-zero
-                where a position is padding, wherever it stands. `nn.LSTM` has nothing like it.
+                where a position is padding, anywhere in the sequence. `nn.LSTM` has no such argument.
 
         Returns:
             `output`: the outputs of the last layer, in the form of `input` with N·H_out features; zero at
             padding.
-            `h_n`: in a pair with c_n; `(L·N, B, H_out)`, of each layer and direction the output of the last
+            `h_n`: in a pair with c_n; `(L·N, B, H_out)`, the output of each layer and direction at its last
             real step, which for the second direction is the first in time.
-            `c_n`: `(L·N, B, D)`, of each layer and direction the state after that step. Both have the dtype
+            `c_n`: `(L·N, B, D)`, the state of each layer and direction after that step. Both have the dtype
             of the input.
 
         Raises:
@@ -163,11 +152,11 @@ class LSTM(DropIn, nn.LSTM):  # type: ignore[misc,override]
         return output, (h, c)
 
     def _check_h0(self, h0: Tensor, c0: Tensor) -> None:
-        """Raise where there is something in h0 that c0 cannot stand for."""
+        """Raise if h0 is not zero and c0 is, because h0 would be lost."""
         # is_plain first: a compiled graph must not depend on what eager calls have seen.
         if not is_plain(h0, c0) or self._carries_state or h0.is_meta or _is_capturing(h0):
             return
-        # Once only: on a GPU each look waits for all work before it.
+        # Only until a state has been carried once: on a GPU every check synchronises.
         if bool(h0.any()):
             if not bool(c0.any()):
                 raise ValueError(

@@ -1,4 +1,4 @@
-"""Taking a model with recurrent modules out of Python: `torch.export`, AOTInductor and ONNX.
+"""Deployment of models with recurrent modules: `torch.export`, AOTInductor and ONNX.
 
 `torch.export.export` needs nothing of this package: it keeps the operators of `sru_nn` in its graph, and
 where `sru_nn` is imported the program runs with the kernels. `decompositions` replaces the operators by

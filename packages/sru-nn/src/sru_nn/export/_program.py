@@ -38,8 +38,7 @@ def _check(who: str, model: nn.Module, args: Any) -> None:
         raise TypeError(f"{who}: args must be a tuple, got {kind}; write (x,) for a single tensor")
     if model.training:
         raise ValueError(
-            f"{who}: the model is in training mode, in which it may drop out at random; "
-            "call model.eval() first"
+            f"{who}: the model is in training mode, where dropout is random; call model.eval() first"
         )
     for name, module in model.named_modules():
         if getattr(module, "length_parallel", False):

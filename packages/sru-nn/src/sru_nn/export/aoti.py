@@ -15,8 +15,8 @@ def to_aoti(
 ) -> str:
     """Compile a model into an AOTInductor package, which needs neither `sru_nn` nor Python to run.
 
-    `torch._inductor.aoti_load_package` loads it, and so does libtorch's `AOTIModelPackageLoader`. It is for
-    the device that the model is on. The time axis may be dynamic from torch 2.13 on.
+    `torch._inductor.aoti_load_package` loads it, and so does libtorch's `AOTIModelPackageLoader`. It runs on
+    the type of device the model is on. The time axis may be dynamic from torch 2.13 on.
 
     Args:
         model: A module in evaluation mode, with our modules anywhere in it.
@@ -37,6 +37,6 @@ def to_aoti(
     if not os.fspath(path).endswith(".pt2"):
         raise ValueError(f"to_aoti: the path of a package must end in .pt2, got {os.fspath(path)!r}")
     program = to_program("to_aoti", model, args, dynamic_shapes)
-    # The C++ that torch 2.13 and 2.14 write for a loop does not compile if they reuse its results' memory.
+    # The C++ that torch 2.13 and 2.14 generate for a loop does not compile if they reuse its results' memory.
     configs = {"inplace_buffers": False}
     return aoti_compile_and_package(program, package_path=os.fspath(path), inductor_configs=configs)

@@ -28,8 +28,8 @@ def to_onnx(
 ) -> None:
     """Write a model as an ONNX file of the standard operators.
 
-    With a dynamic time axis, or a fixed one of several steps, a layer is an ONNX `Scan`; with one of a single
-    step, for streaming with the state as input and output, there is no loop in the file.
+    With a dynamic time axis, or a fixed one of several steps, a layer is an ONNX `Scan`. With a single step,
+    for streaming with the state as input and output, there is no loop in the file.
 
     Args:
         model: A module in evaluation mode, with our modules anywhere in it.
@@ -44,7 +44,7 @@ def to_onnx(
         ValueError: The model is in training mode, or the opset is too old.
         TypeError: `args` is not a tuple, or holds a `PackedSequence`, or ONNX has no operator for a dtype or
             for quantized weights.
-        ImportError: The packages that PyTorch writes ONNX with are missing.
+        ImportError: The packages PyTorch needs to write ONNX are missing.
         RuntimeError: This torch has no loop for a dynamic time axis.
     """
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
@@ -56,8 +56,8 @@ def to_onnx(
     for name, parameter in model.named_parameters():
         if parameter.is_floating_point() and parameter.dtype not in _DTYPES:
             raise TypeError(
-                f"to_onnx: {name} is {parameter.dtype}, which ONNX Runtime has no arithmetic for; convert "
-                "the model with .float() or .half()"
+                f"to_onnx: {name} is {parameter.dtype}, which ONNX Runtime cannot compute in; convert the "
+                "model with .float() or .half()"
             )
     program = to_program("to_onnx", model, args, dynamic_shapes)
     torch.onnx.export(
@@ -80,7 +80,7 @@ def _check_not_quantized(model: nn.Module) -> None:
             isinstance(module, nn.Linear) and type(weight) not in (nn.Parameter, torch.Tensor)
         ):
             raise TypeError(
-                f"to_onnx: {name} has quantized weights that ONNX has no operator for; write the model as it "
-                "was before and quantize the file with onnxruntime.quantization, or use quantize_weights_ "
+                f"to_onnx: {name} has quantized weights that ONNX has no operator for; export the model "
+                "before quantizing it and use onnxruntime.quantization on the file, or use quantize_weights_ "
                 "with bits=8"
             )

@@ -1,4 +1,4 @@
-"""The operators of `sru_nn` in terms of PyTorch's own, for graphs that are to run without this package."""
+"""The operators of `sru_nn` in terms of PyTorch's own, for graphs that run without this package."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
     """Return a table for `ExportedProgram.run_decompositions`.
 
     An operator becomes the operations of `sru_nn.reference`. Its loop over time is PyTorch's `scan`, which
-    takes sequences of any length; for a single step there is none. Before torch 2.13 it is unrolled instead,
-    and the length of the time axis has to be fixed.
+    takes sequences of any length; a single step has no loop. Before torch 2.13 the loop is unrolled instead,
+    and the length of the time axis must be fixed.
 
     Returns:
         A function for each operator.
@@ -40,13 +40,13 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
 def _refuse_gradients(save: bool) -> None:
     if save:
         raise RuntimeError(
-            "sru_nn.export.decompositions: the program computes gradients, which these operations have not; "
-            "export it under torch.no_grad()"
+            "sru_nn.export.decompositions: the program computes gradients, which these operations do not "
+            "have; export it under torch.no_grad()"
         )
 
 
 def _has_no_loop(length: Any) -> bool:
-    """Return whether steps of this number, perhaps a symbol, follow each other in the graph."""
+    """Return whether the steps are written out in the graph; the length may be a symbol."""
     if isinstance(length, int) and (length <= 1 or not TORCH_2_13):
         return True
     if not TORCH_2_13:
@@ -59,7 +59,10 @@ def _has_no_loop(length: Any) -> bool:
 
 
 def _symbols(*sizes: Any) -> list[Any]:
-    """AOTInductor finds a symbol in the shape of a loop's results only if it is an input of its own."""
+    """Return the sizes that are symbols.
+
+    AOTInductor finds a symbol in the shape of a loop's results only if it is an input of its own.
+    """
     return [size for size in sizes if not isinstance(size, int)]
 
 
@@ -79,11 +82,11 @@ def _scan_states(u_c: Tensor, u_f: Tensor, v_f: Tensor, c0: Tensor) -> tuple[Ten
 
     def step(c: Tensor, u_c: Tensor, u_f: Tensor, v_f: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
         c_next = reference.sru_states(u_c.unsqueeze(0), u_f.unsqueeze(0), v_f, c)[2]
-        # Both states are results, so that nothing has to be put together after the loop; none may be another.
+        # Both states are results, so that nothing is joined after the loop; results may not share memory.
         return c_next, c.clone(), c_next.clone()
 
     per_position = v_f.dim() == 3
-    # AOTInductor copies what is not contiguous at every step.
+    # AOTInductor would copy what is not contiguous at every step.
     over_time = [tensor.contiguous() for tensor in ((u_c, u_f, v_f) if per_position else (u_c, u_f))]
     constant = [] if per_position else [v_f]
     c_last, before, after = scan_op(step, [c0], over_time, (*constant, *_symbols(batch)))

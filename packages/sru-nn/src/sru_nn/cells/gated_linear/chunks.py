@@ -1,12 +1,12 @@
 """The gated linear recurrence by chunks of time, in plain PyTorch.
 
-With A from the queries, keys and gates of a chunk (`gated_linear_meet`), with its queries brought to its
-start and its keys to its end, all the rest is matrix products with the values and the state S before it:
+With A from the queries, keys and gates of a chunk (`meet`), its queries brought to its start and its keys to
+its end, the rest is matrix products with the values and the state S before it:
 
     O = A V + Q S        S' = diag(Π g) S + Kᵀ V
 
-Several short chunks are done in a turn, as many as the caches hold. Everything stays as it was given, time
-before batch and heads: the matrix products read it with a stride, so that nothing is put in another order.
+A turn does several short chunks, as many as the caches hold. Everything stays in the order it was given, time
+before batch and heads: the matrix products read it with a stride.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 from sru_nn.cells.gated_linear.meet import Memory, by_head, by_time, meet
 
 CHUNK = 32
-# Numbers of an array that is worked on in a turn. On a CPU a few of them should fit in the second cache.
+# Elements of an array in one turn. On a CPU a few such arrays should fit in the second cache.
 _CPU_SIZE, _OTHER_SIZE = 1 << 16, 1 << 24
 
 
@@ -34,12 +34,12 @@ class Inputs(NamedTuple):
 
 
 def count_chunks(length: int) -> int:
-    """Return how many chunks there are; the length may be a symbol, as in a graph for all lengths."""
+    """Return the number of chunks; the length may be a symbol, as in a graph for all lengths."""
     return (length + CHUNK - 1) // CHUNK
 
 
 def _turns(q: Tensor, v: Tensor) -> tuple[int, list[slice]]:
-    """Return the steps of a chunk, and of each turn. A chunk that is alone may be shorter, a power of two."""
+    """Return the steps per chunk, and those of each turn. A single chunk may be shorter, a power of two."""
     length, batch, heads, key_size = q.shape
     chunk = min(CHUNK, 1 << max(length - 1, 0).bit_length())
     if q.numel() == 0 or v.numel() == 0:
@@ -52,7 +52,7 @@ def _turns(q: Tensor, v: Tensor) -> tuple[int, list[slice]]:
 def _in_chunks(x: Tensor, chunk: int, name: str, memory: Memory, *, copy: bool = True) -> Tensor:
     """Return `(t, B, H, K)` as `(chunks, chunk, B·H, K)` in the accumulation dtype.
 
-    It is the same memory if that can be, else a copy with zeros at the end; an empty one with `copy=False`.
+    The same memory if possible, else a copy with zeros at the end; uninitialised with `copy=False`.
     """
     length, batch, heads, size = x.shape
     if x.dtype == memory.dtype and length % chunk == 0 and x.is_contiguous():
@@ -84,13 +84,15 @@ def forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _forward(inputs: list[Tensor], state: Tensor, o: Tensor, starts: Tensor, memory: Memory) -> None:
-    """Do some chunks; leave the state after them in `state`, those before each in `starts` unless empty."""
+    """Do some chunks; write the state after them to `state`, those before each to `starts` unless empty."""
     q, k, v, log_g = inputs
     count, chunk = q.shape[:2]
     met, values = meet(q, k, log_g, memory), by_head(v)
     y = torch.bmm(met.a, values, out=memory("y", *values.shape))
-    gates, k_now = met.gates.unsqueeze(-1), met.k.transpose(1, 2)
-    for i, parts in enumerate(zip(*(_each(x, count) for x in (y, met.q, k_now, values)), strict=True)):
+    gates, keys = met.gates[:, 0].unsqueeze(-1), by_head(met.k).transpose(1, 2)
+    for i, parts in enumerate(
+        zip(*(_each(x, count) for x in (y, by_head(met.q), keys, values)), strict=True)
+    ):
         y_now, q_now, k_now, values_now = parts
         if len(starts):
             starts[i] = state
@@ -136,15 +138,15 @@ def _backward(
     chunk: int,
     memory: Memory,
 ) -> None:
-    """Do some chunks, which begin with the states `before`; leave that of the first one in `grad_state`."""
+    """Do some chunks, which start from the states `before`; update `grad_state` to the first of them."""
     q, k, v, log_g, grad_y = (_in_chunks(x, chunk, f"input {i}", memory) for i, x in enumerate(inputs))
     found = [_in_chunks(x, chunk, f"result {i}", memory, copy=False) for i, x in enumerate(results)]
     met = meet(q, k, log_g, memory)
     heads, values, grads = len(grad_state), by_head(v), by_head(grad_y)
     parts = [slice(i * heads, (i + 1) * heads) for i in range(len(q))]
-    gates = met.gates.unsqueeze(-1)
+    queries, keys, gates = by_head(met.q), by_head(met.k), met.gates[:, 0].unsqueeze(-1)
 
-    grad_q, grad_k = (memory(f"{name} by head", *met.q.shape) for name in ("grad_q", "grad_k"))
+    grad_q, grad_k = (memory(f"{name} by head", *queries.shape) for name in ("grad_q", "grad_k"))
     grad_v = torch.bmm(met.a.transpose(1, 2), grads, out=memory("y", *values.shape))
     grad_a = torch.bmm(grads, values.transpose(1, 2), out=met.a)
     grad_gates = memory("grad_gates", *met.gates.shape)
@@ -152,10 +154,10 @@ def _backward(
     for i, now in reversed(list(enumerate(parts))):
         torch.bmm(grads[now], before[i].transpose(1, 2), out=grad_q[now])
         torch.bmm(values[now], grad_state.transpose(1, 2), out=grad_k[now])
-        grad_v[now].baddbmm_(met.k[now], grad_state)
+        grad_v[now].baddbmm_(keys[now], grad_state)
         grad_state.mul_(gates[i])
-        torch.sum(torch.mul(grad_state, before[i], out=product), -1, out=grad_gates[i])
-        grad_state.baddbmm_(met.q[now].transpose(1, 2), grads[now])
+        torch.sum(torch.mul(grad_state, before[i], out=product), -1, out=grad_gates[i, 0])
+        grad_state.baddbmm_(queries[now].transpose(1, 2), grads[now])
     found[2].copy_(by_time(grad_v, len(q)))
     met.differentiate(grad_a, grad_q, grad_k, grad_gates, (found[0], found[1], found[3]))
     for mine, out in zip(found, results, strict=True):

@@ -8,8 +8,8 @@ and brings the queries to the start of their chunk and the keys to its end:
 
     q_t ⊙ Π_{r up to t} g_r        k_s ⊙ Π_{r after s} g_r
 
-The steps of a block meet by division, in blocks as long as their gates allow, up to the whole chunk; what
-comes of it is joined, neighbours first, then pairs of these, and so on, where gates are only ever multiplied.
+Steps meet by division, in blocks as long as their gates allow, up to the whole chunk. The blocks are then
+joined, neighbours first, then pairs of these, and so on, where gates are only ever multiplied.
 
 P here is the number of chunks N times B·H.
 """
@@ -34,7 +34,7 @@ _SMALLEST = 0.5 * math.log(torch.finfo(torch.float32).tiny)
 
 
 class Memory:
-    """Memory by name, used again in each turn: on a CPU new memory costs more than what is written to it."""
+    """Buffers by name, reused in each turn: on a CPU new memory costs more than writing to it."""
 
     def __init__(self, like: Tensor) -> None:
         self.dtype = accumulate_dtype(like.dtype)
@@ -43,7 +43,7 @@ class Memory:
         self._views: dict[tuple[object, ...], Tensor] = {}
 
     def __call__(self, name: str, *shape: int) -> Tensor:
-        """Return a tensor of this shape, with anything in it."""
+        """Return an uninitialised tensor of this shape."""
         key = (name, *shape)
         view = self._views.get(key)
         if view is None:
@@ -62,22 +62,20 @@ def _ones(chunk: int, m: int, dtype: torch.dtype) -> Tensor:
 
 
 class Met(NamedTuple):
-    """What queries and keys have made of each other, in P chunks of C steps."""
+    """Blocks of m steps within which queries and keys have met; the whole chunk in the end."""
 
-    a: Tensor
-    """`(P, C, C)`."""
-    q: Tensor
-    """`(P, C, K)`, from the start of the chunk."""
-    k: Tensor
-    """`(P, C, K)`, to its end."""
-    gates: Tensor
-    """`(N, B·H, K)`, the products of all gates of a chunk."""
-    differentiate: Callable[[Tensor, Tensor, Tensor, Tensor, _Results], None]
-    """Takes the gradients of a, q, k and of the logarithm of the gates, which change, and where to write
-    those of the queries, the keys and the gates' logarithms that were given."""
+    m: int
+    a: Tensor  # (P, C, C), zero outside the blocks
+    q: Tensor  # (N, C, B·H, K), from the starts of the blocks
+    k: Tensor  # the same, to the ends of the blocks
+    gates: Tensor  # (N, C/m, B·H, K), the products of the gates of each block
+    differentiate: _Differentiate
 
 
 _Results = tuple[Tensor, Tensor, Tensor]
+# Takes the gradients of a, q and k `(P, C, K)` and the logarithms of the gates, which it overwrites, and
+# tensors to write the gradients of the given queries, keys and logarithms of gates to.
+_Differentiate = Callable[[Tensor, Tensor, Tensor, Tensor, _Results], None]
 
 
 def by_head(x: Tensor) -> Tensor:
@@ -97,27 +95,18 @@ def meet(q: Tensor, k: Tensor, log_g: Tensor, memory: Memory) -> Met:
         q: `(N, C, B·H, K)`, in the accumulation dtype, with C a power of two.
         k: The same.
         log_g: The same.
-        memory: Has what is returned until the next call.
+        memory: Holds what is returned until the next call.
     """
-    base = _by_division(q, k, log_g, memory) or _by_products(q, k, log_g, memory)
-    return _join(base, memory)
+    met = _by_division(q, k, log_g, memory) or _by_products(q, k, log_g, memory)
+    while met.m < q.shape[1]:
+        met = _join(met, memory)
+    return met
 
 
-class _Base(NamedTuple):
-    """Blocks of m steps within which queries and keys have met."""
-
-    m: int
-    a: Tensor  # (P, C, C), zero outside the blocks
-    q: Tensor  # (N, C, B·H, K), from the starts of the blocks
-    k: Tensor  # the same, to the ends of the blocks
-    gates: Tensor  # (N, C/m, B·H, K), the products of each block's gates
-    differentiate: Callable[[Tensor, Tensor, Tensor, Tensor, _Results], None]
-
-
-def _by_division(q: Tensor, k: Tensor, log_g: Tensor, memory: Memory) -> _Base | None:
-    """Bring keys back to the start of their block too, by division, if the gates' products allow it."""
+def _by_division(q: Tensor, k: Tensor, log_g: Tensor, memory: Memory) -> Met | None:
+    """Bring keys to the start of their block too, by division, if the products of the gates allow it."""
     if q.device.type != "cpu":
-        return None  # the question would have to wait for the answer
+        return None  # asking would synchronise the device
     n, chunk, heads, _ = q.shape
     decay, queries, keys, ends = (memory(name, *q.shape) for name in ("decay", "queries", "keys", "ends"))
     for m in (chunk, _SHORT) if chunk > _SHORT else (chunk,):
@@ -125,7 +114,7 @@ def _by_division(q: Tensor, k: Tensor, log_g: Tensor, memory: Memory) -> _Base |
         # A product with a matrix, because torch.cumsum is slow on a CPU along any axis but the last.
         torch.bmm(ones.expand(n, -1, -1), log_g.flatten(2), out=decay.flatten(2))
         gates = decay[:, m - 1 :: m]
-        # Of a gate that is shut comes NaN, which is not larger.
+        # A closed gate gives NaN, which is not larger.
         if gates.amin().item() > _SMALLEST:
             break
     else:
@@ -145,7 +134,7 @@ def _by_division(q: Tensor, k: Tensor, log_g: Tensor, memory: Memory) -> _Base |
         grad_a: Tensor, grad_q: Tensor, grad_k: Tensor, grad_gates: Tensor, results: _Results
     ) -> None:
         _within(grad_a, ones)
-        torch.mul(q, decay, out=queries)  # they may have gone to the start of the chunk
+        torch.mul(q, decay, out=queries)  # _join may have moved them to the start of the chunk
         by_q, by_k, product = by_time(grad_q, n), by_time(grad_k, n), memory("product", *q.shape)
         by_block(by_k).mul_(gates.unsqueeze(2))
         torch.mul(by_k, keys, out=product)
@@ -158,15 +147,15 @@ def _by_division(q: Tensor, k: Tensor, log_g: Tensor, memory: Memory) -> _Base |
         torch.div(by_k, decay, out=results[1])
         torch.bmm(ones.t().expand(n, -1, -1), product.flatten(2), out=results[2].flatten(2))
 
-    return _Base(m, a, queries, ends, gates, differentiate)
+    return Met(m, a, queries, ends, gates, differentiate)
 
 
 def _within(a: Tensor, ones: Tensor) -> Tensor:
-    """Set `(P, C, C)` to zero where `ones` is, whatever there is."""
+    """Set `(P, C, C)` to zero where `ones` is zero, NaN included."""
     return a.tril_() if ones[-1, 0] else a.masked_fill_(ones == 0, 0.0)
 
 
-def _by_products(q: Tensor, k: Tensor, log_g: Tensor, memory: Memory) -> _Base:
+def _by_products(q: Tensor, k: Tensor, log_g: Tensor, memory: Memory) -> Met:
     """Let each step meet itself."""
     n, chunk, heads, _ = q.shape
     g = torch.exp(log_g, out=memory("decay", *q.shape))
@@ -188,60 +177,60 @@ def _by_products(q: Tensor, k: Tensor, log_g: Tensor, memory: Memory) -> _Base:
         torch.addcmul(by_q, diagonal, k, out=results[0])
         torch.addcmul(by_k, diagonal, q, out=results[1])
 
-    return _Base(1, a, queries, keys, g, differentiate)
+    return Met(1, a, queries, keys, g, differentiate)
 
 
 def _without_traces(x: Tensor) -> Tensor:
-    """Set to zero what is so small that a product of two would be subnormal, which takes processors long."""
+    """Set to zero what is so small that a product of two would be subnormal, which is slow on processors."""
     torch.ops.aten.hardshrink.out(x, math.sqrt(torch.finfo(x.dtype).tiny), out=x)
     return x
 
 
-class _Level(NamedTuple):
-    """Two blocks of m steps meeting; the steps of all such blocks of a chunk lie in a row."""
-
-    m: int
-    right: Tensor  # (N, C/2, B·H, K), queries of the later ones, from the starts of their blocks
-    left: Tensor  # (N, C/2, B·H, K), keys of the earlier ones, to the ends of their blocks
-    gates: Tensor  # (N, pairs, 2, B·H, K), the products of each block's gates
-
-
-def _join(base: _Base, memory: Memory) -> Met:
-    """Let neighbouring blocks meet, then pairs of them, and so on; gates are only ever multiplied.
+def _join(met: Met, memory: Memory) -> Met:
+    """Let neighbouring blocks meet; gates are only ever multiplied.
 
     The earlier block has brought its keys to its end and the later one its queries to its start. What has
     decayed below 1e-19 (1e-154 in float64) by then counts as zero.
     """
-    m, a, q, k, gates, _ = base
+    m, a, q, k, gates, differentiate_blocks = met
     n, chunk, heads, size = q.shape
-    levels: list[_Level] = []
+    shape = (n, chunk // 2, heads, size)
+    later, earlier = _later(q, m), _earlier(k, m)
+    # The steps of all later, and of all earlier, blocks of a chunk in a row.
+    right, left = memory(f"right{m}", *shape), memory(f"left{m}", *shape)
+    right.view_as(later).copy_(later)
+    left.view_as(earlier).copy_(earlier)
+    # One product for all blocks of a chunk: many small ones would take longer than what this wastes.
+    product = memory("met", n * heads, chunk // 2, chunk // 2)
+    torch.bmm(by_head(right), by_head(left).transpose(1, 2), out=product)
+    _blocks(a, 2 * m)[:, m:, :m].copy_(_blocks(product, m))
+    both = torch.unflatten(gates, 1, (-1, 2))
+    _without_traces(later.mul_(both[:, :, :1]))
+    _without_traces(earlier.mul_(both[:, :, 1:]))
+    gates = torch.mul(both[:, :, 0], both[:, :, 1], out=memory(f"gates{m}", *both[:, :, 0].shape))
 
     def differentiate(
         grad_a: Tensor, grad_q: Tensor, grad_k: Tensor, grad_gates: Tensor, results: _Results
     ) -> None:
-        grad_g = grad_gates.unsqueeze(1)
-        for level in reversed(levels):
-            grad_g = _part(level, grad_a, by_time(grad_q, n), by_time(grad_k, n), grad_g, memory)
-        base.differentiate(grad_a, grad_q, grad_k, grad_g, results)
+        later, earlier = _later(by_time(grad_q, n), m), _earlier(by_time(grad_k, n), m)
+        later.mul_(both[:, :, :1])
+        earlier.mul_(both[:, :, 1:])
+        parts = memory(f"parts{m}", *both.shape)
+        product = memory("product", *shape).view(later.shape)
+        torch.sum(torch.mul(later, right.view_as(later), out=product), 2, out=parts[:, :, 0])
+        torch.sum(torch.mul(earlier, left.view_as(earlier), out=product), 2, out=parts[:, :, 1])
+        grad_met = memory("met", n * heads, chunk // 2, chunk // 2).zero_()
+        _blocks(grad_met, m).copy_(_blocks(grad_a, 2 * m)[:, m:, :m])
+        product = memory("product", n * heads, chunk // 2, size)
+        by_half = torch.unflatten(by_time(product, n), 1, (-1, m))
+        torch.bmm(grad_met, by_head(left), out=product)
+        later.add_(by_half)
+        torch.bmm(grad_met.transpose(1, 2), by_head(right), out=product)
+        earlier.add_(by_half)
+        parts.add_(grad_gates.unsqueeze(2))
+        differentiate_blocks(grad_a, grad_q, grad_k, parts.flatten(1, 2), results)
 
-    while m < chunk:
-        later, earlier = _later(q, m), _earlier(k, m)
-        half = (n, chunk // 2, heads, size)
-        right, left = memory(f"right{m}", *half), memory(f"left{m}", *half)
-        right.view_as(later).copy_(later)
-        left.view_as(earlier).copy_(earlier)
-        # One product for all blocks of a chunk: so many small ones would take longer than what this wastes.
-        met = memory("met", n * heads, chunk // 2, chunk // 2)
-        torch.bmm(by_head(right), by_head(left).transpose(1, 2), out=met)
-        _blocks(a, 2 * m)[:, m:, :m].copy_(_blocks(met, m))
-        both = torch.unflatten(gates, 1, (-1, 2))
-        _without_traces(later.mul_(both[:, :, :1]))
-        _without_traces(earlier.mul_(both[:, :, 1:]))
-        gates = torch.mul(both[:, :, 0], both[:, :, 1], out=memory(f"gates{m}", *both[:, :, 0].shape))
-        _without_traces(gates)
-        levels.append(_Level(m, right, left, both))
-        m *= 2
-    return Met(a, by_head(q), by_head(k), gates[:, 0], differentiate)
+    return Met(2 * m, a, q, k, _without_traces(gates), differentiate)
 
 
 def _earlier(x: Tensor, m: int) -> Tensor:
@@ -251,34 +240,6 @@ def _earlier(x: Tensor, m: int) -> Tensor:
 
 def _later(x: Tensor, m: int) -> Tensor:
     return torch.unflatten(x, 1, (-1, 2, m))[:, :, 1]
-
-
-def _part(
-    level: _Level, grad_a: Tensor, grad_q: Tensor, grad_k: Tensor, grad_g: Tensor, memory: Memory
-) -> Tensor:
-    """Undo the meeting of a level in the gradients of the queries and keys, in place.
-
-    Returns:
-        The gradient of the logarithms of the products of its blocks' gates `(N, blocks, B·H, K)`.
-    """
-    m, right, left, gates = level
-    n, chunk, heads, size = grad_q.shape
-    later, earlier = _later(grad_q, m), _earlier(grad_k, m)
-    later.mul_(gates[:, :, :1])
-    earlier.mul_(gates[:, :, 1:])
-    parts = memory(f"parts{m}", *gates.shape)
-    product = memory("product", n, chunk // 2, heads, size).view(later.shape)
-    torch.sum(torch.mul(later, right.view_as(later), out=product), 2, out=parts[:, :, 0])
-    torch.sum(torch.mul(earlier, left.view_as(earlier), out=product), 2, out=parts[:, :, 1])
-    met = memory("met", n * heads, chunk // 2, chunk // 2).zero_()
-    _blocks(met, m).copy_(_blocks(grad_a, 2 * m)[:, m:, :m])
-    product = memory("product", n * heads, chunk // 2, size)
-    by_half = torch.unflatten(by_time(product, n), 1, (-1, m))
-    torch.bmm(met, by_head(left), out=product)
-    later.add_(by_half)
-    torch.bmm(met.transpose(1, 2), by_head(right), out=product)
-    earlier.add_(by_half)
-    return parts.add_(grad_g.unsqueeze(2)).flatten(1, 2)
 
 
 def _blocks(a: Tensor, side: int) -> Tensor:

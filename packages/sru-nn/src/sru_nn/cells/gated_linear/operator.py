@@ -24,7 +24,7 @@ def gated_linear_recurrence(
     """Compute `sru_nn.functional.gated_linear_recurrence` in the way that is fastest here."""
     inputs = Inputs(q, k, v, log_g, s0)
     chosen = None if torch.compiler.is_compiling() else choose(inputs)
-    # A single step gives chunks nothing to gain.
+    # Chunks gain nothing for a single step.
     if is_transformed() or (chosen != "kernels" and q.shape[0] == 1):
         return reference.gated_linear_recurrence(*inputs, mask_pad=mask_pad)
     if mask_pad is not None:

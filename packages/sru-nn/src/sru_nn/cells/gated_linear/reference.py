@@ -35,5 +35,5 @@ def gated_linear_recurrence(
 
 
 def without_padding(mask_pad: Tensor, *tensors: Tensor) -> list[Tensor]:
-    """Open the gates of padded positions wide and leave nothing there to be written or read."""
+    """Set queries, keys, values and the logarithms of gates to zero at padded positions."""
     return [tensor.masked_fill(mask_pad[:, :, None, None], 0.0) for tensor in tensors]

@@ -17,7 +17,7 @@ from sru_nn.dtypes import accumulate_dtype
 from sru_nn.linear_scan import linear_scan
 from sru_nn.operators import is_transformed
 
-# σ of it is exactly 1, also in float64.
+# Its sigmoid is exactly 1, in float64 too.
 _OPEN = 100.0
 # Numbers of states on a CPU, without gradients and with them, from which a step of the loop is bound by
 # memory. The kernels, which have more to read, and a scan, which reads it several times, are no faster then.
@@ -33,7 +33,7 @@ def _fastest(u: Tensor) -> Callable[..., tuple[Tensor, Tensor]]:
     if is_transformed():
         return reference.mingru_recurrence
     if torch.compiler.is_compiling():
-        return by_sru  # the loop would be unrolled in the graph
+        return by_sru  # a graph would unroll the loop
     learns = torch.is_grad_enabled() and u.requires_grad
     states = u.shape[1] * u.shape[3] if u.device.type == "cpu" else 0
     if u.shape[0] <= 1 or states >= _WIDE[learns]:

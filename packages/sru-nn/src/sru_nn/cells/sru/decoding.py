@@ -1,9 +1,8 @@
 """One step of a stack of layers, for decoding.
 
-A step of a small batch takes some hundred microseconds, and each layer alone would spend a good part of it on
-checks that the layer before has passed already. Here everything is checked once, and a layer is one call of a
-kernel, projection included. Parameters are read from the modules' dictionaries, because
-`nn.Module.__getattr__` costs as much as a small layer.
+A small batch needs tens of microseconds per step, and layers called one by one spend much of that on repeated
+checks. Here the checks run once and each layer is a single kernel call, projection included. Parameters are
+read from the modules' dictionaries because `nn.Module.__getattr__` costs as much as a small layer.
 """
 
 from __future__ import annotations
@@ -22,15 +21,15 @@ from sru_nn.gemm import is_watched, project
 from sru_nn.operators import is_plain
 from sru_nn.quantization import Int8Linear
 
-# The kernel multiplies one sequence after the other. At D = 1024 a matrix product by itself is as fast at 16
-# sequences in float32 and bfloat16, and earlier where PyTorch's is good or the kernel has to convert; smaller
-# layers gain beyond that too, by what the calls cost.
+# The kernel multiplies one sequence after the other. At D = 1024 a plain matrix product catches up at 16
+# sequences in float32 and bfloat16, and earlier where PyTorch's is good or the kernel has to convert. Smaller
+# layers gain beyond that, because they save calls.
 _LARGEST_BATCH = {torch.float32: 16, torch.bfloat16: 16, torch.float64: 4, torch.float16: 1}
 _PLAIN = (nn.Parameter, Tensor)
 
 
 def can_step(cells: Sequence[SRUCell], x: Tensor, c0: Tensor | None) -> bool:
-    """Return whether `step` computes what these layers compute when they are called, and is faster.
+    """Return whether `step` gives the results of calling these layers, only faster.
 
     Args:
         cells: The layers.
@@ -50,14 +49,13 @@ def can_step(cells: Sequence[SRUCell], x: Tensor, c0: Tensor | None) -> bool:
 
 
 def _are_simple(cells: Sequence[SRUCell], x: Tensor) -> bool:
-    width = x.shape[2]
-    for cell in cells:
-        if not (_is_simple(cell, x.dtype) and cell.input_size == width):
-            return False
-        width = cells[0].output_size
-        if cell.output_size != width:
-            return False
-    return True
+    inputs, width = x.shape[2], cells[0].output_size
+    return all(
+        _is_simple(cell, x.dtype)
+        and cell.output_size == width
+        and cell.input_size == (width if layer else inputs)
+        for layer, cell in enumerate(cells)
+    )
 
 
 def _is_simple(cell: SRUCell, dtype: torch.dtype) -> bool:
@@ -80,7 +78,7 @@ def _vector(cell: SRUCell, name: str) -> Any:
 
 
 def _is_as_made(cell: SRUCell, dtype: torch.dtype) -> bool:
-    """Whether projection and norm are what the layer made, so that their results have their shapes."""
+    """Return whether projection and norm are those the layer was built with, so that all shapes are known."""
     transform = cell._modules["transform"]
     outputs, inner = cell.num_matrices * cell.output_size, cell.projection_size
     if type(cell.layer_norm) not in (type(None), nn.LayerNorm):
@@ -137,7 +135,7 @@ def step(
         cells: The layers.
         x: `(1, B, E)`.
         c0: `(L, B, N·D)`; zeros if None.
-        after: Takes the number of each layer and its output, and returns what goes on in its place.
+        after: Maps the number of a layer and its output to the input of the next layer.
 
     Returns:
         `h`: `(1, B, N·D)`, the output of the last layer.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,6 +21,7 @@ from sru_nn.arguments import (
     one_of_two_names,
     shown_options,
 )
+from sru_nn.cells.sru.transform import draw_transform, make_transform
 from sru_nn.checkpoints.architecture import check_cell, check_version
 from sru_nn.checkpoints.layouts import read_cell, strip_wrappers
 from sru_nn.experimental.length_parallel import LengthParallel
@@ -29,7 +29,7 @@ from sru_nn.functional import Activation, sru_recurrence
 from sru_nn.gemm import is_watched, project
 from sru_nn.recurrent import as_leaf, check_step, without_padding
 
-# The arguments that a state dict may contradict.
+# Arguments that a state dict can contradict.
 _TOLD = (
     "input_size",
     "hidden_size",
@@ -158,30 +158,24 @@ class SRUCell(nn.Module):
         self.num_matrices = 4 if has_skip_term and input_size != self.output_size else 3
 
         self.custom_m = custom_m
-        self.transform = self._make_transform() if custom_m is None else None
+        self.transform: nn.Module | None = None
+        if custom_m is None:
+            outputs = self.num_matrices * self.output_size
+            self.transform = make_transform(input_size, outputs, self.projection_size)
         for name, learned in (("weight_c", not v1), ("bias", bias)):
             zeros = torch.zeros(2 * self.output_size)
             if learned:
                 self.register_parameter(name, nn.Parameter(zeros))
-            else:  # a buffer, which no optimizer, initialiser or unfreezing reaches
+            else:  # a buffer, out of reach of optimizers and initialisers
                 self.register_buffer(name, zeros)
-        self.layer_norm: nn.LayerNorm | None = None
-        if layer_norm:
-            self.layer_norm = nn.LayerNorm(self.output_size if normalize_after else input_size)
+        width = self.output_size if normalize_after else input_size
+        self.layer_norm = nn.LayerNorm(width) if layer_norm else None
         self.reset_parameters()
 
     @property
     def scale_x(self) -> float:
-        """The factor of the highway term that keeps the variance of the output that of the input."""
+        """The factor of the highway term with which the output keeps the variance of the input."""
         return math.sqrt(1 + 2 * math.exp(self.highway_bias)) if self.rescale and self.has_skip_term else 1.0
-
-    def _make_transform(self) -> nn.Module:
-        outputs = self.num_matrices * self.output_size
-        if self.projection_size == 0:
-            return nn.Linear(self.input_size, outputs, bias=False)
-        down = nn.Linear(self.input_size, self.projection_size, bias=False)
-        up = nn.Linear(self.projection_size, outputs, bias=False)
-        return nn.Sequential(OrderedDict(down=down, up=up))
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
@@ -203,11 +197,7 @@ class SRUCell(nn.Module):
 
     def _reset_transform(self) -> None:
         assert self.transform is not None
-        linears = [module for module in self.transform.modules() if isinstance(module, nn.Linear)]
-        for linear in linears:
-            bound = math.sqrt(3 / linear.in_features)
-            linear.weight.uniform_(-bound, bound)
-        gates = linears[-1].weight.view(self.num_matrices, self.output_size, -1)
+        gates = draw_transform(self.transform, self.num_matrices)
         gates *= math.sqrt(1 - self.rnn_dropout)
         gates[0] *= math.sqrt(1 - self.dropout)
         if not self.v1:
@@ -269,14 +259,14 @@ class SRUCell(nn.Module):
         """
         state = one_of_two_names(f"{type(self).__name__}.step", "state", state, None, "c", c)
         check_step(self, x, (2,))
-        if is_watched(self):  # hooks, and whoever replaced forward, see the step
+        if is_watched(self):  # hooks and a replaced forward must see the step
             h, state = self(x, state)
         else:
             h, state = self._run(self._checked(x, state, None)[0], state, None, self._project)
         return h.squeeze(0), state
 
     def _checked(self, input: Any, c0: Any, mask_pad: Any) -> tuple[Tensor, Tensor | None]:
-        """Return the input `(T, B, E)`, zero at padding, and the mask as booleans `(T, B)`."""
+        """Check the arguments; return the input `(T, B, E)`, zero at padding, and a bool mask `(T, B)`."""
         who = type(self).__name__
         check_features(who, "input", input, "(T, B, E) or (B, E)", (2, 3), self.input_size)
         check_like_parameters(who, input, self.bias if self.transform is None else self.transform)
@@ -288,9 +278,6 @@ class SRUCell(nn.Module):
             check_shape(who, "c0", c0, "(B, N·D)", (input.shape[1], self.output_size))
         if mask_pad is None:
             return input, None
-        if isinstance(mask_pad, Tensor) and mask_pad.dim() == 3:
-            # `(T, B, 1)` comes from a stack, which has overwritten the padding before its first layer.
-            return input, mask_pad.squeeze(-1)
         check_shape(who, "mask_pad", mask_pad, "(T, B)", tuple(input.shape[:-1]))
         return without_padding(input, mask_pad)
 
@@ -301,7 +288,7 @@ class SRUCell(nn.Module):
         mask_pad: Tensor | None,
         project: Callable[[Tensor], tuple[Tensor, Tensor]],
     ) -> tuple[Tensor, Tensor]:
-        """Run the layer on checked arguments; `project` makes `u` and `v` of the normalised input."""
+        """Run the layer on checked arguments; `project` maps the normalised input to `u` and `v`."""
         x, mask_c, norm = input, None, self.layer_norm
         if norm is not None and not self.normalize_after:
             x = norm(x)
@@ -347,14 +334,14 @@ class SRUCell(nn.Module):
         u = self._gate_major("u", u, x, self.num_matrices)
         if not rest:
             return u, self._vectors()
-        # As in sru 2.6.0, the parameter is added to v's innermost-gate layout before the two are told apart.
+        # As in sru 2.6.0, the parameter is added while v still has its gates innermost.
         return u, self._gate_major("v", rest[0] + self.weight_c, x, 2)
 
     def _gates_apart(self, u: Tensor) -> Tensor:
         return u.view(*u.shape[:2], self.num_matrices, self.output_size)
 
     def _gate_major(self, name: str, tensor: Tensor, x: Tensor, gates: int) -> Tensor:
-        """Bring what a custom transform returns from gates innermost to `(T, B, K, N·D)`."""
+        """Bring the result of a custom transform from gates innermost to `(T, B, K, N·D)`."""
         length, batch, _ = x.shape
         if tensor.numel() != length * batch * gates * self.output_size:
             raise ValueError(
@@ -378,7 +365,7 @@ class SRUCell(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
 
     def _arguments(self) -> dict[str, Any]:
-        """Return the arguments that a state dict may contradict."""
+        """Return the arguments that a state dict can contradict."""
         return {name: getattr(self, name) for name in _TOLD} | {
             "custom_m": None if self.custom_m is None else type(self.custom_m).__name__,
             "layer_norm": self.layer_norm is not None,

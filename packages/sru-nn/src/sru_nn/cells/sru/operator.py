@@ -20,27 +20,29 @@ from sru_nn.operators import Passes, Recurrence, is_transformed, kernels, run_ke
 def sru_recurrence(inputs: Inputs) -> tuple[Tensor, Tensor]:
     """Compute `sru_nn.functional.sru_recurrence` in the way that is fastest here."""
     compiling, mask_c = torch.compiler.is_compiling(), inputs.mask_c
-    # The kernels take the dropout mask for a constant, as the modules draw it. A graph gets the operator on
-    # any device: the loop of the reference would be unrolled in it.
+    # The kernels give the dropout mask no gradient; the modules draw it at random. A graph gets the operator
+    # on any device, as it would unroll the loop of the reference.
     if (
         is_transformed()
         or (mask_c is not None and mask_c.requires_grad)
         or not (compiling or backend.active(inputs.u.device) == "kernels")
     ):
-        return reference.sru_recurrence(**inputs._asdict())
+        # Not _asdict, which the compiler of torch 2.6 cannot trace.
+        fields: dict[str, Any] = dict(zip(Inputs._fields, inputs, strict=True))
+        return reference.sru_recurrence(**fields)
     return run(None if compiling else "kernels", inputs)
 
 
 def run(chosen: backend.Backend | None, inputs: Inputs) -> tuple[Tensor, Tensor]:
     """Run the operators on a backend, or on the one they choose if None; `mask_c` has no gradient."""
-    u, v, bias, c0, x, mask_c, *_ = inputs
+    u, v, bias, c0, x, mask_c, *rest = inputs
     dtype = accumulate_dtype(u.dtype)
 
     def wide(tensor: Tensor | None) -> Any:
         """Bring the small ones to the accumulation dtype; a kernel is compiled for that one only."""
         return tensor if tensor is None or tensor.dtype == dtype else tensor.to(dtype)
 
-    return _OPERATORS(chosen, Inputs(u, wide(v), wide(bias), wide(c0), x, wide(mask_c), *inputs[6:]))
+    return _OPERATORS(chosen, Inputs(u, wide(v), wide(bias), wide(c0), x, wide(mask_c), *rest))  # type: ignore[arg-type]
 
 
 def _results(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -67,7 +69,7 @@ def _forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor | None]
 def _backward(inputs: Inputs, *saved: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     u, v, bias, x = inputs.u, inputs.v, inputs.bias, inputs.x
     grad_u, grad_v, grad_bias, grad_c0, grad_x = _gradients(inputs)
-    # One sum over time for each sequence; the sum over the batch follows, in an order that is fixed.
+    # The kernel sums over time for each sequence. The sum over the batch follows, in a fixed order.
     per_position, shape = v.dim() == 4, (2, *grad_c0.shape)
     grad_v, grad_bias = grad_v if per_position else v.new_empty(shape), bias.new_empty(shape)
     outputs = (grad_u, None if x is None else grad_x, grad_v, grad_bias, grad_c0)
@@ -147,7 +149,7 @@ def sru_step(
     Returns:
         `h`: `(1, B, N·D)`.
     """
-    # Not run_kernel, whose questions take a tenth of the time of a small step.
+    # Not run_kernel, whose checks take a tenth of the time of a small step.
     package, constants = kernels()
     _, batch, columns = c_last.shape
     outputs, inputs = weight.shape

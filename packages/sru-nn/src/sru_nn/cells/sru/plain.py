@@ -46,7 +46,7 @@ def forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor | None]:
 
     h, c_last = sru_recurrence(**inputs._asdict(), states=walk)
     (c,) = walked
-    # The results of an operator may not be its arguments.
+    # The results of an operator may not share memory with its arguments.
     c = reverse_second_direction(c) if inputs.bidirectional else c.clone()
     return h, c_last.clone(), c if save else None
 

@@ -35,7 +35,7 @@ def sru_states(u_c: Tensor, u_f: Tensor, v_f: Tensor, c: Tensor) -> tuple[Tensor
 
     Args:
         u_c: `(T, B, N·D)`.
-        u_f: `(T, B, N·D)`, the bias in it; infinite where the state passes unchanged.
+        u_f: `(T, B, N·D)`, with the bias; infinite where the state passes unchanged.
         v_f: `(N·D,)`, or `(T, B, N·D)` for one vector per position.
         c: `(B, N·D)`, the state before the first step.
 
@@ -45,7 +45,7 @@ def sru_states(u_c: Tensor, u_f: Tensor, v_f: Tensor, c: Tensor) -> tuple[Tensor
         `c_last`: `(B, N·D)`, the state after the last step.
     """
     states = [c]
-    # unbind, not indexing: the gradient of an index is a zero tensor as large as the whole.
+    # unbind, not indexing: the gradient of an index is as large as the whole tensor.
     for u_c_t, u_f_t, v_f_t in zip(u_c.unbind(0), u_f.unbind(0), v_f.expand_as(u_f).unbind(0), strict=True):
         f = torch.sigmoid(torch.addcmul(u_f_t, v_f_t, states[-1]))
         states.append(torch.lerp(u_c_t, states[-1], f))  # f ⊙ c + (1 − f) ⊙ u_c
@@ -85,7 +85,7 @@ def sru_recurrence(
         highway = None if highway is None else reverse_second_direction(highway)
 
     if pad is not None:
-        # Whatever a padded position holds, NaN included, must reach neither a result nor a gradient.
+        # Nothing in a padded position, NaN included, may reach a result or a gradient.
         u, v = (
             u.masked_fill(pad.unsqueeze(2), 0.0),
             v.masked_fill(pad.unsqueeze(2), 0.0) if per_position else v,

@@ -6,95 +6,15 @@ import copy
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from sru_nn.arguments import check_sizes, input_and_state, one_of_two_names
+from sru_nn.arguments import input_and_state, one_of_two_names
+from sru_nn.cells.sru.base import SRUStack
 from sru_nn.cells.sru.decoding import can_step, step
 from sru_nn.cells.sru.layer import SRUCell
-from sru_nn.checkpoints.architecture import check_stack
-from sru_nn.checkpoints.layouts import strip_wrappers
 from sru_nn.experimental.length_parallel import LengthParallel
-from sru_nn.gemm import project
-from sru_nn.recurrent import Recurrent
-
-
-class SRUStack(Recurrent):
-    """What `SRU` and `SRUpp` share: the sizes, the first map, the forms of the state, the state dict."""
-
-    output_size: int
-    input_to_hidden: nn.Linear | None
-    rnn_lst: nn.ModuleList
-
-    def _set_sizes(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int,
-        bidirectional: bool,
-        nn_rnn_compatible_return: bool,
-        batch_first: bool,
-        proj_input_to_hidden_first: bool,
-    ) -> int:
-        """Set the attributes that both have, and return the input size of the first layer."""
-        check_sizes(
-            type(self).__name__, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers
-        )
-        self.input_size = input_size
-        self.hidden_size = hidden_size
-        self.num_directions = 2 if bidirectional else 1
-        self.output_size = self.num_directions * hidden_size
-        self.num_layers = num_layers
-        self.bidirectional = bool(bidirectional)
-        self.nn_rnn_compatible_return = bool(nn_rnn_compatible_return)
-        self.batch_first = bool(batch_first)
-        self.input_to_hidden = None
-        if not proj_input_to_hidden_first or input_size == self.output_size:
-            return input_size
-        self.input_to_hidden = nn.Linear(input_size, self.output_size, bias=False)
-        return self.output_size
-
-    def __getitem__(self, layer: int) -> Any:
-        """Return a layer."""
-        return self.rnn_lst[layer]
-
-    def _first(self) -> nn.Module | None:
-        return self.input_to_hidden
-
-    def _check_state(self, state: Any, *batch: int) -> None:
-        if state is None:
-            return
-        shapes = [(self.num_layers, self.output_size)]
-        if self.nn_rnn_compatible_return:
-            shapes.append((self.num_layers * self.num_directions, self.hidden_size))
-        self._check_state_tensor("c0", state, batch, "(L, B, N·D)", *shapes)
-
-    def _layer_states(self, c0: Tensor | None) -> Tensor | None:
-        """Bring the initial state from either of its shapes to `(L, B, N·D)`."""
-        if c0 is None or c0.shape[-1] == self.output_size:
-            return c0
-        return torch.unflatten(c0, 0, (self.num_layers, self.num_directions)).transpose(1, 2).flatten(2)
-
-    def _returned_states(self, c: Tensor) -> Tensor:
-        """Bring the states from `(L, B, N·D)` to the shape that this module returns."""
-        if not self.nn_rnn_compatible_return or self.num_directions == 1:
-            return c
-        return torch.unflatten(c, 2, (self.num_directions, self.hidden_size)).transpose(1, 2).flatten(0, 1)
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        strip_wrappers(state_dict, prefix)
-        names = ("num_layers", "input_size", "hidden_size", "num_directions")
-        arguments = {name: getattr(self, name) for name in names}
-        arguments["proj_input_to_hidden_first"] = self.input_to_hidden is not None
-        check_stack(arguments, state_dict, prefix)
-        super()._load_from_state_dict(state_dict, prefix, *args)
-
-    def extra_repr(self) -> str:
-        """Show what the layers' own lines do not."""
-        parts = [f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}"]
-        shown = ("bidirectional", "nn_rnn_compatible_return", "causal", "batch_first")
-        return ", ".join(parts + [f"{name}=True" for name in shown if getattr(self, name, False)])
+from sru_nn.stack import in_turn
 
 
 class SRU(SRUStack):
@@ -112,7 +32,7 @@ class SRU(SRUStack):
         rnn_dropout: Probability of the variational dropout of the input of each layer's projection.
         bidirectional: Whether each layer has a second direction from the last step to the first.
         projection_size: Inner width of each layer's weight as a product of two matrices; 0 for one matrix.
-            A sequence has one for each layer.
+            A sequence gives one width per layer.
         use_tanh: Whether the state passes a tanh on its way to the output.
         layer_norm: Whether each layer's input (its output with `normalize_after`) is normalised.
         highway_bias: Initial value of the output gate's bias; below zero favours the highway.
@@ -121,13 +41,13 @@ class SRU(SRUStack):
         v1: Whether the recurrent vectors are fixed at zero.
         nn_rnn_compatible_return: Whether the state is returned as `(L·N, B, D)`, like `nn.LSTM`'s.
         custom_m: A module, copied for each layer, or a list of L modules, used in place of the projections
-            (`SRUCell` says what they map).
-        proj_input_to_hidden_first: Whether a linear map takes the input to the output's width first.
+            (see `SRUCell` for what they map).
+        proj_input_to_hidden_first: Whether a linear map first brings the input to the width of the output.
         amp_recurrence_fp16: Whether autocast may run the recurrence in half precision.
         normalize_after: Whether `layer_norm` normalises the outputs instead of the inputs.
         weight_c_init: Bound of the uniform initialisation of the recurrent vectors.
         use_relu: Whether the state passes a rectifier on its way to the output.
-        batch_first: Whether input, output and `mask_pad` have the batch before the time. The state has not.
+        batch_first: Whether input, output and `mask_pad` have the batch before the time. The state does not.
         transform_module: `custom_m`, as `sru` 3.0.0.dev calls it.
         length_parallel: Whether `forward` solves for all steps at once:
             `sru_nn.experimental.length_parallel`.
@@ -140,6 +60,7 @@ class SRU(SRUStack):
         input_to_hidden: The first linear map, or None.
 
     Raises:
+        TypeError: A size is not an integer.
         ValueError: An argument is outside its range, `custom_m` or `projection_size` has another length than
             `num_layers`, or an argument is given by both of its names.
 
@@ -186,11 +107,11 @@ class SRU(SRUStack):
             input_size,
             hidden_size,
             num_layers,
-            bidirectional,
-            nn_rnn_compatible_return,
-            batch_first,
-            proj_input_to_hidden_first,
+            bidirectional=bidirectional,
+            batch_first=batch_first,
+            project_input=proj_input_to_hidden_first,
         )
+        self.nn_rnn_compatible_return = bool(nn_rnn_compatible_return)
         widths = _per_layer("projection_size", projection_size, num_layers)
         modules = _per_layer("custom_m", custom_m, num_layers)
         if isinstance(custom_m, nn.Module) and not isinstance(custom_m, nn.ModuleList):
@@ -218,13 +139,6 @@ class SRU(SRUStack):
             )
             for layer in range(num_layers)
         )
-
-    def reset_parameters(self) -> None:
-        """Draw all weights anew."""
-        if self.input_to_hidden is not None:
-            self.input_to_hidden.reset_parameters()
-        for cell in self.rnn_lst:
-            cell.reset_parameters()  # type: ignore[operator]
 
     def forward(
         self,
@@ -262,9 +176,7 @@ class SRU(SRUStack):
         return self._forward(*input_and_state(self, input, c0, x, state), mask_pad)
 
     def _run(self, x: Tensor, state: Tensor | None, mask_pad: Tensor | None) -> tuple[Tensor, Tensor]:
-        if self.input_to_hidden is not None:
-            x = project(self.input_to_hidden, x)
-        h, c = run_layers(self.rnn_lst, x, self._layer_states(state), mask_pad)  # type: ignore[arg-type]
+        h, c = run_layers(self.rnn_lst, self._enter(x), self._layer_states(state), mask_pad)  # type: ignore[arg-type]
         return h, self._returned_states(c)
 
 
@@ -282,7 +194,7 @@ def run_layers(
         x: `(T, B, E)`, zero at padding.
         c0: `(L, B, N·D)`, the states before the first step; zeros if None.
         mask_pad: `(T, B)` bool, True at padding; or None.
-        after: Takes the number of each layer and its output, and returns what goes on in its place.
+        after: Maps the number of a layer and its output to the input of the next layer.
 
     Returns:
         `h`: `(T, B, N·D)`, the output of the last layer.
@@ -291,20 +203,16 @@ def run_layers(
     cells = list(cells)
     if x.shape[0] == 1 and mask_pad is None and can_step(cells, x, c0):
         return step(cells, x, c0, after)
-    if mask_pad is not None:
-        mask_pad = mask_pad.unsqueeze(-1)  # padding holds no NaN any more: see SRUCell
-    states: Sequence[Tensor | None] = [None] * len(cells) if c0 is None else c0.unbind(0)
-    last = []
-    for layer, (cell, state) in enumerate(zip(cells, states, strict=True)):
-        x, c = cell(x, state, mask_pad)
-        last.append(c)
-        if after is not None:
-            x = after(layer, x)
-    return x, torch.stack(last)
+
+    def call(layer: int, cell: SRUCell, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        h, c = cell(x, state, mask_pad)
+        return h if after is None else after(layer, h), c
+
+    return in_turn(cells, x, c0, call)
 
 
 def _per_layer(name: str, value: Any, num_layers: int) -> list[Any]:
-    """Spread an argument over the layers, of which each may have its own."""
+    """Return one value per layer, from one for all or a sequence of them."""
     if not isinstance(value, (Sequence, nn.ModuleList)):
         return [value] * num_layers
     if len(value) != num_layers:

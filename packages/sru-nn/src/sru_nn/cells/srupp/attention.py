@@ -25,7 +25,7 @@ from sru_nn.operators import is_transformed
 
 
 class KeyValues(NamedTuple):
-    """What an attention remembers of the positions it has seen."""
+    """The keys and values of the positions that an attention has seen."""
 
     keys: Tensor
     """`(B, H, S, P/H)`."""
@@ -70,7 +70,7 @@ class SRUppProjectedLinear(Transform):
         out_features: K·N·D, the number of output features.
         proj_features: P, the inner width.
         dropout: Probability of the dropout between the two.
-        layer_norm: Whether what lies between the two is normalised.
+        layer_norm: Whether the input of W_2 is normalised.
 
     Attributes:
         linear1: W_1, an `nn.Linear` without a bias.
@@ -104,7 +104,7 @@ class SRUppProjectedLinear(Transform):
         memory: Tensor | None = None,
         memory_mask_pad: Tensor | None = None,
     ) -> Tensor:
-        """Compute the pre-activations; all arguments but the first are what an attention would take.
+        """Compute the pre-activations; the other arguments are those of `SRUppAttention`.
 
         Args:
             input: `(T, B, E)`.
@@ -140,8 +140,8 @@ class SRUppAttention(Transform):
         attn_dropout: Probability of the dropout of the attention map.
         rezero_init_alpha: Initial value of α.
         layer_norm: Whether there is a norm.
-        normalize_after: Whether it stands where the equations have it; otherwise z is normalised before q, k
-            and v are made of it, and what α a is added to is not.
+        normalize_after: Whether the norm stands where the equations have it. Otherwise q, k and v come from
+            norm(z), and α a is added to z itself.
         causal: Whether a position attends only to itself and to those before it.
         context: With `causal`, how many positions before itself a position attends to at most; None for all.
 
@@ -221,7 +221,7 @@ class SRUppAttention(Transform):
 
         Args:
             input: `(T, B, E)`.
-            mask_pad: `(T, B)`, non-zero where a position is padding, to which nobody attends.
+            mask_pad: `(T, B)`, non-zero where a position is padding, to which no position attends.
             attn_mask: `(T, M + T)`, the positions of the memory first: a floating-point tensor that is added
                 to the scores, or bool, True where a position must not attend to another one.
             memory: `(M, B, E)`, the inputs of the positions before these.
@@ -243,7 +243,7 @@ class SRUppAttention(Transform):
                 pad = torch.cat([_bool_mask(memory_mask_pad, memory), pad])
         x = input if memory is None else torch.cat([memory.to(input.dtype), input])
         if pad is not None:
-            # Not even through the matrices may a NaN in the padding reach a result or a gradient.
+            # A NaN in the padding must not reach a result or a gradient through the matrices.
             x = x.masked_fill(pad.unsqueeze(-1), 0.0)
         residual, q, new = self._queries_keys_values(x, earlier)
         return self._attend(residual, q, new, attn_mask, None if pad is None else pad.t())
@@ -266,7 +266,9 @@ class SRUppAttention(Transform):
             ValueError: The attention is not causal.
         """
         if not self.causal:
-            raise ValueError("SRUppAttention: stream needs causal=True, as no later position is known yet")
+            raise ValueError(
+                "SRUppAttention: stream needs causal=True, because later positions are not known yet"
+            )
         residual, q, new = self._queries_keys_values(input, 0)
         if cache is not None:
             new = KeyValues(torch.cat([cache.keys, new.keys], 2), torch.cat([cache.values, new.values], 2))
@@ -276,10 +278,9 @@ class SRUppAttention(Transform):
         return u, new
 
     def _queries_keys_values(self, x: Tensor, earlier: int) -> tuple[Tensor, Tensor, KeyValues]:
-        """Return what attention is added to, the queries, and the keys and values.
+        """Return the residual `(T, B, P)`, the queries `(B, H, T, P/H)`, and the keys and values.
 
-        The first is `(T, B, P)`, the queries are `(B, H, T, P/H)`, without those of the earlier positions,
-        and the others `(B, H, S, P/H)`.
+        Keys and values are `(B, H, S, P/H)`; only they include the earlier positions.
         """
         z = project(self.linear1, x)
         residual = z[earlier:] if earlier else z
@@ -363,7 +364,7 @@ class SRUppAttention(Transform):
 
 
 def _kernels() -> contextlib.AbstractContextManager[None]:
-    """Keep away from the fused kernels where they have no derivative, or no rule for a batch of calls."""
+    """Avoid the fused kernels where they have no derivative or no batching rule."""
     if torch.compiler.is_compiling() or not is_transformed():
         return contextlib.nullcontext()
     return sdpa_kernel(SDPBackend.MATH)

@@ -33,8 +33,8 @@ class SRUppCell(SRUCell):
         layer_norm: As for `SRUCell`.
         normalize_after: As for `SRUCell`.
         transform_module: An `SRUppAttention` or `SRUppProjectedLinear` with E inputs and K·N·D outputs, which
-            stand gate after gate; or another module that is called like them and returns the layout
-            of `sru`, `(T, B, N·D·K)`, gates innermost. K is 3, or 4 with a highway and E other than N·D.
+            stand gate after gate; or another module with the same call that returns the layout of `sru`,
+            `(T, B, N·D·K)`, gates innermost. K is 3, or 4 with a highway and E ≠ N·D.
         rescale: As for `SRUCell`.
         has_skip_term: As for `SRUCell`.
         use_tanh: As for `SRUCell`.
@@ -42,11 +42,11 @@ class SRUppCell(SRUCell):
         amp_recurrence_fp16: As for `SRUCell`.
         weight_c_init: As for `SRUCell`.
         normalize_memory: With `layer_norm` and without `normalize_after`, whether the memory is normalised
-            like the input. `sru` 3.0.0.dev6 leaves it as it is, and so does False; with True a sequence in
-            segments, each with the inputs of the earlier ones as its memory, has the outputs of the whole.
+            like the input. With False it is left as it is, as in `sru` 3.0.0.dev6. With True, segments that
+            get the inputs of the earlier ones as their memory have the outputs of the whole sequence.
 
     Attributes:
-        transform: The `transform_module`; None if it is of another type, which is then `custom_m`.
+        transform: The `transform_module`; None if it is of another type, and then found as `custom_m`.
         weight_c: `(2·N·D,)`, v_f then v_r.
         bias: `(2·N·D,)`, b_f then b_r.
 
@@ -171,7 +171,7 @@ class SRUppCell(SRUCell):
         return self._run(input, c0, mask_pad, attend)
 
     def step(self, x: Tensor, state: Tensor | None = None, *, c: Tensor | None = None) -> NoReturn:
-        """Refuse: a step attends to the positions before it, which `stream` takes and this does not.
+        """Refuse: a step attends to earlier positions; use `stream`, which takes them.
 
         Raises:
             TypeError: Always.
@@ -191,14 +191,14 @@ class SRUppCell(SRUCell):
         Args:
             input: `(T, B, E)`.
             c0: `(B, N·D)`, the state before them; zeros if None.
-            cache: What `stream` returned before; None at the start, and in a layer without attention.
+            cache: What `stream` returned before; None at the start and in a layer without attention.
             mask_pad: `(T, B)`, non-zero where a position is padding.
             pad: `(B, S + T)` bool, True where a position, of the cache or of the input, is padding.
 
         Returns:
             `h`: `(T, B, N·D)`.
             `c`: `(B, N·D)`.
-            `cache`: What the attention remembers; None in a layer without.
+            `cache`: The keys and values for the next call; None in a layer without attention.
 
         Raises:
             ValueError: The layer looks ahead, or a shape does not fit.

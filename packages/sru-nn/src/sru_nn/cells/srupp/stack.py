@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from sru_nn.arguments import check_exclusive, check_sizes, input_and_state
-from sru_nn.cells.sru.stack import SRUStack
+from sru_nn.cells.sru.base import SRUStack
 from sru_nn.cells.srupp.attention import KeyValues, SRUppAttention, SRUppProjectedLinear
 from sru_nn.cells.srupp.layer import SRUppCell
 from sru_nn.cells.srupp.state import SRUppState, checked_caches, extended_pad
-from sru_nn.gemm import project
 from sru_nn.recurrent import as_leaf, check_step, map_tensors, without_padding
+from sru_nn.stack import in_turn
 
 
 class SRUpp(SRUStack):
@@ -42,14 +41,14 @@ class SRUpp(SRUStack):
         attention_last_n_layers: Only the last n layers attend; -1 leaves it to `attention_every_n_layers`.
         rescale: Whether the highway is scaled so that deep stacks keep their variance at initialisation.
         nn_rnn_compatible_return: Whether the state is returned as `(L·N, B, D)`, like `nn.LSTM`'s.
-        proj_input_to_hidden_first: Whether a linear map takes the input to the output's width first.
+        proj_input_to_hidden_first: Whether a linear map first brings the input to the width of the output.
         weight_c_init: Bound of the uniform initialisation of the recurrent vectors.
         causal: Whether a position attends only to itself and to those before it, without an `attn_mask`.
         context: With `causal`, how many positions before itself a position attends to at most; None for all.
         batch_first: Whether input, output, the padding masks and the memory have the batch before the time.
-            The state has not.
+            The state does not.
         normalize_memory: With `layer_norm` and without `normalize_after`, whether the memory is normalised
-            like the input; `SRUppCell` says more.
+            like the input; see `SRUppCell`.
 
     State dicts of `sru` 3.0.0.dev6 load as they are; one of another architecture raises a `RuntimeError` that
     names the first argument that differs and both values.
@@ -107,11 +106,11 @@ class SRUpp(SRUStack):
             input_size,
             hidden_size,
             num_layers,
-            bidirectional,
-            nn_rnn_compatible_return,
-            batch_first,
-            proj_input_to_hidden_first,
+            bidirectional=bidirectional,
+            batch_first=batch_first,
+            project_input=proj_input_to_hidden_first,
         )
+        self.nn_rnn_compatible_return = bool(nn_rnn_compatible_return)
         if self.input_to_hidden is not None:
             nn.init.xavier_uniform_(self.input_to_hidden.weight)
         check_sizes("SRUpp", proj_size=proj_size, attention_every_n_layers=attention_every_n_layers)
@@ -165,10 +164,9 @@ class SRUpp(SRUStack):
 
     def reset_parameters(self) -> None:
         """Draw all weights anew."""
+        super().reset_parameters()
         if self.input_to_hidden is not None:
             nn.init.xavier_uniform_(self.input_to_hidden.weight)
-        for cell in self.rnn_lst:
-            cell.reset_parameters()  # type: ignore[operator]
 
     def forward(
         self,
@@ -190,11 +188,11 @@ class SRUpp(SRUStack):
             c0: `(L, B, N·D)`, or `(L, N·D)` for a single sequence: the states before the first step; zeros if
                 None. With `nn_rnn_compatible_return`, `(L·N, B, D)` is taken too.
             mask_pad: `(T, B)`, `(B, T)` with `batch_first`, or `(T,)` for a single sequence: non-zero where a
-                position is padding. Nobody attends to it, the state passes it unchanged, and its output is
-                zero (the bias of the norm with `normalize_after`).
+                position is padding. No position attends to it, the state passes it unchanged, and its output
+                is zero (the bias of the norm with `normalize_after`).
             attn_mask: `(T, M + T)`, the positions of the memory first: a floating-point tensor that is added
-                to the scores, or bool, True where a position must not attend to another one. Together with
-                `causal`, both hold. A position to which everything is forbidden attends to nothing.
+                to the scores, or bool, True where a position must not attend to another one. It
+                adds to `causal`. A position that may attend to none attends to nothing.
             memory: For each layer its inputs at M earlier positions, `(M, B, ·)`, or `(B, M, ·)` with
                 `batch_first`, as in the `saved_inputs` of the earlier call; or None. `(M, ·)` for a single
                 sequence.
@@ -240,18 +238,15 @@ class SRUpp(SRUStack):
         self, x: Tensor, state: Any, mask_pad: Tensor | None, attn_mask: Tensor | None = None
     ) -> tuple[Tensor, Any]:
         c0, memory, memory_mask_pad = state
-        if self.input_to_hidden is not None:
-            x = project(self.input_to_hidden, x)
-        if mask_pad is not None:
-            mask_pad = mask_pad.unsqueeze(-1)  # padding holds no NaN any more: see SRUCell
-        nothing = [None] * self.num_layers
-        states = nothing if c0 is None else self._layer_states(c0).unbind(0)  # type: ignore[union-attr]
-        last, saved = [], []
-        for cell, before, earlier in zip(self.rnn_lst, states, memory or nothing, strict=True):
+        saved = []
+
+        def call(layer: int, cell: SRUppCell, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
             saved.append(x)
-            x, c = cell(x, before, mask_pad, attn_mask, earlier, memory_mask_pad)
-            last.append(c)
-        return x, (self._returned_states(torch.stack(last)), saved)
+            earlier = None if memory is None else memory[layer]
+            return cell(x, c, mask_pad, attn_mask, earlier, memory_mask_pad)  # type: ignore[no-any-return]
+
+        h, c = in_turn(self.rnn_lst, self._enter(x), self._layer_states(c0), call)
+        return h, (self._returned_states(c), saved)
 
     def step(self, x: Tensor, state: SRUppState | None = None) -> tuple[Tensor, SRUppState]:
         """Run one time step; its cost grows with the number of positions that it attends to.
@@ -279,9 +274,9 @@ class SRUpp(SRUStack):
     ) -> tuple[Tensor, SRUppState]:
         """Run the stack over the next positions of a sequence.
 
-        A sequence fed in chunks of any lengths has the outputs that `forward` gives for the whole. The state
-        holds the keys and values of the positions before, at most `context` of them; its method `detach` cuts
-        the gradient between two calls.
+        A sequence fed in chunks of any lengths gives the outputs of `forward` on the whole. The state holds
+        the keys and values of earlier positions, at most `context` of them; its method `detach` cuts the
+        gradient between two calls.
 
         Args:
             x: `(T, B, E)`, or `(B, T, E)` with `batch_first`.
@@ -297,11 +292,12 @@ class SRUpp(SRUStack):
             TypeError: A dtype does not fit.
         """
         if not self.causal:
-            raise ValueError("SRUpp: step and stream need causal=True, as no later position is known yet")
+            raise ValueError(
+                "SRUpp: step and stream need causal=True, because later positions are not known yet"
+            )
         self._check_input(x, mask_pad, single=False)
         if self.batch_first:
             x, mask_pad = x.transpose(0, 1), None if mask_pad is None else mask_pad.t()
-        states: Sequence[Tensor | None] = [None] * self.num_layers
         caches: Sequence[KeyValues | None] = [None] * self.num_layers
         if state is not None:
             if not isinstance(state, SRUppState):
@@ -312,22 +308,21 @@ class SRUpp(SRUStack):
             batch, heads = x.shape[1], self.num_heads
             super()._check_state(state.c, batch)
             caches = checked_caches(state, self.num_layers, batch, heads, self.proj_size // heads)
-            states = state.c.unbind(0)
         if mask_pad is not None:
             x, mask_pad = without_padding(x, mask_pad)
         pad = extended_pad(state, mask_pad, x)
-        mask_pad = None if mask_pad is None else mask_pad.unsqueeze(-1)
-        if self.input_to_hidden is not None:
-            x = project(self.input_to_hidden, x)
-        last, kept = [], []
-        for cell, c, cache in zip(self.rnn_lst, states, caches, strict=True):
-            x, c, cache = cell.stream(x, c, cache, mask_pad, pad)  # type: ignore[operator]
-            last.append(c)
+        kept = []
+
+        def call(layer: int, cell: SRUppCell, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
+            x, c, cache = cell.stream(x, c, caches[layer], mask_pad, pad)
             kept.append(cache)
+            return x, c
+
+        x, c = in_turn(self.rnn_lst, self._enter(x), None if state is None else state.c, call)
         if pad is not None and self.context is not None:
             pad = pad[:, -self.context :]
         h = x.transpose(0, 1) if self.batch_first else x
-        return h, SRUppState(torch.stack(last), tuple(kept), pad)
+        return h, SRUppState(c, tuple(kept), pad)
 
     def extra_repr(self) -> str:
         """Show what the layers' own lines do not."""

@@ -12,14 +12,14 @@ from sru_nn.cells.srupp.attention import KeyValues
 
 
 class SRUppState(NamedTuple):
-    """What `SRUpp.step` and `SRUpp.stream` take and return: `SRUppState(c0)` starts from the states c0."""
+    """The state of `SRUpp.step` and `SRUpp.stream`; `SRUppState(c0)` starts from the states c0."""
 
     c: Tensor
     """`(L, B, N·D)`, the states of the layers."""
     caches: tuple[KeyValues | None, ...] = ()
-    """For each layer the keys and values of the S positions before, None without attention; at first ()."""
+    """The keys and values of S earlier positions per layer, None without attention; () at the start."""
     pad: Tensor | None = None
-    """`(B, S)` bool, True where one of these positions is padding; None if none is."""
+    """`(B, S)` bool, True where an earlier position is padding; None without padding."""
 
     def detach(self) -> SRUppState:
         """Return the state without its history, to cut the gradient between two chunks."""
@@ -30,7 +30,7 @@ class SRUppState(NamedTuple):
 def checked_caches(
     state: SRUppState, layers: int, batch: int, heads: int, size: int
 ) -> Sequence[KeyValues | None]:
-    """Return what each of the layers remembers.
+    """Return the keys and values that each layer remembers.
 
     Args:
         state: The state.
@@ -40,7 +40,7 @@ def checked_caches(
         size: P/H, the width of a head.
 
     Raises:
-        ValueError: It remembers positions of another batch, or of another module.
+        ValueError: They come from another batch size or from another module.
     """
     caches = state.caches or (None,) * layers
     if len(caches) != layers:
@@ -55,15 +55,15 @@ def checked_caches(
 
 
 def extended_pad(state: SRUppState | None, mask_pad: Tensor | None, like: Tensor) -> Tensor | None:
-    """Return which positions are padding, of those remembered and of those that come now.
+    """Return which positions are padding, among the remembered and the new ones.
 
     Args:
         state: The state before; None at the start.
-        mask_pad: `(T, B)` bool, for those that come now; None if none of them is.
-        like: `(T, B, ...)`, the input that comes now.
+        mask_pad: `(T, B)` bool, the padding among the new positions; None without.
+        like: `(T, B, ...)`, the new input.
 
     Returns:
-        `(B, S + T)` bool, or None if none is.
+        `(B, S + T)` bool, or None without padding.
     """
     pad = None if state is None else state.pad
     if mask_pad is None and pad is None:

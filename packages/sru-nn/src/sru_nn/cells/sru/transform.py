@@ -1,0 +1,31 @@
+"""The projection of an SRU layer: one matrix, or the product of two."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+
+from torch import Tensor, nn
+
+
+def make_transform(inputs: int, outputs: int, inner: int) -> nn.Module:
+    """Return an `nn.Linear`, or two with an inner width that is not 0, all without biases."""
+    if inner == 0:
+        return nn.Linear(inputs, outputs, bias=False)
+    down = nn.Linear(inputs, inner, bias=False)
+    up = nn.Linear(inner, outputs, bias=False)
+    return nn.Sequential(OrderedDict(down=down, up=up))
+
+
+def draw_transform(transform: nn.Module, num_matrices: int) -> Tensor:
+    """Draw the weights so that each matrix keeps the variance of its input.
+
+    Returns:
+        A view `(K, N·D, ·)` of the last matrix, gate by gate.
+    """
+    linears = [module for module in transform.modules() if isinstance(module, nn.Linear)]
+    for linear in linears:
+        bound = math.sqrt(3 / linear.in_features)
+        linear.weight.uniform_(-bound, bound)
+    last = linears[-1].weight
+    return last.view(num_matrices, last.shape[0] // num_matrices, -1)
