@@ -49,10 +49,8 @@ class SourceFile:
         Raises:
             DataError: The data folder lacks the files or some of them, or the download failed.
         """
-        members = {}
-        for place in self.places or (self.path,):
-            member, _, path = place.rpartition("::")
-            members[path] = member or None
+        places = [place.rpartition("::") for place in self.places or (self.path,)]
+        members = {path: member or None for member, _, path in places}
         folder = resolve_data_dir(data_dir)
         if folder is None:
             file = download(self.path, url=self.url, sha256=self.sha256, md5=self.md5)

@@ -168,18 +168,7 @@ def gather(tokens: Tensor, *, first: int, apart: int, shape: tuple[int, int]) ->
         shape: T and B.
     """
     length, columns = shape
-    available = len(tokens) - first - length - 1
-    full = min(columns, available // apart + 1) if available >= 0 else 0
-    rows = torch.zeros(length + 1, columns, dtype=torch.int64)
-    if full:
-        step = tokens.stride(0)
-        rows[:, :full] = tokens[first:].as_strided((length + 1, full), (step, apart * step))
-    targets = rows[1:].clone()
-    # The columns that reach the end of the text.
-    for column in range(full, columns):
-        begin = first + column * apart
-        rest = tokens[begin : begin + length + 1].to(torch.int64)
-        rows[: len(rest), column] = rest
-        targets[:, column] = IGNORE
-        targets[: max(0, len(rest) - 1), column] = rest[1:]
-    return Segment(rows[:-1], targets)
+    places = first + torch.arange(length + 1)[:, None] + apart * torch.arange(columns)
+    beyond = places >= len(tokens)
+    rows = tokens[places.clamp(max=len(tokens) - 1)].to(torch.int64)
+    return Segment(rows[:-1].masked_fill(beyond[:-1], 0), rows[1:].masked_fill(beyond[1:], IGNORE))

@@ -42,7 +42,8 @@ class MemoryText:
 
     def stored_chunks(self) -> Iterator[bytes]:
         """Yield the text."""
-        yield self.content
+        for start in range(0, self.size, CHUNK_BYTES):
+            yield self.content[start : start + CHUNK_BYTES]
 
     chunks = stored_chunks
 
@@ -250,14 +251,11 @@ class TextFile:
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the lines of a text that comes in chunks, without their line feeds."""
-    begun: list[bytes] = []
+    rest = b""
     for chunk in chunks:
-        end, *lines = chunk.split(b"\n")
-        begun.append(end)
-        for line in lines:
-            yield b"".join(begun)
-            begun = [line]
-    yield b"".join(begun)
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from lines
+    yield rest
 
 
 TextPart = TextFile | MemoryText
