@@ -16,7 +16,6 @@ import struct
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -63,8 +62,11 @@ def read_embeddings(path: str | Path, words: Collection[str], *, dim: int | None
         with _open(path) as file:
             return _read(path, file, wanted, dim)
     except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError.at(path, None, f"expected a complete embedding file, got: {reason}") from error
+        raise DataError.at(
+            path,
+            None,
+            f"expected a complete embedding file, got: {getattr(error, 'strerror', None) or error}",
+        ) from error
 
 
 def embedding_matrix(
@@ -131,11 +133,8 @@ def _read(
         )
     is_text = header is None or _looks_like_text(second)
     begin = 2 if header else 1
-    if is_text:
-        begun = filter(None, [first, second][begin - 1 :])
-        records = _text_records(path, chain(begun, file), width, begin)
-    else:
-        records = _binary_records(path, second, file, width)
+    file.seek(len(first) if header else 0)
+    records = _text_records(path, file, width, begin) if is_text else _binary_records(path, file, width)
     found: dict[str, Tensor] = {}
     number = begin - 1
     for number, (key, content) in enumerate(records, start=begin):
@@ -179,10 +178,8 @@ def _text_records(
         yield b" ".join(word), numbers
 
 
-def _binary_records(
-    path: str | Path, buffer: bytes, file: BinaryIO, dim: int
-) -> Iterator[tuple[bytes, bytes]]:
-    start, width = 0, 4 * dim
+def _binary_records(path: str | Path, file: BinaryIO, dim: int) -> Iterator[tuple[bytes, bytes]]:
+    buffer, start, width = b"", 0, 4 * dim
     while True:
         while (space := buffer.find(b" ", start)) < 0 or len(buffer) < space + 1 + width:
             chunk = file.read(_CHUNK)

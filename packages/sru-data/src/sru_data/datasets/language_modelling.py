@@ -59,22 +59,23 @@ def _ptb(split: str, md5: str) -> SourceFile:
 
 
 def _wikitext(name: str, sha256: str) -> Source:
-    splits = (
-        SourceFile(
-            f"{FOLDER}/{name}/{name}-v1.zip",
-            f"https://wikitext.smerity.com/{name}-v1.zip",
-            sha256,
-            places=(
-                f"{FOLDER}/{name}/wiki.{split}.tokens",
-                f"{FOLDER}/{name}/{split}.txt",
-                f"{FOLDER}/{name}/{split}.txt.xz",
-                f"{name}/wiki.{split}.tokens::{FOLDER}/{name}/{name}-v1.zip",
-                f"{name}/wiki.{split}.tokens::{FOLDER}/{name}-v1.zip",
-            ),
+    return Source(
+        *(
+            SourceFile(
+                f"{FOLDER}/{name}/{name}-v1.zip",
+                f"https://wikitext.smerity.com/{name}-v1.zip",
+                sha256,
+                places=(
+                    f"{FOLDER}/{name}/wiki.{split}.tokens",
+                    f"{FOLDER}/{name}/{split}.txt",
+                    f"{FOLDER}/{name}/{split}.txt.xz",
+                    f"{name}/wiki.{split}.tokens::{FOLDER}/{name}/{name}-v1.zip",
+                    f"{name}/wiki.{split}.tokens::{FOLDER}/{name}-v1.zip",
+                ),
+            )
+            for split in ("train", "valid", "test")
         )
-        for split in ("train", "valid", "test")
     )
-    return Source(*splits)
 
 
 def _mahoney(name: str, sha256: str, *shorter: str) -> Source:

@@ -130,7 +130,8 @@ class LengthBatchSampler(Resumable[list[int]], Sampler[list[int]]):
         mixed = random.Random(f"{self._seed}:{self.epoch}").getrandbits(63)
         generator = torch.Generator().manual_seed(mixed)
         order = self._order(len(self._lengths), generator)
-        batches = order[self._lengths[order].sort(stable=True).indices].split(self._batch_sizes)
+        shortest_first = order[self._lengths[order].sort(stable=True).indices]
+        batches = torch.split(shortest_first, self._batch_sizes)
         return (batches[place].tolist() for place in self._order(len(self), generator)[start:])
 
     def _order(self, count: int, generator: torch.Generator) -> Tensor:

@@ -231,9 +231,7 @@ class TextSource:
             found = chunk.find(b"\n")
             if found >= 0:
                 return searched + found + 1
-            character = character or _character_start(
-                chunk, range(1, min(1 + _LONGEST_CHARACTER, len(chunk)))
-            )
+            character = character or _character_start(chunk, range(1, len(chunk))[:_LONGEST_CHARACTER])
             searched += len(chunk)
         # The end of a file ends a line.
         return searched if len(parts) > 1 else place - 1 + character
