@@ -53,8 +53,8 @@ class SourceFile:
         members = {path: member or None for member, _, path in places}
         folder = resolve_data_dir(data_dir)
         if folder is None:
-            file = download(self.path, url=self.url, sha256=self.sha256, md5=self.md5)
-            return [file], members[self.path]
+            downloaded = download(self.path, url=self.url, sha256=self.sha256, md5=self.md5)
+            return [downloaded], members[self.path]
         for pattern, selected in members.items():
             files = sorted(path for path in folder.glob(pattern) if path.is_file())
             if files and selected is None and len(files) != self.num_files:

@@ -144,8 +144,9 @@ class StreamLoader(TextLoader):
             begins = list(accumulate(order, initial=0))
         first = self.rank * self.batch_size * self.steps
         for step, end in pairwise(chain(begins[start:], [self.steps])):
-            shape = (end - step, self.batch_size)
-            yield gather(self.tokens, first=first + step, apart=self.steps, shape=shape)
+            yield gather(
+                self.tokens, first=first + step, apart=self.steps, shape=(end - step, self.batch_size)
+            )
 
     def _sizes(self) -> dict[str, Any]:
         return {

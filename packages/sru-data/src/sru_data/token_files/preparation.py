@@ -79,8 +79,8 @@ def prepare(
             file cannot be written.
     """
     folder, report = Path(folder), progress or (lambda _: None)
-    texts = (corpus.train, corpus.validation, corpus.test)
-    splits = {split: text for split, text in zip(_SPLITS, texts, strict=True) if text is not None}
+    texts = zip(_SPLITS, (corpus.train, corpus.validation, corpus.test), strict=True)
+    splits = {split: text for split, text in texts if text is not None}
     sources: dict[str, str] = {split: text.fingerprint for split, text in splits.items()}
     given = tokenizer_digest(tokenizer) if isinstance(tokenizer, Tokenizer) else ""
     wanted = Settings(corpus.name, dict(options or {}), sources, given, "")

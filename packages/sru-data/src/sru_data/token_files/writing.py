@@ -135,8 +135,17 @@ def write_split(
         if not done.counts.tokens:
             raise DataError(f"{source.name}: expected some text, got an empty one")
         write_record(files.journal, done)
-        description = Description(dtype, len(tokenizer), done.counts, source.fingerprint, digest, done.crc32)
-        write_record(files.description, description)
+        write_record(
+            files.description,
+            Description(
+                dtype,
+                vocabulary=len(tokenizer),
+                counts=done.counts,
+                source=source.fingerprint,
+                tokenizer=digest,
+                crc32=done.crc32,
+            ),
+        )
         # The ids get their name last: a file of that name is finished.
         replace(files.partial, files.tokens)
         files.journal.unlink(missing_ok=True)
