@@ -14,6 +14,7 @@ import io
 import re
 import struct
 import zlib
+from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,7 +143,7 @@ def _read(
         if word is not None and word not in found:
             try:
                 numbers = map(float, content.split(b" ")) if is_text else struct.unpack(f"<{width}f", content)
-                found[word] = torch.tensor(list(numbers), dtype=torch.float32)
+                found[word] = torch.frombuffer(array("f", numbers), dtype=torch.float32)
             except ValueError as error:
                 raise DataError.at(
                     path, number, f"expected {width} numbers after the word {word!r}, got: {error}"

@@ -169,6 +169,12 @@ def gather(tokens: Tensor, *, first: int, apart: int, shape: tuple[int, int]) ->
         shape: T and B.
     """
     length, columns = shape
+    if first + (columns - 1) * apart + length < len(tokens):
+        # No column reaches the end of the text. Several times as fast as indexing.
+        step = tokens.stride(0)
+        view = tokens[first:].as_strided((length + 1, columns), (step, apart * step))
+        rows = torch.empty(view.shape, dtype=torch.int64).copy_(view)
+        return Segment(rows[:-1], rows[1:].clone())
     places = first + torch.arange(length + 1)[:, None] + apart * torch.arange(columns)
     beyond = places >= len(tokens)
     rows = tokens[places.clamp(max=len(tokens) - 1)].to(torch.int64)
