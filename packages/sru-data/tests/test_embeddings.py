@@ -121,7 +121,7 @@ def test_only_words_in_use_are_parsed_and_kept(tmp_path) -> None:
     path = write(tmp_path, b"a 1 2\nb not numbers\nc 3 4\n")
     found = read_embeddings(path, ["a", "c"])
     assert as_lists(found) == {"a": [1.0, 2.0], "c": [3.0, 4.0]}
-    assert found["a"].untyped_storage().nbytes() == 2 * 2 * 4
+    assert [vector.untyped_storage().nbytes() for vector in found.values()] == [2 * 4, 2 * 4]
 
 
 def test_no_word_found_gives_an_empty_dict(tmp_path) -> None:

@@ -28,12 +28,21 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     try:
         with temporary.open("wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            synchronise(file)
         replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def synchronise(file: IO[bytes]) -> None:
+    """Write what a file holds in buffers to the disk.
+
+    Args:
+        file: A file open for writing.
+    """
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def replace(source: Path, target: Path) -> None:

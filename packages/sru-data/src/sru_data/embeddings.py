@@ -17,7 +17,6 @@ import zlib
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -62,14 +61,13 @@ def read_embeddings(path: str | Path, words: Collection[str], *, dim: int | None
     wanted = {word.encode("utf-8"): word for word in words}
     try:
         with _open(path) as file:
-            found = _read(path, file, wanted, dim)
+            return _read(path, file, wanted, dim)
     except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError.at(path, None, f"expected a complete embedding file, got: {reason}") from error
-    if not found:
-        return {}
-    values = torch.frombuffer(bytearray(b"".join(found.values())), dtype=torch.float32)
-    return dict(zip(found, values.view(len(found), -1), strict=True))
+        raise DataError.at(
+            path,
+            None,
+            f"expected a complete embedding file, got: {getattr(error, 'strerror', None) or error}",
+        ) from error
 
 
 def embedding_matrix(
@@ -119,7 +117,7 @@ def _open(path: str | Path) -> BinaryIO:
 
 def _read(
     path: str | Path, file: BinaryIO, wanted: Mapping[bytes, str], dim: int | None
-) -> dict[str, array[float]]:
+) -> dict[str, Tensor]:
     """Return the vectors of the wanted words, in file order."""
     first, second = file.readline(_CHUNK), file.readline(_CHUNK)
     header = _HEADER.fullmatch(first)
@@ -136,24 +134,20 @@ def _read(
         )
     is_text = header is None or _looks_like_text(second)
     begin = 2 if header else 1
-    if is_text:
-        lines = filter(None, [first, second][begin - 1 :])
-        records = _text_records(path, chain(lines, file), width, begin)
-    else:
-        records = _binary_records(path, second, file, width)
-    found: dict[str, array[float]] = {}
+    file.seek(len(first) if header else 0)
+    records = _text_records(path, file, width, begin) if is_text else _binary_records(path, file, width)
+    found: dict[str, Tensor] = {}
     number = begin - 1
     for number, (key, content) in enumerate(records, start=begin):
         word = wanted.get(key)
-        if word is None or word in found:
-            continue
-        try:
-            numbers = map(float, content.split(b" ")) if is_text else struct.unpack(f"<{width}f", content)
-            found[word] = array("f", numbers)
-        except ValueError as error:
-            raise DataError.at(
-                path, number, f"expected {width} numbers after the word {word!r}, got: {error}"
-            ) from error
+        if word is not None and word not in found:
+            try:
+                numbers = map(float, content.split(b" ")) if is_text else struct.unpack(f"<{width}f", content)
+                found[word] = torch.frombuffer(array("f", numbers), dtype=torch.float32)
+            except ValueError as error:
+                raise DataError.at(
+                    path, number, f"expected {width} numbers after the word {word!r}, got: {error}"
+                ) from error
     if header and int(header[1]) != number - 1:
         raise DataError.at(
             path,
@@ -175,23 +169,18 @@ def _text_records(
 ) -> Iterator[tuple[bytes, bytes]]:
     for number, raw in enumerate(lines, start=first):
         line = raw.rstrip(b" \r\n")
-        if line.count(b" ") == dim:
-            key, _, numbers = line.partition(b" ")
-            yield key, numbers
-            continue
-        fields = line.split(b" ")
+        spaces = line.count(b" ")
+        *word, numbers = line.split(b" ", spaces - dim + 1)
         # A number before the last D fields is a vector that is too wide, not a word that contains a space.
-        if len(fields) <= dim or _NUMBER.fullmatch(fields[-dim - 1]):
+        if spaces < dim or (spaces > dim and _NUMBER.fullmatch(word[-1])):
             raise DataError.at(
-                path, number, f"expected a word and {dim} numbers, got a word and {len(fields) - 1} fields"
+                path, number, f"expected a word and {dim} numbers, got a word and {spaces} fields"
             )
-        yield b" ".join(fields[:-dim]), b" ".join(fields[-dim:])
+        yield b" ".join(word), numbers
 
 
-def _binary_records(
-    path: str | Path, buffer: bytes, file: BinaryIO, dim: int
-) -> Iterator[tuple[bytes, bytes]]:
-    start, width = 0, 4 * dim
+def _binary_records(path: str | Path, file: BinaryIO, dim: int) -> Iterator[tuple[bytes, bytes]]:
+    buffer, start, width = b"", 0, 4 * dim
     while True:
         while (space := buffer.find(b" ", start)) < 0 or len(buffer) < space + 1 + width:
             chunk = file.read(_CHUNK)

@@ -160,7 +160,7 @@ def test_a_file_cut_within_its_last_line_is_an_error(data_dir, cut) -> None:
     write_to = data_dir / "classification/all"
     write_to.write_bytes(write_to.read_bytes()[:-cut])
     with pytest.raises(
-        DataError, match=r"all:97: expected a line feed at the end of the last line.*; .*download it again"
+        DataError, match=r"all: expected 97 lines, got 96; .* download it again .*the line feed at its end"
     ):
         classification.load("mr", data_dir=data_dir)
 

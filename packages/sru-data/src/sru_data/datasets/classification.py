@@ -191,25 +191,18 @@ def read_examples(
     """
     content = read_bytes(path, expected="a readable file")
     lines = content.removesuffix(b"\n").split(b"\n") if content else []
-    if num_lines is not None and lines and not content.endswith(b"\n"):
-        raise DataError.at(
-            path,
-            len(lines),
-            "expected a line feed at the end of the last line, got the end of the file; it may be truncated, "
-            "download it again (or add the line feed if the sentence is complete)",
-        )
-    encoding = encoding or _detect_encoding(content)
-    examples = [
-        _parse(line, encoding, path=path, number=number, num_classes=num_classes)
-        for number, line in enumerate(lines, start=1)
-    ]
-    if num_lines is not None and len(lines) != num_lines:
+    if num_lines is not None and (ends := content.count(b"\n")) != num_lines:
         raise DataError.at(
             path,
             None,
-            f"expected {num_lines:,} lines, got {len(lines):,}; the file is incomplete, download it again",
+            f"expected {num_lines:,} lines, got {ends:,}; the file is incomplete, download it again (or add "
+            "the line feed at its end if the last sentence is complete)",
         )
-    return examples
+    encoding = encoding or _detect_encoding(content)
+    return [
+        _parse(line, encoding, path=path, number=number, num_classes=num_classes)
+        for number, line in enumerate(lines, start=1)
+    ]
 
 
 def _detect_encoding(content: bytes) -> str:
@@ -235,8 +228,10 @@ def _parse(line: bytes, encoding: str, *, path: str | Path, number: int, num_cla
         raise DataError.at(
             path, number, f"expected a label from 0 to {num_classes - 1} and a space, got {shown!r}"
         )
-    remedy = "download the file again or convert it"
-    return Example(decode(text.strip(), encoding, path=path, line=number, remedy=remedy), int(label))
+    content = decode(
+        text.strip(), encoding, path=path, line=number, remedy="download the file again or convert it"
+    )
+    return Example(content, int(label))
 
 
 def _take_part(

@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sru_data.datasets.sources import Source, SourceFile
-from sru_data.texts.files import TextFile
 from sru_data.texts.source import TextSource, Unit
 
 FOLDER = "lm"
@@ -60,35 +59,41 @@ def _ptb(split: str, md5: str) -> SourceFile:
 
 
 def _wikitext(name: str, sha256: str) -> Source:
-    splits = (
-        SourceFile(
-            f"{FOLDER}/{name}/{name}-v1.zip",
-            f"https://wikitext.smerity.com/{name}-v1.zip",
-            sha256,
-            places=(
-                f"{FOLDER}/{name}/wiki.{split}.tokens",
-                f"{FOLDER}/{name}/{split}.txt",
-                f"{FOLDER}/{name}/{split}.txt.xz",
-                f"{name}/wiki.{split}.tokens::{FOLDER}/{name}/{name}-v1.zip",
-                f"{name}/wiki.{split}.tokens::{FOLDER}/{name}-v1.zip",
-            ),
+    return Source(
+        *(
+            SourceFile(
+                f"{FOLDER}/{name}/{name}-v1.zip",
+                f"https://wikitext.smerity.com/{name}-v1.zip",
+                sha256,
+                places=(
+                    f"{FOLDER}/{name}/wiki.{split}.tokens",
+                    f"{FOLDER}/{name}/{split}.txt",
+                    f"{FOLDER}/{name}/{split}.txt.xz",
+                    f"{name}/wiki.{split}.tokens::{FOLDER}/{name}/{name}-v1.zip",
+                    f"{name}/wiki.{split}.tokens::{FOLDER}/{name}-v1.zip",
+                ),
+            )
+            for split in ("train", "valid", "test")
         )
-        for split in ("train", "valid", "test")
     )
-    return Source(*splits)
 
 
 def _mahoney(name: str, sha256: str, *shorter: str) -> Source:
-    places = (
-        f"{FOLDER}/{name}",
-        f"{FOLDER}/{name}/{name}",
-        f"{name}::{FOLDER}/{name}.zip",
-        f"{name}::{FOLDER}/{name}/{name}.zip",
-        f"{FOLDER}/{name}.xz",
-        *shorter,
+    return Source(
+        SourceFile(
+            f"{FOLDER}/{name}.zip",
+            f"http://mattmahoney.net/dc/{name}.zip",
+            sha256,
+            places=(
+                f"{FOLDER}/{name}",
+                f"{FOLDER}/{name}/{name}",
+                f"{name}::{FOLDER}/{name}.zip",
+                f"{name}::{FOLDER}/{name}/{name}.zip",
+                f"{FOLDER}/{name}.xz",
+                *shorter,
+            ),
+        )
     )
-    url = f"http://mattmahoney.net/dc/{name}.zip"
-    return Source(SourceFile(f"{FOLDER}/{name}.zip", url, sha256, places=places))
 
 
 def _one_billion_words(files: str, num_files: int = 1) -> SourceFile:
@@ -192,7 +197,8 @@ def load(name: str, *, data_dir: str | Path | None = None) -> Corpus:
     else:
         source = SOURCES[name]
         files = (source.train, source.validation, source.test)
-        texts = [_text(*file.find(data_dir)) for file in files if file is not None]
+        found = [file.find(data_dir) for file in files if file is not None]
+        texts = [TextSource.from_files(paths, member=member) for paths, member in found]
     if name in ("enwik8", "text8") and texts[0].measure() == _FULL_SIZE:
         texts = texts[0].cut([_FULL_SIZE * 90 // 100, _FULL_SIZE * 95 // 100])
     elif len(texts) == 1:
@@ -239,8 +245,3 @@ def python_help_text() -> str:
     from pydoc_data.topics import topics
 
     return "\n\n\n".join(topics[name] for name in sorted(topics))
-
-
-def _text(files: Sequence[Path], member: str | None) -> TextSource:
-    parts = tuple(TextFile.at(path, member=member) for path in files)
-    return TextSource(parts[0].place, parts)

@@ -49,14 +49,12 @@ class SourceFile:
         Raises:
             DataError: The data folder lacks the files or some of them, or the download failed.
         """
-        members = {}
-        for place in self.places or (self.path,):
-            member, _, path = place.rpartition("::")
-            members[path] = member or None
+        places = [place.rpartition("::") for place in self.places or (self.path,)]
+        members = {path: member or None for member, _, path in places}
         folder = resolve_data_dir(data_dir)
         if folder is None:
-            file = download(self.path, url=self.url, sha256=self.sha256, md5=self.md5)
-            return [file], members[self.path]
+            downloaded = download(self.path, url=self.url, sha256=self.sha256, md5=self.md5)
+            return [downloaded], members[self.path]
         for pattern, selected in members.items():
             files = sorted(path for path in folder.glob(pattern) if path.is_file())
             if files and selected is None and len(files) != self.num_files:

@@ -129,13 +129,13 @@ class LengthBatchSampler(Resumable[list[int]], Sampler[list[int]]):
         # A seed made from text keeps (seed, epoch) = (0, 1) and (1, 0) apart, which a sum would not.
         mixed = random.Random(f"{self._seed}:{self.epoch}").getrandbits(63)
         generator = torch.Generator().manual_seed(mixed)
-        count = len(self._lengths)
-        shuffled = torch.randperm(count, generator=generator) if self._shuffle else torch.arange(count)
-        order = shuffled[self._lengths[shuffled].sort(stable=True).indices]
-        batches = torch.split(order, self._batch_sizes)
-        places = range(len(self))
-        shown = torch.randperm(len(self), generator=generator).tolist() if self._shuffle else places
-        return (batches[place].tolist() for place in shown[start:])
+        order = self._order(len(self._lengths), generator)
+        shortest_first = order[self._lengths[order].sort(stable=True).indices]
+        batches = torch.split(shortest_first, self._batch_sizes)
+        return (batches[place].tolist() for place in self._order(len(self), generator)[start:])
+
+    def _order(self, count: int, generator: torch.Generator) -> Tensor:
+        return torch.randperm(count, generator=generator) if self._shuffle else torch.arange(count)
 
     def _sizes(self) -> dict[str, Any]:
         return {"seed": self._seed, "num_batches": len(self)}

@@ -144,8 +144,9 @@ class StreamLoader(TextLoader):
             begins = list(accumulate(order, initial=0))
         first = self.rank * self.batch_size * self.steps
         for step, end in pairwise(chain(begins[start:], [self.steps])):
-            shape = (end - step, self.batch_size)
-            yield gather(self.tokens, first=first + step, apart=self.steps, shape=shape)
+            yield gather(
+                self.tokens, first=first + step, apart=self.steps, shape=(end - step, self.batch_size)
+            )
 
     def _sizes(self) -> dict[str, Any]:
         return {
@@ -168,18 +169,13 @@ def gather(tokens: Tensor, *, first: int, apart: int, shape: tuple[int, int]) ->
         shape: T and B.
     """
     length, columns = shape
-    available = len(tokens) - first - length - 1
-    full = min(columns, available // apart + 1) if available >= 0 else 0
-    rows = torch.zeros(length + 1, columns, dtype=torch.int64)
-    if full:
+    if first + (columns - 1) * apart + length < len(tokens):
+        # No column reaches the end of the text. Several times as fast as indexing.
         step = tokens.stride(0)
-        rows[:, :full] = tokens[first:].as_strided((length + 1, full), (step, apart * step))
-    targets = rows[1:].clone()
-    # The columns that reach the end of the text.
-    for column in range(full, columns):
-        begin = first + column * apart
-        rest = tokens[begin : begin + length + 1].to(torch.int64)
-        rows[: len(rest), column] = rest
-        targets[:, column] = IGNORE
-        targets[: max(0, len(rest) - 1), column] = rest[1:]
-    return Segment(rows[:-1], targets)
+        view = tokens[first:].as_strided((length + 1, columns), (step, apart * step))
+        rows = torch.empty(view.shape, dtype=torch.int64).copy_(view)
+        return Segment(rows[:-1], rows[1:].clone())
+    places = first + torch.arange(length + 1)[:, None] + apart * torch.arange(columns)
+    beyond = places >= len(tokens)
+    rows = tokens[places.clamp(max=len(tokens) - 1)].to(torch.int64)
+    return Segment(rows[:-1].masked_fill(beyond[:-1], 0), rows[1:].masked_fill(beyond[1:], IGNORE))

@@ -42,7 +42,8 @@ class MemoryText:
 
     def stored_chunks(self) -> Iterator[bytes]:
         """Yield the text."""
-        yield self.content
+        for start in range(0, self.size, CHUNK_BYTES):
+            yield self.content[start : start + CHUNK_BYTES]
 
     chunks = stored_chunks
 
@@ -81,8 +82,9 @@ class TextFile:
         """
         path = Path(path)
         if not path.is_file():
-            found = "a folder" if path.is_dir() else "no such file"
-            raise DataError.at(path, None, f"expected a text file, got {found}")
+            raise DataError.at(
+                path, None, f"expected a text file, got {'a folder' if path.is_dir() else 'no such file'}"
+            )
         return cls(path, member, text_field=text_field)
 
     @property
@@ -177,8 +179,7 @@ class TextFile:
 
     def _opened(self) -> Iterator[IO[bytes]]:
         """Yield the file, or the members one after the other."""
-        from fsspec.core import OpenFile  # type: ignore[import-untyped]
-        from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
+        from fsspec.compression import compr  # type: ignore[import-untyped]
 
         if self.path.suffix == ".zip":
             with zipfile.ZipFile(self.path) as archive:
@@ -191,7 +192,7 @@ class TextFile:
                 for member in self._selected(stream):
                     yield cast("IO[bytes]", stream.extractfile(member))
         else:
-            with OpenFile(LocalFileSystem(), str(self.path), compression="infer") as file:
+            with open(self.path, "rb") as stored, compr[self._compression](stored, mode="r") as file:
                 # What precedes the start in an archive has to be read, but not here.
                 file.seek(self.start)
                 yield file
@@ -215,13 +216,11 @@ class TextFile:
 
     def _texts(self) -> Iterator[bytes]:
         """Yield the text of each JSON line, and a line feed after it."""
-        place = self.start
-        for line in _lines(self.stored_chunks()):
+        for index, line in enumerate(_lines(self.stored_chunks())):
             if line.strip():
-                yield self._text_of(line, place)
-            place += len(line) + 1
+                yield self._text_of(line, index)
 
-    def _text_of(self, line: bytes, place: int) -> bytes:
+    def _text_of(self, line: bytes, index: int) -> bytes:
         try:
             return json.loads(line)[self.text_field].encode("utf-8") + b"\n"  # type: ignore[no-any-return]
         except KeyError:
@@ -230,10 +229,10 @@ class TextFile:
             found = "another type of value"
         except (ValueError, RecursionError) as error:
             found = f"something else ({error})"
-        before = replace(self, start=0, end=place).stored_chunks() if place else ()
+        before = sum(chunk.count(b"\n") for chunk in replace(self, start=0, end=self.start).stored_chunks())
         raise DataError.at(
             self.place,
-            1 + sum(chunk.count(b"\n") for chunk in before),
+            before + index + 1,
             f"expected a JSON object with a text in the field {self.text_field!r}, got {found}",
         )
 
@@ -250,14 +249,11 @@ class TextFile:
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the lines of a text that comes in chunks, without their line feeds."""
-    begun: list[bytes] = []
+    rest = b""
     for chunk in chunks:
-        end, *lines = chunk.split(b"\n")
-        begun.append(end)
-        for line in lines:
-            yield b"".join(begun)
-            begun = [line]
-    yield b"".join(begun)
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from lines
+    yield rest
 
 
 TextPart = TextFile | MemoryText

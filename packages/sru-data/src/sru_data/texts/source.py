@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Literal
@@ -65,7 +66,12 @@ class TextSource:
 
     @classmethod
     def from_files(
-        cls, paths: str | Path | Sequence[str | Path], *, name: str | None = None, text_field: str = "text"
+        cls,
+        paths: str | Path | Sequence[str | Path],
+        *,
+        name: str | None = None,
+        member: str | None = None,
+        text_field: str = "text",
     ) -> TextSource:
         """Make a text of one or more files.
 
@@ -75,6 +81,7 @@ class TextSource:
         Args:
             paths: The file or files.
             name: What to call the text in messages; by default the path of the first file.
+            member: The member of each file to read if they are archives, or a pattern for several.
             text_field: The field of JSON lines that holds the text.
 
         Raises:
@@ -82,7 +89,7 @@ class TextSource:
             DataError: A file is missing.
         """
         files = [paths] if isinstance(paths, (str, Path)) else paths
-        parts = tuple(TextFile.at(path, text_field=text_field) for path in files)
+        parts = tuple(TextFile.at(path, member=member, text_field=text_field) for path in files)
         if not parts:
             raise ValueError("TextSource.from_files: paths must hold at least one file, got none")
         return cls(name or parts[0].place, parts)
@@ -109,7 +116,7 @@ class TextSource:
         Raises:
             DataError: A file is missing or damaged.
         """
-        return sum(self._stored_sizes())
+        return sum(self._stored_sizes)
 
     @property
     def fingerprint(self) -> str:
@@ -165,17 +172,15 @@ class TextSource:
         Raises:
             DataError: A file is missing or damaged, or the text is too short to give each share something.
         """
-        sizes = self._stored_sizes()
-        total = sum(sizes)
+        total = self.measure()
         places = [round(sum(shares[:count]) * total) for count in range(1, len(shares))]
-        return self.cut([self._line_end(place, sizes) for place in places], sizes)
+        return self.cut([self._line_end(place) for place in places])
 
-    def cut(self, places: Sequence[int], sizes: Sequence[int] | None = None) -> tuple[TextSource, ...]:
+    def cut(self, places: Sequence[int]) -> tuple[TextSource, ...]:
         """Cut the text at the given places.
 
         Args:
             places: Where each text but the first begins, in bytes as stored, after decompression.
-            sizes: The sizes of the parts, if they have been counted already.
 
         Returns:
             One text more than there are places.
@@ -183,16 +188,16 @@ class TextSource:
         Raises:
             DataError: A file is missing or damaged, or a text would be empty.
         """
-        sizes = self._stored_sizes() if sizes is None else sizes
-        if not sum(sizes):
+        total = self.measure()
+        if not total:
             raise self._empty()
-        spans = pairwise([0, *places, sum(sizes)])
-        texts = tuple(TextSource(self.name, self._between(start, end, sizes)) for start, end in spans)
+        spans = pairwise([0, *places, total])
+        texts = tuple(TextSource(self.name, self._between(start, end)) for start, end in spans)
         if not all(text.parts for text in texts):
             raise DataError.at(
                 self.name,
                 None,
-                f"expected a text that can be cut into {len(texts)}, got one of {sum(sizes):,} bytes, too "
+                f"expected a text that can be cut into {len(texts)}, got one of {total:,} bytes, too "
                 "short or with too few lines; give a longer text, or a file for each part",
             )
         return texts
@@ -200,23 +205,24 @@ class TextSource:
     def _empty(self) -> DataError:
         return DataError.at(self.name, None, "expected some text, got an empty one; give a text with content")
 
+    @cached_property
     def _stored_sizes(self) -> list[int]:
-        known = [part.stored_size for part in self.parts]
         return [
-            sum(map(len, part.stored_chunks())) if size is None else size
-            for part, size in zip(self.parts, known, strict=True)
+            sum(map(len, part.stored_chunks())) if (size := part.stored_size) is None else size
+            for part in self.parts
         ]
 
-    def _between(self, start: int, end: int, sizes: Sequence[int]) -> tuple[TextPart, ...]:
+    def _between(self, start: int, end: int) -> tuple[TextPart, ...]:
+        sizes = self._stored_sizes
         ranges = [
             (part, max(start - before, 0), min(end - before, size))
             for part, size, before in zip(self.parts, sizes, accumulate(sizes, initial=0), strict=False)
         ]
         return tuple(part.between(first, last) for part, first, last in ranges if first < last)
 
-    def _line_end(self, place: int, sizes: Sequence[int]) -> int:
+    def _line_end(self, place: int) -> int:
         # From a byte before the place, because a line may end exactly there.
-        parts = self._between(place - 1, sum(sizes), sizes) if place else ()
+        parts = self._between(place - 1, self.measure()) if place else ()
         if not parts:
             return place
         searched = place - 1
@@ -225,7 +231,7 @@ class TextSource:
             found = chunk.find(b"\n")
             if found >= 0:
                 return searched + found + 1
-            character = character or _character_start(chunk, 1)
+            character = character or _character_start(chunk, range(1, len(chunk))[:_LONGEST_CHARACTER])
             searched += len(chunk)
         # The end of a file ends a line.
         return searched if len(parts) > 1 else place - 1 + character
@@ -236,32 +242,24 @@ def _cut(chunks: Iterable[bytes]) -> Iterator[bytes]:
     rest = b""
     for chunk in chunks:
         rest += chunk
-        start = 0
-        while len(rest) - start > BLOCK_BYTES:
-            end = start + _block_end(rest[start : start + BLOCK_BYTES + 1])
-            yield rest[start:end]
-            start = end
-        rest = rest[start:]
+        while len(rest) > BLOCK_BYTES:
+            end = _block_end(rest)
+            yield rest[:end]
+            rest = rest[end:]
     if rest:
         yield rest
-
-
-def _character_start(text: bytes, place: int) -> int:
-    """Return the first place from this one on where a character of UTF-8 begins, if there is one nearby."""
-    ends = range(place, min(place + _LONGEST_CHARACTER, len(text)))
-    return next((end for end in ends if _begins_character(text[end])), place)
 
 
 def _block_end(text: bytes) -> int:
     """Choose the end of a block: a line end, else before white space, else the end of a character."""
     white_space = max(text.rfind(space, 0, BLOCK_BYTES) for space in (b" ", b"\t"))
-    characters = range(BLOCK_BYTES, BLOCK_BYTES - _LONGEST_CHARACTER, -1)
     return (
         text.rfind(b"\n", 0, BLOCK_BYTES) + 1
         or len(text[: white_space + 1].rstrip(b" \t\r"))
-        or next((end for end in characters if _begins_character(text[end])), BLOCK_BYTES)
+        or _character_start(text, range(BLOCK_BYTES, BLOCK_BYTES - _LONGEST_CHARACTER, -1))
     )
 
 
-def _begins_character(byte: int) -> bool:
-    return byte & 0xC0 != 0x80
+def _character_start(text: bytes, places: range) -> int:
+    """Return the first of some places where a character of UTF-8 begins, or without one, the first place."""
+    return next((place for place in places if text[place] & 0xC0 != 0x80), places.start)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -79,13 +79,13 @@ def prepare(
             file cannot be written.
     """
     folder, report = Path(folder), progress or (lambda _: None)
-    texts = (corpus.train, corpus.validation, corpus.test)
-    splits = {split: text for split, text in zip(_SPLITS, texts, strict=True) if text is not None}
+    texts = zip(_SPLITS, (corpus.train, corpus.validation, corpus.test), strict=True)
+    splits = {split: text for split, text in texts if text is not None}
     sources: dict[str, str] = {split: text.fingerprint for split, text in splits.items()}
     given = tokenizer_digest(tokenizer) if isinstance(tokenizer, Tokenizer) else ""
     wanted = Settings(corpus.name, dict(options or {}), sources, given, "")
     if not _is_finished(folder, wanted):
-        with _locked(folder, report):
+        with _lock(folder, report):
             # Another process may have finished it before this one got the lock.
             if not _is_finished(folder, wanted):
                 _finish(folder, wanted, splits, tokenizer, report)
@@ -161,17 +161,15 @@ def _begin(
     return settings
 
 
-@contextlib.contextmanager
-def _locked(folder: Path, report: Callable[[Progress], None]) -> Iterator[None]:
+def _lock(folder: Path, report: Callable[[Progress], None]) -> contextlib.AbstractContextManager[object]:
     """Keep other processes out of the folder; the system releases the lock of a process that is killed."""
     lock = FileLock(folder / ".lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            report(Progress("waiting"))
-            lock.acquire()
+        return lock.acquire(timeout=0)
+    except Timeout:
+        report(Progress("waiting"))
+        return lock.acquire()
     # NotImplementedError comes from network file systems without locks.
     except (OSError, NotImplementedError) as error:
         raise DataError.at(
@@ -180,7 +178,3 @@ def _locked(folder: Path, report: Callable[[Progress], None]) -> Iterator[None]:
             f"expected a folder to write to, got: {getattr(error, 'strerror', None) or error}; "
             "name another folder",
         ) from error
-    try:
-        yield
-    finally:
-        lock.release()

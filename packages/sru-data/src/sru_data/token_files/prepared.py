@@ -134,8 +134,16 @@ def open_prepared(folder: str | Path) -> PreparedCorpus:
                 f"expected ids of {settings.tokenizer_file} beside it, got those of another tokenizer; "
                 "delete the folder and prepare the text again",
             )
-    splits = (files["train"], files["validation"], files.get("test"))
-    return PreparedCorpus(settings.name, folder, settings.options, tokenizer, settings.tokenizer, *splits)
+    return PreparedCorpus(
+        name=settings.name,
+        folder=folder,
+        options=settings.options,
+        tokenizer=tokenizer,
+        tokenizer_digest=settings.tokenizer,
+        train=files["train"],
+        validation=files["validation"],
+        test=files.get("test"),
+    )
 
 
 def prepared_folder(corpus: Corpus, *, unit: str, **options: Option) -> Path:

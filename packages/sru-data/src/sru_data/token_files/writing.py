@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import zlib
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
-from sru_data.atomic import replace
+from sru_data.atomic import replace, synchronise
 from sru_data.errors import DataError
 from sru_data.texts.source import TextSource
 from sru_data.token_files.files import (
@@ -114,7 +114,10 @@ def write_split(
     """
     dtype = token_type(len(tokenizer))
     try:
-        done = _read_journal(files.journal)
+        done = Journal()
+        # Without a readable journal, nothing is known to be on the disk.
+        with contextlib.suppress(DataError):
+            done = read_record(files.journal, Journal, expected="a journal", missing="expected a journal")
         with files.partial.open("ab") as file:
             if file.tell() < done.counts.tokens * token_size(dtype):
                 done = Journal()
@@ -125,15 +128,24 @@ def write_split(
                 file.write(content)
                 done = done.add(block, tokens=len(ids), stored=content)
                 if done.blocks % _BLOCKS_PER_ENTRY == 0:
-                    _reach_disk(file)
+                    synchronise(file)
                     write_record(files.journal, done)
                 yield done.counts
-            _reach_disk(file)
+            synchronise(file)
         if not done.counts.tokens:
             raise DataError(f"{source.name}: expected some text, got an empty one")
         write_record(files.journal, done)
-        description = Description(dtype, len(tokenizer), done.counts, source.fingerprint, digest, done.crc32)
-        write_record(files.description, description)
+        write_record(
+            files.description,
+            Description(
+                dtype,
+                vocabulary=len(tokenizer),
+                counts=done.counts,
+                source=source.fingerprint,
+                tokenizer=digest,
+                crc32=done.crc32,
+            ),
+        )
         # The ids get their name last: a file of that name is finished.
         replace(files.partial, files.tokens)
         files.journal.unlink(missing_ok=True)
@@ -145,16 +157,3 @@ def write_split(
             f"expected to prepare {source.name} in {folder}, got: {error.strerror or error}; fix that and "
             "start again to continue",
         ) from error
-
-
-def _read_journal(path: Path) -> Journal:
-    try:
-        return read_record(path, Journal, expected="a journal", missing="expected a journal, got none")
-    except DataError:
-        # Nothing is known to be on the disk.
-        return Journal()
-
-
-def _reach_disk(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())

@@ -4,10 +4,14 @@ Every tokenizer here has `pad_id` 0 and `unk_id` 1, never makes the padding id f
 without content to `[unk_id]`, so every sentence has at least one token.
 """
 
+from pathlib import Path
+
+import tokenizers
+
+from sru_data.errors import DataError, read_bytes
 from sru_data.tokenizers.bytes import ByteTokenizer, encode_block
 from sru_data.tokenizers.characters import CharTokenizer
 from sru_data.tokenizers.huggingface import HuggingFaceTokenizer
-from sru_data.tokenizers.loading import load_tokenizer
 from sru_data.tokenizers.protocol import PAD_ID, UNK_ID, Tokenizer
 from sru_data.tokenizers.subwords import SubwordTokenizer
 from sru_data.tokenizers.words import WordTokenizer
@@ -24,3 +28,28 @@ __all__ = [
     "encode_block",
     "load_tokenizer",
 ]
+
+_KINDS = (CharTokenizer, ByteTokenizer, WordTokenizer)
+
+
+def load_tokenizer(path: str | Path) -> Tokenizer:
+    """Read a file that a tokenizer's `save` wrote, or any Hugging Face `tokenizer.json`.
+
+    Args:
+        path: The file; its content, not its name, tells its kind.
+
+    Raises:
+        DataError: The file is missing or holds no tokenizer.
+    """
+    content = read_bytes(path, expected="a tokenizer file")
+    kinds = "tokenizer.json or a sentencepiece model, got neither"
+    try:
+        if not content.lstrip().startswith(b"{"):
+            return SubwordTokenizer(content)
+        kinds = "tokenizer.json, got other JSON"
+        backend = tokenizers.Tokenizer.from_str(content.decode("utf-8"))
+    # The library raises bare Exception for JSON that is not a tokenizer.
+    except Exception as error:
+        raise DataError.at(path, None, f"expected a Hugging Face {kinds}: {error}") from error
+    kind = next((kind for kind in _KINDS if kind.fits(backend)), HuggingFaceTokenizer)
+    return kind(backend)

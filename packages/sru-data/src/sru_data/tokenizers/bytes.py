@@ -35,8 +35,7 @@ class ByteTokenizer(HuggingFaceTokenizer):
     @classmethod
     def fits(cls, backend: tokenizers.Tokenizer) -> bool:
         """Whether a backend looks up each byte as it is, like that of `ByteTokenizer()`."""
-        content = description(backend)
-        model = content["model"]
+        model = description(backend)["model"]
         return (
             alike(backend, _untrained(), "normalizer", "pre_tokenizer", "added_tokens")
             and model["type"] == "BPE"

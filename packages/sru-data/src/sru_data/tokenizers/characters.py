@@ -31,10 +31,10 @@ class CharTokenizer(HuggingFaceTokenizer):
             ValueError: `min_count` or `max_size` is too small, or the texts are empty.
         """
         special = (PAD_TOKEN, UNK_TOKEN)
-        counts = Counter(chain.from_iterable(texts))
-        vocabulary = most_frequent(counts, special=special, min_count=min_count, max_size=max_size)
-        backend = _untrained()
-        backend.model = models.WordLevel(vocabulary, UNK_TOKEN)
+        characters = Counter(chain.from_iterable(texts))
+        backend = _untrained(
+            most_frequent(characters, special=special, min_count=min_count, max_size=max_size)
+        )
         backend.add_special_tokens(list(special))
         return cls(backend)
 
@@ -54,8 +54,8 @@ class CharTokenizer(HuggingFaceTokenizer):
         return [self._id_of.get(character, UNK_ID) for character in text] or [UNK_ID]
 
 
-def _untrained() -> tokenizers.Tokenizer:
-    backend = tokenizers.Tokenizer(models.WordLevel(unk_token=UNK_TOKEN))
+def _untrained(vocabulary: dict[str, int] | None = None) -> tokenizers.Tokenizer:
+    backend = tokenizers.Tokenizer(models.WordLevel(vocabulary, UNK_TOKEN))
     backend.pre_tokenizer = pre_tokenizers.Split(tokenizers.Regex(_ANY_CHARACTER), "isolated")
     backend.decoder = decoders.Fuse()
     return backend

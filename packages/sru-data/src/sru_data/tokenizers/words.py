@@ -15,7 +15,6 @@ from sru_data.tokenizers.huggingface import (
     UNK_TOKEN,
     HuggingFaceTokenizer,
     alike,
-    description,
     most_frequent,
 )
 from sru_data.tokenizers.protocol import UNK_ID
@@ -67,11 +66,13 @@ class WordTokenizer(HuggingFaceTokenizer):
             ValueError: `min_count` or `max_size` is too small, or no word is left.
         """
         backend = _untrained(unk_token, lowercase=lowercase, line_ends=line_ends)
-        counts = Counter(chain.from_iterable(_words(text, backend, lowercase, line_ends) for text in texts))
         special = (PAD_TOKEN, unk_token)
-        always = (LINE_END,) if line_ends else ()
         vocabulary = most_frequent(
-            counts, special=special, min_count=min_count, max_size=max_size, always=always
+            Counter(chain.from_iterable(_words(text, backend, lowercase, line_ends) for text in texts)),
+            special=special,
+            min_count=min_count,
+            max_size=max_size,
+            always=(LINE_END,) if line_ends else (),
         )
         backend.model = models.WordLevel(vocabulary, unk_token)
         if not line_ends:
@@ -82,8 +83,9 @@ class WordTokenizer(HuggingFaceTokenizer):
     def fits(cls, backend: tokenizers.Tokenizer) -> bool:
         """Whether a backend is one of words and line ends, as `WordTokenizer.train` makes them."""
         own = _untrained("", lowercase=_is_lowercase(backend), line_ends=True)
-        is_word_level = description(backend)["model"]["type"] == "WordLevel"
-        return is_word_level and alike(backend, own, "normalizer", "pre_tokenizer", "decoder", "added_tokens")
+        return isinstance(backend.model, models.WordLevel) and alike(
+            backend, own, "normalizer", "pre_tokenizer", "decoder", "added_tokens"
+        )
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text, at least one and none of them `pad_id`.
