@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -61,8 +62,39 @@ def test_files_that_hold_no_settings(tmp_path: Path, content: str) -> None:
     path.write_text(content)
     with pytest.raises(UserError, match=r"settings.yaml is damaged or is not a file of options"):
         read_settings(path)
-    with pytest.raises(UserError, match=r"none.yaml is damaged or is not a file of options"):
+
+
+def test_a_missing_file_of_options(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"none.yaml is not a file; give --config a YAML file of options"):
         read_settings(tmp_path / "none.yaml")
+
+
+def test_a_group_that_holds_no_options(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text("optimizer: adamw")
+    with pytest.raises(UserError, match=r"optimizer must hold options as NAME: VALUE, got 'adamw'"):
+        read_settings(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "settings"),
+    [
+        ("seed_everything: 3", {"seed": 3}),
+        ("seed_everything: 3\nseed: 4", {"seed": 4}),
+        ("seed_everything: true", {}),
+    ],
+)
+def test_the_seed_under_its_former_name(tmp_path: Path, content: str, settings: dict[str, Any]) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(content)
+    assert read_settings(path) == settings
+
+
+def test_the_present_name_of_an_option_wins(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text("optimizer: {lr: 0.1, learning_rate: 0.01}")
+    with pytest.warns(UserWarning, match=r"optimizer.learning_rate is now optimizer.lr"):
+        assert read_settings(path) == {"optimizer": {"lr": 0.1}}
 
 
 def test_the_command_line_is_written_out(tmp_path: Path) -> None:
@@ -73,6 +105,7 @@ def test_the_command_line_is_written_out(tmp_path: Path) -> None:
         *["--model.encoder", "gru", "--data.data_dir=x", "--config", "seed: 3\n", "--seed=4"]
     ]
     assert with_settings(["--seed=4"], path) == ["--config", "seed: 3\n", "--seed=4"]
+    assert with_settings(["-c", str(path)], None) == ["--config", "seed: 3\n"]
     with pytest.warns(UserWarning, match=r"^--optimizer.learning_rate is now --optimizer.lr$"):
         assert with_settings(["--optimizer.learning_rate=1"], None) == ["--optimizer.lr=1"]
 

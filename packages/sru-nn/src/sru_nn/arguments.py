@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from numbers import Integral
+import math
+from numbers import Integral, Real
 from typing import Any, TypeVar
 
 import torch
@@ -14,17 +15,25 @@ _T = TypeVar("_T")
 def check_sizes(who: str, *, at_least: int = 1, **sizes: Any) -> None:
     """Raise unless every size is an integer of at least `at_least`."""
     for name, size in sizes.items():
-        if not isinstance(size, Integral):
+        if not isinstance(size, Integral) or isinstance(size, bool):
             raise TypeError(f"{who}: {name} must be an int, got {size!r} ({type(size).__name__})")
         if size < at_least:
             raise ValueError(f"{who}: {name} must be at least {at_least}, got {size}")
 
 
+def check_number(who: str, name: str, value: Any, *, at_least: float = -math.inf) -> None:
+    """Raise unless a value is a number of at least `at_least`."""
+    is_number = isinstance(value, Real)  # on a line of its own: mypy knows no order of Real
+    if not is_number:
+        raise TypeError(f"{who}: {name} must be a number, got {value!r} ({type(value).__name__})")
+    if not value >= at_least:
+        raise ValueError(f"{who}: {name} must be at least {at_least:g}, got {value}")
+
+
 def check_probabilities(who: str, **probabilities: Any) -> None:
     """Raise unless every dropout probability lies in [0, 1)."""
     for name, p in probabilities.items():
-        if not isinstance(p, (int, float)):
-            raise TypeError(f"{who}: {name} must be a number, got {p!r} ({type(p).__name__})")
+        check_number(who, name, p)
         if not 0 <= p < 1:
             raise ValueError(f"{who}: {name} must be a probability in [0, 1), got {p}")
 
@@ -69,7 +78,8 @@ def check_features(
 def check_shape(who: str, name: str, value: Any, letters: str, *shapes: tuple[Any, ...]) -> None:
     """Raise unless an argument is a tensor of one of these shapes; the message names the first."""
     if not isinstance(value, Tensor):
-        hint = "; pass the state alone, without an h0" if isinstance(value, (tuple, list)) else ""
+        is_pair = name != "mask_pad" and isinstance(value, (tuple, list))
+        hint = "; pass the state alone, without an h0" if is_pair else ""
         raise TypeError(
             f"{who}: {name} must be one tensor of shape {letters} = {shapes[0]}, got a "
             f"{type(value).__name__}{hint}"

@@ -2,9 +2,9 @@
 
 import warnings
 
-from sru_nn.experimental.length_parallel import LengthParallel
+from sru_nn.experimental.length_parallel import LengthParallel, Solution, solve
 
-__all__ = ["LengthParallel"]
+__all__ = ["LengthParallel", "Solution", "solve"]
 
 warnings.warn(
     "sru_nn.length_parallel has moved to sru_nn.experimental.length_parallel; import it from there",

@@ -144,7 +144,7 @@ class Recurrent(nn.Module):
         """
         check_step(self, x, (1, 2))
         single = x.dim() == 1
-        if is_watched(self):  # hooks and a replaced forward must see the step
+        if is_altered(self):  # hooks and a forward of somebody else must see the step
             time = 1 if self.batch_first and not single else 0
             h, state = self(x.unsqueeze(time), state)
             return h.squeeze(time), state
@@ -183,8 +183,23 @@ def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
     return None if value is None else function(value)
 
 
+def is_altered(module: nn.Module) -> bool:
+    """Return whether a call of a module may do more than our `forward`: it is watched, or of a subclass."""
+    home = getattr(type(module).forward, "__globals__", {}).get("__name__", "")
+    return is_watched(module) or not home.startswith("sru_nn.")
+
+
 def as_leaf(module: nn.Module, x: fx.Proxy, *args: Any, **kwargs: Any) -> Any:
-    """Record the call of a module as one node of a `torch.fx` graph, as for PyTorch's own modules."""
+    """Record the call of a module as one node of a `torch.fx` graph, as for PyTorch's own modules.
+
+    Raises:
+        TraceError: What a hook or a subclass adds to `forward` would be recorded a second time.
+    """
+    if is_altered(module):
+        raise fx.proxy.TraceError(
+            f"torch.fx cannot record {type(module).__name__} with a hook, or whose class overrides forward, "
+            "as one node; trace with a Tracer whose is_leaf_module returns True for it"
+        )
     kwargs = {name: value for name, value in kwargs.items() if value is not None}
     tracer: Any = x.tracer
     return tracer.create_proxy("call_module", tracer.path_of_module(module), (x, *args), kwargs)

@@ -30,7 +30,7 @@ def build(kind: type, **sizes: object) -> torch.nn.Module:
     return kind(**sizes, **({"transform_module": ATTENTION} if kind is SRUppCell else {}))
 
 
-@pytest.mark.parametrize("kind_of_number", [float, str])
+@pytest.mark.parametrize("kind_of_number", [float, str, bool])
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, sizes in SIZES.items() for name in sizes])
 def test_a_size_that_is_no_integer(kind, name, kind_of_number):
     wrong = kind_of_number(SIZES[kind][name])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor, fx, nn
 
@@ -26,3 +27,17 @@ def test_a_model_around_it(row: Row):
     assert modules == ["rnn", "head"]
     torch.testing.assert_close(traced(x), model(x))
     assert traced.state_dict().keys() == model.state_dict().keys()
+
+
+@rows()
+@pytest.mark.parametrize("way", ["hook", "subclass"])
+def test_what_would_happen_twice_is_refused(row: Row, way: str):
+    rnn = row.build()
+    if way == "hook":
+        rnn.register_forward_hook(lambda module, given, result: (2 * result[0], *result[1:]))
+    else:
+        kind = type(rnn)
+        forward = lambda self, *args, **kwargs: kind.forward(self, *args, **kwargs)  # noqa: E731
+        rnn.__class__ = type(kind.__name__, (kind,), {"forward": forward, "__module__": __name__})
+    with pytest.raises(fx.proxy.TraceError, match="with a hook, or whose class overrides forward"):
+        fx.symbolic_trace(Tagger(rnn, 3))

@@ -13,7 +13,7 @@ from torch.nn.modules import module as global_hooks
 from sru_nn import gemm
 
 from ..conftest import either
-from .rows import Row, call, rows, tensors
+from .rows import ROWS, Row, call, rows, tensors
 
 pytestmark = [pytest.mark.usefixtures("implementation"), either]
 
@@ -199,3 +199,18 @@ def test_layers(row: Row, mute, length: int, gradients: bool, monkeypatch) -> No
     norm = getattr(module, "norm", None)
     for h in found:
         torch.testing.assert_close(h, torch.zeros_like(h) if norm is None else norm.bias.expand_as(h))
+
+
+@pytest.mark.parametrize("name", ["SRU", "SRUCell", "GatedLinearRNN", "MinGRU", "LSTM", "GRU"])
+def test_a_step_runs_the_forward_of_a_subclass(name: str):
+    row = ROWS[name]
+    module, x = row.build(), row.inputs(1, 2)
+    before, _ = module.step(x[0])
+    kind = type(module)
+
+    def forward(self: nn.Module, *args: object, **kwargs: object) -> tuple[Tensor, ...]:
+        h, *rest = kind.forward(self, *args, **kwargs)
+        return 2 * h, *rest
+
+    module.__class__ = type(kind.__name__, (kind,), {"forward": forward, "__module__": __name__})
+    torch.testing.assert_close(module.step(x[0])[0], 2 * before)

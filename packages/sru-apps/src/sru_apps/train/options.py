@@ -44,7 +44,7 @@ class OptionParser(ArgumentParser):
             message = self._missing
         unknown = re.search(r"(?<!\S)(--?[\w.+-]+)", message) if "nrecognized" in message else None
         if unknown:
-            options = [option for action in self._actions for option in _options(action)]
+            options = _all_options(self)
             message = f"unknown option {unknown[1]}.{_near(unknown[1], options)} {_list(options)}"
         message = _plain(" ".join(message.split()))
         print(f"{self.prog}: error: {message}\n`{self.prog} --help` lists the options.", file=sys.stderr)
@@ -86,6 +86,10 @@ def _kind(error: str) -> str:
     for pattern, words in _KINDS.items():
         error = re.sub(pattern, words, error)
     return error
+
+
+def _all_options(parser: ArgumentParser) -> list[str]:
+    return [option for action in parser._actions for option in _options(action)]
 
 
 def _options(action: Action) -> list[str]:
@@ -190,16 +194,23 @@ def read_settings(path: Path) -> dict[str, Any]:
     Raises:
         UserError: The file is missing or damaged.
     """
+    if not path.is_file():
+        raise UserError(f"{path} is not a file; give --config a YAML file of options")
     with reading(path, kind="a file of options"):
         settings: dict[str, Any] = dict(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-    settings.pop("seed_everything", None)
+    for group in ("data", "model", "optimizer", "trainer"):
+        if not isinstance(settings.get(group) or {}, dict):
+            raise UserError(f"{path}: {group} must hold options as NAME: VALUE, got {settings[group]!r}")
+    seed = settings.pop("seed_everything", None)
+    if seed is not None and not isinstance(seed, bool):
+        settings.setdefault("seed", seed)
     renamed = []
     for old, new in RENAMED.items():
         group, _, name = old.rpartition(".")
         value = (settings.get(group) or {} if group else settings).pop(name, None)
         if value is not None:
             new_group, _, new_name = new.partition(".")
-            settings.setdefault(new_group, {})[new_name] = value
+            settings[new_group] = {new_name: value} | (settings.get(new_group) or {})
             renamed.append(f"{old} is now {new}")
     if renamed:
         warnings.warn(f"{path} has former names of options: {', '.join(renamed)}", stacklevel=2)
@@ -218,9 +229,9 @@ def with_settings(args: Sequence[str], settings: Path | None) -> list[str]:
     for arg in rest:
         option, equals, value = arg.partition("=")
         option = SHORT.get(option, option)
-        if option == "--config":
+        if option in ("-c", "--config"):
             value = value if equals else next(rest, "")
-            found += [option, yaml.safe_dump(read_settings(Path(value)))]
+            found += ["--config", yaml.safe_dump(read_settings(Path(value)))]
         elif option.removeprefix("--") in RENAMED:
             new = f"--{RENAMED[option.removeprefix('--')]}"
             warnings.warn(f"{option} is now {new}", stacklevel=2)
@@ -265,11 +276,9 @@ def fit_parser(task: Task, data_class: type, config_class: type) -> OptionParser
     recipes = ", ".join(recipe_names(task))
     parser = OptionParser(
         prog=f"sru {task.name} fit",
-        description="Train, test the best checkpoint and export it. --encoder, --embeddings and --data-dir "
-        "are short for --model.encoder, --data.embeddings and --data.data_dir.",
         missing=task.missing.format(recipes=recipes),
     )
-    parser.add_argument("--config", action="config", help="A YAML file of options.")
+    parser.add_argument("-c", "--config", action="config", help="A YAML file of options.")
     add_options(
         parser,
         [
@@ -294,5 +303,7 @@ def fit_parser(task: Task, data_class: type, config_class: type) -> OptionParser
     parser.add_class_arguments(
         lightning.Trainer, "trainer", skip=others, instantiate=False, fail_untyped=False
     )
+    short = (f"{name} is short for {full}" for name, full in SHORT.items() if full in _all_options(parser))
+    parser.description = f"Train, test the best checkpoint and export it. {'; '.join(short)}."
     parser.set_defaults({"trainer.accelerator": "auto", "trainer.devices": 1, **task.defaults})
     return parser

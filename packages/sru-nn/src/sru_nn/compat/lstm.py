@@ -127,8 +127,10 @@ class LSTM(DropIn, nn.LSTM):  # type: ignore[misc,override]
         if state is None:
             return
         if not isinstance(state, (tuple, list)) or len(state) != 2:
-            got = f"{len(state)} values" if isinstance(state, (tuple, list)) else "one tensor"
-            raise ValueError(f"LSTM: hx must be a pair (h0, c0), got {got}; one tensor is what GRU takes")
+            if isinstance(state, Tensor):
+                raise ValueError("LSTM: hx must be a pair (h0, c0), got one tensor, which is what GRU takes")
+            got = f"{len(state)} values" if isinstance(state, (tuple, list)) else f"a {type(state).__name__}"
+            raise ValueError(f"LSTM: hx must be a pair (h0, c0), got {got}")
         self._check_row("h0", state[0], batch, self._row_size)
         self._check_row("c0", state[1], batch, self.hidden_size)
 

@@ -94,8 +94,11 @@ class Solution(NamedTuple):
 
 
 @torch.no_grad()
-def solve(u_c: Tensor, u_f: Tensor, v_f: Tensor, c0: Tensor, options: LengthParallel) -> Solution:
+def solve(
+    u_c: Tensor, u_f: Tensor, v_f: Tensor, c0: Tensor, options: LengthParallel | None = None
+) -> Solution:
     """Find the states, without gradients and without a warning; the tensors are those of `states`."""
+    options = options or LengthParallel()
     v_f = v_f.expand_as(u_c if v_f.dim() > 1 else c0).flatten(-2).expand(len(u_c), -1)
     inputs, first = [u_c.flatten(1), u_f.flatten(1), v_f], c0.flatten()
     c = torch.empty_like(inputs[0], memory_format=torch.contiguous_format)

@@ -269,8 +269,8 @@ BAD_ARGUMENTS = [
     ({"dropout": 1.0}, "dropout must be a probability in [0, 1), got 1.0"),
     ({"attn_dropout": -0.1}, "attn_dropout must be a probability in [0, 1), got -0.1"),
     ({"num_heads": 3}, "proj_features must be a multiple of num_heads, got 4 and 3"),
-    ({"context": 2}, "context must be at least 1 and needs causal=True, got context=2, causal=False"),
-    ({"context": 0, "causal": True}, "context must be at least 1 and needs causal=True, got context=0"),
+    ({"context": 2}, "context needs causal=True, got context=2"),
+    ({"context": 0, "causal": True}, "context must be at least 1, got 0"),
 ]
 
 

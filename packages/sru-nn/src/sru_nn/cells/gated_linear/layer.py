@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sru_nn.arguments import check_sizes
+from sru_nn.arguments import check_number, check_sizes
 from sru_nn.dtypes import accumulate_dtype
 from sru_nn.functional import gated_linear_recurrence
 from sru_nn.residual_stack import ResidualBlock, ResidualStack
@@ -93,8 +93,7 @@ class GatedLinearRNN(ResidualStack):
         value_size = hidden_size // num_heads
         key_size = value_size if key_size is None else key_size
         check_sizes("GatedLinearRNN", key_size=key_size)
-        if not memory >= SHORTEST_MEMORY:
-            raise ValueError(f"GatedLinearRNN: memory must be at least {SHORTEST_MEMORY:g}, got {memory}")
+        check_number("GatedLinearRNN", "memory", memory, at_least=SHORTEST_MEMORY)
         self.num_heads = num_heads
         self.value_size = value_size
         self.key_size = key_size

@@ -26,8 +26,8 @@ from sru_nn.checkpoints.architecture import check_cell, check_version
 from sru_nn.checkpoints.layouts import read_cell, strip_wrappers
 from sru_nn.experimental.length_parallel import LengthParallel
 from sru_nn.functional import Activation, sru_recurrence
-from sru_nn.gemm import is_watched, project
-from sru_nn.recurrent import as_leaf, check_step, without_padding
+from sru_nn.gemm import project
+from sru_nn.recurrent import as_leaf, check_step, is_altered, without_padding
 
 # Arguments that a state dict can contradict.
 _TOLD = (
@@ -259,7 +259,7 @@ class SRUCell(nn.Module):
         """
         state = one_of_two_names(f"{type(self).__name__}.step", "state", state, None, "c", c)
         check_step(self, x, (2,))
-        if is_watched(self):  # hooks and a replaced forward must see the step
+        if is_altered(self):  # hooks and a forward of somebody else must see the step
             h, state = self(x, state)
         else:
             h, state = self._run(self._checked(x, state, None)[0], state, None, self._project)
@@ -272,7 +272,7 @@ class SRUCell(nn.Module):
         check_like_parameters(who, input, self.bias if self.transform is None else self.transform)
         if input.dim() == 2:
             input = input.unsqueeze(0)
-            if mask_pad is not None and mask_pad.dim() == 1:
+            if isinstance(mask_pad, Tensor) and mask_pad.dim() == 1:
                 mask_pad = mask_pad.unsqueeze(0)
         if c0 is not None:
             check_shape(who, "c0", c0, "(B, N·D)", (input.shape[1], self.output_size))

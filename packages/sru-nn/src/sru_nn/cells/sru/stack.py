@@ -213,7 +213,7 @@ def run_layers(
 
 def _per_layer(name: str, value: Any, num_layers: int) -> list[Any]:
     """Return one value per layer, from one for all or a sequence of them."""
-    if not isinstance(value, (Sequence, nn.ModuleList)):
+    if isinstance(value, str) or not isinstance(value, (Sequence, nn.ModuleList)):
         return [value] * num_layers
     if len(value) != num_layers:
         raise ValueError(f"SRU: {name} must be one value or one per layer, {num_layers}, got {len(value)}")

@@ -186,11 +186,10 @@ class SRUppAttention(Transform):
             raise ValueError(
                 f"{who}: proj_features must be a multiple of num_heads, got {proj_features} and {num_heads}"
             )
-        if context is not None and (not causal or context < 1):
-            raise ValueError(
-                f"{who}: context must be at least 1 and needs causal=True, got context={context}, "
-                f"causal={causal}"
-            )
+        if context is not None:
+            check_sizes(who, context=context)
+            if not causal:
+                raise ValueError(f"{who}: context needs causal=True, got context={context}")
         self.num_heads = num_heads
         self.attn_dropout = float(attn_dropout)
         self.rezero_init_alpha = float(rezero_init_alpha)
