@@ -15,7 +15,7 @@ _T = TypeVar("_T")
 def check_sizes(who: str, *, at_least: int = 1, **sizes: Any) -> None:
     """Raise unless every size is an integer of at least `at_least`."""
     for name, size in sizes.items():
-        if not isinstance(size, Integral) or isinstance(size, bool):
+        if isinstance(size, bool) or not isinstance(size, Integral):
             raise TypeError(f"{who}: {name} must be an int, got {size!r} ({type(size).__name__})")
         if size < at_least:
             raise ValueError(f"{who}: {name} must be at least {at_least}, got {size}")
