@@ -75,6 +75,6 @@ def test_a_custom_m_that_cannot_be_exported_is_named(tmp_path):
     model = nn.ModuleDict({"rnn": SRU(D, D, 1, custom_m=DependsOnData())}).eval()
     model.forward = lambda x: model["rnn"](x)
     with pytest.raises(
-        ValueError, match=r"custom_m \(in rnn\.rnn_lst\.0\).*, or build the module without it"
+        ValueError, match=r"custom_m \(in rnn\.rnn_lst\.0\), because .*, or build the module without custom_m"
     ):
         to_aoti(model, (torch.randn(3, 2, D),), tmp_path / "rnn.pt2")
