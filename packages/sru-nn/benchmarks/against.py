@@ -1,9 +1,10 @@
 """This tree against another commit: `nox -s bench -- NAME --against COMMIT`.
 
 Each has an environment and a process of its own. Both run the same program, `turns_NAME.py`, and take turns
-of a fraction of a second, so that whatever else the machine does slows both alike. Each case is checked first
-(both must compute the same numbers) and then timed until the 95 % interval of the ratio is narrow or the time
-is up. Exits with 1 if the upper end of an interval is not below the limit.
+of a fraction of a second, so that whatever else the machine does slows both alike. Where a process happens to
+place its memory changes its times by several percent, so several pairs of processes are started, one pair
+after the other. Each case is checked first: both must compute the same numbers. Exits with 1 if the upper end
+of the 95 % interval of a ratio is not below the limit.
 """
 
 from __future__ import annotations
@@ -73,10 +74,11 @@ class Ratio:
     ratio: float
     """Median over the pairs of turns."""
     low: float
-    """Lower end of its 95 % interval, by bootstrap."""
+    """Lower end of its 95 % interval, by bootstrap over the processes and their turns."""
     high: float
     """Upper end."""
-    pairs: int
+    pairs: list[int]
+    """Pairs of turns for each pair of processes."""
 
 
 def main() -> None:
@@ -86,71 +88,81 @@ def main() -> None:
     parser.add_argument("--program", type=Path, required=True, help="that program")
     parser.add_argument("--against", required=True, metavar="COMMIT", help="the other commit")
     parser.add_argument("--python", required=True, help="the interpreter of its environment")
-    parser.add_argument("--seconds", type=float, default=60.0, help="at most so long for each case")
+    parser.add_argument("--seconds", type=float, default=60.0, help="time for each case")
+    parser.add_argument("--processes", type=int, default=4, help="pairs of processes, one after the other")
     parser.add_argument("--limit", type=float, default=1.03, help="the upper end must lie below")
     parser.add_argument("--cases", nargs="+", help="only those whose name contains one of these words")
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"), help="folder of the record")
     options, rest = parser.parse_known_args()
     logs = Path("build/against")
     logs.mkdir(parents=True, exist_ok=True)
-    sides = [
-        Side(python, options.program, rest, logs / f"{options.name}-{which}.log")
-        for which, python in (("ours", sys.executable), ("theirs", options.python))
-    ]
-    cases, others = (list(side.ask("cases")) for side in sides)
-    if cases != others:
-        raise SystemExit(f"the two do not have the same cases: {cases} and {others}")
-    wanted = [case for case in cases if not options.cases or any(word in case for word in options.cases)]
-    found = []
+    turns: dict[str, list[list[tuple[float, float]]]] = {}
+    for _ in range(options.processes):
+        sides = [
+            Side(python, options.program, rest, logs / f"{options.name}-{which}.log")
+            for which, python in (("ours", sys.executable), ("theirs", options.python))
+        ]
+        cases, others = (list(side.ask("cases")) for side in sides)
+        if cases != others:
+            raise SystemExit(f"the two do not have the same cases: {cases} and {others}")
+        for case in cases:
+            if not options.cases or any(word in case for word in options.cases):
+                found = compare(case, *sides, seconds=options.seconds / options.processes)
+                turns.setdefault(case, []).append(found)
+        for side in sides:
+            side.end()
+    rows = [ratio(case, found) for case, found in turns.items()]
     print(f"{'case':44} {'ours, ms':>10} {'theirs':>10} {'ratio':>7}  95 % interval")
-    for case in wanted:
-        row = compare(case, *sides, seconds=options.seconds, limit=options.limit)
-        found.append(row)
-        interval = f"{row.low:.3f} to {row.high:.3f}, {row.pairs} pairs"
-        print(
-            f"{case:44} {1e3 * row.ours:10.3f} {1e3 * row.theirs:10.3f} {row.ratio:7.3f}  {interval}",
-            flush=True,
-        )
-    for side in sides:
-        side.end()
+    for row in rows:
+        times = f"{1e3 * row.ours:10.3f} {1e3 * row.theirs:10.3f}"
+        print(f"{row.case:44} {times} {row.ratio:7.3f}  {row.low:.3f} to {row.high:.3f}")
     facts = machine("cpu")
     record = {
         "machine": facts,
         "against": options.against,
         "limit": options.limit,
-        "rows": list(map(asdict, found)),
+        "rows": list(map(asdict, rows)),
     }
     (options.out / f"against-{options.name}.json").write_text(json.dumps(record, indent=1) + "\n")
     print(described(facts))
-    slower = [row.case for row in found if not row.high < options.limit]
+    slower = [row.case for row in rows if not row.high < options.limit]
     if slower:
         raise SystemExit(
-            f"not shown to be within {options.limit:g} of {options.against}: {', '.join(slower)}"
+            f"not shown to take less than {options.limit:g} times as long as {options.against}: "
+            f"{', '.join(slower)}"
         )
 
 
-def compare(case: str, ours: Side, theirs: Side, *, seconds: float, limit: float) -> Ratio:
-    """Check and time one case."""
+def compare(case: str, ours: Side, theirs: Side, *, seconds: float) -> list[tuple[float, float]]:
+    """Check a case; return the seconds of both sides for each pair of turns."""
     checks = [numbers(side.ask(f"begin {case}"), "check") for side in (ours, theirs)]
     for mine, other in zip(*checks, strict=True):
         if not math.isclose(mine, other, rel_tol=1e-4, abs_tol=1e-6):
             raise SystemExit(f"{case}: the two compute different numbers, {mine} and {other}")
     pairs: list[tuple[float, float]] = []
     stop = time.perf_counter() + seconds
-    order = random.Random(0)
-    while True:
-        turn = [ours, theirs]
-        if order.random() < 0.5:
-            turn.reverse()
+    while len(pairs) < 10 or time.perf_counter() < stop:
+        turn = [ours, theirs] if len(pairs) % 2 else [theirs, ours]
         times = {side: numbers(side.ask("turn"), "seconds")[0] for side in turn}
         pairs.append((times[ours], times[theirs]))
-        if len(pairs) >= 20 and len(pairs) % 10 == 0:
-            low, high = interval([mine / other for mine, other in pairs])
-            if time.perf_counter() > stop or high - low < 0.01 or (high < limit and high - low < 0.02):
-                break
-    ratios = [mine / other for mine, other in pairs]
-    medians = [statistics.median(column) for column in zip(*pairs, strict=True)]
-    return Ratio(case, *medians, statistics.median(ratios), low, high, len(pairs))
+    return pairs
+
+
+def ratio(case: str, turns: list[list[tuple[float, float]]]) -> Ratio:
+    """Sum up the turns of all processes."""
+    ratios = [[mine / other for mine, other in pairs] for pairs in turns]
+    chosen = random.Random(0)
+
+    def resampled() -> float:
+        processes = chosen.choices(ratios, k=len(ratios))
+        return statistics.median(value for some in processes for value in chosen.choices(some, k=len(some)))
+
+    medians = sorted(resampled() for _ in range(RESAMPLES))
+    low, high = medians[int(0.025 * RESAMPLES)], medians[int(0.975 * RESAMPLES)]
+    pairs = [pair for some in turns for pair in some]
+    ours, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
+    middle = statistics.median(mine / other for mine, other in pairs)
+    return Ratio(case, ours, theirs, middle, low, high, [len(some) for some in turns])
 
 
 def numbers(answer: object, key: str) -> list[float]:
@@ -158,13 +170,6 @@ def numbers(answer: object, key: str) -> list[float]:
     assert isinstance(answer, dict), answer
     value = answer[key]
     return value if isinstance(value, list) else [value]
-
-
-def interval(ratios: list[float]) -> tuple[float, float]:
-    """Return the 95 % interval of the median, by resampling the pairs."""
-    chosen = random.Random(0)
-    medians = sorted(statistics.median(chosen.choices(ratios, k=len(ratios))) for _ in range(RESAMPLES))
-    return medians[int(0.025 * RESAMPLES)], medians[int(0.975 * RESAMPLES)]
 
 
 if __name__ == "__main__":
