@@ -3,7 +3,7 @@
 A recurrence is two operators of `torch.library`, forward and backward, so that autograd, `torch.compile` and
 `torch.export` see one call each way on any device, with or without kernels. An operator chooses its backend
 when it runs. In eager mode the same code is called directly: the dispatcher takes half a millisecond for both
-ways, a good part of a decoding step and of a training step of a small model.
+ways, as long as many a decoding step or training step of a small model.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ _VALUES = 2**16
 class Dropout(nn.Dropout):
     """`nn.Dropout` with cheaper random numbers on the CPU.
 
-    PyTorch draws a Bernoulli variable for each element, in about 15 ns, which is a good part of a training
+    PyTorch draws a Bernoulli variable for each element, in about 15 ns, which adds up to much of a training
     step of a small model. Here 64 random bits decide on four elements; p is rounded to a multiple of 2⁻¹⁶,
     and what is kept is scaled by the rounded one. Other devices take PyTorch's way.
 
