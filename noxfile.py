@@ -159,12 +159,16 @@ def bench(session: nox.Session) -> None:
     names = sorted({"sru-kernels", "sru-nn", package, *PACKAGES[package]})
     folder = f"packages/{package}/benchmarks"
     if "--against" in options:
-        commit = options.pop(options.index("--against") + 1)
-        options.remove("--against")
+        at = options.index("--against")
+        program = Path(folder, f"turns_{name}.py")
+        if not program.exists() or not options[at + 1 :]:
+            session.error("use: nox -s bench -- sru|classification|language_model --against COMMIT")
+        commit = options[at + 1]
+        del options[at : at + 2]
         theirs = install_commit(session, commit, names)
         session.install(*PINS, TORCH, *folders(*names), *cuda_of_this_machine())
-        program = ("--program", f"{folder}/turns_{name}.py", "--against", commit, "--python", theirs)
-        session.run("python", "packages/sru-nn/benchmarks/against.py", name, *program, *options)
+        sides = ("--program", str(program), "--against", commit, "--python", theirs)
+        session.run("python", "packages/sru-nn/benchmarks/against.py", name, *sides, *options)
         return
     # The old package is compiled when it is imported, with ninja and whatever compiler there is.
     peers = ("sru==2.6.0", "ninja", "setuptools", "torchao")
