@@ -95,7 +95,7 @@ def cxx_sources() -> list[str]:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the types of all packages with mypy --strict."""
-    session.install(*PINS, TORCH, *folders("sru-nn", "sru-data", "sru-apps"), "mypy")
+    session.install(*PINS, TORCH, *folders(), "mypy", *cuda("OFF"))
     session.run("mypy", *session.posargs)
 
 
@@ -204,7 +204,7 @@ def bench_srupp(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation site into build/site; a warning is an error."""
-    session.install(*PINS, *DOCS_TOOLS)
+    session.install(*PINS, *DOCS_TOOLS, *folders("sru-kernels"), *cuda("OFF"))
     build = ("mkdocs", "build", "--strict", "--config-file", "docs/site/mkdocs.yml", *session.posargs)
     session.run(*build, env={"NO_MKDOCS_2_WARNING": "1"})
 
@@ -235,7 +235,7 @@ def sanitize(session: nox.Session) -> None:
     session.install(
         *folders("sru-kernels"),
         *cuda("OFF"),
-        *("-C", "install.strip=false"),
+        *("-C", "install.strip=false", "-C", "cmake.define.SRU_KERNELS_STUBS=OFF"),
         env={"CXXFLAGS": flags, "LDFLAGS": flags},
     )
     # Python itself is not sanitized, so the sanitizer has to be there first, and with it libstdc++, whose

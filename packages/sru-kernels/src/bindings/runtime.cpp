@@ -29,7 +29,9 @@ void register_runtime(py::module_& module) {
     module.attr("fields") = py::dict();
     module.def("build_info", &build_info, "What this extension was built with and found on this machine.");
     py::native_enum<DType>(module, enum_name<DType>, "enum.Enum",
-                           "How inputs, outputs and their gradients are stored.")
+                           R"(How inputs, outputs and their gradients are stored.
+
+States and sums are float32, or float64 for float64: the accumulation dtype.)")
         .value("float32", DType::float32)
         .value("float64", DType::float64)
         .value("float16", DType::float16)
