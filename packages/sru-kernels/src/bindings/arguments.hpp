@@ -38,8 +38,8 @@ const Members<Enum>& members_of() {
         .call_once_and_store_result([] {
             Members<Enum> members;
             for (const py::handle member : py::module_::import("sru_kernels._native").attr(enum_name<Enum>)) {
-                const int value = member.attr("value").cast<int>();
-                members.emplace_back(member.inc_ref(), static_cast<Enum>(value));
+                members.emplace_back(member.inc_ref(),
+                                     static_cast<Enum>(member.attr("value").template cast<int>()));
             }
             return members;
         })

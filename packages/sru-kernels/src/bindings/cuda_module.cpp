@@ -35,19 +35,6 @@ py::list devices() {
     return found;
 }
 
-/// Translates cuda::Error to `sru_kernels.cuda.Error`, which builds without CUDA have too.
-void register_error() {
-    static const py::handle type =
-        py::object(py::module_::import("sru_kernels.cuda").attr("Error")).release();
-    py::register_local_exception_translator([](std::exception_ptr thrown) {
-        try {
-            if (thrown) std::rethrow_exception(thrown);
-        } catch (const cuda::Error& error) {
-            py::set_error(type, error.what());
-        }
-    });
-}
-
 }  // namespace
 }  // namespace sru_kernels::bindings
 
@@ -55,7 +42,9 @@ PYBIND11_MODULE(_cuda, module) {
     using namespace sru_kernels;
     module.doc() = "The compiled half of sru_kernels.cuda.";
     pybind11::module_::import("sru_kernels._native");  // holds the enums
-    bindings::register_error();
+    // A subclass of the error that builds without CUDA have too.
+    pybind11::register_local_exception<cuda::Error>(
+        module, "Error", pybind11::module_::import("sru_kernels.cuda").attr("Error"));
     module.attr("toolkit") = SRU_KERNELS_CUDA_TOOLKIT;
     module.attr("architectures") = SRU_KERNELS_CUDA_ARCHITECTURES;
     module.attr("runtime") = SRU_KERNELS_CUDART;

@@ -8,18 +8,13 @@
 namespace sru_kernels::bindings {
 namespace {
 
-// __cplusplus is a year and a month; C++17 is 201703.
-constexpr long cxx_standard() { return __cplusplus / 100 % 100; }
-
 py::dict build_info() {
-    py::dict info;
-    info["version"] = SRU_KERNELS_VERSION;
-    info["compiler"] = SRU_KERNELS_COMPILER;
-    info["cxx_standard"] = cxx_standard();
-    info["instruction_set"] = cpu::to_string(cpu::instruction_set());
-    info["openmp"] = cpu::openmp_library();  // None if there is none
-    info["max_threads"] = cpu::max_threads();
-    return info;
+    using namespace py::literals;
+    return py::dict("version"_a = SRU_KERNELS_VERSION, "compiler"_a = SRU_KERNELS_COMPILER,
+                    "cxx_standard"_a = __cplusplus / 100 % 100,  // a year and a month; C++17 is 201703
+                    "instruction_set"_a = cpu::to_string(cpu::instruction_set()),
+                    "openmp"_a = cpu::openmp_library(),  // None if there is none
+                    "max_threads"_a = cpu::max_threads());
 }
 
 }  // namespace

@@ -170,18 +170,15 @@ void cpu::Builds<GatedLinearBackward>::SRU_KERNELS_VARIANT(const GatedLinearBack
         using Blocks = BackwardBlocks<S>;
         const WorkSpace<A> space(Blocks{args, {nullptr}}.pieces.used, num_threads);
         const Index blocks = (args.key_size + Blocks::block_size - 1) / Blocks::block_size;
-        const bool worthwhile = is_worthwhile(args);
         // Divide by whole states, unless there are too few to keep all threads equally busy.
-        const bool divided =
-            worthwhile && blocks > 1 && args.states() < 4 * num_threads && args.states() % num_threads != 0;
+        const bool divided = is_worthwhile(args) && blocks > 1 && args.states() < 4 * num_threads &&
+                             args.states() % num_threads != 0;
         if (!divided) {
-            return share_out(args.states(), worthwhile, num_threads, [&](int thread, Index begin, Index end) {
-                const Blocks work{args, {space.of_thread(thread)}};
-                for (Index count; begin < end; begin += count) {
-                    count = smaller(group_size(args), end - begin);
-                    work.run(begin, count, 0, args.key_size, static_cast<S*>(args.grad_v));
-                }
-            });
+            return share_out_states(
+                args, 1, num_threads, [&](int thread, Index state, Index states, auto...) {
+                    const Blocks work{args, {space.of_thread(thread)}};
+                    work.run(state, states, 0, args.key_size, static_cast<S*>(args.grad_v));
+                });
         }
         const Index size = args.length * args.states() * args.value_size;
         const WorkSpace<A> parts(blocks * size, 1);

@@ -95,7 +95,7 @@ struct ForwardTiles {
             load_rows(args, keys, steps, args.k, k, args.key_size, load_row<S>);
             load_rows(args, keys, steps, args.log_g, g, args.key_size, load_gates<A>);
             load_rows(args, values, steps, args.v, v, width(values), load_row<S>);
-            for (Index i = 0; i < count; ++i) walk_state(keys, values, segment, i);
+            for (Index i = 0; i < count; ++i) walk_state(keys, values, steps, i);
             for_each_row(args, values, steps, width(values), [&](Index at, Index row) {
                 store_row(o + row, static_cast<S*>(args.o) + at, values.size());
             });
@@ -105,8 +105,7 @@ struct ForwardTiles {
 
     static Index width(const Rows& values) { return rounded_up(values.size(), Lanes::size); }
 
-    void walk_state(const Rows& keys, const Rows& values, Index segment, Index i) const {
-        const Steps steps = steps_of(args, segment);
+    void walk_state(const Rows& keys, const Rows& values, Steps steps, Index i) const {
         const Index all = width(values), key = i * args.key_size;
         Ahead ahead;
         ahead.add<S>(args, values, steps.first, i, args.o);
@@ -162,22 +161,11 @@ void cpu::Builds<GatedLinearForward>::SRU_KERNELS_VARIANT(const GatedLinearForwa
         using Tiles = ForwardTiles<S>;
         const WorkSpace<AccumulationType<S>> space(Tiles{args, {nullptr}}.pieces.used, num_threads);
         const Index tiles = (args.value_size + Tiles::tile - 1) / Tiles::tile;
-        const auto share = [&](int thread, Index begin, Index end) {
+        const auto run = [&](int thread, Index state, Index states, Index begin, Index end) {
             const Tiles work{args, {space.of_thread(thread)}};
-            for (Index count; begin < end; begin += count) {
-                const Index state = begin / tiles, tile = begin % tiles;
-                if (tile == 0 && end - begin >= tiles) {
-                    const Index states = smaller(group_size(args), (end - begin) / tiles);
-                    work.run(state, states, 0, args.value_size);
-                    count = states * tiles;
-                } else {
-                    count = smaller(tiles - tile, end - begin);
-                    work.run(state, 1, tile * Tiles::tile,
-                             smaller((tile + count) * Tiles::tile, args.value_size));
-                }
-            }
+            work.run(state, states, begin * Tiles::tile, smaller(end * Tiles::tile, args.value_size));
         };
-        share_out(args.states() * tiles, is_worthwhile(args), num_threads, share);
+        share_out_states(args, tiles, num_threads, run);
     });
 }
 

@@ -168,4 +168,18 @@ inline Index group_size(const GatedLinearInputs& in) {
     return size < 1 ? 1 : smaller(size, in.states());
 }
 
+/// Divides the states, each of so many `parts`, among threads. Calls `run(thread, state, states, begin, end)`
+/// for all parts of some states, or for parts `begin` to `end` of one.
+template <typename Run>
+void share_out_states(const GatedLinearInputs& in, Index parts, int num_threads, const Run& run) {
+    share_out(in.states() * parts, is_worthwhile(in), num_threads, [&](int thread, Index begin, Index end) {
+        for (Index count; begin < end; begin += count) {
+            const Index state = begin / parts, part = begin % parts;
+            const Index states = part == 0 ? smaller(group_size(in), (end - begin) / parts) : 0;
+            count = states > 0 ? states * parts : smaller(parts - part, end - begin);
+            run(thread, state, states > 0 ? states : 1, part, states > 0 ? parts : part + count);
+        }
+    });
+}
+
 }  // namespace sru_kernels::SRU_KERNELS_VARIANT::gated_linear

@@ -11,8 +11,7 @@ struct BackwardRow {
     InputRow<S> in;
     const A *c_before, *c;
     const S* grad_h;
-    A* grad_c;  // of the state after the step on entry, of the state before it on
-                // return
+    A* grad_c;  // of the state after the step on entry, of the state before it on return
     S *grad_u_c, *grad_u_f, *grad_u_r, *grad_highway;
     A *grad_v_f, *grad_v_r, *grad_b_f, *grad_b_r;  // added to
 
@@ -36,10 +35,9 @@ struct BackwardRow {
 /// Walks a tile backwards through time. Running sums live in the rows of the final results.
 template <typename S, typename A = AccumulationType<S>>
 void walk_tile(const SruBackward& args, Index begin, Index size) {
-    const ConstantRow<A> ones(args.mask_c == nullptr, size, A(1)), zeros(args.c0 == nullptr, size, A(0));
-    const ConstantRow<S> storage_zeros(args.grad_h == nullptr, size, S{});
-    alignas(64) S unwanted[tile_size];  // takes the gradient of x if the caller
-                                        // does not want it
+    const OptionalRows<A> masks(args.mask_c, size, A(1)), c0(args.c0, size, A(0));
+    const OptionalRows<S> grad_h(args.grad_h, size, S{});
+    alignas(64) S unwanted[tile_size];  // takes the gradient of x if the caller does not want it
     const Index width = args.columns(), plane = args.batch * width;
     A *const grad_c0 = static_cast<A*>(args.grad_c0), *const grad_bias = static_cast<A*>(args.grad_bias);
     A* const grad_v = static_cast<A*>(args.grad_v);
@@ -66,14 +64,12 @@ void walk_tile(const SruBackward& args, Index begin, Index size) {
         }
         S* grad_highway = args.num_gates == 4 ? grad_u + 3 * width : grad_x;
         const A* saved = static_cast<const A*>(args.c);
-        const A* c_before = is_first ? row_at<A>(args.c0, segment.at) : saved + segment.state_before;
-        const S* grad_h = row_at<S>(args.grad_h, segment.state);
         A* grad_b_f = grad_bias + segment.at;
         columns(
-            {InputRow<S>(args, segment, ones.data()), c_before == nullptr ? zeros.data() : c_before,
-             saved + segment.state, grad_h == nullptr ? storage_zeros.data() : grad_h, grad_c0 + segment.at,
-             grad_u, grad_u + width, grad_u + 2 * width, grad_highway == nullptr ? unwanted : grad_highway,
-             grad_v_f, grad_v_r, grad_b_f, grad_b_f + plane},
+            {InputRow<S>(args, segment, masks), is_first ? c0.at(segment.at) : saved + segment.state_before,
+             saved + segment.state, grad_h.at(segment.state), grad_c0 + segment.at, grad_u, grad_u + width,
+             grad_u + 2 * width, grad_highway == nullptr ? unwanted : grad_highway, grad_v_f, grad_v_r,
+             grad_b_f, grad_b_f + plane},
             segment.size);
     };
     for (Index step = args.length - 1; step >= 0; --step) {

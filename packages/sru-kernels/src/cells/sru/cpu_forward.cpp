@@ -24,7 +24,7 @@ struct ForwardRow {
 /// kept.
 template <typename S, typename A = AccumulationType<S>>
 void walk_tile(const SruForward& args, Index begin, Index size) {
-    const ConstantRow<A> ones(args.mask_c == nullptr, size, A(1));
+    const OptionalRows<A> masks(args.mask_c, size, A(1));
     A *const c_last = static_cast<A*>(args.c_last), *const saved = static_cast<A*>(args.c);
     copy_row(c_last + begin, row_at<A>(args.c0, begin), size);
     const auto columns = select_columns<ForwardRow<S>>(args);
@@ -38,7 +38,7 @@ void walk_tile(const SruForward& args, Index begin, Index size) {
                 if (c != c_before) copy_row(c, c_before, segment.size);
                 return fill_row(h, segment.size, S{});
             }
-            columns({InputRow<S>(args, segment, ones.data()), c_before, h, c}, segment.size);
+            columns({InputRow<S>(args, segment, masks), c_before, h, c}, segment.size);
         });
     }
     if (saved == nullptr || args.length == 0) return;

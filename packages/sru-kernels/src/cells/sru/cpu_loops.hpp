@@ -7,12 +7,6 @@ namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
 /// Where the highway comes from: nowhere, `scale_x` · x, or the fourth gate of u.
 enum class Highway { none, input, projected };
 
-template <typename Arguments>
-Highway highway_of(const Arguments& in) {
-    if (in.num_gates == 4) return Highway::projected;
-    return in.x == nullptr ? Highway::none : Highway::input;
-}
-
 /// Runs a step of the columns of a row: `row.column<activation, highway>(i)` for each.
 template <typename Row>
 using Columns = void (*)(const Row& row, Index size);
@@ -24,20 +18,19 @@ void run_columns(const Row& given, Index size) {
     for (Index i = 0; i < size; ++i) row.template column<activation, highway>(i);
 }
 
-template <typename Row, Activation activation>
-Columns<Row> select_columns(Highway highway) {
-    if (highway == Highway::none) return run_columns<Row, activation, Highway::none>;
-    if (highway == Highway::input) return run_columns<Row, activation, Highway::input>;
-    return run_columns<Row, activation, Highway::projected>;
+template <typename Row, Activation activation, typename Arguments>
+Columns<Row> select_columns(const Arguments& in) {
+    if (in.num_gates == 4) return run_columns<Row, activation, Highway::projected>;
+    if (in.x != nullptr) return run_columns<Row, activation, Highway::input>;
+    return run_columns<Row, activation, Highway::none>;
 }
 
 /// Returns the loop for values that are known only at run time.
 template <typename Row, typename Arguments>
 Columns<Row> select_columns(const Arguments& in) {
-    const Highway highway = highway_of(in);
-    if (in.activation == Activation::tanh) return select_columns<Row, Activation::tanh>(highway);
-    if (in.activation == Activation::relu) return select_columns<Row, Activation::relu>(highway);
-    return select_columns<Row, Activation::identity>(highway);
+    if (in.activation == Activation::tanh) return select_columns<Row, Activation::tanh>(in);
+    if (in.activation == Activation::relu) return select_columns<Row, Activation::relu>(in);
+    return select_columns<Row, Activation::identity>(in);
 }
 
 }  // namespace sru_kernels::SRU_KERNELS_VARIANT::sru

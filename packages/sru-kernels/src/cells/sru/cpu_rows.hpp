@@ -64,7 +64,7 @@ struct InputRow {
     const A *v_f, *v_r, *b_f, *b_r, *mask;
     A scale_x;
 
-    InputRow(const SruInputs& in, const Segment& segment, const A* ones)
+    InputRow(const SruInputs& in, const Segment& segment, const OptionalRows<A>& masks)
         : u_c(row_at<S>(in.u, segment.position * in.num_gates * in.columns() + segment.first)),
           u_f(u_c + in.columns()),
           u_r(u_f + in.columns()),
@@ -73,7 +73,7 @@ struct InputRow {
           v_r(v_f + in.columns()),
           b_f(row_at<A>(in.bias, segment.first)),
           b_r(b_f + in.columns()),
-          mask(in.mask_c == nullptr ? ones : row_at<A>(in.mask_c, segment.at)),
+          mask(masks.at(segment.at)),
           scale_x(static_cast<A>(in.scale_x)) {}
 
     template <Highway way>

@@ -110,7 +110,7 @@ void project(const SruStep& args, Index begin, Index gate, Index column, Index f
 template <typename S, typename W, typename A = AccumulationType<S>>
 void run_tile(const SruStep& args, Index begin, Index size) {
     alignas(64) Gates<S> u;
-    const ConstantRow<A> zeros(args.c0 == nullptr, size, A(0));
+    const OptionalRows<A> c0(args.c0, size, A(0));
     const A *v = row_at<A>(args.v, begin), *bias = row_at<A>(args.bias, begin);
     const auto columns = select_columns<StepRow<S>>(args);
     for (Index first = 0; first < args.batch; first += batch_group) {
@@ -125,9 +125,8 @@ void run_tile(const SruStep& args, Index begin, Index size) {
             const Index at = sequence * args.columns + begin;
             const auto& gates = u[sequence - first];
             columns({gates[0], gates[1], gates[2], gates[3], v, v + args.columns, bias, bias + args.columns,
-                     args.c0 == nullptr ? zeros.data() : row_at<A>(args.c0, at), row_at<S>(args.x, at),
-                     static_cast<A>(args.scale_x), static_cast<S*>(args.h) + at,
-                     static_cast<A*>(args.c_last) + at},
+                     c0.at(at), row_at<S>(args.x, at), static_cast<A>(args.scale_x),
+                     static_cast<S*>(args.h) + at, static_cast<A*>(args.c_last) + at},
                     size);
         }
     }

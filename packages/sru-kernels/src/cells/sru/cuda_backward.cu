@@ -3,7 +3,7 @@
 namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
 
 /// How many steps are read ahead: as many as fit into registers on every architecture.
-template <typename S, int columns>
+template <int columns>
 constexpr int backward_depth = columns > 1 ? 2 : 4;
 
 template <typename S, int columns>
@@ -13,50 +13,10 @@ struct BackwardStep {
     Pack<AccumulationType<S>, columns> c_before;
 };
 
-/// Reads the steps from last to first. Each reads one state: the state after it is the state before the step
-/// taken previously.
-template <typename S, int columns>
-class BackwardReader {
-    using A = AccumulationType<S>;
-
- public:
-    __device__ __forceinline__ BackwardReader(const SruBackward& args, const Place& place)
-        : inputs_(args, place, !place.reversed),
-          has_grad_h_(args.grad_h != nullptr),
-          c0_(args.c0 == nullptr ? nullptr : static_cast<const A*>(args.c0) + place.at),
-          grad_h_(args.grad_h, place.at, args.batch * args.columns(), args.length, !place.reversed),
-          c_before_(args.c, place.at, args.batch * args.columns(), args.length, !place.reversed) {
-        c_before_.advance();
-    }
-
-    /// `is_first`: whether forward took this step first.
-    __device__ __forceinline__ void read(BackwardStep<S, columns>& step, bool is_first) {
-        inputs_.read(step.in);
-        step.grad_h = {};
-        if (has_grad_h_) step.grad_h.read(grad_h_.at);
-        grad_h_.advance();
-        step.c_before = {};
-        if (!is_first) {
-            step.c_before.read(c_before_.at);
-        } else if (c0_ != nullptr) {
-            step.c_before.read(c0_);
-        }
-        c_before_.advance();
-    }
-
- private:
-    InputReader<S, columns> inputs_;
-    bool has_grad_h_;
-    const A* c0_;
-    Walk<const S> grad_h_;
-    Walk<const A> c_before_;
-};
-
 template <typename S, int columns>
 __global__ void __launch_bounds__(cuda::largest_block, min_blocks<S, columns>)
     sru_backward_kernel(const SruBackward args) {
     using A = AccumulationType<S>;
-    constexpr int depth = backward_depth<S, columns>;
     const Place place(args, columns);
     const Index width = args.columns();
     const Index plane = args.batch * width;
@@ -71,7 +31,24 @@ __global__ void __launch_bounds__(cuda::largest_block, min_blocks<S, columns>)
     const Index last = backwards ? args.length - 1 : 0;
     read(args.length == 0 ? nullptr : args.c, last * plane + place.at, c, A(0));
 
-    BackwardReader<S, columns> reader(args, place);
+    InputReader<S, columns> inputs(args, place, backwards);
+    Walk<const S> grad_h_in(args.grad_h, place.at, plane, args.length, backwards);
+    Walk<const A> c_in(args.c, place.at, plane, args.length, backwards);
+    c_in.advance();
+    // Each step reads one state: the state after it is the state before the step taken previously.
+    const auto read_step = [&](BackwardStep<S, columns>& step, Index left) {
+        inputs.read(step.in);
+        step.grad_h = {};
+        if (args.grad_h != nullptr) step.grad_h.read(grad_h_in.at);
+        grad_h_in.advance();
+        step.c_before = {};
+        if (left > 1) {
+            step.c_before.read(c_in.at);
+        } else if (args.c0 != nullptr) {
+            step.c_before.read(static_cast<const A*>(args.c0) + place.at);
+        }
+        c_in.advance();
+    };
     Walk<S> grad_u(args.grad_u, place.row * args.num_gates * width + place.first,
                    args.batch * args.num_gates * width, args.length, backwards);
     Walk<S> grad_highway(args.grad_x, place.at, plane, args.length, backwards);
@@ -125,19 +102,7 @@ __global__ void __launch_bounds__(cuda::largest_block, min_blocks<S, columns>)
         for (int k = 0; k < columns; ++k) c[k] = c_before[k];
     };
 
-    BackwardStep<S, columns> ring[depth];
-#pragma unroll
-    for (int i = 0; i < depth; ++i)
-        if (i < args.length) reader.read(ring[i], i + 1 == args.length);
-    for (Index left = args.length; left > 0; left -= depth) {
-#pragma unroll
-        for (int i = 0; i < depth; ++i) {
-            if (i >= left) break;
-            const BackwardStep<S, columns> step = ring[i];
-            if (i + depth < left) reader.read(ring[i], i + depth + 1 == left);
-            retreat(step);
-        }
-    }
+    read_ahead<BackwardStep<S, columns>, backward_depth<columns>>(args.length, read_step, retreat);
 
     write<A>(static_cast<A*>(args.grad_c0) + place.at, grad_c);
     A* sums = static_cast<A*>(args.grad_bias) + place.at;

@@ -10,7 +10,6 @@ template <typename S, int columns>
 __global__ void __launch_bounds__(cuda::largest_block, min_blocks<S, columns>)
     sru_forward_kernel(const SruForward args) {
     using A = AccumulationType<S>;
-    constexpr int depth = forward_depth<S, columns>;
     const Place place(args, columns);
     const Index plane = args.batch * args.columns();
     if (place.row >= args.batch) return;
@@ -46,19 +45,8 @@ __global__ void __launch_bounds__(cuda::largest_block, min_blocks<S, columns>)
         c_out.advance();
     };
 
-    StepInputs<S, columns> ring[depth];
-#pragma unroll
-    for (int i = 0; i < depth; ++i)
-        if (i < args.length) reader.read(ring[i]);
-    for (Index left = args.length; left > 0; left -= depth) {
-#pragma unroll
-        for (int i = 0; i < depth; ++i) {
-            if (i >= left) break;
-            const StepInputs<S, columns> step = ring[i];
-            if (i + depth < left) reader.read(ring[i]);
-            advance(step);
-        }
-    }
+    const auto read_step = [&](StepInputs<S, columns>& step, Index) { reader.read(step); };
+    read_ahead<StepInputs<S, columns>, forward_depth<S, columns>>(args.length, read_step, advance);
     write<A>(static_cast<A*>(args.c_last) + place.at, c);
 }
 

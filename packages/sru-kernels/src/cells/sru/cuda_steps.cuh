@@ -63,6 +63,25 @@ struct Walk {
     }
 };
 
+/// Takes `length` steps, each `depth` steps after it was read, so that the loads of as many are in flight.
+/// `read(step, left)` reads the next step, of which there are `left` from this one on.
+template <typename Step, int depth, typename Read, typename Take>
+__device__ __forceinline__ void read_ahead(Index length, const Read& read, const Take& take) {
+    Step ring[depth];
+#pragma unroll
+    for (int i = 0; i < depth; ++i)
+        if (i < length) read(ring[i], length - i);
+    for (Index left = length; left > 0; left -= depth) {
+#pragma unroll
+        for (int i = 0; i < depth; ++i) {
+            if (i >= left) break;
+            const Step step = ring[i];
+            if (i + depth < left) read(ring[i], left - i - depth);
+            take(step);
+        }
+    }
+}
+
 /// The parameters of the columns.
 template <typename A, int columns>
 struct ColumnParameters {
@@ -180,16 +199,13 @@ __device__ __forceinline__ Parameters<A> parameters(const ColumnParameters<A, co
 /// g(c) for all columns under one branch, so that they can be computed in parallel.
 template <typename A, int columns>
 __device__ __forceinline__ void activate(Activation activation, const A (&c)[columns], A (&g)[columns]) {
-    if (activation == Activation::tanh) {
+    const auto apply = [&](Activation known) {
 #pragma unroll
-        for (int k = 0; k < columns; ++k) g[k] = activate(Activation::tanh, c[k]);
-    } else if (activation == Activation::relu) {
-#pragma unroll
-        for (int k = 0; k < columns; ++k) g[k] = activate(Activation::relu, c[k]);
-    } else {
-#pragma unroll
-        for (int k = 0; k < columns; ++k) g[k] = activate(Activation::identity, c[k]);
-    }
+        for (int k = 0; k < columns; ++k) g[k] = activate(known, c[k]);
+    };
+    if (activation == Activation::tanh) return apply(Activation::tanh);
+    if (activation == Activation::relu) return apply(Activation::relu);
+    apply(Activation::identity);
 }
 
 }  // namespace sru_kernels::SRU_KERNELS_VARIANT::sru

@@ -13,34 +13,32 @@ struct OpenMp {
     int (*thread_num)();
     int (*num_threads)();
     int (*max_threads)();
-
-    bool complete() const { return parallel && thread_num && num_threads && max_threads; }
 };
 
 template <typename Function>
-void look_up(void* library, const char* name, Function*& function) {
+bool look_up(void* library, const char* name, Function*& function) {
     function = reinterpret_cast<Function*>(dlsym(library, name));
+    return function != nullptr;
 }
 
 OpenMp look_up_all(void* library) {
-    OpenMp found;
-    look_up(library, "GOMP_parallel", found.parallel);
-    look_up(library, "omp_get_thread_num", found.thread_num);
-    look_up(library, "omp_get_num_threads", found.num_threads);
-    look_up(library, "omp_get_max_threads", found.max_threads);
-    return found.complete() ? found : OpenMp{};
+    OpenMp found{};
+    const bool complete = look_up(library, "omp_get_thread_num", found.thread_num) &&
+                          look_up(library, "omp_get_num_threads", found.num_threads) &&
+                          look_up(library, "omp_get_max_threads", found.max_threads) &&
+                          look_up(library, "GOMP_parallel", found.parallel);
+    return complete ? found : OpenMp{};
 }
 
-OpenMp find_openmp() {
-    // torch loads its runtime globally, so this finds the functions that torch calls.
-    OpenMp found = look_up_all(RTLD_DEFAULT);
-    if (found.complete()) return found;
-    void* library = dlopen("libgomp.so.1", RTLD_NOW | RTLD_LOCAL);
-    return library == nullptr ? found : look_up_all(library);
-}
-
+/// The runtime in this process; its functions are nullptr if there is none.
 const OpenMp& openmp() {
-    static const OpenMp found = find_openmp();
+    static const OpenMp found = [] {
+        // torch loads its runtime globally, so this finds the functions that torch calls.
+        const OpenMp loaded = look_up_all(RTLD_DEFAULT);
+        if (loaded.parallel != nullptr) return loaded;
+        // Without the library the handle is null, which looks everywhere again.
+        return look_up_all(dlopen("libgomp.so.1", RTLD_NOW | RTLD_LOCAL));
+    }();
     return found;
 }
 
@@ -57,12 +55,12 @@ void join_team(void* given) {
 }  // namespace
 
 void run_team(int num_threads, TeamWork work, const void* argument) {
-    if (num_threads <= 1 || !openmp().complete()) return work(argument, 0, 1);
+    if (num_threads <= 1 || openmp().parallel == nullptr) return work(argument, 0, 1);
     Team team{work, argument};
     openmp().parallel(join_team, &team, static_cast<unsigned>(num_threads), 0);
 }
 
-int max_threads() { return openmp().complete() ? openmp().max_threads() : 1; }
+int max_threads() { return openmp().parallel != nullptr ? openmp().max_threads() : 1; }
 
 const char* openmp_library() {
     Dl_info info{};

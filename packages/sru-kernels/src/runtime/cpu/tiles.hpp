@@ -43,10 +43,12 @@ void share_out(Index total, bool worthwhile, int num_threads, const Visit& visit
         visit(thread, total * thread / threads, total * (thread + 1) / threads);
     };
     if (num_threads <= 1 || !worthwhile || total <= 1) return share(0, 1);
-    const auto work = [](const void* argument, int thread, int threads) {
-        (*static_cast<decltype(&share)>(argument))(thread, threads);
-    };
-    cpu::run_team(num_threads, work, &share);
+    cpu::run_team(
+        num_threads,
+        [](const void* argument, int thread, int threads) {
+            (*static_cast<decltype(&share)>(argument))(thread, threads);
+        },
+        &share);
 }
 
 /// Calls `visit(begin, size)` for every `tile` of `total` columns, on up to `num_threads` threads. Each
@@ -63,16 +65,17 @@ void for_each_tile(Index total, Index tile, Index line, bool worthwhile, int num
     });
 }
 
-/// A row in place of an absent one.
+/// The rows of an array, or one of `value` in place of each if the array is absent.
 template <typename Element>
-class ConstantRow {
+class OptionalRows {
  public:
-    ConstantRow(bool needed, Index size, Element value) {
-        if (needed) fill_row(elements_, size, value);
+    OptionalRows(const void* array, Index size, Element value) : array_(static_cast<const Element*>(array)) {
+        if (array == nullptr) fill_row(elements_, size, value);
     }
-    const Element* data() const { return elements_; }
+    const Element* at(Index offset) const { return array_ == nullptr ? elements_ : array_ + offset; }
 
  private:
+    const Element* const array_;
     alignas(64) Element elements_[tile_size];
 };
 

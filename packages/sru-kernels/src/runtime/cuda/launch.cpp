@@ -73,11 +73,13 @@ cudaLaunchConfig_t grid_for(const Work& work, const Launch& launch, int columns)
     const Index wanted = multiprocessors(launch.device);
     int block = largest_block;
     while (block > smallest_block && blocks(block) < wanted) block /= 2;
-    cudaLaunchConfig_t config{};
-    config.gridDim = dim3(static_cast<unsigned int>(blocks(block)));
-    config.blockDim = dim3(static_cast<unsigned int>(block));
-    config.stream = reinterpret_cast<cudaStream_t>(launch.stream);
-    return config;
+    constexpr std::size_t shared_memory = 0;
+    return {dim3(static_cast<unsigned int>(blocks(block))),
+            dim3(static_cast<unsigned int>(block)),
+            shared_memory,
+            reinterpret_cast<cudaStream_t>(launch.stream),
+            nullptr,
+            0};
 }
 
 void fail_launch(const Work& work, const Launch& launch, const std::string& shape, cudaError_t status) {

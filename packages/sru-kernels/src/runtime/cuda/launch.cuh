@@ -15,13 +15,12 @@ namespace sru_kernels::cuda {
 struct Alignment {
     bool is_wide = true;
 
-    void operator()(const char*, In array, Presence, const char*) {
-        is_wide = is_wide && reinterpret_cast<std::uintptr_t>(array) % 16 == 0;
+    template <typename Field, typename Rule>
+    void operator()(const char*, Field field, Rule, const char*) {
+        if constexpr (std::is_same_v<Field, In> || std::is_same_v<Field, Out>) {
+            is_wide = is_wide && reinterpret_cast<std::uintptr_t>(field) % 16 == 0;
+        }
     }
-    void operator()(const char*, Mask, Presence, const char*) {}
-    void operator()(const char*, Size, Range, const char*) {}
-    template <typename Field>
-    void operator()(const char*, Field, Any, const char*) {}
 };
 
 template <typename Args>
