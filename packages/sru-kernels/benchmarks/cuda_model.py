@@ -25,6 +25,7 @@ MULTIPROCESSORS = {
     "89": Multiprocessor(48, 24),
     "90": Multiprocessor(64, 32),
     "100": Multiprocessor(64, 32),
+    "110": Multiprocessor(48, 24),
     "120": Multiprocessor(48, 24),
 }
 

@@ -32,12 +32,14 @@ enable_language(CUDA)
 find_package(CUDAToolkit REQUIRED)
 
 if(architectures_wanted)
-    # What CUDA 12.8 and later can compile; an older nvcc makes PTX of the newest that it knows.
-    set(CMAKE_CUDA_ARCHITECTURES 75-real 80-real 86-real 89-real 90-real 100-real 120)
+    # What CUDA 13 can compile; an older nvcc makes PTX of the newest that it knows.
+    set(CMAKE_CUDA_ARCHITECTURES 75-real 80-real 86-real 89-real 90-real 100-real 110-real 120)
     if(CMAKE_CUDA_COMPILER_VERSION VERSION_LESS 11.8)
         message(FATAL_ERROR "sru-kernels needs CUDA 11.8 or newer, found ${CMAKE_CUDA_COMPILER_VERSION}")
     elseif(CMAKE_CUDA_COMPILER_VERSION VERSION_LESS 12.8)
         set(CMAKE_CUDA_ARCHITECTURES 75-real 80-real 86-real 89-real 90)
+    elseif(CMAKE_CUDA_COMPILER_VERSION VERSION_LESS 13.0)
+        list(REMOVE_ITEM CMAKE_CUDA_ARCHITECTURES 110-real)
     endif()
 endif()
 

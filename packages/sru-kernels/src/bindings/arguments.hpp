@@ -51,6 +51,10 @@ inline std::string describe(Range range) {
     return range.high == Range::unbounded ? "at least " + low : low + " or " + std::to_string(range.high);
 }
 
+/// What the product of the sizes of all axes must stay below. No array comes near, and what a kernel computes
+/// from its sizes, some thousand times the product at most, does not overflow.
+constexpr Index too_many = Index{1} << 50;
+
 /// Fills fields from a tuple, first to last, and checks what can be checked without looking at memory.
 class Reader {
  public:
@@ -71,6 +75,9 @@ class Reader {
         field = PyLong_AsLongLong(value.ptr());
         if (field == -1 && PyErr_Occurred()) refuse(name, "an int of 64 bits", value);
         check(name, field, range);
+        if (!range.is_axis || field == 0) return;
+        if (!__builtin_mul_overflow(product_, field, &product_) && product_ < too_many) return;
+        fail(name, "must keep the product of all sizes below 2^50, got " + std::to_string(field));
     }
 
     /// An address as an integer, such as `data_ptr()` and `ctypes.data`; 0 for an absent array.
@@ -118,6 +125,7 @@ class Reader {
     const char* function_;
     PyObject* tuple_;
     py::ssize_t next_ = 0;
+    Index product_ = 1;  // of the sizes so far, without those of empty axes
 };
 
 /// Reads a kernel's arguments from its named tuple, and checks that each option is at least `least`. In

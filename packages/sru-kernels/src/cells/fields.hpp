@@ -24,14 +24,17 @@ using Mask = const std::uint8_t*;
 struct Any {};
 constexpr Any any;
 
-/// The rule of a size: its smallest and its largest value.
+/// The rule of a size: its smallest and its largest value, and whether arrays have an axis of that size.
 struct Range {
     static constexpr Index unbounded = INT64_MAX;
     Index low, high;
+    bool is_axis;
 };
 
-constexpr Range at_least(Index low) { return {low, Range::unbounded}; }
-constexpr Range one_of(Index low, Index high) { return {low, high}; }
+constexpr bool not_an_axis = false;
+
+constexpr Range at_least(Index low, bool is_axis = true) { return {low, Range::unbounded, is_axis}; }
+constexpr Range one_of(Index low, Index high) { return {low, high, true}; }
 
 /// The rule of an array: whether it is required, or why it must be absent.
 struct Presence {

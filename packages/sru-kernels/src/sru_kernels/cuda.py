@@ -134,10 +134,17 @@ def problem(device: int = 0) -> str | None:
 
 
 def _runs_on(architecture: str, capability: tuple[int, int]) -> bool:
-    """Whether a device runs machine code of its own major version and no newer minor one, or older PTX."""
-    kind, digits = architecture.rstrip("af").split("_")
+    """Whether a device runs machine code of its own major version and no newer minor one, or older PTX.
+
+    Code of sm_100a runs on 10.0 alone, code of sm_100f within the major version; so does PTX of these.
+    """
+    kind, number = architecture.split("_")
+    digits = number.rstrip("af")
     built_for = int(digits[:-1]), int(digits[-1])
-    return built_for <= capability and (kind == "compute" or built_for[0] == capability[0])
+    if number.endswith("a"):
+        return built_for == capability
+    is_portable = kind == "compute" and number == digits
+    return built_for <= capability and (is_portable or built_for[0] == capability[0])
 
 
 class Launcher(Protocol[_Arguments]):

@@ -1,6 +1,7 @@
 """The arguments that every kernel refuses. No call here gets as far as reading an address."""
 
 import os
+from itertools import combinations
 
 import pytest
 
@@ -31,9 +32,14 @@ REQUIRED = {
         *("grad_q", "grad_k", "grad_v", "grad_log_g", "grad_s0"),
     ),
 }
-LEAST = {"length": 0, "batch": 0, "heads": 0, "hidden_size": 1, "input_size": 1, "columns": 1}
-LEAST |= {"key_size": 1, "value_size": 1, "segment_length": 1}
+AXES = ("length", "batch", "heads", "hidden_size", "input_size", "columns", "key_size", "value_size")
+LEAST = {**dict.fromkeys(AXES, 0), "segment_length": 1}
 KERNELS = list(SIZES)
+PAIRS = [
+    (kernel, *pair)
+    for kernel in KERNELS
+    for pair in combinations(filter(AXES.__contains__, SIZES[kernel]), 2)
+]
 
 
 def call(kernel, num_threads=1, **change):
@@ -53,6 +59,26 @@ def test_sizes_have_a_minimum(kernel, name):
     message = f"^{kernel}: {name} must be at least {LEAST[name]}, got {too_small}$"
     with pytest.raises(ValueError, match=message):
         call(kernel, **{name: too_small})
+
+
+@pytest.mark.parametrize("size", [2**50, 2**62, 2**63 - 1])
+@pytest.mark.parametrize(
+    ("kernel", "name"), [(kernel, name) for kernel in KERNELS for name in SIZES[kernel] if name in AXES]
+)
+def test_a_size_that_no_memory_holds_is_refused(kernel, name, size):
+    message = f"^{kernel}: {name} must keep the product of all sizes below 2\\^50, got {size}$"
+    with pytest.raises(ValueError, match=message):
+        call(kernel, **{name: size})
+
+
+@pytest.mark.parametrize("others", [1, 0])
+@pytest.mark.parametrize(("kernel", "first", "second"), PAIRS)
+def test_sizes_whose_product_overflows_are_refused(kernel, first, second, others):
+    """An empty axis makes no difference: a kernel multiplies some of the others alone."""
+    sizes = {name: others for name in SIZES[kernel] if name in AXES}
+    message = f"^{kernel}: {second} must keep the product of all sizes below 2\\^50, got 4294967296$"
+    with pytest.raises(ValueError, match=message):
+        call(kernel, **{**sizes, first: 2**32, second: 2**32})
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -92,7 +118,7 @@ def test_grad_x_without_x_is_refused():
 @pytest.mark.parametrize(
     ("kernel", "name"), [(kernel, name) for kernel in KERNELS for name in REQUIRED[kernel]]
 )
-def test_arrays_are_required_unless_the_batch_is_empty(kernel, name):
+def test_arrays_are_required_unless_they_are_empty(kernel, name):
     with pytest.raises(ValueError, match=f"^{kernel}: {name} is required, got a null pointer$"):
         call(kernel, **{name: 0})
     assert call(kernel, batch=0, **{name: 0}) is None
@@ -139,4 +165,4 @@ def test_the_arguments_are_those_of_the_kernel(kernel):
 @pytest.mark.parametrize("kernel", ["gated_linear_forward", "gated_linear_backward"])
 def test_too_little_memory_is_an_exception(kernel):
     with pytest.raises(MemoryError):
-        call(kernel, key_size=2**40, value_size=2**10)
+        call(kernel, key_size=2**30, value_size=2**16)

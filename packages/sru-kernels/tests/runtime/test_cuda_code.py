@@ -56,3 +56,14 @@ def test_wide_kernels_read_and_write_16_bytes_at_a_time(builds, architecture):
             for access in ("LDG", "STG"):
                 assert bool(re.search(rf"\b{access}\.E\.\S*128", part)) == wide, (access, kernel(part))
     assert seen == KERNELS
+
+
+def test_a_cuda_graph_can_capture_the_first_launch(builds, architecture):
+    """The extension calls nothing that capture forbids: no allocation, wait or copy, no attribute is set."""
+    symbols = run("nm", "--dynamic", "--undefined-only", builds.extension.result())
+    called = set(re.findall(r" U (cuda\w+)", symbols))
+    around_a_launch = {"cudaGetDevice", "cudaSetDevice", "cudaDeviceGetAttribute", "cudaLaunchKernelExC"}
+    after_an_error = {"cudaGetLastError", "cudaGetErrorName", "cudaGetErrorString"}
+    about_the_machine = {"cudaDriverGetVersion", "cudaGetDeviceCount", "cudaGetDeviceProperties"}
+    assert called >= around_a_launch
+    assert called <= around_a_launch | after_an_error | about_the_machine

@@ -128,6 +128,11 @@ def test_a_launch_restores_the_current_device(worker, error):
         ({"hidden_size": 9, "columns_per_thread": 4}, "columns_per_thread = 4 needs a hidden_size that it"),
         ({"v_per_position": True, "columns_per_thread": 4}, "columns_per_thread = 4 needs .* one v for all"),
         ({"device": -1}, "device must be at least 0, got -1"),
+        ({"batch": 2**31, "hidden_size": 2**31}, "hidden_size must keep the product of all sizes below 2"),
+        (
+            {"length": 0, "batch": 2**20, "hidden_size": 2**25},
+            "needs a grid of 274877906944 blocks, of which CUDA allows 2147483647; split the batch",
+        ),
         ({"num_gates": 5}, "num_gates must be 3 or 4, got 5"),
         ({"addresses": {**ADDRESSES, "u": 0}}, "u is required, got a null pointer"),
     ],

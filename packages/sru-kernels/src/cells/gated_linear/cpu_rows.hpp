@@ -27,8 +27,7 @@ class WorkSpace {
  public:
     WorkSpace(Index size, int num_threads)
         : size_(rounded_up(size, alignment / Index{sizeof(A)})),
-          memory_(static_cast<A*>(::operator new(static_cast<std::size_t>(size_ * num_threads) * sizeof(A),
-                                                 std::align_val_t{alignment}))) {}
+          memory_(static_cast<A*>(::operator new(bytes(num_threads), std::align_val_t{alignment}))) {}
     ~WorkSpace() { ::operator delete(memory_, std::align_val_t{alignment}); }
     WorkSpace(const WorkSpace&) = delete;
     WorkSpace& operator=(const WorkSpace&) = delete;
@@ -37,6 +36,12 @@ class WorkSpace {
 
  private:
     static constexpr Index alignment = 64;
+
+    std::size_t bytes(int num_threads) const {
+        std::size_t result = 0;
+        const bool overflows = __builtin_mul_overflow(size_ * Index{sizeof(A)}, num_threads, &result);
+        return overflows ? SIZE_MAX : result;
+    }
 
     const Index size_;
     A* const memory_;
@@ -164,8 +169,8 @@ void load_rows(const GatedLinearInputs& in, const Rows& rows, Steps steps, const
 /// States that are worked on together: enough that their rows fill about a page of memory, because a TLB miss
 /// is expensive.
 inline Index group_size(const GatedLinearInputs& in) {
-    const Index size = 512 / (in.key_size + in.value_size);
-    return size < 1 ? 1 : smaller(size, in.states());
+    const Index width = in.key_size + in.value_size;
+    return width == 0 || width > 512 ? 1 : smaller(512 / width, in.states());
 }
 
 /// Divides the states, each of so many `parts`, among threads. Calls `run(thread, state, states, begin, end)`

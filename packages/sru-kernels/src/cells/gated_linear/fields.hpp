@@ -7,18 +7,18 @@
 // type of gates, states and sums.
 namespace sru_kernels {
 
-#define GATED_LINEAR_INPUT_FIELDS(FIELD)                                                   \
-    FIELD(DType, dtype, any, "The storage dtype S.")                                       \
-    FIELD(Size, length, at_least(0), "T")                                                  \
-    FIELD(Size, batch, at_least(0), "B")                                                   \
-    FIELD(Size, heads, at_least(0), "H")                                                   \
-    FIELD(Size, key_size, at_least(1), "K")                                                \
-    FIELD(Size, value_size, at_least(1), "V")                                              \
-    FIELD(Size, segment_length, at_least(1), "The steps from one of `starts` to the next") \
-    FIELD(In, q, required_if(has_steps()), "(T, B, H, K) S, the queries.")                 \
-    FIELD(In, k, required_if(has_steps()), "(T, B, H, K) S, the keys.")                    \
-    FIELD(In, v, required_if(has_steps()), "(T, B, H, V) S, the values.")                  \
-    FIELD(In, log_g, required_if(has_steps()), "(T, B, H, K) A, the logarithms of the gates, at most 0.")
+#define GATED_LINEAR_INPUT_FIELDS(FIELD)                                                                \
+    FIELD(DType, dtype, any, "The storage dtype S.")                                                    \
+    FIELD(Size, length, at_least(0), "T")                                                               \
+    FIELD(Size, batch, at_least(0), "B")                                                                \
+    FIELD(Size, heads, at_least(0), "H")                                                                \
+    FIELD(Size, key_size, at_least(0), "K")                                                             \
+    FIELD(Size, value_size, at_least(0), "V")                                                           \
+    FIELD(Size, segment_length, at_least(1, not_an_axis), "The steps from one of `starts` to the next") \
+    FIELD(In, q, required_if(has_keys()), "(T, B, H, K) S, the queries.")                               \
+    FIELD(In, k, required_if(has_keys()), "(T, B, H, K) S, the keys.")                                  \
+    FIELD(In, v, required_if(has_values()), "(T, B, H, V) S, the values.")                              \
+    FIELD(In, log_g, required_if(has_keys()), "(T, B, H, K) A, the logarithms of the gates, at most 0.")
 
 /// What the forward and the backward recurrence both read.
 struct GatedLinearInputs {
@@ -26,14 +26,19 @@ struct GatedLinearInputs {
 
     /// Each of them walks through time on its own.
     SRU_KERNELS_HOST_DEVICE Index states() const { return batch * heads; }
-    SRU_KERNELS_HOST_DEVICE Index segments() const { return (length + segment_length - 1) / segment_length; }
-    bool has_steps() const { return states() > 0 && length > 0; }
+    SRU_KERNELS_HOST_DEVICE Index segments() const {
+        return length == 0 ? 0 : (length - 1) / segment_length + 1;
+    }
+    bool has_rows(Index size) const { return batch > 0 && heads > 0 && size > 0; }
+    bool has_keys() const { return has_rows(key_size) && length > 0; }
+    bool has_values() const { return has_rows(value_size) && length > 0; }
+    bool has_states() const { return has_rows(key_size) && value_size > 0; }
 };
 
 #define GATED_LINEAR_FORWARD_FIELDS(FIELD)                                                                  \
     FIELD(In, s0, optional, "(B, H, K, V) A, the state before the first step; zeros if absent.")            \
-    FIELD(Out, o, required_if(has_steps()), "(T, B, H, V) S.")                                              \
-    FIELD(Out, s, required_if(states() > 0), "(B, H, K, V) A, the state after the last step. May be `s0`.") \
+    FIELD(Out, o, required_if(has_values()), "(T, B, H, V) S.")                                             \
+    FIELD(Out, s, required_if(has_states()), "(B, H, K, V) A, the state after the last step. May be `s0`.") \
     FIELD(Out, starts, optional,                                                                            \
           "(segments, B, H, K, V) A, the state before each segment. Backward needs it; may be absent in "   \
           "inference.")
@@ -44,21 +49,22 @@ struct GatedLinearForward : GatedLinearInputs {
 
     S_t = diag(g_t) S_{t-1} + k_t v_tᵀ        o_t = S_tᵀ q_t
 
-The state stays in the accumulation dtype and in the nearest caches. Gates may be arbitrarily small.)"};
+The state stays in the accumulation dtype and in the nearest caches. Gates may be arbitrarily small. A number that
+is not finite makes infinite or NaN what is computed from it; which of the two is not specified.)"};
 
     SRU_KERNELS_MORE_FIELDS(GatedLinearInputs, GATED_LINEAR_FORWARD_FIELDS)
 };
 
 #define GATED_LINEAR_BACKWARD_FIELDS(FIELD)                                \
-    FIELD(In, starts, required_if(has_steps()),                            \
+    FIELD(In, starts, required_if(has_states() && length > 0),             \
           "(segments, B, H, K, V) A, as `gated_linear_forward` wrote it.") \
     FIELD(In, grad_o, optional, "(T, B, H, V) S; zeros if absent.")        \
     FIELD(In, grad_s, optional, "(B, H, K, V) A; zeros if absent.")        \
-    FIELD(Out, grad_q, required_if(has_steps()), "(T, B, H, K) S.")        \
-    FIELD(Out, grad_k, required_if(has_steps()), "(T, B, H, K) S.")        \
-    FIELD(Out, grad_v, required_if(has_steps()), "(T, B, H, V) S.")        \
-    FIELD(Out, grad_log_g, required_if(has_steps()), "(T, B, H, K) A.")    \
-    FIELD(Out, grad_s0, required_if(states() > 0), "(B, H, K, V) A. May be `grad_s`.")
+    FIELD(Out, grad_q, required_if(has_keys()), "(T, B, H, K) S.")         \
+    FIELD(Out, grad_k, required_if(has_keys()), "(T, B, H, K) S.")         \
+    FIELD(Out, grad_v, required_if(has_values()), "(T, B, H, V) S.")       \
+    FIELD(Out, grad_log_g, required_if(has_keys()), "(T, B, H, K) A.")     \
+    FIELD(Out, grad_s0, required_if(has_states()), "(B, H, K, V) A. May be `grad_s`.")
 
 struct GatedLinearBackward : GatedLinearInputs {
     static constexpr Kernel kernel{

@@ -1,6 +1,8 @@
 #include "runtime/cpu/threads.hpp"
 
 #include <dlfcn.h>
+#include <pthread.h>
+#include <sys/stat.h>
 
 namespace sru_kernels::cpu {
 namespace {
@@ -42,6 +44,22 @@ const OpenMp& openmp() {
     return found;
 }
 
+/// Whether this process was forked from one that had several threads. OpenMP's are not in the child, but its
+/// memory says that they are, so that a team would wait for them for ever.
+bool lacks_threads = false;
+
+bool parent_has_threads = false;
+
+void before_fork() {
+    struct stat threads{};
+    // The directory has a link for itself, for its parent and for each thread.
+    parent_has_threads = stat("/proc/self/task", &threads) != 0 || threads.st_nlink != 3;
+}
+
+void in_child() { lacks_threads = lacks_threads || parent_has_threads; }
+
+[[maybe_unused]] const int fork_handlers = pthread_atfork(before_fork, nullptr, in_child);
+
 struct Team {
     TeamWork work;
     const void* argument;
@@ -55,7 +73,7 @@ void join_team(void* given) {
 }  // namespace
 
 void run_team(int num_threads, TeamWork work, const void* argument) {
-    if (num_threads <= 1 || openmp().parallel == nullptr) return work(argument, 0, 1);
+    if (num_threads <= 1 || lacks_threads || openmp().parallel == nullptr) return work(argument, 0, 1);
     Team team{work, argument};
     openmp().parallel(join_team, &team, static_cast<unsigned>(num_threads), 0);
 }

@@ -6,7 +6,8 @@ namespace sru_kernels::cpu {
 using TeamWork = void (*)(const void* argument, int thread, int threads);
 
 /// Calls `work` once on each thread of a team of at most `num_threads`, and returns when all have finished.
-/// Without an OpenMP runtime the team is the calling thread alone.
+/// Without an OpenMP runtime, or in a child forked from a process with several threads, the team is the
+/// calling thread alone.
 void run_team(int num_threads, TeamWork work, const void* argument);
 
 /// The number of threads that OpenMP starts by default; 1 without OpenMP.

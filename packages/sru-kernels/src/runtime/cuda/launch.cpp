@@ -7,6 +7,8 @@ namespace {
 
 constexpr int smallest_block = 32;  // a warp
 
+constexpr Index most_blocks = INT32_MAX;  // of a grid
+
 /// Threads per multiprocessor above which a thread takes more than one column. With fewer, the latency of a
 /// step decides, which more columns increase, and the bytes in flight are the same either way. Not measured.
 constexpr Index enough_threads = 128;
@@ -73,6 +75,11 @@ cudaLaunchConfig_t grid_for(const Work& work, const Launch& launch, int columns)
     const Index wanted = multiprocessors(launch.device);
     int block = largest_block;
     while (block > smallest_block && blocks(block) < wanted) block /= 2;
+    if (blocks(block) > most_blocks) {
+        throw std::invalid_argument(std::string(work.kernel) + ": needs a grid of " +
+                                    std::to_string(blocks(block)) + " blocks, of which CUDA allows " +
+                                    std::to_string(most_blocks) + "; split the batch");
+    }
     constexpr std::size_t shared_memory = 0;
     return {dim3(static_cast<unsigned int>(blocks(block))),
             dim3(static_cast<unsigned int>(block)),

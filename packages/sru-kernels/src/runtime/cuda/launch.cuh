@@ -34,7 +34,7 @@ bool all_aligned(Args args) {
 /// into the caller's stream. `shape_of(args)` describes the arguments in an error.
 template <typename Args, typename Select>
 void launch_kernel(const Args& args, const Work& work, const Launch& launch, const Select& select) {
-    if (work.rows == 0) return;
+    if (work.rows == 0 || work.row_size == 0) return;
     SRU_KERNELS_VARIANT::dispatch_storage(work.dtype, [&](auto zero) {
         constexpr int wide = 16 / sizeof(zero);
         const DeviceGuard guard(work.kernel, launch.device);

@@ -20,8 +20,22 @@ OPTIONAL = ("s0", "grad_o", "grad_s")
 # Absolute errors below which nothing can be said: gates that would be subnormal are 0, and halves are coarse.
 FLOOR = {"float64": 1e-300, "float32": 1e-35, "float16": 1e-35, "bfloat16": 1e-35}
 HALF_SPACING = 2.0**-24
-# One number and odd ones; a vector of every set and one more; several tiles of columns and blocks of rows.
-SIZES = [(1, 1), (1, 5), (3, 1), (5, 7), (16, 16), (17, 33), (32, 64), (33, 65), (70, 150), (150, 20)]
+# None, one number and odd ones; a vector of every set and one more; several tiles and blocks of rows.
+SIZES = [
+    (0, 0),
+    (0, 5),
+    (5, 0),
+    (1, 1),
+    (1, 5),
+    (3, 1),
+    (5, 7),
+    (16, 16),
+    (17, 33),
+    (32, 64),
+    (33, 65),
+    (70, 150),
+    (150, 20),
+]
 
 
 def assert_parity(case, num_threads=1):
@@ -57,7 +71,7 @@ def test_parity_with_absent_inputs(absent, storage):
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 7, 8, 9])
-@pytest.mark.parametrize("segment_length", [1, 4, 8, 100])
+@pytest.mark.parametrize("segment_length", [1, 4, 8, 100, 2**63 - 1])
 def test_parity_of_every_cut_into_segments(segment_length, length):
     assert_parity(make_gated_linear(length, segment_length=segment_length, storage="float64"))
 

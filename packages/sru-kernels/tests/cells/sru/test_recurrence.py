@@ -98,10 +98,10 @@ def test_shortest_sequences(engine, length, absent):
     assert_parity(engine, make_sru(length, absent=absent, num_directions=2))
 
 
-def test_empty_batch(engine):
-    given = make_sru(batch=0)
-    assert given.forward(engine)["h"].shape == (5, 0, 17)
-    assert given.backward(np.zeros((5, 0, 17)), engine)["grad_u"].shape == (5, 0, 3, 17)
+@pytest.mark.parametrize("num_directions", [1, 2])
+@pytest.mark.parametrize("size", [(5, 0, 17), (5, 3, 0), (0, 3, 0), (0, 0, 0)])
+def test_parity_of_empty_arrays(engine, size, num_directions):
+    assert_parity(engine, make_sru(*size, num_directions=num_directions))
 
 
 @pytest.mark.parametrize("num_directions", [1, 2])

@@ -45,6 +45,11 @@ def test_parity_of_odd_sizes(quantized, size, storage):
     assert_parity(make_step(*size, storage=storage, quantized=quantized))
 
 
+@pytest.mark.parametrize("size", [(0, 5, 4), (3, 0, 4), (3, 5, 0), (0, 0, 0)])
+def test_parity_of_empty_arrays(size):
+    assert_parity(make_step(*size))
+
+
 @pytest.mark.parametrize("storage", STORAGES)
 @HIGHWAYS
 def test_parity_of_an_int8_weight(num_gates, absent, storage):
