@@ -39,7 +39,8 @@ class WorkSpace {
 
     std::size_t bytes(int num_threads) const {
         std::size_t result = 0;
-        const bool overflows = __builtin_mul_overflow(size_ * Index{sizeof(A)}, num_threads, &result);
+        const bool overflows =
+            __builtin_mul_overflow(static_cast<std::size_t>(size_) * sizeof(A), num_threads, &result);
         return overflows ? SIZE_MAX : result;
     }
 

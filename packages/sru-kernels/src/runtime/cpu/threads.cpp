@@ -45,7 +45,7 @@ const OpenMp& openmp() {
 }
 
 /// Whether this process was forked from one that had several threads. OpenMP's are not in the child, but its
-/// memory says that they are, so that a team would wait for them for ever.
+/// memory says that they are, so that a team would wait for them forever.
 bool lacks_threads = false;
 
 bool parent_has_threads = false;
