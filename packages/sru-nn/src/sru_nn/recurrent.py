@@ -67,19 +67,13 @@ class Recurrent(nn.Module):
             whole = [(rows, *batch, *rest) for rows, *rest in shapes]
             check_shape(type(self).__name__, name, state, letters, *whole)
 
-    def _check_input(self, x: Any, mask_pad: Any, *, single: bool = True) -> None:
-        who = type(self).__name__
-        letters = ("(B, T, E)" if self.batch_first else "(T, B, E)") + (" or (T, E)" if single else "")
-        check_features(who, "input", x, letters, (2, 3) if single else (3,), self.input_size)
+    def _check_input(self, x: Any, mask_pad: Any) -> None:
+        who, axes = type(self).__name__, "B, T" if self.batch_first else "T, B"
+        check_features(who, "input", x, f"({axes}, E) or (T, E)", (2, 3), self.input_size)
         self._check_like_parameters(x)
-        if mask_pad is None:
-            return
-        if not isinstance(mask_pad, Tensor):
-            raise TypeError(f"{who}: mask_pad must be a tensor, got a {type(mask_pad).__name__}")
-        if mask_pad.shape != x.shape[:-1]:
-            raise ValueError(
-                f"{who}: mask_pad must have the shape of the input without its features, "
-                f"{tuple(x.shape[:-1])}, got {tuple(mask_pad.shape)}"
+        if mask_pad is not None:
+            check_shape(
+                who, "mask_pad", mask_pad, f"({axes})" if x.dim() == 3 else "(T,)", tuple(x.shape[:-1])
             )
 
     def _forward(self, x: Any, state: Any, mask_pad: Any = None, **options: Any) -> tuple[Any, Any]:
@@ -177,10 +171,10 @@ def without_padding(x: Tensor, mask_pad: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
-    """Apply a function to every tensor in nested tuples and lists, which may also hold None."""
+    """Apply a function to every tensor in nested tuples and lists; leave what else they hold as it is."""
     if isinstance(value, (tuple, list)):
         return type(value)([map_tensors(function, item) for item in value])
-    return None if value is None else function(value)
+    return function(value) if isinstance(value, Tensor) else value
 
 
 def is_altered(module: nn.Module) -> bool:

@@ -147,7 +147,7 @@ WRONG_CALLS = {
     "packed features": (lambda m: m(packed(2)), "data must have shape (sum of lengths, E = 6), got (12, 2)"),
     "mask": (
         lambda m: m(torch.randn(T, B, E), mask_pad=torch.zeros(B, T)),
-        "mask_pad must have the shape of the input without its features, (7, 3), got (3, 7)",
+        "mask_pad must have shape (T, B) = (7, 3), got (3, 7)",
     ),
     "mask of a packed sequence": (
         lambda m: m(packed(), mask_pad=torch.zeros(T, B)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -27,7 +27,7 @@ from sru_nn.checkpoints.layouts import read_cell, strip_wrappers
 from sru_nn.experimental.length_parallel import LengthParallel
 from sru_nn.functional import Activation, sru_recurrence
 from sru_nn.gemm import project
-from sru_nn.recurrent import as_leaf, check_step, is_altered, without_padding
+from sru_nn.recurrent import as_leaf, check_step, without_padding
 
 # Arguments that a state dict can contradict.
 _TOLD = (
@@ -237,7 +237,7 @@ class SRUCell(nn.Module):
         if isinstance(given, fx.Proxy):
             return as_leaf(self, given, c0, mask_pad)  # type: ignore[no-any-return]
         input, mask_pad = self._checked(given, c0, mask_pad)
-        return self._run(input, c0, mask_pad, self._project)
+        return self._run(input, c0, mask_pad)
 
     def step(
         self, x: Tensor, state: Tensor | None = None, *, c: Tensor | None = None
@@ -259,10 +259,7 @@ class SRUCell(nn.Module):
         """
         state = one_of_two_names(f"{type(self).__name__}.step", "state", state, None, "c", c)
         check_step(self, x, (2,))
-        if is_altered(self):  # hooks and a forward of somebody else must see the step
-            h, state = self(x, state)
-        else:
-            h, state = self._run(self._checked(x, state, None)[0], state, None, self._project)
+        h, state = self(x, state)
         return h.squeeze(0), state
 
     def _checked(self, input: Any, c0: Any, mask_pad: Any) -> tuple[Tensor, Tensor | None]:
@@ -282,13 +279,9 @@ class SRUCell(nn.Module):
         return without_padding(input, mask_pad)
 
     def _run(
-        self,
-        input: Tensor,
-        c0: Tensor | None,
-        mask_pad: Tensor | None,
-        project: Callable[[Tensor], tuple[Tensor, Tensor]],
+        self, input: Tensor, c0: Tensor | None, mask_pad: Tensor | None, *attention: Any
     ) -> tuple[Tensor, Tensor]:
-        """Run the layer on checked arguments; `project` maps the normalised input to `u` and `v`."""
+        """Run the layer on checked arguments; the last are those of the transform of SRU++."""
         x, mask_c, norm = input, None, self.layer_norm
         if norm is not None and not self.normalize_after:
             x = norm(x)
@@ -296,7 +289,7 @@ class SRUCell(nn.Module):
             x = x * self._variational_mask(x, self.input_size, self.rnn_dropout)
         if self.training and self.dropout > 0:
             mask_c = self._variational_mask(x, self.output_size, self.dropout)
-        u, v = project(x)
+        u, v = self._project(x, *attention)
         highway = input if self.has_skip_term and self.num_matrices == 3 else None
         if self.amp_recurrence_fp16 and u.dtype in (torch.float16, torch.bfloat16):
             highway = None if highway is None else highway.to(u.dtype)
@@ -320,7 +313,7 @@ class SRUCell(nn.Module):
     def _vectors(self) -> Tensor:
         return self.weight_c.view(2, self.output_size)
 
-    def _project(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _project(self, x: Tensor, *attention: Any) -> tuple[Tensor, Tensor]:
         """Compute `u` `(T, B, K, N·D)` and `v` `(2, N·D)` or `(T, B, 2, N·D)`."""
         if self.transform is not None:
             return self._gates_apart(project(self.transform, x)), self._vectors()

@@ -8,12 +8,13 @@ from typing import Any
 from torch import Tensor, fx, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from sru_nn.arguments import check_exclusive, check_sizes, input_and_state
+from sru_nn.arguments import check_exclusive, check_features, check_sizes, input_and_state
 from sru_nn.cells.sru.base import SRUStack
-from sru_nn.cells.srupp.attention import KeyValues, SRUppAttention, SRUppProjectedLinear
+from sru_nn.cells.srupp.attention import Cache, SRUppAttention, SRUppProjectedLinear
+from sru_nn.cells.srupp.attention_masks import joined_masks
 from sru_nn.cells.srupp.layer import SRUppCell
-from sru_nn.cells.srupp.state import SRUppState, checked_caches, extended_pad
-from sru_nn.recurrent import as_leaf, check_step, map_tensors, without_padding
+from sru_nn.cells.srupp.state import SRUppState, check_memory, remembered
+from sru_nn.recurrent import as_leaf, check_step, map_tensors
 from sru_nn.stack import in_turn
 
 
@@ -174,7 +175,7 @@ class SRUpp(SRUStack):
         c0: Tensor | None = None,
         mask_pad: Tensor | None = None,
         attn_mask: Tensor | None = None,
-        memory: Sequence[Tensor | None] | None = None,
+        memory: Sequence[Tensor | Cache | None] | None = None,
         memory_mask_pad: Tensor | None = None,
         *,
         x: Tensor | PackedSequence | None = None,
@@ -295,34 +296,31 @@ class SRUpp(SRUStack):
             raise ValueError(
                 "SRUpp: step and stream need causal=True, because later positions are not known yet"
             )
-        self._check_input(x, mask_pad, single=False)
-        if self.batch_first:
-            x, mask_pad = x.transpose(0, 1), None if mask_pad is None else mask_pad.t()
-        caches: Sequence[KeyValues | None] = [None] * self.num_layers
-        if state is not None:
-            if not isinstance(state, SRUppState):
-                raise TypeError(
-                    f"SRUpp: state must be an SRUppState, got a {type(state).__name__}; SRUppState(c0) "
-                    "starts from the states c0"
-                )
-            batch, heads = x.shape[1], self.num_heads
-            super()._check_state(state.c, batch)
-            caches = checked_caches(state, self.num_layers, batch, heads, self.proj_size // heads)
-        if mask_pad is not None:
-            x, mask_pad = without_padding(x, mask_pad)
-        pad = extended_pad(state, mask_pad, x)
-        kept = []
-
-        def call(layer: int, cell: SRUppCell, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
-            x, c, cache = cell.stream(x, c, caches[layer], mask_pad, pad)
-            kept.append(cache)
-            return x, c
-
-        x, c = in_turn(self.rnn_lst, self._enter(x), None if state is None else state.c, call)
-        if pad is not None and self.context is not None:
-            pad = pad[:, -self.context :]
-        h = x.transpose(0, 1) if self.batch_first else x
-        return h, SRUppState(c, tuple(kept), pad)
+        letters = "(B, T, E)" if self.batch_first else "(T, B, E)"
+        check_features("SRUpp", "input", x, letters, (3,), self.input_size)
+        new = x.transpose(0, 1) if self.batch_first else x
+        if state is None:
+            state = SRUppState(None)  # type: ignore[arg-type]
+        elif isinstance(state, SRUppState):
+            super()._check_state(state.c, new.shape[1])
+            check_memory(
+                state, self.num_layers, new.shape[1], self.num_heads, self.proj_size // self.num_heads
+            )
+        else:
+            raise TypeError(
+                f"SRUpp: state must be an SRUppState, got a {type(state).__name__}; SRUppState(c0) "
+                "starts from the states c0"
+            )
+        c0, caches, pad = state
+        memory = [Cache(seen) for seen in caches or [None] * self.num_layers]
+        earlier = pad if pad is None or self.batch_first else pad.t()
+        h, c, _ = self(x, c0, mask_pad, None, memory, earlier)
+        kept = tuple([cache.seen for cache in memory])
+        if pad is not None or mask_pad is not None:
+            mask = mask_pad.t() if mask_pad is not None and self.batch_first else mask_pad
+            whole = joined_masks(None if pad is None else pad.t(), remembered(caches), mask, new).t()
+            pad = whole[:, whole.shape[1] - remembered(kept) :]
+        return h, SRUppState(c, kept, pad)
 
     def extra_repr(self) -> str:
         """Show what the layers' own lines do not."""
