@@ -247,11 +247,11 @@ class SRUppAttention(Transform):
             pad = joined_masks(memory_mask_pad if earlier else None, earlier, mask_pad, input)
             # A NaN in the padding must not reach a result or a gradient through the matrices.
             x = x.masked_fill(pad[pad.shape[0] - x.shape[0] :].unsqueeze(-1), 0.0)
-        z = project(self.linear1, x)
-        residual = z[x.shape[0] - input.shape[0] :]
+        z, start = project(self.linear1, x), x.shape[0] - input.shape[0]
+        residual = z[start:] if start else z
         if self.layer_norm is not None and not self.normalize_after:
             z = self.layer_norm(z)
-        q = self._split_heads(z[x.shape[0] - input.shape[0] :])
+        q = self._split_heads(z[start:] if start else z)
         seen = KeyValues(*map(self._split_heads, project(self.linear2, z).chunk(2, dim=-1)))
         if isinstance(memory, Cache):
             seen = memory.extend(seen, self.context)
@@ -284,8 +284,7 @@ class SRUppAttention(Transform):
         return u, memory.seen
 
     def _split_heads(self, x: Tensor) -> Tensor:
-        heads = self.num_heads
-        return x.view(*x.shape[:2], heads, self.proj_features // heads).permute(1, 2, 0, 3)
+        return torch.unflatten(x, -1, (self.num_heads, -1)).permute(1, 2, 0, 3)
 
     def _attend(self, q: Tensor, seen: KeyValues, attn_mask: Tensor | None, pad: Tensor | None) -> Tensor:
         """Return what the queries `(B, H, T, P/H)` find, `(T, B, P)`."""

@@ -151,19 +151,15 @@ class SRUppCell(SRUCell):
                 "SRUppCell: stream needs one direction, and SRUppAttention or SRUppProjectedLinear as its "
                 "transform"
             )
-        input, mask_pad = self._checked(given, c0, mask_pad)
         normalizes = self.normalize_memory and not self.normalize_after and self.layer_norm is not None
         if normalizes and isinstance(memory, Tensor):
             memory = self.layer_norm(memory)  # type: ignore[misc]
-        return self._run(input, c0, mask_pad, mask_pad, attn_mask, memory, memory_mask_pad)
+        attention = {"attn_mask": attn_mask, "memory": memory, "memory_mask_pad": memory_mask_pad}
+        return self._run(given, c0, mask_pad, **attention)
 
-    def _project(self, x: Tensor, *attention: Any) -> tuple[Tensor, Tensor]:
-        names = ("mask_pad", "attn_mask", "memory", "memory_mask_pad")
+    def _transformed(self, x: Tensor, mask_pad: Tensor | None, **attention: Any) -> Any:
         transform = self.custom_m if self.transform is None else self.transform
-        u = transform(x, **dict(zip(names, attention, strict=True)))  # type: ignore[misc]
-        if self.transform is None:
-            return self._gate_major("u", u, x, self.num_matrices), self._vectors()
-        return self._gates_apart(u), self._vectors()
+        return transform(x, mask_pad=mask_pad, **attention)  # type: ignore[misc]
 
     def step(self, x: Tensor, state: Tensor | None = None, *, c: Tensor | None = None) -> NoReturn:
         """Refuse: a step attends to earlier positions; use `stream`, which takes them.

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from sru_nn.arguments import check_exclusive, check_features, check_sizes, input_and_state
-from sru_nn.cells.sru.base import SRUStack
+from sru_nn.cells.sru.stack import SRUStack
 from sru_nn.cells.srupp.attention import Cache, SRUppAttention, SRUppProjectedLinear
 from sru_nn.cells.srupp.attention_masks import joined_masks
 from sru_nn.cells.srupp.layer import SRUppCell
 from sru_nn.cells.srupp.state import SRUppState, check_memory, remembered
-from sru_nn.recurrent import as_leaf, check_step, map_tensors
-from sru_nn.stack import in_turn
+from sru_nn.recurrent import as_leaf, by_layer, check_step, map_tensors
 
 
 class SRUpp(SRUStack):
@@ -148,20 +148,21 @@ class SRUpp(SRUStack):
                 )
             else:
                 transform = SRUppProjectedLinear(size, outputs, proj_size, dropout, attn_layer_norm)
-            cell = SRUppCell(
-                size,
-                hidden_size,
-                dropout=dropout if layer + 1 < num_layers else 0.0,
-                bidirectional=bidirectional,
-                highway_bias=highway_bias,
-                layer_norm=layer_norm,
-                normalize_after=normalize_after,
-                transform_module=transform,
-                rescale=rescale,
-                weight_c_init=weight_c_init,
-                normalize_memory=normalize_memory,
+            self.rnn_lst.append(
+                SRUppCell(
+                    size,
+                    hidden_size,
+                    dropout=dropout if layer + 1 < num_layers else 0.0,
+                    bidirectional=bidirectional,
+                    highway_bias=highway_bias,
+                    layer_norm=layer_norm,
+                    normalize_after=normalize_after,
+                    transform_module=transform,
+                    rescale=rescale,
+                    weight_c_init=weight_c_init,
+                    normalize_memory=normalize_memory,
+                )
             )
-            self.rnn_lst.append(cell)
 
     def reset_parameters(self) -> None:
         """Draw all weights anew."""
@@ -239,15 +240,14 @@ class SRUpp(SRUStack):
         self, x: Tensor, state: Any, mask_pad: Tensor | None, attn_mask: Tensor | None = None
     ) -> tuple[Tensor, Any]:
         c0, memory, memory_mask_pad = state
-        saved = []
-
-        def call(layer: int, cell: SRUppCell, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
+        x, saved, last = self._enter(x, mask_pad), [], []
+        states = by_layer(self._layer_states(c0), self.num_layers)
+        memory = memory or [None] * self.num_layers
+        for cell, c, earlier in zip(self.rnn_lst, states, memory, strict=True):
             saved.append(x)
-            earlier = None if memory is None else memory[layer]
-            return cell(x, c, mask_pad, attn_mask, earlier, memory_mask_pad)  # type: ignore[no-any-return]
-
-        h, c = in_turn(self.rnn_lst, self._enter(x), self._layer_states(c0), call)
-        return h, (self._returned_states(c), saved)
+            x, c = cell(x, c, mask_pad, attn_mask, earlier, memory_mask_pad)
+            last.append(c)
+        return x, (self._returned_states(torch.stack(last)), saved)
 
     def step(self, x: Tensor, state: SRUppState | None = None) -> tuple[Tensor, SRUppState]:
         """Run one time step; its cost grows with the number of positions that it attends to.
