@@ -97,11 +97,7 @@ class Recurrent(nn.Module):
         if mask_pad is not None:
             raise ValueError(f"{who}: a PackedSequence brings its own lengths; pass mask_pad=None")
         data, batch_sizes, order, back = packed
-        if data.dim() != 2 or data.shape[-1] != self.input_size:
-            raise ValueError(
-                f"{who}: a PackedSequence's data must have shape (sum of lengths, E = {self.input_size}), "
-                f"got {tuple(data.shape)}"
-            )
+        check_features(who, "a PackedSequence's data", data, "(sum of lengths, E)", (2,), self.input_size)
         check_like_parameters(who, data, self._first())
         # Sorting by length permutes the small states here, not the sequences.
         x, lengths = pad_packed_sequence(PackedSequence(data, batch_sizes))

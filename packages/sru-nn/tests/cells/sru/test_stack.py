@@ -135,7 +135,7 @@ WRONG_CALLS = {
         lambda rnn: rnn(packed(), torch.randn(L, 2, D)),
         "c0 must have shape (L, B, N·D) = (2, 3, 5), got (2, 2, 5)",
     ),
-    "packed features": (lambda rnn: rnn(packed(2)), "data must have shape (sum of lengths, E = 6)"),
+    "packed features": (lambda rnn: rnn(packed(2)), "data must have shape (sum of lengths, E) with E = 6"),
     "packed with a mask": (
         lambda rnn: rnn(packed(), None, torch.zeros(T, B)),
         "a PackedSequence brings its own lengths; pass mask_pad=None",

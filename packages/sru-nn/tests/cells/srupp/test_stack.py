@@ -311,7 +311,7 @@ def test_a_packed_sequence_that_does_not_fit():
         ValueError, match="SRUpp: a PackedSequence brings its own lengths; pass mask_pad=None"
     ):
         make()(packed, mask_pad=torch.zeros(T, B))
-    with pytest.raises(ValueError, match=r"SRUpp: a PackedSequence's data must have shape .*E = 2\), got"):
+    with pytest.raises(ValueError, match=r"SRUpp: a PackedSequence's data must have shape .*E = 2, got"):
         make(input_size=2)(packed)
 
 
