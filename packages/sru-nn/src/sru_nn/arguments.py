@@ -1,4 +1,4 @@
-"""Checks of arguments shared by the modules."""
+"""Checks of arguments shared by the modules and functions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from sru_nn.dtypes import STORAGE_DTYPES, accumulate_dtype
 
 _T = TypeVar("_T")
 
@@ -63,12 +65,18 @@ def input_and_state(module: nn.Module, input: Any, c0: Any, x: Any, state: Any) 
     return input, c0
 
 
+def check_tensor(who: str, name: str, value: Any, hint: str = "") -> None:
+    """Raise unless a value is a tensor."""
+    if not isinstance(value, Tensor):
+        got = "None" if value is None else f"a {type(value).__name__}"
+        raise TypeError(f"{who}: {name} must be a tensor, got {got}{hint}")
+
+
 def check_features(
     who: str, name: str, x: Any, letters: str, dims: tuple[int, ...], size: int, hint: str = ""
 ) -> None:
     """Raise unless an input is a tensor with one of these numbers of dimensions and E features."""
-    if not isinstance(x, Tensor):
-        raise TypeError(f"{who}: {name} must be a tensor, got a {type(x).__name__}")
+    check_tensor(who, name, x)
     if x.dim() not in dims or x.shape[-1] != size:
         raise ValueError(
             f"{who}: {name} must have shape {letters} with E = {size}, got {tuple(x.shape)}{hint}"
@@ -77,15 +85,57 @@ def check_features(
 
 def check_shape(who: str, name: str, value: Any, letters: str, *shapes: tuple[Any, ...]) -> None:
     """Raise unless an argument is a tensor of one of these shapes; the message names the first."""
-    if not isinstance(value, Tensor):
-        is_pair = name != "mask_pad" and isinstance(value, (tuple, list))
-        hint = "; pass the state alone, without an h0" if is_pair else ""
-        raise TypeError(
-            f"{who}: {name} must be one tensor of shape {letters} = {shapes[0]}, got a "
-            f"{type(value).__name__}{hint}"
-        )
+    is_pair = name != "mask_pad" and isinstance(value, (tuple, list))
+    check_tensor(who, name, value, "; pass the state alone, without an h0" if is_pair else "")
     if not any(value.shape == shape for shape in shapes):
-        raise ValueError(f"{who}: {name} must have shape {letters} = {shapes[0]}, got {tuple(value.shape)}")
+        expected = f"({', '.join(map(str, shapes[0]))})" if len(shapes[0]) > 1 else shapes[0]
+        raise ValueError(f"{who}: {name} must have shape {letters} = {expected}, got {tuple(value.shape)}")
+
+
+class Checker:
+    """Checks the argument of a function that sets the dtype and the device, and the others against it."""
+
+    def __init__(
+        self, who: str, name: str, like: Any, letters: str, order: str, sizes: tuple[int, ...] = ()
+    ) -> None:
+        """Raise unless a tensor has a storage dtype, four axes, and one of these sizes in the third."""
+        self.who, self.first, self.like = who, name, like
+        check_tensor(who, name, like)
+        if like.dim() != 4 or (sizes and like.shape[2] not in sizes):
+            with_gates = " with K = 3 or 4" if len(sizes) > 1 else ""
+            raise ValueError(
+                f"{who}: {name} must have shape {letters}{with_gates}, got {tuple(like.shape)}; "
+                f"reshape the projection's output with .view{letters}, {order}"
+            )
+        if like.dtype not in STORAGE_DTYPES:
+            raise TypeError(f"{who}: {name} must be float32, float64, float16 or bfloat16, got {like.dtype}")
+
+    def __call__(
+        self,
+        name: str,
+        tensor: Any,
+        letters: str,
+        shape: tuple[int | str, ...],
+        dtypes: tuple[torch.dtype, ...] | None = None,
+        *,
+        optional: bool = False,
+    ) -> None:
+        """Raise unless a tensor fits; without `dtypes` those of storage and accumulation do."""
+        if optional and tensor is None:
+            return
+        check_shape(self.who, name, tensor, letters, shape)
+        like = self.like
+        dtypes = dtypes or (like.dtype, accumulate_dtype(like.dtype))
+        if tensor.dtype not in dtypes:
+            either = " or ".join(dict.fromkeys(str(dtype) for dtype in dtypes))
+            raise TypeError(
+                f"{self.who}: {name} must be {either} with {self.first} of {like.dtype}, got {tensor.dtype}"
+            )
+        if tensor.device != like.device:
+            raise ValueError(
+                f"{self.who}: {name} must be on the device of {self.first}, {like.device}, "
+                f"got {tensor.device}"
+            )
 
 
 def check_like_parameters(who: str, input: Tensor, parameters: nn.Module | Tensor) -> None:

@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from sru_nn.arguments import check_number, check_sizes
 from sru_nn.linear_scan import by_chunks, linear_scan, scan, shifted
 from sru_nn.operators import define
 
@@ -39,6 +40,7 @@ class LengthParallel:
 
     Raises:
         ValueError: A number is outside its range.
+        TypeError: An argument is not a number.
     """
 
     chunk: int = 128
@@ -50,15 +52,13 @@ class LengthParallel:
     chunk's own steps; ε is that of the accumulation dtype."""
     max_iterations: float = 16
     """Iterations after which it gives up, warns, and takes the steps of the states that have not converged
-    one by one. An iteration for part of the states counts for that part."""
+    one by one."""
 
     def __post_init__(self) -> None:
-        if self.chunk < 1:
-            raise ValueError(f"LengthParallel: chunk must be at least 1, got {self.chunk}")
-        if self.tolerance is not None and not self.tolerance >= 0:
-            raise ValueError(f"LengthParallel: tolerance must be at least 0, or None, got {self.tolerance}")
-        if not self.max_iterations >= 1:
-            raise ValueError(f"LengthParallel: max_iterations must be at least 1, got {self.max_iterations}")
+        check_sizes("LengthParallel", chunk=self.chunk)
+        check_number("LengthParallel", "max_iterations", self.max_iterations, at_least=1)
+        if self.tolerance is not None:
+            check_number("LengthParallel", "tolerance", self.tolerance, at_least=0)
 
     def states(self, u_c: Tensor, u_f: Tensor, v_f: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Compute `sru_nn.reference.sru_states`, differentiable any number of times.
@@ -107,20 +107,20 @@ def solve(
         _run(inputs, first, c)
         return Solution(c.view(u_c.shape), 0, 0)
     chunks = [by_chunks(x, options.chunk) for x in inputs]
-    starts, failed, not_finite, iterations = _find_starts(chunks, first, options)
+    starts, jump, iterations = _find_starts(chunks, first, options)
     ends = _run(chunks, starts, by_chunks(c, options.chunk))
     _run([x[whole:] for x in inputs], ends[-1], c[whole:])
-    # Input that is not finite has no solution; the loop says what becomes of it.
-    if len(again := torch.cat([failed, not_finite])):
+    # A jump is NaN where the input is not finite; the loop says what becomes of it.
+    if (again := ~(jump <= 0)).any():
         loop = torch.empty_like(c[:, again])
         _run([x[:, again] for x in inputs], first[again], loop)
         c[:, again] = loop
-    return Solution(c.view(u_c.shape), iterations, len(failed))
+    return Solution(c.view(u_c.shape), iterations, int((jump > 0).sum()))
 
 
 def _find_starts(
     chunks: list[Tensor], c0: Tensor, options: LengthParallel
-) -> tuple[Tensor, Tensor, Tensor, int]:
+) -> tuple[Tensor, Tensor, int]:
     """Correct the starts of the chunks until they are what the loop would make of them.
 
     Args:
@@ -129,35 +129,27 @@ def _find_starts(
         options: When to stop.
 
     Returns:
-        The starts `(C, M)`, the indices of the states that did not converge, those of the states whose input
-        is not finite, and the number of iterations.
+        The starts `(C, M)`, by how much the largest jump of each state exceeds the tolerance `(M,)`, and the
+        number of iterations.
     """
-    chunk, count, states = chunks[0].shape
-    tolerance = options.tolerance
-    if tolerance is None:
-        tolerance = 8 * torch.finfo(c0.dtype).eps * math.sqrt(chunk)
+    eps, tiny = torch.finfo(c0.dtype).eps, torch.finfo(c0.dtype).tiny
+    tolerance = 8 * eps * math.sqrt(options.chunk) if options.tolerance is None else options.tolerance
     # No state is larger than the largest of c0 and the u_c before it.
-    scale = torch.maximum(chunks[0].abs().amax((0, 1)), c0.abs()).clamp_min(torch.finfo(c0.dtype).tiny)
+    scale = torch.maximum(chunks[0].abs().amax((0, 1)), c0.abs()).clamp_min(tiny)
     starts = torch.cat([c0.unsqueeze(0), chunks[0][-1, :-1]])
     chunks = [x[:, :-1] for x in chunks]  # no start follows the last
-    left = torch.arange(states, device=c0.device)
-    not_finite = torch.zeros_like(left, dtype=torch.bool)
-    iterations, work = 0, 0.0
-    # Each correction makes one more start exactly that of the loop, so count − 1 are always enough.
-    while len(left) and iterations < count - 1 and work < options.max_iterations:
-        before = starts[:, left]
-        ends, slopes = _run_with_slopes(chunks, before[:-1])
-        jumps = ends - before[1:]
-        moved = before[1:] + scan(slopes, jumps)
+    excess, iterations = torch.ones_like(c0), 0
+    while (excess > 0).any() and iterations < options.max_iterations:
+        ends, slopes = _run_with_slopes(chunks, starts[:-1])
+        jumps = ends - starts[1:]
+        moved = starts[1:] + scan(slopes, jumps)
         # Many slopes beyond one overflow. What is not a number becomes what a slope of zero would make it.
-        starts[1:, left] = torch.where(moved.isfinite(), moved, ends)
-        iterations, work = iterations + 1, work + len(left) / states
-        jump = (jumps.abs() / scale).amax(0)
-        not_finite[left] = jump.isnan()
-        keep = jump > tolerance
-        if not keep.all():
-            left, scale, chunks = left[keep], scale[keep], [x[..., keep] for x in chunks]
-    return starts, left[:0] if iterations == count - 1 else left, not_finite.nonzero().squeeze(1), iterations
+        starts[1:] = torch.where(moved.isfinite(), moved, ends)
+        iterations += 1
+        excess = (jumps.abs() / scale).amax(0) - tolerance
+        if iterations == len(jumps):  # each correction makes one more start exactly that of the loop
+            excess = excess.clamp_max(0)
+    return starts, excess, iterations
 
 
 def _in_order(inputs: list[Tensor]) -> Any:
@@ -194,10 +186,6 @@ def _sru_states(u_c: Tensor, u_f: Tensor, v_f: Tensor, c0: Tensor, *options: Any
     return solution.c
 
 
-def _save_for_backward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs[:4], output)
-
-
 def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     u_c, u_f, v_f, c0, c = ctx.saved_tensors
     before = torch.cat([c0.unsqueeze(0), c])[:-1]
@@ -217,5 +205,5 @@ define(
     _sru_states,
     lambda u_c, *_: torch.empty_like(u_c, memory_format=torch.contiguous_format),
     _differentiate,
-    _save_for_backward,
+    lambda ctx, inputs, output: ctx.save_for_backward(*inputs[:4], output),
 )
