@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sru_nn.checkpoints.describe import ConversionError, find_cells
+from sru_nn.checkpoints.convert import ConversionError, find_cells
 
 
 def read_file(path: Path, entry: str | None = None) -> tuple[dict[str, Tensor], list[str]]:

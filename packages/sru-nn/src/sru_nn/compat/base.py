@@ -41,14 +41,14 @@ class DropIn(SRUStack):
         self,
         input_size: int,
         hidden_size: int,
-        num_layers: int,
-        bias: bool,
-        batch_first: bool,
-        dropout: float,
-        bidirectional: bool,
-        proj_size: int,
-        device: torch.device | str | int | None,
-        dtype: torch.dtype | None,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         nn.Module.__init__(self)  # nn.LSTM's and nn.GRU's would make their own weights
         who = self.mode
@@ -124,14 +124,6 @@ class DropIn(SRUStack):
         for weights, maps in zip(layers, self.projections, strict=False):
             weights += maps.parameters()
         return layers
-
-    @property
-    def _flat_weights(self) -> list[nn.Parameter]:
-        return list(self.parameters())
-
-    @property
-    def _flat_weights_names(self) -> list[str]:
-        return [name for name, _ in self.named_parameters()]
 
     def _check_row(self, name: str, state: Tensor, batch: tuple[int, ...], width: int) -> None:
         letters = "(L·N, B, H)" if width == self.hidden_size else "(L·N, B, H_out)"

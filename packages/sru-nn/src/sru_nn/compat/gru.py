@@ -11,7 +11,7 @@ from sru_nn.compat.base import DropIn
 from sru_nn.recurrent import Sequences
 
 
-class GRU(DropIn, nn.GRU):  # type: ignore[misc,override]
+class GRU(DropIn, nn.GRU):
     """A stack of SRU layers with the arguments, calls and shapes of `nn.GRU`, of which it is a subclass.
 
         f_t = σ(u_f + v_f ⊙ c_{t-1} + b_f)        r_t = σ(u_r + v_r ⊙ c_{t-1} + b_r)

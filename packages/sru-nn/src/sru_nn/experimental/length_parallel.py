@@ -51,8 +51,7 @@ class LengthParallel:
     state may have, after which one more correction is the last. None for 8·ε·√chunk, the rounding of a
     chunk's own steps; ε is that of the accumulation dtype."""
     max_iterations: float = 16
-    """Iterations after which it gives up, warns, and takes the steps of the states that have not converged
-    one by one."""
+    """Iterations after which it gives up, warns, and takes the steps one by one."""
 
     def __post_init__(self) -> None:
         check_sizes("LengthParallel", chunk=self.chunk)
@@ -90,7 +89,7 @@ class Solution(NamedTuple):
     iterations: int
     """How often the starts of chunks were corrected."""
     failed: int
-    """How many of the B·N·D states did not converge and were computed by the loop."""
+    """How many of the B·N·D states did not converge; if any, the loop computed all of them."""
 
 
 @torch.no_grad()
@@ -99,57 +98,34 @@ def solve(
 ) -> Solution:
     """Find the states, without gradients and without a warning; the tensors are those of `states`."""
     options = options or LengthParallel()
-    v_f = v_f.expand_as(u_c if v_f.dim() > 1 else c0).flatten(-2).expand(len(u_c), -1)
-    inputs, first = [u_c.flatten(1), u_f.flatten(1), v_f], c0.flatten()
-    c = torch.empty_like(inputs[0], memory_format=torch.contiguous_format)
-    whole = len(c) - len(c) % options.chunk
-    if whole < 2 * options.chunk:
-        _run(inputs, first, c)
-        return Solution(c.view(u_c.shape), 0, 0)
-    chunks = [by_chunks(x, options.chunk) for x in inputs]
-    starts, jump, iterations = _find_starts(chunks, first, options)
-    ends = _run(chunks, starts, by_chunks(c, options.chunk))
-    _run([x[whole:] for x in inputs], ends[-1], c[whole:])
-    # A jump is NaN where the input is not finite; the loop says what becomes of it.
-    if (again := ~(jump <= 0)).any():
-        loop = torch.empty_like(c[:, again])
-        _run([x[:, again] for x in inputs], first[again], loop)
-        c[:, again] = loop
-    return Solution(c.view(u_c.shape), iterations, int((jump > 0).sum()))
-
-
-def _find_starts(
-    chunks: list[Tensor], c0: Tensor, options: LengthParallel
-) -> tuple[Tensor, Tensor, int]:
-    """Correct the starts of the chunks until they are what the loop would make of them.
-
-    Args:
-        chunks: u_c, u_f and v_f, each `(chunk, C, M)`.
-        c0: `(M,)`.
-        options: When to stop.
-
-    Returns:
-        The starts `(C, M)`, by how much the largest jump of each state exceeds the tolerance `(M,)`, and the
-        number of iterations.
-    """
+    inputs, chunk, count = [u_c, u_f, v_f.expand_as(u_c)], options.chunk, len(u_c) // options.chunk
+    c = torch.empty_like(u_c, memory_format=torch.contiguous_format)
+    if count < 2:
+        _run(inputs, c0, c)
+        return Solution(c, 0, 0)
+    chunks = [by_chunks(x, chunk) for x in inputs]
+    before = [x[:, :-1] for x in chunks]  # no start follows the last chunk
     eps, tiny = torch.finfo(c0.dtype).eps, torch.finfo(c0.dtype).tiny
-    tolerance = 8 * eps * math.sqrt(options.chunk) if options.tolerance is None else options.tolerance
+    tolerance = 8 * eps * math.sqrt(chunk) if options.tolerance is None else options.tolerance
     # No state is larger than the largest of c0 and the u_c before it.
     scale = torch.maximum(chunks[0].abs().amax((0, 1)), c0.abs()).clamp_min(tiny)
-    starts = torch.cat([c0.unsqueeze(0), chunks[0][-1, :-1]])
-    chunks = [x[:, :-1] for x in chunks]  # no start follows the last
+    starts = torch.cat([c0.unsqueeze(0), before[0][-1]])
     excess, iterations = torch.ones_like(c0), 0
-    while (excess > 0).any() and iterations < options.max_iterations:
-        ends, slopes = _run_with_slopes(chunks, starts[:-1])
+    while (excess > 0).any() and iterations < min(count - 1, options.max_iterations):
+        ends, slopes = _run_with_slopes(before, starts[:-1])
         jumps = ends - starts[1:]
         moved = starts[1:] + scan(slopes, jumps)
         # Many slopes beyond one overflow. What is not a number becomes what a slope of zero would make it.
         starts[1:] = torch.where(moved.isfinite(), moved, ends)
-        iterations += 1
-        excess = (jumps.abs() / scale).amax(0) - tolerance
-        if iterations == len(jumps):  # each correction makes one more start exactly that of the loop
-            excess = excess.clamp_max(0)
-    return starts, excess, iterations
+        excess, iterations = (jumps.abs() / scale).amax(0) - tolerance, iterations + 1
+    # Each correction makes one more start exactly that of the loop.
+    failed = 0 if iterations == count - 1 else int((excess > 0).sum())
+    if failed or excess.isnan().any():  # input that is not finite has no solution
+        _run(inputs, c0, c)
+    else:
+        ends = _run(chunks, starts, by_chunks(c, chunk))
+        _run([x[count * chunk :] for x in inputs], ends[-1], c[count * chunk :])
+    return Solution(c, iterations, failed)
 
 
 def _in_order(inputs: list[Tensor]) -> Any:
@@ -178,8 +154,8 @@ def _sru_states(u_c: Tensor, u_f: Tensor, v_f: Tensor, c0: Tensor, *options: Any
     if solution.failed:
         warnings.warn(
             f"sru_recurrence: {solution.failed} of {c0.numel()} states did not converge in "
-            f"{solution.iterations} length-parallel iterations, and all their {len(u_c)} steps were taken in "
-            "a row; raise chunk or max_iterations of LengthParallel, or choose length_parallel=False",
+            f"{solution.iterations} length-parallel iterations, so all {len(u_c)} steps were taken in a row; "
+            "raise chunk or max_iterations of LengthParallel, or choose length_parallel=False",
             RuntimeWarning,
             stacklevel=2,
         )
