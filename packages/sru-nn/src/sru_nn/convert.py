@@ -39,22 +39,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        _run(options)
+        if options.new.exists() and not options.force:
+            raise ConversionError(f"{options.new} exists already; --force overwrites it")
+        safetensors()  # fail before the work if it is missing
+        state_dict, notes = read_file(options.old, options.entry)
+        if not options.keep_wrappers and (taken := strip_wrappers(state_dict)):
+            notes.append(f"Stripped {taken!r}, with which every name began.")
+        new, found = convert(state_dict)
+        write_file(options.new, new)
     except (ConversionError, OSError) as error:
         print(f"{parser.prog}: {options.old}: {error}", file=sys.stderr)
         return 1
-    return 0
-
-
-def _run(options: argparse.Namespace) -> None:
-    if options.new.exists() and not options.force:
-        raise ConversionError(f"{options.new} exists already; --force overwrites it")
-    safetensors()  # fail before the work if it is missing
-    state_dict, notes = read_file(options.old, options.entry)
-    if not options.keep_wrappers and (taken := strip_wrappers(state_dict)):
-        notes.append(f"Stripped {taken!r}, with which every name began.")
-    new, found = convert(state_dict)
-    write_file(options.new, new)
     for note in notes:
         print(note)
     for sru in found:
@@ -62,6 +57,7 @@ def _run(options: argparse.Namespace) -> None:
         print(f"    {sru.call}")
         print(f"    The weights do not say: {', '.join(sru.untold)}.")
     print(f"{options.new}: {len(new)} tensors, {sum(t.nbytes for t in new.values())} bytes.")
+    return 0
 
 
 if __name__ == "__main__":

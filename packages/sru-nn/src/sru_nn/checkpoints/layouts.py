@@ -31,15 +31,13 @@ def strip_wrappers(state_dict: dict[str, Any], prefix: str = "") -> str:
     Returns:
         What was stripped, for example `"module."`; empty if there was nothing.
     """
-    taken = ""
-    while True:
-        names = [name for name in state_dict if name.startswith(prefix)]
-        common = [w for w in WRAPPERS if names and all(n.startswith(prefix + w) for n in names)]
-        if not common:
-            return taken
-        taken += common[0]
-        for name in names:
-            state_dict[prefix + name[len(prefix) + len(common[0]) :]] = state_dict.pop(name)
+    names = [name.removeprefix(prefix) for name in state_dict if name.startswith(prefix)]
+    for wrapper in WRAPPERS:
+        if names and all(name.startswith(wrapper) for name in names):
+            for name in names:
+                state_dict[prefix + name.removeprefix(wrapper)] = state_dict.pop(prefix + name)
+            return wrapper + strip_wrappers(state_dict, prefix)
+    return ""
 
 
 def read_cell(

@@ -130,7 +130,9 @@ class LSTM(DropIn, nn.LSTM):
     def _check_h0(self, h0: Tensor, c0: Tensor) -> None:
         """Raise if h0 is not zero and c0 is, because h0 would be lost."""
         # is_plain first: a compiled graph must not depend on what eager calls have seen.
-        if not is_plain(h0, c0) or self._carries_state or h0.is_meta or _is_capturing(h0):
+        if not is_plain(h0, c0) or self._carries_state or h0.is_meta:
+            return
+        if h0.is_cuda and torch.cuda.is_current_stream_capturing():
             return
         # Only until a state has been carried once: on a GPU every check synchronises.
         if bool(h0.any()):
@@ -140,7 +142,3 @@ class LSTM(DropIn, nn.LSTM):
                     "pass the initial state as c0"
                 )
             self._carries_state = True
-
-
-def _is_capturing(tensor: Tensor) -> bool:
-    return tensor.is_cuda and torch.cuda.is_current_stream_capturing()
