@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
+import operator
+import os
+from collections.abc import Callable
 from numbers import Integral, Real
+from reprlib import repr as short
 from typing import Any, TypeVar
 
 import torch
@@ -12,22 +18,33 @@ from torch import Tensor, nn
 from sru_nn.dtypes import STORAGE_DTYPES, accumulate_dtype
 
 _T = TypeVar("_T")
+_F = TypeVar("_F", bound=Callable[..., Any])
+_LARGEST = 2**63  # sizes are 64 bits wide
 
 
-def check_sizes(who: str, *, at_least: int = 1, **sizes: Any) -> None:
-    """Raise unless every size is an integer of at least `at_least`."""
+def check_sizes(who: str, *, at_least: int = 1, **sizes: Any) -> list[int]:
+    """Return the sizes as Python's integers, which do not overflow; raise unless they are sizes."""
     for name, size in sizes.items():
         if isinstance(size, bool) or not isinstance(size, Integral):
-            raise TypeError(f"{who}: {name} must be an int, got {size!r} ({type(size).__name__})")
-        if size < at_least:
-            raise ValueError(f"{who}: {name} must be at least {at_least}, got {size}")
+            raise TypeError(f"{who}: {name} must be an int, got {short(size)} ({type(size).__name__})")
+        if not at_least <= operator.index(size) < _LARGEST:
+            limit = f"at least {at_least}" if size < at_least else f"below {_LARGEST}"
+            raise ValueError(f"{who}: {name} must be {limit}, got {short(size)}")
+    return [operator.index(size) for size in sizes.values()]
+
+
+def check_flags(who: str, **flags: Any) -> None:
+    """Raise unless every flag is a bool; 0, 1 and a bool of NumPy will do."""
+    for name, flag in flags.items():
+        if type(flag).__name__ not in ("bool", "bool_", "int"):
+            raise TypeError(f"{who}: {name} must be a bool, got {short(flag)} ({type(flag).__name__})")
 
 
 def check_number(who: str, name: str, value: Any, *, at_least: float = -math.inf) -> None:
     """Raise unless a value is a number of at least `at_least`."""
     is_number = isinstance(value, Real)  # on a line of its own: mypy knows no order of Real
     if not is_number:
-        raise TypeError(f"{who}: {name} must be a number, got {value!r} ({type(value).__name__})")
+        raise TypeError(f"{who}: {name} must be a number, got {short(value)} ({type(value).__name__})")
     if not value >= at_least:
         raise ValueError(f"{who}: {name} must be at least {at_least:g}, got {value}")
 
@@ -50,7 +67,7 @@ def one_of_two_names(who: str, name: str, value: _T, usual: _T, alias: str, othe
     """Return an argument that goes by two names, such as `n_proj` in `sru` 2 and `projection_size` in 3."""
     if other is None:
         return value
-    if value is not usual and value != usual:
+    if value is not usual and (usual is None or value != usual):
         raise ValueError(f"{who}: {name} and {alias} are two names of one argument; pass one of them")
     return other
 
@@ -66,10 +83,48 @@ def input_and_state(module: nn.Module, input: Any, c0: Any, x: Any, state: Any) 
 
 
 def check_tensor(who: str, name: str, value: Any, hint: str = "") -> None:
-    """Raise unless a value is a tensor."""
+    """Raise unless a value is a tensor in ordinary memory."""
     if not isinstance(value, Tensor):
         got = "None" if value is None else f"a {type(value).__name__}"
         raise TypeError(f"{who}: {name} must be a tensor, got {got}{hint}")
+    if value.is_nested:
+        raise TypeError(f"{who}: {name} must be a dense tensor, got a nested one; pad it")
+    if value.is_quantized:
+        raise TypeError(f"{who}: {name} must be a dense tensor, got a quantized one; call .dequantize()")
+    if value.layout is not torch.strided:
+        raise TypeError(f"{who}: {name} must be a dense tensor, got {value.layout}; call .to_dense()")
+
+
+def check_alike(
+    who: str, name: str, tensor: Tensor, first: str, like: Tensor, dtypes: tuple[torch.dtype, ...] = ()
+) -> None:
+    """Raise unless a tensor fits another one, by default in its dtype or in that of its state.
+
+    Raises:
+        TypeError: The dtype does not fit.
+        ValueError: The device is another one.
+    """
+    dtypes = dtypes or (like.dtype, accumulate_dtype(like.dtype))
+    if tensor.dtype not in dtypes:
+        either = " or ".join(dict.fromkeys(str(dtype) for dtype in dtypes))
+        raise TypeError(f"{who}: {name} must be {either} with {first} of {like.dtype}, got {tensor.dtype}")
+    if tensor.device != like.device:
+        raise ValueError(
+            f"{who}: {name} must be on the device of {first}, {like.device}, got {tensor.device}"
+        )
+
+
+def check_module(who: str, model: Any) -> None:
+    """Raise unless a model is a module."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"{who}: model must be an nn.Module, got a {type(model).__name__}")
+
+
+def check_path(who: str, path: Any) -> str:
+    """Return a path as text; raise unless it is one."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"{who}: path must be a str or an os.PathLike, got a {type(path).__name__}")
+    return str(os.fspath(path))
 
 
 def check_features(
@@ -83,13 +138,20 @@ def check_features(
         )
 
 
-def check_shape(who: str, name: str, value: Any, letters: str, *shapes: tuple[Any, ...]) -> None:
-    """Raise unless an argument is a tensor of one of these shapes; the message names the first."""
+def check_shape(
+    who: str, name: str, value: Any, letters: str, *shapes: tuple[Any, ...], like: Tensor | None = None
+) -> None:
+    """Raise unless an argument is a tensor of one of these shapes; the message names the first.
+
+    With `like`, the input, raise also unless it is on the same device.
+    """
     is_pair = name != "mask_pad" and isinstance(value, (tuple, list))
     check_tensor(who, name, value, "; pass the state alone, without an h0" if is_pair else "")
     if not any(value.shape == shape for shape in shapes):
         expected = f"({', '.join(map(str, shapes[0]))})" if len(shapes[0]) > 1 else shapes[0]
         raise ValueError(f"{who}: {name} must have shape {letters} = {expected}, got {tuple(value.shape)}")
+    if like is not None:
+        check_alike(who, name, value, "the input", like, dtypes=(value.dtype,))
 
 
 class Checker:
@@ -116,7 +178,7 @@ class Checker:
         tensor: Any,
         letters: str,
         shape: tuple[int | str, ...],
-        dtypes: tuple[torch.dtype, ...] | None = None,
+        dtypes: tuple[torch.dtype, ...] = (),
         *,
         optional: bool = False,
     ) -> None:
@@ -124,18 +186,33 @@ class Checker:
         if optional and tensor is None:
             return
         check_shape(self.who, name, tensor, letters, shape)
-        like = self.like
-        dtypes = dtypes or (like.dtype, accumulate_dtype(like.dtype))
-        if tensor.dtype not in dtypes:
-            either = " or ".join(dict.fromkeys(str(dtype) for dtype in dtypes))
-            raise TypeError(
-                f"{self.who}: {name} must be {either} with {self.first} of {like.dtype}, got {tensor.dtype}"
-            )
-        if tensor.device != like.device:
-            raise ValueError(
-                f"{self.who}: {name} must be on the device of {self.first}, {like.device}, "
-                f"got {tensor.device}"
-            )
+        check_alike(self.who, name, tensor, self.first, self.like, dtypes)
+
+
+def checked(function: _F) -> _F:
+    """Wrap a function so that it refuses arguments not of the types that it declares, and two devices."""
+    who, signature = function.__name__, inspect.signature(function)
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        bound, tensors = signature.bind(*args, **kwargs), []
+        for name, value in bound.arguments.items():
+            kind = signature.parameters[name].annotation
+            if kind == "bool":
+                check_flags(who, **{name: value})
+            elif kind == "float":
+                check_number(who, name, value)
+            elif kind == "str" and not isinstance(value, str):
+                raise TypeError(f"{who}: {name} must be a str, got {short(value)} ({type(value).__name__})")
+            elif kind.startswith("Tensor") and not (value is None and kind.endswith("None")):
+                many = signature.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL
+                tensors += [(name, tensor) for tensor in (value if many else (value,))]
+        for name, tensor in tensors:
+            check_tensor(who, name, tensor)
+            check_alike(who, name, tensor, tensors[0][0], tensors[0][1], dtypes=(tensor.dtype,))
+        return function(*args, **kwargs)
+
+    return run  # type: ignore[return-value]
 
 
 def check_like_parameters(who: str, input: Tensor, parameters: nn.Module | Tensor) -> None:

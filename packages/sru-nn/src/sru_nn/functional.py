@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from reprlib import repr as short
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from sru_nn import reference
-from sru_nn.arguments import Checker
+from sru_nn.arguments import Checker, check_flags, check_number
 from sru_nn.cells.gated_linear import operator as gated_linear
 from sru_nn.cells.mingru import operator as mingru
 from sru_nn.cells.sru import operator as sru
+from sru_nn.cells.sru import reference
 from sru_nn.experimental.length_parallel import LengthParallel
 from sru_nn.operators import is_transformed
 
@@ -80,9 +81,10 @@ def sru_recurrence(
     Source: Lei et al., "Simple Recurrent Units for Highly Parallelizable Recurrence", EMNLP 2018, section 3;
     the mask and the scale are placed as in the `sru` package, version 2.6.0.
     """
-    inputs = sru.Inputs(u, v, bias, c0, x, mask_c, mask_pad, bidirectional, activation, scale_x)
+    check_number("sru_recurrence", "scale_x", scale_x)
+    inputs = sru.Inputs(u, v, bias, c0, x, mask_c, mask_pad, bidirectional, activation, float(scale_x))
     _check_sru(inputs)
-    if length_parallel and not is_transformed():
+    if length_parallel is not False and not is_transformed():
         return reference.sru_recurrence(**inputs._asdict(), states=_solver(length_parallel).states)
     return sru.sru_recurrence(inputs)
 
@@ -90,10 +92,11 @@ def sru_recurrence(
 def _check_sru(inputs: sru.Inputs) -> None:
     u, v, bias, c0, x, mask_c, mask_pad, bidirectional, activation, scale_x = inputs
     check = Checker("sru_recurrence", "u", u, "(T, B, K, N·D)", "gates before columns", sizes=(3, 4))
-    if activation not in get_args(Activation):
+    if not isinstance(activation, str) or activation not in get_args(Activation):
         raise ValueError(
-            f"sru_recurrence: activation must be one of {get_args(Activation)}, got {activation!r}"
+            f"sru_recurrence: activation must be one of {get_args(Activation)}, got {short(activation)}"
         )
+    check_flags("sru_recurrence", bidirectional=bidirectional)
     length, batch, gates, columns = u.shape
     if bidirectional and columns % 2:
         raise ValueError(

@@ -48,7 +48,10 @@ def convert(state_dict: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[F
 
     Raises:
         ConversionError: There is no SRU, or the sizes of one contradict each other.
+        TypeError: It is no mapping.
     """
+    if not isinstance(state_dict, Mapping):
+        raise TypeError(f"convert: state_dict must be a mapping, got a {type(state_dict).__name__}")
     new = dict(state_dict)
     found = []
     for stack, prefixes in find_cells(new).items():

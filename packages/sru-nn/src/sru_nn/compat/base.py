@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sru_nn.arguments import check_probabilities, check_sizes
+from sru_nn.arguments import check_alike, check_flags, check_probabilities, check_sizes
 from sru_nn.cells.sru.base import SRUStack
 from sru_nn.cells.sru.layer import SRUCell
 from sru_nn.cells.sru.stack import run_layers
@@ -52,6 +52,11 @@ class DropIn(SRUStack):
     ) -> None:
         nn.Module.__init__(self)  # nn.LSTM's and nn.GRU's would make their own weights
         who = self.mode
+        input_size, hidden_size, num_layers = check_sizes(
+            who, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers
+        )
+        (proj_size,) = check_sizes(who, at_least=0, proj_size=proj_size)
+        check_flags(who, bias=bias, batch_first=batch_first, bidirectional=bidirectional)
         self._set_sizes(
             input_size,
             hidden_size,
@@ -61,7 +66,6 @@ class DropIn(SRUStack):
             project_input=False,
         )
         self.nn_rnn_compatible_return = True
-        check_sizes(who, at_least=0, proj_size=proj_size)
         check_probabilities(who, dropout=dropout)
         if proj_size >= hidden_size:
             raise ValueError(
@@ -71,7 +75,7 @@ class DropIn(SRUStack):
             warnings.warn(
                 f"{who}: dropout = {dropout} acts between layers and num_layers is 1, so it does nothing; "
                 "leave it at 0 or add layers",
-                stacklevel=3,
+                stacklevel=2 if self.mode == "LSTM" else 3,  # GRU has an __init__ of its own
             )
         self.bias = bias
         self.dropout = float(dropout)
@@ -137,6 +141,8 @@ class DropIn(SRUStack):
         after: Callable[[int, Tensor], Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Run the layers from states `(L·N, B, D)`, and return the output and such states."""
+        if c0 is not None:
+            check_alike(self.mode, "hx" if self.mode == "GRU" else "c0", c0, "the input", x)
         c0 = self._layer_states(c0)
         output, c = run_layers(self.rnn_lst, x, c0, mask_pad, after)  # type: ignore[arg-type]
         return output, self._returned_states(c).to(x.dtype)

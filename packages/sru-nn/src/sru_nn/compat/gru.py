@@ -107,7 +107,7 @@ class GRU(DropIn, nn.GRU):
                 f"GRU: hx must be one tensor, got {len(state)} values; LSTM takes a pair (h0, c0)"
             )
         if state is not None:
-            self._check_row("h0", state, batch, self.hidden_size)
+            self._check_row("hx", state, batch, self.hidden_size)
 
     def _run(self, x: Tensor, state: Tensor | None, mask_pad: Tensor | None) -> tuple[Tensor, Tensor]:
         return self._run_layers(x, state, mask_pad)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Sequence
+from reprlib import repr as short
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch.export import ExportedProgram
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree
 
+from sru_nn.arguments import check_module, check_path, check_sizes
 from sru_nn.export.operators import decompositions
 from sru_nn.quantization import Int4Linear
 
@@ -43,12 +45,13 @@ def to_aoti(
     """
     from torch._inductor import aoti_compile_and_package
 
-    if not os.fspath(path).endswith(".pt2"):
-        raise ValueError(f"to_aoti: the path of a package must end in .pt2, got {os.fspath(path)!r}")
+    path = check_path("to_aoti", path)
+    if not path.endswith(".pt2"):
+        raise ValueError(f"to_aoti: the path of a package must end in .pt2, got {path!r}")
     program = _to_program("to_aoti", model, args, dynamic_shapes)
     # The C++ that torch 2.13 and 2.14 generate for a loop does not compile if they reuse its results' memory.
     configs = {"inplace_buffers": False}
-    return aoti_compile_and_package(program, package_path=os.fspath(path), inductor_configs=configs)
+    return aoti_compile_and_package(program, package_path=path, inductor_configs=configs)
 
 
 def to_onnx(
@@ -85,8 +88,12 @@ def to_onnx(
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
         raise ImportError(f"to_onnx: writing ONNX needs {' and '.join(missing)}; pip install onnx onnxscript")
-    if opset_version < 18:
-        raise ValueError(f"to_onnx: opset_version must be at least 18, got {opset_version}")
+    path = check_path("to_onnx", path)
+    check_sizes("to_onnx", at_least=18, opset_version=opset_version)
+    for which, names in (("input_names", input_names), ("output_names", output_names)):
+        if not (names is None or (isinstance(names, (list, tuple)) and all(type(n) is str for n in names))):
+            raise TypeError(f"to_onnx: {which} must be a list of str or None, got {short(names)}")
+    check_module("to_onnx", model)
     for name, module in model.named_modules():
         weight = getattr(module, "weight", None)
         if isinstance(module, Int4Linear) or (
@@ -106,7 +113,7 @@ def to_onnx(
     torch.onnx.export(
         _to_program("to_onnx", model, args, dynamic_shapes),
         (),
-        os.fspath(path),
+        path,
         dynamo=True,
         external_data=False,
         verbose=False,
@@ -119,6 +126,9 @@ def to_onnx(
 def _to_program(who: str, model: nn.Module, args: tuple[Any, ...], dynamic_shapes: Any) -> ExportedProgram:
     """Export a model for inference and replace its operators; `who` names the caller in errors."""
     _check(who, model, args)
+    if not isinstance(dynamic_shapes, (dict, tuple, list, type(None))):
+        kind = type(dynamic_shapes).__name__
+        raise TypeError(f"{who}: dynamic_shapes must be a dict, tuple or list, or None, got a {kind}")
     try:
         with torch.no_grad():
             program = torch.export.export(model, args, dynamic_shapes=dynamic_shapes, strict=False)
@@ -134,7 +144,8 @@ def _to_program(who: str, model: nn.Module, args: tuple[Any, ...], dynamic_shape
     return program.run_decompositions(decompositions())  # type: ignore[no-any-return]
 
 
-def _check(who: str, model: nn.Module, args: Any) -> None:
+def _check(who: str, model: Any, args: Any) -> None:
+    check_module(who, model)
     if not isinstance(args, tuple):
         raise TypeError(
             f"{who}: args must be a tuple, got {type(args).__name__}; write (x,) for a single tensor"
