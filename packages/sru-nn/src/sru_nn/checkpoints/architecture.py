@@ -36,15 +36,22 @@ def describe_cell(state_dict: Mapping[str, Any], prefix: str) -> dict[str, Any]:
         told["custom_m"] = custom
     last = own.get(last_matrix(own, "") or "")
     first = own.get("transform.linear1.weight", own.get("transform.down.weight", last))
-    inputs = None
     if last is not None and first is not None:
-        _describe_projection(told, own, first, last)
-        inputs = told["input_size"]
+        inputs, gates = first.shape[1], last.shape[0] / told["output_size"]
+        told["input_size"] = inputs
+        if is_srupp := "transform.linear1.weight" in own:
+            told["attention"] = "transform.linear3.weight" in own
+            told["proj_size"] = first.shape[0]
+            told["attn_layer_norm"] = "transform.layer_norm.weight" in own
+        if gates == 4 or (gates == 3 and inputs != told["output_size"]):
+            told["has_skip_term"] = gates == 4
+        if not is_srupp:
+            told["projection_size"] = 0 if first is last else first.shape[0]
     norm = own.get("layer_norm.weight")
     if custom or last is not None:
         told["layer_norm"] = norm is not None
-    if norm is not None and inputs not in (None, told["output_size"]):
-        told["normalize_after"] = norm.numel() != inputs
+    if norm is not None and told.get("input_size", told["output_size"]) != told["output_size"]:
+        told["normalize_after"] = norm.numel() != told["input_size"]
     for name, tensor in (("v1", vectors), ("bias", bias)):
         if tensor is not None and _has_values(tensor):
             told[name] = bool(tensor.any()) != (name == "v1")
@@ -52,20 +59,6 @@ def describe_cell(state_dict: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     if scale is not None and _has_values(scale):
         told["highway_scale"], told["tolerance"] = float(scale), 4 * torch.finfo(scale.dtype).eps
     return told
-
-
-def _describe_projection(told: dict[str, Any], own: Mapping[str, Any], first: Tensor, last: Tensor) -> None:
-    inputs, gates = first.shape[1], last.shape[0] / told["output_size"]
-    if "transform.linear1.weight" in own:
-        told["attention"] = "transform.linear3.weight" in own
-    told["input_size"] = inputs
-    if "attention" in told:
-        told["proj_size"] = first.shape[0]
-        told["attn_layer_norm"] = "transform.layer_norm.weight" in own
-    if gates == 4 or (gates == 3 and inputs != told["output_size"]):
-        told["has_skip_term"] = gates == 4
-    if "attention" not in told:
-        told["projection_size"] = 0 if first is last else first.shape[0]
 
 
 def _has_values(tensor: Tensor) -> bool:
@@ -152,30 +145,28 @@ def check_cell(cell: Mapping[str, Any], state_dict: Mapping[str, Any], prefix: s
     if "highway_scale" in told and cell["has_skip_term"] and cell["num_matrices"] == 3:
         tolerance = max(1e-5, told["tolerance"])  # a module in half precision rounds it
         if not math.isclose(told["highway_scale"], cell["scale_x"], rel_tol=tolerance):
-            _refuse_scale(cell, scaled_for(told["highway_scale"]), prefix)
+            bias = scaled_for(told["highway_scale"])
+            if bias is None:
+                _refuse(prefix, "rescale", True, False)
+            if not cell["rescale"]:
+                _refuse(prefix, "rescale", False, True, f"rescale=True and highway_bias={bias:g}")
+            _refuse(prefix, "highway_bias", f"{cell['highway_bias']:g}", f"{bias:g}")
 
 
 def _check_hidden_size(module: Mapping[str, Any], saved: int, prefix: str) -> None:
     size, directions = module["hidden_size"], module["num_directions"]
     if saved == directions * size:
         return
-    if directions == 1 and saved == 2 * size:
-        remedy = f"bidirectional=True, or in one direction hidden_size={saved}"
-        _refuse(prefix, "bidirectional", False, True, remedy)
-    if directions == 2 and saved == size:
-        remedy = f"bidirectional=False, or in two directions hidden_size={saved // 2}"
-        _refuse(prefix, "bidirectional", True, False, remedy if saved % 2 == 0 else None)
-    if saved % directions:
-        _refuse(prefix, "hidden_size", size, saved, f"hidden_size={saved} and bidirectional=False")
-    _refuse(prefix, "hidden_size", size, saved // directions)
-
-
-def _refuse_scale(cell: Mapping[str, Any], bias: float | None, prefix: str) -> NoReturn:
-    if bias is None:
-        _refuse(prefix, "rescale", True, False)
-    if not cell["rescale"]:
-        _refuse(prefix, "rescale", False, True, f"rescale=True and highway_bias={bias:g}")
-    _refuse(prefix, "highway_bias", f"{cell['highway_bias']:g}", f"{bias:g}")
+    fits = saved % directions == 0
+    if saved == (3 - directions) * size:
+        same = (
+            f"in {'one direction' if directions == 1 else 'two directions'} hidden_size={saved // directions}"
+        )
+        remedy = f"bidirectional={directions == 1}, or {same}" if fits else None
+        _refuse(prefix, "bidirectional", directions == 2, directions == 1, remedy)
+    if fits:
+        _refuse(prefix, "hidden_size", size, saved // directions)
+    _refuse(prefix, "hidden_size", size, saved, f"hidden_size={saved} and bidirectional=False")
 
 
 def _refuse(prefix: str, field: str, ours: object, theirs: object, remedy: str | None = None) -> NoReturn:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sru_nn.checkpoints.describe import ConversionError, find_cells
+from sru_nn.checkpoints.convert import ConversionError, find_cells
 
 
 def read_file(path: Path, entry: str | None = None) -> tuple[dict[str, Tensor], list[str]]:
@@ -80,15 +80,11 @@ def write_file(path: Path, state_dict: Mapping[str, Tensor]) -> None:
     Raises:
         ConversionError: The package safetensors is not installed.
     """
-    seen: set[int] = set()
-    tensors = {}
-    for name, tensor in state_dict.items():
-        storage = tensor.untyped_storage().data_ptr()
-        tensors[name] = tensor.detach().clone() if storage in seen else tensor.detach().contiguous()
-        seen.add(storage)
+    # Copies, because the format knows no shared memory.
+    copies = {name: x.detach().clone(memory_format=torch.contiguous_format) for name, x in state_dict.items()}
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        safetensors().save_file(tensors, partial, metadata={"format": "pt"})
+        safetensors().save_file(copies, partial, metadata={"format": "pt"})
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

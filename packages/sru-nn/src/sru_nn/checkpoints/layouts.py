@@ -21,6 +21,8 @@ from torch import Tensor
 
 # Prefixes that wrappers add to every name: nn.DataParallel and DistributedDataParallel, torch.compile.
 WRAPPERS = ("module.", "_orig_mod.")
+# What `sru` 3 calls the two matrices of a projection, and this package.
+_PARTS = {"0.weight": "down.weight", "1.weight": "up.weight"}
 
 
 def strip_wrappers(state_dict: dict[str, Any], prefix: str = "") -> str:
@@ -29,15 +31,13 @@ def strip_wrappers(state_dict: dict[str, Any], prefix: str = "") -> str:
     Returns:
         What was stripped, for example `"module."`; empty if there was nothing.
     """
-    taken = ""
-    while True:
-        names = [name for name in state_dict if name.startswith(prefix)]
-        common = [w for w in WRAPPERS if names and all(n.startswith(prefix + w) for n in names)]
-        if not common:
-            return taken
-        taken += common[0]
-        for name in names:
-            state_dict[prefix + name[len(prefix) + len(common[0]) :]] = state_dict.pop(name)
+    names = [name.removeprefix(prefix) for name in state_dict if name.startswith(prefix)]
+    for wrapper in WRAPPERS:
+        if names and all(name.startswith(wrapper) for name in names):
+            for name in names:
+                state_dict[prefix + name.removeprefix(wrapper)] = state_dict.pop(prefix + name)
+            return wrapper + strip_wrappers(state_dict, prefix)
+    return ""
 
 
 def read_cell(
@@ -60,25 +60,19 @@ def read_cell(
     for name in ("bias", "weight_c"):
         if prefix + name in state_dict:
             output_size = state_dict[prefix + name].numel() // 2
-    old, new = f"{prefix}transform_module.", f"{prefix}transform."
-    names = {name[len(old) :] for name in state_dict if name.startswith(old)}
-    saved_by = "sru 3" if names else None
-    if names == {"weight"} and not custom:
-        state_dict[f"{new}weight"] = state_dict.pop(f"{old}weight")
-    elif names == {"0.weight", "1.weight"} and not custom:
-        state_dict[f"{new}down.weight"] = state_dict.pop(f"{old}0.weight")
-        state_dict[f"{new}up.weight"] = state_dict.pop(f"{old}1.weight")
-    elif names:
-        home = new if is_srupp(names) and not custom else f"{prefix}custom_m."
+    old, new, saved_by = f"{prefix}transform_module.", f"{prefix}transform.", None
+    if names := {name[len(old) :] for name in state_dict if name.startswith(old)}:
+        saved_by = "sru 3"
+        ours = not custom and (names in ({"weight"}, {*_PARTS}) or is_srupp(names))
         for name in names:
-            state_dict[home + name] = state_dict.pop(old + name)
+            home = new + _PARTS.get(name, name) if ours else f"{prefix}custom_m.{name}"
+            state_dict[home] = state_dict.pop(old + name)
     elif f"{prefix}weight" in state_dict:
-        saved_by, weight = "sru 2", state_dict.pop(f"{prefix}weight").t()
+        saved_by, name = "sru 2", "weight"
         if f"{prefix}weight_proj" in state_dict:
             state_dict[f"{new}down.weight"] = state_dict.pop(f"{prefix}weight_proj").t().contiguous()
-            state_dict[f"{new}up.weight"] = weight
-        else:
-            state_dict[f"{new}weight"] = weight
+            name = "up.weight"
+        state_dict[new + name] = state_dict.pop(f"{prefix}weight").t()
     last = last_matrix(state_dict, prefix)
     if last is not None and saved_by is not None and output_size is not None:
         state_dict[last] = gates_outermost(state_dict[last], output_size)

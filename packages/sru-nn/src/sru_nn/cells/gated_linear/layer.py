@@ -85,14 +85,14 @@ class GatedLinearRNN(ResidualStack):
         memory: float = 1024.0,
     ) -> None:
         super().__init__(input_size, hidden_size, num_layers, dropout, batch_first)
-        check_sizes("GatedLinearRNN", num_heads=num_heads)
+        hidden_size = self.hidden_size
+        (num_heads,) = check_sizes("GatedLinearRNN", num_heads=num_heads)
         if hidden_size % num_heads:
             raise ValueError(
                 f"GatedLinearRNN: num_heads must be a divisor of hidden_size = {hidden_size}, got {num_heads}"
             )
         value_size = hidden_size // num_heads
-        key_size = value_size if key_size is None else key_size
-        check_sizes("GatedLinearRNN", key_size=key_size)
+        (key_size,) = check_sizes("GatedLinearRNN", key_size=value_size if key_size is None else key_size)
         check_number("GatedLinearRNN", "memory", memory, at_least=SHORTEST_MEMORY)
         self.num_heads = num_heads
         self.value_size = value_size
@@ -101,7 +101,7 @@ class GatedLinearRNN(ResidualStack):
         self.memory = float(memory)
         self._add(
             GatedLinearBlock(hidden_size, num_heads, key_size, dropout, self.output_gate, self.memory)
-            for _ in range(num_layers)
+            for _ in range(self.num_layers)
         )
 
     def extra_repr(self) -> str:
