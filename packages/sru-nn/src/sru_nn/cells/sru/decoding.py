@@ -18,7 +18,7 @@ from sru_nn.cells.sru import operator as ops
 from sru_nn.cells.sru.layer import SRUCell
 from sru_nn.dtypes import accumulate_dtype
 from sru_nn.gemm import is_watched, project
-from sru_nn.operators import is_plain
+from sru_nn.operators import in_memory, is_memory, is_plain
 from sru_nn.quantization import Int8Linear
 
 # The kernel multiplies one sequence after the other. At D = 1024 a plain matrix product catches up at 16
@@ -42,7 +42,7 @@ def can_step(cells: Sequence[SRUCell], x: Tensor, c0: Tensor | None) -> bool:
         and not torch.is_grad_enabled()
         and x.is_cpu
         and x.shape[1] <= _LARGEST_BATCH.get(x.dtype, 0)
-        and (c0 is None or (c0.is_cpu and c0.dtype == accumulate_dtype(x.dtype) and c0.is_contiguous()))
+        and (c0 is None or (c0.is_cpu and c0.dtype == accumulate_dtype(x.dtype) and is_memory(c0)))
         and not torch.is_autocast_enabled("cpu")
         and all(
             _is_simple(cell, x.dtype, width if layer else x.shape[2], width)
@@ -59,8 +59,8 @@ def _is_simple(cell: SRUCell, dtype: torch.dtype, inputs: int, width: int) -> bo
         and (cell.input_size, cell.output_size, cell.custom_m) == (inputs, width, None)
         and not (cell.training and (cell.dropout > 0 or cell.rnn_dropout > 0))
         and not is_watched(cell)
-        and _is_memory(_vector(cell, "weight_c"), dtype, (2 * width,))
-        and _is_memory(_vector(cell, "bias"), dtype, (2 * width,))
+        and _fits(_vector(cell, "weight_c"), dtype, (2 * width,))
+        and _fits(_vector(cell, "bias"), dtype, (2 * width,))
         and type(cell.layer_norm) in (type(None), nn.LayerNorm)
         and _is_projection(cell._modules["transform"], dtype, cell)
     )
@@ -88,20 +88,20 @@ def _is_linear(module: Any, dtype: torch.dtype, shape: tuple[int, ...]) -> bool:
     weight: Any = None
     if type(module) is nn.Linear:
         weight = module._parameters.get("weight")
-    elif type(module) is Int8Linear and module.scale.is_cpu and module.scale.is_contiguous():
+    elif type(module) is Int8Linear and module.scale.is_cpu and is_memory(module.scale):
         weight, dtype = module._buffers.get("weight"), torch.int8
     return (
-        _is_memory(weight, dtype, shape) and module._parameters.get("bias") is None and not is_watched(module)
+        _fits(weight, dtype, shape) and module._parameters.get("bias") is None and not is_watched(module)
     )
 
 
-def _is_memory(tensor: Any, dtype: torch.dtype, shape: tuple[int, ...]) -> bool:
+def _fits(tensor: Any, dtype: torch.dtype, shape: tuple[int, ...]) -> bool:
     return (
         type(tensor) in _PLAIN  # not so when it has been quantized
         and tensor.dtype == dtype
         and tensor.shape == shape
         and tensor.is_cpu
-        and tensor.is_contiguous()
+        and is_memory(tensor)
     )
 
 
@@ -125,7 +125,7 @@ def step(
     """
     dtype = accumulate_dtype(x.dtype)
     c = x.new_empty(len(cells), x.shape[1], cells[0].output_size, dtype=dtype)
-    x = x.contiguous()
+    x = x if is_memory(x) else in_memory(x)
     for layer, cell in enumerate(cells):
         v, bias = _vector(cell, "weight_c"), _vector(cell, "bias")
         if x.dtype != dtype:
