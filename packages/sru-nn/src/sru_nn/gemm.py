@@ -85,7 +85,8 @@ def is_watched(module: nn.Module) -> bool:
     module, as offloading and adapters do, or on its class.
     """
     kind = type(module)
-    home = next(base for base in kind.__mro__ if "forward" in vars(base))
+    # Where it was written, even if functools.wraps says otherwise.
+    written = getattr(kind.forward, "__globals__", {}).get("__name__")
     return bool(
         module._forward_hooks
         or module._forward_pre_hooks
@@ -96,8 +97,10 @@ def is_watched(module: nn.Module) -> bool:
         or every_module._global_backward_hooks
         or every_module._global_backward_pre_hooks
         or "forward" in module.__dict__
-        # Written elsewhere than its class, even if functools.wraps says otherwise.
-        or getattr(kind.forward, "__globals__", {}).get("__name__") != home.__module__
+        or (
+            written != kind.__module__
+            and written != next(base for base in kind.__mro__ if "forward" in vars(base)).__module__
+        )
     )
 
 

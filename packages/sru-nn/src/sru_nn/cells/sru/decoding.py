@@ -90,9 +90,7 @@ def _is_linear(module: Any, dtype: torch.dtype, shape: tuple[int, ...]) -> bool:
         weight = module._parameters.get("weight")
     elif type(module) is Int8Linear and module.scale.is_cpu and is_memory(module.scale):
         weight, dtype = module._buffers.get("weight"), torch.int8
-    return (
-        _fits(weight, dtype, shape) and module._parameters.get("bias") is None and not is_watched(module)
-    )
+    return _fits(weight, dtype, shape) and module._parameters.get("bias") is None and not is_watched(module)
 
 
 def _fits(tensor: Any, dtype: torch.dtype, shape: tuple[int, ...]) -> bool:
@@ -101,7 +99,10 @@ def _fits(tensor: Any, dtype: torch.dtype, shape: tuple[int, ...]) -> bool:
         and tensor.dtype == dtype
         and tensor.shape == shape
         and tensor.is_cpu
-        and is_memory(tensor)
+        and tensor.is_contiguous()
+        # As is_memory, which would be a call more; the kernel refuses a parameter without memory.
+        and not tensor.is_neg()
+        and (type(tensor) is nn.Parameter or not tensor._is_zerotensor())
     )
 
 
