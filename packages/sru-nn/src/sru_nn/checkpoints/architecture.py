@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from sru_nn.checkpoints.layouts import last_matrix, read_cell, shortened
+from sru_nn.checkpoints.layouts import is_dense, last_matrix, read_cell, shortened
 
 
 def describe_cell(state_dict: Mapping[str, Any], prefix: str) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def describe_cell(state_dict: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     Returns:
         The arguments; empty if these are not the entries of a cell.
     """
-    entries = ((name, value) for name, value in state_dict.items() if isinstance(value, Tensor))
+    entries = ((str(name), value) for name, value in state_dict.items() if is_dense(value))
     own = {name[len(prefix) :]: value for name, value in entries if name.startswith(prefix)}
     bias, vectors = own.get("bias"), own.get("weight_c")
     sizes = {tensor.shape for tensor in (bias, vectors) if tensor is not None}
@@ -64,7 +64,7 @@ def describe_cell(state_dict: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 def _has_values(tensor: Tensor) -> bool:
     """Return whether a tensor is an ordinary one: neither on the meta device nor fake nor distributed."""
-    return type(tensor) in (Tensor, nn.Parameter) and not tensor.is_meta and not tensor.is_sparse
+    return type(tensor) in (Tensor, nn.Parameter) and not tensor.is_meta
 
 
 def scaled_for(scale: float) -> float | None:

@@ -63,7 +63,8 @@ def convert(state_dict: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[F
             try:
                 saved_by = read_cell(new, prefix) or saved_by
             except RuntimeError as error:
-                raise ConversionError(f"{shortened(prefix[:-1])}: {error}") from None
+                where = f"{shortened(prefix[:-1])}: " if prefix else ""
+                raise ConversionError(f"{where}{error}") from None
             layers.append(describe_cell(new, prefix))
             new.pop(f"{prefix}scale_x", None)
         alone = stack in prefixes

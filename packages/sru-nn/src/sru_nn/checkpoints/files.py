@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import warnings
 from collections.abc import Collection, Mapping
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from sru_nn.checkpoints.archive import check_archive
 from sru_nn.checkpoints.convert import ConversionError, find_cells
-from sru_nn.checkpoints.layouts import shortened
+from sru_nn.checkpoints.layouts import is_dense, shortened
 
 _LONGEST_NAME = 1000
 # Tied weights are saved once; a file whose tensors take more than so many times its size is made to harm.
@@ -37,6 +38,9 @@ def read_file(path: Path, entry: str | None = None) -> tuple[dict[str, Tensor], 
     Raises:
         ConversionError: The file cannot be read without running code, or does not hold a state dict.
     """
+    size = path.stat().st_size
+    if not path.is_file():
+        raise ConversionError("it is not a file")
     content = _load(path)
     notes = []
     if not isinstance(content, Mapping):
@@ -56,11 +60,11 @@ def read_file(path: Path, entry: str | None = None) -> tuple[dict[str, Tensor], 
             raise ConversionError(
                 f"its entry {shortened(name)!r} has no name of up to {_LONGEST_NAME} letters"
             )
-        if not is_dense(tensor):
+        if not is_dense(tensor) or tensor.is_meta:
             raise ConversionError(f"its entry {name!r} is not a dense tensor with values; save it as one")
     # Views of one storage may each be as large as it, or larger.
-    if (size := sum(tensor.nbytes for tensor in tensors.values())) > _MOST_SHARED * path.stat().st_size:
-        raise ConversionError(f"its tensors take {size} bytes, far more than the file")
+    if (taken := sum(tensor.nbytes for tensor in tensors.values())) > _MOST_SHARED * size:
+        raise ConversionError(f"its tensors take {taken} bytes, far more than the file, which has {size}")
     return tensors, notes
 
 
@@ -73,13 +77,16 @@ def _load(path: Path) -> Any:
         with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
             if _BYTES.search(content):  # torch.load would make as many as a number in the file says
                 raise ConversionError("it holds a bytearray, which is not part of a state dict")
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about types of tensors that are refused anyway
+            return torch.load(path, map_location="cpu", weights_only=True)
     except (ConversionError, OSError):
         raise
     except Exception as error:  # torch.load raises whatever damaged content leads to
         wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
         if wanted is None:
-            first = str(error).strip().splitlines() or [type(error).__name__]
+            text = str(error).rpartition("WeightsUnpickler error: ")[2].strip()
+            first = text.splitlines() or [type(error).__name__]
             reader = "safetensors" if path.suffix == ".safetensors" else "torch.load"
             raise ConversionError(f"{reader} cannot read it as tensors: {shortened(first[0], 200)}") from None
         raise ConversionError(
@@ -88,11 +95,6 @@ def _load(path: Path) -> Any:
             f"old package is installed: module = torch.load({str(path)!r}, weights_only=False); "
             "torch.save(module.state_dict(), 'state_dict.pt')"
         ) from None
-
-
-def is_dense(tensor: Tensor) -> bool:
-    """Return whether a tensor holds plain numbers in memory."""
-    return tensor.layout is torch.strided and not (tensor.is_nested or tensor.is_quantized or tensor.is_meta)
 
 
 def _find_entry(content: Mapping[Any, Any]) -> str:

@@ -33,6 +33,15 @@ _MATRICES = (
 )
 
 
+def is_dense(value: object) -> bool:
+    """Return whether a value is a tensor of plain numbers."""
+    return (
+        isinstance(value, Tensor)
+        and value.layout is torch.strided
+        and not (value.is_nested or value.is_quantized)
+    )
+
+
 def shortened(name: object, limit: int = 80) -> str:
     """Return a name of an entry as it can be printed, without the end of a long one."""
     text = str(name).encode("utf-8", "backslashreplace").decode()
@@ -134,7 +143,7 @@ def gates_outermost(weight: Tensor, output_size: int) -> Tensor:
     Raises:
         RuntimeError: The number of rows is not a multiple of N·D.
     """
-    if weight.dim() != 2 or weight.shape[0] % output_size:
+    if weight.dim() != 2 or not output_size or weight.shape[0] % output_size:
         raise RuntimeError(
             f"the projection of a state dict of sru must have (N·D·K, E) entries, N·D = {output_size}, "
             f"got {tuple(weight.shape)}"
