@@ -215,14 +215,15 @@ def checked(function: _F) -> _F:
     return run  # type: ignore[return-value]
 
 
-def check_like_parameters(who: str, input: Tensor, parameters: nn.Module | Tensor) -> None:
+def check_like_parameters(who: str, input: Tensor, parameters: nn.Module | Tensor | None) -> None:
     """Raise unless a module with these parameters can take this input.
 
     Args:
         who: The class, for the message.
         input: The input.
         parameters: The module that meets the input first, or one of its parameters, of which only the device
-            is compared. A quantized module without floating-point parameters takes any input.
+            is compared. Without one, or with a quantized module that has none in floating point, any
+            floating-point input will do.
 
     Raises:
         TypeError: The dtype differs, outside autocast.
@@ -232,8 +233,10 @@ def check_like_parameters(who: str, input: Tensor, parameters: nn.Module | Tenso
         raise TypeError(
             f"{who}: input must be a floating-point tensor, got {input.dtype}; convert it with .float()"
         )
-    # Not next(..., None), which torch.compile of PyTorch 2.6 cannot trace.
-    own = parameters if isinstance(parameters, Tensor) else [*parameters.parameters(), None][0]
+    own = parameters
+    if isinstance(parameters, nn.Module):
+        # Not next(..., None), which torch.compile of PyTorch 2.6 cannot trace; parameters() takes its time.
+        own = ([*parameters._parameters.values()] or [*parameters.parameters(), None])[0]
     if own is None:
         return
     if input.device != own.device:

@@ -248,8 +248,8 @@ def run_kernel(name: str, like: Tensor, *fields: Any) -> None:
     held, values = [], []
     for field in fields:
         if isinstance(field, Tensor):
-            if not field.is_contiguous():
-                field = field.contiguous()
+            if not is_memory(field):
+                field = in_memory(field)
                 held.append(field)  # the kernel only sees its address
             values.append(field.data_ptr())
         else:
@@ -262,6 +262,19 @@ def run_kernel(name: str, like: Tensor, *fields: Any) -> None:
         stream = torch.cuda.current_stream()
         run = getattr(package.cuda, name)
         run(arguments, device=stream.device_index, stream=stream.cuda_stream)
+
+
+def is_memory(tensor: Tensor) -> bool:
+    """Return whether the memory of a tensor holds its values, one after the other.
+
+    PyTorch negates a tensor by a bit, as in the imaginary part of a conjugate, and makes zeros without memory.
+    """
+    return tensor.is_contiguous() and not tensor.is_neg() and not tensor._is_zerotensor()
+
+
+def in_memory(tensor: Tensor) -> Tensor:
+    """Return a tensor of the same values for which `is_memory` holds."""
+    return tensor.clone(memory_format=torch.contiguous_format).resolve_neg()
 
 
 @functools.cache

@@ -1,16 +1,16 @@
-"""The base class of every recurrent module: inputs of any form outside, time-major batches inside."""
+"""The base classes of every recurrent module: inputs of any form outside, time-major batches inside."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from sru_nn.arguments import check_features, check_like_parameters, check_shape
-from sru_nn.gemm import is_watched
+from sru_nn.arguments import check_features, check_like_parameters, check_shape, check_sizes
+from sru_nn.gemm import is_watched, project
 
 Sequences = TypeVar("Sequences", Tensor, PackedSequence)
 
@@ -33,7 +33,7 @@ class Recurrent(nn.Module):
         """Run a time-major batch.
 
         Args:
-            x: `(T, B, E)`, zero at padding.
+            x: `(T, B, E)`, anything at padding.
             state: None, a tensor or nested tuples of tensors, each with the batch as its second axis;
                 `_check_state` has accepted it.
             mask_pad: `(T, B)` bool, True at padding; or None.
@@ -52,11 +52,6 @@ class Recurrent(nn.Module):
         """Return the module that sets the dtype and device of inputs; None if a layer checks them."""
         return None
 
-    def _check_like_parameters(self, x: Tensor) -> None:
-        first = self._first()
-        if first is not None:
-            check_like_parameters(type(self).__name__, x, first)
-
     def _check_state_tensor(
         self, name: str, state: Any, batch: tuple[int, ...], letters: str, *shapes: tuple[int, ...]
     ) -> None:
@@ -67,19 +62,13 @@ class Recurrent(nn.Module):
             whole = [(rows, *batch, *rest) for rows, *rest in shapes]
             check_shape(type(self).__name__, name, state, letters, *whole)
 
-    def _check_input(self, x: Any, mask_pad: Any, *, single: bool = True) -> None:
-        who = type(self).__name__
-        letters = ("(B, T, E)" if self.batch_first else "(T, B, E)") + (" or (T, E)" if single else "")
-        check_features(who, "input", x, letters, (2, 3) if single else (3,), self.input_size)
-        self._check_like_parameters(x)
-        if mask_pad is None:
-            return
-        if not isinstance(mask_pad, Tensor):
-            raise TypeError(f"{who}: mask_pad must be a tensor, got a {type(mask_pad).__name__}")
-        if mask_pad.shape != x.shape[:-1]:
-            raise ValueError(
-                f"{who}: mask_pad must have the shape of the input without its features, "
-                f"{tuple(x.shape[:-1])}, got {tuple(mask_pad.shape)}"
+    def _check_input(self, x: Any, mask_pad: Any) -> None:
+        who, axes = type(self).__name__, "B, T" if self.batch_first else "T, B"
+        check_features(who, "input", x, f"({axes}, E) or (T, E)", (2, 3), self.input_size)
+        check_like_parameters(who, x, self._first())
+        if mask_pad is not None:
+            check_shape(
+                who, "mask_pad", mask_pad, f"({axes})" if x.dim() == 3 else "(T,)", tuple(x.shape[:-1])
             )
 
     def _forward(self, x: Any, state: Any, mask_pad: Any = None, **options: Any) -> tuple[Any, Any]:
@@ -96,9 +85,7 @@ class Recurrent(nn.Module):
             x, mask_pad = x.transpose(0, 1), None if mask_pad is None else mask_pad.t()
         if single:
             x, state, mask_pad = map_tensors(lambda tensor: tensor.unsqueeze(1), (x, state, mask_pad))
-        if mask_pad is not None:
-            x, mask_pad = without_padding(x, mask_pad)
-        h, state = self._run(x, state, mask_pad, **options)
+        h, state = self._run(x, state, None if mask_pad is None else mask_pad.bool(), **options)
         if single:
             return h.squeeze(1), map_tensors(lambda tensor: tensor.squeeze(1), state)
         return h.transpose(0, 1) if turned else h, state
@@ -110,12 +97,8 @@ class Recurrent(nn.Module):
         if mask_pad is not None:
             raise ValueError(f"{who}: a PackedSequence brings its own lengths; pass mask_pad=None")
         data, batch_sizes, order, back = packed
-        if data.dim() != 2 or data.shape[-1] != self.input_size:
-            raise ValueError(
-                f"{who}: a PackedSequence's data must have shape (sum of lengths, E = {self.input_size}), "
-                f"got {tuple(data.shape)}"
-            )
-        self._check_like_parameters(data)
+        check_features(who, "a PackedSequence's data", data, "(sum of lengths, E)", (2,), self.input_size)
+        check_like_parameters(who, data, self._first())
         # Sorting by length permutes the small states here, not the sequences.
         x, lengths = pad_packed_sequence(PackedSequence(data, batch_sizes))
         self._check_state(state, x.shape[1])
@@ -143,19 +126,66 @@ class Recurrent(nn.Module):
             TypeError: A dtype does not fit.
         """
         check_step(self, x, (1, 2))
-        single = x.dim() == 1
-        if is_altered(self):  # hooks and a forward of somebody else must see the step
-            time = 1 if self.batch_first and not single else 0
+        if x.dim() == 1 or is_altered(self):  # hooks and a forward of somebody else must see the step
+            time = x.dim() - 1 if self.batch_first else 0
             h, state = self(x.unsqueeze(time), state)
             return h.squeeze(time), state
-        self._check_like_parameters(x)
-        self._check_state(state, *x.shape[:-1])
-        if single:
-            x, state = x.unsqueeze(0), map_tensors(lambda tensor: tensor.unsqueeze(1), state)
+        check_like_parameters(type(self).__name__, x, self._first())
+        self._check_state(state, x.shape[0])
         h, state = self._run(x.unsqueeze(0), state, None)
-        if single:
-            return h[0, 0], map_tensors(lambda tensor: tensor.squeeze(1), state)
         return h.squeeze(0), state
+
+
+class Stack(Recurrent):
+    """Layers of which each takes the output of the one before; a subclass builds and runs them."""
+
+    input_to_hidden: nn.Linear | None
+
+    def _set_sizes(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        *,
+        bidirectional: bool,
+        batch_first: bool,
+        project_input: bool,
+    ) -> int:
+        """Set the attributes of all stacks and return the input size of the first layer."""
+        who = type(self).__name__
+        check_sizes(who, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.num_directions = 2 if bidirectional else 1
+        self.output_size = self.num_directions * hidden_size
+        self.num_layers = num_layers
+        self.bidirectional = bool(bidirectional)
+        self.batch_first = bool(batch_first)
+        self.input_to_hidden = None
+        if not project_input or input_size == self.output_size:
+            return input_size
+        self.input_to_hidden = nn.Linear(input_size, self.output_size, bias=False)
+        return self.output_size
+
+    def _first(self) -> nn.Module | None:
+        return self.input_to_hidden
+
+    def _enter(self, x: Tensor, mask_pad: Tensor | None) -> Tensor:
+        """Zero the padding and apply the linear map before the layers."""
+        x = without_padding(x, mask_pad)
+        return x if self.input_to_hidden is None else project(self.input_to_hidden, x)
+
+    def reset_parameters(self) -> None:
+        """Draw all weights anew."""
+        for child in self.children():
+            for module in child if isinstance(child, nn.ModuleList) else (child,):
+                module.reset_parameters()  # type: ignore[operator]
+
+    def extra_repr(self) -> str:
+        """Show what the layers' own lines do not."""
+        shown = ("bidirectional", "nn_rnn_compatible_return", "causal", "batch_first")
+        flags = [f"{name}=True" for name in shown if getattr(self, name, False)]
+        return ", ".join([f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}", *flags])
 
 
 def check_step(module: Any, x: Any, dims: tuple[int, ...]) -> None:
@@ -170,17 +200,16 @@ def check_step(module: Any, x: Any, dims: tuple[int, ...]) -> None:
     check_features(who, "x", x, letters, dims, module.input_size, "; pass a whole sequence to forward")
 
 
-def without_padding(x: Tensor, mask_pad: Tensor) -> tuple[Tensor, Tensor]:
-    """Zero the padding, so that a NaN in it reaches no gradient, and return a bool mask."""
-    mask_pad = mask_pad.bool()
-    return x.masked_fill(mask_pad.unsqueeze(-1), 0.0), mask_pad
+def without_padding(x: Tensor, mask_pad: Tensor | None) -> Tensor:
+    """Zero the padding, so that a NaN in it reaches no result and no gradient."""
+    return x if mask_pad is None else x.masked_fill(mask_pad.unsqueeze(-1), 0.0)
 
 
 def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
-    """Apply a function to every tensor in nested tuples and lists, which may also hold None."""
+    """Apply a function to every tensor in nested tuples and lists; leave what else they hold as it is."""
     if isinstance(value, (tuple, list)):
         return type(value)([map_tensors(function, item) for item in value])
-    return None if value is None else function(value)
+    return function(value) if isinstance(value, Tensor) else value
 
 
 def is_altered(module: nn.Module) -> bool:
@@ -203,3 +232,8 @@ def as_leaf(module: nn.Module, x: fx.Proxy, *args: Any, **kwargs: Any) -> Any:
     kwargs = {name: value for name, value in kwargs.items() if value is not None}
     tracer: Any = x.tracer
     return tracer.create_proxy("call_module", tracer.path_of_module(module), (x, *args), kwargs)
+
+
+def by_layer(states: Tensor | None, layers: int) -> Iterable[Tensor | None]:
+    """Return the state of each layer, from `(L, ...)` or None for zeros."""
+    return [None] * layers if states is None else states.unbind(0)

@@ -144,10 +144,13 @@ def state(*shape: int, kind=LSTM):
 WRONG_CALLS = {
     "features": (lambda m: m(torch.randn(T, B, 4)), "input must have shape (T, B, E) or (T, E) with E = 6"),
     "dimensions": (lambda m: m(torch.randn(1, T, B, E)), "input must have shape (T, B, E) or (T, E)"),
-    "packed features": (lambda m: m(packed(2)), "data must have shape (sum of lengths, E = 6), got (12, 2)"),
+    "packed features": (
+        lambda m: m(packed(2)),
+        "data must have shape (sum of lengths, E) with E = 6, got (12, 2)",
+    ),
     "mask": (
         lambda m: m(torch.randn(T, B, E), mask_pad=torch.zeros(B, T)),
-        "mask_pad must have the shape of the input without its features, (7, 3), got (3, 7)",
+        "mask_pad must have shape (T, B) = (7, 3), got (3, 7)",
     ),
     "mask of a packed sequence": (
         lambda m: m(packed(), mask_pad=torch.zeros(T, B)),

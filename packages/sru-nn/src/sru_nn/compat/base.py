@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from sru_nn.arguments import check_alike, check_flags, check_probabilities, check_sizes
-from sru_nn.cells.sru.base import SRUStack
 from sru_nn.cells.sru.layer import SRUCell
-from sru_nn.cells.sru.stack import run_layers
+from sru_nn.cells.sru.stack import SRUStack, run_layers
 from sru_nn.gemm import project
 
 

@@ -123,14 +123,11 @@ class GatedLinearBlock(ResidualBlock):
         memory: float,
     ) -> None:
         sizes = [num_heads * key_size] * 3 + [hidden_size] * (2 if output_gate else 1)
-        super().__init__(hidden_size, sum(sizes), hidden_size, dropout)
+        state_shape = (num_heads, key_size, hidden_size // num_heads)
+        super().__init__(hidden_size, sum(sizes), hidden_size, state_shape, dropout)
         self.sizes, self.memory = sizes, memory
-        self.num_heads, self.key_size, self.value_size = num_heads, key_size, hidden_size // num_heads
+        self.num_heads, self.key_size, self.value_size = state_shape
         self.gate_bias = nn.Parameter(torch.empty(num_heads, key_size))
-
-    def state_shape(self) -> tuple[int, ...]:
-        """Return `(H, K, V)`."""
-        return (self.num_heads, self.key_size, self.value_size)
 
     @torch.no_grad()
     def reset_parameters(self) -> None:

@@ -18,7 +18,7 @@ from sru_nn.cells.sru import operator as ops
 from sru_nn.cells.sru.layer import SRUCell
 from sru_nn.dtypes import accumulate_dtype
 from sru_nn.gemm import is_watched, project
-from sru_nn.operators import is_plain
+from sru_nn.operators import in_memory, is_memory, is_plain
 from sru_nn.quantization import Int8Linear
 
 # The kernel multiplies one sequence after the other. At D = 1024 a plain matrix product catches up at 16
@@ -36,53 +36,43 @@ def can_step(cells: Sequence[SRUCell], x: Tensor, c0: Tensor | None) -> bool:
         x: `(1, B, E)`.
         c0: `(L, B, N·D)`, or None.
     """
+    width = cells[0].output_size
     return (
         is_plain(x, c0)
         and not torch.is_grad_enabled()
         and x.is_cpu
         and x.shape[1] <= _LARGEST_BATCH.get(x.dtype, 0)
-        and (c0 is None or (c0.is_cpu and c0.dtype == accumulate_dtype(x.dtype) and c0.is_contiguous()))
+        and (c0 is None or (c0.is_cpu and c0.dtype == accumulate_dtype(x.dtype) and is_memory(c0)))
         and not torch.is_autocast_enabled("cpu")
-        and _are_simple(cells, x)
+        and all(
+            _is_simple(cell, x.dtype, width if layer else x.shape[2], width)
+            for layer, cell in enumerate(cells)
+        )
         and backend.active("cpu") == "kernels"
     )
 
 
-def _are_simple(cells: Sequence[SRUCell], x: Tensor) -> bool:
-    inputs, width = x.shape[2], cells[0].output_size
-    return all(
-        _is_simple(cell, x.dtype)
-        and cell.output_size == width
-        and cell.input_size == (width if layer else inputs)
-        for layer, cell in enumerate(cells)
-    )
-
-
-def _is_simple(cell: SRUCell, dtype: torch.dtype) -> bool:
-    shape = (2 * cell.output_size,)
+def _is_simple(cell: SRUCell, dtype: torch.dtype, inputs: int, width: int) -> bool:
+    """Return whether a layer has these sizes and is as it was made, so that all shapes are known."""
     return (
         type(cell) is SRUCell
-        and _is_parameter(_vector(cell, "weight_c"), dtype, shape)
-        and _is_parameter(_vector(cell, "bias"), dtype, shape)
-        and cell.custom_m is None
+        and (cell.input_size, cell.output_size, cell.custom_m) == (inputs, width, None)
         and not (cell.training and (cell.dropout > 0 or cell.rnn_dropout > 0))
         and not is_watched(cell)
-        and _is_as_made(cell, dtype)
+        and _fits(_vector(cell, "weight_c"), dtype, (2 * width,))
+        and _fits(_vector(cell, "bias"), dtype, (2 * width,))
+        and type(cell.layer_norm) in (type(None), nn.LayerNorm)
+        and _is_projection(cell._modules["transform"], dtype, cell)
     )
 
 
 def _vector(cell: SRUCell, name: str) -> Any:
     """Return a parameter or a buffer of zeros; None when it has been parametrized."""
-    own = cell._parameters
-    return own[name] if name in own else cell._buffers.get(name)
+    return cell._parameters.get(name, cell._buffers.get(name))
 
 
-def _is_as_made(cell: SRUCell, dtype: torch.dtype) -> bool:
-    """Return whether projection and norm are those the layer was built with, so that all shapes are known."""
-    transform = cell._modules["transform"]
+def _is_projection(transform: Any, dtype: torch.dtype, cell: SRUCell) -> bool:
     outputs, inner = cell.num_matrices * cell.output_size, cell.projection_size
-    if type(cell.layer_norm) not in (type(None), nn.LayerNorm):
-        return False
     if not inner:
         return _is_linear(transform, dtype, (outputs, cell.input_size))
     return (
@@ -94,32 +84,24 @@ def _is_as_made(cell: SRUCell, dtype: torch.dtype) -> bool:
     )
 
 
-def _is_linear(module: nn.Module | None, dtype: torch.dtype, shape: tuple[int, int]) -> bool:
-    if module is None or is_watched(module) or module._parameters.get("bias") is not None:
-        return False
+def _is_linear(module: Any, dtype: torch.dtype, shape: tuple[int, ...]) -> bool:
+    weight: Any = None
     if type(module) is nn.Linear:
-        return _is_parameter(module._parameters.get("weight"), dtype, shape)
-    if type(module) is not Int8Linear:
-        return False
-    weight, scale = module._buffers.get("weight"), module._buffers.get("scale")
+        weight = module._parameters.get("weight")
+    elif type(module) is Int8Linear and module.scale.is_cpu and is_memory(module.scale):
+        weight, dtype = module._buffers.get("weight"), torch.int8
     return (
-        type(weight) is type(scale) is Tensor
-        and weight.shape == shape
-        and weight.is_cpu
-        and weight.is_contiguous()
-        and weight.dtype == torch.int8
-        and scale.is_cpu
-        and scale.is_contiguous()
+        _fits(weight, dtype, shape) and module._parameters.get("bias") is None and not is_watched(module)
     )
 
 
-def _is_parameter(parameter: Any, dtype: torch.dtype, shape: tuple[int, ...]) -> bool:
+def _fits(tensor: Any, dtype: torch.dtype, shape: tuple[int, ...]) -> bool:
     return (
-        type(parameter) in _PLAIN  # not so when it has been quantized
-        and parameter.dtype == dtype
-        and parameter.shape == shape
-        and parameter.is_cpu
-        and parameter.is_contiguous()
+        type(tensor) in _PLAIN  # not so when it has been quantized
+        and tensor.dtype == dtype
+        and tensor.shape == shape
+        and tensor.is_cpu
+        and is_memory(tensor)
     )
 
 
@@ -143,7 +125,7 @@ def step(
     """
     dtype = accumulate_dtype(x.dtype)
     c = x.new_empty(len(cells), x.shape[1], cells[0].output_size, dtype=dtype)
-    x = x.contiguous()
+    x = x if is_memory(x) else in_memory(x)
     for layer, cell in enumerate(cells):
         v, bias = _vector(cell, "weight_c"), _vector(cell, "bias")
         if x.dtype != dtype:
