@@ -78,6 +78,10 @@ def sru_recurrence(
     The kernels of `sru-kernels` run it where they can (`sru_nn.backend`); they have first derivatives only.
     Forward-mode differentiation and the transforms of `torch.func` run the reference instead.
 
+    What is not finite stays in its column of its sequence, from its step on. An infinite u_f or u_r opens or
+    closes its gate. After an infinite u_c or c0 the state is infinite or NaN; which of them is unspecified,
+    because 0·∞ depends on the rounding of a gate.
+
     Source: Lei et al., "Simple Recurrent Units for Highly Parallelizable Recurrence", EMNLP 2018, section 3;
     the mask and the scale are placed as in the `sru` package, version 2.6.0.
     """
@@ -176,6 +180,8 @@ def gated_linear_recurrence(
     or a state (1e-154 in float64) counts as zero. Both are accurate for gates of any size. Forward-mode
     differentiation, the transforms of `torch.func` and second derivatives run the reference, step by step.
 
+    What is not finite stays in its head of its sequence; chunks may carry it to earlier steps too.
+
     Source: Katharopoulos et al., "Transformers are RNNs: Fast Autoregressive Transformers with Linear
     Attention", ICML 2020; Yang et al., "Gated Linear Attention Transformers with Hardware-Efficient
     Training", ICML 2024, sections 3 and 4.
@@ -219,6 +225,9 @@ def mingru_recurrence(
 
     A loop, a scan in parallel over time or the kernels of the SRU (`sru_nn.backend`) compute it, whichever
     should be fastest; the kernels have first derivatives only. The transforms of `torch.func` run the loop.
+
+    What is not finite stays in its column of its sequence, from its step on: the state is infinite or NaN,
+    and which of them is unspecified. An infinite u_z opens or closes its gate.
 
     Source: Feng et al., "Were RNNs All We Needed?", 2024 (arXiv:2410.01201), section 3.1.
     """

@@ -258,10 +258,8 @@ def run_kernel(name: str, like: Tensor, *fields: Any) -> None:
     if like.is_cpu:
         getattr(package.cpu, name)(arguments, num_threads=torch.get_num_threads())
         return
-    with torch.cuda.device(like.device):
-        stream = torch.cuda.current_stream()
-        run = getattr(package.cuda, name)
-        run(arguments, device=stream.device_index, stream=stream.cuda_stream)
+    stream = torch.cuda.current_stream(like.device)  # the kernels make its device current themselves
+    getattr(package.cuda, name)(arguments, device=stream.device_index, stream=stream.cuda_stream)
 
 
 def is_memory(tensor: Tensor) -> bool:

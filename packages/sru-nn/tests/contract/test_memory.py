@@ -106,7 +106,9 @@ def test_inputs_and_states_of_modules(row: Row, length, batch, kind):
             torch.testing.assert_close(call(module, *lazy), call(module, *usual))
             if "step" not in row.exceptions:
                 found = module.step(lazy[0][0], row.begin(lazy[1]))
-                torch.testing.assert_close(tensors(found), tensors(module.step(usual[0][0], row.begin(usual[1]))))
+                torch.testing.assert_close(
+                    tensors(found), tensors(module.step(usual[0][0], row.begin(usual[1])))
+                )
 
 
 @kinds
@@ -118,6 +120,7 @@ def test_parameters_of_modules(row: Row, length, batch, kind):
     for name, parameter in module.named_parameters():
         lazy = kind(parameter.detach())
         results = [
-            functional_call(module, {name: value}, (x,))[:2] for value in (lazy, lazy.clone().resolve_neg() + 0.0)
+            functional_call(module, {name: value}, (x,))[:2]
+            for value in (lazy, lazy.clone().resolve_neg() + 0.0)
         ]
         torch.testing.assert_close(*results, msg=lambda text, n=name: f"{n}: {text}")

@@ -90,9 +90,7 @@ def _is_linear(module: Any, dtype: torch.dtype, shape: tuple[int, ...]) -> bool:
         weight = module._parameters.get("weight")
     elif type(module) is Int8Linear and module.scale.is_cpu and is_memory(module.scale):
         weight, dtype = module._buffers.get("weight"), torch.int8
-    return (
-        _fits(weight, dtype, shape) and module._parameters.get("bias") is None and not is_watched(module)
-    )
+    return _fits(weight, dtype, shape) and module._parameters.get("bias") is None and not is_watched(module)
 
 
 def _fits(tensor: Any, dtype: torch.dtype, shape: tuple[int, ...]) -> bool:
