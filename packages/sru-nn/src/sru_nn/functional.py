@@ -18,6 +18,7 @@ from sru_nn.experimental.length_parallel import LengthParallel
 from sru_nn.operators import is_transformed
 
 Activation = Literal["identity", "tanh", "relu"]
+_ACTIVATIONS = get_args(Activation)
 
 
 def sru_recurrence(
@@ -85,7 +86,8 @@ def sru_recurrence(
     Source: Lei et al., "Simple Recurrent Units for Highly Parallelizable Recurrence", EMNLP 2018, section 3;
     the mask and the scale are placed as in the `sru` package, version 2.6.0.
     """
-    check_number("sru_recurrence", "scale_x", scale_x)
+    if type(scale_x) is not float:
+        check_number("sru_recurrence", "scale_x", scale_x)
     inputs = sru.Inputs(u, v, bias, c0, x, mask_c, mask_pad, bidirectional, activation, float(scale_x))
     _check_sru(inputs)
     if length_parallel is not False and not is_transformed():
@@ -96,11 +98,10 @@ def sru_recurrence(
 def _check_sru(inputs: sru.Inputs) -> None:
     u, v, bias, c0, x, mask_c, mask_pad, bidirectional, activation, scale_x = inputs
     check = Checker("sru_recurrence", "u", u, "(T, B, K, N·D)", "gates before columns", sizes=(3, 4))
-    if not isinstance(activation, str) or activation not in get_args(Activation):
-        raise ValueError(
-            f"sru_recurrence: activation must be one of {get_args(Activation)}, got {short(activation)}"
-        )
-    check_flags("sru_recurrence", bidirectional=bidirectional)
+    if not isinstance(activation, str) or activation not in _ACTIVATIONS:
+        raise ValueError(f"sru_recurrence: activation must be one of {_ACTIVATIONS}, got {short(activation)}")
+    if type(bidirectional) is not bool:
+        check_flags("sru_recurrence", bidirectional=bidirectional)
     length, batch, gates, columns = u.shape
     if bidirectional and columns % 2:
         raise ValueError(

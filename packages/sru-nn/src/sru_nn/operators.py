@@ -265,7 +265,7 @@ def run_kernel(name: str, like: Tensor, *fields: Any) -> None:
 def is_memory(tensor: Tensor) -> bool:
     """Return whether the memory of a tensor holds its values, one after the other.
 
-    PyTorch negates a tensor by a bit, as in the imaginary part of a conjugate, and makes zeros without memory.
+    PyTorch negates a tensor by a bit, as in the imaginary part of a conjugate, and has zeros without memory.
     """
     return tensor.is_contiguous() and not tensor.is_neg() and not tensor._is_zerotensor()
 
