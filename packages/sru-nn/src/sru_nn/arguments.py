@@ -19,6 +19,7 @@ from sru_nn.dtypes import STORAGE_DTYPES, accumulate_dtype
 
 _T = TypeVar("_T")
 _F = TypeVar("_F", bound=Callable[..., Any])
+_DENSE = torch.strided
 _LARGEST = 2**63  # sizes are 64 bits wide
 
 
@@ -42,7 +43,7 @@ def check_flags(who: str, **flags: Any) -> None:
 
 def check_number(who: str, name: str, value: Any, *, at_least: float = -math.inf) -> None:
     """Raise unless a value is a number of at least `at_least`."""
-    is_number = isinstance(value, Real)  # on a line of its own: mypy knows no order of Real
+    is_number = isinstance(value, (float, Real))  # on a line of its own: mypy knows no order of Real
     if not is_number:
         raise TypeError(f"{who}: {name} must be a number, got {short(value)} ({type(value).__name__})")
     if not value >= at_least:
@@ -91,7 +92,7 @@ def check_tensor(who: str, name: str, value: Any, hint: str = "") -> None:
         raise TypeError(f"{who}: {name} must be a dense tensor, got a nested one; pad it")
     if value.is_quantized:
         raise TypeError(f"{who}: {name} must be a dense tensor, got a quantized one; call .dequantize()")
-    if value.layout is not torch.strided:
+    if value.layout is not _DENSE:
         raise TypeError(f"{who}: {name} must be a dense tensor, got {value.layout}; call .to_dense()")
 
 
@@ -169,7 +170,8 @@ class Checker:
                 f"{who}: {name} must have shape {letters}{with_gates}, got {tuple(like.shape)}; "
                 f"reshape the projection's output with .view{letters}, {order}"
             )
-        if like.dtype not in STORAGE_DTYPES:
+        self.dtype, self.device = like.dtype, like.device
+        if self.dtype not in STORAGE_DTYPES:
             raise TypeError(f"{who}: {name} must be float32, float64, float16 or bfloat16, got {like.dtype}")
 
     def __call__(
@@ -183,7 +185,16 @@ class Checker:
         optional: bool = False,
     ) -> None:
         """Raise unless a tensor fits; without `dtypes` those of storage and accumulation do."""
-        if optional and tensor is None:
+        if tensor is None and optional:
+            return
+        if (  # the usual case, which has to be quick
+            isinstance(tensor, Tensor)
+            and tensor.dtype is (dtypes[0] if dtypes else self.dtype)
+            and tensor.layout is _DENSE
+            and not tensor.is_nested
+            and tensor.shape == shape
+            and tensor.device == self.device
+        ):
             return
         check_shape(self.who, name, tensor, letters, shape)
         check_alike(self.who, name, tensor, self.first, self.like, dtypes)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sru_nn.checkpoints.convert import ConversionError, Found, convert
 from sru_nn.checkpoints.files import read_file, safetensors, write_file
-from sru_nn.checkpoints.layouts import strip_wrappers
+from sru_nn.checkpoints.layouts import shortened, strip_wrappers
 
 __all__ = ["ConversionError", "Found", "convert"]
 
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             notes.append(f"Stripped {taken!r}, with which every name began.")
         new, found = convert(state_dict)
         write_file(options.new, new)
-    except (ConversionError, OSError) as error:
+    except (ConversionError, OSError, ValueError) as error:
         print(f"{parser.prog}: {options.old}: {error}", file=sys.stderr)
         return 1
     for note in notes:
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{sru.prefix.rstrip('.') or 'The model itself'}: saved by {sru.saved_by}.")
         print(f"    {sru.call}")
         print(f"    The weights do not say: {', '.join(sru.untold)}.")
-    print(f"{options.new}: {len(new)} tensors, {sum(t.nbytes for t in new.values())} bytes.")
+    print(f"{shortened(options.new, 4096)}: {len(new)} tensors, {sum(t.nbytes for t in new.values())} bytes.")
     return 0
 
 

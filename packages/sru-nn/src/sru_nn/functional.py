@@ -18,6 +18,7 @@ from sru_nn.experimental.length_parallel import LengthParallel
 from sru_nn.operators import is_transformed
 
 Activation = Literal["identity", "tanh", "relu"]
+_ACTIVATIONS = get_args(Activation)
 
 
 def sru_recurrence(
@@ -78,10 +79,15 @@ def sru_recurrence(
     The kernels of `sru-kernels` run it where they can (`sru_nn.backend`); they have first derivatives only.
     Forward-mode differentiation and the transforms of `torch.func` run the reference instead.
 
+    What is not finite stays in its column of its sequence, from its step on. An infinite u_f or u_r opens or
+    closes its gate. After an infinite u_c or c0 the state is infinite or NaN; which of them is unspecified,
+    because 0·∞ depends on the rounding of a gate.
+
     Source: Lei et al., "Simple Recurrent Units for Highly Parallelizable Recurrence", EMNLP 2018, section 3;
     the mask and the scale are placed as in the `sru` package, version 2.6.0.
     """
-    check_number("sru_recurrence", "scale_x", scale_x)
+    if type(scale_x) is not float:
+        check_number("sru_recurrence", "scale_x", scale_x)
     inputs = sru.Inputs(u, v, bias, c0, x, mask_c, mask_pad, bidirectional, activation, float(scale_x))
     _check_sru(inputs)
     if length_parallel is not False and not is_transformed():
@@ -92,11 +98,10 @@ def sru_recurrence(
 def _check_sru(inputs: sru.Inputs) -> None:
     u, v, bias, c0, x, mask_c, mask_pad, bidirectional, activation, scale_x = inputs
     check = Checker("sru_recurrence", "u", u, "(T, B, K, N·D)", "gates before columns", sizes=(3, 4))
-    if not isinstance(activation, str) or activation not in get_args(Activation):
-        raise ValueError(
-            f"sru_recurrence: activation must be one of {get_args(Activation)}, got {short(activation)}"
-        )
-    check_flags("sru_recurrence", bidirectional=bidirectional)
+    if not isinstance(activation, str) or activation not in _ACTIVATIONS:
+        raise ValueError(f"sru_recurrence: activation must be one of {_ACTIVATIONS}, got {short(activation)}")
+    if type(bidirectional) is not bool:
+        check_flags("sru_recurrence", bidirectional=bidirectional)
     length, batch, gates, columns = u.shape
     if bidirectional and columns % 2:
         raise ValueError(
@@ -176,6 +181,8 @@ def gated_linear_recurrence(
     or a state (1e-154 in float64) counts as zero. Both are accurate for gates of any size. Forward-mode
     differentiation, the transforms of `torch.func` and second derivatives run the reference, step by step.
 
+    What is not finite stays in its head of its sequence; chunks may carry it to earlier steps too.
+
     Source: Katharopoulos et al., "Transformers are RNNs: Fast Autoregressive Transformers with Linear
     Attention", ICML 2020; Yang et al., "Gated Linear Attention Transformers with Hardware-Efficient
     Training", ICML 2024, sections 3 and 4.
@@ -219,6 +226,9 @@ def mingru_recurrence(
 
     A loop, a scan in parallel over time or the kernels of the SRU (`sru_nn.backend`) compute it, whichever
     should be fastest; the kernels have first derivatives only. The transforms of `torch.func` run the loop.
+
+    What is not finite stays in its column of its sequence, from its step on: the state is infinite or NaN,
+    and which of them is unspecified. An infinite u_z opens or closes its gate.
 
     Source: Feng et al., "Were RNNs All We Needed?", 2024 (arXiv:2410.01201), section 3.1.
     """

@@ -258,16 +258,14 @@ def run_kernel(name: str, like: Tensor, *fields: Any) -> None:
     if like.is_cpu:
         getattr(package.cpu, name)(arguments, num_threads=torch.get_num_threads())
         return
-    with torch.cuda.device(like.device):
-        stream = torch.cuda.current_stream()
-        run = getattr(package.cuda, name)
-        run(arguments, device=stream.device_index, stream=stream.cuda_stream)
+    stream = torch.cuda.current_stream(like.device)  # the kernels make its device current themselves
+    getattr(package.cuda, name)(arguments, device=stream.device_index, stream=stream.cuda_stream)
 
 
 def is_memory(tensor: Tensor) -> bool:
     """Return whether the memory of a tensor holds its values, one after the other.
 
-    PyTorch negates a tensor by a bit, as in the imaginary part of a conjugate, and makes zeros without memory.
+    PyTorch negates a tensor by a bit, as in the imaginary part of a conjugate, and has zeros without memory.
     """
     return tensor.is_contiguous() and not tensor.is_neg() and not tensor._is_zerotensor()
 

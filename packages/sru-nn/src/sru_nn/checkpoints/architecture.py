@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from sru_nn.checkpoints.layouts import last_matrix, read_cell
+from sru_nn.checkpoints.layouts import is_dense, last_matrix, read_cell, shortened
 
 
 def describe_cell(state_dict: Mapping[str, Any], prefix: str) -> dict[str, Any]:
@@ -25,7 +25,8 @@ def describe_cell(state_dict: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     Returns:
         The arguments; empty if these are not the entries of a cell.
     """
-    own = {name[len(prefix) :]: value for name, value in state_dict.items() if name.startswith(prefix)}
+    entries = ((str(name), value) for name, value in state_dict.items() if is_dense(value))
+    own = {name[len(prefix) :]: value for name, value in entries if name.startswith(prefix)}
     bias, vectors = own.get("bias"), own.get("weight_c")
     sizes = {tensor.shape for tensor in (bias, vectors) if tensor is not None}
     if len(sizes) != 1 or len(shape := sizes.pop()) != 1 or shape[0] % 2 or not shape[0]:
@@ -36,7 +37,7 @@ def describe_cell(state_dict: Mapping[str, Any], prefix: str) -> dict[str, Any]:
         told["custom_m"] = custom
     last = own.get(last_matrix(own, "") or "")
     first = own.get("transform.linear1.weight", own.get("transform.down.weight", last))
-    if last is not None and first is not None:
+    if last is not None and first is not None and last.dim() == first.dim() == 2:
         inputs, gates = first.shape[1], last.shape[0] / told["output_size"]
         told["input_size"] = inputs
         if is_srupp := "transform.linear1.weight" in own:
@@ -56,7 +57,7 @@ def describe_cell(state_dict: Mapping[str, Any], prefix: str) -> dict[str, Any]:
         if tensor is not None and _has_values(tensor):
             told[name] = bool(tensor.any()) != (name == "v1")
     scale = own.get("scale_x")
-    if scale is not None and _has_values(scale):
+    if scale is not None and _has_values(scale) and scale.is_floating_point() and scale.numel() == 1:
         told["highway_scale"], told["tolerance"] = float(scale), 4 * torch.finfo(scale.dtype).eps
     return told
 
@@ -73,8 +74,8 @@ def scaled_for(scale: float) -> float | None:
 
 def check_version(name: str, own: int, metadata: Mapping[str, Any], prefix: str) -> None:
     """Raise if a newer version of a module than this one saved its entries."""
-    saved = metadata.get("version") or 1
-    if saved > own:
+    saved = metadata.get("version")
+    if isinstance(saved, int) and saved > own:
         raise RuntimeError(
             f"{prefix or name}: the state dict is of version {saved} of {name}, this package knows none "
             f"after {own}; install a newer sru-nn"
@@ -89,7 +90,7 @@ def check_stack(stack: Mapping[str, Any], state_dict: Mapping[str, Any], prefix:
         state_dict: The entries.
         prefix: What the names of this stack begin with.
     """
-    pattern = re.compile(re.escape(prefix) + r"rnn_lst\.(\d+)\.")
+    pattern = re.compile(re.escape(prefix) + r"rnn_lst\.(\d{1,9})\.")
     layers = {int(match[1]) for name in state_dict if (match := pattern.match(name))}
     if not layers:
         return
@@ -102,8 +103,10 @@ def check_stack(stack: Mapping[str, Any], state_dict: Mapping[str, Any], prefix:
     if first:
         _check_hidden_size(stack, first["output_size"], prefix)
     weight, name = state_dict.get(f"{prefix}input_to_hidden.weight"), "proj_input_to_hidden_first"
+    if not isinstance(weight, Tensor) or weight.dim() != 2:
+        weight = None
     if not first or (weight is not None) == stack[name]:
-        if weight is not None and weight.dim() == 2 and weight.shape[1] != stack["input_size"]:
+        if weight is not None and weight.shape[1] != stack["input_size"]:
             _refuse(prefix, "input_size", stack["input_size"], weight.shape[1])
     elif weight is not None:
         _refuse(prefix, name, False, True, f"{name}=True and input_size={weight.shape[1]}")
@@ -128,7 +131,7 @@ def check_cell(cell: Mapping[str, Any], state_dict: Mapping[str, Any], prefix: s
     _check_hidden_size(cell, told["output_size"], prefix)
     custom, theirs = cell["custom_m"], told.pop("custom_m", None)
     if custom is None and theirs:
-        module = f"a module with {', '.join(theirs[:3])}"
+        module = f"a module with {', '.join(map(shortened, theirs[:3]))}"
         _refuse(prefix, "custom_m", None, module, "custom_m=<that module>")
     if custom is not None and "projection_size" in told:
         _refuse(prefix, "custom_m", custom, None)

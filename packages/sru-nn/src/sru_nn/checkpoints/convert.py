@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from reprlib import repr as short
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from sru_nn.checkpoints.architecture import describe_cell, scaled_for
-from sru_nn.checkpoints.layouts import read_cell
+from sru_nn.checkpoints.layouts import read_cell, shortened
 
 _SAVED_BY = {
     "sru 2": "sru 2.x (2.3.5 to 2.6.0)",
@@ -52,6 +53,8 @@ def convert(state_dict: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[F
     """
     if not isinstance(state_dict, Mapping):
         raise TypeError(f"convert: state_dict must be a mapping, got a {type(state_dict).__name__}")
+    if unnamed := [name for name in state_dict if not isinstance(name, str)]:
+        raise TypeError(f"convert: state_dict must have names that are str, got {short(unnamed[0])}")
     new = dict(state_dict)
     found = []
     for stack, prefixes in find_cells(new).items():
@@ -60,7 +63,8 @@ def convert(state_dict: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[F
             try:
                 saved_by = read_cell(new, prefix) or saved_by
             except RuntimeError as error:
-                raise ConversionError(f"{prefix[:-1]}: {error}") from None
+                where = f"{shortened(prefix[:-1])}: " if prefix else ""
+                raise ConversionError(f"{where}{error}") from None
             layers.append(describe_cell(new, prefix))
             new.pop(f"{prefix}scale_x", None)
         alone = stack in prefixes
@@ -102,6 +106,7 @@ def _describe(
         first_map: The matrix of the stack's first linear map, if it has one.
     """
     first, output_size = layers[0], layers[0]["output_size"]
+    first_map = first_map if isinstance(first_map, Tensor) and first_map.dim() == 2 else None
     name = "SRUCell" if alone else "SRUpp" if "attention" in first else "SRU"
 
     def told(argument: str) -> list[Any]:
@@ -144,11 +149,11 @@ def _describe(
 
 def _attention(layers: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Find the arguments that put attention into these layers."""
-    has = [layer["attention"] for layer in layers]
+    has = [layer.get("attention", False) for layer in layers]
     arguments: dict[str, Any] = {"attention_last_n_layers": sum(has)}
     for every in range(len(has), 0, -1):
         if has == [number % every == 0 for number in range(1, len(has) + 1)]:
             arguments = {"attention_every_n_layers": every} if every > 1 else {}
-    if not any(layer["attn_layer_norm"] for layer in layers):
+    if not any(layer.get("attn_layer_norm") for layer in layers):
         arguments["attn_layer_norm"] = False
     return arguments

@@ -19,10 +19,33 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sru_nn.arguments import check_tensor
+
 # Prefixes that wrappers add to every name: nn.DataParallel and DistributedDataParallel, torch.compile.
 WRAPPERS = ("module.", "_orig_mod.")
 # What `sru` 3 calls the two matrices of a projection, and this package.
 _PARTS = {"0.weight": "down.weight", "1.weight": "up.weight"}
+# The entries of a cell that are matrices, in any layout.
+_MATRICES = (
+    *("weight", "weight_proj", "transform_module.weight", "transform_module.0.weight"),
+    *("transform_module.1.weight", "transform.weight", "transform.down.weight", "transform.up.weight"),
+    *(f"{home}.linear{i}.weight" for home in ("transform_module", "transform") for i in (1, 2, 3)),
+)
+
+
+def is_dense(value: object) -> bool:
+    """Return whether a value is a tensor of plain numbers."""
+    return (
+        isinstance(value, Tensor)
+        and value.layout is torch.strided
+        and not (value.is_nested or value.is_quantized)
+    )
+
+
+def shortened(name: object, limit: int = 80) -> str:
+    """Return a name of an entry as it can be printed, without the end of a long one."""
+    text = str(name).encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"
 
 
 def strip_wrappers(state_dict: dict[str, Any], prefix: str = "") -> str:
@@ -56,7 +79,13 @@ def read_cell(
 
     Returns:
         The version that saved the entries: `"sru 2"`, `"sru 3"` or `"sru_nn"`; None if the names do not tell.
+
+    Raises:
+        RuntimeError: An entry is not a tensor, or of a shape that no layer has.
     """
+    for name, value in state_dict.items():
+        if name.startswith(prefix) and not name.endswith("_extra_state"):
+            _check_entry(name, value, 2 if name[len(prefix) :] in _MATRICES and not custom else None)
     for name in ("bias", "weight_c"):
         if prefix + name in state_dict:
             output_size = state_dict[prefix + name].numel() // 2
@@ -84,6 +113,17 @@ def read_cell(
     return "sru_nn" if last is not None and saved_by is None else saved_by
 
 
+def _check_entry(name: str, value: object, axes: int | None) -> None:
+    try:
+        check_tensor("the state dict", shortened(name), value)
+    except TypeError as error:
+        raise RuntimeError(str(error)) from None
+    if axes is not None and isinstance(value, Tensor) and value.dim() != axes:
+        raise RuntimeError(
+            f"the state dict: {shortened(name)} must have {axes} axes, got {tuple(value.shape)}"
+        )
+
+
 def is_srupp(names: Collection[str]) -> bool:
     """Return whether a transform with entries of these names is that of an SRU++ layer."""
     known = {"linear1.weight", "linear2.weight", "linear3.weight", "alpha"}
@@ -103,7 +143,7 @@ def gates_outermost(weight: Tensor, output_size: int) -> Tensor:
     Raises:
         RuntimeError: The number of rows is not a multiple of N·D.
     """
-    if weight.dim() != 2 or weight.shape[0] % output_size:
+    if weight.dim() != 2 or not output_size or weight.shape[0] % output_size:
         raise RuntimeError(
             f"the projection of a state dict of sru must have (N·D·K, E) entries, N·D = {output_size}, "
             f"got {tuple(weight.shape)}"
