@@ -23,19 +23,26 @@ _is_batch = torch._C._functorch.is_legacy_batchedtensor
 
 
 def is_plain(*tensors: Tensor | None) -> bool:
-    """Return whether these tensors are ordinary memory and nothing watches what is done to them.
+    """Return whether the memory of these tensors holds their values and nothing watches what is done to them.
 
     False for tensor subclasses (fake, quantized, distributed), under `torch.compile` and `torch.export`, a
     dispatch mode, a transform of `torch.func`, forward-mode differentiation, a batch of gradients
-    (`is_grads_batched`), or a `torch.jit` trace.
+    (`is_grads_batched`), or a `torch.jit` trace; and for tensors that PyTorch negates or zeroes lazily, such as
+    the imaginary part of a conjugate, which the dispatcher resolves.
     """
-    return (
-        not torch.compiler.is_compiling()
-        and all(tensor is None or (type(tensor) in _PLAIN and not _is_batch(tensor)) for tensor in tensors)
-        and torch._C._len_torch_dispatch_stack() == 0
-        and not is_transformed()
-        and torch._C._get_tracing_state() is None
-    )
+    if (
+        torch.compiler.is_compiling()
+        or torch._C._len_torch_dispatch_stack()
+        or is_transformed()
+        or torch._C._get_tracing_state() is not None
+    ):
+        return False
+    for tensor in tensors:  # not all(...), which takes as long as the checks
+        if tensor is not None and (
+            type(tensor) not in _PLAIN or _is_batch(tensor) or tensor.is_neg() or tensor._is_zerotensor()
+        ):
+            return False
+    return True
 
 
 def is_transformed() -> bool:
@@ -248,8 +255,8 @@ def run_kernel(name: str, like: Tensor, *fields: Any) -> None:
     held, values = [], []
     for field in fields:
         if isinstance(field, Tensor):
-            if not is_memory(field):
-                field = in_memory(field)
+            if not field.is_contiguous():
+                field = field.contiguous()
                 held.append(field)  # the kernel only sees its address
             values.append(field.data_ptr())
         else:
@@ -260,19 +267,6 @@ def run_kernel(name: str, like: Tensor, *fields: Any) -> None:
         return
     stream = torch.cuda.current_stream(like.device)  # the kernels make its device current themselves
     getattr(package.cuda, name)(arguments, device=stream.device_index, stream=stream.cuda_stream)
-
-
-def is_memory(tensor: Tensor) -> bool:
-    """Return whether the memory of a tensor holds its values, one after the other.
-
-    PyTorch negates a tensor by a bit, as in the imaginary part of a conjugate, and has zeros without memory.
-    """
-    return tensor.is_contiguous() and not tensor.is_neg() and not tensor._is_zerotensor()
-
-
-def in_memory(tensor: Tensor) -> Tensor:
-    """Return a tensor of the same values for which `is_memory` holds."""
-    return tensor.clone(memory_format=torch.contiguous_format).resolve_neg()
 
 
 @functools.cache

@@ -18,7 +18,7 @@ from sru_nn.cells.sru import operator as ops
 from sru_nn.cells.sru.layer import SRUCell
 from sru_nn.dtypes import accumulate_dtype
 from sru_nn.gemm import is_watched, project
-from sru_nn.operators import in_memory, is_memory, is_plain
+from sru_nn.operators import is_plain
 from sru_nn.quantization import Int8Linear
 
 # The kernel multiplies one sequence after the other. At D = 1024 a plain matrix product catches up at 16
@@ -42,7 +42,7 @@ def can_step(cells: Sequence[SRUCell], x: Tensor, c0: Tensor | None) -> bool:
         and not torch.is_grad_enabled()
         and x.is_cpu
         and x.shape[1] <= _LARGEST_BATCH.get(x.dtype, 0)
-        and (c0 is None or (c0.is_cpu and c0.dtype == accumulate_dtype(x.dtype) and is_memory(c0)))
+        and (c0 is None or (c0.is_cpu and c0.dtype == accumulate_dtype(x.dtype) and c0.is_contiguous()))
         and not torch.is_autocast_enabled("cpu")
         and all(
             _is_simple(cell, x.dtype, width if layer else x.shape[2], width)
@@ -88,7 +88,7 @@ def _is_linear(module: Any, dtype: torch.dtype, shape: tuple[int, ...]) -> bool:
     weight: Any = None
     if type(module) is nn.Linear:
         weight = module._parameters.get("weight")
-    elif type(module) is Int8Linear and module.scale.is_cpu and is_memory(module.scale):
+    elif type(module) is Int8Linear and module.scale.is_cpu and module.scale.is_contiguous():
         weight, dtype = module._buffers.get("weight"), torch.int8
     return _fits(weight, dtype, shape) and module._parameters.get("bias") is None and not is_watched(module)
 
@@ -100,7 +100,7 @@ def _fits(tensor: Any, dtype: torch.dtype, shape: tuple[int, ...]) -> bool:
         and tensor.shape == shape
         and tensor.is_cpu
         and tensor.is_contiguous()
-        # As is_memory, which would be a call more; the kernel refuses a parameter without memory.
+        # As is_plain; the kernel refuses a parameter without memory.
         and not tensor.is_neg()
         and (type(tensor) is nn.Parameter or not tensor._is_zerotensor())
     )
@@ -126,7 +126,7 @@ def step(
     """
     dtype = accumulate_dtype(x.dtype)
     c = x.new_empty(len(cells), x.shape[1], cells[0].output_size, dtype=dtype)
-    x = x if is_memory(x) else in_memory(x)
+    x = x.contiguous()
     for layer, cell in enumerate(cells):
         v, bias = _vector(cell, "weight_c"), _vector(cell, "bias")
         if x.dtype != dtype:

@@ -58,9 +58,11 @@ def _gradients(inputs: Inputs, *_: Any) -> tuple[Tensor, Tensor, Tensor, Tensor,
     return u.new_empty(u.shape), v.new_empty(v.shape), bias.new_empty(bias.shape), grad_c0, grad_x
 
 
-def _forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
-    h, c_last, c = _results(inputs, save)
-    run_kernel("sru_forward", h, *_fields(inputs), h, c if save else None, c_last)
+def _forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+    length, batch, _, columns = inputs.u.shape
+    h, c_last = inputs.u.new_empty(length, batch, columns), inputs.bias.new_empty(batch, columns)
+    c = inputs.bias.new_empty(length, batch, columns) if save else None
+    run_kernel("sru_forward", h, *_fields(inputs), h, c, c_last)
     return h, c_last, c
 
 
