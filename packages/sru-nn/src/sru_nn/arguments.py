@@ -96,6 +96,13 @@ def check_tensor(who: str, name: str, value: Any, hint: str = "") -> None:
         raise TypeError(f"{who}: {name} must be a dense tensor, got {value.layout}; call .to_dense()")
 
 
+def check_floating(who: str, name: str, value: Any) -> None:
+    """Raise unless a value is a floating-point tensor in ordinary memory."""
+    check_tensor(who, name, value)
+    if not value.is_floating_point():
+        raise TypeError(f"{who}: {name} must be a floating-point tensor, got {value.dtype}")
+
+
 def check_alike(
     who: str, name: str, tensor: Tensor, first: str, like: Tensor, dtypes: tuple[torch.dtype, ...] = ()
 ) -> None:

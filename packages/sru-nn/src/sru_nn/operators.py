@@ -27,8 +27,8 @@ def is_plain(*tensors: Tensor | None) -> bool:
 
     False for tensor subclasses (fake, quantized, distributed), under `torch.compile` and `torch.export`, a
     dispatch mode, a transform of `torch.func`, forward-mode differentiation, a batch of gradients
-    (`is_grads_batched`), or a `torch.jit` trace; and for tensors that PyTorch negates or zeroes lazily, such as
-    the imaginary part of a conjugate, which the dispatcher resolves.
+    (`is_grads_batched`), or a `torch.jit` trace; and for tensors that PyTorch negates or zeroes lazily, such
+    as the imaginary part of a conjugate, which the dispatcher resolves.
     """
     if (
         torch.compiler.is_compiling()

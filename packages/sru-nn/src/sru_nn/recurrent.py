@@ -9,7 +9,14 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from sru_nn.arguments import check_features, check_like_parameters, check_shape, check_sizes
+from sru_nn.arguments import (
+    check_features,
+    check_flags,
+    check_floating,
+    check_like_parameters,
+    check_shape,
+    check_sizes,
+)
 from sru_nn.gemm import is_watched, project
 
 Sequences = TypeVar("Sequences", Tensor, PackedSequence)
@@ -57,19 +64,20 @@ class Recurrent(nn.Module):
     ) -> None:
         """Raise unless a tensor of the state has one of these shapes, given without the batch axis."""
         rows, *rest = shapes[0]
-        if not isinstance(state, Tensor) or state.shape != (rows, *batch, *rest):
+        usual = isinstance(state, Tensor) and state.layout is torch.strided and state.is_floating_point()
+        if not usual or state.is_nested or state.shape != (rows, *batch, *rest):
             letters = letters if batch else letters.replace(" B,", "")
             whole = [(rows, *batch, *rest) for rows, *rest in shapes]
             check_shape(type(self).__name__, name, state, letters, *whole)
+            check_floating(type(self).__name__, name, state)
 
     def _check_input(self, x: Any, mask_pad: Any) -> None:
         who, axes = type(self).__name__, "B, T" if self.batch_first else "T, B"
         check_features(who, "input", x, f"({axes}, E) or (T, E)", (2, 3), self.input_size)
         check_like_parameters(who, x, self._first())
         if mask_pad is not None:
-            check_shape(
-                who, "mask_pad", mask_pad, f"({axes})" if x.dim() == 3 else "(T,)", tuple(x.shape[:-1])
-            )
+            letters = f"({axes})" if x.dim() == 3 else "(T,)"
+            check_shape(who, "mask_pad", mask_pad, letters, tuple(x.shape[:-1]), like=x)
 
     def _forward(self, x: Any, state: Any, mask_pad: Any = None, **options: Any) -> tuple[Any, Any]:
         """Run an input of any form; `_run` also receives the options."""
@@ -81,6 +89,7 @@ class Recurrent(nn.Module):
         single = x.dim() == 2
         turned = self.batch_first and not single
         self._check_state(state, *(() if single else (x.shape[0 if turned else 1],)))
+        check_device(type(self).__name__, state, x)
         if turned:
             x, mask_pad = x.transpose(0, 1), None if mask_pad is None else mask_pad.t()
         if single:
@@ -102,6 +111,7 @@ class Recurrent(nn.Module):
         # Sorting by length permutes the small states here, not the sequences.
         x, lengths = pad_packed_sequence(PackedSequence(data, batch_sizes))
         self._check_state(state, x.shape[1])
+        check_device(who, state, x)
         if order is not None:
             state = map_tensors(lambda tensor: tensor.index_select(1, order), state)
         steps = torch.arange(x.shape[0], device=x.device)
@@ -126,12 +136,15 @@ class Recurrent(nn.Module):
             TypeError: A dtype does not fit.
         """
         check_step(self, x, (1, 2))
-        if x.dim() == 1 or is_altered(self):  # hooks and a forward of somebody else must see the step
-            time = x.dim() - 1 if self.batch_first else 0
-            h, state = self(x.unsqueeze(time), state)
-            return h.squeeze(time), state
+        given: Any = x
+        # Hooks, a forward of somebody else and a trace must see the step.
+        if isinstance(given, fx.Proxy) or x.dim() == 1 or is_altered(self):
+            time = -2 if self.batch_first else 0
+            result = self(x.unsqueeze(time), state)
+            return result[0].squeeze(time), result[1]
         check_like_parameters(type(self).__name__, x, self._first())
         self._check_state(state, x.shape[0])
+        check_device(type(self).__name__, state, x)
         h, state = self._run(x.unsqueeze(0), state, None)
         return h.squeeze(0), state
 
@@ -153,18 +166,18 @@ class Stack(Recurrent):
     ) -> int:
         """Set the attributes of all stacks and return the input size of the first layer."""
         who = type(self).__name__
-        check_sizes(who, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
-        self.input_size = input_size
-        self.hidden_size = hidden_size
+        self.input_size, self.hidden_size, self.num_layers = check_sizes(
+            who, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers
+        )
+        check_flags(who, bidirectional=bidirectional, batch_first=batch_first)
         self.num_directions = 2 if bidirectional else 1
-        self.output_size = self.num_directions * hidden_size
-        self.num_layers = num_layers
+        self.output_size = self.num_directions * self.hidden_size
         self.bidirectional = bool(bidirectional)
         self.batch_first = bool(batch_first)
         self.input_to_hidden = None
-        if not project_input or input_size == self.output_size:
-            return input_size
-        self.input_to_hidden = nn.Linear(input_size, self.output_size, bias=False)
+        if not project_input or self.input_size == self.output_size:
+            return self.input_size
+        self.input_to_hidden = nn.Linear(self.input_size, self.output_size, bias=False)
         return self.output_size
 
     def _first(self) -> nn.Module | None:
@@ -196,8 +209,21 @@ def check_step(module: Any, x: Any, dims: tuple[int, ...]) -> None:
             f"{who} needs one direction, because a second one starts at the last step; call forward with the "
             "whole sequence"
         )
-    letters = "(B, E) or (E,)" if 1 in dims else "(B, E)"
-    check_features(who, "x", x, letters, dims, module.input_size, "; pass a whole sequence to forward")
+    if not isinstance(x, fx.Proxy):
+        letters = "(B, E) or (E,)" if 1 in dims else "(B, E)"
+        check_features(who, "x", x, letters, dims, module.input_size, "; pass a whole sequence to forward")
+
+
+def check_device(who: str, state: Any, x: Tensor) -> None:
+    """Raise unless all tensors of a state are on the device of the input."""
+    if isinstance(state, (tuple, list)):
+        for part in state:
+            check_device(who, part, x)
+    elif isinstance(state, Tensor) and state.device != x.device:
+        raise ValueError(
+            f"{who}: the state must be on the device of the input, {x.device}, got {state.device}; "
+            "move one of them with .to()"
+        )
 
 
 def without_padding(x: Tensor, mask_pad: Tensor | None) -> Tensor:

@@ -327,7 +327,7 @@ def test_states_that_do_not_fit():
     with pytest.raises(ValueError, match=r"SRUpp: state\.caches must have one entry per layer, 3, got 1"):
         rnn.step(draw(B, E), state._replace(caches=state.caches[:1]))
     with pytest.raises(
-        ValueError, match=r"keys in state.caches must have shape .* = \(3, 2, S, 2\), got \(3, 4, "
+        ValueError, match=r"keys in state.caches must have shape .* = \(3, 2, 7, 2\), got \(3, 4, "
     ):
         make(causal=True, num_heads=2).step(
             draw(B, E), make(causal=True, num_heads=4).stream(draw(T, B, E))[1]

@@ -14,6 +14,7 @@ from sru_nn.arguments import (
     check_exclusive,
     check_features,
     check_like_parameters,
+    check_number,
     check_probabilities,
     check_shape,
     check_sizes,
@@ -134,9 +135,14 @@ class SRUCell(nn.Module):
         who = type(self).__name__
         n_proj = one_of_two_names(who, "n_proj", n_proj, 0, "projection_size", projection_size)
         custom_m = one_of_two_names(who, "custom_m", custom_m, None, "transform_module", transform_module)
-        check_sizes(who, input_size=input_size, hidden_size=hidden_size)
-        check_sizes(who, at_least=0, n_proj=n_proj)
+        input_size, hidden_size = check_sizes(who, input_size=input_size, hidden_size=hidden_size)
+        (n_proj,) = check_sizes(who, at_least=0, n_proj=n_proj)
         check_probabilities(who, dropout=dropout, rnn_dropout=rnn_dropout)
+        check_number(who, "highway_bias", highway_bias)
+        if weight_c_init is not None:
+            check_number(who, "weight_c_init", weight_c_init, at_least=0)
+        if custom_m is not None and not callable(custom_m):
+            raise TypeError(f"{who}: custom_m must be a module, got a {type(custom_m).__name__}")
         check_exclusive(who, use_tanh=use_tanh, use_relu=use_relu)
         self.input_size = input_size
         self.hidden_size = hidden_size
@@ -198,14 +204,17 @@ class SRUCell(nn.Module):
     def _reset_transform(self) -> None:
         assert self.transform is not None
         gates = draw_transform(self.transform, self.num_matrices)
-        gates *= math.sqrt(1 - self.rnn_dropout)
-        gates[0] *= math.sqrt(1 - self.dropout)
+        factors = [math.sqrt(1 - self.rnn_dropout) * (1.0 if self.layer_norm is None else 0.1)] * len(gates)
+        factors[0] *= math.sqrt(1 - self.dropout)
         if not self.v1:
-            gates[1:3] *= math.sqrt(0.5)
-        if self.layer_norm is not None:
-            gates *= 0.1
+            factors[1] *= math.sqrt(0.5)
+            factors[2] *= math.sqrt(0.5)
         if self.num_matrices == 4:
-            gates[3] *= self.scale_x
+            factors[3] *= self.scale_x
+        for gate, factor in zip(gates, factors, strict=True):
+            # Row by row: a larger product would start PyTorch's threads, without which a forked child hangs.
+            for row in gate if factor != 1 else ():
+                row *= factor
 
     def forward(
         self,
@@ -258,8 +267,8 @@ class SRUCell(nn.Module):
         """
         state = one_of_two_names(f"{type(self).__name__}.step", "state", state, None, "c", c)
         check_step(self, x, (2,))
-        h, state = self(x, state)
-        return h.squeeze(0), state
+        result = self(x.unsqueeze(0), state)
+        return result[0].squeeze(0), result[1]
 
     def _checked(self, input: Any, c0: Any, mask_pad: Any) -> tuple[Tensor, Tensor | None]:
         """Check the arguments; return the input `(T, B, E)`, zero at padding, and a bool mask `(T, B)`."""
@@ -271,9 +280,9 @@ class SRUCell(nn.Module):
             if isinstance(mask_pad, Tensor) and mask_pad.dim() == 1:
                 mask_pad = mask_pad.unsqueeze(0)
         if c0 is not None:
-            check_shape(who, "c0", c0, "(B, N·D)", (input.shape[1], self.output_size))
+            check_shape(who, "c0", c0, "(B, N·D)", (input.shape[1], self.output_size), like=input)
         if mask_pad is not None:
-            check_shape(who, "mask_pad", mask_pad, "(T, B)", tuple(input.shape[:-1]))
+            check_shape(who, "mask_pad", mask_pad, "(T, B)", tuple(input.shape[:-1]), like=input)
             mask_pad = mask_pad.bool()
         return without_padding(input, mask_pad), mask_pad
 

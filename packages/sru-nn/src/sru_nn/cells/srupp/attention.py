@@ -13,6 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sru_nn.arguments import (
     check_features,
+    check_floating,
     check_like_parameters,
     check_probabilities,
     check_shape,
@@ -318,14 +319,15 @@ class SRUppAttention(Transform):
                 )
             earlier = 0 if memory.seen is None else memory.seen.keys.shape[2]
         elif memory is not None:
-            earlier = memory.shape[0] if isinstance(memory, Tensor) and memory.dim() else 0
-            check_shape(who, "memory", memory, "(M, B, E)", (earlier, batch, features))
+            check_floating(who, "memory", memory)
+            earlier = memory.shape[0] if memory.dim() else 0
+            check_shape(who, "memory", memory, "(M, B, E)", (earlier, batch, features), like=input)
         if memory is not None and memory_mask_pad is not None:
-            check_shape(who, "memory_mask_pad", memory_mask_pad, "(M, B)", (earlier, batch))
+            check_shape(who, "memory_mask_pad", memory_mask_pad, "(M, B)", (earlier, batch), like=input)
         if mask_pad is not None:
-            check_shape(who, "mask_pad", mask_pad, "(T, B)", (length, batch))
+            check_shape(who, "mask_pad", mask_pad, "(T, B)", (length, batch), like=input)
         if attn_mask is not None:
-            check_shape(who, "attn_mask", attn_mask, "(T, M + T)", (length, earlier + length))
+            check_shape(who, "attn_mask", attn_mask, "(T, M + T)", (length, earlier + length), like=input)
             if attn_mask.dtype != torch.bool and not attn_mask.is_floating_point():
                 raise TypeError(
                     f"{who}: attn_mask must be floating-point (added to the scores) or bool (True where one "

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from sru_nn.arguments import check_exclusive, check_features, check_sizes, input_and_state
+from sru_nn.arguments import check_exclusive, check_features, check_sizes, check_tensor, input_and_state
 from sru_nn.cells.sru.stack import SRUStack
 from sru_nn.cells.srupp.attention import Cache, SRUppAttention, SRUppProjectedLinear
 from sru_nn.cells.srupp.attention_masks import joined_masks
 from sru_nn.cells.srupp.layer import SRUppCell
 from sru_nn.cells.srupp.state import SRUppState, check_memory, remembered
-from sru_nn.recurrent import as_leaf, by_layer, check_step, map_tensors
+from sru_nn.recurrent import as_leaf, by_layer, check_device, check_step, map_tensors
 
 
 class SRUpp(SRUStack):
@@ -229,8 +229,14 @@ class SRUpp(SRUStack):
         return h, c, {"saved_inputs": [x.transpose(0, 1) for x in saved] if turned else saved}
 
     def _check_state(self, state: Any, *batch: int) -> None:
-        c0, memory, _ = state
+        c0, memory, memory_mask_pad = state
+        if memory_mask_pad is not None:
+            check_tensor("SRUpp", "memory_mask_pad", memory_mask_pad)
         super()._check_state(c0, *batch)
+        if memory is not None and not isinstance(memory, (list, tuple)):
+            raise TypeError(
+                f"SRUpp: memory must be a list with an entry per layer, got a {type(memory).__name__}"
+            )
         if memory is not None and len(memory) != self.num_layers:
             raise ValueError(
                 f"SRUpp: memory must hold one tensor or None per layer, {self.num_layers}, got {len(memory)}"
@@ -266,6 +272,12 @@ class SRUpp(SRUStack):
             TypeError: A dtype does not fit.
         """
         check_step(self, x, (2,))
+        given: Any = x
+        if isinstance(given, fx.Proxy):
+            raise fx.proxy.TraceError(
+                "torch.fx cannot record SRUpp.step, whose state is not a tensor; trace with a Tracer whose "
+                "is_leaf_module returns True for the module that calls it"
+            )
         time = 1 if self.batch_first else 0
         h, state = self.stream(x.unsqueeze(time), state)
         return h.squeeze(time), state
@@ -306,6 +318,7 @@ class SRUpp(SRUStack):
             check_memory(
                 state, self.num_layers, new.shape[1], self.num_heads, self.proj_size // self.num_heads
             )
+            check_device("SRUpp", state, x)
         else:
             raise TypeError(
                 f"SRUpp: state must be an SRUppState, got a {type(state).__name__}; SRUppState(c0) "

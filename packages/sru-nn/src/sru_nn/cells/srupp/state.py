@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from sru_nn.arguments import check_shape
+from sru_nn.arguments import check_floating, check_shape
 from sru_nn.cells.srupp.attention import KeyValues
 
 
@@ -34,15 +34,19 @@ def remembered(caches: Iterable[KeyValues | None]) -> int:
 
 def check_memory(state: SRUppState, layers: int, batch: int, heads: int, size: int) -> None:
     """Raise unless keys, values and padding have the sizes of a module: L, B, H and P/H."""
-    if len(state.caches) not in (0, layers):
-        raise ValueError(
-            f"SRUpp: state.caches must have one entry per layer, {layers}, got {len(state.caches)}"
-        )
+    if not isinstance(state.caches, (tuple, list)) or len(state.caches) not in (0, layers):
+        got = len(state.caches) if isinstance(state.caches, (tuple, list)) else type(state.caches).__name__
+        raise ValueError(f"SRUpp: state.caches must have one entry per layer, {layers}, got {got}")
+    positions = 0
     for cache in state.caches:
-        if cache is not None and (*cache.keys.shape[:2], cache.keys.shape[-1]) != (batch, heads, size):
-            raise ValueError(
-                "SRUpp: the keys in state.caches must have shape (B, H, S, P/H) = "
-                f"({batch}, {heads}, S, {size}), got {tuple(cache.keys.shape)}"
-            )
+        if cache is None:
+            continue
+        if not isinstance(cache, KeyValues):
+            raise TypeError(f"SRUpp: state.caches must hold KeyValues, got a {type(cache).__name__}")
+        for name, part in zip(("keys", "values"), cache, strict=True):
+            check_floating("SRUpp", f"the {name} in state.caches", part)
+            positions = positions or (part.shape[2] if part.dim() == 4 else 0)
+            expected = (batch, heads, positions, size)
+            check_shape("SRUpp", f"the {name} in state.caches", part, "(B, H, S, P/H)", expected)
     if state.pad is not None:
-        check_shape("SRUpp", "state.pad", state.pad, "(B, S)", (batch, remembered(state.caches)))
+        check_shape("SRUpp", "state.pad", state.pad, "(B, S)", (batch, positions))
