@@ -47,7 +47,8 @@ def read_file(path: Path, entry: str | None = None) -> tuple[dict[str, Tensor], 
         raise ConversionError(f"it holds a {type(content).__name__}, not a state dict")
     # Views of one storage may each be as large as it, or larger.
     groups = (content, *(value for value in content.values() if isinstance(value, Mapping)))
-    taken = sum(x.nbytes for group in groups for x in group.values() if isinstance(x, Tensor))
+    every = (x for group in groups for x in group.values() if isinstance(x, Tensor))
+    taken = sum(x.numel() * x.element_size() for x in every)
     if taken > _MOST_SHARED * size:
         raise ConversionError(f"its tensors take {taken} bytes, far more than the file, which has {size}")
     if entry is None and not any(isinstance(value, Tensor) for value in content.values()):
