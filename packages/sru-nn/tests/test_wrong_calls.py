@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from collections.abc import Callable
 from typing import Any
@@ -136,6 +137,13 @@ def test_wrong_types_are_refused(function, name, kind):
             [other for other, value in given.items() if isinstance(value, Tensor)] if kind == "meta" else []
         )
         assert any(re.search(rf"\b{other}\b", message) for other in [name, *others]), message
+
+
+def test_a_checked_function_is_pickled_and_compiled():
+    function = pickle.loads(pickle.dumps(reference.mingru_recurrence))
+    assert function is reference.mingru_recurrence
+    compiled = torch.compile(function, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(**MINGRU), function(**MINGRU))
 
 
 def test_every_public_function_is_called():

@@ -207,15 +207,20 @@ class Checker:
         check_alike(self.who, name, tensor, self.first, self.like, dtypes)
 
 
-def checked(function: _F) -> _F:
-    """Wrap a function so that it refuses arguments not of the types that it declares, and two devices."""
+def checked(home: str, function: _F) -> _F:
+    """Wrap a function, to stand in the module `home`, so that it refuses other types than it declares."""
     who, signature = function.__name__, inspect.signature(function)
+    # The same, whether annotations are evaluated or not.
+    kinds = {
+        name: inspect.formatannotation(parameter.annotation).strip("'").removeprefix("torch.")
+        for name, parameter in signature.parameters.items()
+    }
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
         bound, tensors = signature.bind(*args, **kwargs), []
         for name, value in bound.arguments.items():
-            kind = signature.parameters[name].annotation
+            kind = kinds[name]
             if kind == "bool":
                 check_flags(who, **{name: value})
             elif kind == "float":
@@ -230,6 +235,7 @@ def checked(function: _F) -> _F:
             check_alike(who, name, tensor, tensors[0][0], tensors[0][1], dtypes=(tensor.dtype,))
         return function(*args, **kwargs)
 
+    run.__module__ = home
     return run  # type: ignore[return-value]
 
 

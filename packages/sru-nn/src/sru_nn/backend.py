@@ -1,8 +1,8 @@
 """Which implementation runs a recurrence: the compiled kernels or plain PyTorch.
 
 The kernels come with the package `sru-kernels` (`pip install sru-nn[kernels]`). With the choice at `"auto"`
-they run wherever they can, and plain PyTorch everywhere else. The environment variable `SRU_NN_BACKEND` is
-the choice a process starts with; without it that is `"auto"`.
+they run wherever they can, and plain PyTorch everywhere else, with ROCm too. The environment variable
+`SRU_NN_BACKEND` is the choice a process starts with; without it that is `"auto"`.
 """
 
 from __future__ import annotations

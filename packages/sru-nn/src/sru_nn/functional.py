@@ -101,7 +101,7 @@ def _check_sru(inputs: sru.Inputs) -> None:
     if not isinstance(activation, str) or activation not in _ACTIVATIONS:
         raise ValueError(f"sru_recurrence: activation must be one of {_ACTIVATIONS}, got {short(activation)}")
     if type(bidirectional) is not bool:
-        check_flags("sru_recurrence", bidirectional=bidirectional)
+        check_flags("sru_recurrence", bidirectional=bidirectional)  # type: ignore[unreachable]
     length, batch, gates, columns = u.shape
     if bidirectional and columns % 2:
         raise ValueError(

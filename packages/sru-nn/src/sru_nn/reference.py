@@ -4,20 +4,19 @@ Written from the papers, with autograd for the gradients; nothing here calls a k
 folder of its cell. Here the types of arguments are checked; `sru_nn.functional` checks their shapes too.
 """
 
-from sru_nn.arguments import checked
-from sru_nn.cells.gated_linear import reference as gated_linear
-from sru_nn.cells.mingru import reference as mingru
-from sru_nn.cells.sru import reference as sru
-from sru_nn.dtypes import accumulate_dtype
+from types import FunctionType
 
-States = sru.States
-activate = checked(sru.activate)
-gated_linear_recurrence = checked(gated_linear.gated_linear_recurrence)
-mingru_recurrence = checked(mingru.mingru_recurrence)
-reverse_second_direction = checked(sru.reverse_second_direction)
-sru_recurrence = checked(sru.sru_recurrence)
-sru_states = checked(sru.sru_states)
-without_padding = checked(gated_linear.without_padding)
+from sru_nn.arguments import checked
+from sru_nn.cells.gated_linear.reference import gated_linear_recurrence, without_padding
+from sru_nn.cells.mingru.reference import mingru_recurrence
+from sru_nn.cells.sru.reference import (
+    States,
+    activate,
+    reverse_second_direction,
+    sru_recurrence,
+    sru_states,
+)
+from sru_nn.dtypes import accumulate_dtype
 
 __all__ = [
     "States",
@@ -30,3 +29,7 @@ __all__ = [
     "sru_states",
     "without_padding",
 ]
+
+# The cells call their own, which trust their arguments.
+_functions = [function for function in map(globals().get, __all__) if isinstance(function, FunctionType)]
+globals().update({function.__name__: checked(__name__, function) for function in _functions})

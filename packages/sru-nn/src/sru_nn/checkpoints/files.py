@@ -45,6 +45,12 @@ def read_file(path: Path, entry: str | None = None) -> tuple[dict[str, Tensor], 
     notes = []
     if not isinstance(content, Mapping):
         raise ConversionError(f"it holds a {type(content).__name__}, not a state dict")
+    # Views of one storage may each be as large as it, or larger.
+    groups = (content, *(value for value in content.values() if isinstance(value, Mapping)))
+    every = (x for group in groups for x in group.values() if isinstance(x, Tensor))
+    taken = sum(x.numel() * x.element_size() for x in every)
+    if taken > _MOST_SHARED * size:
+        raise ConversionError(f"its tensors take {taken} bytes, far more than the file, which has {size}")
     if entry is None and not any(isinstance(value, Tensor) for value in content.values()):
         entry = _find_entry(content)
     if entry is not None:
@@ -62,9 +68,6 @@ def read_file(path: Path, entry: str | None = None) -> tuple[dict[str, Tensor], 
             )
         if not is_dense(tensor) or tensor.is_meta:
             raise ConversionError(f"its entry {name!r} is not a dense tensor with values; save it as one")
-    # Views of one storage may each be as large as it, or larger.
-    if (taken := sum(tensor.nbytes for tensor in tensors.values())) > _MOST_SHARED * size:
-        raise ConversionError(f"its tensors take {taken} bytes, far more than the file, which has {size}")
     return tensors, notes
 
 
