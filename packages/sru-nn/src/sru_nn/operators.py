@@ -54,7 +54,7 @@ def is_transformed() -> bool:
     if torch.autograd.forward_ad._current_level >= 0:
         return True
     # An older compiler cannot trace the question, nor the gradient of torch.func; vmap it can.
-    if torch.compiler.is_dynamo_compiling() and not TORCH_2_13:
+    if not TORCH_2_13 and torch.compiler.is_dynamo_compiling():
         return False
     # Not "is not None", which the compiler takes for true.
     return isinstance(torch._C._functorch.peek_interpreter_stack(), torch._C._functorch.CInterpreter)

@@ -143,8 +143,9 @@ class Recurrent(nn.Module):
             result = self(x.unsqueeze(time), state)
             return result[0].squeeze(time), result[1]
         check_like_parameters(type(self).__name__, x, self._first())
-        self._check_state(state, x.shape[0])
-        check_device(type(self).__name__, state, x)
+        if state is not None:
+            self._check_state(state, x.shape[0])
+            check_device(type(self).__name__, state, x)
         h, state = self._run(x.unsqueeze(0), state, None)
         return h.squeeze(0), state
 
@@ -203,14 +204,13 @@ class Stack(Recurrent):
 
 def check_step(module: Any, x: Any, dims: tuple[int, ...]) -> None:
     """Raise unless the module can run step by step and x has one of these numbers of dimensions."""
-    who = f"{type(module).__name__}.step"
     if module.bidirectional:
         raise ValueError(
-            f"{who} needs one direction, because a second one starts at the last step; call forward with the "
+            f"{type(module).__name__}.step needs one direction, because a second one starts at the last step; call forward with the "
             "whole sequence"
         )
     if not isinstance(x, fx.Proxy):
-        letters = "(B, E) or (E,)" if 1 in dims else "(B, E)"
+        who, letters = f"{type(module).__name__}.step", "(B, E) or (E,)" if 1 in dims else "(B, E)"
         check_features(who, "x", x, letters, dims, module.input_size, "; pass a whole sequence to forward")
 
 
