@@ -204,9 +204,13 @@ def test_a_state_of_another_dtype_or_device(way):
     with pytest.raises(TypeError, match=r"^LSTM: c0 must be torch.float32 with the input"):
         run(LSTM(E, D), (half, half))
     elsewhere = torch.zeros(1, B, D, device="meta")
-    with pytest.raises(ValueError, match=r"^GRU: hx must be on the device of the input, cpu, got meta"):
+    with pytest.raises(
+        ValueError, match=r"^GRU: the state must be on the device of the input, cpu, got meta"
+    ):
         run(GRU(E, D), elsewhere)
-    with pytest.raises(ValueError, match=r"^LSTM: h0 must be on the device of the input, cpu, got meta"):
+    with pytest.raises(
+        ValueError, match=r"^LSTM: the state must be on the device of the input, cpu, got meta"
+    ):
         run(LSTM(E, D), (elsewhere, elsewhere))
 
 

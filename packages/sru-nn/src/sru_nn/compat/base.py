@@ -140,7 +140,7 @@ class DropIn(SRUStack):
         after: Callable[[int, Tensor], Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Run the layers from states `(L·N, B, D)`, and return the output and such states."""
-        if c0 is not None:
+        if c0 is not None and c0.dtype is not x.dtype:
             check_alike(self.mode, "hx" if self.mode == "GRU" else "c0", c0, "the input", x)
         c0 = self._layer_states(c0)
         output, c = run_layers(self.rnn_lst, x, c0, mask_pad, after)  # type: ignore[arg-type]

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sru_nn.arguments import check_alike
 from sru_nn.compat.base import DropIn, last_outputs
 from sru_nn.operators import is_plain
 from sru_nn.recurrent import Sequences
@@ -112,7 +111,6 @@ class LSTM(DropIn, nn.LSTM):
     def _run(self, x: Tensor, state: Any, mask_pad: Tensor | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         h0, c0 = (None, None) if state is None else state
         if h0 is not None and c0 is not None:
-            check_alike("LSTM", "h0", h0, "the input", x, dtypes=(h0.dtype,))
             self._check_h0(h0, c0)
         ends = []
 
