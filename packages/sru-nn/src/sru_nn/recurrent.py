@@ -206,8 +206,8 @@ def check_step(module: Any, x: Any, dims: tuple[int, ...]) -> None:
     """Raise unless the module can run step by step and x has one of these numbers of dimensions."""
     if module.bidirectional:
         raise ValueError(
-            f"{type(module).__name__}.step needs one direction, because a second one starts at the last step; "
-            "call forward with the whole sequence"
+            f"{type(module).__name__}.step needs one direction, because a second one starts at the last "
+            "step; call forward with the whole sequence"
         )
     if not isinstance(x, fx.Proxy):
         who, letters = f"{type(module).__name__}.step", "(B, E) or (E,)" if 1 in dims else "(B, E)"
