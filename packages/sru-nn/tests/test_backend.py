@@ -132,6 +132,23 @@ def test_a_gpu_that_the_kernels_cannot_use(monkeypatch):
         assert backend.active("cuda:1") == "reference"
 
 
+def test_a_gpu_of_rocm_whose_devices_are_called_cuda(monkeypatch):
+    """The CUDA kernels must not be handed its pointers; nor is a driver asked."""
+    monkeypatch.setattr(backend, "_installed", True)
+    monkeypatch.setattr(backend, "_problems", {})
+    monkeypatch.setattr(backend.importlib, "import_module", lambda name: CannotRunCuda)
+    monkeypatch.setattr(torch.version, "hip", "6.4.43482")
+    with (
+        backend.using("auto"),
+        pytest.warns(UserWarning, match="on cuda tensors, because .* is built for ROCm"),
+    ):
+        assert backend.active("cuda:0") == "reference"
+    with backend.using("kernels"), pytest.raises(RuntimeError, match="but this PyTorch is built for ROCm"):
+        backend.active("cuda:0")
+    with backend.using("kernels"):
+        assert backend.active("cpu") == "kernels"
+
+
 def test_a_device_without_kernels():
     with backend.using("auto"):
         assert backend.active(torch.device("meta")) == "reference"

@@ -31,7 +31,7 @@ def onednn(monkeypatch):
             calls.append((tuple(x.shape), tuple(weight.shape)))
             return apply(x, weight)
 
-    monkeypatch.setattr(linear, "_uses_onednn", lambda: True)
+    monkeypatch.setattr(linear, "_chosen", True)
     monkeypatch.setattr(linear, "_OneDNNLinear", Recorder)
     return calls
 
@@ -70,7 +70,7 @@ def test_a_whole_module_is_the_same(onednn, options):
     ours = gradients(lambda x: rnn(x)[0], rnn, x)
     assert len(onednn) >= 2
     linear_calls = len(onednn)
-    linear._uses_onednn = lambda: False  # the fixture puts it back
+    linear._chosen = False  # the fixture puts it back
     for actual, expected in zip(ours, gradients(lambda x: rnn(x)[0], rnn, x), strict=True):
         torch.testing.assert_close(actual, expected)
     assert len(onednn) == linear_calls

@@ -1,8 +1,8 @@
 """Which implementation runs a recurrence: the compiled kernels or plain PyTorch.
 
 The kernels come with the package `sru-kernels` (`pip install sru-nn[kernels]`). With the choice at `"auto"`
-they run wherever they can, and plain PyTorch everywhere else. The environment variable `SRU_NN_BACKEND` is
-the choice a process starts with; without it that is `"auto"`.
+they run wherever they can, and plain PyTorch everywhere else, with ROCm too. The environment variable
+`SRU_NN_BACKEND` is the choice a process starts with; without it that is `"auto"`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextvars import ContextVar
+from reprlib import repr as short
 from typing import Literal, get_args
 
 import torch
@@ -26,9 +27,9 @@ VARIABLE = "SRU_NN_BACKEND"
 _DEVICES = ("cpu", "cuda")
 
 
-def _checked(choice: str, source: str) -> Choice:
-    if choice not in get_args(Choice):
-        raise ValueError(f"{source} must be one of {', '.join(get_args(Choice))}, got {choice!r}")
+def _checked(choice: object, source: str) -> Choice:
+    if not isinstance(choice, str) or choice not in get_args(Choice):
+        raise ValueError(f"{source} must be one of {', '.join(get_args(Choice))}, got {short(choice)}")
     return choice  # type: ignore[return-value]
 
 
@@ -92,16 +93,28 @@ def active(device: torch.device | str = "cpu") -> Backend:
 
     Raises:
         RuntimeError: The choice is `"kernels"` and they cannot run there; the message says why.
+        ValueError: PyTorch knows no such device.
     """
     choice = _current()
+    if not isinstance(device, torch.device):
+        device = _device(device)
     if choice == "reference":
         return "reference"
-    problem = _problem(torch.device(device), choice)
+    problem = _problem(device, choice)
     if problem is None:
         return "kernels"
     if choice == "kernels":
         raise RuntimeError(f"the backend 'kernels' was chosen, but {problem}; choose 'auto' or 'reference'")
     return "reference"
+
+
+def _device(name: str) -> torch.device:
+    try:
+        return torch.device(name)
+    except (RuntimeError, TypeError, ValueError):
+        raise ValueError(
+            f"backend.active: device must be a torch.device or its name, got {short(name)}"
+        ) from None
 
 
 def _problem(device: torch.device, choice: Choice) -> str | None:
@@ -124,6 +137,8 @@ def _problem(device: torch.device, choice: Choice) -> str | None:
 def _examine(device: torch.device) -> str | None:
     if device.type not in _DEVICES:
         return f"sru-kernels has no kernels for {device.type} tensors"
+    if device.type == "cuda" and torch.version.hip is not None:  # ROCm calls its devices so
+        return "this PyTorch is built for ROCm, for which sru-kernels has no kernels"
     try:
         kernels = importlib.import_module("sru_kernels")
     except ImportError as error:

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from typing import Literal
+from reprlib import repr as short
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from sru_nn import reference
+from sru_nn.arguments import Checker, check_flags, check_number
 from sru_nn.cells.gated_linear import operator as gated_linear
 from sru_nn.cells.mingru import operator as mingru
 from sru_nn.cells.sru import operator as sru
+from sru_nn.cells.sru import reference
 from sru_nn.experimental.length_parallel import LengthParallel
 from sru_nn.operators import is_transformed
-from sru_nn.tensor_checks import (
-    check_gated_linear_recurrence,
-    check_mingru_recurrence,
-    check_sru_recurrence,
-)
 
 Activation = Literal["identity", "tanh", "relu"]
+_ACTIVATIONS = get_args(Activation)
 
 
 def sru_recurrence(
@@ -81,14 +79,49 @@ def sru_recurrence(
     The kernels of `sru-kernels` run it where they can (`sru_nn.backend`); they have first derivatives only.
     Forward-mode differentiation and the transforms of `torch.func` run the reference instead.
 
+    What is not finite stays in its column of its sequence, from its step on. An infinite u_f or u_r opens or
+    closes its gate. After an infinite u_c or c0 the state is infinite or NaN; which of them is unspecified,
+    because 0·∞ depends on the rounding of a gate.
+
     Source: Lei et al., "Simple Recurrent Units for Highly Parallelizable Recurrence", EMNLP 2018, section 3;
     the mask and the scale are placed as in the `sru` package, version 2.6.0.
     """
-    check_sru_recurrence(u, v, bias, c0, x, bidirectional, activation, scale_x, mask_c, mask_pad)
-    inputs = sru.Inputs(u, v, bias, c0, x, mask_c, mask_pad, bidirectional, activation, scale_x)
-    if length_parallel and not is_transformed():
+    if type(scale_x) is not float:
+        check_number("sru_recurrence", "scale_x", scale_x)
+    inputs = sru.Inputs(u, v, bias, c0, x, mask_c, mask_pad, bidirectional, activation, float(scale_x))
+    _check_sru(inputs)
+    if length_parallel is not False and not is_transformed():
         return reference.sru_recurrence(**inputs._asdict(), states=_solver(length_parallel).states)
     return sru.sru_recurrence(inputs)
+
+
+def _check_sru(inputs: sru.Inputs) -> None:
+    u, v, bias, c0, x, mask_c, mask_pad, bidirectional, activation, scale_x = inputs
+    check = Checker("sru_recurrence", "u", u, "(T, B, K, N·D)", "gates before columns", sizes=(3, 4))
+    if not isinstance(activation, str) or activation not in _ACTIVATIONS:
+        raise ValueError(f"sru_recurrence: activation must be one of {_ACTIVATIONS}, got {short(activation)}")
+    if type(bidirectional) is not bool:
+        check_flags("sru_recurrence", bidirectional=bidirectional)  # type: ignore[unreachable]
+    length, batch, gates, columns = u.shape
+    if bidirectional and columns % 2:
+        raise ValueError(
+            f"sru_recurrence: bidirectional needs an even number of columns N·D, "
+            f"got {columns} in u {tuple(u.shape)}"
+        )
+    if x is not None and gates == 4:
+        raise ValueError("sru_recurrence: u with K = 4 gates brings its own highway term u_x; pass x=None")
+    if x is None and scale_x != 1.0:
+        raise ValueError(
+            f"sru_recurrence: scale_x = {scale_x} has no effect without x; pass x or leave scale_x at 1"
+        )
+    per_position = isinstance(v, Tensor) and v.dim() == 4
+    letters, shape = ("(T, B, 2, N·D)", (length, batch)) if per_position else ("(2, N·D)", ())
+    check("v", v, letters, (*shape, 2, columns))
+    check("bias", bias, "(2, N·D)", (2, columns))
+    check("c0", c0, "(B, N·D)", (batch, columns), optional=True)
+    check("x", x, "(T, B, N·D)", (length, batch, columns), (u.dtype,), optional=True)
+    check("mask_c", mask_c, "(B, N·D)", (batch, columns), optional=True)
+    check("mask_pad", mask_pad, "(T, B)", (length, batch), (torch.bool,), optional=True)
 
 
 def _solver(length_parallel: object) -> LengthParallel:
@@ -148,11 +181,20 @@ def gated_linear_recurrence(
     or a state (1e-154 in float64) counts as zero. Both are accurate for gates of any size. Forward-mode
     differentiation, the transforms of `torch.func` and second derivatives run the reference, step by step.
 
+    What is not finite stays in its head of its sequence; chunks may carry it to earlier steps too.
+
     Source: Katharopoulos et al., "Transformers are RNNs: Fast Autoregressive Transformers with Linear
     Attention", ICML 2020; Yang et al., "Gated Linear Attention Transformers with Hardware-Efficient
     Training", ICML 2024, sections 3 and 4.
     """
-    check_gated_linear_recurrence(q, k, v, log_g, s0, mask_pad)
+    check = Checker("gated_linear_recurrence", "q", q, "(T, B, H, K)", "heads before keys")
+    length, batch, heads, key_size = q.shape
+    value_size = v.shape[-1] if isinstance(v, Tensor) and v.dim() == 4 else "V"
+    check("k", k, "(T, B, H, K)", (length, batch, heads, key_size), (q.dtype,))
+    check("v", v, "(T, B, H, V)", (length, batch, heads, value_size), (q.dtype,))
+    check("log_g", log_g, "(T, B, H, K)", (length, batch, heads, key_size))
+    check("s0", s0, "(B, H, K, V)", (batch, heads, key_size, value_size), optional=True)
+    check("mask_pad", mask_pad, "(T, B)", (length, batch), (torch.bool,), optional=True)
     return gated_linear.gated_linear_recurrence(q, k, v, log_g, s0, mask_pad=mask_pad)
 
 
@@ -185,7 +227,13 @@ def mingru_recurrence(
     A loop, a scan in parallel over time or the kernels of the SRU (`sru_nn.backend`) compute it, whichever
     should be fastest; the kernels have first derivatives only. The transforms of `torch.func` run the loop.
 
+    What is not finite stays in its column of its sequence, from its step on: the state is infinite or NaN,
+    and which of them is unspecified. An infinite u_z opens or closes its gate.
+
     Source: Feng et al., "Were RNNs All We Needed?", 2024 (arXiv:2410.01201), section 3.1.
     """
-    check_mingru_recurrence(u, h0, mask_pad)
+    check = Checker("mingru_recurrence", "u", u, "(T, B, 2, D)", "u_h before u_z", sizes=(2,))
+    length, batch, _, columns = u.shape
+    check("h0", h0, "(B, D)", (batch, columns), optional=True)
+    check("mask_pad", mask_pad, "(T, B)", (length, batch), (torch.bool,), optional=True)
     return mingru.mingru_recurrence(u, h0, mask_pad=mask_pad)

@@ -28,7 +28,7 @@ def project(module: nn.Module, x: Tensor) -> Tensor:
     oneDNN computes it where it is chosen, for an `nn.Linear` without a bias or a sequence of them, if nothing
     watches the module, in float32 on the CPU. Any other module is called.
     """
-    if not _uses_onednn() or (torch.compiler.is_compiling() and not _is_for_here()) or is_watched(module):
+    if not _chosen or (torch.compiler.is_compiling() and not _is_for_here()) or is_watched(module):
         return module(x)  # type: ignore[no-any-return]
     if type(module) is nn.Sequential:
         for part in module:
@@ -42,7 +42,7 @@ def project(module: nn.Module, x: Tensor) -> Tensor:
 
 def multiply(x: Tensor, weight: Tensor) -> Tensor:
     """Return x Wᵀ without a gradient, in any dtype."""
-    if _uses_onednn() and _is_for_onednn(x, weight):
+    if _chosen and _is_for_onednn(x, weight):
         return _multiply(x, weight)
     return nn.functional.linear(x, weight)
 
@@ -55,7 +55,7 @@ def add_product_(out: Tensor, a: Tensor, b: Tensor) -> None:
         a: (M, K).
         b: (K, N).
     """
-    if out.dtype != a.dtype or (_uses_onednn() and _is_for_onednn(a, b)):
+    if out.dtype != a.dtype or (_chosen and _is_for_onednn(a, b)):
         out += multiply(a, b.t())
     else:
         out.addmm_(a, b)
@@ -85,7 +85,8 @@ def is_watched(module: nn.Module) -> bool:
     module, as offloading and adapters do, or on its class.
     """
     kind = type(module)
-    home = kind if "forward" in vars(kind) else next(k for k in kind.__mro__ if "forward" in vars(k))
+    # Where it was written, even if functools.wraps says otherwise.
+    written = getattr(kind.forward, "__globals__", {}).get("__name__")
     return bool(
         module._forward_hooks
         or module._forward_pre_hooks
@@ -96,8 +97,10 @@ def is_watched(module: nn.Module) -> bool:
         or every_module._global_backward_hooks
         or every_module._global_backward_pre_hooks
         or "forward" in module.__dict__
-        # Written elsewhere than its class, even if functools.wraps says otherwise.
-        or getattr(kind.forward, "__globals__", {}).get("__name__") != home.__module__
+        or (
+            written != kind.__module__
+            and written != next(base for base in kind.__mro__ if "forward" in vars(base)).__module__
+        )
     )
 
 
@@ -131,19 +134,13 @@ def _is_x86_of_another_maker() -> bool:
 _chosen = _choose_onednn()
 
 
-def _uses_onednn() -> bool:
-    return _chosen
-
-
 def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
     x, weight = ctx.saved_tensors
-    grad_x = grad_weight = None
-    if ctx.needs_input_grad[0]:
-        grad_x = _apply(grad, weight.t())
-    if ctx.needs_input_grad[1]:
-        rows = grad.reshape(-1, grad.shape[-1]).t()
-        grad_weight = _apply(rows, x.reshape(-1, x.shape[-1]).t())
-    return grad_x, grad_weight
+    grad_x = _apply(grad, weight.t()) if ctx.needs_input_grad[0] else None
+    if not ctx.needs_input_grad[1]:
+        return grad_x, None
+    rows = grad.reshape(-1, grad.shape[-1]).t()
+    return grad_x, _apply(rows, x.reshape(-1, x.shape[-1]).t())
 
 
 class _OneDNNLinear(torch.autograd.Function):
@@ -167,10 +164,6 @@ def _multiply(x: Tensor, weight: Tensor) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")  # type: ignore[no-any-return]
 
 
-def _save_for_backward(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs)
-
-
 # For compiled graphs: the compiler takes oneDNN's own operator for constant weights only.
 define(
     "onednn_linear",
@@ -178,6 +171,6 @@ define(
     _multiply,
     lambda x, weight: x.new_empty(*x.shape[:-1], weight.shape[0]),
     _differentiate,
-    _save_for_backward,
+    lambda ctx, inputs, output: ctx.save_for_backward(*inputs),
     device="cpu",
 )

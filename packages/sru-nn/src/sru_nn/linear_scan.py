@@ -27,8 +27,7 @@ def linear_scan(a: Tensor, b: Tensor, *, reverse: bool = False) -> Tensor:
     Returns:
         `y`: the same shape and dtype.
     """
-    y: Tensor = torch.ops.sru_nn.linear_scan(a, b, reverse)
-    return y
+    return torch.ops.sru_nn.linear_scan(a, b, reverse)  # type: ignore[no-any-return]
 
 
 def scan(a: Tensor, b: Tensor) -> Tensor:

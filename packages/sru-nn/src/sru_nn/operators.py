@@ -23,19 +23,26 @@ _is_batch = torch._C._functorch.is_legacy_batchedtensor
 
 
 def is_plain(*tensors: Tensor | None) -> bool:
-    """Return whether these tensors are ordinary memory and nothing watches what is done to them.
+    """Return whether the memory of these tensors holds their values and nothing watches what is done to them.
 
     False for tensor subclasses (fake, quantized, distributed), under `torch.compile` and `torch.export`, a
     dispatch mode, a transform of `torch.func`, forward-mode differentiation, a batch of gradients
-    (`is_grads_batched`), or a `torch.jit` trace.
+    (`is_grads_batched`), or a `torch.jit` trace; and for tensors that PyTorch negates or zeroes lazily, such
+    as the imaginary part of a conjugate, which the dispatcher resolves.
     """
-    return (
-        not torch.compiler.is_compiling()
-        and all(tensor is None or (type(tensor) in _PLAIN and not _is_batch(tensor)) for tensor in tensors)
-        and torch._C._len_torch_dispatch_stack() == 0
-        and not is_transformed()
-        and torch._C._get_tracing_state() is None
-    )
+    if (
+        torch.compiler.is_compiling()
+        or torch._C._len_torch_dispatch_stack()
+        or is_transformed()
+        or torch._C._get_tracing_state() is not None
+    ):
+        return False
+    for tensor in tensors:  # not all(...), which takes as long as the checks
+        if tensor is not None and (
+            type(tensor) not in _PLAIN or _is_batch(tensor) or tensor.is_neg() or tensor._is_zerotensor()
+        ):
+            return False
+    return True
 
 
 def is_transformed() -> bool:
@@ -47,7 +54,7 @@ def is_transformed() -> bool:
     if torch.autograd.forward_ad._current_level >= 0:
         return True
     # An older compiler cannot trace the question, nor the gradient of torch.func; vmap it can.
-    if torch.compiler.is_dynamo_compiling() and not TORCH_2_13:
+    if not TORCH_2_13 and torch.compiler.is_dynamo_compiling():
         return False
     # Not "is not None", which the compiler takes for true.
     return isinstance(torch._C._functorch.peek_interpreter_stack(), torch._C._functorch.CInterpreter)
@@ -128,7 +135,10 @@ class Recurrence:
         self.inputs = inputs
         self.passes = {"kernels": kernels, "reference": plain}
         self.results = results
-        self.choose = choose
+        # There is nothing for a kernel to do without a step, a sequence or a column.
+        self.choose: Callable[[Any], backend.Backend] = lambda given: (
+            choose(given) if given[0].numel() else "reference"
+        )
         self.differentiate_twice = differentiate_twice
         arguments = [schema.partition("->")[0] for schema in schemas]
         self.tensors = arguments[0].count("Tensor")
@@ -157,6 +167,7 @@ class Recurrence:
             inputs: The named tuple.
         """
         tensors = tuple(inputs)[: self.tensors]
+        chosen = chosen if chosen is None or inputs[0].numel() else "reference"
         save = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
         if chosen is None or not is_plain(*tensors):
             outputs, last, _ = getattr(torch.ops.sru_nn, f"{self.name}_forward")(*inputs, save)
@@ -254,10 +265,8 @@ def run_kernel(name: str, like: Tensor, *fields: Any) -> None:
     if like.is_cpu:
         getattr(package.cpu, name)(arguments, num_threads=torch.get_num_threads())
         return
-    with torch.cuda.device(like.device):
-        stream = torch.cuda.current_stream()
-        run = getattr(package.cuda, name)
-        run(arguments, device=stream.device_index, stream=stream.cuda_stream)
+    stream = torch.cuda.current_stream(like.device)  # the kernels make its device current themselves
+    getattr(package.cuda, name)(arguments, device=stream.device_index, stream=stream.cuda_stream)
 
 
 @functools.cache

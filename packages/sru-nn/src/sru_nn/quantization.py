@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sru_nn.arguments import check_alike, check_module, check_sizes, check_tensor
+
 # PyTorch's quantized products take one row after the other. From about this many rows on, it is as fast to
 # make the weights floating-point again and multiply.
 _MOST_ROWS = 16
@@ -30,8 +32,16 @@ class QuantizedLinear(nn.Module):
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
+        if not isinstance(linear, nn.Linear):
+            raise TypeError(
+                f"{type(self).__name__}: linear must be an nn.Linear, got a {type(linear).__name__}"
+            )
         self.in_features, self.out_features = linear.in_features, linear.out_features
         self.bias = linear.bias
+
+    def _check(self, input: Tensor, weight: Tensor) -> None:
+        check_tensor(type(self).__name__, "input", input)
+        check_alike(type(self).__name__, "input", input, "the weights", weight, dtypes=(input.dtype,))
 
     def extra_repr(self) -> str:
         """Show the sizes."""
@@ -69,6 +79,7 @@ class Int8Linear(QuantizedLinear):
 
     def forward(self, input: Tensor) -> Tensor:
         """Map `(..., inputs)` to `(..., outputs)`."""
+        self._check(input, self.weight)
         if not _is_decoding(input):
             return _plus(F.linear(input, self.weight.to(input.dtype)) * self.scale, self.bias).to(input.dtype)
         rows = input.reshape(-1, self.in_features).to(torch.bfloat16)
@@ -99,7 +110,7 @@ class Int4Linear(QuantizedLinear):
 
     def __init__(self, linear: nn.Linear, group_size: int = 32) -> None:
         super().__init__(linear)
-        self.group_size = group_size
+        (self.group_size,) = check_sizes("Int4Linear", group_size=group_size)
         if group_size not in (32, 64, 128, 256):
             raise ValueError(f"Int4Linear: group_size must be 32, 64, 128 or 256, got {group_size}")
         if self.in_features % group_size or self.out_features % 16:
@@ -118,6 +129,7 @@ class Int4Linear(QuantizedLinear):
 
     def forward(self, input: Tensor) -> Tensor:
         """Map `(..., inputs)` to `(..., outputs)`."""
+        self._check(input, self.packed)
         rows = input.reshape(-1, self.in_features).to(torch.bfloat16)
         scales = self.scales.to(torch.bfloat16)
         output = torch.ops.aten._weight_int4pack_mm_for_cpu(rows, self.packed, self.group_size, scales)
@@ -159,9 +171,16 @@ def quantize_weights_(
 
     Raises:
         ValueError: `bits` is neither 4 nor 8, there is nothing to replace, or sizes do not fit 4 bits.
+        TypeError: An argument is of another type.
     """
+    check_module("quantize_weights_", model)
+    check_sizes("quantize_weights_", bits=bits)
     if bits not in (4, 8):
         raise ValueError(f"quantize_weights_: bits must be 4 or 8, got {bits!r}")
+    if filter_fn is not None and not callable(filter_fn):
+        raise TypeError(
+            f"quantize_weights_: filter_fn must be callable or None, got a {type(filter_fn).__name__}"
+        )
     found = [
         (name, module)
         for name, module in model.named_modules()

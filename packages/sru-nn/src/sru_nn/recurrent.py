@@ -1,16 +1,23 @@
-"""The base class of every recurrent module: inputs of any form outside, time-major batches inside."""
+"""The base classes of every recurrent module: inputs of any form outside, time-major batches inside."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from sru_nn.arguments import check_features, check_like_parameters, check_shape
-from sru_nn.gemm import is_watched
+from sru_nn.arguments import (
+    check_features,
+    check_flags,
+    check_floating,
+    check_like_parameters,
+    check_shape,
+    check_sizes,
+)
+from sru_nn.gemm import is_watched, project
 
 Sequences = TypeVar("Sequences", Tensor, PackedSequence)
 
@@ -33,7 +40,7 @@ class Recurrent(nn.Module):
         """Run a time-major batch.
 
         Args:
-            x: `(T, B, E)`, zero at padding.
+            x: `(T, B, E)`, anything at padding.
             state: None, a tensor or nested tuples of tensors, each with the batch as its second axis;
                 `_check_state` has accepted it.
             mask_pad: `(T, B)` bool, True at padding; or None.
@@ -52,35 +59,25 @@ class Recurrent(nn.Module):
         """Return the module that sets the dtype and device of inputs; None if a layer checks them."""
         return None
 
-    def _check_like_parameters(self, x: Tensor) -> None:
-        first = self._first()
-        if first is not None:
-            check_like_parameters(type(self).__name__, x, first)
-
     def _check_state_tensor(
         self, name: str, state: Any, batch: tuple[int, ...], letters: str, *shapes: tuple[int, ...]
     ) -> None:
         """Raise unless a tensor of the state has one of these shapes, given without the batch axis."""
         rows, *rest = shapes[0]
-        if not isinstance(state, Tensor) or state.shape != (rows, *batch, *rest):
+        usual = isinstance(state, Tensor) and state.layout is torch.strided and state.is_floating_point()
+        if not usual or state.is_nested or state.shape != (rows, *batch, *rest):
             letters = letters if batch else letters.replace(" B,", "")
             whole = [(rows, *batch, *rest) for rows, *rest in shapes]
             check_shape(type(self).__name__, name, state, letters, *whole)
+            check_floating(type(self).__name__, name, state)
 
-    def _check_input(self, x: Any, mask_pad: Any, *, single: bool = True) -> None:
-        who = type(self).__name__
-        letters = ("(B, T, E)" if self.batch_first else "(T, B, E)") + (" or (T, E)" if single else "")
-        check_features(who, "input", x, letters, (2, 3) if single else (3,), self.input_size)
-        self._check_like_parameters(x)
-        if mask_pad is None:
-            return
-        if not isinstance(mask_pad, Tensor):
-            raise TypeError(f"{who}: mask_pad must be a tensor, got a {type(mask_pad).__name__}")
-        if mask_pad.shape != x.shape[:-1]:
-            raise ValueError(
-                f"{who}: mask_pad must have the shape of the input without its features, "
-                f"{tuple(x.shape[:-1])}, got {tuple(mask_pad.shape)}"
-            )
+    def _check_input(self, x: Any, mask_pad: Any) -> None:
+        who, axes = type(self).__name__, "B, T" if self.batch_first else "T, B"
+        check_features(who, "input", x, f"({axes}, E) or (T, E)", (2, 3), self.input_size)
+        check_like_parameters(who, x, self._first())
+        if mask_pad is not None:
+            letters = f"({axes})" if x.dim() == 3 else "(T,)"
+            check_shape(who, "mask_pad", mask_pad, letters, tuple(x.shape[:-1]), like=x)
 
     def _forward(self, x: Any, state: Any, mask_pad: Any = None, **options: Any) -> tuple[Any, Any]:
         """Run an input of any form; `_run` also receives the options."""
@@ -92,13 +89,12 @@ class Recurrent(nn.Module):
         single = x.dim() == 2
         turned = self.batch_first and not single
         self._check_state(state, *(() if single else (x.shape[0 if turned else 1],)))
+        check_device(type(self).__name__, state, x)
         if turned:
             x, mask_pad = x.transpose(0, 1), None if mask_pad is None else mask_pad.t()
         if single:
             x, state, mask_pad = map_tensors(lambda tensor: tensor.unsqueeze(1), (x, state, mask_pad))
-        if mask_pad is not None:
-            x, mask_pad = without_padding(x, mask_pad)
-        h, state = self._run(x, state, mask_pad, **options)
+        h, state = self._run(x, state, None if mask_pad is None else mask_pad.bool(), **options)
         if single:
             return h.squeeze(1), map_tensors(lambda tensor: tensor.squeeze(1), state)
         return h.transpose(0, 1) if turned else h, state
@@ -110,15 +106,12 @@ class Recurrent(nn.Module):
         if mask_pad is not None:
             raise ValueError(f"{who}: a PackedSequence brings its own lengths; pass mask_pad=None")
         data, batch_sizes, order, back = packed
-        if data.dim() != 2 or data.shape[-1] != self.input_size:
-            raise ValueError(
-                f"{who}: a PackedSequence's data must have shape (sum of lengths, E = {self.input_size}), "
-                f"got {tuple(data.shape)}"
-            )
-        self._check_like_parameters(data)
+        check_features(who, "a PackedSequence's data", data, "(sum of lengths, E)", (2,), self.input_size)
+        check_like_parameters(who, data, self._first())
         # Sorting by length permutes the small states here, not the sequences.
         x, lengths = pad_packed_sequence(PackedSequence(data, batch_sizes))
         self._check_state(state, x.shape[1])
+        check_device(who, state, x)
         if order is not None:
             state = map_tensors(lambda tensor: tensor.index_select(1, order), state)
         steps = torch.arange(x.shape[0], device=x.device)
@@ -143,44 +136,106 @@ class Recurrent(nn.Module):
             TypeError: A dtype does not fit.
         """
         check_step(self, x, (1, 2))
-        single = x.dim() == 1
-        if is_altered(self):  # hooks and a forward of somebody else must see the step
-            time = 1 if self.batch_first and not single else 0
-            h, state = self(x.unsqueeze(time), state)
-            return h.squeeze(time), state
-        self._check_like_parameters(x)
-        self._check_state(state, *x.shape[:-1])
-        if single:
-            x, state = x.unsqueeze(0), map_tensors(lambda tensor: tensor.unsqueeze(1), state)
+        given: Any = x
+        # Hooks, a forward of somebody else and a trace must see the step.
+        if isinstance(given, fx.Proxy) or x.dim() == 1 or is_altered(self):
+            time = -2 if self.batch_first else 0
+            result = self(x.unsqueeze(time), state)
+            return result[0].squeeze(time), result[1]
+        check_like_parameters(type(self).__name__, x, self._first())
+        if state is not None:
+            self._check_state(state, x.shape[0])
+            check_device(type(self).__name__, state, x)
         h, state = self._run(x.unsqueeze(0), state, None)
-        if single:
-            return h[0, 0], map_tensors(lambda tensor: tensor.squeeze(1), state)
         return h.squeeze(0), state
+
+
+class Stack(Recurrent):
+    """Layers of which each takes the output of the one before; a subclass builds and runs them."""
+
+    input_to_hidden: nn.Linear | None
+
+    def _set_sizes(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        *,
+        bidirectional: bool,
+        batch_first: bool,
+        project_input: bool,
+    ) -> int:
+        """Set the attributes of all stacks and return the input size of the first layer."""
+        who = type(self).__name__
+        self.input_size, self.hidden_size, self.num_layers = check_sizes(
+            who, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers
+        )
+        check_flags(who, bidirectional=bidirectional, batch_first=batch_first)
+        self.num_directions = 2 if bidirectional else 1
+        self.output_size = self.num_directions * self.hidden_size
+        self.bidirectional = bool(bidirectional)
+        self.batch_first = bool(batch_first)
+        self.input_to_hidden = None
+        if not project_input or self.input_size == self.output_size:
+            return self.input_size
+        self.input_to_hidden = nn.Linear(self.input_size, self.output_size, bias=False)
+        return self.output_size
+
+    def _first(self) -> nn.Module | None:
+        return self.input_to_hidden
+
+    def _enter(self, x: Tensor, mask_pad: Tensor | None) -> Tensor:
+        """Zero the padding and apply the linear map before the layers."""
+        x = without_padding(x, mask_pad)
+        return x if self.input_to_hidden is None else project(self.input_to_hidden, x)
+
+    def reset_parameters(self) -> None:
+        """Draw all weights anew."""
+        for child in self.children():
+            for module in child if isinstance(child, nn.ModuleList) else (child,):
+                module.reset_parameters()  # type: ignore[operator]
+
+    def extra_repr(self) -> str:
+        """Show what the layers' own lines do not."""
+        shown = ("bidirectional", "nn_rnn_compatible_return", "causal", "batch_first")
+        flags = [f"{name}=True" for name in shown if getattr(self, name, False)]
+        return ", ".join([f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}", *flags])
 
 
 def check_step(module: Any, x: Any, dims: tuple[int, ...]) -> None:
     """Raise unless the module can run step by step and x has one of these numbers of dimensions."""
-    who = f"{type(module).__name__}.step"
     if module.bidirectional:
         raise ValueError(
-            f"{who} needs one direction, because a second one starts at the last step; call forward with the "
-            "whole sequence"
+            f"{type(module).__name__}.step needs one direction, because a second one starts at the last "
+            "step; call forward with the whole sequence"
         )
-    letters = "(B, E) or (E,)" if 1 in dims else "(B, E)"
-    check_features(who, "x", x, letters, dims, module.input_size, "; pass a whole sequence to forward")
+    if not isinstance(x, fx.Proxy):
+        who, letters = f"{type(module).__name__}.step", "(B, E) or (E,)" if 1 in dims else "(B, E)"
+        check_features(who, "x", x, letters, dims, module.input_size, "; pass a whole sequence to forward")
 
 
-def without_padding(x: Tensor, mask_pad: Tensor) -> tuple[Tensor, Tensor]:
-    """Zero the padding, so that a NaN in it reaches no gradient, and return a bool mask."""
-    mask_pad = mask_pad.bool()
-    return x.masked_fill(mask_pad.unsqueeze(-1), 0.0), mask_pad
+def check_device(who: str, state: Any, x: Tensor) -> None:
+    """Raise unless all tensors of a state are on the device of the input."""
+    if isinstance(state, (tuple, list)):
+        for part in state:
+            check_device(who, part, x)
+    elif isinstance(state, Tensor) and state.device != x.device:
+        raise ValueError(
+            f"{who}: the state must be on the device of the input, {x.device}, got {state.device}; "
+            "move one of them with .to()"
+        )
+
+
+def without_padding(x: Tensor, mask_pad: Tensor | None) -> Tensor:
+    """Zero the padding, so that a NaN in it reaches no result and no gradient."""
+    return x if mask_pad is None else x.masked_fill(mask_pad.unsqueeze(-1), 0.0)
 
 
 def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
-    """Apply a function to every tensor in nested tuples and lists, which may also hold None."""
+    """Apply a function to every tensor in nested tuples and lists; leave what else they hold as it is."""
     if isinstance(value, (tuple, list)):
         return type(value)([map_tensors(function, item) for item in value])
-    return None if value is None else function(value)
+    return function(value) if isinstance(value, Tensor) else value
 
 
 def is_altered(module: nn.Module) -> bool:
@@ -203,3 +258,8 @@ def as_leaf(module: nn.Module, x: fx.Proxy, *args: Any, **kwargs: Any) -> Any:
     kwargs = {name: value for name, value in kwargs.items() if value is not None}
     tracer: Any = x.tracer
     return tracer.create_proxy("call_module", tracer.path_of_module(module), (x, *args), kwargs)
+
+
+def by_layer(states: Tensor | None, layers: int) -> Iterable[Tensor | None]:
+    """Return the state of each layer, from `(L, ...)` or None for zeros."""
+    return [None] * layers if states is None else states.unbind(0)

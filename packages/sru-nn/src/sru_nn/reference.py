@@ -1,9 +1,12 @@
 """The recurrences in plain PyTorch: the oracle every kernel is tested against.
 
-Written from the papers, with autograd for the gradients; nothing here calls a kernel or checks an argument
-(`sru_nn.functional` does that once for every backend). Each stands in the folder of its cell.
+Written from the papers, with autograd for the gradients; nothing here calls a kernel. Each stands in the
+folder of its cell. Here the types of arguments are checked; `sru_nn.functional` checks their shapes too.
 """
 
+from types import FunctionType
+
+from sru_nn.arguments import checked
 from sru_nn.cells.gated_linear.reference import gated_linear_recurrence, without_padding
 from sru_nn.cells.mingru.reference import mingru_recurrence
 from sru_nn.cells.sru.reference import (
@@ -26,3 +29,7 @@ __all__ = [
     "sru_states",
     "without_padding",
 ]
+
+# The cells call their own, which trust their arguments.
+_functions = [function for function in map(globals().get, __all__) if isinstance(function, FunctionType)]
+globals().update({function.__name__: checked(__name__, function) for function in _functions})

@@ -6,12 +6,12 @@ from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from sru_nn.arguments import check_probabilities
 from sru_nn.gemm import project
-from sru_nn.recurrent import Sequences
-from sru_nn.stack import Stack, in_turn
+from sru_nn.recurrent import Sequences, Stack, by_layer, without_padding
 
 
 class ResidualBlock(nn.Module):
@@ -22,18 +22,23 @@ class ResidualBlock(nn.Module):
         transform: W, an `nn.Linear`.
         output: W_o, an `nn.Linear`.
         dropout: The dropout of W_o y_t.
+        state_shape: The shape of the state of one sequence.
     """
 
-    def __init__(self, hidden_size: int, pre_activations: int, outputs: int, dropout: float) -> None:
+    def __init__(
+        self,
+        hidden_size: int,
+        pre_activations: int,
+        outputs: int,
+        state_shape: tuple[int, ...],
+        dropout: float,
+    ) -> None:
         super().__init__()
+        self.state_shape = state_shape
         self.norm = nn.LayerNorm(hidden_size)
         self.transform = nn.Linear(hidden_size, pre_activations, bias=False)
         self.output = nn.Linear(outputs, hidden_size, bias=False)
         self.dropout = nn.Dropout(dropout)
-
-    @abstractmethod
-    def state_shape(self) -> tuple[int, ...]:
-        """Return the shape of the state of one sequence."""
 
     @abstractmethod
     def recur(self, u: Tensor, state: Tensor | None, mask_pad: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -122,13 +127,13 @@ class ResidualStack(Stack):
     def _check_state(self, state: Any, *batch: int) -> None:
         if state is not None:
             block: ResidualBlock = self.layers[0]  # type: ignore[assignment]
-            shape = (self.num_layers, *block.state_shape())
+            shape = (self.num_layers, *block.state_shape)
             self._check_state_tensor("state", state, batch, self.state_letters, shape)
 
     def _run(self, x: Tensor, state: Tensor | None, mask_pad: Tensor | None) -> tuple[Tensor, Tensor]:
-        def call(_: int, block: ResidualBlock, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
-            return block(x, c, mask_pad)  # type: ignore[no-any-return]
-
-        x, state = in_turn(self.layers, self._enter(x), state, call)
-        h = self.norm(x)
-        return h if mask_pad is None else h.masked_fill(mask_pad.unsqueeze(-1), 0.0), state
+        x = self._enter(x, mask_pad)
+        last = []
+        for block, before in zip(self.layers, by_layer(state, self.num_layers), strict=True):
+            x, after = block(x, before, mask_pad)
+            last.append(after)
+        return without_padding(self.norm(x), mask_pad), torch.stack(last)

@@ -16,8 +16,7 @@ from torch import nn
 
 import sru_nn
 from sru_nn import SRU, SRUCell, SRUpp
-from sru_nn.checkpoints.command import main
-from sru_nn.convert import ConversionError, convert
+from sru_nn.convert import ConversionError, convert, main
 
 FOLDER = Path(__file__).parents[1] / "golden"
 LAYOUTS = runpy.run_path(str(FOLDER / "old_layouts.py"))

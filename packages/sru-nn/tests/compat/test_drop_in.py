@@ -144,10 +144,13 @@ def state(*shape: int, kind=LSTM):
 WRONG_CALLS = {
     "features": (lambda m: m(torch.randn(T, B, 4)), "input must have shape (T, B, E) or (T, E) with E = 6"),
     "dimensions": (lambda m: m(torch.randn(1, T, B, E)), "input must have shape (T, B, E) or (T, E)"),
-    "packed features": (lambda m: m(packed(2)), "data must have shape (sum of lengths, E = 6), got (12, 2)"),
+    "packed features": (
+        lambda m: m(packed(2)),
+        "data must have shape (sum of lengths, E) with E = 6, got (12, 2)",
+    ),
     "mask": (
         lambda m: m(torch.randn(T, B, E), mask_pad=torch.zeros(B, T)),
-        "mask_pad must have the shape of the input without its features, (7, 3), got (3, 7)",
+        "mask_pad must have shape (T, B) = (7, 3), got (3, 7)",
     ),
     "mask of a packed sequence": (
         lambda m: m(packed(), mask_pad=torch.zeros(T, B)),
@@ -155,15 +158,15 @@ WRONG_CALLS = {
     ),
     "state": (
         lambda m: m(torch.randn(T, B, E), state(L, 4, D, kind=type(m))),
-        "h0 must have shape (L·N, B, H) = (2, 3, 5), got (2, 4, 5)",
+        "NAME must have shape (L·N, B, H) = (2, 3, 5), got (2, 4, 5)",
     ),
     "state of a single sequence": (
         lambda m: m(torch.randn(T, E), state(L, 1, D, kind=type(m))),
-        "h0 must have shape (L·N, H) = (2, 5), got (2, 1, 5)",
+        "NAME must have shape (L·N, H) = (2, 5), got (2, 1, 5)",
     ),
     "state of a packed sequence": (
         lambda m: m(packed(), state(L, 2, D, kind=type(m))),
-        "h0 must have shape (L·N, B, H) = (2, 3, 5), got (2, 2, 5)",
+        "NAME must have shape (L·N, B, H) = (2, 3, 5), got (2, 2, 5)",
     ),
 }
 
@@ -172,6 +175,7 @@ WRONG_CALLS = {
 @pytest.mark.parametrize("case", WRONG_CALLS)
 def test_wrong_calls(kind, case):
     call, message = WRONG_CALLS[case]
+    message = message.replace("NAME", "h0" if kind is LSTM else "hx")  # as the user calls it
     with pytest.raises(ValueError, match=f"^{kind.mode}: .*" + re.escape(message)):
         call(kind(E, D, L))
 
@@ -186,6 +190,36 @@ def test_wrong_kinds_of_state():
         GRU(E, D)(x, state(1, B, D))
     with pytest.raises(ValueError, match=re.escape("h0 must have shape (L·N, B, H_out) = (1, 3, 2)")):
         LSTM(E, D, proj_size=2)(x, state(1, B, D))
+
+
+@pytest.mark.parametrize("way", ["forward", "step"])
+def test_a_state_of_another_dtype_or_device(way):
+    x, half = torch.randn(T, B, E), torch.zeros(1, B, D, dtype=torch.float16)
+
+    def run(rnn, hx):
+        return rnn(x, hx) if way == "forward" else rnn.step(x[0], hx)
+
+    with pytest.raises(TypeError, match=r"^GRU: hx must be torch.float32 with the input of .*float32, got"):
+        run(GRU(E, D), half)
+    with pytest.raises(TypeError, match=r"^LSTM: c0 must be torch.float32 with the input"):
+        run(LSTM(E, D), (half, half))
+    elsewhere = torch.zeros(1, B, D, device="meta")
+    with pytest.raises(
+        ValueError, match=r"^GRU: the state must be on the device of the input, cpu, got meta"
+    ):
+        run(GRU(E, D), elsewhere)
+    with pytest.raises(
+        ValueError, match=r"^LSTM: the state must be on the device of the input, cpu, got meta"
+    ):
+        run(LSTM(E, D), (elsewhere, elsewhere))
+
+
+@pytest.mark.parametrize("kind", [LSTM, GRU])
+def test_sizes_of_numpy_do_not_overflow(kind):
+    numpy = pytest.importorskip("numpy", reason="NumPy is not installed")
+    rnn = kind(numpy.int8(100), numpy.int8(100), numpy.uint8(2), bidirectional=True)
+    assert [type(size) for size in (rnn.input_size, rnn.hidden_size, rnn.num_layers)] == [int, int, int]
+    assert rnn(torch.zeros(2, 1, 100))[0].shape == (2, 1, 200)
 
 
 WRONG_ARGUMENTS = {

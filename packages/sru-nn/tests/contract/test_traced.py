@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, fx, nn
@@ -27,6 +29,36 @@ def test_a_model_around_it(row: Row):
     assert modules == ["rnn", "head"]
     torch.testing.assert_close(traced(x), model(x))
     assert traced.state_dict().keys() == model.state_dict().keys()
+
+
+class Stepper(nn.Module):
+    def __init__(self, rnn: nn.Module) -> None:
+        super().__init__()
+        self.rnn = rnn
+
+    def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        h, state = unpacked(self.rnn.step(x, state))
+        return torch.relu(h), state
+
+
+def unpacked(results: Any) -> tuple[Any, Any]:
+    return results[0], results[1]
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@rows("step")
+def test_a_model_that_takes_a_step(row: Row, batch_first: bool):
+    rnn, x = row.build(), row.inputs(1, 2)[0]
+    rnn.batch_first = batch_first
+    model = Stepper(rnn)
+    if row.stream is not None:
+        with pytest.raises(fx.proxy.TraceError, match=r"torch.fx cannot record SRUpp\.step"):
+            fx.symbolic_trace(model)
+        return
+    traced = fx.symbolic_trace(model)
+    assert [node.target for node in traced.graph.nodes if node.op == "call_module"] == ["rnn"]
+    state = row.state(rnn, 2)
+    torch.testing.assert_close(traced(x, state), model(x, state))
 
 
 @rows()

@@ -18,7 +18,6 @@ from .rows import ROWS, Row, call, rows, tensors
 pytestmark = [pytest.mark.usefixtures("implementation"), either]
 
 # Length and gradients: one step without gradients is where decoding takes short cuts.
-# Length and gradients: one step without gradients is where decoding takes short cuts.
 paths = pytest.mark.parametrize(
     ("length", "gradients"), [(4, True), (1, False)], ids=["training", "one step"]
 )
@@ -96,7 +95,7 @@ def _no_global_hooks() -> Iterator[None]:
             setattr(global_hooks, name, value)
 
 
-def outputs(row: Row, module: nn.Module, x: Tensor) -> list[Tensor]:
+def runs(row: Row, module: nn.Module, x: Tensor) -> list[tuple[Tensor, object]]:
     """Outputs and states, of the call, of the stream if there is one, and for one step of that."""
     results = [call(module, x)]
     if row.stream is not None:
@@ -105,7 +104,11 @@ def outputs(row: Row, module: nn.Module, x: Tensor) -> list[Tensor]:
     if len(x) == 1 and "step" not in row.exceptions:
         h, carried = module.step(x[0])
         results.append((h[None], row.end(carried)))
-    return tensors(results)
+    return results
+
+
+def outputs(row: Row, module: nn.Module, x: Tensor) -> list[Tensor]:
+    return tensors(runs(row, module, x))
 
 
 @paths
@@ -184,24 +187,55 @@ def mute_by_global_hook(layer: nn.Module, patch: pytest.MonkeyPatch) -> None:
     )
 
 
+muting = pytest.mark.parametrize("mute", [mute_by_hook, mute_by_instance, mute_by_class, mute_by_global_hook])
+
+
 @paths
-@pytest.mark.parametrize("mute", [mute_by_hook, mute_by_instance, mute_by_class, mute_by_global_hook])
+@muting
 @rows("packed", main=True)
 def test_layers(row: Row, mute, length: int, gradients: bool, monkeypatch) -> None:
     """Zeros in place of the last layer's output leave the stack with nothing but the bias of its norm."""
     module, x = row.build(torch.float32), row.inputs(length, 3, torch.float32)
     mute(layers(module)[-1], monkeypatch)
-    with torch.set_grad_enabled(gradients):
-        h, _ = call(module, x)
-        found = [h]
-        if length == 1 and "step" not in row.exceptions and row.stream is None:
-            found.append(module.step(x[0])[0][None])
     norm = getattr(module, "norm", None)
-    for h in found:
-        torch.testing.assert_close(h, torch.zeros_like(h) if norm is None else norm.bias.expand_as(h))
+    with torch.set_grad_enabled(gradients):
+        for h, _ in runs(row, module, x):
+            torch.testing.assert_close(h, torch.zeros_like(h) if norm is None else norm.bias.expand_as(h))
 
 
-@pytest.mark.parametrize("name", ["SRU", "SRUCell", "GatedLinearRNN", "MinGRU", "LSTM", "GRU"])
+@paths
+@muting
+@rows(main=True)
+def test_modules(row: Row, mute, length: int, gradients: bool, monkeypatch) -> None:
+    module, x = row.build(torch.float32), row.inputs(length, 3, torch.float32)
+    mute(module, monkeypatch)
+    with torch.set_grad_enabled(gradients):
+        assert all(h.eq(0).all() for h, _ in runs(row, module, x))
+
+
+@paths
+@pytest.mark.parametrize("way", ["hook", "instance", "class"])
+def test_transforms_of_sru_pp(way: str, length: int, gradients: bool, monkeypatch) -> None:
+    """Attention in place of which there is nothing leaves a layer with half of its highway."""
+    row = ROWS["SRUpp"]
+    module, x = row.build(torch.float32), row.inputs(length, 3, torch.float32)
+    for cell in module.rnn_lst:
+        transform, old = cell.transform, cell.transform.forward
+        muted = lambda *args, old=old, **options: 0 * old(*args, **options)  # noqa: E731
+        if way == "hook":
+            transform.register_forward_hook(lambda module, args, output: 0 * output)
+        elif way == "instance":
+            transform.forward = muted
+        else:
+            transform.__class__ = type(
+                "Muted", (type(transform),), {"forward": lambda self, *a, m=muted, **o: m(*a, **o)}
+            )
+    with torch.set_grad_enabled(gradients):
+        for _, state in runs(row, module, x):
+            assert state.eq(0).all()
+
+
+@pytest.mark.parametrize("name", ["SRU", "SRUCell", "SRUpp", "GatedLinearRNN", "MinGRU", "LSTM", "GRU"])
 def test_a_step_runs_the_forward_of_a_subclass(name: str):
     row = ROWS[name]
     module, x = row.build(), row.inputs(1, 2)

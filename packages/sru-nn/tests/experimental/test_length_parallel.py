@@ -136,7 +136,7 @@ def test_input_that_is_not_finite_comes_through_as_in_the_loop(bad, position):
 
 WRONG = {
     "chunk": ({"chunk": 0}, "chunk must be at least 1, got 0"),
-    "tolerance": ({"tolerance": math.nan}, "tolerance must be at least 0, or None, got nan"),
+    "tolerance": ({"tolerance": math.nan}, "tolerance must be at least 0, got nan"),
     "max_iterations": ({"max_iterations": 0}, "max_iterations must be at least 1, got 0"),
 }
 

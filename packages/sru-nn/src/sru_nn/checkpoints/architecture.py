@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from sru_nn.checkpoints.layouts import last_matrix, read_cell
+from sru_nn.checkpoints.layouts import is_dense, last_matrix, read_cell, shortened
 
 
 def describe_cell(state_dict: Mapping[str, Any], prefix: str) -> dict[str, Any]:
@@ -25,7 +25,8 @@ def describe_cell(state_dict: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     Returns:
         The arguments; empty if these are not the entries of a cell.
     """
-    own = {name[len(prefix) :]: value for name, value in state_dict.items() if name.startswith(prefix)}
+    entries = ((str(name), value) for name, value in state_dict.items() if is_dense(value))
+    own = {name[len(prefix) :]: value for name, value in entries if name.startswith(prefix)}
     bias, vectors = own.get("bias"), own.get("weight_c")
     sizes = {tensor.shape for tensor in (bias, vectors) if tensor is not None}
     if len(sizes) != 1 or len(shape := sizes.pop()) != 1 or shape[0] % 2 or not shape[0]:
@@ -36,36 +37,29 @@ def describe_cell(state_dict: Mapping[str, Any], prefix: str) -> dict[str, Any]:
         told["custom_m"] = custom
     last = own.get(last_matrix(own, "") or "")
     first = own.get("transform.linear1.weight", own.get("transform.down.weight", last))
-    inputs = None
-    if last is not None and first is not None:
-        _describe_projection(told, own, first, last)
-        inputs = told["input_size"]
+    if last is not None and first is not None and last.dim() == first.dim() == 2:
+        inputs, gates = first.shape[1], last.shape[0] / told["output_size"]
+        told["input_size"] = inputs
+        if is_srupp := "transform.linear1.weight" in own:
+            told["attention"] = "transform.linear3.weight" in own
+            told["proj_size"] = first.shape[0]
+            told["attn_layer_norm"] = "transform.layer_norm.weight" in own
+        if gates == 4 or (gates == 3 and inputs != told["output_size"]):
+            told["has_skip_term"] = gates == 4
+        if not is_srupp:
+            told["projection_size"] = 0 if first is last else first.shape[0]
     norm = own.get("layer_norm.weight")
     if custom or last is not None:
         told["layer_norm"] = norm is not None
-    if norm is not None and inputs not in (None, told["output_size"]):
-        told["normalize_after"] = norm.numel() != inputs
+    if norm is not None and told.get("input_size", told["output_size"]) != told["output_size"]:
+        told["normalize_after"] = norm.numel() != told["input_size"]
     for name, tensor in (("v1", vectors), ("bias", bias)):
         if tensor is not None and _has_values(tensor):
             told[name] = bool(tensor.any()) != (name == "v1")
     scale = own.get("scale_x")
-    if scale is not None and _has_values(scale):
+    if scale is not None and _has_values(scale) and scale.is_floating_point() and scale.numel() == 1:
         told["highway_scale"], told["tolerance"] = float(scale), 4 * torch.finfo(scale.dtype).eps
     return told
-
-
-def _describe_projection(told: dict[str, Any], own: Mapping[str, Any], first: Tensor, last: Tensor) -> None:
-    inputs, gates = first.shape[1], last.shape[0] / told["output_size"]
-    if "transform.linear1.weight" in own:
-        told["attention"] = "transform.linear3.weight" in own
-    told["input_size"] = inputs
-    if "attention" in told:
-        told["proj_size"] = first.shape[0]
-        told["attn_layer_norm"] = "transform.layer_norm.weight" in own
-    if gates == 4 or (gates == 3 and inputs != told["output_size"]):
-        told["has_skip_term"] = gates == 4
-    if "attention" not in told:
-        told["projection_size"] = 0 if first is last else first.shape[0]
 
 
 def _has_values(tensor: Tensor) -> bool:
@@ -80,8 +74,8 @@ def scaled_for(scale: float) -> float | None:
 
 def check_version(name: str, own: int, metadata: Mapping[str, Any], prefix: str) -> None:
     """Raise if a newer version of a module than this one saved its entries."""
-    saved = metadata.get("version") or 1
-    if saved > own:
+    saved = metadata.get("version")
+    if isinstance(saved, int) and saved > own:
         raise RuntimeError(
             f"{prefix or name}: the state dict is of version {saved} of {name}, this package knows none "
             f"after {own}; install a newer sru-nn"
@@ -96,7 +90,7 @@ def check_stack(stack: Mapping[str, Any], state_dict: Mapping[str, Any], prefix:
         state_dict: The entries.
         prefix: What the names of this stack begin with.
     """
-    pattern = re.compile(re.escape(prefix) + r"rnn_lst\.(\d+)\.")
+    pattern = re.compile(re.escape(prefix) + r"rnn_lst\.(\d{1,9})\.")
     layers = {int(match[1]) for name in state_dict if (match := pattern.match(name))}
     if not layers:
         return
@@ -109,8 +103,10 @@ def check_stack(stack: Mapping[str, Any], state_dict: Mapping[str, Any], prefix:
     if first:
         _check_hidden_size(stack, first["output_size"], prefix)
     weight, name = state_dict.get(f"{prefix}input_to_hidden.weight"), "proj_input_to_hidden_first"
+    if not isinstance(weight, Tensor) or weight.dim() != 2:
+        weight = None
     if not first or (weight is not None) == stack[name]:
-        if weight is not None and weight.dim() == 2 and weight.shape[1] != stack["input_size"]:
+        if weight is not None and weight.shape[1] != stack["input_size"]:
             _refuse(prefix, "input_size", stack["input_size"], weight.shape[1])
     elif weight is not None:
         _refuse(prefix, name, False, True, f"{name}=True and input_size={weight.shape[1]}")
@@ -135,7 +131,7 @@ def check_cell(cell: Mapping[str, Any], state_dict: Mapping[str, Any], prefix: s
     _check_hidden_size(cell, told["output_size"], prefix)
     custom, theirs = cell["custom_m"], told.pop("custom_m", None)
     if custom is None and theirs:
-        module = f"a module with {', '.join(theirs[:3])}"
+        module = f"a module with {', '.join(map(shortened, theirs[:3]))}"
         _refuse(prefix, "custom_m", None, module, "custom_m=<that module>")
     if custom is not None and "projection_size" in told:
         _refuse(prefix, "custom_m", custom, None)
@@ -152,30 +148,28 @@ def check_cell(cell: Mapping[str, Any], state_dict: Mapping[str, Any], prefix: s
     if "highway_scale" in told and cell["has_skip_term"] and cell["num_matrices"] == 3:
         tolerance = max(1e-5, told["tolerance"])  # a module in half precision rounds it
         if not math.isclose(told["highway_scale"], cell["scale_x"], rel_tol=tolerance):
-            _refuse_scale(cell, scaled_for(told["highway_scale"]), prefix)
+            bias = scaled_for(told["highway_scale"])
+            if bias is None:
+                _refuse(prefix, "rescale", True, False)
+            if not cell["rescale"]:
+                _refuse(prefix, "rescale", False, True, f"rescale=True and highway_bias={bias:g}")
+            _refuse(prefix, "highway_bias", f"{cell['highway_bias']:g}", f"{bias:g}")
 
 
 def _check_hidden_size(module: Mapping[str, Any], saved: int, prefix: str) -> None:
     size, directions = module["hidden_size"], module["num_directions"]
     if saved == directions * size:
         return
-    if directions == 1 and saved == 2 * size:
-        remedy = f"bidirectional=True, or in one direction hidden_size={saved}"
-        _refuse(prefix, "bidirectional", False, True, remedy)
-    if directions == 2 and saved == size:
-        remedy = f"bidirectional=False, or in two directions hidden_size={saved // 2}"
-        _refuse(prefix, "bidirectional", True, False, remedy if saved % 2 == 0 else None)
-    if saved % directions:
-        _refuse(prefix, "hidden_size", size, saved, f"hidden_size={saved} and bidirectional=False")
-    _refuse(prefix, "hidden_size", size, saved // directions)
-
-
-def _refuse_scale(cell: Mapping[str, Any], bias: float | None, prefix: str) -> NoReturn:
-    if bias is None:
-        _refuse(prefix, "rescale", True, False)
-    if not cell["rescale"]:
-        _refuse(prefix, "rescale", False, True, f"rescale=True and highway_bias={bias:g}")
-    _refuse(prefix, "highway_bias", f"{cell['highway_bias']:g}", f"{bias:g}")
+    fits = saved % directions == 0
+    if saved == (3 - directions) * size:
+        same = (
+            f"in {'one direction' if directions == 1 else 'two directions'} hidden_size={saved // directions}"
+        )
+        remedy = f"bidirectional={directions == 1}, or {same}" if fits else None
+        _refuse(prefix, "bidirectional", directions == 2, directions == 1, remedy)
+    if fits:
+        _refuse(prefix, "hidden_size", size, saved // directions)
+    _refuse(prefix, "hidden_size", size, saved, f"hidden_size={saved} and bidirectional=False")
 
 
 def _refuse(prefix: str, field: str, ours: object, theirs: object, remedy: str | None = None) -> NoReturn:

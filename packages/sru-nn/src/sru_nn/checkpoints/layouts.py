@@ -19,8 +19,33 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sru_nn.arguments import check_tensor
+
 # Prefixes that wrappers add to every name: nn.DataParallel and DistributedDataParallel, torch.compile.
 WRAPPERS = ("module.", "_orig_mod.")
+# What `sru` 3 calls the two matrices of a projection, and this package.
+_PARTS = {"0.weight": "down.weight", "1.weight": "up.weight"}
+# The entries of a cell that are matrices, in any layout.
+_MATRICES = (
+    *("weight", "weight_proj", "transform_module.weight", "transform_module.0.weight"),
+    *("transform_module.1.weight", "transform.weight", "transform.down.weight", "transform.up.weight"),
+    *(f"{home}.linear{i}.weight" for home in ("transform_module", "transform") for i in (1, 2, 3)),
+)
+
+
+def is_dense(value: object) -> bool:
+    """Return whether a value is a tensor of plain numbers."""
+    return (
+        isinstance(value, Tensor)
+        and value.layout is torch.strided
+        and not (value.is_nested or value.is_quantized)
+    )
+
+
+def shortened(name: object, limit: int = 80) -> str:
+    """Return a name of an entry as it can be printed, without the end of a long one."""
+    text = str(name).encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"
 
 
 def strip_wrappers(state_dict: dict[str, Any], prefix: str = "") -> str:
@@ -29,15 +54,13 @@ def strip_wrappers(state_dict: dict[str, Any], prefix: str = "") -> str:
     Returns:
         What was stripped, for example `"module."`; empty if there was nothing.
     """
-    taken = ""
-    while True:
-        names = [name for name in state_dict if name.startswith(prefix)]
-        common = [w for w in WRAPPERS if names and all(n.startswith(prefix + w) for n in names)]
-        if not common:
-            return taken
-        taken += common[0]
-        for name in names:
-            state_dict[prefix + name[len(prefix) + len(common[0]) :]] = state_dict.pop(name)
+    names = [name.removeprefix(prefix) for name in state_dict if name.startswith(prefix)]
+    for wrapper in WRAPPERS:
+        if names and all(name.startswith(wrapper) for name in names):
+            for name in names:
+                state_dict[prefix + name.removeprefix(wrapper)] = state_dict.pop(prefix + name)
+            return wrapper + strip_wrappers(state_dict, prefix)
+    return ""
 
 
 def read_cell(
@@ -56,29 +79,29 @@ def read_cell(
 
     Returns:
         The version that saved the entries: `"sru 2"`, `"sru 3"` or `"sru_nn"`; None if the names do not tell.
+
+    Raises:
+        RuntimeError: An entry is not a tensor, or of a shape that no layer has.
     """
+    for name, value in state_dict.items():
+        if name.startswith(prefix) and not name.endswith("_extra_state"):
+            _check_entry(name, value, 2 if name[len(prefix) :] in _MATRICES and not custom else None)
     for name in ("bias", "weight_c"):
         if prefix + name in state_dict:
             output_size = state_dict[prefix + name].numel() // 2
-    old, new = f"{prefix}transform_module.", f"{prefix}transform."
-    names = {name[len(old) :] for name in state_dict if name.startswith(old)}
-    saved_by = "sru 3" if names else None
-    if names == {"weight"} and not custom:
-        state_dict[f"{new}weight"] = state_dict.pop(f"{old}weight")
-    elif names == {"0.weight", "1.weight"} and not custom:
-        state_dict[f"{new}down.weight"] = state_dict.pop(f"{old}0.weight")
-        state_dict[f"{new}up.weight"] = state_dict.pop(f"{old}1.weight")
-    elif names:
-        home = new if is_srupp(names) and not custom else f"{prefix}custom_m."
+    old, new, saved_by = f"{prefix}transform_module.", f"{prefix}transform.", None
+    if names := {name[len(old) :] for name in state_dict if name.startswith(old)}:
+        saved_by = "sru 3"
+        ours = not custom and (names in ({"weight"}, {*_PARTS}) or is_srupp(names))
         for name in names:
-            state_dict[home + name] = state_dict.pop(old + name)
+            home = new + _PARTS.get(name, name) if ours else f"{prefix}custom_m.{name}"
+            state_dict[home] = state_dict.pop(old + name)
     elif f"{prefix}weight" in state_dict:
-        saved_by, weight = "sru 2", state_dict.pop(f"{prefix}weight").t()
+        saved_by, name = "sru 2", "weight"
         if f"{prefix}weight_proj" in state_dict:
             state_dict[f"{new}down.weight"] = state_dict.pop(f"{prefix}weight_proj").t().contiguous()
-            state_dict[f"{new}up.weight"] = weight
-        else:
-            state_dict[f"{new}weight"] = weight
+            name = "up.weight"
+        state_dict[new + name] = state_dict.pop(f"{prefix}weight").t()
     last = last_matrix(state_dict, prefix)
     if last is not None and saved_by is not None and output_size is not None:
         state_dict[last] = gates_outermost(state_dict[last], output_size)
@@ -88,6 +111,17 @@ def read_cell(
         state_dict[f"{new}weight"] = product.to(down.dtype)
         del state_dict[last], state_dict[f"{new}down.weight"]
     return "sru_nn" if last is not None and saved_by is None else saved_by
+
+
+def _check_entry(name: str, value: object, axes: int | None) -> None:
+    try:
+        check_tensor("the state dict", shortened(name), value)
+    except TypeError as error:
+        raise RuntimeError(str(error)) from None
+    if axes is not None and isinstance(value, Tensor) and value.dim() != axes:
+        raise RuntimeError(
+            f"the state dict: {shortened(name)} must have {axes} axes, got {tuple(value.shape)}"
+        )
 
 
 def is_srupp(names: Collection[str]) -> bool:
@@ -109,7 +143,7 @@ def gates_outermost(weight: Tensor, output_size: int) -> Tensor:
     Raises:
         RuntimeError: The number of rows is not a multiple of N·D.
     """
-    if weight.dim() != 2 or weight.shape[0] % output_size:
+    if weight.dim() != 2 or not output_size or weight.shape[0] % output_size:
         raise RuntimeError(
             f"the projection of a state dict of sru must have (N·D·K, E) entries, N·D = {output_size}, "
             f"got {tuple(weight.shape)}"

@@ -11,10 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sru_nn.arguments import check_probabilities, check_sizes
-from sru_nn.cells.sru.base import SRUStack
+from sru_nn.arguments import check_alike, check_flags, check_probabilities, check_sizes
 from sru_nn.cells.sru.layer import SRUCell
-from sru_nn.cells.sru.stack import run_layers
+from sru_nn.cells.sru.stack import SRUStack, run_layers
 from sru_nn.gemm import project
 
 
@@ -41,17 +40,22 @@ class DropIn(SRUStack):
         self,
         input_size: int,
         hidden_size: int,
-        num_layers: int,
-        bias: bool,
-        batch_first: bool,
-        dropout: float,
-        bidirectional: bool,
-        proj_size: int,
-        device: torch.device | str | int | None,
-        dtype: torch.dtype | None,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         nn.Module.__init__(self)  # nn.LSTM's and nn.GRU's would make their own weights
         who = self.mode
+        input_size, hidden_size, num_layers = check_sizes(
+            who, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers
+        )
+        (proj_size,) = check_sizes(who, at_least=0, proj_size=proj_size)
+        check_flags(who, bias=bias, batch_first=batch_first, bidirectional=bidirectional)
         self._set_sizes(
             input_size,
             hidden_size,
@@ -61,7 +65,6 @@ class DropIn(SRUStack):
             project_input=False,
         )
         self.nn_rnn_compatible_return = True
-        check_sizes(who, at_least=0, proj_size=proj_size)
         check_probabilities(who, dropout=dropout)
         if proj_size >= hidden_size:
             raise ValueError(
@@ -71,7 +74,7 @@ class DropIn(SRUStack):
             warnings.warn(
                 f"{who}: dropout = {dropout} acts between layers and num_layers is 1, so it does nothing; "
                 "leave it at 0 or add layers",
-                stacklevel=3,
+                stacklevel=2 if self.mode == "LSTM" else 3,  # GRU has an __init__ of its own
             )
         self.bias = bias
         self.dropout = float(dropout)
@@ -125,14 +128,6 @@ class DropIn(SRUStack):
             weights += maps.parameters()
         return layers
 
-    @property
-    def _flat_weights(self) -> list[nn.Parameter]:
-        return list(self.parameters())
-
-    @property
-    def _flat_weights_names(self) -> list[str]:
-        return [name for name, _ in self.named_parameters()]
-
     def _check_row(self, name: str, state: Tensor, batch: tuple[int, ...], width: int) -> None:
         letters = "(L·N, B, H)" if width == self.hidden_size else "(L·N, B, H_out)"
         self._check_state_tensor(name, state, batch, letters, (self.num_layers * self.num_directions, width))
@@ -145,6 +140,8 @@ class DropIn(SRUStack):
         after: Callable[[int, Tensor], Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Run the layers from states `(L·N, B, D)`, and return the output and such states."""
+        if c0 is not None and c0.dtype is not x.dtype:
+            check_alike(self.mode, "hx" if self.mode == "GRU" else "c0", c0, "the input", x)
         c0 = self._layer_states(c0)
         output, c = run_layers(self.rnn_lst, x, c0, mask_pad, after)  # type: ignore[arg-type]
         return output, self._returned_states(c).to(x.dtype)

@@ -11,7 +11,7 @@ from sru_nn.compat.base import DropIn
 from sru_nn.recurrent import Sequences
 
 
-class GRU(DropIn, nn.GRU):  # type: ignore[misc,override]
+class GRU(DropIn, nn.GRU):
     """A stack of SRU layers with the arguments, calls and shapes of `nn.GRU`, of which it is a subclass.
 
         f_t = σ(u_f + v_f ⊙ c_{t-1} + b_f)        r_t = σ(u_r + v_r ⊙ c_{t-1} + b_r)
@@ -107,7 +107,7 @@ class GRU(DropIn, nn.GRU):  # type: ignore[misc,override]
                 f"GRU: hx must be one tensor, got {len(state)} values; LSTM takes a pair (h0, c0)"
             )
         if state is not None:
-            self._check_row("h0", state, batch, self.hidden_size)
+            self._check_row("hx", state, batch, self.hidden_size)
 
     def _run(self, x: Tensor, state: Tensor | None, mask_pad: Tensor | None) -> tuple[Tensor, Tensor]:
         return self._run_layers(x, state, mask_pad)

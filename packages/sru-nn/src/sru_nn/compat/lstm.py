@@ -12,7 +12,7 @@ from sru_nn.operators import is_plain
 from sru_nn.recurrent import Sequences
 
 
-class LSTM(DropIn, nn.LSTM):  # type: ignore[misc,override]
+class LSTM(DropIn, nn.LSTM):
     """A stack of SRU layers with the arguments, calls and shapes of `nn.LSTM`, of which it is a subclass.
 
         f_t = σ(u_f + v_f ⊙ c_{t-1} + b_f)        r_t = σ(u_r + v_r ⊙ c_{t-1} + b_r)
@@ -62,33 +62,7 @@ class LSTM(DropIn, nn.LSTM):  # type: ignore[misc,override]
     """
 
     mode = "LSTM"
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        proj_size: int = 0,
-        device: torch.device | str | int | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__(
-            input_size,
-            hidden_size,
-            num_layers,
-            bias,
-            batch_first,
-            dropout,
-            bidirectional,
-            proj_size,
-            device,
-            dtype,
-        )
-        self._carries_state = False
+    _carries_state = False
 
     def forward(
         self,
@@ -126,9 +100,9 @@ class LSTM(DropIn, nn.LSTM):  # type: ignore[misc,override]
     def _check_state(self, state: Any, *batch: int) -> None:
         if state is None:
             return
+        if isinstance(state, Tensor):
+            raise ValueError("LSTM: hx must be a pair (h0, c0), got one tensor, which is what GRU takes")
         if not isinstance(state, (tuple, list)) or len(state) != 2:
-            if isinstance(state, Tensor):
-                raise ValueError("LSTM: hx must be a pair (h0, c0), got one tensor, which is what GRU takes")
             got = f"{len(state)} values" if isinstance(state, (tuple, list)) else f"a {type(state).__name__}"
             raise ValueError(f"LSTM: hx must be a pair (h0, c0), got {got}")
         self._check_row("h0", state[0], batch, self._row_size)
@@ -156,7 +130,9 @@ class LSTM(DropIn, nn.LSTM):  # type: ignore[misc,override]
     def _check_h0(self, h0: Tensor, c0: Tensor) -> None:
         """Raise if h0 is not zero and c0 is, because h0 would be lost."""
         # is_plain first: a compiled graph must not depend on what eager calls have seen.
-        if not is_plain(h0, c0) or self._carries_state or h0.is_meta or _is_capturing(h0):
+        if not is_plain(h0, c0) or self._carries_state or h0.is_meta:
+            return
+        if h0.is_cuda and torch.cuda.is_current_stream_capturing():
             return
         # Only until a state has been carried once: on a GPU every check synchronises.
         if bool(h0.any()):
@@ -166,7 +142,3 @@ class LSTM(DropIn, nn.LSTM):  # type: ignore[misc,override]
                     "pass the initial state as c0"
                 )
             self._carries_state = True
-
-
-def _is_capturing(tensor: Tensor) -> bool:
-    return tensor.is_cuda and torch.cuda.is_current_stream_capturing()

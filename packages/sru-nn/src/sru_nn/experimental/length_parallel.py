@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from sru_nn.arguments import check_number, check_sizes
 from sru_nn.linear_scan import by_chunks, linear_scan, scan, shifted
 from sru_nn.operators import define
 
@@ -39,6 +40,7 @@ class LengthParallel:
 
     Raises:
         ValueError: A number is outside its range.
+        TypeError: An argument is not a number.
     """
 
     chunk: int = 128
@@ -49,16 +51,13 @@ class LengthParallel:
     state may have, after which one more correction is the last. None for 8·ε·√chunk, the rounding of a
     chunk's own steps; ε is that of the accumulation dtype."""
     max_iterations: float = 16
-    """Iterations after which it gives up, warns, and takes the steps of the states that have not converged
-    one by one. An iteration for part of the states counts for that part."""
+    """Iterations after which it gives up, warns, and takes the steps one by one."""
 
     def __post_init__(self) -> None:
-        if self.chunk < 1:
-            raise ValueError(f"LengthParallel: chunk must be at least 1, got {self.chunk}")
-        if self.tolerance is not None and not self.tolerance >= 0:
-            raise ValueError(f"LengthParallel: tolerance must be at least 0, or None, got {self.tolerance}")
-        if not self.max_iterations >= 1:
-            raise ValueError(f"LengthParallel: max_iterations must be at least 1, got {self.max_iterations}")
+        check_sizes("LengthParallel", chunk=self.chunk)
+        check_number("LengthParallel", "max_iterations", self.max_iterations, at_least=1)
+        if self.tolerance is not None:
+            check_number("LengthParallel", "tolerance", self.tolerance, at_least=0)
 
     def states(self, u_c: Tensor, u_f: Tensor, v_f: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Compute `sru_nn.reference.sru_states`, differentiable any number of times.
@@ -90,7 +89,7 @@ class Solution(NamedTuple):
     iterations: int
     """How often the starts of chunks were corrected."""
     failed: int
-    """How many of the B·N·D states did not converge and were computed by the loop."""
+    """How many of the B·N·D states did not converge; if any, the loop computed all of them."""
 
 
 @torch.no_grad()
@@ -99,65 +98,34 @@ def solve(
 ) -> Solution:
     """Find the states, without gradients and without a warning; the tensors are those of `states`."""
     options = options or LengthParallel()
-    v_f = v_f.expand_as(u_c if v_f.dim() > 1 else c0).flatten(-2).expand(len(u_c), -1)
-    inputs, first = [u_c.flatten(1), u_f.flatten(1), v_f], c0.flatten()
-    c = torch.empty_like(inputs[0], memory_format=torch.contiguous_format)
-    whole = len(c) - len(c) % options.chunk
-    if whole < 2 * options.chunk:
-        _run(inputs, first, c)
-        return Solution(c.view(u_c.shape), 0, 0)
-    chunks = [by_chunks(x, options.chunk) for x in inputs]
-    starts, failed, not_finite, iterations = _find_starts(chunks, first, options)
-    ends = _run(chunks, starts, by_chunks(c, options.chunk))
-    _run([x[whole:] for x in inputs], ends[-1], c[whole:])
-    # Input that is not finite has no solution; the loop says what becomes of it.
-    if len(again := torch.cat([failed, not_finite])):
-        loop = torch.empty_like(c[:, again])
-        _run([x[:, again] for x in inputs], first[again], loop)
-        c[:, again] = loop
-    return Solution(c.view(u_c.shape), iterations, len(failed))
-
-
-def _find_starts(
-    chunks: list[Tensor], c0: Tensor, options: LengthParallel
-) -> tuple[Tensor, Tensor, Tensor, int]:
-    """Correct the starts of the chunks until they are what the loop would make of them.
-
-    Args:
-        chunks: u_c, u_f and v_f, each `(chunk, C, M)`.
-        c0: `(M,)`.
-        options: When to stop.
-
-    Returns:
-        The starts `(C, M)`, the indices of the states that did not converge, those of the states whose input
-        is not finite, and the number of iterations.
-    """
-    chunk, count, states = chunks[0].shape
-    tolerance = options.tolerance
-    if tolerance is None:
-        tolerance = 8 * torch.finfo(c0.dtype).eps * math.sqrt(chunk)
+    inputs, chunk, count = [u_c, u_f, v_f.expand_as(u_c)], options.chunk, len(u_c) // options.chunk
+    c = torch.empty_like(u_c, memory_format=torch.contiguous_format)
+    if count < 2:
+        _run(inputs, c0, c)
+        return Solution(c, 0, 0)
+    chunks = [by_chunks(x, chunk) for x in inputs]
+    before = [x[:, :-1] for x in chunks]  # no start follows the last chunk
+    eps, tiny = torch.finfo(c0.dtype).eps, torch.finfo(c0.dtype).tiny
+    tolerance = 8 * eps * math.sqrt(chunk) if options.tolerance is None else options.tolerance
     # No state is larger than the largest of c0 and the u_c before it.
-    scale = torch.maximum(chunks[0].abs().amax((0, 1)), c0.abs()).clamp_min(torch.finfo(c0.dtype).tiny)
-    starts = torch.cat([c0.unsqueeze(0), chunks[0][-1, :-1]])
-    chunks = [x[:, :-1] for x in chunks]  # no start follows the last
-    left = torch.arange(states, device=c0.device)
-    not_finite = torch.zeros_like(left, dtype=torch.bool)
-    iterations, work = 0, 0.0
-    # Each correction makes one more start exactly that of the loop, so count − 1 are always enough.
-    while len(left) and iterations < count - 1 and work < options.max_iterations:
-        before = starts[:, left]
-        ends, slopes = _run_with_slopes(chunks, before[:-1])
-        jumps = ends - before[1:]
-        moved = before[1:] + scan(slopes, jumps)
+    scale = torch.maximum(chunks[0].abs().amax((0, 1)), c0.abs()).clamp_min(tiny)
+    starts = torch.cat([c0.unsqueeze(0), before[0][-1]])
+    excess, iterations = torch.ones_like(c0), 0
+    while (excess > 0).any() and iterations < min(count - 1, options.max_iterations):
+        ends, slopes = _run_with_slopes(before, starts[:-1])
+        jumps = ends - starts[1:]
+        moved = starts[1:] + scan(slopes, jumps)
         # Many slopes beyond one overflow. What is not a number becomes what a slope of zero would make it.
-        starts[1:, left] = torch.where(moved.isfinite(), moved, ends)
-        iterations, work = iterations + 1, work + len(left) / states
-        jump = (jumps.abs() / scale).amax(0)
-        not_finite[left] = jump.isnan()
-        keep = jump > tolerance
-        if not keep.all():
-            left, scale, chunks = left[keep], scale[keep], [x[..., keep] for x in chunks]
-    return starts, left[:0] if iterations == count - 1 else left, not_finite.nonzero().squeeze(1), iterations
+        starts[1:] = torch.where(moved.isfinite(), moved, ends)
+        excess, iterations = (jumps.abs() / scale).amax(0) - tolerance, iterations + 1
+    # Each correction makes one more start exactly that of the loop.
+    failed = 0 if iterations == count - 1 else int((excess > 0).sum())
+    if failed or excess.isnan().any():  # input that is not finite has no solution
+        _run(inputs, c0, c)
+    else:
+        ends = _run(chunks, starts, by_chunks(c, chunk))
+        _run([x[count * chunk :] for x in inputs], ends[-1], c[count * chunk :])
+    return Solution(c, iterations, failed)
 
 
 def _in_order(inputs: list[Tensor]) -> Any:
@@ -186,16 +154,12 @@ def _sru_states(u_c: Tensor, u_f: Tensor, v_f: Tensor, c0: Tensor, *options: Any
     if solution.failed:
         warnings.warn(
             f"sru_recurrence: {solution.failed} of {c0.numel()} states did not converge in "
-            f"{solution.iterations} length-parallel iterations, and all their {len(u_c)} steps were taken in "
-            "a row; raise chunk or max_iterations of LengthParallel, or choose length_parallel=False",
+            f"{solution.iterations} length-parallel iterations, so all {len(u_c)} steps were taken in a row; "
+            "raise chunk or max_iterations of LengthParallel, or choose length_parallel=False",
             RuntimeWarning,
             stacklevel=2,
         )
     return solution.c
-
-
-def _save_for_backward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs[:4], output)
 
 
 def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -217,5 +181,5 @@ define(
     _sru_states,
     lambda u_c, *_: torch.empty_like(u_c, memory_format=torch.contiguous_format),
     _differentiate,
-    _save_for_backward,
+    lambda ctx, inputs, output: ctx.save_for_backward(*inputs[:4], output),
 )

@@ -5,8 +5,7 @@ where `sru_nn` is imported the program runs with the kernels. `decompositions` r
 PyTorch's own; `to_aoti` and `to_onnx` export, replace and write a file that runs where there is no `sru_nn`.
 """
 
-from sru_nn.export.aoti import to_aoti
-from sru_nn.export.onnx import to_onnx
+from sru_nn.export.files import to_aoti, to_onnx
 from sru_nn.export.operators import decompositions
 
 __all__ = ["decompositions", "to_aoti", "to_onnx"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -58,12 +58,14 @@ def _has_no_loop(length: Any) -> bool:
     return False
 
 
-def _symbols(*sizes: Any) -> list[Any]:
-    """Return the sizes that are symbols.
+def _scan(step: Callable[..., Any], state: Tensor, over_time: Sequence[Tensor], *constant: Tensor) -> Any:
+    """Put a loop into the graph; `step` maps a state and what belongs to its step to a state and results."""
+    from torch._higher_order_ops.scan import scan_op
 
-    AOTInductor finds a symbol in the shape of a loop's results only if it is an input of its own.
-    """
-    return [size for size in sizes if not isinstance(size, int)]
+    # AOTInductor finds a symbol in the shape of a loop's results only if it is an input of its own.
+    symbols = [size for size in state.shape if not isinstance(size, int)]
+    # It would copy what is not contiguous at every step.
+    return scan_op(step, [state], [tensor.contiguous() for tensor in over_time], (*constant, *symbols))
 
 
 def _sru_forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -75,10 +77,8 @@ def _sru_forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
 
 def _scan_states(u_c: Tensor, u_f: Tensor, v_f: Tensor, c0: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Compute `reference.sru_states` with the loop in the graph."""
-    length, batch, _ = u_c.shape
-    if _has_no_loop(length):
+    if _has_no_loop(u_c.shape[0]):
         return reference.sru_states(u_c, u_f, v_f, c0)
-    from torch._higher_order_ops.scan import scan_op
 
     def step(c: Tensor, u_c: Tensor, u_f: Tensor, v_f: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
         c_next = reference.sru_states(u_c.unsqueeze(0), u_f.unsqueeze(0), v_f, c)[2]
@@ -86,10 +86,8 @@ def _scan_states(u_c: Tensor, u_f: Tensor, v_f: Tensor, c0: Tensor) -> tuple[Ten
         return c_next, c.clone(), c_next.clone()
 
     per_position = v_f.dim() == 3
-    # AOTInductor would copy what is not contiguous at every step.
-    over_time = [tensor.contiguous() for tensor in ((u_c, u_f, v_f) if per_position else (u_c, u_f))]
-    constant = [] if per_position else [v_f]
-    c_last, before, after = scan_op(step, [c0], over_time, (*constant, *_symbols(batch)))
+    over_time, constant = ((u_c, u_f, v_f), ()) if per_position else ((u_c, u_f), (v_f,))
+    c_last, before, after = _scan(step, c0, over_time, *constant)
     return before, after, c_last
 
 
@@ -98,21 +96,16 @@ def _gated_linear_forward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     _refuse_gradients(save)
     length, batch, heads, key_size = q.shape
-    storage, dtype = q.dtype, reference.accumulate_dtype(q.dtype)
-    if s0 is None:
-        s0 = q.new_zeros(batch, heads, key_size, v.shape[-1])
-    q, k, v, log_g, s0 = (tensor.to(dtype) for tensor in (q, k, v, log_g, s0))
-    nothing = s0.new_empty(0, batch * heads, key_size, v.shape[-1])
+    s = q.new_zeros(batch, heads, key_size, v.shape[-1], dtype=reference.accumulate_dtype(q.dtype))
+    s = s if s0 is None else s0.to(s.dtype)
+    nothing = s.new_empty(0, batch * heads, *s.shape[2:])
     if _has_no_loop(length):
-        o, s = reference.gated_linear_recurrence(q, k, v, log_g, s0)
-        return o.to(storage), s, nothing
-    from torch._higher_order_ops.scan import scan_op
+        return *reference.gated_linear_recurrence(q, k, v, log_g, s), nothing
 
     def step(s: Tensor, *now: Any) -> tuple[Tensor, Tensor]:
         q, k, v, log_g = (x.unsqueeze(0) for x in now[:4])
         o, s = reference.gated_linear_recurrence(q, k, v, log_g, s)
         return s, o.squeeze(0)
 
-    over_time = [tensor.contiguous() for tensor in (q, k, v, log_g)]
-    s, o = scan_op(step, [s0], over_time, tuple(_symbols(batch)))
-    return o.to(storage), s, nothing
+    s, o = _scan(step, s, (q, k, v, log_g))
+    return o, s, nothing

@@ -53,7 +53,7 @@ def test_wrong_arguments():
 X = torch.randn(T, B, E)
 WRONG_CALLS = {
     r"input must have shape \(T, B, E\) or \(T, E\) with E = 5, got": lambda m: m(torch.randn(T, B, E + 1)),
-    "mask_pad must have the shape of the input without its features": lambda m: m(X, None, torch.zeros(B, T)),
+    r"mask_pad must have shape \(T, B\) = \(7, 3\), got \(3, 7\)": lambda m: m(X, None, torch.zeros(B, T)),
     r"state must have shape \(L, B, D\) = \(2, 3, 6\), got \(1, 1\)": lambda m: m(X, torch.zeros(1, 1)),
     r"state must have shape \(L, D\) = \(2, 6\), got \(1, 1\)": lambda m: m(X[:, 0], torch.zeros(1, 1)),
     r"step: x must have shape \(B, E\) or \(E,\) with E = 5, got": lambda m: m.step(X),

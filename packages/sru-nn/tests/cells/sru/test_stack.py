@@ -121,7 +121,7 @@ WRONG_CALLS = {
     ),
     "mask": (
         lambda rnn: rnn(torch.randn(T, B, E), None, torch.zeros(B, T)),
-        "mask_pad must have the shape of the input without its features, (7, 3), got (3, 7)",
+        "mask_pad must have shape (T, B) = (7, 3), got (3, 7)",
     ),
     "c0 of a single sequence": (
         lambda rnn: rnn(torch.randn(T, E), torch.randn(L, 1, D)),
@@ -129,13 +129,13 @@ WRONG_CALLS = {
     ),
     "mask of a single sequence": (
         lambda rnn: rnn(torch.randn(T, E), None, torch.zeros(1, T)),
-        "mask_pad must have the shape of the input without its features, (7,), got (1, 7)",
+        "mask_pad must have shape (T,) = (7,), got (1, 7)",
     ),
     "packed c0": (
         lambda rnn: rnn(packed(), torch.randn(L, 2, D)),
         "c0 must have shape (L, B, N·D) = (2, 3, 5), got (2, 2, 5)",
     ),
-    "packed features": (lambda rnn: rnn(packed(2)), "data must have shape (sum of lengths, E = 6)"),
+    "packed features": (lambda rnn: rnn(packed(2)), "data must have shape (sum of lengths, E) with E = 6"),
     "packed with a mask": (
         lambda rnn: rnn(packed(), None, torch.zeros(T, B)),
         "a PackedSequence brings its own lengths; pass mask_pad=None",
@@ -164,7 +164,7 @@ def test_wrong_calls(case):
 
 def test_wrong_mask_with_batch_first():
     rnn = SRU(E, D, L, batch_first=True)
-    with pytest.raises(ValueError, match=re.escape("without its features, (3, 7), got (7, 3)")):
+    with pytest.raises(ValueError, match=re.escape("mask_pad must have shape (B, T) = (3, 7), got (7, 3)")):
         rnn(torch.randn(B, T, E), None, torch.zeros(T, B))
 
 

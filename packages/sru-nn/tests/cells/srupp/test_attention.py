@@ -288,7 +288,7 @@ BAD_INPUTS = [
     ((X, X[:2, :, 0]), "mask_pad must have shape (T, B) = (3, 2), got (2, 2)"),
     ((X, None, X[:, :, 0]), "attn_mask must have shape (T, M + T) = (3, 3), got (3, 2)"),
     ((X, None, torch.zeros(3, 3), X[:1]), "attn_mask must have shape (T, M + T) = (3, 4), got (3, 3)"),
-    ((X, None, None, X[:, :1]), "memory must have shape (M, B, E) = (M, 2, 3), got (3, 1, 3)"),
+    ((X, None, None, X[:, :1]), "memory must have shape (M, B, E) = (3, 2, 3), got (3, 1, 3)"),
     ((X, None, None, X[:1], X[..., 0]), "memory_mask_pad must have shape (M, B) = (1, 2), got (3, 2)"),
 ]
 

@@ -286,7 +286,7 @@ BAD_INPUTS = [
     ((T, B), {}, "input must have shape (T, B, E) or (T, E) with E = 5, got (7, 3)"),
     ((T, B, 2), {}, "input must have shape (T, B, E) or (T, E) with E = 5, got (7, 3, 2)"),
     ((T, B, E), {"c0": (L, 2, D)}, "c0 must have shape (L, B, N·D) = (3, 3, 4), got (3, 2, 4)"),
-    ((T, B, E), {"mask_pad": (B, T)}, "mask_pad must have the shape of the input without its features"),
+    ((T, B, E), {"mask_pad": (B, T)}, "mask_pad must have shape (T, B) = (7, 3), got (3, 7)"),
 ]
 
 
@@ -299,7 +299,9 @@ def test_shapes_that_do_not_fit(shape, others, message):
 def test_a_memory_that_does_not_fit():
     with pytest.raises(ValueError, match="SRUpp: memory must hold one tensor or None per layer, 3, got 2"):
         make()(draw(T, B, E), memory=[None, None])
-    with pytest.raises(ValueError, match=r"SRUppAttention: memory must have shape \(M, B, E\) = \(M, 3, 4\)"):
+    with pytest.raises(
+        ValueError, match=r"SRUppAttention: memory must have shape \(M, B, E\) = \(7, 3, 4\), got \(7, 3, 5\)"
+    ):
         make()(draw(T, B, E), memory=[None, draw(T, B, E), None])
 
 
@@ -309,7 +311,7 @@ def test_a_packed_sequence_that_does_not_fit():
         ValueError, match="SRUpp: a PackedSequence brings its own lengths; pass mask_pad=None"
     ):
         make()(packed, mask_pad=torch.zeros(T, B))
-    with pytest.raises(ValueError, match=r"SRUpp: a PackedSequence's data must have shape .*E = 2\), got"):
+    with pytest.raises(ValueError, match=r"SRUpp: a PackedSequence's data must have shape .*E = 2, got"):
         make(input_size=2)(packed)
 
 
@@ -325,7 +327,7 @@ def test_states_that_do_not_fit():
     with pytest.raises(ValueError, match=r"SRUpp: state\.caches must have one entry per layer, 3, got 1"):
         rnn.step(draw(B, E), state._replace(caches=state.caches[:1]))
     with pytest.raises(
-        ValueError, match=r"keys in state.caches must have shape .* = \(3, 2, S, 2\), got \(3, 4, "
+        ValueError, match=r"keys in state.caches must have shape .* = \(3, 2, 7, 2\), got \(3, 4, "
     ):
         make(causal=True, num_heads=2).step(
             draw(B, E), make(causal=True, num_heads=4).stream(draw(T, B, E))[1]

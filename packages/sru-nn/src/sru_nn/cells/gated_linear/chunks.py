@@ -55,7 +55,7 @@ def _in_chunks(x: Tensor, chunk: int, name: str, memory: Memory, *, copy: bool =
     The same memory if possible, else a copy with zeros at the end; uninitialised with `copy=False`.
     """
     length, batch, heads, size = x.shape
-    if x.dtype == memory.dtype and length % chunk == 0 and x.is_contiguous():
+    if x.dtype == memory.like.dtype and length % chunk == 0 and x.is_contiguous():
         return x.view(-1, chunk, batch * heads, size)
     count = -(-length // chunk)
     out = memory(name, count * chunk, batch, heads, size)
@@ -74,39 +74,24 @@ def forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
     memory = Memory(q)
     make = q.new_empty if slices else q.new_zeros
     o = make(length, batch, heads, value_size)
-    state = q.new_empty(batch * heads, key_size, value_size, dtype=memory.dtype)
+    state = q.new_empty(batch * heads, key_size, value_size, dtype=memory.like.dtype)
     state.zero_() if s0 is None else state.view_as(s0).copy_(s0)
     starts = state.new_empty(count_chunks(length) if save else 0, *state.shape)
     for now in slices:
         pieces = [_in_chunks(x[now], chunk, f"input {i}", memory) for i, x in enumerate((q, k, v, log_g))]
-        _forward(pieces, state, o[now], starts[now.start // CHUNK :], memory)
+        count, before, values = len(pieces[0]), starts[now.start // CHUNK :], by_head(pieces[2])
+        met = meet(pieces[0], pieces[1], pieces[3], memory)
+        y = torch.bmm(met.a, values, out=memory("y", *values.shape))
+        gates, keys = met.gates[:, 0].unsqueeze(-1), by_head(met.k).transpose(1, 2)
+        parts = [torch.unflatten(x, 0, (count, -1)).unbind(0) for x in (y, by_head(met.q), keys, values)]
+        for i, (y_now, q_now, k_now, values_now) in enumerate(zip(*parts, strict=True)):
+            if save:
+                before[i] = state
+            y_now.baddbmm_(q_now, state)
+            state.mul_(gates[i]).baddbmm_(k_now, values_now)
+        o_now = o[now]
+        o_now.copy_(by_time(y, count).flatten(0, 1)[: len(o_now)].view_as(o_now))
     return o, state.view(batch, heads, key_size, value_size), starts
-
-
-def _forward(inputs: list[Tensor], state: Tensor, o: Tensor, starts: Tensor, memory: Memory) -> None:
-    """Do some chunks; write the state after them to `state`, those before each to `starts` unless empty."""
-    q, k, v, log_g = inputs
-    count, chunk = q.shape[:2]
-    met, values = meet(q, k, log_g, memory), by_head(v)
-    y = torch.bmm(met.a, values, out=memory("y", *values.shape))
-    gates, keys = met.gates[:, 0].unsqueeze(-1), by_head(met.k).transpose(1, 2)
-    for i, parts in enumerate(
-        zip(*(_each(x, count) for x in (y, by_head(met.q), keys, values)), strict=True)
-    ):
-        y_now, q_now, k_now, values_now = parts
-        if len(starts):
-            starts[i] = state
-        y_now.baddbmm_(q_now, state)
-        state.mul_(gates[i]).baddbmm_(k_now, values_now)
-    length, batch, heads, _ = o.shape
-    if count == 1:
-        o.copy_(y.view(batch, heads, chunk, -1)[:, :, :length].permute(2, 0, 1, 3))
-    else:
-        o.copy_(by_time(y, count).flatten(0, 1)[:length].view_as(o))
-
-
-def _each(x: Tensor, chunks: int) -> tuple[Tensor, ...]:
-    return (x,) if chunks == 1 else torch.unflatten(x, 0, (chunks, -1)).unbind(0)
 
 
 def backward(
@@ -123,24 +108,22 @@ def backward(
     if grad_o is None:
         grad_o = v.new_zeros(()).expand(v.shape)
     for now in reversed(slices):
-        pieces = [x[now] for x in (q, k, v, log_g, grad_o)]
-        before = starts[now.start // CHUNK :]
-        _backward(pieces, before, grad_state, [x[now] for x in results], chunk, memory)
-    grad_q, grad_k, grad_v, grad_log_g = results
-    return grad_q, grad_k, grad_v, grad_log_g, grad_state.view(batch, heads, key_size, v.shape[-1])
+        outs = [x[now] for x in results]
+        found = [_in_chunks(x, chunk, f"result {i}", memory, copy=False) for i, x in enumerate(outs)]
+        given = enumerate((q, k, v, log_g, grad_o))
+        pieces = [_in_chunks(x[now], chunk, f"input {i}", memory) for i, x in given]
+        _differentiate(pieces, starts[now.start // CHUNK :], grad_state, found, memory)
+        for mine, out in zip(found, outs, strict=True):
+            if mine.data_ptr() != out.data_ptr():  # it could not be written in place
+                out.copy_(mine.flatten(0, 1)[: len(out)].view_as(out))
+    return *results, grad_state.view(batch, heads, key_size, v.shape[-1])
 
 
-def _backward(
-    inputs: list[Tensor],
-    before: Tensor,
-    grad_state: Tensor,
-    results: list[Tensor],
-    chunk: int,
-    memory: Memory,
+def _differentiate(
+    inputs: list[Tensor], before: Tensor, grad_state: Tensor, results: list[Tensor], memory: Memory
 ) -> None:
     """Do some chunks, which start from the states `before`; update `grad_state` to the first of them."""
-    q, k, v, log_g, grad_y = (_in_chunks(x, chunk, f"input {i}", memory) for i, x in enumerate(inputs))
-    found = [_in_chunks(x, chunk, f"result {i}", memory, copy=False) for i, x in enumerate(results)]
+    q, k, v, log_g, grad_y = inputs
     met = meet(q, k, log_g, memory)
     heads, values, grads = len(grad_state), by_head(v), by_head(grad_y)
     parts = [slice(i * heads, (i + 1) * heads) for i in range(len(q))]
@@ -158,8 +141,5 @@ def _backward(
         grad_state.mul_(gates[i])
         torch.sum(torch.mul(grad_state, before[i], out=product), -1, out=grad_gates[i, 0])
         grad_state.baddbmm_(queries[now].transpose(1, 2), grads[now])
-    found[2].copy_(by_time(grad_v, len(q)))
-    met.differentiate(grad_a, grad_q, grad_k, grad_gates, (found[0], found[1], found[3]))
-    for mine, out in zip(found, results, strict=True):
-        if mine.data_ptr() != out.data_ptr():  # it could not be written in place
-            out.copy_(mine.flatten(0, 1)[: len(out)].view_as(out))
+    results[2].copy_(by_time(grad_v, len(q)))
+    met.differentiate(grad_a, grad_q, grad_k, grad_gates, (results[0], results[1], results[3]))

@@ -85,14 +85,14 @@ class GatedLinearRNN(ResidualStack):
         memory: float = 1024.0,
     ) -> None:
         super().__init__(input_size, hidden_size, num_layers, dropout, batch_first)
-        check_sizes("GatedLinearRNN", num_heads=num_heads)
+        hidden_size = self.hidden_size
+        (num_heads,) = check_sizes("GatedLinearRNN", num_heads=num_heads)
         if hidden_size % num_heads:
             raise ValueError(
                 f"GatedLinearRNN: num_heads must be a divisor of hidden_size = {hidden_size}, got {num_heads}"
             )
         value_size = hidden_size // num_heads
-        key_size = value_size if key_size is None else key_size
-        check_sizes("GatedLinearRNN", key_size=key_size)
+        (key_size,) = check_sizes("GatedLinearRNN", key_size=value_size if key_size is None else key_size)
         check_number("GatedLinearRNN", "memory", memory, at_least=SHORTEST_MEMORY)
         self.num_heads = num_heads
         self.value_size = value_size
@@ -101,7 +101,7 @@ class GatedLinearRNN(ResidualStack):
         self.memory = float(memory)
         self._add(
             GatedLinearBlock(hidden_size, num_heads, key_size, dropout, self.output_gate, self.memory)
-            for _ in range(num_layers)
+            for _ in range(self.num_layers)
         )
 
     def extra_repr(self) -> str:
@@ -123,14 +123,11 @@ class GatedLinearBlock(ResidualBlock):
         memory: float,
     ) -> None:
         sizes = [num_heads * key_size] * 3 + [hidden_size] * (2 if output_gate else 1)
-        super().__init__(hidden_size, sum(sizes), hidden_size, dropout)
+        state_shape = (num_heads, key_size, hidden_size // num_heads)
+        super().__init__(hidden_size, sum(sizes), hidden_size, state_shape, dropout)
         self.sizes, self.memory = sizes, memory
-        self.num_heads, self.key_size, self.value_size = num_heads, key_size, hidden_size // num_heads
+        self.num_heads, self.key_size, self.value_size = state_shape
         self.gate_bias = nn.Parameter(torch.empty(num_heads, key_size))
-
-    def state_shape(self) -> tuple[int, ...]:
-        """Return `(H, K, V)`."""
-        return (self.num_heads, self.key_size, self.value_size)
 
     @torch.no_grad()
     def reset_parameters(self) -> None:

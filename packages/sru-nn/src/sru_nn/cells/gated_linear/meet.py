@@ -34,25 +34,17 @@ _SMALLEST = 0.5 * math.log(torch.finfo(torch.float32).tiny)
 
 
 class Memory:
-    """Buffers by name, reused in each turn: on a CPU new memory costs more than writing to it."""
+    """Buffers by name and shape, reused in each turn: on a CPU new memory costs more than writing to it."""
 
     def __init__(self, like: Tensor) -> None:
-        self.dtype = accumulate_dtype(like.dtype)
-        self.like = like.new_empty(0, dtype=self.dtype)
-        self._buffers: dict[str, Tensor] = {}
-        self._views: dict[tuple[object, ...], Tensor] = {}
+        self.like = like.new_empty(0, dtype=accumulate_dtype(like.dtype))
+        self.buffers: dict[tuple[str, tuple[int, ...]], Tensor] = {}
 
     def __call__(self, name: str, *shape: int) -> Tensor:
         """Return an uninitialised tensor of this shape."""
-        key = (name, *shape)
-        view = self._views.get(key)
-        if view is None:
-            size = math.prod(shape)
-            buffer = self._buffers.get(name)
-            if buffer is None or buffer.numel() < size:
-                buffer = self._buffers[name] = self.like.new_empty(size)
-            view = self._views[key] = buffer[:size].view(shape)
-        return view
+        if (name, shape) not in self.buffers:
+            self.buffers[name, shape] = self.like.new_empty(shape)
+        return self.buffers[name, shape]
 
 
 @functools.cache
@@ -110,7 +102,7 @@ def _by_division(q: Tensor, k: Tensor, log_g: Tensor, memory: Memory) -> Met | N
     n, chunk, heads, _ = q.shape
     decay, queries, keys, ends = (memory(name, *q.shape) for name in ("decay", "queries", "keys", "ends"))
     for m in (chunk, _SHORT) if chunk > _SHORT else (chunk,):
-        ones = _ones(chunk, m, memory.dtype)
+        ones = _ones(chunk, m, memory.like.dtype)
         # A product with a matrix, because torch.cumsum is slow on a CPU along any axis but the last.
         torch.bmm(ones.expand(n, -1, -1), log_g.flatten(2), out=decay.flatten(2))
         gates = decay[:, m - 1 :: m]
@@ -195,7 +187,7 @@ def _join(met: Met, memory: Memory) -> Met:
     m, a, q, k, gates, differentiate_blocks = met
     n, chunk, heads, size = q.shape
     shape = (n, chunk // 2, heads, size)
-    later, earlier = _later(q, m), _earlier(k, m)
+    later, earlier = _pairs(q, m)[1], _pairs(k, m)[0]
     # The steps of all later, and of all earlier, blocks of a chunk in a row.
     right, left = memory(f"right{m}", *shape), memory(f"left{m}", *shape)
     right.view_as(later).copy_(later)
@@ -212,7 +204,7 @@ def _join(met: Met, memory: Memory) -> Met:
     def differentiate(
         grad_a: Tensor, grad_q: Tensor, grad_k: Tensor, grad_gates: Tensor, results: _Results
     ) -> None:
-        later, earlier = _later(by_time(grad_q, n), m), _earlier(by_time(grad_k, n), m)
+        later, earlier = _pairs(by_time(grad_q, n), m)[1], _pairs(by_time(grad_k, n), m)[0]
         later.mul_(both[:, :, :1])
         earlier.mul_(both[:, :, 1:])
         parts = memory(f"parts{m}", *both.shape)
@@ -221,7 +213,7 @@ def _join(met: Met, memory: Memory) -> Met:
         torch.sum(torch.mul(earlier, left.view_as(earlier), out=product), 2, out=parts[:, :, 1])
         grad_met = memory("met", n * heads, chunk // 2, chunk // 2).zero_()
         _blocks(grad_met, m).copy_(_blocks(grad_a, 2 * m)[:, m:, :m])
-        product = memory("product", n * heads, chunk // 2, size)
+        product = product.view(n * heads, chunk // 2, size)
         by_half = torch.unflatten(by_time(product, n), 1, (-1, m))
         torch.bmm(grad_met, by_head(left), out=product)
         later.add_(by_half)
@@ -233,13 +225,10 @@ def _join(met: Met, memory: Memory) -> Met:
     return Met(2 * m, a, q, k, _without_traces(gates), differentiate)
 
 
-def _earlier(x: Tensor, m: int) -> Tensor:
-    """View the first ones of the pairs of blocks of `(N, C, B·H, K)` as `(N, pairs, m, B·H, K)`."""
-    return torch.unflatten(x, 1, (-1, 2, m))[:, :, 0]
-
-
-def _later(x: Tensor, m: int) -> Tensor:
-    return torch.unflatten(x, 1, (-1, 2, m))[:, :, 1]
+def _pairs(x: Tensor, m: int) -> tuple[Tensor, Tensor]:
+    """View the first and the second blocks of the pairs of `(N, C, B·H, K)` as `(N, pairs, m, B·H, K)`."""
+    first, second = torch.unflatten(x, 1, (-1, 2, m)).unbind(2)
+    return first, second
 
 
 def _blocks(a: Tensor, side: int) -> Tensor:

@@ -69,12 +69,8 @@ class MinGRUBlock(ResidualBlock):
     """One layer of `MinGRU`."""
 
     def __init__(self, hidden_size: int, dropout: float) -> None:
-        super().__init__(hidden_size, 2 * hidden_size, hidden_size, dropout)
+        super().__init__(hidden_size, 2 * hidden_size, hidden_size, (hidden_size,), dropout)
         self.bias = nn.Parameter(torch.empty(2, hidden_size))
-
-    def state_shape(self) -> tuple[int, ...]:
-        """Return `(D,)`."""
-        return (self.output.in_features,)
 
     @torch.no_grad()
     def reset_parameters(self) -> None:

@@ -30,13 +30,14 @@ def mingru_recurrence(u: Tensor, h0: Tensor | None, *, mask_pad: Tensor | None) 
 
 
 def _fastest(u: Tensor) -> Callable[..., tuple[Tensor, Tensor]]:
-    if is_transformed():
+    compiling = torch.compiler.is_compiling()
+    if (not compiling and u.shape[0] <= 1) or is_transformed():
         return reference.mingru_recurrence
-    if torch.compiler.is_compiling():
+    if compiling:
         return by_sru  # a graph would unroll the loop
     learns = torch.is_grad_enabled() and u.requires_grad
     states = u.shape[1] * u.shape[3] if u.device.type == "cpu" else 0
-    if u.shape[0] <= 1 or states >= _WIDE[learns]:
+    if states >= _WIDE[learns]:
         return reference.mingru_recurrence
     if backend.active(u.device) == "kernels":
         return by_sru

@@ -36,6 +36,7 @@ def can_step(cells: Sequence[SRUCell], x: Tensor, c0: Tensor | None) -> bool:
         x: `(1, B, E)`.
         c0: `(L, B, N·D)`, or None.
     """
+    width = cells[0].output_size
     return (
         is_plain(x, c0)
         and not torch.is_grad_enabled()
@@ -43,46 +44,35 @@ def can_step(cells: Sequence[SRUCell], x: Tensor, c0: Tensor | None) -> bool:
         and x.shape[1] <= _LARGEST_BATCH.get(x.dtype, 0)
         and (c0 is None or (c0.is_cpu and c0.dtype == accumulate_dtype(x.dtype) and c0.is_contiguous()))
         and not torch.is_autocast_enabled("cpu")
-        and _are_simple(cells, x)
+        and all(
+            _is_simple(cell, x.dtype, width if layer else x.shape[2], width)
+            for layer, cell in enumerate(cells)
+        )
         and backend.active("cpu") == "kernels"
     )
 
 
-def _are_simple(cells: Sequence[SRUCell], x: Tensor) -> bool:
-    inputs, width = x.shape[2], cells[0].output_size
-    return all(
-        _is_simple(cell, x.dtype)
-        and cell.output_size == width
-        and cell.input_size == (width if layer else inputs)
-        for layer, cell in enumerate(cells)
-    )
-
-
-def _is_simple(cell: SRUCell, dtype: torch.dtype) -> bool:
-    shape = (2 * cell.output_size,)
+def _is_simple(cell: SRUCell, dtype: torch.dtype, inputs: int, width: int) -> bool:
+    """Return whether a layer has these sizes and is as it was made, so that all shapes are known."""
     return (
         type(cell) is SRUCell
-        and _is_parameter(_vector(cell, "weight_c"), dtype, shape)
-        and _is_parameter(_vector(cell, "bias"), dtype, shape)
-        and cell.custom_m is None
+        and (cell.input_size, cell.output_size, cell.custom_m) == (inputs, width, None)
         and not (cell.training and (cell.dropout > 0 or cell.rnn_dropout > 0))
         and not is_watched(cell)
-        and _is_as_made(cell, dtype)
+        and _fits(_vector(cell, "weight_c"), dtype, (2 * width,))
+        and _fits(_vector(cell, "bias"), dtype, (2 * width,))
+        and type(cell.layer_norm) in (type(None), nn.LayerNorm)
+        and _is_projection(cell._modules["transform"], dtype, cell)
     )
 
 
 def _vector(cell: SRUCell, name: str) -> Any:
     """Return a parameter or a buffer of zeros; None when it has been parametrized."""
-    own = cell._parameters
-    return own[name] if name in own else cell._buffers.get(name)
+    return cell._parameters.get(name, cell._buffers.get(name))
 
 
-def _is_as_made(cell: SRUCell, dtype: torch.dtype) -> bool:
-    """Return whether projection and norm are those the layer was built with, so that all shapes are known."""
-    transform = cell._modules["transform"]
+def _is_projection(transform: Any, dtype: torch.dtype, cell: SRUCell) -> bool:
     outputs, inner = cell.num_matrices * cell.output_size, cell.projection_size
-    if type(cell.layer_norm) not in (type(None), nn.LayerNorm):
-        return False
     if not inner:
         return _is_linear(transform, dtype, (outputs, cell.input_size))
     return (
@@ -94,32 +84,25 @@ def _is_as_made(cell: SRUCell, dtype: torch.dtype) -> bool:
     )
 
 
-def _is_linear(module: nn.Module | None, dtype: torch.dtype, shape: tuple[int, int]) -> bool:
-    if module is None or is_watched(module) or module._parameters.get("bias") is not None:
-        return False
+def _is_linear(module: Any, dtype: torch.dtype, shape: tuple[int, ...]) -> bool:
+    weight: Any = None
     if type(module) is nn.Linear:
-        return _is_parameter(module._parameters.get("weight"), dtype, shape)
-    if type(module) is not Int8Linear:
-        return False
-    weight, scale = module._buffers.get("weight"), module._buffers.get("scale")
-    return (
-        type(weight) is type(scale) is Tensor
-        and weight.shape == shape
-        and weight.is_cpu
-        and weight.is_contiguous()
-        and weight.dtype == torch.int8
-        and scale.is_cpu
-        and scale.is_contiguous()
-    )
+        weight = module._parameters.get("weight")
+    elif type(module) is Int8Linear and module.scale.is_cpu and module.scale.is_contiguous():
+        weight, dtype = module._buffers.get("weight"), torch.int8
+    return _fits(weight, dtype, shape) and module._parameters.get("bias") is None and not is_watched(module)
 
 
-def _is_parameter(parameter: Any, dtype: torch.dtype, shape: tuple[int, ...]) -> bool:
+def _fits(tensor: Any, dtype: torch.dtype, shape: tuple[int, ...]) -> bool:
     return (
-        type(parameter) in _PLAIN  # not so when it has been quantized
-        and parameter.dtype == dtype
-        and parameter.shape == shape
-        and parameter.is_cpu
-        and parameter.is_contiguous()
+        type(tensor) in _PLAIN  # not so when it has been quantized
+        and tensor.dtype == dtype
+        and tensor.shape == shape
+        and tensor.is_cpu
+        and tensor.is_contiguous()
+        # As is_plain; the kernel refuses a parameter without memory.
+        and not tensor.is_neg()
+        and (type(tensor) is nn.Parameter or not tensor._is_zerotensor())
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from sru_nn.arguments import (
     check_exclusive,
     check_features,
     check_like_parameters,
+    check_number,
     check_probabilities,
     check_shape,
     check_sizes,
@@ -27,7 +28,7 @@ from sru_nn.checkpoints.layouts import read_cell, strip_wrappers
 from sru_nn.experimental.length_parallel import LengthParallel
 from sru_nn.functional import Activation, sru_recurrence
 from sru_nn.gemm import project
-from sru_nn.recurrent import as_leaf, check_step, is_altered, without_padding
+from sru_nn.recurrent import as_leaf, check_step, without_padding
 
 # Arguments that a state dict can contradict.
 _TOLD = (
@@ -134,9 +135,14 @@ class SRUCell(nn.Module):
         who = type(self).__name__
         n_proj = one_of_two_names(who, "n_proj", n_proj, 0, "projection_size", projection_size)
         custom_m = one_of_two_names(who, "custom_m", custom_m, None, "transform_module", transform_module)
-        check_sizes(who, input_size=input_size, hidden_size=hidden_size)
-        check_sizes(who, at_least=0, n_proj=n_proj)
+        input_size, hidden_size = check_sizes(who, input_size=input_size, hidden_size=hidden_size)
+        (n_proj,) = check_sizes(who, at_least=0, n_proj=n_proj)
         check_probabilities(who, dropout=dropout, rnn_dropout=rnn_dropout)
+        check_number(who, "highway_bias", highway_bias)
+        if weight_c_init is not None:
+            check_number(who, "weight_c_init", weight_c_init, at_least=0)
+        if custom_m is not None and not callable(custom_m):
+            raise TypeError(f"{who}: custom_m must be a module, got a {type(custom_m).__name__}")
         check_exclusive(who, use_tanh=use_tanh, use_relu=use_relu)
         self.input_size = input_size
         self.hidden_size = hidden_size
@@ -198,14 +204,17 @@ class SRUCell(nn.Module):
     def _reset_transform(self) -> None:
         assert self.transform is not None
         gates = draw_transform(self.transform, self.num_matrices)
-        gates *= math.sqrt(1 - self.rnn_dropout)
-        gates[0] *= math.sqrt(1 - self.dropout)
+        factors = [math.sqrt(1 - self.rnn_dropout) * (1.0 if self.layer_norm is None else 0.1)] * len(gates)
+        factors[0] *= math.sqrt(1 - self.dropout)
         if not self.v1:
-            gates[1:3] *= math.sqrt(0.5)
-        if self.layer_norm is not None:
-            gates *= 0.1
+            factors[1] *= math.sqrt(0.5)
+            factors[2] *= math.sqrt(0.5)
         if self.num_matrices == 4:
-            gates[3] *= self.scale_x
+            factors[3] *= self.scale_x
+        for gate, factor in zip(gates, factors, strict=True):
+            # Row by row: a larger product would start PyTorch's threads, without which a forked child hangs.
+            for row in gate if factor != 1 else ():
+                row *= factor
 
     def forward(
         self,
@@ -236,8 +245,7 @@ class SRUCell(nn.Module):
         given, c0 = input_and_state(self, input, c0, x, state)
         if isinstance(given, fx.Proxy):
             return as_leaf(self, given, c0, mask_pad)  # type: ignore[no-any-return]
-        input, mask_pad = self._checked(given, c0, mask_pad)
-        return self._run(input, c0, mask_pad, self._project)
+        return self._run(given, c0, mask_pad)
 
     def step(
         self, x: Tensor, state: Tensor | None = None, *, c: Tensor | None = None
@@ -259,11 +267,8 @@ class SRUCell(nn.Module):
         """
         state = one_of_two_names(f"{type(self).__name__}.step", "state", state, None, "c", c)
         check_step(self, x, (2,))
-        if is_altered(self):  # hooks and a forward of somebody else must see the step
-            h, state = self(x, state)
-        else:
-            h, state = self._run(self._checked(x, state, None)[0], state, None, self._project)
-        return h.squeeze(0), state
+        result = self(x.unsqueeze(0), state)
+        return result[0].squeeze(0), result[1]
 
     def _checked(self, input: Any, c0: Any, mask_pad: Any) -> tuple[Tensor, Tensor | None]:
         """Check the arguments; return the input `(T, B, E)`, zero at padding, and a bool mask `(T, B)`."""
@@ -275,20 +280,15 @@ class SRUCell(nn.Module):
             if isinstance(mask_pad, Tensor) and mask_pad.dim() == 1:
                 mask_pad = mask_pad.unsqueeze(0)
         if c0 is not None:
-            check_shape(who, "c0", c0, "(B, N·D)", (input.shape[1], self.output_size))
-        if mask_pad is None:
-            return input, None
-        check_shape(who, "mask_pad", mask_pad, "(T, B)", tuple(input.shape[:-1]))
-        return without_padding(input, mask_pad)
+            check_shape(who, "c0", c0, "(B, N·D)", (input.shape[1], self.output_size), like=input)
+        if mask_pad is not None:
+            check_shape(who, "mask_pad", mask_pad, "(T, B)", tuple(input.shape[:-1]), like=input)
+            mask_pad = mask_pad.bool()
+        return without_padding(input, mask_pad), mask_pad
 
-    def _run(
-        self,
-        input: Tensor,
-        c0: Tensor | None,
-        mask_pad: Tensor | None,
-        project: Callable[[Tensor], tuple[Tensor, Tensor]],
-    ) -> tuple[Tensor, Tensor]:
-        """Run the layer on checked arguments; `project` maps the normalised input to `u` and `v`."""
+    def _run(self, input: Any, c0: Any, mask_pad: Any, **attention: Any) -> tuple[Tensor, Tensor]:
+        """Run the layer; the transform of SRU++ takes the other arguments."""
+        input, mask_pad = self._checked(input, c0, mask_pad)
         x, mask_c, norm = input, None, self.layer_norm
         if norm is not None and not self.normalize_after:
             x = norm(x)
@@ -296,12 +296,10 @@ class SRUCell(nn.Module):
             x = x * self._variational_mask(x, self.input_size, self.rnn_dropout)
         if self.training and self.dropout > 0:
             mask_c = self._variational_mask(x, self.output_size, self.dropout)
-        u, v = project(x)
-        highway = input if self.has_skip_term and self.num_matrices == 3 else None
-        if self.amp_recurrence_fp16 and u.dtype in (torch.float16, torch.bfloat16):
-            highway = None if highway is None else highway.to(u.dtype)
-        elif u.dtype != input.dtype:
+        u, v = self._in_gates(x, self._transformed(x, mask_pad, **attention))
+        if not (self.amp_recurrence_fp16 and u.dtype in (torch.float16, torch.bfloat16)):
             u = u.to(input.dtype)
+        highway = input.to(u.dtype) if self.has_skip_term and self.num_matrices == 3 else None
         h, c = sru_recurrence(
             u,
             v,
@@ -317,28 +315,23 @@ class SRUCell(nn.Module):
         )
         return norm(h) if norm is not None and self.normalize_after else h, c
 
-    def _vectors(self) -> Tensor:
-        return self.weight_c.view(2, self.output_size)
+    def _transformed(self, x: Tensor, mask_pad: Tensor | None) -> Any:
+        return self.custom_m(x) if self.transform is None else project(self.transform, x)  # type: ignore[misc]
 
-    def _project(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute `u` `(T, B, K, N·D)` and `v` `(2, N·D)` or `(T, B, 2, N·D)`."""
+    def _in_gates(self, x: Tensor, result: Any) -> tuple[Tensor, Tensor]:
+        """Bring what a transform returned to `u` `(T, B, K, N·D)` and `v` `(2, N·D)` or `(T, B, 2, N·D)`."""
+        v = self.weight_c.view(2, self.output_size)
         if self.transform is not None:
-            return self._gates_apart(project(self.transform, x)), self._vectors()
-        assert self.custom_m is not None
-        result = self.custom_m(x)
+            return result.view(*x.shape[:2], self.num_matrices, self.output_size), v
         u, *rest = result if isinstance(result, (tuple, list)) else (result,)
         if len(rest) > 1:
             raise ValueError(
                 f"{type(self).__name__}: custom_m must return u or (u, v), got {1 + len(rest)} values"
             )
-        u = self._gate_major("u", u, x, self.num_matrices)
-        if not rest:
-            return u, self._vectors()
-        # As in sru 2.6.0, the parameter is added while v still has its gates innermost.
-        return u, self._gate_major("v", rest[0] + self.weight_c, x, 2)
-
-    def _gates_apart(self, u: Tensor) -> Tensor:
-        return u.view(*u.shape[:2], self.num_matrices, self.output_size)
+        if rest:
+            # As in sru 2.6.0, the parameter is added while v still has its gates innermost.
+            v = self._gate_major("v", rest[0] + self.weight_c, x, 2)
+        return self._gate_major("u", u, x, self.num_matrices), v
 
     def _gate_major(self, name: str, tensor: Tensor, x: Tensor, gates: int) -> Tensor:
         """Bring the result of a custom transform from gates innermost to `(T, B, K, N·D)`."""

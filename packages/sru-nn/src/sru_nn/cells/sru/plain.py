@@ -13,11 +13,11 @@ from torch import Tensor
 
 from sru_nn.cells.sru.reference import (
     activate,
+    read_inputs,
     reverse_second_direction,
     sru_recurrence,
     sru_states,
 )
-from sru_nn.dtypes import accumulate_dtype
 
 
 class Inputs(NamedTuple):
@@ -62,45 +62,42 @@ def backward(
         G_{t-1} = f ⊙ G_t + v_f ⊙ û_f + v_r ⊙ û_r + ĥ_{t-1} ⊙ m r_{t-1} ⊙ g'(c_{t-1})
     """
     u, v, bias, c0, x, mask_c, mask_pad, bidirectional, activation, scale_x = inputs
-    dtype, (length, batch, _, columns) = accumulate_dtype(u.dtype), u.shape
+    read = read_inputs(u, v, bias, x, mask_pad, bidirectional, scale_x)
+    u_c, u_f, u_r, v_f, v_r, highway, pad = read
 
     def turn(tensor: Tensor) -> Tensor:
         return reverse_second_direction(tensor) if bidirectional else tensor
 
-    pad = torch.zeros(1, 1, 1, dtype=torch.bool, device=u.device)
-    if mask_pad is not None:
-        pad = turn(mask_pad[:, :, None].expand(length, batch, columns))
-    u_c, u_f, u_r, *u_x = turn(u.to(dtype)).masked_fill(pad.unsqueeze(-2), 0.0).unbind(2)
-    v_f, v_r = (turn(v).masked_fill(pad.unsqueeze(-2), 0.0) if v.dim() == 4 else v).unbind(-2)
-    c0 = u_c.new_zeros(batch, columns) if c0 is None else c0
+    c0 = bias.new_zeros(c.shape[1:]) if c0 is None else c0
     states = torch.cat([c0.unsqueeze(0), turn(c)])
     before, c = states[:-1], states[1:]
-    f = torch.sigmoid(u_f + bias[0] + v_f * before).masked_fill(pad, 1.0)
-    r = torch.sigmoid(u_r + bias[1] + v_r * before)
-    highway = u_c.new_zeros(()) if x is None else turn(x.to(dtype)).masked_fill(pad, 0.0) * scale_x
-    highway = u_x[0] if u_x else highway
+    f = torch.sigmoid(u_f + v_f * before)
+    r = torch.sigmoid(u_r + v_r * before)
     m = u_c.new_ones(()) if mask_c is None else mask_c
     g = activate(c, activation)
-    slope = 1 - g * g if activation == "tanh" else (g > 0).to(dtype) if activation == "relu" else 1.0
+    slope = 1 - g * g if activation == "tanh" else (g > 0).to(g.dtype) if activation == "relu" else 1.0
 
-    grad_h = torch.zeros_like(c) if grad_h is None else turn(grad_h.to(dtype)).masked_fill(pad, 0.0)
-    grad_r = grad_h * (g - highway) * m * r * (1 - r)
+    grad_h = torch.zeros_like(c) if grad_h is None else turn(grad_h.to(c.dtype))
+    if pad is not None:
+        grad_h = grad_h.masked_fill(pad, 0.0)
+    grad_r = grad_h * (g if highway is None else g - highway) * m * r * (1 - r)
     direct, through_r = grad_h * m * r * slope, v_r * grad_r
     f_by_pre = (before - u_c) * f * (1 - f)
     factor = f + v_f * f_by_pre
     grad = torch.zeros_like(c0) if grad_c_last is None else grad_c_last
     grad_c = torch.empty_like(c)
-    for t in reversed(range(length)):
+    for t in reversed(range(len(c))):
         grad_c[t] = direct[t] + grad
         grad = torch.addcmul(through_r[t], factor[t], grad_c[t])
     grad_f = grad_c * f_by_pre
 
-    grad_u = [grad_c * (1 - f), grad_f, grad_r] + [grad_h * (1 - m * r) for _ in u_x]
+    grad_highway = grad_h * (1 - m * r)
+    grad_u = [grad_c * (1 - f), grad_f, grad_r, grad_highway][: u.shape[2]]
     grad_v = torch.stack([grad_f * before, grad_r * before], 2)
     return (
         turn(torch.stack(grad_u, 2)).to(u.dtype).contiguous(),
         turn(grad_v).contiguous() if v.dim() == 4 else grad_v.sum((0, 1)),
         torch.stack([grad_f.sum((0, 1)), grad_r.sum((0, 1))]),
         grad.clone(),
-        u.new_empty(0) if x is None else turn(grad_h * (1 - m * r) * scale_x).to(x.dtype).contiguous(),
+        u.new_empty(0) if x is None else turn(grad_highway * scale_x).to(x.dtype).contiguous(),
     )

@@ -54,6 +54,44 @@ def sru_states(u_c: Tensor, u_f: Tensor, v_f: Tensor, c: Tensor) -> tuple[Tensor
     return torch.stack(states[:-1]), torch.stack(states[1:]), states[-1]
 
 
+def read_inputs(
+    u: Tensor,
+    v: Tensor,
+    bias: Tensor,
+    x: Tensor | None,
+    mask_pad: Tensor | None,
+    bidirectional: bool,
+    scale_x: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
+    """Bring the inputs to the accumulation dtype and both directions to one order, and take the padding out.
+
+    Returns:
+        u_c; u_f and u_r with their biases; v_f and v_r; the highway term, or None; and the padding
+        `(T, B, N·D)`, or None. At padding u_f is infinite and everything else zero.
+    """
+    dtype = accumulate_dtype(u.dtype)
+    pad = None if mask_pad is None else mask_pad[:, :, None].expand(-1, -1, u.shape[3])
+    if pad is not None and bidirectional:
+        pad = reverse_second_direction(pad)
+
+    def read(tensor: Tensor) -> Tensor:
+        tensor = reverse_second_direction(tensor.to(dtype)) if bidirectional else tensor.to(dtype)
+        if pad is None:
+            return tensor
+        # Nothing in a padded position, NaN included, may reach a result or a gradient.
+        return tensor.masked_fill(pad if tensor.dim() == 3 else pad.unsqueeze(2), 0.0)
+
+    u_c, u_f, u_r, *u_x = read(u).unbind(2)  # not indexing: the gradient of an index is as large as u
+    v_f, v_r = (read(v) if v.dim() == 4 else v.to(dtype)).unbind(-2)
+    b_f, b_r = bias.to(dtype).unbind(0)
+    u_f, u_r = u_f + b_f, u_r + b_r
+    if pad is not None:
+        # A forget gate of exactly 1 carries the state over a padded step unchanged and passes it no gradient.
+        u_f = u_f.masked_fill(pad, torch.inf)
+    highway = None if x is None else read(x) * scale_x
+    return u_c, u_f, u_r, v_f, v_r, u_x[0] if u_x else highway, pad
+
+
 def sru_recurrence(
     u: Tensor,
     v: Tensor,
@@ -73,41 +111,17 @@ def sru_recurrence(
     Only `c` depends on the step before, so the loop `states` holds the forget gate and the state alone; the
     output gate and the highway are computed for all steps at once.
     """
-    storage, dtype = u.dtype, accumulate_dtype(u.dtype)
-    length, batch, _, columns = u.shape
-    u, v, bias = u.to(dtype), v.to(dtype), bias.to(dtype)
-    per_position = v.dim() == 4
-    pad = None if mask_pad is None else mask_pad[:, :, None].expand(length, batch, columns)
-    highway = None if x is None else x.to(dtype) * scale_x
-    if bidirectional:
-        u, v = reverse_second_direction(u), reverse_second_direction(v) if per_position else v
-        pad = None if pad is None else reverse_second_direction(pad)
-        highway = None if highway is None else reverse_second_direction(highway)
-
-    if pad is not None:
-        # Nothing in a padded position, NaN included, may reach a result or a gradient.
-        u, v = (
-            u.masked_fill(pad.unsqueeze(2), 0.0),
-            v.masked_fill(pad.unsqueeze(2), 0.0) if per_position else v,
-        )
-        highway = None if highway is None else highway.masked_fill(pad, 0.0)
-    u_c, u_f, u_r, *u_x = u.unbind(2)  # not indexing, as above
-    v_f, v_r = v.unbind(-2)
-    u_f, u_r = u_f + bias[0], u_r + bias[1]
-    highway = u_x[0] if u_x else highway
-    if pad is not None:
-        # A forget gate of exactly 1 carries the state over a padded step unchanged and passes it no gradient.
-        u_f = u_f.masked_fill(pad, torch.inf)
-
-    c0 = u.new_zeros(batch, columns) if c0 is None else c0.to(dtype)
+    inputs = read_inputs(u, v, bias, x, mask_pad, bidirectional, scale_x)
+    u_c, u_f, u_r, v_f, v_r, highway, pad = inputs
+    c0 = u_c.new_zeros(u_c.shape[1:]) if c0 is None else c0.to(u_c.dtype)
     c_before, c, c_last = states(u_c, u_f, v_f, c0)
     r = torch.sigmoid(torch.addcmul(u_r, v_r, c_before))
     if mask_c is not None:
-        r = r * mask_c.to(dtype)
+        r = r * mask_c.to(r.dtype)
     g = activate(c, activation)
     h = r * g if highway is None else torch.lerp(highway, g, r)
     if pad is not None:
         h = h.masked_fill(pad, 0.0)
     if bidirectional:
         h = reverse_second_direction(h)
-    return h.to(storage), c_last
+    return h.to(u.dtype), c_last

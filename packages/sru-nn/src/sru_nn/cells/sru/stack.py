@@ -1,4 +1,4 @@
-"""A stack of SRU layers."""
+"""Stacks of SRU layers."""
 
 from __future__ import annotations
 
@@ -6,15 +6,56 @@ import copy
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from sru_nn.arguments import input_and_state, one_of_two_names
-from sru_nn.cells.sru.base import SRUStack
 from sru_nn.cells.sru.decoding import can_step, step
 from sru_nn.cells.sru.layer import SRUCell
+from sru_nn.checkpoints.architecture import check_stack
+from sru_nn.checkpoints.layouts import strip_wrappers
 from sru_nn.experimental.length_parallel import LengthParallel
-from sru_nn.stack import in_turn
+from sru_nn.recurrent import Stack, by_layer
+
+
+class SRUStack(Stack):
+    """What all stacks of SRU layers share: the layouts of the state, and loading."""
+
+    nn_rnn_compatible_return: bool
+    rnn_lst: nn.ModuleList
+
+    def __getitem__(self, layer: int) -> Any:
+        """Return a layer."""
+        return self.rnn_lst[layer]
+
+    def _check_state(self, state: Any, *batch: int) -> None:
+        if state is None:
+            return
+        shapes = [(self.num_layers, self.output_size)]
+        if self.nn_rnn_compatible_return:
+            shapes.append((self.num_layers * self.num_directions, self.hidden_size))
+        self._check_state_tensor("c0", state, batch, "(L, B, N·D)", *shapes)
+
+    def _layer_states(self, c0: Tensor | None) -> Tensor | None:
+        """Bring the initial state from either of its shapes to `(L, B, N·D)`."""
+        if c0 is None or c0.shape[-1] == self.output_size:
+            return c0
+        return torch.unflatten(c0, 0, (self.num_layers, self.num_directions)).transpose(1, 2).flatten(2)
+
+    def _returned_states(self, c: Tensor) -> Tensor:
+        """Bring the states from `(L, B, N·D)` to the shape that this module returns."""
+        if not self.nn_rnn_compatible_return or self.num_directions == 1:
+            return c
+        return torch.unflatten(c, 2, (self.num_directions, self.hidden_size)).transpose(1, 2).flatten(0, 1)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        strip_wrappers(state_dict, prefix)
+        names = ("num_layers", "input_size", "hidden_size", "num_directions")
+        arguments = {name: getattr(self, name) for name in names}
+        arguments["proj_input_to_hidden_first"] = self.input_to_hidden is not None
+        check_stack(arguments, state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 class SRU(SRUStack):
@@ -176,7 +217,9 @@ class SRU(SRUStack):
         return self._forward(*input_and_state(self, input, c0, x, state), mask_pad)
 
     def _run(self, x: Tensor, state: Tensor | None, mask_pad: Tensor | None) -> tuple[Tensor, Tensor]:
-        h, c = run_layers(self.rnn_lst, self._enter(x), self._layer_states(state), mask_pad)  # type: ignore[arg-type]
+        if self.input_to_hidden is not None:  # the layers zero the padding before their own
+            x = self._enter(x, mask_pad)
+        h, c = run_layers(self.rnn_lst, x, self._layer_states(state), mask_pad)  # type: ignore[arg-type]
         return h, self._returned_states(c)
 
 
@@ -191,7 +234,7 @@ def run_layers(
 
     Args:
         cells: The L layers.
-        x: `(T, B, E)`, zero at padding.
+        x: `(T, B, E)`, anything at padding.
         c0: `(L, B, N·D)`, the states before the first step; zeros if None.
         mask_pad: `(T, B)` bool, True at padding; or None.
         after: Maps the number of a layer and its output to the input of the next layer.
@@ -204,11 +247,12 @@ def run_layers(
     if x.shape[0] == 1 and mask_pad is None and can_step(cells, x, c0):
         return step(cells, x, c0, after)
 
-    def call(layer: int, cell: SRUCell, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
-        h, c = cell(x, state, mask_pad)
-        return h if after is None else after(layer, h), c
-
-    return in_turn(cells, x, c0, call)
+    last = []
+    for layer, (cell, c) in enumerate(zip(cells, by_layer(c0, len(cells)), strict=True)):
+        x, c = cell(x, c, mask_pad)
+        x = x if after is None else after(layer, x)
+        last.append(c)
+    return x, torch.stack(last)
 
 
 def _per_layer(name: str, value: Any, num_layers: int) -> list[Any]:

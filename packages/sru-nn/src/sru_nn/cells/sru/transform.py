@@ -12,8 +12,7 @@ def make_transform(inputs: int, outputs: int, inner: int) -> nn.Module:
     """Return an `nn.Linear`, or two with an inner width that is not 0, all without biases."""
     if inner == 0:
         return nn.Linear(inputs, outputs, bias=False)
-    down = nn.Linear(inputs, inner, bias=False)
-    up = nn.Linear(inner, outputs, bias=False)
+    down, up = nn.Linear(inputs, inner, bias=False), nn.Linear(inner, outputs, bias=False)
     return nn.Sequential(OrderedDict(down=down, up=up))
 
 

@@ -13,13 +13,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sru_nn.arguments import (
     check_features,
+    check_floating,
     check_like_parameters,
     check_probabilities,
     check_shape,
     check_sizes,
     shown_options,
 )
-from sru_nn.cells.srupp.attention_masks import attention_mask
+from sru_nn.cells.srupp.attention_masks import attention_mask, joined_masks
 from sru_nn.gemm import project
 from sru_nn.operators import is_transformed
 
@@ -31,6 +32,24 @@ class KeyValues(NamedTuple):
     """`(B, H, S, P/H)`."""
     values: Tensor
     """`(B, H, S, P/H)`."""
+
+
+class Cache:
+    """A memory of keys and values in place of inputs; the attention it is given to adds the new ones."""
+
+    def __init__(self, seen: KeyValues | None = None) -> None:
+        self.seen = seen
+
+    def extend(self, new: KeyValues, context: int | None) -> KeyValues:
+        """Return all keys and values, and remember the last `context` of them."""
+        if self.seen is not None:
+            new = KeyValues(
+                torch.cat([self.seen.keys, new.keys], 2), torch.cat([self.seen.values, new.values], 2)
+            )
+        self.seen = new
+        if context is not None:
+            self.seen = KeyValues(new.keys[:, :, -context:], new.values[:, :, -context:])
+        return new
 
 
 class Transform(nn.Module):
@@ -101,21 +120,10 @@ class SRUppProjectedLinear(Transform):
         input: Tensor,
         mask_pad: Tensor | None = None,
         attn_mask: Tensor | None = None,
-        memory: Tensor | None = None,
+        memory: Tensor | Cache | None = None,
         memory_mask_pad: Tensor | None = None,
     ) -> Tensor:
-        """Compute the pre-activations; the other arguments are those of `SRUppAttention`.
-
-        Args:
-            input: `(T, B, E)`.
-            mask_pad: Not used.
-            attn_mask: Not used.
-            memory: Not used.
-            memory_mask_pad: Not used.
-
-        Returns:
-            `(T, B, K·N·D)`.
-        """
+        """Compute the pre-activations `(T, B, K·N·D)` of `(T, B, E)`; the other arguments are not used."""
         z = project(self.linear1, input)
         if self.layer_norm is not None:
             z = self.layer_norm(z)
@@ -213,7 +221,7 @@ class SRUppAttention(Transform):
         input: Tensor,
         mask_pad: Tensor | None = None,
         attn_mask: Tensor | None = None,
-        memory: Tensor | None = None,
+        memory: Tensor | Cache | None = None,
         memory_mask_pad: Tensor | None = None,
     ) -> Tensor:
         """Compute the pre-activations of a sequence.
@@ -233,19 +241,25 @@ class SRUppAttention(Transform):
             ValueError: A shape does not fit.
             TypeError: A dtype does not fit.
         """
-        self._check(input, mask_pad, attn_mask, memory, memory_mask_pad)
-        earlier = 0 if memory is None else memory.shape[0]
+        earlier = self._check(input, mask_pad, attn_mask, memory, memory_mask_pad)
+        x = torch.cat([memory.to(input.dtype), input]) if isinstance(memory, Tensor) else input
         pad = None
         if mask_pad is not None or (earlier and memory_mask_pad is not None):
-            pad = _bool_mask(mask_pad, input)
-            if memory is not None:
-                pad = torch.cat([_bool_mask(memory_mask_pad, memory), pad])
-        x = input if memory is None else torch.cat([memory.to(input.dtype), input])
-        if pad is not None:
+            pad = joined_masks(memory_mask_pad if earlier else None, earlier, mask_pad, input)
             # A NaN in the padding must not reach a result or a gradient through the matrices.
-            x = x.masked_fill(pad.unsqueeze(-1), 0.0)
-        residual, q, new = self._queries_keys_values(x, earlier)
-        return self._attend(residual, q, new, attn_mask, None if pad is None else pad.t())
+            x = x.masked_fill(pad[pad.shape[0] - x.shape[0] :].unsqueeze(-1), 0.0)
+        z, start = project(self.linear1, x), x.shape[0] - input.shape[0]
+        residual = z[start:] if start else z
+        if self.layer_norm is not None and not self.normalize_after:
+            z = self.layer_norm(z)
+        q = self._split_heads(z[start:] if start else z)
+        seen = KeyValues(*map(self._split_heads, project(self.linear2, z).chunk(2, dim=-1)))
+        if isinstance(memory, Cache):
+            seen = memory.extend(seen, self.context)
+        z = torch.addcmul(residual, self._attend(q, seen, attn_mask, pad), self.alpha.to(residual.dtype))
+        if self.layer_norm is not None and self.normalize_after:
+            z = self.layer_norm(z)
+        return project(self.linear3, self.dropout(z))
 
     def stream(
         self, input: Tensor, cache: KeyValues | None = None, pad: Tensor | None = None
@@ -253,7 +267,7 @@ class SRUppAttention(Transform):
         """Compute the pre-activations of the next positions of a sequence.
 
         Args:
-            input: `(T, B, E)`, finite in the padding too.
+            input: `(T, B, E)`.
             cache: What `stream` returned before; None at the start.
             pad: `(B, S + T)` bool, True where a position, of the cache or of the input, is padding.
 
@@ -262,93 +276,64 @@ class SRUppAttention(Transform):
             `cache`: With S + T positions, or the last `context` of them.
 
         Raises:
-            ValueError: The attention is not causal.
+            ValueError: The attention is not causal, or a shape does not fit.
         """
-        if not self.causal:
-            raise ValueError(
-                "SRUppAttention: stream needs causal=True, because later positions are not known yet"
-            )
-        residual, q, new = self._queries_keys_values(input, 0)
-        if cache is not None:
-            new = KeyValues(torch.cat([cache.keys, new.keys], 2), torch.cat([cache.values, new.values], 2))
-        u = self._attend(residual, q, new, None, pad)
-        if self.context is not None:
-            new = KeyValues(new.keys[:, :, -self.context :], new.values[:, :, -self.context :])
-        return u, new
-
-    def _queries_keys_values(self, x: Tensor, earlier: int) -> tuple[Tensor, Tensor, KeyValues]:
-        """Return the residual `(T, B, P)`, the queries `(B, H, T, P/H)`, and the keys and values.
-
-        Keys and values are `(B, H, S, P/H)`; only they include the earlier positions.
-        """
-        z = project(self.linear1, x)
-        residual = z[earlier:] if earlier else z
-        if self.layer_norm is not None and not self.normalize_after:
-            z = self.layer_norm(z)
-        keys, values = project(self.linear2, z).chunk(2, dim=-1)
-        q = self._split_heads(z[earlier:] if earlier else z)
-        return residual, q, KeyValues(self._split_heads(keys), self._split_heads(values))
+        memory = Cache(cache)
+        masks = (None, None) if pad is None else pad.t().tensor_split((pad.shape[1] - input.shape[0],))
+        u = self(input, masks[1], None, memory, masks[0])
+        assert memory.seen is not None
+        return u, memory.seen
 
     def _split_heads(self, x: Tensor) -> Tensor:
-        heads = self.num_heads
-        return x.view(*x.shape[:2], heads, self.proj_features // heads).permute(1, 2, 0, 3)
+        return torch.unflatten(x, -1, (self.num_heads, -1)).permute(1, 2, 0, 3)
 
-    def _attend(
-        self, residual: Tensor, q: Tensor, memory: KeyValues, attn_mask: Tensor | None, pad: Tensor | None
-    ) -> Tensor:
-        length, size = q.shape[2], memory.keys.shape[2]
+    def _attend(self, q: Tensor, seen: KeyValues, attn_mask: Tensor | None, pad: Tensor | None) -> Tensor:
+        """Return what the queries `(B, H, T, P/H)` find, `(T, B, P)`."""
         attended = q
-        if length:
-            allowed = attention_mask(
-                q,
-                length,
-                size - length,
-                causal=self.causal,
-                context=self.context,
-                attn_mask=attn_mask,
-                pad=pad,
-            )
+        if q.shape[2]:
+            earlier = seen.keys.shape[2] - q.shape[2]
+            allowed = attention_mask(q, earlier, self.causal, self.context, attn_mask, pad)
             with _kernels():
                 attended = F.scaled_dot_product_attention(
                     q,
-                    memory.keys,
-                    memory.values,
+                    *seen,
                     attn_mask=allowed.mask,
                     dropout_p=self.attn_dropout if self.training else 0.0,
                     is_causal=allowed.is_causal,
                 )
             if allowed.unattended is not None:
                 attended = attended.masked_fill(allowed.unattended, 0.0)
-        z = torch.addcmul(residual, attended.permute(2, 0, 1, 3).flatten(2), self.alpha.to(residual.dtype))
-        if self.layer_norm is not None and self.normalize_after:
-            z = self.layer_norm(z)
-        return project(self.linear3, self.dropout(z))
+        return attended.permute(2, 0, 1, 3).flatten(2)
 
-    def _check(self, input: Any, mask_pad: Any, attn_mask: Any, memory: Any, memory_mask_pad: Any) -> None:
+    def _check(self, input: Any, mask_pad: Any, attn_mask: Any, memory: Any, memory_mask_pad: Any) -> int:
+        """Raise on an argument that does not fit; return M."""
         who = "SRUppAttention"
         check_features(who, "input", input, "(T, B, E)", (3,), self.in_features)
         check_like_parameters(who, input, self.linear1)
         length, batch, features = input.shape
         earlier = 0
-        if memory is not None:
-            earlier = memory.shape[0]
-            if memory.dim() != 3 or memory.shape[1:] != input.shape[1:]:
+        if isinstance(memory, Cache):
+            if not self.causal:
                 raise ValueError(
-                    f"{who}: memory must have shape (M, B, E) = (M, {batch}, {features}), "
-                    f"got {tuple(memory.shape)}"
+                    f"{who}: stream needs causal=True, because later positions are not known yet"
                 )
-            if memory_mask_pad is not None:
-                check_shape(who, "memory_mask_pad", memory_mask_pad, "(M, B)", (earlier, batch))
+            earlier = 0 if memory.seen is None else memory.seen.keys.shape[2]
+        elif memory is not None:
+            check_floating(who, "memory", memory)
+            earlier = memory.shape[0] if memory.dim() else 0
+            check_shape(who, "memory", memory, "(M, B, E)", (earlier, batch, features), like=input)
+        if memory is not None and memory_mask_pad is not None:
+            check_shape(who, "memory_mask_pad", memory_mask_pad, "(M, B)", (earlier, batch), like=input)
         if mask_pad is not None:
-            check_shape(who, "mask_pad", mask_pad, "(T, B)", (length, batch))
-        if attn_mask is None:
-            return
-        check_shape(who, "attn_mask", attn_mask, "(T, M + T)", (length, earlier + length))
-        if attn_mask.dtype != torch.bool and not attn_mask.is_floating_point():
-            raise TypeError(
-                f"{who}: attn_mask must be floating-point (added to the scores) or bool (True where one must "
-                f"not attend), got {attn_mask.dtype}"
-            )
+            check_shape(who, "mask_pad", mask_pad, "(T, B)", (length, batch), like=input)
+        if attn_mask is not None:
+            check_shape(who, "attn_mask", attn_mask, "(T, M + T)", (length, earlier + length), like=input)
+            if attn_mask.dtype != torch.bool and not attn_mask.is_floating_point():
+                raise TypeError(
+                    f"{who}: attn_mask must be floating-point (added to the scores) or bool (True where one "
+                    f"must not attend), got {attn_mask.dtype}"
+                )
+        return earlier
 
     def extra_repr(self) -> str:
         """Show what the submodules' own lines do not."""
@@ -367,9 +352,3 @@ def _kernels() -> contextlib.AbstractContextManager[None]:
     if torch.compiler.is_compiling() or not is_transformed():
         return contextlib.nullcontext()
     return sdpa_kernel(SDPBackend.MATH)
-
-
-def _bool_mask(mask: Tensor | None, like: Tensor) -> Tensor:
-    if mask is None:
-        return torch.zeros(like.shape[:2], dtype=torch.bool, device=like.device)
-    return mask.bool()

@@ -21,10 +21,8 @@ class AttentionMask(NamedTuple):
 
 
 def attention_mask(
-    like: Tensor,
-    length: int,
+    q: Tensor,
     earlier: int,
-    *,
     causal: bool,
     context: int | None,
     attn_mask: Tensor | None,
@@ -33,37 +31,31 @@ def attention_mask(
     """Combine everything that keeps a position from attending to another one.
 
     Args:
-        like: Any tensor of the dtype and on the device of the scores.
-        length: T, the number of positions that attend.
+        q: `(B, H, T, ·)`, the queries.
         earlier: M, the number of positions before them; S = M + T.
         causal: Whether positions attend to nothing that comes later.
         context: With `causal`, how far back a position attends at most; None for no limit.
         attn_mask: `(T, S)`, bool, True where a position must not attend, or a float added to the scores.
-        pad: `(B, S)` bool, True where a position is padding, to which no position attends.
+        pad: `(S, B)` bool, True where a position is padding, to which no position attends.
     """
-    if causal and attn_mask is None and pad is None and context is None and earlier == 0:
-        return AttentionMask(is_causal=True)
+    length = q.shape[2]
     # A single position after all it may see needs no causal mask.
     ordered = causal and not (length == 1 and (context is None or earlier <= context))
-    if not ordered and attn_mask is None and pad is None:
-        return AttentionMask()
-    forbidden = torch.zeros((), dtype=torch.bool, device=like.device)
+    if attn_mask is None and pad is None:
+        if not ordered:
+            return AttentionMask()
+        if context is None and earlier == 0:
+            return AttentionMask(is_causal=True)
+    forbidden, bias = torch.zeros((), dtype=torch.bool, device=q.device), None
     if ordered:
-        position = torch.arange(earlier + length, device=like.device)
+        position = torch.arange(earlier + length, device=q.device)
         distance = position[earlier:, None] - position
-        forbidden = distance < 0
-        if context is not None:
-            forbidden = forbidden | (distance > context)
+        forbidden = (distance < 0) if context is None else (distance < 0) | (distance > context)
     if pad is not None:
-        forbidden = forbidden | pad[:, None, None, :]
-    bias = None
-    if attn_mask is not None and attn_mask.dtype == torch.bool:
-        forbidden = forbidden | attn_mask
-    elif attn_mask is not None:
-        bias = attn_mask.to(like.dtype)
-        forbidden = forbidden | (bias == -torch.inf)
-    if attn_mask is None and pad is None:  # every position attends to itself
-        return AttentionMask(~forbidden)
+        forbidden = forbidden | pad.t()[:, None, None, :]
+    if attn_mask is not None:
+        bias = None if attn_mask.dtype == torch.bool else attn_mask.to(q.dtype)
+        forbidden = forbidden | (attn_mask if bias is None else bias == -torch.inf)
     nothing = forbidden.all(-1, keepdim=True)
     if bias is None:
         mask = ~forbidden | nothing
@@ -71,3 +63,18 @@ def attention_mask(
         mask = bias.masked_fill(forbidden, -torch.inf).masked_fill(nothing, 0.0)
     # Without an attn_mask every real position attends at least to itself.
     return AttentionMask(mask, unattended=None if attn_mask is None else nothing)
+
+
+def joined_masks(earlier: Tensor | None, positions: int, mask: Tensor | None, like: Tensor) -> Tensor:
+    """Return which of all positions are padding, `(S, B)` bool.
+
+    Args:
+        earlier: `(M, B)`, the padding among the earlier positions; None for none.
+        positions: M.
+        mask: `(T, B)`, the padding among the new positions; None for none.
+        like: `(T, B, ...)`, the new positions.
+    """
+    length, batch = like.shape[:2]
+    new = like.new_zeros(length, batch) if mask is None else mask
+    earlier = like.new_zeros(positions, batch) if earlier is None else earlier
+    return torch.cat([earlier.bool(), new.bool()])

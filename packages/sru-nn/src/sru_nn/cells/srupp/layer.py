@@ -8,7 +8,7 @@ from torch import Tensor, fx, nn
 
 from sru_nn.arguments import input_and_state
 from sru_nn.cells.sru.layer import SRUCell
-from sru_nn.cells.srupp.attention import KeyValues, SRUppAttention, SRUppProjectedLinear
+from sru_nn.cells.srupp.attention import Cache, KeyValues, SRUppAttention, SRUppProjectedLinear
 from sru_nn.recurrent import as_leaf
 
 
@@ -123,52 +123,43 @@ class SRUppCell(SRUCell):
         c0: Tensor | None = None,
         mask_pad: Tensor | None = None,
         attn_mask: Tensor | None = None,
-        memory: Tensor | None = None,
+        memory: Tensor | Cache | None = None,
         memory_mask_pad: Tensor | None = None,
         *,
         x: Tensor | None = None,
         state: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Run the layer.
+        """Run the layer; what is not listed is as for `SRUCell.forward`.
 
         Args:
-            input: `(T, B, E)`, or `(B, E)` for a single step.
-            c0: `(B, N·D)`, the state before the first step; zeros if None.
-            mask_pad: `(T, B)`, non-zero where a position is padding.
+            input: As for `SRUCell`.
+            c0: As for `SRUCell`.
+            mask_pad: As for `SRUCell`.
             attn_mask: `(T, M + T)`, as for `SRUppAttention`.
             memory: `(M, B, E)`, the inputs of the positions before these.
             memory_mask_pad: `(M, B)`, non-zero where a position of the memory is padding.
             x: Another name of `input`.
             state: Another name of `c0`.
-
-        Returns:
-            `h`: `(T, B, N·D)`, with T = 1 for a single step.
-            `c`: `(B, N·D)`, the state after the last step, float32 or float64.
-
-        Raises:
-            ValueError: A shape does not fit, or an argument is given by both of its names.
-            TypeError: A dtype does not fit.
         """
         given, c0 = input_and_state(self, input, c0, x, state)
         if isinstance(given, fx.Proxy):
             return as_leaf(  # type: ignore[no-any-return]
                 self, given, c0, mask_pad, attn_mask, memory, memory_mask_pad
             )
-        input, mask_pad = self._checked(given, c0, mask_pad)
-        norm = None if self.normalize_after or not self.normalize_memory else self.layer_norm
-        if memory is not None and norm is not None:
-            memory = norm(memory)
-
-        def attend(x: Tensor) -> tuple[Tensor, Tensor]:
-            transform = self.custom_m if self.transform is None else self.transform
-            u = transform(  # type: ignore[misc]
-                x, mask_pad=mask_pad, attn_mask=attn_mask, memory=memory, memory_mask_pad=memory_mask_pad
+        if isinstance(memory, Cache) and (self.bidirectional or self.transform is None):
+            raise ValueError(
+                "SRUppCell: stream needs one direction, and SRUppAttention or SRUppProjectedLinear as its "
+                "transform"
             )
-            if self.transform is None:
-                return self._gate_major("u", u, x, self.num_matrices), self._vectors()
-            return self._gates_apart(u), self._vectors()
+        normalizes = self.normalize_memory and not self.normalize_after and self.layer_norm is not None
+        if normalizes and isinstance(memory, Tensor):
+            memory = self.layer_norm(memory)  # type: ignore[misc]
+        attention = {"attn_mask": attn_mask, "memory": memory, "memory_mask_pad": memory_mask_pad}
+        return self._run(given, c0, mask_pad, **attention)
 
-        return self._run(input, c0, mask_pad, attend)
+    def _transformed(self, x: Tensor, mask_pad: Tensor | None, **attention: Any) -> Any:
+        transform = self.custom_m if self.transform is None else self.transform
+        return transform(x, mask_pad=mask_pad, **attention)  # type: ignore[misc]
 
     def step(self, x: Tensor, state: Tensor | None = None, *, c: Tensor | None = None) -> NoReturn:
         """Refuse: a step attends to earlier positions; use `stream`, which takes them.
@@ -204,24 +195,10 @@ class SRUppCell(SRUCell):
             ValueError: The layer looks ahead, or a shape does not fit.
             TypeError: A dtype does not fit.
         """
-        if self.bidirectional or self.transform is None:
-            raise ValueError(
-                "SRUppCell: stream needs one direction, and SRUppAttention or SRUppProjectedLinear as its "
-                "transform"
-            )
-        input, mask_pad = self._checked(input, c0, mask_pad)
-        kept = cache
-
-        def attend(x: Tensor) -> tuple[Tensor, Tensor]:
-            nonlocal kept
-            if isinstance(self.transform, SRUppAttention):
-                u, kept = self.transform.stream(x, cache, pad)
-            else:
-                u = self.transform(x)  # type: ignore[misc]
-            return self._gates_apart(u), self._vectors()
-
-        h, c = self._run(input, c0, mask_pad, attend)
-        return h, c, kept
+        memory = Cache(cache)
+        earlier = None if pad is None else pad[:, : pad.shape[1] - input.shape[0]].t()
+        h, c = self(input, c0, mask_pad, None, memory, earlier)
+        return h, c, memory.seen
 
     def _arguments(self) -> dict[str, Any]:
         transform: Any = self.transform

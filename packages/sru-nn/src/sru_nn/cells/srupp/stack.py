@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from sru_nn.arguments import check_exclusive, check_sizes, input_and_state
-from sru_nn.cells.sru.base import SRUStack
-from sru_nn.cells.srupp.attention import KeyValues, SRUppAttention, SRUppProjectedLinear
+from sru_nn.arguments import check_exclusive, check_features, check_sizes, check_tensor, input_and_state
+from sru_nn.cells.sru.stack import SRUStack
+from sru_nn.cells.srupp.attention import Cache, SRUppAttention, SRUppProjectedLinear
+from sru_nn.cells.srupp.attention_masks import joined_masks
 from sru_nn.cells.srupp.layer import SRUppCell
-from sru_nn.cells.srupp.state import SRUppState, checked_caches, extended_pad
-from sru_nn.recurrent import as_leaf, check_step, map_tensors, without_padding
-from sru_nn.stack import in_turn
+from sru_nn.cells.srupp.state import SRUppState, check_memory, remembered
+from sru_nn.recurrent import as_leaf, by_layer, check_device, check_step, map_tensors
 
 
 class SRUpp(SRUStack):
@@ -147,20 +148,21 @@ class SRUpp(SRUStack):
                 )
             else:
                 transform = SRUppProjectedLinear(size, outputs, proj_size, dropout, attn_layer_norm)
-            cell = SRUppCell(
-                size,
-                hidden_size,
-                dropout=dropout if layer + 1 < num_layers else 0.0,
-                bidirectional=bidirectional,
-                highway_bias=highway_bias,
-                layer_norm=layer_norm,
-                normalize_after=normalize_after,
-                transform_module=transform,
-                rescale=rescale,
-                weight_c_init=weight_c_init,
-                normalize_memory=normalize_memory,
+            self.rnn_lst.append(
+                SRUppCell(
+                    size,
+                    hidden_size,
+                    dropout=dropout if layer + 1 < num_layers else 0.0,
+                    bidirectional=bidirectional,
+                    highway_bias=highway_bias,
+                    layer_norm=layer_norm,
+                    normalize_after=normalize_after,
+                    transform_module=transform,
+                    rescale=rescale,
+                    weight_c_init=weight_c_init,
+                    normalize_memory=normalize_memory,
+                )
             )
-            self.rnn_lst.append(cell)
 
     def reset_parameters(self) -> None:
         """Draw all weights anew."""
@@ -174,7 +176,7 @@ class SRUpp(SRUStack):
         c0: Tensor | None = None,
         mask_pad: Tensor | None = None,
         attn_mask: Tensor | None = None,
-        memory: Sequence[Tensor | None] | None = None,
+        memory: Sequence[Tensor | Cache | None] | None = None,
         memory_mask_pad: Tensor | None = None,
         *,
         x: Tensor | PackedSequence | None = None,
@@ -227,8 +229,14 @@ class SRUpp(SRUStack):
         return h, c, {"saved_inputs": [x.transpose(0, 1) for x in saved] if turned else saved}
 
     def _check_state(self, state: Any, *batch: int) -> None:
-        c0, memory, _ = state
+        c0, memory, memory_mask_pad = state
+        if memory_mask_pad is not None:
+            check_tensor("SRUpp", "memory_mask_pad", memory_mask_pad)
         super()._check_state(c0, *batch)
+        if memory is not None and not isinstance(memory, (list, tuple)):
+            raise TypeError(
+                f"SRUpp: memory must be a list with an entry per layer, got a {type(memory).__name__}"
+            )
         if memory is not None and len(memory) != self.num_layers:
             raise ValueError(
                 f"SRUpp: memory must hold one tensor or None per layer, {self.num_layers}, got {len(memory)}"
@@ -238,15 +246,14 @@ class SRUpp(SRUStack):
         self, x: Tensor, state: Any, mask_pad: Tensor | None, attn_mask: Tensor | None = None
     ) -> tuple[Tensor, Any]:
         c0, memory, memory_mask_pad = state
-        saved = []
-
-        def call(layer: int, cell: SRUppCell, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
+        x, saved, last = self._enter(x, mask_pad), [], []
+        states = by_layer(self._layer_states(c0), self.num_layers)
+        memory = memory or [None] * self.num_layers
+        for cell, c, earlier in zip(self.rnn_lst, states, memory, strict=True):
             saved.append(x)
-            earlier = None if memory is None else memory[layer]
-            return cell(x, c, mask_pad, attn_mask, earlier, memory_mask_pad)  # type: ignore[no-any-return]
-
-        h, c = in_turn(self.rnn_lst, self._enter(x), self._layer_states(c0), call)
-        return h, (self._returned_states(c), saved)
+            x, c = cell(x, c, mask_pad, attn_mask, earlier, memory_mask_pad)
+            last.append(c)
+        return x, (self._returned_states(torch.stack(last)), saved)
 
     def step(self, x: Tensor, state: SRUppState | None = None) -> tuple[Tensor, SRUppState]:
         """Run one time step; its cost grows with the number of positions that it attends to.
@@ -265,6 +272,12 @@ class SRUpp(SRUStack):
             TypeError: A dtype does not fit.
         """
         check_step(self, x, (2,))
+        given: Any = x
+        if isinstance(given, fx.Proxy):
+            raise fx.proxy.TraceError(
+                "torch.fx cannot record SRUpp.step, whose state is not a tensor; trace with a Tracer whose "
+                "is_leaf_module returns True for the module that calls it"
+            )
         time = 1 if self.batch_first else 0
         h, state = self.stream(x.unsqueeze(time), state)
         return h.squeeze(time), state
@@ -295,34 +308,32 @@ class SRUpp(SRUStack):
             raise ValueError(
                 "SRUpp: step and stream need causal=True, because later positions are not known yet"
             )
-        self._check_input(x, mask_pad, single=False)
-        if self.batch_first:
-            x, mask_pad = x.transpose(0, 1), None if mask_pad is None else mask_pad.t()
-        caches: Sequence[KeyValues | None] = [None] * self.num_layers
-        if state is not None:
-            if not isinstance(state, SRUppState):
-                raise TypeError(
-                    f"SRUpp: state must be an SRUppState, got a {type(state).__name__}; SRUppState(c0) "
-                    "starts from the states c0"
-                )
-            batch, heads = x.shape[1], self.num_heads
-            super()._check_state(state.c, batch)
-            caches = checked_caches(state, self.num_layers, batch, heads, self.proj_size // heads)
-        if mask_pad is not None:
-            x, mask_pad = without_padding(x, mask_pad)
-        pad = extended_pad(state, mask_pad, x)
-        kept = []
-
-        def call(layer: int, cell: SRUppCell, x: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
-            x, c, cache = cell.stream(x, c, caches[layer], mask_pad, pad)
-            kept.append(cache)
-            return x, c
-
-        x, c = in_turn(self.rnn_lst, self._enter(x), None if state is None else state.c, call)
-        if pad is not None and self.context is not None:
-            pad = pad[:, -self.context :]
-        h = x.transpose(0, 1) if self.batch_first else x
-        return h, SRUppState(c, tuple(kept), pad)
+        letters = "(B, T, E)" if self.batch_first else "(T, B, E)"
+        check_features("SRUpp", "input", x, letters, (3,), self.input_size)
+        new = x.transpose(0, 1) if self.batch_first else x
+        if state is None:
+            state = SRUppState(None)  # type: ignore[arg-type]
+        elif isinstance(state, SRUppState):
+            super()._check_state(state.c, new.shape[1])
+            check_memory(
+                state, self.num_layers, new.shape[1], self.num_heads, self.proj_size // self.num_heads
+            )
+            check_device("SRUpp", state, x)
+        else:
+            raise TypeError(
+                f"SRUpp: state must be an SRUppState, got a {type(state).__name__}; SRUppState(c0) "
+                "starts from the states c0"
+            )
+        c0, caches, pad = state
+        memory = [Cache(seen) for seen in caches or [None] * self.num_layers]
+        earlier = pad if pad is None or self.batch_first else pad.t()
+        h, c, _ = self(x, c0, mask_pad, None, memory, earlier)
+        kept = tuple([cache.seen for cache in memory])
+        if pad is not None or mask_pad is not None:
+            mask = mask_pad.t() if mask_pad is not None and self.batch_first else mask_pad
+            whole = joined_masks(None if pad is None else pad.t(), remembered(caches), mask, new).t()
+            pad = whole[:, whole.shape[1] - remembered(kept) :]
+        return h, SRUppState(c, kept, pad)
 
     def extra_repr(self) -> str:
         """Show what the layers' own lines do not."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
+from sru_nn.arguments import check_floating, check_shape
 from sru_nn.cells.srupp.attention import KeyValues
 
 
@@ -27,53 +27,26 @@ class SRUppState(NamedTuple):
         return SRUppState(self.c.detach(), caches, self.pad)
 
 
-def checked_caches(
-    state: SRUppState, layers: int, batch: int, heads: int, size: int
-) -> Sequence[KeyValues | None]:
-    """Return the keys and values that each layer remembers.
-
-    Args:
-        state: The state.
-        layers: L.
-        batch: B.
-        heads: H.
-        size: P/H, the width of a head.
-
-    Raises:
-        ValueError: They come from another batch size or from another module.
-    """
-    caches = state.caches or (None,) * layers
-    if len(caches) != layers:
-        raise ValueError(f"SRUpp: state.caches must have one entry per layer, {layers}, got {len(caches)}")
-    for cache in caches:
-        if cache is not None and (*cache.keys.shape[:2], cache.keys.shape[-1]) != (batch, heads, size):
-            raise ValueError(
-                "SRUpp: the keys in state.caches must have shape (B, H, S, P/H) = "
-                f"({batch}, {heads}, S, {size}), got {tuple(cache.keys.shape)}"
-            )
-    return caches
+def remembered(caches: Iterable[KeyValues | None]) -> int:
+    """Return S, the number of positions that layers remember."""
+    return next((cache.keys.shape[2] for cache in caches if cache is not None), 0)
 
 
-def extended_pad(state: SRUppState | None, mask_pad: Tensor | None, like: Tensor) -> Tensor | None:
-    """Return which positions are padding, among the remembered and the new ones.
-
-    Args:
-        state: The state before; None at the start.
-        mask_pad: `(T, B)` bool, the padding among the new positions; None without.
-        like: `(T, B, ...)`, the new input.
-
-    Returns:
-        `(B, S + T)` bool, or None without padding.
-    """
-    pad = None if state is None else state.pad
-    if mask_pad is None and pad is None:
-        return None
-    new = like.new_zeros(like.shape[:2], dtype=torch.bool).t() if mask_pad is None else mask_pad.t()
-    earlier = next((c.keys for c in state.caches if c is not None), None) if state is not None else None
-    if earlier is None:
-        return new
-    expected = (new.shape[0], earlier.shape[2])
-    pad = new.new_zeros(expected) if pad is None else pad
-    if pad.shape != expected:
-        raise ValueError(f"SRUpp: state.pad must have shape (B, S) = {expected}, got {tuple(pad.shape)}")
-    return torch.cat([pad, new], 1)
+def check_memory(state: SRUppState, layers: int, batch: int, heads: int, size: int) -> None:
+    """Raise unless keys, values and padding have the sizes of a module: L, B, H and P/H."""
+    if not isinstance(state.caches, (tuple, list)) or len(state.caches) not in (0, layers):
+        got = len(state.caches) if isinstance(state.caches, (tuple, list)) else type(state.caches).__name__
+        raise ValueError(f"SRUpp: state.caches must have one entry per layer, {layers}, got {got}")
+    positions = 0
+    for cache in state.caches:
+        if cache is None:
+            continue
+        if not isinstance(cache, KeyValues):
+            raise TypeError(f"SRUpp: state.caches must hold KeyValues, got a {type(cache).__name__}")
+        for name, part in zip(("keys", "values"), cache, strict=True):
+            check_floating("SRUpp", f"the {name} in state.caches", part)
+            positions = positions or (part.shape[2] if part.dim() == 4 else 0)
+            expected = (batch, heads, positions, size)
+            check_shape("SRUpp", f"the {name} in state.caches", part, "(B, H, S, P/H)", expected)
+    if state.pad is not None:
+        check_shape("SRUpp", "state.pad", state.pad, "(B, S)", (batch, positions))

@@ -1,0 +1,91 @@
+"""What is not finite stays where it belongs, with every backend, forward and backward."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from sru_nn.functional import gated_linear_recurrence, mingru_recurrence, sru_recurrence
+
+pytestmark = pytest.mark.usefixtures("implementation")
+T, B, D, H, STEP = 40, 3, 4, 2, 21
+
+
+def sru_inputs() -> dict[str, Tensor]:
+    shapes = {"u": (T, B, 3, D), "v": (2, D), "bias": (2, D), "c0": (B, D), "x": (T, B, D)}
+    return {name: torch.randn(shape) for name, shape in shapes.items()}
+
+
+def mingru_inputs() -> dict[str, Tensor]:
+    return {"u": torch.randn(T, B, 2, D), "h0": torch.randn(B, D)}
+
+
+def run(function, given: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the outputs, the last state and the gradient of the first argument."""
+    first, *rest = given
+    leaf = given[first].clone().requires_grad_()
+    h, last = function(leaf, **{name: given[name] for name in rest})
+    loss = (h.nan_to_num() * torch.linspace(-1, 1, h.numel()).view(h.shape)).sum()
+    (gradient,) = torch.autograd.grad(loss, leaf)
+    return h.detach(), last.detach(), gradient
+
+
+@pytest.mark.parametrize("bad", [math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize(
+    ("function", "make", "name", "index"),
+    [
+        (sru_recurrence, sru_inputs, "u", (STEP, 1, 0, 2)),
+        (sru_recurrence, sru_inputs, "c0", (1, 2)),
+        (sru_recurrence, sru_inputs, "x", (STEP, 1, 2)),
+        (mingru_recurrence, mingru_inputs, "u", (STEP, 1, 0, 2)),
+        (mingru_recurrence, mingru_inputs, "h0", (1, 2)),
+    ],
+)
+def test_a_value_that_is_not_finite_reaches_nothing_else(function, make, name, index, bad):
+    given = make()
+    changed = given | {name: given[name].clone()}
+    changed[name][index] = bad
+    actual, expected = run(function, changed), run(function, given)
+    others = torch.ones(B, D, dtype=torch.bool)
+    others[1, 2] = False
+    for one, other in zip(actual[:2], expected[:2], strict=True):
+        torch.testing.assert_close(one[..., others], other[..., others], rtol=1e-5, atol=1e-6)
+    gradients = [result[2].movedim(2, 0)[:, :, others] for result in (actual, expected)]
+    torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-6)
+    since = 0 if name in ("c0", "h0") else STEP
+    torch.testing.assert_close(actual[0][:since], expected[0][:since], rtol=1e-5, atol=1e-6)
+    assert bool(actual[1][1, 2].isfinite()) == (name == "x")
+
+
+@pytest.mark.parametrize("bad", [math.inf, -math.inf])
+@pytest.mark.parametrize("gate", [1, 2])
+def test_an_infinite_gate_is_open_or_closed(gate, bad):
+    given = sru_inputs()
+    given["u"][STEP, 1, gate, 2] = bad
+    h, c, gradient = run(sru_recurrence, given)
+    given["u"][STEP, 1, gate, 2] = math.copysign(1e4, bad)
+    expected_h, expected_c, expected_gradient = run(sru_recurrence, given)
+    torch.testing.assert_close((h, c), (expected_h, expected_c))
+    torch.testing.assert_close(gradient, expected_gradient)
+
+
+@pytest.mark.parametrize("bad", [math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("name", ["q", "k", "v", "s0"])
+def test_gated_linear_keeps_it_in_its_head(name, bad):
+    shapes = {"q": (T, B, H, D), "k": (T, B, H, D), "v": (T, B, H, D), "log_g": (T, B, H, D)}
+    given = {n: torch.randn(shape) for n, shape in shapes.items()} | {"s0": torch.randn(B, H, D, D)}
+    given["log_g"] = -given["log_g"].abs()
+    changed = given | {name: given[name].clone()}
+    changed[name][(STEP, 1, 1, 2) if name != "s0" else (1, 1, 2, 2)] = bad
+    others = torch.ones(B, H, dtype=torch.bool)
+    others[1, 1] = False
+    (o, s, grad), (expected_o, expected_s, expected_grad) = (
+        run(gated_linear_recurrence, inputs) for inputs in (changed, given)
+    )
+    close = {"rtol": 1e-4, "atol": 1e-5}
+    torch.testing.assert_close(o[:, others], expected_o[:, others], **close)
+    torch.testing.assert_close(s[others], expected_s[others], **close)
+    torch.testing.assert_close(grad[:, others], expected_grad[:, others], **close)
