@@ -148,8 +148,12 @@ def test_a_name_that_is_not_utf8_is_as_good_as_another(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("piece", "count", "message"),
     [
-        (b"x", 1 << 25, r"expected a word of at most 16,777,216 bytes, got a longer one at byte 16,"),
-        (b"text\n", 14 << 20, r"expected at most 200 times the bytes of the compressed file, got more; if"),
+        (b"x", 1 << 26, r"expected a word of at most 16,777,216 bytes, got a longer one$"),
+        (
+            b"text\n",
+            14 << 20,
+            r"expected at most 200 times the compressed bytes, got more; decompress",
+        ),
     ],
 )
 def test_a_bomb_is_refused_before_it_has_inflated(tmp_path, name, piece, count, message) -> None:
@@ -160,7 +164,7 @@ def test_a_bomb_is_refused_before_it_has_inflated(tmp_path, name, piece, count, 
     tracemalloc.start()
     with pytest.raises(DataError, match=rf"{name}: {message}"):
         sum(map(len, TextSource.from_files(tmp_path / name).blocks()))
-    assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    assert tracemalloc.get_traced_memory()[1] < 60 << 20
     tracemalloc.stop()
 
 

@@ -14,33 +14,19 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from sru_data.errors import DataError
 from sru_data.reading import MAX_LINE_BYTES, MAX_WORD_BYTES, skip_mark, why_not_a_file
+from sru_data.texts.archives import is_archive, is_zip, members
 
 CHUNK_BYTES = 1 << 20
 MOST_COMPRESSED = 200
 """How many times its size a compressed text may have, once it has 64 MiB."""
 _ALWAYS_INFLATED = 1 << 26
 _SAMPLE_BYTES = 1 << 16
-_TAR = (
-    ".tar",
-    ".tar.gz",
-    ".tgz",
-    ".taz",
-    ".tar.bz2",
-    ".tbz2",
-    ".tbz",
-    ".tb2",
-    ".tar.xz",
-    ".txz",
-    ".tar.lzma",
-    ".tlz",
-)
 _DAMAGE = (
     EOFError,
     MemoryError,
@@ -52,7 +38,6 @@ _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-_Entry = TypeVar("_Entry", zipfile.ZipInfo, tarfile.TarInfo)
 
 
 @dataclass(frozen=True)
@@ -135,7 +120,7 @@ class TextFile:
         """The length of `stored_chunks` in bytes, if known without reading them."""
         if self.end is not None:
             return self.end - self.start
-        if self._is_tar or (self._compression and not self._is_zip):
+        if not is_zip(self.path) and (is_archive(self.path) or self._compression):
             return None
         with self._damage_as_data_error():
             return sum(size for _, size in self._opened()) - self.start
@@ -150,7 +135,7 @@ class TextFile:
         place, end, unbroken = 0, sys.maxsize if self.end is None else self.end, 0
         with self._damage_as_data_error():
             for file, _ in self._opened():
-                if not (self._is_tar or self._is_zip):
+                if not is_archive(self.path):
                     # What precedes the start in an archive has to be read, but not here.
                     file.seek(self.start, os.SEEK_CUR)
                     place = self.start
@@ -170,25 +155,19 @@ class TextFile:
 
     def _check(self, chunk: bytes, place: int, unbroken: int) -> int:
         """Refuse what only a damaged or malicious file holds; return how far back the last break is."""
-        breaks, name, limit = (
-            (b"\n", "line", MAX_LINE_BYTES) if self._is_json_lines else (b" \t\n", "word", MAX_WORD_BYTES)
-        )
-        last = max(chunk.rfind(byte) for byte in breaks)
+        is_record = self._is_json_lines
+        last = max(map(chunk.rfind, (b"\n",) if is_record else (b" ", b"\t", b"\n")))
         unbroken = len(chunk) - 1 - last if last >= 0 else unbroken + len(chunk)
+        limit = MAX_LINE_BYTES if is_record else MAX_WORD_BYTES
         if unbroken > limit:
-            raise DataError.at(
-                self.place,
-                None,
-                f"expected a {name} of at most {limit:,} bytes, got a longer one at byte {place:,}",
+            found = f"a {'line' if is_record else 'word'} of at most {limit:,} bytes, got a longer one"
+        elif place > max(_ALWAYS_INFLATED, MOST_COMPRESSED * self.path.stat().st_size):
+            found = (
+                f"at most {MOST_COMPRESSED} times the compressed bytes, got more; decompress the file first"
             )
-        if place > max(_ALWAYS_INFLATED, MOST_COMPRESSED * self.path.stat().st_size):
-            raise DataError.at(
-                self.place,
-                None,
-                f"expected at most {MOST_COMPRESSED} times the bytes of the compressed file, got more; if it is "
-                "a text, decompress it first",
-            )
-        return unbroken
+        else:
+            return unbroken
+        raise DataError.at(self.place, None, f"expected {found}")
 
     def chunks(self) -> Iterator[bytes]:
         """Yield its text.
@@ -225,14 +204,6 @@ class TextFile:
         return cast("str | None", infer_compression(self.path.name))
 
     @property
-    def _is_tar(self) -> bool:
-        return self.path.name.lower().endswith(_TAR)
-
-    @property
-    def _is_zip(self) -> bool:
-        return self.path.suffix.lower() == ".zip"
-
-    @property
     def _is_json_lines(self) -> bool:
         name = Path(self.member or self.path.name)
         return (name.stem if self.member is None and self._compression else name.name).endswith(".jsonl")
@@ -245,36 +216,11 @@ class TextFile:
     def _stored(self) -> Iterator[tuple[BufferedReader, int]]:
         from fsspec.compression import compr  # type: ignore[import-untyped]
 
-        if self._is_zip:
-            with zipfile.ZipFile(self.path) as archive:
-                for entry in self._selected(archive.infolist()):
-                    with archive.open(entry) as file:
-                        yield cast("BufferedReader", file), entry.file_size
-        elif self._is_tar:
-            # As a stream, in one pass: fsspec would decompress the archive once more to list its members.
-            with tarfile.open(self.path, "r|*") as stream:
-                for member in self._selected(stream):
-                    yield cast("BufferedReader", stream.extractfile(member)), member.size
+        if is_archive(self.path):
+            yield from members(self.path, self.member)
         else:
             with open(self.path, "rb") as stored, compr[self._compression](stored, mode="r") as file:
                 yield file if hasattr(file, "peek") else BufferedReader(file), self.path.stat().st_size
-
-    def _selected(self, entries: Iterable[_Entry]) -> Iterator[_Entry]:
-        """Yield the members that the name or pattern selects, at least one."""
-        found = False
-        for entry in entries:
-            name, is_file = (
-                (entry.filename, not entry.is_dir())
-                if isinstance(entry, zipfile.ZipInfo)
-                else (entry.name, entry.isfile())
-            )
-            if is_file and (self.member is None or fnmatchcase(name, self.member)):
-                found = True
-                yield entry
-        if not found:
-            raise DataError.at(
-                self.path, None, f"expected the member {self.member or '(any)'} in the archive, got none"
-            )
 
     def _texts(self) -> Iterator[bytes]:
         """Yield the text of each JSON line, and a line feed after it."""
