@@ -91,21 +91,18 @@ class HuggingFaceTokenizer:
 def _check_model(backend: tokenizers.Tokenizer) -> None:
     """Refuse a model that the library accepts, but which fails at the first unknown token or mixes up ids."""
     model = description(backend)["model"]
-    kind = model["type"]
-    if kind == "Unigram":
-        unknown, pieces = model["unk_id"], [piece for piece, _ in model["vocab"]]
-        is_known, is_unique = unknown is not None, len(set(pieces)) == len(pieces)
-    else:
-        unknown, pieces, ids = model["unk_token"], model["vocab"].keys(), model["vocab"].values()
-        is_known = unknown in pieces or (unknown is None and kind == "BPE")
-        is_unique = len(set(ids)) == len(ids)
-    # A vocabulary with all bytes never meets anything unknown.
-    if not is_known and not (kind in ("BPE", "Unigram") and set(ByteLevel.alphabet()) <= set(pieces)):
+    kind, vocabulary = model["type"], backend.get_vocab(with_added_tokens=False)
+    is_unigram = kind == "Unigram"
+    unknown = model["unk_id"] if is_unigram else model["unk_token"]
+    is_known = unknown is not None if is_unigram else unknown in vocabulary
+    # BPE may do without, and a vocabulary of all bytes never meets anything unknown.
+    can_lack = (kind == "BPE" and unknown is None) or vocabulary.keys() >= set(ByteLevel.alphabet())
+    if not is_known and not can_lack:
         raise ValueError(
             f"HuggingFaceTokenizer: the vocabulary of a {kind} model must have its unknown token, got "
             f"{unknown!r} for it; add that token to the vocabulary"
         )
-    if not is_unique:
+    if not len(vocabulary) == len(set(vocabulary.values())) == len(model["vocab"]):
         raise ValueError(f"HuggingFaceTokenizer: each token of a {kind} model must have an id of its own")
 
 
