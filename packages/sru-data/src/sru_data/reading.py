@@ -66,22 +66,21 @@ def open_file(path: str | Path, wrong: str) -> BinaryIO:
     raise DataError.at(path, None, f"{wrong}: {reason}")
 
 
-def read_bytes(path: str | Path, *, expected: str) -> bytes:
+def read_bytes(path: str | Path, *, expected: str, limit: int = MAX_FILE_BYTES) -> bytes:
     """Read a whole file, without its byte-order mark.
 
     Args:
         path: The file.
         expected: What it should be, such as "a tokenizer file".
+        limit: The largest size in bytes.
 
     Raises:
-        DataError: The file cannot be read, is larger than `MAX_FILE_BYTES`, or is UTF-16.
+        DataError: The file cannot be read, is larger, or is UTF-16.
     """
     with open_file(path, f"expected {expected}, got") as file:
-        content = file.read(MAX_FILE_BYTES + 1)
-    if len(content) > MAX_FILE_BYTES:
-        raise DataError.at(
-            path, None, f"expected {expected} of at most {MAX_FILE_BYTES:,} bytes, got a larger one"
-        )
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise DataError.at(path, None, f"expected {expected} of at most {limit:,} bytes, got a larger one")
     return without_mark(content, path=path)
 
 
