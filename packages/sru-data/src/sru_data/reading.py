@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import json
 import os
 import stat
 from collections.abc import Iterator
 from io import BufferedReader
 from itertools import count
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from sru_data.errors import DataError
 
@@ -21,6 +22,9 @@ MAX_WORD_BYTES = 1 << 24
 """How far apart white space may be in a text: 16 MiB."""
 MAX_SENTENCE_BYTES = 1 << 16
 """The length of a sentence to classify: 64 KiB, about 10,000 words."""
+
+MAX_JSON_VALUES = 1 << 21
+"""The number of values in a record."""
 
 _LONGEST_MARK = 4
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
@@ -138,6 +142,24 @@ def skip_mark(file: BufferedReader, *, path: str | Path) -> int:
     """
     head = file.peek(_LONGEST_MARK)[:_LONGEST_MARK]
     return len(file.read(len(head) - len(without_mark(head, path=path))))
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parse JSON.
+
+    Args:
+        text: The JSON.
+
+    Raises:
+        ValueError: It is no JSON, is nested too deep, or has too many values to fit in memory.
+    """
+    marks = ("[", "{", ",") if isinstance(text, str) else (b"[", b"{", b",")
+    if sum(map(text.count, marks)) > MAX_JSON_VALUES:  # type: ignore[arg-type]
+        raise ValueError(f"more than {MAX_JSON_VALUES:,} values")
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError(str(error)) from error
 
 
 def decode(

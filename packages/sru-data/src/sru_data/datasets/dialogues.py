@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sru_data.errors import DataError, shortened
-from sru_data.reading import decode, open_file, read_lines
+from sru_data.reading import decode, open_file, parse_json, read_lines
 
 USER_KEYS = ("user", "human", "prompt")
 """The keys for what the user says; a turn has at most one of them."""
@@ -75,8 +75,8 @@ class _LineError(Exception):
 
 def _dialogue(line: str) -> Dialogue:
     try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        record = parse_json(line)
+    except ValueError as error:
         reason = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
         raise _LineError(f"expected a JSON object, got something that is not JSON: {reason}") from error
     match record:

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from functools import partial
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 from sru_data.errors import DataError
 
@@ -28,18 +28,19 @@ def is_zip(path: Path) -> bool:
     return path.suffix.lower() == ".zip"
 
 
-def members(path: Path, pattern: str | None) -> Iterator[tuple[BufferedReader, int]]:
+def members(path: Path, stored: BinaryIO, pattern: str | None) -> Iterator[tuple[BufferedReader, int]]:
     """Open the members one after the other, and give their sizes.
 
     Args:
         path: The archive.
+        stored: The same, opened.
         pattern: A name, or a pattern as in `fnmatch`; None for all members.
 
     Raises:
         DataError: There is no such member.
     """
     found = False
-    for name, size, open_member in (_zip_members if is_zip(path) else _tar_members)(path):
+    for name, size, open_member in (_zip_members if is_zip(path) else _tar_members)(stored):
         if fnmatchcase(name, pattern or "*"):
             found = True
             with open_member() as file:
@@ -51,16 +52,16 @@ def members(path: Path, pattern: str | None) -> Iterator[tuple[BufferedReader, i
 _Member = tuple[str, int, Callable[[], BufferedReader]]
 
 
-def _zip_members(path: Path) -> Iterator[_Member]:
-    with zipfile.ZipFile(path) as archive:
+def _zip_members(stored: BinaryIO) -> Iterator[_Member]:
+    with zipfile.ZipFile(stored) as archive:
         for entry in archive.infolist():
             if not entry.is_dir():
                 yield entry.filename, entry.file_size, cast("Any", partial(archive.open, entry))
 
 
-def _tar_members(path: Path) -> Iterator[_Member]:
+def _tar_members(stored: BinaryIO) -> Iterator[_Member]:
     # As a stream, in one pass: fsspec would decompress the archive once more to list its members.
-    with tarfile.open(path, "r|*") as archive:
+    with tarfile.open(fileobj=stored, mode="r|*") as archive:
         for entry in archive:
             if entry.isfile():
                 yield entry.name, entry.size, cast("Any", partial(archive.extractfile, entry))

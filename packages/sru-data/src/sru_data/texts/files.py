@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import lzma
 import os
 import sys
@@ -16,15 +15,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 from sru_data.errors import DataError
-from sru_data.reading import MAX_LINE_BYTES, MAX_WORD_BYTES, skip_mark, why_not_a_file
+from sru_data.reading import MAX_LINE_BYTES, MAX_WORD_BYTES, parse_json, skip_mark, why_not_a_file
 from sru_data.texts.archives import is_archive, is_zip, members
 
 CHUNK_BYTES = 1 << 20
-MOST_COMPRESSED = 200
-"""How many times its size a compressed text may have, once it has 64 MiB."""
+MOST_COMPRESSED = 100
+"""How many times as large as its compressed form a text may be, once it has 64 MiB."""
 _ALWAYS_INFLATED = 1 << 26
 _SAMPLE_BYTES = 1 << 16
 _DAMAGE = (
@@ -122,8 +121,8 @@ class TextFile:
             return self.end - self.start
         if not is_zip(self.path) and (is_archive(self.path) or self._compression):
             return None
-        with self._damage_as_data_error():
-            return sum(size for _, size in self._opened()) - self.start
+        with self._damage_as_data_error(), open(self.path, "rb") as stored:
+            return sum(size for _, size in self._opened(stored)) - self.start
 
     def stored_chunks(self) -> Iterator[bytes]:
         """Yield its content as stored, after decompression.
@@ -133,14 +132,21 @@ class TextFile:
                 its compressed form; or white space is too far apart, or in JSON lines, line ends are.
         """
         place, end, unbroken = 0, sys.maxsize if self.end is None else self.end, 0
-        with self._damage_as_data_error():
-            for file, _ in self._opened():
+        with self._damage_as_data_error(), open(self.path, "rb") as stored:
+            for file, _ in self._opened(stored):
                 if not is_archive(self.path):
                     # What precedes the start in an archive has to be read, but not here.
                     file.seek(self.start, os.SEEK_CUR)
                     place = self.start
                 while chunk := file.read(CHUNK_BYTES):
-                    unbroken = self._check(chunk, place, unbroken)
+                    unbroken = self._check(chunk, unbroken)
+                    if place > max(_ALWAYS_INFLATED, MOST_COMPRESSED * stored.tell()):
+                        raise DataError.at(
+                            self.place,
+                            None,
+                            f"expected at most {MOST_COMPRESSED} times as many bytes as are stored, got more; "
+                            "decompress the file first",
+                        )
                     if piece := chunk[max(self.start - place, 0) : end - place]:
                         yield piece
                     place += len(chunk)
@@ -153,21 +159,18 @@ class TextFile:
                 f"expected at least {end:,} bytes, got {place:,}; the file was changed or truncated",
             )
 
-    def _check(self, chunk: bytes, place: int, unbroken: int) -> int:
-        """Refuse what only a damaged or malicious file holds; return how far back the last break is."""
+    def _check(self, chunk: bytes, unbroken: int) -> int:
+        """Refuse a line or word that is too long; return how many bytes follow the last break."""
         is_record = self._is_json_lines
         last = max(map(chunk.rfind, (b"\n",) if is_record else (b" ", b"\t", b"\n")))
         unbroken = len(chunk) - 1 - last if last >= 0 else unbroken + len(chunk)
         limit = MAX_LINE_BYTES if is_record else MAX_WORD_BYTES
         if unbroken > limit:
-            found = f"a {'line' if is_record else 'word'} of at most {limit:,} bytes, got a longer one"
-        elif place > max(_ALWAYS_INFLATED, MOST_COMPRESSED * self.path.stat().st_size):
-            found = (
-                f"at most {MOST_COMPRESSED} times the compressed bytes, got more; decompress the file first"
+            kind = "line" if is_record else "word"
+            raise DataError.at(
+                self.place, None, f"expected a {kind} of at most {limit:,} bytes, got a longer one"
             )
-        else:
-            return unbroken
-        raise DataError.at(self.place, None, f"expected {found}")
+        return unbroken
 
     def chunks(self) -> Iterator[bytes]:
         """Yield its text.
@@ -208,19 +211,19 @@ class TextFile:
         name = Path(self.member or self.path.name)
         return (name.stem if self.member is None and self._compression else name.name).endswith(".jsonl")
 
-    def _opened(self) -> Iterator[tuple[BufferedReader, int]]:
+    def _opened(self, stored: BinaryIO) -> Iterator[tuple[BufferedReader, int]]:
         """Yield the file, or the members one after the other, each after its byte-order mark; and sizes."""
-        for file, size in self._stored():
-            yield file, size - skip_mark(file, path=self.place)
-
-    def _stored(self) -> Iterator[tuple[BufferedReader, int]]:
-        from fsspec.compression import compr  # type: ignore[import-untyped]
-
         if is_archive(self.path):
-            yield from members(self.path, self.member)
+            opened = members(self.path, stored, self.member)
         else:
-            with open(self.path, "rb") as stored, compr[self._compression](stored, mode="r") as file:
-                yield file if hasattr(file, "peek") else BufferedReader(file), self.path.stat().st_size
+            from fsspec.compression import compr  # type: ignore[import-untyped]
+
+            file = compr[self._compression](stored, mode="r")
+            opened = iter(
+                [(file if hasattr(file, "peek") else BufferedReader(file), self.path.stat().st_size)]
+            )
+        for file, size in opened:
+            yield file, size - skip_mark(file, path=self.place)
 
     def _texts(self) -> Iterator[bytes]:
         """Yield the text of each JSON line, and a line feed after it."""
@@ -230,14 +233,14 @@ class TextFile:
 
     def _text_of(self, line: bytes, index: int) -> bytes:
         try:
-            match json.loads(line):
+            match parse_json(line):
                 case {self.text_field: str(text)}:
                     return text.encode() + b"\n"
                 case {**fields} if self.text_field not in fields:
                     found = f"only the fields {', '.join(sorted(map(str, fields))) or '(none)'}"
                 case _:
                     found = "another type of value"
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             found = f"something else ({error})"
         before = sum(chunk.count(b"\n") for chunk in replace(self, start=0, end=self.start).stored_chunks())
         raise DataError.at(

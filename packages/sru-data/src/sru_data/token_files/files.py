@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sru_data.atomic import atomic_write
 from sru_data.errors import DataError, shortened
-from sru_data.reading import read_bytes
+from sru_data.reading import parse_json, read_bytes
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -233,7 +233,7 @@ def read_record(path: Path, make: type[_Record], *, expected: str, missing: str)
         raise DataError.at(path, None, missing)
     content = read_bytes(path, expected=expected, limit=_RECORD_BYTES)
     try:
-        fields = json.loads(content)
+        fields = parse_json(content)
         if (version := fields.pop("format", None)) != FORMAT:
             raise ValueError(f"format {version!r} of another version")
         return cast("_Record", _typed(fields, make))
