@@ -25,6 +25,7 @@ CHUNK_BYTES = 1 << 20
 MOST_COMPRESSED = 100
 """How many times as large as its compressed form a text may be, once it has 64 MiB."""
 _ALWAYS_INFLATED = 1 << 26
+_BOMB = f"expected at most {MOST_COMPRESSED} times as many bytes as are stored, got more; decompress it first"
 _SAMPLE_BYTES = 1 << 16
 _DAMAGE = (
     EOFError,
@@ -141,12 +142,7 @@ class TextFile:
                 while chunk := file.read(CHUNK_BYTES):
                     unbroken = self._check(chunk, unbroken)
                     if place > max(_ALWAYS_INFLATED, MOST_COMPRESSED * stored.tell()):
-                        raise DataError.at(
-                            self.place,
-                            None,
-                            f"expected at most {MOST_COMPRESSED} times as many bytes as are stored, got more; "
-                            "decompress the file first",
-                        )
+                        raise DataError.at(self.place, None, _BOMB)
                     if piece := chunk[max(self.start - place, 0) : end - place]:
                         yield piece
                     place += len(chunk)
@@ -219,9 +215,9 @@ class TextFile:
             from fsspec.compression import compr  # type: ignore[import-untyped]
 
             file = compr[self._compression](stored, mode="r")
-            opened = iter(
-                [(file if hasattr(file, "peek") else BufferedReader(file), self.path.stat().st_size)]
-            )
+            # Some decompressors lack `peek`.
+            file = file if hasattr(file, "peek") else BufferedReader(file)
+            opened = iter([(file, self.path.stat().st_size)])
         for file, size in opened:
             yield file, size - skip_mark(file, path=self.place)
 
