@@ -160,7 +160,7 @@ def _read(
         word = wanted.get(key)
         if word is not None and word not in found:
             try:
-                values = map(float, content.split()) if is_text else struct.unpack(f"<{width}f", content)
+                values = map(float, content.split(b" ")) if is_text else struct.unpack(f"<{width}f", content)
                 numbers = array("f", values)
                 if not math.isfinite(sum(numbers)):
                     raise ValueError("one that is infinite or not a number")
