@@ -168,6 +168,7 @@ def test_no_word_found_gives_an_empty_dict(tmp_path) -> None:
         (word2vec(VECTORS), 300, r"vectors:1: expected vectors of width 300, got a header that says 3"),
         (b"5 0\n", None, r"vectors:1: expected vectors of width 1 or more, got a header that says 0"),
         (b"a 1 2\nb 1 x\n", None, r"vectors:2: expected 2 numbers after the word 'b', got: .*'x'"),
+        (b"b 3 4\na  1\n", None, r"vectors:2: expected 2 numbers after the word 'a', got: could not convert"),
         (
             b"b 3 4\na 1 nan\n",
             None,
