@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Literal, NamedTuple
 
 from sru_apps.decoding.continuation import Continuation, Network
@@ -14,6 +15,7 @@ from sru_data.tokenizers.streaming import StreamingDecoder
 
 LINE_END = "\n"
 _SHOWN = 10
+_CONTEXT = 16
 
 
 class Piece(NamedTuple):
@@ -56,26 +58,26 @@ def complete(
         return
     sampling = sampling.without(tokenizer.pad_id)
     texts = Continuation(network, prompts, sampling=sampling, seeds=seeds)
-    decoders = [_primed(tokenizer, prompt) for prompt in prompts]
+    decoders = [StreamingDecoder(tokenizer) for _ in prompts]
+    for decoder, prompt in zip(decoders, prompts, strict=True):
+        # The end of the prompt decides whether a space follows.
+        for token in prompt[-_CONTEXT:]:
+            decoder.feed(token)
     stops = [StopStrings(stop) for _ in prompts]
+    # A text that has ended is computed along with the others, but not returned.
     active = list(range(len(prompts)))
-    for count in range(1, max_tokens + 1):
-        going = []
-        for row, (index, token) in enumerate(zip(active, next(texts), strict=True)):
-            text = stops[index].feed(decoders[index].feed(token))
-            if stops[index].found:
-                yield Piece(index, text, "stop")
-            elif count == max_tokens:
-                text += stops[index].feed(decoders[index].finish())
-                yield Piece(index, text + stops[index].finish(), "stop" if stops[index].found else "length")
+    for count, tokens in enumerate(islice(texts, max_tokens), 1):
+        for index in tuple(active):
+            text = stops[index].feed(decoders[index].feed(tokens[index]))
+            if count == max_tokens:
+                text += stops[index].feed(decoders[index].finish()) + stops[index].finish()
+            if stops[index].found or count == max_tokens:
+                active.remove(index)
+                yield Piece(index, text, "stop" if stops[index].found else "length")
             else:
                 yield Piece(index, text)
-                going.append(row)
-        if not going:
+        if not active:
             return
-        if len(going) < len(active):
-            texts.keep(going)
-            active = [active[row] for row in going]
 
 
 def encode_prompt(tokenizer: Tokenizer, prompt: str, *, allow_unknown: bool = False) -> list[int]:
@@ -120,11 +122,3 @@ def _unknown_parts(tokenizer: Tokenizer, prompt: str) -> list[str]:
     parts = dict.fromkeys(prompt if whole else prompt.split())
     written = tokenizer.tokens[tokenizer.unk_id]
     return [part for part in parts if part != written and tokenizer.unk_id in tokenizer.encode(part)]
-
-
-def _primed(tokenizer: Tokenizer, prompt: Sequence[int]) -> StreamingDecoder:
-    """Return a decoder that has seen the end of the prompt, which decides whether a space follows."""
-    decoder = StreamingDecoder(tokenizer)
-    for token in prompt[-16:]:
-        decoder.feed(token)
-    return decoder

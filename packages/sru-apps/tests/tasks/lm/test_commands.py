@@ -83,6 +83,15 @@ def test_stop_strings(model, capsys):
     assert cut["text"] == whole["text"][: whole["text"].index(stop)]
 
 
+def test_a_text_that_stops_early_changes_no_other(model, capsys):
+    options = ["--model", model, "--max-tokens", 30, "--temperature", 4, "--prompt", "so", "--json"]
+    stop = rows(run(capsys, generate, *options, "--seed", 1))[0]["text"][9:11]
+    options += ["--stop", stop]
+    alone = [rows(run(capsys, generate, *options, "--seed", seed))[0] for seed in range(6)]
+    assert rows(run(capsys, generate, *options, "--samples", 6)) == alone
+    assert len({len(row["text"]) for row in alone}) > 1
+
+
 def test_prompt_from_a_file_or_standard_input(model, capsys, tmp_path, monkeypatch):
     options = ["--model", model, "--max-tokens", 5]
     wanted = run(capsys, generate, *options, "--prompt", "so it")

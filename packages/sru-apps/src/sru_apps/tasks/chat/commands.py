@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
@@ -50,13 +51,10 @@ def reply(task: Task, args: Sequence[str]) -> int:
         message = line.rstrip("\r\n")
         if not message.strip():
             continue
+        pieces = talk.reply(message)
         if options.json:
-            print(
-                json.dumps({"user": message, "bot": "".join(talk.reply(message))}, ensure_ascii=False),
-                flush=True,
-            )
-            continue
-        for piece in talk.reply(message):
-            print(piece, end="", flush=True)
-        print(flush=True)
+            print(json.dumps({"user": message, "bot": "".join(pieces)}, ensure_ascii=False), flush=True)
+        else:
+            for piece in chain(pieces, "\n"):
+                print(piece, end="", flush=True)
     return 0

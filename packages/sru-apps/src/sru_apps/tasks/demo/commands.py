@@ -89,8 +89,7 @@ def demo(args: Sequence[str]) -> int:
         ]
         for name, (module, rows) in results.items()
     }
-    y_label = "bits per character, unseen text"
-    draw_curves(folder.learning_curve, "training time in seconds", y_label, curves)
+    draw_curves(folder.learning_curve, "training time in seconds", "bits per character, unseen text", curves)
     print(f"\nPicture:    {folder.learning_curve}\nCheckpoint: {RunFolder(folder.path / 'sru').best}")
     return 0
 
@@ -142,8 +141,10 @@ def train(
     """
     lightning.seed_everything(seed, verbose=False)
     module = make_module(vocab_size, name, hidden_size)
-    layers = f"{module.config.num_layers} layers of {hidden_size}"
-    print(f"\n{name.upper()}, {layers}: {count_parameters(module):,} parameters")
+    print(
+        f"\n{name.upper()}, {module.config.num_layers} layers of {hidden_size}: "
+        f"{count_parameters(module):,} parameters"
+    )
     run = new_run(folder, name)
     history = History(run.learning_curve, figures=[FIGURE], count=lambda batch: 1, unit="steps")
     trainer = lightning.Trainer(
@@ -161,10 +162,9 @@ def train(
             history,
         ],
     )
-    held_out = int(len(ids) * VALIDATION_SHARE)
+    cut = len(ids) - int(len(ids) * VALIDATION_SHARE)
     sizes: dict[str, Any] = {"batch_size": STREAMS, "length": SEGMENT}
-    validation = StreamLoader(ids[-held_out:], whole=True, **sizes)
-    trainer.fit(module, StreamLoader(ids[:-held_out], **sizes), validation)
+    trainer.fit(module, StreamLoader(ids[:cut], **sizes), StreamLoader(ids[cut:], whole=True, **sizes))
     best = LanguageModelModule.load_from_checkpoint(run.best, weights_only=True)
     return best.eval(), history.rows
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
@@ -119,13 +119,11 @@ def _print_text(texts: Sequence[_Text], pieces: Iterator[Piece], *, first: bool)
 
 def _print_json(texts: Sequence[_Text], pieces: Iterator[Piece], *, first: bool) -> None:
     """Print one JSON object per text, in their order."""
-    written, reasons = [""] * len(texts), [""] * len(texts)
+    rows: list[dict[str, Any]] = [{"prompt": text.prompt, "text": "", "seed": text.seed} for text in texts]
     for piece in pieces:
-        written[piece.text_index] += piece.text
-        reasons[piece.text_index] = piece.finish or ""
-    for text, continuation, reason in zip(texts, written, reasons, strict=True):
-        row = {"prompt": text.prompt, "text": continuation, "seed": text.seed, "finish": reason}
-        _show(json.dumps(row, ensure_ascii=False) + "\n")
+        rows[piece.text_index]["text"] += piece.text
+        rows[piece.text_index]["finish"] = piece.finish
+    _show("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def _prompts(given: Sequence[str] | None, file: str | None) -> list[str]:
@@ -164,21 +162,17 @@ def score(task: Task, args: Sequence[str]) -> int:
     changes = {} if options.memory_length is None else {"memory_length": options.memory_length}
     model = load_trained(task, Path(options.model), changes)
     total = Score()
-    source = TextSource.from_files([path])
-    for number, found in enumerate(score_lines(model, source, independent=options.independent_lines), 1):
+    scores = score_lines(model, TextSource.from_files([path]), independent=options.independent_lines)
+    for number, found in enumerate(scores, 1):
         if number == 1 and not options.json:
             print("line\ttokens\tnats\tperplexity\tbits/character")
-        _print_score(str(number), found, {"line": number}, as_json=options.json)
+        _print_score({"line": number}, found, as_json=options.json)
         total += found
-    _print_score("total", total, {"total": True}, as_json=options.json)
+    _print_score({"total": True}, total, as_json=options.json)
     return 0
 
 
-def _print_score(name: str, score: Score, head: dict[str, object], *, as_json: bool) -> None:
-    if not as_json:
-        figures = f"{score.nll:.3f}\t{score.perplexity:.3f}\t{score.bits_per(score.characters):.4f}"
-        print(f"{name}\t{score.tokens}\t{figures}", flush=name == "total")
-        return
+def _print_score(head: dict[str, Any], score: Score, *, as_json: bool) -> None:
     row = {
         **head,
         "tokens": score.tokens,
@@ -190,6 +184,10 @@ def _print_score(name: str, score: Score, head: dict[str, object], *, as_json: b
         "bits_per_character": score.bits_per(score.characters),
         "bits_per_byte": score.bits_per(score.bytes),
     }
-    # JSON knows neither NaN nor infinity.
-    strict = {key: None if isinstance(x, float) and not math.isfinite(x) else x for key, x in row.items()}
-    print(json.dumps(strict), flush=name == "total")
+    if as_json:
+        # JSON knows neither NaN nor infinity.
+        strict = {key: None if isinstance(x, float) and not math.isfinite(x) else x for key, x in row.items()}
+        print(json.dumps(strict))
+    else:
+        figures = f"{score.nll:.3f}\t{score.perplexity:.3f}\t{row['bits_per_character']:.4f}"
+        print(f"{head.get('line', 'total')}\t{score.tokens}\t{figures}")
