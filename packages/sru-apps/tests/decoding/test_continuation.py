@@ -60,6 +60,16 @@ def test_equals_recomputing_alone_and_in_any_batch(model, sampling):
     assert [symbol for (symbol,) in islice(alone, 12)] == wanted[0]
 
 
+def test_some_texts_go_on_alone(model):
+    wanted = [recompute(model, prompt, Sampling(), 3, 9) for prompt in PROMPTS]
+    texts = Continuation(model, PROMPTS, seeds=3)
+    found = list(zip(*islice(texts, 4), strict=True))
+    texts.keep([3, 1])
+    rest = list(zip(*islice(texts, 5), strict=True))
+    assert [*found[3], *rest[0]] == wanted[3]
+    assert [*found[1], *rest[1]] == wanted[1]
+
+
 def test_generate_goes_on_from_a_state(model):
     wanted = list(islice(generate(model, PROMPT, temperature=0), 8))
     _, state = read_prompts(model, [PROMPT[:3]])

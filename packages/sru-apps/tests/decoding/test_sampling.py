@@ -96,6 +96,12 @@ def test_each_text_has_its_own_seed():
     assert torch.equal(torch.cat([alone.choose(logits[:1]) for _ in range(100)]), rows[:, 1])
 
 
+def test_keep():
+    one = sampler(texts=((0,), (1,), (2,)), seeds=(0, 1, 2), temperature=0, repetition_penalty=1e9)
+    one.keep([2, 0])
+    assert one.choose(torch.tensor([[0.5, 0.1, 1.0, 0, 0, 0]] * 2)).tolist() == [0, 2]
+
+
 def test_a_tiny_temperature_is_greedy():
     assert frequencies(draws=20, temperature=1e-300)[2] == 1
 

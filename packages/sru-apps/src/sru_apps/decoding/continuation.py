@@ -69,6 +69,18 @@ class Continuation(Iterator[list[int]]):
         self._symbols = self._sampler.choose(self._logits)
         return self._symbols.tolist()
 
+    @torch.inference_mode()
+    def keep(self, index: Sequence[int]) -> None:
+        """Keep only some of the texts.
+
+        Args:
+            index: Which, at least one, in their present order.
+        """
+        chosen = torch.tensor(index, device=self._symbols.device)
+        self.state = select_streams(self.state, chosen)
+        self._symbols = self._symbols[chosen]
+        self._sampler.keep(index)
+
 
 def generate(
     model: Network,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -40,6 +41,9 @@ class Sampling:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        for name in ("temperature", "repetition_penalty"):
+            if getattr(self, name) == math.inf:
+                raise ValueError(f"{name} must be finite, got inf")
 
     def without(self, *symbols: int) -> Sampling:
         """Return a copy that never chooses these symbols either."""
@@ -73,6 +77,15 @@ class Sampler:
             row[torch.tensor(text, dtype=torch.int64, device=device)] = True
         self._forbidden = torch.tensor(sampling.forbidden, dtype=torch.int64, device=device)
 
+    def keep(self, index: Sequence[int]) -> None:
+        """Keep only some of the texts.
+
+        Args:
+            index: Which, in their present order.
+        """
+        self._numbers = [self._numbers[i] for i in index]
+        self._seen = self._seen[list(index)]
+
     def choose(self, logits: Tensor) -> Tensor:
         """Choose the next symbol of each text.
 
@@ -82,12 +95,13 @@ class Sampler:
         Returns:
             (B,) int64.
         """
-        if len(self._forbidden):
-            logits = logits.index_fill(1, self._forbidden, -torch.inf)
         penalty = self.sampling.repetition_penalty
         if penalty != 1:
-            lowered = torch.where(logits > 0, logits / penalty, logits * penalty)
+            # An extreme penalty must not make infinities, whose difference is no number.
+            lowered = torch.where(logits > 0, logits / penalty, logits * penalty).nan_to_num()
             logits = torch.where(self._seen, lowered, logits)
+        if len(self._forbidden):
+            logits = logits.index_fill(1, self._forbidden, -torch.inf)
         chosen = logits.argmax(-1) if self.sampling.temperature == 0 else self._draw(logits)
         if penalty != 1:
             self._seen.scatter_(1, chosen.unsqueeze(1), True)

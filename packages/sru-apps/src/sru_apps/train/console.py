@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import logging
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -80,53 +80,77 @@ def use_utf8() -> None:
         sys.stdout.reconfigure(encoding="utf-8")
 
 
-def decode(content: bytes | str, name: str) -> str:
-    """Decode UTF-8.
-
-    Args:
-        content: The text; a string, as from a replaced standard input, is returned as it is.
-        name: Where it comes from.
-
-    Raises:
-        UserError: It is not UTF-8.
-    """
-    try:
-        return content if isinstance(content, str) else content.decode()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{name} is not UTF-8 at byte {error.start}; convert it first") from error
+MAX_LINE = 1 << 20
+"""The most bytes of a line or of a prompt; a longer one is refused before it fills the memory."""
+_CHUNK = 1 << 16
 
 
 def read_text(file: str | None) -> str:
     """Read a file in UTF-8, or standard input.
 
     Raises:
-        UserError: It cannot be read, or is not UTF-8.
+        UserError: It cannot be read, is not UTF-8, or is longer than `MAX_LINE`.
     """
-    if file is None:
-        return decode(getattr(sys.stdin, "buffer", sys.stdin).read(), "standard input")
-    try:
-        return decode(Path(file).read_bytes(), file)
-    except OSError as error:
-        raise UserError(f"cannot read {file}: {error.strerror}") from error
+    with _opened(file) as (stream, name):
+        return _decode(stream.read(MAX_LINE + 1), name, first=True)
 
 
-def input_lines(ask: str = "") -> Iterator[str]:
-    """Yield the lines of standard input as they come.
+@contextmanager
+def input_lines(file: str | None = None) -> Iterator[Iterator[list[str]]]:
+    """Open a file, or standard input, to read its lines as they come.
 
     Args:
-        ask: What to print before each line.
+        file: The file.
+
+    Yields:
+        An iterator over lines without their ends; those that came together are in one list.
 
     Raises:
-        UserError: A line is not UTF-8.
+        UserError: The file cannot be read, or, later, a line is not UTF-8 or longer than `MAX_LINE`.
     """
-    stream = getattr(sys.stdin, "buffer", sys.stdin)
-    for number in count(1):
-        print(ask, end="", flush=True)
-        line = stream.readline()
-        if not line:
+    with _opened(file) as (stream, name):
+        yield _lines(stream, name)
+
+
+@contextmanager
+def _opened(file: str | None) -> Iterator[tuple[Any, str]]:
+    if file is None:
+        # There is none where the program was started without one; a replaced one may hold no bytes.
+        text = sys.stdin.read() if sys.stdin and not hasattr(sys.stdin, "buffer") else ""
+        yield getattr(sys.stdin, "buffer", io.BytesIO(text.encode())), "standard input"
+        return
+    try:
+        stream = Path(file).open("rb")  # noqa: SIM115 - closed below; an error in there is another one
+    except OSError as error:
+        raise UserError(f"cannot read {file}: {error.strerror}") from error
+    with stream:
+        yield stream, file
+
+
+def _lines(stream: Any, name: str) -> Iterator[list[str]]:
+    number, rest = 0, b""
+    while chunk := stream.read1(_CHUNK):
+        *whole, rest = (rest + chunk).split(b"\n")
+        lines = []
+        for line in whole:
+            number += 1
+            lines.append(_decode(line, f"line {number} of {name}", first=number == 1))
+        yield lines
+        if len(rest) > MAX_LINE:
             break
-        yield decode(line, f"line {number} of standard input")
-    print(end="\n" if ask else "")  # So that the shell's prompt is on its own line after Ctrl-D.
+    if rest if number else rest.removeprefix(codecs.BOM_UTF8):
+        yield [_decode(rest, f"line {number + 1} of {name}", first=number == 0)]
+
+
+def _decode(content: bytes, name: str, *, first: bool) -> str:
+    """Decode UTF-8; at the beginning of a file a byte-order mark is no part of the text."""
+    if len(content) > MAX_LINE:
+        raise UserError(f"{name} is longer than {MAX_LINE:,} bytes; shorten it")
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{name} is not UTF-8 at byte {error.start}; convert it first") from error
+    return text.removeprefix("\ufeff") if first else text
 
 
 _STAGES = {"waiting": "another process prepares it; waiting", "tokenizer": "making the vocabulary"}

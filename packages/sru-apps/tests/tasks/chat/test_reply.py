@@ -97,7 +97,11 @@ def test_standard_input_is_answered_line_by_line(
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"say a\n\nsay c\n"), encoding="latin-1"))
     assert main(["chat", "reply", f"--model={trained_run / 'model'}", "--json"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert lines == [{"user": "say a", "bot": "a"}, {"user": "say c", "bot": "c"}]
+    assert [line["user"] for line in lines] == ["say a", "", "say c"]
+    assert [line["bot"] for line in lines if line["user"]] == ["a", "c"]
+    with_bot_first = Conversation(load_chat_model(trained_run))
+    said = ["".join(with_bot_first.reply(message)) for message in ("say a", None, "say c")]
+    assert [line["bot"] for line in lines] == said
 
 
 def test_standard_input_that_is_no_text(

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
 from itertools import chain, islice
 
 import torch
 
+from sru_apps.decoding.batches import side_by_side
 from sru_apps.decoding.completion import LINE_END, line_end
+from sru_apps.decoding.unknown import UnknownParts, encode
 from sru_apps.nn import State
 from sru_apps.tasks.lm.module import exp
+from sru_apps.train.console import MAX_LINE
 from sru_apps.train.evaluate import Trained
+from sru_data import DataError
 from sru_data.loaders import IGNORE
 from sru_data.loaders.buckets import pad_sequences
 from sru_data.texts import TextSource
-from sru_data.tokenizers import Tokenizer
 
 # Steps scored at once, and symbols of lines side by side, padding included; these bound the memory.
 _STEPS = 512
@@ -66,53 +69,56 @@ def score_lines(model: Trained, source: TextSource, *, independent: bool = False
         One score per line, in their order.
 
     Raises:
-        DataError: The text is missing, empty or not UTF-8.
+        DataError: The text is missing, empty or not UTF-8, or has a line of more than `MAX_LINE` characters.
     """
     tokenizer = model.tokenizer
-    start = line_end(tokenizer)
+    start, unknown = line_end(tokenizer), UnknownParts(tokenizer)
     before, state = [] if start is None else [start], None
     for lines in _lines(source):
         texts = lines if start is not None else [line.rstrip(LINE_END) for line in lines]
-        ids = [_encode(tokenizer, text) for text in texts]
+        ids = [encode(tokenizer, text) for text in texts]
+        unknown.report(zip(texts, ids, strict=True))
         if independent:
-            costs = chain.from_iterable(_costs(model, part, before)[0] for part in _batches(ids))
+            costs = chain.from_iterable(
+                _costs(model, part, before)[0] for part in side_by_side(ids, _AT_ONCE)
+            )
         else:
             joined = list(chain.from_iterable(ids))
             found, state = _costs(model, [joined], before, state)
             costs, before = chain(found), [*before, *joined][-1:]
         for text, tokens in zip(texts, ids, strict=True):
             scored = [nll for nll in islice(costs, len(tokens)) if nll is not None]
-            unknown = tokens.count(tokenizer.unk_id)
-            yield Score(len(scored), math.fsum(scored), len(text), len(text.encode()), unknown)
+            yield Score(
+                len(scored),
+                math.fsum(scored),
+                len(text),
+                len(text.encode()),
+                tokens.count(tokenizer.unk_id),
+            )
 
 
 def _lines(source: TextSource) -> Iterator[list[str]]:
     """Cut the blocks of a text into lines."""
-    rest = ""
+    rest, done = "", 0
     for block in source.blocks():
         *lines, rest = (rest + block.decode()).split(LINE_END)
+        for number, line in enumerate([*lines, rest], done + 1):
+            if len(line) > MAX_LINE:
+                raise DataError.at(
+                    source.name,
+                    number,
+                    f"expected a line of at most {MAX_LINE:,} characters, got a longer one; break it up, or "
+                    "measure the whole text with `sru lm test`",
+                )
+        done += len(lines)
         yield [line + LINE_END for line in lines]
     if rest:
         yield [rest]
 
 
-def _batches(lines: Iterable[list[int]]) -> Iterator[list[list[int]]]:
-    """Group lines to be scored side by side."""
-    part: list[list[int]] = []
-    longest = 0
-    for line in lines:
-        longest = max(longest, len(line))
-        if part and longest * (len(part) + 1) > _AT_ONCE:
-            yield part
-            part, longest = [], len(line)
-        part.append(line)
-    if part:
-        yield part
-
-
 @torch.inference_mode()
 def _costs(
-    model: Trained, lines: Sequence[list[int]], before: list[int], state: State | None = None
+    model: Trained, lines: Sequence[Sequence[int]], before: list[int], state: State | None = None
 ) -> tuple[list[float | None], State | None]:
     """Compute the negative log-likelihood of each symbol of each line, line after line.
 
@@ -139,9 +145,3 @@ def _costs(
     rows = zip(lines, torch.cat(parts).t().tolist(), strict=True)
     first = [] if before else [None]
     return [cost for line, row in rows for cost in [*first, *row][: len(line)]], state
-
-
-def _encode(tokenizer: Tokenizer, text: str) -> list[int]:
-    ids = tokenizer.encode(text)
-    # A tokenizer returns the unknown symbol for an empty text.
-    return [] if ids == [tokenizer.unk_id] and not text.strip() else ids
