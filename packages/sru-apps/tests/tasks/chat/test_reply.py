@@ -112,6 +112,35 @@ def test_standard_input_that_is_no_text(
     assert "line 1 of standard input is not UTF-8 at byte 0; convert it first" in capsys.readouterr().err
 
 
+def test_a_byte_order_mark_is_no_part_of_a_message(
+    trained_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xef\xbb\xbfsay b\r\n")))
+    assert main(["chat", "reply", f"--model={trained_run}", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"user": "say b", "bot": "b"}
+
+
+def test_what_the_model_does_not_know_is_named(trained_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.warns(UserWarning, match="^characters that are not in the model's vocabulary") as found:
+        assert main(["chat", "reply", f"--model={trained_run}", "--message=é", "--message=zé"]) == 0
+    assert [str(warning.message).partition(": ")[2] for warning in found] == ["'é'", "'z'"]
+    assert capsys.readouterr().out.count("\n") == 2
+
+
+@pytest.mark.parametrize(
+    "option", ["--max-tokens=0", "--max-tokens=1000000000000", "--top-k=0", "--temperature=-1"]
+)
+def test_numbers_that_nobody_means(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["chat", "reply", "--model=nowhere", option])
+    assert "expected a number" in capsys.readouterr().err
+
+
+def test_a_wrong_value_is_reported_before_the_model_is_read(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["chat", "reply", "--model=nowhere", "--top-p=2"]) == 1
+    assert "top_p must be above 0 and at most 1, got 2.0" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [

@@ -144,6 +144,53 @@ def test_the_unknown_symbol_can_be_forbidden(model, capsys):
     assert unknown not in run(capsys, generate, *options, "--forbid-unknown")
 
 
+def test_a_byte_order_mark_is_no_part_of_a_prompt(model, capsys, tmp_path, monkeypatch):
+    options = ["--model", model, "--max-tokens", 5]
+    wanted = run(capsys, generate, *options, "--prompt", "so it")
+    (tmp_path / "p.txt").write_bytes(b"\xef\xbb\xbfso it")
+    assert run(capsys, generate, *options, "--prompt-file", tmp_path / "p.txt") == wanted
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xef\xbb\xbfso it")))
+    assert run(capsys, generate, *options) == wanted
+
+
+def test_a_prompt_that_is_too_long(model, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"so" * (1 << 20))))
+    error = fails(capsys, generate, "--model", model)
+    assert error == "sru lm generate: error: standard input is longer than 1,048,576 bytes; shorten it\n"
+
+
+def test_texts_are_made_as_they_are_printed(model, capsys, monkeypatch):
+    def fail(*args, **kwargs):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("sru_apps.tasks.lm.commands._BATCH_SIZE", 2)
+    monkeypatch.setattr("sru_apps.tasks.lm.commands._print_json", fail)
+    options = ["--prompt", "so", "--samples", 10_000_000, "--max-tokens", 1, "--json"]
+    assert "no space left" in fails(capsys, generate, "--model", model, *options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--max-tokens=-1"], "max_tokens: expected a number >= 0"),
+        (["--max-tokens=1000000000000"], "got 1000000000000"),
+        (["--max-tokens=nan"], "max_tokens: expected a whole number, got nan"),
+        (["--samples=0"], "samples: expected a number >= 1"),
+        (["--seed=-1"], "seed: expected a number >= 0"),
+        ([f"--seed={10**30}"], f"got {10**30}"),
+        (["--top-k=0"], "top_k: expected a number > 0, got 0"),
+        (["--top-p=nan"], "got nan"),
+        (["--temperature=nan"], "got nan"),
+        (["--temperature=inf"], "got inf"),
+        (["--repetition-penalty=inf"], "got inf"),
+    ],
+)
+def test_numbers_that_nobody_means(capsys, options, message):
+    with pytest.raises(SystemExit, match="2"):
+        main(["lm", generate, "--model", "nowhere", *options])
+    assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -196,6 +243,34 @@ def test_score(model, capsys, tmp_path, monkeypatch):
     *again, _ = rows(run(capsys, score, path, "--model", model, "--json"))
     assert [row["nll"] for row in again] == pytest.approx([row["nll"] for row in found], rel=1e-4)
     assert [row["tokens"] for row in again] == [row["tokens"] for row in found]
+
+
+@pytest.mark.filterwarnings("ignore:.* not in the model's vocabulary")
+def test_the_table_shows_what_is_unknown(model, capsys, tmp_path):
+    path = tmp_path / "x.txt"
+    path.write_text("so it goes\nzé goes\n\nand\tzé")
+    unknown = [row["unknown"] for row in rows(run(capsys, score, path, "--model", model, "--json"))]
+    table = [line.split("\t") for line in run(capsys, score, path, "--model", model).splitlines()]
+    assert [int(row[5]) for row in table[1:]] == unknown
+    assert unknown[0] == 0
+    assert unknown[1] > 0
+    assert unknown[4] == sum(unknown[:4])
+
+
+def test_what_is_unknown_is_named(model, capsys, tmp_path):
+    path = tmp_path / "x.txt"
+    path.write_text("so it goes\nzé goes\nzé")
+    with pytest.warns(UserWarning, match=r"^(words|characters) that are not in .* symbol: ('zé'|'z', 'é')$"):
+        run(capsys, score, path, "--model", model)
+
+
+def test_a_line_that_is_too_long(model, capsys, tmp_path):
+    path = tmp_path / "x.txt"
+    path.write_text("so it\n" + "goes " * 500_000)
+    for options in ([], ["--independent-lines"]):
+        error = fails(capsys, score, path, "--model", model, *options)
+        assert f"{path}:2: expected a line of at most 1,048,576 characters, got a longer one; break" in error
+        assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize("block", [1 << 20, 8])

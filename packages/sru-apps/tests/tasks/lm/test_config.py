@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import pytest
 
-from sru_apps.tasks.lm.model import LanguageModelConfig
+from sru_apps.tasks.lm.model import LanguageModel, LanguageModelConfig
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,11 @@ from sru_apps.tasks.lm.model import LanguageModelConfig
 def test_values_that_do_not_fit(options, message):
     with pytest.raises(ValueError, match=message):
         LanguageModelConfig(**{"vocab_size": 100, **options})
+
+
+def test_no_more_layers_than_anybody_trains():
+    with pytest.raises(ValueError, match="num_layers must be at most 1,000, got 1,000,000,000"):
+        LanguageModel(LanguageModelConfig(vocab_size=9, num_layers=10**9))
 
 
 def test_through_json():

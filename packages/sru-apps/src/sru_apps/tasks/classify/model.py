@@ -46,7 +46,12 @@ class ClassifierConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        check_at_least(1, embedding_size=self.embedding_size)
+        check_at_least(
+            1,
+            vocab_size=self.vocab_size,
+            embedding_size=self.embedding_size,
+            num_classes=self.num_classes,
+        )
 
 
 class CNNEncoder(nn.Module):

@@ -34,10 +34,12 @@ class ClassifierModule(TaskModule):
         *,
         label_names: Sequence[str],
     ) -> None:
-        super().__init__(config, optimizer, label_names=list(label_names))
-        self.label_names = list(label_names)
+        self.label_names = [label_names] if isinstance(label_names, str) else list(label_names)
+        super().__init__(config, optimizer, label_names=self.label_names)
         if len(self.label_names) != self.config.num_classes:
             raise ValueError(f"expected {self.config.num_classes} labels, got {len(self.label_names)}")
+        if any(not isinstance(name, str) or self.label_names.count(name) > 1 for name in self.label_names):
+            raise ValueError(f"labels must be texts that differ from each other, got {self.label_names!r}")
         self.exported = {"labels": self.label_names}
         self.network = SentenceClassifier(self.config)
         self.accuracy = MulticlassAccuracy(self.config.num_classes, average="micro")
