@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from sru_data.tokenizers import CharTokenizer, SubwordTokenizer, Tokenizer
 
@@ -22,7 +23,8 @@ class UnknownParts:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._by_characters = isinstance(tokenizer, (CharTokenizer, SubwordTokenizer))
-        self._named: set[str] = set()
+        self._seen: set[str] = set()
+        self._left = _NAMED
 
     def report(self, texts: Iterable[tuple[str, Sequence[int]]]) -> None:
         """Warn of what has not been named before.
@@ -30,32 +32,29 @@ class UnknownParts:
         Args:
             texts: Texts, each with its symbols.
         """
-        if len(self._named) == _NAMED:
-            return
-        new = []
-        for part in self._found(texts):
-            self._named.add(part)
-            new.append(repr(part if len(part) <= _SHOWN else f"{part[:_SHOWN]}..."))
-            if len(self._named) == _NAMED:
-                new.append("...")
-                break
+        new = list(islice(self._found(texts), self._left))
+        self._left -= len(new)
         if new:
             kind = "characters" if self._by_characters else "words"
+            shown = [repr(part if len(part) <= _SHOWN else f"{part[:_SHOWN]}...") for part in new]
             warnings.warn(
                 f"{kind} that are not in the model's vocabulary are read as the unknown symbol: "
-                f"{', '.join(new)}",
+                f"{', '.join(shown)}{'' if self._left else ', ...'}",
                 stacklevel=2,
             )
 
     def _found(self, texts: Iterable[tuple[str, Sequence[int]]]) -> Iterator[str]:
+        """Yield the unknown parts of texts, and remember all parts, since most of them come again."""
         unknown, encode = self._tokenizer.unk_id, self._tokenizer.encode
         written = self._tokenizer.tokens[unknown]
         for text, ids in texts:
             if unknown not in ids:
                 continue
-            for part in dict.fromkeys(text if self._by_characters else text.split()):
-                if part not in self._named and part != written and unknown in encode(part):
-                    yield part
+            for part in text if self._by_characters else text.split():
+                if part not in self._seen:
+                    self._seen.add(part)
+                    if part != written and unknown in encode(part):
+                        yield part
 
 
 def encode(tokenizer: Tokenizer, text: str) -> list[int]:

@@ -109,10 +109,11 @@ def classify(
     rest = iter(texts)
     for part in side_by_side(ids, _AT_ONCE):
         batch = pad_sequences(part, batch_first=False)
-        probabilities = classifier.network(batch.ids, batch.mask).softmax(-1)
-        for text, probability, label in zip(islice(rest, len(part)), *probabilities.max(-1), strict=True):
+        best, labels = classifier.network(batch.ids, batch.mask).softmax(-1).max(-1)
+        found = zip(islice(rest, len(part)), best.tolist(), labels.tolist(), strict=True)
+        for text, probability, label in found:
             if text.strip():
-                yield Prediction(text, classifier.module.label_names[int(label)], float(probability))
+                yield Prediction(text, classifier.module.label_names[label], probability)
             else:
                 yield Prediction(text, None, None)
 
