@@ -23,8 +23,6 @@ ENCODERS: dict[str, Encoder] = {
     "gated-linear": gated_linear.ENCODER,
 }
 
-MOST_LAYERS = 1000
-
 if TYPE_CHECKING:
     RecurrentName = str
 else:
@@ -87,7 +85,7 @@ class RecurrentEncoder(nn.Module):
             rest: layer by layer where the encoder is a list of layers, else all at once.
 
     Raises:
-        ValueError: `name` is unknown, or lacks one of the options, or there are too many layers.
+        ValueError: `name` is unknown, or lacks one of the options.
     """
 
     def __init__(
@@ -105,9 +103,6 @@ class RecurrentEncoder(nn.Module):
         super().__init__()
         given = (options or EncoderOptions()).given(name)
         self._encoder = ENCODERS[name]
-        if num_layers > MOST_LAYERS:
-            # Each is an object, whatever its size: a damaged file must not ask for a billion of them.
-            raise ValueError(f"num_layers must be at most {MOST_LAYERS:,}, got {num_layers:,}")
         if bidirectional and not self._encoder.both_ways:
             raise ValueError(f"the encoder {name!r} reads one way only; choose bidirectional=False")
         self.name = name
