@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from sru_data.atomic import atomic_write, replace
+from sru_data.atomic import atomic_write, open_partial, remove_temporaries, replace
 
 
 def write(path: Path, content: bytes) -> None:
@@ -60,6 +62,48 @@ def test_the_content_reaches_the_disk_before_the_name_and_the_name_after(tmp_pat
         monkeypatch.setattr(os, name, lambda *args, n=name, f=function: (steps.append(n), f(*args)))
     write(tmp_path / "file", b"content")
     assert steps == ["fsync", "replace", "fsync"]
+
+
+def test_two_writers_of_a_file_both_end_well(tmp_path) -> None:
+    path = tmp_path / "file"
+    with atomic_write(path) as one:
+        one.write(b"the first")
+        write(path, b"the second")
+        assert path.read_bytes() == b"the second"
+    assert path.read_bytes() == b"the first"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_many_processes_may_write_a_file(tmp_path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from sru_data.atomic import atomic_write\n"
+        "for _ in range(200):\n"
+        "    with atomic_write(Path(sys.argv[1])) as file: file.write(sys.argv[2].encode() * 10_000)"
+    )
+    writers = [
+        subprocess.Popen([sys.executable, "-c", program, tmp_path / "file", letter]) for letter in "abc"
+    ]
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    assert (tmp_path / "file").read_text() in [letter * 10_000 for letter in "abc"]
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_temporary_file_is_not_written_through_a_link(tmp_path) -> None:
+    (tmp_path / "victim").write_bytes(b"precious")
+    (tmp_path / ".file.partial").symlink_to(tmp_path / "victim")
+    write(tmp_path / "file", b"content")
+    assert (tmp_path / "victim").read_bytes() == b"precious"
+    assert not (tmp_path / "file").is_symlink()
+    (tmp_path / "link").symlink_to(tmp_path / "victim")
+    with pytest.raises(OSError, match="symbolic links"), open_partial(tmp_path / "link"):
+        pass
+
+
+def test_what_killed_writers_left_is_removed(tmp_path) -> None:
+    for name in (".file.partial", ".file.0123.partial", "train.tokens.partial", ".lock"):
+        (tmp_path / name).touch()
+    remove_temporaries(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "train.tokens.partial"]
 
 
 def test_a_file_takes_another_name(tmp_path) -> None:

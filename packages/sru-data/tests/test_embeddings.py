@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+import tracemalloc
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -124,6 +125,29 @@ def test_only_words_in_use_are_parsed_and_kept(tmp_path) -> None:
     assert [vector.untyped_storage().nbytes() for vector in found.values()] == [2 * 4, 2 * 4]
 
 
+@pytest.mark.parametrize(
+    ("content", "table"),
+    [
+        (b"a  1 2\nb \t 3  4 \n", {"a": [1.0, 2.0], "b": [3.0, 4.0]}),
+        (b"a\t1\t2\nb\t3\t4\n", {"a": [1.0, 2.0], "b": [3.0, 4.0]}),
+        (b"2  2\na  1 2\nb 3 4\n", {"a": [1.0, 2.0], "b": [3.0, 4.0]}),
+        (b"a 1 2\n\nb 3 4\n \n\n", {"a": [1.0, 2.0], "b": [3.0, 4.0]}),
+        (b"2 2\na 1 2\nb 3 4\n\n", {"a": [1.0, 2.0], "b": [3.0, 4.0]}),
+        (b"a 1 2\r\nb 3 4\r\n\r\n", {"a": [1.0, 2.0], "b": [3.0, 4.0]}),
+        (b"a 1 2\nb 3 4\nroute 66 5 6\n", {"a": [1.0, 2.0], "b": [3.0, 4.0], "route 66": [5.0, 6.0]}),
+        (b"route 66 5 6\na 1 2\nb 3 4\n", {"route 66": [5.0, 6.0], "a": [1.0, 2.0], "b": [3.0, 4.0]}),
+        (b"3 2\nroute 66 5 6\na 1 2\nb 3 4\n", {"route 66": [5.0, 6.0], "a": [1.0, 2.0], "b": [3.0, 4.0]}),
+        (b". . . 4 5\na 1 2\n", {". . .": [4.0, 5.0], "a": [1.0, 2.0]}),
+        (b"\xef\xbb\xbfa 1 2\nb 3 4\n", {"a": [1.0, 2.0], "b": [3.0, 4.0]}),
+        (b"\xef\xbb\xbf2 2\na 1 2\nb 3 4\n", {"a": [1.0, 2.0], "b": [3.0, 4.0]}),
+        (b"\xef\xbb\xbf" + word2vec({"a": [1.0, 2.0]}), {"a": [1.0, 2.0]}),
+    ],
+)
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_the_last_fields_are_the_numbers_whatever_separates_them(tmp_path, compress, content, table) -> None:
+    assert as_lists(read_embeddings(write(tmp_path, compress(content)), list(table))) == table
+
+
 def test_no_word_found_gives_an_empty_dict(tmp_path) -> None:
     assert read_embeddings(write(tmp_path, glove(VECTORS)), ["absent"]) == {}
 
@@ -132,7 +156,6 @@ def test_no_word_found_gives_an_empty_dict(tmp_path) -> None:
     ("content", "dim", "message"),
     [
         (b"a 1 2 3\nb 1 2\n", None, r"vectors:2: expected a word and 3 numbers, got a word and 2 fields"),
-        (b"a 1 2 3\nb 1 2 3 4\n", None, r"vectors:2: expected a word and 3 numbers, got a word and 4 fields"),
         (b"a 1 2 3\n", 4, r"vectors:1: expected a word and 4 numbers, got a word and 3 fields"),
         (b"a 1 2 3\n", 2, r"vectors:1: expected a word and 2 numbers, got a word and 3 fields"),
         (
@@ -145,6 +168,22 @@ def test_no_word_found_gives_an_empty_dict(tmp_path) -> None:
         (word2vec(VECTORS), 300, r"vectors:1: expected vectors of width 300, got a header that says 3"),
         (b"5 0\n", None, r"vectors:1: expected vectors of width 1 or more, got a header that says 0"),
         (b"a 1 2\nb 1 x\n", None, r"vectors:2: expected 2 numbers after the word 'b', got: .*'x'"),
+        (
+            b"b 3 4\na 1 nan\n",
+            None,
+            r"vectors:2: expected 2 numbers after the word 'a', got: one that is inf",
+        ),
+        (b"b -inf 4\n", None, r"vectors:1: expected 2 numbers after the word 'b', got: one that is infinite"),
+        (b"b 1e39 4\n", None, r"vectors:1: expected 2 numbers after the word 'b', got: one that is infinite"),
+        (
+            word2vec({"a": [1.0, float("inf")]}),
+            None,
+            r"vectors: expected 2 numbers after the word 'a', got: one",
+        ),
+        (b"900000 65537\n", None, r"vectors:1: expected a header that fits the file, got one of 900,000 vec"),
+        (b"99999999 300\na", None, r"vectors:1: expected a header that fits the file, .* 300 in 14 bytes"),
+        (b"a " + b"1" * (1 << 20), None, r"vectors:1: expected a line of at most 1,048,576 bytes"),
+        ("a 1 2\n".encode("utf-16"), None, r"vectors: expected text in UTF-8, got UTF-16 or UTF-32; convert"),
         (b"2 2\na 1 x\nb 1 2\n", None, r"vectors:2: expected 2 numbers after the word 'a', got: .*'x'"),
         (b"", None, r"vectors:1: expected a word and its numbers, or a header 'N D', got neither"),
         (
@@ -188,6 +227,23 @@ def test_wrong_content_is_an_error_with_its_line(tmp_path, content, dim, message
 def test_a_damaged_file_is_an_error(tmp_path, content, message) -> None:
     with pytest.raises(DataError, match=message):
         read_embeddings(write(tmp_path, content), list(VECTORS))
+
+
+def test_numbers_too_far_apart_for_random_rows_are_an_error(tmp_path) -> None:
+    path = write(tmp_path, b"a 3e38 -3e38\n")
+    with pytest.raises(
+        DataError, match=r"vectors: expected vectors with a finite spread, got numbers up to 3e"
+    ):
+        embedding_matrix(path, ["[PAD]", "a", "b"])
+
+
+def test_a_word_without_an_end_is_an_error_and_takes_little_memory(tmp_path) -> None:
+    path = write(tmp_path, gzip.compress(b"5 3\n\1" + b"x" * (64 << 20), 1))
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"expected whole vectors of width 3 up to the end of the file"):
+        read_embeddings(path, ["x"])
+    assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    tracemalloc.stop()
 
 
 def test_a_missing_file_is_an_error(tmp_path) -> None:

@@ -11,12 +11,16 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
+import os
 import re
 import struct
 import zlib
 from array import array
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice, takewhile
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,11 +28,18 @@ import torch
 from torch import Tensor
 
 from sru_data.errors import DataError
+from sru_data.reading import open_file, read_lines
 
 _CHUNK = 1 << 20
-_HEADER = re.compile(rb"(\d+) (\d+)\s*")
+_VOTERS = 1000
+_WIDEST = 1 << 16
+# What gzip makes of zeros.
+_MOST_COMPRESSED = 1032
+_HEADER = re.compile(rb"\s*(\d{1,18})\s+(\d{1,18})\s*")
 _NUMBER = re.compile(rb"[-+]?((\d+\.?\d*|\.\d+)(e[-+]?\d+)?|nan|inf)", re.IGNORECASE)
 _NOT_TEXT = re.compile("[\x00-\x08\x0e-\x1f\ufffd]")
+_Line = tuple[int, bytes]
+_Record = tuple[int | None, bytes, bytes]
 
 
 @dataclass(frozen=True)
@@ -44,8 +55,9 @@ class EmbeddingMatrix:
 def read_embeddings(path: str | Path, words: Collection[str], *, dim: int | None = None) -> dict[str, Tensor]:
     """Read the vectors of some words; if the file has a word twice, the first one counts.
 
-    In text formats a word may contain spaces: the last D fields of a line are its numbers. The width of every
-    line is checked, but only the numbers of words in use are parsed.
+    In text formats a word may contain spaces: the last D fields of a line are its numbers. D is the header's,
+    or what most lines agree on. The width of every line is checked, but only the numbers of words in use are
+    parsed. A line has at most 1 MiB, and a vector 65,536 numbers.
 
     Args:
         path: The file.
@@ -100,6 +112,12 @@ def embedding_matrix(
         )
     known = torch.stack(list(vectors.values()))
     bound = 3**0.5 * float(known.std(correction=0))
+    if not 2 * bound <= torch.finfo(torch.float32).max:
+        raise DataError.at(
+            path,
+            None,
+            f"expected vectors with a finite spread, got numbers up to {float(known.abs().max()):g}",
+        )
     generator = torch.Generator().manual_seed(seed)
     weight = torch.empty(len(tokens), known.shape[1]).uniform_(-bound, bound, generator=generator)
     rows = {row: vectors[token] for row, token in enumerate(tokens) if row > 0 and token in vectors}
@@ -109,7 +127,7 @@ def embedding_matrix(
 
 
 def _open(path: str | Path) -> BinaryIO:
-    with open(path, "rb") as file:
+    with open_file(path, "expected a complete embedding file, got") as file:
         compressed = file.read(2) == b"\x1f\x8b"
     # Buffered again, because GzipFile itself reads line by line in Python.
     return io.BufferedReader(gzip.GzipFile(path, "rb") if compressed else io.FileIO(path), _CHUNK)
@@ -119,43 +137,82 @@ def _read(
     path: str | Path, file: BinaryIO, wanted: Mapping[bytes, str], dim: int | None
 ) -> dict[str, Tensor]:
     """Return the vectors of the wanted words, in file order."""
-    first, second = file.readline(_CHUNK), file.readline(_CHUNK)
-    header = _HEADER.fullmatch(first)
-    if header is None and not _looks_like_text(first):
+    lines = read_lines(file, path=path, limit=_CHUNK)
+    _, first = next(lines, (1, b""))
+    begin, header = file.tell(), _HEADER.fullmatch(first)
+    if header:
+        width = int(header[2])
+        _check_header(path, int(header[1]), width, dim)
+        is_text = _looks_like_text(file.readline(_CHUNK))
+    else:
+        width, is_text = _agreed_width(path, chain([(1, first)], lines), dim), True
+    file.seek(begin)
+    rest = read_lines(file, path=path, start=2, limit=_CHUNK)
+    records = (
+        _text_records(path, rest if header else chain([(1, first)], rest), width)
+        if is_text
+        else _binary_records(path, file, width)
+    )
+    found: dict[str, Tensor] = {}
+    number = 0
+    for line, key, content in records:
+        number += 1
+        word = wanted.get(key)
+        if word is not None and word not in found:
+            try:
+                values = map(float, content.split()) if is_text else struct.unpack(f"<{width}f", content)
+                numbers = array("f", values)
+                if not math.isfinite(sum(numbers)):
+                    raise ValueError("one that is infinite or not a number")
+            except ValueError as error:
+                raise DataError.at(
+                    path, line, f"expected {width} numbers after the word {word!r}, got: {error}"
+                ) from error
+            found[word] = torch.frombuffer(numbers, dtype=torch.float32)
+    if header and int(header[1]) != number:
+        raise DataError.at(
+            path,
+            None,
+            f"expected {int(header[1]):,} vectors of width {width} as the header says, got {number:,}; "
+            "the file is damaged, download it again",
+        )
+    return found
+
+
+def _check_header(path: str | Path, number: int, width: int, dim: int | None) -> None:
+    """Refuse a header that cannot be true before anything of the size it gives is made."""
+    if width < 1 or width != (dim or width):
+        raise DataError.at(
+            path, 1, f"expected vectors of width {dim or '1 or more'}, got a header that says {width}"
+        )
+    if width > _WIDEST or number * width > os.path.getsize(path) * _MOST_COMPRESSED:
+        raise DataError.at(
+            path,
+            1,
+            f"expected a header that fits the file, got one of {number:,} vectors of width {width:,} in "
+            f"{os.path.getsize(path):,} bytes",
+        )
+
+
+def _agreed_width(path: str | Path, lines: Iterable[_Line], dim: int | None) -> int:
+    """Return how many numbers most lines end in, so that one with a number in its word misleads nobody."""
+    votes = Counter(_numbers_in(line) for _, line in islice(lines, _VOTERS))
+    agreed = max(votes, key=lambda width: (width > 0, votes[width]))
+    if not agreed:
         raise DataError.at(
             path,
             1,
             "expected a word and its numbers, or a header 'N D', got neither; is this an embedding file?",
         )
-    width = int(header[2]) if header else dim or len(first.split()) - 1
-    if header and (width < 1 or width != (dim or width)):
-        raise DataError.at(
-            path, 1, f"expected vectors of width {dim or '1 or more'}, got a header that says {width}"
-        )
-    is_text = header is None or _looks_like_text(second)
-    begin = 2 if header else 1
-    file.seek(len(first) if header else 0)
-    records = _text_records(path, file, width, begin) if is_text else _binary_records(path, file, width)
-    found: dict[str, Tensor] = {}
-    number = begin - 1
-    for number, (key, content) in enumerate(records, start=begin):
-        word = wanted.get(key)
-        if word is not None and word not in found:
-            try:
-                numbers = map(float, content.split(b" ")) if is_text else struct.unpack(f"<{width}f", content)
-                found[word] = torch.frombuffer(array("f", numbers), dtype=torch.float32)
-            except ValueError as error:
-                raise DataError.at(
-                    path, number, f"expected {width} numbers after the word {word!r}, got: {error}"
-                ) from error
-    if header and int(header[1]) != number - 1:
-        raise DataError.at(
-            path,
-            None,
-            f"expected {int(header[1]):,} vectors of width {width} as the header says, got {number - 1:,}; "
-            "the file is damaged, download it again",
-        )
-    return found
+    if agreed != (dim or agreed):
+        raise DataError.at(path, 1, f"expected a word and {dim} numbers, got a word and {agreed} fields")
+    return agreed
+
+
+def _numbers_in(line: bytes) -> int:
+    """Count the numbers at the end of a line, the word excepted; none if it is not text."""
+    fields = line.split()[1:] if _looks_like_text(line) else []
+    return sum(1 for _ in takewhile(_NUMBER.fullmatch, reversed(fields)))
 
 
 def _looks_like_text(line: bytes) -> bool:
@@ -164,35 +221,37 @@ def _looks_like_text(line: bytes) -> bool:
     return is_text and any(map(_NUMBER.fullmatch, line.split()[1:]))
 
 
-def _text_records(
-    path: str | Path, lines: Iterable[bytes], dim: int, first: int
-) -> Iterator[tuple[bytes, bytes]]:
-    for number, raw in enumerate(lines, start=first):
-        line = raw.rstrip(b" \r\n")
+def _text_records(path: str | Path, lines: Iterable[_Line], width: int) -> Iterator[_Record]:
+    for number, raw in lines:
+        line = raw.rstrip()
         spaces = line.count(b" ")
-        *word, numbers = line.split(b" ", spaces - dim + 1)
-        # A number before the last D fields is a vector that is too wide, not a word that contains a space.
-        if spaces < dim or (spaces > dim and _NUMBER.fullmatch(word[-1])):
+        if spaces != width:
+            # A blank line, a word with spaces, or white space of another kind.
+            fields = line.split()
+            line, spaces = b" ".join(fields), len(fields) - 1
+        if spaces >= width:
+            *word, numbers = line.split(b" ", spaces - width + 1)
+            yield number, b" ".join(word), numbers
+        elif line:
             raise DataError.at(
-                path, number, f"expected a word and {dim} numbers, got a word and {spaces} fields"
+                path, number, f"expected a word and {width} numbers, got a word and {spaces} fields"
             )
-        yield b" ".join(word), numbers
 
 
-def _binary_records(path: str | Path, file: BinaryIO, dim: int) -> Iterator[tuple[bytes, bytes]]:
-    buffer, start, width = b"", 0, 4 * dim
+def _binary_records(path: str | Path, file: BinaryIO, width: int) -> Iterator[_Record]:
+    buffer, start, size = b"", 0, 4 * width
     while True:
-        while (space := buffer.find(b" ", start)) < 0 or len(buffer) < space + 1 + width:
+        while (space := buffer.find(b" ", start)) < 0 or len(buffer) < space + 1 + size:
             chunk = file.read(_CHUNK)
-            if not chunk and buffer[start:].strip():
+            buffer, start = buffer[start:] + chunk, 0
+            if not chunk and not buffer.strip():
+                return
+            if not chunk or (space < 0 and len(buffer) > 2 * _CHUNK):
                 raise DataError.at(
                     path,
                     None,
-                    f"expected whole vectors of width {dim} up to the end of the file, got part of one",
+                    f"expected whole vectors of width {width} up to the end of the file, got part of one",
                 )
-            if not chunk:
-                return
-            buffer, start = buffer[start:] + chunk, 0
-        word, start = buffer[start:space], space + 1 + width
+        word, start = buffer[start:space], space + 1 + size
         # Some writers put a line end after each vector, others do not.
-        yield word.lstrip(b"\n"), buffer[space + 1 : start]
+        yield None, word.lstrip(b"\n"), buffer[space + 1 : start]

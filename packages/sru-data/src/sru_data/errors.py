@@ -1,8 +1,10 @@
-"""The one exception for bad data, and how files are read and decoded so that it names the place."""
+"""The one exception for bad data."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+_LONGEST_MESSAGE = 400
 
 
 class DataError(ValueError):
@@ -18,57 +20,28 @@ class DataError(ValueError):
         Args:
             path: The file.
             line: The line, counted from 1, or None for the file as a whole.
-            message: What was expected, what was found, and the remedy if there is one.
+            message: What was expected, what was found, and the remedy if there is one. Its middle is left
+                out if it quotes something long.
         """
-        return cls(f"{path}: {message}" if line is None else f"{path}:{line}: {message}")
+        place = printable(str(path)) if line is None else f"{printable(str(path))}:{line}"
+        return cls(f"{place}: {printable(shortened(message, _LONGEST_MESSAGE))}")
 
 
-def read_bytes(path: str | Path, *, expected: str) -> bytes:
-    """Read a whole file.
-
-    Args:
-        path: The file.
-        expected: What it should be, such as "a tokenizer file".
-
-    Raises:
-        DataError: The file cannot be read.
-    """
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise DataError.at(path, None, f"expected {expected}, got: {error.strerror}") from error
-
-
-def decode(
-    content: bytes,
-    encoding: str,
-    *,
-    path: str | Path,
-    line: int | None = None,
-    offset: int = 0,
-    errors: str = "strict",
-    remedy: str = "convert the file",
-) -> str:
-    """Decode bytes of a file.
+def shortened(text: str, limit: int) -> str:
+    """Return a text without its middle if it is longer than a limit.
 
     Args:
-        content: The bytes.
-        encoding: Their encoding.
-        path: The file, for the error message.
-        line: The line they are on, if they are one line.
-        offset: The position of the first byte in the file, for the error message.
-        errors: As for `bytes.decode`.
-        remedy: What to do if they are not in this encoding.
-
-    Raises:
-        DataError: The bytes are not in this encoding.
+        text: The text.
+        limit: The number of characters to keep.
     """
-    try:
-        return str(content, encoding, errors)
-    except UnicodeDecodeError as error:
-        raise DataError.at(
-            path,
-            line,
-            f"expected text in {encoding}, got the byte 0x{content[error.start]:02x} at byte "
-            f"{error.start + offset:,} ({error.reason}); {remedy}",
-        ) from error
+    half = limit // 2
+    return text if len(text) <= limit else f"{text[:half]} ... {text[-half:]}"
+
+
+def printable(text: str) -> str:
+    """Return a text with escapes for what is no character, such as bytes of a path that are not UTF-8.
+
+    Args:
+        text: The text.
+    """
+    return text.encode("utf-8", "backslashreplace").decode()

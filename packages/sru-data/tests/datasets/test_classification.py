@@ -140,6 +140,20 @@ def test_a_wrong_line_is_an_error_with_its_number(tmp_path, line, message) -> No
         read_examples(write(tmp_path, b"0 fine\n" + line + b"\n1 fine\n"), num_classes=2)
 
 
+def test_a_byte_order_mark_is_passed_over_and_utf16_refused(tmp_path) -> None:
+    path = write(tmp_path, b"\xef\xbb\xbf0 one\n1 two\n")
+    assert read_examples(path, num_classes=2) == [("one", 0), ("two", 1)]
+    with pytest.raises(DataError, match=r"x\.all: expected text in UTF-8, got UTF-16 or UTF-32; convert it"):
+        read_examples(write(tmp_path, "0 one\n".encode("utf-16")), num_classes=2)
+
+
+@pytest.mark.parametrize("sentence", [b"x" * 50_000_000, b"a " * 1_000_000])
+def test_a_sentence_of_no_sensible_length_is_an_error(tmp_path, sentence) -> None:
+    path = write(tmp_path, b"0 fine\n1 " + sentence + b"\n")
+    with pytest.raises(DataError, match=r"x\.all:2: expected a sentence of at most 65,536 bytes, got one of"):
+        read_examples(path, num_classes=2)
+
+
 def test_a_missing_file_is_an_error(tmp_path) -> None:
     with pytest.raises(
         DataError, match=r"none\.all: expected a readable file, got: No such file or directory"

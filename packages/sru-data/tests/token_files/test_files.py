@@ -116,6 +116,35 @@ def test_a_large_file_is_verified_on_request(tmp_path, monkeypatch, verify, alwa
         opened.verify()
 
 
+@pytest.mark.parametrize(
+    ("ids", "dtype"), [([1, 10, 3], "uint16"), ([1, 70_000], "int32"), ([0, -1], "int32")]
+)
+def test_ids_outside_the_vocabulary_are_an_error(tmp_path, ids, dtype) -> None:
+    path = tmp_path / "train.tokens"
+    content = token_bytes(torch.tensor(ids), dtype)
+    path.write_bytes(content)
+    vocabulary = 10 if dtype == "uint16" else 70_000
+    counts = TextCounts(len(ids), 1, 1, 1, 1)
+    write_record(
+        path.with_suffix(".json"), Description(dtype, vocabulary, counts, "", "", zlib.crc32(content))
+    )
+    with pytest.raises(
+        DataError, match=rf"train\.tokens: expected ids of a vocabulary of {vocabulary:,}, got "
+    ):
+        TokenFile.open(path)
+
+
+@pytest.mark.parametrize(("make", "found"), [(os.mkdir, "a folder"), (os.mkfifo, "a named pipe")])
+def test_only_a_regular_file_describes_tokens(tmp_path, make, found) -> None:
+    path = write(tmp_path, [1])
+    path.with_suffix(".json").unlink()
+    make(path.with_suffix(".json"))
+    with pytest.raises(
+        DataError, match=rf"train\.json: expected the description of a token file, got: {found}"
+    ):
+        TokenFile.open(path)
+
+
 def test_no_ids_are_an_error(tmp_path) -> None:
     with pytest.raises(DataError, match=r"train\.tokens: expected ids, got an empty file; give a text"):
         TokenFile.open(write(tmp_path, []))
@@ -142,6 +171,9 @@ def test_a_missing_file_is_an_error(tmp_path) -> None:
         (b"", r"Expecting value.*"),
         (b'{"format": 1', r"Expecting .*"),
         (b"\xff", r"'utf-8' codec can't decode .*"),
+        (b"[" * 20_000, r"maximum recursion depth .*"),
+        (b'{"format": 1, "dtype": ' + b"[" * 900 + b"]" * 900 + b"}", r".* in place of .*"),
+        (b'{"format": 1, "vocabulary": ' + b"9" * 5000 + b"}", r"Exceeds the limit .*"),
     ],
 )
 def test_a_damaged_description_is_an_error(tmp_path, content, problem) -> None:
@@ -163,7 +195,22 @@ def test_a_damaged_description_is_an_error(tmp_path, content, problem) -> None:
         {"counts": 3},
         {"counts": {"tokens": "3"}},
         {"counts": {"tokens": -1}},
+        {"counts": {"tokens": 1, "words": -1}},
+        {"counts": {"tokens": 1.0}},
+        {"counts": None},
+        {"counts": [1]},
+        {"counts": {"tokens": True}},
+        {"dtype": ["uint16"]},
+        {"dtype": None},
+        {"vocabulary": "10"},
+        {"vocabulary": 0},
+        {"vocabulary": 1 << 40, "dtype": "int32"},
+        {"source": {}},
+        {"tokenizer": 3},
+        {"crc32": "0"},
+        {"crc32": None},
         {"more": 1},
+        {"x" * 100_000: 1},
     ],
 )
 def test_a_description_of_something_else_is_an_error(tmp_path, entries) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -24,6 +25,45 @@ def test_a_folder_without_a_corpus_is_an_error(tmp_path) -> None:
     with pytest.raises(
         DataError, match=r"corpus\.json: expected a prepared corpus in format 1, got something else"
     ):
+        open_prepared(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"sources": {}},
+        {"sources": {"train": "a"}},
+        {"sources": {"train": "a", "validation": "b", "other": "c"}},
+        {"sources": {"train": "a", "validation": 1}},
+        {"sources": ["train", "validation"]},
+        {"options": {"unit": []}},
+        {"options": None},
+        {"name": 1},
+        {"tokenizer": None},
+        {"tokenizer_file": {}},
+        {"tokenizer_file": "../tokenizer.json"},
+        {"tokenizer_file": "/etc/passwd"},
+        {"tokenizer_file": "\ud800"},
+    ],
+)
+def test_settings_of_something_else_are_an_error(corpus, tokenizer, tmp_path, entries) -> None:
+    prepare(corpus, tmp_path, tokenizer=tokenizer)
+    content = json.loads((tmp_path / "corpus.json").read_bytes())
+    (tmp_path / "corpus.json").write_text(json.dumps(content | entries))
+    with pytest.raises(
+        DataError, match=r"corpus\.json: expected a prepared corpus in format 1, got something else"
+    ) as caught:
+        open_prepared(tmp_path)
+    str(caught.value).encode()
+
+
+@pytest.mark.parametrize("count", ["bytes", "characters", "lines"])
+def test_zero_counts_of_a_text_are_an_error(corpus, tokenizer, tmp_path, count) -> None:
+    prepare(corpus, tmp_path, tokenizer=tokenizer)
+    content = json.loads((tmp_path / "test.json").read_bytes())
+    content["counts"][count] = 0
+    (tmp_path / "test.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"test\.json: expected the counts of a text, got zeros; delete this"):
         open_prepared(tmp_path)
 
 

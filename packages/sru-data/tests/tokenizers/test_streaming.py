@@ -102,7 +102,7 @@ def test_a_character_that_stays_incomplete_is_given_at_the_end(kind) -> None:
     assert decoder.finish() == "\ufffd"
 
 
-@pytest.mark.parametrize("kind", ["lossless subwords", "byte pairs"])
+@pytest.mark.parametrize("kind", ["bytes", "lossless subwords", "byte pairs"])
 def test_bytes_that_are_no_text_do_not_hold_back_all_that_follows(kind) -> None:
     tokenizer = made(kind)
     first, *_ = tokenizer.encode("€")

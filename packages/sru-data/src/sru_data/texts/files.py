@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import lzma
+import os
 import sys
 import tarfile
 import zipfile
@@ -12,17 +14,30 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any, TypeVar, cast
+from typing import Any, cast
 
 from sru_data.errors import DataError
+from sru_data.reading import MAX_LINE_BYTES, MAX_WORD_BYTES, skip_mark, why_not_a_file
+from sru_data.texts.archives import is_archive, is_zip, members
 
 CHUNK_BYTES = 1 << 20
+MOST_COMPRESSED = 200
+"""How many times its size a compressed text may have, once it has 64 MiB."""
+_ALWAYS_INFLATED = 1 << 26
 _SAMPLE_BYTES = 1 << 16
-_TAR = (".tgz", ".tar.gz", ".tar.xz", ".tar.bz2", ".tar")
-_DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError)
-_Entry = TypeVar("_Entry", zipfile.ZipInfo, tarfile.TarInfo)
+_DAMAGE = (
+    EOFError,
+    MemoryError,
+    OSError,
+    # An encrypted member, or a compression that Python lacks.
+    RuntimeError,
+    lzma.LZMAError,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True)
@@ -61,8 +76,8 @@ class TextFile:
     """A range of bytes of a file or of members of an archive, after decompression.
 
     The ending of the name tells the format: `.xz`, `.gz`, `.bz2` or another compression that `fsspec` knows,
-    or an
-    archive: `.zip`, `.tgz`, `.tar` and so on; before any of these, `.jsonl`.
+    or an archive: `.zip`, `.tar`, `.tar.gz`, `.tgz` and so on; before any of these, `.jsonl`. A byte-order
+    mark at the beginning of a file or member is no part of it, and counts nowhere.
     """
 
     path: Path
@@ -80,12 +95,10 @@ class TextFile:
         Raises:
             DataError: There is no such file.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise DataError.at(
-                path, None, f"expected a text file, got {'a folder' if path.is_dir() else 'no such file'}"
-            )
-        return cls(path, member, text_field=text_field)
+        if reason := why_not_a_file(path):
+            found = "no such file" if reason == os.strerror(errno.ENOENT) else reason
+            raise DataError.at(path, None, f"expected a text file, got {found}")
+        return cls(Path(path), member, text_field=text_field)
 
     @property
     def place(self) -> str:
@@ -107,25 +120,27 @@ class TextFile:
         """The length of `stored_chunks` in bytes, if known without reading them."""
         if self.end is not None:
             return self.end - self.start
+        if not is_zip(self.path) and (is_archive(self.path) or self._compression):
+            return None
         with self._damage_as_data_error():
-            if self.path.suffix == ".zip":
-                with zipfile.ZipFile(self.path) as archive:
-                    return sum(entry.file_size for entry in self._selected(archive.infolist())) - self.start
-            if self._compression or self.path.name.endswith(_TAR):
-                return None
-            return self.path.stat().st_size - self.start
+            return sum(size for _, size in self._opened()) - self.start
 
     def stored_chunks(self) -> Iterator[bytes]:
         """Yield its content as stored, after decompression.
 
         Raises:
-            DataError: The file is missing, damaged, or shorter than the range.
+            DataError: The file is missing, damaged, or shorter than the range; it is many times as large as
+                its compressed form; or white space is too far apart, or in JSON lines, line ends are.
         """
-        place, end = 0, sys.maxsize if self.end is None else self.end
+        place, end, unbroken = 0, sys.maxsize if self.end is None else self.end, 0
         with self._damage_as_data_error():
-            for file in self._opened():
-                place += file.tell()
+            for file, _ in self._opened():
+                if not is_archive(self.path):
+                    # What precedes the start in an archive has to be read, but not here.
+                    file.seek(self.start, os.SEEK_CUR)
+                    place = self.start
                 while chunk := file.read(CHUNK_BYTES):
+                    unbroken = self._check(chunk, place, unbroken)
                     if piece := chunk[max(self.start - place, 0) : end - place]:
                         yield piece
                     place += len(chunk)
@@ -137,6 +152,22 @@ class TextFile:
                 None,
                 f"expected at least {end:,} bytes, got {place:,}; the file was changed or truncated",
             )
+
+    def _check(self, chunk: bytes, place: int, unbroken: int) -> int:
+        """Refuse what only a damaged or malicious file holds; return how far back the last break is."""
+        is_record = self._is_json_lines
+        last = max(map(chunk.rfind, (b"\n",) if is_record else (b" ", b"\t", b"\n")))
+        unbroken = len(chunk) - 1 - last if last >= 0 else unbroken + len(chunk)
+        limit = MAX_LINE_BYTES if is_record else MAX_WORD_BYTES
+        if unbroken > limit:
+            found = f"a {'line' if is_record else 'word'} of at most {limit:,} bytes, got a longer one"
+        elif place > max(_ALWAYS_INFLATED, MOST_COMPRESSED * self.path.stat().st_size):
+            found = (
+                f"at most {MOST_COMPRESSED} times the compressed bytes, got more; decompress the file first"
+            )
+        else:
+            return unbroken
+        raise DataError.at(self.place, None, f"expected {found}")
 
     def chunks(self) -> Iterator[bytes]:
         """Yield its text.
@@ -177,42 +208,19 @@ class TextFile:
         name = Path(self.member or self.path.name)
         return (name.stem if self.member is None and self._compression else name.name).endswith(".jsonl")
 
-    def _opened(self) -> Iterator[IO[bytes]]:
-        """Yield the file, or the members one after the other."""
+    def _opened(self) -> Iterator[tuple[BufferedReader, int]]:
+        """Yield the file, or the members one after the other, each after its byte-order mark; and sizes."""
+        for file, size in self._stored():
+            yield file, size - skip_mark(file, path=self.place)
+
+    def _stored(self) -> Iterator[tuple[BufferedReader, int]]:
         from fsspec.compression import compr  # type: ignore[import-untyped]
 
-        if self.path.suffix == ".zip":
-            with zipfile.ZipFile(self.path) as archive:
-                for entry in self._selected(archive.infolist()):
-                    with archive.open(entry) as file:
-                        yield file
-        elif self.path.name.endswith(_TAR):
-            # As a stream, in one pass: fsspec would decompress the archive once more to list its members.
-            with tarfile.open(self.path, "r|*") as stream:
-                for member in self._selected(stream):
-                    yield cast("IO[bytes]", stream.extractfile(member))
+        if is_archive(self.path):
+            yield from members(self.path, self.member)
         else:
             with open(self.path, "rb") as stored, compr[self._compression](stored, mode="r") as file:
-                # What precedes the start in an archive has to be read, but not here.
-                file.seek(self.start)
-                yield file
-
-    def _selected(self, entries: Iterable[_Entry]) -> Iterator[_Entry]:
-        """Yield the members that the name or pattern selects, at least one."""
-        found = False
-        for entry in entries:
-            name, is_file = (
-                (entry.filename, not entry.is_dir())
-                if isinstance(entry, zipfile.ZipInfo)
-                else (entry.name, entry.isfile())
-            )
-            if is_file and (self.member is None or fnmatchcase(name, self.member)):
-                found = True
-                yield entry
-        if not found:
-            raise DataError.at(
-                self.path, None, f"expected the member {self.member or '(any)'} in the archive, got none"
-            )
+                yield file if hasattr(file, "peek") else BufferedReader(file), self.path.stat().st_size
 
     def _texts(self) -> Iterator[bytes]:
         """Yield the text of each JSON line, and a line feed after it."""
@@ -222,11 +230,13 @@ class TextFile:
 
     def _text_of(self, line: bytes, index: int) -> bytes:
         try:
-            return json.loads(line)[self.text_field].encode("utf-8") + b"\n"  # type: ignore[no-any-return]
-        except KeyError:
-            found = f"only the fields {', '.join(sorted(json.loads(line))) or '(none)'}"
-        except (TypeError, AttributeError):
-            found = "another type of value"
+            match json.loads(line):
+                case {self.text_field: str(text)}:
+                    return text.encode() + b"\n"
+                case {**fields} if self.text_field not in fields:
+                    found = f"only the fields {', '.join(sorted(map(str, fields))) or '(none)'}"
+                case _:
+                    found = "another type of value"
         except (ValueError, RecursionError) as error:
             found = f"something else ({error})"
         before = sum(chunk.count(b"\n") for chunk in replace(self, start=0, end=self.start).stored_chunks())

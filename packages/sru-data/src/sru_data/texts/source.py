@@ -11,7 +11,8 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Literal
 
-from sru_data.errors import DataError, decode
+from sru_data.errors import DataError
+from sru_data.reading import decode
 from sru_data.texts.files import MemoryText, TextFile, TextPart
 
 Unit = Literal["words", "characters", "bytes", "subwords"]
@@ -233,8 +234,8 @@ class TextSource:
                 return searched + found + 1
             character = character or _character_start(chunk, range(1, len(chunk))[:_LONGEST_CHARACTER])
             searched += len(chunk)
-        # The end of a file ends a line.
-        return searched if len(parts) > 1 else place - 1 + character
+        # The end of a file ends a line, and a JSON line is never cut.
+        return searched if len(parts) > 1 or parts[0].origin is None else place - 1 + character
 
 
 def _cut(chunks: Iterable[bytes]) -> Iterator[bytes]:

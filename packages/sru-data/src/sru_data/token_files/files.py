@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import mmap
+import os
 import sys
 import warnings
 import zlib
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor
 
 from sru_data.atomic import atomic_write
-from sru_data.errors import DataError
+from sru_data.errors import DataError, shortened
+from sru_data.reading import read_bytes
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -28,6 +29,8 @@ SUFFIX = ".tokens"
 TokenType = Literal["uint16", "int32"]
 _DTYPES: dict[TokenType, torch.dtype] = {"uint16": torch.uint16, "int32": torch.int32}
 _UINT16_VALUES = 1 << 16
+_INT32_VALUES = 1 << 31
+_RECORD_BYTES = 1 << 20
 # To check this much takes less than a tenth of a second.
 _ALWAYS_VERIFIED_BYTES = 1 << 26
 
@@ -71,8 +74,10 @@ class Description:
         return self.counts.tokens * token_size(self.dtype)
 
     def __post_init__(self) -> None:
-        if self.dtype != token_type(self.vocabulary) or self.size < 0:
+        if self.dtype != token_type(self.vocabulary) or min(asdict(self.counts).values()) < 0:
             raise ValueError("the fields do not fit each other")
+        if not 0 < self.vocabulary <= _INT32_VALUES:
+            raise ValueError(f"a vocabulary of {self.vocabulary}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,10 +131,10 @@ class TokenFile:
         return len(self.tokens)
 
     def verify(self) -> None:
-        """Read the whole file and compare its checksum.
+        """Read the whole file, compare its checksum and look for ids outside the vocabulary.
 
         Raises:
-            DataError: The content has changed since it was written.
+            DataError: The content has changed since it was written, or was never that of this vocabulary.
         """
         found = 0
         with self.path.open("rb") as file:
@@ -141,6 +146,15 @@ class TokenFile:
                 None,
                 f"expected ids with the checksum {self.description.crc32:08x}, got {found:08x}; "
                 f"the file is damaged, {REMEDY}",
+            )
+        # A negative id counts as one too large.
+        parts = torch.split(self.tokens, 1 << 20)
+        largest = max(int((part.to(torch.int64) & 0xFFFFFFFF).max()) for part in parts)
+        if largest >= self.description.vocabulary:
+            raise DataError.at(
+                self.path,
+                None,
+                f"expected ids of a vocabulary of {self.description.vocabulary:,}, got {largest:,}; {REMEDY}",
             )
 
 
@@ -203,27 +217,43 @@ def write_record(path: Path, record: DataclassInstance) -> None:
         file.write(content.encode())
 
 
-def read_record(path: Path, make: Callable[..., _Record], *, expected: str, missing: str) -> _Record:
+def read_record(path: Path, make: type[_Record], *, expected: str, missing: str) -> _Record:
     """Read what `write_record` wrote.
 
     Args:
         path: The file.
-        make: Takes the fields; raises TypeError or ValueError if they are wrong.
+        make: The dataclass; may raise ValueError if the fields are wrong.
         expected: What the record is.
         missing: What to say if there is no file.
 
     Raises:
         DataError: The file is missing, damaged or of another version.
     """
+    if not os.path.lexists(path):
+        raise DataError.at(path, None, missing)
+    content = read_bytes(path, expected=expected, limit=_RECORD_BYTES)
     try:
-        content = json.loads(path.read_bytes())
-        if (version := content.pop("format", None)) != FORMAT:
+        fields = json.loads(content)
+        if (version := fields.pop("format", None)) != FORMAT:
             raise ValueError(f"format {version!r} of another version")
-        if "counts" in content:
-            content["counts"] = TextCounts(**content["counts"])
-        return make(**content)
-    except FileNotFoundError as error:
-        raise DataError.at(path, None, missing) from error
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        return cast("_Record", _typed(fields, make))
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         message = f"expected {expected} in format {FORMAT}, got something else ({error}); {REMEDY}"
         raise DataError.at(path, None, message) from error
+
+
+def _typed(value: Any, kind: Any) -> Any:
+    """Return a value from JSON if it has the type that a record declares, a record for a dictionary.
+
+    Raises:
+        TypeError: It has another type.
+    """
+    if isinstance(kind, type) and is_dataclass(kind) and isinstance(value, dict):
+        kinds = get_type_hints(kind)
+        return kind(**{name: _typed(entry, kinds.get(name)) for name, entry in value.items()})
+    origin, choices = get_origin(kind), get_args(kind)
+    if origin is dict and isinstance(value, dict):
+        return {name: _typed(entry, choices[1]) for name, entry in value.items()}
+    if (value if origin is Literal else type(value)) not in (choices or (kind,)):
+        raise TypeError(f"{shortened(repr(value), 60)} in place of {kind}")
+    return value

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, get_args
 
 from filelock import FileLock, Timeout
 
-from sru_data.atomic import atomic_write
+from sru_data.atomic import atomic_write, remove_temporaries
 from sru_data.datasets.language_modelling import Corpus
 from sru_data.errors import DataError
 from sru_data.texts.source import TextSource
@@ -116,6 +116,7 @@ def _finish(
     report: Callable[[Progress], None],
 ) -> None:
     """Continue what was begun, or begin."""
+    remove_temporaries(folder)
     settings = Settings.read(folder) if (folder / FILE_NAME).is_file() else None
     if settings and (difference := settings.difference(wanted)):
         warnings.warn(

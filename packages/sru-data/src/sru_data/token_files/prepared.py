@@ -12,7 +12,7 @@ from pathlib import Path
 from sru_data import download
 from sru_data.datasets.language_modelling import Corpus
 from sru_data.errors import DataError
-from sru_data.token_files.files import FORMAT, TokenFile, read_record
+from sru_data.token_files.files import FORMAT, REMEDY, TokenFile, read_record
 from sru_data.token_files.writing import split_files
 from sru_data.tokenizers import Tokenizer, load_tokenizer
 
@@ -34,6 +34,12 @@ class Settings:
     """The digest of the tokenizer's file."""
     tokenizer_file: str
     """The name of that file."""
+
+    def __post_init__(self) -> None:
+        if not {"train", "validation"} <= self.sources.keys() <= {"train", "validation", "test"}:
+            raise ValueError(f"texts for {', '.join(self.sources) or 'no split'}")
+        if self.tokenizer_file not in ("", "tokenizer.json", "tokenizer.model"):
+            raise ValueError(f"a tokenizer in {self.tokenizer_file!r}")
 
     @classmethod
     def read(cls, folder: Path) -> Settings:
@@ -127,6 +133,10 @@ def open_prepared(folder: str | Path) -> PreparedCorpus:
         )
     files = {split: TokenFile.open(split_files(folder, split).tokens) for split in settings.sources}
     for file in files.values():
+        if not (file.counts.bytes and file.counts.characters and file.counts.lines):
+            raise DataError.at(
+                file.path.with_suffix(".json"), None, f"expected the counts of a text, got zeros; {REMEDY}"
+            )
         if (file.description.tokenizer, file.description.vocabulary) != (settings.tokenizer, len(tokenizer)):
             raise DataError.at(
                 file.path,

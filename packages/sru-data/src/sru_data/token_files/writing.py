@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from sru_data.atomic import replace, synchronise
+from sru_data.atomic import open_partial, replace, synchronise
 from sru_data.errors import DataError
 from sru_data.texts.source import TextSource
 from sru_data.token_files.files import (
@@ -118,7 +118,7 @@ def write_split(
         # Without a readable journal, nothing is known to be on the disk.
         with contextlib.suppress(DataError):
             done = read_record(files.journal, Journal, expected="a journal", missing="expected a journal")
-        with files.partial.open("ab") as file:
+        with open_partial(files.partial) as file:
             if file.tell() < done.counts.tokens * token_size(dtype):
                 done = Journal()
             file.truncate(done.counts.tokens * token_size(dtype))

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import tokenizers
 
-from sru_data.errors import DataError, read_bytes
+from sru_data.errors import DataError
+from sru_data.reading import read_bytes
 from sru_data.tokenizers.bytes import ByteTokenizer, encode_block
 from sru_data.tokenizers.characters import CharTokenizer
 from sru_data.tokenizers.huggingface import HuggingFaceTokenizer
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 _KINDS = (CharTokenizer, ByteTokenizer, WordTokenizer)
+_TRIAL = "  A word, e\u0301\u2603 \U0001f600\n"
 
 
 def load_tokenizer(path: str | Path) -> Tokenizer:
@@ -48,8 +50,13 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
             return SubwordTokenizer(content)
         kinds = "tokenizer.json, got other JSON"
         backend = tokenizers.Tokenizer.from_str(content.decode("utf-8"))
-    # The library raises bare Exception for JSON that is not a tokenizer.
-    except Exception as error:
+        kinds = "tokenizer.json, got one that does not work"
+        kind = next((kind for kind in _KINDS if kind.fits(backend)), HuggingFaceTokenizer)
+        tokenizer = kind(backend)
+        tokenizer.decode(tokenizer.encode(_TRIAL))
+    # The library raises bare Exception, and its Rust code, if it panics, a BaseException of its own.
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         raise DataError.at(path, None, f"expected a Hugging Face {kinds}: {error}") from error
-    kind = next((kind for kind in _KINDS if kind.fits(backend)), HuggingFaceTokenizer)
-    return kind(backend)
+    return tokenizer

@@ -28,9 +28,8 @@ class ByteTokenizer(HuggingFaceTokenizer):
         super().__init__(_untrained() if backend is None else backend)
         ids = [self._id_of[character] for character in _byte_characters()]
         self._id_of_byte = torch.tensor(ids)
-        self._bytes_of = [token.encode("utf-8") for token in self._tokens]
-        for byte, index in enumerate(ids):
-            self._bytes_of[index] = bytes([byte])
+        byte_of = {index: bytes([byte]) for byte, index in enumerate(ids)}
+        self._bytes_of = [byte_of.get(i, token.encode()) for i, token in enumerate(self._tokens)]
 
     @classmethod
     def fits(cls, backend: tokenizers.Tokenizer) -> bool:

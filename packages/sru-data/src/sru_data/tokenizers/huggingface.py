@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import tokenizers
+from tokenizers.pre_tokenizers import ByteLevel
 
 from sru_data.tokenizers.protocol import PAD_ID, UNK_ID
 
@@ -23,12 +24,16 @@ class HuggingFaceTokenizer:
 
     Args:
         backend: The tokenizer; its own padding and truncation are not applied.
+
+    Raises:
+        ValueError: Its model has an unknown token that is not in its vocabulary, or two tokens of one id.
     """
 
     pad_id = PAD_ID
     unk_id = UNK_ID
 
     def __init__(self, backend: tokenizers.Tokenizer) -> None:
+        _check_model(backend)
         self._saved = backend
         padding: dict[str, Any] = backend.padding or {}
         if backend.padding or backend.truncation:
@@ -81,6 +86,24 @@ class HuggingFaceTokenizer:
             path: The file to write.
         """
         Path(path).write_text(self._saved.to_str(), encoding="utf-8")
+
+
+def _check_model(backend: tokenizers.Tokenizer) -> None:
+    """Refuse a model that the library accepts, but which fails at the first unknown token or mixes up ids."""
+    model = description(backend)["model"]
+    kind, vocabulary = model["type"], backend.get_vocab(with_added_tokens=False)
+    is_unigram = kind == "Unigram"
+    unknown = model["unk_id"] if is_unigram else model["unk_token"]
+    is_known = unknown is not None if is_unigram else unknown in vocabulary
+    # BPE may do without, and a vocabulary of all bytes never meets anything unknown.
+    can_lack = (kind == "BPE" and unknown is None) or vocabulary.keys() >= set(ByteLevel.alphabet())
+    if not is_known and not can_lack:
+        raise ValueError(
+            f"HuggingFaceTokenizer: the vocabulary of a {kind} model must have its unknown token, got "
+            f"{unknown!r} for it; add that token to the vocabulary"
+        )
+    if not len(vocabulary) == len(set(vocabulary.values())) == len(model["vocab"]):
+        raise ValueError(f"HuggingFaceTokenizer: each token of a {kind} model must have an id of its own")
 
 
 def description(backend: tokenizers.Tokenizer) -> dict[str, Any]:

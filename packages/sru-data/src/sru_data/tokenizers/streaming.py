@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
-
-from sru_data.tokenizers.bytes import ByteTokenizer
 from sru_data.tokenizers.protocol import PAD_ID, Tokenizer
 
 _REPLACEMENT = "\ufffd"
@@ -23,7 +20,6 @@ class StreamingDecoder:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
         # There may be a space between an id and the one before it, so the newest ids cannot be decoded alone.
         self._context: list[int] = []
         self._newest: list[int] = []
@@ -37,8 +33,6 @@ class StreamingDecoder:
         """
         if token == PAD_ID:
             return ""
-        if isinstance(self._tokenizer, ByteTokenizer):
-            return self._utf8.decode(self._tokenizer.decode_bytes([token]))
         self._newest.append(token)
         text = self._tokenizer.decode(self._context + self._newest)
         # An incomplete character has at most three bytes, each of which may decode to one mark.
@@ -51,10 +45,6 @@ class StreamingDecoder:
 
     def finish(self) -> str:
         """Return what was held back, and reset the decoder."""
-        if isinstance(self._tokenizer, ByteTokenizer):
-            rest = self._utf8.decode(b"", final=True)
-            self._utf8.reset()
-            return rest
         rest = self._tokenizer.decode(self._context + self._newest)[self._num_given :]
         self._context, self._newest, self._num_given = [], [], 0
         return rest

@@ -13,6 +13,7 @@ from sru_data.tokenizers.protocol import PAD_ID, UNK_ID
 
 # sentencepiece silently drops longer texts; its default of 4,192 bytes would lose whole paragraphs.
 _MAX_TEXT_BYTES = 1 << 30
+_PAD_PIECE = "<pad>"
 _SPACE_MARK = "\u2581"
 _LOSSLESS: dict[str, Any] = {
     "normalization_rule_name": "identity",
@@ -32,10 +33,11 @@ class SubwordTokenizer:
     are spelled out in bytes, and `decode` is the exact inverse.
 
     Args:
-        model: A serialised sentencepiece model with padding at id 0 and unknown at id 1.
+        model: A serialised sentencepiece model. Its pieces are renumbered so that padding, which is added if
+            the model has none, is 0 and unknown is 1; the others keep their order.
 
     Raises:
-        ValueError: The model has other ids, or is not one.
+        ValueError: It is no such model, or a piece of it is not UTF-8.
     """
 
     pad_id = PAD_ID
@@ -46,17 +48,19 @@ class SubwordTokenizer:
         self._processor = sentencepiece.SentencePieceProcessor()
         try:
             self._processor.LoadFromSerializedProto(model)
-        except RuntimeError as error:
+            size = self._processor.GetPieceSize()
+            pieces = self._processor.IdToPiece(list(range(size)))
+        # UnicodeDecodeError is a ValueError.
+        except (RuntimeError, ValueError) as error:
             raise ValueError(
                 f"SubwordTokenizer: expected a sentencepiece model, got something else ({error})"
             ) from error
-        ids = self._processor.pad_id(), self._processor.unk_id()
-        if ids != (PAD_ID, UNK_ID):
-            raise ValueError(
-                f"SubwordTokenizer: the model must have padding and unknown at ids "
-                f"{(PAD_ID, UNK_ID)}, got {ids}; train it with SubwordTokenizer.train, "
-                "or with --pad_id=0 --unk_id=1 --bos_id=-1 --eos_id=-1"
-            )
+        special = self._processor.pad_id(), self._processor.unk_id()
+        self._own_ids = [*special, *(own for own in range(size) if own not in special)]
+        self._tokens = [pieces[own] if own >= 0 else _PAD_PIECE for own in self._own_ids]
+        # Padding is not made from text, and -1 is no piece.
+        self._id_of = {own: index for index, own in enumerate(self._own_ids)}
+        self._is_renumbered = self._own_ids != list(range(size))
         bytes_of_mark = self._processor.PieceToId([f"<0x{byte:02X}>" for byte in _SPACE_MARK.encode()])
         self._space_mark_ids: list[int] = bytes_of_mark if all(self._processor.IsByte(bytes_of_mark)) else []
 
@@ -112,11 +116,11 @@ class SubwordTokenizer:
     @property
     def tokens(self) -> list[str]:
         """The vocabulary in the order of its ids."""
-        return list(self._processor.IdToPiece(list(range(len(self)))))
+        return list(self._tokens)
 
     def __len__(self) -> int:
         """Return the size of the vocabulary."""
-        return int(self._processor.GetPieceSize())
+        return len(self._tokens)
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text, at least one and none of them `pad_id`.
@@ -129,6 +133,8 @@ class SubwordTokenizer:
         ids: list[int] = self._processor.EncodeAsIds(pieces[0])
         for piece in pieces[1:]:
             ids += self._space_mark_ids + self._processor.EncodeAsIds(piece)
+        if self._is_renumbered:
+            ids = [self._id_of[own] for own in ids]
         return ids or [UNK_ID]
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -137,7 +143,7 @@ class SubwordTokenizer:
         Args:
             ids: Ids of this tokenizer.
         """
-        return str(self._processor.DecodeIds([index for index in ids if index != PAD_ID]))
+        return str(self._processor.DecodeIds([self._own_ids[index] for index in ids if index != PAD_ID]))
 
     def save(self, path: str | Path) -> None:
         """Write a sentencepiece model file, under any name.

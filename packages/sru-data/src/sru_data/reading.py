@@ -1,0 +1,175 @@
+"""How files of text are opened, read and decoded, so that every error names the place."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import stat
+from collections.abc import Iterator
+from io import BufferedReader
+from itertools import count
+from pathlib import Path
+from typing import BinaryIO
+
+from sru_data.errors import DataError
+
+MAX_FILE_BYTES = 1 << 27
+"""The size of a file that is read as a whole, such as a tokenizer or labelled sentences: 128 MiB."""
+MAX_LINE_BYTES = 1 << 25
+"""The length of a line that is a record, as in JSON lines: 32 MiB."""
+MAX_WORD_BYTES = 1 << 24
+"""How far apart white space may be in a text: 16 MiB."""
+MAX_SENTENCE_BYTES = 1 << 16
+"""The length of a sentence to classify: 64 KiB, about 10,000 words."""
+
+_LONGEST_MARK = 4
+_UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def why_not_a_file(path: str | Path) -> str | None:
+    """Say what is there in place of a file, or None if a file is.
+
+    Args:
+        path: The file. A pipe or a device is none: reading it may never end.
+    """
+    try:
+        return _KINDS.get(stat.S_IFMT(os.stat(path).st_mode))
+    except OSError as error:
+        return error.strerror
+    except ValueError:
+        return "a name with a NUL byte"
+
+
+def open_file(path: str | Path, wrong: str) -> BinaryIO:
+    """Open a file for reading.
+
+    Args:
+        path: The file.
+        wrong: How the message begins if that is impossible, such as "expected a tokenizer file, got".
+
+    Raises:
+        DataError: There is no file, or it may not be read.
+    """
+    reason = why_not_a_file(path)
+    if reason is None:
+        try:
+            return open(path, "rb")
+        except OSError as error:
+            reason = error.strerror
+    raise DataError.at(path, None, f"{wrong}: {reason}")
+
+
+def read_bytes(path: str | Path, *, expected: str, limit: int = MAX_FILE_BYTES) -> bytes:
+    """Read a whole file, without its byte-order mark.
+
+    Args:
+        path: The file.
+        expected: What it should be, such as "a tokenizer file".
+        limit: The largest size in bytes.
+
+    Raises:
+        DataError: The file cannot be read, is larger, or is UTF-16.
+    """
+    with open_file(path, f"expected {expected}, got") as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise DataError.at(path, None, f"expected {expected} of at most {limit:,} bytes, got a larger one")
+    return without_mark(content, path=path)
+
+
+def read_lines(
+    file: BinaryIO, *, path: str | Path, start: int = 1, limit: int = MAX_LINE_BYTES
+) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines of a file with their numbers and ends, the first without its byte-order mark.
+
+    Args:
+        file: The file.
+        path: Its path, for messages.
+        start: The number of the line at which the file stands.
+        limit: The length of the longest line in bytes.
+
+    Raises:
+        DataError: A line is longer, or the file is UTF-16.
+    """
+    for number in count(start):
+        line = file.readline(limit + 1)
+        if not line:
+            return
+        if len(line) > limit:
+            raise DataError.at(path, number, f"expected a line of at most {limit:,} bytes, got a longer one")
+        yield number, without_mark(line, path=path) if number == 1 else line
+
+
+def without_mark(content: bytes, *, path: str | Path) -> bytes:
+    """Return the beginning of a text without the byte-order mark that some editors put there.
+
+    Every reader of text calls this, and nothing else looks at marks.
+
+    Args:
+        content: The beginning of the text, or all of it.
+        path: The file, for the message.
+
+    Raises:
+        DataError: The mark is that of UTF-16 or UTF-32.
+    """
+    if content.startswith(_UTF16_MARKS):
+        raise DataError.at(
+            path, None, "expected text in UTF-8, got UTF-16 or UTF-32; convert it, as with `iconv -t UTF-8`"
+        )
+    return content.removeprefix(codecs.BOM_UTF8)
+
+
+def skip_mark(file: BufferedReader, *, path: str | Path) -> int:
+    """Pass over a byte-order mark, and return its length.
+
+    Args:
+        file: The file, at its beginning.
+        path: Its path, for messages.
+
+    Raises:
+        DataError: The mark is that of UTF-16 or UTF-32.
+    """
+    head = file.peek(_LONGEST_MARK)[:_LONGEST_MARK]
+    return len(file.read(len(head) - len(without_mark(head, path=path))))
+
+
+def decode(
+    content: bytes,
+    encoding: str,
+    *,
+    path: str | Path,
+    line: int | None = None,
+    offset: int = 0,
+    errors: str = "strict",
+    remedy: str = "convert the file",
+) -> str:
+    """Decode bytes of a file.
+
+    Args:
+        content: The bytes.
+        encoding: Their encoding.
+        path: The file, for the error message.
+        line: The line they are on, if they are one line.
+        offset: The position of the first byte in the file, for the error message.
+        errors: As for `bytes.decode`.
+        remedy: What to do if they are not in this encoding.
+
+    Raises:
+        DataError: The bytes are not in this encoding.
+    """
+    try:
+        return str(content, encoding, errors)
+    except UnicodeDecodeError as error:
+        raise DataError.at(
+            path,
+            line,
+            f"expected text in {encoding}, got the byte 0x{content[error.start]:02x} at byte "
+            f"{error.start + offset:,} ({error.reason}); {remedy}",
+        ) from error
