@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import io
 import logging
 import sys
@@ -18,6 +17,7 @@ from pytorch_lightning.callbacks import TQDMProgressBar
 from tqdm import tqdm  # type: ignore[import-untyped,unused-ignore]
 
 from sru_apps.train.errors import UserError
+from sru_data.reading import without_mark
 from sru_data.token_files import Progress
 
 _NOISE = (
@@ -90,26 +90,29 @@ def read_text(file: str | None) -> str:
 
     Raises:
         UserError: It cannot be read, is not UTF-8, or is longer than `MAX_LINE`.
+        DataError: It is UTF-16.
     """
     with _opened(file) as (stream, name):
-        return _decode(stream.read(MAX_LINE + 1), name, first=True)
+        return _decode(without_mark(stream.read(MAX_LINE + 1), path=name), name, MAX_LINE)
 
 
 @contextmanager
-def input_lines(file: str | None = None) -> Iterator[Iterator[list[str]]]:
+def input_lines(file: str | None = None, *, limit: int = MAX_LINE) -> Iterator[Iterator[list[str]]]:
     """Open a file, or standard input, to read its lines as they come.
 
     Args:
         file: The file.
+        limit: The most bytes of a line.
 
     Yields:
         An iterator over lines without their ends; those that came together are in one list.
 
     Raises:
-        UserError: The file cannot be read, or, later, a line is not UTF-8 or longer than `MAX_LINE`.
+        UserError: The file cannot be read, or, later, a line is not UTF-8 or too long.
+        DataError: It is UTF-16.
     """
     with _opened(file) as (stream, name):
-        yield _lines(stream, name)
+        yield _lines(stream, name, limit)
 
 
 @contextmanager
@@ -127,30 +130,29 @@ def _opened(file: str | None) -> Iterator[tuple[Any, str]]:
         yield stream, file
 
 
-def _lines(stream: Any, name: str) -> Iterator[list[str]]:
-    number, rest = 0, b""
+def _lines(stream: Any, name: str, limit: int) -> Iterator[list[str]]:
+    def text(number: int, line: bytes) -> str:
+        line = without_mark(line, path=name) if number == 1 else line
+        return _decode(line, f"line {number} of {name}", limit)
+
+    count, rest = 0, b""
     while chunk := stream.read1(_CHUNK):
-        *whole, rest = (rest + chunk).split(b"\n")
-        lines = []
-        for line in whole:
-            number += 1
-            lines.append(_decode(line, f"line {number} of {name}", first=number == 1))
-        yield lines
-        if len(rest) > MAX_LINE:
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield [text(number, line) for number, line in enumerate(lines, count + 1)]
+        count += len(lines)
+        if len(rest) > limit:
             break
-    if rest if number else rest.removeprefix(codecs.BOM_UTF8):
-        yield [_decode(rest, f"line {number + 1} of {name}", first=number == 0)]
+    if rest and (last := text(count + 1, rest)):
+        yield [last]
 
 
-def _decode(content: bytes, name: str, *, first: bool) -> str:
-    """Decode UTF-8; at the beginning of a file a byte-order mark is no part of the text."""
-    if len(content) > MAX_LINE:
-        raise UserError(f"{name} is longer than {MAX_LINE:,} bytes; shorten it")
+def _decode(content: bytes, name: str, limit: int) -> str:
+    if len(content) > limit:
+        raise UserError(f"{name} is longer than {limit:,} bytes; shorten it")
     try:
-        text = content.decode()
+        return content.decode()
     except UnicodeDecodeError as error:
         raise UserError(f"{name} is not UTF-8 at byte {error.start}; convert it first") from error
-    return text.removeprefix("\ufeff") if first else text
 
 
 _STAGES = {"waiting": "another process prepares it; waiting", "tokenizer": "making the vocabulary"}

@@ -105,8 +105,8 @@ def test_rows_are_printed_before_more_is_read(
 @pytest.mark.parametrize(
     ("piece", "message"),
     [
-        (b"x" * 65_536, "line 1 of standard input is longer than 1,048,576 bytes; shorten it\n"),
-        (b"a word " * 9_000, "line 1 of standard input is longer than 1,048,576 bytes; shorten it\n"),
+        (b"x" * 65_536, "line 1 of standard input is longer than 65,536 bytes; shorten it\n"),
+        (b"a word " * 9_000, "line 1 of standard input is longer than 65,536 bytes; shorten it\n"),
     ],
 )
 def test_a_line_without_end_is_refused(
@@ -126,17 +126,23 @@ def test_a_line_without_end_is_refused(
     monkeypatch.setattr("sys.stdin", Source(pieces()))
     assert predict(trained_run) == 1
     assert capsys.readouterr().err == f"sru classify predict: error: {message}"
-    assert sum(map(len, read)) < 2 << 20
+    assert sum(map(len, read)) < 1 << 18
 
 
-def test_a_sentence_of_too_many_words_is_refused(
+def test_a_sentence_of_a_million_words_is_refused(
     trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "x.txt").write_text("film " * 70_000)
-    assert predict(trained_run, f"--file={tmp_path / 'x.txt'}") == 1
+    path = tmp_path / "x.txt"
+    path.write_text("moving\n" + "film " * 1_000_000)
+    assert predict(trained_run, f"--file={path}") == 1
     error = capsys.readouterr().err
-    assert "expected sentences of at most 65,536 words, got one of 70,000 that begins with" in error
-    assert len(error) < 300
+    assert error == f"sru classify predict: error: line 2 of {path} is longer than 65,536 bytes; shorten it\n"
+
+
+def test_utf_16(trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "x.txt").write_text("moving\n", encoding="utf-16")
+    assert predict(trained_run, f"--file={tmp_path / 'x.txt'}") == 1
+    assert "x.txt: expected text in UTF-8, got UTF-16 or UTF-32; convert it" in capsys.readouterr().err
 
 
 def test_long_and_short_sentences_are_not_padded_to_each_other(

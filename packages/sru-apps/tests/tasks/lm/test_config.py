@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import pytest
 
-from sru_apps.tasks.lm.model import LanguageModel, LanguageModelConfig
+from sru_apps.tasks.lm.model import LanguageModelConfig
 
 
 @pytest.mark.parametrize(
@@ -35,9 +35,9 @@ def test_values_that_do_not_fit(options, message):
         LanguageModelConfig(**{"vocab_size": 100, **options})
 
 
-def test_no_more_layers_than_anybody_trains():
-    with pytest.raises(ValueError, match="num_layers must be at most 1,000, got 1,000,000,000"):
-        LanguageModel(LanguageModelConfig(vocab_size=9, num_layers=10**9))
+def test_a_size_that_is_none():
+    with pytest.raises(ValueError, match=r"hidden_size must be at most 2,147,483,647, got 10{30}$"):
+        LanguageModelConfig(vocab_size=9, hidden_size=10**30)
 
 
 def test_through_json():

@@ -22,10 +22,10 @@ from sru_apps.train.options import parse_options
 from sru_apps.train.run_folder import RunFolder
 from sru_apps.train.strict_json import dump_json
 from sru_data.loaders.buckets import pad_sequences
+from sru_data.reading import MAX_SENTENCE_BYTES
 
-# Words read at once, padding included, and the most of a sentence: these bound the memory.
+# Words read at once, padding included; this bounds the memory.
 _AT_ONCE = 8192
-_LONGEST = 1 << 16
 
 
 class Prediction(NamedTuple):
@@ -59,7 +59,7 @@ def predict(task: Task, args: Sequence[str]) -> int:
         raise UserError("give sentences either as arguments or in --file, not both")
     count = 0
     # Opened before the model is read, so that a wrong path is reported at once.
-    with nullcontext([given]) if given else input_lines(options.file) as groups:
+    with nullcontext([given]) if given else input_lines(options.file, limit=MAX_SENTENCE_BYTES) as groups:
         classifier = load_trained(task, Path(options.model))
         unknown = UnknownParts(classifier.tokenizer)
         for lines in groups:
@@ -92,18 +92,9 @@ def classify(
 
     Yields:
         One prediction per sentence.
-
-    Raises:
-        UserError: A sentence is too long.
     """
     texts = list(sentences)
     ids = [classifier.tokenizer.encode(text) for text in texts]
-    for text, words in zip(texts, ids, strict=True):
-        if len(words) > _LONGEST:
-            raise UserError(
-                f"expected sentences of at most {_LONGEST:,} words, got one of {len(words):,} that begins "
-                f"with {text[:40]!r}; break it up"
-            )
     if unknown is not None:
         unknown.report(zip(texts, ids, strict=True))
     rest = iter(texts)
