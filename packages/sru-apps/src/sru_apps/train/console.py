@@ -85,6 +85,25 @@ MAX_LINE = 1 << 20
 _CHUNK = 1 << 16
 
 
+def decode(content: bytes, name: str, limit: int = MAX_LINE) -> str:
+    """Decode UTF-8.
+
+    Args:
+        content: The text.
+        name: Where it comes from.
+        limit: The most bytes.
+
+    Raises:
+        UserError: It is longer, or not UTF-8.
+    """
+    if len(content) > limit:
+        raise UserError(f"{name} is longer than {limit:,} bytes; shorten it")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{name} is not UTF-8 at byte {error.start}; convert it first") from error
+
+
 def read_text(file: str | None) -> str:
     """Read a file in UTF-8, or standard input.
 
@@ -93,7 +112,7 @@ def read_text(file: str | None) -> str:
         DataError: It is UTF-16.
     """
     with _opened(file) as (stream, name):
-        return _decode(without_mark(stream.read(MAX_LINE + 1), path=name), name, MAX_LINE)
+        return decode(without_mark(stream.read(MAX_LINE + 1), path=name), name, MAX_LINE)
 
 
 @contextmanager
@@ -133,7 +152,7 @@ def _opened(file: str | None) -> Iterator[tuple[Any, str]]:
 def _lines(stream: Any, name: str, limit: int) -> Iterator[list[str]]:
     def text(number: int, line: bytes) -> str:
         line = without_mark(line, path=name) if number == 1 else line
-        return _decode(line, f"line {number} of {name}", limit)
+        return decode(line, f"line {number} of {name}", limit)
 
     count, rest = 0, b""
     while chunk := stream.read1(_CHUNK):
@@ -144,15 +163,6 @@ def _lines(stream: Any, name: str, limit: int) -> Iterator[list[str]]:
             break
     if rest and (last := text(count + 1, rest)):
         yield [last]
-
-
-def _decode(content: bytes, name: str, limit: int) -> str:
-    if len(content) > limit:
-        raise UserError(f"{name} is longer than {limit:,} bytes; shorten it")
-    try:
-        return content.decode()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{name} is not UTF-8 at byte {error.start}; convert it first") from error
 
 
 _STAGES = {"waiting": "another process prepares it; waiting", "tokenizer": "making the vocabulary"}
