@@ -233,16 +233,19 @@ class LanguageModelData(TaskData):
 
     def _evaluation(self, split: str) -> StreamLoader | WindowLoader:
         rank, world_size = self.rank
-        window, stride = self.hparams["window"], self.hparams["stride"]
+        tokens = self._file(split).tokens
+        # What is beyond the text would be padding, and take memory all the same.
+        steps = max(1, len(tokens) - 1)
         # The figure must not depend on the number of processes.
-        batch_size = -(-self.hparams["evaluation_batch_size"] // world_size)
-        if window is None:
+        batch_size = min(-(-self.hparams["evaluation_batch_size"] // world_size), steps)
+        if self.hparams["window"] is None:
             return self._streams(split, batch_size, self.hparams["evaluation_length"])
+        window = min(self.hparams["window"], steps)
         return WindowLoader(
-            self._file(split).tokens,
+            tokens,
             batch_size=batch_size,
             window=window,
-            stride=stride or max(1, window // 2),
+            stride=min(self.hparams["stride"] or max(1, window // 2), window),
             rank=rank,
             world_size=world_size,
         )
