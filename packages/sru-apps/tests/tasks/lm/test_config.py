@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict
 
 import pytest
@@ -19,6 +20,7 @@ from sru_apps.tasks.lm.model import LanguageModelConfig
         ({"output": "plain"}, "output must be one of linear, adaptive, got 'plain'"),
         ({"cluster_shrink": 0}, "cluster_shrink must be at least 1, got 0"),
         ({"initial_range": 0.0}, "initial_range must be above 0, got 0.0"),
+        ({"initial_range": math.inf}, "initial_range must be at most 1000, got inf"),
         ({"cutoffs": (3,)}, "cutoffs are for an adaptive embedding or output"),
         (
             {"embedding": "adaptive", "tie_weights": True},

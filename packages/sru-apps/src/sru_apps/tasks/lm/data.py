@@ -241,11 +241,12 @@ class LanguageModelData(TaskData):
         if self.hparams["window"] is None:
             return self._streams(split, batch_size, self.hparams["evaluation_length"])
         window = min(self.hparams["window"], steps)
+        stride = min(self.hparams["stride"] or max(1, window // 2), window)
         return WindowLoader(
             tokens,
-            batch_size=batch_size,
+            batch_size=min(batch_size, 1 - (window - steps) // stride),
             window=window,
-            stride=min(self.hparams["stride"] or max(1, window // 2), window),
+            stride=stride,
             rank=rank,
             world_size=world_size,
         )

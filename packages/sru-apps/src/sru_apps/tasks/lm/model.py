@@ -17,7 +17,7 @@ from sru_nn.gemm import project
 
 # Positions of a prompt that are read at once; this bounds the memory.
 _READ_AT_ONCE = 1024
-_SHARED_RANGE = 0.1
+_SHARED_RANGE, _WIDEST_RANGE = 0.1, 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +66,8 @@ class LanguageModelConfig(EncoderOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(1, vocab_size=self.vocab_size)
+        if self.initial_range is not None and self.initial_range > _WIDEST_RANGE:
+            raise ValueError(f"initial_range must be at most {_WIDEST_RANGE}, got {self.initial_range}")
         self.given(self.encoder)
         if self.cutoffs is not None:
             object.__setattr__(self, "cutoffs", tuple(self.cutoffs))
