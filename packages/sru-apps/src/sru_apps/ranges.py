@@ -8,6 +8,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+_LARGEST = 2**31 - 1
+"""More is no size of anything, and too much for some of the arithmetic that follows."""
+
 
 def ranged(
     default: T,
@@ -64,6 +67,8 @@ def check_at_least(least: float, **values: float | None) -> None:
 
 def _check(name: str, value: Any, bounds: dict[str, float]) -> None:
     numbers = value if isinstance(value, (tuple, list)) else [value]
+    if any(isinstance(number, int) and number > _LARGEST for number in numbers):
+        raise ValueError(f"{name} must be at most {_LARGEST:,}, got {value}")
     # Each comparison is one that NaN fails.
     holds = {
         "at least": lambda number, bound: number >= bound,

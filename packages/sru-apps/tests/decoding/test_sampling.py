@@ -74,6 +74,15 @@ def test_repetition_penalty_is_that_of_ctrl():
     assert int(one.choose(negative)) == 5
 
 
+@pytest.mark.parametrize("penalty", [1e-300, 1e300])
+@pytest.mark.parametrize("temperature", [0, 1.0])
+def test_an_extreme_penalty(penalty, temperature):
+    one = sampler(texts=((2, 1),), temperature=temperature, repetition_penalty=penalty, forbidden=(0,))
+    found = {int(one.choose(LOGITS.unsqueeze(0))) for _ in range(20)}
+    # As good as zero or infinite, it leaves one order: the positive symbols last, or first and then alone.
+    assert found == ({2} if penalty < 1 else found - {0, 1})
+
+
 def test_forbidden_symbols_are_never_chosen():
     assert int(sampler(temperature=0, forbidden=(2,)).choose(LOGITS.unsqueeze(0))) == 4
     assert frequencies(draws=200, forbidden=(2, 4))[[2, 4]].sum() == 0
@@ -110,6 +119,8 @@ def test_a_tiny_temperature_is_greedy():
     ("options", "message"),
     [
         ({"temperature": -1.0}, "temperature must be at least 0, got -1.0"),
+        ({"temperature": math.inf}, "temperature must be finite, got inf"),
+        ({"repetition_penalty": math.inf}, "repetition_penalty must be finite, got inf"),
         ({"temperature": math.nan}, "temperature must be at least 0, got nan"),
         ({"top_k": 0}, "top_k must be at least 1, got 0"),
         ({"top_p": 0.0}, "top_p must be above 0 and at most 1, got 0.0"),

@@ -44,12 +44,28 @@ def test_demo(tmp_path, monkeypatch, capsys):
     assert "try exists and is not empty; choose another --name\n" in capsys.readouterr().err
 
 
+def test_a_place_that_cannot_be_written_to(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(demo, "train", lambda *_, **__: pytest.fail("trained before the folder was made"))
+    (tmp_path / "file").touch()
+    assert main(["demo", "--runs-dir", str(tmp_path / "file" / "runs")]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("sru demo: error: ")
+    assert "Not a directory" in error
+
+
+@pytest.mark.parametrize("option", [f"--seed={2**32}", f"--seed={10**30}", f"--epochs={10**30}"])
+def test_numbers_that_nobody_means(option, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["demo", option, "--runs-dir", str(tmp_path)])
+    assert "expected a number" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("epochs", ["0", "-1", "1.5"])
 def test_wrong_number_of_epochs(epochs, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["demo", f"--epochs={epochs}", "--runs-dir", str(tmp_path)])
-    wanted = "whole number" if epochs == "1.5" else "number > 0"
-    assert f"error: epochs: expected a {wanted}, got {epochs}\n" in capsys.readouterr().err
+    wanted = "whole number, got 1.5" if epochs == "1.5" else "number >= 1"
+    assert f"error: epochs: expected a {wanted}" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Literal, NamedTuple
 
 from sru_apps.decoding.continuation import Continuation, Network
 from sru_apps.decoding.sampling import Sampling
 from sru_apps.decoding.stopping import StopStrings
+from sru_apps.decoding.unknown import encode
 from sru_apps.train.errors import UserError
-from sru_data.tokenizers import CharTokenizer, SubwordTokenizer, Tokenizer
+from sru_data.tokenizers import Tokenizer
 from sru_data.tokenizers.streaming import StreamingDecoder
 
 LINE_END = "\n"
-_SHOWN = 10
+_CONTEXT = 16
 
 
 class Piece(NamedTuple):
@@ -56,18 +58,21 @@ def complete(
         return
     sampling = sampling.without(tokenizer.pad_id)
     texts = Continuation(network, prompts, sampling=sampling, seeds=seeds)
-    decoders = [_primed(tokenizer, prompt) for prompt in prompts]
+    decoders = [StreamingDecoder(tokenizer) for _ in prompts]
+    for decoder, prompt in zip(decoders, prompts, strict=True):
+        # The end of the prompt decides whether a space follows.
+        for token in prompt[-_CONTEXT:]:
+            decoder.feed(token)
     stops = [StopStrings(stop) for _ in prompts]
     active = list(range(len(prompts)))
-    for count in range(1, max_tokens + 1):
+    for count, tokens in enumerate(islice(texts, max_tokens), 1):
         going = []
-        for row, (index, token) in enumerate(zip(active, next(texts), strict=True)):
+        for row, (index, token) in enumerate(zip(active, tokens, strict=True)):
             text = stops[index].feed(decoders[index].feed(token))
-            if stops[index].found:
-                yield Piece(index, text, "stop")
-            elif count == max_tokens:
-                text += stops[index].feed(decoders[index].finish())
-                yield Piece(index, text + stops[index].finish(), "stop" if stops[index].found else "length")
+            if count == max_tokens:
+                text += stops[index].feed(decoders[index].finish()) + stops[index].finish()
+            if stops[index].found or count == max_tokens:
+                yield Piece(index, text, "stop" if stops[index].found else "length")
             else:
                 yield Piece(index, text)
                 going.append(row)
@@ -78,53 +83,27 @@ def complete(
             active = [active[row] for row in going]
 
 
-def encode_prompt(tokenizer: Tokenizer, prompt: str, *, allow_unknown: bool = False) -> list[int]:
+def encode_prompt(tokenizer: Tokenizer, prompt: str) -> list[int]:
     """Return the symbols of a prompt; an empty one is a line end.
 
     Args:
         tokenizer: The tokenizer.
         prompt: Any text.
-        allow_unknown: Replace what is not in the vocabulary with the unknown symbol.
 
     Raises:
-        UserError: Part of the prompt is not in the vocabulary, or the prompt is empty and the vocabulary has
-            no line end.
+        UserError: The prompt is empty and the vocabulary has no line end.
     """
-    if not prompt:
-        start = line_end(tokenizer)
-        if start is None:
-            raise UserError(
-                "the prompt is empty and the model's vocabulary has no line end to start from; give a prompt"
-            )
-        return [start]
-    ids = tokenizer.encode(prompt)
-    if tokenizer.unk_id in ids and not allow_unknown and (unknown := _unknown_parts(tokenizer, prompt)):
-        kind = "characters" if isinstance(tokenizer, (CharTokenizer, SubwordTokenizer)) else "words"
-        shown = ", ".join(map(repr, unknown[:_SHOWN])) + (", ..." if len(unknown) > _SHOWN else "")
+    if ids := encode(tokenizer, prompt):
+        return ids
+    start = line_end(tokenizer)
+    if start is None:
         raise UserError(
-            f"the prompt has {kind} that are not in the model's vocabulary: {shown}; leave them out, or "
-            "replace them with the unknown symbol by --allow-unknown"
+            "the prompt is empty and the model's vocabulary has no line end to start from; give a prompt"
         )
-    return ids
+    return [start]
 
 
 def line_end(tokenizer: Tokenizer) -> int | None:
     """Return the symbol that ends a line, or None if the tokenizer has none."""
     ids = tokenizer.encode(LINE_END)
     return ids[-1] if ids[-1] != tokenizer.unk_id else None
-
-
-def _unknown_parts(tokenizer: Tokenizer, prompt: str) -> list[str]:
-    """Return the unknown parts of a prompt, except the unknown token written out, as in PTB."""
-    whole = isinstance(tokenizer, (CharTokenizer, SubwordTokenizer))
-    parts = dict.fromkeys(prompt if whole else prompt.split())
-    written = tokenizer.tokens[tokenizer.unk_id]
-    return [part for part in parts if part != written and tokenizer.unk_id in tokenizer.encode(part)]
-
-
-def _primed(tokenizer: Tokenizer, prompt: Sequence[int]) -> StreamingDecoder:
-    """Return a decoder that has seen the end of the prompt, which decides whether a space follows."""
-    decoder = StreamingDecoder(tokenizer)
-    for token in prompt[-16:]:
-        decoder.feed(token)
-    return decoder

@@ -16,7 +16,7 @@ Network = Any
 """A language model with `read`, `step` and `config.vocab_size`: `sru_apps.tasks.lm.model.LanguageModel`."""
 
 
-class Continuation:
+class Continuation(Iterator[list[int]]):
     """Texts continued symbol by symbol, side by side, for as long as the caller asks.
 
     No text depends on the others in the batch, whatever their lengths: they are read without padding, and
@@ -50,30 +50,23 @@ class Continuation:
         if network.training:
             raise ValueError("generate: the model must be in evaluation mode; call eval() first")
         self.network = network
-        device = next(network.parameters()).device
-        logits, self.state = read_prompts(network, prompts, state)
+        # A symbol is read when the next one is requested, so the last one never has to be.
+        self._logits, self.state = read_prompts(network, prompts, state)
         self._sampler = Sampler(
             sampling or Sampling(),
             prompts,
             [seeds] * len(prompts) if isinstance(seeds, int) else seeds,
             vocab_size=network.config.vocab_size,
-            device=device,
+            device=self._logits.device,
         )
-        # A symbol is read when the next one is requested, so the last one never has to be.
-        self._logits: Tensor | None = logits
         self._symbols = torch.empty(0)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        """Return itself; there is no end."""
-        return self
 
     @torch.inference_mode()
     def __next__(self) -> list[int]:
-        """Return the next symbol of each text."""
-        if self._logits is None:
+        """Return the next symbol of each text; there is no end."""
+        if len(self._symbols):
             self._logits, self.state = self.network.step(self._symbols, self.state)
         self._symbols = self._sampler.choose(self._logits)
-        self._logits = None
         return self._symbols.tolist()
 
     @torch.inference_mode()

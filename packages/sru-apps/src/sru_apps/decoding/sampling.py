@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -40,6 +41,9 @@ class Sampling:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        for name in ("temperature", "repetition_penalty"):
+            if getattr(self, name) == math.inf:
+                raise ValueError(f"{name} must be finite, got inf")
 
     def without(self, *symbols: int) -> Sampling:
         """Return a copy that never chooses these symbols either."""
@@ -68,13 +72,10 @@ class Sampler:
     ) -> None:
         self.sampling = sampling
         self._numbers = [_uniform(seed) for seed in seeds]
-        self._seen: Tensor | None = None
-        if sampling.repetition_penalty != 1:
-            self._seen = torch.zeros(len(texts), vocab_size, dtype=torch.bool, device=device)
-            for row, text in zip(self._seen, texts, strict=True):
-                row[torch.tensor(text, dtype=torch.int64, device=device)] = True
-        forbidden = torch.tensor(sampling.forbidden, dtype=torch.int64, device=device)
-        self._forbidden = forbidden if sampling.forbidden else None
+        self._seen = torch.zeros(len(texts), vocab_size, dtype=torch.bool, device=device)
+        for row, text in zip(self._seen, texts, strict=True):
+            row[torch.tensor(text, dtype=torch.int64, device=device)] = True
+        self._forbidden = torch.tensor(sampling.forbidden, dtype=torch.int64, device=device)
 
     def keep(self, index: Sequence[int]) -> None:
         """Keep only some of the texts.
@@ -83,8 +84,7 @@ class Sampler:
             index: Which, in their present order.
         """
         self._numbers = [self._numbers[i] for i in index]
-        if self._seen is not None:
-            self._seen = self._seen[torch.tensor(index, device=self._seen.device)]
+        self._seen = self._seen[list(index)]
 
     def choose(self, logits: Tensor) -> Tensor:
         """Choose the next symbol of each text.
@@ -95,14 +95,15 @@ class Sampler:
         Returns:
             (B,) int64.
         """
-        if self._forbidden is not None:
-            logits = logits.index_fill(1, self._forbidden, -torch.inf)
-        if self._seen is not None:
-            penalty = self.sampling.repetition_penalty
-            lowered = torch.where(logits > 0, logits / penalty, logits * penalty)
+        penalty = self.sampling.repetition_penalty
+        if penalty != 1:
+            # An extreme penalty must not make infinities, whose difference is no number.
+            lowered = torch.where(logits > 0, logits / penalty, logits * penalty).nan_to_num()
             logits = torch.where(self._seen, lowered, logits)
+        if len(self._forbidden):
+            logits = logits.index_fill(1, self._forbidden, -torch.inf)
         chosen = logits.argmax(-1) if self.sampling.temperature == 0 else self._draw(logits)
-        if self._seen is not None:
+        if penalty != 1:
             self._seen.scatter_(1, chosen.unsqueeze(1), True)
         return chosen
 
@@ -110,8 +111,7 @@ class Sampler:
         top_k, top_p = self.sampling.top_k, self.sampling.top_p
         order: Tensor | None = None
         if top_k is not None or top_p is not None:
-            size = logits.shape[1]
-            logits, order = logits.topk(size if top_k is None else min(top_k, size))
+            logits, order = logits.topk(min(top_k or logits.shape[1], logits.shape[1]))
         # The largest score is subtracted first: divided by a small temperature it could overflow.
         scores = (logits - logits.amax(1, keepdim=True)).double() / self.sampling.temperature
         probabilities = scores.softmax(1)

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sru_apps.tasks.chat.data import ChatData, DialogueTokenizer, Lesson, lesson
+from sru_apps.tasks.chat.data import ChatData, DialogueTokenizer, Lesson
 from sru_data import DataError
 from sru_data.datasets.dialogues import Turn
 from sru_data.loaders import IGNORE
@@ -59,12 +59,18 @@ def test_only_what_the_bot_says_is_learnt() -> None:
     tokenizer = DialogueTokenizer(CharTokenizer.train(["ab"]))
     a, b = tokenizer.encode("ab")
     user, bot, end = tokenizer.user_id, tokenizer.bot_id, tokenizer.end_id
-    item = lesson(tokenizer.encode_dialogue((Turn("a", "bb"), Turn(None, "a"))), 100)
+    item = tokenizer.encode_dialogue((Turn("a", "bb"), Turn(None, "a")))
     assert item.inputs.tolist() == [user, a, bot, b, b, end, bot, a]
     assert item.targets.tolist() == [IGNORE, IGNORE, b, b, end, IGNORE, a, end]
-    cut = lesson(tokenizer.encode_dialogue((Turn("a", "bb"), Turn(None, "a"))), 4)
-    assert cut.inputs.tolist() == [user, a, bot, b]
-    assert cut.targets.tolist() == [IGNORE, IGNORE, b, b]
+
+
+def test_a_long_dialogue_is_cut(tmp_path: Path) -> None:
+    data = make(write(tmp_path / "talk.jsonl", *[("a", "bb")] * 2), max_length=4)
+    (item,) = data.parts["train"]
+    a, b = data.tokenizer.encode("ab")
+    user, bot = data.tokenizer.user_id, data.tokenizer.bot_id
+    assert item.inputs.tolist() == [user, a, bot, b]
+    assert item.targets.tolist() == [IGNORE, IGNORE, b, b]
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=6))

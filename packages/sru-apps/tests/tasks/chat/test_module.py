@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sru_apps.nn import RecurrentName
-from sru_apps.tasks.chat.data import ChatData, DialogueTokenizer, lesson
+from sru_apps.tasks.chat.data import ChatData, DialogueTokenizer
 from sru_apps.tasks.chat.model import ChatModule
 from sru_apps.tasks.lm.model import LanguageModelConfig
 from sru_data.datasets.dialogues import Turn
@@ -28,7 +28,7 @@ def test_padding_changes_no_loss_and_no_gradient(encoder: RecurrentName) -> None
         vocab_size=len(TOKENIZER), encoder=encoder, embedding_size=6, hidden_size=8, num_layers=2
     )
     module = ChatModule(config).double().train()
-    items = [lesson(TOKENIZER.encode_dialogue(dialogue), 100) for dialogue in DIALOGUES]
+    items = [TOKENIZER.encode_dialogue(dialogue) for dialogue in DIALOGUES]
     counts = torch.tensor([int((item.targets != IGNORE).sum()) for item in items], dtype=torch.float64)
     alone = torch.stack([module.training_step(ChatData.collate([item]), 0)["loss"] for item in items])
     expected = (alone * counts).sum() / counts.sum()
@@ -44,10 +44,10 @@ def test_what_the_user_says_is_not_learnt() -> None:
     torch.manual_seed(0)
     config = LanguageModelConfig(vocab_size=len(TOKENIZER), embedding_size=6, hidden_size=8, num_layers=1)
     module = ChatModule(config)
-    said = TOKENIZER.encode_dialogue((Turn("aaa", "b"),))
-    item = lesson(said, 100)
+    item = TOKENIZER.encode_dialogue((Turn("aaa", "b"),))
     logits, _ = module.network(item.inputs.unsqueeze(1))
-    nll = torch.nn.functional.cross_entropy(logits.squeeze(1), torch.tensor(said.ids[1:]), reduction="none")
-    learnt = [said.ids.index(TOKENIZER.bot_id), len(said.ids) - 2]  # the answer, and its end
+    said = torch.tensor([*item.inputs[1:].tolist(), TOKENIZER.end_id])
+    nll = torch.nn.functional.cross_entropy(logits.squeeze(1), said, reduction="none")
+    learnt = [item.inputs.tolist().index(TOKENIZER.bot_id), len(said) - 1]  # the answer, and its end
     loss = module.training_step(ChatData.collate([item]), 0)["loss"]
     torch.testing.assert_close(loss, nll[learnt].mean())

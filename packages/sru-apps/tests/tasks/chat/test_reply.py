@@ -97,7 +97,11 @@ def test_standard_input_is_answered_line_by_line(
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"say a\n\nsay c\n"), encoding="latin-1"))
     assert main(["chat", "reply", f"--model={trained_run / 'model'}", "--json"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert lines == [{"user": "say a", "bot": "a"}, {"user": "say c", "bot": "c"}]
+    assert [line["user"] for line in lines] == ["say a", "", "say c"]
+    assert [line["bot"] for line in lines if line["user"]] == ["a", "c"]
+    with_bot_first = Conversation(load_chat_model(trained_run))
+    said = ["".join(with_bot_first.reply(message)) for message in ("say a", None, "say c")]
+    assert [line["bot"] for line in lines] == said
 
 
 def test_standard_input_that_is_no_text(
@@ -106,6 +110,35 @@ def test_standard_input_that_is_no_text(
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\n"), encoding="utf-8"))
     assert main(["chat", "reply", f"--model={trained_run}"]) == 1
     assert "line 1 of standard input is not UTF-8 at byte 0; convert it first" in capsys.readouterr().err
+
+
+def test_a_byte_order_mark_is_no_part_of_a_message(
+    trained_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xef\xbb\xbfsay b\r\n")))
+    assert main(["chat", "reply", f"--model={trained_run}", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"user": "say b", "bot": "b"}
+
+
+def test_what_the_model_does_not_know_is_named(trained_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.warns(UserWarning, match="^characters that are not in the model's vocabulary") as found:
+        assert main(["chat", "reply", f"--model={trained_run}", "--message=é", "--message=zé"]) == 0
+    assert [str(warning.message).partition(": ")[2] for warning in found] == ["'é'", "'z'"]
+    assert capsys.readouterr().out.count("\n") == 2
+
+
+@pytest.mark.parametrize(
+    "option", ["--max-tokens=0", "--max-tokens=1000000000000", "--top-k=0", "--temperature=-1"]
+)
+def test_numbers_that_nobody_means(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["chat", "reply", "--model=nowhere", option])
+    assert "expected a number" in capsys.readouterr().err
+
+
+def test_a_wrong_value_is_reported_before_the_model_is_read(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["chat", "reply", "--model=nowhere", "--top-p=2"]) == 1
+    assert "top_p must be above 0 and at most 1, got 2.0" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

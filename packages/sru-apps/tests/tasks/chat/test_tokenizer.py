@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sru_apps.tasks.chat.data import MARKERS, DialogueTokenizer
 from sru_data.datasets.dialogues import Turn
+from sru_data.loaders import IGNORE
 from sru_data.tokenizers import ByteTokenizer, CharTokenizer, Tokenizer, load_tokenizer
 
 LETTERS = st.text("abc", min_size=1, max_size=5)
@@ -24,19 +26,20 @@ def test_it_is_a_tokenizer() -> None:
 
 @given(DIALOGUES)
 def test_what_the_bot_says_can_be_read_off_the_numbers_that_are_learnt(dialogue) -> None:
-    encoded = TOKENIZER.encode_dialogue(dialogue)
-    learnt = [index for index, answer in zip(encoded.ids, encoded.answers, strict=True) if answer]
+    targets = TOKENIZER.encode_dialogue(dialogue).targets
+    learnt = targets[targets != IGNORE].tolist()
     said, ends = [], [place for place, index in enumerate(learnt) if index == TOKENIZER.end_id]
     for begin, end in zip([0, *(place + 1 for place in ends)], ends, strict=False):
         said.append(TOKENIZER.decode(learnt[begin:end]))
     assert said == [turn.bot for turn in dialogue]
-    assert encoded.answers[-1]
+    assert targets[-1] == TOKENIZER.end_id
 
 
 @given(DIALOGUES)
 def test_the_rest_is_the_questions(dialogue) -> None:
-    encoded = TOKENIZER.encode_dialogue(dialogue)
-    read = [index for index, answer in zip(encoded.ids, encoded.answers, strict=True) if not answer]
+    inputs, targets = TOKENIZER.encode_dialogue(dialogue)
+    learnt = torch.cat([torch.tensor([IGNORE]), targets[:-1]])
+    read = inputs[learnt == IGNORE].tolist()
     assert read == [index for turn in dialogue for index in TOKENIZER.encode_question(turn.user)]
 
 

@@ -127,6 +127,11 @@ def test_a_checkpoint_of_a_former_version(trained_run: Path, tmp_path: Path) -> 
     [
         ({"labels": ["one"]}, "expected 2 labels, got 1"),
         ({"labels": None}, "TypeError"),
+        ({"labels": "ab"}, "expected 2 labels, got 1"),
+        ({"labels": ["a", "a"]}, "labels must be printable texts that differ from each other"),
+        ({"labels": [1, None]}, "labels must be printable texts that differ from each other"),
+        ({"labels": ["a\n", "b\tc"]}, "labels must be printable texts that differ from each other"),
+        ({"num_classes": 0, "labels": []}, "num_classes must be at least 1, got 0"),
         ({"model": {}}, "TypeError"),
         ({"encoder": "mamba"}, "unknown recurrent encoder 'mamba'"),
         ({"dropout": 2}, "dropout must be at least 0 and less than 1, got 2"),
@@ -139,8 +144,8 @@ def test_config_that_does_not_fit(
 ) -> None:
     folder = shutil.copytree(trained_run / "model", tmp_path / "model")
     config = json.loads((folder / "config.json").read_text())
-    (key,) = change
-    (config if key in config else config["model"]).update(change)
+    for key, value in change.items():
+        (config if key in config else config["model"])[key] = value
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match=rf"model is damaged or is not an exported model: .*{reason}"):
         load_trained(TASK, folder)
@@ -190,7 +195,17 @@ def test_a_run_that_has_not_ended(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert re.search(r"no summary at .*; give run folders whose training has ended", capsys.readouterr().err)
 
 
-@pytest.mark.parametrize("content", ["{", "{}", "[1]", '{"dataset": "sst2"}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "{}",
+        "[1]",
+        '{"dataset": "sst2"}',
+        json.dumps({**RUN, "test_accuracy": None}),
+        json.dumps({**RUN, "dataset": ["sst2"], "parameters_without_embedding": "many"}),
+    ],
+)
 def test_a_damaged_summary(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str) -> None:
     RunFolder(tmp_path).summary.write_text(content)
     assert main(["classify", "table", str(tmp_path)]) == 1

@@ -50,7 +50,7 @@ def test_sentences_in_a_file(
     trained_run: Path, expected: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "sentences.txt"
-    path.write_text("\n\n".join(SENTENCES))
+    path.write_text("\n".join(SENTENCES))
     assert _predict(trained_run, f"--file={path}") == 0
     assert capsys.readouterr().out.splitlines() == expected
 
@@ -120,17 +120,19 @@ def test_model_folder_alone_is_enough(
     assert capsys.readouterr().out.count("\n") == 1
 
 
-@pytest.mark.parametrize("args", [[], [""], ["--file=empty.txt"]])
+@pytest.mark.parametrize("args", [[], ["--file=empty.txt"]])
+@pytest.mark.parametrize("content", [b"", b"\xef\xbb\xbf"])
 def test_empty_input(
     trained_run: Path,
     args: list[str],
+    content: bytes,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (tmp_path / "empty.txt").write_text("\n  \n")
+    (tmp_path / "empty.txt").write_bytes(content)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
     assert _predict(trained_run, *args) == 1
     output = capsys.readouterr()
     assert "sru classify predict: error: no sentences: give some as arguments" in output.err

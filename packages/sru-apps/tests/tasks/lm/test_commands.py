@@ -83,6 +83,15 @@ def test_stop_strings(model, capsys):
     assert cut["text"] == whole["text"][: whole["text"].index(stop)]
 
 
+def test_a_text_that_stops_early_changes_no_other(model, capsys):
+    options = ["--model", model, "--max-tokens", 30, "--temperature", 4, "--prompt", "so", "--json"]
+    stop = rows(run(capsys, generate, *options, "--seed", 1))[0]["text"][9:11]
+    options += ["--stop", stop]
+    alone = [rows(run(capsys, generate, *options, "--seed", seed))[0] for seed in range(6)]
+    assert rows(run(capsys, generate, *options, "--samples", 6)) == alone
+    assert len({len(row["text"]) for row in alone}) > 1
+
+
 def test_prompt_from_a_file_or_standard_input(model, capsys, tmp_path, monkeypatch):
     options = ["--model", model, "--max-tokens", 5]
     wanted = run(capsys, generate, *options, "--prompt", "so it")
@@ -116,11 +125,13 @@ def test_an_empty_prompt_starts_a_line(model, capsys):
 
 def test_an_unknown_prompt(model, capsys):
     is_characters = isinstance(load_trained(TASK, model).tokenizer, CharTokenizer)
-    error = fails(capsys, generate, "--model", model, "--prompt", "so zé it")
     kind, shown = ("characters", "'z', 'é'") if is_characters else ("words", "'zé'")
-    assert f"the prompt has {kind} that are not in the model's vocabulary: {shown}; leave them out" in error
-    options = ["--model", model, "--prompt", "so zé it", "--allow-unknown", "--max-tokens", 3]
-    assert run(capsys, generate, *options).startswith("so zé it")
+    message = f"^{kind} that are not in the model's vocabulary are read as the unknown symbol: {shown}$"
+    options = ["--model", model, "--prompt", "so zé it", "--max-tokens", 3]
+    with pytest.warns(UserWarning, match=message):
+        found = run(capsys, generate, *options)
+    assert found.startswith("so zé it")
+    assert run(capsys, generate, *options, "--allow-unknown") == found
     if not is_characters:  # Written out, it is the word that it stands for.
         assert run(capsys, generate, "--model", model, "--prompt", "so <unk>", "--max-tokens", 1)
 
@@ -131,6 +142,53 @@ def test_the_unknown_symbol_can_be_forbidden(model, capsys):
     options = ["--model", model, "--prompt", "goes", "--max-tokens", 300, "--temperature", 9]
     assert unknown in run(capsys, generate, *options)
     assert unknown not in run(capsys, generate, *options, "--forbid-unknown")
+
+
+def test_a_byte_order_mark_is_no_part_of_a_prompt(model, capsys, tmp_path, monkeypatch):
+    options = ["--model", model, "--max-tokens", 5]
+    wanted = run(capsys, generate, *options, "--prompt", "so it")
+    (tmp_path / "p.txt").write_bytes(b"\xef\xbb\xbfso it")
+    assert run(capsys, generate, *options, "--prompt-file", tmp_path / "p.txt") == wanted
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xef\xbb\xbfso it")))
+    assert run(capsys, generate, *options) == wanted
+
+
+def test_a_prompt_that_is_too_long(model, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"so" * (1 << 20))))
+    error = fails(capsys, generate, "--model", model)
+    assert error == "sru lm generate: error: standard input is longer than 1,048,576 bytes; shorten it\n"
+
+
+def test_texts_are_made_as_they_are_printed(model, capsys, monkeypatch):
+    def fail(*args, **kwargs):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("sru_apps.tasks.lm.commands._BATCH_SIZE", 2)
+    monkeypatch.setattr("sru_apps.tasks.lm.commands._print_json", fail)
+    options = ["--prompt", "so", "--samples", 10_000_000, "--max-tokens", 1, "--json"]
+    assert "no space left" in fails(capsys, generate, "--model", model, *options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--max-tokens=-1"], "max_tokens: expected a number >= 0"),
+        (["--max-tokens=1000000000000"], "got 1000000000000"),
+        (["--max-tokens=nan"], "max_tokens: expected a whole number, got nan"),
+        (["--samples=0"], "samples: expected a number >= 1"),
+        (["--seed=-1"], "seed: expected a number >= 0"),
+        ([f"--seed={10**30}"], f"got {10**30}"),
+        (["--top-k=0"], "top_k: expected a number > 0, got 0"),
+        (["--top-p=nan"], "got nan"),
+        (["--temperature=nan"], "got nan"),
+        (["--temperature=inf"], "got inf"),
+        (["--repetition-penalty=inf"], "got inf"),
+    ],
+)
+def test_numbers_that_nobody_means(capsys, options, message):
+    with pytest.raises(SystemExit, match="2"):
+        main(["lm", generate, "--model", "nowhere", *options])
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -176,7 +234,7 @@ def test_score(model, capsys, tmp_path, monkeypatch):
     bits = total["nll"] / math.log(2) / total["characters"]
     assert total["bits_per_character"] == pytest.approx(bits)
     printed = run(capsys, score, path, "--model", model).splitlines()
-    assert printed[0].split("\t") == ["line", "tokens", "nats", "perplexity", "bits/character"]
+    assert printed[0].split("\t") == ["line", "tokens", "nats", "perplexity", "bits/character", "unknown"]
     assert printed[-1].split("\t")[:2] == ["total", str(total["tokens"])]
     assert len(printed) == 6
     # However the text comes in blocks, and the model reads in parts.
@@ -185,6 +243,34 @@ def test_score(model, capsys, tmp_path, monkeypatch):
     *again, _ = rows(run(capsys, score, path, "--model", model, "--json"))
     assert [row["nll"] for row in again] == pytest.approx([row["nll"] for row in found], rel=1e-4)
     assert [row["tokens"] for row in again] == [row["tokens"] for row in found]
+
+
+@pytest.mark.filterwarnings("ignore:.* not in the model's vocabulary")
+def test_the_table_shows_what_is_unknown(model, capsys, tmp_path):
+    path = tmp_path / "x.txt"
+    path.write_text("so it goes\nzé goes\n\nand\tzé")
+    unknown = [row["unknown"] for row in rows(run(capsys, score, path, "--model", model, "--json"))]
+    table = [line.split("\t") for line in run(capsys, score, path, "--model", model).splitlines()]
+    assert [int(row[5]) for row in table[1:]] == unknown
+    assert unknown[0] == 0
+    assert unknown[1] > 0
+    assert unknown[4] == sum(unknown[:4])
+
+
+def test_what_is_unknown_is_named(model, capsys, tmp_path):
+    path = tmp_path / "x.txt"
+    path.write_text("so it goes\nzé goes\nzé")
+    with pytest.warns(UserWarning, match=r"^(words|characters) that are not in .* symbol: ('zé'|'z', 'é')$"):
+        run(capsys, score, path, "--model", model)
+
+
+def test_a_line_that_is_too_long(model, capsys, tmp_path):
+    path = tmp_path / "x.txt"
+    path.write_text("so it\n" + "goes " * 500_000)
+    for options in ([], ["--independent-lines"]):
+        error = fails(capsys, score, path, "--model", model, *options)
+        assert f"{path}:2: expected a line of at most 1,048,576 characters, got a longer one; break" in error
+        assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize("block", [1 << 20, 8])

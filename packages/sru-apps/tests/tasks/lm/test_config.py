@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict
 
 import pytest
@@ -19,6 +20,7 @@ from sru_apps.tasks.lm.model import LanguageModelConfig
         ({"output": "plain"}, "output must be one of linear, adaptive, got 'plain'"),
         ({"cluster_shrink": 0}, "cluster_shrink must be at least 1, got 0"),
         ({"initial_range": 0.0}, "initial_range must be above 0, got 0.0"),
+        ({"initial_range": math.inf}, "initial_range must be at most 1000, got inf"),
         ({"cutoffs": (3,)}, "cutoffs are for an adaptive embedding or output"),
         (
             {"embedding": "adaptive", "tie_weights": True},
@@ -33,6 +35,11 @@ from sru_apps.tasks.lm.model import LanguageModelConfig
 def test_values_that_do_not_fit(options, message):
     with pytest.raises(ValueError, match=message):
         LanguageModelConfig(**{"vocab_size": 100, **options})
+
+
+def test_a_size_that_is_none():
+    with pytest.raises(ValueError, match=r"hidden_size must be at most 2,147,483,647, got 10{30}$"):
+        LanguageModelConfig(vocab_size=9, hidden_size=10**30)
 
 
 def test_through_json():

@@ -13,7 +13,7 @@ from sru_apps.train.errors import UserError
 from sru_apps.train.export import dump_tokenizer, parse_tokenizer
 from sru_data import DataError
 from sru_data.datasets.language_modelling import from_files
-from sru_data.loaders import StreamLoader, WindowLoader
+from sru_data.loaders import IGNORE, StreamLoader, WindowLoader
 from sru_data.token_files import prepare
 from sru_data.tokenizers import ByteTokenizer, SubwordTokenizer
 
@@ -41,6 +41,18 @@ def test_streams_and_windows(tiny_texts: Path) -> None:
     windows = make(tiny_texts, window=10).test_dataloader()
     assert isinstance(windows, WindowLoader)
     assert (windows.window, windows.stride) == (10, 5)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [{}, {"evaluation_length": 10**6}, {"window": 2}, {"window": 10**6}, {"window": 10**6, "stride": 10**5}],
+)
+def test_sizes_beyond_the_text_take_no_memory(tiny_texts: Path, sizes: dict[str, int]) -> None:
+    data = make(tiny_texts, evaluation_batch_size=10**5, **sizes)
+    batches = list(data.val_dataloader())
+    tokens = data.counts("validation").tokens
+    assert sum(int((batch.targets != IGNORE).sum()) for batch in batches) == tokens - 1
+    assert all(batch.inputs.numel() <= 2 * tokens for batch in batches)
 
 
 def test_the_text_is_read_back(tiny_texts: Path) -> None:

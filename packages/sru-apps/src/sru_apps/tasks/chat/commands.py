@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
 
+from sru_apps.decoding.limits import PositiveCount
 from sru_apps.decoding.sampling import Sampling
+from sru_apps.decoding.unknown import UnknownParts
 from sru_apps.task import Task
 from sru_apps.tasks.chat.model import Conversation, load_chat_model
 from sru_apps.train.console import input_lines, use_utf8
 from sru_apps.train.errors import building
 from sru_apps.train.options import parse_options
+from sru_apps.train.strict_json import dump_json
 
 
 def reply(task: Task, args: Sequence[str]) -> int:
     """Answer messages from the arguments or, line by line, from standard input."""
     options = parse_options(
         "sru chat reply",
-        "Answer each --message or, without any, each line of standard input. The whole conversation stays in "
-        "the model's state; nothing is read twice.",
+        "Answer each --message or, without any, each line of standard input. An empty line lets the bot "
+        "speak unasked. The whole conversation stays in the model's state; nothing is read twice.",
         [
             ("--model", str, ..., "A run folder, the `model` folder in it, or a .ckpt file."),
             ("--message", list, None, "A message to answer; may be repeated."),
-            ("--max-tokens", PositiveInt, 256, "Maximum number of tokens in an answer."),
+            ("--max-tokens", PositiveCount, 256, "Maximum number of tokens in an answer."),
             ("--temperature", NonNegativeFloat, 0.0, "0 takes the most likely token; 1 draws as trained."),
             ("--top-k", PositiveInt | None, None, "Draw from this many of the most likely tokens."),
             ("--top-p", PositiveFloat | None, None, "Draw from the most likely tokens of this probability."),
@@ -37,7 +40,7 @@ def reply(task: Task, args: Sequence[str]) -> int:
         args,
     )
     use_utf8()
-    model = load_chat_model(Path(options.model))
+    # Before the model is read, so that a wrong value is reported at once.
     with building():
         sampling = Sampling(
             temperature=options.temperature,
@@ -45,18 +48,28 @@ def reply(task: Task, args: Sequence[str]) -> int:
             top_p=options.top_p,
             repetition_penalty=options.repetition_penalty,
         )
-        talk = Conversation(model, sampling=sampling, max_tokens=options.max_tokens, seed=options.seed)
-    for line in options.message or input_lines("> " if sys.stdin.isatty() and not options.json else ""):
+    model = load_chat_model(Path(options.model))
+    talk = Conversation(model, sampling=sampling, max_tokens=options.max_tokens, seed=options.seed)
+    unknown = UnknownParts(model.tokenizer.text)
+    ask = "> " if sys.stdin is not None and sys.stdin.isatty() and not options.json else ""
+    for line in options.message or _asked(ask):
         message = line.rstrip("\r\n")
-        if not message.strip():
-            continue
+        unknown.report([(message, model.tokenizer.encode(message))])
+        pieces = talk.reply(message if message.strip() else None)
         if options.json:
-            print(
-                json.dumps({"user": message, "bot": "".join(talk.reply(message))}, ensure_ascii=False),
-                flush=True,
-            )
-            continue
-        for piece in talk.reply(message):
-            print(piece, end="", flush=True)
-        print(flush=True)
+            print(dump_json({"user": message, "bot": "".join(pieces)}), flush=True)
+        else:
+            for piece in chain(pieces, "\n"):
+                print(piece, end="", flush=True)
     return 0
+
+
+def _asked(ask: str) -> Iterator[str]:
+    """Yield the lines of standard input, and print something before each is read."""
+    print(ask, end="", flush=True)
+    with input_lines() as groups:
+        for lines in groups:
+            for line in lines:
+                yield line
+                print(ask, end="", flush=True)
+    print(end="\n" if ask else "")  # So that the shell's prompt is on its own line after Ctrl-D.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 
@@ -29,13 +28,8 @@ MARKERS = ("<user>", "<bot>", "<end>")
 """Symbols of a dialogue besides its text: the user begins, the bot begins, the bot has ended."""
 
 
-class EncodedDialogue(NamedTuple):
-    """A dialogue as one sequence."""
-
-    ids: list[int]
-    """The numbers."""
-    answers: list[bool]
-    """For each number whether the bot says it, including the end marker."""
+Lesson = Segment
+"""A dialogue to read, (T,) int64, and the target after each step, IGNORE where the bot does not speak."""
 
 
 class DialogueTokenizer:
@@ -51,17 +45,8 @@ class DialogueTokenizer:
 
     def __init__(self, text: Tokenizer) -> None:
         self.text = text
+        self.pad_id, self.unk_id = text.pad_id, text.unk_id
         self.user_id, self.bot_id, self.end_id = range(len(text), len(text) + len(MARKERS))
-
-    @property
-    def pad_id(self) -> int:
-        """The number of padding."""
-        return self.text.pad_id
-
-    @property
-    def unk_id(self) -> int:
-        """The number of everything that is not in the vocabulary."""
-        return self.text.unk_id
 
     @property
     def tokens(self) -> list[str]:
@@ -93,25 +78,21 @@ class DialogueTokenizer:
         question = [] if not said else [self.user_id, *self.text.encode(said)]
         return [*question, self.bot_id]
 
-    def encode_dialogue(self, dialogue: Dialogue) -> EncodedDialogue:
-        """Return the numbers of a whole dialogue, and which of them the bot says."""
+    def encode_dialogue(self, dialogue: Dialogue) -> Lesson:
+        """Return what is read of a dialogue and what is learnt of it: the bot's words and their ends."""
         ids: list[int] = []
-        answers: list[bool] = []
+        targets: list[int] = []
         for turn in dialogue:
             question, answer = self.encode_question(turn.user), [*self.text.encode(turn.bot), self.end_id]
             ids += [*question, *answer]
-            answers += [False] * len(question) + [True] * len(answer)
-        return EncodedDialogue(ids, answers)
+            targets += [*[IGNORE] * len(question), *answer]
+        return Lesson(torch.tensor(ids[:-1]), torch.tensor(targets[1:]))
 
 
 _HELD_OUT = 20
 """Without a validation file, one dialogue in this many is held out."""
 _SUBWORDS = 4000
 """Default size of a vocabulary of subwords."""
-
-
-Lesson = Segment
-"""A dialogue to read, (T,) int64, and the target after each step, IGNORE where the bot does not speak."""
 
 
 class ChatData(BatchData[Lesson, Segment]):
@@ -136,7 +117,6 @@ class ChatData(BatchData[Lesson, Segment]):
     """
 
     has_test = False
-    dialogues: tuple[list[Dialogue], list[Dialogue]]
 
     def __init__(
         self,
@@ -185,8 +165,7 @@ class ChatData(BatchData[Lesson, Segment]):
         self.parts["validation"] = self._encode(self.dialogues[1], other or file)
 
     def _train_tokenizer(self) -> Tokenizer:
-        turns = [turn for dialogue in self.dialogues[0] for turn in dialogue]
-        texts = [text for turn in turns for text in turn if text]
+        texts = [text for dialogue in self.dialogues[0] for turn in dialogue for text in turn if text]
         size = self.hparams["vocab_size"]
         if self.unit == "bytes":
             return ByteTokenizer()
@@ -198,8 +177,9 @@ class ChatData(BatchData[Lesson, Segment]):
 
     def _encode(self, dialogues: list[Dialogue], file: str) -> list[Lesson]:
         longest = self.hparams["max_length"]
-        lessons = [lesson(self.tokenizer.encode_dialogue(dialogue), longest) for dialogue in dialogues]
-        kept = [item for item in lessons if bool((item.targets != IGNORE).any())]
+        whole = map(self.tokenizer.encode_dialogue, dialogues)
+        lessons = [Lesson(*(part[:longest] for part in lesson)) for lesson in whole]
+        kept = [lesson for lesson in lessons if bool((lesson.targets != IGNORE).any())]
         if not kept:
             raise DataError.at(
                 file,
@@ -228,15 +208,3 @@ class ChatData(BatchData[Lesson, Segment]):
     def parse_tokenizer(self, content: str) -> DialogueTokenizer:
         """Add the markers to a checkpoint's tokenizer."""
         return DialogueTokenizer(parse_tokenizer(content))
-
-
-def lesson(dialogue: EncodedDialogue, max_length: int) -> Lesson:
-    """Turn a dialogue into inputs and targets.
-
-    Args:
-        dialogue: The numbers.
-        max_length: Maximum number of steps.
-    """
-    ids = torch.tensor(dialogue.ids[: max_length + 1])
-    answers = torch.tensor(dialogue.answers[: max_length + 1])
-    return Lesson(ids[:-1], ids[1:].masked_fill(~answers[1:], IGNORE))

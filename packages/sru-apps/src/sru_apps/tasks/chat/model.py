@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -96,9 +97,9 @@ class Conversation:
             raise ValueError(f"max_tokens must be at least 1, got {max_tokens}")
         self._network, self._tokenizer = model.network, model.tokenizer
         self._max_tokens, self._seed = max_tokens, seed
-        special = ("pad_id", "unk_id", "user_id", "bot_id")
+        text = model.tokenizer
         self._sampling = (sampling or Sampling(temperature=0.0)).without(
-            *(getattr(model.tokenizer, name) for name in special)
+            text.pad_id, text.unk_id, text.user_id, text.bot_id
         )
         self._turns = 0
         self._state: State | None = None
@@ -125,8 +126,7 @@ class Conversation:
         )
         self._turns += 1
         decoder = StreamingDecoder(self._tokenizer.text)
-        for _ in range(self._max_tokens):
-            (token,) = next(answer)
+        for (token,) in islice(answer, self._max_tokens):
             self._state = answer.state
             self._unread = [end] if token == end else [token, end]
             if token == end:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import statistics
+import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
+from sru_apps.decoding.batches import side_by_side
+from sru_apps.decoding.unknown import UnknownParts
 from sru_apps.task import Task
-from sru_apps.train.console import input_lines, read_text, use_utf8
-from sru_apps.train.errors import UserError
+from sru_apps.train.console import input_lines, use_utf8
+from sru_apps.train.errors import UserError, reading
 from sru_apps.train.evaluate import Trained, load_trained
 from sru_apps.train.options import parse_options
 from sru_apps.train.run_folder import RunFolder
+from sru_apps.train.strict_json import dump_json
 from sru_data.loaders.buckets import pad_sequences
+from sru_data.reading import MAX_SENTENCE_BYTES
 
-_BATCH_SIZE = 64
+# Words read at once, padding included; this bounds the memory.
+_AT_ONCE = 8192
 
 
 class Prediction(NamedTuple):
@@ -27,9 +33,9 @@ class Prediction(NamedTuple):
 
     text: str
     """The sentence."""
-    label: str
-    """Name of the most probable class."""
-    probability: float
+    label: str | None
+    """Name of the most probable class; None for a sentence without words."""
+    probability: float | None
     """Its probability."""
 
 
@@ -37,7 +43,8 @@ def predict(task: Task, args: Sequence[str]) -> int:
     """Print label and probability of sentences from the arguments, a file or standard input."""
     options = parse_options(
         "sru classify predict",
-        "Label and probability of your own sentences.",
+        "Label and probability of your own sentences, one row per sentence, in order. An empty line gives a "
+        "row without label and probability.",
         [
             ("sentences", list, [], "Sentences; default: standard input, one per line."),
             ("--model", str, ..., "A run folder, the `model` folder in it, or a .ckpt file."),
@@ -47,42 +54,59 @@ def predict(task: Task, args: Sequence[str]) -> int:
         args,
     )
     use_utf8()
-    # Before the model is read, so that a wrong path is reported at once.
-    sentences = _sentences(options.sentences, options.file)
-    classifier = load_trained(task, Path(options.model))
-    prediction = None
-    for prediction in classify(classifier, sentences):
-        line = f"{prediction.label}\t{prediction.probability:.4f}\t{prediction.text}"
-        print(json.dumps(prediction._asdict(), ensure_ascii=False) if options.json else line, flush=True)
-    if prediction is None:
+    given = options.sentences
+    if given and options.file is not None:
+        raise UserError("give sentences either as arguments or in --file, not both")
+    count = 0
+    # Opened before the model is read, so that a wrong path is reported at once.
+    with nullcontext([given]) if given else input_lines(options.file, limit=MAX_SENTENCE_BYTES) as groups:
+        classifier = load_trained(task, Path(options.model))
+        unknown = UnknownParts(classifier.tokenizer)
+        for lines in groups:
+            for prediction in classify(classifier, map(str.strip, lines), unknown):
+                count += 1
+                print(dump_json(prediction._asdict()) if options.json else _row(prediction))
+            sys.stdout.flush()
+    if not count:
         raise UserError("no sentences: give some as arguments, in --file, or one per line on standard input")
     return 0
 
 
+def _row(prediction: Prediction) -> str:
+    text = prediction.text.replace("\n", " ")
+    if prediction.label is None:
+        return f"\t\t{text}"
+    return f"{prediction.label}\t{prediction.probability:.4f}\t{text}"
+
+
 @torch.inference_mode()
-def classify(classifier: Trained, sentences: Iterable[str]) -> Iterator[Prediction]:
+def classify(
+    classifier: Trained, sentences: Iterable[str], unknown: UnknownParts | None = None
+) -> Iterator[Prediction]:
     """Classify sentences, in their order.
 
     Args:
         classifier: The trained model.
-        sentences: The sentences, read as they are needed.
+        sentences: The sentences.
+        unknown: Told of words that the model does not know.
 
     Yields:
-        One prediction a sentence.
+        One prediction per sentence.
     """
-    rest = iter(sentences)
-    while texts := list(islice(rest, _BATCH_SIZE)):
-        batch = pad_sequences([classifier.tokenizer.encode(text) for text in texts], batch_first=False)
-        probabilities = classifier.network(batch.ids, batch.mask).softmax(-1)
-        for text, probability, label in zip(texts, *probabilities.max(-1), strict=True):
-            yield Prediction(text, classifier.module.label_names[int(label)], float(probability))
-
-
-def _sentences(given: Sequence[str], file: str | None) -> Iterator[str]:
-    if given and file is not None:
-        raise UserError("give sentences either as arguments or in --file, not both")
-    lines = input_lines() if file is None else read_text(file).split("\n")
-    return (line.strip() for line in given or lines if line.strip())
+    texts = list(sentences)
+    ids = [classifier.tokenizer.encode(text) for text in texts]
+    if unknown is not None:
+        unknown.report(zip(texts, ids, strict=True))
+    rest = iter(texts)
+    for part in side_by_side(ids, _AT_ONCE):
+        batch = pad_sequences(part, batch_first=False)
+        best, labels = classifier.network(batch.ids, batch.mask).softmax(-1).max(-1)
+        found = zip(islice(rest, len(part)), best.tolist(), labels.tolist(), strict=True)
+        for text, probability, label in found:
+            if text.strip():
+                yield Prediction(text, classifier.module.label_names[label], probability)
+            else:
+                yield Prediction(text, None, None)
 
 
 def table(task: Task, args: Sequence[str]) -> int:
@@ -96,8 +120,11 @@ def table(task: Task, args: Sequence[str]) -> int:
     entries = ("dataset", "encoder", "parameters_without_embedding", "test_accuracy", "validation_accuracy")
     runs: dict[tuple[str, str, int], list[tuple[float, float]]] = {}
     for run in options.runs:
-        *kind, test, validation = RunFolder(Path(run)).read_summary(*entries)
-        runs.setdefault(tuple(kind), []).append((test, validation))
+        folder = RunFolder(Path(run))
+        dataset, encoder, parameters, test, validation = folder.read_summary(*entries)
+        with reading(folder.summary, kind="a summary of `sru classify fit`"):
+            kind = (str(dataset), str(encoder), int(parameters))
+            runs.setdefault(kind, []).append((float(test), float(validation)))
     print(
         "| set | encoder | parameters but word vectors | runs | test accuracy, % | validation accuracy, % |"
     )

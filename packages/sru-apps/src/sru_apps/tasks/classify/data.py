@@ -11,7 +11,6 @@ from torch import Tensor
 from sru_apps.ranges import check_at_least
 from sru_apps.train.data import BatchData
 from sru_data.datasets import classification
-from sru_data.datasets.classification import Splits
 from sru_data.embeddings import EmbeddingMatrix, embedding_matrix, read_embeddings
 from sru_data.loaders.buckets import pad_sequences
 from sru_data.tokenizers import Tokenizer, WordTokenizer
@@ -55,8 +54,6 @@ class SentenceData(BatchData[tuple[Tensor, int], Batch]):
         ValueError: A size is less than 1.
     """
 
-    splits: Splits
-    label_names: list[str]
     pretrained: EmbeddingMatrix | None = None
     evaluation_factor = 4
 

@@ -14,8 +14,6 @@ from sru_apps.nn import RecurrentEncoder, pool
 from sru_apps.nn.layers import Dropout
 from sru_apps.ranges import check_at_least, check_ranges, ranged
 
-EncoderName = Literal["sru", "lstm", "gru", "cnn"]
-
 
 @dataclass(frozen=True)
 class ClassifierConfig:
@@ -31,7 +29,7 @@ class ClassifierConfig:
     """E, the length of the word vectors."""
     num_classes: int
     """Scores per sentence."""
-    encoder: EncoderName = "sru"
+    encoder: Literal["sru", "lstm", "gru", "cnn"] = "sru"
     """sru, lstm, gru, or cnn (Kim, 2014)."""
     hidden_size: int = ranged(128, at_least=1)
     """Units per direction of a recurrent layer."""
@@ -48,7 +46,12 @@ class ClassifierConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        check_at_least(1, embedding_size=self.embedding_size)
+        check_at_least(
+            1,
+            vocab_size=self.vocab_size,
+            embedding_size=self.embedding_size,
+            num_classes=self.num_classes,
+        )
 
 
 class CNNEncoder(nn.Module):
@@ -87,18 +90,13 @@ class CNNEncoder(nn.Module):
             mask = x.new_zeros(x.shape[:2], dtype=torch.bool)
         x = x.masked_fill(mask.unsqueeze(-1), 0.0).permute(1, 2, 0)
         lengths = (~mask).sum(0)
-        pooled = [
-            _max_over_time(x, lengths, convolution, width)
-            for convolution, width in zip(self.convolutions, self.widths, strict=True)
-        ]
+        pooled = []
+        for convolution, width in zip(self.convolutions, self.widths, strict=True):
+            maps = torch.relu(convolution(F.pad(x, (width - 1, width - 1))))
+            # Of the windows on a sentence with zeros around it, the first length + width - 1 touch a word.
+            outside = torch.arange(maps.shape[-1], device=x.device) >= (lengths + width - 1).unsqueeze(-1)
+            pooled.append(maps.masked_fill(outside.unsqueeze(1), 0.0).amax(-1))
         return torch.cat(pooled, -1)
-
-
-def _max_over_time(x: Tensor, lengths: Tensor, convolution: nn.Module, width: int) -> Tensor:
-    maps = torch.relu(convolution(F.pad(x, (width - 1, width - 1))))
-    # Of the windows on a sentence with zeros around it, the first length + width - 1 touch a word.
-    outside = torch.arange(maps.shape[-1], device=x.device) >= (lengths + width - 1).unsqueeze(-1)
-    return maps.masked_fill(outside.unsqueeze(1), 0.0).amax(-1)
 
 
 class SentenceClassifier(nn.Module):
@@ -144,11 +142,6 @@ class SentenceClassifier(nn.Module):
         Returns:
             (B, num_classes) logits.
         """
-        x = self.embedding_dropout(self.embedding(ids))
-        if isinstance(self.encoder, CNNEncoder):
-            summary = self.encoder(x, mask)
-        else:
-            h, _ = self.encoder(x, mask)
-            summary = pool(h, mask)
-        logits: Tensor = self.output(self.dropout(summary))
-        return logits
+        encoded = self.encoder(self.embedding_dropout(self.embedding(ids)), mask)
+        summary = encoded if self.config.encoder == "cnn" else pool(encoded[0], mask)
+        return self.output(self.dropout(summary))  # type: ignore[no-any-return]

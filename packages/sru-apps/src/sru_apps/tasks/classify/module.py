@@ -34,10 +34,15 @@ class ClassifierModule(TaskModule):
         *,
         label_names: Sequence[str],
     ) -> None:
-        super().__init__(config, optimizer, label_names=list(label_names))
-        self.label_names = list(label_names)
+        self.label_names = [label_names] if isinstance(label_names, str) else list(label_names)
+        super().__init__(config, optimizer, label_names=self.label_names)
         if len(self.label_names) != self.config.num_classes:
             raise ValueError(f"expected {self.config.num_classes} labels, got {len(self.label_names)}")
+        texts = {name for name in self.label_names if isinstance(name, str) and name.isprintable()}
+        if len(texts) < len(self.label_names):
+            raise ValueError(
+                f"labels must be printable texts that differ from each other, got {self.label_names!r}"
+            )
         self.exported = {"labels": self.label_names}
         self.network = SentenceClassifier(self.config)
         self.accuracy = MulticlassAccuracy(self.config.num_classes, average="micro")

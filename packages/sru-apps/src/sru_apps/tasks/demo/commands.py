@@ -11,10 +11,10 @@ from typing import Any
 
 import pytorch_lightning as lightning
 import torch
-from jsonargparse.typing import NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from sru_apps.decoding.continuation import generate
+from sru_apps.decoding.limits import PositiveCount, Seed
 from sru_apps.nn import RecurrentName
 from sru_apps.tasks.lm.model import LanguageModelConfig
 from sru_apps.tasks.lm.module import LanguageModelModule
@@ -57,14 +57,17 @@ def demo(args: Sequence[str]) -> int:
         "sru demo",
         __doc__ or "",
         [
-            ("--epochs", PositiveInt, 3, "Passes over the text, for each model."),
-            ("--seed", NonNegativeInt, 0, "Seed of the weights and of the sample."),
+            ("--epochs", PositiveCount, 3, "Passes over the text, for each model."),
+            ("--seed", Seed, 0, "Seed of the weights and of the sample."),
             ("--runs-dir", str, "runs", "The files go to RUNS_DIR/demo/NAME."),
             ("--name", str | None, None, "Name of the run folder; default: the time."),
         ],
         args,
     )
     quiet_lightning()
+    folder = new_run(Path(options.runs_dir) / "demo", options.name)
+    # Made now, so that a place that cannot be written to is reported before anything is trained.
+    folder.path.mkdir(parents=True, exist_ok=True)
 
     text = python_help_text()
     tokenizer = CharTokenizer.train([text])
@@ -72,7 +75,6 @@ def demo(args: Sequence[str]) -> int:
     print(
         f"Text: Python's help topics (pydoc_data.topics), {len(text):,} characters of {len(tokenizer)} kinds."
     )
-    folder = new_run(Path(options.runs_dir) / "demo", options.name)
     shared = {"folder": folder.path, "epochs": options.epochs, "seed": options.seed}
     results = {
         name: train(ids, len(tokenizer), name, hidden_size, **shared)
@@ -89,8 +91,7 @@ def demo(args: Sequence[str]) -> int:
         ]
         for name, (module, rows) in results.items()
     }
-    y_label = "bits per character, unseen text"
-    draw_curves(folder.learning_curve, "training time in seconds", y_label, curves)
+    draw_curves(folder.learning_curve, "training time in seconds", "bits per character, unseen text", curves)
     print(f"\nPicture:    {folder.learning_curve}\nCheckpoint: {RunFolder(folder.path / 'sru').best}")
     return 0
 
@@ -142,8 +143,10 @@ def train(
     """
     lightning.seed_everything(seed, verbose=False)
     module = make_module(vocab_size, name, hidden_size)
-    layers = f"{module.config.num_layers} layers of {hidden_size}"
-    print(f"\n{name.upper()}, {layers}: {count_parameters(module):,} parameters")
+    print(
+        f"\n{name.upper()}, {module.config.num_layers} layers of {hidden_size}: "
+        f"{count_parameters(module):,} parameters"
+    )
     run = new_run(folder, name)
     history = History(run.learning_curve, figures=[FIGURE], count=lambda batch: 1, unit="steps")
     trainer = lightning.Trainer(
@@ -161,10 +164,9 @@ def train(
             history,
         ],
     )
-    held_out = int(len(ids) * VALIDATION_SHARE)
+    cut = len(ids) - int(len(ids) * VALIDATION_SHARE)
     sizes: dict[str, Any] = {"batch_size": STREAMS, "length": SEGMENT}
-    validation = StreamLoader(ids[-held_out:], whole=True, **sizes)
-    trainer.fit(module, StreamLoader(ids[:-held_out], **sizes), validation)
+    trainer.fit(module, StreamLoader(ids[:cut], **sizes), StreamLoader(ids[cut:], whole=True, **sizes))
     best = LanguageModelModule.load_from_checkpoint(run.best, weights_only=True)
     return best.eval(), history.rows
 

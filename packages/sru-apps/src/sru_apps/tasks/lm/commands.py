@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import math
 import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from jsonargparse.typing import NonNegativeInt, PositiveInt
+from jsonargparse.typing import PositiveInt
 
 from sru_apps.decoding.completion import Piece, complete, encode_prompt
+from sru_apps.decoding.limits import PositiveCount, Seed, TokenCount
 from sru_apps.decoding.sampling import Sampling
 from sru_apps.decoding.stopping import StopStrings
+from sru_apps.decoding.unknown import UnknownParts
 from sru_apps.task import Task
 from sru_apps.tasks.lm.scoring import Score, score_lines
 from sru_apps.train.console import read_text, use_utf8
 from sru_apps.train.errors import UserError, building
 from sru_apps.train.evaluate import load_trained
 from sru_apps.train.options import parse_options
+from sru_apps.train.strict_json import dump_json
 from sru_data.texts import TextSource
 
 # Prompts that are continued side by side.
@@ -40,22 +42,23 @@ def generate(task: Task, args: Sequence[str]) -> int:
     """Print continuations of prompts, as they come."""
     options = parse_options(
         "sru lm generate",
-        "Continue a text. The prompt is standard input, or empty, unless it is given; an empty one starts a "
-        "new line. A prompt is read once; each token after it costs one step.",
+        "Continue a prompt. Without --prompt and --prompt-file it is read from standard input. An empty "
+        "prompt starts a new line. What is not in the model's vocabulary is read as the unknown token, with "
+        "a warning.",
         [
             ("--model", str, ..., _MODEL),
             ("--prompt", list, None, "A text to continue; may be repeated."),
             ("--stop", list, None, "End before this text; may be repeated."),
             ("--prompt-file", str | None, None, "A file in UTF-8 that holds the prompt."),
-            ("--max-tokens", NonNegativeInt, 200, "Tokens to add."),
+            ("--max-tokens", TokenCount, 200, "Tokens to add."),
             ("--temperature", float, 1.0, "Below 1 favours likely tokens; 0 is greedy."),
             ("--top-k", PositiveInt | None, None, "Choose among this many of the most likely tokens."),
             ("--top-p", float | None, None, "Choose among the most likely tokens of this total probability."),
             ("--repetition-penalty", float, 1.0, "Above 1 makes earlier tokens less likely."),
-            ("--seed", NonNegativeInt, 0, "Seed of each text, whatever the other prompts are."),
-            ("--samples", PositiveInt, 1, "Texts per prompt, with the seeds SEED, SEED + 1, ..."),
+            ("--seed", Seed, 0, "Seed of each text, whatever the other prompts are."),
+            ("--samples", PositiveCount, 1, "Texts per prompt, with the seeds SEED, SEED + 1, ..."),
             ("--greedy", bool, False, "Take the most likely token each time."),
-            ("--allow-unknown", bool, False, "Replace what is not in the vocabulary with the unknown token."),
+            ("--allow-unknown", bool, False, "Do not warn of what is not in the vocabulary."),
             ("--forbid-unknown", bool, False, "Never choose the unknown token."),
             ("--json", bool, False, "Print one JSON object per text."),
         ],
@@ -75,14 +78,14 @@ def generate(task: Task, args: Sequence[str]) -> int:
     model = load_trained(task, Path(options.model))
     if options.forbid_unknown:
         sampling = sampling.without(model.tokenizer.unk_id)
-    texts = [
-        _Text(prompt, ids, options.seed + sample)
-        for prompt in prompts
-        for ids in [encode_prompt(model.tokenizer, prompt, allow_unknown=options.allow_unknown)]
-        for sample in range(options.samples)
-    ]
-    for start in range(0, len(texts), _BATCH_SIZE):
-        part = texts[start : start + _BATCH_SIZE]
+    read = [(prompt, encode_prompt(model.tokenizer, prompt)) for prompt in prompts]
+    if not options.allow_unknown:
+        UnknownParts(model.tokenizer).report(read)
+    texts = (
+        _Text(prompt, ids, options.seed + sample) for prompt, ids in read for sample in range(options.samples)
+    )
+    first = True
+    while part := list(islice(texts, _BATCH_SIZE)):
         pieces = complete(
             model.network,
             model.tokenizer,
@@ -92,7 +95,8 @@ def generate(task: Task, args: Sequence[str]) -> int:
             max_tokens=options.max_tokens,
             stop=stop,
         )
-        (_print_json if options.json else _print_text)(part, pieces, first=start == 0)
+        (_print_json if options.json else _print_text)(part, pieces, first=first)
+        first = False
     return 0
 
 
@@ -119,13 +123,11 @@ def _print_text(texts: Sequence[_Text], pieces: Iterator[Piece], *, first: bool)
 
 def _print_json(texts: Sequence[_Text], pieces: Iterator[Piece], *, first: bool) -> None:
     """Print one JSON object per text, in their order."""
-    written, reasons = [""] * len(texts), [""] * len(texts)
+    rows: list[dict[str, Any]] = [{"prompt": text.prompt, "text": "", "seed": text.seed} for text in texts]
     for piece in pieces:
-        written[piece.text_index] += piece.text
-        reasons[piece.text_index] = piece.finish or ""
-    for text, continuation, reason in zip(texts, written, reasons, strict=True):
-        row = {"prompt": text.prompt, "text": continuation, "seed": text.seed, "finish": reason}
-        _show(json.dumps(row, ensure_ascii=False) + "\n")
+        rows[piece.text_index]["text"] += piece.text
+        rows[piece.text_index]["finish"] = piece.finish
+    _show("".join(dump_json(row) + "\n" for row in rows))
 
 
 def _prompts(given: Sequence[str] | None, file: str | None) -> list[str]:
@@ -140,9 +142,10 @@ def score(task: Task, args: Sequence[str]) -> int:
     """Print the perplexity of each line of a file, and of all of them together."""
     options = parse_options(
         "sru lm score",
-        "Tokens, negative log-likelihood, perplexity and bits per character of each line of a file, and of "
-        "all together. The state is carried from line to line, and the first token is predicted from a line "
-        "end. Line ends are scored with their lines where the vocabulary has them.",
+        "Tokens, negative log-likelihood, perplexity and bits per character of each line of a file and of "
+        "the whole, and the number of tokens that are not in the vocabulary and read as the unknown token. "
+        "The state is carried from line to line, and the first token is predicted from a line end. Line ends "
+        "are scored with their lines where the vocabulary has them.",
         [
             ("file", str, ..., "A text in UTF-8, plain or compressed, or JSON lines."),
             ("--model", str, ..., _MODEL),
@@ -164,21 +167,17 @@ def score(task: Task, args: Sequence[str]) -> int:
     changes = {} if options.memory_length is None else {"memory_length": options.memory_length}
     model = load_trained(task, Path(options.model), changes)
     total = Score()
-    source = TextSource.from_files([path])
-    for number, found in enumerate(score_lines(model, source, independent=options.independent_lines), 1):
+    scores = score_lines(model, TextSource.from_files([path]), independent=options.independent_lines)
+    for number, found in enumerate(scores, 1):
         if number == 1 and not options.json:
-            print("line\ttokens\tnats\tperplexity\tbits/character")
-        _print_score(str(number), found, {"line": number}, as_json=options.json)
+            print("line\ttokens\tnats\tperplexity\tbits/character\tunknown")
+        _print_score({"line": number}, found, as_json=options.json)
         total += found
-    _print_score("total", total, {"total": True}, as_json=options.json)
+    _print_score({"total": True}, total, as_json=options.json)
     return 0
 
 
-def _print_score(name: str, score: Score, head: dict[str, object], *, as_json: bool) -> None:
-    if not as_json:
-        figures = f"{score.nll:.3f}\t{score.perplexity:.3f}\t{score.bits_per(score.characters):.4f}"
-        print(f"{name}\t{score.tokens}\t{figures}", flush=name == "total")
-        return
+def _print_score(head: dict[str, Any], score: Score, *, as_json: bool) -> None:
     row = {
         **head,
         "tokens": score.tokens,
@@ -190,6 +189,8 @@ def _print_score(name: str, score: Score, head: dict[str, object], *, as_json: b
         "bits_per_character": score.bits_per(score.characters),
         "bits_per_byte": score.bits_per(score.bytes),
     }
-    # JSON knows neither NaN nor infinity.
-    strict = {key: None if isinstance(x, float) and not math.isfinite(x) else x for key, x in row.items()}
-    print(json.dumps(strict), flush=name == "total")
+    if as_json:
+        print(dump_json(row))
+    else:
+        figures = f"{score.nll:.3f}\t{score.perplexity:.3f}\t{row['bits_per_character']:.4f}"
+        print(f"{head.get('line', 'total')}\t{score.tokens}\t{figures}\t{score.unknown}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -70,9 +69,6 @@ class LanguageModelData(TaskData):
         UserError: There is no text, or two.
     """
 
-    prepared: PreparedCorpus
-    tokenizer: Tokenizer
-
     def __init__(
         self,
         name: str | None = None,
@@ -96,9 +92,17 @@ class LanguageModelData(TaskData):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        check_at_least(1, vocab_size=vocab_size, min_count=min_count, batch_size=batch_size, length=length)
-        check_at_least(1, evaluation_batch_size=evaluation_batch_size, evaluation_length=evaluation_length)
-        check_at_least(1, window=window, stride=stride)
+        check_at_least(
+            1,
+            vocab_size=vocab_size,
+            min_count=min_count,
+            batch_size=batch_size,
+            length=length,
+            evaluation_batch_size=evaluation_batch_size,
+            evaluation_length=evaluation_length,
+            window=window,
+            stride=stride,
+        )
         if stride is not None and window is None:
             raise ValueError(f"stride needs a window, got a stride of {stride} alone; give the window too")
         if stride is not None and window is not None and stride > window:
@@ -133,9 +137,8 @@ class LanguageModelData(TaskData):
             if options["train_file"] is None:
                 corpus = language_modelling.load(options["name"], data_dir=options["data_dir"])
             else:
-                files = (options["validation_file"], options["test_file"])
                 corpus = language_modelling.from_files(
-                    options["train_file"], validation=files[0], test=files[1]
+                    options["train_file"], validation=options["validation_file"], test=options["test_file"]
                 )
             unit = options["unit"] or ("subwords" if options["tokenizer"] else corpus.unit)
             prepared = self._prepare_corpus(corpus, unit)
@@ -160,12 +163,9 @@ class LanguageModelData(TaskData):
 
     def _prepare_corpus(self, corpus: Corpus, unit: Unit) -> PreparedCorpus:
         given = self.hparams["tokenizer"]
-        tokenizer: Tokenizer | Callable[[], Tokenizer]
-        options: dict[str, str | int | float | bool | None]
-        if given is None:
-            options = {name: self.hparams[name] for name in ("vocab_size", "min_count", "lowercase")}
-            tokenizer = partial(_train_tokenizer, corpus, unit, options)
-        else:
+        options = {name: self.hparams[name] for name in ("vocab_size", "min_count", "lowercase")}
+        tokenizer: Any = partial(_train_tokenizer, corpus, unit, options)
+        if given is not None:
             tokenizer = load_tokenizer(given)
             options = {"tokenizer": tokenizer_digest(tokenizer)}
         folder = self.hparams["prepared_dir"] or prepared_folder(corpus, unit=unit, **options)
@@ -180,8 +180,10 @@ class LanguageModelData(TaskData):
 
     def opening(self) -> str:
         """Count the tokens."""
-        tokens = f"{len(self.prepared.train):,} {self.unit} for training"
-        return f"{self.dataset}: {tokens}, {len(self.tokenizer):,} different"
+        return (
+            f"{self.dataset}: {len(self.prepared.train):,} {self.unit} for training, "
+            f"{len(self.tokenizer):,} different"
+        )
 
     def report(self) -> str:
         """Describe the token files, for `sru lm prepare`."""
@@ -219,10 +221,7 @@ class LanguageModelData(TaskData):
 
     def train_dataloader(self) -> StreamLoader:
         """The streams of this process."""
-        options = self.hparams
-        return self._streams(
-            "train", options["batch_size"], options["length"], random_lengths=options["random_lengths"]
-        )
+        return self._streams("train", self.hparams["batch_size"], self.hparams["length"])
 
     def val_dataloader(self) -> StreamLoader | WindowLoader:
         """The validation text."""
@@ -234,32 +233,34 @@ class LanguageModelData(TaskData):
 
     def _evaluation(self, split: str) -> StreamLoader | WindowLoader:
         rank, world_size = self.rank
-        window, stride = self.hparams["window"], self.hparams["stride"]
+        tokens = self._file(split).tokens
+        # What is beyond the text would be padding, and take memory all the same.
+        steps = max(1, len(tokens) - 1)
         # The figure must not depend on the number of processes.
-        batch_size = -(-self.hparams["evaluation_batch_size"] // world_size)
-        if window is None:
+        batch_size = min(-(-self.hparams["evaluation_batch_size"] // world_size), steps)
+        if self.hparams["window"] is None:
             return self._streams(split, batch_size, self.hparams["evaluation_length"])
+        window = min(self.hparams["window"], steps)
+        stride = min(self.hparams["stride"] or max(1, window // 2), window)
         return WindowLoader(
-            self._file(split).tokens,
-            batch_size=batch_size,
+            tokens,
+            batch_size=min(batch_size, 1 - (window - steps) // stride),
             window=window,
-            stride=stride or max(1, window // 2),
+            stride=stride,
             rank=rank,
             world_size=world_size,
         )
 
-    def _streams(
-        self, split: str, batch_size: int, length: int, *, random_lengths: bool = False
-    ) -> StreamLoader:
+    def _streams(self, split: str, batch_size: int, length: int) -> StreamLoader:
         rank, world_size = self.rank
-        tokens = self._file(split).tokens
+        train = split == "train"
         try:
             return StreamLoader(
-                tokens,
+                self._file(split).tokens,
                 batch_size=batch_size,
                 length=length,
-                random_lengths=random_lengths,
-                whole=split != "train",
+                random_lengths=train and self.hparams["random_lengths"],
+                whole=not train,
                 seed=self.hparams["seed"],
                 rank=rank,
                 world_size=world_size,
@@ -269,8 +270,11 @@ class LanguageModelData(TaskData):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the tokenizer, so that a checkpoint can be used without the text it was trained on."""
-        tokenizer = dump_tokenizer(self.tokenizer)  # type: ignore[arg-type]
-        return {"tokenizer": tokenizer, "digest": self.prepared.tokenizer_digest, "unit": self.unit}
+        return {
+            "tokenizer": dump_tokenizer(self.tokenizer),
+            "digest": self.prepared.tokenizer_digest,
+            "unit": self.unit,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Expect a checkpoint's tokenizer in the token files.

@@ -17,7 +17,7 @@ from sru_nn.gemm import project
 
 # Positions of a prompt that are read at once; this bounds the memory.
 _READ_AT_ONCE = 1024
-_SHARED_RANGE = 0.1
+_SHARED_RANGE, _WIDEST_RANGE = 0.1, 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,12 +66,11 @@ class LanguageModelConfig(EncoderOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(1, vocab_size=self.vocab_size)
-        self._check_sharing()
+        if self.initial_range is not None and self.initial_range > _WIDEST_RANGE:
+            raise ValueError(f"initial_range must be at most {_WIDEST_RANGE}, got {self.initial_range}")
         self.given(self.encoder)
         if self.cutoffs is not None:
             object.__setattr__(self, "cutoffs", tuple(self.cutoffs))
-
-    def _check_sharing(self) -> None:
         adaptive = (self.embedding == "adaptive", self.output == "adaptive")
         if self.cutoffs is not None and not any(adaptive):
             raise ValueError("cutoffs are for an adaptive embedding or output; choose one, or leave them out")
@@ -124,13 +123,11 @@ class LanguageModel(nn.Module):
         super().__init__()
         self.config = config
         size, features = config.vocab_size, config.embedding_size
-        self.embedding: nn.Embedding | AdaptiveEmbedding
-        if config.embedding == "adaptive":
-            self.embedding = AdaptiveEmbedding(
-                size, features, cutoffs=config.clusters, shrink=config.cluster_shrink
-            )
-        else:
-            self.embedding = nn.Embedding(size, features)
+        self.embedding = (
+            AdaptiveEmbedding(size, features, cutoffs=config.clusters, shrink=config.cluster_shrink)
+            if config.embedding == "adaptive"
+            else nn.Embedding(size, features)
+        )
         self.embedding_dropout = Dropout(
             config.dropout if config.embedding_dropout is None else config.embedding_dropout
         )
@@ -152,33 +149,26 @@ class LanguageModel(nn.Module):
         self.output_dropout = Dropout(
             config.dropout if config.output_dropout is None else config.output_dropout
         )
-        self.output: nn.Linear | AdaptiveSoftmax
-        if config.output == "adaptive":
-            self.output = AdaptiveSoftmax(
+        self.output = (
+            AdaptiveSoftmax(
                 width,
                 size,
                 cutoffs=config.clusters,
                 shrink=config.cluster_shrink,
                 tied=self.embedding if config.tie_weights else None,  # type: ignore[arg-type]
             )
-        else:
-            self.output = nn.Linear(width, size)
-        self._initialise(config)
-
-    @torch.no_grad()
-    def _initialise(self, config: LanguageModelConfig) -> None:
-        bound = config.initial_range
-        if bound is None and config.tie_weights:
-            # The weights of an embedding are far too large for an output layer.
-            bound = _SHARED_RANGE
+            if config.output == "adaptive"
+            else nn.Linear(width, size)
+        )
+        # The weights of an embedding are far too large for an output layer.
+        bound = config.initial_range or (_SHARED_RANGE if config.tie_weights else None)
         if bound is not None and isinstance(self.embedding, nn.Embedding):
             nn.init.uniform_(self.embedding.weight, -bound, bound)
-        if isinstance(self.output, nn.Linear):
-            if bound is not None:
-                nn.init.zeros_(self.output.bias)
-                nn.init.uniform_(self.output.weight, -bound, bound)
-            if config.tie_weights:
-                self.output.weight = self.embedding.weight  # type: ignore[assignment]
+        if bound is not None and isinstance(self.output, nn.Linear):
+            nn.init.zeros_(self.output.bias)
+            nn.init.uniform_(self.output.weight, -bound, bound)
+        if config.tie_weights and isinstance(self.output, nn.Linear):
+            self.output.weight = self.embedding.weight  # type: ignore[assignment]
 
     def forward(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Score every possible next symbol.

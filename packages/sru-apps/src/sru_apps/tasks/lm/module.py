@@ -71,7 +71,7 @@ class LanguageModelModule(TaskModule):
         self._carries = False
         self._state: Any = None
         self._evaluated: Any = None
-        self._nats = self._tokens = torch.zeros(())
+        self._sums = torch.zeros(2)
 
     @classmethod
     def build(
@@ -111,29 +111,26 @@ class LanguageModelModule(TaskModule):
         self._evaluated = None
         # MPS has no float64.
         kind = torch.float32 if self.device.type == "mps" else torch.float64
-        self._nats, self._tokens = torch.zeros(2, dtype=kind, device=self.device)
+        self._sums = torch.zeros(2, dtype=kind, device=self.device)
 
     def validation_step(self, batch: Segment, batch_idx: int) -> None:
         """Add up the losses of the tokens."""
         state = self._evaluated if self._evaluation_carries and batch_idx > 0 else None
         nll, self._evaluated = self.network.loss(batch.inputs, batch.targets, state)
-        self._nats += nll.sum(dtype=self._nats.dtype)
-        self._tokens += (batch.targets != IGNORE).sum()
+        self._sums[0] += nll.sum(dtype=self._sums.dtype)
+        self._sums[1] += (batch.targets != IGNORE).sum()
 
     def on_validation_epoch_end(self) -> None:
         """Log the figures of the whole text."""
         self._evaluated = None
-        sums = torch.stack([self._nats, self._tokens])
-        if self.trainer.world_size > 1:
-            sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
-        nats, tokens = sums.tolist()
+        nats, tokens = self.trainer.strategy.reduce(self._sums, reduce_op="sum").tolist()
         stage = "test" if self.trainer.testing else "validation"
         counts = getattr(getattr(self.trainer, "datamodule", None), "counts", None)
         found = figures(self.unit, nats, int(tokens), counts(stage) if counts is not None else None)
         for name, value in found.items():
             # The loggers get one row per epoch from `History`; all processes log the same.
-            shown = name == FIGURE[self.unit]
-            self.log(f"{stage}_{name}", value, logger=False, prog_bar=shown, sync_dist=True)
+            usual = FIGURE[self.unit]
+            self.log(f"{stage}_{name}", value, logger=False, prog_bar=name == usual, sync_dist=True)
 
     on_test_epoch_start, test_step = on_validation_epoch_start, validation_step
     on_test_epoch_end = on_validation_epoch_end
@@ -142,14 +139,13 @@ class LanguageModelModule(TaskModule):
         """Within an epoch, keep what each process carries."""
         if self._trainer is None:
             return
-        state = None
-        if not self.trainer.is_last_batch:
-            # A copy, since the state may be a view of something larger.
-            state = map_state(self._state, lambda part: part.detach().cpu().clone())
-        states: list[Any] = [state]
+        state = None if self.trainer.is_last_batch else self._state
+        # A copy, since the state may be a view of something larger.
+        own = map_state(state, lambda part: part.detach().cpu().clone())
+        states: list[Any] = [own]
         if self.trainer.world_size > 1:
             states = [None] * self.trainer.world_size
-            torch.distributed.all_gather_object(states, state)
+            torch.distributed.all_gather_object(states, own)
         checkpoint["carried_states"] = states
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

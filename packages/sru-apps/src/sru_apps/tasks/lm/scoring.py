@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
 from itertools import chain, islice
 
 import torch
-from torch import Tensor
 
+from sru_apps.decoding.batches import side_by_side
 from sru_apps.decoding.completion import LINE_END, line_end
+from sru_apps.decoding.unknown import UnknownParts, encode
 from sru_apps.nn import State
 from sru_apps.tasks.lm.module import exp
+from sru_apps.train.console import MAX_LINE
 from sru_apps.train.evaluate import Trained
+from sru_data import DataError
 from sru_data.loaders import IGNORE
 from sru_data.loaders.buckets import pad_sequences
 from sru_data.texts import TextSource
-from sru_data.tokenizers import Tokenizer
 
 # Steps scored at once, and symbols of lines side by side, padding included; these bound the memory.
 _STEPS = 512
@@ -67,81 +69,79 @@ def score_lines(model: Trained, source: TextSource, *, independent: bool = False
         One score per line, in their order.
 
     Raises:
-        DataError: The text is missing, empty or not UTF-8.
+        DataError: The text is missing, empty or not UTF-8, or has a line of more than `MAX_LINE` characters.
     """
     tokenizer = model.tokenizer
-    start = line_end(tokenizer)
+    start, unknown = line_end(tokenizer), UnknownParts(tokenizer)
     before, state = [] if start is None else [start], None
     for lines in _lines(source):
         texts = lines if start is not None else [line.rstrip(LINE_END) for line in lines]
-        ids = [_encode(tokenizer, text) for text in texts]
+        ids = [encode(tokenizer, text) for text in texts]
+        unknown.report(zip(texts, ids, strict=True))
         if independent:
-            found = [cost for part in _batches(ids) for cost in _score_apart(model, part, before)]
+            costs = chain.from_iterable(
+                _costs(model, part, before)[0] for part in side_by_side(ids, _AT_ONCE)
+            )
         else:
-            symbols = [*before, *chain.from_iterable(ids)]
-            costs, state = _costs(model, [symbols], state)
-            rest = iter([*([] if before else [None]), *costs[0].tolist()])
-            found, before = [list(islice(rest, len(line))) for line in ids], symbols[-1:]
-        for text, tokens, cost in zip(texts, ids, found, strict=True):
-            scored = [nll for nll in cost if nll is not None]
-            unknown = tokens.count(tokenizer.unk_id)
-            yield Score(len(scored), math.fsum(scored), len(text), len(text.encode()), unknown)
+            joined = list(chain.from_iterable(ids))
+            found, state = _costs(model, [joined], before, state)
+            costs, before = chain(found), [*before, *joined][-1:]
+        for text, tokens in zip(texts, ids, strict=True):
+            scored = [nll for nll in islice(costs, len(tokens)) if nll is not None]
+            yield Score(
+                len(scored),
+                math.fsum(scored),
+                len(text),
+                len(text.encode()),
+                tokens.count(tokenizer.unk_id),
+            )
 
 
 def _lines(source: TextSource) -> Iterator[list[str]]:
     """Cut the blocks of a text into lines."""
-    rest = ""
+    rest, done = "", 0
     for block in source.blocks():
         *lines, rest = (rest + block.decode()).split(LINE_END)
+        for number, line in enumerate([*lines, rest], done + 1):
+            if len(line) > MAX_LINE:
+                raise DataError.at(
+                    source.name,
+                    number,
+                    f"expected a line of at most {MAX_LINE:,} characters, got a longer one; break it up, or "
+                    "measure the whole text with `sru lm test`",
+                )
+        done += len(lines)
         yield [line + LINE_END for line in lines]
     if rest:
         yield [rest]
 
 
-def _batches(lines: Iterable[list[int]]) -> Iterator[list[list[int]]]:
-    """Group lines to be scored side by side."""
-    part: list[list[int]] = []
-    longest = 0
-    for line in lines:
-        longest = max(longest, len(line))
-        if part and longest * (len(part) + 1) > _AT_ONCE:
-            yield part
-            part, longest = [], len(line)
-        part.append(line)
-    if part:
-        yield part
-
-
-def _score_apart(
-    model: Trained, lines: Sequence[list[int]], before: list[int]
-) -> Iterator[list[float | None]]:
-    """Yield the losses of each line's tokens; None for a first token with nothing before it."""
-    costs, _ = _costs(model, [[*before, *line] for line in lines], None)
-    for line, cost in zip(lines, costs.tolist(), strict=True):
-        yield (cost if before else [None, *cost])[: len(line)]
-
-
 @torch.inference_mode()
-def _costs(model: Trained, texts: Sequence[list[int]], state: State | None) -> tuple[Tensor, State | None]:
-    """Compute the negative log-likelihood of all but the first symbol of each text.
+def _costs(
+    model: Trained, lines: Sequence[Sequence[int]], before: list[int], state: State | None = None
+) -> tuple[list[float | None], State | None]:
+    """Compute the negative log-likelihood of each symbol of each line, line after line.
 
-    Padding after a shorter text changes nothing before it, so no mask is needed.
+    Padding after a shorter line changes nothing before it, so no mask is needed.
+
+    Args:
+        model: The trained model.
+        lines: The symbols of the lines, which are read side by side.
+        before: The symbol before each line, if there is one; without it, the first of a line costs None.
+        state: The state before that symbol.
 
     Returns:
-        costs: (B, T) float64, with T one less than the longest text; 0 after the end of a text.
-        state: That of the longest text before its last symbol.
+        costs: One per symbol.
+        state: That of the longest line before its last symbol.
     """
+    texts = [[*before, *line] for line in lines]
     inputs = pad_sequences(texts, batch_first=False).ids
     targets = pad_sequences(texts, pad_id=IGNORE, batch_first=False).ids
-    costs = [torch.zeros(0, len(texts), dtype=torch.float64)]
+    parts = [torch.zeros(0, len(texts), dtype=torch.float64)]
     for ids, wanted in zip(torch.split(inputs[:-1], _STEPS), torch.split(targets[1:], _STEPS), strict=True):
         if len(ids):
             nll, state = model.network.loss(ids, wanted, state)
-            costs.append(nll.double())
-    return torch.cat(costs).t(), state
-
-
-def _encode(tokenizer: Tokenizer, text: str) -> list[int]:
-    ids = tokenizer.encode(text)
-    # A tokenizer returns the unknown symbol for an empty text.
-    return [] if ids == [tokenizer.unk_id] and not text.strip() else ids
+            parts.append(nll.double())
+    rows = zip(lines, torch.cat(parts).t().tolist(), strict=True)
+    first = [] if before else [None]
+    return [cost for line, row in rows for cost in [*first, *row][: len(line)]], state

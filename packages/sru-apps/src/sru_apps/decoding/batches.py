@@ -1,0 +1,27 @@
+"""Sequences to be read side by side, in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+
+def side_by_side(sequences: Iterable[Sequence[int]], most: int) -> Iterator[list[Sequence[int]]]:
+    """Group sequences, each group small enough for the memory.
+
+    Args:
+        sequences: The sequences.
+        most: The most symbols of a group, padding included; a longer sequence is alone in its group.
+
+    Yields:
+        At least one sequence.
+    """
+    part: list[Sequence[int]] = []
+    longest = 0
+    for sequence in sequences:
+        longest = max(longest, len(sequence))
+        if part and longest * (len(part) + 1) > most:
+            yield part
+            part, longest = [], len(sequence)
+        part.append(sequence)
+    if part:
+        yield part

@@ -1,0 +1,12 @@
+"""What a command line may ask for; more is refused before anything is computed."""
+
+from jsonargparse.typing import restricted_number_type
+
+_MOST = 10_000_000
+
+TokenCount = restricted_number_type("TokenCount", int, [(">=", 0), ("<=", _MOST)])
+"""A number of tokens to add to a text, or of texts."""
+PositiveCount = restricted_number_type("PositiveCount", int, [(">=", 1), ("<=", _MOST)])
+"""The same, at least one."""
+Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)])
+"""The seed of a generator."""

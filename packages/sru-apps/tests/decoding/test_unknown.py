@@ -1,0 +1,52 @@
+"""One rule for what is not in a vocabulary."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+
+from sru_apps.decoding.completion import encode_prompt
+from sru_apps.decoding.unknown import UnknownParts, encode
+from sru_apps.train.errors import UserError
+from sru_data.tokenizers import ByteTokenizer, CharTokenizer, WordTokenizer
+
+WORDS = WordTokenizer.train(["so it goes"], unk_token="<unk>")
+
+
+def reported(tokenizer, *texts):
+    parts = UnknownParts(tokenizer)
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        for text in texts:
+            parts.report([(text, tokenizer.encode(text))])
+    return [str(warning.message).partition(": ")[2] for warning in found]
+
+
+def test_each_part_is_named_once():
+    assert reported(WORDS, "so zé zé", "it goes", "zé gnu", "zé") == ["'zé'", "'gnu'"]
+    assert reported(CharTokenizer.train(["so it"]), "so zé", "zut") == ["'z', 'é'", "'u'"]
+    assert reported(ByteTokenizer(), "zé", "") == []
+
+
+def test_the_unknown_word_written_out_is_none():
+    assert reported(WORDS, "so <unk> goes", "") == []
+
+
+def test_no_more_than_ten_are_named_and_none_at_length():
+    (message,) = reported(WORDS, " ".join(f"w{i}" for i in range(99)), "gnu")
+    assert message == ", ".join([*(f"'w{i}'" for i in range(10)), "..."])
+    assert reported(WORDS, "x" * 5000) == [f"'{'x' * 40}...'"]
+
+
+@pytest.mark.parametrize("text", ["", " ", "\t \t"])
+def test_a_text_without_words_has_no_symbols(text):
+    assert encode(WORDS, text) == []
+    with pytest.raises(UserError, match="the prompt is empty and the model's vocabulary has no line end"):
+        encode_prompt(WORDS, text)
+
+
+def test_an_unknown_space_is_a_symbol():
+    tokenizer = CharTokenizer.train(["abc"])
+    assert encode(tokenizer, " ") == [tokenizer.unk_id]
+    assert encode(tokenizer, "") == []
