@@ -21,8 +21,6 @@ from sru_apps.train.errors import UserError
 from sru_data.token_files import Progress
 
 _NOISE = (
-    # The CSV file is rewritten from the checkpoint when a run continues, and the folder of a new run is ours.
-    r"Experiment logs directory .* exists and is not empty",
     # Lightning's own use of torch, which only its authors can change.
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
     # Nothing is changed in place after the network has returned it.

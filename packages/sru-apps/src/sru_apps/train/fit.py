@@ -14,7 +14,7 @@ import torch
 import yaml  # type: ignore[import-untyped,unused-ignore]
 from jsonargparse import Namespace
 from pytorch_lightning.callbacks import LambdaCallback
-from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from sru_apps.task import Task, load
@@ -97,6 +97,7 @@ class Fit:
     def _trainer(self) -> lightning.Trainer:
         self.history = History(
             self.run.learning_curve,
+            table=self.run.metrics,
             figures=self.task.figures,
             count=(lambda batch: batch.targets.numel()) if self.data.unit else None,
             unit="tokens",
@@ -120,10 +121,7 @@ class Fit:
                 self.history,
                 self.checkpoints,
             ],
-            logger=[
-                TensorBoardLogger(path, name="", version="tensorboard"),
-                CSVLogger(path.parent, name=path.name, version=""),
-            ],
+            logger=TensorBoardLogger(path, name="", version="tensorboard"),
             plugins=[AtomicCheckpointIO(remedy="Make room and continue with --resume")],
             default_root_dir=path,
             # Lightning warns of epochs shorter than this; `History` logs once an epoch anyway.
@@ -172,8 +170,7 @@ class Fit:
         check_task(checkpoint.get("task"), self.task.name, path)
         with reading(path):
             tokenizer = dict(checkpoint[self.data_class.__qualname__])
-            former_model = self.module_class.from_checkpoint(checkpoint["hyper_parameters"]).hparams
-            theirs = {**former_model, **checkpoint["datamodule_hyper_parameters"]}
+            theirs = {**checkpoint["hyper_parameters"], **checkpoint["datamodule_hyper_parameters"]}
         # First, since other differences may follow from other tokens.
         self.data.load_state_dict(tokenizer)
         # Files may have moved; that their content is the same is checked with the tokenizer.

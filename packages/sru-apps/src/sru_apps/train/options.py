@@ -6,7 +6,6 @@ import inspect
 import re
 import sys
 import warnings
-from argparse import Action
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
 from difflib import get_close_matches
@@ -51,35 +50,32 @@ class OptionParser(ArgumentParser):
         raise SystemExit(2)
 
 
-def _plain(message: str) -> str:
-    """Put in plain words what jsonargparse says of a value in terms of Python's types."""
-    union = re.fullmatch(
-        r'Parser key "([^"]+)": Does not validate against any of the Union subtypes Subtypes: .*? '
-        r"Errors: - (.*) Given value type: .*? Given value: (.*)",
-        message,
-    )
-    if number := re.fullmatch(
-        r'Parser key "([^"]+)": Not of type \w+: (.*) does not conform to restriction v(\W+)(.+)', message
-    ):
-        return f"{number[1]}: expected a number {number[3]} {number[4]}, got {number[2]}"
-    if text := re.fullmatch(r'Parser key "([^"]+)": (Not of type \w+: .*: \'(.*)\')', message):
-        return f"{text[1]}: expected {_kind(text[2])}, got {text[3]}"
-    found = union or re.fullmatch(r'Parser key "([^"]+)": (.*)\. Got value: (.*)', message)
-    if not found:
-        return message
-    wanted = [_kind(error) for error in found[2].split(" - ") if "NoneType" not in error]
-    return f"{found[1]}: expected {' or '.join(wanted)}, got {found[3]}"
-
-
+_VALUE = (
+    r"Does not validate against any of the Union subtypes Subtypes: .*? Errors: - (?P<errors>.*) "
+    r"Given value type: .*? Given value: (?P<value>.*)",
+    r"(?P<errors>Not of type \w+: (?P<value>.*) does not conform to restriction v.+)",
+    r"(?P<errors>Not of type \w+: .*: '(?P<value>.*)')",
+    r"(?P<errors>.*)\. Got value: (?P<value>.*)",
+)
+"""What jsonargparse says of a wrong value, in terms of Python's types."""
 _KINDS = {
-    r"^Not of type \w+: does not conform to restriction v(\W+)(.+)$": r"a number \1 \2",
+    r"^Not of type \w+: (?:.* )?does not conform to restriction v(\W+)(.+)$": r"a number \1 \2",
     r"^Not of type \w+: .* int\(\) .*$": "a whole number",
     r"^Not of type \w+: could not convert .*$": "a number",
     r"^Expected a typing\.Literal\[(.*)\]$": r"one of \1",
     r"^Expected a <class '(.*)'>$": r"a value of type \1",
     r"^Expected ": "",
 }
-"""What jsonargparse expects, and the same in plain words."""
+"""What it expects, and the same in plain words."""
+
+
+def _plain(message: str) -> str:
+    """Put in plain words what jsonargparse says of a value."""
+    for form in _VALUE:
+        if found := re.fullmatch(rf'Parser key "(?P<key>[^"]+)": {form}', message):
+            wanted = [_kind(error) for error in found["errors"].split(" - ") if "NoneType" not in error]
+            return f"{found['key']}: expected {' or '.join(wanted)}, got {found['value']}"
+    return message
 
 
 def _kind(error: str) -> str:
@@ -89,14 +85,9 @@ def _kind(error: str) -> str:
 
 
 def _all_options(parser: ArgumentParser) -> list[str]:
-    return [option for action in parser._actions for option in _options(action)]
-
-
-def _options(action: Action) -> list[str]:
     # jsonargparse lists links between options and the help of types among the options.
-    if action.help == SUPPRESS:
-        return []
-    return [name for name in action.option_strings if name.startswith("-") and not name.endswith(".help")]
+    shown = [action.option_strings for action in parser._actions if action.help != SUPPRESS]
+    return [name for names in shown for name in names if name[0] == "-" and not name.endswith(".help")]
 
 
 def _near(unknown: str, options: Sequence[str]) -> str:

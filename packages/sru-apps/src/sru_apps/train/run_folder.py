@@ -31,6 +31,7 @@ class RunFolder:
         best: The checkpoint with the best validation figure.
         last: The checkpoint to continue from.
         model: The exported model.
+        metrics: The table of figures.
         learning_curve: The picture.
         summary: The summary for machines.
     """
@@ -39,7 +40,8 @@ class RunFolder:
         self.path = path
         self.config, self.checkpoints, self.model = path / "config.yaml", path / "checkpoints", path / "model"
         self.best, self.last = self.checkpoints / "best.ckpt", self.checkpoints / "last.ckpt"
-        self.learning_curve, self.summary = path / "learning_curve.png", path / "summary.json"
+        self.metrics, self.learning_curve = path / "metrics.csv", path / "learning_curve.png"
+        self.summary = path / "summary.json"
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write the summary."""

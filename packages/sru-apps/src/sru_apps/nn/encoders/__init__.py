@@ -144,7 +144,4 @@ class RecurrentEncoder(nn.Module):
             h: (B, D).
             state: As `forward` returns it.
         """
-        if self._encoder.step is not None:
-            return self._encoder.step(self.rnn, x, state)
-        h, state = self(x.unsqueeze(0), state=state)
-        return h.squeeze(0), state
+        return self._encoder.step(self.rnn, x, state)
