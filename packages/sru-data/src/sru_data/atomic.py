@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
+
+_TEMPORARY = ".partial"
 
 
 @contextlib.contextmanager
@@ -24,15 +27,48 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
         The temporary file, open for binary writing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial")
+    file = _temporary(path)
     try:
-        with temporary.open("wb") as file:
+        with file:
             yield file
             synchronise(file)
-        replace(temporary, path)
+        replace(Path(file.name), path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        Path(file.name).unlink(missing_ok=True)
         raise
+
+
+def _temporary(path: Path) -> IO[bytes]:
+    """Open a new file beside another; mode "x" shares it with nobody and follows no symbolic link."""
+    try:
+        return path.with_name(f".{path.name}{_TEMPORARY}").open("xb")
+    except FileExistsError:
+        # Another writer is at work, or was killed.
+        return path.with_name(f".{path.name}.{secrets.token_hex(8)}{_TEMPORARY}").open("xb")
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Remove what killed writers left behind in a folder that no other process writes to.
+
+    Args:
+        folder: The folder.
+    """
+    for path in folder.glob(f".*{_TEMPORARY}"):
+        path.unlink(missing_ok=True)
+
+
+def open_partial(path: Path) -> IO[bytes]:
+    """Open a file that is written bit by bit, for appending, unless it is a symbolic link.
+
+    Args:
+        path: The file.
+
+    Raises:
+        OSError: It cannot be opened, or is a symbolic link.
+    """
+    # Windows lacks the flag.
+    no_link = getattr(os, "O_NOFOLLOW", 0)
+    return open(path, "ab", opener=lambda name, flags: os.open(name, flags | no_link, 0o666))
 
 
 def synchronise(file: IO[bytes]) -> None:

@@ -1,0 +1,32 @@
+"""Archives of `torch.save`, looked at before anything in them is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from zipfile import ZIP_STORED, BadZipFile, ZipFile
+
+
+def check_archive(path: Path, *, checksums: bool = True) -> None:
+    """Refuse a file of `torch.save` whose content is larger than the file itself, or damaged.
+
+    torch writes its entries uncompressed, with checksums that it does not look at when it reads them.
+
+    Args:
+        path: The file.
+        checksums: Whether to look at them too, which reads the whole file. `torch.save` can leave them out.
+
+    Raises:
+        ValueError: It is not such a file, an entry is compressed or too large, or a checksum is wrong.
+    """
+    try:
+        with ZipFile(path) as archive:
+            size, entries = path.stat().st_size, archive.infolist()
+            if any(entry.compress_type != ZIP_STORED for entry in entries):
+                raise ValueError("its entries are compressed, which torch.save never does")
+            if sum(entry.file_size for entry in entries) > size:
+                raise ValueError("its entries are larger than the file")
+            spoilt = archive.testzip() if checksums else None
+    except (BadZipFile, NotImplementedError, EOFError, UnicodeDecodeError) as error:
+        raise ValueError(f"it is not a whole archive of torch.save: {error}") from error
+    if spoilt is not None:
+        raise ValueError(f"the checksum of {spoilt} is wrong")
