@@ -19,6 +19,7 @@ import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
 
+from sru_apps.train.errors import MisfitError
 from sru_data.atomic import atomic_write
 
 
@@ -59,6 +60,12 @@ class History(Callback):
     def seconds(self) -> float:
         """Time spent training, validation included, over all sessions."""
         return self._whole.seconds
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether every loss of the last epoch, and of the present one so far, is finite."""
+        losses = [float(self._loss), *(row["train_loss"] for row in self.rows[-1:])]
+        return all(map(math.isfinite, losses))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
@@ -152,7 +159,16 @@ class History(Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue from a checkpoint."""
+        """Continue from a checkpoint.
+
+        Raises:
+            MisfitError: A row is not one of figures.
+        """
+        needed = {"epoch", "step", "train_loss", "seconds"} | ({self.speed} if self.count else set())
+        for row in state_dict["rows"]:
+            known = needed <= row.keys() and not row.keys().isdisjoint(self.figures)
+            if not known or not all(isinstance(value, (int, float)) for value in row.values()):
+                raise MisfitError(f"its callbacks['History']['rows'] has a row of other figures: {row}")
         self.rows = [dict(row) for row in state_dict["rows"]]
         self._loss, self._steps, self._counted = state_dict["sums"]
         self._whole, self._training = map(_Clock, state_dict["seconds"])

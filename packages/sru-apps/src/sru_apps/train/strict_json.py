@@ -1,0 +1,26 @@
+"""JSON that every reader understands: it knows neither NaN nor infinity."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+def dump_json(value: Any, *, indent: int | None = None) -> str:
+    """Return a value as JSON, with null for numbers that are not finite.
+
+    Args:
+        value: Plain types.
+        indent: As for `json.dumps`.
+    """
+    return json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _finite(part) for name, part in value.items()}
+    return [_finite(part) for part in value] if isinstance(value, (list, tuple)) else value
