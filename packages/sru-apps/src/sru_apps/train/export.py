@@ -12,7 +12,7 @@ from typing import Any
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from sru_apps.train.errors import UserError, reading
+from sru_apps.train.errors import UserError, clip, reading
 from sru_apps.train.strict_json import dump_json
 from sru_apps.train.weights import shared_names
 from sru_data.atomic import atomic_write
@@ -79,7 +79,7 @@ def check_task(found: object, expected: str, path: Path) -> None:
         UserError: They differ.
     """
     if found != expected:
-        made_by = "no task of this program" if found is None else f"`sru {found}`"
+        made_by = "no task of this program" if found is None else f"`sru {clip(str(found), 40)}`"
         raise UserError(f"{path} was made by {made_by}; expected one made by `sru {expected}`")
 
 
