@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 from types import ModuleType
@@ -10,6 +11,7 @@ import pytest
 from sru_apps import __version__
 from sru_apps.cli import TASKS, main
 from sru_apps.task import Command, run_command
+from sru_apps.train.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -84,6 +86,48 @@ def test_interrupted_before_training(
     monkeypatch.setattr(Command, "load", interrupt)
     assert main(["classify"]) == 130
     assert "interrupted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "args",
+    [["x\udcff"], ["classify", "predict", "--model=a\udcff"], ["classify", "fit", "--name", "a\0b"]],
+)
+def test_arguments_that_are_not_utf_8(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(args) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"sru: argument {len(args)} is not UTF-8, or holds a NUL: '")
+
+
+@pytest.mark.parametrize("args", [["--help"], ["nothing"]])
+def test_nobody_reads_the_output(args: list[str]) -> None:
+    """As in `sru ... | head -1`, once head has gone."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as gone:
+        stderr = gone if "nothing" in args else subprocess.PIPE
+        done = subprocess.run([sys.executable, "-m", "sru_apps", *args], stdout=gone, stderr=stderr)
+    assert done.returncode == 141
+    assert not done.stderr
+
+
+def test_a_broken_pipe_is_no_error_of_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(args: object) -> int:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr(Command, "load", lambda self: fail)
+    with pytest.raises(BrokenPipeError):
+        run_command("x", "", {"fail": Command("", "")}, ["fail"])
+
+
+def test_a_message_of_any_length_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(args: object) -> int:
+        raise UserError("x" * 10**6)
+
+    monkeypatch.setattr(Command, "load", lambda self: fail)
+    assert main(["classify"]) == 1
+    assert len(capsys.readouterr().err) < 3000
 
 
 @pytest.mark.parametrize(

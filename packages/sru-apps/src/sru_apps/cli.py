@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
 from sru_apps import __version__
 from sru_apps.task import Command, run_command
+from sru_apps.train.errors import is_text
 
 TASKS = {
     "classify": Command("sentence classification: SRU, LSTM, GRU or CNN", "sru_apps.tasks.classify:TASK"),
@@ -28,14 +30,32 @@ def main(args: Sequence[str] | None = None) -> int:
         args: The command line after `sru`; `sys.argv` by default.
 
     Returns:
-        The exit status: 0, 1 after an error, 2 after a wrong command line, 130 after Ctrl-C.
+        The exit status: 0, 1 after an error, 2 after a wrong command line, 130 after Ctrl-C, and 141 where
+        nobody reads the output any more, as a shell reports it of other programs.
     """
-    args = sys.argv[1:] if args is None else args
-    if list(args[:1]) == ["--version"]:
-        print(f"sru-apps {__version__}")
-        return 0
+    args = list(sys.argv[1:] if args is None else args)
     try:
-        return run_command("sru", DESCRIPTION, TASKS, args)
+        try:
+            return _run(args)
+        finally:
+            print(end="", flush=True)
     except KeyboardInterrupt:
         print("sru: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        # Python would complain once more when it flushes at the end.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nowhere, stream.fileno())
+        return 141
+
+
+def _run(args: list[str]) -> int:
+    if args[:1] == ["--version"]:
+        print(f"sru-apps {__version__}")
+        return 0
+    for number, arg in enumerate(args, 1):
+        if not is_text(arg):
+            print(f"sru: argument {number} is not UTF-8, or holds a NUL: {arg[:200]!a}", file=sys.stderr)
+            return 2
+    return run_command("sru", DESCRIPTION, TASKS, args)

@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from sru_apps.train.errors import UserError, plain_warnings
+from sru_apps.train.errors import UserError, clip, plain_warnings
 from sru_data import DataError
 
 
@@ -114,7 +114,10 @@ def run_command(
         task: What the commands get as their first argument, if anything.
 
     Returns:
-        The exit status: 1 after an error that the user can act on, 2 when the command is missing or unknown.
+        The exit status: 1 after an error that the user can act on, 2 when the command line is wrong.
+
+    Raises:
+        BrokenPipeError: Nobody reads the output any more.
     """
     name = args[0] if args else None
     if name in ("-h", "--help"):
@@ -132,9 +135,11 @@ def run_command(
     try:
         with plain_warnings(prog):
             return command(rest) if task is None else command(task, rest)
+    except BrokenPipeError:
+        raise
     except (UserError, DataError, OSError) as error:
-        print(f"{prog}: error: {error}", file=sys.stderr)
-        return 1
+        print(f"{prog}: error: {clip(' '.join(str(error).split()))}", file=sys.stderr)
+        return getattr(error, "status", 1)
 
 
 def command_help(prog: str, description: str, commands: Mapping[str, Command]) -> str:

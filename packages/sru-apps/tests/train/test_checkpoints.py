@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Literal
 
 import pytest
 import torch
@@ -48,7 +50,8 @@ def test_an_interrupted_rank_stops_all(checkpoints: RunCheckpoints) -> None:
     trainer = Trainer(world_size=2, strategy=SimpleNamespace(reduce_boolean_decision=any_of))
     with pytest.raises(KeyboardInterrupt):
         checkpoints.on_train_batch_end(trainer, None, None, None, 0)
-    assert (trainer.saved, asked) == (["last.ckpt"], [(False, False)])
+    # Whether there is anything to do, and whether it is to stop.
+    assert (trainer.saved, asked) == (["last.ckpt"], [(False, False), (False, False)])
 
 
 def test_the_first_logged_figure_decides(tmp_path: Path) -> None:
@@ -57,6 +60,28 @@ def test_the_first_logged_figure_decides(tmp_path: Path) -> None:
         metrics = {"loss": torch.tensor(loss), "accuracy": torch.tensor(accuracy)}
         checkpoints.on_train_epoch_end(Trainer(current_epoch=epoch, callback_metrics=metrics), None)
     assert (checkpoints.best_epoch, checkpoints.best_score) == (0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("mode", "scores", "epoch", "best"),
+    [
+        ("min", [math.nan, 5.0, 3.0], 2, 3.0),
+        ("min", [4.0, math.nan, 5.0], 0, 4.0),
+        ("max", [math.nan, math.inf, 3.0, 5.0], 3, 5.0),
+        ("min", [-math.inf, math.nan], 0, None),
+    ],
+)
+def test_figures_that_are_not_finite(
+    tmp_path: Path, mode: Literal["min", "max"], scores: list[float], epoch: int, best: float | None
+) -> None:
+    checkpoints = RunCheckpoints(tmp_path, monitor="loss", mode=mode)
+    trainers = [
+        Trainer(current_epoch=i, callback_metrics={"loss": torch.tensor(x)}) for i, x in enumerate(scores)
+    ]
+    for trainer in trainers:
+        checkpoints.on_train_epoch_end(trainer, None)
+    assert (checkpoints.best_epoch, checkpoints.best_score) == (epoch, best)
+    assert all("last.ckpt" in trainer.saved for trainer in trainers)
 
 
 def test_a_run_of_more_processes_is_refused(checkpoints: RunCheckpoints) -> None:

@@ -54,3 +54,10 @@ def test_no_task(exported: Path) -> None:
     (exported / "config.json").write_text("[]")
     with pytest.raises(UserError, match="was made by no task of this program"):
         read_export(exported, task="classify")
+
+
+def test_a_task_of_any_length_is_cut_off(exported: Path) -> None:
+    (exported / "config.json").write_text('{"task": "' + "x" * 10**5 + '"}')
+    with pytest.raises(UserError, match=r"was made by `sru x{40} \.\.\.`") as raised:
+        read_export(exported, task="classify")
+    assert len(str(raised.value)) < 500

@@ -7,21 +7,20 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from pytorch_lightning.loggers import CSVLogger
 
 from sru_apps.train.console import quiet_lightning
 from sru_apps.train.errors import UserError
 from sru_apps.train.history import Curves, History
 
 
-def _trainer(folder: Path, *, epoch: int = 0, step: int = 0, accuracy: float = 0.5) -> SimpleNamespace:
+def _trainer(*, epoch: int = 0, step: int = 0, accuracy: float = 0.5) -> SimpleNamespace:
     metrics = {"validation_loss": torch.tensor(0.25), "validation_accuracy": torch.tensor(accuracy)}
     return SimpleNamespace(
         current_epoch=epoch,
         global_step=step,
         max_epochs=3,
         callback_metrics=metrics,
-        loggers=[CSVLogger(folder.parent, name=folder.name, version="")],
+        loggers=[],
         progress_bar_callback=None,
         accumulate_grad_batches=1,
         world_size=1,
@@ -30,11 +29,11 @@ def _trainer(folder: Path, *, epoch: int = 0, step: int = 0, accuracy: float = 0
 
 
 def _step(history: History, loss: float) -> None:
-    history.on_train_batch_end(_trainer(Path()), None, {"loss": torch.tensor(loss)}, None, 0)
+    history.on_train_batch_end(_trainer(), None, {"loss": torch.tensor(loss)}, None, 0)
 
 
-def _rows(folder: Path) -> list[dict[str, str]]:
-    rows = list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))
+def _rows(table: Path) -> list[dict[str, str]]:
+    rows = list(csv.DictReader(table.read_text().splitlines()))
     for row in rows:
         assert float(row.pop("seconds")) >= 0
     return rows
@@ -43,7 +42,7 @@ def _rows(folder: Path) -> list[dict[str, str]]:
 @pytest.fixture
 def history(tmp_path: Path) -> History:
     quiet_lightning()
-    return History(tmp_path / "curve.png", figures=["accuracy"])
+    return History(tmp_path / "curve.png", table=tmp_path / "rows.csv", figures=["accuracy"])
 
 
 FIRST = {
@@ -56,13 +55,12 @@ FIRST = {
 
 
 def test_a_row_an_epoch(history: History, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = tmp_path / "run"
-    trainer = _trainer(folder, step=2)
+    trainer = _trainer(step=2)
     history.on_train_start(trainer, None)
     _step(history, 0.25)
     _step(history, 0.75)
     history.on_train_epoch_end(trainer, None)
-    assert _rows(folder) == [FIRST]
+    assert _rows(tmp_path / "rows.csv") == [FIRST]
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
     assert "epoch  1/3  train loss 0.5000  validation accuracy 0.5000" in capsys.readouterr().out
 
@@ -78,10 +76,10 @@ def test_short_epochs_share_a_picture_that_is_up_to_date_at_the_end(
 
     monkeypatch.setattr("sru_apps.train.history.draw_curves", slow_draw)
     for epoch in range(3):
-        history.on_train_epoch_end(_trainer(tmp_path / "run", epoch=epoch), None)
+        history.on_train_epoch_end(_trainer(epoch=epoch), None)
     assert drawn == [1]
-    history.on_train_end(_trainer(tmp_path), None)
-    history.on_exception(_trainer(tmp_path), None, KeyboardInterrupt())
+    history.on_train_end(_trainer(), None)
+    history.on_exception(_trainer(), None, KeyboardInterrupt())
     assert drawn == [1, 3]
 
 
@@ -93,13 +91,13 @@ def test_a_picture_that_cannot_be_written_hides_no_exception(
 
     history.rows.append({"epoch": 1, "train_loss": 1.0, "validation_accuracy": 0.5})
     monkeypatch.setattr("sru_apps.train.history.draw_curves", full)
-    history.on_exception(_trainer(tmp_path), None, UserError("cannot write the checkpoint"))
+    history.on_exception(_trainer(), None, UserError("cannot write the checkpoint"))
     with pytest.raises(OSError, match="No space left"):
-        history.on_train_end(_trainer(tmp_path), None)
+        history.on_train_end(_trainer(), None)
 
 
 def test_loss_of_a_token_comes_before_that_of_a_step(history: History, tmp_path: Path) -> None:
-    trainer = _trainer(tmp_path / "run")
+    trainer = _trainer()
     trainer.accumulate_grad_batches = 2
     history.on_train_start(trainer, None)
     # Lightning has divided the first loss by the number of batches that are accumulated.
@@ -112,7 +110,7 @@ def test_loss_of_a_token_comes_before_that_of_a_step(history: History, tmp_path:
 
 def test_speed_is_that_of_training_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     quiet_lightning()
-    trainer = _trainer(tmp_path / "run")
+    trainer = _trainer()
     trainer.world_size = 1
 
     def make() -> History:

@@ -4,7 +4,7 @@ import datetime
 from typing import Literal
 
 import pytest
-from jsonargparse.typing import NonNegativeFloat, PositiveInt
+from jsonargparse.typing import NonNegativeFloat, PositiveInt, restricted_number_type
 
 from sru_apps.train.options import OptionParser, add_options
 
@@ -85,6 +85,7 @@ def test_wrong_value_names_the_option(parser: OptionParser, capsys: pytest.Captu
         (["--size=1.5"], "size: expected a whole number, got 1.5"),
         (["--more=x"], "more: expected a number, got x"),
         (["--more=-1"], "more: expected a number >= 0, got -1"),
+        (["--few=9"], "few: expected a number >= 0 and <= 7, got 9"),
         (["--kind=c"], "kind: expected one of 'a', 'b', got c"),
         (["--both=c"], "both: expected one of 'a', 'b' or a value of type int, got c"),
     ],
@@ -96,6 +97,7 @@ def test_values_of_a_wrong_kind(args: list[str], message: str, capsys: pytest.Ca
         [
             ("--size", PositiveInt | None, None, "A size."),
             ("--more", NonNegativeFloat, 0.0, "More than nothing."),
+            ("--few", restricted_number_type("Few", int, [(">=", 0), ("<=", 7)]), 0, "A few."),
             ("--kind", Literal["a", "b"], "a", "A kind."),
             ("--both", Literal["a", "b"] | int | None, None, "A kind or a number."),
         ],

@@ -220,6 +220,20 @@ def test_checkpoint_of_another_task_is_refused(undisturbed: Path, capsys: pytest
     assert expected in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_run_of_another_task_is_told_its_command(
+    undisturbed: Path, stopped: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if stopped:
+        shutil.rmtree(undisturbed / "checkpoints")
+    assert main(["lm", "fit", f"--resume={undisturbed}"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        f"sru lm fit: error: {undisturbed} was made by `sru classify`; expected one made by `sru lm`; "
+        f"continue it with: sru classify fit --resume {undisturbed}"
+    )
+
+
 def test_undisturbed_run_draws_dropout(undisturbed: Path) -> None:
     """The equalities above would mean little if nothing were random."""
     hyper_parameters = read_checkpoint(undisturbed / "checkpoints/last.ckpt")["hyper_parameters"]

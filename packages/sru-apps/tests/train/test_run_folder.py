@@ -13,6 +13,37 @@ def test_new_run_by_name(tmp_path: Path) -> None:
     assert not (tmp_path / "group").exists()
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "..",
+        "../../escape",
+        "/etc",
+        "a/b",
+        "a/",
+        "./a",
+        "a\0b",
+        "\udcff",
+        "x" * 201,
+        "ü" * 101,
+        "~/../x",
+    ],
+)
+def test_names_that_are_not_of_a_folder(tmp_path: Path, name: str) -> None:
+    message = r"^--name must be the name of a folder, without /, of at most 200 bytes, got '"
+    with pytest.raises(UserError, match=message) as raised:
+        new_run(tmp_path / "group", name)
+    assert len(str(raised.value)) < 250
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["...", "-x", "ü ö", "a.b", "x" * 200])
+def test_unusual_names(tmp_path: Path, name: str) -> None:
+    assert new_run(tmp_path, name).path.parent == tmp_path
+
+
 def test_new_runs_by_time_differ(tmp_path: Path) -> None:
     assert new_run(tmp_path).path != new_run(tmp_path).path
 

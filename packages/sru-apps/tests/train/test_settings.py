@@ -64,6 +64,13 @@ def test_files_that_hold_no_settings(tmp_path: Path, content: str) -> None:
         read_settings(path)
 
 
+def test_a_file_of_options_that_names_another_one(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text("config: other.yaml")
+    with pytest.raises(UserError, match=r"a file of options may not name another one in config"):
+        read_settings(path)
+
+
 def test_a_missing_file_of_options(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none.yaml is not a file; give --config a YAML file of options"):
         read_settings(tmp_path / "none.yaml")

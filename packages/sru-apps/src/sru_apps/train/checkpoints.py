@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import operator
 import signal
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
-from zipfile import ZipFile
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -26,7 +27,12 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import CheckpointIO
 
 from sru_apps.train.errors import UserError, reading
+from sru_apps.train.weights import check_weights
 from sru_data.atomic import atomic_write
+from sru_nn.checkpoints.archive import check_archive
+
+SECONDS_BETWEEN_SAVES = 60.0
+"""After this much time within an epoch, `last.ckpt` is saved again."""
 
 
 class AtomicCheckpointIO(CheckpointIO):
@@ -85,23 +91,20 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"no checkpoint at {path}")
     with reading(path):
-        # torch does not check the checksums that it writes.
-        with ZipFile(path) as archive:
-            spoilt = archive.testzip()
-        if spoilt is not None:
-            raise UserError(f"{path} is damaged: the checksum of {spoilt} is wrong")
+        check_archive(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-        raise UserError(f"{path} is not a training checkpoint: it holds no `state_dict`")
+        if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+            raise UserError(f"{path} is not a training checkpoint: it holds no `state_dict`")
+        check_weights(checkpoint["state_dict"])
     return checkpoint
 
 
 class RunCheckpoints(Checkpoint):
     """Keep `best.ckpt` (by a monitored value, the earliest of equals) and `last.ckpt` in a folder.
 
-    The last one is saved at the end of every epoch, every `every_steps` steps, and when the run is stopped:
-    the first Ctrl-C (SIGINT), like a SIGTERM, lets the present step finish and saves; a second Ctrl-C stops
-    at once.
+    The last one is saved at the end of every epoch, within it every minute and every `every_steps` steps, and
+    when the run is stopped: the first Ctrl-C (SIGINT), like a SIGTERM or a closed terminal (SIGHUP), lets the
+    present step finish and saves; a second Ctrl-C stops at once. A figure that is not finite is never best.
 
     Args:
         folder: Where the two files lie.
@@ -109,6 +112,8 @@ class RunCheckpoints(Checkpoint):
         mode: Whether the highest ("max") or the lowest ("min") value is best.
         every_steps: Steps between saves of `last.ckpt` within an epoch; 0 for none.
         task: The task that the checkpoints name as theirs.
+        is_finite: Says whether the training has been finite so far; at the end of an epoch all processes say
+            the same. Where it has not, the training ends with an error and is not saved.
     """
 
     def __init__(
@@ -119,22 +124,28 @@ class RunCheckpoints(Checkpoint):
         mode: Literal["max", "min"] = "max",
         every_steps: int = 0,
         task: str = "",
+        is_finite: Callable[[], bool] = lambda: True,
     ) -> None:
         self.best_path, self.last_path = folder / "best.ckpt", folder / "last.ckpt"
         self.monitor = [monitor] if isinstance(monitor, str) else list(monitor)
-        self.mode, self.every_steps, self.task = mode, every_steps, task
+        self.mode, self.every_steps, self.task, self.is_finite = mode, every_steps, task, is_finite
         self.best_score: float | None = None
         self.best_epoch = 0
         self.interrupted = False
-        self._former_handler: Any = None
+        self._former_handlers: dict[int, Any] = {}
+        self._next_save = math.inf
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take over Ctrl-C, which Python delivers to the main thread only."""
+        """Take over the signals, which Python delivers to the main thread only."""
+        self._next_save = time.monotonic() + SECONDS_BETWEEN_SAVES
         if threading.current_thread() is threading.main_thread():
-            self._former_handler = signal.signal(signal.SIGINT, self._interrupt)
+            for number in (signal.SIGINT, signal.SIGHUP):
+                # Under nohup a closed terminal is to be ignored.
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._former_handlers[number] = signal.signal(number, self._interrupt)
 
     def _interrupt(self, signum: int, frame: FrameType | None) -> None:
-        if self.interrupted:
+        if self.interrupted and signum == signal.SIGINT:
             raise KeyboardInterrupt
         self.interrupted = True
 
@@ -156,9 +167,14 @@ class RunCheckpoints(Checkpoint):
             trainer.should_stop = True
         if trainer.is_last_batch or (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
-        stopping = _any_rank(trainer, self.interrupted or trainer.received_sigterm)
-        if stopping or (self.every_steps and trainer.global_step % self.every_steps == 0):
-            trainer.save_checkpoint(self.last_path)
+        stopped = self.interrupted or trainer.received_sigterm
+        due = bool(self.every_steps) and trainer.global_step % self.every_steps == 0
+        if not _any_rank(trainer, stopped or due or time.monotonic() >= self._next_save):
+            return
+        stopping = _any_rank(trainer, stopped)
+        if not stopping and _any_rank(trainer, not self.is_finite()):
+            raise _diverged(trainer)
+        self._save_last(trainer)
         if stopping and not trainer.received_sigterm:
             self.interrupted = True
             raise KeyboardInterrupt
@@ -168,10 +184,21 @@ class RunCheckpoints(Checkpoint):
         logged = trainer.callback_metrics
         score = float(next(logged[name] for name in self.monitor if name in logged))
         better = operator.gt if self.mode == "max" else operator.lt
-        if self.best_score is None or better(score, self.best_score):
+        # A model of NaN may still have an accuracy, and a poor one a loss without a finite exponential.
+        finite = math.isfinite(logged.get("validation_loss", score)) and not math.isnan(score)
+        if finite and (self.best_score is None or better(score, self.best_score)):
             self.best_score, self.best_epoch = score, trainer.current_epoch
             trainer.save_checkpoint(self.best_path)
+        if not self.is_finite():
+            raise _diverged(trainer)
+        self._save_last(trainer)
+
+    def _save_last(self, trainer: Trainer) -> None:
+        started = time.monotonic()
         trainer.save_checkpoint(self.last_path)
+        # Large models, which take long to save, are saved less often.
+        now = time.monotonic()
+        self._next_save = now + max(SECONDS_BETWEEN_SAVES, 50 * (now - started))
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -196,10 +223,9 @@ class RunCheckpoints(Checkpoint):
             )
 
     def on_train_end(self, *_: Any) -> None:
-        """Give Ctrl-C back."""
-        if self._former_handler is not None:
-            signal.signal(signal.SIGINT, self._former_handler)
-            self._former_handler = None
+        """Give the signals back."""
+        while self._former_handlers:
+            signal.signal(*self._former_handlers.popitem())
 
     on_exception = on_train_end  # type: ignore[assignment]
 
@@ -210,11 +236,23 @@ class RunCheckpoints(Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the score to beat."""
         self.best_score, self.best_epoch = state_dict["best_score"], state_dict["best_epoch"]
+        if self.best_score is not None and math.isnan(self.best_score):
+            self.best_score = None
 
 
 def _any_rank(trainer: Trainer, value: bool) -> bool:
     """Whether it is true for any process: all must save together, and stop together."""
     return bool(trainer.strategy.reduce_boolean_decision(value, all=False))
+
+
+def _diverged(trainer: Trainer) -> BaseException:
+    """What ends the training of this process; one of several says why."""
+    if not trainer.is_global_zero:
+        return SystemExit(1)
+    return UserError(
+        f"the training has diverged: by step {trainer.global_step} its loss is not finite. Try a lower "
+        "--optimizer.lr or --trainer.gradient_clip_val 1, or train on with --allow-divergence"
+    )
 
 
 def place_seed(*place: int) -> int:

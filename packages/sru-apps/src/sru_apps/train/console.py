@@ -7,9 +7,9 @@ import logging
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 from pytorch_lightning import LightningModule, Trainer
@@ -21,8 +21,6 @@ from sru_data.reading import without_mark
 from sru_data.token_files import Progress
 
 _NOISE = (
-    # The CSV file is rewritten from the checkpoint when a run continues, and the folder of a new run is ours.
-    r"Experiment logs directory .* exists and is not empty",
     # Lightning's own use of torch, which only its authors can change.
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
     # Nothing is changed in place after the network has returned it.
@@ -72,6 +70,42 @@ def flush_denormals() -> None:
     the very beginning of a command. It stays for the rest of the process.
     """
     torch.set_flush_denormal(True)
+
+
+class Terminal:
+    """A stream to a terminal that may be closed: what is printed then is lost, and no error.
+
+    A shell hands on the SIGHUP of its terminal a little later than the first write fails.
+
+    Args:
+        stream: The stream.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        """Leave all else to the stream."""
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        """Write a text, if that is possible."""
+        with suppress(OSError):
+            self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is in buffers, if that is possible."""
+        with suppress(OSError):
+            self.stream.flush()
+
+
+def outlive_terminal() -> None:
+    """Go on when the terminal of standard output and error is closed, until a signal tells to stop."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is not None and stream.isatty():
+            setattr(sys, name, Terminal(stream))
 
 
 def use_utf8() -> None:

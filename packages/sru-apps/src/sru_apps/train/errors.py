@@ -6,14 +6,36 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
 from sru_data import DataError
 
 
+def is_text(value: str) -> bool:
+    """Whether a string can be written to a file and be the name of one: UTF-8 without NUL."""
+    return "\0" not in value and not any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
+def clip(text: str, most: int = 2000) -> str:
+    """Cut a text off where it is too long to be read on a terminal."""
+    return text if len(text) <= most else f"{text[:most]} ..."
+
+
 class UserError(Exception):
-    """What was expected, what came, and the remedy: the whole message is for the user."""
+    """What was expected, what came, and the remedy: the whole message is for the user.
+
+    Args:
+        message: The message.
+        status: The exit status of the command: 2 where it should not have been given so.
+    """
+
+    def __init__(self, message: str, *, status: int = 1) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class MisfitError(ValueError):
+    """What is wrong with the content of a file, in words that need no name of an exception."""
 
 
 @contextmanager
@@ -33,8 +55,11 @@ def plain_warnings(prog: str) -> Iterator[None]:
 
 
 @contextmanager
-def building() -> Iterator[None]:
+def building(*more: type[Exception]) -> Iterator[None]:
     """Turn the errors that wrong option values cause in the block into a `UserError` with the same message.
+
+    Args:
+        more: Further exceptions that do.
 
     Raises:
         UserError: Data, model or trainer refuse a value, or it names something this machine lacks.
@@ -42,9 +67,11 @@ def building() -> Iterator[None]:
     # Here, since Lightning takes seconds to import.
     from lightning_fabric.utilities.exceptions import MisconfigurationException
 
+    kinds: tuple[type[Exception], ...]
+    kinds = (ValueError, OverflowError, ModuleNotFoundError, MisconfigurationException, *more)
     try:
         yield
-    except (ValueError, ModuleNotFoundError, MisconfigurationException) as error:
+    except kinds as error:
         raise UserError(" ".join(str(error).split())) from error
 
 
@@ -61,8 +88,9 @@ def reading(path: Path, *, kind: str = "a checkpoint") -> Iterator[None]:
     """
     try:
         yield
-    except (UserError, DataError):
+    except (UserError, DataError, OSError):
         raise
     except Exception as error:
-        reason = shorten(f"{type(error).__name__}: {error}", 200, placeholder=" ...")
+        name = "" if isinstance(error, MisfitError) else f"{type(error).__name__}: "
+        reason = clip(" ".join(f"{name}{error}".split()), 200)
         raise UserError(f"{path} is damaged or is not {kind}: {reason}") from error

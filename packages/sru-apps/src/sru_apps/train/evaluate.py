@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,13 +15,7 @@ from sru_apps.task import Task, load
 from sru_apps.train.checkpoints import read_checkpoint
 from sru_apps.train.console import EpochBar, quiet_lightning, wants_progress_bar
 from sru_apps.train.errors import UserError, building, reading
-from sru_apps.train.export import (
-    check_task,
-    parse_tokenizer,
-    read_export,
-    read_exported_tokenizer,
-    shared_names,
-)
+from sru_apps.train.export import check_task, parse_tokenizer, read_export, read_exported_tokenizer
 from sru_apps.train.module import TaskModule
 from sru_apps.train.options import (
     OptionParser,
@@ -35,6 +28,8 @@ from sru_apps.train.options import (
     with_settings,
 )
 from sru_apps.train.run_folder import RunFolder, find_checkpoint
+from sru_apps.train.strict_json import dump_json
+from sru_apps.train.weights import build_with
 
 Stage = Literal["validate", "test"]
 STAGES: dict[Stage, str] = {"validate": "validation", "test": "test"}
@@ -96,12 +91,13 @@ def load_module(task: Task, path: Path, model: Mapping[str, Any] | None = None) 
     checkpoint = read_checkpoint(path)
     check_task(checkpoint.get("task"), task.name, path)
     kind: type[TaskModule] = load(task.module)
-    with reading(path):
+
+    def build() -> TaskModule:
         module = kind.from_checkpoint(checkpoint["hyper_parameters"])
-        if model:
-            module = kind(**{**module.hparams, "config": changed(module.config, model)})
-        module.load_state_dict(checkpoint["state_dict"])
-    return module, checkpoint
+        return kind(**{**module.hparams, "config": changed(module.config, model)}) if model else module
+
+    with reading(path):
+        return build_with(build, checkpoint["state_dict"]), checkpoint
 
 
 class Trained(NamedTuple):
@@ -128,7 +124,7 @@ def load_trained(
 
     Raises:
         UserError: There is none, it is damaged or of another task, it and the tokenizer differ in the number
-            of symbols, or the model refuses an option.
+            of symbols, its weights are not finite, or the model refuses an option.
         DataError: The tokenizer is damaged.
     """
     if not path.exists():
@@ -145,16 +141,17 @@ def load_trained(
         weights, config = read_export(path, task=task.name)
         kind: type[TaskModule] = load(task.module)
         with reading(path, kind="an exported model"):
-            module = kind.from_export(changed(kind.config_class(**config["model"]), model or {}), config)
-            shared = shared_names(module.network).items()
-            same = {name: weights[first] for name, first in shared if first in weights}
-            module.network.load_state_dict({**weights, **same})
+            settings = changed(kind.config_class(**config["model"]), model or {})
+            module = build_with(lambda: kind.from_export(settings, config), weights, part="network")
         tokenizer = read_exported_tokenizer(path)
     wanted, found = module.config.vocab_size, len(tokenizer) + extra_symbols
     if wanted != found:
         raise UserError(
             f"{path}: the model has {wanted} symbols and its tokenizer {found}; they do not belong together"
         )
+    for name, weight in module.state_dict().items():
+        if not weight.isfinite().all():
+            raise UserError(f"{path}: {name} holds numbers that are not finite: its training has diverged")
     module.eval()
     return Trained(module.network, tokenizer, module)
 
@@ -199,13 +196,13 @@ def evaluate(stage: Stage, task: Task, args: Sequence[str]) -> int:
         with building():
             data = kind(**settings)
         data.load_state_dict(state)
-    data.prepare_data()
-    data.setup(stage)
-    data.warn_about(STAGES[stage])
+        data.prepare_data()
+        data.setup(stage)
+        data.warn_about(STAGES[stage])
     figures = measure(module, data, stage, accelerator=options.accelerator)
     if options.json:
         facts = {"unit": data.unit, **figures} if data.unit else figures
-        print(json.dumps({"checkpoint": str(path), "dataset": data.dataset, "set": STAGES[stage], **facts}))
+        print(dump_json({"checkpoint": str(path), "dataset": data.dataset, "set": STAGES[stage], **facts}))
     else:
         print(f"{data.dataset} {module.config.encoder}: {STAGES[stage]} {module.describe(figures)}")
     return 0

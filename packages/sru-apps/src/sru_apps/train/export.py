@@ -12,7 +12,9 @@ from typing import Any
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from sru_apps.train.errors import UserError, reading
+from sru_apps.train.errors import UserError, clip, reading
+from sru_apps.train.strict_json import dump_json
+from sru_apps.train.weights import shared_names
 from sru_data.atomic import atomic_write
 from sru_data.tokenizers import Tokenizer, load_tokenizer
 
@@ -33,19 +35,12 @@ def export_model(folder: Path, network: nn.Module, config: dict[str, Any], token
     with atomic_write(folder / "model.safetensors") as file:
         file.write(save({name: weight.detach().cpu().contiguous() for name, weight in weights.items()}))
     with atomic_write(folder / "config.json") as file:
-        file.write((json.dumps(config, indent=2) + "\n").encode())
+        file.write((dump_json(config, indent=2) + "\n").encode())
     content = _bytes(dump_tokenizer(tokenizer))  # type: ignore[arg-type]
     names = [_JSON_NAME, _BINARY_NAME] if _is_json(content) else [_BINARY_NAME, _JSON_NAME]
     with atomic_write(folder / names[0]) as file:
         file.write(content)
     (folder / names[1]).unlink(missing_ok=True)
-
-
-def shared_names(network: nn.Module) -> dict[str, str]:
-    """Map each further name of a shared weight to its first one."""
-    first: dict[int, str] = {}
-    names = {name: first.setdefault(id(w), name) for name, w in network.state_dict(keep_vars=True).items()}
-    return {name: other for name, other in names.items() if other != name}
 
 
 def read_export(folder: Path, *, task: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -84,7 +79,7 @@ def check_task(found: object, expected: str, path: Path) -> None:
         UserError: They differ.
     """
     if found != expected:
-        made_by = "no task of this program" if found is None else f"`sru {found}`"
+        made_by = "no task of this program" if found is None else f"`sru {clip(str(found), 40)}`"
         raise UserError(f"{path} was made by {made_by}; expected one made by `sru {expected}`")
 
 

@@ -1,7 +1,9 @@
 """One row of figures per epoch, kept across interruptions.
 
-Lightning's loggers and `ThroughputMonitor` forget what an interrupted epoch has summed up; here a resumed run
-reports the training loss of an undisturbed one, and its CSV file has no row twice.
+Lightning's loggers and `ThroughputMonitor` forget what an interrupted epoch has summed up; here a resumed
+run reports the training loss of an undisturbed one. Its `CSVLogger` deletes the rows of a run to be continued
+before it is known whether the checkpoint fits; here the table follows from the checkpoint and is replaced
+whole.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ from typing import Any
 import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
-from pytorch_lightning.loggers import CSVLogger, Logger
 
+from sru_apps.train.errors import MisfitError
 from sru_data.atomic import atomic_write
 
 
@@ -29,6 +31,7 @@ class History(Callback):
 
     Args:
         picture: The PNG to draw.
+        table: The CSV file of the rows; none by default.
         figures: Validation figures, such as `accuracy`, to record as far as they are logged; the first of
             those is also reported and drawn.
         count: Counts what a batch holds, for the speed of training without validation.
@@ -39,11 +42,13 @@ class History(Callback):
         self,
         picture: Path,
         *,
+        table: Path | None = None,
         figures: Sequence[str],
         count: Callable[[Any], int] | None = None,
         unit: str = "items",
     ) -> None:
-        self.picture, self.figures = picture, [f"validation_{name}" for name in figures]
+        self.picture, self.table = picture, table
+        self.figures = [f"validation_{name}" for name in figures]
         self.count, self.speed = count, f"{unit}_per_second"
         self.rows: list[dict[str, float]] = []
         self._whole, self._training = _Clock(), _Clock()
@@ -56,12 +61,15 @@ class History(Callback):
         """Time spent training, validation included, over all sessions."""
         return self._whole.seconds
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether every loss of the last epoch, and of the present one so far, is finite."""
+        losses = [float(self._loss), *(row["train_loss"] for row in self.rows[-1:])]
+        return all(map(math.isfinite, losses))
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock, and rewrite the CSV file, which a killed session may have left with more rows."""
+        """Start the clock."""
         self._whole.start()
-        for logger in trainer.loggers:
-            if isinstance(logger, CSVLogger) and self.rows:
-                self._log(logger, self.rows)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave the end of the previous epoch out of the speed."""
@@ -104,7 +112,10 @@ class History(Callback):
         if not trainer.is_global_zero:
             return
         for logger in trainer.loggers:
-            self._log(logger, [row])
+            logger.log_metrics({key: row[key] for key in row if key != "step"}, step=trainer.global_step)
+            logger.save()
+        if self.table is not None:
+            write_csv(self.table, self.rows)
         if time.monotonic() >= self._next_picture:
             self._draw()
         report = print if trainer.progress_bar_callback is None else trainer.progress_bar_callback.print
@@ -120,11 +131,6 @@ class History(Callback):
         """Draw what is not drawn yet; if that fails too, the user should hear of the first exception."""
         with contextlib.suppress(OSError):
             self.on_train_end(trainer, pl_module)
-
-    def _log(self, logger: Logger, rows: Sequence[Mapping[str, float]]) -> None:
-        for row in rows:
-            logger.log_metrics({key: row[key] for key in row if key != "step"}, step=int(row["step"]))
-        logger.save()
 
     def _draw(self) -> None:
         figure = self._figure(self.rows[-1])
@@ -153,7 +159,16 @@ class History(Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue from a checkpoint."""
+        """Continue from a checkpoint.
+
+        Raises:
+            MisfitError: A row is not one of figures.
+        """
+        needed = {"epoch", "step", "train_loss", "seconds"} | ({self.speed} if self.count else set())
+        for row in state_dict["rows"]:
+            known = needed <= row.keys() and not row.keys().isdisjoint(self.figures)
+            if not known or not all(isinstance(value, (int, float)) for value in row.values()):
+                raise MisfitError(f"its callbacks['History']['rows'] has a row of other figures: {row}")
         self.rows = [dict(row) for row in state_dict["rows"]]
         self._loss, self._steps, self._counted = state_dict["sums"]
         self._whole, self._training = map(_Clock, state_dict["seconds"])
@@ -174,6 +189,19 @@ class _Clock:
 
     def stop(self) -> None:
         self._before, self._since = self.seconds, math.inf
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
+    """Write rows of numbers as a CSV file, or replace it.
+
+    Args:
+        path: The file.
+        rows: The rows; a column that one of them lacks is empty there.
+    """
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    lines = [columns, *([str(row.get(name, "")) for name in columns] for row in rows)]
+    with atomic_write(path) as file:
+        file.writelines((",".join(line) + "\n").encode() for line in lines)
 
 
 Curves = Mapping[str, Sequence[Sequence[float]]]

@@ -188,10 +188,8 @@ class LearningRate(LRScheduler):
         if self.config.schedule == "one-cycle":
             momentum = self._cycle(self.last_epoch, _CYCLE_MOMENTA)
             for group in self.optimizer.param_groups:
-                new = (
-                    {"betas": (momentum, *group["betas"][1:])} if "betas" in group else {"momentum": momentum}
-                )
-                group.update(new)
+                adam = "betas" in group
+                group.update({"betas": (momentum, group["betas"][1])} if adam else {"momentum": momentum})
         return [rate * self.factor(self.last_epoch) for rate in self.base_lrs]
 
     def begin_epoch(self, epoch: int) -> None:
@@ -209,13 +207,10 @@ class LearningRate(LRScheduler):
         Args:
             loss: The validation loss.
         """
-        if self.config.schedule != "plateau":
-            return
-        if loss < self.best_loss:
-            self.best_loss, self.bad_validations = loss, 0
-            return
-        self.bad_validations += 1
-        if self.bad_validations > self.config.plateau_patience:
+        # A loss that is not a number is no improvement.
+        self.bad_validations = 0 if loss < self.best_loss else self.bad_validations + 1
+        self.best_loss = min(self.best_loss, loss)
+        if self.config.schedule == "plateau" and self.bad_validations > self.config.plateau_patience:
             self.bad_validations = 0
             self._rescale(self.scale * self.config.plateau_factor)
 
@@ -226,16 +221,9 @@ class LearningRate(LRScheduler):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the step, and what epochs or validations have changed."""
-        names = ("last_epoch", "base_lrs", "_step_count", "_last_lr")
-        return {
-            **{name: getattr(self, name) for name in names},
-            "scale": [self.scale, self.best_loss, self.bad_validations],
-        }
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue from a checkpoint, whose run may have been shorter."""
-        self.scale, self.best_loss, self.bad_validations = state_dict["scale"]
-        self.__dict__.update({name: value for name, value in state_dict.items() if name != "scale"})
+        # Not the number of steps, since the run may be continued for longer.
+        names = ("last_epoch", "base_lrs", "_step_count", "_last_lr", "scale", "best_loss", "bad_validations")
+        return {name: getattr(self, name) for name in names}
 
 
 def _half_cosine(share: float, start: float, end: float) -> float:

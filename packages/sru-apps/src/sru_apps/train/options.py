@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 import sys
 import warnings
-from argparse import Action
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
-import pytorch_lightning as lightning
 import yaml  # type: ignore[import-untyped,unused-ignore]
 from jsonargparse import SUPPRESS, ArgumentParser, Namespace, set_parsing_settings
-from jsonargparse.typing import NonNegativeInt
+from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from sru_apps.task import Task, closest
-from sru_apps.train.errors import UserError, reading
+from sru_apps.train.errors import UserError, clip
 from sru_apps.train.optimizers import OptimizerConfig
+from sru_apps.train.wrong_options import all_options, listed, nearest, plain
+from sru_apps.train.yaml_files import read_yaml
 
 # The help of an option is the docstring under its field.
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
@@ -37,6 +35,19 @@ class OptionParser(ArgumentParser):
         # An abbreviation would change its meaning with the next option that begins alike.
         super().__init__(*args, allow_abbrev=False, **kwargs)
         self._missing = missing
+        self._filled: list[str] = []
+
+    def keep_filled(self) -> None:
+        """Refuse null for every option that has a default so far."""
+        self._filled = [name for name, default in self.get_defaults().items() if default is not None]
+
+    def parse_args(self, args: Sequence[str]) -> Namespace:  # type: ignore[override]
+        """Parse a command line."""
+        options = super().parse_args(list(args))
+        for name in self._filled:
+            if options.get(name) is None:
+                self.error(f"{name} must have a value, got null")
+        return options
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Report a wrong command line and exit with status 2."""
@@ -44,80 +55,11 @@ class OptionParser(ArgumentParser):
             message = self._missing
         unknown = re.search(r"(?<!\S)(--?[\w.+-]+)", message) if "nrecognized" in message else None
         if unknown:
-            options = _all_options(self)
-            message = f"unknown option {unknown[1]}.{_near(unknown[1], options)} {_list(options)}"
-        message = _plain(" ".join(message.split()))
+            options = all_options(self)
+            message = f"unknown option {unknown[1]}.{nearest(unknown[1], options)} {listed(options)}"
+        message = clip(plain(" ".join(message.split())), 4000)
         print(f"{self.prog}: error: {message}\n`{self.prog} --help` lists the options.", file=sys.stderr)
         raise SystemExit(2)
-
-
-def _plain(message: str) -> str:
-    """Put in plain words what jsonargparse says of a value in terms of Python's types."""
-    union = re.fullmatch(
-        r'Parser key "([^"]+)": Does not validate against any of the Union subtypes Subtypes: .*? '
-        r"Errors: - (.*) Given value type: .*? Given value: (.*)",
-        message,
-    )
-    if number := re.fullmatch(
-        r'Parser key "([^"]+)": Not of type \w+: (.*) does not conform to restriction v(\W+)(.+)', message
-    ):
-        return f"{number[1]}: expected a number {number[3]} {number[4]}, got {number[2]}"
-    if text := re.fullmatch(r'Parser key "([^"]+)": (Not of type \w+: .*: \'(.*)\')', message):
-        return f"{text[1]}: expected {_kind(text[2])}, got {text[3]}"
-    found = union or re.fullmatch(r'Parser key "([^"]+)": (.*)\. Got value: (.*)', message)
-    if not found:
-        return message
-    wanted = [_kind(error) for error in found[2].split(" - ") if "NoneType" not in error]
-    return f"{found[1]}: expected {' or '.join(wanted)}, got {found[3]}"
-
-
-_KINDS = {
-    r"^Not of type \w+: does not conform to restriction v(\W+)(.+)$": r"a number \1 \2",
-    r"^Not of type \w+: .* int\(\) .*$": "a whole number",
-    r"^Not of type \w+: could not convert .*$": "a number",
-    r"^Expected a typing\.Literal\[(.*)\]$": r"one of \1",
-    r"^Expected a <class '(.*)'>$": r"a value of type \1",
-    r"^Expected ": "",
-}
-"""What jsonargparse expects, and the same in plain words."""
-
-
-def _kind(error: str) -> str:
-    for pattern, words in _KINDS.items():
-        error = re.sub(pattern, words, error)
-    return error
-
-
-def _all_options(parser: ArgumentParser) -> list[str]:
-    return [option for action in parser._actions for option in _options(action)]
-
-
-def _options(action: Action) -> list[str]:
-    # jsonargparse lists links between options and the help of types among the options.
-    if action.help == SUPPRESS:
-        return []
-    return [name for name in action.option_strings if name.startswith("-") and not name.endswith(".help")]
-
-
-def _near(unknown: str, options: Sequence[str]) -> str:
-    """Suggest an option of the same group: where `--model.x` is unknown, one that begins with `--model.`."""
-    group, _, last = unknown.rpartition(".")
-    same = {name.rpartition(".")[2]: name for name in options if name.rpartition(".")[0] == group}
-    # The group left out, or misspelt.
-    moved = [name for name in options if "." in name and name.endswith(f".{last.lstrip('-')}")]
-    found = [*moved, *(same[name] for name in get_close_matches(last, same, n=1))]
-    return f" Did you mean {found[0]!r}?" if found else ""
-
-
-def _list(options: Sequence[str]) -> str:
-    groups: dict[str, list[str]] = {}
-    for name in options:
-        group, _, last = name.rpartition(".")
-        groups.setdefault(group, []).append(last)
-    # `--model` itself, which reads a file, is understood where `--model.{...}` is listed.
-    shown = [name for name in groups.pop("", []) if name not in groups]
-    shown += [f"{group}.{{{','.join(names)}}}" for group, names in groups.items()]
-    return f"Valid options: {', '.join(shown)}"
 
 
 Option = tuple[str, Any, Any, str]
@@ -151,9 +93,12 @@ def parse_options(prog: str, description: str, options: Sequence[Option], args: 
     """
     parser = OptionParser(prog=prog, description=description)
     add_options(parser, options)
-    return parser.parse_args(list(args))
+    parser.keep_filled()
+    return parser.parse_args(args)
 
 
+GROUPS = ("data", "model", "optimizer", "trainer")
+"""The groups of options; each is also an option that reads a file, as `--config` does for all of them."""
 SHORT = {
     "--encoder": "--model.encoder",
     "--data-dir": "--data.data_dir",
@@ -194,12 +139,13 @@ def read_settings(path: Path) -> dict[str, Any]:
     Raises:
         UserError: The file is missing or damaged.
     """
-    if not path.is_file():
-        raise UserError(f"{path} is not a file; give --config a YAML file of options")
-    with reading(path, kind="a file of options"):
-        settings: dict[str, Any] = dict(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-    for group in ("data", "model", "optimizer", "trainer"):
-        if not isinstance(settings.get(group) or {}, dict):
+    settings = read_yaml(path)
+    if "config" in settings:
+        raise UserError(f"{path}: a file of options may not name another one in config")
+    for group in GROUPS:
+        if settings.get(group, ...) is None:
+            del settings[group]
+        elif not isinstance(settings.get(group, {}), dict):
             raise UserError(f"{path}: {group} must hold options as NAME: VALUE, got {settings[group]!r}")
     seed = settings.pop("seed_everything", None)
     if seed is not None and not isinstance(seed, bool):
@@ -207,16 +153,16 @@ def read_settings(path: Path) -> dict[str, Any]:
     renamed = []
     for old, new in RENAMED.items():
         group, _, name = old.rpartition(".")
-        value = (settings.get(group) or {} if group else settings).pop(name, None)
+        value = (settings.get(group, {}) if group else settings).pop(name, None)
         if value is not None:
             new_group, _, new_name = new.partition(".")
-            settings[new_group] = {new_name: value} | (settings.get(new_group) or {})
+            settings[new_group] = {new_name: value} | settings.get(new_group, {})
             renamed.append(f"{old} is now {new}")
     if renamed:
         warnings.warn(f"{path} has former names of options: {', '.join(renamed)}", stacklevel=2)
     for name in _GONE:
         # How the optimizer computes is no option any more; what it computes would change without the others.
-        value = (settings.get("optimizer") or {}).pop(name, None)
+        value = settings.get("optimizer", {}).pop(name, None)
         if value and name not in ("foreach", "fused"):
             raise UserError(f"{path}: optimizer.{name} is no longer an option, got {value}; leave it out")
     return settings
@@ -229,11 +175,14 @@ def with_settings(args: Sequence[str], settings: Path | None) -> list[str]:
     for arg in rest:
         option, equals, value = arg.partition("=")
         option = SHORT.get(option, option)
-        if option in ("-c", "--config"):
-            value = value if equals else next(rest, "")
-            found += ["--config", yaml.safe_dump(read_settings(Path(value)))]
-        elif option.removeprefix("--") in RENAMED:
-            new = f"--{RENAMED[option.removeprefix('--')]}"
+        group = option.removeprefix("--")
+        if option in ("-c", "--config") or group in GROUPS:
+            path = Path(value if equals else next(rest, ""))
+            # Not left to jsonargparse, which reads whatever a file holds.
+            content = {group: read_yaml(path)} if group in GROUPS else read_settings(path)
+            found += ["--config", yaml.safe_dump(content)]
+        elif group in RENAMED:
+            new = f"--{RENAMED[group]}"
             warnings.warn(f"{option} is now {new}", stacklevel=2)
             found.append(new + equals + value)
         else:
@@ -256,13 +205,25 @@ def peek(args: Sequence[str], option: str) -> str | None:
     return values[-1] if values else None
 
 
-TRAINER_OPTIONS = frozenset(
-    {"accelerator", "devices", "num_nodes", "strategy", "precision", "max_epochs", "max_steps"}
-    | {"accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm"}
-    | {"deterministic", "benchmark", "profiler", "detect_anomaly"}
-)
+_TRAINER: list[Option] = [
+    ("--trainer.accelerator", str, "auto", "cpu, gpu, another one of Lightning's, or auto."),
+    ("--trainer.strategy", str, "auto", "ddp, fsdp, another one of Lightning's, or auto."),
+    ("--trainer.devices", list[int] | int | str, 1, "How many devices of each machine, which ones, or auto."),
+    ("--trainer.num_nodes", PositiveInt, 1, "Machines."),
+    ("--trainer.precision", int | str | None, None, "32-true, bf16-mixed, 16-mixed, ...; default: 32-true."),
+    ("--trainer.max_epochs", int | None, None, "Passes over the training data."),
+    ("--trainer.max_steps", int, -1, "Steps after which training ends, wherever it stands; -1: no limit."),
+    ("--trainer.accumulate_grad_batches", PositiveInt, 1, "Batches whose gradients make one step."),
+    ("--trainer.gradient_clip_val", NonNegativeFloat | None, None, "Bound of the gradient; default: none."),
+    ("--trainer.gradient_clip_algorithm", str | None, None, "norm (the default) or value."),
+    ("--trainer.deterministic", bool | Literal["warn"] | None, None, "Use deterministic algorithms only."),
+    ("--trainer.benchmark", bool | None, None, "Let cuDNN choose its algorithms by measuring them."),
+    ("--trainer.profiler", str | None, None, "simple or advanced: report where time goes."),
+    ("--trainer.detect_anomaly", Literal[True, False], False, "Find the operation that made a gradient NaN."),
+]
 """The free options of Lightning's Trainer; others would break the promise that a continued run equals an
-undisturbed one."""
+undisturbed one. Their types are plain: jsonargparse imports what a value of Lightning's own types names."""
+TRAINER_OPTIONS = frozenset(name.removeprefix("--trainer.") for name, *_ in _TRAINER)
 
 
 def fit_parser(task: Task, data_class: type, config_class: type) -> OptionParser:
@@ -282,6 +243,7 @@ def fit_parser(task: Task, data_class: type, config_class: type) -> OptionParser
     add_options(
         parser,
         [
+            ("--task", Literal[task.name], task.name, SUPPRESS),
             ("--recipe", str | None, None, f"Packaged settings: {recipes}."),
             ("--seed", int, 0, "Seed of everything random."),
             ("--runs-dir", str, "runs", f"Where run folders go: RUNS_DIR/{task.name}/RECIPE/NAME."),
@@ -291,7 +253,13 @@ def fit_parser(task: Task, data_class: type, config_class: type) -> OptionParser
                 "--checkpoint-steps",
                 NonNegativeInt,
                 0,
-                "Steps between saves of last.ckpt within an epoch; 0: save after each epoch only.",
+                "Steps between saves of last.ckpt within an epoch, besides those once a minute; 0: none.",
+            ),
+            (
+                "--allow-divergence",
+                bool,
+                False,
+                "Train on when the loss is not finite any more, and export the best epoch before that.",
             ),
         ],
     )
@@ -299,11 +267,9 @@ def fit_parser(task: Task, data_class: type, config_class: type) -> OptionParser
     told = {item.name for item in fields(config_class) if item.default is MISSING}
     parser.add_class_arguments(config_class, "model", skip=told, instantiate=False)
     parser.add_class_arguments(OptimizerConfig, "optimizer", instantiate=False)
-    others = set(inspect.signature(lightning.Trainer).parameters) - TRAINER_OPTIONS
-    parser.add_class_arguments(
-        lightning.Trainer, "trainer", skip=others, instantiate=False, fail_untyped=False
-    )
-    short = (f"{name} is short for {full}" for name, full in SHORT.items() if full in _all_options(parser))
+    add_options(parser.add_argument_group("trainer", "The free options of Lightning's trainer"), _TRAINER)
+    short = (f"{name} is short for {full}" for name, full in SHORT.items() if full in all_options(parser))
     parser.description = f"Train, test the best checkpoint and export it. {'; '.join(short)}."
-    parser.set_defaults({"trainer.accelerator": "auto", "trainer.devices": 1, **task.defaults})
+    parser.keep_filled()
+    parser.set_defaults(dict(task.defaults))
     return parser

@@ -5,18 +5,27 @@
 - `model/`: the exported model, for predicting
 - `metrics.csv`, `tensorboard/`: one row per epoch
 - `learning_curve.png`, `summary.json`
+- `.lock`: locked by the process that writes to the folder
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
-from collections.abc import Mapping
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sru_apps.train.errors import UserError, reading
-from sru_data.atomic import atomic_write
+from sru_apps.train.errors import UserError, clip, is_text, reading
+from sru_apps.train.strict_json import dump_json
+from sru_data.atomic import atomic_write, remove_temporaries
+
+_LOCK = ".lock"
+_LONGEST_NAME = 200
 
 
 class RunFolder:
@@ -31,6 +40,7 @@ class RunFolder:
         best: The checkpoint with the best validation figure.
         last: The checkpoint to continue from.
         model: The exported model.
+        metrics: The table of figures.
         learning_curve: The picture.
         summary: The summary for machines.
     """
@@ -39,12 +49,13 @@ class RunFolder:
         self.path = path
         self.config, self.checkpoints, self.model = path / "config.yaml", path / "checkpoints", path / "model"
         self.best, self.last = self.checkpoints / "best.ckpt", self.checkpoints / "last.ckpt"
-        self.learning_curve, self.summary = path / "learning_curve.png", path / "summary.json"
+        self.metrics, self.learning_curve = path / "metrics.csv", path / "learning_curve.png"
+        self.summary = path / "summary.json"
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write the summary."""
         with atomic_write(self.summary) as file:
-            file.write((json.dumps(summary, indent=2) + "\n").encode())
+            file.write((dump_json(summary, indent=2) + "\n").encode())
 
     def read_summary(self, *entries: str) -> list[Any]:
         """Read some entries of the summary.
@@ -57,6 +68,73 @@ class RunFolder:
         with reading(self.summary, kind="a summary"):
             content = json.loads(self.summary.read_text(encoding="utf-8"))
             return [content[name] for name in entries]
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other processes from writing to the folder, which is made where it is missing, in the block.
+
+        The kernel ends the lock with the process, however that happens. Of the processes of one run the first
+        holds it for all. Where the file system has no locks there is a warning.
+
+        Raises:
+            UserError: Another process holds the lock.
+        """
+        if not is_first_process():
+            yield
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        file = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        try:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(
+                    f"{self.path} is in use by another process; wait for its end, or choose another --name",
+                    status=2,
+                ) from None
+            except OSError as error:
+                warnings.warn(
+                    f"{self.path} cannot be locked ({error.strerror}); start no second run in it",
+                    stacklevel=3,
+                )
+            else:
+                for folder in (self.path, self.checkpoints, self.model):
+                    remove_temporaries(folder)
+            yield
+        finally:
+            os.close(file)
+
+    def check_unused(self) -> None:
+        """Refuse the folder while another process holds its lock.
+
+        Raises:
+            UserError: One does.
+        """
+        if (self.path / _LOCK).is_file():
+            with self.lock():
+                pass
+
+    def check_new(self, remedy: str = "choose another --name") -> None:
+        """Refuse a folder that holds more than what a process leaves that was killed before it could begin.
+
+        Args:
+            remedy: What to do then.
+
+        Raises:
+            UserError: It does.
+        """
+        if not self.path.exists() or not is_first_process():
+            return
+        if not self.path.is_dir() or any(
+            path.name != _LOCK and not path.name.endswith(".partial") for path in self.path.iterdir()
+        ):
+            raise UserError(f"{self.path} exists and is not empty; {remedy}")
+
+
+def is_first_process() -> bool:
+    """Whether this is the only process of a run, or the first of several, as their launchers number them."""
+    names = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
+    return all(os.environ.get(name, "0") == "0" for name in names)
 
 
 def new_run(group: Path, name: str | None = None, *, remedy: str = "choose another --name") -> RunFolder:
@@ -71,12 +149,20 @@ def new_run(group: Path, name: str | None = None, *, remedy: str = "choose anoth
         A run folder that is missing or empty.
 
     Raises:
-        UserError: The folder exists and is not empty.
+        UserError: The name is not one of a folder, or the folder exists and is not empty, or is in use.
     """
-    path = group / (name or datetime.now().strftime("%Y%m%d-%H%M%S-%f"))
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise UserError(f"{path} exists and is not empty; {remedy}")
-    return RunFolder(path)
+    if name is None:
+        name = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
+    proper = is_text(name) and Path(name).name == name and name != ".."
+    if not proper or not 0 < len(name.encode()) <= _LONGEST_NAME:
+        raise UserError(
+            f"--name must be the name of a folder, without /, of at most {_LONGEST_NAME} bytes, "
+            f"got {clip(repr(name), 100)}"
+        )
+    run = RunFolder(group / name)
+    run.check_unused()
+    run.check_new(remedy)
+    return run
 
 
 def find_run(path: Path) -> RunFolder:
@@ -96,6 +182,7 @@ def find_run(path: Path) -> RunFolder:
     run = RunFolder(path if path.is_dir() else path.parent.parent)
     if not run.config.is_file():
         raise UserError(f"{path} is not a run folder or a checkpoint in one: {run.config} is missing")
+    run.check_unused()
     return run
 
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 else:
     RecurrentName = Literal[tuple(ENCODERS)]
 
+MOST_LAYERS = 1000
+"""More than any network is deep; a wrong number of layers would be built for hours."""
 _OPTIONS = [
     kind for kind in dict.fromkeys(encoder.options for encoder in ENCODERS.values()) if kind is not Options
 ]
@@ -85,7 +87,7 @@ class RecurrentEncoder(nn.Module):
             rest: layer by layer where the encoder is a list of layers, else all at once.
 
     Raises:
-        ValueError: `name` is unknown, or lacks one of the options.
+        ValueError: `name` is unknown, lacks one of the options, or there are too many layers.
     """
 
     def __init__(
@@ -101,6 +103,8 @@ class RecurrentEncoder(nn.Module):
         activation_checkpointing: bool = False,
     ) -> None:
         super().__init__()
+        if num_layers > MOST_LAYERS:
+            raise ValueError(f"num_layers must be at most {MOST_LAYERS}, got {num_layers}")
         given = (options or EncoderOptions()).given(name)
         self._encoder = ENCODERS[name]
         if bidirectional and not self._encoder.both_ways:
@@ -144,7 +148,4 @@ class RecurrentEncoder(nn.Module):
             h: (B, D).
             state: As `forward` returns it.
         """
-        if self._encoder.step is not None:
-            return self._encoder.step(self.rnn, x, state)
-        h, state = self(x.unsqueeze(0), state=state)
-        return h.squeeze(0), state
+        return self._encoder.step(self.rnn, x, state)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sru_apps.ranges import check_ranges
 
-Run = Callable[..., Any]
+Run = Callable[..., tuple[Tensor, Any]]
 """Calls a module with arguments, perhaps under activation checkpointing."""
 
 
@@ -27,7 +27,7 @@ class Options:
         check_ranges(self)
 
 
-def call(module: nn.Module, *args: Any) -> Any:
+def call(module: Run, *args: Any) -> tuple[Tensor, Any]:
     """Call a module: a `Run` that does nothing else."""
     return module(*args)
 
@@ -69,8 +69,7 @@ def read_stack(
         state: The states after.
     """
     if not by_layers or mask is not None:
-        h, state = run(rnn, x, state, mask)
-        return h, state
+        return run(rnn, x, state, mask)
     layers = rnn.rnn_lst if hasattr(rnn, "rnn_lst") else rnn.layers
     states = [None] * len(layers) if state is None else state.unbind(0)
     if rnn.input_to_hidden is not None:
@@ -85,8 +84,7 @@ def read_stack(
 
 def step_stack(rnn: Any, x: Tensor, state: Any) -> tuple[Tensor, Any]:
     """Read one position with one of the stacks of sru-nn."""
-    h, state = rnn.step(x, state)
-    return h, state
+    return rnn.step(x, state)  # type: ignore[no-any-return]
 
 
 class Encoder(NamedTuple):
@@ -100,5 +98,5 @@ class Encoder(NamedTuple):
     """Whether it can read a sequence in both directions."""
     read: Callable[..., tuple[Tensor, Any]] = read_stack
     """Reads a sequence; called as `read_stack` is."""
-    step: Callable[[Any, Tensor, Any], tuple[Tensor, Any]] | None = step_stack
-    """Reads one position; None where a sequence of one is read instead."""
+    step: Callable[[Any, Tensor, Any], tuple[Tensor, Any]] = step_stack
+    """Reads one position."""

@@ -73,8 +73,7 @@ def read(
             "srupp: a state from training without a mask cannot be continued with a mask; "
             "start from state=None"
         )
-    h, state = rnn.stream(x, state, mask_pad=mask)
-    return h, state
+    return rnn.stream(x, state, mask_pad=mask)  # type: ignore[no-any-return]
 
 
 def read_with_memory(
@@ -114,8 +113,7 @@ def read_with_memory(
 def step(rnn: Any, x: Tensor, state: Any) -> tuple[Tensor, Any]:
     """Read one position; a state from training is continued as training would."""
     if state is None or isinstance(state, SRUppState):
-        h, state = rnn.step(x, state)
-        return h, state
+        return rnn.step(x, state)  # type: ignore[no-any-return]
     h, state = read_with_memory(rnn, x.unsqueeze(0), state, run=call)
     return h.squeeze(0), state
 

@@ -1,0 +1,239 @@
+"""A training that has been set up from the command line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as lightning
+from jsonargparse import Namespace
+from pytorch_lightning.callbacks import LambdaCallback
+from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities import rank_zero_only
+
+from sru_apps.task import Task, load
+from sru_apps.train.checkpoints import AtomicCheckpointIO, RunCheckpoints, SeedEveryStep, read_checkpoint
+from sru_apps.train.console import EpochBar, wants_progress_bar
+from sru_apps.train.continuing import check_form, differences
+from sru_apps.train.data import TaskData
+from sru_apps.train.errors import UserError, building, clip, reading
+from sru_apps.train.history import History
+from sru_apps.train.module import TaskModule, count_parameters, sharded_strategy
+from sru_apps.train.optimizers import OptimizerConfig
+from sru_apps.train.options import fit_parser, peek, read_settings, recipe_path, with_settings
+from sru_apps.train.run_folder import find_run, new_run
+from sru_apps.train.weights import plan
+from sru_data.atomic import atomic_write
+
+LASTING_OPTIONS = ("accumulate_grad_batches", "precision", "gradient_clip_val", "gradient_clip_algorithm")
+"""Options of the trainer that a continued run may not change."""
+IN_USE = "choose another --name, or continue that run with --resume"
+"""What to do where the folder of a new run holds something."""
+
+
+class Fit:
+    """A training that has been set up from the command line; nothing of the run is written yet.
+
+    Args:
+        task: The task.
+        args: The command line after `sru TASK fit`.
+
+    Attributes:
+        options: The parsed options.
+        run: The run folder; a new one does not exist yet.
+        data: The data, set up.
+        module: The module to train.
+        trainer: Lightning's trainer.
+        history: The callback that records each epoch.
+        checkpoints: The callback that keeps the checkpoints.
+        resume_from: The checkpoint to continue from; None in a new run, and in one that was stopped before
+            its first checkpoint.
+        finished: Whether the run to continue is finished; then nothing else need be set up.
+
+    Raises:
+        UserError: An option has a value that is refused.
+    """
+
+    def __init__(self, task: Task, args: Sequence[str]) -> None:
+        self.task = task
+        resume, recipe = peek(args, "--resume"), peek(args, "--recipe")
+        if resume is not None and recipe is not None:
+            raise UserError("--resume continues with the settings of the run; leave --recipe out")
+        settings = None if recipe is None else recipe_path(task, recipe)
+        self.resume_from: Path | None = None
+        self.former: dict[str, Any] = {}
+        if resume is not None:
+            self.run = find_run(Path(resume))
+            settings = self.run.config
+            last = Path(resume) if Path(resume).is_file() else self.run.last
+            if last.is_file():
+                self.resume_from, self.former = last, read_checkpoint(last)
+            made_by = (self.former or read_settings(settings)).get("task", task.name)
+            if made_by != task.name:
+                other = clip(str(made_by), 40)
+                raise UserError(
+                    f"{resume} was made by `sru {other}`; expected one made by `sru {task.name}`; "
+                    f"continue it with: sru {other} fit --resume {resume}"
+                )
+        self.data_class: type[TaskData] = load(task.data)
+        self.module_class: type[TaskModule] = load(task.module)
+        self.parser = fit_parser(task, self.data_class, self.module_class.config_class)
+        self.options: Namespace = self.parser.parse_args(with_settings(args, settings))
+        self.options.resume = resume
+        if local := int(os.environ.get("LOCAL_WORLD_SIZE", 0)):
+            # torchrun has decided.
+            self.options.trainer.devices = local
+            self.options.trainer.num_nodes = int(os.environ["WORLD_SIZE"]) // local
+        self.finished = resume is not None and self.run.summary.is_file() and self._has_ended()
+        # Other options may be those of another run.
+        if not self.finished or set(args) - {"--resume", resume, f"--resume={resume}"}:
+            with building():
+                self._build()
+
+    def _has_ended(self) -> bool:
+        limits = self.options.trainer
+        # What is wrong with the checkpoint is found when the run is continued.
+        with suppress(KeyError, TypeError):
+            if len(self.former["callbacks"]["History"]["rows"]) >= limits.max_epochs:
+                return True
+            return bool(0 < limits.max_steps <= self.former["global_step"])
+        return False
+
+    def _build(self) -> None:
+        options, epochs = self.options, self.options.trainer.max_epochs
+        if epochs is None or epochs < 1:
+            raise UserError(f"--trainer.max_epochs must be at least 1, got {epochs}")
+        if options.trainer.max_steps == 0:
+            raise UserError("--trainer.max_steps must be at least 1, or -1 for no limit, got 0")
+        lightning.seed_everything(options.seed, verbose=False)
+        self.data = self.data_class(**options.data.as_dict(), seed=options.seed)
+        optimizer = OptimizerConfig.of(options.optimizer.as_dict())
+        if options.resume is None:
+            if options.recipe is not None:
+                recipe_path(self.task, options.recipe)
+            group = Path(options.runs_dir) / self.task.name / (options.recipe or self.data.group)
+            self.run = new_run(group, options.name, remedy=IN_USE)
+        self.data.prepare_data()
+        self.data.setup("fit")
+        self.data.train_dataloader()  # Data that are too short are refused before anything is written.
+        build = partial(self.module_class.build, self.data, options.model.as_dict(), optimizer)
+        planned = plan(build)
+        if self.resume_from is not None:
+            self._check_same_settings(self.resume_from, planned)
+        self.module = build()
+        with building(TypeError):
+            self.trainer = self._trainer()
+        if self.resume_from is not None:
+            # Before as many processes are started.
+            with reading(self.resume_from):
+                self.checkpoints.on_load_checkpoint(self.trainer, self.module, self.former)
+
+    def _trainer(self) -> lightning.Trainer:
+        self.history = History(
+            self.run.learning_curve,
+            table=self.run.metrics,
+            figures=self.task.figures,
+            count=(lambda batch: batch.targets.numel()) if self.data.unit else None,
+            unit="tokens",
+        )
+        self.checkpoints = RunCheckpoints(
+            self.run.checkpoints,
+            monitor=[f"validation_{name}" for name in self.task.figures],
+            mode=self.task.mode,
+            every_steps=self.options.checkpoint_steps,
+            task=self.task.name,
+            is_finite=lambda: self.options.allow_divergence or self.history.is_finite,
+        )
+        path, options = self.run.path, self.options.trainer.as_dict()
+        if options["strategy"] == "fsdp":
+            options["strategy"] = sharded_strategy(options["devices"], options["num_nodes"])
+        return lightning.Trainer(
+            **options,
+            callbacks=[
+                *([EpochBar()] if wants_progress_bar() else []),
+                LambdaCallback(setup=self._check_form, on_train_start=lambda *_: self._save_config()),
+                SeedEveryStep(self.options.seed),
+                self.history,
+                self.checkpoints,
+            ],
+            logger=TensorBoardLogger(path, name="", version="tensorboard"),
+            plugins=[AtomicCheckpointIO(remedy="Make room and continue with --resume")],
+            default_root_dir=path,
+            # Lightning warns of epochs shorter than this; `History` logs once an epoch anyway.
+            log_every_n_steps=1,
+            num_sanity_val_steps=0,
+            enable_model_summary=False,
+            enable_progress_bar=wants_progress_bar(),
+        )
+
+    @rank_zero_only
+    def _save_config(self) -> None:
+        # A later --resume must not find an older one in the settings.
+        config = self.options.clone()
+        config.resume = None
+        del config["config"]
+        with atomic_write(self.run.config) as file:
+            file.write(f"task: {self.task.name}\n{self.parser.dump(config)}".encode())
+
+    def train(self) -> None:
+        """Train, or continue the run.
+
+        Raises:
+            UserError: The checkpoint does not fit, or the training diverges.
+        """
+        if self.resume_from is None:
+            # Before anything else, so that whatever happens the run can be resumed.
+            self._save_config()
+            self.module.start(self.data)
+        if self.trainer.is_global_zero:
+            size = f"{self.module.config.encoder}: {count_parameters(self.module):,} parameters"
+            again = self.options.resume is not None and self.resume_from is None
+            opening = [
+                self.data.opening(),
+                f"{self.run.path} has no checkpoint yet; the run begins anew" if again else "",
+                f"{size}; run folder {self.run.path}",
+            ]
+            print("\n".join(filter(None, opening)), flush=True)
+        try:
+            self.trainer.fit(self.module, self.data, ckpt_path=self.resume_from)
+        except BaseException as error:
+            before = self.former.get("global_step", 0)
+            if isinstance(before, int) and self.trainer.global_step > before:
+                raise
+            # A run that never took a step would only be in the way of the next one of its name.
+            if self.options.resume is None and self.trainer.is_global_zero:
+                shutil.rmtree(self.run.path, ignore_errors=True)
+            if self.resume_from is not None and isinstance(error, Exception):
+                with reading(self.resume_from, kind="a checkpoint of this run"):
+                    raise
+            raise
+
+    def _check_form(self, trainer: lightning.Trainer, module: lightning.LightningModule, stage: str) -> None:
+        if self.resume_from is not None:
+            with reading(self.resume_from, kind="a checkpoint of this run"):
+                check_form(self.former, trainer, module)
+
+    def _check_same_settings(self, path: Path, planned: TaskModule) -> None:
+        """Refuse to continue a run as another one, before the model is built."""
+        checkpoint = self.former
+        with reading(path):
+            # First, since other differences may follow from other tokens.
+            self.data.load_state_dict(dict(checkpoint[self.data_class.__qualname__]))
+            theirs = {**checkpoint["hyper_parameters"], **checkpoint["datamodule_hyper_parameters"]}
+            # Files may have moved; that their content is the same is checked with the tokenizer.
+            data = {key: value for key, value in self.data.hparams.items() if key not in self.task.movable}
+            ours = {**planned.hparams, **data}
+            former = read_settings(self.run.config).get("trainer", {})
+            for key in LASTING_OPTIONS:
+                ours[key] = self.options.trainer.get(key)
+                theirs[key] = former.get(key, self.parser.get_default(f"trainer.{key}"))
+            if different := list(differences(ours, theirs)):
+                raise UserError(
+                    f"{path} was trained with {'; '.join(different)}; continue with the run's own settings"
+                )
+            planned.load_state_dict(checkpoint["state_dict"], assign=True)
