@@ -1,0 +1,100 @@
+"""SIGKILL at random moments of a small training: the resumed run equals the undisturbed one, bit for bit."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import samples
+import torch
+from cases import Case
+from hypothesis import strategies as st
+
+from sru_apps.train.checkpoints import read_checkpoint
+
+SECONDS = 120
+PROGRAM = "import samples, sys; samples.use_tiny_sets(); sys.exit(samples.main())"
+OPTIONS = ("--trainer.max_epochs=4", "--checkpoint-steps=3", "--name=trained")
+
+
+def refuses(error: BaseException) -> bool:
+    """Nothing is refused here."""
+    return False
+
+
+def prepare(folder: Path) -> None:
+    """Run each task undisturbed, to compare with and to know how long it takes."""
+    samples.write_data(folder / "kill")
+    for task in samples.TASKS:
+        start = time.monotonic()
+        assert _start([*samples.fit_options(task, folder / "kill"), *OPTIONS]).wait() == 0
+        (folder / f"seconds-{task}").write_text(str(time.monotonic() - start))
+
+
+def _start(args: list[str]) -> subprocess.Popen[bytes]:
+    """Start `sru` in a process group of its own."""
+    here = Path(__file__).resolve()
+    paths = [str(here.parent), str(here.parents[3] / "ci/fuzz")]
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *args],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)},
+        start_new_session=True,
+    )
+
+
+def _content(run: Path) -> tuple[Any, ...]:
+    """Return what must not depend on kills: weights, state of the optimizer, figures and predictions."""
+    last = read_checkpoint(run / "checkpoints/last.ckpt")
+    rows = list(csv.DictReader((run / "metrics.csv").read_text().splitlines()))
+    figures = [{key: value for key, value in row.items() if "second" not in key} for row in rows]
+    return last["state_dict"], last["optimizer_states"], last["global_step"], figures
+
+
+def _differences(one: Any, other: Any, at: str = "") -> list[str]:
+    """List where two contents differ."""
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        return [found for key in one for found in _differences(one[key], other[key], f"{at}/{key}")]
+    if isinstance(one, (list, tuple)) and type(one) is type(other) and len(one) == len(other):
+        return [
+            found
+            for i, pair in enumerate(zip(one, other, strict=True))
+            for found in _differences(*pair, f"{at}/{i}")
+        ]
+    same = torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+    return [] if same else [at]
+
+
+def kills(case: Case) -> None:
+    """Kill a training up to three times, continue it each time, and compare."""
+    task = case.draw(st.sampled_from(samples.TASKS), "task")
+    whole = float((case.samples / f"seconds-{task}").read_text())
+    samples.write_data(case.folder)
+    for _ in range(case.draw(st.integers(1, 3), "kills")):
+        process = _continue(task, case.folder)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(case.draw(st.floats(0.4, 1.0), "moment") * whole)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    status = _continue(task, case.folder).wait()
+    assert status == 0, f"continued with exit status {status}"
+    run = samples.run_folder(task, case.folder)
+    found = _differences(_content(samples.run_folder(task, case.samples / "kill")), _content(run))
+    assert not found, f"differs: {found[:5]}"
+    left = [path.name for path in run.rglob("*.partial")]
+    assert not left, f"left behind: {left}"
+
+
+def _continue(task: str, folder: Path) -> subprocess.Popen[bytes]:
+    """Continue a run, or begin it where there is nothing to lose yet."""
+    run = samples.run_folder(task, folder)
+    if (run / "checkpoints/last.ckpt").exists():
+        return _start([task, "fit", f"--resume={run}"])
+    return _start([*samples.fit_options(task, folder), *OPTIONS])
