@@ -8,15 +8,18 @@ import re
 import subprocess
 import sys
 from functools import cache
-from pathlib import Path
 
 import samples
+import yaml
 from cases import TEXTS, Case, Refused, dump_json, hostile_value, mutated_bytes, mutated_tree
 from hypothesis import strategies as st
 
 from sru_apps.cli import TASKS, main
 
 SECONDS = 60
+prepare = samples.prepare
+SLOW = re.compile("epochs|max_steps|devices|num_nodes|runs-dir|resume")
+"""Options that would make a training long, or need what is not here."""
 VALUES = [
     *("0", "1", "-1", "2", "0.5", "nan", "inf", "1e400", "9" * 30, "null", "true", "[]", "{}", "[1, 2]"),
     *("{a: b}", "!!python/name:os.system", "&a [*a]", "a: - b"),
@@ -37,13 +40,6 @@ def refuses(error: BaseException) -> bool:
     return False
 
 
-def prepare(folder: Path) -> None:
-    """Train each task once."""
-    if not (folder / "runs").exists():
-        samples.use_tiny_sets()
-        samples.make(folder)
-
-
 @cache
 def _options(*command: str) -> list[str]:
     """List the options of a command, as its help shows them."""
@@ -57,17 +53,10 @@ def _options(*command: str) -> list[str]:
 
 def fit_options(case: Case) -> None:
     """Train with one to three options at a random value."""
-    samples.use_tiny_sets()
     task = case.draw(st.sampled_from(samples.TASKS), "task")
-    for name in ("data", "text.txt", "talk.jsonl"):
-        case.copy(name)
+    samples.write_data(case.folder)
     args = samples.fit_options(task, case.folder)
-    # These would make it long, or need what is not here.
-    names = [
-        n
-        for n in _options(task, "fit")
-        if not re.search("epochs|max_steps|devices|num_nodes|runs-dir|resume", n)
-    ]
+    names = [name for name in _options(task, "fit") if not SLOW.search(name)]
     for _ in range(case.draw(st.integers(1, 3))):
         args.append(f"{case.draw(st.sampled_from(names))}={case.draw(st.sampled_from(VALUES))}")
     samples.run(case, args)
@@ -75,10 +64,8 @@ def fit_options(case: Case) -> None:
 
 def settings_files(case: Case) -> None:
     """Train with a file of options that is not one, or the settings of a run, changed."""
-    samples.use_tiny_sets()
     task = case.draw(st.sampled_from(samples.TASKS), "task")
-    for name in ("data", "text.txt", "talk.jsonl"):
-        case.copy(name)
+    samples.write_data(case.folder)
     chance = case.random()
     content = (samples.run_folder(task, case.samples) / "config.yaml").read_bytes()
     kind = case.draw(st.sampled_from(["hostile", "bytes", "tree"]), "kind")
@@ -87,8 +74,6 @@ def settings_files(case: Case) -> None:
     elif kind == "bytes":
         content = mutated_bytes(content, chance)
     else:
-        import yaml
-
         content = dump_json(mutated_tree(yaml.safe_load(content), chance, hostile_value))
     path = case.write("options.yaml", content)
     # The data and the sizes on the command line come last, so that a run stays small.
@@ -97,21 +82,15 @@ def settings_files(case: Case) -> None:
 
 def names_of_runs(case: Case) -> None:
     """Names and folders of runs that lead elsewhere: nothing is written outside the folder of runs."""
-    samples.use_tiny_sets()
-    for name in ("data", "text.txt", "talk.jsonl"):
-        case.copy(name)
-    before = set(case.folder.iterdir())
+    samples.write_data(case.folder)
+    allowed = {*case.folder.iterdir(), case.folder / "runs", case.folder / "runs/chat"}
     name = case.draw(st.sampled_from([*TEXTS, "..", ".", "a/b", "-x", "con", "x" * 300, "~"]), "name")
+    fit = [*samples.fit_options("chat", case.folder), "--trainer.max_epochs=1"]
     try:
-        samples.run(
-            case, [*samples.fit_options("chat", case.folder), "--trainer.max_epochs=1", f"--name={name}"]
-        )
+        samples.run(case, [*fit, f"--name={name}"])
     finally:
-        made = set(case.folder.iterdir()) - before - {case.folder / "runs"}
-        assert not made, f"wrote {sorted(path.name for path in made)}"
-        assert not (case.folder / "runs").exists() or {p.name for p in (case.folder / "runs").iterdir()} <= {
-            "chat"
-        }
+        made = {*case.folder.iterdir(), *case.folder.glob("runs/*")} - allowed
+        assert not made, f"wrote elsewhere: {sorted(path.name for path in made)}"
 
 
 def inputs(case: Case) -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import samples
-import torch
 from cases import Case
 from hypothesis import strategies as st
 
@@ -57,20 +56,6 @@ def _content(run: Path) -> tuple[Any, ...]:
     return last["state_dict"], last["optimizer_states"], last["global_step"], figures
 
 
-def _differences(one: Any, other: Any, at: str = "") -> list[str]:
-    """List where two contents differ."""
-    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
-        return [found for key in one for found in _differences(one[key], other[key], f"{at}/{key}")]
-    if isinstance(one, (list, tuple)) and type(one) is type(other) and len(one) == len(other):
-        return [
-            found
-            for i, pair in enumerate(zip(one, other, strict=True))
-            for found in _differences(*pair, f"{at}/{i}")
-        ]
-    same = torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
-    return [] if same else [at]
-
-
 def kills(case: Case) -> None:
     """Kill a training up to three times, continue it each time, and compare."""
     task = case.draw(st.sampled_from(samples.TASKS), "task")
@@ -86,7 +71,7 @@ def kills(case: Case) -> None:
     status = _continue(task, case.folder).wait()
     assert status == 0, f"continued with exit status {status}"
     run = samples.run_folder(task, case.folder)
-    found = _differences(_content(samples.run_folder(task, case.samples / "kill")), _content(run))
+    found = samples.differences(_content(samples.run_folder(task, case.samples / "kill")), _content(run))
     assert not found, f"differs: {found[:5]}"
     left = [path.name for path in run.rglob("*.partial")]
     assert not left, f"left behind: {left}"

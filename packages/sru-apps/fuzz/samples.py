@@ -12,7 +12,9 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import torch
 from cases import Case, Refused
 
 from sru_apps.cli import main
@@ -37,6 +39,7 @@ def use_tiny_sets() -> None:
 
 def write_data(folder: Path) -> None:
     """Write the data of every task, each a matter of a second to train on."""
+    use_tiny_sets()
     (folder / "data/classification").mkdir(parents=True)
     for part, copies in (("train", 8), ("dev", 2), ("test", 3)):
         rows = [f"{sentence} {i}" for i in range(copies) for sentence in SENTENCES]
@@ -67,11 +70,12 @@ def run_folder(task: str, folder: Path) -> Path:
     return folder / "runs" / task / {"classify": "sst2", "lm": "text", "chat": "talk"}[task] / "trained"
 
 
-def make(folder: Path) -> None:
+def prepare(folder: Path) -> None:
     """Train each task once."""
-    write_data(folder)
-    for task in TASKS:
-        assert main([*fit_options(task, folder), "--name=trained"]) == 0
+    if not (folder / "runs").exists():
+        write_data(folder)
+        for task in TASKS:
+            assert main([*fit_options(task, folder), "--name=trained"]) == 0
 
 
 def run(case: Case, args: Sequence[str], stdin: bytes = b"") -> str:
@@ -104,3 +108,13 @@ def run(case: Case, args: Sequence[str], stdin: bytes = b"") -> str:
     found = ERROR.fullmatch(lines[-1]) if lines else None
     assert found, f"no sentence but {said[-300:]!r}"
     raise Refused(found["message"].partition("Valid options:")[0])
+
+
+def differences(one: Any, other: Any, at: str = "") -> list[str]:
+    """List where two trees of tensors differ, bit for bit."""
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        return [found for key in one for found in differences(one[key], other[key], f"{at}/{key}")]
+    if isinstance(one, (list, tuple)) and type(one) is type(other) and len(one) == len(other):
+        return differences(dict(enumerate(one)), dict(enumerate(other)), at)
+    are_tensors = isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor)
+    return [] if (torch.equal(one, other) if are_tensors else one == other) else [at]

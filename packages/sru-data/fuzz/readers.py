@@ -247,3 +247,17 @@ def corpora(case: Case) -> None:
     written = prepare_corpus(corpus, case.folder / "prepared", tokenizer=tokenizer)
     opened = open_prepared(case.folder / "prepared")
     assert torch.equal(written.train.tokens.int(), opened.train.tokens.int())
+
+
+def bombs(case: Case) -> None:
+    """One line of 2 GB, from a file of 2 MB, and headers that promise as much."""
+    piece = case.draw(st.sampled_from([b"x", b"x ", b"0.5 ", b"[", b'{"text": "', b"\0"]), "piece")
+    head = case.draw(st.sampled_from([b"", b"film 0.5 ", b"1 500000000\n", b'{"text": "', b"1 "]), "head")
+    # Compressed files may follow each other, and a megabyte of one piece compresses to a kilobyte.
+    bomb = gzip.compress(head) + gzip.compress(piece * (1_000_000 // len(piece))) * 2000
+    reader = case.draw(st.sampled_from(["embeddings", "text.jsonl.gz"]), "reader")
+    path = case.write(reader, bomb)
+    if reader == "embeddings":
+        read_embeddings(path, {"film"})
+    else:
+        next(TextSource.from_files([path]).blocks())
