@@ -50,7 +50,7 @@ def load(path: Path) -> ModuleType:
 def limited(module: ModuleType) -> Iterator[None]:
     """Limit time and memory of the block: a hang ends the process and leaves all stacks in crash.txt."""
     seconds = getattr(module, "SECONDS", SECONDS)
-    faulthandler.dump_traceback_later(10 * seconds + 30, exit=True, file=sys.__stderr__)
+    faulthandler.dump_traceback_later(4 * seconds + 30, exit=True, file=sys.__stderr__)
     pages = int(Path("/proc/self/statm").read_text().split()[0]) if sys.platform == "linux" else 0
     limits = resource.getrlimit(resource.RLIMIT_AS)
     if pages:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from sru_nn import SRU
-from sru_nn.checkpoints.command import main
+from sru_nn.convert import main
 
 GOLDEN = Path(__file__).resolve().parents[1] / "tests/golden"
 
