@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from pathlib import Path
@@ -89,13 +90,14 @@ def _check(
     tolerances: dict[torch.dtype, tuple[float, float]],
     scale: float = 1,
 ) -> None:
-    """Compare with float64: the same classes of NaN and infinity, the rest within the tolerance."""
+    """Compare with float64. Of infinity and NaN, which it is depends on how a gate is rounded."""
     for one, other in zip(tensors(actual), tensors(expected), strict=True):
         rtol, atol = (scale * tolerance for tolerance in tolerances[one.dtype])
         exact = other.to(one.dtype).double()  # what does not fit into the dtype is infinite
-        torch.testing.assert_close(
-            one.double(), exact, rtol=rtol, atol=atol, equal_nan=True, msg=lambda text: f"{what}: {text}"
-        )
+        finite = exact.isfinite()
+        assert torch.equal(one.isfinite(), finite), f"{what}: other numbers are finite"
+        close = torch.isclose(one.double()[finite], exact[finite], rtol=rtol, atol=atol)
+        assert close.all(), f"{what}: {close.logical_not().sum()} of {close.numel()} numbers are wrong"
 
 
 def _module(case: Case) -> tuple[Row, nn.Module]:
@@ -107,21 +109,15 @@ def _module(case: Case) -> tuple[Row, nn.Module]:
 def wrong_module_calls(case: Case) -> None:
     """One argument of a module in place of another thing: refused, or as if it were right."""
     row, module = _module(case)
-    x, state, mask = (
-        row.inputs(3, 2, torch.float32),
-        row.state(module, 2),
-        torch.zeros(3, 2, dtype=torch.bool),
-    )
-    leaves, spec = tree_flatten((x, state, mask))
+    steps = "step" not in row.exceptions and hasattr(module, "step") and case.draw(st.booleans(), "step")
+    x = row.inputs(3, 2, torch.float32)
+    given = [x[0], row.state(module, 2)] if steps else [x, row.state(module, 2), torch.zeros(3, 2).bool()]
+    leaves, spec = tree_flatten(given)
     at = case.draw(st.integers(0, len(leaves) - 1), "argument")
     odd = _odd(leaves[at])
     leaves[at] = odd[case.draw(st.integers(0, len(odd) - 1), "in its place")]
-    x, state, mask = tree_unflatten(leaves, spec)
     with backend.using(case.draw(st.sampled_from(CHOICES))):
-        if case.draw(st.booleans(), "step") and "step" not in row.exceptions and hasattr(module, "step"):
-            module.step(x[0] if isinstance(x, (Tensor, list)) and len(x) == 3 else x, state)
-        else:
-            call(module, x, state, mask)
+        (module.step if steps else functools.partial(call, module))(*tree_unflatten(leaves, spec))
 
 
 def module_values(case: Case) -> None:
@@ -192,6 +188,8 @@ def recurrences(case: Case) -> None:
         numbers = [-torch.inf, torch.nan, 0.0, -6e4]
         numbers += [] if odd == "log_g" else [torch.inf, 6e4, 1e-40]  # a gate is at most 1
         value = case.draw(st.sampled_from(numbers), "number")
+        if "activation" in options:
+            options["activation"] = "identity"  # tanh of infinity is 1
         given[odd].view(-1)[case.draw(st.integers(0, given[odd].numel() - 1), "place")] = value
     exact = {key: tensor.double() if tensor.is_floating_point() else tensor for key, tensor in given.items()}
     expected = getattr(reference, name)(**exact, **options)
