@@ -126,6 +126,13 @@ def tests_gpu(session: nox.Session) -> None:
     run_tests(session, TORCH, "-m", "gpu", kernels=cuda("ON", "native"))
 
 
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Try random files, calls and kills for ten minutes: `-- --minutes 60`, `--seed N`, `--only readers`."""
+    session.install(*PINS, TORCH, *folders(), *PYTEST, *FORMATS, *cuda("OFF"))
+    session.run("python", "ci/fuzz", *session.posargs)
+
+
 def no_cuda_device() -> str | None:
     """Say why there is no usable CUDA device, asking the driver itself so that nothing need be installed."""
     try:

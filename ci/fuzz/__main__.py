@@ -1,0 +1,149 @@
+"""`nox -s fuzz`: random files, calls and kills against the promise that nothing ever falls.
+
+A target is a public function in `packages/*/fuzz/GROUP.py` that takes a `Case`. Each call ends in one of
+three ways: it returns (accepted: whatever it asserts holds), it raises what the module's `refuses` knows as a
+refusal in one sentence, or it fell. Crashes, hangs, and memory or time beyond the limits fell too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+GROUPS = ("readers", "calls", "files", "commands", "kill")
+ROOT = Path(__file__).resolve().parents[2]
+SHARES = {"files": 2.0, "commands": 3.0, "kill": 5.0}
+"""How much more time than others the targets of a group get, whose cases are slow."""
+
+
+@dataclass
+class Target:
+    """A function to call, and what came of it."""
+
+    path: Path
+    name: str
+    work: Path
+    outcomes: Counter[str] = field(default_factory=Counter)
+    kinds: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """By kind of fall: how many, and the first message."""
+
+    @property
+    def title(self) -> str:
+        """Package, group and name."""
+        return f"{self.path.parent.parent.name} {self.path.stem} {self.name}"
+
+    @property
+    def share(self) -> float:
+        """The share of the time."""
+        return SHARES.get(self.path.stem, 1.0)
+
+    def run(self, seed: int, seconds: float) -> None:
+        """Run cases in other processes, a new one after each crash."""
+        self.work.mkdir(parents=True)
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 1:
+            arguments = (self.path, self.name, self.work, seed, left)
+            command = [sys.executable, ROOT / "ci/fuzz/worker.py", *map(str, arguments)]
+            crash = self.work / "crash.txt"
+            with crash.open("w") as errors, (self.work / "out.txt").open("w") as out:
+                streams = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": errors}
+                done = subprocess.run(command, **streams, check=False)
+            if done.returncode == 0:
+                break
+            self._crashed(done.returncode, crash)
+            seed += 1
+        results = self.work / "results.jsonl"
+        for line in results.read_text().splitlines() if results.exists() else []:
+            self._count(**json.loads(line))
+
+    def _crashed(self, status: int, crash: Path) -> None:
+        text = crash.read_text(errors="replace")
+        ours = [line.strip() for line in text.splitlines() if "File " in line and "/ci/fuzz/" not in line]
+        hint = ours[0] if ours else (text.strip().splitlines() or ["no message"])[-1]
+        kept = self.work / "fell" / f"crash-{status}-{len(self.kinds)}"
+        if (self.work / "case").exists():
+            shutil.copytree(self.work / "case", kept, symlinks=True)
+            for file in (self.work / "case.txt", crash):
+                shutil.copy(file, kept)
+        self._count("fell", f"exit status {status} at {hint}", text[:200])
+
+    def _count(self, outcome: str, kind: str, message: str) -> None:
+        self.outcomes[outcome] += 1
+        if outcome == "fell":
+            number, first = self.kinds.get(kind, (0, message))
+            self.kinds[kind] = number + 1, first
+
+
+def targets(only: list[str], work: Path) -> list[Target]:
+    """Find the public functions of all target files whose group or name is wanted."""
+    found = []
+    for path in (path for group in GROUPS for path in sorted(ROOT.glob(f"packages/*/fuzz/{group}.py"))):
+        functions = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)]
+        for name in (function.name for function in functions if _takes_a_case(function)):
+            if not only or {path.stem, name} & {*only}:
+                package = path.parent.parent.name
+                found.append(Target(path, name, work / f"{package}-{path.stem}-{name}"))
+    return found
+
+
+def _takes_a_case(function: ast.FunctionDef) -> bool:
+    return not function.name.startswith("_") and [arg.arg for arg in function.args.args] == ["case"]
+
+
+def main() -> int:
+    """Run all targets for the time given, print what was tried and what fell; return 1 if anything fell."""
+    parser = argparse.ArgumentParser(prog="nox -s fuzz --")
+    parser.add_argument("--minutes", type=float, default=10, help="for everything; default: 10")
+    parser.add_argument("--seed", type=int, default=0, help="of everything random; default: 0")
+    only = f"targets, or {', '.join(GROUPS)}"
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help=only)
+    options = parser.parse_args()
+    work = Path(tempfile.mkdtemp(prefix="sru-fuzz-"))
+    chosen = targets(options.only, work)
+    if not chosen:
+        parser.error(f"there is no target {' or '.join(options.only)}")
+    os.environ |= {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
+    os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(work / "hypothesis")
+    workers = min(os.cpu_count() or 1, 4)
+    second = 60 * options.minutes * workers / sum(target.share for target in chosen)
+    with ThreadPoolExecutor(workers) as pool:
+        # The longest first, so that all end together.
+        for target in sorted(chosen, key=lambda target: -target.share):
+            pool.submit(target.run, options.seed, second * target.share)
+    return report(chosen, options.seed, work)
+
+
+def report(chosen: list[Target], seed: int, work: Path) -> int:
+    """Print the table and what fell."""
+    print(f"\n{'target':<44}{'cases':>9}{'accepted':>10}{'refused':>9}{'fell':>7}")
+    for target in chosen:
+        numbers = [target.outcomes[name] for name in ("accepted", "refused", "fell")]
+        print(f"{target.title:<44}{sum(numbers):>9,}{numbers[0]:>10,}{numbers[1]:>9,}{numbers[2]:>7,}")
+    fallen = [target for target in chosen if target.kinds]
+    untried = [target for target in chosen if not target.outcomes]
+    for target in fallen:
+        print(f"\n{target.title} fell; the smallest case of each kind is in {target.work / 'fell'}")
+        for kind, (number, message) in sorted(target.kinds.items(), key=lambda item: -item[1][0]):
+            print(f"  {number:>5} x {kind}\n          {' '.join(message.split())[:300]}")
+    for target in untried:
+        print(f"\n{target.title} was not tried: {target.work / 'crash.txt'}")
+    if fallen or untried:
+        print(f"\nRepeat with --seed {seed} --only NAME.")
+        return 1
+    shutil.rmtree(work)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,263 @@
+"""Random files, well-formed and not, for every reader of sru-data."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import tarfile
+import zipfile
+from typing import Any
+
+import tokenizers
+import torch
+from cases import NUMBERS, TEXTS, Case, dump_json, hostile_value, mutated_bytes, mutated_tree
+from hypothesis import strategies as st
+from tokenizers import models
+
+from sru_data import DataError
+from sru_data.datasets import classification, dialogues, language_modelling
+from sru_data.embeddings import embedding_matrix, read_embeddings
+from sru_data.loaders import StreamLoader
+from sru_data.texts import TextSource
+from sru_data.token_files import open_prepared
+from sru_data.token_files import prepare as prepare_corpus
+from sru_data.tokenizers import ByteTokenizer, CharTokenizer, SubwordTokenizer, WordTokenizer, load_tokenizer
+from sru_data.tokenizers.training import train_tokenizer
+
+WORDS = st.sampled_from(
+    ["a", "film", "the", "naïve", ".", "New York", "1.5", "", "\u200b", "\ufeffword", "<unk>"]
+)
+FIELDS = st.one_of(
+    st.floats(width=32).map(str), st.sampled_from(["0.5", "-1e-3", "1", "1e39", "nan", "inf", "x", "", "1_0"])
+)
+TEXT = st.lists(
+    st.one_of(
+        st.text(max_size=30), st.sampled_from(TEXTS[:-1]), st.sampled_from(["a film\n", "\r\n", "\x85"])
+    ),
+    max_size=8,
+).map("".join)
+
+
+def refuses(error: BaseException) -> bool:
+    """Every reader has the one exception, which names the file; a vocabulary may be impossible."""
+    if isinstance(error, DataError):
+        return "/case" in str(error)
+    return isinstance(error, ValueError) and "okenizer" in str(error).partition(":")[0]
+
+
+def prepare(folder: Any) -> None:
+    """Save a tokenizer of each kind, and a prepared corpus."""
+    texts = ["a gripping film", "dull", "funny , warm and smart", "a film too long by half"] * 20
+    CharTokenizer.train(texts).save(folder / "characters")
+    WordTokenizer.train(texts).save(folder / "words")
+    ByteTokenizer().save(folder / "bytes")
+    SubwordTokenizer.train(texts, vocab_size=40).save(folder / "subwords")
+    for name, model in {
+        "level": models.WordLevel({"[UNK]": 0, "a": 1}, "[UNK]"),
+        "bpe": models.BPE({"a": 0, "b": 1, "ab": 2}, [("a", "b")]),
+        "unigram": models.Unigram([("<unk>", 0.0), ("a", -1.0), ("film", -2.0)], 0),
+        "piece": models.WordPiece({"[UNK]": 0, "a": 1, "##b": 2}),
+    }.items():
+        tokenizers.Tokenizer(model).save(str(folder / name))
+    (folder / "text.txt").write_text("\n".join(texts) * 5)
+    corpus = language_modelling.from_files(folder / "text.txt")
+    prepare_corpus(corpus, folder / "prepared", tokenizer=WordTokenizer.train(texts, line_ends=True))
+
+
+def finish(case: Case, content: bytes) -> bytes:
+    """Return a well-formed file as it is, with a byte-order mark or mutated."""
+    ending = case.draw(st.sampled_from(["as it is", "as it is", "mark", "mutated"]), "ending")
+    if ending == "mutated":
+        return mutated_bytes(content, case.random())
+    return b"\xef\xbb\xbf" + content if ending == "mark" else content
+
+
+def embeddings(case: Case) -> None:
+    """Text formats: what is accepted has finite vectors of one width."""
+    rows = case.draw(st.lists(st.tuples(WORDS, st.lists(FIELDS, min_size=2, max_size=3)), max_size=6), "rows")
+    space = case.draw(st.sampled_from([" ", " ", " ", "  ", "\t"]), "space")
+    lines = [space.join([word, *fields]) for word, fields in rows]
+    if case.draw(st.booleans(), "header"):
+        lines.insert(
+            0, f"{case.draw(st.sampled_from([len(rows), 0, -1, 10**15]))} {case.draw(st.integers(0, 4))}"
+        )
+    _check_vectors(case, finish(case, "\n".join(lines).encode("utf-8", "surrogatepass")))
+
+
+def word2vec(case: Case) -> None:
+    """The binary format, with headers that lie."""
+    width = case.draw(st.integers(1, 4))
+    words = case.draw(st.lists(WORDS, max_size=5), "words")
+    header = case.draw(st.sampled_from([(len(words), width), (10**12, width), (len(words), 10**9), (0, 0)]))
+    chance = case.random()
+    rows = b"".join(f"{word} ".encode() + chance.randbytes(4 * width) + b"\n" for word in words)
+    _check_vectors(case, finish(case, b"%d %d\n" % header + rows))
+
+
+def _check_vectors(case: Case, content: bytes) -> None:
+    path = case.write("vectors", gzip.compress(content) if case.draw(st.booleans(), "gzip") else content)
+    found = read_embeddings(path, {"a", "film", "the", "naïve", ".", "New York", "1.5"})
+    assert len({vector.shape for vector in found.values()}) <= 1, "vectors of several widths"
+    assert all(torch.isfinite(vector).all() for vector in found.values()), "a vector is not finite"
+    weight = embedding_matrix(path, ["<pad>", "<unk>", "a", "film", "New York"]).weight
+    assert torch.isfinite(weight).all(), "a weight is not finite"
+
+
+def labelled_sentences(case: Case) -> None:
+    """Sentence classification: what is accepted has labels in range and no byte-order mark."""
+    labels = st.sampled_from(["0", "1", "1", "2", "-1", "٣", "01", "", "9" * 5000, "1.0"])
+    rows = case.draw(st.lists(st.tuples(labels, TEXT), max_size=6), "rows")
+    lines = "".join(f"{label} {text}\n" for label, text in rows)
+    encoding = case.draw(st.sampled_from(["utf-8", "latin-1"]), "encoding")
+    content = lines.encode(encoding, "replace" if encoding == "latin-1" else "surrogatepass")
+    path = case.write("set.all", finish(case, content))
+    examples = classification.read_examples(path, num_classes=2)
+    assert all(0 <= label < 2 for _, label in examples), "a label out of range"
+
+
+def dialogue_files(case: Case) -> None:
+    """JSON lines of dialogues, some fields hostile."""
+    chance = case.random()
+    turns = [
+        {"user": "hello", "bot": "hi"},
+        {"conversation": [{"user": "a", "bot": "b"}, {"human": "c", "bot": "d"}]},
+    ]
+    lines = [
+        chance.choice([*turns, mutated_tree(chance.choice(turns), chance, hostile_value)]) for _ in range(4)
+    ]
+    end = case.draw(st.sampled_from([b"\n", b"", b"\r\n", b"\n\n"]), "end")
+    path = case.write("talk.jsonl", finish(case, b"\n".join(map(dump_json, lines)) + end))
+    for dialogue in dialogues.read_dialogues(path):
+        for text in (text for turn in dialogue for text in turn if isinstance(text, str)):
+            text.encode()
+
+
+def texts(case: Case) -> None:
+    """Plain, compressed, archived and JSON lines: what is accepted is the whole text, however it is cut."""
+    content = case.draw(TEXT, "text").encode("utf-8", "surrogatepass")
+    name, stored, expected = case.draw(st.sampled_from(_CONTAINERS), "container")(content, case)
+    intact = case.draw(st.booleans(), "intact")
+    path = case.write(name, stored if intact else mutated_bytes(stored, case.random()))
+    source = TextSource.from_files([path])
+    blocks = list(source.blocks())
+    whole = b"".join(blocks)
+    if intact and not expected.startswith(b"\xef\xbb\xbf"):
+        assert whole == expected, f"read {whole[:50]!r} of {expected[:50]!r}"
+    assert source.measure() >= len(whole) or name.endswith(".jsonl"), "a text longer than its file"
+    assert source.fingerprint == TextSource.from_files([path]).fingerprint
+    for block in blocks:
+        block.decode()
+    corpus = language_modelling.from_files(path)
+    for unit in ("words", "characters", "bytes"):
+        tokenizer = train_tokenizer(corpus.train, unit=unit)
+        assert 0 not in tokenizer.encode(whole.decode("utf-8")), "text became padding"
+
+
+def _tar(content: bytes, case: Case) -> tuple[str, bytes, bytes]:
+    ending = case.draw(st.sampled_from([".tar", ".tgz", ".tar.gz", ".tar.xz"]))
+    buffer = io.BytesIO()
+    mode = {".tar": "w", ".tar.xz": "w:xz"}.get(ending, "w:gz")
+    with tarfile.open(fileobj=buffer, mode=mode) as archive:  # type: ignore[call-overload]
+        member = tarfile.TarInfo("a.txt")
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    return f"text{ending}", buffer.getvalue(), content
+
+
+def _zip(content: bytes, case: Case) -> tuple[str, bytes, bytes]:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.txt", content)
+    return "text.zip", buffer.getvalue(), content
+
+
+def _json_lines(content: bytes, case: Case) -> tuple[str, bytes, bytes]:
+    texts = content.decode("utf-8", "replace").split("\n")
+    lines = "\n".join(json.dumps({"text": text}) for text in texts)
+    end = case.draw(st.sampled_from(["", "\n"]), "end")
+    return "text.jsonl", (lines + end).encode(), "".join(f"{text}\n" for text in texts).encode()
+
+
+_CONTAINERS = [
+    lambda content, case: ("text.txt", content, content),
+    lambda content, case: ("text.txt.gz", gzip.compress(content), content),
+    lambda content, case: ("text.txt.xz", lzma.compress(content), content),
+    lambda content, case: ("text.txt.bz2", bz2.compress(content), content),
+    _tar,
+    _zip,
+    _json_lines,
+]
+
+
+def tokenizer_files(case: Case) -> None:
+    """Mutated files of every tokenizer: what is accepted keeps the promises of the protocol."""
+    kinds = ["characters", "words", "bytes", "subwords", "level", "bpe", "unigram", "piece"]
+    path = case.copy(case.draw(st.sampled_from(kinds), "kind"))
+    content, chance = path.read_bytes(), case.random()
+    if content.startswith(b"{") and case.draw(st.booleans(), "as JSON"):
+        path.write_bytes(finish(case, dump_json(mutated_tree(json.loads(content), chance, hostile_value))))
+    else:
+        path.write_bytes(finish(case, mutated_bytes(content, chance)))
+    tokenizer = load_tokenizer(path)
+    for text in ("a gripping film", "", "\n", "é\u200b𝄞", "<pad> <unk>", "zzz"):
+        ids = tokenizer.encode(text)
+        assert ids, f"{text!r} became nothing"
+        assert all(0 < i < len(tokenizer) for i in ids), f"{text!r} became {ids[:9]} of {len(tokenizer)}"
+        tokenizer.decode(ids)
+    assert len(tokenizer.tokens) == len(tokenizer), "a list of tokens of another length"
+    again = case.folder / "again"
+    tokenizer.save(again)
+    assert load_tokenizer(again).encode("a film") == tokenizer.encode("a film"), "saved as another one"
+
+
+def token_files(case: Case) -> None:
+    """A mutated file of a prepared corpus: accepted only if the ids are still the same."""
+    folder = case.copy("prepared")
+    expected = open_prepared(case.samples / "prepared")
+    path = case.draw(
+        st.sampled_from(sorted(path.name for path in folder.iterdir() if path.is_file())), "file"
+    )
+    content, chance = (folder / path).read_bytes(), case.random()
+    if path.endswith(".json") and case.draw(st.booleans(), "as JSON"):
+        (folder / path).write_bytes(dump_json(mutated_tree(json.loads(content), chance, hostile_value)))
+    else:
+        (folder / path).write_bytes(mutated_bytes(content, chance))
+    found = open_prepared(folder)
+    for split in ("train", "validation", "test"):
+        one, other = getattr(found, split), getattr(expected, split)
+        if one is None:
+            continue
+        assert torch.equal(one.tokens.int(), other.tokens.int()), f"other ids in {split}"
+        assert int(one.tokens.int().max()) < len(found.tokenizer), "an id beyond the vocabulary"
+        assert one.counts.tokens == len(one), "counts of another text"
+    list(StreamLoader(found.train.tokens, batch_size=2, length=50))
+
+
+def corpora(case: Case) -> None:
+    """A folder prepared from a random text is the same when opened again."""
+    content = case.draw(TEXT, "text") * case.draw(st.sampled_from([1, 40]), "times")
+    path = case.write("text.txt", content.encode("utf-8", "surrogatepass"))
+    corpus = language_modelling.from_files(path)
+    unit = case.draw(st.sampled_from(["words", "characters", "bytes", "subwords"]), "unit")
+    size = case.draw(st.sampled_from([None, 300, *NUMBERS[:4]]), "vocab_size") if unit == "subwords" else None
+    tokenizer = train_tokenizer(corpus.train, unit=unit, vocab_size=size)
+    written = prepare_corpus(corpus, case.folder / "prepared", tokenizer=tokenizer)
+    opened = open_prepared(case.folder / "prepared")
+    assert torch.equal(written.train.tokens.int(), opened.train.tokens.int())
+
+
+def bombs(case: Case) -> None:
+    """One line of 2 GB, from a file of 2 MB, and headers that promise as much."""
+    piece = case.draw(st.sampled_from([b"x", b"x ", b"0.5 ", b"[", b'{"text": "', b"\0"]), "piece")
+    head = case.draw(st.sampled_from([b"", b"film 0.5 ", b"1 500000000\n", b'{"text": "', b"1 "]), "head")
+    # Compressed files may follow each other, and a megabyte of one piece compresses to a kilobyte.
+    bomb = gzip.compress(head) + gzip.compress(piece * (1_000_000 // len(piece))) * 2000
+    reader = case.draw(st.sampled_from(["embeddings", "text.jsonl.gz"]), "reader")
+    path = case.write(reader, bomb)
+    if reader == "embeddings":
+        read_embeddings(path, {"film"})
+    else:
+        next(TextSource.from_files([path]).blocks())

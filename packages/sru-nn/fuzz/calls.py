@@ -1,0 +1,250 @@
+"""Random calls of every module and function: right, or refused by one sentence that says who refuses what."""
+
+from __future__ import annotations
+
+import functools
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from cases import Case
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+# The rows and the tolerances of the contract suite.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from tests.conftest import CHOICES, STACK_TOLERANCES, TOLERANCES
+from tests.contract.rows import ROWS, Row, call, tensors
+
+from sru_nn import backend, functional, reference
+from sru_nn.dtypes import accumulate_dtype
+
+SECONDS = 20
+NAMES = "SRU|SRUpp|SRUCell|SRUppCell|SRUppAttention|SRUppProjectedLinear|GatedLinearRNN|MinGRU|LSTM|GRU"
+OURS = re.compile(rf"(({NAMES})(\.\w+)?|\w+_recurrence|backend\.\w+)\b.*: |({NAMES}) needs", re.DOTALL)
+
+
+def refuses(error: BaseException) -> bool:
+    """Begin with the name of the function or class."""
+    return isinstance(error, (TypeError, ValueError)) and OURS.match(str(error)) is not None
+
+
+def _odd(tensor: Tensor) -> list[Any]:
+    """List what code in the wild passes in place of a tensor."""
+    plain = tensor.detach()
+    return [
+        None,
+        "x",
+        1.0,
+        plain.tolist(),
+        plain.numpy() if plain.dtype != torch.bfloat16 else [],
+        (plain, plain),
+        [plain],
+        plain.int(),
+        plain.bool(),
+        plain.to(torch.complex64),
+        plain.half(),
+        plain.double(),
+        plain.float(),
+        plain.to("meta"),
+        plain.to_sparse(),
+        plain.float().to_mkldnn() if plain.dim() and plain.numel() else None,
+        torch.nested.nested_tensor([plain, plain]),
+        torch.quantize_per_tensor(plain.float(), 0.1, 0, torch.qint8),
+        plain[..., :0],
+        plain[:0],
+        plain[..., None],
+        plain.sum(),
+        torch.cat([plain, plain], -1) if plain.dim() else plain,
+        nn.Parameter(plain) if plain.is_floating_point() else plain,
+    ]
+
+
+FORMS = st.sampled_from(["plain", "strided", "negated", "imaginary", "offset"])
+
+
+def _same(tensor: Tensor, form: str) -> Tensor:
+    """Return the same numbers in another form of memory."""
+    if not tensor.is_floating_point():
+        return tensor
+    forms = {
+        "plain": lambda: tensor,
+        "strided": lambda: torch.stack([tensor, tensor], -1)[..., 0],
+        "negated": lambda: torch._neg_view(-tensor),
+        "imaginary": lambda: torch.complex(tensor, -tensor).conj().imag,
+        "offset": lambda: torch.cat([tensor.flatten()[:1], tensor.flatten()])[1:].view(tensor.shape),
+    }
+    if form == "imaginary" and tensor.dtype not in (torch.float32, torch.float64):
+        return tensor
+    return forms[form]()
+
+
+def _check(
+    what: str,
+    actual: Any,
+    expected: Any,
+    tolerances: dict[torch.dtype, tuple[float, float]],
+    *,
+    scale: float = 1,
+    spreads: bool = False,
+) -> None:
+    """Compare with float64. Of infinity and NaN, which it is depends on how a gate is rounded.
+
+    If it `spreads`, other numbers of its chunk may be infinite too.
+    """
+    for one, other in zip(tensors(actual), tensors(expected), strict=True):
+        rtol, atol = (scale * tolerance for tolerance in tolerances[one.dtype])
+        exact = other.to(one.dtype).double()  # what does not fit into the dtype is infinite
+        finite = exact.isfinite() & (one.isfinite() | (not spreads))
+        assert torch.equal(one.isfinite(), finite), f"{what}: other numbers are finite"
+        close = torch.isclose(one.double()[finite], exact[finite], rtol=rtol, atol=atol)
+        assert close.all(), f"{what}: {close.logical_not().sum()} of {close.numel()} numbers are wrong"
+
+
+def _module(case: Case) -> tuple[Row, nn.Module]:
+    torch.manual_seed(case.draw(st.integers(0, 2**32 - 1), "seed"))
+    row = ROWS[case.draw(st.sampled_from(sorted(ROWS)), "row")]
+    return row, row.build(torch.float32).eval()
+
+
+def wrong_module_calls(case: Case) -> None:
+    """One argument of a module in place of another thing: refused, or as if it were right."""
+    row, module = _module(case)
+    steps = "step" not in row.exceptions and hasattr(module, "step") and case.draw(st.booleans(), "step")
+    x = row.inputs(3, 2, torch.float32)
+    given = [x[0], row.state(module, 2)] if steps else [x, row.state(module, 2), torch.zeros(3, 2).bool()]
+    leaves, spec = tree_flatten(given)
+    at = case.draw(st.integers(0, len(leaves) - 1), "argument")
+    odd = _odd(leaves[at])
+    leaves[at] = odd[case.draw(st.integers(0, len(odd) - 1), "in its place")]
+    with backend.using(case.draw(st.sampled_from(CHOICES))):
+        (module.step if steps else functools.partial(call, module))(*tree_unflatten(leaves, spec))
+
+
+def module_values(case: Case) -> None:
+    """Inputs with infinities, in odd forms of memory: the same as float64 on every backend."""
+    row, module = _module(case)
+    length, batch = case.draw(st.integers(0, 9), "length"), case.draw(st.integers(0, 4), "batch")
+    x = row.inputs(length, batch, torch.float32)
+    state = row.state(module, batch) if batch and case.draw(st.booleans(), "state") else None
+    mask = torch.rand(length, batch) < 0.3 if case.draw(st.booleans(), "mask") else None
+    exact = row.make().eval().double()
+    exact.load_state_dict(module.state_dict())
+    leaves, spec = tree_flatten(state)
+    wide = tree_unflatten([leaf.double() if isinstance(leaf, Tensor) else leaf for leaf in leaves], spec)
+    with backend.using("reference"), torch.no_grad():
+        expected = call(exact, x.double(), wide, mask)
+    form, choice = case.draw(FORMS, "form"), case.draw(st.sampled_from(CHOICES), "backend")
+    formed = tree_unflatten(
+        [_same(leaf, form) if isinstance(leaf, Tensor) else leaf for leaf in leaves], spec
+    )
+    with backend.using(choice), torch.set_grad_enabled(case.draw(st.booleans(), "gradients")):
+        actual = call(module, _same(x, form), formed, mask)
+    _check(
+        f"{type(module).__name__}, {choice}, {form}", actual, expected, STACK_TOLERANCES, scale=row.magnifies
+    )
+
+
+def _recurrence(case: Case) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """Draw a recurrence, its tensors and its options."""
+    name = case.draw(st.sampled_from(["sru", "gated_linear", "mingru"]), "recurrence")
+    torch.manual_seed(case.draw(st.integers(0, 2**32 - 1), "seed"))
+    length, batch, hidden = (case.draw(st.integers(0, 6), letter) for letter in "TBD")
+    dtype = case.draw(st.sampled_from(list(TOLERANCES)), "dtype")
+    wide = accumulate_dtype(dtype)
+    few = {"mask_pad": torch.rand(length, batch) < 0.3}
+    options: dict[str, Any] = {}
+    if name == "sru":
+        gates, directions = case.draw(st.integers(3, 4), "K"), case.draw(st.integers(1, 2), "N")
+        columns = hidden * directions
+        given = {"u": torch.randn(length, batch, gates, columns, dtype=dtype)}
+        position = (length, batch) if case.draw(st.booleans(), "v per position") else ()
+        given |= {
+            "v": torch.randn(*position, 2, columns, dtype=wide),
+            "bias": torch.randn(2, columns, dtype=wide),
+        }
+        few["c0"] = torch.randn(batch, columns, dtype=wide)
+        few["mask_c"] = (torch.rand(batch, columns) < 0.7).to(wide) / 0.7
+        if gates == 3:
+            few["x"] = torch.randn(length, batch, columns, dtype=dtype)
+        activation = case.draw(st.sampled_from(["identity", "tanh", "relu"]), "activation")
+        options = {"bidirectional": directions == 2, "activation": activation}
+    elif name == "gated_linear":
+        heads, keys = case.draw(st.integers(0, 3), "H"), case.draw(st.integers(0, 4), "K")
+        given = {letter: torch.randn(length, batch, heads, keys, dtype=dtype) for letter in "qk"}
+        given["v"] = torch.randn(length, batch, heads, hidden, dtype=dtype)
+        given["log_g"] = -torch.rand(length, batch, heads, keys, dtype=wide)
+        few["s0"] = torch.randn(batch, heads, keys, hidden, dtype=wide)
+    else:
+        given = {"u": torch.randn(length, batch, 2, hidden, dtype=dtype)}
+        few["h0"] = torch.randn(batch, hidden, dtype=wide)
+    given |= {key: tensor for key, tensor in few.items() if case.draw(st.booleans(), key)}
+    return f"{name}_recurrence", given, options
+
+
+def recurrences(case: Case) -> None:
+    """Every function with infinities and NaN here and there: the same as the reference in float64."""
+    name, given, options = _recurrence(case)
+    floats = [key for key, tensor in given.items() if tensor.is_floating_point() and tensor.numel()]
+    odd = case.draw(st.sampled_from([*floats, None]), "odd number in")
+    if odd is not None:
+        numbers = [-torch.inf, torch.nan, 0.0, -6e4]
+        numbers += [] if odd == "log_g" else [torch.inf, 6e4, 1e-40]  # a gate is at most 1
+        value = case.draw(st.sampled_from(numbers), "number")
+        if "activation" in options:
+            options["activation"] = "identity"  # tanh of infinity is 1
+        given[odd].view(-1)[case.draw(st.integers(0, given[odd].numel() - 1), "place")] = value
+    exact = {key: tensor.double() if tensor.is_floating_point() else tensor for key, tensor in given.items()}
+    expected = getattr(reference, name)(**exact, **options)
+    form, choice = case.draw(FORMS, "form"), case.draw(st.sampled_from(CHOICES), "backend")
+    with backend.using(choice):
+        actual = getattr(functional, name)(**{key: _same(x, form) for key, x in given.items()}, **options)
+    spreads = choice == "reference" and name != "sru_recurrence"
+    _check(f"{name}, {choice}, {form}, odd {odd}", actual, expected, TOLERANCES, spreads=spreads)
+
+
+def wrong_recurrence_calls(case: Case) -> None:
+    """One argument of a function in place of another thing: refused, or as if it were right."""
+    name, given, options = _recurrence(case)
+    key = case.draw(st.sampled_from(sorted({**given, **options})), "argument")
+    odd = _odd(given[key]) if key in given else [None, "x", 2, 1.5, (), True, torch.ones(2)]
+    value = odd[case.draw(st.integers(0, len(odd) - 1), "in its place")]
+    with backend.using(case.draw(st.sampled_from(CHOICES), "backend")):
+        getattr(functional, name)(**{**given, **options, key: value})
+
+
+def wrong_sizes(case: Case) -> None:
+    """Constructors with one argument that is something else."""
+    import inspect
+
+    import sru_nn
+    from sru_nn import compat
+
+    kinds = [
+        sru_nn.SRU,
+        sru_nn.SRUCell,
+        sru_nn.SRUpp,
+        sru_nn.GatedLinearRNN,
+        sru_nn.MinGRU,
+        compat.LSTM,
+        compat.GRU,
+    ]
+    kind = case.draw(st.sampled_from(kinds), "class")
+    names = list(inspect.signature(kind).parameters)
+    sizes = {name: 4 for name in ("input_size", "hidden_size", "proj_size") if name in names}
+    if kind is compat.LSTM:
+        del sizes["proj_size"]
+    name = case.draw(st.sampled_from([name for name in names if name not in ("device", "dtype")]), "argument")
+    wrong = [None, "8", 8.0, -1, 0, 3, 0.5, float("nan"), [], (4,), True, torch.tensor(4)]
+    value = wrong[case.draw(st.integers(0, len(wrong) - 1), "value")]
+    module = kind(**{**sizes, name: value})
+    call(
+        module,
+        torch.randn(3, 2, 4).transpose(0, 1)
+        if getattr(module, "batch_first", False)
+        else torch.randn(3, 2, 4),
+    )
