@@ -210,9 +210,8 @@ def _agreed_width(path: str | Path, lines: Iterable[_Line], dim: int | None) -> 
 
 
 def _numbers_in(line: bytes) -> int:
-    """Count the numbers at the end of a line, the word excepted; none if it is not text."""
-    fields = line.split()[1:] if _looks_like_text(line) else []
-    return sum(1 for _ in takewhile(_NUMBER.fullmatch, reversed(fields)))
+    """Count the numbers at the end of a line, the word excepted."""
+    return sum(1 for _ in takewhile(_NUMBER.fullmatch, reversed(line.split()[1:])))
 
 
 def _looks_like_text(line: bytes) -> bool:
