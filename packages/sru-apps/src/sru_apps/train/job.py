@@ -32,6 +32,7 @@ from sru_data.atomic import atomic_write
 
 LASTING_OPTIONS = ("accumulate_grad_batches", "precision", "gradient_clip_val", "gradient_clip_algorithm")
 """Options of the trainer that a continued run may not change."""
+_PROCESSES_PER_CORE = 4
 IN_USE = "choose another --name, or continue that run with --resume"
 """What to do where the folder of a new run holds something."""
 
@@ -110,6 +111,13 @@ class Fit:
             raise UserError(f"--trainer.max_epochs must be at least 1, got {epochs}")
         if options.trainer.max_steps == 0:
             raise UserError("--trainer.max_steps must be at least 1, or -1 for no limit, got 0")
+        devices, most = options.trainer.devices, _PROCESSES_PER_CORE * len(os.sched_getaffinity(0))
+        count = len(devices) if isinstance(devices, list) else devices
+        if str(count).isdecimal() and int(count) > most:
+            raise UserError(
+                f"--trainer.devices must be at most {most}, {_PROCESSES_PER_CORE} for each processor, got "
+                f"{clip(str(count), 40)}"
+            )
         lightning.seed_everything(options.seed, verbose=False)
         self.data = self.data_class(**options.data.as_dict(), seed=options.seed)
         optimizer = OptimizerConfig.of(options.optimizer.as_dict())
