@@ -203,18 +203,16 @@ class SRUCell(nn.Module):
 
     def _reset_transform(self) -> None:
         assert self.transform is not None
-        gates = draw_transform(self.transform, self.num_matrices)
-        factors = [math.sqrt(1 - self.rnn_dropout) * (1.0 if self.layer_norm is None else 0.1)] * len(gates)
+        factors = [
+            math.sqrt(1 - self.rnn_dropout) * (1.0 if self.layer_norm is None else 0.1)
+        ] * self.num_matrices
         factors[0] *= math.sqrt(1 - self.dropout)
         if not self.v1:
             factors[1] *= math.sqrt(0.5)
             factors[2] *= math.sqrt(0.5)
         if self.num_matrices == 4:
             factors[3] *= self.scale_x
-        for gate, factor in zip(gates, factors, strict=True):
-            # Row by row: a larger product would start PyTorch's threads, without which a forked child hangs.
-            for row in gate if factor != 1 else ():
-                row *= factor
+        draw_transform(self.transform, factors)
 
     def forward(
         self,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
 
 def make_transform(inputs: int, outputs: int, inner: int) -> nn.Module:
@@ -16,15 +17,15 @@ def make_transform(inputs: int, outputs: int, inner: int) -> nn.Module:
     return nn.Sequential(OrderedDict(down=down, up=up))
 
 
-def draw_transform(transform: nn.Module, num_matrices: int) -> Tensor:
-    """Draw the weights so that each matrix keeps the variance of its input.
+def draw_transform(transform: nn.Module, factors: Sequence[float]) -> None:
+    """Draw the weights so that each matrix keeps the variance of its input, times the factor of each gate.
 
-    Returns:
-        A view `(K, N·D, ·)` of the last matrix, gate by gate.
+    Nothing is scaled afterwards: that would start PyTorch's threads, without which a forked child hangs.
     """
-    linears = [module for module in transform.modules() if isinstance(module, nn.Linear)]
-    for linear in linears:
-        bound = math.sqrt(3 / linear.in_features)
-        linear.weight.uniform_(-bound, bound)
-    last = linears[-1].weight
-    return last.view(num_matrices, last.shape[0] // num_matrices, -1)
+    *first, last = [module.weight for module in transform.modules() if isinstance(module, nn.Linear)]
+    for weight in first:
+        bound = math.sqrt(3 / weight.shape[1])
+        weight.uniform_(-bound, bound)
+    for gate, factor in zip(last.chunk(len(factors)), factors, strict=True):
+        bound = factor * math.sqrt(3 / last.shape[1])
+        gate.uniform_(-bound, bound)
