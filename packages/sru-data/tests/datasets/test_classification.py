@@ -288,6 +288,8 @@ FILES = [
 
 @pytest.mark.parametrize("file", [file for file in FILES if file and file.sha256], ids=lambda file: file.path)
 def test_real_files_have_the_known_checksums(real_data, file) -> None:
+    if not (real_data / file.path).exists():
+        pytest.skip(f"the data folder lacks {file.path}")
     content = (real_data / file.path).read_bytes()
     assert hashlib.sha256(content).hexdigest() == file.sha256
 
