@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -69,6 +71,18 @@ def test_layer_norm_before_or_after():
     _, c = before(x)
     _, c_scaled = before(10 * x)
     torch.testing.assert_close(c, c_scaled)  # the state sees the normalised input
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
+def test_building_a_layer_starts_no_threads() -> None:
+    # A child that is forked afterwards would wait for them.
+    program = (
+        "import os, torch, sru_nn; torch.set_num_threads(2)\n"
+        "count = lambda: len(os.listdir('/proc/self/task'))\n"
+        "before = count(); sru_nn.SRUCell(256, 256); assert count() == before\n"
+        "torch.zeros(1 << 20).mul_(2); assert count() > before, 'the count sees no threads'"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_initialisation_has_the_variances_it_claims():

@@ -22,7 +22,7 @@ from sru_nn.arguments import (
     one_of_two_names,
     shown_options,
 )
-from sru_nn.cells.sru.transform import draw_transform, make_transform
+from sru_nn.cells.sru.transform import draw_transform, make_transform, scale_
 from sru_nn.checkpoints.architecture import check_cell, check_version
 from sru_nn.checkpoints.layouts import read_cell, strip_wrappers
 from sru_nn.experimental.length_parallel import LengthParallel
@@ -203,16 +203,15 @@ class SRUCell(nn.Module):
 
     def _reset_transform(self) -> None:
         assert self.transform is not None
-        factors = [
-            math.sqrt(1 - self.rnn_dropout) * (1.0 if self.layer_norm is None else 0.1)
-        ] * self.num_matrices
-        factors[0] *= math.sqrt(1 - self.dropout)
+        gates = draw_transform(self.transform, self.num_matrices)
+        scale_(gates, math.sqrt(1 - self.rnn_dropout))
+        scale_(gates[0], math.sqrt(1 - self.dropout))
         if not self.v1:
-            factors[1] *= math.sqrt(0.5)
-            factors[2] *= math.sqrt(0.5)
+            scale_(gates[1:3], math.sqrt(0.5))
+        if self.layer_norm is not None:
+            scale_(gates, 0.1)
         if self.num_matrices == 4:
-            factors[3] *= self.scale_x
-        draw_transform(self.transform, factors)
+            scale_(gates[3], self.scale_x)
 
     def forward(
         self,

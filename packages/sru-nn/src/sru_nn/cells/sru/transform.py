@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
 
-from torch import nn
+from torch import Tensor, nn
+
+# PyTorch computes this many elements on one thread.
+_SERIAL = 32768
 
 
 def make_transform(inputs: int, outputs: int, inner: int) -> nn.Module:
@@ -17,15 +19,25 @@ def make_transform(inputs: int, outputs: int, inner: int) -> nn.Module:
     return nn.Sequential(OrderedDict(down=down, up=up))
 
 
-def draw_transform(transform: nn.Module, factors: Sequence[float]) -> None:
-    """Draw the weights so that each matrix keeps the variance of its input, times the factor of each gate.
+def draw_transform(transform: nn.Module, num_matrices: int) -> Tensor:
+    """Draw the weights so that each matrix keeps the variance of its input.
 
-    Nothing is scaled afterwards: that would start PyTorch's threads, without which a forked child hangs.
+    Returns:
+        A view `(K, N·D, ·)` of the last matrix, gate by gate.
     """
-    *first, last = [module.weight for module in transform.modules() if isinstance(module, nn.Linear)]
-    for weight in first:
-        bound = math.sqrt(3 / weight.shape[1])
-        weight.uniform_(-bound, bound)
-    for gate, factor in zip(last.chunk(len(factors)), factors, strict=True):
-        bound = factor * math.sqrt(3 / last.shape[1])
-        gate.uniform_(-bound, bound)
+    linears = [module for module in transform.modules() if isinstance(module, nn.Linear)]
+    for linear in linears:
+        bound = math.sqrt(3 / linear.in_features)
+        linear.weight.uniform_(-bound, bound)
+    last = linears[-1].weight
+    return last.view(num_matrices, last.shape[0] // num_matrices, -1)
+
+
+def scale_(weight: Tensor, factor: float) -> None:
+    """Multiply a contiguous weight in place, in parts so small that PyTorch starts no threads.
+
+    With threads started while a model is built, a forked child that uses it would wait for them for ever.
+    """
+    if factor != 1 and not weight.is_meta:
+        for part in weight.view(-1).split(_SERIAL):
+            part *= factor
