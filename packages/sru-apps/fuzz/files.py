@@ -11,7 +11,7 @@ from typing import Any
 import samples
 import torch
 import yaml
-from cases import Case, dump_json, hostile_value, mutated_bytes, mutated_tree
+from cases import Case, Refused, dump_json, hostile_value, mutated_bytes, mutated_tree
 from hypothesis import strategies as st
 
 from sru_apps.train.checkpoints import read_checkpoint
@@ -105,7 +105,10 @@ def checkpoint_contents(case: Case) -> None:
             content["state_dict"] = mutated_tree(dict(content["state_dict"]), chance, _hostile_tensor)
         else:
             content = mutated_tree(content, chance, _hostile_tensor)
-        torch.save(content, path)
+        try:
+            torch.save(content, path)
+        except RecursionError:
+            raise Refused("nested too deep to be written") from None
     commands = {
         "use": lambda: _use(case, task, path),
         "validate": lambda: samples.run(case, [task, "validate", str(path)]),

@@ -290,3 +290,11 @@ def test_real_glove_has_the_words_of_real_sentences(real_data) -> None:
     matrix = embedding_matrix(path, ["[PAD]", "[UNK]", "the", "qqqqqqqq"], dim=100)
     assert (tuple(matrix.weight.shape), matrix.found) == ((4, 100), 1)
     assert matrix.weight[2, :2].tolist() == pytest.approx([-0.038194, -0.24487])
+
+
+def test_an_endless_number_takes_no_longer_than_its_line(tmp_path) -> None:
+    path = tmp_path / "vectors"
+    # Hours, if the number could be cut at each of its digits.
+    path.write_bytes(b"the 1 2\nof " + b"5" * 2_000_000 + b"x 2\n")
+    with pytest.raises(DataError, match=r"vectors:2: "):
+        read_embeddings(path, ["the"])

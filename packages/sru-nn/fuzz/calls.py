@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cases import Case
+from cases import Case, Refused
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
@@ -197,6 +197,8 @@ def recurrences(case: Case) -> None:
         value = case.draw(st.sampled_from(numbers), "number")
         if "activation" in options:
             options["activation"] = "identity"  # tanh of infinity is 1
+        if odd in ("v", "bias"):
+            given.pop("mask_pad", None)  # whose infinite gate a NaN of the column reaches in the reference
         given[odd].view(-1)[case.draw(st.integers(0, given[odd].numel() - 1), "place")] = value
     exact = {key: tensor.double() if tensor.is_floating_point() else tensor for key, tensor in given.items()}
     expected = getattr(reference, name)(**exact, **options)
@@ -214,7 +216,12 @@ def wrong_recurrence_calls(case: Case) -> None:
     odd = _odd(given[key]) if key in given else [None, "x", 2, 1.5, (), True, torch.ones(2)]
     value = odd[case.draw(st.integers(0, len(odd) - 1), "in its place")]
     with backend.using(case.draw(st.sampled_from(CHOICES), "backend")):
-        getattr(functional, name)(**{**given, **options, key: value})
+        try:
+            getattr(functional, name)(**{**given, **options, key: value})
+        except RuntimeError as error:
+            if not str(error).startswith("the backend 'kernels' was chosen"):
+                raise
+            raise Refused(str(error)) from error
 
 
 def wrong_sizes(case: Case) -> None:

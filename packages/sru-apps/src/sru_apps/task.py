@@ -138,7 +138,8 @@ def run_command(
     except BrokenPipeError:
         raise
     except (UserError, DataError, OSError) as error:
-        print(f"{prog}: error: {clip(' '.join(str(error).split()))}", file=sys.stderr)
+        most = 400 if isinstance(error, OSError) else 2000  # that of the system repeats the path
+        print(f"{prog}: error: {clip(' '.join(str(error).split()), most)}", file=sys.stderr)
         return getattr(error, "status", 1)
 
 

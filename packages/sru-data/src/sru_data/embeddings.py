@@ -36,7 +36,7 @@ _WIDEST = 1 << 16
 # What gzip makes of zeros.
 _MOST_COMPRESSED = 1032
 _HEADER = re.compile(rb"\s*(\d{1,18})\s+(\d{1,18})\s*")
-_NUMBER = re.compile(rb"[-+]?((\d+\.?\d*|\.\d+)(e[-+]?\d+)?|nan|inf)", re.IGNORECASE)
+_NUMBER = re.compile(rb"[-+]?((\d+(\.\d*)?|\.\d+)(e[-+]?\d+)?|nan|inf)", re.IGNORECASE)
 _NOT_TEXT = re.compile("[\x00-\x08\x0e-\x1f\ufffd]")
 _Line = tuple[int, bytes]
 _Record = tuple[int | None, bytes, bytes]

@@ -179,3 +179,11 @@ def test_a_file_of_no_sensible_size_is_not_read(tmp_path) -> None:
 def test_a_missing_file_is_an_error(tmp_path) -> None:
     with pytest.raises(DataError, match=r"none: expected a tokenizer file, got: No such file or directory"):
         load_tokenizer(tmp_path / "none")
+
+
+def test_what_the_library_says_of_a_file_is_shortened(tmp_path) -> None:
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps({"version": "1.0", "added_tokens": "x" * 100_000}))
+    with pytest.raises(DataError) as caught:
+        load_tokenizer(path)
+    assert len(str(caught.value)) < 500 + len(str(path))

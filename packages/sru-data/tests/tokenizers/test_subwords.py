@@ -175,3 +175,8 @@ def test_a_lossless_one_stays_so_when_loaded(tmp_path) -> None:
 def test_a_lossless_one_needs_room_for_all_bytes() -> None:
     with pytest.raises(ValueError, match=r"cannot learn vocab_size=200 pieces from this text"):
         SubwordTokenizer.train(TEXTS, vocab_size=200, lossless=True)
+
+
+def test_a_vocabulary_no_model_can_have_is_refused() -> None:
+    with pytest.raises(ValueError, match="vocab_size must be at most 2,147,483,647, got 2147483648"):
+        SubwordTokenizer.train(["some text"], vocab_size=2**31)

@@ -73,7 +73,7 @@ class Reader {
     void operator()(const char* name, Size& field, Range range, const char*) {
         const py::handle value = next();
         field = PyLong_AsLongLong(value.ptr());
-        if (field == -1 && PyErr_Occurred()) refuse(name, "an int of 64 bits", value);
+        if (PyBool_Check(value.ptr()) || (field == -1 && PyErr_Occurred())) refuse(name, "an int of 64 bits", value);
         check(name, field, range);
         if (!range.is_axis || field == 0) return;
         if (!__builtin_mul_overflow(product_, field, &product_) && product_ < too_many) return;
@@ -85,7 +85,9 @@ class Reader {
     void operator()(const char* name, Array& field, Presence presence, const char*) {
         const py::handle value = next();
         const unsigned long long result = PyLong_AsUnsignedLongLong(value.ptr());
-        if (result == ~0ULL && PyErr_Occurred()) refuse(name, "an address as an int, or 0", value);
+        if (PyBool_Check(value.ptr()) || (result == ~0ULL && PyErr_Occurred())) {
+            refuse(name, "an address as an int, or 0", value);
+        }
         field = reinterpret_cast<Array>(static_cast<std::uintptr_t>(result));
         if (field == nullptr && presence.required) fail(name, "is required, got a null pointer");
         if (field == nullptr || presence.refusal == nullptr) return;

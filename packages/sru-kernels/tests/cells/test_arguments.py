@@ -144,6 +144,8 @@ def test_gradients_of_v_per_position_are_not_required_of_an_empty_sequence():
         ("v", -1, "v must be an address as an int, or 0, got -1"),
         ("scale_x", "1", "scale_x must be a float, got '1'"),
         ("v_per_position", 0, "v_per_position must be a bool, got 0"),
+        ("length", True, "length must be an int of 64 bits, got True"),
+        ("u", True, "u must be an address as an int, or 0, got True"),
     ],
 )
 def test_each_field_has_its_type(kernel, name, value, message):

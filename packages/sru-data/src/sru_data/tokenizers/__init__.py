@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tokenizers
 
-from sru_data.errors import DataError
+from sru_data.errors import DataError, shortened
 from sru_data.reading import read_bytes
 from sru_data.tokenizers.bytes import ByteTokenizer, encode_block
 from sru_data.tokenizers.characters import CharTokenizer
@@ -58,5 +58,7 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
-        raise DataError.at(path, None, f"expected a Hugging Face {kinds}: {error}") from error
+        raise DataError.at(
+            path, None, f"expected a Hugging Face {kinds}: {shortened(str(error), 200)}"
+        ) from error
     return tokenizer

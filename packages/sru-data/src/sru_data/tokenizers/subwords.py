@@ -12,6 +12,7 @@ import sentencepiece
 from sru_data.tokenizers.protocol import PAD_ID, UNK_ID
 
 # sentencepiece silently drops longer texts; its default of 4,192 bytes would lose whole paragraphs.
+_MOST_PIECES = 2**31 - 1
 _MAX_TEXT_BYTES = 1 << 30
 _PAD_PIECE = "<pad>"
 _SPACE_MARK = "\u2581"
@@ -89,6 +90,10 @@ class SubwordTokenizer:
         """
         if model_type not in ("unigram", "bpe"):
             raise ValueError(f"SubwordTokenizer: model_type must be 'unigram' or 'bpe', got {model_type!r}")
+        if vocab_size > _MOST_PIECES:
+            raise ValueError(
+                f"SubwordTokenizer: vocab_size must be at most {_MOST_PIECES:,}, got {vocab_size}"
+            )
         written = io.BytesIO()
         try:
             sentencepiece.SentencePieceTrainer.Train(

@@ -39,5 +39,5 @@ def scale_(weight: Tensor, factor: float) -> None:
     With threads started while a model is built, a forked child that uses it would wait for them for ever.
     """
     if factor != 1 and not weight.is_meta:
-        for part in weight.view(-1).split(_SERIAL):
+        for part in weight.view(-1).split(_SERIAL):  # type: ignore[no-untyped-call]
             part *= factor
