@@ -8,6 +8,8 @@ from difflib import get_close_matches
 
 from jsonargparse import SUPPRESS, ArgumentParser
 
+from sru_apps.train.errors import clip
+
 _VALUE = (
     r"Does not validate against any of the Union subtypes Subtypes: .*? Errors: - (?P<errors>.*) "
     r"Given value type: .*? Given value: (?P<value>.*)",
@@ -33,7 +35,7 @@ def plain(message: str) -> str:
     for form in _VALUE:
         if found := re.fullmatch(rf'Parser key "(?P<key>[^"]+)": {form}', message):
             wanted = [_kind(error) for error in found["errors"].split(" - ") if "NoneType" not in error]
-            return f"{found['key']}: expected {' or '.join(wanted)}, got {found['value']}"
+            return f"{found['key']}: expected {' or '.join(wanted)}, got {clip(found['value'], 200)}"
     return message
 
 
