@@ -135,10 +135,7 @@ class Recurrence:
         self.inputs = inputs
         self.passes = {"kernels": kernels, "reference": plain}
         self.results = results
-        # There is nothing for a kernel to do without a step, a sequence or a column.
-        self.choose: Callable[[Any], backend.Backend] = lambda given: (
-            choose(given) if given[0].numel() else "reference"
-        )
+        self.choose = choose
         self.differentiate_twice = differentiate_twice
         arguments = [schema.partition("->")[0] for schema in schemas]
         self.tensors = arguments[0].count("Tensor")
@@ -167,7 +164,6 @@ class Recurrence:
             inputs: The named tuple.
         """
         tensors = tuple(inputs)[: self.tensors]
-        chosen = chosen if chosen is None or inputs[0].numel() else "reference"
         save = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
         if chosen is None or not is_plain(*tensors):
             outputs, last, _ = getattr(torch.ops.sru_nn, f"{self.name}_forward")(*inputs, save)

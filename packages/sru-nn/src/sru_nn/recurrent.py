@@ -72,11 +72,12 @@ class Recurrent(nn.Module):
             check_floating(type(self).__name__, name, state)
 
     def _check_input(self, x: Any, mask_pad: Any) -> None:
-        who, axes = type(self).__name__, "B, T" if self.batch_first else "T, B"
-        check_features(who, "input", x, f"({axes}, E) or (T, E)", (2, 3), self.input_size)
+        who = type(self).__name__
+        letters = "(B, T, E) or (T, E)" if self.batch_first else "(T, B, E) or (T, E)"
+        check_features(who, "input", x, letters, (2, 3), self.input_size)
         check_like_parameters(who, x, self._first())
         if mask_pad is not None:
-            letters = f"({axes})" if x.dim() == 3 else "(T,)"
+            letters = "(T,)" if x.dim() == 2 else "(B, T)" if self.batch_first else "(T, B)"
             check_shape(who, "mask_pad", mask_pad, letters, tuple(x.shape[:-1]), like=x)
 
     def _forward(self, x: Any, state: Any, mask_pad: Any = None, **options: Any) -> tuple[Any, Any]:

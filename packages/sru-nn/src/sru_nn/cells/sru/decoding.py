@@ -36,20 +36,21 @@ def can_step(cells: Sequence[SRUCell], x: Tensor, c0: Tensor | None) -> bool:
         x: `(1, B, E)`.
         c0: `(L, B, N·D)`, or None.
     """
-    width = cells[0].output_size
-    return (
+    if not (
         is_plain(x, c0)
         and not torch.is_grad_enabled()
         and x.is_cpu
         and x.shape[1] <= _LARGEST_BATCH.get(x.dtype, 0)
         and (c0 is None or (c0.is_cpu and c0.dtype == accumulate_dtype(x.dtype) and c0.is_contiguous()))
         and not torch.is_autocast_enabled("cpu")
-        and all(
-            _is_simple(cell, x.dtype, width if layer else x.shape[2], width)
-            for layer, cell in enumerate(cells)
-        )
-        and backend.active("cpu") == "kernels"
-    )
+    ):
+        return False
+    inputs, width = x.shape[2], cells[0].output_size
+    for cell in cells:  # not all(...), as in is_plain
+        if not _is_simple(cell, x.dtype, inputs, width):
+            return False
+        inputs = width
+    return backend.active("cpu") == "kernels"
 
 
 def _is_simple(cell: SRUCell, dtype: torch.dtype, inputs: int, width: int) -> bool:
