@@ -202,7 +202,7 @@ def test_the_processes_of_a_run_share_its_folder(
     with RunFolder(run).lock():
         monkeypatch.setenv(name, "1")
         with RunFolder(run).lock():
-            new_run(run.parent, "one")
+            assert new_run(run.parent, "one").path == run
 
 
 def test_what_a_killed_start_leaves_is_in_nobody_s_way(run: Path) -> None:

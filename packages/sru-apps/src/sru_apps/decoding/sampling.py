@@ -72,9 +72,11 @@ class Sampler:
     ) -> None:
         self.sampling = sampling
         self._numbers = [_uniform(seed) for seed in seeds]
-        self._seen = torch.zeros(len(texts), vocab_size, dtype=torch.bool, device=device)
-        for row, text in zip(self._seen, texts, strict=True):
-            row[torch.tensor(text, dtype=torch.int64, device=device)] = True
+        self._seen: Tensor | None = None
+        if sampling.repetition_penalty != 1:
+            self._seen = torch.zeros(len(texts), vocab_size, dtype=torch.bool, device=device)
+            for row, text in zip(self._seen, texts, strict=True):
+                row[torch.tensor(text, dtype=torch.int64, device=device)] = True
         self._forbidden = torch.tensor(sampling.forbidden, dtype=torch.int64, device=device)
 
     def keep(self, index: Sequence[int]) -> None:
@@ -84,7 +86,8 @@ class Sampler:
             index: Which, in their present order.
         """
         self._numbers = [self._numbers[i] for i in index]
-        self._seen = self._seen[list(index)]
+        if self._seen is not None:
+            self._seen = self._seen[list(index)]
 
     def choose(self, logits: Tensor) -> Tensor:
         """Choose the next symbol of each text.
@@ -95,15 +98,15 @@ class Sampler:
         Returns:
             (B,) int64.
         """
-        penalty = self.sampling.repetition_penalty
-        if penalty != 1:
+        if self._seen is not None:
+            penalty = self.sampling.repetition_penalty
             # An extreme penalty must not make infinities, whose difference is no number.
             lowered = torch.where(logits > 0, logits / penalty, logits * penalty).nan_to_num()
             logits = torch.where(self._seen, lowered, logits)
         if len(self._forbidden):
             logits = logits.index_fill(1, self._forbidden, -torch.inf)
         chosen = logits.argmax(-1) if self.sampling.temperature == 0 else self._draw(logits)
-        if penalty != 1:
+        if self._seen is not None:
             self._seen.scatter_(1, chosen.unsqueeze(1), True)
         return chosen
 

@@ -9,6 +9,8 @@ whole.
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -198,10 +200,13 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
         path: The file.
         rows: The rows; a column that one of them lacks is empty there.
     """
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    lines = [columns, *([str(row.get(name, "")) for name in columns] for row in rows)]
+    text = io.StringIO()
+    columns = dict.fromkeys(name for row in rows for name in row)
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
     with atomic_write(path) as file:
-        file.writelines((",".join(line) + "\n").encode() for line in lines)
+        file.write(text.getvalue().encode())
 
 
 Curves = Mapping[str, Sequence[Sequence[float]]]

@@ -111,7 +111,9 @@ class Fit:
             raise UserError(f"--trainer.max_epochs must be at least 1, got {epochs}")
         if options.trainer.max_steps == 0:
             raise UserError("--trainer.max_steps must be at least 1, or -1 for no limit, got 0")
-        devices, most = options.trainer.devices, _PROCESSES_PER_CORE * len(os.sched_getaffinity(0))
+        # Not every system can tell which of its processors are ours.
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        devices, most = options.trainer.devices, _PROCESSES_PER_CORE * cores
         count = len(devices) if isinstance(devices, list) else devices
         if str(count).isdecimal() and int(count) > most:
             raise UserError(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sru_apps.train.errors import MisfitError
+from sru_nn.checkpoints.layouts import is_dense
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -81,8 +82,8 @@ def check_weights(weights: Any) -> None:
 def is_whole(weight: Any) -> bool:
     """Whether this is a dense tensor on the CPU whose elements all exist, and not one repeated."""
     return (
-        isinstance(weight, Tensor)
-        and (weight.layout, weight.device.type, weight.is_nested) == (torch.strided, "cpu", False)
-        and not (weight.is_quantized or weight.is_complex())
+        is_dense(weight)
+        and weight.is_cpu
+        and not weight.is_complex()
         and weight.numel() * weight.element_size() <= weight.untyped_storage().nbytes()
     )

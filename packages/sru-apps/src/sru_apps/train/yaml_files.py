@@ -35,7 +35,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     with reading(path, kind="a file of options"):
         if path.stat().st_size > _MOST_BYTES:
             raise MisfitError(f"it is larger than {_MOST_BYTES:,} bytes")
-        loader = yaml.SafeLoader(read_text(str(path)).removeprefix("\ufeff"))
+        loader = yaml.SafeLoader(read_text(str(path)))
         node = loader.get_single_node()
         if node is None:
             return {}
