@@ -73,7 +73,8 @@ class Reader {
     void operator()(const char* name, Size& field, Range range, const char*) {
         const py::handle value = next();
         field = PyLong_AsLongLong(value.ptr());
-        if (PyBool_Check(value.ptr()) || (field == -1 && PyErr_Occurred())) refuse(name, "an int of 64 bits", value);
+        if (PyBool_Check(value.ptr()) || (field == -1 && PyErr_Occurred()))
+            refuse(name, "an int of 64 bits", value);
         check(name, field, range);
         if (!range.is_axis || field == 0) return;
         if (!__builtin_mul_overflow(product_, field, &product_) && product_ < too_many) return;
