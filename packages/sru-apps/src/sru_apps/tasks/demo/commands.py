@@ -20,10 +20,11 @@ from sru_apps.tasks.lm.model import LanguageModelConfig
 from sru_apps.tasks.lm.module import LanguageModelModule
 from sru_apps.train.checkpoints import AtomicCheckpointIO, RunCheckpoints
 from sru_apps.train.console import EpochBar, quiet_lightning
-from sru_apps.train.history import History, draw_curves
+from sru_apps.train.history import History
 from sru_apps.train.module import count_parameters
 from sru_apps.train.optimizers import OptimizerConfig
 from sru_apps.train.options import parse_options
+from sru_apps.train.pictures import draw_curves
 from sru_apps.train.run_folder import RunFolder, new_run
 from sru_data.datasets.language_modelling import python_help_text
 from sru_data.loaders import StreamLoader
@@ -91,7 +92,8 @@ def demo(args: Sequence[str]) -> int:
         ]
         for name, (module, rows) in results.items()
     }
-    draw_curves(folder.learning_curve, "training time in seconds", "bits per character, unseen text", curves)
+    panels = {"bits per character, unseen text": curves}
+    draw_curves(folder.learning_curve, "training time in seconds", panels, title="sru demo")
     print(f"\nPicture:    {folder.learning_curve}\nCheckpoint: {RunFolder(folder.path / 'sru').best}")
     return 0
 
@@ -159,7 +161,7 @@ def train(
         default_root_dir=run.path,
         plugins=[AtomicCheckpointIO()],
         callbacks=[
-            EpochBar(),
+            EpochBar(history),
             RunCheckpoints(run.checkpoints, monitor=f"validation_{FIGURE}", mode="min", task="demo"),
             history,
         ],
