@@ -148,8 +148,10 @@ class History(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Draw what is not drawn yet; if that fails too, the user should hear of the first exception."""
+        # What a checkpoint that does not fit has left here is of no interest.
         with contextlib.suppress(OSError):
-            self.on_train_end(trainer, pl_module)
+            if self._whole.runs:
+                self.on_train_end(trainer, pl_module)
 
     def _draw(self) -> None:
         figure = self._figure(self.rows[-1])
