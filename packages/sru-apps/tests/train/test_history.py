@@ -95,7 +95,6 @@ def test_a_picture_that_cannot_be_written_hides_no_exception(
 
     history.rows.append({"epoch": 1, "train_loss": 1.0, "validation_loss": 1.0, "validation_accuracy": 0.5})
     monkeypatch.setattr("sru_apps.train.history.draw_curves", full)
-    history.on_train_start(_trainer(), None)
     history.on_exception(_trainer(), None, UserError("cannot write the checkpoint"))
     with pytest.raises(OSError, match="No space left"):
         history.on_train_end(_trainer(), None)

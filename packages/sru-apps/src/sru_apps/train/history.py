@@ -148,10 +148,8 @@ class History(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Draw what is not drawn yet; if that fails too, the user should hear of the first exception."""
-        # What a checkpoint that does not fit has left here is of no interest.
         with contextlib.suppress(OSError):
-            if self._whole.runs:
-                self.on_train_end(trainer, pl_module)
+            self.on_train_end(trainer, pl_module)
 
     def _draw(self) -> None:
         figure = self._figure(self.rows[-1])
@@ -198,6 +196,8 @@ class History(Callback):
             if not known or not all(isinstance(value, (int, float)) for value in row.values()):
                 raise MisfitError(f"its callbacks['History']['rows'] has a row of other figures: {row}")
         self.rows = [dict(row) for row in state_dict["rows"]]
+        # The picture waits for the next row: the checkpoint may yet turn out not to fit.
+        self._drawn_rows = len(self.rows)
         whole, training = state_dict["seconds"]
         self._whole = Clock(whole)
         self._meter.load(state_dict["sums"], training)

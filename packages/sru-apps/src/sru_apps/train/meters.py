@@ -28,11 +28,6 @@ class Clock:
         """The time so far."""
         return self._before + max(0.0, time.monotonic() - self._since)
 
-    @property
-    def runs(self) -> bool:
-        """Whether it is not stopped."""
-        return self._since < math.inf
-
     def start(self) -> None:
         """Count from now on."""
         self._before, self._since = self.seconds, time.monotonic()

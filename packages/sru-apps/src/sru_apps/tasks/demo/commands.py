@@ -67,23 +67,34 @@ def demo(args: Sequence[str]) -> int:
     )
     quiet_lightning()
     folder = new_run(Path(options.runs_dir) / "demo", options.name)
-    # Made now, so that a place that cannot be written to is reported before anything is trained.
-    folder.path.mkdir(parents=True, exist_ok=True)
+    # The lock makes the folder, so that a place that cannot be written to is reported before anything is trained.
+    with folder.lock():
+        folder.check_new()
+        compare(folder, epochs=options.epochs, seed=options.seed)
+    return 0
 
+
+def compare(folder: RunFolder, *, epochs: int, seed: int) -> None:
+    """Train both models, and print and draw what came of it.
+
+    Args:
+        folder: Where the files go.
+        epochs: Passes over the text, for each model.
+        seed: Seed of the weights and of the sample.
+    """
     text = python_help_text()
     tokenizer = CharTokenizer.train([text])
     ids = torch.tensor(tokenizer.encode(text))
     print(
         f"Text: Python's help topics (pydoc_data.topics), {len(text):,} characters of {len(tokenizer)} kinds."
     )
-    shared = {"folder": folder.path, "epochs": options.epochs, "seed": options.seed}
     results = {
-        name: train(ids, len(tokenizer), name, hidden_size, **shared)
-        for name, hidden_size in equal_hidden_sizes(len(tokenizer)).items()
+        name: train(ids, len(tokenizer), name, size, folder=folder.path, epochs=epochs, seed=seed)
+        for name, size in equal_hidden_sizes(len(tokenizer)).items()
     }
 
     print("\n" + "\n".join(comparison(results)))
-    sample = generate(results["sru"][0].network, tokenizer.encode(PROMPT), temperature=0.6, seed=options.seed)
+    sample = generate(results["sru"][0].network, tokenizer.encode(PROMPT), temperature=0.6, seed=seed)
     text = tokenizer.decode(list(islice(sample, SAMPLE_LENGTH)))
     print(f"\nThe SRU continues {PROMPT!r}:\n\n{PROMPT}{text}")
     curves = {
@@ -95,7 +106,6 @@ def demo(args: Sequence[str]) -> int:
     panels = {"bits per character, unseen text": curves}
     draw_curves(folder.learning_curve, "training time in seconds", panels, title="sru demo")
     print(f"\nPicture:    {folder.learning_curve}\nCheckpoint: {RunFolder(folder.path / 'sru').best}")
-    return 0
 
 
 def make_module(vocab_size: int, name: RecurrentName, hidden_size: int) -> LanguageModelModule:
