@@ -112,6 +112,7 @@ class RunCheckpoints(Checkpoint):
         monitor: The logged value to compare; of several, the first that is logged.
         mode: Whether the highest ("max") or the lowest ("min") value is best.
         every_steps: Steps between saves of `last.ckpt` within an epoch; 0 for none.
+        before_training: Save `last.ckpt` before the first step too.
         task: The task that the checkpoints name as theirs.
         is_finite: Says whether the training has been finite so far; at the end of an epoch all processes say
             the same. Where it has not, the training ends with an error and is not saved.
@@ -124,12 +125,14 @@ class RunCheckpoints(Checkpoint):
         monitor: str | Sequence[str],
         mode: Literal["max", "min"] = "max",
         every_steps: int = 0,
+        before_training: bool = False,
         task: str = "",
         is_finite: Callable[[], bool] = lambda: True,
     ) -> None:
         self.best_path, self.last_path = folder / "best.ckpt", folder / "last.ckpt"
         self.monitor = [monitor] if isinstance(monitor, str) else list(monitor)
         self.mode, self.every_steps, self.task, self.is_finite = mode, every_steps, task, is_finite
+        self.before_training = before_training
         self.best_score: float | None = None
         self.best_epoch = 0
         self.interrupted = False
@@ -138,6 +141,8 @@ class RunCheckpoints(Checkpoint):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take over the signals, which Python delivers to the main thread only."""
+        if self.before_training and trainer.global_step == 0:
+            trainer.save_checkpoint(self.last_path)
         self._next_save = time.monotonic() + SECONDS_BETWEEN_SAVES
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGHUP):

@@ -84,8 +84,18 @@ class TaskData(LightningDataModule):
     """The folder of like runs, where there is no recipe to name it after."""
     tokenizer: Any = None
     """The tokenizer; known after `setup`."""
+    extra_symbols: int = 0
+    """Symbols that a model has besides those of the tokenizer."""
     has_test: bool = True
     """Whether there is a test set; known after `setup`."""
+
+    def adopt(self, tokenizer: str) -> None:
+        """Use the tokenizer of a trained model; called before the data are made ready.
+
+        Args:
+            tokenizer: What `dump_tokenizer` returned.
+        """
+        raise NotImplementedError
 
     def opening(self) -> str:
         """Say what has been read, in a line or none."""
@@ -130,6 +140,10 @@ class BatchData(TaskData, Generic[Item, Batch]):
     def parse_tokenizer(self, content: str) -> Any:
         """Make the tokenizer of what a checkpoint keeps of it."""
         return parse_tokenizer(content)
+
+    def adopt(self, tokenizer: str) -> None:
+        """Use the tokenizer of a trained model."""
+        self.tokenizer = self.parse_tokenizer(tokenizer)
 
     def train_dataloader(self) -> BatchLoader[Item, Batch]:
         """The share of this process."""

@@ -109,6 +109,7 @@ def finish(job: Fit) -> None:
         "seconds": round(job.history.seconds, 2),
         "parameters": count_parameters(module),
         "run": str(run.path),
+        **({"init_from": job.options.init_from} if job.options.init_from is not None else {}),
         **module.summary(figures),
     }
     speed = ""

@@ -27,6 +27,7 @@ from sru_apps.train.module import TaskModule, count_parameters, sharded_strategy
 from sru_apps.train.optimizers import OptimizerConfig
 from sru_apps.train.options import fit_parser, peek, read_settings, recipe_path, with_settings
 from sru_apps.train.run_folder import find_run, new_run
+from sru_apps.train.starting import Start
 from sru_apps.train.steps import StepLog
 from sru_apps.train.validations import Validations, ended_by, interval
 from sru_apps.train.weights import plan
@@ -67,6 +68,8 @@ class Fit:
         resume, recipe = peek(args, "--resume"), peek(args, "--recipe")
         if resume is not None and recipe is not None:
             raise UserError("--resume continues with the settings of the run; leave --recipe out")
+        if resume is not None and peek(args, "--init-from") is not None:
+            raise UserError("--resume continues with the weights of the run; leave --init-from out")
         settings = None if recipe is None else recipe_path(task, recipe)
         self.resume_from: Path | None = None
         self.former: dict[str, Any] = {}
@@ -86,8 +89,17 @@ class Fit:
         self.data_class: type[TaskData] = load(task.data)
         self.module_class: type[TaskModule] = load(task.module)
         self.parser = fit_parser(task, self.data_class, self.module_class.config_class)
-        self.options: Namespace = self.parser.parse_args(with_settings(args, settings))
+        written = with_settings(args, settings)
+        self.options: Namespace = self.parser.parse_args(written)
         self.options.resume = resume
+        self.origin: Start | None = None
+        if self.options.init_from is not None and self.resume_from is None:
+            self.origin = Start(task, self.options.init_from, self.data_class)
+            # Before what the command line says, and after the recipe.
+            found = ["--config", self.origin.settings(self.module_class)]
+            place = 0 if settings is None else 2
+            self.options = self.parser.parse_args([*written[:place], *found, *written[place:]])
+            self.options.resume = resume
         if local := int(os.environ.get("LOCAL_WORLD_SIZE", 0)):
             # torchrun has decided.
             self.options.trainer.devices = local
@@ -131,6 +143,12 @@ class Fit:
                 recipe_path(self.task, options.recipe)
             group = Path(options.runs_dir) / self.task.name / (options.recipe or self.data.group)
             self.run = new_run(group, options.name, remedy=IN_USE)
+        if self.origin is not None:
+            self.origin.prepare(self.data, options)
+        elif options.init_from is not None and self.resume_from is not None:
+            # Its tokenizer is that of another run.
+            with reading(self.resume_from):
+                self.data.adopt(self.former[self.data_class.__qualname__]["tokenizer"])
         self.data.prepare_data()
         self.data.setup("fit")
         # Data that are too short are refused before anything is written.
@@ -142,6 +160,7 @@ class Fit:
         if self.resume_from is not None:
             self._check_same_settings(self.resume_from, planned)
         self.module = build()
+        self.started = "" if self.origin is None else self.origin.give(self.module)
         with building(TypeError):
             self.trainer = self._trainer()
         if self.resume_from is not None:
@@ -167,6 +186,8 @@ class Fit:
             monitor=self.history.figures,
             mode=self.task.mode,
             every_steps=self.options.checkpoint_steps,
+            # The run can then be continued without the model it starts from.
+            before_training=self.origin is not None,
             task=self.task.name,
             is_finite=lambda: self.options.allow_divergence or self.history.is_finite,
         )
@@ -180,7 +201,7 @@ class Fit:
             options["strategy"] = sharded_strategy(options["devices"], options["num_nodes"])
         step = self.former.get("global_step")
         # Points from beyond the checkpoint would be there twice.
-        purge = {"purge_step": step + 1} if isinstance(step, int) else {}
+        purge: dict[str, Any] = {"purge_step": step + 1} if isinstance(step, int) else {}
         return lightning.Trainer(
             **options,
             callbacks=[
@@ -188,7 +209,11 @@ class Fit:
                 LambdaCallback(setup=self._check_form, on_train_start=lambda *_: self._save_config()),
                 SeedEveryStep(self.options.seed),
                 self.history,
-                *([StepLog(self.run.steps, every=steps, **speed)] if (steps := self.options.log_steps) else []),
+                *(
+                    [StepLog(self.run.steps, every=steps, **speed)]
+                    if (steps := self.options.log_steps)
+                    else []
+                ),
                 validations,
                 self.checkpoints,
             ],
@@ -220,13 +245,15 @@ class Fit:
         if self.resume_from is None:
             # Before anything else, so that whatever happens the run can be resumed.
             self._save_config()
-            self.module.start(self.data)
+            if self.origin is None:
+                self.module.start(self.data)
         if self.trainer.is_global_zero:
             size = f"{self.module.config.encoder}: {count_parameters(self.module):,} parameters"
             again = self.options.resume is not None and self.resume_from is None
             opening = [
                 self.data.opening(),
                 f"{self.run.path} has no checkpoint yet; the run begins anew" if again else "",
+                self.started,
                 f"{size}; run folder {self.run.path}",
             ]
             print("\n".join(filter(None, opening)), flush=True)

@@ -36,6 +36,8 @@ class TaskModule(LightningModule):
     """A dataclass; its fields without a default follow from the data."""
     sharded_methods: ClassVar[tuple[str, ...]] = ()
     """Methods of the network that use its parameters and are called instead of `forward`."""
+    sizes_of_data: ClassVar[tuple[str, ...]] = ()
+    """Fields of the configuration that an option of the data decides, which has the same name."""
     exported: Mapping[str, Any] = {}
     """Entries of an exported `config.json` besides the task and the configuration."""
     network: Any
@@ -66,7 +68,19 @@ class TaskModule(LightningModule):
         return cls(**hyper_parameters)
 
     def start(self, data: Any) -> None:
-        """Do what a new run, and not a continued one, needs before its first step."""
+        """Do what a new run needs before its first step; not one that goes on from other weights."""
+
+    def unlike(self, former: Self) -> tuple[str, tuple[str, ...]]:
+        """Compare with the module of a model to start from.
+
+        Args:
+            former: That module.
+
+        Returns:
+            Why some weights of the network must not be taken although their shape may fit, and how their
+            names begin.
+        """
+        return "", ()
 
     @abstractmethod
     def describe(self, figures: Mapping[str, float]) -> str:

@@ -257,6 +257,13 @@ def fit_parser(task: Task, data_class: type, config_class: type) -> OptionParser
             ("--name", str | None, None, "Name of the run folder; default: the time."),
             ("--resume", str | None, None, "Run folder, or a checkpoint in one, to continue."),
             (
+                "--init-from",
+                str | None,
+                None,
+                "Start from a trained model: a run folder, the `model` folder in it, or a checkpoint. Its "
+                "tokenizer and the weights that fit are taken, and its options --model.* unless given here.",
+            ),
+            (
                 "--checkpoint-steps",
                 NonNegativeInt,
                 0,

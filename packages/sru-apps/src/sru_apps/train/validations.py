@@ -137,7 +137,7 @@ def ended_by(
 def validation_follows(trainer: Trainer, batch_idx: int) -> bool:
     """Whether Lightning validates after this batch, which has been trained on."""
     every = trainer.val_check_batch
-    due = bool(every) and not math.isinf(every) and (batch_idx + 1) % every == 0
+    due = every is not None and math.isfinite(every) and (batch_idx + 1) % every == 0
     return bool(due or trainer.is_last_batch or trainer.should_stop)
 
 

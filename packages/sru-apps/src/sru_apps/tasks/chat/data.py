@@ -117,6 +117,7 @@ class ChatData(BatchData[Lesson, Segment]):
     """
 
     has_test = False
+    extra_symbols = len(MARKERS)
 
     def __init__(
         self,

@@ -26,6 +26,7 @@ class ClassifierModule(TaskModule):
     """
 
     config_class = ClassifierConfig
+    sizes_of_data = ("embedding_size",)
 
     def __init__(
         self,
@@ -74,6 +75,12 @@ class ClassifierModule(TaskModule):
         if data.pretrained is not None:
             with torch.no_grad():
                 self.network.embedding.weight.copy_(data.pretrained.weight)
+
+    def unlike(self, former: ClassifierModule) -> tuple[str, tuple[str, ...]]:
+        """Learn other labels from the beginning."""
+        if former.label_names == self.label_names:
+            return "", ()
+        return "the labels are others", ("output.",)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""

@@ -26,7 +26,7 @@ from sru_data.token_files import (
     prepared_folder,
     tokenizer_digest,
 )
-from sru_data.tokenizers import Tokenizer, load_tokenizer
+from sru_data.tokenizers import ByteTokenizer, CharTokenizer, Tokenizer, WordTokenizer, load_tokenizer
 from sru_data.tokenizers.training import train_tokenizer
 
 
@@ -117,6 +117,7 @@ class LanguageModelData(TaskData):
         self.save_hyperparameters(logger=False)
         self.group = name or Path(train_file or prepared_dir or "").name.split(".")[0]
         self._expected: dict[str, Any] | None = None
+        self._adopted: Tokenizer | None = None
 
     def prepare_data(self) -> None:
         """Write the token files where they are missing, in one process while others wait.
@@ -140,10 +141,21 @@ class LanguageModelData(TaskData):
                 corpus = language_modelling.from_files(
                     options["train_file"], validation=options["validation_file"], test=options["test_file"]
                 )
-            unit = options["unit"] or ("subwords" if options["tokenizer"] else corpus.unit)
+            unit = self._unit(corpus)
             prepared = self._prepare_corpus(corpus, unit)
         self.prepared, self.unit, self.dataset = prepared, str(unit), prepared.name
         self.tokenizer, self.has_test = prepared.tokenizer, prepared.test is not None
+
+    def adopt(self, tokenizer: str) -> None:
+        """Use the tokenizer of a trained model."""
+        self._adopted = parse_tokenizer(tokenizer)
+
+    def _unit(self, corpus: Corpus) -> Unit:
+        if self.hparams["unit"]:
+            return self.hparams["unit"]  # type: ignore[no-any-return]
+        if self._adopted is not None:
+            return unit_of(self._adopted)
+        return "subwords" if self.hparams["tokenizer"] else corpus.unit
 
     def setup(self, stage: str) -> None:
         """Open the token files.
@@ -165,8 +177,8 @@ class LanguageModelData(TaskData):
         given = self.hparams["tokenizer"]
         options = {name: self.hparams[name] for name in ("vocab_size", "min_count", "lowercase")}
         tokenizer: Any = partial(_train_tokenizer, corpus, unit, options)
-        if given is not None:
-            tokenizer = load_tokenizer(given)
+        if given is not None or self._adopted is not None:
+            tokenizer = self._adopted or load_tokenizer(given)
             options = {"tokenizer": tokenizer_digest(tokenizer)}
         folder = self.hparams["prepared_dir"] or prepared_folder(corpus, unit=unit, **options)
         with preparation_bar(corpus.name) as report:
@@ -274,6 +286,7 @@ class LanguageModelData(TaskData):
             "tokenizer": dump_tokenizer(self.tokenizer),
             "digest": self.prepared.tokenizer_digest,
             "unit": self.unit,
+            "adopted": self._adopted is not None,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -283,8 +296,16 @@ class LanguageModelData(TaskData):
             DataError: They have another one: the tokens would mean something else.
         """
         self._expected = {name: state_dict[name] for name in ("tokenizer", "digest", "unit")}
+        if state_dict.get("adopted"):
+            self.adopt(state_dict["tokenizer"])
         if hasattr(self, "prepared"):
             self.setup("fit")
+
+
+def unit_of(tokenizer: Tokenizer) -> Unit:
+    """What a token of a tokenizer is."""
+    kinds: dict[type, Unit] = {ByteTokenizer: "bytes", CharTokenizer: "characters", WordTokenizer: "words"}
+    return next((unit for kind, unit in kinds.items() if isinstance(tokenizer, kind)), "subwords")
 
 
 def _train_tokenizer(corpus: Corpus, unit: Unit, options: dict[str, Any]) -> Tokenizer:

@@ -1,0 +1,109 @@
+"""`--init-from`: a new run that starts with the weights, the tokenizer and the options of a trained model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, asdict, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml  # type: ignore[import-untyped,unused-ignore]
+from jsonargparse import Namespace
+from torch import Tensor
+
+from sru_apps.task import Task
+from sru_apps.train.data import TaskData
+from sru_apps.train.errors import UserError, clip
+from sru_apps.train.evaluate import load_trained
+from sru_apps.train.export import dump_tokenizer
+from sru_apps.train.module import TaskModule
+
+_BROUGHT = {"tokenizer": "tokenizer", "embeddings": "word vectors"}
+"""Options of the data that the model stands in for."""
+_NAMES_SHOWN = 6
+
+
+class Start:
+    """A trained model to start from.
+
+    Args:
+        task: The task it must be of.
+        path: A run folder, the `model` folder in it, or a checkpoint.
+        data_class: The task's data.
+
+    Raises:
+        UserError: There is none, it is damaged or of another task, or its weights are not finite.
+    """
+
+    def __init__(self, task: Task, path: str, data_class: type[TaskData]) -> None:
+        self.path = path
+        self._trained = load_trained(task, Path(path), extra_symbols=data_class.extra_symbols)
+        self._config = self._trained.module.config
+
+    def settings(self, module_class: type[TaskModule]) -> str:
+        """Return the options that come from the model, as YAML: how it is built, and what sizes the data give."""
+        built = asdict(self._config)
+        given = {item.name for item in fields(self._config) if item.default is not MISSING}
+        found = {
+            "model": {name: value for name, value in built.items() if name in given},
+            "data": {name: built[name] for name in module_class.sizes_of_data},
+        }
+        # JSON has no tuples.
+        return str(yaml.safe_dump(json.loads(json.dumps(found))))
+
+    def prepare(self, data: TaskData, options: Namespace) -> None:
+        """Have the data use the model's tokenizer.
+
+        Args:
+            data: The data, not set up.
+            options: The options of the run.
+
+        Raises:
+            UserError: An option asks for another one.
+        """
+        for name, what in _BROUGHT.items():
+            if options.data.get(name) is not None:
+                raise UserError(
+                    f"--init-from takes the {what} of its model, got --data.{name} "
+                    f"{clip(str(options.data[name]), 80)} too; leave one of them out"
+                )
+        data.adopt(dump_tokenizer(self._trained.tokenizer))
+
+    def give(self, module: TaskModule) -> str:
+        """Give a module the weights whose name and shape fit.
+
+        Args:
+            module: The module.
+
+        Returns:
+            What was taken, in a line.
+
+        Raises:
+            UserError: No matrix fits.
+        """
+        reason, anew = module.unlike(self._trained.module)
+        weights: Mapping[str, Tensor] = self._trained.network.state_dict()
+        taken: list[str] = []
+        new: list[str] = []
+        with torch.no_grad():
+            for name, weight in module.network.state_dict().items():
+                former = weights.get(name)
+                fits = former is not None and former.shape == weight.shape and not name.startswith(anew)
+                (taken if fits else new).append(name)
+                if former is not None and fits:
+                    weight.copy_(former)
+        if not any(weights[name].ndim > 1 for name in taken):
+            raise UserError(
+                f"{self.path}: no matrix has a name and shape of this model, {module.config.encoder}; "
+                "leave out the options --model.* that differ from those of the model to start from"
+            )
+        line = f"starts from {self.path}: {len(taken)} of {len(taken) + len(new)} weights"
+        return f"{line}; new: {listed(new)}{reason and f' ({reason})'}" if new else line
+
+
+def listed(names: Sequence[str]) -> str:
+    """List the first of some names."""
+    more = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
