@@ -7,7 +7,7 @@ import json
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +43,14 @@ def summary(run: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def often(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def often(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of three epochs of 12 steps, validated after the steps 5, 10 and 12 of each."""
     runs = tmp_path_factory.mktemp("runs")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     assert main(["classify", "fit", *_small_options(tiny_data, runs), *OFTEN, "--name=often"]) == 0
     torch.set_num_threads(threads)
-    yield runs / "classify/sst2/often"
+    return runs / "classify/sst2/often"
 
 
 @pytest.fixture

@@ -195,7 +195,7 @@ class RunCheckpoints(Checkpoint):
             raise KeyboardInterrupt
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save after an epoch. One that ends before its last batch can be continued from its last validation."""
+        """Save after an epoch; one that ends before its last batch has been saved after its validation."""
         if trainer.is_last_batch:
             self._save_validated(trainer)
 

@@ -124,6 +124,6 @@ def finish(job: Fit) -> None:
     if summary["ended_by"] == "patience":
         print(f"Stopped early: no better figure in {job.options.patience} validations")
     print(
-        f"{data.dataset} {module.config.encoder}: {measured} ({place}); {summary['parameters']:,} parameters, "
-        f"{speed}{job.history.seconds:.1f} s, {run.path}"
+        f"{data.dataset} {module.config.encoder}: {measured} ({place}); {summary['parameters']:,} "
+        f"parameters, {speed}{job.history.seconds:.1f} s, {run.path}"
     )

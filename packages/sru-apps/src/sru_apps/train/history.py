@@ -29,8 +29,8 @@ from sru_data.atomic import atomic_write
 class History(Callback):
     """Record each validation, tell the loggers and the console, and draw the learning curve.
 
-    The training loss of a row is the mean since the row before. The curve is redrawn every 15 seconds at most,
-    since drawing takes a fraction of one. It is up to date when training ends, however that happens.
+    The training loss of a row is the mean since the row before. The curve is redrawn every 15 seconds at
+    most, since drawing takes a fraction of one. It is up to date when training ends, however that happens.
 
     Args:
         picture: The PNG to draw.

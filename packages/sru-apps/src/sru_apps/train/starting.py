@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
-from typing import Any
 
 import torch
 import yaml  # type: ignore[import-untyped,unused-ignore]
@@ -43,7 +42,7 @@ class Start:
         self._config = self._trained.module.config
 
     def settings(self, module_class: type[TaskModule]) -> str:
-        """Return the options that come from the model, as YAML: how it is built, and what sizes the data give."""
+        """Return the options that come from the model, as YAML, with those sizes that the data give."""
         built = asdict(self._config)
         given = {item.name for item in fields(self._config) if item.default is not MISSING}
         found = {

@@ -61,7 +61,7 @@ class Validations(Callback):
         trainer.val_check_batch = math.inf if trainer.is_last_batch else self._interval
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Shrink the learning rate where its schedule goes by the validation loss, and stop within an epoch."""
+        """Tell the schedule of the learning rate, and stop within an epoch."""
         scheduler = pl_module.lr_schedulers()
         if isinstance(scheduler, LearningRate):
             scheduler.validated(float(trainer.callback_metrics["validation_loss"]))

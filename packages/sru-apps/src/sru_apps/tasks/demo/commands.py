@@ -67,7 +67,7 @@ def demo(args: Sequence[str]) -> int:
     )
     quiet_lightning()
     folder = new_run(Path(options.runs_dir) / "demo", options.name)
-    # The lock makes the folder, so that a place that cannot be written to is reported before anything is trained.
+    # The lock makes the folder: a place that cannot be written to is reported before anything is trained.
     with folder.lock():
         folder.check_new()
         compare(folder, epochs=options.epochs, seed=options.seed)
