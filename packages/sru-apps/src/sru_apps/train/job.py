@@ -152,9 +152,9 @@ class Fit:
         self.data.prepare_data()
         self.data.setup("fit")
         # Data that are too short are refused before anything is written.
-        batches = len(self.data.train_dataloader())
+        loader = self.data.train_dataloader()
         if (every := options.trainer.val_check_interval) is not None:
-            interval(every, batches, options.trainer.accumulate_grad_batches)
+            interval(every, len(loader), options.trainer.accumulate_grad_batches)
         build = partial(self.module_class.build, self.data, options.model.as_dict(), optimizer)
         planned = plan(build)
         if self.resume_from is not None:
