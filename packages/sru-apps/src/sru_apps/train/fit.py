@@ -14,6 +14,7 @@ from sru_apps.task import Task
 from sru_apps.train.console import flush_denormals, outlive_terminal, quiet_lightning
 from sru_apps.train.errors import UserError
 from sru_apps.train.evaluate import STAGES, load_module, measure
+from sru_apps.train.finder import find_learning_rate
 from sru_apps.train.job import IN_USE, Fit
 from sru_apps.train.module import count_parameters
 
@@ -41,6 +42,9 @@ def fit(task: Task, args: Sequence[str]) -> int:
     job = Fit(task, args)
     if job.finished:
         print(f"{job.run.path} is finished; {_LONGER[job.finished]} to train it for longer")
+        return 0
+    if job.options.find_lr:
+        find_learning_rate(job)
         return 0
     with job.run.lock():
         if job.options.resume is None:

@@ -70,6 +70,8 @@ class Fit:
             raise UserError("--resume continues with the settings of the run; leave --recipe out")
         if resume is not None and peek(args, "--init-from") is not None:
             raise UserError("--resume continues with the weights of the run; leave --init-from out")
+        if resume is not None and "--find-lr" in args:
+            raise UserError("--find-lr is for new runs, and --resume continues one; leave one of them out")
         settings = None if recipe is None else recipe_path(task, recipe)
         self.resume_from: Path | None = None
         self.former: dict[str, Any] = {}

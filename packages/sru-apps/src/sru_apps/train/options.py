@@ -264,6 +264,12 @@ def fit_parser(task: Task, data_class: type, config_class: type) -> OptionParser
                 "tokenizer and the weights that fit are taken, and its options --model.* unless given here.",
             ),
             (
+                "--find-lr",
+                bool,
+                False,
+                "Do not train, but suggest a learning rate: that at which the loss falls fastest.",
+            ),
+            (
                 "--checkpoint-steps",
                 NonNegativeInt,
                 0,

@@ -1,0 +1,123 @@
+"""`--find-lr`: a learning rate for the model and the data of a run, which is not begun.
+
+Lightning's `Tuner.lr_find` takes the slope of the loss over the rate, not over its logarithm, and corrects the
+bias of its smoothed loss with the wrong power, so that the loss of the first steps looks like half of what it
+is: for `sru classify fit --recipe sst2` it suggests 6e-6.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytorch_lightning as lightning
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from sru_apps.train.errors import UserError
+from sru_apps.train.pictures import draw_curves
+
+if TYPE_CHECKING:
+    from sru_apps.train.job import Fit
+
+LOWEST, HIGHEST, STEPS = 1e-6, 1.0, 150
+"""The first and the last learning rate, and the steps from one to the other."""
+_SMOOTHING = 0.9
+_DIVERGED = 3.0
+"""The multiple of the lowest loss at which nothing more can be learnt from higher rates."""
+_SKIPPED = 10
+"""Steps at the beginning whose loss is still that of a few batches."""
+
+
+class RisingRate(Callback):
+    """Raise the learning rate by the same factor each step, and record the loss.
+
+    Attributes:
+        rates: The rate of each step.
+        losses: The mean loss up to each step, which forgets a tenth each step.
+    """
+
+    def __init__(self) -> None:
+        self.rates: list[float] = []
+        self.losses: list[float] = []
+        self._sum = self._weight = 0.0
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Set the rate."""
+        rate = LOWEST * (HIGHEST / LOWEST) ** (trainer.global_step / (STEPS - 1))
+        for group in trainer.optimizers[0].param_groups:
+            group["lr"] = rate
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Record the loss, and stop where the training has diverged."""
+        loss = outputs.get("mean_loss")
+        value = float(outputs["loss"] * trainer.accumulate_grad_batches if loss is None else loss)
+        self._sum = _SMOOTHING * self._sum + value
+        self._weight = _SMOOTHING * self._weight + 1
+        if trainer.global_step > len(self.rates) and math.isfinite(value):
+            self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+            self.losses.append(self._sum / self._weight)
+        if not math.isfinite(value) or self._sum / self._weight > _DIVERGED * min(self.losses, default=math.inf):
+            trainer.should_stop = True
+
+
+def steepest(losses: list[float]) -> int | None:
+    """The place, beyond the first ones, where losses fall fastest; None where they never do."""
+    slopes = {place: losses[place + 1] - losses[place - 1] for place in range(_SKIPPED, len(losses) - 1)}
+    best = min(slopes, key=slopes.__getitem__, default=None)
+    return None if best is None or slopes[best] >= 0 else best
+
+
+def find_learning_rate(job: Fit) -> None:
+    """Train a few steps with a learning rate that rises, and print the one at which the loss falls fastest.
+
+    Args:
+        job: The job, set up; its model is of no more use.
+
+    Raises:
+        UserError: The loss never falls.
+    """
+    options = job.options.trainer
+    kept = ("accelerator", "precision", "accumulate_grad_batches", "gradient_clip_val")
+    if job.origin is None:
+        job.module.start(job.data)
+    job.module.optimizer = replace(job.module.optimizer, schedule="constant", warmup_steps=0)
+    rising = RisingRate()
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = lightning.Trainer(
+            **{name: options[name] for name in (*kept, "gradient_clip_algorithm")},
+            devices=1,
+            max_epochs=-1,
+            max_steps=STEPS,
+            limit_val_batches=0,
+            callbacks=[rising],
+            enable_model_summary=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            logger=False,
+            default_root_dir=folder,
+        )
+        trainer.fit(job.module, job.data)
+    place = steepest(rising.losses)
+    if place is None:
+        raise UserError(
+            f"no learning rate can be suggested: the loss never falls from {LOWEST:g} to {HIGHEST:g}; look at "
+            "the data and at the options of the model"
+        )
+    rate = rising.rates[place]
+    curves = {
+        "training loss, smoothed": [rising.rates, rising.losses],
+        f"suggestion: {rate:.2g}": [[rate], [rising.losses[place]]],
+    }
+    picture = job.run.path.parent / "learning_rates.png"
+    title = job.history.title.rpartition(" · ")[0]
+    draw_curves(picture, "learning rate", {"loss": curves}, title=title, log_x=True)
+    print(
+        f"Suggested learning rate: {rate:.2g}, where the loss falls fastest in {len(rising.rates)} steps from "
+        f"{LOWEST:g} to {rising.rates[-1]:.2g}. Train with: --optimizer.lr {rate:.2g}\nPicture: {picture}"
+    )
