@@ -20,12 +20,9 @@ from typing import Any, BinaryIO, cast
 from sru_data.errors import DataError
 from sru_data.reading import MAX_LINE_BYTES, MAX_WORD_BYTES, parse_json, skip_mark, why_not_a_file
 from sru_data.texts.archives import is_archive, is_zip, members
+from sru_data.texts.inflation import check_inflated
 
 CHUNK_BYTES = 1 << 20
-MOST_COMPRESSED = 100
-"""How many times as large as its compressed form a text may be, once it has 64 MiB."""
-_ALWAYS_INFLATED = 1 << 26
-_BOMB = f"expected at most {MOST_COMPRESSED} times as many bytes as are stored, got more; decompress it first"
 _SAMPLE_BYTES = 1 << 16
 _DAMAGE = (
     EOFError,
@@ -141,8 +138,7 @@ class TextFile:
                     place = self.start
                 while chunk := file.read(CHUNK_BYTES):
                     unbroken = self._check(chunk, unbroken)
-                    if place > max(_ALWAYS_INFLATED, MOST_COMPRESSED * stored.tell()):
-                        raise DataError.at(self.place, None, _BOMB)
+                    check_inflated(place, stored, self.place)
                     if piece := chunk[max(self.start - place, 0) : end - place]:
                         yield piece
                     place += len(chunk)
