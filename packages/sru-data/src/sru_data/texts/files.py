@@ -132,8 +132,8 @@ class TextFile:
         place, end, unbroken = 0, sys.maxsize if self.end is None else self.end, 0
         with self._damage_as_data_error(), open(self.path, "rb") as stored:
             for file, _ in self._opened(stored):
-                if not is_archive(self.path):
-                    # What precedes the start in an archive has to be read, but not here.
+                if not is_archive(self.path) and file.seekable():
+                    # What precedes the start in an archive or a .zst has to be read, but not here.
                     file.seek(self.start, os.SEEK_CUR)
                     place = self.start
                 while chunk := file.read(CHUNK_BYTES):
