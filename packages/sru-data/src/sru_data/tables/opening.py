@@ -104,7 +104,9 @@ def _kind(path: Path, given: Kind | None) -> Kind:
     if given == "folder":
         raise DataError.at(path, None, f"expected a folder, got {reason or 'a file'}")
     if reason is not None:
-        raise DataError.at(path, None, f"expected a file or folder, got {reason}")
+        raise DataError.at(
+            path, None, f"expected a file{' or folder' if given is None else ''}, got {reason}"
+        )
     if is_archive(path):
         raise DataError.at(path, None, "expected a file of rows, got an archive; unpack it")
     compression = infer_compression(path.name)
