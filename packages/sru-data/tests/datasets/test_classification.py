@@ -53,6 +53,10 @@ def data_dir(tiny_sets: dict[str, bytes], tmp_path: Path) -> Path:
     return tmp_path
 
 
+def examples(*pairs: tuple[str, int]) -> list[Example]:
+    return [Example(*pair) for pair in pairs]
+
+
 def write(folder: Path, content: bytes) -> Path:
     path = folder / "x.all"
     path.write_bytes(content)
@@ -61,12 +65,14 @@ def write(folder: Path, content: bytes) -> Path:
 
 def test_lines_become_examples_and_an_empty_text_is_kept(tmp_path) -> None:
     path = write(tmp_path, b"1 good  film .\n0 \n0\n1  spaces  \n")
-    assert read_examples(path, num_classes=2) == [("good  film .", 1), ("", 0), ("", 0), ("spaces", 1)]
+    assert read_examples(path, num_classes=2) == examples(
+        ("good  film .", 1), ("", 0), ("", 0), ("spaces", 1)
+    )
 
 
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
 def test_the_last_line_may_lack_its_end(tmp_path, end) -> None:
-    assert read_examples(write(tmp_path, b"0 a\n1 b" + end), num_classes=2) == [("a", 0), ("b", 1)]
+    assert read_examples(write(tmp_path, b"0 a\n1 b" + end), num_classes=2) == examples(("a", 0), ("b", 1))
 
 
 @pytest.mark.parametrize(
@@ -80,7 +86,7 @@ def test_the_last_line_may_lack_its_end(tmp_path, end) -> None:
 )
 def test_the_encoding_is_the_given_one_else_detected(tmp_path, stored, given, text) -> None:
     path = write(tmp_path, "0 crème brûlée\n".encode(stored))
-    assert read_examples(path, num_classes=1, encoding=given) == [(text, 0)]
+    assert read_examples(path, num_classes=1, encoding=given) == examples((text, 0))
 
 
 @pytest.mark.parametrize(
@@ -106,11 +112,11 @@ def test_a_line_that_is_not_in_the_given_encoding_is_an_error(tmp_path, text, me
 def test_only_line_feed_ends_a_line(tmp_path) -> None:
     # Unicode counts NEL (0x85), form feed and others as line ends; here they belong to the text.
     path = write(tmp_path, b"0 one\xc2\x85two\n0 three\x0cfour\n0 \xc2\x85\n")
-    expected = [("one\x85two", 0), ("three\x0cfour", 0), ("\x85", 0)]
+    expected = examples(("one\x85two", 0), ("three\x0cfour", 0), ("\x85", 0))
     assert read_examples(path, num_classes=1) == expected
     path = write(tmp_path, b"0 one\x85two\n0 three\x0cfour\n0 \x85\n")
     assert read_examples(path, num_classes=1, encoding="latin-1") == expected
-    assert read_examples(path, num_classes=1) == [("one…two", 0), ("three\x0cfour", 0), ("…", 0)]
+    assert read_examples(path, num_classes=1) == examples(("one…two", 0), ("three\x0cfour", 0), ("…", 0))
 
 
 @pytest.mark.parametrize(
@@ -127,7 +133,7 @@ def test_only_line_feed_ends_a_line(tmp_path) -> None:
 )
 def test_lines_in_several_encodings_are_read_as_what_each_is(tmp_path, line, text) -> None:
     path = write(tmp_path, b"0 caf\xe9\n0 " + line + b"\n0 caf\xc3\xa9\n")
-    assert read_examples(path, num_classes=1) == [("café", 0), (text, 0), ("café", 0)]
+    assert read_examples(path, num_classes=1) == examples(("café", 0), (text, 0), ("café", 0))
 
 
 @given(
@@ -167,7 +173,7 @@ def test_a_wrong_line_is_an_error_with_its_number(tmp_path, line, message) -> No
 
 def test_a_byte_order_mark_is_passed_over_and_utf16_refused(tmp_path) -> None:
     path = write(tmp_path, b"\xef\xbb\xbf0 one\n1 two\n")
-    assert read_examples(path, num_classes=2) == [("one", 0), ("two", 1)]
+    assert read_examples(path, num_classes=2) == examples(("one", 0), ("two", 1))
     with pytest.raises(DataError, match=r"x\.all: expected text in UTF-8, got UTF-16 or UTF-32; convert it"):
         read_examples(write(tmp_path, "0 one\n".encode("utf-16")), num_classes=2)
 
@@ -206,7 +212,7 @@ def test_a_file_cut_within_its_last_line_is_an_error(data_dir, cut) -> None:
 
 def test_ten_folds_share_the_examples_out(data_dir) -> None:
     folds = [classification.load("mr", data_dir=data_dir, fold=fold) for fold in range(10)]
-    everything = Counter((line[2:], int(line[0])) for line in LINES)
+    everything = Counter(examples(*[(line[2:], int(line[0])) for line in LINES]))
     assert sum((Counter(fold.test) for fold in folds), Counter()) == everything
     for fold in folds:
         assert Counter(fold.train) + Counter(fold.validation) + Counter(fold.test) == everything
@@ -240,14 +246,14 @@ def test_a_set_with_its_own_test_set_gets_a_tenth_for_validation(data_dir) -> No
     splits = classification.load("trec", data_dir=data_dir)
     assert (len(splits.train), len(splits.validation)) == (36, 4)
     assert Counter(example.label for example in splits.validation) == {0: 2, 1: 2}
-    assert splits.test == [("e", 1), ("f", 0), ("g", 1)]
+    assert splits.test == examples(("e", 1), ("f", 0), ("g", 1))
 
 
 def test_a_set_with_all_three_parts_is_used_as_it_comes(data_dir) -> None:
     splits = classification.load("sst2", data_dir=data_dir)
-    assert splits.train == [("a", 0), ("b", 1)] * 20
-    assert splits.validation == [("c", 0), ("d", 1)]
-    assert splits.test == [("e", 1), ("f", 0), ("g", 1)]
+    assert splits.train == examples(("a", 0), ("b", 1)) * 20
+    assert splits.validation == examples(("c", 0), ("d", 1))
+    assert splits.test == examples(("e", 1), ("f", 0), ("g", 1))
     assert (splits.name, splits.label_names, splits.num_classes) == ("sst2", NAMES, 2)
 
 
@@ -259,7 +265,7 @@ def test_the_files_are_downloaded_when_there_is_no_data_folder(tiny_sets, cache,
 
 def test_phrases_are_trained_on_and_sentences_tested_on(data_dir) -> None:
     splits, sentences = (classification.load("sst2", data_dir=data_dir, phrases=p) for p in (True, False))
-    assert splits.train == [("a", 0), ("b", 1), ("very b", 1)]
+    assert splits.train == examples(("a", 0), ("b", 1), ("very b", 1))
     assert (splits.validation, splits.test) == (sentences.validation, sentences.test)
 
 
