@@ -109,13 +109,23 @@ def _kind(path: Path, given: Kind | None) -> Kind:
         )
     if is_archive(path):
         raise DataError.at(path, None, "expected a file of rows, got an archive; unpack it")
-    compression = infer_compression(path.name)
-    if compression is None and path.suffix.lower() == _ZSTANDARD:
+    if infer_compression(path.name) is None and path.suffix.lower() == _ZSTANDARD:
         raise DataError.at(
             path, None, "expected a compression that is installed, got Zstandard; run `pip install zstandard`"
         )
-    name = Path(path.stem) if compression else path
-    return given or _ENDINGS.get(name.suffix.lower()) or _kind_of_content(path)
+    return given or kind_by_name(path) or _kind_of_content(path)
+
+
+def kind_by_name(path: Path) -> Kind | None:
+    """Tell the kind of a file by the ending of its name, before that of a compression; None if it has none.
+
+    Args:
+        path: The file.
+    """
+    from fsspec.utils import infer_compression
+
+    name = Path(path.stem) if infer_compression(path.name) else path
+    return _ENDINGS.get(name.suffix.lower())
 
 
 def _kind_of_content(path: Path) -> Kind:
