@@ -116,11 +116,15 @@ class BatchData(TaskData, Generic[Item, Batch]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.parts: dict[str, list[Item]] = {}
+        self.parts: dict[str, Sequence[Item]] = {}
 
     @abstractmethod
     def length(self, item: Item) -> int:
         """The length of an item."""
+
+    def lengths(self, items: Sequence[Item]) -> list[int]:
+        """The lengths of the items of one part."""
+        return [self.length(item) for item in items]
 
     @staticmethod
     @abstractmethod
@@ -146,8 +150,7 @@ class BatchData(TaskData, Generic[Item, Batch]):
     def _loader(self, part: str, rank: tuple[int, int]) -> BatchLoader[Item, Batch]:
         items, train = self.parts[part], part == "train"
         size = self.hparams["batch_size"] * (1 if train else self.evaluation_factor)
-        lengths = [self.length(item) for item in items]
-        sampler = LengthBatchSampler(lengths, batch_size=size, shuffle=train, seed=self.hparams["seed"])
+        sampler = LengthBatchSampler(self.lengths(items), batch_size=size, shuffle=train, seed=self.hparams["seed"])
         return BatchLoader(items, sampler, self.collate, rank=rank)
 
     def state_dict(self) -> dict[str, Any]:

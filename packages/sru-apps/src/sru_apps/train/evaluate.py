@@ -191,7 +191,8 @@ def evaluate(stage: Stage, task: Task, args: Sequence[str]) -> int:
     module, checkpoint = load_module(task, path, changed["model"])
     kind = load(task.data)
     with reading(path):
-        settings = {**checkpoint["datamodule_hyper_parameters"], **changed["data"]}
+        settings = dict(checkpoint["datamodule_hyper_parameters"])
+        settings = {"seed": settings.pop("seed"), **settings, **changed["data"]}  # every run has one
         state = dict(checkpoint[kind.__qualname__])
         with building():
             data = kind(**settings)
