@@ -49,6 +49,10 @@ def data_dir(tiny_sets: dict[str, bytes], tmp_path: Path) -> Path:
     return tmp_path
 
 
+def examples(*pairs: tuple[str, int]) -> list[Example]:
+    return [Example(*pair) for pair in pairs]
+
+
 def write(folder: Path, content: bytes) -> Path:
     path = folder / "x.all"
     path.write_bytes(content)
@@ -57,12 +61,14 @@ def write(folder: Path, content: bytes) -> Path:
 
 def test_lines_become_examples_and_an_empty_text_is_kept(tmp_path) -> None:
     path = write(tmp_path, b"1 good  film .\n0 \n0\n1  spaces  \n")
-    assert read_examples(path, num_classes=2) == [("good  film .", 1), ("", 0), ("", 0), ("spaces", 1)]
+    assert read_examples(path, num_classes=2) == examples(
+        ("good  film .", 1), ("", 0), ("", 0), ("spaces", 1)
+    )
 
 
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
 def test_the_last_line_may_lack_its_end(tmp_path, end) -> None:
-    assert read_examples(write(tmp_path, b"0 a\n1 b" + end), num_classes=2) == [("a", 0), ("b", 1)]
+    assert read_examples(write(tmp_path, b"0 a\n1 b" + end), num_classes=2) == examples(("a", 0), ("b", 1))
 
 
 @pytest.mark.parametrize(
@@ -76,7 +82,7 @@ def test_the_last_line_may_lack_its_end(tmp_path, end) -> None:
 )
 def test_the_encoding_is_the_given_one_else_detected(tmp_path, stored, given, text) -> None:
     path = write(tmp_path, "0 crème brûlée\n".encode(stored))
-    assert read_examples(path, num_classes=1, encoding=given) == [(text, 0)]
+    assert read_examples(path, num_classes=1, encoding=given) == examples((text, 0))
 
 
 @pytest.mark.parametrize(
@@ -102,7 +108,9 @@ def test_a_line_that_is_not_in_the_given_encoding_is_an_error(tmp_path, text, me
 def test_only_line_feed_ends_a_line(tmp_path) -> None:
     # Unicode counts NEL (0x85), form feed and others as line ends; here they belong to the text.
     path = write(tmp_path, b"0 one\x85two\xe9\n0 three\x0cfour\n0 \x85\n")
-    assert read_examples(path, num_classes=1) == [("one\x85two\xe9", 0), ("three\x0cfour", 0), ("\x85", 0)]
+    assert read_examples(path, num_classes=1) == examples(
+        ("one\x85two\xe9", 0), ("three\x0cfour", 0), ("\x85", 0)
+    )
 
 
 @given(
@@ -142,7 +150,7 @@ def test_a_wrong_line_is_an_error_with_its_number(tmp_path, line, message) -> No
 
 def test_a_byte_order_mark_is_passed_over_and_utf16_refused(tmp_path) -> None:
     path = write(tmp_path, b"\xef\xbb\xbf0 one\n1 two\n")
-    assert read_examples(path, num_classes=2) == [("one", 0), ("two", 1)]
+    assert read_examples(path, num_classes=2) == examples(("one", 0), ("two", 1))
     with pytest.raises(DataError, match=r"x\.all: expected text in UTF-8, got UTF-16 or UTF-32; convert it"):
         read_examples(write(tmp_path, "0 one\n".encode("utf-16")), num_classes=2)
 
@@ -181,7 +189,7 @@ def test_a_file_cut_within_its_last_line_is_an_error(data_dir, cut) -> None:
 
 def test_ten_folds_share_the_examples_out(data_dir) -> None:
     folds = [classification.load("mr", data_dir=data_dir, fold=fold) for fold in range(10)]
-    everything = Counter((line[2:], int(line[0])) for line in LINES)
+    everything = Counter(examples(*[(line[2:], int(line[0])) for line in LINES]))
     assert sum((Counter(fold.test) for fold in folds), Counter()) == everything
     for fold in folds:
         assert Counter(fold.train) + Counter(fold.validation) + Counter(fold.test) == everything
@@ -215,14 +223,14 @@ def test_a_set_with_its_own_test_set_gets_a_tenth_for_validation(data_dir) -> No
     splits = classification.load("trec", data_dir=data_dir)
     assert (len(splits.train), len(splits.validation)) == (36, 4)
     assert Counter(example.label for example in splits.validation) == {0: 2, 1: 2}
-    assert splits.test == [("e", 1), ("f", 0), ("g", 1)]
+    assert splits.test == examples(("e", 1), ("f", 0), ("g", 1))
 
 
 def test_a_set_with_all_three_parts_is_used_as_it_comes(data_dir) -> None:
     splits = classification.load("sst2", data_dir=data_dir)
-    assert splits.train == [("a", 0), ("b", 1)] * 20
-    assert splits.validation == [("c", 0), ("d", 1)]
-    assert splits.test == [("e", 1), ("f", 0), ("g", 1)]
+    assert splits.train == examples(("a", 0), ("b", 1)) * 20
+    assert splits.validation == examples(("c", 0), ("d", 1))
+    assert splits.test == examples(("e", 1), ("f", 0), ("g", 1))
     assert (splits.name, splits.label_names, splits.num_classes) == ("sst2", NAMES, 2)
 
 

