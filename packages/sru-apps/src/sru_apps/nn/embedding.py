@@ -25,7 +25,7 @@ class WordVectors(nn.Embedding):
     def __init__(self, num_rows: int, size: int, *, num_fixed: int = 0) -> None:
         if not 0 <= num_fixed < num_rows:
             raise ValueError(
-                f"WordVectors: num_fixed must be at least 0 and less than all {num_rows} rows, got {num_fixed}"
+                f"WordVectors: num_fixed must be 0 or more and less than num_rows={num_rows}, got {num_fixed}"
             )
         super().__init__(num_rows - num_fixed, size, padding_idx=0)
         self.fixed: nn.Parameter | None = None
@@ -61,5 +61,5 @@ class WordVectors(nn.Embedding):
         """
         parts = [self.weight] if self.fixed is None else [self.weight, self.fixed]
         with torch.no_grad():
-            for part, rows in zip(parts, vectors.split([len(part) for part in parts]), strict=True):
+            for part, rows in zip(parts, torch.split(vectors, [len(part) for part in parts]), strict=True):
                 part.copy_(rows)

@@ -101,4 +101,5 @@ class AttentionPooling(nn.Module):
         scores = self.query(h).squeeze(-1)
         if mask is not None:
             scores = scores.masked_fill(mask, -torch.inf)
-        return (scores.softmax(0).unsqueeze(-1) * h).sum(0)
+        weights: Tensor = scores.softmax(0)
+        return (weights.unsqueeze(-1) * h).sum(0)

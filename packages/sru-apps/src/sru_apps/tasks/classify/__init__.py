@@ -6,7 +6,7 @@ _FILES = ("train_file", "validation_file", "test_file")
 
 TASK = Task(
     name="classify",
-    description="Sentence classification on your own files, or on MR, CR, SUBJ, MPQA, TREC, SST-1 and SST-2.\n"
+    description="Sentence classification on your own files, MR, CR, SUBJ, MPQA, TREC, SST-1 or SST-2.\n"
     "Start with: sru classify fit --recipe sst2, or --data.train_file FILE",
     data="sru_apps.tasks.classify.data:SentenceData",
     module="sru_apps.tasks.classify.module:ClassifierModule",

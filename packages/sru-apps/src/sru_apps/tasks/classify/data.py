@@ -4,29 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from sru_apps.ranges import check_at_least
 from sru_apps.tasks.classify.examples import EncodedExamples, Item
+from sru_apps.tasks.classify.source import DatasetName, Files, check_source, name_of, read_splits
 from sru_apps.tasks.classify.vocabulary import Rules, check_options, train_tokenizer, with_words_of
 from sru_apps.train.data import BatchData
-from sru_apps.train.errors import UserError
 from sru_data import DataError
-from sru_data.datasets import classification
-from sru_data.datasets.classification import Splits
 from sru_data.embeddings import EmbeddingMatrix, embedding_matrix
 from sru_data.loaders.buckets import pad_sequences
+from sru_data.tables import Kind
 from sru_data.texts import Unit
 from sru_data.tokenizers import load_tokenizer
 
-DatasetName = Literal["mr", "cr", "subj", "mpqa", "trec", "sst1", "sst2"]
-Files = list[str] | str
 _PARTS = ("train", "validation", "test")
-_COLUMNS = ("text_column", "label_column", "pair_column", "label_separator")
 _SPECIAL = 2
 _LABELS_SHOWN = 10
 
@@ -39,7 +34,7 @@ class Batch(NamedTuple):
     mask: Tensor | None
     """(T, B) bool, True at padding; None without any, which is faster."""
     labels: Tensor
-    """(B,) int64; for any number of labels (B, C) float32, ones and zeros."""
+    """(B,) int64; for any number of labels (B, C) bool."""
     pair_ids: Tensor | None = None
     """(T', B) int64, the second sentences of pairs."""
     pair_mask: Tensor | None = None
@@ -67,6 +62,9 @@ class SentenceData(BatchData[Item, Batch]):
         label_column: The column of the labels.
         pair_column: The column of a second text, where pairs are classified.
         label_separator: What separates the labels of a text that may have any number of them.
+        kind: The kind of your files; default: as their names say.
+        encoding: Their encoding.
+        delimiter: What separates the columns of CSV files; default: found out.
         data_dir: Folder with the published sets; default: $SRU_DATA, else the data are downloaded.
         unit: What a token is: words, subwords, characters or bytes; default: words.
         tokenizer: A Hugging Face `tokenizer.json` or a sentencepiece model; default: one is trained.
@@ -80,7 +78,7 @@ class SentenceData(BatchData[Item, Batch]):
             come, or of `all`; the words of the training text are kept in any case.
         freeze_embeddings: Do not train the vectors, only those of padding and of unknown words.
         class_weights: balanced: count each class in training as if all were equally frequent.
-        fold: The part of a ten-fold cross-validation to test on (mr, cr, subj, mpqa).
+        fold: The part of a ten-fold cross-validation to test on (mr, cr, subj, mpqa, files of your own).
         batch_size: Sentences per batch.
         seed: Seed of splits, of the order of the batches, and of vectors for words without a pretrained one.
 
@@ -113,6 +111,9 @@ class SentenceData(BatchData[Item, Batch]):
         label_column: str = "label",
         pair_column: str | None = None,
         label_separator: str | None = None,
+        kind: Kind | None = None,
+        encoding: str = "utf-8",
+        delimiter: str | None = None,
         data_dir: str | None = None,
         unit: Unit | None = None,
         tokenizer: str | None = None,
@@ -151,29 +152,10 @@ class SentenceData(BatchData[Item, Batch]):
         if freeze_embeddings and embeddings is None:
             raise ValueError("freeze_embeddings needs pretrained vectors; give --data.embeddings FILE")
         self.save_hyperparameters(logger=False)
-        self._check_source()
-        self.dataset = self.group = name or _name_of(train_file or "")
+        check_source(self.hparams)
+        self.dataset = self.group = name or name_of(train_file or "")
         self.embedding_size = 100 if embedding_size is None else embedding_size
         self._labels: list[str] | None = None
-
-    def _check_source(self) -> None:
-        options = self.hparams
-        if options["name"] is None and options["train_file"] is None:
-            raise UserError(
-                f"no data chosen; give --recipe or --data.name ({', '.join(sorted(get_args(DatasetName)))}), "
-                "or files of your own with --data.train_file",
-                status=2,
-            )
-        if options["name"] is None:
-            if options["fold"]:
-                raise ValueError(f"fold is for mr, cr, subj and mpqa, got {options['fold']} for files")
-            return
-        if options["train_file"] is not None:
-            raise UserError("both --data.name and --data.train_file name data; leave one of them out")
-        defaults = {"text_column": "text", "label_column": "label"}
-        for option in ("validation_file", "test_file", *_COLUMNS):
-            if options[option] != defaults.get(option):
-                raise UserError(f"--data.{option} is for files of your own; give --data.train_file, not a name")
 
     def setup(self, stage: str) -> None:
         """Read, or download, the sentences and the word vectors, and number the words.
@@ -185,7 +167,7 @@ class SentenceData(BatchData[Item, Batch]):
         if self.parts:
             return
         options = self.hparams
-        self.splits = self._read()
+        self.splits = read_splits(self.hparams)
         self.label_names = list(self.splits.label_names)
         self.multi_label = self.splits.multi_label
         self.pairs = options["pair_column"] is not None
@@ -207,20 +189,6 @@ class SentenceData(BatchData[Item, Batch]):
                 getattr(self.splits, part), self.tokenizer, num_classes=classes
             )
 
-    def _read(self) -> Splits:
-        options = self.hparams
-        if options["train_file"] is None:
-            return classification.load(
-                options["name"], data_dir=options["data_dir"], fold=options["fold"], seed=options["seed"]
-            )
-        return classification.load_files(
-            options["train_file"],
-            options["validation_file"],
-            options["test_file"],
-            **{name: options[name] for name in _COLUMNS},
-            seed=options["seed"],
-        )
-
     def _make_tokenizer(self) -> None:
         options = self.hparams
         if options["tokenizer"] is not None:
@@ -235,9 +203,7 @@ class SentenceData(BatchData[Item, Batch]):
             )
         trained = len(self.tokenizer)
         if options["embeddings"] is not None:
-            self.tokenizer = with_words_of(
-                self.tokenizer, options["embeddings"], options["embedding_words"]
-            )
+            self.tokenizer = with_words_of(self.tokenizer, options["embeddings"], options["embedding_words"])
         self.fixed_vectors = len(self.tokenizer) - (_SPECIAL if options["freeze_embeddings"] else trained)
 
     def _texts(self) -> Iterator[str]:
@@ -248,27 +214,13 @@ class SentenceData(BatchData[Item, Batch]):
     def class_weights(self) -> list[float] | None:
         """Return what makes all classes count the same, if that was chosen.
 
-        Of N examples, n_c of them in class c, the weight of c is N/(C·n_c); where an example may have any
-        number of labels, it is (N − n_c)/n_c, for those that have c.
-
         Raises:
             DataError: No training example has some class.
         """
         if self.hparams["class_weights"] is None:
             return None
         train: Any = self.parts["train"]
-        counts = train.class_counts().double()
-        if not counts.all():
-            missing = self.label_names[int(counts.argmin())]
-            raise DataError(
-                f"balanced class weights need a training example of every class, got none of {missing!r} in "
-                f"{self.dataset}; leave class_weights out"
-            )
-        if self.multi_label:
-            weights = ((len(train) - counts) / counts).clamp(min=1 / len(train))
-        else:
-            weights = len(train) / (len(counts) * counts)
-        return weights.tolist()  # type: ignore[no-any-return]
+        return train.balanced_weights(self.label_names, place=self.dataset)  # type: ignore[no-any-return]
 
     def opening(self) -> str:
         """Count the examples, the words with a pretrained vector, and the unknown words."""
@@ -283,10 +235,19 @@ class SentenceData(BatchData[Item, Batch]):
             lines.append(
                 f"{self.dataset}: {sizes} texts for training, validation and test; labels: {labels}{more}"
             )
+            lines += self.splits.notes
         if self.pretrained is not None:
             words, file = len(self.tokenizer) - _SPECIAL, self.hparams["embeddings"]
             lines.append(f"{self.pretrained.found:,} of {words:,} words have a vector in {file}")
+        counts = (self.coverage(part) for part in _PARTS[1:])
+        shares = [f"{100 * found['unknown'] / max(1, found['tokens']):.1f} %" for found in counts]
+        lines.append(f"unknown tokens: {shares[0]} of validation, {shares[1]} of test")
         return "\n".join(lines)
+
+    def coverage(self, stage: str) -> dict[str, int]:
+        """Count the tokens of a part, and those that are unknown."""
+        part: Any = self.parts[stage]
+        return part.coverage(self.tokenizer.unk_id)  # type: ignore[no-any-return]
 
     def length(self, item: Item) -> int:
         """The number of words."""
@@ -333,11 +294,3 @@ class SentenceData(BatchData[Item, Batch]):
 def _pad(sequences: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
     padded = pad_sequences(sequences, batch_first=False)
     return padded.ids, padded.mask if padded.mask.any() else None
-
-
-def _name_of(files: Files) -> str:
-    """Name data after their first file, or after its folder where that is a pattern."""
-    path = Path(files if isinstance(files, str) else next(iter(files), ""))
-    while any(letter in path.name for letter in "*?["):
-        path = path.parent
-    return path.name.lstrip(".").split(".")[0] or "files"

@@ -9,6 +9,7 @@ from typing import NamedTuple, overload
 import torch
 from torch import Tensor
 
+from sru_data import DataError
 from sru_data.datasets.classification import Example
 from sru_data.tokenizers import Tokenizer
 
@@ -19,7 +20,7 @@ class Item(NamedTuple):
     ids: Tensor
     """(T,) int64."""
     label: int | Tensor
-    """A class, or for any number of labels (C,) float32, ones and zeros."""
+    """A class, or for any number of labels (C,) bool."""
     pair: Tensor | None = None
     """The second text, (T',) int64."""
 
@@ -87,7 +88,8 @@ class EncodedExamples(Sequence[Item]):
         index = range(len(self))[index]
         label: int | Tensor | tuple[int, ...] = self.labels[index]
         if isinstance(label, tuple):
-            label = torch.zeros(self.num_classes).index_fill_(0, torch.tensor(label, dtype=torch.int64), 1.0)
+            places = torch.tensor(label, dtype=torch.int64)
+            label = torch.zeros(self.num_classes, dtype=torch.bool).index_fill_(0, places, True)
         return Item(self.texts[index], label, None if self.pairs is None else self.pairs[index])
 
     def lengths(self) -> list[int]:
@@ -95,7 +97,7 @@ class EncodedExamples(Sequence[Item]):
         lengths = self.texts.lengths
         if self.pairs is not None:
             lengths = torch.maximum(lengths, self.pairs.lengths)
-        return lengths.tolist()  # type: ignore[no-any-return]
+        return lengths.tolist()
 
     def class_counts(self) -> Tensor:
         """Count how many examples have each label: (C,) int64."""
@@ -105,7 +107,33 @@ class EncodedExamples(Sequence[Item]):
         labels = torch.frombuffer(flat, dtype=torch.int64) if flat else torch.empty(0, dtype=torch.int64)
         return labels.bincount(minlength=self.num_classes)
 
-    def count(self, token: int) -> tuple[int, int]:
-        """Count a token: how often it occurs, and how many tokens there are."""
+    def balanced_weights(self, names: Sequence[str], *, place: str) -> list[float]:
+        """Return the weights that make all classes count the same.
+
+        Of N examples, n_c of them in class c, the weight of c is N/(C·n_c); where an example may have any
+        number of labels, it is (N − n_c)/n_c, for those that have c, and 1/N at the least.
+
+        Args:
+            names: The names of the classes.
+            place: What to call the data in an error.
+
+        Raises:
+            DataError: No example has some class.
+        """
+        counts = self.class_counts().double()
+        if not counts.all():
+            raise DataError(
+                f"balanced class weights need a training example of every class, got none of "
+                f"{names[int(counts.argmin())]!r} in {place}; leave class_weights out"
+            )
+        total = len(self)
+        if isinstance(self.labels[0], int):
+            weights = total / (len(counts) * counts)
+        else:
+            weights = ((total - counts) / counts).clamp(min=1 / total)
+        return weights.tolist()
+
+    def coverage(self, unknown: int) -> dict[str, int]:
+        """Count all tokens, and those that are the unknown one."""
         parts = [self.texts.ids] if self.pairs is None else [self.texts.ids, self.pairs.ids]
-        return sum(int((ids == token).sum()) for ids in parts), sum(map(len, parts))
+        return {"tokens": sum(map(len, parts)), "unknown": sum(int((ids == unknown).sum()) for ids in parts)}

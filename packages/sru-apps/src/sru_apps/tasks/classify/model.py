@@ -98,9 +98,7 @@ class SentenceClassifier(nn.Module):
     def __init__(self, config: ClassifierConfig) -> None:
         super().__init__()
         self.config = config
-        self.embedding = WordVectors(
-            config.vocab_size, config.embedding_size, num_fixed=config.fixed_vectors
-        )
+        self.embedding = WordVectors(config.vocab_size, config.embedding_size, num_fixed=config.fixed_vectors)
         self.embedding_dropout = Dropout(config.embedding_dropout)
         self.encoder: RecurrentEncoder | CNNEncoder
         if config.encoder == "cnn":

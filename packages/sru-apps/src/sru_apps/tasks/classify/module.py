@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy, MultilabelExactMatch, MultilabelF1Score
 
 from sru_apps.tasks.classify.data import Batch, SentenceData
@@ -123,7 +124,7 @@ class ClassifierModule(TaskModule):
         if not self.config.multi_label:
             return F.cross_entropy(logits, labels, weights, label_smoothing=smoothing)
         # As for two classes: the label, and that it is missing.
-        smoothed = labels * (1 - smoothing) + smoothing / 2
+        smoothed = labels.to(logits.dtype) * (1 - smoothing) + smoothing / 2
         return F.binary_cross_entropy_with_logits(logits, smoothed, pos_weight=weights)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -136,6 +137,7 @@ class ClassifierModule(TaskModule):
         )
         predicted = (logits > 0).long() if self.config.multi_label else logits.argmax(-1)
         for name, metric in self.figures.items():
+            assert isinstance(metric, Metric)
             metric.update(predicted, batch.labels.long())
             self.log(f"{stage}_{name}", metric, batch_size=size, logger=False, prog_bar=True)
 
