@@ -37,41 +37,48 @@ class ParquetTable(Table):
         readers = [FieldReader(column, list_separator) for column in columns]
         for file in self.files:
             number = 0
-            with _opened(file) as parquet:
-                for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=list(dict.fromkeys(columns))):
-                    fields = [batch.column(column).to_pylist() for column in columns]
-                    for values in zip(*fields, strict=True) if fields else [()] * batch.num_rows:
-                        number += 1
-                        texts = [
-                            reader.read(value, file, number)
-                            for reader, value in zip(readers, values, strict=True)
-                        ]
-                        yield Row(tuple(texts), file, number)
+            for batch in _batches(file, list(dict.fromkeys(columns))):
+                fields = [batch.column(column).to_pylist() for column in columns]
+                for values in zip(*fields, strict=True) if fields else [()] * batch.num_rows:
+                    number += 1
+                    texts = [
+                        reader.read(value, file, number)
+                        for reader, value in zip(readers, values, strict=True)
+                    ]
+                    yield Row(tuple(texts), file, number)
 
     def _write(self, file: BinaryIO, names: list[str], added: Iterator[list[object]]) -> None:
         pyarrow, parquet = _pyarrow(self.files[0])
-        writer = None
+        with _opened(self.files[0]) as opened:
+            schema = opened.schema_arrow
+        writer, types = None, [pyarrow.string()] * len(names)
         try:
-            for source in self.files:
-                with _opened(source) as opened:
-                    for batch in opened.iter_batches(_ROWS_AT_ONCE):
-                        new = [next_fields(added) for _ in range(batch.num_rows)]
-                        if writer is None:
-                            types = [_type(column, pyarrow) for column in zip(*new, strict=True)]
-                            schema = batch.schema
-                            for name, kind in zip(names, types, strict=True):
-                                schema = schema.append(pyarrow.field(name, kind))
-                            writer = parquet.ParquetWriter(file, schema)
-                        columns = [
-                            pyarrow.array([_value(value, kind, pyarrow) for value in column], kind)
-                            for column, kind in zip(zip(*new, strict=True), types, strict=True)
-                        ]
-                        writer.write_batch(
-                            pyarrow.record_batch([*batch.columns, *columns], schema=writer.schema)
-                        )
+            for batch in (batch for source in self.files for batch in _batches(source)):
+                rows = [next_fields(added) for _ in range(batch.num_rows)]
+                fields = list(zip(*rows, strict=True))
+                if writer is None:
+                    types = [_type(values, pyarrow) for values in fields]
+                    writer = parquet.ParquetWriter(file, _extended(schema, names, types, pyarrow))
+                new = [
+                    pyarrow.array([_value(value, kind, pyarrow) for value in values], kind)
+                    for values, kind in zip(fields, types, strict=True)
+                ]
+                writer.write_batch(pyarrow.record_batch([*batch.columns, *new], schema=writer.schema))
+            writer = writer or parquet.ParquetWriter(file, _extended(schema, names, types, pyarrow))
         finally:
             if writer is not None:
                 writer.close()
+
+
+def _extended(schema: Any, names: list[str], types: list[Any], pyarrow: Any) -> Any:
+    for name, kind in zip(names, types, strict=True):
+        schema = schema.append(pyarrow.field(name, kind))
+    return schema
+
+
+def _batches(file: Path, columns: list[str] | None = None) -> Iterator[Any]:
+    with _opened(file) as parquet:
+        yield from (batch for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=columns) if batch.num_rows)
 
 
 def _names(file: Path) -> list[str]:

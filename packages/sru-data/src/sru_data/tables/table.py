@@ -101,12 +101,15 @@ class Table(ABC):
         if isinstance(out, (str, Path)):
             self._check_output(Path(out))
             with open_output(Path(out)) as file:
-                self._write(file, names, rows)
+                self._write_all(file, names, rows)
         else:
-            self._write(out, names, rows)
-        if next(rows, None) is not None:
-            raise ValueError("Table.copy_with: added must have one entry per row, got more")
+            self._write_all(out, names, rows)
         return names
+
+    def _write_all(self, file: BinaryIO, names: list[str], added: Iterator[list[object]]) -> None:
+        self._write(file, names, added)
+        if next(added, None) is not None:
+            raise ValueError("Table.copy_with: added must have one entry per row, got more")
 
     @abstractmethod
     def _rows(self, columns: list[str], list_separator: str | None) -> Iterator[Row]:
