@@ -17,6 +17,13 @@ from sru_apps.train.evaluate import STAGES, load_module, measure
 from sru_apps.train.job import IN_USE, Fit
 from sru_apps.train.module import count_parameters
 
+_LONGER = {
+    "max_epochs": "give more --trainer.max_epochs",
+    "max_steps": "give more --trainer.max_steps",
+    "patience": "it has stopped early; give more --patience, or 0,",
+}
+"""How a finished run can be continued, by what has ended it."""
+
 
 def fit(task: Task, args: Sequence[str]) -> int:
     """Train, or continue a run; then test the best checkpoint, export it, and print the summary.
@@ -33,7 +40,7 @@ def fit(task: Task, args: Sequence[str]) -> int:
     quiet_lightning()
     job = Fit(task, args)
     if job.finished:
-        print(f"{job.run.path} is finished; give more --trainer.max_epochs to train it for longer")
+        print(f"{job.run.path} is finished; {_LONGER[job.finished]} to train it for longer")
         return 0
     with job.run.lock():
         if job.options.resume is None:
@@ -81,7 +88,7 @@ def finish(job: Fit) -> None:
         warnings.warn(message, stacklevel=2)
         if best is None:
             return
-    module, _ = load_module(job.task, run.best)
+    module, checkpoint = load_module(job.task, run.best)
     figures = {
         name: measure(module, data, stage, accelerator=job.options.trainer.accelerator)
         for stage, name in reversed(STAGES.items())
@@ -95,8 +102,10 @@ def finish(job: Fit) -> None:
         "test": figures.get("test"),
         "validation": figures["validation"],
         "best_epoch": job.checkpoints.best_epoch + 1,
-        "epochs": len(rows),
+        "best_step": checkpoint["global_step"],
+        "epochs": math.ceil(rows[-1]["epoch"]),
         "steps": int(rows[-1]["step"]),
+        "ended_by": job.ended_by(rows),
         "seconds": round(job.history.seconds, 2),
         "parameters": count_parameters(module),
         "run": str(run.path),
@@ -109,8 +118,11 @@ def finish(job: Fit) -> None:
         speed = f"{tokens_per_second:,.0f} tokens per second, "
     run.write_summary(summary)
     measured = "; ".join(f"{name} {module.describe(found)}" for name, found in figures.items())
+    best_row = next((row for row in rows if row["step"] == summary["best_step"]), rows[-1])
+    place = f"epoch {best_row['epoch']} of {rows[-1]['epoch']}"
+    if summary["ended_by"] == "patience":
+        print(f"Stopped early: no better figure in {job.options.patience} validations")
     print(
-        f"{data.dataset} {module.config.encoder}: {measured} (epoch {summary['best_epoch']} of "
-        f"{len(rows)}); {summary['parameters']:,} parameters, {speed}{job.history.seconds:.1f} s, "
-        f"{run.path}"
+        f"{data.dataset} {module.config.encoder}: {measured} ({place}); {summary['parameters']:,} parameters, "
+        f"{speed}{job.history.seconds:.1f} s, {run.path}"
     )

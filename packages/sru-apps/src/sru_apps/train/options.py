@@ -213,6 +213,13 @@ _TRAINER: list[Option] = [
     ("--trainer.precision", int | str | None, None, "32-true, bf16-mixed, 16-mixed, ...; default: 32-true."),
     ("--trainer.max_epochs", int | None, None, "Passes over the training data."),
     ("--trainer.max_steps", int, -1, "Steps after which training ends, wherever it stands; -1: no limit."),
+    (
+        "--trainer.val_check_interval",
+        int | float | None,
+        None,
+        "Batches between validations within an epoch, or a fraction of it such as 0.25; an epoch ends with "
+        "one in any case.",
+    ),
     ("--trainer.accumulate_grad_batches", PositiveInt, 1, "Batches whose gradients make one step."),
     ("--trainer.gradient_clip_val", NonNegativeFloat | None, None, "Bound of the gradient; default: none."),
     ("--trainer.gradient_clip_algorithm", str | None, None, "norm (the default) or value."),
@@ -254,6 +261,13 @@ def fit_parser(task: Task, data_class: type, config_class: type) -> OptionParser
                 NonNegativeInt,
                 0,
                 "Steps between saves of last.ckpt within an epoch, besides those once a minute; 0: none.",
+            ),
+            ("--log-steps", NonNegativeInt, 50, "Steps between rows of steps.csv and TensorBoard; 0: none."),
+            (
+                "--patience",
+                NonNegativeInt,
+                0,
+                "Stop after so many validations without a better figure; 0: train to the end.",
             ),
             (
                 "--allow-divergence",
