@@ -8,6 +8,7 @@ TASK = Task(
     "Start with: sru classify fit --recipe sst2",
     data="sru_apps.tasks.classify.data:SentenceData",
     module="sru_apps.tasks.classify.module:ClassifierModule",
+    predictor="sru_apps.tasks.classify.predict:Classifier",
     figures=("accuracy",),
     mode="max",
     missing="no data set chosen; give --recipe ({recipes}) or --data.name",
