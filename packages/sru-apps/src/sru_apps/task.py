@@ -64,6 +64,8 @@ class Task:
     """Validation figures to record, as far as the module logs them. The first decides which epoch is best."""
     mode: Literal["max", "min"]
     """Whether the highest or the lowest value of that figure is best."""
+    predictor: str = ""
+    """A `Trained`: what loads and uses its trained models, and imports no trainer."""
     missing: str = ""
     """What to say when a required option of the data is missing."""
     defaults: Mapping[str, Any] = field(default_factory=dict)

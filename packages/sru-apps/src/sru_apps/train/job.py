@@ -17,7 +17,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from sru_apps.task import Task, load
-from sru_apps.train.checkpoints import AtomicCheckpointIO, RunCheckpoints, SeedEveryStep, read_checkpoint
+from sru_apps.train.checkpoints import AtomicCheckpointIO, RunCheckpoints, SeedEveryStep
 from sru_apps.train.console import EpochBar, wants_progress_bar
 from sru_apps.train.continuing import check_form, differences
 from sru_apps.train.data import TaskData
@@ -29,7 +29,7 @@ from sru_apps.train.options import fit_parser, peek, read_settings, recipe_path,
 from sru_apps.train.run_folder import find_run, new_run
 from sru_apps.train.steps import StepLog
 from sru_apps.train.validations import Validations, ended_by, interval
-from sru_apps.train.weights import plan
+from sru_apps.train.weights import plan, read_checkpoint
 from sru_data.atomic import atomic_write
 
 LASTING_OPTIONS = ("accumulate_grad_batches", "precision", "gradient_clip_val", "gradient_clip_algorithm")

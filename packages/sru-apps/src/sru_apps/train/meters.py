@@ -97,7 +97,7 @@ class Meter:
 class TimeLeft:
     """How long the rest of the training takes, at the speed of this session.
 
-        seconds of a step · steps left + seconds of a validation · validations left
+    seconds of a step · steps left + seconds of a validation · validations left
     """
 
     def __init__(self) -> None:

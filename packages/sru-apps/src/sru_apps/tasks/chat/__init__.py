@@ -8,7 +8,8 @@ TASK = Task(
     "or in the form of OpenAI, ShareGPT or Alpaca.\n"
     "Start with: sru chat fit --recipe small --data.train_file talk.jsonl",
     data="sru_apps.tasks.chat.data:ChatData",
-    module="sru_apps.tasks.chat.model:ChatModule",
+    module="sru_apps.tasks.chat.module:ChatModule",
+    predictor="sru_apps.tasks.chat.model:TrainedChatModel",
     figures=("perplexity",),
     mode="min",
     missing="no dialogues chosen; give --data.train_file, JSON lines with a field 'bot'",

@@ -10,6 +10,7 @@ TASK = Task(
     "Start with: sru classify fit --recipe sst2, or --data.train_file FILE",
     data="sru_apps.tasks.classify.data:SentenceData",
     module="sru_apps.tasks.classify.module:ClassifierModule",
+    predictor="sru_apps.tasks.classify.predict:Classifier",
     figures=("accuracy", "micro_f1", "exact_match"),
     mode="max",
     defaults={"optimizer.weight_decay": 1e-4, "optimizer.decay_all": True, "trainer.max_epochs": 12},

@@ -11,6 +11,7 @@ TASK = Task(
     "Start with: sru lm fit --recipe quick",
     data="sru_apps.tasks.lm.data:LanguageModelData",
     module="sru_apps.tasks.lm.module:LanguageModelModule",
+    predictor="sru_apps.tasks.lm.predict:TrainedLanguageModel",
     figures=("perplexity", "bits_per_character", "bits_per_byte"),
     mode="min",
     defaults={"trainer.max_epochs": 10, "trainer.gradient_clip_val": 1.0},
