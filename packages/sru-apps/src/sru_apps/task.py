@@ -72,6 +72,12 @@ class Task:
     """Options of the data that a continued run may change, such as the place of a file."""
     evaluation: tuple[tuple[str, str, type, str], ...] = ()
     """Options of `validate` and `test`, as (option, "data.NAME" or "model.NAME", type, help)."""
+    report: str | None = None
+    """A function `(module, data, folder, *, part, device, **options)` that measures more than the figures,
+    writes files to a folder and returns a `Report`; after the test of a fit, and for `--out` of `validate`
+    and `test`."""
+    report_options: tuple[tuple[str, Any, Any, str], ...] = ()
+    """Options of `fit` for it, as (option, type, default, help)."""
     generic: tuple[str, ...] = ("fit", "validate", "test")
     """The commands of `GENERIC` that it has."""
     commands: Mapping[str, Command] = field(default_factory=dict)

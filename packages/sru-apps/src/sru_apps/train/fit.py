@@ -13,9 +13,10 @@ from pytorch_lightning.utilities import rank_zero_only
 from sru_apps.task import Task
 from sru_apps.train.console import flush_denormals, outlive_terminal, quiet_lightning
 from sru_apps.train.errors import UserError
-from sru_apps.train.evaluate import STAGES, load_module, measure
+from sru_apps.train.evaluate import STAGES, device_of, load_module, measure
 from sru_apps.train.job import IN_USE, Fit
 from sru_apps.train.module import count_parameters
+from sru_apps.train.report import report
 
 
 def fit(task: Task, args: Sequence[str]) -> int:
@@ -87,6 +88,14 @@ def finish(job: Fit) -> None:
         for stage, name in reversed(STAGES.items())
         if stage in job.task.generic and (stage == "validate" or data.has_test)
     }
+    part = "test" if "test" in figures else "validation"
+    options = {
+        name: job.options[name] for name in (row[0].removeprefix("--") for row in job.task.report_options)
+    }
+    device = device_of(job.options.trainer.accelerator)
+    more = report(job.task, module, data, run.figures, part=part, device=device, **options)
+    figures[part].update(more.figures)
+    module.exported = {**module.exported, **more.exported}
     module.export(run.model, data.tokenizer, task=job.task.name)
     summary = {
         "dataset": data.dataset,
@@ -108,6 +117,8 @@ def finish(job: Fit) -> None:
         summary |= {"unit": data.unit, "tokens_per_second": round(tokens_per_second, 1)}
         speed = f"{tokens_per_second:,.0f} tokens per second, "
     run.write_summary(summary)
+    if more.text:
+        print(more.text)
     measured = "; ".join(f"{name} {module.describe(found)}" for name, found in figures.items())
     print(
         f"{data.dataset} {module.config.encoder}: {measured} (epoch {summary['best_epoch']} of "

@@ -261,6 +261,7 @@ def fit_parser(task: Task, data_class: type, config_class: type) -> OptionParser
                 False,
                 "Train on when the loss is not finite any more, and export the best epoch before that.",
             ),
+            *task.report_options,
         ],
     )
     parser.add_class_arguments(data_class, "data", skip={"seed"}, instantiate=False)

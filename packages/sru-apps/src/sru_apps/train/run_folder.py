@@ -5,6 +5,7 @@
 - `model/`: the exported model, for predicting
 - `metrics.csv`, `tensorboard/`: one row per epoch
 - `learning_curve.png`, `summary.json`
+- `figures/`: what the task reports on the test set, where it has a report
 - `.lock`: locked by the process that writes to the folder
 """
 
@@ -43,6 +44,7 @@ class RunFolder:
         metrics: The table of figures.
         learning_curve: The picture.
         summary: The summary for machines.
+        figures: The folder of the task's report.
     """
 
     def __init__(self, path: Path) -> None:
@@ -50,7 +52,7 @@ class RunFolder:
         self.config, self.checkpoints, self.model = path / "config.yaml", path / "checkpoints", path / "model"
         self.best, self.last = self.checkpoints / "best.ckpt", self.checkpoints / "last.ckpt"
         self.metrics, self.learning_curve = path / "metrics.csv", path / "learning_curve.png"
-        self.summary = path / "summary.json"
+        self.summary, self.figures = path / "summary.json", path / "figures"
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write the summary."""
@@ -98,7 +100,7 @@ class RunFolder:
                     stacklevel=3,
                 )
             else:
-                for folder in (self.path, self.checkpoints, self.model):
+                for folder in (self.path, self.checkpoints, self.model, self.figures):
                     remove_temporaries(folder)
             yield
         finally:

@@ -21,6 +21,15 @@ TASK = Task(
             "Folder with the data; default: as in training, else $SRU_DATA.",
         ),
     ),
+    report="sru_apps.tasks.classify.figures:write",
+    report_options=(
+        (
+            "--calibrate",
+            bool,
+            False,
+            "Fit a temperature on the validation set, by which `predict` then divides the scores.",
+        ),
+    ),
     commands={
         "table": Command(
             "mean and spread of finished runs: seeds or folds", "sru_apps.tasks.classify.commands:table"
