@@ -41,6 +41,7 @@ GENERIC = {
         "the figures of a checkpoint on the validation set", "sru_apps.train.evaluate:validate"
     ),
     "test": Command("the figures of a checkpoint on the test set", "sru_apps.train.evaluate:test"),
+    "table": Command("mean and spread of finished runs: seeds or folds", "sru_apps.train.table:table"),
 }
 """The commands that work for every task."""
 
@@ -78,7 +79,7 @@ class Task:
     and `test`."""
     report_options: tuple[tuple[str, Any, Any, str], ...] = ()
     """Options of `fit` for it, as (option, type, default, help)."""
-    generic: tuple[str, ...] = ("fit", "validate", "test")
+    generic: tuple[str, ...] = ("fit", "validate", "test", "table")
     """The commands of `GENERIC` that it has."""
     commands: Mapping[str, Command] = field(default_factory=dict)
     """Its own commands."""

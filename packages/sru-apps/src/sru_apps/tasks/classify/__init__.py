@@ -31,11 +31,12 @@ TASK = Task(
         ),
     ),
     commands={
-        "table": Command(
-            "mean and spread of finished runs: seeds or folds", "sru_apps.tasks.classify.commands:table"
-        ),
         "predict": Command(
             "label and probability of your own sentences", "sru_apps.tasks.classify.commands:predict"
+        ),
+        "crossval": Command(
+            "train and test on each of ten folds, with the options of fit",
+            "sru_apps.tasks.classify.crossval:crossval",
         ),
     },
 )

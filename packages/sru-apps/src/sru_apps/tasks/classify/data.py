@@ -73,6 +73,11 @@ class SentenceData(BatchData[tuple[Tensor, int], Batch]):
         self.dataset = self.group = name
         self.embedding_size = 100 if embedding_size is None else embedding_size
 
+    @property
+    def folds(self) -> int:
+        """The number of folds of a cross-validation; 0 where the set has a test set of its own."""
+        return classification.count_folds(self.hparams["name"])
+
     def setup(self, stage: str) -> None:
         """Read, or download, the sentences and the word vectors, and number the words.
 

@@ -73,6 +73,8 @@ def _name_axes(axes: Axes, labels: Sequence[str]) -> None:
         ha="right" if turned else "center",
         rotation_mode="anchor" if turned else "default",
     )
+    if size > _MOST_NUMBERS:
+        return
     axes.set_xticks([place - 0.5 for place in range(1, size)], minor=True)
     axes.set_yticks([place - 0.5 for place in range(1, size)], minor=True)
     axes.grid(which="minor", color="white", linewidth=1.5 if size <= 20 else 0.5)
