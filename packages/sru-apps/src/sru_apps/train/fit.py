@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Sequence
 
 import torch
-from jsonargparse import Namespace
 from pytorch_lightning.utilities import rank_zero_only
 
 from sru_apps.task import Task, load
@@ -44,8 +43,8 @@ def fit(task: Task, args: Sequence[str]) -> int:
         The exit status; 130 after Ctrl-C.
     """
     begin()
-    if peek(args, "--seeds") is not None and (options := parse(task, args, "fit")).seeds > 1:
-        return train_series(_seeds(task, args, options), train)
+    if peek(args, "--seeds") not in (None, "1"):
+        return train_series(_seeds(task, args), train)
     job = Fit(task, args)
     if job.finished:
         print(f"{job.run.path} is finished; give more --trainer.max_epochs to train it for longer")
@@ -55,10 +54,11 @@ def fit(task: Task, args: Sequence[str]) -> int:
     return train(job, remedy=f"sru {task.name} fit --resume {job.run.path}")
 
 
-def _seeds(task: Task, args: Sequence[str], options: Namespace) -> Series:
+def _seeds(task: Task, args: Sequence[str]) -> Series:
     """Set up the runs of `--seeds`."""
-    if options.resume is not None:
+    if peek(args, "--resume") is not None:
         raise UserError("--resume continues one run; to continue those of --seeds, give their --name again")
+    options = parse(task, args, "fit")
     with building():
         data = load(task.data)(**options.data.as_dict(), seed=options.seed)
     group, name = group_folder(task, options, data), folder_name(options.name)
