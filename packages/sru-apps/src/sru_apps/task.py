@@ -41,6 +41,7 @@ GENERIC = {
         "the figures of a checkpoint on the validation set", "sru_apps.train.evaluate:validate"
     ),
     "test": Command("the figures of a checkpoint on the test set", "sru_apps.train.evaluate:test"),
+    "table": Command("mean and spread of finished runs: seeds or folds", "sru_apps.train.table:table"),
 }
 """The commands that work for every task."""
 
@@ -74,7 +75,13 @@ class Task:
     """Options of the data that a continued run may change, such as the place of a file."""
     evaluation: tuple[tuple[str, str, Any, str], ...] = ()
     """Options of `validate` and `test`, as (option, "data.NAME" or "model.NAME", type, help)."""
-    generic: tuple[str, ...] = ("fit", "validate", "test")
+    report: str | None = None
+    """A function `(module, data, folder, *, part, device, **options)` that measures more than the figures,
+    writes files to a folder and returns a `Report`; after the test of a fit, and for `--out` of `validate`
+    and `test`."""
+    report_options: tuple[tuple[str, Any, Any, str], ...] = ()
+    """Options of `fit` for it, as (option, type, default, help)."""
+    generic: tuple[str, ...] = ("fit", "validate", "test", "table")
     """The commands of `GENERIC` that it has."""
     commands: Mapping[str, Command] = field(default_factory=dict)
     """Its own commands."""

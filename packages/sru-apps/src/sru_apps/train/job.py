@@ -39,12 +39,24 @@ IN_USE = "choose another --name, or continue that run with --resume"
 """What to do where the folder of a new run holds something."""
 
 
+def group_folder(task: Task, options: Namespace, data: TaskData) -> Path:
+    """Return the folder of like runs.
+
+    Args:
+        task: The task.
+        options: The options of `fit`.
+        data: The data, which need not be set up.
+    """
+    return Path(options.runs_dir) / task.name / (options.recipe or data.group)
+
+
 class Fit:
     """A training that has been set up from the command line; nothing of the run is written yet.
 
     Args:
         task: The task.
         args: The command line after `sru TASK fit`.
+        group: The folder of the run folder; default: RUNS_DIR/TASK/RECIPE.
 
     Attributes:
         options: The parsed options.
@@ -62,8 +74,8 @@ class Fit:
         UserError: An option has a value that is refused.
     """
 
-    def __init__(self, task: Task, args: Sequence[str]) -> None:
-        self.task = task
+    def __init__(self, task: Task, args: Sequence[str], *, group: Path | None = None) -> None:
+        self.task, self.group = task, group
         resume, recipe = peek(args, "--resume"), peek(args, "--recipe")
         if resume is not None and recipe is not None:
             raise UserError("--resume continues with the settings of the run; leave --recipe out")
@@ -129,8 +141,8 @@ class Fit:
         if options.resume is None:
             if options.recipe is not None:
                 recipe_path(self.task, options.recipe)
-            group = Path(options.runs_dir) / self.task.name / (options.recipe or self.data.group)
-            self.run = new_run(group, options.name, remedy=IN_USE)
+            group = group_folder(self.task, options, self.data)
+            self.run = new_run(self.group or group, options.name, remedy=IN_USE)
         self.data.prepare_data()
         self.data.setup("fit")
         # Data that are too short are refused before anything is written.

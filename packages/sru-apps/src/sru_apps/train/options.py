@@ -233,17 +233,18 @@ undisturbed one. Their types are plain: jsonargparse imports what a value of Lig
 TRAINER_OPTIONS = frozenset(name.removeprefix("--trainer.") for name, *_ in _TRAINER)
 
 
-def fit_parser(task: Task, data_class: type, config_class: type) -> OptionParser:
+def fit_parser(task: Task, data_class: type, config_class: type, *, command: str = "fit") -> OptionParser:
     """Make the parser of `sru TASK fit`.
 
     Args:
         task: The task.
         data_class: Its constructor's arguments are the options `--data.*`.
         config_class: Its fields with a default are the options `--model.*`; the data tell the others.
+        command: The command, where it is another one with the options of `fit`.
     """
     recipes = ", ".join(recipe_names(task))
     parser = OptionParser(
-        prog=f"sru {task.name} fit",
+        prog=f"sru {task.name} {command}",
         missing=task.missing.format(recipes=recipes),
     )
     parser.add_argument("-c", "--config", action="config", help="A YAML file of options.")
@@ -253,6 +254,12 @@ def fit_parser(task: Task, data_class: type, config_class: type) -> OptionParser
             ("--task", Literal[task.name], task.name, SUPPRESS),
             ("--recipe", str | None, None, f"Packaged settings: {recipes}."),
             ("--seed", int, 0, "Seed of everything random."),
+            (
+                "--seeds",
+                PositiveInt,
+                1,
+                "How many runs to train, with --seed and the seeds after it; they are named NAME-seed-SEED.",
+            ),
             ("--runs-dir", str, "runs", f"Where run folders go: RUNS_DIR/{task.name}/RECIPE/NAME."),
             ("--name", str | None, None, "Name of the run folder; default: the time."),
             ("--resume", str | None, None, "Run folder, or a checkpoint in one, to continue."),
@@ -275,6 +282,7 @@ def fit_parser(task: Task, data_class: type, config_class: type) -> OptionParser
                 False,
                 "Train on when the loss is not finite any more, and export the best epoch before that.",
             ),
+            *task.report_options,
         ],
     )
     parser.add_class_arguments(data_class, "data", skip={"seed"}, instantiate=False)

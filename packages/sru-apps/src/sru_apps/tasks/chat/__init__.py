@@ -15,7 +15,7 @@ TASK = Task(
     missing="no dialogues chosen; give --data.train_file, JSON lines with a field 'bot'",
     defaults={"model.encoder": "gated-linear", "trainer.max_epochs": 10, "trainer.gradient_clip_val": 1.0},
     movable=frozenset({"train_file", "validation_file", "tokenizer"}),
-    generic=("fit", "validate"),
+    generic=("fit", "validate", "table"),
     commands={
         "reply": Command("answer a message, or talk line by line", "sru_apps.tasks.chat.commands:reply")
     },

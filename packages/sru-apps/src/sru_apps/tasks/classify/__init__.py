@@ -32,12 +32,22 @@ TASK = Task(
             for name in _FILES
         ),
     ),
-    commands={
-        "table": Command(
-            "mean and spread of finished runs: seeds or folds", "sru_apps.tasks.classify.commands:table"
+    report="sru_apps.tasks.classify.figures:write",
+    report_options=(
+        (
+            "--calibrate",
+            bool,
+            False,
+            "Fit a temperature on the validation set, by which `predict` then divides the scores.",
         ),
+    ),
+    commands={
         "predict": Command(
             "label and probability of your own sentences", "sru_apps.tasks.classify.commands:predict"
+        ),
+        "crossval": Command(
+            "train and test on each of ten folds, with the options of fit",
+            "sru_apps.tasks.classify.crossval:crossval",
         ),
     },
 )

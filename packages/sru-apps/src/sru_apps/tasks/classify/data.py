@@ -157,6 +157,11 @@ class SentenceData(BatchData[Item, Batch]):
         self.embedding_size = 100 if embedding_size is None else embedding_size
         self._labels: list[str] | None = None
 
+    @property
+    def folds(self) -> int:
+        """The number of folds of a cross-validation; 0 where the set has a test set of its own."""
+        return classification.count_folds(self.hparams["name"])
+
     def setup(self, stage: str) -> None:
         """Read, or download, the sentences and the word vectors, and number the words.
 

@@ -43,7 +43,7 @@ TASK = Task(
         ),
         ("--prepared-dir", "data.prepared_dir", str, "Folder with the token files, if it has moved."),
     ),
-    generic=("prepare", "fit", "validate", "test"),
+    generic=("prepare", "fit", "validate", "test", "table"),
     commands={
         "generate": Command("continue a prompt", f"{_COMMANDS}:generate"),
         "score": Command("perplexity and bits of each line of a file", f"{_COMMANDS}:score"),
