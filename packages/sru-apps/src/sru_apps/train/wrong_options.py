@@ -6,9 +6,8 @@ import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from jsonargparse import SUPPRESS, ArgumentParser
-
 from sru_apps.train.errors import clip
+from sru_apps.train.short_names import shortened
 
 _VALUE = (
     r"Does not validate against any of the Union subtypes Subtypes: .*? Errors: - (?P<errors>.*) "
@@ -45,30 +44,17 @@ def _kind(error: str) -> str:
     return error
 
 
-def all_options(parser: ArgumentParser) -> list[str]:
-    """Name the options of a parser that help shows."""
-    # jsonargparse lists links between options and the help of types among the options.
-    shown = [action.option_strings for action in parser._actions if action.help != SUPPRESS]
-    return [name for names in shown for name in names if name[0] == "-" and not name.endswith((".help", "+"))]
-
-
 def nearest(unknown: str, options: Sequence[str]) -> str:
-    """Suggest an option of the same group: where `--model.x` is unknown, one that begins with `--model.`."""
-    group, _, last = unknown.rpartition(".")
-    same = {name.rpartition(".")[2]: name for name in options if name.rpartition(".")[0] == group}
-    # The group left out, or misspelt.
-    moved = [name for name in options if "." in name and name.endswith(f".{last.lstrip('-')}")]
-    found = [*moved, *(same[name] for name in get_close_matches(last, same, n=1))]
-    return f" Did you mean {found[0]!r}?" if found else ""
+    """Suggest an option: first one of the same group, or of the same name in another."""
+    written, names = shortened(options), {name: _last(name) for name in options}
+    group, last = unknown.rpartition(".")[0], _last(unknown)
+    near = [last, *get_close_matches(last, names.values(), n=3)]
+    found = [name for word in near for name in options if names[name] == word]
+    found.sort(key=lambda name: (names[name] != last, name.rpartition(".")[0] != group))
+    if not found:
+        return ""
+    return f" Did you mean {found[0] if group else written[found[0]]!r}?"
 
 
-def listed(options: Sequence[str]) -> str:
-    """List options, those of a group together."""
-    groups: dict[str, list[str]] = {}
-    for name in options:
-        group, _, last = name.rpartition(".")
-        groups.setdefault(group, []).append(last)
-    # `--model` itself, which reads a file, is understood where `--model.{...}` is listed.
-    shown = [name for name in groups.pop("", []) if name not in groups]
-    shown += [f"{group}.{{{','.join(names)}}}" for group, names in groups.items()]
-    return f"Valid options: {', '.join(shown)}"
+def _last(name: str) -> str:
+    return name.removeprefix("--").rpartition(".")[2].replace("_", "-")
