@@ -86,7 +86,10 @@ def test_wrong_value_names_the_option(parser: OptionParser, capsys: pytest.Captu
         (["--more=-1"], "more: expected a number >= 0, got -1"),
         (["--few=9"], "few: expected a number >= 0 and <= 7, got 9"),
         (["--kind=c"], "kind: expected one of 'a', 'b', got c"),
-        (["--both=c"], "both: expected one of 'a', 'b' or a value of type int, got c"),
+        (["--both=c"], "both: expected one of 'a', 'b' or a whole number, got c"),
+        (["--pair=[1]"], "pair: expected 2 values, got [1]"),
+        (["--many", "1", "x"], "many: expected a whole number, got [1, 'x']"),
+        (["--yes=x"], "yes: expected true or false, got x"),
     ],
 )
 def test_values_of_a_wrong_kind(args: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -99,6 +102,9 @@ def test_values_of_a_wrong_kind(args: list[str], message: str, capsys: pytest.Ca
             ("--few", restricted_number_type("Few", int, [(">=", 0), ("<=", 7)]), 0, "A few."),
             ("--kind", Literal["a", "b"], "a", "A kind."),
             ("--both", Literal["a", "b"] | int | None, None, "A kind or a number."),
+            ("--pair", tuple[int, int], (1, 2), "Two numbers."),
+            ("--many", list[int] | None, None, "Numbers."),
+            ("--yes", bool | None, None, "Whether."),
         ],
     )
     with pytest.raises(SystemExit, match="2"):

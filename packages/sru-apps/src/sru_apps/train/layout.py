@@ -24,6 +24,8 @@ _VALUES = {
     "model": "RUN",
 }
 """What an option takes, where neither its type nor the end of its name says so."""
+_NUMBERS = ((r"(int|Int|Count|Seed)\b", "N"), (r"(float|Float)\b", "X"))
+"""The same of numbers, whole or not, by the names of their types."""
 
 
 def usage(forms: Iterable[str]) -> str:
@@ -94,22 +96,16 @@ def value(name: str, kind: Any) -> str:
     if kind is bool:
         return ""
     source = kind if isinstance(kind, str) else getattr(kind, "__name__", str(kind))
-    several = " ..." if kind is not list and re.search(r"\b(list|tuple)\b", source) else ""
-    choices = [
-        choice.strip(" '\"")
-        for found in re.findall(r"Literal\[(.*?)\]", source)
-        for choice in found.split(",")
-    ]
-    if "bool" in source:
-        choices = ["true", "false", *choices]
+    words = (
+        ",".join(re.findall(r"Literal\[(.*?)\]", source)).replace("True", "true").replace("False", "false")
+    )
+    choices = re.findall(r"[^\s,'\"]+", f"true, false, {words}" if "bool" in source else words)
+    letters = [letter for kinds, letter in _NUMBERS if "str" not in source and re.search(kinds, source)]
     if choices:
-        return (
-            f"{{{','.join(choice.lower() if choice in ('True', 'False') else choice for choice in choices)}}}"
-        )
-    if "str" not in source:
-        for kinds, letter in ((r"(int|Int|Count|Seed)\b", "N"), (r"(float|Float)\b", "X")):
-            if re.search(kinds, source):
-                return letter + several
+        return "|".join([*letters, *choices]) if letters else f"{{{','.join(choices)}}}"
+    several = " ..." if kind is not list and re.search(r"\b(list|tuple)\b", source) else ""
+    if letters:
+        return letters[0] + several
     last = re.split(r"[._-]", name)[-1]
     known = last.upper() if last in ("dir", "file", "name") else "TEXT"
     return _VALUES.get(name.removeprefix("--").rpartition(".")[2], known) + several

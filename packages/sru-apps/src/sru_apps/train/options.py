@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from sru_apps.task import Task, closest
 from sru_apps.train.errors import UserError, clip
 from sru_apps.train.layout import Option, command_page
 from sru_apps.train.short_names import all_options, written_out
-from sru_apps.train.wrong_options import nearest, plain
+from sru_apps.train.wrong_options import explain
 from sru_apps.train.yaml_files import read_yaml
 
 # The help of an option is the docstring under its field.
@@ -61,10 +60,7 @@ class OptionParser(ArgumentParser):
         if self._missing and "required" in message:
             message = self._missing
         options = all_options(self)
-        unknown = re.search(r"(?<!\S)(--?[\w.+-]+)", message) if "nrecognized" in message else None
-        if unknown:
-            message = f"unknown option {unknown[1]}.{nearest(unknown[1], options)}"
-        message = clip(plain(" ".join(message.split())), 4000)
+        message = clip(explain(" ".join(message.split()), options), 2000)
         all_of_them = "--help-all" if any("." in name for name in options) else "--help"
         print(
             f"{self.prog}: error: {message}\n`{self.prog} {all_of_them}` lists the options.", file=sys.stderr

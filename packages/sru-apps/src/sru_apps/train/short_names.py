@@ -71,7 +71,7 @@ def written_out(parser: ArgumentParser, args: Sequence[str]) -> list[str]:
             break
         if option.startswith("--") and option not in types:
             option = short.get(option.replace("_", "-"), option)
-        if "." not in option or option not in types:
+        if types.get(option) is None:
             found.append(option + equals + value)
             continue
         values = [value] if equals else list(_values(rest))

@@ -60,7 +60,7 @@ def config_options(target: str, group: str) -> list[Option]:
 def _fields(module: str, node: ast.ClassDef, group: str) -> dict[str, Option]:
     found: dict[str, Option] = {}
     for item, after in zip(node.body, [*node.body[1:], None], strict=True):
-        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and item.value is not None:
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and _has_default(item.value):
             text = ""
             if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
                 text = _line(str(after.value.value))
@@ -70,6 +70,12 @@ def _fields(module: str, node: ast.ClassDef, group: str) -> dict[str, Option]:
         for name, option in _fields(where, base, group).items():
             found.setdefault(name, option)
     return found
+
+
+def _has_default(node: ast.expr | None) -> bool:
+    """Whether a field has a default that is no factory, which makes it an option."""
+    named = [keyword.arg for keyword in node.keywords] if isinstance(node, ast.Call) else []
+    return node is not None and "default_factory" not in named
 
 
 def _bases(module: str, node: ast.ClassDef) -> Iterator[tuple[str, ast.ClassDef]]:
