@@ -60,7 +60,9 @@ def test_the_first_logged_figure_decides(tmp_path: Path) -> None:
     checkpoints = RunCheckpoints(tmp_path, monitor=["f1", "accuracy", "loss"], mode="min")
     for epoch, (accuracy, loss) in enumerate([(0.5, 1.0), (0.6, 0.5)]):
         metrics = {"loss": torch.tensor(loss), "accuracy": torch.tensor(accuracy)}
-        checkpoints.on_train_epoch_end(Trainer(current_epoch=epoch, is_last_batch=True, callback_metrics=metrics), None)
+        checkpoints.on_train_epoch_end(
+            Trainer(current_epoch=epoch, is_last_batch=True, callback_metrics=metrics), None
+        )
     assert (checkpoints.best_epoch, checkpoints.best_score) == (0, 0.5)
 
 

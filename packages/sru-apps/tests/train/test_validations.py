@@ -136,7 +136,9 @@ def test_a_run_that_ends_within_an_epoch_can_be_prolonged(
 ) -> None:
     runs = tmp_path / "runs/classify/sst2"
     for name, steps in (("short", 17), ("long", 30)):
-        assert main(["classify", "fit", *small_options, f"--name={name}", f"--trainer.max_steps={steps}"]) == 0
+        assert (
+            main(["classify", "fit", *small_options, f"--name={name}", f"--trainer.max_steps={steps}"]) == 0
+        )
         assert summary(runs / name)["ended_by"] == "max_steps"
     assert main(["classify", "fit", f"--resume={runs / 'short'}", "--trainer.max_steps=30"]) == 0
     assert_same_checkpoints(runs / "short", runs / "long")
@@ -154,9 +156,14 @@ def test_stops_early(
     assert main(["classify", "fit", *small_options, *OFTEN, "--name=x", "--patience=2"]) == 0
     found = rows(run, "metrics.csv")
     assert found == rows(often, "metrics.csv")[: len(found)]
-    assert since_best(
-        [{key: float(value) for key, value in row.items()} for row in found], ["validation_accuracy"], "max"
-    ) == 2
+    assert (
+        since_best(
+            [{key: float(value) for key, value in row.items()} for row in found],
+            ["validation_accuracy"],
+            "max",
+        )
+        == 2
+    )
     assert len(found) < 9
     assert summary(run)["ended_by"] == "patience"
     assert "Stopped early: no better figure in 2 validations" in capsys.readouterr().out

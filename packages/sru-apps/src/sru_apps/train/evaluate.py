@@ -20,6 +20,7 @@ from sru_apps.train.module import TaskModule
 from sru_apps.train.options import (
     OptionParser,
     add_options,
+    evaluation_options,
     parse_options,
     peek,
     read_settings,
@@ -112,18 +113,10 @@ def load_module(task: Task, path: Path, model: Mapping[str, Any] | None = None) 
 
 def evaluate(stage: Stage, task: Task, args: Sequence[str]) -> int:
     """Print the figures of a checkpoint on the part of the data that a command is for."""
-    rows = [(option, kind | None, None, text) for option, _, kind, text in task.evaluation]
-    if task.report is not None:
-        rows.append(("--out", str | None, None, "Folder for tables and pictures; made when missing."))
     options = parse_options(
         f"sru {task.name} {stage}",
         f"The figures of a checkpoint on the {STAGES[stage]} set it belongs to.",
-        [
-            ("checkpoint", str, ..., "A run folder (for its best checkpoint) or a .ckpt file."),
-            *rows,
-            ("--accelerator", str, "auto", "cpu, gpu, or auto."),
-            ("--json", bool, False, "Print one JSON object."),
-        ],
+        evaluation_options(task),
         args,
     )
     quiet_lightning()

@@ -29,6 +29,7 @@ def begin() -> None:
     outlive_terminal()
     quiet_lightning()
 
+
 _LONGER = {
     "max_epochs": "give more --trainer.max_epochs",
     "max_steps": "give more --trainer.max_steps",

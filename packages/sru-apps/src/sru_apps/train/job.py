@@ -18,6 +18,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from sru_apps.task import Task, load
 from sru_apps.train.checkpoints import AtomicCheckpointIO, RunCheckpoints, SeedEveryStep
+from sru_apps.train.choices import check_choices
 from sru_apps.train.console import EpochBar, wants_progress_bar
 from sru_apps.train.continuing import check_form, differences
 from sru_apps.train.data import TaskData
@@ -25,7 +26,7 @@ from sru_apps.train.errors import UserError, building, clip, reading
 from sru_apps.train.history import History
 from sru_apps.train.module import TaskModule, count_parameters, sharded_strategy
 from sru_apps.train.optimizers import OptimizerConfig
-from sru_apps.train.options import fit_parser, peek, read_settings, recipe_path, with_settings
+from sru_apps.train.options import GROUPS, fit_parser, peek, read_settings, recipe_path, with_settings
 from sru_apps.train.run_folder import find_run, new_run
 from sru_apps.train.steps import StepLog
 from sru_apps.train.validations import Validations, ended_by, interval
@@ -135,6 +136,7 @@ class Fit:
                 f"--trainer.devices must be at most {most}, {_PROCESSES_PER_CORE} for each processor, got "
                 f"{clip(str(count), 40)}"
             )
+        check_choices(self.module_class, {group: options[group].as_dict() for group in GROUPS})
         lightning.seed_everything(options.seed, verbose=False)
         self.data = self.data_class(**options.data.as_dict(), seed=options.seed)
         optimizer = OptimizerConfig.of(options.optimizer.as_dict())
@@ -200,7 +202,11 @@ class Fit:
                 LambdaCallback(setup=self._check_form, on_train_start=lambda *_: self._save_config()),
                 SeedEveryStep(self.options.seed),
                 self.history,
-                *([StepLog(self.run.steps, every=steps, **speed)] if (steps := self.options.log_steps) else []),
+                *(
+                    [StepLog(self.run.steps, every=steps, **speed)]
+                    if (steps := self.options.log_steps)
+                    else []
+                ),
                 validations,
                 self.checkpoints,
             ],

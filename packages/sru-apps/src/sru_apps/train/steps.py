@@ -70,7 +70,9 @@ class StepLog(Callback):
         # With a scaler the gradients may still be multiples of themselves.
         scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
         if self.every and (trainer.global_step + 1) % self.every == 0 and not scaled:
-            gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+            gradients = [
+                p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None
+            ]
             norm = torch.nn.utils.get_total_norm(gradients)
             self._norm = float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
 
