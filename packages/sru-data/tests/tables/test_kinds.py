@@ -25,6 +25,8 @@ def test_values_of_json_are_written_as_text(tmp_path) -> None:
         (text or "", label) for (text, _), label in zip(values, labels, strict=True)
     ]
     assert [row.line for row in open_table(tmp_path / "x.jsonl").rows([])] == [1, 3, 5, 7, 9]
+    (tmp_path / "x.jsonl").write_text('{"text": NaN}')
+    assert rows(tmp_path / "x.jsonl", "text") == [("",)]
     (tmp_path / "x.jsonl").write_text('{"text": true}\n{"text": false}\n')
     assert rows(tmp_path / "x.jsonl", "text") == [("true",), ("false",)]
 
@@ -160,7 +162,7 @@ def test_a_folder_has_a_folder_per_label_and_a_file_per_text(tmp_path) -> None:
     assert rows(tmp_path / "out.csv", "file", "n", "text")[2] == ("pos/b.txt", "2", "two\nlines")
     assert rows(tmp_path / "in" / "pos", "file", "text") == [("a", "one"), ("b.txt", "two\nlines")]
     with pytest.raises(
-        DataError, match=r"pos: expected a column 'label', got a folder of texts, with .*'file'$"
+        DataError, match=r"pos: expected a column 'label', got a folder of texts, with .*'file'; give the"
     ):
         rows(tmp_path / "in" / "pos")
 

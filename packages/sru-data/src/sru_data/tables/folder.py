@@ -35,7 +35,8 @@ class FolderTable(Table):
             self._check_same_columns(folder, _columns(folder))
 
     def _found(self) -> str:
-        return f"got a folder of texts, with the columns {', '.join(map(repr, self.columns))}"
+        remedy = "give the folder above, or for a folder of tables a pattern such as 'folder/*.csv'"
+        return f"got a folder of texts, with the columns {', '.join(map(repr, self.columns))}; {remedy}"
 
     def _header_line(self) -> int | None:
         return None
