@@ -147,7 +147,7 @@ def load_rows(folder: Path, rows, **options) -> Splits:
             [*mail(9), ("a", "hom")],
             r"x\.csv:11: expected every label in 'label' twice or more, got 'hom' once; add examples, ",
         ),
-        ([("a", "x"), ("b", "y")], r"x\.csv:2: .* got 'x' once \(and so are 1 more\)"),
+        ([("a", "x"), ("b", "y")], r"x\.csv:2: .* got 'x' \(and 1 other\) once; add examples"),
         (
             [("a" * 65_537, "x")],
             r"x\.csv:2: expected a text of at most 65,536 bytes in 'text', got one of 65,537",

@@ -93,9 +93,7 @@ def written(value: object) -> str:
 
 
 @settings(deadline=None, max_examples=40)
-@given(
-    st.lists(st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0\n")), max_size=6)
-)
+@given(st.lists(st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0\n")), max_size=6))
 def test_lines_of_text_become_a_csv(folder, texts) -> None:
     (folder / "x.txt").write_bytes("".join(f"{text}\n" for text in ["first", *texts]).encode())
     texts = ["first", *(text.removesuffix("\r") for text in texts)]

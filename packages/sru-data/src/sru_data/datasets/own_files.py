@@ -210,11 +210,12 @@ def _check_divisible(training: _Labelled, column: str) -> None:
     once = [name for name, number in training.numbers.items() if counts[number] == 1]
     if once:
         row = training.first[training.numbers[once[0]]]
-        others = f" (and so are {len(once) - 1:,} more)" if len(once) > 1 else ""
+        more = len(once) - 1
+        others = f" (and {more:,} other{'s' if more > 1 else ''})" if more else ""
         raise DataError.at(
             row.file,
             row.line,
-            f"expected every label in {column!r} twice or more, got {_shown(once[0])} once{others}; add "
+            f"expected every label in {column!r} twice or more, got {_shown(once[0])}{others} once; add "
             "examples, remove or rename it, or give files for validation and test",
         )
 

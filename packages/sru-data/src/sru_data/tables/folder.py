@@ -35,8 +35,10 @@ class FolderTable(Table):
             self._check_same_columns(folder, _columns(folder))
 
     def _found(self) -> str:
-        remedy = "give the folder above, or for a folder of tables a pattern such as 'folder/*.csv'"
-        return f"got a folder of texts, with the columns {', '.join(map(repr, self.columns))}; {remedy}"
+        return f"got a folder of texts, with the columns {', '.join(map(repr, self.columns))}"
+
+    def _remedy(self) -> str:
+        return "give the folder above, or for a folder of tables a pattern such as 'folder/*.csv'"
 
     def _header_line(self) -> int | None:
         return None
