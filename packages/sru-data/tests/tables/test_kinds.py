@@ -208,9 +208,31 @@ def test_parquet_is_read_and_copied(tmp_path) -> None:
     )
     open_table(tmp_path / "none.parquet").copy_with(tmp_path / "y.parquet", [], columns=["label"])
     assert open_table(tmp_path / "y.parquet").columns == ["text", "label"]
+    parquet.write_table(pyarrow.table({**columns, "label": ["a", "b", "c"]}), tmp_path / "z.parquet")
+    with pytest.raises(
+        DataError, match=r"z\.parquet: expected columns of the same types as in .*x\.parquet, got"
+    ):
+        open_table([tmp_path / "x.parquet", tmp_path / "z.parquet"]).copy_with(
+            tmp_path / "y.parquet", added * 2, columns=["label", "score"]
+        )
     (tmp_path / "x.parquet").write_bytes((tmp_path / "x.parquet").read_bytes()[:-9])
     with pytest.raises(DataError, match=r"x\.parquet: expected a complete Parquet file, got: .* damaged or"):
         rows(tmp_path / "x.parquet")
+
+
+def test_a_copy_of_parquet_is_written_in_large_groups(tmp_path, monkeypatch) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr(sys.modules["sru_data.tables.parquet"], "_ROWS_OF_A_GROUP", 500)
+    parquet.write_table(pyarrow.table({"n": range(1300)}), tmp_path / "x.parquet", row_group_size=100)
+    added = ({"label": None if n < 600 else str(n), "n": None if n < 9 else n / 2} for n in range(1300))
+    assert open_table(tmp_path / "x.parquet").copy_with(
+        tmp_path / "y.parquet", added, columns=["label", "n"]
+    ) == ["label", "n_2"]
+    copy = parquet.ParquetFile(tmp_path / "y.parquet")
+    assert copy.metadata.num_row_groups == 3
+    assert copy.read().column("label").to_pylist() == [None] * 600 + [str(n) for n in range(600, 1300)]
+    assert copy.read().column("n_2").to_pylist() == [None] * 9 + [n / 2 for n in range(9, 1300)]
 
 
 def test_a_missing_pyarrow_is_an_error_that_says_how_to_install_it(tmp_path, monkeypatch) -> None:
