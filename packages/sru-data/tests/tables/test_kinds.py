@@ -25,6 +25,8 @@ def test_values_of_json_are_written_as_text(tmp_path) -> None:
         (text or "", label) for (text, _), label in zip(values, labels, strict=True)
     ]
     assert [row.line for row in open_table(tmp_path / "x.jsonl").rows([])] == [1, 3, 5, 7, 9]
+    (tmp_path / "x.jsonl").write_text('{"text": NaN}')
+    assert rows(tmp_path / "x.jsonl", "text") == [("",)]
     (tmp_path / "x.jsonl").write_text('{"text": true}\n{"text": false}\n')
     assert rows(tmp_path / "x.jsonl", "text") == [("true",), ("false",)]
 
@@ -129,7 +131,7 @@ def test_every_line_of_a_text_is_a_row(tmp_path) -> None:
     open_table(tmp_path / "x.txt").copy_with(out, [{"text": n} for n in range(5)], columns=["text"])
     assert out.getvalue().decode() == 'text,text_2\n"a, b",0\n,1\n  c,2\n\x0c\x85,3\nlast,4\n'
     with pytest.raises(
-        DataError, match=r"x\.txt: expected a column 'label', got a text file, in which each line"
+        DataError, match=r"x\.txt: expected a column 'label', got a text file, in which each .*; give a \.csv"
     ):
         rows(tmp_path / "x.txt")
     (tmp_path / "x.txt").write_text("a" * (MAX_FIELD_BYTES + 1))
@@ -160,7 +162,7 @@ def test_a_folder_has_a_folder_per_label_and_a_file_per_text(tmp_path) -> None:
     assert rows(tmp_path / "out.csv", "file", "n", "text")[2] == ("pos/b.txt", "2", "two\nlines")
     assert rows(tmp_path / "in" / "pos", "file", "text") == [("a", "one"), ("b.txt", "two\nlines")]
     with pytest.raises(
-        DataError, match=r"pos: expected a column 'label', got a folder of texts, with .*'file'$"
+        DataError, match=r"pos: expected a column 'label', got a folder of texts, with .*'file'; give the"
     ):
         rows(tmp_path / "in" / "pos")
 
@@ -206,9 +208,31 @@ def test_parquet_is_read_and_copied(tmp_path) -> None:
     )
     open_table(tmp_path / "none.parquet").copy_with(tmp_path / "y.parquet", [], columns=["label"])
     assert open_table(tmp_path / "y.parquet").columns == ["text", "label"]
+    parquet.write_table(pyarrow.table({**columns, "label": ["a", "b", "c"]}), tmp_path / "z.parquet")
+    with pytest.raises(
+        DataError, match=r"z\.parquet: expected columns of the same types as in .*x\.parquet, got"
+    ):
+        open_table([tmp_path / "x.parquet", tmp_path / "z.parquet"]).copy_with(
+            tmp_path / "y.parquet", added * 2, columns=["label", "score"]
+        )
     (tmp_path / "x.parquet").write_bytes((tmp_path / "x.parquet").read_bytes()[:-9])
     with pytest.raises(DataError, match=r"x\.parquet: expected a complete Parquet file, got: .* damaged or"):
         rows(tmp_path / "x.parquet")
+
+
+def test_a_copy_of_parquet_is_written_in_large_groups(tmp_path, monkeypatch) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr(sys.modules["sru_data.tables.parquet"], "_ROWS_OF_A_GROUP", 500)
+    parquet.write_table(pyarrow.table({"n": range(1300)}), tmp_path / "x.parquet", row_group_size=100)
+    added = ({"label": None if n < 600 else str(n), "n": None if n < 9 else n / 2} for n in range(1300))
+    assert open_table(tmp_path / "x.parquet").copy_with(
+        tmp_path / "y.parquet", added, columns=["label", "n"]
+    ) == ["label", "n_2"]
+    copy = parquet.ParquetFile(tmp_path / "y.parquet")
+    assert copy.metadata.num_row_groups == 3
+    assert copy.read().column("label").to_pylist() == [None] * 600 + [str(n) for n in range(600, 1300)]
+    assert copy.read().column("n_2").to_pylist() == [None] * 9 + [n / 2 for n in range(9, 1300)]
 
 
 def test_a_missing_pyarrow_is_an_error_that_says_how_to_install_it(tmp_path, monkeypatch) -> None:
