@@ -21,9 +21,9 @@ from typing import Any
 import torch
 import yaml
 
+import sru_apps
 from sru_apps.decoding.unknown import UnknownParts
-from sru_apps.tasks.classify import TASK
-from sru_apps.train.evaluate import Trained, load_trained
+from sru_apps.tasks.classify.predict import Classifier
 from sru_data.datasets import classification
 from sru_data.datasets.classification import Example
 from sru_data.loaders.buckets import pad_sequences
@@ -39,7 +39,7 @@ BATCH_SIZE = 128
 
 
 @torch.inference_mode()
-def measured(model: Trained, examples: Sequence[Example]) -> dict[str, float]:
+def measured(model: Classifier, examples: Sequence[Example]) -> dict[str, float]:
     """Return accuracy and the share of unknown words, in percent."""
     ids = [model.tokenizer.encode(example.text) for example in examples]
     parts = UnknownParts(model.tokenizer)
@@ -70,7 +70,7 @@ def compared(given: str, data_dir: str | None) -> dict[str, Any]:
         raise SystemExit(f"{given}: no run folder of a published set; give its name, as in sst2={given}")
     seed = settings.get("seed", 0)
     test = classification.load(name, data_dir=data_dir, fold=data.get("fold", 0), seed=seed).test
-    model = load_trained(TASK, folder)
+    model = sru_apps.load(folder)
     natural = [example._replace(text=naturalize(example.text)) for example in test]
     tokenizer = model.tokenizer
     is_english = isinstance(tokenizer, WordTokenizer) and tokenizer.pieces("it's") != ["it's"]
