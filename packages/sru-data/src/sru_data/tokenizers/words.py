@@ -156,10 +156,10 @@ class WordTokenizer(HuggingFaceTokenizer):
 
 
 def _is_lowercase(backend: tokenizers.Tokenizer) -> bool:
-    """Whether a backend that `WordTokenizer` made, with line ends or for English, lower-cases text."""
+    """Whether a backend that `WordTokenizer` made lower-cases text."""
     if isinstance(backend.pre_tokenizer, pre_tokenizers.Split):
         return alike(backend, _untrained_english("", lowercase=True), "normalizer")
-    return isinstance(backend.normalizer, normalizers.Sequence)
+    return isinstance(backend.normalizer, (normalizers.Sequence, normalizers.Lowercase))
 
 
 def _is_english(backend: tokenizers.Tokenizer) -> bool:
