@@ -12,7 +12,7 @@ from torch import Tensor
 from sru_apps.ranges import check_at_least
 from sru_apps.tasks.classify.examples import EncodedExamples, Item
 from sru_apps.tasks.classify.source import DatasetName, Files, check_source, name_of, read_splits
-from sru_apps.tasks.classify.vocabulary import Rules, check_options, train_tokenizer, with_words_of
+from sru_apps.tasks.classify.vocabulary import check_options, train_tokenizer, with_words_of
 from sru_apps.train.data import BatchData
 from sru_data import DataError
 from sru_data.embeddings import EmbeddingMatrix, embedding_matrix
@@ -20,6 +20,7 @@ from sru_data.loaders.buckets import pad_sequences
 from sru_data.tables import Kind
 from sru_data.texts import Unit
 from sru_data.tokenizers import load_tokenizer
+from sru_data.tokenizers.words import Rules
 
 _PARTS = ("train", "validation", "test")
 _SPECIAL = 2

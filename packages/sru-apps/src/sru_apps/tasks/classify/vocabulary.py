@@ -9,8 +9,8 @@ from sru_apps.train.errors import UserError
 from sru_data.embeddings import frequent_words
 from sru_data.texts import Unit
 from sru_data.tokenizers import ByteTokenizer, CharTokenizer, SubwordTokenizer, Tokenizer, WordTokenizer
+from sru_data.tokenizers.words import Rules
 
-Rules = Literal["english", "spaces"]
 _PIECES = 8000
 _OWNERS: dict[str, tuple[Unit, ...]] = {
     "rules": ("words",),
