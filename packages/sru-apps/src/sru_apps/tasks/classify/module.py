@@ -33,6 +33,7 @@ class ClassifierModule(TaskModule):
         label_names: The names of the classes.
         class_weights: The weight of each class in the loss of training; with several labels per sentence,
             that of the sentences which have it.
+        label_separator: What separates several labels of a sentence.
         temperature: What divides the logits of the exported model, to calibrate its probabilities.
     """
 
@@ -45,6 +46,7 @@ class ClassifierModule(TaskModule):
         *,
         label_names: Sequence[str],
         class_weights: Sequence[float] | None = None,
+        label_separator: str | None = None,
         temperature: float = 1.0,
     ) -> None:
         self.label_names = [label_names] if isinstance(label_names, str) else list(label_names)
@@ -54,10 +56,13 @@ class ClassifierModule(TaskModule):
             optimizer,
             label_names=self.label_names,
             class_weights=weights,
+            label_separator=label_separator,
             temperature=temperature,
         )
         self._check_labels()
         self.exported = {"labels": self.label_names, "temperature": temperature}
+        if self.config.multi_label:
+            self.exported["label_separator"] = label_separator
         self.network = SentenceClassifier(self.config)
         self.figures = _figures(self.config)
         # Follows from the hyper-parameters, so it is not saved with the weights.
@@ -89,7 +94,13 @@ class ClassifierModule(TaskModule):
             pairs=data.pairs,
             **options,
         )
-        return cls(config, optimizer, label_names=data.label_names, class_weights=data.class_weights())
+        return cls(
+            config,
+            optimizer,
+            label_names=data.label_names,
+            class_weights=data.class_weights(),
+            label_separator=data.hparams["label_separator"],
+        )
 
     @classmethod
     def from_checkpoint(cls, hyper_parameters: Mapping[str, Any]) -> ClassifierModule:
@@ -103,7 +114,12 @@ class ClassifierModule(TaskModule):
     @classmethod
     def from_export(cls, config: ClassifierConfig, entries: Mapping[str, Any]) -> ClassifierModule:
         """Build the module with its labels."""
-        return cls(config, label_names=entries["labels"], temperature=entries.get("temperature", 1.0))
+        return cls(
+            config,
+            label_names=entries["labels"],
+            label_separator=entries.get("label_separator"),
+            temperature=entries.get("temperature", 1.0),
+        )
 
     def start(self, data: SentenceData) -> None:
         """Start from pretrained word vectors, if there are any; training tunes those that are not fixed."""
