@@ -58,10 +58,9 @@ def test_a_list_is_joined_if_a_separator_is_given(tmp_path) -> None:
             r"x\.jsonl:1: expected a JSON object, got something that is not JSON: Expecting value",
         ),
         ("{\n", r"x\.jsonl:1: .* not JSON: .*; write each object on a line of its own, as `jq -c` does"),
-        (
-            '[{"text": 1}]',
-            r"x\.jsonl:1: expected a JSON object, got \[.*; write each of its objects on a line",
-        ),
+        ('[{"text": 1},\n 2]', r"x\.jsonl:2: expected a JSON object, got 2$"),
+        ("[[]]", r"x\.jsonl:1: expected a JSON object, got \[\]$"),
+        ('[{"text": 1}', r"x\.jsonl:1: expected a JSON array that ends in '\]'"),
         (
             '{"texts": 1}',
             r"x\.jsonl:1: expected a column 'text', .* with the column 'texts'; did you mean 'texts'",
@@ -109,6 +108,18 @@ def test_a_copy_of_json_lines_keeps_what_was_written(tmp_path) -> None:
     (tmp_path / "x.jsonl").write_text('{}\n{"label": 1}\n')
     with pytest.raises(DataError, match=r"x\.jsonl:2: expected no field 'label', .* the first line lacks"):
         open_table(tmp_path / "x.jsonl").copy_with(out, [{"label": 1}] * 2, columns=["label"])
+
+
+def test_an_array_of_objects_is_read_too_and_becomes_json_lines(tmp_path) -> None:
+    (tmp_path / "x.json").write_text('[\n  {"text": "[é]",\n   "label": 1},\n  {"text": null, "label": 2}]\n')
+    found = list(open_table(tmp_path / "x.json").rows(["text", "label"]))
+    assert [(row.line, *row.values) for row in found] == [(2, "[é]", "1"), (4, "", "2")]
+    out = io.BytesIO()
+    open_table(tmp_path / "x.json").copy_with(out, [{"n": 1}, {"n": 2}], columns=["n"])
+    assert [json.loads(line) for line in out.getvalue().splitlines()] == [
+        {"text": "[é]", "label": 1, "n": 1},
+        {"text": None, "label": 2, "n": 2},
+    ]
 
 
 def test_every_line_of_a_text_is_a_row(tmp_path) -> None:

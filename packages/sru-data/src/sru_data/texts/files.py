@@ -229,7 +229,8 @@ class TextFile:
                 case {self.text_field: str(text)}:
                     return text.encode() + b"\n"
                 case {**fields} if self.text_field not in fields:
-                    found = f"only the fields {', '.join(sorted(map(str, fields))) or '(none)'}"
+                    names = ", ".join(sorted(map(str, fields))) or "(none)"
+                    found = f"only the fields {names}; name the one that has the text with text_field"
                 case _:
                     found = "another type of value"
         except ValueError as error:
