@@ -9,7 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sru_apps.tasks.chat.data import ChatData, DialogueTokenizer, Lesson
+from sru_apps.tasks.chat.data import ChatData
+from sru_apps.tasks.chat.tokenizer import DialogueTokenizer, Lesson
 from sru_apps.train.errors import UserError
 from sru_data import DataError
 from sru_data.datasets.dialogues import Turn

@@ -13,6 +13,7 @@ from torchmetrics.classification import MulticlassAccuracy, MultilabelExactMatch
 
 from sru_apps.tasks.classify.data import Batch, SentenceData
 from sru_apps.tasks.classify.model import ClassifierConfig, SentenceClassifier
+from sru_apps.tasks.classify.predict import modern
 from sru_apps.train.module import TaskModule, count_parameters
 from sru_apps.train.optimizers import OptimizerConfig
 
@@ -38,6 +39,7 @@ class ClassifierModule(TaskModule):
     """
 
     config_class = ClassifierConfig
+    network_class = SentenceClassifier
 
     def __init__(
         self,
@@ -105,11 +107,7 @@ class ClassifierModule(TaskModule):
     @classmethod
     def from_checkpoint(cls, hyper_parameters: Mapping[str, Any]) -> ClassifierModule:
         """Build the module; former checkpoints have the fields of the configuration side by side."""
-        settings = dict(hyper_parameters)
-        if "config" in settings:
-            return cls(**settings)
-        names = settings.pop("label_names")
-        return cls({**settings, "num_classes": len(names)}, label_names=names)
+        return cls(**modern(hyper_parameters))
 
     @classmethod
     def from_export(cls, config: ClassifierConfig, entries: Mapping[str, Any]) -> ClassifierModule:
