@@ -177,6 +177,8 @@ def test_runs_are_named_after_the_file(files: Any, name: str) -> None:
         ({}, r"no data chosen; give --recipe or --data.name \(cr, .*\), or files of your own"),
         ({"name": "sst2", "train_file": "x"}, "both --data.name and --data.train_file name data"),
         ({"name": "sst2", "test_file": "x"}, "--data.test_file is for files of your own, not for sst2"),
+        ({"name": "mr", "phrases": True}, "--data.phrases is for sst1 and sst2, not for mr; leave it out"),
+        ({"train_file": "x", "phrases": True}, "--data.phrases is for .*, not for files of your own"),
         ({"name": "sst2", "text_column": "x"}, "--data.text_column is for files of your own, not for sst2"),
     ],
 )

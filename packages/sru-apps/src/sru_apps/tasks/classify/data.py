@@ -11,9 +11,10 @@ from torch import Tensor
 
 from sru_apps.ranges import check_at_least
 from sru_apps.tasks.classify.examples import EncodedExamples, Item
-from sru_apps.tasks.classify.source import DatasetName, Files, check_source, name_of, read_splits
+from sru_apps.tasks.classify.source import DatasetName, check_source, read_splits
 from sru_apps.tasks.classify.vocabulary import check_options, train_tokenizer, with_words_of
 from sru_apps.train.data import BatchData
+from sru_apps.train.own_files import Files, name_of_files
 from sru_data import DataError
 from sru_data.datasets import classification
 from sru_data.embeddings import EmbeddingMatrix, embedding_matrix
@@ -80,6 +81,7 @@ class SentenceData(BatchData[Item, Batch]):
             come, or of `all`; the words of the training text are kept in any case.
         freeze_embeddings: Do not train the vectors, only those of padding and of unknown words.
         class_weights: balanced: count each class in training as if all were equally frequent.
+        phrases: Train on all labelled phrases of the training sentences (sst1, sst2), as papers do.
         fold: The part of a ten-fold cross-validation to test on (mr, cr, subj, mpqa, files of your own).
         batch_size: Sentences per batch.
         seed: Seed of splits, of the order of the batches, and of vectors for words without a pretrained one.
@@ -128,6 +130,7 @@ class SentenceData(BatchData[Item, Batch]):
         embedding_words: int | Literal["all"] = 50_000,
         freeze_embeddings: bool = False,
         class_weights: Literal["balanced"] | None = None,
+        phrases: bool = False,
         fold: int = 0,
         batch_size: int = 32,
         seed: int = 0,
@@ -155,7 +158,7 @@ class SentenceData(BatchData[Item, Batch]):
             raise ValueError("freeze_embeddings needs pretrained vectors; give --data.embeddings FILE")
         self.save_hyperparameters(logger=False)
         check_source(self.hparams)
-        self.dataset = self.group = name or name_of(train_file or "")
+        self.dataset = self.group = name or name_of_files(train_file or "")
         self.embedding_size = 100 if embedding_size is None else embedding_size
         self._labels: list[str] | None = None
 
