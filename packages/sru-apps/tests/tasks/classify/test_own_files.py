@@ -74,6 +74,7 @@ def test_a_csv_file_is_trained_on_tested_and_exported(
     assert result["accuracy"] == summary["test_accuracy"]
     assert result["tokens"] == 4 * 4
     assert result["unknown"] == 4
+    assert "test: 4 of 16 words (25.0 %) are unknown: '" in opening
     weights = read_checkpoint(run / "checkpoints/best.ckpt")["state_dict"]
     assert weights["network.embedding.fixed"].tolist() == [[7, 8, 9]]
     assert main(["classify", "predict", f"--model={run}", "WIN now!", "Unseen now!"]) == 0
@@ -222,7 +223,8 @@ def test_a_tokenizer_of_a_file(mail: Path, tmp_path: Path) -> None:
     make(mail, unit="characters").tokenizer.save(tmp_path / "tokenizer.json")
     data = make(mail, tokenizer=str(tmp_path / "tokenizer.json"))
     assert data.tokenizer.tokens == make(mail, unit="characters").tokenizer.tokens
-    assert data.coverage("test")["unknown"] == 0
+    assert data.unknown("test").unknown == 0
+    assert make(mail, unit="bytes").unknown("test") is None
 
 
 def test_no_vocabulary_can_be_made(mail: Path) -> None:
