@@ -148,22 +148,19 @@ def evaluate(stage: Stage, task: Task, args: Sequence[str]) -> int:
         device = device_of(options.accelerator)
         found = report(task, module, data, Path(out), part=STAGES[stage], device=device)
         figures, text = {**figures, **found.figures}, found.text
+    unknown = data.unknown(STAGES[stage])
     if options.json:
         facts = {"unit": data.unit, **figures} if data.unit else figures
-        facts |= data.coverage(STAGES[stage])
+        if unknown is not None:
+            facts |= {"tokens": unknown.tokens, "unknown": unknown.unknown}
         print(dump_json({"checkpoint": str(path), "dataset": data.dataset, "set": STAGES[stage], **facts}))
     else:
         print(f"{data.dataset} {module.config.encoder}: {STAGES[stage]} {module.describe(figures)}")
-        if coverage := data.coverage(STAGES[stage]):
-            print(unknown_share(**coverage))
+        if unknown is not None:
+            print(unknown.summary())
         if text:
             print(text)
     return 0
-
-
-def unknown_share(tokens: int, unknown: int) -> str:
-    """Say how much of a text a model does not know."""
-    return f"{unknown:,} of {tokens:,} tokens ({100 * unknown / max(1, tokens):.1f} %) are unknown"
 
 
 validate, test = partial(evaluate, "validate"), partial(evaluate, "test")

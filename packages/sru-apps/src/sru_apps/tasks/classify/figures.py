@@ -165,8 +165,8 @@ def scores(
     loader = data.val_dataloader() if part == "validation" else data.test_dataloader()
     for indices in loader.sampler:
         batch = loader.collate([loader.items[index] for index in indices])
-        mask = None if batch.mask is None else batch.mask.to(device)
-        yield network(batch.ids.to(device), mask).float().cpu(), batch.labels, indices
+        inputs = (None if part is None else part.to(device) for part in batch.inputs)
+        yield network(*inputs).float().cpu(), batch.labels, indices
 
 
 def write(
