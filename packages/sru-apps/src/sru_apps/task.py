@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import gc
 import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -133,6 +134,9 @@ def run_command(
     command = commands[name].load()
     if isinstance(command, Task):
         return command(args[1:])
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
     prog, rest = f"{prog} {name}", args[1:]
     try:
         with plain_warnings(prog):
