@@ -8,7 +8,9 @@ from pathlib import Path
 from sru_apps.ranges import check_at_least
 from sru_apps.tasks.chat.tokenizer import DialogueTokenizer, Lesson
 from sru_apps.train.data import BatchData
+from sru_apps.train.errors import UserError
 from sru_apps.train.export import parse_tokenizer
+from sru_apps.train.own_files import Files, first_of_files, name_of_files
 from sru_data import DataError
 from sru_data.datasets.dialogues import Dialogue, read_dialogues
 from sru_data.datasets.language_modelling import Unit
@@ -33,7 +35,9 @@ class ChatData(BatchData[Lesson, Segment]):
     """Dialogues as batches of similar lengths.
 
     Args:
-        train_file: JSON lines with a field `bot`; `sru_data.datasets.dialogues` describes them.
+        train_file: Dialogues as JSON lines or a JSON array, plain or compressed, in the form of OpenAI
+            (`messages`), ShareGPT (`conversations`), Alpaca (`instruction`) or with a field `bot`; one path,
+            a list, or a pattern such as 'talks/*.jsonl.gz'.
         validation_file: The same for validation; default: every twentieth dialogue of `train_file`.
         unit: What a token is: bytes, characters, words or subwords.
         tokenizer: A Hugging Face `tokenizer.json` or a sentencepiece model instead of `unit`.
@@ -48,14 +52,15 @@ class ChatData(BatchData[Lesson, Segment]):
 
     Raises:
         ValueError: A size is less than 1.
+        UserError: There is no file.
     """
 
     has_test = False
 
     def __init__(
         self,
-        train_file: str,
-        validation_file: str | None = None,
+        train_file: Files,
+        validation_file: Files | None = None,
         unit: Unit = "bytes",
         tokenizer: str | None = None,
         vocab_size: int | None = None,
@@ -67,7 +72,9 @@ class ChatData(BatchData[Lesson, Segment]):
         check_at_least(1, batch_size=batch_size, max_length=max_length)
         self.save_hyperparameters(logger=False)
         self.unit = unit
-        self.dataset = self.group = Path(train_file).name.split(".")[0]
+        if not train_file or validation_file == []:
+            raise UserError("train_file and validation_file must name a file, got an empty list")
+        self.dataset = self.group = name_of_files(train_file)
 
     def setup(self, stage: str) -> None:
         """Read the dialogues and turn them into numbers.
@@ -88,7 +95,7 @@ class ChatData(BatchData[Lesson, Segment]):
             self.dialogues = kept, train[every - 1 :: every]
         else:
             raise DataError.at(
-                file,
+                first_of_files(file),
                 None,
                 "expected at least two dialogues, one of them for validation, got one; "
                 "add some, or give a file of others with --data.validation_file",
@@ -109,14 +116,14 @@ class ChatData(BatchData[Lesson, Segment]):
             return WordTokenizer.train(texts, max_size=size, lowercase=False, line_ends=True)
         return SubwordTokenizer.train(texts, vocab_size=size or _SUBWORDS, lossless=True)
 
-    def _encode(self, dialogues: list[Dialogue], file: str) -> list[Lesson]:
+    def _encode(self, dialogues: list[Dialogue], files: Files) -> list[Lesson]:
         longest = self.hparams["max_length"]
         whole = map(self.tokenizer.encode_dialogue, dialogues)
         lessons = [Lesson(*(part[:longest] for part in lesson)) for lesson in whole]
         kept = [lesson for lesson in lessons if bool((lesson.targets != IGNORE).any())]
         if not kept:
             raise DataError.at(
-                file,
+                first_of_files(files),
                 None,
                 f"expected an answer within the first {longest} tokens of some dialogue, got none; "
                 "raise --data.max_length",
