@@ -73,7 +73,7 @@ class Task:
     """Defaults of options that differ from those of the classes."""
     movable: frozenset[str] = frozenset({"data_dir"})
     """Options of the data that a continued run may change, such as the place of a file."""
-    evaluation: tuple[tuple[str, str, type, str], ...] = ()
+    evaluation: tuple[tuple[str, str, Any, str], ...] = ()
     """Options of `validate` and `test`, as (option, "data.NAME" or "model.NAME", type, help)."""
     generic: tuple[str, ...] = ("fit", "validate", "test")
     """The commands of `GENERIC` that it has."""

@@ -167,7 +167,7 @@ def test_help_shows_the_options(capsys: pytest.CaptureFixture[str]) -> None:
         (["--recipe=sst2", "--trainer.max_epochs=many"], 2, "trainer.max_epochs"),
         (["--recipe=sst2", "--trainer.accumulate_grad_batches=0"], 2, "expected a number > 0, got 0"),
         (["--recipe=sst2", "--trainer.num_nodes=0"], 2, "trainer.num_nodes: expected a number > 0, got 0"),
-        ([], 2, "no data set chosen; give --recipe (cr, mpqa, mr, sst1, sst2, subj, trec) or --data.name"),
+        ([], 2, "no data chosen; give --recipe or --data.name (cr, mpqa, mr, sst1, sst2, subj, trec)"),
         (["--resume=runs/x", "--recipe=sst2"], 1, "--resume continues with the settings of the run"),
         (["--resume=nowhere"], 1, "no run at nowhere"),
     ],

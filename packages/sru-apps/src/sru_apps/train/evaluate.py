@@ -124,7 +124,8 @@ def evaluate(stage: Stage, task: Task, args: Sequence[str]) -> int:
     module, checkpoint = load_module(task, path, changed["model"])
     kind = load(task.data)
     with reading(path):
-        settings = {**checkpoint["datamodule_hyper_parameters"], **changed["data"]}
+        settings = dict(checkpoint["datamodule_hyper_parameters"])
+        settings = {"seed": settings.pop("seed"), **settings, **changed["data"]}  # every run has one
         state = dict(checkpoint[kind.__qualname__])
         with building():
             data = kind(**settings)
@@ -135,10 +136,18 @@ def evaluate(stage: Stage, task: Task, args: Sequence[str]) -> int:
     figures = measure(module, data, stage, accelerator=options.accelerator)
     if options.json:
         facts = {"unit": data.unit, **figures} if data.unit else figures
+        facts |= data.coverage(STAGES[stage])
         print(dump_json({"checkpoint": str(path), "dataset": data.dataset, "set": STAGES[stage], **facts}))
     else:
         print(f"{data.dataset} {module.config.encoder}: {STAGES[stage]} {module.describe(figures)}")
+        if coverage := data.coverage(STAGES[stage]):
+            print(unknown_share(**coverage))
     return 0
+
+
+def unknown_share(tokens: int, unknown: int) -> str:
+    """Say how much of a text a model does not know."""
+    return f"{unknown:,} of {tokens:,} tokens ({100 * unknown / max(1, tokens):.1f} %) are unknown"
 
 
 validate, test = partial(evaluate, "validate"), partial(evaluate, "test")
