@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from sru_apps.ranges import check_at_least
 from sru_apps.tasks.chat.tokenizer import DialogueTokenizer, Lesson

@@ -13,7 +13,7 @@ from torchmetrics.classification import MulticlassAccuracy, MultilabelExactMatch
 
 from sru_apps.tasks.classify.data import Batch, SentenceData
 from sru_apps.tasks.classify.model import ClassifierConfig, SentenceClassifier
-from sru_apps.tasks.classify.predict import modern
+from sru_apps.tasks.classify.predict import check_labels, modern
 from sru_apps.train.module import TaskModule, count_parameters
 from sru_apps.train.optimizers import OptimizerConfig
 
@@ -57,7 +57,7 @@ class ClassifierModule(TaskModule):
             class_weights=weights,
             temperature=temperature,
         )
-        self._check_labels()
+        check_labels(self.label_names, self.config.num_classes)
         self.exported = {"labels": self.label_names, "temperature": temperature}
         self.network = SentenceClassifier(self.config)
         self.figures = _figures(self.config)
@@ -66,15 +66,6 @@ class ClassifierModule(TaskModule):
         self.register_buffer(
             "class_weights", None if weights is None else torch.tensor(weights), persistent=False
         )
-
-    def _check_labels(self) -> None:
-        if len(self.label_names) != self.config.num_classes:
-            raise ValueError(f"expected {self.config.num_classes} labels, got {len(self.label_names)}")
-        texts = {name for name in self.label_names if isinstance(name, str) and name.isprintable()}
-        if len(texts) < len(self.label_names):
-            raise ValueError(
-                f"labels must be printable texts that differ from each other, got {self.label_names!r}"
-            )
 
     @classmethod
     def build(
