@@ -27,6 +27,7 @@ from pytorch_lightning.plugins.io import CheckpointIO
 
 from sru_apps.seeds import place_seed
 from sru_apps.train.errors import UserError
+from sru_apps.train.validations import validation_follows
 from sru_apps.train.weights import read_checkpoint
 from sru_data.atomic import atomic_write
 
@@ -78,7 +79,7 @@ class AtomicCheckpointIO(CheckpointIO):
 class RunCheckpoints(Checkpoint):
     """Keep `best.ckpt` (by a monitored value, the earliest of equals) and `last.ckpt` in a folder.
 
-    The last one is saved at the end of every epoch, within it every minute and every `every_steps` steps, and
+    The last one is saved after every validation, between them every minute and every `every_steps` steps, and
     when the run is stopped: the first Ctrl-C (SIGINT), like a SIGTERM or a closed terminal (SIGHUP), lets the
     present step finish and saves; a second Ctrl-C stops at once. A figure that is not finite is never best.
 
@@ -134,14 +135,14 @@ class RunCheckpoints(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save within an epoch, except after its last step, which validation and a save follow anyway.
+        """Save within an epoch, except where validation and a save follow anyway.
 
         Between two batches of one step there is nothing to save: gradients are not part of a checkpoint.
         """
         if 0 < trainer.max_steps <= trainer.global_step:
             # Lightning validates, and lets us save, when asked to stop, but not when it runs out of steps.
             trainer.should_stop = True
-        if trainer.is_last_batch or (batch_idx + 1) % trainer.accumulate_grad_batches:
+        if validation_follows(trainer, batch_idx) or (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
         stopped = self.interrupted or trainer.received_sigterm
         due = bool(self.every_steps) and trainer.global_step % self.every_steps == 0
@@ -155,8 +156,21 @@ class RunCheckpoints(Checkpoint):
             self.interrupted = True
             raise KeyboardInterrupt
 
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save after a validation within an epoch, and stop when Ctrl-C came before its end."""
+        if trainer.is_last_batch:
+            return
+        self._save_validated(trainer)
+        if _any_rank(trainer, self.interrupted):
+            self.interrupted = True
+            raise KeyboardInterrupt
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save after validation."""
+        """Save after an epoch. One that ends before its last batch can be continued from its last validation."""
+        if trainer.is_last_batch:
+            self._save_validated(trainer)
+
+    def _save_validated(self, trainer: Trainer) -> None:
         logged = trainer.callback_metrics
         score = float(next(logged[name] for name in self.monitor if name in logged))
         better = operator.gt if self.mode == "max" else operator.lt

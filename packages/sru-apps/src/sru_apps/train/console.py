@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +15,8 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import TQDMProgressBar
 from tqdm import tqdm  # type: ignore[import-untyped,unused-ignore]
 
+from sru_apps.train.history import History
+from sru_apps.train.meters import rounded
 from sru_data.token_files import Progress
 
 _NOISE = (
@@ -38,10 +41,22 @@ def wants_progress_bar() -> bool:
 
 
 class EpochBar(TQDMProgressBar):
-    """One line for the epoch, counted from 1, that makes room for the line that `History` prints."""
+    """One line for the epoch, counted from 1, that makes room for the line that `History` prints.
 
-    def __init__(self) -> None:
+    Args:
+        history: Knows the training loss since the last validation, and the time left of the whole training.
+    """
+
+    def __init__(self, history: History | None = None) -> None:
         super().__init__(refresh_rate=5, leave=False)
+        self.history = history
+        self._shown: dict[str, Any] = {}
+        self._next_look = 0.0
+
+    def on_train_start(self, trainer: Trainer, *args: Any) -> None:
+        """Show an epoch that is continued, which does not start again."""
+        super().on_train_start(trainer, *args)
+        EpochBar.on_train_epoch_start(self, trainer, *args)
 
     def on_train_epoch_start(self, trainer: Trainer, *args: Any) -> None:
         """Name the epoch as users count."""
@@ -49,9 +64,15 @@ class EpochBar(TQDMProgressBar):
         self.train_progress_bar.set_description(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}")
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        """Show the figures of the last epoch, without the logger's version."""
+        """Show the loss, the time left, and the figures of the last validation, but no logger's version."""
         metrics = super().get_metrics(trainer, pl_module)
-        return {name: value for name, value in metrics.items() if name != "v_num"}
+        # To look at the loss is to wait for a GPU.
+        if self.history is not None and trainer.training and time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + 0.5
+            left = self.history.seconds_left(trainer)
+            self._shown = {"loss": f"{self.history.running_loss:.4f}"}
+            self._shown |= {"left": rounded(left)} if left else {}
+        return self._shown | {name: value for name, value in metrics.items() if name != "v_num"}
 
 
 def flush_denormals() -> None:

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning import LightningDataModule, Trainer
 
@@ -19,6 +20,7 @@ from sru_apps.train.module import TaskModule
 from sru_apps.train.options import (
     OptionParser,
     add_options,
+    evaluation_options,
     parse_options,
     peek,
     read_settings,
@@ -26,6 +28,7 @@ from sru_apps.train.options import (
     recipe_path,
     with_settings,
 )
+from sru_apps.train.report import report
 from sru_apps.train.run_folder import find_checkpoint
 from sru_apps.train.strict_json import dump_json
 from sru_apps.train.weights import build_with, read_checkpoint
@@ -52,8 +55,24 @@ def measure(
     Raises:
         UserError: There is no such accelerator.
     """
+    trainer = _tester(accelerator)
+    getattr(trainer, stage)(module, data, verbose=False)
+    prefix = f"{STAGES[stage]}_"
+    return {
+        name.removeprefix(prefix): float(value)
+        for name, value in trainer.callback_metrics.items()
+        if name.startswith(prefix)
+    }
+
+
+def device_of(accelerator: str) -> torch.device:
+    """Return the device that `measure` computes on."""
+    return _tester(accelerator).strategy.root_device
+
+
+def _tester(accelerator: str) -> Trainer:
     with building():
-        trainer = Trainer(
+        return Trainer(
             accelerator=accelerator,
             devices=1,
             # After training in several processes the others are gone, though the environment names them.
@@ -64,13 +83,6 @@ def measure(
             callbacks=[EpochBar()] if wants_progress_bar() else [],
             enable_progress_bar=wants_progress_bar(),
         )
-    getattr(trainer, stage)(module, data, verbose=False)
-    prefix = f"{STAGES[stage]}_"
-    return {
-        name.removeprefix(prefix): float(value)
-        for name, value in trainer.callback_metrics.items()
-        if name.startswith(prefix)
-    }
 
 
 def load_module(task: Task, path: Path, model: Mapping[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -101,16 +113,10 @@ def load_module(task: Task, path: Path, model: Mapping[str, Any] | None = None) 
 
 def evaluate(stage: Stage, task: Task, args: Sequence[str]) -> int:
     """Print the figures of a checkpoint on the part of the data that a command is for."""
-    rows = [(option, kind | None, None, text) for option, _, kind, text in task.evaluation]
     options = parse_options(
         f"sru {task.name} {stage}",
         f"The figures of a checkpoint on the {STAGES[stage]} set it belongs to.",
-        [
-            ("checkpoint", str, ..., "A run folder (for its best checkpoint) or a .ckpt file."),
-            *rows,
-            ("--accelerator", str, "auto", "cpu, gpu, or auto."),
-            ("--json", bool, False, "Print one JSON object."),
-        ],
+        evaluation_options(task),
         args,
     )
     quiet_lightning()
@@ -121,6 +127,10 @@ def evaluate(stage: Stage, task: Task, args: Sequence[str]) -> int:
         if value is not None:
             changed[group][name] = value
     path = find_checkpoint(Path(options.checkpoint))
+    out = options.get("out")
+    if out is not None:
+        # Now, so that a place that cannot be written to is reported before anything is measured.
+        Path(out).mkdir(parents=True, exist_ok=True)
     module, checkpoint = load_module(task, path, changed["model"])
     kind = load(task.data)
     with reading(path):
@@ -133,7 +143,11 @@ def evaluate(stage: Stage, task: Task, args: Sequence[str]) -> int:
         data.prepare_data()
         data.setup(stage)
         data.warn_about(STAGES[stage])
-    figures = measure(module, data, stage, accelerator=options.accelerator)
+    figures, text = measure(module, data, stage, accelerator=options.accelerator), ""
+    if out is not None:
+        device = device_of(options.accelerator)
+        found = report(task, module, data, Path(out), part=STAGES[stage], device=device)
+        figures, text = {**figures, **found.figures}, found.text
     if options.json:
         facts = {"unit": data.unit, **figures} if data.unit else figures
         facts |= data.coverage(STAGES[stage])
@@ -142,6 +156,8 @@ def evaluate(stage: Stage, task: Task, args: Sequence[str]) -> int:
         print(f"{data.dataset} {module.config.encoder}: {STAGES[stage]} {module.describe(figures)}")
         if coverage := data.coverage(STAGES[stage]):
             print(unknown_share(**coverage))
+        if text:
+            print(text)
     return 0
 
 

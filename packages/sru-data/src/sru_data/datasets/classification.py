@@ -123,6 +123,11 @@ LABEL_NAMES: dict[str, tuple[str, ...]] = {
 """The classes of each set, in label order."""
 
 
+def count_folds(name: str) -> int:
+    """Return the number of folds of one of the sets in `NAMES`; 0 if it has its own test set."""
+    return NUM_FOLDS if SOURCES[name].test is None else 0
+
+
 def load(
     name: str,
     *,
@@ -157,7 +162,7 @@ def load(
     if name not in SOURCES:
         raise ValueError(f"classification.load: name must be one of {', '.join(NAMES)}, got {name!r}")
     source, label_names = SOURCES[name], LABEL_NAMES[name]
-    num_folds = NUM_FOLDS if source.test is None else 1
+    num_folds = max(1, count_folds(name))
     if not 0 <= fold < num_folds:
         remedy = "" if num_folds > 1 else f" ({name} has its own test set)"
         raise ValueError(

@@ -13,6 +13,9 @@ TASK = Task(
     predictor="sru_apps.tasks.classify.predict:Classifier",
     figures=("accuracy", "micro_f1", "exact_match"),
     mode="max",
+    usage=("--train-file FILE", "--recipe NAME"),
+    examples=("--recipe sst2", "--recipe trec --encoder lstm --epochs 20 --name trec-lstm"),
+    common=("data.data_dir", "data.embeddings", "model.hidden_size", "model.num_layers"),
     defaults={"optimizer.weight_decay": 1e-4, "optimizer.decay_all": True, "trainer.max_epochs": 12},
     movable=frozenset({"data_dir", "embeddings", "tokenizer", *_FILES}),
     evaluation=(
@@ -32,12 +35,22 @@ TASK = Task(
             for name in _FILES
         ),
     ),
-    commands={
-        "table": Command(
-            "mean and spread of finished runs: seeds or folds", "sru_apps.tasks.classify.commands:table"
+    report="sru_apps.tasks.classify.figures:write",
+    report_options=(
+        (
+            "--calibrate",
+            bool,
+            False,
+            "Fit a temperature on the validation set, by which `predict` then divides the scores.",
         ),
+    ),
+    commands={
         "predict": Command(
             "label and probability of your own sentences", "sru_apps.tasks.classify.commands:predict"
+        ),
+        "crossval": Command(
+            "train and test on each of ten folds, with the options of fit",
+            "sru_apps.tasks.classify.crossval:crossval",
         ),
     },
 )

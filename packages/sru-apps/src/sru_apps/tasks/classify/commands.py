@@ -1,8 +1,7 @@
-"""`sru classify predict` and `sru classify table`."""
+"""`sru classify predict`."""
 
 from __future__ import annotations
 
-import statistics
 import sys
 import warnings
 from collections import deque
@@ -18,9 +17,8 @@ from sru_apps.decoding.unknown import UnknownParts
 from sru_apps.inference.loading import load_trained
 from sru_apps.task import Task
 from sru_apps.tasks.classify.predict import Classifier, Prediction
-from sru_apps.train.errors import UserError, reading
+from sru_apps.train.errors import UserError
 from sru_apps.train.options import parse_options
-from sru_apps.train.run_folder import RunFolder
 from sru_apps.train.strict_json import dump_json
 from sru_apps.utf8 import input_lines, use_utf8
 from sru_data.reading import MAX_SENTENCE_BYTES
@@ -202,34 +200,3 @@ def _fields(prediction: Prediction) -> dict[str, Any]:
     if prediction.pair is None:
         del fields["pair"]
     return fields
-
-
-def table(task: Task, args: Sequence[str]) -> int:
-    """Print a Markdown table of the given runs, with one row per data set, encoder and size."""
-    options = parse_options(
-        "sru classify table",
-        "Mean and standard deviation over runs that differ in seed or fold, as Markdown.",
-        [("runs", list, ..., "Run folders, such as runs/classify/sst2/*.")],
-        args,
-    )
-    entries = ("dataset", "encoder", "parameters_without_embedding", "test_accuracy", "validation_accuracy")
-    runs: dict[tuple[str, str, int], list[tuple[float, float]]] = {}
-    for run in options.runs:
-        folder = RunFolder(Path(run))
-        dataset, encoder, parameters, test, validation = folder.read_summary(*entries)
-        with reading(folder.summary, kind="a summary of `sru classify fit`"):
-            kind = (str(dataset), str(encoder), int(parameters))
-            runs.setdefault(kind, []).append((float(test), float(validation)))
-    print(
-        "| set | encoder | parameters but word vectors | runs | test accuracy, % | validation accuracy, % |"
-    )
-    print("| --- | --- | --- | --- | --- | --- |")
-    for (dataset, encoder, parameters), accuracies in sorted(runs.items()):
-        test, validation = map(_spread, zip(*accuracies, strict=True))
-        print(f"| {dataset} | {encoder} | {parameters:,} | {len(accuracies)} | {test} | {validation} |")
-    return 0
-
-
-def _spread(accuracies: Sequence[float]) -> str:
-    mean = f"{100 * statistics.mean(accuracies):.2f}"
-    return mean if len(accuracies) == 1 else f"{mean} ± {100 * statistics.stdev(accuracies):.2f}"

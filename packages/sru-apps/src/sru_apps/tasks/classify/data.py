@@ -15,6 +15,7 @@ from sru_apps.tasks.classify.source import DatasetName, Files, check_source, nam
 from sru_apps.tasks.classify.vocabulary import Rules, check_options, train_tokenizer, with_words_of
 from sru_apps.train.data import BatchData
 from sru_data import DataError
+from sru_data.datasets import classification
 from sru_data.embeddings import EmbeddingMatrix, embedding_matrix
 from sru_data.loaders.buckets import pad_sequences
 from sru_data.tables import Kind
@@ -156,6 +157,13 @@ class SentenceData(BatchData[Item, Batch]):
         self.dataset = self.group = name or name_of(train_file or "")
         self.embedding_size = 100 if embedding_size is None else embedding_size
         self._labels: list[str] | None = None
+
+    @property
+    def folds(self) -> int:
+        """The number of folds of a cross-validation; 0 where there is a test set."""
+        if self.hparams["name"] is None:
+            return classification.NUM_FOLDS if self.hparams["test_file"] is None else 0
+        return classification.count_folds(self.hparams["name"])
 
     def setup(self, stage: str) -> None:
         """Read, or download, the sentences and the word vectors, and number the words.

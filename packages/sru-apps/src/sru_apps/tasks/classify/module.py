@@ -38,6 +38,7 @@ class ClassifierModule(TaskModule):
     """
 
     config_class = ClassifierConfig
+    network_class = SentenceClassifier
 
     def __init__(
         self,

@@ -46,6 +46,7 @@ class LanguageModelModule(TaskModule):
     """
 
     config_class = LanguageModelConfig
+    network_class = LanguageModel
     sharded_methods = ("loss",)
 
     def __init__(
@@ -76,6 +77,11 @@ class LanguageModelModule(TaskModule):
             unit=cast(Unit, data.unit),
             nominal_length=data.hparams["length"] if data.hparams["random_lengths"] else None,
         )
+
+    @classmethod
+    def any_sizes(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the size of a vocabulary that can be cut as the options say."""
+        return {"vocab_size": 1000 + max(options.get("cutoffs") or [0])}
 
     def describe(self, figures: Mapping[str, float]) -> str:
         """Put figures in words, those first that models are compared by: `perplexity 82.31, loss 4.4105`."""
