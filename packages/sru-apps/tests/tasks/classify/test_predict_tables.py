@@ -95,6 +95,20 @@ def test_lines_of_several_files_and_of_compressed_ones_are_printed(
     assert (tmp_path / "out.csv").read_text().startswith("text,label,probability,note\na film,")
 
 
+def test_another_encoding_and_delimiter(
+    trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.dat").write_bytes("text|id\ncaf\xe9 film|1\n".encode("cp1252"))
+    args = ["--kind=csv", "--encoding=cp1252", "--delimiter=|", "--json"]
+    assert predict(trained_run, "--file", tmp_path / "x.dat", *args) == 0
+    assert json.loads(capsys.readouterr().out)["text"] == "café film"
+    (tmp_path / "x.txt").write_bytes(b"caf\xe9 film\n")
+    assert predict(trained_run, "--file", tmp_path / "x.txt", "--encoding=cp1252") == 0
+    assert capsys.readouterr().out.endswith("\tcafé film\n")
+    assert predict(trained_run, "--file", tmp_path / "x.dat", "--encoding=klingon") == 1
+    assert "encoding" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [

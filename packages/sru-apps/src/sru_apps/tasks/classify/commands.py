@@ -17,15 +17,40 @@ from sru_apps.decoding.unknown import UnknownParts
 from sru_apps.inference.loading import load_trained
 from sru_apps.task import Task
 from sru_apps.tasks.classify.predict import Classifier, Prediction
-from sru_apps.train.errors import UserError
+from sru_apps.train.errors import UserError, building
+from sru_apps.train.layout import Option
 from sru_apps.train.options import parse_options
 from sru_apps.train.strict_json import dump_json
 from sru_apps.utf8 import input_lines, use_utf8
 from sru_data.reading import MAX_SENTENCE_BYTES
-from sru_data.tables import Row, Table, open_table
+from sru_data.tables import Kind, Row, Table, open_table
 
 _NAMED = 10
 """Doubtful rows that are named."""
+_OPTIONS: list[Option] = [
+    ("sentences", list, [], "Sentences; default: standard input, one per line."),
+    ("--model", str, ..., "A run folder, the `model` folder in it, or a .ckpt file."),
+    (
+        "--file",
+        list,
+        None,
+        "Read sentences from this file: a text with one per line, a CSV, TSV, JSON lines or Parquet "
+        "file, or a folder of texts. May be repeated, or be a pattern such as 'mail/*.csv'.",
+    ),
+    ("--text-column", str, "text", "The column of the sentences."),
+    (
+        "--pair-column",
+        str | None,
+        None,
+        "The column of the second sentences, where pairs are classified.",
+    ),
+    ("--kind", Kind | None, None, "csv, tsv, jsonl, txt, folder or parquet; default: as the names say."),
+    ("--encoding", str, "utf-8", "Their encoding."),
+    ("--delimiter", str | None, None, "What separates the columns of CSV files; default: found out."),
+    ("--out", str | None, None, "Write the rows to this file; default: standard output."),
+    ("--all", bool, False, "Add a column with the probability of each class."),
+    ("--json", bool, False, "Print one JSON object per line, with the probability of each class."),
+]
 
 
 def predict(task: Task, args: Sequence[str]) -> int:
@@ -35,27 +60,7 @@ def predict(task: Task, args: Sequence[str]) -> int:
         "Label and probability of your own sentences, one row per sentence, in order. An empty sentence gets "
         "a row without label and probability. A file of rows (CSV, TSV, JSON lines, Parquet) is written "
         "again, row for row, with the columns label, probability and note added.",
-        [
-            ("sentences", list, [], "Sentences; default: standard input, one per line."),
-            ("--model", str, ..., "A run folder, the `model` folder in it, or a .ckpt file."),
-            (
-                "--file",
-                list,
-                None,
-                "Read sentences from this file: a text with one per line, a CSV, TSV, JSON lines or Parquet "
-                "file, or a folder of texts. May be repeated, or be a pattern such as 'mail/*.csv'.",
-            ),
-            ("--text-column", str, "text", "The column of the sentences."),
-            (
-                "--pair-column",
-                str | None,
-                None,
-                "The column of the second sentences, where pairs are classified.",
-            ),
-            ("--out", str | None, None, "Write the rows to this file; default: standard output."),
-            ("--all", bool, False, "Add a column with the probability of each class."),
-            ("--json", bool, False, "Print one JSON object per line, with the probability of each class."),
-        ],
+        _OPTIONS,
         args,
     )
     use_utf8()
@@ -65,18 +70,21 @@ def predict(task: Task, args: Sequence[str]) -> int:
     if options.out is not None and (not files or options.json):
         what = "--json prints" if options.json else "sentences of the command line are printed"
         raise UserError(f"--out is for the rows of --file, and {what}; leave one of them out", status=2)
-    if files and not _is_text(files):
-        return _predict_table(task, open_table(files), options)
-    if options.out is not None:
-        return _predict_table(task, open_table(files), options)
+    if files and (options.out is not None or not _is_text(files, options)):
+        with building():
+            table = open_table(
+                files, kind=options.kind, encoding=options.encoding, delimiter=options.delimiter
+            )
+        return _predict_table(task, table, options)
     return _predict_lines(task, given, files[0] if files else None, options)
 
 
-def _is_text(files: Sequence[str]) -> bool:
-    """Whether this is one file of lines, which are read as they come."""
+def _is_text(files: Sequence[str], options: Namespace) -> bool:
+    """Whether this is one file of lines in UTF-8, which are printed as they are read."""
     (first, *others) = files
     path = Path(first)
-    return not others and (path.suffix in ("", ".txt") and not path.is_dir() and not has_magic(first))
+    named_so = path.suffix in ("", ".txt") and not path.is_dir() and not has_magic(first)
+    return not others and named_so and options.kind is None and options.encoding == "utf-8"
 
 
 def _predict_lines(task: Task, given: Sequence[str], file: str | None, options: Namespace) -> int:
