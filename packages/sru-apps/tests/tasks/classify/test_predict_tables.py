@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from sru_apps.cli import main
+from sru_apps.tasks.classify.model import ClassifierConfig, SentenceClassifier
+from sru_apps.train.export import export_model
+from sru_data.tokenizers import WordTokenizer
 
 MAIL = 'id,body,label\n1,"A warm\nfilm",x\n\n2,,y\n3,zebra gnu,z\n4,"say ""moving""",\n'
 
@@ -139,3 +142,36 @@ def test_what_is_refused(
 def test_out_without_file(trained_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert predict(trained_run, "moving", "--out=x.csv") == 2
     assert "--out is for the rows of --file, and sentences of the command line" in capsys.readouterr().err
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    """An untrained model of pairs."""
+    tokenizer = WordTokenizer.train(["a warm film"])
+    settings = {"vocab_size": 5, "embedding_size": 4, "hidden_size": 3, "num_classes": 2, "pairs": True}
+    network = SentenceClassifier(ClassifierConfig(**settings))
+    entries = {"task": "classify", "labels": ["no", "yes"], "model": settings}
+    export_model(tmp_path / "pairs", network, entries, tokenizer)
+    return tmp_path / "pairs"
+
+
+def test_pairs(pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert predict(pairs, "a film\tfilm", "", "\twarm") == 0
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [row[2:] for row in rows] == [["a film", "film"], ["", ""], ["", "warm"]]
+    (tmp_path / "x.csv").write_text("one,two\na film,film\n,\n,warm\n")
+    columns = ["--text-column=one", "--pair-column=two"]
+    assert predict(pairs, "--file", tmp_path / "x.csv", *columns, "--out", tmp_path / "out.csv") == 0
+    table = list(csv.reader(io.StringIO((tmp_path / "out.csv").read_text())))
+    assert [row[2] for row in table[1:]] == [row[0] for row in rows]
+    assert predict(pairs, "--file", tmp_path / "x.csv", *columns, "--json") == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["pair"] == "warm"
+
+
+def test_pairs_that_are_none(pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert predict(pairs, "a film\tfilm", "a film") == 1
+    expected = "line 2: expected two sentences with a tab between them, got one: 'a film'"
+    assert expected in capsys.readouterr().err
+    (tmp_path / "x.csv").write_text("text\na film\n")
+    assert predict(pairs, "--file", tmp_path / "x.csv") == 1
+    assert "the model classifies pairs of sentences; give --pair-column" in capsys.readouterr().err

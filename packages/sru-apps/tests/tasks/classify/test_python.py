@@ -65,11 +65,21 @@ def test_a_temperature_divides_the_logits(tmp_path: Path) -> None:
     assert list(found.probabilities.values()) == pytest.approx(wanted.tolist(), abs=1e-6)
 
 
-def test_a_temperature_that_is_none(tmp_path: Path) -> None:
-    entries = {"task": "classify", "labels": ["a", "b", "c"], "temperature": 0}
+@pytest.mark.parametrize(
+    ("place", "entry", "message"),
+    [
+        ("entries", {"temperature": 0}, "ValueError: temperature must be above 0, got 0"),
+        ("entries", {"label_separator": 3}, "ValueError: label_separator must be a str, got 3"),
+        ("model", {"pairs": "no"}, "ValueError: pairs must be a bool, got 'no'"),
+        ("model", {"multi_label": 1}, "ValueError: multi_label must be a bool, got 1"),
+    ],
+)
+def test_entries_that_cannot_be_used(tmp_path: Path, place: str, entry: dict[str, Any], message: str) -> None:
     settings = {"vocab_size": len(TOKENIZER), "embedding_size": 4, "hidden_size": 3, "num_classes": 3}
-    export_model(tmp_path, untrained().network, {**entries, "model": settings}, TOKENIZER)
-    with pytest.raises(UserError, match="ValueError: temperature must be above 0, got 0"):
+    entries: dict[str, Any] = {"task": "classify", "labels": ["a", "b", "c"], "model": settings}
+    (entries if place == "entries" else settings).update(entry)
+    export_model(tmp_path, untrained().network, entries, TOKENIZER)
+    with pytest.raises(UserError, match=message):
         sru_apps.load(tmp_path)
 
 

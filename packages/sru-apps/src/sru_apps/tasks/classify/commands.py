@@ -111,11 +111,10 @@ def _predict_lines(task: Task, given: Sequence[str], file: str | None, options: 
 
 def _split(line: str, pairs: bool, place: str) -> tuple[str, ...]:
     """Return the sentence of a line, or the two of a pair."""
-    line = line.strip()
     if not pairs:
-        return (line,)
+        return (line.strip(),)
     first, tab, second = line.partition("\t")
-    if line and not tab:
+    if line.strip() and not tab:
         raise UserError(f"{place}: expected two sentences with a tab between them, got one: {line[:100]!r}")
     return (first.strip(), second.strip())
 

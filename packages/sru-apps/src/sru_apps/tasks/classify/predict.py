@@ -77,16 +77,24 @@ class Classifier(Trained):
 
     @classmethod
     def check(cls, config: ClassifierConfig, entries: Mapping[str, Any]) -> None:
-        """Refuse names that are no labels of the classes, and a temperature that is none.
+        """Refuse names that are no labels of the classes, and other entries that cannot be used.
 
         Raises:
-            ValueError: They are not.
+            ValueError: There is one.
         """
         names = entries["labels"]
         check_labels([names] if isinstance(names, str) else list(names), config.num_classes)
         temperature = entries.get("temperature")
         if temperature is not None and not 0 < temperature < float("inf"):
             raise ValueError(f"temperature must be above 0, got {temperature!r}")
+        expected = (
+            (str, "label_separator", entries.get("label_separator", "") or ""),
+            (bool, "pairs", config.pairs),
+            (bool, "multi_label", config.multi_label),
+        )
+        for kind, name, value in expected:
+            if not isinstance(value, kind):
+                raise ValueError(f"{name} must be a {kind.__name__}, got {value!r}")
 
     def predict(
         self, texts: Iterable[str], pairs: Iterable[str] | None = None, *, probabilities: bool = False
