@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import gc
 import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -155,6 +156,9 @@ def run_command(
     command = commands[name].load()
     if isinstance(command, Task):
         return command(rest)
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
     rest = ["--help" if arg == "--help-all" else arg for arg in rest]
     try:
         with plain_warnings(prog):

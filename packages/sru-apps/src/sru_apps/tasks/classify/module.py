@@ -100,16 +100,6 @@ class ClassifierModule(TaskModule):
         """Build the module; former checkpoints have the fields of the configuration side by side."""
         return cls(**modern(hyper_parameters))
 
-    @classmethod
-    def from_export(cls, config: ClassifierConfig, entries: Mapping[str, Any]) -> ClassifierModule:
-        """Build the module with its labels."""
-        return cls(
-            config,
-            label_names=entries["labels"],
-            label_separator=entries.get("label_separator"),
-            temperature=entries.get("temperature", 1.0),
-        )
-
     def start(self, data: SentenceData) -> None:
         """Start from pretrained word vectors, if there are any; training tunes those that are not fixed."""
         if data.pretrained is not None:
