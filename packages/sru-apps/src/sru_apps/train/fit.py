@@ -7,6 +7,7 @@ import shlex
 import statistics
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from pytorch_lightning.utilities import rank_zero_only
@@ -139,14 +140,7 @@ def finish(job: Fit) -> None:
         for stage, name in reversed(STAGES.items())
         if stage in job.task.generic and (stage == "validate" or data.has_test)
     }
-    part = "test" if "test" in figures else "validation"
-    options = {
-        name: job.options[name] for name in (row[0].removeprefix("--") for row in job.task.report_options)
-    }
-    device = device_of(job.options.trainer.accelerator)
-    more = report(job.task, module, data, run.figures, part=part, device=device, **options)
-    figures[part].update(more.figures)
-    module.exported = {**module.exported, **more.exported}
+    text = _report(job, module, figures)
     module.export(run.model, data.tokenizer, task=job.task.name)
     summary = {
         "dataset": data.dataset,
@@ -168,11 +162,31 @@ def finish(job: Fit) -> None:
         summary |= {"unit": data.unit, "tokens_per_second": round(tokens_per_second, 1)}
         speed = f"{tokens_per_second:,.0f} tokens per second, "
     run.write_summary(summary)
-    if more.text:
-        print(more.text)
+    if text:
+        print(text)
     measured = "; ".join(f"{name} {module.describe(found)}" for name, found in figures.items())
     print(
         f"{data.dataset} {module.config.encoder}: {measured} (epoch {summary['best_epoch']} of "
         f"{len(rows)}); {summary['parameters']:,} parameters, {speed}{job.history.seconds:.1f} s, "
         f"{run.path}"
     )
+
+
+def _report(job: Fit, module: Any, figures: dict[str, dict[str, float]]) -> str:
+    """Have the task report on the test set, or validation set; add what it finds to figures and export."""
+    if job.task.report is None:
+        return ""
+    names = [row[0].removeprefix("--").replace("-", "_") for row in job.task.report_options]
+    part = "test" if "test" in figures else "validation"
+    found = report(
+        job.task,
+        module,
+        job.data,
+        job.run.figures,
+        part=part,
+        device=device_of(job.options.trainer.accelerator),
+        **{name: job.options[name] for name in names},
+    )
+    figures[part].update(found.figures)
+    module.exported = {**module.exported, **found.exported}
+    return found.text
