@@ -22,6 +22,9 @@ class Command(NamedTuple):
     """One line for the list of commands."""
     target: str
     """`"module:function"`; the function takes the remaining arguments and returns an exit status."""
+    page: str = ""
+    """The same of what writes its help without waiting for torch: called with what the user has typed, the
+    task, and whether to describe every option; by default the command writes it itself."""
 
     def load(self) -> Callable[..., int]:
         """Import the module and return the function."""
@@ -34,14 +37,19 @@ def load(target: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
+_HELP, _EVALUATE = "sru_apps.train.help", "sru_apps.train.evaluate"
 GENERIC = {
-    "prepare": Command("make the data ready, once for all runs", "sru_apps.train.evaluate:prepare"),
-    "fit": Command("train, test the best checkpoint and export it", "sru_apps.train.fit:fit"),
+    "prepare": Command("make the data ready, once for all runs", f"{_EVALUATE}:prepare", f"{_HELP}:prepare"),
+    "fit": Command("train, test the best checkpoint and export it", "sru_apps.train.fit:fit", f"{_HELP}:fit"),
     "validate": Command(
-        "the figures of a checkpoint on the validation set", "sru_apps.train.evaluate:validate"
+        "the figures of a checkpoint on the validation set", f"{_EVALUATE}:validate", f"{_HELP}:evaluate"
     ),
-    "test": Command("the figures of a checkpoint on the test set", "sru_apps.train.evaluate:test"),
-    "table": Command("mean and spread of finished runs: seeds or folds", "sru_apps.train.table:table"),
+    "test": Command("the figures of a checkpoint on the test set", f"{_EVALUATE}:test", f"{_HELP}:evaluate"),
+    "table": Command(
+        "mean and spread of finished runs: seeds or folds",
+        "sru_apps.train.table:table",
+        "sru_apps.train.table:page",
+    ),
 }
 """The commands that work for every task."""
 
@@ -65,13 +73,21 @@ class Task:
     """Validation figures to record, as far as the module logs them. The first decides which epoch is best."""
     mode: Literal["max", "min"]
     """Whether the highest or the lowest value of that figure is best."""
+    usage: Sequence[str]
+    """The most common forms of `fit`: what `sru TASK fit --help` shows after the name of the command."""
+    examples: Sequence[str]
+    """The same with values that work."""
+    common: Sequence[str]
+    """Options, such as `data.data_dir`, that this help shows besides those that are common in every task."""
+    predictor: str = ""
+    """A `Trained`: what loads and uses its trained models, and imports no trainer."""
     missing: str = ""
     """What to say when a required option of the data is missing."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     """Defaults of options that differ from those of the classes."""
     movable: frozenset[str] = frozenset({"data_dir"})
     """Options of the data that a continued run may change, such as the place of a file."""
-    evaluation: tuple[tuple[str, str, type, str], ...] = ()
+    evaluation: tuple[tuple[str, str, Any, str], ...] = ()
     """Options of `validate` and `test`, as (option, "data.NAME" or "model.NAME", type, help)."""
     report: str | None = None
     """A function `(module, data, folder, *, part, device, **options)` that measures more than the figures,
@@ -135,10 +151,15 @@ def run_command(
         problem += closest(name or "", list(commands))
         print(f"{prog}: {problem} Valid commands: {', '.join(commands)}.", file=sys.stderr)
         return 2
+    prog, rest = f"{prog} {name}", args[1:]
+    wants_help = [arg for arg in rest if arg in ("-h", "--help", "--help-all")]
+    if wants_help and commands[name].page:
+        print(load(commands[name].page)(prog, task, "--help-all" in wants_help))
+        return 0
     command = commands[name].load()
     if isinstance(command, Task):
-        return command(args[1:])
-    prog, rest = f"{prog} {name}", args[1:]
+        return command(rest)
+    rest = ["--help" if arg == "--help-all" else arg for arg in rest]
     try:
         with plain_warnings(prog):
             return command(rest) if task is None else command(task, rest)

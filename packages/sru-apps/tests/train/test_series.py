@@ -213,3 +213,10 @@ def test_a_series_is_trained_by_one_process(
     assert main(["classify", "fit", *options, "--seeds=2", *more]) == 1
     assert "the runs of a series are trained by one process, got 2; give" in capsys.readouterr().err
     assert not (tmp_path / "classify").exists()
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["classify", "crossval", "--help"]) == 0
+    output = capsys.readouterr().out
+    assert "Train and test on each of ten folds" in output
+    assert "sru classify crossval --recipe mr --name mr" in output

@@ -104,12 +104,12 @@ def test_the_present_name_of_an_option_wins(tmp_path: Path) -> None:
         assert read_settings(path) == {"optimizer": {"lr": 0.1}}
 
 
-def test_the_command_line_is_written_out(tmp_path: Path) -> None:
+def test_files_of_the_command_line_are_read(tmp_path: Path) -> None:
     path = tmp_path / "settings.yaml"
     path.write_text("seed: 3")
     args = ["--encoder", "gru", "--data-dir=x", "--config", str(path), "--seed=4"]
     assert with_settings(args, None) == [
-        *["--model.encoder", "gru", "--data.data_dir=x", "--config", "seed: 3\n", "--seed=4"]
+        *["--encoder", "gru", "--data-dir=x", "--config", "seed: 3\n", "--seed=4"]
     ]
     assert with_settings(["--seed=4"], path) == ["--config", "seed: 3\n", "--seed=4"]
     assert with_settings(["-c", str(path)], None) == ["--config", "seed: 3\n"]

@@ -31,6 +31,14 @@ def begin() -> None:
     quiet_lightning()
 
 
+_LONGER = {
+    "max_epochs": "give more --trainer.max_epochs",
+    "max_steps": "give more --trainer.max_steps",
+    "patience": "it has stopped early; give more --patience, or 0,",
+}
+"""How a finished run can be continued, by what has ended it."""
+
+
 def fit(task: Task, args: Sequence[str]) -> int:
     """Train, or continue a run; then test the best checkpoint, export it, and print the summary.
 
@@ -48,7 +56,7 @@ def fit(task: Task, args: Sequence[str]) -> int:
         return train_series(_seeds(task, args), train)
     job = Fit(task, args)
     if job.finished:
-        print(f"{job.run.path} is finished; give more --trainer.max_epochs to train it for longer")
+        print(f"{job.run.path} is finished; {_LONGER[job.finished]} to train it for longer")
         return 0
     if job.options.seeds > 1:
         raise UserError("a file of options may not hold seeds; give --seeds on the command line")
@@ -134,7 +142,7 @@ def finish(job: Fit) -> None:
         warnings.warn(message, stacklevel=2)
         if best is None:
             return
-    module, _ = load_module(job.task, run.best)
+    module, checkpoint = load_module(job.task, run.best)
     figures = {
         name: measure(module, data, stage, accelerator=job.options.trainer.accelerator)
         for stage, name in reversed(STAGES.items())
@@ -149,8 +157,10 @@ def finish(job: Fit) -> None:
         "test": figures.get("test"),
         "validation": figures["validation"],
         "best_epoch": job.checkpoints.best_epoch + 1,
-        "epochs": len(rows),
+        "best_step": checkpoint["global_step"],
+        "epochs": math.ceil(rows[-1]["epoch"]),
         "steps": int(rows[-1]["step"]),
+        "ended_by": job.ended_by(rows),
         "seconds": round(job.history.seconds, 2),
         "parameters": count_parameters(module),
         "run": str(run.path),
@@ -165,10 +175,13 @@ def finish(job: Fit) -> None:
     if text:
         print(text)
     measured = "; ".join(f"{name} {module.describe(found)}" for name, found in figures.items())
+    best_row = next((row for row in rows if row["step"] == summary["best_step"]), rows[-1])
+    place = f"epoch {best_row['epoch']} of {rows[-1]['epoch']}"
+    if summary["ended_by"] == "patience":
+        print(f"Stopped early: no better figure in {job.options.patience} validations")
     print(
-        f"{data.dataset} {module.config.encoder}: {measured} (epoch {summary['best_epoch']} of "
-        f"{len(rows)}); {summary['parameters']:,} parameters, {speed}{job.history.seconds:.1f} s, "
-        f"{run.path}"
+        f"{data.dataset} {module.config.encoder}: {measured} ({place}); {summary['parameters']:,} parameters, "
+        f"{speed}{job.history.seconds:.1f} s, {run.path}"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,8 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from sru_apps.task import Task, load
-from sru_apps.train.checkpoints import AtomicCheckpointIO, RunCheckpoints, SeedEveryStep, read_checkpoint
+from sru_apps.train.checkpoints import AtomicCheckpointIO, RunCheckpoints, SeedEveryStep
+from sru_apps.train.choices import check_choices
 from sru_apps.train.console import EpochBar, wants_progress_bar
 from sru_apps.train.continuing import check_form, differences
 from sru_apps.train.data import TaskData
@@ -25,9 +26,11 @@ from sru_apps.train.errors import UserError, building, clip, reading
 from sru_apps.train.history import History
 from sru_apps.train.module import TaskModule, count_parameters, sharded_strategy
 from sru_apps.train.optimizers import OptimizerConfig
-from sru_apps.train.options import fit_parser, peek, read_settings, recipe_path, with_settings
+from sru_apps.train.options import GROUPS, fit_parser, peek, read_settings, recipe_path, with_settings
 from sru_apps.train.run_folder import find_run, new_run
-from sru_apps.train.weights import plan
+from sru_apps.train.steps import StepLog
+from sru_apps.train.validations import Validations, ended_by, interval
+from sru_apps.train.weights import plan, read_checkpoint
 from sru_data.atomic import atomic_write
 
 LASTING_OPTIONS = ("accumulate_grad_batches", "precision", "gradient_clip_val", "gradient_clip_algorithm")
@@ -66,7 +69,7 @@ class Fit:
         checkpoints: The callback that keeps the checkpoints.
         resume_from: The checkpoint to continue from; None in a new run, and in one that was stopped before
             its first checkpoint.
-        finished: Whether the run to continue is finished; then nothing else need be set up.
+        finished: The option that has ended the run to continue; then nothing else need be set up.
 
     Raises:
         UserError: An option has a value that is refused.
@@ -102,20 +105,21 @@ class Fit:
             # torchrun has decided.
             self.options.trainer.devices = local
             self.options.trainer.num_nodes = int(os.environ["WORLD_SIZE"]) // local
-        self.finished = resume is not None and self.run.summary.is_file() and self._has_ended()
+        self.finished: str | None = None
+        # What is wrong with the checkpoint is found when the run is continued.
+        with suppress(KeyError, TypeError, StopIteration):
+            end = self.ended_by(self.former["callbacks"]["History"]["rows"])
+            self.finished = end if self.run.summary.is_file() else None
         # Other options may be those of another run.
         if not self.finished or set(args) - {"--resume", resume, f"--resume={resume}"}:
             with building():
                 self._build()
 
-    def _has_ended(self) -> bool:
-        limits = self.options.trainer
-        # What is wrong with the checkpoint is found when the run is continued.
-        with suppress(KeyError, TypeError):
-            if len(self.former["callbacks"]["History"]["rows"]) >= limits.max_epochs:
-                return True
-            return bool(0 < limits.max_steps <= self.former["global_step"])
-        return False
+    def ended_by(self, rows: Sequence[Mapping[str, float]]) -> str | None:
+        """Say which option has ended a training with these rows; None while it can go on."""
+        figures = [f"validation_{name}" for name in self.task.figures]
+        limits = {name: self.options.trainer[name] for name in ("max_epochs", "max_steps")}
+        return ended_by(rows, figures, self.task.mode, patience=self.options.patience, **limits)
 
     def _build(self) -> None:
         options, epochs = self.options, self.options.trainer.max_epochs
@@ -132,6 +136,7 @@ class Fit:
                 f"--trainer.devices must be at most {most}, {_PROCESSES_PER_CORE} for each processor, got "
                 f"{clip(str(count), 40)}"
             )
+        check_choices(self.module_class, {group: options[group].as_dict() for group in GROUPS})
         lightning.seed_everything(options.seed, verbose=False)
         self.data = self.data_class(**options.data.as_dict(), seed=options.seed)
         optimizer = OptimizerConfig.of(options.optimizer.as_dict())
@@ -142,7 +147,10 @@ class Fit:
             self.run = new_run(self.group or group, options.name, remedy=IN_USE)
         self.data.prepare_data()
         self.data.setup("fit")
-        self.data.train_dataloader()  # Data that are too short are refused before anything is written.
+        # Data that are too short are refused before anything is written.
+        batches = len(self.data.train_dataloader())
+        if (every := options.trainer.val_check_interval) is not None:
+            interval(every, batches, options.trainer.accumulate_grad_batches)
         build = partial(self.module_class.build, self.data, options.model.as_dict(), optimizer)
         planned = plan(build)
         if self.resume_from is not None:
@@ -156,37 +164,56 @@ class Fit:
                 self.checkpoints.on_load_checkpoint(self.trainer, self.module, self.former)
 
     def _trainer(self) -> lightning.Trainer:
+        options, path = self.options.trainer.as_dict(), self.run.path
+        speed: dict[str, Any] = {"unit": "tokens"}
+        if self.data.unit:
+            speed["count"] = lambda batch: batch.targets.numel()
+        encoder = self.options.model.get("encoder", "")
         self.history = History(
             self.run.learning_curve,
             table=self.run.metrics,
+            title=f"{self.task.name} · {self.data.dataset} · {encoder} · {path.name}",
             figures=self.task.figures,
-            count=(lambda batch: batch.targets.numel()) if self.data.unit else None,
-            unit="tokens",
+            **speed,
         )
         self.checkpoints = RunCheckpoints(
             self.run.checkpoints,
-            monitor=[f"validation_{name}" for name in self.task.figures],
+            monitor=self.history.figures,
             mode=self.task.mode,
             every_steps=self.options.checkpoint_steps,
             task=self.task.name,
             is_finite=lambda: self.options.allow_divergence or self.history.is_finite,
         )
-        path, options = self.run.path, self.options.trainer.as_dict()
+        validations = Validations(
+            self.history,
+            every=options.pop("val_check_interval"),
+            patience=self.options.patience,
+            mode=self.task.mode,
+        )
         if options["strategy"] == "fsdp":
             options["strategy"] = sharded_strategy(options["devices"], options["num_nodes"])
+        step = self.former.get("global_step")
+        # Points from beyond the checkpoint would be there twice.
+        purge = {"purge_step": step + 1} if isinstance(step, int) else {}
         return lightning.Trainer(
             **options,
             callbacks=[
-                *([EpochBar()] if wants_progress_bar() else []),
+                *([EpochBar(self.history)] if wants_progress_bar() else []),
                 LambdaCallback(setup=self._check_form, on_train_start=lambda *_: self._save_config()),
                 SeedEveryStep(self.options.seed),
                 self.history,
+                *(
+                    [StepLog(self.run.steps, every=steps, **speed)]
+                    if (steps := self.options.log_steps)
+                    else []
+                ),
+                validations,
                 self.checkpoints,
             ],
-            logger=TensorBoardLogger(path, name="", version="tensorboard"),
+            logger=TensorBoardLogger(path, name="", version="tensorboard", **purge),
             plugins=[AtomicCheckpointIO(remedy="Make room and continue with --resume")],
             default_root_dir=path,
-            # Lightning warns of epochs shorter than this; `History` logs once an epoch anyway.
+            # Lightning warns of epochs shorter than this; `History` and `StepLog` log what there is.
             log_every_n_steps=1,
             num_sanity_val_steps=0,
             enable_model_summary=False,

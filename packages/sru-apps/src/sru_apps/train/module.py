@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from pytorch_lightning import LightningModule
 from pytorch_lightning.strategies import ModelParallelStrategy
-from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
@@ -22,6 +21,9 @@ from sru_apps.train.errors import UserError
 from sru_apps.train.export import export_model
 from sru_apps.train.optimizers import LearningRate, OptimizerConfig, build_optimizer
 from sru_data.tokenizers import Tokenizer
+
+_ANY_SIZE = 1000
+"""A size that neither a vocabulary nor anything else is too small for."""
 
 
 class TaskModule(LightningModule):
@@ -35,6 +37,8 @@ class TaskModule(LightningModule):
 
     config_class: ClassVar[Any]
     """A dataclass; its fields without a default follow from the data."""
+    network_class: ClassVar[Any]
+    """Makes the network of a configuration."""
     sharded_methods: ClassVar[tuple[str, ...]] = ()
     """Methods of the network that use its parameters and are called instead of `forward`."""
     exported: Mapping[str, Any] = {}
@@ -60,6 +64,19 @@ class TaskModule(LightningModule):
             options: The options `--model.*`.
             optimizer: The options `--optimizer.*`.
         """
+
+    @classmethod
+    def any_sizes(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return values for what the data tell, with which the options can be checked before there are data.
+
+        Args:
+            options: The options `--model.*`.
+        """
+        return {
+            item.name: _ANY_SIZE
+            for item in fields(cls.config_class)
+            if item.default is MISSING and item.default_factory is MISSING
+        }
 
     @classmethod
     def from_checkpoint(cls, hyper_parameters: Mapping[str, Any]) -> Self:
@@ -97,12 +114,6 @@ class TaskModule(LightningModule):
         scheduler = self.lr_schedulers()
         if isinstance(scheduler, LearningRate):
             scheduler.begin_epoch(self.current_epoch + 1)
-
-    def on_validation_end(self) -> None:
-        """Shrink the learning rate, where the schedule goes by the validation loss."""
-        scheduler = self.lr_schedulers() if self.trainer.state.fn == TrainerFn.FITTING else None
-        if isinstance(scheduler, LearningRate):
-            scheduler.validated(float(self.trainer.callback_metrics["validation_loss"]))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return the optimizer, and the schedule unless the learning rate is constant."""

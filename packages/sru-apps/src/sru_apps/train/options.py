@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -16,8 +15,9 @@ from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from sru_apps.task import Task, closest
 from sru_apps.train.errors import UserError, clip
-from sru_apps.train.optimizers import OptimizerConfig
-from sru_apps.train.wrong_options import all_options, listed, nearest, plain
+from sru_apps.train.layout import Option, command_page
+from sru_apps.train.short_names import all_options, written_out
+from sru_apps.train.wrong_options import explain
 from sru_apps.train.yaml_files import read_yaml
 
 # The help of an option is the docstring under its field.
@@ -25,7 +25,7 @@ set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
 
 class OptionParser(ArgumentParser):
-    """Adds the closest valid option and a list of all to the error about an unknown one.
+    """Understands short forms of options, and says in a sentence or two what is wrong with a command line.
 
     Args:
         missing: Message for a missing required option.
@@ -35,6 +35,8 @@ class OptionParser(ArgumentParser):
         # An abbreviation would change its meaning with the next option that begins alike.
         super().__init__(*args, allow_abbrev=False, **kwargs)
         self._missing = missing
+        self.page = ""
+        """What `--help` prints; by default, what jsonargparse makes of the options."""
         self._filled: list[str] = []
 
     def keep_filled(self) -> None:
@@ -43,28 +45,27 @@ class OptionParser(ArgumentParser):
 
     def parse_args(self, args: Sequence[str]) -> Namespace:  # type: ignore[override]
         """Parse a command line."""
-        options = super().parse_args(list(args))
+        options = super().parse_args(written_out(self, args))
         for name in self._filled:
             if options.get(name) is None:
                 self.error(f"{name} must have a value, got null")
         return options
 
+    def format_help(self, *args: Any, **kwargs: Any) -> str:
+        """Return what `--help` prints."""
+        return f"{self.page}\n" if self.page else super().format_help(*args, **kwargs)
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Report a wrong command line and exit with status 2."""
         if self._missing and "required" in message:
             message = self._missing
-        unknown = re.search(r"(?<!\S)(--?[\w.+-]+)", message) if "nrecognized" in message else None
-        if unknown:
-            options = all_options(self)
-            message = f"unknown option {unknown[1]}.{nearest(unknown[1], options)} {listed(options)}"
-        message = clip(plain(" ".join(message.split())), 4000)
-        print(f"{self.prog}: error: {message}\n`{self.prog} --help` lists the options.", file=sys.stderr)
+        options = all_options(self)
+        message = clip(explain(" ".join(message.split()), options), 2000)
+        all_of_them = "--help-all" if any("." in name for name in options) else "--help"
+        print(
+            f"{self.prog}: error: {message}\n`{self.prog} {all_of_them}` lists the options.", file=sys.stderr
+        )
         raise SystemExit(2)
-
-
-Option = tuple[str, Any, Any, str]
-"""A row of a table of options: name, type, default and help. The type `bool` makes a flag, `list` an option
-that may be repeated, or the rest of the command line; the default `...` makes an option required."""
 
 
 def add_options(parser: Any, options: Sequence[Option]) -> None:
@@ -94,17 +95,12 @@ def parse_options(prog: str, description: str, options: Sequence[Option], args: 
     parser = OptionParser(prog=prog, description=description)
     add_options(parser, options)
     parser.keep_filled()
+    parser.page = command_page(prog, description, options)
     return parser.parse_args(args)
 
 
 GROUPS = ("data", "model", "optimizer", "trainer")
 """The groups of options; each is also an option that reads a file, as `--config` does for all of them."""
-SHORT = {
-    "--encoder": "--model.encoder",
-    "--data-dir": "--data.data_dir",
-    "--embeddings": "--data.embeddings",
-}
-"""Short forms of options, on the command line only."""
 RENAMED = {
     "optimizer.learning_rate": "optimizer.lr",
     "encoder": "model.encoder",
@@ -169,19 +165,18 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 
 def with_settings(args: Sequence[str], settings: Path | None) -> list[str]:
-    """Return a command line with short forms written out and files read, the given one before all others."""
+    """Return a command line with files read, the given one before all others."""
     found = [] if settings is None else ["--config", yaml.safe_dump(read_settings(settings))]
     rest = iter(args)
     for arg in rest:
         option, equals, value = arg.partition("=")
-        option = SHORT.get(option, option)
         group = option.removeprefix("--")
         if option in ("-c", "--config") or group in GROUPS:
             path = Path(value if equals else next(rest, ""))
             # Not left to jsonargparse, which reads whatever a file holds.
             content = {group: read_yaml(path)} if group in GROUPS else read_settings(path)
             found += ["--config", yaml.safe_dump(content)]
-        elif group in RENAMED:
+        elif "." in group and group in RENAMED:
             new = f"--{RENAMED[group]}"
             warnings.warn(f"{option} is now {new}", stacklevel=2)
             found.append(new + equals + value)
@@ -205,7 +200,7 @@ def peek(args: Sequence[str], option: str) -> str | None:
     return values[-1] if values else None
 
 
-_TRAINER: list[Option] = [
+TRAINER: list[Option] = [
     ("--trainer.accelerator", str, "auto", "cpu, gpu, another one of Lightning's, or auto."),
     ("--trainer.strategy", str, "auto", "ddp, fsdp, another one of Lightning's, or auto."),
     ("--trainer.devices", list[int] | int | str, 1, "How many devices of each machine, which ones, or auto."),
@@ -213,6 +208,13 @@ _TRAINER: list[Option] = [
     ("--trainer.precision", int | str | None, None, "32-true, bf16-mixed, 16-mixed, ...; default: 32-true."),
     ("--trainer.max_epochs", int | None, None, "Passes over the training data."),
     ("--trainer.max_steps", int, -1, "Steps after which training ends, wherever it stands; -1: no limit."),
+    (
+        "--trainer.val_check_interval",
+        int | float | None,
+        None,
+        "Batches between validations within an epoch, or a fraction of it such as 0.25; an epoch ends with "
+        "one in any case.",
+    ),
     ("--trainer.accumulate_grad_batches", PositiveInt, 1, "Batches whose gradients make one step."),
     ("--trainer.gradient_clip_val", NonNegativeFloat | None, None, "Bound of the gradient; default: none."),
     ("--trainer.gradient_clip_algorithm", str | None, None, "norm (the default) or value."),
@@ -223,7 +225,62 @@ _TRAINER: list[Option] = [
 ]
 """The free options of Lightning's Trainer; others would break the promise that a continued run equals an
 undisturbed one. Their types are plain: jsonargparse imports what a value of Lightning's own types names."""
-TRAINER_OPTIONS = frozenset(name.removeprefix("--trainer.") for name, *_ in _TRAINER)
+TRAINER_OPTIONS = frozenset(name.removeprefix("--trainer.") for name, *_ in TRAINER)
+
+
+CONFIG: Option = ("--config", str, None, "A YAML file of options, under their full names.")
+
+
+def run_options(task: Task) -> list[Option]:
+    """Return the options of `sru TASK fit` that are of no group."""
+    return [
+        ("--recipe", str | None, None, "Packaged settings, which other options change."),
+        ("--seed", int, 0, "Seed of everything random."),
+        (
+            "--seeds",
+            PositiveInt,
+            1,
+            "How many runs to train, with --seed and the seeds after it; they are named NAME-seed-SEED.",
+        ),
+        ("--runs-dir", str, "runs", f"Where run folders go: RUNS_DIR/{task.name}/RECIPE/NAME."),
+        ("--name", str | None, None, "Name of the run folder; default: the time."),
+        ("--resume", str | None, None, "Run folder, or a checkpoint in one, to continue."),
+        (
+            "--checkpoint-steps",
+            NonNegativeInt,
+            0,
+            "Steps between saves of last.ckpt within an epoch, besides those once a minute; 0: none.",
+        ),
+        ("--log-steps", NonNegativeInt, 50, "Steps between rows of steps.csv and TensorBoard; 0: none."),
+        (
+            "--patience",
+            NonNegativeInt,
+            0,
+            "Stop after so many validations without a better figure; 0: train to the end.",
+        ),
+        (
+            "--allow-divergence",
+            bool,
+            False,
+            "Train on when the loss is not finite any more, and export the best epoch before that.",
+        ),
+        *task.report_options,
+    ]
+
+
+def evaluation_options(task: Task) -> list[Option]:
+    """Return the options of `sru TASK validate` and `test`."""
+    return [
+        ("checkpoint", str, ..., "A run folder (for its best checkpoint) or a .ckpt file."),
+        *((option, kind | None, None, text) for option, _, kind, text in task.evaluation),
+        *(
+            []
+            if task.report is None
+            else [("--out", str | None, None, "Folder for tables and pictures; made when missing.")]
+        ),
+        ("--accelerator", str, "auto", "cpu, gpu, or auto."),
+        ("--json", bool, False, "Print one JSON object."),
+    ]
 
 
 def fit_parser(task: Task, data_class: type, config_class: type, *, command: str = "fit") -> OptionParser:
@@ -235,49 +292,20 @@ def fit_parser(task: Task, data_class: type, config_class: type, *, command: str
         config_class: Its fields with a default are the options `--model.*`; the data tell the others.
         command: The command, where it is another one with the options of `fit`.
     """
-    recipes = ", ".join(recipe_names(task))
+    # Here, since it imports torch.
+    from sru_apps.train.optimizers import OptimizerConfig
+
     parser = OptionParser(
         prog=f"sru {task.name} {command}",
-        missing=task.missing.format(recipes=recipes),
+        missing=task.missing.format(recipes=", ".join(recipe_names(task))),
     )
-    parser.add_argument("-c", "--config", action="config", help="A YAML file of options.")
-    add_options(
-        parser,
-        [
-            ("--task", Literal[task.name], task.name, SUPPRESS),
-            ("--recipe", str | None, None, f"Packaged settings: {recipes}."),
-            ("--seed", int, 0, "Seed of everything random."),
-            (
-                "--seeds",
-                PositiveInt,
-                1,
-                "How many runs to train, with --seed and the seeds after it; they are named NAME-seed-SEED.",
-            ),
-            ("--runs-dir", str, "runs", f"Where run folders go: RUNS_DIR/{task.name}/RECIPE/NAME."),
-            ("--name", str | None, None, "Name of the run folder; default: the time."),
-            ("--resume", str | None, None, "Run folder, or a checkpoint in one, to continue."),
-            (
-                "--checkpoint-steps",
-                NonNegativeInt,
-                0,
-                "Steps between saves of last.ckpt within an epoch, besides those once a minute; 0: none.",
-            ),
-            (
-                "--allow-divergence",
-                bool,
-                False,
-                "Train on when the loss is not finite any more, and export the best epoch before that.",
-            ),
-            *task.report_options,
-        ],
-    )
+    parser.add_argument("-c", "--config", action="config", help=CONFIG[-1])
+    add_options(parser, [("--task", Literal[task.name], task.name, SUPPRESS), *run_options(task)])
     parser.add_class_arguments(data_class, "data", skip={"seed"}, instantiate=False)
     told = {item.name for item in fields(config_class) if item.default is MISSING}
     parser.add_class_arguments(config_class, "model", skip=told, instantiate=False)
     parser.add_class_arguments(OptimizerConfig, "optimizer", instantiate=False)
-    add_options(parser.add_argument_group("trainer", "The free options of Lightning's trainer"), _TRAINER)
-    short = (f"{name} is short for {full}" for name, full in SHORT.items() if full in all_options(parser))
-    parser.description = f"Train, test the best checkpoint and export it. {'; '.join(short)}."
+    add_options(parser, TRAINER)
     parser.keep_filled()
     parser.set_defaults(dict(task.defaults))
     return parser

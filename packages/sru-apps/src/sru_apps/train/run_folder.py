@@ -3,7 +3,9 @@
 - `config.yaml`: every option, read again by `--resume`
 - `checkpoints/best.ckpt`, `checkpoints/last.ckpt`: for testing and for resuming
 - `model/`: the exported model, for predicting
-- `metrics.csv`, `tensorboard/`: one row per epoch
+- `metrics.csv`: one row per validation
+- `steps.csv`: one row every `--log-steps` steps
+- `tensorboard/`: both
 - `learning_curve.png`, `summary.json`
 - `figures/`: what the task reports on the test set, where it has a report
 - `.lock`: locked by the process that writes to the folder
@@ -41,7 +43,8 @@ class RunFolder:
         best: The checkpoint with the best validation figure.
         last: The checkpoint to continue from.
         model: The exported model.
-        metrics: The table of figures.
+        metrics: The table of figures, a row per validation.
+        steps: The table of the loss within the epochs.
         learning_curve: The picture.
         summary: The summary for machines.
         figures: The folder of the task's report.
@@ -52,7 +55,7 @@ class RunFolder:
         self.config, self.checkpoints, self.model = path / "config.yaml", path / "checkpoints", path / "model"
         self.best, self.last = self.checkpoints / "best.ckpt", self.checkpoints / "last.ckpt"
         self.metrics, self.learning_curve = path / "metrics.csv", path / "learning_curve.png"
-        self.summary, self.figures = path / "summary.json", path / "figures"
+        self.steps, self.summary, self.figures = path / "steps.csv", path / "summary.json", path / "figures"
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write the summary."""

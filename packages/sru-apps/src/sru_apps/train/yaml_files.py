@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped,unused-ignore]
 
-from sru_apps.train.console import read_text
 from sru_apps.train.errors import MisfitError, UserError, is_text, reading
+from sru_apps.utf8 import read_text
 
 _MOST_BYTES = 30_000
 _MOST_VALUES = 10_000

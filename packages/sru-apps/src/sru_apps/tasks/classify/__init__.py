@@ -2,23 +2,37 @@
 
 from sru_apps.task import Command, Task
 
+_FILES = ("train_file", "validation_file", "test_file")
+
 TASK = Task(
     name="classify",
-    description="Sentence classification on MR, CR, SUBJ, MPQA, TREC, SST-1 and SST-2.\n"
-    "Start with: sru classify fit --recipe sst2",
+    description="Sentence classification on your own files, MR, CR, SUBJ, MPQA, TREC, SST-1 or SST-2.\n"
+    "Start with: sru classify fit --recipe sst2, or --data.train_file FILE",
     data="sru_apps.tasks.classify.data:SentenceData",
     module="sru_apps.tasks.classify.module:ClassifierModule",
-    figures=("accuracy",),
+    predictor="sru_apps.tasks.classify.predict:Classifier",
+    figures=("accuracy", "micro_f1", "exact_match"),
     mode="max",
-    missing="no data set chosen; give --recipe ({recipes}) or --data.name",
+    usage=("--train-file FILE", "--recipe NAME"),
+    examples=("--recipe sst2", "--recipe trec --encoder lstm --epochs 20 --name trec-lstm"),
+    common=("data.data_dir", "data.embeddings", "model.hidden_size", "model.num_layers"),
     defaults={"optimizer.weight_decay": 1e-4, "optimizer.decay_all": True, "trainer.max_epochs": 12},
-    movable=frozenset({"data_dir", "embeddings"}),
+    movable=frozenset({"data_dir", "embeddings", "tokenizer", *_FILES}),
     evaluation=(
         (
             "--data-dir",
             "data.data_dir",
             str,
             "Folder with the data; default: as in training, else $SRU_DATA.",
+        ),
+        *(
+            (
+                f"--{name.replace('_', '-')}",
+                f"data.{name}",
+                list[str] | str,
+                f"Where the files of --data.{name} are now; default: as in training.",
+            )
+            for name in _FILES
         ),
     ),
     report="sru_apps.tasks.classify.figures:write",
@@ -37,6 +51,7 @@ TASK = Task(
         "crossval": Command(
             "train and test on each of ten folds, with the options of fit",
             "sru_apps.tasks.classify.crossval:crossval",
+            "sru_apps.tasks.classify.help:crossval",
         ),
     },
 )

@@ -165,8 +165,8 @@ def scores(
     loader = data.val_dataloader() if part == "validation" else data.test_dataloader()
     for indices in loader.sampler:
         batch = loader.collate([loader.items[index] for index in indices])
-        mask = None if batch.mask is None else batch.mask.to(device)
-        yield network(batch.ids.to(device), mask).float().cpu(), batch.labels, indices
+        inputs = (None if part is None else part.to(device) for part in batch.inputs)
+        yield network(*inputs).float().cpu(), batch.labels, indices
 
 
 def write(
@@ -184,7 +184,7 @@ def write(
         calibrate: Fit a temperature on the validation set first.
     """
     network = module.network.eval().to(device)
-    multi_label = bool(getattr(data.splits, "multi_label", False))
+    multi_label = module.config.multi_label
     temperature, fitted = 1.0, None
     if calibrate:
         batches = [(logits, labels) for logits, labels, _ in scores(network, data, "validation", device)]
@@ -258,7 +258,7 @@ def _mistakes(
     tally: Tally, names: Sequence[str], examples: Sequence[Any]
 ) -> tuple[list[str], list[list[object]]]:
     """Return the columns and rows of the table of mistakes."""
-    pairs = any(getattr(example, "pair", None) is not None for example in examples)
+    pairs = any(examples[wrong.place].pair is not None for wrong in tally.mistakes)
     columns = ["text", *(["pair"] if pairs else []), "label", "predicted"]
     columns += ["label_probability", "predicted_probability"]
     rows: list[list[object]] = []

@@ -11,8 +11,15 @@ TASK = Task(
     "Start with: sru lm fit --recipe quick",
     data="sru_apps.tasks.lm.data:LanguageModelData",
     module="sru_apps.tasks.lm.module:LanguageModelModule",
+    predictor="sru_apps.tasks.lm.predict:TrainedLanguageModel",
     figures=("perplexity", "bits_per_character", "bits_per_byte"),
     mode="min",
+    usage=("--recipe NAME", "--train-file FILE"),
+    examples=("--recipe quick", "--train-file book.txt --unit characters --encoder srupp --name book"),
+    common=(
+        *("data.train_file", "data.data_dir", "data.unit", "data.vocab_size", "data.length"),
+        *("model.hidden_size", "model.num_layers"),
+    ),
     defaults={"trainer.max_epochs": 10, "trainer.gradient_clip_val": 1.0},
     movable=frozenset(
         {"data_dir", "prepared_dir", "train_file", "validation_file", "test_file", "tokenizer"}
