@@ -46,7 +46,11 @@ GENERIC = {
         "the figures of a checkpoint on the validation set", f"{_EVALUATE}:validate", f"{_HELP}:evaluate"
     ),
     "test": Command("the figures of a checkpoint on the test set", f"{_EVALUATE}:test", f"{_HELP}:evaluate"),
-    "table": Command("mean and spread of finished runs: seeds or folds", "sru_apps.train.table:table"),
+    "table": Command(
+        "mean and spread of finished runs: seeds or folds",
+        "sru_apps.train.table:table",
+        "sru_apps.train.table:page",
+    ),
 }
 """The commands that work for every task."""
 

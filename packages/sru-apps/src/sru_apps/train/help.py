@@ -47,15 +47,22 @@ def fit_options(task: Task) -> dict[str, list[Option]]:
     }
 
 
-def fit(prog: str, task: Task, every: bool) -> str:
+def fit(
+    prog: str,
+    task: Task,
+    every: bool,
+    *,
+    description: str = "Train, test the best checkpoint and export it.",
+) -> str:
     """Describe `sru TASK fit`.
 
     Args:
         prog: The command as the user types it.
         task: The task.
         every: Whether to describe every option, or those that most people use.
+        description: What it does, where it is another command with the options of `fit`.
     """
-    return _page(prog, task, every, "Train, test the best checkpoint and export it.", fit_options(task))
+    return _page(prog, task, every, description, fit_options(task))
 
 
 def prepare(prog: str, task: Task, every: bool) -> str:

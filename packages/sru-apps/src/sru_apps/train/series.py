@@ -117,11 +117,11 @@ def _train_one(series: Series, value: int, path: Path, train: Callable[..., int]
     if run.summary.is_file():
         print(f"{path} is finished")
         return 0
-    args = [*series.args, f"{series.option}={value}"]
+    args = [*series.args, f"{series.option}={value}", f"--name={path.name}"]
     if run.config.is_file():
         job = Fit(series.task, ["--resume", str(path), *without(args, "--recipe")])
     else:
-        job = Fit(series.task, [*args, f"--name={path.name}"], group=path.parent)
+        job = Fit(series.task, args, group=path.parent)
     if job.trainer.world_size > 1:
         raise UserError(
             f"the runs of a series are trained by one process, got {job.trainer.world_size}; give "

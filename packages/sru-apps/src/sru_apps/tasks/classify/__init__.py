@@ -51,6 +51,7 @@ TASK = Task(
         "crossval": Command(
             "train and test on each of ten folds, with the options of fit",
             "sru_apps.tasks.classify.crossval:crossval",
+            "sru_apps.tasks.classify.help:crossval",
         ),
     },
 )
