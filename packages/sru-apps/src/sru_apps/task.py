@@ -135,6 +135,8 @@ def run_command(
         return 0
     if name is None or name not in commands:
         problem = "a command is missing." if name is None else f"unknown command {name!r}."
+        if name in GENERIC and prog == "sru":
+            problem += f" Name the task first: sru {next(iter(commands))} {name}."
         problem += closest(name or "", list(commands))
         print(f"{prog}: {problem} Valid commands: {', '.join(commands)}.", file=sys.stderr)
         return 2

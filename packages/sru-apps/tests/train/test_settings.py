@@ -129,3 +129,9 @@ def test_files_of_the_command_line_are_read(tmp_path: Path) -> None:
 )
 def test_peek(args: list[str], value: str | None) -> None:
     assert peek(args, "--a") == value
+
+
+def test_peek_at_an_option_of_a_group() -> None:
+    assert peek(["--fold", "3"], "--data.fold") == "3"
+    assert peek(["--fold=3", "--data.fold", "4"], "--data.fold") == "4"
+    assert peek(["--folds", "3"], "--data.fold") is None

@@ -16,7 +16,7 @@ from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveInt
 from sru_apps.task import Task, closest
 from sru_apps.train.errors import UserError, clip
 from sru_apps.train.layout import Option, command_page
-from sru_apps.train.short_names import all_options, written_out
+from sru_apps.train.short_names import all_options, short_names, written_out
 from sru_apps.train.wrong_options import explain
 from sru_apps.train.yaml_files import read_yaml
 
@@ -190,14 +190,18 @@ def peek(args: Sequence[str], option: str) -> str | None:
 
     Args:
         args: The command line.
-        option: The option, such as `--recipe`.
+        option: The option, such as `--recipe` or `--data.fold`, whose short form counts too.
 
     Returns:
         Its last value, or None.
     """
-    pairs = zip(args, [*args[1:], None], strict=False)
-    values = [arg[len(option) + 1 :] or after for arg, after in pairs if arg.partition("=")[0] == option]
-    return values[-1] if values else None
+    names = (option, *short_names([option]))
+    found = None
+    for arg, after in zip(args, [*args[1:], None], strict=False):
+        name, _, value = arg.partition("=")
+        if name in names:
+            found = value or after
+    return found
 
 
 TRAINER: list[Option] = [
