@@ -24,7 +24,7 @@ class Command(NamedTuple):
     """`"module:function"`; the function takes the remaining arguments and returns an exit status."""
     page: str = ""
     """The same of what writes its help without waiting for torch: called with what the user has typed, the
-    task, and whether to describe every option; by default the command writes it itself."""
+    task, and whether to describe every option; by default, what the command passes to `parse_options`."""
 
     def load(self) -> Callable[..., int]:
         """Import the module and return the function."""
@@ -142,8 +142,8 @@ def run_command(
         return 2
     prog, rest = f"{prog} {name}", args[1:]
     wants_help = [arg for arg in rest if arg in ("-h", "--help", "--help-all")]
-    if wants_help and commands[name].page:
-        print(load(commands[name].page)(prog, task, "--help-all" in wants_help))
+    if wants_help and (page := help_page(prog, commands[name], task, "--help-all" in wants_help)):
+        print(page)
         return 0
     command = commands[name].load()
     if isinstance(command, Task):
@@ -158,6 +158,16 @@ def run_command(
         most = 400 if isinstance(error, OSError) else 2000  # that of the system repeats the path
         print(f"{prog}: error: {clip(' '.join(str(error).split()), most)}", file=sys.stderr)
         return getattr(error, "status", 1)
+
+
+def help_page(prog: str, command: Command, task: Task | None, every: bool) -> str | None:
+    """Return the help of a command, if it can be known without importing the command."""
+    if command.page:
+        return load(command.page)(prog, task, every)  # type: ignore[no-any-return]
+    # Here, since it is needed for help alone.
+    from sru_apps.train.help import own
+
+    return None if command.target.endswith(":TASK") else own(prog, command.target)
 
 
 def command_help(prog: str, description: str, commands: Mapping[str, Command]) -> str:

@@ -15,7 +15,7 @@ from sru_apps.train.options import (
     run_options,
 )
 from sru_apps.train.short_names import shortened
-from sru_apps.train.signatures import config_options, data_options
+from sru_apps.train.signatures import command_options, config_options, data_options
 
 COMMON = (
     *("recipe", "config", "name", "resume", "seed", "data.batch_size", "model.encoder"),
@@ -72,6 +72,17 @@ def evaluate(prog: str, task: Task, every: bool) -> str:
     part = {"validate": "validation", "test": "test"}[prog.rpartition(" ")[2]]
     description = f"Print the figures of a checkpoint on the {part} set it belongs to."
     return command_page(prog, description, evaluation_options(task))
+
+
+def own(prog: str, target: str) -> str | None:
+    """Describe a command that calls `parse_options`, if its source tells.
+
+    Args:
+        prog: The command as the user types it.
+        target: The `"module:function"` that runs it.
+    """
+    found = command_options(target)
+    return None if found is None else command_page(prog, *found)
 
 
 def _page(prog: str, task: Task, every: bool, description: str, groups: dict[str, list[Option]]) -> str:

@@ -83,7 +83,7 @@ def described(option: Option) -> tuple[str, str]:
         return head, text
     parts = default if isinstance(default, (list, tuple)) else [default]
     shown = " ".join(str(part).lower() if isinstance(part, bool) else str(part) for part in parts)
-    return head, f"{text.removesuffix('.')}; default: {shown}."
+    return head, f"{text if text.endswith('...') else text.removesuffix('.')}; default: {shown}."
 
 
 def value(name: str, kind: Any) -> str:

@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import inspect
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,36 @@ def config_options(target: str, group: str) -> list[Option]:
     return list(_fields(*(found or (module, node)), group).values())
 
 
+def command_options(target: str) -> tuple[str, list[Option]] | None:
+    """Read the description and the options of a command, which its function passes to `parse_options`.
+
+    Args:
+        target: `"module:function"`.
+
+    Returns:
+        Both, or None where they are not written out there.
+    """
+    module, _, name = target.partition(":")
+    found = _find(module, name)
+    calls = [] if found is None else [node for node in ast.walk(found[1]) if isinstance(node, ast.Call)]
+    for call in calls:
+        if ast.unparse(call.func) == "parse_options" and len(call.args) > 2:
+            _, description, table = call.args[:3]
+            # What is not a literal is a ValueError.
+            with suppress(ValueError, AttributeError):
+                rows = [row.elts for row in table.elts]  # type: ignore[attr-defined]
+                return _value(module, description), [
+                    (_value(module, name), _plain_kind(kind), _value(module, default), _value(module, text))
+                    for name, kind, default, text in rows
+                ]
+    return None
+
+
+def _plain_kind(node: ast.expr) -> Any:
+    source = ast.unparse(node)
+    return {"bool": bool, "list": list}.get(source, source)
+
+
 def _fields(module: str, node: ast.ClassDef, group: str) -> dict[str, Option]:
     found: dict[str, Option] = {}
     for item, after in zip(node.body, [*node.body[1:], None], strict=True):
@@ -102,7 +133,7 @@ def _names(module: str) -> dict[str, ast.AST]:
     for node in body:
         if isinstance(node, ast.ImportFrom):
             names |= {alias.asname or alias.name: node for alias in node.names}
-        elif isinstance(node, ast.ClassDef):
+        elif isinstance(node, (ast.ClassDef, ast.FunctionDef)):
             names[node.name] = node
         elif isinstance(node, ast.Assign):
             names |= {target.id: node.value for target in node.targets if isinstance(target, ast.Name)}
