@@ -81,6 +81,7 @@ def test_forms(parser: OptionParser, args: list[str], option: str, value: object
         (["--learning-rate=4"], "unknown option --learning-rate. Did you mean '--lr'?"),
         (["--lr"], "--optimizer.lr needs a value"),
         (["--seed"], "--seed needs a value"),
+        (["--lr="], "optimizer.lr: expected a number, got nothing"),
         (["--batch-size", "3", "4"], "unexpected argument '4'"),
         (["mail.csv"], "unexpected argument 'mail.csv'"),
         (["--betas", "1"], "optimizer.betas"),

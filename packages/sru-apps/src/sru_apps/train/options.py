@@ -172,7 +172,11 @@ def with_settings(args: Sequence[str], settings: Path | None) -> list[str]:
         option, equals, value = arg.partition("=")
         group = option.removeprefix("--")
         if option in ("-c", "--config") or group in GROUPS:
-            path = Path(value if equals else next(rest, ""))
+            following = value if equals else next(rest, None)
+            if following is None:
+                found.append(option)
+                break
+            path = Path(following)
             # Not left to jsonargparse, which reads whatever a file holds.
             content = {group: read_yaml(path)} if group in GROUPS else read_settings(path)
             found += ["--config", yaml.safe_dump(content)]

@@ -14,7 +14,7 @@ _VALUE = (
     r"Given value type: .*? Given value: (?P<value>.*)",
     r"(?P<errors>Not of type \w+: (?P<value>.*) does not conform to restriction v.+)",
     r"(?P<errors>Not of type \w+: .*: '(?P<value>.*)')",
-    r"(?P<errors>.*)\. Got value: (?P<value>.*)",
+    r"(?P<errors>.*)\. Got value: ?(?P<value>.*)",
 )
 """What jsonargparse says of a wrong value, in terms of Python's types."""
 _KINDS = {
@@ -39,7 +39,8 @@ def plain(message: str) -> str:
     for form in _VALUE:
         if found := re.fullmatch(rf'Parser key "(?P<key>[^"]+)": {form}', message):
             wanted = [_kind(error) for error in found["errors"].split(" - ") if "NoneType" not in error]
-            return f"{found['key']}: expected {' or '.join(wanted)}, got {clip(found['value'], 200)}"
+            got = clip(found["value"], 200) or "nothing"
+            return f"{found['key']}: expected {' or '.join(wanted)}, got {got}"
     return message
 
 
@@ -63,7 +64,10 @@ _FORMS = (
         "unknown option {option}.{nearest}",
     ),
     (r"[Uu]nrecognized arguments: (?P<word>\S+)", "unexpected argument {word!r}"),
-    (r"argument (?P<option>--[\w.-]+)[^:]*: expected (one|at least one) argument", "{option} needs a value"),
+    (
+        r"argument (?:-\w/)?(?P<option>--[\w.-]+)[^:]*: expected (one|at least one) argument",
+        "{option} needs a value",
+    ),
     (
         r"argument (?P<option>--[\w.-]+): ignored explicit argument (?P<value>.*)",
         "{option} takes no value, got {value}",
