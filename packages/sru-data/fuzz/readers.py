@@ -115,7 +115,7 @@ def labelled_sentences(case: Case) -> None:
     content = lines.encode(encoding, "replace" if encoding == "latin-1" else "surrogatepass")
     path = case.write("set.all", finish(case, content))
     examples = classification.read_examples(path, num_classes=2)
-    assert all(0 <= label < 2 for _, label in examples), "a label out of range"
+    assert all(0 <= label < 2 for _, label, _ in examples), "a label out of range"
 
 
 def dialogue_files(case: Case) -> None:

@@ -45,6 +45,7 @@ GENERIC = {
         "the figures of a checkpoint on the validation set", f"{_EVALUATE}:validate", f"{_HELP}:evaluate"
     ),
     "test": Command("the figures of a checkpoint on the test set", f"{_EVALUATE}:test", f"{_HELP}:evaluate"),
+    "table": Command("mean and spread of finished runs: seeds or folds", "sru_apps.train.table:table"),
 }
 """The commands that work for every task."""
 
@@ -74,15 +75,23 @@ class Task:
     """The same with values that work."""
     common: Sequence[str]
     """Options, such as `data.data_dir`, that this help shows besides those that are common in every task."""
+    predictor: str = ""
+    """A `Trained`: what loads and uses its trained models, and imports no trainer."""
     missing: str = ""
     """What to say when a required option of the data is missing."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     """Defaults of options that differ from those of the classes."""
     movable: frozenset[str] = frozenset({"data_dir"})
     """Options of the data that a continued run may change, such as the place of a file."""
-    evaluation: tuple[tuple[str, str, type, str], ...] = ()
+    evaluation: tuple[tuple[str, str, Any, str], ...] = ()
     """Options of `validate` and `test`, as (option, "data.NAME" or "model.NAME", type, help)."""
-    generic: tuple[str, ...] = ("fit", "validate", "test")
+    report: str | None = None
+    """A function `(module, data, folder, *, part, device, **options)` that measures more than the figures,
+    writes files to a folder and returns a `Report`; after the test of a fit, and for `--out` of `validate`
+    and `test`."""
+    report_options: tuple[tuple[str, Any, Any, str], ...] = ()
+    """Options of `fit` for it, as (option, type, default, help)."""
+    generic: tuple[str, ...] = ("fit", "validate", "test", "table")
     """The commands of `GENERIC` that it has."""
     commands: Mapping[str, Command] = field(default_factory=dict)
     """Its own commands."""

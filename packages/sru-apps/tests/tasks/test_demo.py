@@ -8,6 +8,7 @@ import pytest
 
 from sru_apps.cli import main
 from sru_apps.tasks.demo import commands as demo
+from sru_apps.train.errors import UserError
 from sru_apps.train.module import count_parameters
 
 
@@ -42,6 +43,21 @@ def test_demo(tmp_path, monkeypatch, capsys):
     assert (folder / "sru/checkpoints/best.ckpt").is_file()
     assert main(["demo", "--runs-dir", str(tmp_path), "--name", "try"]) == 1
     assert "try exists and is not empty; choose another --name\n" in capsys.readouterr().err
+
+
+def test_two_demos_do_not_share_a_folder(tmp_path, capsys, monkeypatch):
+    options = ["demo", "--runs-dir", str(tmp_path), "--name", "try"]
+
+    def start_another(*_, **__):
+        assert main(options) == 2
+        raise UserError("enough")
+
+    monkeypatch.setattr(demo, "train", start_another)
+    assert main(options) == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert "try is in use by another process; wait for its end, or choose another --name" in first
+    assert second == "sru demo: error: enough"
+    assert main(options) == 1, "the folder of a demo that has ended must be free"
 
 
 def test_a_place_that_cannot_be_written_to(tmp_path, capsys, monkeypatch):

@@ -21,6 +21,8 @@ class Trainer(SimpleNamespace):
                 "global_step": 1,
                 "current_epoch": 0,
                 "is_last_batch": False,
+                "should_stop": False,
+                "val_check_batch": math.inf,
                 "received_sigterm": False,
                 "accumulate_grad_batches": 1,
                 "max_steps": -1,
@@ -58,7 +60,9 @@ def test_the_first_logged_figure_decides(tmp_path: Path) -> None:
     checkpoints = RunCheckpoints(tmp_path, monitor=["f1", "accuracy", "loss"], mode="min")
     for epoch, (accuracy, loss) in enumerate([(0.5, 1.0), (0.6, 0.5)]):
         metrics = {"loss": torch.tensor(loss), "accuracy": torch.tensor(accuracy)}
-        checkpoints.on_train_epoch_end(Trainer(current_epoch=epoch, callback_metrics=metrics), None)
+        checkpoints.on_train_epoch_end(
+            Trainer(current_epoch=epoch, is_last_batch=True, callback_metrics=metrics), None
+        )
     assert (checkpoints.best_epoch, checkpoints.best_score) == (0, 0.5)
 
 
@@ -76,7 +80,8 @@ def test_figures_that_are_not_finite(
 ) -> None:
     checkpoints = RunCheckpoints(tmp_path, monitor="loss", mode=mode)
     trainers = [
-        Trainer(current_epoch=i, callback_metrics={"loss": torch.tensor(x)}) for i, x in enumerate(scores)
+        Trainer(current_epoch=i, is_last_batch=True, callback_metrics={"loss": torch.tensor(x)})
+        for i, x in enumerate(scores)
     ]
     for trainer in trainers:
         checkpoints.on_train_epoch_end(trainer, None)

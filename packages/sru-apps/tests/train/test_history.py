@@ -10,7 +10,8 @@ import torch
 
 from sru_apps.train.console import quiet_lightning
 from sru_apps.train.errors import UserError
-from sru_apps.train.history import Curves, History
+from sru_apps.train.history import History
+from sru_apps.train.pictures import Curves
 
 
 def _trainer(*, epoch: int = 0, step: int = 0, accuracy: float = 0.5) -> SimpleNamespace:
@@ -19,6 +20,9 @@ def _trainer(*, epoch: int = 0, step: int = 0, accuracy: float = 0.5) -> SimpleN
         current_epoch=epoch,
         global_step=step,
         max_epochs=3,
+        max_steps=-1,
+        num_training_batches=2,
+        is_last_batch=True,
         callback_metrics=metrics,
         loggers=[],
         progress_bar_callback=None,
@@ -70,9 +74,9 @@ def test_short_epochs_share_a_picture_that_is_up_to_date_at_the_end(
 ) -> None:
     drawn: list[int] = []
 
-    def slow_draw(path: Path, x: str, y: str, curves: Curves, right: Curves) -> None:
+    def slow_draw(path: Path, x: str, panels: dict[str, Curves], *, title: str) -> None:
         time.sleep(0.05)
-        drawn.append(len(curves[y][0]))
+        drawn.append(len(panels["loss"]["training"][0]))
 
     monkeypatch.setattr("sru_apps.train.history.draw_curves", slow_draw)
     for epoch in range(3):
@@ -89,7 +93,7 @@ def test_a_picture_that_cannot_be_written_hides_no_exception(
     def full(*args: object, **options: object) -> None:
         raise OSError(28, "No space left on device")
 
-    history.rows.append({"epoch": 1, "train_loss": 1.0, "validation_accuracy": 0.5})
+    history.rows.append({"epoch": 1, "train_loss": 1.0, "validation_loss": 1.0, "validation_accuracy": 0.5})
     monkeypatch.setattr("sru_apps.train.history.draw_curves", full)
     history.on_exception(_trainer(), None, UserError("cannot write the checkpoint"))
     with pytest.raises(OSError, match="No space left"):

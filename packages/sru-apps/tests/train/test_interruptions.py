@@ -20,10 +20,10 @@ import torch
 from sru_apps.cli import main
 from sru_apps.tasks.classify.module import ClassifierModule
 from sru_apps.train import checkpoints
-from sru_apps.train.checkpoints import read_checkpoint
 from sru_apps.train.console import outlive_terminal
 from sru_apps.train.errors import UserError
 from sru_apps.train.run_folder import RunFolder, new_run
+from sru_apps.train.weights import read_checkpoint
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

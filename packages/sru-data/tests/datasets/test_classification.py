@@ -14,6 +14,7 @@ from sru_data.datasets.classification import Example, read_examples
 from sru_data.datasets.sources import Source, SourceFile
 
 NAMES = ("negative", "positive")
+PHRASES = "83b313227842ec8ae9a98550db744fb06ff8168b"
 LINES = [f"{i % 3 == 0:d} sentence number {i}" for i in range(97)]
 
 
@@ -30,11 +31,14 @@ def tiny_sets(monkeypatch: pytest.MonkeyPatch, web_server) -> dict[str, bytes]:
         name: SourceFile(f"classification/{name}", f"{web_server.url}/{name}", lines=text.count(b"\n"))
         for name, text in content.items()
     }
+    content["phrases"] = b"0 a\n1 b\n1 very b\n"
+    # What `git hash-object` says.
+    files["phrases"] = SourceFile("classification/phrases", f"{web_server.url}/phrases", git_blob=PHRASES)
     web_server.files |= {f"/{name}": text for name, text in content.items()}
     sources = {
         "mr": Source(files["all"]),
         "trec": Source(files["train"], test=files["test"]),
-        "sst2": Source(files["train"], files["dev"], files["test"]),
+        "sst2": Source(files["train"], files["dev"], files["test"], files["phrases"]),
     }
     monkeypatch.setattr(classification, "SOURCES", classification.SOURCES | sources)
     monkeypatch.setitem(classification.LABEL_NAMES, "trec", NAMES)
@@ -49,6 +53,10 @@ def data_dir(tiny_sets: dict[str, bytes], tmp_path: Path) -> Path:
     return tmp_path
 
 
+def examples(*pairs: tuple[str, int]) -> list[Example]:
+    return [Example(*pair) for pair in pairs]
+
+
 def write(folder: Path, content: bytes) -> Path:
     path = folder / "x.all"
     path.write_bytes(content)
@@ -57,12 +65,14 @@ def write(folder: Path, content: bytes) -> Path:
 
 def test_lines_become_examples_and_an_empty_text_is_kept(tmp_path) -> None:
     path = write(tmp_path, b"1 good  film .\n0 \n0\n1  spaces  \n")
-    assert read_examples(path, num_classes=2) == [("good  film .", 1), ("", 0), ("", 0), ("spaces", 1)]
+    assert read_examples(path, num_classes=2) == examples(
+        ("good  film .", 1), ("", 0), ("", 0), ("spaces", 1)
+    )
 
 
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
 def test_the_last_line_may_lack_its_end(tmp_path, end) -> None:
-    assert read_examples(write(tmp_path, b"0 a\n1 b" + end), num_classes=2) == [("a", 0), ("b", 1)]
+    assert read_examples(write(tmp_path, b"0 a\n1 b" + end), num_classes=2) == examples(("a", 0), ("b", 1))
 
 
 @pytest.mark.parametrize(
@@ -76,7 +86,7 @@ def test_the_last_line_may_lack_its_end(tmp_path, end) -> None:
 )
 def test_the_encoding_is_the_given_one_else_detected(tmp_path, stored, given, text) -> None:
     path = write(tmp_path, "0 crème brûlée\n".encode(stored))
-    assert read_examples(path, num_classes=1, encoding=given) == [(text, 0)]
+    assert read_examples(path, num_classes=1, encoding=given) == examples((text, 0))
 
 
 @pytest.mark.parametrize(
@@ -101,8 +111,29 @@ def test_a_line_that_is_not_in_the_given_encoding_is_an_error(tmp_path, text, me
 
 def test_only_line_feed_ends_a_line(tmp_path) -> None:
     # Unicode counts NEL (0x85), form feed and others as line ends; here they belong to the text.
-    path = write(tmp_path, b"0 one\x85two\xe9\n0 three\x0cfour\n0 \x85\n")
-    assert read_examples(path, num_classes=1) == [("one\x85two\xe9", 0), ("three\x0cfour", 0), ("\x85", 0)]
+    path = write(tmp_path, b"0 one\xc2\x85two\n0 three\x0cfour\n0 \xc2\x85\n")
+    expected = examples(("one\x85two", 0), ("three\x0cfour", 0), ("\x85", 0))
+    assert read_examples(path, num_classes=1) == expected
+    path = write(tmp_path, b"0 one\x85two\n0 three\x0cfour\n0 \x85\n")
+    assert read_examples(path, num_classes=1, encoding="latin-1") == expected
+    assert read_examples(path, num_classes=1) == examples(("one…two", 0), ("three\x0cfour", 0), ("…", 0))
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        (b"a \x96 b \x91c\x92 \x93d\x94 \x97 e\x85", "a – b ‘c’ “d” — e…"),
+        (b"caf\xe9", "café"),
+        (b"souffl\xe9 \x96 \x80", "soufflé – €"),
+        ("soufflé – €".encode(), "soufflé – €"),
+        ("\x80".encode(), "\x80"),
+        # The five bytes that Windows-1252 leaves out.
+        (b"\x81 \x8d \x8f \x90 \x9d", "\x81 \x8d \x8f \x90 \x9d"),
+    ],
+)
+def test_lines_in_several_encodings_are_read_as_what_each_is(tmp_path, line, text) -> None:
+    path = write(tmp_path, b"0 caf\xe9\n0 " + line + b"\n0 caf\xc3\xa9\n")
+    assert read_examples(path, num_classes=1) == examples(("café", 0), (text, 0), ("café", 0))
 
 
 @given(
@@ -142,7 +173,7 @@ def test_a_wrong_line_is_an_error_with_its_number(tmp_path, line, message) -> No
 
 def test_a_byte_order_mark_is_passed_over_and_utf16_refused(tmp_path) -> None:
     path = write(tmp_path, b"\xef\xbb\xbf0 one\n1 two\n")
-    assert read_examples(path, num_classes=2) == [("one", 0), ("two", 1)]
+    assert read_examples(path, num_classes=2) == examples(("one", 0), ("two", 1))
     with pytest.raises(DataError, match=r"x\.all: expected text in UTF-8, got UTF-16 or UTF-32; convert it"):
         read_examples(write(tmp_path, "0 one\n".encode("utf-16")), num_classes=2)
 
@@ -181,7 +212,7 @@ def test_a_file_cut_within_its_last_line_is_an_error(data_dir, cut) -> None:
 
 def test_ten_folds_share_the_examples_out(data_dir) -> None:
     folds = [classification.load("mr", data_dir=data_dir, fold=fold) for fold in range(10)]
-    everything = Counter((line[2:], int(line[0])) for line in LINES)
+    everything = Counter(examples(*[(line[2:], int(line[0])) for line in LINES]))
     assert sum((Counter(fold.test) for fold in folds), Counter()) == everything
     for fold in folds:
         assert Counter(fold.train) + Counter(fold.validation) + Counter(fold.test) == everything
@@ -215,14 +246,14 @@ def test_a_set_with_its_own_test_set_gets_a_tenth_for_validation(data_dir) -> No
     splits = classification.load("trec", data_dir=data_dir)
     assert (len(splits.train), len(splits.validation)) == (36, 4)
     assert Counter(example.label for example in splits.validation) == {0: 2, 1: 2}
-    assert splits.test == [("e", 1), ("f", 0), ("g", 1)]
+    assert splits.test == examples(("e", 1), ("f", 0), ("g", 1))
 
 
 def test_a_set_with_all_three_parts_is_used_as_it_comes(data_dir) -> None:
     splits = classification.load("sst2", data_dir=data_dir)
-    assert splits.train == [("a", 0), ("b", 1)] * 20
-    assert splits.validation == [("c", 0), ("d", 1)]
-    assert splits.test == [("e", 1), ("f", 0), ("g", 1)]
+    assert splits.train == examples(("a", 0), ("b", 1)) * 20
+    assert splits.validation == examples(("c", 0), ("d", 1))
+    assert splits.test == examples(("e", 1), ("f", 0), ("g", 1))
     assert (splits.name, splits.label_names, splits.num_classes) == ("sst2", NAMES, 2)
 
 
@@ -230,6 +261,33 @@ def test_the_files_are_downloaded_when_there_is_no_data_folder(tiny_sets, cache,
     assert len(classification.load("sst2").test) == 3
     assert web_server.requests == ["/train", "/test", "/dev"]
     assert (cache / "classification/test").read_bytes() == tiny_sets["test"]
+
+
+def test_phrases_are_trained_on_and_sentences_tested_on(data_dir) -> None:
+    splits, sentences = (classification.load("sst2", data_dir=data_dir, phrases=p) for p in (True, False))
+    assert splits.train == examples(("a", 0), ("b", 1), ("very b", 1))
+    assert (splits.validation, splits.test) == (sentences.validation, sentences.test)
+
+
+def test_downloaded_phrases_are_those_of_the_repository(tiny_sets, cache, web_server) -> None:
+    web_server.files["/phrases"] = b"0 a\n1 b\n1 very\n"
+    with pytest.raises(
+        DataError, match=rf"cannot download phrases \(expected the git blob {PHRASES}, got [0-9a-f]+\)"
+    ):
+        classification.load("sst2", phrases=True)
+    assert not (cache / "classification/phrases").exists()
+    web_server.files["/phrases"] = tiny_sets["phrases"]
+    assert len(classification.load("sst2", phrases=True).train) == 3
+
+
+def test_phrases_that_are_not_in_the_data_folder(data_dir) -> None:
+    (data_dir / "classification/phrases").unlink()
+    with pytest.raises(
+        DataError, match=r"phrases: expected this file, got no such file; save http\S*/phrases as"
+    ):
+        classification.load("sst2", data_dir=data_dir, phrases=True)
+    with pytest.raises(ValueError, match=r"phrases are for sst1 and sst2, got phrases for mr"):
+        classification.load("mr", data_dir=data_dir, phrases=True)
 
 
 def test_an_unknown_name_is_an_error_that_lists_the_names() -> None:
@@ -282,7 +340,7 @@ def test_real_cr_keeps_its_four_empty_sentences(real_data) -> None:
 FILES = [
     file
     for source in classification.SOURCES.values()
-    for file in (source.train, source.validation, source.test)
+    for file in (source.train, source.validation, source.test, source.phrases)
 ]
 
 
@@ -297,5 +355,5 @@ def test_real_files_have_the_known_checksums(real_data, file) -> None:
 def test_the_real_mr_reads_the_same_once_converted_to_utf8(real_data, tmp_path) -> None:
     name = "classification/rt-polarity.all"
     (tmp_path / "classification").mkdir()
-    (tmp_path / name).write_bytes((real_data / name).read_bytes().decode("latin-1").encode())
+    (tmp_path / name).write_bytes((real_data / name).read_bytes().decode("cp1252").encode())
     assert classification.load("mr", data_dir=tmp_path) == classification.load("mr", data_dir=real_data)

@@ -9,7 +9,6 @@ would not do instead of `SeedEveryStep`, where validation or a logger draws numb
 
 from __future__ import annotations
 
-import hashlib
 import io
 import math
 import operator
@@ -26,10 +25,11 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import CheckpointIO
 
-from sru_apps.train.errors import UserError, reading
-from sru_apps.train.weights import check_weights
+from sru_apps.seeds import place_seed
+from sru_apps.train.errors import UserError
+from sru_apps.train.validations import validation_follows
+from sru_apps.train.weights import read_checkpoint
 from sru_data.atomic import atomic_write
-from sru_nn.checkpoints.archive import check_archive
 
 SECONDS_BETWEEN_SAVES = 60.0
 """After this much time within an epoch, `last.ckpt` is saved again."""
@@ -76,33 +76,10 @@ class AtomicCheckpointIO(CheckpointIO):
         Path(path).unlink(missing_ok=True)
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a training checkpoint onto the CPU, with `weights_only=True`.
-
-    Args:
-        path: A `.ckpt` file.
-
-    Returns:
-        The checkpoint's dictionary.
-
-    Raises:
-        UserError: The file is missing, damaged or not a checkpoint.
-    """
-    if not path.is_file():
-        raise UserError(f"no checkpoint at {path}")
-    with reading(path):
-        check_archive(path)
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-            raise UserError(f"{path} is not a training checkpoint: it holds no `state_dict`")
-        check_weights(checkpoint["state_dict"])
-    return checkpoint
-
-
 class RunCheckpoints(Checkpoint):
     """Keep `best.ckpt` (by a monitored value, the earliest of equals) and `last.ckpt` in a folder.
 
-    The last one is saved at the end of every epoch, within it every minute and every `every_steps` steps, and
+    The last one is saved after every validation, between them every minute and every `every_steps` steps, and
     when the run is stopped: the first Ctrl-C (SIGINT), like a SIGTERM or a closed terminal (SIGHUP), lets the
     present step finish and saves; a second Ctrl-C stops at once. A figure that is not finite is never best.
 
@@ -158,14 +135,14 @@ class RunCheckpoints(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save within an epoch, except after its last step, which validation and a save follow anyway.
+        """Save within an epoch, except where validation and a save follow anyway.
 
         Between two batches of one step there is nothing to save: gradients are not part of a checkpoint.
         """
         if 0 < trainer.max_steps <= trainer.global_step:
             # Lightning validates, and lets us save, when asked to stop, but not when it runs out of steps.
             trainer.should_stop = True
-        if trainer.is_last_batch or (batch_idx + 1) % trainer.accumulate_grad_batches:
+        if validation_follows(trainer, batch_idx) or (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
         stopped = self.interrupted or trainer.received_sigterm
         due = bool(self.every_steps) and trainer.global_step % self.every_steps == 0
@@ -179,8 +156,21 @@ class RunCheckpoints(Checkpoint):
             self.interrupted = True
             raise KeyboardInterrupt
 
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save after a validation within an epoch, and stop when Ctrl-C came before its end."""
+        if trainer.is_last_batch:
+            return
+        self._save_validated(trainer)
+        if _any_rank(trainer, self.interrupted):
+            self.interrupted = True
+            raise KeyboardInterrupt
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save after validation."""
+        """Save after an epoch. One that ends before its last batch can be continued from its last validation."""
+        if trainer.is_last_batch:
+            self._save_validated(trainer)
+
+    def _save_validated(self, trainer: Trainer) -> None:
         logged = trainer.callback_metrics
         score = float(next(logged[name] for name in self.monitor if name in logged))
         better = operator.gt if self.mode == "max" else operator.lt
@@ -253,12 +243,6 @@ def _diverged(trainer: Trainer) -> BaseException:
         f"the training has diverged: by step {trainer.global_step} its loss is not finite. Try a lower "
         "--optimizer.lr or --trainer.gradient_clip_val 1, or train on with --allow-divergence"
     )
-
-
-def place_seed(*place: int) -> int:
-    """Mix numbers into a seed: 63 bits that share nothing with those of a neighbouring place."""
-    digest = hashlib.blake2b(repr(place).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") >> 1
 
 
 class SeedEveryStep(Callback):

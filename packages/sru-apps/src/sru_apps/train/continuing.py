@@ -15,6 +15,8 @@ from sru_apps.train.weights import is_whole
 
 _NUMBERS: dict[type, Any] = {bool: bool, int: int, float: (int, float)}
 """What may stand where a number of a type is."""
+_OLDEST = ("History", "RunCheckpoints")
+"""The callbacks whose state every checkpoint has."""
 
 
 def check_form(checkpoint: Mapping[str, Any], trainer: Trainer, module: LightningModule) -> None:
@@ -32,6 +34,10 @@ def check_form(checkpoint: Mapping[str, Any], trainer: Trainer, module: Lightnin
     optimizer = configured["optimizer"] if isinstance(configured, dict) else configured
     schedules = [configured["lr_scheduler"]["scheduler"]] if isinstance(configured, dict) else []
     callbacks = {callback.state_key: callback.state_dict() for callback in getattr(trainer, "callbacks", ())}
+    saved = checkpoint.get("callbacks")
+    if isinstance(saved, Mapping):
+        # Former versions had fewer callbacks; these begin anew.
+        callbacks = {name: state for name, state in callbacks.items() if name in saved or name in _OLDEST}
     wanted = {
         "epoch": 0,
         "global_step": 0,

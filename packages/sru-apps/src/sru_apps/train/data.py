@@ -95,6 +95,10 @@ class TaskData(LightningDataModule):
         """Describe the data, for `sru TASK prepare`."""
         return self.opening()
 
+    def coverage(self, stage: str) -> dict[str, int]:
+        """Count the `tokens` of a part of the data, and those `unknown` to the vocabulary; may be empty."""
+        return {}
+
     def warn_about(self, stage: str) -> None:
         """Warn of settings that make a figure say little, before `validate` or `test` measures it."""
 
@@ -116,11 +120,15 @@ class BatchData(TaskData, Generic[Item, Batch]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.parts: dict[str, list[Item]] = {}
+        self.parts: dict[str, Sequence[Item]] = {}
 
     @abstractmethod
     def length(self, item: Item) -> int:
         """The length of an item."""
+
+    def lengths(self, items: Sequence[Item]) -> list[int]:
+        """The lengths of the items of one part."""
+        return [self.length(item) for item in items]
 
     @staticmethod
     @abstractmethod
@@ -146,8 +154,9 @@ class BatchData(TaskData, Generic[Item, Batch]):
     def _loader(self, part: str, rank: tuple[int, int]) -> BatchLoader[Item, Batch]:
         items, train = self.parts[part], part == "train"
         size = self.hparams["batch_size"] * (1 if train else self.evaluation_factor)
-        lengths = [self.length(item) for item in items]
-        sampler = LengthBatchSampler(lengths, batch_size=size, shuffle=train, seed=self.hparams["seed"])
+        sampler = LengthBatchSampler(
+            self.lengths(items), batch_size=size, shuffle=train, seed=self.hparams["seed"]
+        )
         return BatchLoader(items, sampler, self.collate, rank=rank)
 
     def state_dict(self) -> dict[str, Any]:

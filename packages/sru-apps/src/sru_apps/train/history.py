@@ -1,4 +1,4 @@
-"""One row of figures per epoch, kept across interruptions.
+"""One row of figures per validation, kept across interruptions.
 
 Lightning's loggers and `ThroughputMonitor` forget what an interrupted epoch has summed up; here a resumed
 run reports the training loss of an undisturbed one. Its `CSVLogger` deletes the rows of a run to be continued
@@ -17,23 +17,25 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
 
 from sru_apps.train.errors import MisfitError
+from sru_apps.train.meters import Clock, Meter, TimeLeft, rounded
+from sru_apps.train.pictures import draw_curves
 from sru_data.atomic import atomic_write
 
 
 class History(Callback):
-    """Record each epoch, tell the loggers and the console, and draw the learning curve.
+    """Record each validation, tell the loggers and the console, and draw the learning curve.
 
-    The curve is redrawn every 15 seconds at most, since drawing takes a fraction of one. It is up to date
-    when training ends, however that happens.
+    The training loss of a row is the mean since the row before. The curve is redrawn every 15 seconds at most,
+    since drawing takes a fraction of one. It is up to date when training ends, however that happens.
 
     Args:
         picture: The PNG to draw.
         table: The CSV file of the rows; none by default.
+        title: The title of the picture.
         figures: Validation figures, such as `accuracy`, to record as far as they are logged; the first of
             those is also reported and drawn.
         count: Counts what a batch holds, for the speed of training without validation.
@@ -45,17 +47,18 @@ class History(Callback):
         picture: Path,
         *,
         table: Path | None = None,
+        title: str = "",
         figures: Sequence[str],
         count: Callable[[Any], int] | None = None,
         unit: str = "items",
     ) -> None:
-        self.picture, self.table = picture, table
+        self.picture, self.table, self.title = picture, table, title
         self.figures = [f"validation_{name}" for name in figures]
         self.count, self.speed = count, f"{unit}_per_second"
         self.rows: list[dict[str, float]] = []
-        self._whole, self._training = _Clock(), _Clock()
-        self._loss: torch.Tensor | float = 0.0
-        self._steps = self._counted = self._drawn_rows = 0
+        self.validations_per_epoch = 1
+        self._whole, self._meter, self._left = Clock(), Meter(), TimeLeft()
+        self._drawn_rows = 0
         self._next_picture = 0.0
 
     @property
@@ -65,52 +68,66 @@ class History(Callback):
 
     @property
     def is_finite(self) -> bool:
-        """Whether every loss of the last epoch, and of the present one so far, is finite."""
-        losses = [float(self._loss), *(row["train_loss"] for row in self.rows[-1:])]
+        """Whether every loss since the last row but one is finite."""
+        losses = [float(self._meter.loss), *(row["train_loss"] for row in self.rows[-1:])]
         return all(map(math.isfinite, losses))
 
+    @property
+    def running_loss(self) -> float:
+        """The mean loss of this process since the last row; a GPU is waited for."""
+        return float(self._meter.loss) / max(1, self._meter.batches)
+
+    def seconds_left(self, trainer: Trainer) -> float | None:
+        """The time that the rest of the training takes; None while nothing is known."""
+        return self._left.seconds(trainer, self.validations_per_epoch)
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock."""
+        """Start the clocks."""
         self._whole.start()
+        self._meter.clock.start()
+        self._left.start(trainer)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave the end of the previous epoch out of the speed."""
-        self._training.start()
+        self._meter.clock.start()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave validation out of the speed."""
-        self._training.stop()
+        self._meter.clock.stop()
+        self._left.validation_starts()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Add the loss of a step, in float64 and without waiting for the device."""
-        loss = outputs.get("mean_loss")
-        if loss is None:
-            loss = outputs["loss"].detach() * trainer.accumulate_grad_batches
-        self._loss = self._loss + loss.double()
-        self._steps += 1
-        if self.count is not None:
-            self._counted += self.count(batch) * trainer.world_size
+        """Add the loss of a batch."""
+        self._meter.add(trainer, outputs, 0 if self.count is None else self.count(batch))
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Finish a row within an epoch."""
+        self._left.validation_ends()
+        if not trainer.is_last_batch:
+            self._finish_row(trainer)
+            self._meter.clock.start()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Finish a row."""
-        logged, loss = trainer.callback_metrics, float(self._loss)
-        if trainer.world_size > 1:
-            device = trainer.strategy.root_device
-            loss = float(trainer.strategy.reduce(torch.tensor(loss, device=device), reduce_op="mean"))
-        row = {
-            "epoch": trainer.current_epoch + 1,
+        """Finish a row, unless training ends within the epoch, after its last validation."""
+        if trainer.is_last_batch:
+            self._finish_row(trainer)
+
+    def _finish_row(self, trainer: Trainer) -> None:
+        logged = trainer.callback_metrics
+        row: dict[str, float] = {
+            "epoch": epochs_done(trainer),
             "step": trainer.global_step,
-            "train_loss": loss / self._steps if self._steps else math.nan,
+            "train_loss": self._meter.mean(trainer),
             "validation_loss": float(logged["validation_loss"]),
             **{name: float(logged[name]) for name in self.figures if name in logged},
             "seconds": round(self.seconds, 2),
         }
         if self.count is not None:
-            row[self.speed] = round(self._counted / max(self._training.seconds, 1e-9), 1)
+            row[self.speed] = self._meter.rate
         self.rows.append(row)
-        self._loss, self._steps, self._counted, self._training = 0.0, 0, 0, _Clock()
+        self._meter = Meter()
         if not trainer.is_global_zero:
             return
         for logger in trainer.loggers:
@@ -121,7 +138,7 @@ class History(Callback):
         if time.monotonic() >= self._next_picture:
             self._draw()
         report = print if trainer.progress_bar_callback is None else trainer.progress_bar_callback.print
-        report(self._line(row, trainer.max_epochs))
+        report(self._line(row, trainer))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop the clock, and draw what is not drawn yet."""
@@ -136,28 +153,35 @@ class History(Callback):
 
     def _draw(self) -> None:
         figure = self._figure(self.rows[-1])
-        epochs, losses, figures = ([row[key] for row in self.rows] for key in ("epoch", "train_loss", figure))
-        loss, right = "train loss", {figure.replace("_", " "): (epochs, figures)}
-        draw_curves(self.picture, "epoch", loss, {loss: (epochs, losses)}, right)
+        epochs, *columns = (
+            [row.get(key, math.nan) for row in self.rows]
+            for key in ("epoch", "train_loss", "validation_loss", figure)
+        )
+        train, validation, figures = ((epochs, column) for column in columns)
+        name = figure.replace("_", " ")
+        panels = {"loss": {"training": train, "validation": validation}, name: {name: figures}}
+        draw_curves(self.picture, "epoch", panels, title=self.title)
         self._next_picture, self._drawn_rows = time.monotonic() + 15, len(self.rows)
 
     def _figure(self, row: Mapping[str, float]) -> str:
         return next(name for name in self.figures if name in row)
 
-    def _line(self, row: Mapping[str, float], epochs: int | None) -> str:
-        figure = self._figure(row)
+    def _line(self, row: Mapping[str, float], trainer: Trainer) -> str:
+        figure, epoch = self._figure(row), row["epoch"]
         speed = f"  {row[self.speed]:,.0f} {self.speed.replace('_', ' ')}" if self.count is not None else ""
+        left = self.seconds_left(trainer)
         return (
-            f"epoch {row['epoch']:>2}/{epochs}  train loss {row['train_loss']:.4f}  "
-            f"{figure.replace('_', ' ')} {row[figure]:.4f}  {row['seconds']:.1f} s{speed}"
+            f"epoch {epoch if isinstance(epoch, int) else f'{epoch:.2f}':>2}/{trainer.max_epochs}  "
+            f"train loss {row['train_loss']:.4f}  {figure.replace('_', ' ')} {row[figure]:.4f}  "
+            f"{row['seconds']:.1f} s{f', about {rounded(left)} left' if left else ''}{speed}"
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the rows and the sums of the unfinished epoch, as plain numbers."""
+        """Return the rows and the sums since the last one, as plain numbers."""
         return {
             "rows": [dict(row) for row in self.rows],
-            "sums": [float(self._loss), self._steps, self._counted],
-            "seconds": [self.seconds, self._training.seconds],
+            "sums": self._meter.sums(),
+            "seconds": [self.seconds, self._meter.clock.seconds],
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -172,25 +196,18 @@ class History(Callback):
             if not known or not all(isinstance(value, (int, float)) for value in row.values()):
                 raise MisfitError(f"its callbacks['History']['rows'] has a row of other figures: {row}")
         self.rows = [dict(row) for row in state_dict["rows"]]
-        self._loss, self._steps, self._counted = state_dict["sums"]
-        self._whole, self._training = map(_Clock, state_dict["seconds"])
+        # The picture waits for the next row: the checkpoint may yet turn out not to fit.
+        self._drawn_rows = len(self.rows)
+        whole, training = state_dict["seconds"]
+        self._whole = Clock(whole)
+        self._meter.load(state_dict["sums"], training)
 
 
-class _Clock:
-    """Adds up time, not counting any while it is stopped."""
-
-    def __init__(self, seconds: float = 0.0) -> None:
-        self._before, self._since = seconds, math.inf
-
-    @property
-    def seconds(self) -> float:
-        return self._before + max(0.0, time.monotonic() - self._since)
-
-    def start(self) -> None:
-        self._since = time.monotonic()
-
-    def stop(self) -> None:
-        self._before, self._since = self.seconds, math.inf
+def epochs_done(trainer: Trainer) -> float:
+    """How many epochs have been trained: a whole number at their ends, with a fraction between."""
+    if trainer.is_last_batch:
+        return trainer.current_epoch + 1
+    return round(trainer.current_epoch + (trainer.fit_loop.batch_idx + 1) / trainer.num_training_batches, 4)
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
@@ -207,32 +224,3 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
     writer.writerows(rows)
     with atomic_write(path) as file:
         file.write(text.getvalue().encode())
-
-
-Curves = Mapping[str, Sequence[Sequence[float]]]
-
-
-def draw_curves(path: Path, x_label: str, y_label: str, curves: Curves, right: Curves | None = None) -> None:
-    """Draw curves as PNG.
-
-    Args:
-        path: The file to write or replace.
-        x_label: What is on the horizontal axis.
-        y_label: What is on the vertical axis.
-        curves: The x and y of each curve, by name.
-        right: The same for curves with a vertical axis of their own.
-    """
-    # Figure, not pyplot: no display is looked for, and nothing outlives the call.
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
-    axes = figure.add_subplot(xlabel=x_label, ylabel=y_label)
-    lines = [line for name, xy in curves.items() for line in axes.plot(*xy, marker=".", label=name)]
-    for name, xy in (right or {}).items():
-        lines += axes.twinx(ylabel=name).plot(*xy, "C1", marker=".", label=name)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(alpha=0.3)
-    axes.legend(handles=lines)
-    with atomic_write(path) as file:
-        figure.savefig(file, format="png", dpi=120)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from sru_apps.task import Task, load
-from sru_apps.train.checkpoints import AtomicCheckpointIO, RunCheckpoints, SeedEveryStep, read_checkpoint
+from sru_apps.train.checkpoints import AtomicCheckpointIO, RunCheckpoints, SeedEveryStep
 from sru_apps.train.choices import check_choices
 from sru_apps.train.console import EpochBar, wants_progress_bar
 from sru_apps.train.continuing import check_form, differences
@@ -28,7 +28,9 @@ from sru_apps.train.module import TaskModule, count_parameters, sharded_strategy
 from sru_apps.train.optimizers import OptimizerConfig
 from sru_apps.train.options import GROUPS, fit_parser, peek, read_settings, recipe_path, with_settings
 from sru_apps.train.run_folder import find_run, new_run
-from sru_apps.train.weights import plan
+from sru_apps.train.steps import StepLog
+from sru_apps.train.validations import Validations, ended_by, interval
+from sru_apps.train.weights import plan, read_checkpoint
 from sru_data.atomic import atomic_write
 
 LASTING_OPTIONS = ("accumulate_grad_batches", "precision", "gradient_clip_val", "gradient_clip_algorithm")
@@ -38,12 +40,24 @@ IN_USE = "choose another --name, or continue that run with --resume"
 """What to do where the folder of a new run holds something."""
 
 
+def group_folder(task: Task, options: Namespace, data: TaskData) -> Path:
+    """Return the folder of like runs.
+
+    Args:
+        task: The task.
+        options: The options of `fit`.
+        data: The data, which need not be set up.
+    """
+    return Path(options.runs_dir) / task.name / (options.recipe or data.group)
+
+
 class Fit:
     """A training that has been set up from the command line; nothing of the run is written yet.
 
     Args:
         task: The task.
         args: The command line after `sru TASK fit`.
+        group: The folder of the run folder; default: RUNS_DIR/TASK/RECIPE.
 
     Attributes:
         options: The parsed options.
@@ -55,14 +69,14 @@ class Fit:
         checkpoints: The callback that keeps the checkpoints.
         resume_from: The checkpoint to continue from; None in a new run, and in one that was stopped before
             its first checkpoint.
-        finished: Whether the run to continue is finished; then nothing else need be set up.
+        finished: The option that has ended the run to continue; then nothing else need be set up.
 
     Raises:
         UserError: An option has a value that is refused.
     """
 
-    def __init__(self, task: Task, args: Sequence[str]) -> None:
-        self.task = task
+    def __init__(self, task: Task, args: Sequence[str], *, group: Path | None = None) -> None:
+        self.task, self.group = task, group
         resume, recipe = peek(args, "--resume"), peek(args, "--recipe")
         if resume is not None and recipe is not None:
             raise UserError("--resume continues with the settings of the run; leave --recipe out")
@@ -91,20 +105,21 @@ class Fit:
             # torchrun has decided.
             self.options.trainer.devices = local
             self.options.trainer.num_nodes = int(os.environ["WORLD_SIZE"]) // local
-        self.finished = resume is not None and self.run.summary.is_file() and self._has_ended()
+        self.finished: str | None = None
+        # What is wrong with the checkpoint is found when the run is continued.
+        with suppress(KeyError, TypeError, StopIteration):
+            end = self.ended_by(self.former["callbacks"]["History"]["rows"])
+            self.finished = end if self.run.summary.is_file() else None
         # Other options may be those of another run.
         if not self.finished or set(args) - {"--resume", resume, f"--resume={resume}"}:
             with building():
                 self._build()
 
-    def _has_ended(self) -> bool:
-        limits = self.options.trainer
-        # What is wrong with the checkpoint is found when the run is continued.
-        with suppress(KeyError, TypeError):
-            if len(self.former["callbacks"]["History"]["rows"]) >= limits.max_epochs:
-                return True
-            return bool(0 < limits.max_steps <= self.former["global_step"])
-        return False
+    def ended_by(self, rows: Sequence[Mapping[str, float]]) -> str | None:
+        """Say which option has ended a training with these rows; None while it can go on."""
+        figures = [f"validation_{name}" for name in self.task.figures]
+        limits = {name: self.options.trainer[name] for name in ("max_epochs", "max_steps")}
+        return ended_by(rows, figures, self.task.mode, patience=self.options.patience, **limits)
 
     def _build(self) -> None:
         options, epochs = self.options, self.options.trainer.max_epochs
@@ -128,11 +143,14 @@ class Fit:
         if options.resume is None:
             if options.recipe is not None:
                 recipe_path(self.task, options.recipe)
-            group = Path(options.runs_dir) / self.task.name / (options.recipe or self.data.group)
-            self.run = new_run(group, options.name, remedy=IN_USE)
+            group = group_folder(self.task, options, self.data)
+            self.run = new_run(self.group or group, options.name, remedy=IN_USE)
         self.data.prepare_data()
         self.data.setup("fit")
-        self.data.train_dataloader()  # Data that are too short are refused before anything is written.
+        # Data that are too short are refused before anything is written.
+        batches = len(self.data.train_dataloader())
+        if (every := options.trainer.val_check_interval) is not None:
+            interval(every, batches, options.trainer.accumulate_grad_batches)
         build = partial(self.module_class.build, self.data, options.model.as_dict(), optimizer)
         planned = plan(build)
         if self.resume_from is not None:
@@ -146,37 +164,56 @@ class Fit:
                 self.checkpoints.on_load_checkpoint(self.trainer, self.module, self.former)
 
     def _trainer(self) -> lightning.Trainer:
+        options, path = self.options.trainer.as_dict(), self.run.path
+        speed: dict[str, Any] = {"unit": "tokens"}
+        if self.data.unit:
+            speed["count"] = lambda batch: batch.targets.numel()
+        encoder = self.options.model.get("encoder", "")
         self.history = History(
             self.run.learning_curve,
             table=self.run.metrics,
+            title=f"{self.task.name} · {self.data.dataset} · {encoder} · {path.name}",
             figures=self.task.figures,
-            count=(lambda batch: batch.targets.numel()) if self.data.unit else None,
-            unit="tokens",
+            **speed,
         )
         self.checkpoints = RunCheckpoints(
             self.run.checkpoints,
-            monitor=[f"validation_{name}" for name in self.task.figures],
+            monitor=self.history.figures,
             mode=self.task.mode,
             every_steps=self.options.checkpoint_steps,
             task=self.task.name,
             is_finite=lambda: self.options.allow_divergence or self.history.is_finite,
         )
-        path, options = self.run.path, self.options.trainer.as_dict()
+        validations = Validations(
+            self.history,
+            every=options.pop("val_check_interval"),
+            patience=self.options.patience,
+            mode=self.task.mode,
+        )
         if options["strategy"] == "fsdp":
             options["strategy"] = sharded_strategy(options["devices"], options["num_nodes"])
+        step = self.former.get("global_step")
+        # Points from beyond the checkpoint would be there twice.
+        purge = {"purge_step": step + 1} if isinstance(step, int) else {}
         return lightning.Trainer(
             **options,
             callbacks=[
-                *([EpochBar()] if wants_progress_bar() else []),
+                *([EpochBar(self.history)] if wants_progress_bar() else []),
                 LambdaCallback(setup=self._check_form, on_train_start=lambda *_: self._save_config()),
                 SeedEveryStep(self.options.seed),
                 self.history,
+                *(
+                    [StepLog(self.run.steps, every=steps, **speed)]
+                    if (steps := self.options.log_steps)
+                    else []
+                ),
+                validations,
                 self.checkpoints,
             ],
-            logger=TensorBoardLogger(path, name="", version="tensorboard"),
+            logger=TensorBoardLogger(path, name="", version="tensorboard", **purge),
             plugins=[AtomicCheckpointIO(remedy="Make room and continue with --resume")],
             default_root_dir=path,
-            # Lightning warns of epochs shorter than this; `History` logs once an epoch anyway.
+            # Lightning warns of epochs shorter than this; `History` and `StepLog` log what there is.
             log_every_n_steps=1,
             num_sanity_val_steps=0,
             enable_model_summary=False,

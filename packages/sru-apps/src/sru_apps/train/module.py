@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 import torch
 from pytorch_lightning import LightningModule
 from pytorch_lightning.strategies import ModelParallelStrategy
-from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
@@ -115,12 +114,6 @@ class TaskModule(LightningModule):
         scheduler = self.lr_schedulers()
         if isinstance(scheduler, LearningRate):
             scheduler.begin_epoch(self.current_epoch + 1)
-
-    def on_validation_end(self) -> None:
-        """Shrink the learning rate, where the schedule goes by the validation loss."""
-        scheduler = self.lr_schedulers() if self.trainer.state.fn == TrainerFn.FITTING else None
-        if isinstance(scheduler, LearningRate):
-            scheduler.validated(float(self.trainer.callback_metrics["validation_loss"]))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return the optimizer, and the schedule unless the learning rate is constant."""

@@ -216,6 +216,13 @@ TRAINER: list[Option] = [
     ("--trainer.precision", int | str | None, None, "32-true, bf16-mixed, 16-mixed, ...; default: 32-true."),
     ("--trainer.max_epochs", int | None, None, "Passes over the training data."),
     ("--trainer.max_steps", int, -1, "Steps after which training ends, wherever it stands; -1: no limit."),
+    (
+        "--trainer.val_check_interval",
+        int | float | None,
+        None,
+        "Batches between validations within an epoch, or a fraction of it such as 0.25; an epoch ends with "
+        "one in any case.",
+    ),
     ("--trainer.accumulate_grad_batches", PositiveInt, 1, "Batches whose gradients make one step."),
     ("--trainer.gradient_clip_val", NonNegativeFloat | None, None, "Bound of the gradient; default: none."),
     ("--trainer.gradient_clip_algorithm", str | None, None, "norm (the default) or value."),
@@ -237,6 +244,12 @@ def run_options(task: Task) -> list[Option]:
     return [
         ("--recipe", str | None, None, "Packaged settings, which other options change."),
         ("--seed", int, 0, "Seed of everything random."),
+        (
+            "--seeds",
+            PositiveInt,
+            1,
+            "How many runs to train, with --seed and the seeds after it; they are named NAME-seed-SEED.",
+        ),
         ("--runs-dir", str, "runs", f"Where run folders go: RUNS_DIR/{task.name}/RECIPE/NAME."),
         ("--name", str | None, None, "Name of the run folder; default: the time."),
         ("--resume", str | None, None, "Run folder, or a checkpoint in one, to continue."),
@@ -246,12 +259,20 @@ def run_options(task: Task) -> list[Option]:
             0,
             "Steps between saves of last.ckpt within an epoch, besides those once a minute; 0: none.",
         ),
+        ("--log-steps", NonNegativeInt, 50, "Steps between rows of steps.csv and TensorBoard; 0: none."),
+        (
+            "--patience",
+            NonNegativeInt,
+            0,
+            "Stop after so many validations without a better figure; 0: train to the end.",
+        ),
         (
             "--allow-divergence",
             bool,
             False,
             "Train on when the loss is not finite any more, and export the best epoch before that.",
         ),
+        *task.report_options,
     ]
 
 
@@ -260,24 +281,30 @@ def evaluation_options(task: Task) -> list[Option]:
     return [
         ("checkpoint", str, ..., "A run folder (for its best checkpoint) or a .ckpt file."),
         *((option, kind | None, None, text) for option, _, kind, text in task.evaluation),
+        *(
+            []
+            if task.report is None
+            else [("--out", str | None, None, "Folder for tables and pictures; made when missing.")]
+        ),
         ("--accelerator", str, "auto", "cpu, gpu, or auto."),
         ("--json", bool, False, "Print one JSON object."),
     ]
 
 
-def fit_parser(task: Task, data_class: type, config_class: type) -> OptionParser:
+def fit_parser(task: Task, data_class: type, config_class: type, *, command: str = "fit") -> OptionParser:
     """Make the parser of `sru TASK fit`.
 
     Args:
         task: The task.
         data_class: Its constructor's arguments are the options `--data.*`.
         config_class: Its fields with a default are the options `--model.*`; the data tell the others.
+        command: The command, where it is another one with the options of `fit`.
     """
     # Here, since it imports torch.
     from sru_apps.train.optimizers import OptimizerConfig
 
     parser = OptionParser(
-        prog=f"sru {task.name} fit",
+        prog=f"sru {task.name} {command}",
         missing=task.missing.format(recipes=", ".join(recipe_names(task))),
     )
     parser.add_argument("-c", "--config", action="config", help=CONFIG[-1])

@@ -8,6 +8,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped,unused-ignore]
 
 from sru_apps.train.errors import MisfitError, UserError, is_text, reading
+from sru_apps.utf8 import read_text
 
 _MOST_BYTES = 30_000
 _MOST_VALUES = 10_000
@@ -29,9 +30,6 @@ def read_yaml(path: Path) -> dict[str, Any]:
         UserError: It is missing or damaged, too large once its aliases are written out, gives an option
             twice, or names code to import.
     """
-    # Here, since it imports torch.
-    from sru_apps.train.console import read_text
-
     if not path.is_file():
         raise UserError(f"{path} is not a file; give --config a YAML file of options")
     with reading(path, kind="a file of options"):

@@ -13,8 +13,8 @@ import torch
 from sru_apps.cli import main
 from sru_apps.decoding.sampling import Sampling
 from sru_apps.nn import RecurrentName
-from sru_apps.tasks.chat.data import DialogueTokenizer
 from sru_apps.tasks.chat.model import Conversation, TrainedChatModel, load_chat_model
+from sru_apps.tasks.chat.tokenizer import DialogueTokenizer
 from sru_apps.tasks.lm.model import LanguageModel, LanguageModelConfig
 from sru_apps.train.errors import UserError
 from sru_data.tokenizers import CharTokenizer

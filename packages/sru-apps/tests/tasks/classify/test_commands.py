@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from sru_apps.cli import main
+from sru_apps.inference.loading import load_trained
 from sru_apps.tasks.classify import TASK
-from sru_apps.tasks.classify.commands import classify
-from sru_apps.train.checkpoints import read_checkpoint
 from sru_apps.train.errors import UserError
-from sru_apps.train.evaluate import load_module, load_trained
+from sru_apps.train.evaluate import load_module
 from sru_apps.train.run_folder import RunFolder
+from sru_apps.train.weights import read_checkpoint
 from sru_data.tokenizers import WordTokenizer
 
 
@@ -37,7 +37,7 @@ def test_accuracy_is_that_of_the_predictions(
     trained_run: Path, tiny_data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = (tiny_data / "classification/stsa.binary.test").read_text().splitlines()
-    predictions = classify(load_trained(TASK, trained_run), [line[2:] for line in lines])
+    predictions = load_trained(TASK, trained_run).predict([line[2:] for line in lines])
     right = [
         ("negative", "positive")[int(line[0])] == p.label for line, p in zip(lines, predictions, strict=True)
     ]
@@ -107,7 +107,7 @@ def test_unknown_option(trained_run: Path, capsys: pytest.CaptureFixture[str]) -
 def test_export_and_checkpoint_hold_the_same_model(trained_run: Path) -> None:
     module, _ = load_module(TASK, trained_run / "checkpoints/best.ckpt")
     loaded = load_trained(TASK, trained_run / "model")
-    assert loaded.module.label_names == module.label_names == ["negative", "positive"]
+    assert loaded.labels == module.label_names == ["negative", "positive"]
     assert not loaded.network.training
     torch.testing.assert_close(loaded.network.state_dict(), module.network.state_dict(), rtol=0, atol=0)
 

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from sru_apps.cli import main
+from sru_apps.inference.loading import load_trained
 from sru_apps.tasks.lm import TASK
-from sru_apps.train.checkpoints import read_checkpoint
-from sru_apps.train.evaluate import load_trained
+from sru_apps.train.weights import read_checkpoint
 
 QUICK = "--trainer.max_epochs=1"
 

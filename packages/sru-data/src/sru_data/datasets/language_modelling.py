@@ -220,7 +220,7 @@ def from_files(
     `TextSource.split`. With `validation` alone there is no test text.
 
     Args:
-        train: A file, or several to be read one after the other.
+        train: A file, a pattern as in `glob`, or several of them, read one after the other.
         validation: The same for validation.
         test: The same for the test.
         text_field: The field of JSON lines that holds the text.

@@ -1,42 +1,22 @@
-"""`sru classify predict` and `sru classify table`."""
+"""`sru classify predict`."""
 
 from __future__ import annotations
 
-import statistics
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-import torch
-
-from sru_apps.decoding.batches import side_by_side
 from sru_apps.decoding.unknown import UnknownParts
+from sru_apps.inference.loading import load_trained
 from sru_apps.task import Task
-from sru_apps.train.console import input_lines, use_utf8
-from sru_apps.train.errors import UserError, reading
-from sru_apps.train.evaluate import Trained, load_trained
+from sru_apps.tasks.classify.predict import Prediction
+from sru_apps.train.errors import UserError
 from sru_apps.train.options import parse_options
-from sru_apps.train.run_folder import RunFolder
 from sru_apps.train.strict_json import dump_json
-from sru_data.loaders.buckets import pad_sequences
+from sru_apps.utf8 import input_lines, use_utf8
 from sru_data.reading import MAX_SENTENCE_BYTES
-
-# Words read at once, padding included; this bounds the memory.
-_AT_ONCE = 8192
-
-
-class Prediction(NamedTuple):
-    """The label of a sentence."""
-
-    text: str
-    """The sentence."""
-    label: str | None
-    """Name of the most probable class; None for a sentence without words."""
-    probability: float | None
-    """Its probability."""
 
 
 def predict(task: Task, args: Sequence[str]) -> int:
@@ -63,9 +43,10 @@ def predict(task: Task, args: Sequence[str]) -> int:
         classifier = load_trained(task, Path(options.model))
         unknown = UnknownParts(classifier.tokenizer)
         for lines in groups:
-            for prediction in classify(classifier, map(str.strip, lines), unknown):
+            rows = ((line.strip(),) for line in lines)
+            for prediction in classifier.answer(rows, probabilities=options.json, unknown=unknown):
                 count += 1
-                print(dump_json(prediction._asdict()) if options.json else _row(prediction))
+                print(dump_json(_fields(prediction)) if options.json else _row(prediction))
             sys.stdout.flush()
     if not count:
         raise UserError("no sentences: give some as arguments, in --file, or one per line on standard input")
@@ -79,62 +60,8 @@ def _row(prediction: Prediction) -> str:
     return f"{prediction.label}\t{prediction.probability:.4f}\t{text}"
 
 
-@torch.inference_mode()
-def classify(
-    classifier: Trained, sentences: Iterable[str], unknown: UnknownParts | None = None
-) -> Iterator[Prediction]:
-    """Classify sentences, in their order.
-
-    Args:
-        classifier: The trained model.
-        sentences: The sentences.
-        unknown: Told of words that the model does not know.
-
-    Yields:
-        One prediction per sentence.
-    """
-    texts = list(sentences)
-    ids = [classifier.tokenizer.encode(text) for text in texts]
-    if unknown is not None:
-        unknown.report(zip(texts, ids, strict=True))
-    rest = iter(texts)
-    for part in side_by_side(ids, _AT_ONCE):
-        batch = pad_sequences(part, batch_first=False)
-        best, labels = classifier.network(batch.ids, batch.mask).softmax(-1).max(-1)
-        found = zip(islice(rest, len(part)), best.tolist(), labels.tolist(), strict=True)
-        for text, probability, label in found:
-            if text.strip():
-                yield Prediction(text, classifier.module.label_names[label], probability)
-            else:
-                yield Prediction(text, None, None)
-
-
-def table(task: Task, args: Sequence[str]) -> int:
-    """Print a Markdown table of the given runs, with one row per data set, encoder and size."""
-    options = parse_options(
-        "sru classify table",
-        "Mean and standard deviation over runs that differ in seed or fold, as Markdown.",
-        [("runs", list, ..., "Run folders, such as runs/classify/sst2/*.")],
-        args,
-    )
-    entries = ("dataset", "encoder", "parameters_without_embedding", "test_accuracy", "validation_accuracy")
-    runs: dict[tuple[str, str, int], list[tuple[float, float]]] = {}
-    for run in options.runs:
-        folder = RunFolder(Path(run))
-        dataset, encoder, parameters, test, validation = folder.read_summary(*entries)
-        with reading(folder.summary, kind="a summary of `sru classify fit`"):
-            kind = (str(dataset), str(encoder), int(parameters))
-            runs.setdefault(kind, []).append((float(test), float(validation)))
-    print(
-        "| set | encoder | parameters but word vectors | runs | test accuracy, % | validation accuracy, % |"
-    )
-    print("| --- | --- | --- | --- | --- | --- |")
-    for (dataset, encoder, parameters), accuracies in sorted(runs.items()):
-        test, validation = map(_spread, zip(*accuracies, strict=True))
-        print(f"| {dataset} | {encoder} | {parameters:,} | {len(accuracies)} | {test} | {validation} |")
-    return 0
-
-
-def _spread(accuracies: Sequence[float]) -> str:
-    mean = f"{100 * statistics.mean(accuracies):.2f}"
-    return mean if len(accuracies) == 1 else f"{mean} ± {100 * statistics.stdev(accuracies):.2f}"
+def _fields(prediction: Prediction) -> dict[str, Any]:
+    fields = prediction._asdict()
+    if prediction.pair is None:
+        del fields["pair"]
+    return fields

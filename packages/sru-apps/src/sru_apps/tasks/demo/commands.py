@@ -20,10 +20,11 @@ from sru_apps.tasks.lm.model import LanguageModelConfig
 from sru_apps.tasks.lm.module import LanguageModelModule
 from sru_apps.train.checkpoints import AtomicCheckpointIO, RunCheckpoints
 from sru_apps.train.console import EpochBar, quiet_lightning
-from sru_apps.train.history import History, draw_curves
+from sru_apps.train.history import History
 from sru_apps.train.module import count_parameters
 from sru_apps.train.optimizers import OptimizerConfig
 from sru_apps.train.options import parse_options
+from sru_apps.train.pictures import draw_curves
 from sru_apps.train.run_folder import RunFolder, new_run
 from sru_data.datasets.language_modelling import python_help_text
 from sru_data.loaders import StreamLoader
@@ -66,23 +67,34 @@ def demo(args: Sequence[str]) -> int:
     )
     quiet_lightning()
     folder = new_run(Path(options.runs_dir) / "demo", options.name)
-    # Made now, so that a place that cannot be written to is reported before anything is trained.
-    folder.path.mkdir(parents=True, exist_ok=True)
+    # The lock makes the folder, so that a place that cannot be written to is reported before anything is trained.
+    with folder.lock():
+        folder.check_new()
+        compare(folder, epochs=options.epochs, seed=options.seed)
+    return 0
 
+
+def compare(folder: RunFolder, *, epochs: int, seed: int) -> None:
+    """Train both models, and print and draw what came of it.
+
+    Args:
+        folder: Where the files go.
+        epochs: Passes over the text, for each model.
+        seed: Seed of the weights and of the sample.
+    """
     text = python_help_text()
     tokenizer = CharTokenizer.train([text])
     ids = torch.tensor(tokenizer.encode(text))
     print(
         f"Text: Python's help topics (pydoc_data.topics), {len(text):,} characters of {len(tokenizer)} kinds."
     )
-    shared = {"folder": folder.path, "epochs": options.epochs, "seed": options.seed}
     results = {
-        name: train(ids, len(tokenizer), name, hidden_size, **shared)
-        for name, hidden_size in equal_hidden_sizes(len(tokenizer)).items()
+        name: train(ids, len(tokenizer), name, size, folder=folder.path, epochs=epochs, seed=seed)
+        for name, size in equal_hidden_sizes(len(tokenizer)).items()
     }
 
     print("\n" + "\n".join(comparison(results)))
-    sample = generate(results["sru"][0].network, tokenizer.encode(PROMPT), temperature=0.6, seed=options.seed)
+    sample = generate(results["sru"][0].network, tokenizer.encode(PROMPT), temperature=0.6, seed=seed)
     text = tokenizer.decode(list(islice(sample, SAMPLE_LENGTH)))
     print(f"\nThe SRU continues {PROMPT!r}:\n\n{PROMPT}{text}")
     curves = {
@@ -91,9 +103,9 @@ def demo(args: Sequence[str]) -> int:
         ]
         for name, (module, rows) in results.items()
     }
-    draw_curves(folder.learning_curve, "training time in seconds", "bits per character, unseen text", curves)
+    panels = {"bits per character, unseen text": curves}
+    draw_curves(folder.learning_curve, "training time in seconds", panels, title="sru demo")
     print(f"\nPicture:    {folder.learning_curve}\nCheckpoint: {RunFolder(folder.path / 'sru').best}")
-    return 0
 
 
 def make_module(vocab_size: int, name: RecurrentName, hidden_size: int) -> LanguageModelModule:
@@ -159,7 +171,7 @@ def train(
         default_root_dir=run.path,
         plugins=[AtomicCheckpointIO()],
         callbacks=[
-            EpochBar(),
+            EpochBar(history),
             RunCheckpoints(run.checkpoints, monitor=f"validation_{FIGURE}", mode="min", task="demo"),
             history,
         ],

@@ -11,6 +11,7 @@ TASK = Task(
     "Start with: sru lm fit --recipe quick",
     data="sru_apps.tasks.lm.data:LanguageModelData",
     module="sru_apps.tasks.lm.module:LanguageModelModule",
+    predictor="sru_apps.tasks.lm.predict:TrainedLanguageModel",
     figures=("perplexity", "bits_per_character", "bits_per_byte"),
     mode="min",
     usage=("--recipe NAME", "--train-file FILE"),
@@ -48,7 +49,7 @@ TASK = Task(
         ),
         ("--prepared-dir", "data.prepared_dir", str, "Folder with the token files, if it has moved."),
     ),
-    generic=("prepare", "fit", "validate", "test"),
+    generic=("prepare", "fit", "validate", "test", "table"),
     commands={
         "generate": Command("continue a prompt", f"{_COMMANDS}:generate"),
         "score": Command("perplexity and bits of each line of a file", f"{_COMMANDS}:score"),

@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from functools import partial
-from pathlib import Path
 from typing import Any, get_args
 
 from sru_apps.ranges import check_at_least
-from sru_apps.train.console import preparation_bar
+from sru_apps.tasks.lm.texts import check_source, find_corpus, prepare_corpus
 from sru_apps.train.data import TaskData
 from sru_apps.train.errors import UserError
 from sru_apps.train.export import dump_tokenizer, parse_tokenizer
+from sru_apps.train.own_files import Files, name_of_files
 from sru_data import DataError
-from sru_data.datasets import language_modelling
-from sru_data.datasets.language_modelling import Corpus
 from sru_data.loaders import StreamLoader, WindowLoader
 from sru_data.texts import Unit
-from sru_data.token_files import (
-    PreparedCorpus,
-    TextCounts,
-    TokenFile,
-    open_prepared,
-    prepare,
-    prepared_folder,
-    tokenizer_digest,
-)
-from sru_data.tokenizers import Tokenizer, load_tokenizer
-from sru_data.tokenizers.training import train_tokenizer
+from sru_data.token_files import TextCounts, TokenFile, open_prepared
 
 
 class LanguageModelData(TaskData):
@@ -40,9 +27,11 @@ class LanguageModelData(TaskData):
     Args:
         name: The corpus: ptb, wikitext-2, wikitext-103, one-billion-words, enwik8, text8, tiny-shakespeare or
             python-help.
-        train_file: A text or JSON-lines file of your own instead of `name`.
-        validation_file: Another for validation; default: the end of `train_file` is held out.
-        test_file: Another for the test.
+        train_file: Text of your own instead of `name`: plain text or JSON lines, plain or compressed; one
+            path, a list, or a pattern such as 'books/*.txt.gz'.
+        validation_file: Others for validation; default: the end of `train_file` is held out.
+        test_file: Others for the test.
+        text_field: The field of JSON lines that holds the text; default: text.
         data_dir: Folder with the data; default: $SRU_DATA, else the data are downloaded.
         unit: What a token is: words, characters, bytes or subwords; default: as is usual for the corpus.
         tokenizer: A Hugging Face `tokenizer.json` or a sentencepiece model; default: one is trained.
@@ -72,9 +61,10 @@ class LanguageModelData(TaskData):
     def __init__(
         self,
         name: str | None = None,
-        train_file: str | None = None,
-        validation_file: str | None = None,
-        test_file: str | None = None,
+        train_file: Files | None = None,
+        validation_file: Files | None = None,
+        test_file: Files | None = None,
+        text_field: str | None = None,
         data_dir: str | None = None,
         unit: Unit | None = None,
         tokenizer: str | None = None,
@@ -107,15 +97,9 @@ class LanguageModelData(TaskData):
             raise ValueError(f"stride needs a window, got a stride of {stride} alone; give the window too")
         if stride is not None and window is not None and stride > window:
             raise ValueError(f"stride must be at most window, got a stride of {stride}, a window of {window}")
-        if name is not None and train_file is not None:
-            raise UserError("both --data.name and --data.train_file name a text; leave one of them out")
-        if train_file is None and (validation_file is not None or test_file is not None):
-            raise UserError("validation_file and test_file need a train_file; give --data.train_file too")
-        if name is None and train_file is None and prepared_dir is None:
-            known = ", ".join(language_modelling.NAMES)
-            raise UserError(f"no text chosen; give --recipe, --data.train_file, or --data.name ({known})")
         self.save_hyperparameters(logger=False)
-        self.group = name or Path(train_file or prepared_dir or "").name.split(".")[0]
+        check_source(self.hparams)
+        self.group = name or name_of_files(train_file or prepared_dir or "")
         self._expected: dict[str, Any] | None = None
 
     def prepare_data(self) -> None:
@@ -134,14 +118,9 @@ class LanguageModelData(TaskData):
             if unit not in get_args(Unit):
                 raise UserError(f"{prepared.folder} does not say what its tokens are; give --data.unit")
         else:
-            if options["train_file"] is None:
-                corpus = language_modelling.load(options["name"], data_dir=options["data_dir"])
-            else:
-                corpus = language_modelling.from_files(
-                    options["train_file"], validation=options["validation_file"], test=options["test_file"]
-                )
+            corpus = find_corpus(options)
             unit = options["unit"] or ("subwords" if options["tokenizer"] else corpus.unit)
-            prepared = self._prepare_corpus(corpus, unit)
+            prepared = prepare_corpus(corpus, unit, options)
         self.prepared, self.unit, self.dataset = prepared, str(unit), prepared.name
         self.tokenizer, self.has_test = prepared.tokenizer, prepared.test is not None
 
@@ -159,23 +138,6 @@ class LanguageModelData(TaskData):
                 f"the vocabulary of {self.dataset} in {self.prepared.folder} ({len(self.tokenizer):,} "
                 f"{self.unit}) does not match the checkpoint's ({theirs:,} {expected['unit']}); use the text "
                 "and the options that the model was trained with, or give its tokenizer with --data.tokenizer"
-            )
-
-    def _prepare_corpus(self, corpus: Corpus, unit: Unit) -> PreparedCorpus:
-        given = self.hparams["tokenizer"]
-        options = {name: self.hparams[name] for name in ("vocab_size", "min_count", "lowercase")}
-        tokenizer: Any = partial(_train_tokenizer, corpus, unit, options)
-        if given is not None:
-            tokenizer = load_tokenizer(given)
-            options = {"tokenizer": tokenizer_digest(tokenizer)}
-        folder = self.hparams["prepared_dir"] or prepared_folder(corpus, unit=unit, **options)
-        with preparation_bar(corpus.name) as report:
-            return prepare(
-                corpus,
-                Path(folder),
-                tokenizer=tokenizer,
-                options={"unit": unit, **options},
-                progress=report,
             )
 
     def opening(self) -> str:
@@ -285,12 +247,3 @@ class LanguageModelData(TaskData):
         self._expected = {name: state_dict[name] for name in ("tokenizer", "digest", "unit")}
         if hasattr(self, "prepared"):
             self.setup("fit")
-
-
-def _train_tokenizer(corpus: Corpus, unit: Unit, options: dict[str, Any]) -> Tokenizer:
-    try:
-        return train_tokenizer(corpus.train, unit=unit, **options)
-    except DataError:
-        raise
-    except ValueError as error:
-        raise UserError(f"no vocabulary can be made of {corpus.train.name}: {error}") from error

@@ -1,0 +1,49 @@
+"""Curves as PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sru_data.atomic import atomic_write
+
+Curves = Mapping[str, Sequence[Sequence[float]]]
+"""The x and y of each curve, by name."""
+
+
+def draw_curves(
+    path: Path, x_label: str, panels: Mapping[str, Curves], *, title: str = "", log_x: bool = False
+) -> None:
+    """Draw curves as PNG, in panels one above the other that share their horizontal axis.
+
+    Args:
+        path: The file to write or replace.
+        x_label: What is on the horizontal axis.
+        panels: The curves of each panel, by what is on its vertical axis.
+        title: What stands above them.
+        log_x: Whether the horizontal axis is logarithmic.
+    """
+    # Figure, not pyplot: no display is looked for, and nothing outlives the call.
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(7, 1.2 + 3 * len(panels)), layout="constrained")
+    axes = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
+    count = 0
+    for panel, (y_label, curves) in zip(axes, panels.items(), strict=True):
+        panel.set_ylabel(y_label)
+        for name, xy in curves.items():
+            panel.plot(*xy, f"C{count}", marker=".", label=name)
+            count += 1
+        if len(curves) > 1 or name != y_label:
+            panel.legend()
+        panel.grid(alpha=0.3)
+    axes[-1].set_xlabel(x_label)
+    if log_x:
+        axes[-1].set_xscale("log")
+    else:
+        axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    # A $ in the name of a run is no formula.
+    figure.suptitle(title.replace("$", r"\$"), fontsize="medium")
+    with atomic_write(path) as file:
+        figure.savefig(file, format="png", dpi=120)

@@ -1,0 +1,147 @@
+"""One row of figures every few steps, in `steps.csv` and for the loggers, kept across interruptions.
+
+Lightning's loggers write what they are given when they are given it; after a kill, rows from beyond the last
+checkpoint would be there twice. Here a checkpoint knows how long the table was, and a resumed run cuts it off
+there.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Callback
+from torch.optim import Optimizer
+
+from sru_apps.train.history import epochs_done
+from sru_apps.train.meters import Meter
+
+
+class StepLog(Callback):
+    """Record the training every few steps.
+
+    The columns are `step`, `epoch`, `train_loss` (the mean since the row before), `lr`, `gradient_norm` (of
+    the step, before it is clipped) and the speed without validation. Only a step with a row waits for a GPU.
+
+    Args:
+        table: The CSV file.
+        every: Steps between rows; 0 for none.
+        count: Counts what a batch holds; without it no speed is recorded.
+        unit: What it counts.
+    """
+
+    def __init__(
+        self, table: Path, *, every: int, count: Callable[[Any], int] | None = None, unit: str = "items"
+    ) -> None:
+        self.table, self.every, self.count, self.speed = table, every, count, f"{unit}_per_second"
+        self._meter = Meter()
+        self._norm: float | None = None
+        self._size = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Cut the table off where the checkpoint left it, and start the clock."""
+        if trainer.is_global_zero:
+            self._size = _cut(self.table, self._size)
+        self._meter.clock.start()
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave validation out of the speed."""
+        self._meter.clock.start()
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave validation out of the speed."""
+        self._meter.clock.stop()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Train on, within an epoch."""
+        if not trainer.is_last_batch:
+            self._meter.clock.start()
+
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
+    ) -> None:
+        """Measure the gradient of a step that gets a row."""
+        # With a scaler the gradients may still be multiples of themselves.
+        scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
+        if self.every and (trainer.global_step + 1) % self.every == 0 and not scaled:
+            gradients = [
+                p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None
+            ]
+            norm = torch.nn.utils.get_total_norm(gradients)
+            self._norm = float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Add a batch, and finish a row where it is due."""
+        if not self.every:
+            return
+        self._meter.add(trainer, outputs, 0 if self.count is None else self.count(batch))
+        stepped = trainer.is_last_batch or (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if not stepped or trainer.global_step % self.every:
+            return
+        (rate, *_) = (group["lr"] for group in trainer.optimizers[0].param_groups)
+        row: dict[str, Any] = {
+            "step": trainer.global_step,
+            "epoch": epochs_done(trainer),
+            "train_loss": self._meter.mean(trainer),
+            "lr": float(rate),
+            "gradient_norm": self._norm,
+        }
+        if self.count is not None:
+            row[self.speed] = self._meter.rate
+        self._meter, self._norm = Meter(), None
+        self._meter.clock.start()
+        if trainer.is_global_zero:
+            self._write(row)
+            shown = {f"steps/{key}": x for key, x in row.items() if key != "step" and x is not None}
+            for logger in trainer.loggers:
+                logger.log_metrics(shown, step=trainer.global_step)
+
+    def _write(self, row: dict[str, Any]) -> None:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, row, lineterminator="\n")
+        if self._size == 0:
+            writer.writeheader()
+        writer.writerow(row)
+        content = text.getvalue().encode()
+        with self.table.open("ab") as file:
+            file.write(content)
+        self._size += len(content)
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Put what the checkpoint counts on on the disk before it."""
+        if not trainer.is_global_zero or not self._size:
+            return
+        with self.table.open("rb") as file:
+            os.fsync(file.fileno())
+        for logger in trainer.loggers:
+            logger.save()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the length of the table and the sums since its last row, as plain numbers."""
+        return {"size": self._size, "sums": self._meter.sums(), "seconds": self._meter.clock.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from a checkpoint."""
+        self._size = int(state_dict["size"])
+        self._meter.load(state_dict["sums"], state_dict["seconds"])
+
+
+def _cut(path: Path, size: int) -> int:
+    """Cut a table off after its last whole row within a size, and return its new size."""
+    if not path.is_file():
+        return 0
+    with path.open("r+b") as file:
+        kept = file.read(size)
+        kept = kept[: kept.rfind(b"\n") + 1]
+        file.truncate(len(kept))
+    return len(kept)

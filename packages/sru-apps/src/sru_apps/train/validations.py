@@ -1,0 +1,168 @@
+"""When the model is validated, and what follows from it: early stopping and the plateau schedule.
+
+Lightning's `val_check_interval` leaves the end of an epoch out where it is no multiple; here an epoch always
+ends with a validation. Its `EarlyStopping` forgets, when a run is resumed, that it had stopped it, and stops
+within an epoch in a state that cannot be continued; here the rows of `History` tell.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Callback
+
+from sru_apps.train.errors import UserError
+from sru_apps.train.history import History
+from sru_apps.train.optimizers import LearningRate
+
+
+class Validations(Callback):
+    """Validate within the epochs, besides at their ends, and stop a training that gets no better.
+
+    Args:
+        history: Records the validations; it comes before this callback.
+        every: Batches between validations, or a fraction of an epoch; None for its end only.
+        patience: Validations without a better figure until training stops; 0 for no such end.
+        mode: Whether the highest or the lowest figure is best.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        *,
+        every: float | None = None,
+        patience: int = 0,
+        mode: Literal["max", "min"] = "max",
+    ) -> None:
+        self.history, self.every, self.patience, self.mode = history, every, patience, mode
+        self._interval: float = math.inf
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Find out how many batches lie between two validations."""
+        batches = int(trainer.num_training_batches)
+        self._interval = math.inf
+        if self.every is not None:
+            self._interval = interval(self.every, batches, trainer.accumulate_grad_batches)
+            self.history.validations_per_epoch = math.ceil(batches / self._interval)
+        self._choose(trainer)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Validate after the last batch of an epoch too."""
+        self._choose(trainer)
+
+    def _choose(self, trainer: Trainer) -> None:
+        # To Lightning, an infinite interval is the end of the epoch.
+        trainer.val_check_batch = math.inf if trainer.is_last_batch else self._interval
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Shrink the learning rate where its schedule goes by the validation loss, and stop within an epoch."""
+        scheduler = pl_module.lr_schedulers()
+        if isinstance(scheduler, LearningRate):
+            scheduler.validated(float(trainer.callback_metrics["validation_loss"]))
+        if not trainer.is_last_batch:
+            self._stop(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop at the end of an epoch."""
+        self._stop(trainer)
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Train no further where training had stopped."""
+        self._stop(trainer, checkpoint["callbacks"]["History"]["rows"])
+
+    def _stop(self, trainer: Trainer, rows: Sequence[Mapping[str, float]] | None = None) -> None:
+        # All processes have the same rows.
+        rows = self.history.rows if rows is None else rows
+        if self.patience and since_best(rows, self.history.figures, self.mode) >= self.patience:
+            trainer.should_stop = True
+
+
+def since_best(
+    rows: Sequence[Mapping[str, float]], figures: Sequence[str], mode: Literal["max", "min"]
+) -> int:
+    """Count the validations since the best one, the earliest of equals, as `RunCheckpoints` finds it.
+
+    Args:
+        rows: The rows of `History`.
+        figures: The figures to compare; the first that a row has counts.
+        mode: Whether the highest or the lowest is best.
+    """
+    better = operator.gt if mode == "max" else operator.lt
+    best: float | None = None
+    since = 0
+    for row in rows:
+        score, since = next(row[name] for name in figures if name in row), since + 1
+        finite = math.isfinite(row.get("validation_loss", score)) and not math.isnan(score)
+        if finite and (best is None or better(score, best)):
+            best, since = score, 0
+    return since
+
+
+def ended_by(
+    rows: Sequence[Mapping[str, float]],
+    figures: Sequence[str],
+    mode: Literal["max", "min"],
+    *,
+    max_epochs: int,
+    max_steps: int = -1,
+    patience: int = 0,
+) -> Literal["max_epochs", "max_steps", "patience"] | None:
+    """Say which option has ended a training; None while it can go on.
+
+    Args:
+        rows: The rows of `History`.
+        figures: The figures to compare; the first that a row has counts.
+        mode: Whether the highest or the lowest is best.
+        max_epochs: Passes over the training data.
+        max_steps: Steps; -1 for no limit.
+        patience: Validations without a better figure; 0 for no limit.
+    """
+    if not rows:
+        return None
+    if rows[-1]["epoch"] >= max_epochs:
+        return "max_epochs"
+    if 0 < max_steps <= rows[-1]["step"]:
+        return "max_steps"
+    return "patience" if patience and since_best(rows, figures, mode) >= patience else None
+
+
+def validation_follows(trainer: Trainer, batch_idx: int) -> bool:
+    """Whether Lightning validates after this batch, which has been trained on."""
+    every = trainer.val_check_batch
+    due = bool(every) and not math.isinf(every) and (batch_idx + 1) % every == 0
+    return bool(due or trainer.is_last_batch or trainer.should_stop)
+
+
+def interval(every: float, batches: int, accumulate: int) -> int:
+    """Turn `--trainer.val_check_interval` into batches, so that validations come after whole steps.
+
+    Args:
+        every: Batches, or a fraction of an epoch.
+        batches: Those of an epoch.
+        accumulate: Those of a step.
+
+    Raises:
+        UserError: It is less than a batch, more than an epoch, or no whole number of steps.
+    """
+    name = "--trainer.val_check_interval"
+    whole = not isinstance(every, float)
+    if not (1 <= every <= batches if whole else 0 < every <= 1):
+        raise UserError(
+            f"{name} must be a number of batches, from 1 to the {batches:,} of an epoch, or a fraction of an "
+            f"epoch, such as 0.25, got {every}; leave it out to validate once an epoch"
+        )
+    if whole:
+        if every % accumulate:
+            raise UserError(
+                f"{name} must be a multiple of --trainer.accumulate_grad_batches {accumulate}, got {every}"
+            )
+        return int(every)
+    return max(accumulate, int(batches * every) // accumulate * accumulate)
