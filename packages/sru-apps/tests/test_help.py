@@ -19,8 +19,12 @@ from sru_apps.train.options import fit_parser, recipe_names
 from sru_apps.train.short_names import all_options
 
 RECORDS: dict[str, Any] = {name: row.load() for name, row in TASKS.items() if name != "demo"}
-GENERIC = [(name, command) for name, task in RECORDS.items() for command in task.generic]
-OWN = [(name, command) for name, task in RECORDS.items() for command in task.commands]
+GENERIC = [
+    (name, command) for name, task in RECORDS.items() for command, row in task.table().items() if row.page
+]
+OWN = [
+    (name, command) for name, task in RECORDS.items() for command, row in task.table().items() if not row.page
+]
 
 
 def parser(task: Task) -> Any:
@@ -115,14 +119,14 @@ def test_commands_of_a_task_are_described_as_they_describe_themselves(
         assert main([name, command, "x", wanted]) == 0
         pages.append(capsys.readouterr().out)
     with pytest.raises(SystemExit, match="0"):
-        RECORDS[name].commands[command].load()(RECORDS[name], ["--help"])
+        RECORDS[name].table()[command].load()(RECORDS[name], ["--help"])
     assert pages == [capsys.readouterr().out] * 2
     assert pages[0].startswith(f"usage: sru {name} {command} ")
 
 
 def test_a_command_whose_source_does_not_tell_describes_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert own("sru lm", "sru_apps.tasks.lm:TASK") is None
-    assert own("sru x", "sru_apps.task:command_help") is None
+    assert own("sru lm", "sru_apps.tasks.lm:TASK", None) is None
+    assert own("sru x", "sru_apps.task:command_help", None) is None
     monkeypatch.setattr(Command, "load", lambda self: lambda args: args != ["--help"])
     monkeypatch.setitem(TASKS, "mine", Command("my own", "sru_apps.task:command_help"))
     assert main(["mine", "--help-all"]) == 0

@@ -173,10 +173,12 @@ def help_page(prog: str, command: Command, task: Task | None, every: bool) -> st
     """Return the help of a command, if it can be known without importing the command."""
     if command.page:
         return load(command.page)(prog, task, every)  # type: ignore[no-any-return]
+    if command.target.endswith(":TASK"):
+        return None
     # Here, since it is needed for help alone.
     from sru_apps.train.help import own
 
-    return None if command.target.endswith(":TASK") else own(prog, command.target)
+    return own(prog, command.target, task)
 
 
 def command_help(prog: str, description: str, commands: Mapping[str, Command]) -> str:
