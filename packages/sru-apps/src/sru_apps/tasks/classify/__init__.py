@@ -7,7 +7,7 @@ _FILES = ("train_file", "validation_file", "test_file")
 TASK = Task(
     name="classify",
     description="Sentence classification on your own files, MR, CR, SUBJ, MPQA, TREC, SST-1 or SST-2.\n"
-    "Start with: sru classify fit --recipe sst2, or --data.train_file FILE",
+    "Start with: sru classify fit --recipe sst2, or --train-file FILE",
     data="sru_apps.tasks.classify.data:SentenceData",
     module="sru_apps.tasks.classify.module:ClassifierModule",
     predictor="sru_apps.tasks.classify.predict:Classifier",
