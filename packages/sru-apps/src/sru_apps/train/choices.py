@@ -62,19 +62,22 @@ def check_trainer(options: Mapping[str, Any]) -> None:
     chosen = {name: options[name] for name in _NAMES}
     if chosen["strategy"] == "fsdp":
         chosen["strategy"] = sharded_strategy(chosen["devices"], chosen["num_nodes"])
-    quiet = dict.fromkeys(
-        ("logger", "enable_checkpointing", "enable_model_summary", "enable_progress_bar"), False
-    )
     try:
         with warnings.catch_warnings():
             # The trainer of the training says the same.
             warnings.simplefilter("ignore")
-            Trainer(**chosen, **quiet)
+            Trainer(
+                **chosen,
+                logger=False,
+                enable_checkpointing=False,
+                enable_model_summary=False,
+                enable_progress_bar=False,
+            )
     except (TypeError, MisconfigurationException) as error:
         if "devices" in str(error):
             raise UserError(
-                "--trainer.devices must be a number of devices from 1, a list of GPUs such as [0, 1], or auto, "
-                f"got {clip(str(options['devices']), 40)}"
+                "--trainer.devices must be a number of devices from 1, a list of GPUs such as [0, 1], or "
+                f"auto, got {clip(str(options['devices']), 40)}"
             ) from error
         if "backend found" in str(error):
             name = clip(str(options["accelerator"]), 40)
