@@ -75,6 +75,7 @@ def test_forms(parser: OptionParser, args: list[str], option: str, value: object
     [
         (["--name", "x"], "unknown option --name. Did you mean '--data.name' or '--optimizer.name'?"),
         (["--batchsize=4"], "unknown option --batchsize. Did you mean '--batch-size'?"),
+        (["--lrr", "1", "--seeed=3", "4"], "unknown option --lrr. Did you mean '--lr'?"),
         (["--data.lr=4"], "unknown option --data.lr. Did you mean '--optimizer.lr'?"),
         (["--epoch=4"], "unknown option --epoch. Did you mean '--epochs'?"),
         (["--data.epochs=4"], "unknown option --data.epochs. Did you mean '--trainer.max_epochs'?"),

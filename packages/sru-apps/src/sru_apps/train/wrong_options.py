@@ -60,7 +60,7 @@ _MEANT = {
 """Names that other programs have for options of ours."""
 _FORMS = (
     (
-        r"[Uu]nrecognized arguments: (?:.* )?(?P<option>--?[a-zA-Z][^\s=]*)",
+        r"[Uu]nrecognized arguments: (?:.*? )??(?P<option>--?[a-zA-Z][^\s=]*)",
         "unknown option {option}.{nearest}",
     ),
     (r"[Uu]nrecognized arguments: (?P<word>\S+)", "unexpected argument {word!r}"),
@@ -107,16 +107,9 @@ def nearest(unknown: str, options: Sequence[str]) -> str:
         word: name for word, name in _MEANT.items() if name in options
     }
     near = get_close_matches(last, known, n=3)
-    found = [name for name in options if names[name] == last] or [
-        *(
-            name
-            for word in near
-            for name in options
-            if names[name] == word
-            if name.rpartition(".")[0] == group
-        ),
-        *(known[word] for word in near),
-    ][:1]
+    same = [name for name in options if names[name] in near and name.rpartition(".")[0] == group]
+    same.sort(key=lambda name: near.index(names[name]))
+    found = [name for name in options if names[name] == last] or [*same, *(known[word] for word in near)][:1]
     if not found:
         return ""
     return f" Did you mean {' or '.join(repr(name if group else written[name]) for name in found)}?"
