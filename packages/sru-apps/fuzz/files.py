@@ -14,7 +14,7 @@ import yaml
 from cases import Case, Refused, dump_json, hostile_value, mutated_bytes, mutated_tree
 from hypothesis import strategies as st
 
-from sru_apps.train.checkpoints import read_checkpoint
+from sru_apps.train.weights import read_checkpoint
 
 SECONDS = 60
 prepare = samples.prepare

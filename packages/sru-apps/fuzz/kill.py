@@ -16,7 +16,7 @@ import samples
 from cases import Case
 from hypothesis import strategies as st
 
-from sru_apps.train.checkpoints import read_checkpoint
+from sru_apps.train.weights import read_checkpoint
 
 SECONDS = 120
 MEMORY = 1 << 40  # the processes it starts would inherit a limit

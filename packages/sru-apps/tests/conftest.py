@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from sru_apps.cli import main
-from sru_apps.train.checkpoints import SeedEveryStep, read_checkpoint
+from sru_apps.train.checkpoints import SeedEveryStep
+from sru_apps.train.weights import read_checkpoint
 from sru_data.datasets.classification import SOURCES
 
 POSITIVE = ["a warm and funny film", "moving", "great acting and a clever plot", "simply wonderful fun ."]

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sru_data import DataError
-from sru_data.embeddings import embedding_matrix, read_embeddings
+from sru_data.embeddings import embedding_matrix, frequent_words, read_embeddings
 
 VECTORS = {"the": [0.5, -1.25, 3.0], "café": [1e-3, 2.0, -0.125], ",": [0.0, 1.0, 2.0]}
 
@@ -298,3 +298,45 @@ def test_an_endless_number_takes_no_longer_than_its_line(tmp_path) -> None:
     path.write_bytes(b"the 1 2\nof " + b"5" * 2_000_000 + b"x 2\n")
     with pytest.raises(DataError, match=r"vectors:2: "):
         read_embeddings(path, ["the"])
+
+
+@pytest.mark.parametrize("encode", FORMATS)
+def test_the_first_words_are_the_frequent_ones(tmp_path, encode) -> None:
+    table = {word: [float(i), 1.5] for i, word in enumerate(["the", ",", "caf\u00e9", "The", "of"])}
+    path = write(tmp_path, encode(table))
+    assert frequent_words(path) == frequent_words(path, 9) == list(table)
+    assert frequent_words(path, 3) == ["the", ",", "caf\u00e9"]
+    assert frequent_words(path, 0) == []
+
+
+def test_frequent_words_come_once_and_are_text(tmp_path) -> None:
+    path = write(tmp_path, b"the 1 2\nof 3 4\nthe 5 6\n\xff 7 8\nand 9 0\n")
+    assert frequent_words(path) == ["the", "of", "and"]
+    assert frequent_words(path, 3) == ["the", "of", "and"]
+
+
+def test_frequent_words_of_a_damaged_file_are_an_error(tmp_path) -> None:
+    path = write(tmp_path, b"the 1 2\nof 3 4\nand 5\n")
+    assert frequent_words(path, 1) == ["the"]
+    with pytest.raises(DataError, match=r"vectors:3: expected a word and 2 numbers, got a word and 1 fields"):
+        frequent_words(path)
+
+
+def test_other_spellings_of_a_word_are_found(tmp_path) -> None:
+    table = {"(": [1.0], '"': [2.0], "/": [3.0], "Paris": [4.0], "PARIS": [5.0], "paris": [6.0]}
+    table |= {"USA": [7.0], "Word": [8.0], "WORD": [9.0], "either/or": [10.0]}
+    path = write(tmp_path, glove(table))
+    words = ["-lrb-", "``", "''", "\\/", "paris", "usa", "word", r"either\/or", "Word", "OF", "absent"]
+    found = as_lists(read_embeddings(path, words))
+    assert found == {
+        "-lrb-": [1.0],
+        "``": [2.0],
+        "''": [2.0],
+        "\\/": [3.0],
+        "paris": [6.0],
+        "usa": [7.0],
+        "word": [8.0],
+        r"either\/or": [10.0],
+        "Word": [8.0],
+    }
+    assert embedding_matrix(path, ["[PAD]", *words]).found == 9

@@ -1,8 +1,39 @@
 """Published tasks for fast recurrent networks as trainers that run from one command, `sru`."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
 from sru_data.moved import redirect
 
+__all__ = ["load"]
 __version__ = "0.1.0"
+
+
+def load(path: str | Path, *, device: Any = "cpu") -> Any:
+    """Read a trained model of any task, ready to use.
+
+        model = sru_apps.load("runs/classify/sst2/first")
+        model.predict(["A warm and funny film."])
+
+    Args:
+        path: A run folder, the `model` folder in it, or a `.ckpt` file.
+        device: Where it computes, as torch names it.
+
+    Returns:
+        The inference class of the task that made it: `Classifier` of `sru classify`, `TrainedLanguageModel`
+        of `sru lm`, `TrainedChatModel` of `sru chat`.
+
+    Raises:
+        UserError: There is none, it is damaged, its weights are not finite, or there is no such device.
+        DataError: The tokenizer is damaged.
+    """
+    # Not above: it imports torch.
+    from sru_apps.inference.loading import load as load_model
+
+    return load_model(path, device=device)
+
 
 redirect(
     {

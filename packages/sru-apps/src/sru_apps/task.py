@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import gc
 import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,9 @@ class Command(NamedTuple):
     """One line for the list of commands."""
     target: str
     """`"module:function"`; the function takes the remaining arguments and returns an exit status."""
+    page: str = ""
+    """The same of what writes its help without waiting for torch: called with what the user has typed, the
+    task, and whether to describe every option; by default, what the command passes to `parse_options`."""
 
     def load(self) -> Callable[..., int]:
         """Import the module and return the function."""
@@ -34,13 +38,19 @@ def load(target: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
+_HELP, _EVALUATE = "sru_apps.train.help", "sru_apps.train.evaluate"
 GENERIC = {
-    "prepare": Command("make the data ready, once for all runs", "sru_apps.train.evaluate:prepare"),
-    "fit": Command("train, test the best checkpoint and export it", "sru_apps.train.fit:fit"),
+    "prepare": Command("make the data ready, once for all runs", f"{_EVALUATE}:prepare", f"{_HELP}:prepare"),
+    "fit": Command("train, test the best checkpoint and export it", "sru_apps.train.fit:fit", f"{_HELP}:fit"),
     "validate": Command(
-        "the figures of a checkpoint on the validation set", "sru_apps.train.evaluate:validate"
+        "the figures of a checkpoint on the validation set", f"{_EVALUATE}:validate", f"{_HELP}:evaluate"
     ),
-    "test": Command("the figures of a checkpoint on the test set", "sru_apps.train.evaluate:test"),
+    "test": Command("the figures of a checkpoint on the test set", f"{_EVALUATE}:test", f"{_HELP}:evaluate"),
+    "table": Command(
+        "mean and spread of finished runs: seeds or folds",
+        "sru_apps.train.table:table",
+        "sru_apps.train.table:page",
+    ),
 }
 """The commands that work for every task."""
 
@@ -64,15 +74,29 @@ class Task:
     """Validation figures to record, as far as the module logs them. The first decides which epoch is best."""
     mode: Literal["max", "min"]
     """Whether the highest or the lowest value of that figure is best."""
+    usage: Sequence[str]
+    """The most common forms of `fit`: what `sru TASK fit --help` shows after the name of the command."""
+    examples: Sequence[str]
+    """The same with values that work."""
+    common: Sequence[str]
+    """Options, such as `data.data_dir`, that this help shows besides those that are common in every task."""
+    predictor: str = ""
+    """A `Trained`: what loads and uses its trained models, and imports no trainer."""
     missing: str = ""
     """What to say when a required option of the data is missing."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     """Defaults of options that differ from those of the classes."""
     movable: frozenset[str] = frozenset({"data_dir"})
     """Options of the data that a continued run may change, such as the place of a file."""
-    evaluation: tuple[tuple[str, str, type, str], ...] = ()
+    evaluation: tuple[tuple[str, str, Any, str], ...] = ()
     """Options of `validate` and `test`, as (option, "data.NAME" or "model.NAME", type, help)."""
-    generic: tuple[str, ...] = ("fit", "validate", "test")
+    report: str | None = None
+    """A function `(module, data, folder, *, part, device, **options)` that measures more than the figures,
+    writes files to a folder and returns a `Report`; after the test of a fit, and for `--out` of `validate`
+    and `test`."""
+    report_options: tuple[tuple[str, Any, Any, str], ...] = ()
+    """Options of `fit` for it, as (option, type, default, help)."""
+    generic: tuple[str, ...] = ("fit", "validate", "test", "table")
     """The commands of `GENERIC` that it has."""
     commands: Mapping[str, Command] = field(default_factory=dict)
     """Its own commands."""
@@ -125,13 +149,23 @@ def run_command(
         return 0
     if name is None or name not in commands:
         problem = "a command is missing." if name is None else f"unknown command {name!r}."
+        if name in GENERIC and prog == "sru":
+            problem += f" Name the task first: sru {next(iter(commands))} {name}."
         problem += closest(name or "", list(commands))
         print(f"{prog}: {problem} Valid commands: {', '.join(commands)}.", file=sys.stderr)
         return 2
+    prog, rest = f"{prog} {name}", args[1:]
+    wants_help = [arg for arg in rest if arg in ("-h", "--help", "--help-all")]
+    if wants_help and (page := help_page(prog, commands[name], task, "--help-all" in wants_help)):
+        print(page)
+        return 0
     command = commands[name].load()
     if isinstance(command, Task):
-        return command(args[1:])
-    prog, rest = f"{prog} {name}", args[1:]
+        return command(rest)
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
+    rest = ["--help" if arg == "--help-all" else arg for arg in rest]
     try:
         with plain_warnings(prog):
             return command(rest) if task is None else command(task, rest)
@@ -141,6 +175,18 @@ def run_command(
         most = 400 if isinstance(error, OSError) else 2000  # that of the system repeats the path
         print(f"{prog}: error: {clip(' '.join(str(error).split()), most)}", file=sys.stderr)
         return getattr(error, "status", 1)
+
+
+def help_page(prog: str, command: Command, task: Task | None, every: bool) -> str | None:
+    """Return the help of a command, if it can be known without importing the command."""
+    if command.page:
+        return load(command.page)(prog, task, every)  # type: ignore[no-any-return]
+    if command.target.endswith(":TASK"):
+        return None
+    # Here, since it is needed for help alone.
+    from sru_apps.train.help import own
+
+    return own(prog, command.target, task)
 
 
 def command_help(prog: str, description: str, commands: Mapping[str, Command]) -> str:

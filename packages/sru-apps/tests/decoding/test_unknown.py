@@ -50,3 +50,52 @@ def test_an_unknown_space_is_a_symbol():
     tokenizer = CharTokenizer.train(["abc"])
     assert encode(tokenizer, " ") == [tokenizer.unk_id]
     assert encode(tokenizer, "") == []
+
+
+ENGLISH = WordTokenizer.train(["It goes, so no. 1 is so!"], rules="english")
+
+
+def counted(tokenizer, *texts):
+    parts = UnknownParts(tokenizer)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for text in texts:
+            parts.report([(text, tokenizer.encode(text))])
+    return parts
+
+
+def test_words_of_english_are_named_as_they_are_looked_up():
+    assert reported(ENGLISH, "It's terrible!", "(Terrible) No. 1") == [
+        "\"'s\", 'terrible'",
+        "'-lrb-', '-rrb-'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "texts", "counts", "summary"),
+    [
+        (ENGLISH, ["It's so!", "", "Zé zé"], (6, 3), "3 of 6 words (50.0 %) are unknown: \"'s\", 'zé'"),
+        (WORDS, ["so <unk> gnu", "it goes"], (5, 1), "1 of 5 words (20.0 %) are unknown: 'gnu'"),
+        (WORDS, ["so it", " "], (2, 0), "all 2 words are known"),
+        (CharTokenizer.train(["so it"]), ["so Z"], (4, 1), "1 of 4 characters (25.0 %) are unknown: 'Z'"),
+        (ByteTokenizer(), ["é"], (2, 0), "all 2 bytes are known"),
+    ],
+)
+def test_what_is_unknown_is_counted(tokenizer, texts, counts, summary):
+    parts = counted(tokenizer, *texts)
+    assert (parts.tokens, parts.unknown) == counts
+    assert parts.summary() == summary
+
+
+def test_a_summary_names_no_more_than_ten():
+    summary = counted(WORDS, " ".join(f"w{i}" for i in range(1200))).summary()
+    assert summary.startswith("1,200 of 1,200 words (100.0 %) are unknown: 'w0', ")
+    assert summary.endswith("'w9', ...")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_unknown"),
+    [("Zé gnu", True), ("zé!", True), ("", True), ("zé it", False), ("!", False), ("it goes", False)],
+)
+def test_a_text_of_unknown_words_only_is_recognised(text, is_unknown):
+    assert UnknownParts(ENGLISH).all_unknown(ENGLISH.encode(text)) is is_unknown

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from sru_apps.train.checkpoints import AtomicCheckpointIO, read_checkpoint
+from sru_apps.train.checkpoints import AtomicCheckpointIO
 from sru_apps.train.errors import UserError, reading
+from sru_apps.train.weights import read_checkpoint
 
 OLD = {"state_dict": {"weight": torch.arange(3.0)}, "epoch": 1}
 NEW = {"state_dict": {"weight": torch.zeros(3)}, "epoch": 2}

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from sru_apps.cli import main
-from sru_apps.train.checkpoints import read_checkpoint
 from sru_apps.train.module import SHARDS_ON_CPU
+from sru_apps.train.weights import read_checkpoint
 
 from ..tasks.lm.conftest import small_options
 

@@ -12,8 +12,8 @@ import torch
 
 from sru_apps.cli import main
 from sru_apps.tasks.classify.module import ClassifierModule
-from sru_apps.train.checkpoints import read_checkpoint
 from sru_apps.train.strict_json import dump_json
+from sru_apps.train.weights import read_checkpoint
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

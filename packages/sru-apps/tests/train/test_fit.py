@@ -12,7 +12,7 @@ import torch
 from sru_apps.cli import main
 from sru_apps.tasks.classify.data import SentenceData
 from sru_apps.tasks.classify.module import ClassifierModule
-from sru_apps.train.checkpoints import read_checkpoint
+from sru_apps.train.weights import read_checkpoint
 
 
 def _fit(options: list[str], *more: str) -> int:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import pytest
@@ -101,7 +100,11 @@ def test_nothing_is_written_before_training_starts(small_options: list[str]) -> 
         ("--trainer.val_check_interval=13", "from 1 to the 12 of an epoch, or a fraction of an epoch"),
         ("--trainer.devices=1000", "for each processor, got 1000"),
         ("--trainer.devices=[" + "0," * 999 + "0]", "for each processor, got 1000"),
-        ("--trainer.devices=-3", "`devices` selected with `CPUAccelerator` should be an int > 0"),
+        (
+            "--trainer.devices=-3",
+            "--trainer.devices must be a number of devices from 1, a list of GPUs such as",
+        ),
+        ("--trainer.devices=two", "or auto, got two"),
         ("--seed=-1", "-1 is not in bounds"),
     ],
 )
@@ -119,7 +122,7 @@ def test_refused_values_are_one_line_and_leave_nothing(
 def test_missing_accelerator(small_options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["classify", "fit", *small_options, "--trainer.accelerator=gpu"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert "gpu" in line
+    assert "no gpu was found that torch can use; give --accelerator cpu, or auto" in line
 
 
 def test_free_options_of_the_trainer_work(small_options: list[str], tmp_path: Path) -> None:
@@ -146,30 +149,19 @@ def test_free_options_of_the_trainer_work(small_options: list[str], tmp_path: Pa
     assert (summary["steps"], summary["epochs"]) == (9, 2)
 
 
-def test_help_shows_the_options(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as exit_:
-        main(["classify", "fit", "--help"])
-    assert exit_.value.code == 0
-    shown = capsys.readouterr().out
-    for option in ("--recipe", "--data-dir", "--embeddings", "--encoder", "--resume", "--optimizer.lr"):
-        assert option in shown
-    assert "seed" not in re.findall(r"--data\.(\w+)", shown)
-    assert "cr, mpqa, mr, sst1, sst2, subj, trec" in " ".join(shown.split())
-
-
 @pytest.mark.parametrize(
     ("args", "status", "message"),
     [
         (["--recipe=sst3"], 1, "unknown recipe 'sst3'"),
         (["--recipe=sst2", "--model.hiden_size=3"], 2, "Did you mean '--model.hidden_size'?"),
-        (["--recipe=sst2", "--model.foo=3"], 2, "--model.foo. Valid options: -h"),
+        (["--recipe=sst2", "--model.foo=3"], 2, "unknown option --model.foo.\n"),
         (["--recipe=sst2", "--trainer.logger=false"], 2, "unknown option"),
         (["--recipe=sst2", "--checkpoint-steps=-1"], 2, "checkpoint_steps: expected a number >= 0, got -1"),
         (["--recipe=sst2", "--encoder=transformer"], 2, "encoder"),
         (["--recipe=sst2", "--trainer.max_epochs=many"], 2, "trainer.max_epochs"),
         (["--recipe=sst2", "--trainer.accumulate_grad_batches=0"], 2, "expected a number > 0, got 0"),
         (["--recipe=sst2", "--trainer.num_nodes=0"], 2, "trainer.num_nodes: expected a number > 0, got 0"),
-        ([], 2, "no data set chosen; give --recipe (cr, mpqa, mr, sst1, sst2, subj, trec) or --data.name"),
+        ([], 2, "no data chosen; give --recipe or --data.name (cr, mpqa, mr, sst1, sst2, subj, trec)"),
         (["--resume=runs/x", "--recipe=sst2"], 1, "--resume continues with the settings of the run"),
         (["--resume=nowhere"], 1, "no run at nowhere"),
     ],

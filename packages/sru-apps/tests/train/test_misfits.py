@@ -17,7 +17,7 @@ import torch
 import yaml
 
 from sru_apps.cli import main
-from sru_apps.train.checkpoints import read_checkpoint
+from sru_apps.train.weights import read_checkpoint
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

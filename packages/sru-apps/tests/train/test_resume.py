@@ -15,7 +15,8 @@ import torch
 import yaml
 
 from sru_apps.cli import main
-from sru_apps.train.checkpoints import SeedEveryStep, read_checkpoint
+from sru_apps.train.checkpoints import SeedEveryStep
+from sru_apps.train.weights import read_checkpoint
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sru_apps.train.checkpoints import SeedEveryStep, place_seed
+from sru_apps.seeds import place_seed
+from sru_apps.train.checkpoints import SeedEveryStep
 
 numbers = st.integers(0, 10**6)
 

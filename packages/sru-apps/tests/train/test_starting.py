@@ -67,6 +67,7 @@ def test_words_of_the_model_are_kept_for_other_texts_and_labels(
     path = model / "checkpoints/best.ckpt"
     checkpoint = read_checkpoint(path)
     checkpoint["hyper_parameters"]["label_names"] = ["good", "bad"]
+    checkpoint["SentenceData"]["labels"] = ["good", "bad"]
     torch.save(checkpoint, path)
     train = tiny_sst2 / "classification/stsa.binary.train"
     train.write_text(train.read_text().replace("film", "picture"))

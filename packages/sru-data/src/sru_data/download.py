@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 from sru_data.errors import DataError
 
@@ -38,7 +40,14 @@ def cache_dir() -> Path:
     return Path(pooch.os_cache("sru-data"))
 
 
-def download(relative: str, *, url: str, sha256: str | None, md5: str | None = None) -> Path:
+def download(
+    relative: str,
+    *,
+    url: str,
+    sha256: str | None,
+    md5: str | None = None,
+    git_blob: str | None = None,
+) -> Path:
     """Return the path of a file in the cache, downloading it if it is not there yet.
 
     The file appears only once it is complete and, where a checksum is known, correct.
@@ -48,6 +57,7 @@ def download(relative: str, *, url: str, sha256: str | None, md5: str | None = N
         url: Where to download it from.
         sha256: Its checksum, or None if unknown.
         md5: Its MD5 checksum, used when no SHA-256 is known.
+        git_blob: Its name in a git repository, used when no other checksum is known.
 
     Raises:
         DataError: The download failed.
@@ -57,7 +67,13 @@ def download(relative: str, *, url: str, sha256: str | None, md5: str | None = N
     target = cache_dir() / relative
     known_hash = f"sha256:{sha256}" if sha256 else f"md5:{md5}" if md5 else None
     # Some servers refuse the default user agent of the HTTP library.
-    downloader = pooch.HTTPDownloader(headers={"User-Agent": "Mozilla/5.0 (compatible; sru-data)"})
+    over_http = pooch.HTTPDownloader(headers={"User-Agent": "Mozilla/5.0 (compatible; sru-data)"})
+
+    def downloader(url: str, output_file: Any, *args: Any) -> None:
+        over_http(url, output_file, *args)
+        if known_hash is None and git_blob not in (None, found := _git_blob(Path(output_file))):
+            raise ValueError(f"expected the git blob {git_blob}, got {found}")
+
     try:
         pooch.retrieve(
             url, known_hash=known_hash, fname=target.name, path=target.parent, downloader=downloader
@@ -69,3 +85,8 @@ def download(relative: str, *, url: str, sha256: str | None, md5: str | None = N
             f"{target}, or as {relative} in the folder that data_dir or {DATA_DIR_VARIABLE} names"
         ) from error
     return target
+
+
+def _git_blob(path: Path) -> str:
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()

@@ -162,6 +162,24 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError(str(error)) from error
 
 
+_WINDOWS = {byte: bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in range(0x80, 0xA0)}
+
+
+def decode_western(content: bytes) -> str:
+    """Decode a line of a file whose lines are in several encodings: UTF-8, or else Windows-1252.
+
+    Windows-1252 is latin-1 with quotes and dashes in place of control characters. The five bytes that it
+    leaves out stay the control characters of latin-1, as in browsers; so every line has a meaning.
+
+    Args:
+        content: The bytes.
+    """
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content.decode("latin-1").translate(_WINDOWS)
+
+
 def decode(
     content: bytes,
     encoding: str,

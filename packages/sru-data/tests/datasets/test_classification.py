@@ -5,15 +5,14 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sru_data import DataError
 from sru_data.datasets import classification
-from sru_data.datasets.classification import Example, read_examples
+from sru_data.datasets.classification import Example
 from sru_data.datasets.sources import Source, SourceFile
 
 NAMES = ("negative", "positive")
+PHRASES = "83b313227842ec8ae9a98550db744fb06ff8168b"
 LINES = [f"{i % 3 == 0:d} sentence number {i}" for i in range(97)]
 
 
@@ -30,11 +29,14 @@ def tiny_sets(monkeypatch: pytest.MonkeyPatch, web_server) -> dict[str, bytes]:
         name: SourceFile(f"classification/{name}", f"{web_server.url}/{name}", lines=text.count(b"\n"))
         for name, text in content.items()
     }
+    content["phrases"] = b"0 a\n1 b\n1 very b\n"
+    # What `git hash-object` says.
+    files["phrases"] = SourceFile("classification/phrases", f"{web_server.url}/phrases", git_blob=PHRASES)
     web_server.files |= {f"/{name}": text for name, text in content.items()}
     sources = {
         "mr": Source(files["all"]),
         "trec": Source(files["train"], test=files["test"]),
-        "sst2": Source(files["train"], files["dev"], files["test"]),
+        "sst2": Source(files["train"], files["dev"], files["test"], files["phrases"]),
     }
     monkeypatch.setattr(classification, "SOURCES", classification.SOURCES | sources)
     monkeypatch.setitem(classification.LABEL_NAMES, "trec", NAMES)
@@ -49,116 +51,8 @@ def data_dir(tiny_sets: dict[str, bytes], tmp_path: Path) -> Path:
     return tmp_path
 
 
-def write(folder: Path, content: bytes) -> Path:
-    path = folder / "x.all"
-    path.write_bytes(content)
-    return path
-
-
-def test_lines_become_examples_and_an_empty_text_is_kept(tmp_path) -> None:
-    path = write(tmp_path, b"1 good  film .\n0 \n0\n1  spaces  \n")
-    assert read_examples(path, num_classes=2) == [("good  film .", 1), ("", 0), ("", 0), ("spaces", 1)]
-
-
-@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
-def test_the_last_line_may_lack_its_end(tmp_path, end) -> None:
-    assert read_examples(write(tmp_path, b"0 a\n1 b" + end), num_classes=2) == [("a", 0), ("b", 1)]
-
-
-@pytest.mark.parametrize(
-    ("stored", "given", "text"),
-    [
-        ("utf-8", None, "crème brûlée"),
-        ("latin-1", None, "crème brûlée"),
-        ("utf-8", "utf-8", "crème brûlée"),
-        ("utf-8", "latin-1", "crÃ¨me brÃ»lÃ©e"),
-    ],
-)
-def test_the_encoding_is_the_given_one_else_detected(tmp_path, stored, given, text) -> None:
-    path = write(tmp_path, "0 crème brûlée\n".encode(stored))
-    assert read_examples(path, num_classes=1, encoding=given) == [(text, 0)]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (
-            b"caf\xe9 noir",
-            r"x\.all:2: expected text in utf-8, got the byte 0xe9 at byte 3 \(invalid continuation byte\)",
-        ),
-        (b"caf\xc3", r"x\.all:2: .* got the byte 0xc3 at byte 3 \(unexpected end of data\)"),
-        (
-            b"\xff",
-            r"x\.all:2: .* got the byte 0xff at byte 0 .*; download the file again or convert it",
-        ),
-    ],
-)
-def test_a_line_that_is_not_in_the_given_encoding_is_an_error(tmp_path, text, message) -> None:
-    path = write(tmp_path, "0 crème\n".encode() + b"0 " + text + b"\n0 fine\n")
-    with pytest.raises(DataError, match=message):
-        read_examples(path, num_classes=1, encoding="utf-8")
-
-
-def test_only_line_feed_ends_a_line(tmp_path) -> None:
-    # Unicode counts NEL (0x85), form feed and others as line ends; here they belong to the text.
-    path = write(tmp_path, b"0 one\x85two\xe9\n0 three\x0cfour\n0 \x85\n")
-    assert read_examples(path, num_classes=1) == [("one\x85two\xe9", 0), ("three\x0cfour", 0), ("\x85", 0)]
-
-
-@given(
-    st.lists(
-        st.tuples(
-            st.text(st.characters(blacklist_characters="\n\0", blacklist_categories=["Cs"])),
-            st.integers(0, 9),
-        ),
-        min_size=1,
-    )
-)
-def test_what_is_written_is_read_back(tmp_path_factory, examples) -> None:
-    content = "".join(f"{label} {text}\n" for text, label in examples).encode()
-    path = write(tmp_path_factory.mktemp("laws"), content)
-    read = read_examples(path, num_classes=10, num_lines=len(examples))
-    assert read == [Example(text.strip(" \t\r\x0b\x0c"), label) for text, label in examples]
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        (b"", r"x\.all:2: expected 'LABEL text', got an empty line"),
-        (b"good film", r"x\.all:2: expected a label from 0 to 1 and a space, got 'good'"),
-        (b"2 good film", r"x\.all:2: expected a label from 0 to 1 and a space, got '2'"),
-        (b"-1 good film", r"x\.all:2: expected a label from 0 to 1 and a space, got '-1'"),
-        (b"1.0 good film", r"x\.all:2: expected a label from 0 to 1 and a space, got '1\.0'"),
-        (b"1\tgood film", r"x\.all:2: expected a label from 0 to 1 and a space, got '1\\tgood'"),
-        (b"1" * 5000 + b" good film", r"x\.all:2: expected a label from 0 to 1 and a space, got '1{40}'"),
-        (b"1 good\0film", r"x\.all:2: expected text in UTF-8 or latin-1, got a NUL byte"),
-        ("1 film".encode("utf-16"), r"x\.all:2: expected text in UTF-8 or latin-1, got a NUL byte"),
-    ],
-)
-def test_a_wrong_line_is_an_error_with_its_number(tmp_path, line, message) -> None:
-    with pytest.raises(DataError, match=message):
-        read_examples(write(tmp_path, b"0 fine\n" + line + b"\n1 fine\n"), num_classes=2)
-
-
-def test_a_byte_order_mark_is_passed_over_and_utf16_refused(tmp_path) -> None:
-    path = write(tmp_path, b"\xef\xbb\xbf0 one\n1 two\n")
-    assert read_examples(path, num_classes=2) == [("one", 0), ("two", 1)]
-    with pytest.raises(DataError, match=r"x\.all: expected text in UTF-8, got UTF-16 or UTF-32; convert it"):
-        read_examples(write(tmp_path, "0 one\n".encode("utf-16")), num_classes=2)
-
-
-@pytest.mark.parametrize("sentence", [b"x" * 50_000_000, b"a " * 1_000_000])
-def test_a_sentence_of_no_sensible_length_is_an_error(tmp_path, sentence) -> None:
-    path = write(tmp_path, b"0 fine\n1 " + sentence + b"\n")
-    with pytest.raises(DataError, match=r"x\.all:2: expected a sentence of at most 65,536 bytes, got one of"):
-        read_examples(path, num_classes=2)
-
-
-def test_a_missing_file_is_an_error(tmp_path) -> None:
-    with pytest.raises(
-        DataError, match=r"none\.all: expected a readable file, got: No such file or directory"
-    ):
-        read_examples(tmp_path / "none.all", num_classes=2)
+def examples(*pairs: tuple[str, int]) -> list[Example]:
+    return [Example(*pair) for pair in pairs]
 
 
 @pytest.mark.parametrize("num_lines", [50, 0])
@@ -181,7 +75,7 @@ def test_a_file_cut_within_its_last_line_is_an_error(data_dir, cut) -> None:
 
 def test_ten_folds_share_the_examples_out(data_dir) -> None:
     folds = [classification.load("mr", data_dir=data_dir, fold=fold) for fold in range(10)]
-    everything = Counter((line[2:], int(line[0])) for line in LINES)
+    everything = Counter(examples(*[(line[2:], int(line[0])) for line in LINES]))
     assert sum((Counter(fold.test) for fold in folds), Counter()) == everything
     for fold in folds:
         assert Counter(fold.train) + Counter(fold.validation) + Counter(fold.test) == everything
@@ -215,14 +109,14 @@ def test_a_set_with_its_own_test_set_gets_a_tenth_for_validation(data_dir) -> No
     splits = classification.load("trec", data_dir=data_dir)
     assert (len(splits.train), len(splits.validation)) == (36, 4)
     assert Counter(example.label for example in splits.validation) == {0: 2, 1: 2}
-    assert splits.test == [("e", 1), ("f", 0), ("g", 1)]
+    assert splits.test == examples(("e", 1), ("f", 0), ("g", 1))
 
 
 def test_a_set_with_all_three_parts_is_used_as_it_comes(data_dir) -> None:
     splits = classification.load("sst2", data_dir=data_dir)
-    assert splits.train == [("a", 0), ("b", 1)] * 20
-    assert splits.validation == [("c", 0), ("d", 1)]
-    assert splits.test == [("e", 1), ("f", 0), ("g", 1)]
+    assert splits.train == examples(("a", 0), ("b", 1)) * 20
+    assert splits.validation == examples(("c", 0), ("d", 1))
+    assert splits.test == examples(("e", 1), ("f", 0), ("g", 1))
     assert (splits.name, splits.label_names, splits.num_classes) == ("sst2", NAMES, 2)
 
 
@@ -230,6 +124,33 @@ def test_the_files_are_downloaded_when_there_is_no_data_folder(tiny_sets, cache,
     assert len(classification.load("sst2").test) == 3
     assert web_server.requests == ["/train", "/test", "/dev"]
     assert (cache / "classification/test").read_bytes() == tiny_sets["test"]
+
+
+def test_phrases_are_trained_on_and_sentences_tested_on(data_dir) -> None:
+    splits, sentences = (classification.load("sst2", data_dir=data_dir, phrases=p) for p in (True, False))
+    assert splits.train == examples(("a", 0), ("b", 1), ("very b", 1))
+    assert (splits.validation, splits.test) == (sentences.validation, sentences.test)
+
+
+def test_downloaded_phrases_are_those_of_the_repository(tiny_sets, cache, web_server) -> None:
+    web_server.files["/phrases"] = b"0 a\n1 b\n1 very\n"
+    with pytest.raises(
+        DataError, match=rf"cannot download phrases \(expected the git blob {PHRASES}, got [0-9a-f]+\)"
+    ):
+        classification.load("sst2", phrases=True)
+    assert not (cache / "classification/phrases").exists()
+    web_server.files["/phrases"] = tiny_sets["phrases"]
+    assert len(classification.load("sst2", phrases=True).train) == 3
+
+
+def test_phrases_that_are_not_in_the_data_folder(data_dir) -> None:
+    (data_dir / "classification/phrases").unlink()
+    with pytest.raises(
+        DataError, match=r"phrases: expected this file, got no such file; save http\S*/phrases as"
+    ):
+        classification.load("sst2", data_dir=data_dir, phrases=True)
+    with pytest.raises(ValueError, match=r"phrases are for sst1 and sst2, got phrases for mr"):
+        classification.load("mr", data_dir=data_dir, phrases=True)
 
 
 def test_an_unknown_name_is_an_error_that_lists_the_names() -> None:
@@ -282,7 +203,7 @@ def test_real_cr_keeps_its_four_empty_sentences(real_data) -> None:
 FILES = [
     file
     for source in classification.SOURCES.values()
-    for file in (source.train, source.validation, source.test)
+    for file in (source.train, source.validation, source.test, source.phrases)
 ]
 
 
@@ -297,5 +218,5 @@ def test_real_files_have_the_known_checksums(real_data, file) -> None:
 def test_the_real_mr_reads_the_same_once_converted_to_utf8(real_data, tmp_path) -> None:
     name = "classification/rt-polarity.all"
     (tmp_path / "classification").mkdir()
-    (tmp_path / name).write_bytes((real_data / name).read_bytes().decode("latin-1").encode())
+    (tmp_path / name).write_bytes((real_data / name).read_bytes().decode("cp1252").encode())
     assert classification.load("mr", data_dir=tmp_path) == classification.load("mr", data_dir=real_data)

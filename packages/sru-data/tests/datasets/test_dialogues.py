@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gzip
 import json
+import lzma
 import re
 from pathlib import Path
 
@@ -37,6 +39,81 @@ def test_a_conversation_of_one_turn_is_a_dialogue_of_one_turn(tmp_path: Path) ->
     path = tmp_path / "talk.jsonl"
     path.write_text('{"conversation": [{"user": null, "bot": "yes"}]}\n{"bot": "yes", "mood": "glad"}\n')
     assert read_dialogues(path) == [(Turn(None, "yes"),)] * 2
+
+
+HELLO = (Turn("Hello.", "Hello!"), Turn("Who are you?", "A network."))
+OPENAI = [
+    {"role": "user", "content": "Hello."},
+    {"role": "assistant", "content": "Hello!"},
+    {"role": "user", "content": "Who are you?"},
+    {"role": "assistant", "content": "A network."},
+]
+SHAREGPT = [{"from": "human", "value": "Hello."}, {"from": "gpt", "value": "Hello!"}]
+SHAREGPT += [{"from": "user", "value": "Who are you?"}, {"from": "assistant", "value": "A network."}]
+
+
+@pytest.mark.parametrize(
+    ("record", "dialogue"),
+    [
+        ({"messages": OPENAI, "id": 3, "prompt": "Hello."}, HELLO),
+        ({"conversations": SHAREGPT}, HELLO),
+        ({"conversations": OPENAI}, HELLO),
+        ({"conversation": OPENAI, "model": "x"}, HELLO),
+        ({"instruction": "Add.", "input": "1 and 2", "output": "3"}, (Turn("Add.\n\n1 and 2", "3"),)),
+        ({"instruction": "Add.", "input": "", "output": "3", "text": "..."}, (Turn("Add.", "3"),)),
+        ({"instruction": "Add.", "output": "3"}, (Turn("Add.", "3"),)),
+        ({"instruction": "Add.", "input": None, "output": "3"}, (Turn("Add.", "3"),)),
+    ],
+)
+def test_other_forms(tmp_path: Path, record, dialogue) -> None:
+    (tmp_path / "talk.jsonl").write_text(json.dumps(record) + '\n{"user": "a", "bot": "b"}\n')
+    assert read_dialogues(tmp_path / "talk.jsonl") == [dialogue, (Turn("a", "b"),)]
+    (tmp_path / "talk.json").write_text(json.dumps([record, record], indent=2))
+    assert read_dialogues(tmp_path / "talk.json") == [dialogue] * 2
+
+
+@pytest.mark.parametrize(
+    ("roles", "dialogue"),
+    [
+        ("system user assistant", (Turn("0\n\n1", "2"),)),
+        ("developer assistant", (Turn("0", "1"),)),
+        ("assistant user assistant", (Turn(None, "0"), Turn("1", "2"))),
+        ("user user assistant assistant", (Turn("0\n\n1", "2"), Turn(None, "3"))),
+        ("user assistant system user assistant", (Turn("0", "1"), Turn("2\n\n3", "4"))),
+    ],
+)
+def test_what_is_said_until_the_bot_answers_is_one_turn(tmp_path: Path, roles, dialogue) -> None:
+    messages = [{"role": role, "content": str(place)} for place, role in enumerate(roles.split())]
+    (tmp_path / "talk.jsonl").write_text(json.dumps({"messages": messages}))
+    assert read_dialogues(tmp_path / "talk.jsonl") == [dialogue]
+
+
+def test_an_empty_system_message_adds_no_paragraph(tmp_path: Path) -> None:
+    messages = [{"role": "system", "content": " "}, *OPENAI]
+    (tmp_path / "talk.jsonl").write_text(json.dumps({"messages": messages}))
+    assert read_dialogues(tmp_path / "talk.jsonl") == [HELLO]
+
+
+def test_several_files_compressed_and_not(tmp_path: Path) -> None:
+    for name, bot in (("b.jsonl", "b"), ("a.jsonl", "a")):
+        (tmp_path / name).write_text(json.dumps({"bot": bot}))
+    (tmp_path / "c.jsonl.gz").write_bytes(gzip.compress(b'[{"bot": "c"}]'))
+    (tmp_path / "d.json.xz").write_bytes(lzma.compress(b'[{"bot": "d"}]'))
+    a, b, c, d = ((Turn(None, bot),) for bot in "abcd")
+    assert read_dialogues(tmp_path / "*.jsonl") == [a, b]
+    assert read_dialogues([tmp_path / "d.json.xz", f"{tmp_path}/?.jsonl*"]) == [d, a, b, c]
+    with pytest.raises(DataError, match=r"x\*: expected files whose names match this pattern, got none"):
+        read_dialogues(tmp_path / "x*")
+
+
+def test_a_wrong_item_of_an_array_is_named_by_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "talk.json"
+    path.write_text('[\n  {\n    "bot": "yes"\n  },\n  {\n    "bot": 3\n  }\n]\n')
+    with pytest.raises(DataError, match=r"talk.json:5: expected 'bot' to be a string, got 3"):
+        read_dialogues(path)
+    path.write_text("[]")
+    with pytest.raises(DataError, match=r"talk.json: expected a JSON object per line, got an empty file"):
+        read_dialogues(path)
 
 
 def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
@@ -80,6 +157,42 @@ def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
             b'{"conversation": [{"bot": "a"}], "bot": "b"}',
             "expected either 'conversation' or 'bot', got both; keep one of them",
         ),
+        (
+            b'{"user": "a"}',
+            "the fields 'user'; other forms have 'messages', 'conversations', or 'instruction' and 'output'",
+        ),
+        (b'{"messages": [], "instruction": ""}', "either 'messages' or 'instruction', got both; keep one"),
+        (b'{"messages": {}}', "expected 'messages' to be a list of one or more messages, got {}"),
+        (b'{"messages": ["a"]}', "expected a message with 'role' and 'content', got \"a\""),
+        (b'{"conversations": [{"from": "gpt"}]}', "expected a field 'value', got the fields 'from'"),
+        (
+            b'{"messages": [{"role": "tool", "content": "a"}]}',
+            "expected 'role' to be one of system, developer, user, human, assistant, gpt, chatgpt, got "
+            '"tool"; remove the dialogue: tools and other speakers are not supported',
+        ),
+        (
+            b'{"messages": [{"role": ["user"], "content": "a"}]}',
+            "expected 'role' to be a string, got [\"user\"]",
+        ),
+        (
+            b'{"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}]}]}',
+            'expected \'content\' to be a string, got [{"type": "text", "text": "a"}]',
+        ),
+        (
+            b'{"messages": [{"role": "assistant", "content": null}]}',
+            "expected 'content' to be a string, got null",
+        ),
+        (b'{"messages": [{"role": "assistant", "content": ""}]}', "expected 'content' to say something"),
+        (
+            b'{"messages": [{"role": "user", "content": "a"}]}',
+            "expected an answer to the last message, got none; remove the message",
+        ),
+        (
+            b'{"instruction": "a", "response": "b"}',
+            "expected a field 'output', got the fields 'instruction', 're",
+        ),
+        (b'{"instruction": "a", "input": 3, "output": "b"}', "expected 'input' to be a string, got 3"),
+        (b'{"instruction": "a", "output": " "}', "expected 'output' to say something, got an empty text"),
     ],
 )
 def test_a_wrong_line_is_named(tmp_path: Path, line: bytes, message: str) -> None:
@@ -87,6 +200,48 @@ def test_a_wrong_line_is_named(tmp_path: Path, line: bytes, message: str) -> Non
     path.write_bytes(b'{"bot": "fine"}\n\n' + line + b"\n")
     with pytest.raises(DataError, match=f"talk.jsonl:3: .*{re.escape(message)}"):
         read_dialogues(path)
+
+
+DEEP = b"[" * 100_000
+LONG = b"x" * 3_000_000
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b'{"messages": ' + DEEP, "got something that is not JSON: "),
+        (
+            b'{"conversations": [{"from": ' + DEEP + b"]" * 100_000 + b"}]}",
+            "is not JSON: maximum recursion depth",
+        ),
+        (b'{"messages": [' + b"1, " * 2_100_000 + b"{}]}", "is not JSON: more than 2,097,152 values"),
+        (b'{"' + LONG + b'": 1}', "expected a field 'bot' (what the model should say), got the fields 'xxx"),
+        (b'{"messages": [{"' + LONG + b'": 1}]}', "expected a field 'role', got the fields 'xxx"),
+        (
+            b'{"messages": [{"role": "' + LONG + b'", "content": "a"}]}',
+            "expected 'role' to have at most 1,048,576",
+        ),
+        (b'{"conversations": "' + LONG + b'"}', 'to be a list of one or more messages, got "xxx'),
+        (b'{"bot": "' + LONG + b'"}', "expected 'bot' to have at most 1,048,576 bytes, got 3,000,000"),
+        (
+            b'{"messages": [{"role": "assistant", "content": "' + LONG + b'"}]}',
+            "expected 'content' to have at most",
+        ),
+        (
+            b'{"instruction": "' + LONG + b'", "output": "a"}',
+            "expected 'instruction' to have at most 1,048,576",
+        ),
+    ],
+    ids=lambda value: value[:30] if isinstance(value, str) else "",
+)
+@pytest.mark.parametrize("array", [False, True])
+def test_a_hostile_record_is_refused_in_a_short_sentence(tmp_path: Path, line, message, array) -> None:
+    path = tmp_path / "talk.jsonl"
+    path.write_bytes(b'[{"bot": "fine"},\n' + line + b"]" if array else b'{"bot": "fine"}\n' + line)
+    expected = r"expected a JSON array that ends" if array and line.endswith(DEEP) else re.escape(message)
+    with pytest.raises(DataError, match=f"talk.jsonl:2: .*{expected}") as raised:
+        read_dialogues(path)
+    assert len(str(raised.value)) < 400 + len(str(path))
 
 
 @pytest.mark.parametrize("content", [b"", b"\n \n"])

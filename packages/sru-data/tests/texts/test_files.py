@@ -182,7 +182,10 @@ def test_empty_lines_between_json_lines_say_nothing(tmp_path) -> None:
         (b"{", r"got something else \(Expecting property name"),
         (b'{"text": "\xff"}', r"got something else \('utf-8' codec can't decode byte 0xff"),
         (b'{"text": "\\ud800"}', r"got something else \('utf-8' codec can't encode"),
-        (b'{"body": "x", "id": 1}', r"in the field 'text', got only the fields body, id"),
+        (
+            b'{"body": "x", "id": 1}',
+            r"the field 'text', got only the fields body, id; name the one that has the text with",
+        ),
         (b"{}", r"got only the fields \(none\)"),
         (b'{"text": 1}', r"got another type of value"),
         (b'["text"]', r"got another type of value"),

@@ -168,6 +168,43 @@ def test_a_bomb_is_refused_before_it_has_inflated(tmp_path, name, piece, count, 
     tracemalloc.stop()
 
 
+def extension_header(kind: bytes, size: int) -> bytes:
+    entry = tarfile.TarInfo("././@LongLink")
+    entry.type, entry.size = kind, size
+    return entry.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize("name", ["x.tar", "x.tgz"])
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_tar_whose_name_would_take_gigabytes_is_refused(tmp_path, name, kind) -> None:
+    content = extension_header(kind, 6 << 30) + b"n" * (32 << 20)
+    (tmp_path / name).write_bytes(gzip.compress(content, 1) if name == "x.tgz" else content)
+    tracemalloc.start()
+    with pytest.raises(DataError, match=rf"{name}: .*got: a header of more than 1,048,576 bytes"):
+        read(tmp_path / name)
+    assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    tracemalloc.stop()
+
+
+def test_a_tar_of_long_names_that_are_true_is_read(tmp_path) -> None:
+    for form in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        with tarfile.open(tmp_path / "x.tgz", "w:gz", format=form) as archive:
+            entry = tarfile.TarInfo("long/" * 2000 + "x.txt")
+            entry.size = 4
+            archive.addfile(entry, io.BytesIO(b"text"))
+        assert read(tmp_path / "x.tgz") == b"text"
+
+
+def test_a_sparse_map_has_a_limit(tmp_path) -> None:
+    header = tarfile.TarInfo("x.txt")
+    header.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "x.txt"}
+    header.size = 8 << 30
+    content = header.tobuf(tarfile.PAX_FORMAT) + b"999999999\n" + b"1\n" * (8 << 20)
+    (tmp_path / "x.tgz").write_bytes(gzip.compress(content, 1))
+    with pytest.raises(DataError, match=r"x\.tgz: .*got: a header of more than 1,048,576 bytes"):
+        read(tmp_path / "x.tgz")
+
+
 def test_a_json_line_has_a_limit(tmp_path) -> None:
     (tmp_path / "x.jsonl.gz").write_bytes(gzip.compress(b'{"text": "' + b"a word " * (6 << 20), 1))
     source = TextSource.from_files(tmp_path / "x.jsonl.gz")

@@ -134,3 +134,13 @@ def test_wrong_requests(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"needs onnx and onnxscript; pip install onnx onnxscript"):
         to_onnx(rnn, (x,), path)
+
+
+@torch.no_grad()
+def test_a_module_that_pytorch_unrolls_is_named(tmp_path):
+    model = nn.ModuleDict({"rnn": nn.LSTM(E, D)}).eval()
+    model.forward = lambda x: model["rnn"](x)
+    with pytest.raises(
+        ValueError, match=r"recurrent module \(in rnn\), because .*leave the time axis out of dynamic_shapes"
+    ):
+        to_onnx(model, (torch.randn(4, 2, E),), tmp_path / "rnn.onnx", dynamic_shapes=({0: Dim("time")},))

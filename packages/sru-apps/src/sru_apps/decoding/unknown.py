@@ -1,4 +1,4 @@
-"""One rule for what a vocabulary does not hold: it is read as the unknown symbol, and a warning names it."""
+"""One rule for what a vocabulary does not hold: it is read as the unknown symbol, counted, and named."""
 
 from __future__ import annotations
 
@@ -6,55 +6,121 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from sru_data.tokenizers import CharTokenizer, SubwordTokenizer, Tokenizer
+from sru_data.tokenizers import ByteTokenizer, CharTokenizer, SubwordTokenizer, Tokenizer, WordTokenizer
 
 _NAMED, _SHOWN = 10, 40
+_UNITS = {CharTokenizer: "characters", SubwordTokenizer: "subwords", ByteTokenizer: "bytes"}
 
 
 class UnknownParts:
-    """Warns of words or characters that are not in a vocabulary, each once, and of no more than ten.
+    """Counts words or characters that are not in a vocabulary, and warns of the first ten, each once.
 
     The unknown symbol written out, as in the Penn Treebank, is not one of them.
 
     Args:
         tokenizer: The tokenizer with the vocabulary.
+
+    Attributes:
+        tokens: The symbols of the texts so far.
+        unknown: How many of them are unknown.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
+        self._tokens = tokenizer.tokens
+        self._written = self._tokens[tokenizer.unk_id]
         self._by_characters = isinstance(tokenizer, (CharTokenizer, SubwordTokenizer))
+        self._unit = next((unit for kind, unit in _UNITS.items() if isinstance(tokenizer, kind)), "words")
+        self._kind = "characters" if self._by_characters else "words"
         self._seen: set[str] = set()
-        self._left = _NAMED
+        self._named: list[str] = []
+        self.tokens = self.unknown = 0
 
     def report(self, texts: Iterable[tuple[str, Sequence[int]]]) -> None:
-        """Warn of what has not been named before.
+        """Count what is unknown, and warn of what has not been named before.
 
         Args:
             texts: Texts, each with its symbols.
         """
-        new = list(islice(self._found(texts), self._left))
-        self._left -= len(new)
-        if new:
-            kind = "characters" if self._by_characters else "words"
-            shown = [repr(part if len(part) <= _SHOWN else f"{part[:_SHOWN]}...") for part in new]
+        if new := self.count(texts):
+            more = "" if len(self._named) < _NAMED else ", ..."
             warnings.warn(
-                f"{kind} that are not in the model's vocabulary are read as the unknown symbol: "
-                f"{', '.join(shown)}{'' if self._left else ', ...'}",
+                f"{self._kind} that are not in the model's vocabulary are read as the unknown symbol: "
+                f"{', '.join(map(_shown, new))}{more}",
                 stacklevel=2,
             )
 
-    def _found(self, texts: Iterable[tuple[str, Sequence[int]]]) -> Iterator[str]:
-        """Yield the unknown parts of texts, and remember all parts, since most of them come again."""
+    def count(self, texts: Iterable[tuple[str, Sequence[int]]]) -> list[str]:
+        """Count what is unknown, and return what has not been named before.
+
+        Args:
+            texts: Texts, each with its symbols.
+        """
+        return [part for text, ids in texts for part in self._count(text, ids)]
+
+    def summary(self) -> str:
+        """Say how much was unknown: `12 of 345 words (3.5 %) are unknown: 'a', 'b', ...`."""
+        if not self.unknown:
+            return f"all {self.tokens:,} {self._unit} are known"
+        percent = 100 * self.unknown / self.tokens
+        share = f"{self.unknown:,} of {self.tokens:,} {self._unit} ({percent:.1f} %)"
+        more = ", ..." if len(self._named) == _NAMED else ""
+        names = f": {', '.join(map(_shown, self._named))}{more}" if self._named else ""
+        return f"{share} are unknown{names}"
+
+    def all_unknown(self, ids: Sequence[int]) -> bool:
+        """Whether a text has unknown words and no known one; marks such as `!` are no words.
+
+        Args:
+            ids: The symbols of the text; the one of an empty text is unknown too.
+        """
+        unknown = self._tokenizer.unk_id
+        known = (self._tokens[index] for index in ids if index != unknown)
+        return unknown in ids and not any(map(_is_word, known))
+
+    def _count(self, text: str, ids: Sequence[int]) -> list[str]:
+        """Count the symbols of a text, and return the unknown parts that have not been named before."""
+        unknown = self._tokenizer.unk_id
+        self.tokens += len(ids)
+        if unknown not in ids:
+            return []
+        if not text.strip() and list(ids) == [unknown] and not self._by_characters:
+            # An empty text has one symbol, so that no sentence is empty.
+            self.tokens -= 1
+            return []
+        self.unknown += list(ids).count(unknown) - self._times_written(text)
+        new = list(islice(self._found(text), _NAMED - len(self._named)))
+        self._named += new
+        return new
+
+    def _times_written(self, text: str) -> int:
+        return (
+            0 if self._by_characters or self._written not in text else self._words(text).count(self._written)
+        )
+
+    def _words(self, text: str) -> list[str]:
+        return self._tokenizer.pieces(text) if isinstance(self._tokenizer, WordTokenizer) else text.split()
+
+    def _found(self, text: str) -> Iterator[str]:
+        """Yield the unknown parts of a text, and remember all parts, since most of them come again."""
         unknown, encode = self._tokenizer.unk_id, self._tokenizer.encode
-        written = self._tokenizer.tokens[unknown]
-        for text, ids in texts:
-            if unknown not in ids:
-                continue
-            for part in text if self._by_characters else text.split():
-                if part not in self._seen:
-                    self._seen.add(part)
-                    if part != written and unknown in encode(part):
-                        yield part
+        parts = text if self._by_characters else self._words(text)
+        # A word tokenizer has an id for each of its pieces, which may differ from that of the piece alone.
+        ids = encode(text) if isinstance(self._tokenizer, WordTokenizer) else []
+        for place, part in enumerate(parts):
+            if part not in self._seen:
+                self._seen.add(part)
+                is_unknown = ids[place] == unknown if len(ids) == len(parts) else unknown in encode(part)
+                if part != self._written and is_unknown:
+                    yield part
+
+
+def _shown(part: str) -> str:
+    return repr(part if len(part) <= _SHOWN else f"{part[:_SHOWN]}...")
+
+
+def _is_word(token: str) -> bool:
+    return any(map(str.isalnum, token))
 
 
 def encode(tokenizer: Tokenizer, text: str) -> list[int]:

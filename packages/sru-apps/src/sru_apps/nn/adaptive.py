@@ -104,7 +104,13 @@ class AdaptiveEmbedding(nn.Module):
         for (low, high), embedding, projection in zip(
             self.bounds[1:], list(self.embeddings)[1:], self.projections, strict=True
         ):
-            (rows,) = torch.where((flat >= low) & (flat < high))
+            inside = (flat >= low) & (flat < high)
+            if torch.compiler.is_compiling():
+                # Every row through every cluster: in a graph, sizes must not depend on the ids.
+                found = projection(embedding((flat - low).clamp(0, high - low - 1)))
+                x = torch.where(inside[:, None], found, x.to(found.dtype))
+                continue
+            (rows,) = torch.where(inside)
             # Even without a symbol, so that every parameter has a gradient on every process.
             found = projection(embedding(flat[rows] - low))
             x = x.to(found.dtype).index_copy(0, rows, found)

@@ -51,3 +51,55 @@ def pool(h: Tensor, mask: Tensor | None = None) -> Tensor:
     largest = h.gather(0, candidates.max(0, keepdim=True).indices).squeeze(0)
     mean = h.sum(0) / lengths
     return torch.cat([largest, mean], -1)
+
+
+def last(h: Tensor, mask: Tensor | None = None, *, bidirectional: bool = False) -> Tensor:
+    """Take the output at the last real position of each sequence, and of a backward direction at the first.
+
+    Args:
+        h: (T, B, N·D) outputs; of two directions, the forward one comes first.
+        mask: (T, B) bool, True at padding, which must follow the real positions; None without any.
+        bidirectional: Whether the second half of the features was read backwards.
+
+    Returns:
+        (B, N·D).
+    """
+    if mask is None:
+        forward = h[-1]
+    else:
+        ends = ((~mask).sum(0) - 1).view(1, -1, 1).expand(1, -1, h.shape[-1])
+        forward = h.gather(0, ends).squeeze(0)
+    if not bidirectional:
+        return forward
+    half = h.shape[-1] // 2
+    return torch.cat([forward[:, :half], h[0, :, half:]], -1)
+
+
+class AttentionPooling(nn.Module):
+    """The mean of the outputs, weighted by a learned query: s = Σ_t a_t h_t with a = softmax_t(q · h_t).
+
+    Args:
+        size: O, the features of an output.
+
+    Source: Lin et al., "A Structured Self-attentive Sentence Embedding" (2017), with one linear hop.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.query = nn.Linear(size, 1, bias=False)
+
+    def forward(self, h: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Summarise each sequence.
+
+        Args:
+            h: (T, B, O).
+            mask: (T, B) bool, True at padding; None without any.
+
+        Returns:
+            (B, O).
+        """
+        scores = self.query(h).squeeze(-1)
+        if mask is not None:
+            scores = scores.masked_fill(mask, -torch.inf)
+        weights: Tensor = scores.softmax(0)
+        return (weights.unsqueeze(-1) * h).sum(0)

@@ -9,7 +9,6 @@ would not do instead of `SeedEveryStep`, where validation or a logger draws numb
 
 from __future__ import annotations
 
-import hashlib
 import io
 import math
 import operator
@@ -26,11 +25,11 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import CheckpointIO
 
-from sru_apps.train.errors import UserError, reading
+from sru_apps.seeds import place_seed
+from sru_apps.train.errors import UserError
 from sru_apps.train.validations import validation_follows
-from sru_apps.train.weights import check_weights
+from sru_apps.train.weights import read_checkpoint
 from sru_data.atomic import atomic_write
-from sru_nn.checkpoints.archive import check_archive
 
 SECONDS_BETWEEN_SAVES = 60.0
 """After this much time within an epoch, `last.ckpt` is saved again."""
@@ -75,29 +74,6 @@ class AtomicCheckpointIO(CheckpointIO):
     def remove_checkpoint(self, path: str | Path) -> None:
         """Delete a checkpoint, if it is there."""
         Path(path).unlink(missing_ok=True)
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a training checkpoint onto the CPU, with `weights_only=True`.
-
-    Args:
-        path: A `.ckpt` file.
-
-    Returns:
-        The checkpoint's dictionary.
-
-    Raises:
-        UserError: The file is missing, damaged or not a checkpoint.
-    """
-    if not path.is_file():
-        raise UserError(f"no checkpoint at {path}")
-    with reading(path):
-        check_archive(path)
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-            raise UserError(f"{path} is not a training checkpoint: it holds no `state_dict`")
-        check_weights(checkpoint["state_dict"])
-    return checkpoint
 
 
 class RunCheckpoints(Checkpoint):
@@ -169,8 +145,10 @@ class RunCheckpoints(Checkpoint):
         Between two batches of one step there is nothing to save: gradients are not part of a checkpoint.
         """
         if 0 < trainer.max_steps <= trainer.global_step:
-            # Lightning validates, and lets us save, when asked to stop, but not when it runs out of steps.
+            # Lightning validates, and lets us save, when asked to stop, but not when it runs out of steps, or
+            # is to continue from here.
             trainer.should_stop = True
+            return
         if validation_follows(trainer, batch_idx) or (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
         stopped = self.interrupted or trainer.received_sigterm
@@ -272,12 +250,6 @@ def _diverged(trainer: Trainer) -> BaseException:
         f"the training has diverged: by step {trainer.global_step} its loss is not finite. Try a lower "
         "--optimizer.lr or --trainer.gradient_clip_val 1, or train on with --allow-divergence"
     )
-
-
-def place_seed(*place: int) -> int:
-    """Mix numbers into a seed: 63 bits that share nothing with those of a neighbouring place."""
-    digest = hashlib.blake2b(repr(place).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") >> 1
 
 
 class SeedEveryStep(Callback):

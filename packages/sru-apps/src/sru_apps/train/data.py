@@ -7,12 +7,13 @@ torch's `DataLoader` keeps its batch sampler where Lightning looks for neither t
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from pytorch_lightning import LightningDataModule
 
+from sru_apps.decoding.unknown import UnknownParts
 from sru_apps.train.export import dump_tokenizer, parse_tokenizer
 from sru_data import DataError
 from sru_data.loaders.buckets import LengthBatchSampler
@@ -84,16 +85,15 @@ class TaskData(LightningDataModule):
     """The folder of like runs, where there is no recipe to name it after."""
     tokenizer: Any = None
     """The tokenizer; known after `setup`."""
-    extra_symbols: int = 0
-    """Symbols that a model has besides those of the tokenizer."""
     has_test: bool = True
     """Whether there is a test set; known after `setup`."""
 
-    def adopt(self, tokenizer: str) -> None:
+    def adopt(self, tokenizer: str, config: Mapping[str, Any]) -> None:
         """Use the tokenizer of a trained model; called before the data are made ready.
 
         Args:
             tokenizer: What `dump_tokenizer` returned.
+            config: How the model's network is built.
         """
         raise NotImplementedError
 
@@ -104,6 +104,10 @@ class TaskData(LightningDataModule):
     def report(self) -> str:
         """Describe the data, for `sru TASK prepare`."""
         return self.opening()
+
+    def unknown(self, stage: str) -> UnknownParts | None:
+        """Count what the vocabulary lacks of a part of the data, where that matters."""
+        return None
 
     def warn_about(self, stage: str) -> None:
         """Warn of settings that make a figure say little, before `validate` or `test` measures it."""
@@ -126,11 +130,15 @@ class BatchData(TaskData, Generic[Item, Batch]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.parts: dict[str, list[Item]] = {}
+        self.parts: dict[str, Sequence[Item]] = {}
 
     @abstractmethod
     def length(self, item: Item) -> int:
         """The length of an item."""
+
+    def lengths(self, items: Sequence[Item]) -> list[int]:
+        """The lengths of the items of one part."""
+        return [self.length(item) for item in items]
 
     @staticmethod
     @abstractmethod
@@ -141,7 +149,7 @@ class BatchData(TaskData, Generic[Item, Batch]):
         """Make the tokenizer of what a checkpoint keeps of it."""
         return parse_tokenizer(content)
 
-    def adopt(self, tokenizer: str) -> None:
+    def adopt(self, tokenizer: str, config: Mapping[str, Any]) -> None:
         """Use the tokenizer of a trained model."""
         self.tokenizer = self.parse_tokenizer(tokenizer)
 
@@ -160,8 +168,9 @@ class BatchData(TaskData, Generic[Item, Batch]):
     def _loader(self, part: str, rank: tuple[int, int]) -> BatchLoader[Item, Batch]:
         items, train = self.parts[part], part == "train"
         size = self.hparams["batch_size"] * (1 if train else self.evaluation_factor)
-        lengths = [self.length(item) for item in items]
-        sampler = LengthBatchSampler(lengths, batch_size=size, shuffle=train, seed=self.hparams["seed"])
+        sampler = LengthBatchSampler(
+            self.lengths(items), batch_size=size, shuffle=train, seed=self.hparams["seed"]
+        )
         return BatchLoader(items, sampler, self.collate, rank=rank)
 
     def state_dict(self) -> dict[str, Any]:

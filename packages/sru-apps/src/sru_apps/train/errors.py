@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,14 +65,14 @@ def building(*more: type[Exception]) -> Iterator[None]:
     Raises:
         UserError: Data, model or trainer refuse a value, or it names something this machine lacks.
     """
-    # Here, since Lightning takes seconds to import.
-    from lightning_fabric.utilities.exceptions import MisconfigurationException
-
-    kinds: tuple[type[Exception], ...]
-    kinds = (ValueError, OverflowError, ModuleNotFoundError, MisconfigurationException, *more)
     try:
         yield
-    except kinds as error:
+    except Exception as error:
+        # Lightning takes seconds to import; where nothing has done so, none of its errors can come.
+        lightning = sys.modules.get("lightning_fabric.utilities.exceptions")
+        others = more if lightning is None else (*more, lightning.MisconfigurationException)
+        if not isinstance(error, (ValueError, OverflowError, ModuleNotFoundError, *others)):
+            raise
         raise UserError(" ".join(str(error).split())) from error
 
 

@@ -1,35 +1,37 @@
-"""`sru TASK prepare`, `validate` and `test`, and trained modules from files."""
+"""`sru TASK prepare`, `validate` and `test`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
+import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning import LightningDataModule, Trainer
 
+from sru_apps.inference.loading import changed
 from sru_apps.task import Task, load
-from sru_apps.train.checkpoints import read_checkpoint
 from sru_apps.train.console import EpochBar, quiet_lightning, wants_progress_bar
-from sru_apps.train.errors import UserError, building, reading
-from sru_apps.train.export import check_task, parse_tokenizer, read_export, read_exported_tokenizer
+from sru_apps.train.errors import building, reading
+from sru_apps.train.export import check_task
 from sru_apps.train.module import TaskModule
 from sru_apps.train.options import (
     OptionParser,
     add_options,
+    evaluation_options,
     parse_options,
     peek,
-    read_settings,
     recipe_names,
     recipe_path,
+    settings_for,
     with_settings,
 )
-from sru_apps.train.run_folder import RunFolder, find_checkpoint
+from sru_apps.train.report import report
+from sru_apps.train.run_folder import find_checkpoint
 from sru_apps.train.strict_json import dump_json
-from sru_apps.train.weights import build_with
+from sru_apps.train.weights import build_with, read_checkpoint
 
 Stage = Literal["validate", "test"]
 STAGES: dict[Stage, str] = {"validate": "validation", "test": "test"}
@@ -53,8 +55,24 @@ def measure(
     Raises:
         UserError: There is no such accelerator.
     """
+    trainer = _tester(accelerator)
+    getattr(trainer, stage)(module, data, verbose=False)
+    prefix = f"{STAGES[stage]}_"
+    return {
+        name.removeprefix(prefix): float(value)
+        for name, value in trainer.callback_metrics.items()
+        if name.startswith(prefix)
+    }
+
+
+def device_of(accelerator: str) -> torch.device:
+    """Return the device that `measure` computes on."""
+    return _tester(accelerator).strategy.root_device
+
+
+def _tester(accelerator: str) -> Trainer:
     with building():
-        trainer = Trainer(
+        return Trainer(
             accelerator=accelerator,
             devices=1,
             # After training in several processes the others are gone, though the environment names them.
@@ -65,13 +83,6 @@ def measure(
             callbacks=[EpochBar()] if wants_progress_bar() else [],
             enable_progress_bar=wants_progress_bar(),
         )
-    getattr(trainer, stage)(module, data, verbose=False)
-    prefix = f"{STAGES[stage]}_"
-    return {
-        name.removeprefix(prefix): float(value)
-        for name, value in trainer.callback_metrics.items()
-        if name.startswith(prefix)
-    }
 
 
 def load_module(task: Task, path: Path, model: Mapping[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -100,84 +111,12 @@ def load_module(task: Task, path: Path, model: Mapping[str, Any] | None = None) 
         return build_with(build, checkpoint["state_dict"]), checkpoint
 
 
-class Trained(NamedTuple):
-    """A trained model, ready to use."""
-
-    network: Any
-    """The network, in evaluation mode, on the CPU."""
-    tokenizer: Any
-    """Its tokenizer."""
-    module: Any = None
-    """The module that trained it."""
-
-
-def load_trained(
-    task: Task, path: Path, model: Mapping[str, Any] | None = None, *, extra_symbols: int = 0
-) -> Trained:
-    """Read a trained model from an export, a checkpoint or a run folder.
-
-    Args:
-        task: The task it must be of.
-        path: A run folder, the `model` folder in it, or a checkpoint.
-        model: As for `load_module`.
-        extra_symbols: Symbols that the model has besides those of the tokenizer.
-
-    Raises:
-        UserError: There is none, it is damaged or of another task, it and the tokenizer differ in the number
-            of symbols, its weights are not finite, or the model refuses an option.
-        DataError: The tokenizer is damaged.
-    """
-    if not path.exists():
-        raise UserError(f"no model at {path}; give a run folder, the `model` folder in it, or a checkpoint")
-    run = RunFolder(path)
-    if run.config.is_file():
-        # An interrupted run has not exported anything yet.
-        path = run.model if (run.model / "config.json").is_file() or not run.best.is_file() else run.best
-    if path.is_file():
-        module, checkpoint = load_module(task, path, model)
-        with reading(path):
-            tokenizer = parse_tokenizer(checkpoint[task.data.rpartition(":")[2]]["tokenizer"])
-    else:
-        weights, config = read_export(path, task=task.name)
-        kind: type[TaskModule] = load(task.module)
-        with reading(path, kind="an exported model"):
-            settings = changed(kind.config_class(**config["model"]), model or {})
-            module = build_with(lambda: kind.from_export(settings, config), weights, part="network")
-        tokenizer = read_exported_tokenizer(path)
-    wanted, found = module.config.vocab_size, len(tokenizer) + extra_symbols
-    if wanted != found:
-        raise UserError(
-            f"{path}: the model has {wanted} symbols and its tokenizer {found}; they do not belong together"
-        )
-    for name, weight in module.state_dict().items():
-        if not weight.isfinite().all():
-            raise UserError(f"{path}: {name} holds numbers that are not finite: its training has diverged")
-    module.eval()
-    return Trained(module.network, tokenizer, module)
-
-
-def changed(config: Any, changes: Mapping[str, Any]) -> Any:
-    """Return a configuration with other values of some options.
-
-    Raises:
-        UserError: It refuses a value.
-    """
-    with building():
-        return replace(config, **changes)
-
-
 def evaluate(stage: Stage, task: Task, args: Sequence[str]) -> int:
     """Print the figures of a checkpoint on the part of the data that a command is for."""
-    rows = [(option, kind | None, None, text) for option, _, kind, text in task.evaluation]
     options = parse_options(
         f"sru {task.name} {stage}",
         f"The figures of a checkpoint on the {STAGES[stage]} set it belongs to.",
-        [
-            ("checkpoint", str, ..., "A run folder (for its best checkpoint) or a .ckpt file."),
-            *rows,
-            ("--accelerator", str, "auto", "cpu, gpu, or auto."),
-            ("--json", bool, False, "Print one JSON object."),
-        ],
+        evaluation_options(task),
         args,
     )
     quiet_lightning()
@@ -188,10 +127,15 @@ def evaluate(stage: Stage, task: Task, args: Sequence[str]) -> int:
         if value is not None:
             changed[group][name] = value
     path = find_checkpoint(Path(options.checkpoint))
+    out = options.get("out")
+    if out is not None:
+        # Now, so that a place that cannot be written to is reported before anything is measured.
+        Path(out).mkdir(parents=True, exist_ok=True)
     module, checkpoint = load_module(task, path, changed["model"])
     kind = load(task.data)
     with reading(path):
-        settings = {**checkpoint["datamodule_hyper_parameters"], **changed["data"]}
+        settings = dict(checkpoint["datamodule_hyper_parameters"])
+        settings = {"seed": settings.pop("seed"), **settings, **changed["data"]}  # every run has one
         state = dict(checkpoint[kind.__qualname__])
         with building():
             data = kind(**settings)
@@ -199,12 +143,23 @@ def evaluate(stage: Stage, task: Task, args: Sequence[str]) -> int:
         data.prepare_data()
         data.setup(stage)
         data.warn_about(STAGES[stage])
-    figures = measure(module, data, stage, accelerator=options.accelerator)
+    figures, text = measure(module, data, stage, accelerator=options.accelerator), ""
+    if out is not None:
+        device = device_of(options.accelerator)
+        found = report(task, module, data, Path(out), part=STAGES[stage], device=device)
+        figures, text = {**figures, **found.figures}, found.text
+    unknown = data.unknown(STAGES[stage])
     if options.json:
         facts = {"unit": data.unit, **figures} if data.unit else figures
+        if unknown is not None:
+            facts |= {"tokens": unknown.tokens, "unknown": unknown.unknown}
         print(dump_json({"checkpoint": str(path), "dataset": data.dataset, "set": STAGES[stage], **facts}))
     else:
         print(f"{data.dataset} {module.config.encoder}: {STAGES[stage]} {module.describe(figures)}")
+        if unknown is not None:
+            print(unknown.summary())
+        if text:
+            print(text)
     return 0
 
 
@@ -232,7 +187,7 @@ def prepare(task: Task, args: Sequence[str]) -> int:
     parser.add_class_arguments(kind, "data", skip={"seed"}, instantiate=False)
     recipe = peek(args, "--recipe")
     if recipe is not None:
-        data = read_settings(recipe_path(task, recipe)).get("data", {})
+        data = settings_for(args, recipe_path(task, recipe)).get("data", {})
         parser.set_defaults({f"data.{key}": value for key, value in data.items()})
     options = parser.parse_args(with_settings(args, None))
     with building():

@@ -1,8 +1,8 @@
 """`--find-lr`: a learning rate for the model and the data of a run, which is not begun.
 
-Lightning's `Tuner.lr_find` takes the slope of the loss over the rate, not over its logarithm, and corrects the
-bias of its smoothed loss with the wrong power, so that the loss of the first steps looks like half of what it
-is: for `sru classify fit --recipe sst2` it suggests 6e-6.
+Lightning's `Tuner.lr_find` takes the slope of the loss over the rate, not over its logarithm, and corrects
+the bias of its smoothed loss with the wrong power, so that the loss of the first steps looks like half of
+what it is: for `sru classify fit --recipe sst2` it suggests 6e-6.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ class RisingRate(Callback):
         if trainer.global_step > len(self.rates) and math.isfinite(value):
             self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
             self.losses.append(self._sum / self._weight)
-        if not math.isfinite(value) or self._sum / self._weight > _DIVERGED * min(self.losses, default=math.inf):
+        if not math.isfinite(value) or self._sum / self._weight > _DIVERGED * min(
+            self.losses, default=math.inf
+        ):
             trainer.should_stop = True
 
 
@@ -106,8 +108,8 @@ def find_learning_rate(job: Fit) -> None:
     place = steepest(rising.losses)
     if place is None:
         raise UserError(
-            f"no learning rate can be suggested: the loss never falls from {LOWEST:g} to {HIGHEST:g}; look at "
-            "the data and at the options of the model"
+            f"no learning rate can be suggested: the loss never falls from {LOWEST:g} to {HIGHEST:g}; look "
+            "at the data and at the options of the model"
         )
     rate = rising.rates[place]
     curves = {
@@ -118,6 +120,7 @@ def find_learning_rate(job: Fit) -> None:
     title = job.history.title.rpartition(" · ")[0]
     draw_curves(picture, "learning rate", {"loss": curves}, title=title, log_x=True)
     print(
-        f"Suggested learning rate: {rate:.2g}, where the loss falls fastest in {len(rising.rates)} steps from "
-        f"{LOWEST:g} to {rising.rates[-1]:.2g}. Train with: --optimizer.lr {rate:.2g}\nPicture: {picture}"
+        f"Suggested learning rate: {rate:.2g}, where the loss falls fastest in {len(rising.rates)} steps "
+        f"from {LOWEST:g} to {rising.rates[-1]:.2g}. Train with: --optimizer.lr {rate:.2g}\n"
+        f"Picture: {picture}"
     )

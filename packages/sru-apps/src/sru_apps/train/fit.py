@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import math
+import shlex
 import statistics
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from pytorch_lightning.utilities import rank_zero_only
 
-from sru_apps.task import Task
+from sru_apps.task import Task, load
 from sru_apps.train.console import flush_denormals, outlive_terminal, quiet_lightning
-from sru_apps.train.errors import UserError
-from sru_apps.train.evaluate import STAGES, load_module, measure
+from sru_apps.train.errors import UserError, building
+from sru_apps.train.evaluate import STAGES, device_of, load_module, measure
 from sru_apps.train.finder import find_learning_rate
-from sru_apps.train.job import IN_USE, Fit
+from sru_apps.train.job import IN_USE, Fit, group_folder
 from sru_apps.train.module import count_parameters
+from sru_apps.train.options import peek
+from sru_apps.train.report import report
+from sru_apps.train.run_folder import folder_name
+from sru_apps.train.series import Series, parse, train_series, without
+
+
+def begin() -> None:
+    """Set this process up for training."""
+    flush_denormals()
+    outlive_terminal()
+    quiet_lightning()
+
 
 _LONGER = {
     "max_epochs": "give more --trainer.max_epochs",
@@ -29,6 +43,8 @@ _LONGER = {
 def fit(task: Task, args: Sequence[str]) -> int:
     """Train, or continue a run; then test the best checkpoint, export it, and print the summary.
 
+    With `--seeds`, do so for each seed.
+
     Args:
         task: The task.
         args: The command line after `sru TASK fit`.
@@ -36,31 +52,69 @@ def fit(task: Task, args: Sequence[str]) -> int:
     Returns:
         The exit status; 130 after Ctrl-C.
     """
-    flush_denormals()
-    outlive_terminal()
-    quiet_lightning()
+    begin()
+    if peek(args, "--seeds") not in (None, "1"):
+        return train_series(_seeds(task, args), train)
     job = Fit(task, args)
     if job.finished:
         print(f"{job.run.path} is finished; {_LONGER[job.finished]} to train it for longer")
         return 0
+    if job.options.seeds > 1:
+        raise UserError("a file of options may not hold seeds; give --seeds on the command line")
     if job.options.find_lr:
         find_learning_rate(job)
         return 0
+    return train(job, remedy=f"sru {task.name} fit --resume {job.run.path}")
+
+
+def _seeds(task: Task, args: Sequence[str]) -> Series:
+    """Set up the runs of `--seeds`."""
+    if peek(args, "--resume") is not None:
+        raise UserError("--resume continues one run; to continue those of --seeds, give their --name again")
+    options = parse(task, args, "fit")
+    with building():
+        data = load(task.data)(**options.data.as_dict(), seed=options.seed)
+    group, name = group_folder(task, options, data), folder_name(options.name)
+    own = without(args, "--seeds", "--seed", "--name")
+    command = shlex.join([*own, f"--seed={options.seed}", f"--seeds={options.seeds}", f"--name={name}"])
+    seeds = range(options.seed, options.seed + options.seeds)
+    return Series(
+        task,
+        own,
+        options,
+        option="--seed",
+        runs={seed: group / f"{name}-seed-{seed}" for seed in seeds},
+        record=group / f"{name}-seeds.json",
+        kind="seeds",
+        remedy=f"sru {task.name} fit {command}",
+    )
+
+
+def train(job: Fit, *, remedy: str) -> int:
+    """Train what has been set up, and finish it.
+
+    Args:
+        job: The job.
+        remedy: The command that continues it after an interruption.
+
+    Returns:
+        The exit status; 130 after Ctrl-C.
+    """
     with job.run.lock():
         if job.options.resume is None:
             job.run.check_new(IN_USE)
-        return _run(job)
+        return _run(job, remedy)
 
 
-def _run(job: Fit) -> int:
+def _run(job: Fit, remedy: str) -> int:
     try:
         job.train()
     except SystemExit:
         if not job.checkpoints.interrupted and not job.trainer.received_sigterm:
             raise
         if job.trainer.is_global_zero:
-            remedy = f". Continue with: sru {job.task.name} fit --resume {job.run.path}"
-            print(f"Interrupted{remedy if job.run.last.exists() else ' before the first checkpoint.'}")
+            saved = job.run.last.exists()
+            print(f"Interrupted{f'. Continue with: {remedy}' if saved else ' before the first checkpoint.'}")
         return 130
     if torch.distributed.is_initialized():
         # From here on one process works alone.
@@ -98,6 +152,7 @@ def finish(job: Fit) -> None:
         for stage, name in reversed(STAGES.items())
         if stage in job.task.generic and (stage == "validate" or data.has_test)
     }
+    text = _report(job, module, figures)
     module.export(run.model, data.tokenizer, task=job.task.name)
     summary = {
         "dataset": data.dataset,
@@ -122,6 +177,8 @@ def finish(job: Fit) -> None:
         summary |= {"unit": data.unit, "tokens_per_second": round(tokens_per_second, 1)}
         speed = f"{tokens_per_second:,.0f} tokens per second, "
     run.write_summary(summary)
+    if text:
+        print(text)
     measured = "; ".join(f"{name} {module.describe(found)}" for name, found in figures.items())
     best_row = next((row for row in rows if row["step"] == summary["best_step"]), rows[-1])
     place = f"epoch {best_row['epoch']} of {rows[-1]['epoch']}"
@@ -131,3 +188,23 @@ def finish(job: Fit) -> None:
         f"{data.dataset} {module.config.encoder}: {measured} ({place}); {summary['parameters']:,} "
         f"parameters, {speed}{job.history.seconds:.1f} s, {run.path}"
     )
+
+
+def _report(job: Fit, module: Any, figures: dict[str, dict[str, float]]) -> str:
+    """Have the task report on the test set, or validation set; add what it finds to figures and export."""
+    if job.task.report is None:
+        return ""
+    names = [row[0].removeprefix("--").replace("-", "_") for row in job.task.report_options]
+    part = "test" if "test" in figures else "validation"
+    found = report(
+        job.task,
+        module,
+        job.data,
+        job.run.figures,
+        part=part,
+        device=device_of(job.options.trainer.accelerator),
+        **{name: job.options[name] for name in names},
+    )
+    figures[part].update(found.figures)
+    module.exported = {**module.exported, **found.exported}
+    return found.text

@@ -17,7 +17,8 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from sru_apps.task import Task, load
-from sru_apps.train.checkpoints import AtomicCheckpointIO, RunCheckpoints, SeedEveryStep, read_checkpoint
+from sru_apps.train.checkpoints import AtomicCheckpointIO, RunCheckpoints, SeedEveryStep
+from sru_apps.train.choices import check_choices
 from sru_apps.train.console import EpochBar, wants_progress_bar
 from sru_apps.train.continuing import check_form, differences
 from sru_apps.train.data import TaskData
@@ -25,12 +26,13 @@ from sru_apps.train.errors import UserError, building, clip, reading
 from sru_apps.train.history import History
 from sru_apps.train.module import TaskModule, count_parameters, sharded_strategy
 from sru_apps.train.optimizers import OptimizerConfig
-from sru_apps.train.options import fit_parser, peek, read_settings, recipe_path, with_settings
+from sru_apps.train.options import fit_parser, peek, recipe_path, with_settings
 from sru_apps.train.run_folder import find_run, new_run
 from sru_apps.train.starting import Start
 from sru_apps.train.steps import StepLog
 from sru_apps.train.validations import Validations, ended_by, interval
-from sru_apps.train.weights import plan
+from sru_apps.train.weights import plan, read_checkpoint
+from sru_apps.train.yaml_files import GROUPS, read_settings
 from sru_data.atomic import atomic_write
 
 LASTING_OPTIONS = ("accumulate_grad_batches", "precision", "gradient_clip_val", "gradient_clip_algorithm")
@@ -40,12 +42,24 @@ IN_USE = "choose another --name, or continue that run with --resume"
 """What to do where the folder of a new run holds something."""
 
 
+def group_folder(task: Task, options: Namespace, data: TaskData) -> Path:
+    """Return the folder of like runs.
+
+    Args:
+        task: The task.
+        options: The options of `fit`.
+        data: The data, which need not be set up.
+    """
+    return Path(options.runs_dir) / task.name / (options.recipe or data.group)
+
+
 class Fit:
     """A training that has been set up from the command line; nothing of the run is written yet.
 
     Args:
         task: The task.
         args: The command line after `sru TASK fit`.
+        group: The folder of the run folder; default: RUNS_DIR/TASK/RECIPE.
 
     Attributes:
         options: The parsed options.
@@ -63,8 +77,8 @@ class Fit:
         UserError: An option has a value that is refused.
     """
 
-    def __init__(self, task: Task, args: Sequence[str]) -> None:
-        self.task = task
+    def __init__(self, task: Task, args: Sequence[str], *, group: Path | None = None) -> None:
+        self.task, self.group = task, group
         resume, recipe = peek(args, "--resume"), peek(args, "--recipe")
         if resume is not None and recipe is not None:
             raise UserError("--resume continues with the settings of the run; leave --recipe out")
@@ -96,7 +110,7 @@ class Fit:
         self.options.resume = resume
         self.origin: Start | None = None
         if self.options.init_from is not None and self.resume_from is None:
-            self.origin = Start(task, self.options.init_from, self.data_class)
+            self.origin = Start(task, self.options.init_from)
             # Before what the command line says, and after the recipe.
             found = ["--config", self.origin.settings(self.module_class)]
             place = 0 if settings is None else 2
@@ -137,20 +151,21 @@ class Fit:
                 f"--trainer.devices must be at most {most}, {_PROCESSES_PER_CORE} for each processor, got "
                 f"{clip(str(count), 40)}"
             )
+        check_choices(self.module_class, {group: options[group].as_dict() for group in GROUPS})
         lightning.seed_everything(options.seed, verbose=False)
         self.data = self.data_class(**options.data.as_dict(), seed=options.seed)
         optimizer = OptimizerConfig.of(options.optimizer.as_dict())
         if options.resume is None:
             if options.recipe is not None:
                 recipe_path(self.task, options.recipe)
-            group = Path(options.runs_dir) / self.task.name / (options.recipe or self.data.group)
-            self.run = new_run(group, options.name, remedy=IN_USE)
+            group = group_folder(self.task, options, self.data)
+            self.run = new_run(self.group or group, options.name, remedy=IN_USE)
         if self.origin is not None:
             self.origin.prepare(self.data, options)
         elif options.init_from is not None and self.resume_from is not None:
             # Its tokenizer is that of another run.
             with reading(self.resume_from):
-                self.data.adopt(self.former[self.data_class.__qualname__]["tokenizer"])
+                self.data.load_state_dict(dict(self.former[self.data_class.__qualname__]))
         self.data.prepare_data()
         self.data.setup("fit")
         # Data that are too short are refused before anything is written.
@@ -179,7 +194,7 @@ class Fit:
         self.history = History(
             self.run.learning_curve,
             table=self.run.metrics,
-            title=f"{self.task.name} · {self.data.dataset} · {encoder} · {path.name}",
+            title=f"{self.task.name} · {self.data.group} · {encoder} · {path.name}",
             figures=self.task.figures,
             **speed,
         )

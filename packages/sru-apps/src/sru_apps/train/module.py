@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,6 +22,9 @@ from sru_apps.train.export import export_model
 from sru_apps.train.optimizers import LearningRate, OptimizerConfig, build_optimizer
 from sru_data.tokenizers import Tokenizer
 
+_ANY_SIZE = 1000
+"""A size that neither a vocabulary nor anything else is too small for."""
+
 
 class TaskModule(LightningModule):
     """The training of a task's network.
@@ -34,6 +37,8 @@ class TaskModule(LightningModule):
 
     config_class: ClassVar[Any]
     """A dataclass; its fields without a default follow from the data."""
+    network_class: ClassVar[Any]
+    """Makes the network of a configuration."""
     sharded_methods: ClassVar[tuple[str, ...]] = ()
     """Methods of the network that use its parameters and are called instead of `forward`."""
     sizes_of_data: ClassVar[tuple[str, ...]] = ()
@@ -63,6 +68,19 @@ class TaskModule(LightningModule):
         """
 
     @classmethod
+    def any_sizes(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return values for what the data tell, with which the options can be checked before there are data.
+
+        Args:
+            options: The options `--model.*`.
+        """
+        return {
+            item.name: _ANY_SIZE
+            for item in fields(cls.config_class)
+            if item.default is MISSING and item.default_factory is MISSING
+        }
+
+    @classmethod
     def from_checkpoint(cls, hyper_parameters: Mapping[str, Any]) -> Self:
         """Build the module from a checkpoint's hyper-parameters, perhaps of a former version."""
         return cls(**hyper_parameters)
@@ -70,11 +88,11 @@ class TaskModule(LightningModule):
     def start(self, data: Any) -> None:
         """Do what a new run needs before its first step; not one that goes on from other weights."""
 
-    def unlike(self, former: Self) -> tuple[str, tuple[str, ...]]:
-        """Compare with the module of a model to start from.
+    def unlike(self, former: Any) -> tuple[str, tuple[str, ...]]:
+        """Compare with a model to start from.
 
         Args:
-            former: That module.
+            former: That model, as the task's `predictor`.
 
         Returns:
             Why some weights of the network must not be taken although their shape may fit, and how their
@@ -85,11 +103,6 @@ class TaskModule(LightningModule):
     @abstractmethod
     def describe(self, figures: Mapping[str, float]) -> str:
         """Put figures in words."""
-
-    @classmethod
-    def from_export(cls, config: Any, entries: Mapping[str, Any]) -> Self:
-        """Build the module from its configuration and all entries of an exported `config.json`."""
-        return cls(config)
 
     def export(self, folder: Path, tokenizer: Tokenizer, *, task: str) -> None:
         """Write the network, and what it takes to use it, to a folder."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -16,16 +15,17 @@ from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from sru_apps.task import Task, closest
 from sru_apps.train.errors import UserError, clip
-from sru_apps.train.optimizers import OptimizerConfig
-from sru_apps.train.wrong_options import all_options, listed, nearest, plain
-from sru_apps.train.yaml_files import read_yaml
+from sru_apps.train.layout import Option, command_page
+from sru_apps.train.short_names import all_options, short_names, written_out
+from sru_apps.train.wrong_options import explain
+from sru_apps.train.yaml_files import GROUPS, RENAMED, read_settings, read_yaml
 
 # The help of an option is the docstring under its field.
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
 
 class OptionParser(ArgumentParser):
-    """Adds the closest valid option and a list of all to the error about an unknown one.
+    """Understands short forms of options, and says in a sentence or two what is wrong with a command line.
 
     Args:
         missing: Message for a missing required option.
@@ -35,6 +35,8 @@ class OptionParser(ArgumentParser):
         # An abbreviation would change its meaning with the next option that begins alike.
         super().__init__(*args, allow_abbrev=False, **kwargs)
         self._missing = missing
+        self.page = ""
+        """What `--help` prints; by default, what jsonargparse makes of the options."""
         self._filled: list[str] = []
 
     def keep_filled(self) -> None:
@@ -43,28 +45,27 @@ class OptionParser(ArgumentParser):
 
     def parse_args(self, args: Sequence[str]) -> Namespace:  # type: ignore[override]
         """Parse a command line."""
-        options = super().parse_args(list(args))
+        options = super().parse_args(written_out(self, args))
         for name in self._filled:
             if options.get(name) is None:
                 self.error(f"{name} must have a value, got null")
         return options
 
+    def format_help(self, *args: Any, **kwargs: Any) -> str:
+        """Return what `--help` prints."""
+        return f"{self.page}\n" if self.page else super().format_help(*args, **kwargs)
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Report a wrong command line and exit with status 2."""
         if self._missing and "required" in message:
             message = self._missing
-        unknown = re.search(r"(?<!\S)(--?[\w.+-]+)", message) if "nrecognized" in message else None
-        if unknown:
-            options = all_options(self)
-            message = f"unknown option {unknown[1]}.{nearest(unknown[1], options)} {listed(options)}"
-        message = clip(plain(" ".join(message.split())), 4000)
-        print(f"{self.prog}: error: {message}\n`{self.prog} --help` lists the options.", file=sys.stderr)
+        options = all_options(self)
+        message = clip(explain(" ".join(message.split()), options), 2000)
+        all_of_them = "--help-all" if any("." in name for name in options) else "--help"
+        print(
+            f"{self.prog}: error: {message}\n`{self.prog} {all_of_them}` lists the options.", file=sys.stderr
+        )
         raise SystemExit(2)
-
-
-Option = tuple[str, Any, Any, str]
-"""A row of a table of options: name, type, default and help. The type `bool` makes a flag, `list` an option
-that may be repeated, or the rest of the command line; the default `...` makes an option required."""
 
 
 def add_options(parser: Any, options: Sequence[Option]) -> None:
@@ -94,26 +95,8 @@ def parse_options(prog: str, description: str, options: Sequence[Option], args: 
     parser = OptionParser(prog=prog, description=description)
     add_options(parser, options)
     parser.keep_filled()
+    parser.page = command_page(prog, description, options)
     return parser.parse_args(args)
-
-
-GROUPS = ("data", "model", "optimizer", "trainer")
-"""The groups of options; each is also an option that reads a file, as `--config` does for all of them."""
-SHORT = {
-    "--encoder": "--model.encoder",
-    "--data-dir": "--data.data_dir",
-    "--embeddings": "--data.embeddings",
-}
-"""Short forms of options, on the command line only."""
-RENAMED = {
-    "optimizer.learning_rate": "optimizer.lr",
-    "encoder": "model.encoder",
-    "data_dir": "data.data_dir",
-    "embeddings": "data.embeddings",
-}
-"""Former names of options, which files may still use."""
-_GONE = ("amsgrad", "maximize", "capturable", "differentiable", "foreach", "fused")
-"""Former options of the optimizer."""
 
 
 def recipe_names(task: Task) -> list[str]:
@@ -133,55 +116,31 @@ def recipe_path(task: Task, name: str) -> Path:
     return task.recipes / f"{name}.yaml"
 
 
-def read_settings(path: Path) -> dict[str, Any]:
-    """Read a YAML file of options and rename what has had another name, with one warning.
-
-    Raises:
-        UserError: The file is missing or damaged.
-    """
-    settings = read_yaml(path)
-    if "config" in settings:
-        raise UserError(f"{path}: a file of options may not name another one in config")
-    for group in GROUPS:
-        if settings.get(group, ...) is None:
-            del settings[group]
-        elif not isinstance(settings.get(group, {}), dict):
-            raise UserError(f"{path}: {group} must hold options as NAME: VALUE, got {settings[group]!r}")
-    seed = settings.pop("seed_everything", None)
-    if seed is not None and not isinstance(seed, bool):
-        settings.setdefault("seed", seed)
-    renamed = []
-    for old, new in RENAMED.items():
-        group, _, name = old.rpartition(".")
-        value = (settings.get(group, {}) if group else settings).pop(name, None)
-        if value is not None:
-            new_group, _, new_name = new.partition(".")
-            settings[new_group] = {new_name: value} | settings.get(new_group, {})
-            renamed.append(f"{old} is now {new}")
-    if renamed:
-        warnings.warn(f"{path} has former names of options: {', '.join(renamed)}", stacklevel=2)
-    for name in _GONE:
-        # How the optimizer computes is no option any more; what it computes would change without the others.
-        value = settings.get("optimizer", {}).pop(name, None)
-        if value and name not in ("foreach", "fused"):
-            raise UserError(f"{path}: optimizer.{name} is no longer an option, got {value}; leave it out")
+def settings_for(args: Sequence[str], path: Path) -> dict[str, Any]:
+    """Read a file of options for a command line: files of one's own there replace a published set."""
+    settings = read_settings(path)
+    if peek(args, "--data.train_file") is not None:
+        settings.get("data", {}).pop("name", None)
     return settings
 
 
 def with_settings(args: Sequence[str], settings: Path | None) -> list[str]:
-    """Return a command line with short forms written out and files read, the given one before all others."""
-    found = [] if settings is None else ["--config", yaml.safe_dump(read_settings(settings))]
+    """Return a command line with files read, the given one before all others."""
+    found = [] if settings is None else ["--config", yaml.safe_dump(settings_for(args, settings))]
     rest = iter(args)
     for arg in rest:
         option, equals, value = arg.partition("=")
-        option = SHORT.get(option, option)
         group = option.removeprefix("--")
         if option in ("-c", "--config") or group in GROUPS:
-            path = Path(value if equals else next(rest, ""))
+            following = value if equals else next(rest, None)
+            if following is None:
+                found.append(option)
+                break
+            path = Path(following)
             # Not left to jsonargparse, which reads whatever a file holds.
             content = {group: read_yaml(path)} if group in GROUPS else read_settings(path)
             found += ["--config", yaml.safe_dump(content)]
-        elif group in RENAMED:
+        elif "." in group and group in RENAMED:
             new = f"--{RENAMED[group]}"
             warnings.warn(f"{option} is now {new}", stacklevel=2)
             found.append(new + equals + value)
@@ -195,17 +154,21 @@ def peek(args: Sequence[str], option: str) -> str | None:
 
     Args:
         args: The command line.
-        option: The option, such as `--recipe`.
+        option: The option, such as `--recipe` or `--data.fold`, whose short form counts too.
 
     Returns:
         Its last value, or None.
     """
-    pairs = zip(args, [*args[1:], None], strict=False)
-    values = [arg[len(option) + 1 :] or after for arg, after in pairs if arg.partition("=")[0] == option]
-    return values[-1] if values else None
+    names = (option, *short_names([option]))
+    found = None
+    for arg, after in zip(args, [*args[1:], None], strict=False):
+        name, _, value = arg.partition("=")
+        if name in names:
+            found = value or after
+    return found
 
 
-_TRAINER: list[Option] = [
+TRAINER: list[Option] = [
     ("--trainer.accelerator", str, "auto", "cpu, gpu, another one of Lightning's, or auto."),
     ("--trainer.strategy", str, "auto", "ddp, fsdp, another one of Lightning's, or auto."),
     ("--trainer.devices", list[int] | int | str, 1, "How many devices of each machine, which ones, or auto."),
@@ -230,73 +193,100 @@ _TRAINER: list[Option] = [
 ]
 """The free options of Lightning's Trainer; others would break the promise that a continued run equals an
 undisturbed one. Their types are plain: jsonargparse imports what a value of Lightning's own types names."""
-TRAINER_OPTIONS = frozenset(name.removeprefix("--trainer.") for name, *_ in _TRAINER)
+TRAINER_OPTIONS = frozenset(name.removeprefix("--trainer.") for name, *_ in TRAINER)
 
 
-def fit_parser(task: Task, data_class: type, config_class: type) -> OptionParser:
+CONFIG: Option = ("--config", str, None, "A YAML file of options, under their full names.")
+
+
+def run_options(task: Task) -> list[Option]:
+    """Return the options of `sru TASK fit` that are of no group."""
+    return [
+        ("--recipe", str | None, None, "Packaged settings, which other options change."),
+        ("--seed", int, 0, "Seed of everything random."),
+        (
+            "--seeds",
+            PositiveInt,
+            1,
+            "How many runs to train, with --seed and the seeds after it; they are named NAME-seed-SEED.",
+        ),
+        ("--runs-dir", str, "runs", f"Where run folders go: RUNS_DIR/{task.name}/RECIPE/NAME."),
+        ("--name", str | None, None, "Name of the run folder; default: the time."),
+        ("--resume", str | None, None, "Run folder, or a checkpoint in one, to continue."),
+        (
+            "--init-from",
+            str | None,
+            None,
+            "Start from a trained model: a run folder, the `model` folder in it, or a checkpoint. Its "
+            "tokenizer and the weights that fit are taken, and its options --model.* unless given here.",
+        ),
+        (
+            "--find-lr",
+            bool,
+            False,
+            "Do not train, but suggest a learning rate: that at which the loss falls fastest.",
+        ),
+        (
+            "--checkpoint-steps",
+            NonNegativeInt,
+            0,
+            "Steps between saves of last.ckpt within an epoch, besides those once a minute; 0: none.",
+        ),
+        ("--log-steps", NonNegativeInt, 50, "Steps between rows of steps.csv and TensorBoard; 0: none."),
+        (
+            "--patience",
+            NonNegativeInt,
+            0,
+            "Stop after so many validations without a better figure; 0: train to the end.",
+        ),
+        (
+            "--allow-divergence",
+            bool,
+            False,
+            "Train on when the loss is not finite any more, and export the best epoch before that.",
+        ),
+        *task.report_options,
+    ]
+
+
+def evaluation_options(task: Task) -> list[Option]:
+    """Return the options of `sru TASK validate` and `test`."""
+    return [
+        ("checkpoint", str, ..., "A run folder (for its best checkpoint) or a .ckpt file."),
+        *((option, kind | None, None, text) for option, _, kind, text in task.evaluation),
+        *(
+            []
+            if task.report is None
+            else [("--out", str | None, None, "Folder for tables and pictures; made when missing.")]
+        ),
+        ("--accelerator", str, "auto", "cpu, gpu, or auto."),
+        ("--json", bool, False, "Print one JSON object."),
+    ]
+
+
+def fit_parser(task: Task, data_class: type, config_class: type, *, command: str = "fit") -> OptionParser:
     """Make the parser of `sru TASK fit`.
 
     Args:
         task: The task.
         data_class: Its constructor's arguments are the options `--data.*`.
         config_class: Its fields with a default are the options `--model.*`; the data tell the others.
+        command: The command, where it is another one with the options of `fit`.
     """
-    recipes = ", ".join(recipe_names(task))
+    # Here, since it imports torch.
+    from sru_apps.train.optimizers import OptimizerConfig
+
     parser = OptionParser(
-        prog=f"sru {task.name} fit",
-        missing=task.missing.format(recipes=recipes),
+        prog=f"sru {task.name} {command}",
+        missing=task.missing.format(recipes=", ".join(recipe_names(task))),
     )
-    parser.add_argument("-c", "--config", action="config", help="A YAML file of options.")
-    add_options(
-        parser,
-        [
-            ("--task", Literal[task.name], task.name, SUPPRESS),
-            ("--recipe", str | None, None, f"Packaged settings: {recipes}."),
-            ("--seed", int, 0, "Seed of everything random."),
-            ("--runs-dir", str, "runs", f"Where run folders go: RUNS_DIR/{task.name}/RECIPE/NAME."),
-            ("--name", str | None, None, "Name of the run folder; default: the time."),
-            ("--resume", str | None, None, "Run folder, or a checkpoint in one, to continue."),
-            (
-                "--init-from",
-                str | None,
-                None,
-                "Start from a trained model: a run folder, the `model` folder in it, or a checkpoint. Its "
-                "tokenizer and the weights that fit are taken, and its options --model.* unless given here.",
-            ),
-            (
-                "--find-lr",
-                bool,
-                False,
-                "Do not train, but suggest a learning rate: that at which the loss falls fastest.",
-            ),
-            (
-                "--checkpoint-steps",
-                NonNegativeInt,
-                0,
-                "Steps between saves of last.ckpt within an epoch, besides those once a minute; 0: none.",
-            ),
-            ("--log-steps", NonNegativeInt, 50, "Steps between rows of steps.csv and TensorBoard; 0: none."),
-            (
-                "--patience",
-                NonNegativeInt,
-                0,
-                "Stop after so many validations without a better figure; 0: train to the end.",
-            ),
-            (
-                "--allow-divergence",
-                bool,
-                False,
-                "Train on when the loss is not finite any more, and export the best epoch before that.",
-            ),
-        ],
-    )
+    parser.add_argument("-c", "--config", action="config", help=CONFIG[-1])
+    add_options(parser, [("--task", Literal[task.name], task.name, SUPPRESS), *run_options(task)])
     parser.add_class_arguments(data_class, "data", skip={"seed"}, instantiate=False)
     told = {item.name for item in fields(config_class) if item.default is MISSING}
     parser.add_class_arguments(config_class, "model", skip=told, instantiate=False)
     parser.add_class_arguments(OptimizerConfig, "optimizer", instantiate=False)
-    add_options(parser.add_argument_group("trainer", "The free options of Lightning's trainer"), _TRAINER)
-    short = (f"{name} is short for {full}" for name, full in SHORT.items() if full in all_options(parser))
-    parser.description = f"Train, test the best checkpoint and export it. {'; '.join(short)}."
+    add_options(parser, TRAINER)
     parser.keep_filled()
     parser.set_defaults(dict(task.defaults))
     return parser

@@ -7,6 +7,7 @@
 - `steps.csv`: one row every `--log-steps` steps
 - `tensorboard/`: both
 - `learning_curve.png`, `summary.json`
+- `figures/`: what the task reports on the test set, where it has a report
 - `.lock`: locked by the process that writes to the folder
 """
 
@@ -22,7 +23,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sru_apps.train.errors import UserError, clip, is_text, reading
+from sru_apps.train.errors import MisfitError, UserError, clip, is_text, reading
 from sru_apps.train.strict_json import dump_json
 from sru_data.atomic import atomic_write, remove_temporaries
 
@@ -46,6 +47,7 @@ class RunFolder:
         steps: The table of the loss within the epochs.
         learning_curve: The picture.
         summary: The summary for machines.
+        figures: The folder of the task's report.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,7 +55,7 @@ class RunFolder:
         self.config, self.checkpoints, self.model = path / "config.yaml", path / "checkpoints", path / "model"
         self.best, self.last = self.checkpoints / "best.ckpt", self.checkpoints / "last.ckpt"
         self.metrics, self.learning_curve = path / "metrics.csv", path / "learning_curve.png"
-        self.steps, self.summary = path / "steps.csv", path / "summary.json"
+        self.steps, self.summary, self.figures = path / "steps.csv", path / "summary.json", path / "figures"
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write the summary."""
@@ -66,11 +68,23 @@ class RunFolder:
         Raises:
             UserError: It is missing or damaged.
         """
+        with reading(self.summary, kind="a summary"):
+            content = self.load_summary()
+            return [content[name] for name in entries]
+
+    def load_summary(self) -> dict[str, Any]:
+        """Read the summary.
+
+        Raises:
+            UserError: It is missing or damaged.
+        """
         if not self.summary.is_file():
             raise UserError(f"no summary at {self.summary}; give run folders whose training has ended")
         with reading(self.summary, kind="a summary"):
             content = json.loads(self.summary.read_text(encoding="utf-8"))
-            return [content[name] for name in entries]
+            if not isinstance(content, dict):
+                raise MisfitError("expected entries by name")
+            return content
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -101,7 +115,7 @@ class RunFolder:
                     stacklevel=3,
                 )
             else:
-                for folder in (self.path, self.checkpoints, self.model):
+                for folder in (self.path, self.checkpoints, self.model, self.figures):
                     remove_temporaries(folder)
             yield
         finally:
@@ -154,18 +168,27 @@ def new_run(group: Path, name: str | None = None, *, remedy: str = "choose anoth
     Raises:
         UserError: The name is not one of a folder, or the folder exists and is not empty, or is in use.
     """
+    run = RunFolder(group / folder_name(name))
+    run.check_unused()
+    run.check_new(remedy)
+    return run
+
+
+def folder_name(name: str | None) -> str:
+    """Return what `--name` gives, or the time of day.
+
+    Raises:
+        UserError: It is not the name of a folder.
+    """
     if name is None:
-        name = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
+        return datetime.now().strftime("%Y%m%d-%H%M%S-%f")
     proper = is_text(name) and Path(name).name == name and name != ".."
     if not proper or not 0 < len(name.encode()) <= _LONGEST_NAME:
         raise UserError(
             f"--name must be the name of a folder, without /, of at most {_LONGEST_NAME} bytes, "
             f"got {clip(repr(name), 100)}"
         )
-    run = RunFolder(group / name)
-    run.check_unused()
-    run.check_new(remedy)
-    return run
+    return name
 
 
 def find_run(path: Path) -> RunFolder:
@@ -205,5 +228,5 @@ def find_checkpoint(path: Path, *, last: bool = False) -> Path:
     if path.is_dir():
         path = RunFolder(path).last if last else RunFolder(path).best
     if not path.is_file():
-        raise UserError(f"no checkpoint at {path}")
+        raise UserError(f"no checkpoint at {path}; give a run folder, or a .ckpt file in one")
     return path

@@ -12,10 +12,10 @@ import yaml  # type: ignore[import-untyped,unused-ignore]
 from jsonargparse import Namespace
 from torch import Tensor
 
+from sru_apps.inference.loading import load_trained
 from sru_apps.task import Task
 from sru_apps.train.data import TaskData
 from sru_apps.train.errors import UserError, clip
-from sru_apps.train.evaluate import load_trained
 from sru_apps.train.export import dump_tokenizer
 from sru_apps.train.module import TaskModule
 
@@ -30,16 +30,15 @@ class Start:
     Args:
         task: The task it must be of.
         path: A run folder, the `model` folder in it, or a checkpoint.
-        data_class: The task's data.
 
     Raises:
         UserError: There is none, it is damaged or of another task, or its weights are not finite.
     """
 
-    def __init__(self, task: Task, path: str, data_class: type[TaskData]) -> None:
+    def __init__(self, task: Task, path: str) -> None:
         self.path = path
-        self._trained = load_trained(task, Path(path), extra_symbols=data_class.extra_symbols)
-        self._config = self._trained.module.config
+        self._trained = load_trained(task, Path(path))
+        self._config = self._trained.config
 
     def settings(self, module_class: type[TaskModule]) -> str:
         """Return the options that come from the model, as YAML, with those sizes that the data give."""
@@ -68,7 +67,7 @@ class Start:
                     f"--init-from takes the {what} of its model, got --data.{name} "
                     f"{clip(str(options.data[name]), 80)} too; leave one of them out"
                 )
-        data.adopt(dump_tokenizer(self._trained.tokenizer))
+        data.adopt(dump_tokenizer(self._trained.tokenizer), asdict(self._config))
 
     def give(self, module: TaskModule) -> str:
         """Give a module the weights whose name and shape fit.
@@ -82,7 +81,7 @@ class Start:
         Raises:
             UserError: No matrix fits.
         """
-        reason, anew = module.unlike(self._trained.module)
+        reason, anew = module.unlike(self._trained)
         weights: Mapping[str, Tensor] = self._trained.network.state_dict()
         taken: list[str] = []
         new: list[str] = []

@@ -1,18 +1,33 @@
-"""The weights of a file, compared with those of a model before anything of their size is made."""
+"""Checkpoints read without running code, their weights compared with a model's before that is made."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-from sru_apps.train.errors import MisfitError
+from sru_apps.train.errors import MisfitError, UserError, reading
+from sru_nn.checkpoints.archive import check_archive
 from sru_nn.checkpoints.layouts import is_dense
 
 Module = TypeVar("Module", bound=nn.Module)
+_PLAIN = ("hyper_parameters", "datamodule_hyper_parameters")
+"""Parts of a checkpoint that hold options."""
+
+
+class _WithoutDraws(TorchFunctionMode):
+    """Leaves out initial weights, whose place others take. To draw on "meta", torch imports its compiler."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in (Tensor.normal_, Tensor.uniform_) or getattr(func, "__module__", "") == nn.init.__name__:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 def build_with(build: Callable[[], Module], weights: Mapping[str, Tensor], *, part: str = "") -> Module:
@@ -30,7 +45,8 @@ def build_with(build: Callable[[], Module], weights: Mapping[str, Tensor], *, pa
     shared = shared_names(planned)
     weights = {**weights, **{name: weights[first] for name, first in shared.items() if first in weights}}
     planned.load_state_dict(weights, assign=True)
-    module = build()
+    with _WithoutDraws():
+        module = build()
     module.get_submodule(part).load_state_dict(weights)
     return module
 
@@ -43,7 +59,7 @@ def plan(build: Callable[[], Module]) -> Module:
     """
     most = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _WithoutDraws():
             module = build()
         size = sum(weight.numel() * weight.element_size() for weight in module.parameters())
     except (RuntimeError, TypeError, OverflowError) as error:
@@ -63,6 +79,31 @@ def shared_names(network: nn.Module) -> dict[str, str]:
     return {name: other for name, other in names.items() if other != name}
 
 
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a training checkpoint onto the CPU, with `weights_only=True`.
+
+    Args:
+        path: A `.ckpt` file.
+
+    Returns:
+        The checkpoint's dictionary.
+
+    Raises:
+        UserError: The file is missing, damaged or not a checkpoint.
+    """
+    if not path.is_file():
+        raise UserError(f"no checkpoint at {path}")
+    with reading(path):
+        check_archive(path)
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+            raise UserError(f"{path} is not a training checkpoint: it holds no `state_dict`")
+        check_weights(checkpoint["state_dict"])
+        for name in _PLAIN:
+            check_plain(checkpoint.get(name, {}), name)
+    return checkpoint
+
+
 def check_weights(weights: Any) -> None:
     """Refuse what is no state dict of dense tensors.
 
@@ -77,6 +118,26 @@ def check_weights(weights: Any) -> None:
     for name, weight in weights.items():
         if not isinstance(name, str) or not is_whole(weight):
             raise MisfitError(f"its state_dict[{name!r}] is not a dense tensor")
+
+
+def check_plain(value: Any, name: str) -> None:
+    """Refuse options that are no texts, numbers, tables or lists: a tensor in place of one fails much later.
+
+    Args:
+        value: What a file holds.
+        name: What it is called.
+
+    Raises:
+        MisfitError: A part of it is something else.
+    """
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            check_plain(part, f"{name}[{key!r}]")
+    elif isinstance(value, (list, tuple)):
+        for number, part in enumerate(value):
+            check_plain(part, f"{name}[{number}]")
+    elif value is not None and not isinstance(value, (str, int, float)):
+        raise MisfitError(f"its {name} is not a plain value but a {type(value).__name__}")
 
 
 def is_whole(weight: Any) -> bool:

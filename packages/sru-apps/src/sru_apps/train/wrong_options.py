@@ -6,16 +6,15 @@ import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from jsonargparse import SUPPRESS, ArgumentParser
-
 from sru_apps.train.errors import clip
+from sru_apps.train.short_names import shortened
 
 _VALUE = (
     r"Does not validate against any of the Union subtypes Subtypes: .*? Errors: - (?P<errors>.*) "
     r"Given value type: .*? Given value: (?P<value>.*)",
     r"(?P<errors>Not of type \w+: (?P<value>.*) does not conform to restriction v.+)",
     r"(?P<errors>Not of type \w+: .*: '(?P<value>.*)')",
-    r"(?P<errors>.*)\. Got value: (?P<value>.*)",
+    r"(?P<errors>.*)\. Got value: ?(?P<value>.*)",
 )
 """What jsonargparse says of a wrong value, in terms of Python's types."""
 _KINDS = {
@@ -24,6 +23,11 @@ _KINDS = {
     r"^Not of type \w+: .* int\(\) .*$": "a whole number",
     r"^Not of type \w+: could not convert .*$": "a number",
     r"^Expected a typing\.Literal\[(.*)\]$": r"one of \1",
+    r"^Expected a tuple with (\d+) elements$": r"\1 values",
+    r"^(Expected .*)\. Got value: .*$": r"\1",
+    r"^Expected a <class 'int'>$": "a whole number",
+    r"^Expected a <class 'float'>$": "a number",
+    r"^Expected a <class 'bool'>$": "true or false",
     r"^Expected a <class '(.*)'>$": r"a value of type \1",
     r"^Expected ": "",
 }
@@ -35,7 +39,8 @@ def plain(message: str) -> str:
     for form in _VALUE:
         if found := re.fullmatch(rf'Parser key "(?P<key>[^"]+)": {form}', message):
             wanted = [_kind(error) for error in found["errors"].split(" - ") if "NoneType" not in error]
-            return f"{found['key']}: expected {' or '.join(wanted)}, got {clip(found['value'], 200)}"
+            got = clip(found["value"], 200) or "nothing"
+            return f"{found['key']}: expected {' or '.join(wanted)}, got {got}"
     return message
 
 
@@ -45,30 +50,70 @@ def _kind(error: str) -> str:
     return error
 
 
-def all_options(parser: ArgumentParser) -> list[str]:
-    """Name the options of a parser that help shows."""
-    # jsonargparse lists links between options and the help of types among the options.
-    shown = [action.option_strings for action in parser._actions if action.help != SUPPRESS]
-    return [name for names in shown for name in names if name[0] == "-" and not name.endswith((".help", "+"))]
+_MEANT = {
+    "learning-rate": "--optimizer.lr",
+    "epochs": "--trainer.max_epochs",
+    "dataset": "--data.name",
+    "gpus": "--trainer.devices",
+    "output-dir": "--runs-dir",
+}
+"""Names that other programs have for options of ours."""
+_FORMS = (
+    (
+        r"[Uu]nrecognized arguments: (?:.*? )??(?P<option>--?[a-zA-Z][^\s=]*)",
+        "unknown option {option}.{nearest}",
+    ),
+    (r"[Uu]nrecognized arguments: (?P<word>\S+)", "unexpected argument {word!r}"),
+    (
+        r"argument (?:-\w/)?(?P<option>--[\w.-]+)[^:]*: expected (one|at least one) argument",
+        "{option} needs a value",
+    ),
+    (
+        r"argument (?P<option>--[\w.-]+): ignored explicit argument (?P<value>.*)",
+        "{option} takes no value, got {value}",
+    ),
+    (
+        r"Group '(?P<group>.+)' does not accept option '(?P<option>.+)'",
+        "unknown option {group}.{option}.{nearest}",
+    ),
+    (r"Option '(?P<option>.+)' is not accepted", "unknown option {option}.{nearest}"),
+)
+"""What argparse and jsonargparse say of a command line, and the same to users."""
+
+
+def explain(message: str, options: Sequence[str]) -> str:
+    """Say in a sentence what is wrong with a command line.
+
+    Args:
+        message: What the parser says.
+        options: The options there are.
+    """
+    for form, words in _FORMS:
+        if found := re.match(form, message):
+            known = {"group": "", "option": "", **found.groupdict()}
+            full = ".".join(filter(None, (known["group"], known["option"])))
+            return words.format(**known, nearest=nearest(full, options))
+    if found := re.match(r"the following arguments are required: (.*)", message):
+        names = [f"--{name}" if f"--{name}" in options else name.upper() for name in found[1].split(", ")]
+        return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} missing"
+    return plain(message)
 
 
 def nearest(unknown: str, options: Sequence[str]) -> str:
-    """Suggest an option of the same group: where `--model.x` is unknown, one that begins with `--model.`."""
-    group, _, last = unknown.rpartition(".")
-    same = {name.rpartition(".")[2]: name for name in options if name.rpartition(".")[0] == group}
-    # The group left out, or misspelt.
-    moved = [name for name in options if "." in name and name.endswith(f".{last.lstrip('-')}")]
-    found = [*moved, *(same[name] for name in get_close_matches(last, same, n=1))]
-    return f" Did you mean {found[0]!r}?" if found else ""
+    """Suggest an option: first of the same name in another group, then a similar one of the same group."""
+    written, names = shortened(options), {name: _last(name) for name in options}
+    last, group = _last(unknown), f"--{unknown.removeprefix('--')}".rpartition(".")[0]
+    known = dict(zip(names.values(), names, strict=True)) | {
+        word: name for word, name in _MEANT.items() if name in options
+    }
+    near = get_close_matches(last, known, n=3)
+    same = [name for name in options if names[name] in near and name.rpartition(".")[0] == group]
+    same.sort(key=lambda name: near.index(names[name]))
+    found = [name for name in options if names[name] == last] or [*same, *(known[word] for word in near)][:1]
+    if not found:
+        return ""
+    return f" Did you mean {' or '.join(repr(name if group else written[name]) for name in found)}?"
 
 
-def listed(options: Sequence[str]) -> str:
-    """List options, those of a group together."""
-    groups: dict[str, list[str]] = {}
-    for name in options:
-        group, _, last = name.rpartition(".")
-        groups.setdefault(group, []).append(last)
-    # `--model` itself, which reads a file, is understood where `--model.{...}` is listed.
-    shown = [name for name in groups.pop("", []) if name not in groups]
-    shown += [f"{group}.{{{','.join(names)}}}" for group, names in groups.items()]
-    return f"Valid options: {', '.join(shown)}"
+def _last(name: str) -> str:
+    return name.removeprefix("--").rpartition(".")[2].replace("_", "-")

@@ -9,7 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sru_apps.tasks.chat.data import ChatData, DialogueTokenizer, Lesson
+from sru_apps.tasks.chat.data import ChatData
+from sru_apps.tasks.chat.tokenizer import DialogueTokenizer, Lesson
+from sru_apps.train.errors import UserError
 from sru_data import DataError
 from sru_data.datasets.dialogues import Turn
 from sru_data.loaders import IGNORE
@@ -25,7 +27,7 @@ def write(path: Path, *pairs: tuple[str, str]) -> str:
     return str(path)
 
 
-def make(path: str, **options: Any) -> ChatData:
+def make(path: str | list[str], **options: Any) -> ChatData:
     data = ChatData(path, **options)
     data.setup("fit")
     return data
@@ -45,6 +47,18 @@ def test_every_twentieth_dialogue_is_held_out(talk: str) -> None:
 def test_of_a_few_dialogues_the_last_is_held_out(tmp_path: Path) -> None:
     path = write(tmp_path / "talk.jsonl", ("a", "b"), ("c", "d"))
     assert make(path).dialogues == ([(Turn("a", "b"),)], [(Turn("c", "d"),)])
+
+
+def test_several_files_in_several_forms(tmp_path: Path) -> None:
+    write(tmp_path / "a.jsonl", ("a", "b"))
+    (tmp_path / "b.json").write_text(json.dumps([{"instruction": "c", "output": "d"}]))
+    expected = [(Turn("a", "b"),)], [(Turn("c", "d"),)]
+    for files in ([str(tmp_path / "a.jsonl"), str(tmp_path / "b.json")], str(tmp_path / "?.json*")):
+        assert make(files).dialogues == expected
+    assert ChatData(["talks/a.jsonl", "b.json"]).group == "a"
+    for options in ({"train_file": []}, {"train_file": "a", "validation_file": []}):
+        with pytest.raises(UserError, match="must name a file, got an empty list"):
+            ChatData(**options)
 
 
 def test_one_dialogue_cannot_be_split(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ import yaml
 from sru_apps.cli import main
 from sru_apps.tasks.chat import TASK
 from sru_apps.tasks.chat.model import load_chat_model
-from sru_apps.train.checkpoints import read_checkpoint
 from sru_apps.train.fit import Fit
 from sru_apps.train.options import recipe_names
+from sru_apps.train.weights import read_checkpoint
 
 from .conftest import small_options
 

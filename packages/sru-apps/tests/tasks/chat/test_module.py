@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from sru_apps.nn import RecurrentName
-from sru_apps.tasks.chat.data import ChatData, DialogueTokenizer
-from sru_apps.tasks.chat.model import ChatModule
+from sru_apps.tasks.chat.data import ChatData
+from sru_apps.tasks.chat.module import ChatModule
+from sru_apps.tasks.chat.tokenizer import DialogueTokenizer
 from sru_apps.tasks.lm.model import LanguageModelConfig
 from sru_data.datasets.dialogues import Turn
 from sru_data.loaders import IGNORE

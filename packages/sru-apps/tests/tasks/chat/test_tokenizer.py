@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sru_apps.tasks.chat.data import MARKERS, DialogueTokenizer
+from sru_apps.tasks.chat.tokenizer import MARKERS, DialogueTokenizer
 from sru_data.datasets.dialogues import Turn
 from sru_data.loaders import IGNORE
 from sru_data.tokenizers import ByteTokenizer, CharTokenizer, Tokenizer, load_tokenizer

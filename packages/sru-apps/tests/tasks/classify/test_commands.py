@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from sru_apps.cli import main
+from sru_apps.inference.loading import load_trained
 from sru_apps.tasks.classify import TASK
-from sru_apps.tasks.classify.commands import classify
-from sru_apps.train.checkpoints import read_checkpoint
 from sru_apps.train.errors import UserError
-from sru_apps.train.evaluate import load_module, load_trained
+from sru_apps.train.evaluate import load_module
 from sru_apps.train.run_folder import RunFolder
+from sru_apps.train.weights import read_checkpoint
 from sru_data.tokenizers import WordTokenizer
 
 
@@ -37,7 +37,7 @@ def test_accuracy_is_that_of_the_predictions(
     trained_run: Path, tiny_data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = (tiny_data / "classification/stsa.binary.test").read_text().splitlines()
-    predictions = classify(load_trained(TASK, trained_run), [line[2:] for line in lines])
+    predictions = load_trained(TASK, trained_run).predict([line[2:] for line in lines])
     right = [
         ("negative", "positive")[int(line[0])] == p.label for line, p in zip(lines, predictions, strict=True)
     ]
@@ -85,6 +85,38 @@ def test_checkpoint_with_a_wrong_part(
     assert f"error: {path} is damaged or is not a checkpoint: " in line
 
 
+@pytest.mark.parametrize("command", ["test", "validate", "predict"])
+@pytest.mark.parametrize(
+    ("part", "path"),
+    [
+        ("hyper_parameters", ["config", "bidirectional"]),
+        ("hyper_parameters", ["label_names"]),
+        ("datamodule_hyper_parameters", ["fold"]),
+    ],
+)
+def test_a_tensor_in_place_of_an_option(
+    trained_run: Path,
+    tmp_path: Path,
+    command: str,
+    part: str,
+    path: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    checkpoint = read_checkpoint(trained_run / "checkpoints/best.ckpt")
+    place = checkpoint[part]
+    for name in path[:-1]:
+        place = place[name]
+    place[path[-1]] = torch.ones(1, dtype=torch.bool)
+    torch.save(checkpoint, tmp_path / "x.ckpt")
+    model = (
+        ["--model", str(tmp_path / "x.ckpt"), "fun"] if command == "predict" else [str(tmp_path / "x.ckpt")]
+    )
+    assert main(["classify", command, *model]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    where = "".join(f"[{name!r}]" for name in path)
+    assert line.endswith(f"its {part}{where} is not a plain value but a Tensor")
+
+
 def test_unknown_accelerator(trained_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["classify", "test", str(trained_run), "--accelerator=gpuu"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
@@ -107,7 +139,7 @@ def test_unknown_option(trained_run: Path, capsys: pytest.CaptureFixture[str]) -
 def test_export_and_checkpoint_hold_the_same_model(trained_run: Path) -> None:
     module, _ = load_module(TASK, trained_run / "checkpoints/best.ckpt")
     loaded = load_trained(TASK, trained_run / "model")
-    assert loaded.module.label_names == module.label_names == ["negative", "positive"]
+    assert loaded.labels == module.label_names == ["negative", "positive"]
     assert not loaded.network.training
     torch.testing.assert_close(loaded.network.state_dict(), module.network.state_dict(), rtol=0, atol=0)
 

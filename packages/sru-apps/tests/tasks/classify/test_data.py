@@ -60,18 +60,32 @@ def test_sizes_for_the_model(data: SentenceData) -> None:
     assert data.pretrained is None
 
 
-def test_vocabulary_is_that_of_training_and_of_words_with_a_vector(tiny_sst2: Path, vectors: str) -> None:
-    with (tiny_sst2 / "classification" / "stsa.binary.test").open("a") as file:
-        file.write("1 unseen words\n")
+def test_words_of_the_vectors_follow_those_of_training(tiny_sst2: Path, vectors: str) -> None:
     plain = make(tiny_sst2).tokenizer
-    with_vectors = make(tiny_sst2, embeddings=vectors)
-    assert set(with_vectors.tokenizer.tokens) - set(plain.tokens) == {"unseen"}
-    pretrained = with_vectors.pretrained
+    data = make(tiny_sst2, embeddings=vectors)
+    assert data.tokenizer.tokens == [*plain.tokens, "unseen", "absent"]
+    assert data.fixed_vectors == 2
+    pretrained = data.pretrained
     assert pretrained is not None
-    assert pretrained.found == 2
-    assert with_vectors.embedding_size == 3
-    row = with_vectors.tokenizer.tokens.index("unseen")
-    assert pretrained.weight[row].tolist() == [4, 5, 6]
+    assert pretrained.found == 3
+    assert data.embedding_size == 3
+    assert pretrained.weight[-2:].tolist() == [[4, 5, 6], [7, 8, 9]]
+
+
+@pytest.mark.parametrize(
+    ("count", "more"), [(0, []), (1, []), (2, ["unseen"]), ("all", ["unseen", "absent"])]
+)
+def test_as_many_words_of_the_vectors_as_asked_for(
+    tiny_sst2: Path, vectors: str, count: Any, more: list[str]
+) -> None:
+    data = make(tiny_sst2, embeddings=vectors, embedding_words=count)
+    assert data.tokenizer.tokens[len(data.tokenizer) - len(more) :] == more
+    assert data.fixed_vectors == len(more)
+
+
+def test_frozen_vectors_are_all_but_those_of_padding_and_unknown_words(tiny_sst2: Path, vectors: str) -> None:
+    data = make(tiny_sst2, embeddings=vectors, freeze_embeddings=True)
+    assert data.fixed_vectors == len(data.tokenizer) - 2
 
 
 def test_vectors_of_another_length_are_refused(tiny_sst2: Path, vectors: str) -> None:

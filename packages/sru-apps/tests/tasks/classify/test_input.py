@@ -12,8 +12,9 @@ import pytest
 
 from sru_apps.cli import main
 from sru_apps.decoding.batches import side_by_side
+from sru_apps.inference.loading import load_trained
 from sru_apps.tasks.classify import TASK
-from sru_apps.tasks.classify import commands as classify
+from sru_apps.tasks.classify import predict as classify
 
 
 class Source:
@@ -65,7 +66,10 @@ def test_an_empty_line_has_neither_label_nor_probability(
 ) -> None:
     assert predict(trained_run, "--json", "moving", "", "warm\nand funny") == 0
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert found[1] == {"text": "", "label": None, "probability": None}
+    empty = {"label": None, "probability": None, "probabilities": None, "note": None}
+    assert found[1] == {"text": "", **empty}
+    assert list(found[0]["probabilities"]) == ["negative", "positive"]
+    assert found[0]["probability"] == max(found[0]["probabilities"].values())
     assert [row["text"] for row in found] == ["moving", "", "warm\nand funny"]
     assert rows(trained_run, capsys, "moving\nand warm")[0][2] == "moving and warm"
 
@@ -149,11 +153,11 @@ def test_long_and_short_sentences_are_not_padded_to_each_other(
     trained_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(classify, "_AT_ONCE", 16)
-    model = classify.load_trained(TASK, trained_run)
+    model = load_trained(TASK, trained_run)
     sizes = []
     model.network.register_forward_hook(lambda _, args, __: sizes.append(args[0].numel()))
     texts = ["film", "a film", "film " * 40, "film", "", "a warm film"] * 3
-    assert [prediction.text for prediction in classify.classify(model, texts)] == texts
+    assert [prediction.text for prediction in model.predict(texts)] == texts
     assert max(sizes) == 40
     assert all(size <= 16 or size == 40 for size in sizes)
 
@@ -168,7 +172,11 @@ def test_groups_keep_their_order_and_their_bound() -> None:
 def test_words_that_the_model_does_not_know_are_named_once(
     trained_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.warns(UserWarning, match="^words that are not in .* as the unknown symbol: 'zebra', 'gnu'$"):
+    named = pytest.warns(
+        UserWarning, match="^words that are not in .* as the unknown symbol: 'zebra', 'gnu'$"
+    )
+    doubtful = pytest.warns(UserWarning, match=r"^sentence 3: nothing of it is in the model's vocabulary$")
+    with named, doubtful:
         assert predict(trained_run, "zebra film zebra", "a zebra", "gnu") == 0
     assert len(capsys.readouterr().out.splitlines()) == 3
 

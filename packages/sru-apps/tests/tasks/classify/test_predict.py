@@ -14,10 +14,9 @@ import pytest
 import torch
 
 from sru_apps.cli import main
+from sru_apps.inference.loading import load_trained
 from sru_apps.tasks.classify import TASK
-from sru_apps.tasks.classify.commands import classify
-from sru_apps.train.checkpoints import read_checkpoint
-from sru_apps.train.evaluate import load_trained
+from sru_apps.train.weights import read_checkpoint
 
 SENTENCES = ["a warm and funny film", "tedious", "simply awful noise ."]
 
@@ -34,7 +33,7 @@ def expected(trained_run: Path) -> list[str]:
         ids = torch.tensor([classifier.tokenizer.encode(text)]).t()
         with torch.no_grad():
             (probabilities,) = classifier.network(ids, ids == 0).softmax(-1)
-        label = classifier.module.label_names[int(probabilities.argmax())]
+        label = classifier.labels[int(probabilities.argmax())]
         lines.append(f"{label}\t{float(probabilities.max()):.4f}\t{text}")
     return lines
 
@@ -104,7 +103,7 @@ def test_model_folder_and_checkpoint_agree_with_the_run(
 
 def test_many_sentences_keep_their_order(trained_run: Path) -> None:
     texts = [f"film {'and ' * (i % 7)}{i}" for i in range(150)]
-    assert [prediction.text for prediction in classify(load_trained(TASK, trained_run), texts)] == texts
+    assert [prediction.text for prediction in load_trained(TASK, trained_run).predict(texts)] == texts
 
 
 def test_model_folder_alone_is_enough(

@@ -12,9 +12,9 @@ import torch
 from torch.nn import functional as F
 
 from sru_apps.cli import main
+from sru_apps.inference.loading import load_trained
 from sru_apps.tasks.lm import TASK
 from sru_apps.tasks.lm.model import LanguageModel, LanguageModelConfig
-from sru_apps.train.evaluate import load_trained
 from sru_apps.train.export import export_model
 from sru_data.tokenizers import CharTokenizer, WordTokenizer
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from sru_data.tokenizers import ByteTokenizer, SubwordTokenizer
 def make(texts: Path, **options: Any) -> LanguageModelData:
     files = {"train": "train", "validation": "valid", "test": "test"}
     named = {f"{split}_file": str(texts / f"{name}.txt") for split, name in files.items()}
-    return ready(**named, **{"unit": "words", "prepared_dir": str(texts / "prepared"), **options})
+    return ready(**{**named, "unit": "words", "prepared_dir": str(texts / "prepared"), **options})
 
 
 def ready(**options: Any) -> LanguageModelData:
@@ -90,6 +92,57 @@ def test_a_folder_that_does_not_say_its_unit(tiny_texts: Path, tmp_path: Path) -
     prepare(corpus, tmp_path / "prepared", tokenizer=ByteTokenizer())
     with pytest.raises(UserError, match=r"does not say what its tokens are; give --data.unit"):
         ready(prepared_dir=str(tmp_path / "prepared"))
+
+
+def test_several_files_compressed_and_json_lines(tiny_texts: Path, tmp_path: Path) -> None:
+    lines = (tiny_texts / "train.txt").read_text().splitlines(keepends=True)
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress("".join(lines[:40]).encode()))
+    (tmp_path / "b.txt.gz").write_bytes(gzip.compress("".join(lines[40:]).encode()))
+    records = "".join(json.dumps({"body": line.rstrip("\n")}) + "\n" for line in lines[40:])
+    (tmp_path / "b.jsonl").write_text(records)
+    expected = make(tiny_texts).prepared.train.tokens
+    named = [str(tmp_path / "a.txt.gz"), str(tmp_path / "b.jsonl")]
+    for number, options in enumerate(
+        [{"train_file": str(tmp_path / "*.txt.gz")}, {"train_file": named, "text_field": "body"}]
+    ):
+        data = make(tiny_texts, **options, prepared_dir=str(tmp_path / str(number)))
+        assert torch.equal(data.prepared.train.tokens, expected)
+    with pytest.raises(DataError, match=r"b.jsonl:1: .* 'text', got only the fields body; name the one"):
+        make(tiny_texts, train_file=named, prepared_dir=str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize(
+    ("files", "group"),
+    [
+        ("books/moby.dick.txt", "moby"),
+        (["b.jsonl", "a.txt"], "b"),
+        ("books/*.txt", "books"),
+        ("*.txt", "files"),
+    ],
+)
+def test_the_folder_of_runs_is_named_after_the_files(files: Any, group: str) -> None:
+    assert LanguageModelData(train_file=files).group == group
+
+
+def test_a_pattern_without_a_match(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"\*\.txt: expected files whose names match this pattern, got none"):
+        ready(train_file=str(tmp_path / "*.txt"), prepared_dir=str(tmp_path / "prepared"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"train_file": []}, "--data.train_file must name a file, got an empty list"),
+        ({"train_file": "x", "test_file": []}, "--data.test_file must name a file, got an empty list"),
+        (
+            {"name": "ptb", "text_field": "body"},
+            "text_field is for files of your own; give --data.train_file",
+        ),
+    ],
+)
+def test_files_that_are_none(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        LanguageModelData(**options)
 
 
 def test_a_file_that_goes_with_nothing() -> None:

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from sru_apps.tasks.lm.module import FIGURE, LanguageModelModule, figures
+from sru_apps.tasks.lm.figures import FIGURE, figures
+from sru_apps.tasks.lm.module import LanguageModelModule
 from sru_data.token_files import TextCounts
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +13,9 @@ import pytest
 import torch
 
 from sru_apps.cli import main
+from sru_apps.inference.loading import load_trained
 from sru_apps.tasks.lm import TASK
-from sru_apps.train.checkpoints import read_checkpoint
-from sru_apps.train.evaluate import load_trained
-from sru_data.datasets.language_modelling import NAMES
+from sru_apps.train.weights import read_checkpoint
 
 QUICK = "--trainer.max_epochs=1"
 
@@ -257,20 +255,3 @@ def test_wrong_options_name_the_right_ones(
     with pytest.raises(SystemExit, match="2"):
         main(["lm", *args])
     assert message in capsys.readouterr().err
-
-
-def test_help_shows_the_options(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="0"):
-        main(["lm", "fit", "--help"])
-    shown = capsys.readouterr().out
-    for option in (
-        "--recipe",
-        "--data.window",
-        "--model.encoder",
-        "--optimizer.schedule",
-        "--trainer.strategy",
-        *NAMES,
-    ):
-        assert option in shown
-    unexplained = re.findall(r"^  (--[\w.]+) \S+\s+\(type:", shown, re.MULTILINE)
-    assert unexplained == []

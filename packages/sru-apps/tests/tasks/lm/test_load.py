@@ -8,11 +8,11 @@ from dataclasses import asdict
 import pytest
 import torch
 
+from sru_apps.inference.loading import load_trained
 from sru_apps.tasks import chat
 from sru_apps.tasks.lm import TASK
 from sru_apps.tasks.lm.model import LanguageModel, LanguageModelConfig
 from sru_apps.train.errors import UserError
-from sru_apps.train.evaluate import load_trained
 from sru_apps.train.export import dump_tokenizer, export_model
 from sru_data import DataError
 from sru_data.tokenizers import CharTokenizer, SubwordTokenizer
@@ -120,10 +120,11 @@ def test_a_tokenizer_of_subwords_replaces_another_one(exported):
 
 def test_more_symbols_than_the_tokenizer(tmp_path):
     export(tmp_path / "m", build(vocab_size=len(TOKENIZER) + 3), TOKENIZER, task="chat")
-    loaded = load_trained(CHAT, tmp_path / "m", extra_symbols=3)
-    assert loaded.network.config.vocab_size == len(TOKENIZER) + 3
-    message = rf"the model has {len(TOKENIZER) + 3} symbols and its tokenizer {len(TOKENIZER)}; they do not"
-    with pytest.raises(UserError, match=message):
+    loaded = load_trained(CHAT, tmp_path / "m")
+    assert loaded.network.config.vocab_size == len(loaded.tokenizer) == len(TOKENIZER) + 3
+    export(tmp_path / "m", build(), TOKENIZER, task="chat")
+    numbers = rf"the model has {len(TOKENIZER)} symbols and its tokenizer {len(TOKENIZER) + 3}"
+    with pytest.raises(UserError, match=rf"{numbers}; they do not belong together"):
         load_trained(CHAT, tmp_path / "m")
 
 

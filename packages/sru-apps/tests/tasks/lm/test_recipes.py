@@ -23,6 +23,7 @@ RECIPES = {
     "ptb-sru4": ("ptb", 10_001, 24_000_000),
     "ptb-sru5": ("ptb", 10_001, 24_000_000),
     "ptb-sru6": ("ptb", 10_001, 24_000_000),
+    "ptb-lstm": ("ptb", 10_001, 24_000_000),
     "wikitext-2-sru": ("wikitext-2", 33_279, 3_975_000),
     "wikitext-2-lstm": ("wikitext-2", 33_279, 3_975_000),
     "enwik8-sru": ("enwik8", 258, 49_000_000),
@@ -95,9 +96,18 @@ def test_recipes_to_compare_differ_in_the_encoder_and_its_learning_rate_only(nam
     assert max(counts) < 1.01 * min(counts)
 
 
-@pytest.mark.parametrize(("layers", "size"), [(3, 1180), (4, 1060), (5, 980), (6, 910)])
-def test_published_settings_of_the_penn_treebank(layers: int, size: int) -> None:
-    job = build(f"ptb-sru{layers}")
+@pytest.mark.parametrize(
+    ("name", "layers", "size"),
+    [
+        ("ptb-sru3", 3, 1180),
+        ("ptb-sru4", 4, 1060),
+        ("ptb-sru5", 5, 980),
+        ("ptb-sru6", 6, 910),
+        ("ptb-lstm", 2, 950),
+    ],
+)
+def test_published_settings_of_the_penn_treebank(name: str, layers: int, size: int) -> None:
+    job = build(name)
     config, optimizer = job.module.config, job.module.optimizer
     assert (config.num_layers, config.hidden_size, config.embedding_size) == (layers, size, size)
     assert tuple(job.data.hparams[name] for name in ("batch_size", "length")) == (32, 35)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sru_apps.cli import main
-from sru_apps.train.checkpoints import read_checkpoint
+from sru_apps.train.weights import read_checkpoint
 
 EVERYTHING = [
     "--data.random_lengths=true",

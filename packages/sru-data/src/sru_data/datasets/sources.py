@@ -24,6 +24,8 @@ class SourceFile:
     """Its checksum."""
     md5: str | None = None
     """Its checksum if no SHA-256 is known."""
+    git_blob: str | None = None
+    """Its name in a git repository, a checksum too, if no other is known."""
     places: tuple[str, ...] = ()
     """Where the content may be in the data folder, the usual place first; by default only at `path`.
 
@@ -53,7 +55,9 @@ class SourceFile:
         members = {path: member or None for member, _, path in places}
         folder = resolve_data_dir(data_dir)
         if folder is None:
-            downloaded = download(self.path, url=self.url, sha256=self.sha256, md5=self.md5)
+            downloaded = download(
+                self.path, url=self.url, sha256=self.sha256, md5=self.md5, git_blob=self.git_blob
+            )
             return [downloaded], members[self.path]
         for pattern, selected in members.items():
             files = sorted(path for path in folder.glob(pattern) if path.is_file())
@@ -83,6 +87,8 @@ class Source:
     train: SourceFile
     validation: SourceFile | None = None
     test: SourceFile | None = None
+    phrases: SourceFile | None = None
+    """What may be trained on in place of `train`: the phrases that its sentences consist of."""
 
 
 def locate(relative: str, *, url: str, sha256: str | None, data_dir: str | Path | None = None) -> Path:

@@ -15,17 +15,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Protocol, cast
 
 from sru_data.errors import DataError
 from sru_data.reading import MAX_LINE_BYTES, MAX_WORD_BYTES, parse_json, skip_mark, why_not_a_file
 from sru_data.texts.archives import is_archive, is_zip, members
+from sru_data.texts.inflation import check_inflated
 
 CHUNK_BYTES = 1 << 20
-MOST_COMPRESSED = 100
-"""How many times as large as its compressed form a text may be, once it has 64 MiB."""
-_ALWAYS_INFLATED = 1 << 26
-_BOMB = f"expected at most {MOST_COMPRESSED} times as many bytes as are stored, got more; decompress it first"
 _SAMPLE_BYTES = 1 << 16
 _DAMAGE = (
     EOFError,
@@ -38,6 +35,38 @@ _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
 )
+
+
+class TextPart(Protocol):
+    """A consecutive piece of a text: a file, a column of a table or a string, or a range of bytes of it."""
+
+    @property
+    def place(self) -> str:
+        """What to call it in messages."""
+
+    @property
+    def origin(self) -> int | None:
+        """Where it begins in its file, in bytes; None if that means nothing."""
+
+    @property
+    def size(self) -> int | None:
+        """The length of its text in bytes, if known without reading it."""
+
+    @property
+    def stored_size(self) -> int | None:
+        """The length of `stored_chunks` in bytes, if known without reading them."""
+
+    def stored_chunks(self) -> Iterator[bytes]:
+        """Yield its content as stored, after decompression."""
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield its text."""
+
+    def identity(self) -> list[Any]:
+        """Return what tells it from other texts."""
+
+    def between(self, start: int, end: int) -> TextPart:
+        """Return a piece of it, by bytes of `stored_chunks`."""
 
 
 @dataclass(frozen=True)
@@ -135,14 +164,13 @@ class TextFile:
         place, end, unbroken = 0, sys.maxsize if self.end is None else self.end, 0
         with self._damage_as_data_error(), open(self.path, "rb") as stored:
             for file, _ in self._opened(stored):
-                if not is_archive(self.path):
-                    # What precedes the start in an archive has to be read, but not here.
+                if not is_archive(self.path) and file.seekable():
+                    # What precedes the start in an archive or a .zst has to be read, but not here.
                     file.seek(self.start, os.SEEK_CUR)
                     place = self.start
                 while chunk := file.read(CHUNK_BYTES):
                     unbroken = self._check(chunk, unbroken)
-                    if place > max(_ALWAYS_INFLATED, MOST_COMPRESSED * stored.tell()):
-                        raise DataError.at(self.place, None, _BOMB)
+                    check_inflated(place, stored, self.place)
                     if piece := chunk[max(self.start - place, 0) : end - place]:
                         yield piece
                     place += len(chunk)
@@ -233,7 +261,8 @@ class TextFile:
                 case {self.text_field: str(text)}:
                     return text.encode() + b"\n"
                 case {**fields} if self.text_field not in fields:
-                    found = f"only the fields {', '.join(sorted(map(str, fields))) or '(none)'}"
+                    names = ", ".join(sorted(map(str, fields))) or "(none)"
+                    found = f"only the fields {names}; name the one that has the text with text_field"
                 case _:
                     found = "another type of value"
         except ValueError as error:
@@ -263,7 +292,3 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
         *lines, rest = (rest + chunk).split(b"\n")
         yield from lines
     yield rest
-
-
-TextPart = TextFile | MemoryText
-"""A consecutive piece of a text."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from sru_data.errors import DataError
+from sru_data.paths import matching_files
 from sru_data.reading import decode
 from sru_data.texts.files import MemoryText, TextFile, TextPart
 
@@ -74,22 +75,22 @@ class TextSource:
         member: str | None = None,
         text_field: str = "text",
     ) -> TextSource:
-        """Make a text of one or more files.
+        """Make a text of one or more files, read one after the other.
 
         Files ending in `.xz`, `.gz` or `.bz2` are decompressed. If the name ends in `.jsonl`, before any such
         ending, each line is a JSON object whose `text_field` is taken, followed by a line feed.
 
         Args:
-            paths: The file or files.
+            paths: A file, a pattern as in `glob` (in sorted order), or several of them.
             name: What to call the text in messages; by default the path of the first file.
             member: The member of each file to read if they are archives, or a pattern for several.
             text_field: The field of JSON lines that holds the text.
 
         Raises:
             ValueError: There is no file.
-            DataError: A file is missing.
+            DataError: A file is missing, or a pattern matches nothing.
         """
-        files = [paths] if isinstance(paths, (str, Path)) else paths
+        files = matching_files(paths)
         parts = tuple(TextFile.at(path, member=member, text_field=text_field) for path in files)
         if not parts:
             raise ValueError("TextSource.from_files: paths must hold at least one file, got none")

@@ -34,10 +34,11 @@ class ByteTokenizer(HuggingFaceTokenizer):
     @classmethod
     def fits(cls, backend: tokenizers.Tokenizer) -> bool:
         """Whether a backend looks up each byte as it is, like that of `ByteTokenizer()`."""
+        if not alike(backend, _untrained(), "normalizer", "pre_tokenizer", "added_tokens"):
+            return False
         model = description(backend)["model"]
         return (
-            alike(backend, _untrained(), "normalizer", "pre_tokenizer", "added_tokens")
-            and model["type"] == "BPE"
+            model["type"] == "BPE"
             and not model["merges"]
             and not model["ignore_merges"]
             and set(_byte_characters()) <= model["vocab"].keys()

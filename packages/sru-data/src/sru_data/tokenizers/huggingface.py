@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import tokenizers
+from tokenizers import models
 from tokenizers.pre_tokenizers import ByteLevel
 
 from sru_data.tokenizers.protocol import PAD_ID, UNK_ID
@@ -90,8 +91,13 @@ class HuggingFaceTokenizer:
 
 def _check_model(backend: tokenizers.Tokenizer) -> None:
     """Refuse a model that the library accepts, but which fails at the first unknown token or mixes up ids."""
-    model = description(backend)["model"]
-    kind, vocabulary = model["type"], backend.get_vocab(with_added_tokens=False)
+    vocabulary = backend.get_vocab(with_added_tokens=False)
+    if isinstance(backend.model, models.WordLevel):
+        # The others are written out to be looked at, which takes seconds for a large vocabulary.
+        model = {"type": "WordLevel", "unk_token": backend.model.unk_token, "vocab": vocabulary}
+    else:
+        model = description(backend)["model"]
+    kind = model["type"]
     is_unigram = kind == "Unigram"
     unknown = model["unk_id"] if is_unigram else model["unk_token"]
     is_known = unknown is not None if is_unigram else unknown in vocabulary
@@ -121,10 +127,17 @@ def alike(one: tokenizers.Tokenizer, other: tokenizers.Tokenizer, *parts: str) -
     Args:
         one: A tokenizer.
         other: Another one.
-        parts: Names of entries of `tokenizer.json`, such as "normalizer".
+        parts: "normalizer", "pre_tokenizer", "decoder" or "added_tokens".
     """
-    first, second = description(one), description(other)
-    return all(first[part] == second[part] for part in parts)
+    return all(_state(one, part) == _state(other, part) for part in parts)
+
+
+def _state(backend: tokenizers.Tokenizer, part: str) -> object:
+    """Return the content of a part, without writing out the vocabulary, which may be large."""
+    if part == "added_tokens":
+        return {index: token.__getstate__() for index, token in backend.get_added_tokens_decoder().items()}
+    component = getattr(backend, part)
+    return component and json.loads(component.__getstate__())
 
 
 def most_frequent(

@@ -1,4 +1,4 @@
-"""Words: text between white space."""
+"""Words: text between white space, or English text with its punctuation split off."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from itertools import chain
+from typing import Literal, get_args
 
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
+from sru_data.tokenizers import english
 from sru_data.tokenizers.huggingface import (
     PAD_TOKEN,
     UNK_TOKEN,
@@ -20,7 +22,10 @@ from sru_data.tokenizers.huggingface import (
 from sru_data.tokenizers.protocol import UNK_ID
 
 LINE_END = "<eos>"
+Rules = Literal["spaces", "english"]
+"""How text is cut into words: at white space alone, or by the rules of `sru_data.tokenizers.english`."""
 _LINE_END_WORD = f" {LINE_END} "
+_PARTS = ("normalizer", "pre_tokenizer", "decoder", "added_tokens")
 _NO_WORDPIECE = "\0"
 # Python counts four more characters as white space than Unicode and the library do, and it lower-cases a
 # sigma at the end of a word differently.
@@ -33,12 +38,17 @@ class WordTokenizer(HuggingFaceTokenizer):
 
     Trained with `line_ends=True`, each line feed is a token too, `<eos>`, and `decode` writes it as a line
     feed again, without spaces around it.
+
+    Trained with `rules="english"`, text is first cut as the Penn Treebank cuts it: `It's terrible!` is the
+    words `it 's terrible !`. Text that is cut already stays as it is. The rules, which stand in
+    `sru_data.tokenizers.english`, are saved with the vocabulary.
     """
 
     def __init__(self, backend: tokenizers.Tokenizer) -> None:
         super().__init__(backend)
-        self._has_line_ends = self.fits(backend)
         self._is_lowercase = _is_lowercase(backend)
+        self._is_english = _is_english(backend)
+        self._has_line_ends = not self._is_english and self.fits(backend)
 
     @classmethod
     def train(
@@ -50,42 +60,58 @@ class WordTokenizer(HuggingFaceTokenizer):
         lowercase: bool = True,
         line_ends: bool = False,
         unk_token: str = UNK_TOKEN,
+        rules: Rules = "spaces",
+        extra: Iterable[str] = (),
     ) -> WordTokenizer:
         """Collect a vocabulary, the most frequent words first.
 
         Args:
             texts: The text to count in. With `line_ends`, it includes the line feeds.
             min_count: Words that occur less often are unknown.
-            max_size: The largest size of the vocabulary, padding and unknown included.
+            max_size: The largest size of the vocabulary, padding and unknown included, `extra` not.
             lowercase: Whether to lower-case text, here and in `encode`.
-            line_ends: Whether a line feed is a token.
+            line_ends: Whether a line feed is a token; only with the rules "spaces".
             unk_token: The word that stands for unknown ones. A text that spells it out, as the Penn Treebank
                 and WikiText do, means the unknown word.
+            rules: How text is cut into words: "spaces" or "english".
+            extra: Further words, as for `extended`.
 
         Raises:
-            ValueError: `min_count` or `max_size` is too small, or no word is left.
+            ValueError: Unknown `rules`, or rules that do not go with `line_ends`; `min_count` or `max_size`
+                is too small, or no word is left.
         """
-        backend = _untrained(unk_token, lowercase=lowercase, line_ends=line_ends)
+        if rules not in get_args(Rules):
+            raise ValueError(f"WordTokenizer: rules must be 'spaces' or 'english', got {rules!r}")
+        if rules == "english" and line_ends:
+            raise ValueError("WordTokenizer: line_ends=True needs the rules 'spaces', got 'english'")
+        if rules == "english":
+            backend = _untrained_english(unk_token, lowercase=lowercase)
+        else:
+            backend = _untrained(unk_token, lowercase=lowercase, line_ends=line_ends)
+
+        def cut(text: str) -> list[str]:
+            return _words(text, backend, lowercase, line_ends, is_english=rules == "english")
+
         special = (PAD_TOKEN, unk_token)
         vocabulary = most_frequent(
-            Counter(chain.from_iterable(_words(text, backend, lowercase, line_ends) for text in texts)),
+            Counter(chain.from_iterable(map(cut, texts))),
             special=special,
             min_count=min_count,
             max_size=max_size,
             always=(LINE_END,) if line_ends else (),
         )
         backend.model = models.WordLevel(vocabulary, unk_token)
-        if not line_ends:
+        if rules == "spaces" and not line_ends:
             backend.add_special_tokens(list(special))
-        return cls(backend)
+        return cls(backend).extended(extra)
 
     @classmethod
     def fits(cls, backend: tokenizers.Tokenizer) -> bool:
-        """Whether a backend is one of words and line ends, as `WordTokenizer.train` makes them."""
+        """Whether a backend is one that `WordTokenizer.train` makes, with line ends or for English."""
+        if _is_english(backend):
+            return True
         own = _untrained("", lowercase=_is_lowercase(backend), line_ends=True)
-        return isinstance(backend.model, models.WordLevel) and alike(
-            backend, own, "normalizer", "pre_tokenizer", "decoder", "added_tokens"
-        )
+        return isinstance(backend.model, models.WordLevel) and alike(backend, own, *_PARTS)
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text, at least one and none of them `pad_id`.
@@ -93,16 +119,64 @@ class WordTokenizer(HuggingFaceTokenizer):
         Args:
             text: Any text; one without tokens gives `[unk_id]`.
         """
-        if not self._has_line_ends:
+        if not (self._has_line_ends or self._is_english):
             return super().encode(text)
         # The backend would give the same ids, but several times slower because it keeps an offset per word.
         id_of = self._id_of
-        words = _words(text, self._backend, self._is_lowercase, line_ends=True)
-        return [id_of.get(word, UNK_ID) or UNK_ID for word in words] or [UNK_ID]
+        return [id_of.get(word, UNK_ID) or UNK_ID for word in self.pieces(text)] or [UNK_ID]
+
+    def extended(self, words: Iterable[str]) -> WordTokenizer:
+        """Return a tokenizer with further words, such as those with a pretrained vector, after its own.
+
+        Args:
+            words: The words, in the order of their ids. They are kept in the form in which text is looked up,
+                `The` as `the` if text is lower-cased; those that are known or are cut into several are left
+                out.
+        """
+        vocabulary = self._saved.get_vocab(with_added_tokens=False)
+        size = len(vocabulary)
+        for word in words:
+            if len(pieces := self.pieces(word)) == 1:
+                vocabulary.setdefault(pieces[0], len(vocabulary))
+        if len(vocabulary) == size:
+            return self
+        backend = tokenizers.Tokenizer.from_str(self._saved.to_str())
+        backend.model = models.WordLevel(vocabulary, backend.model.unk_token)
+        return type(self)(backend)
+
+    def pieces(self, text: str) -> list[str]:
+        """Return the words of a text, known or not, in the form in which they are looked up.
+
+        Args:
+            text: Any text.
+        """
+        return _words(
+            text, self._backend, self._is_lowercase, self._has_line_ends, is_english=self._is_english
+        )
 
 
 def _is_lowercase(backend: tokenizers.Tokenizer) -> bool:
-    return isinstance(backend.normalizer, normalizers.Sequence)
+    """Whether a backend that `WordTokenizer` made lower-cases text."""
+    if isinstance(backend.pre_tokenizer, pre_tokenizers.Split):
+        return alike(backend, _untrained_english("", lowercase=True), "normalizer")
+    return isinstance(backend.normalizer, (normalizers.Sequence, normalizers.Lowercase))
+
+
+def _is_english(backend: tokenizers.Tokenizer) -> bool:
+    """Whether a backend cuts English as `WordTokenizer.train` makes it do."""
+    # Only what may be English pays for the comparison.
+    return (
+        isinstance(backend.model, models.WordLevel)
+        and isinstance(backend.pre_tokenizer, pre_tokenizers.Split)
+        and alike(backend, _untrained_english("", lowercase=_is_lowercase(backend)), *_PARTS)
+    )
+
+
+def _untrained_english(unk_token: str, *, lowercase: bool) -> tokenizers.Tokenizer:
+    backend = tokenizers.Tokenizer(models.WordLevel(unk_token=unk_token))
+    backend.normalizer = english.normalizer(lowercase=lowercase)
+    backend.pre_tokenizer = english.pre_tokenizer()
+    return backend
 
 
 def _untrained(unk_token: str, *, lowercase: bool, line_ends: bool) -> tokenizers.Tokenizer:
@@ -125,9 +199,15 @@ def _untrained(unk_token: str, *, lowercase: bool, line_ends: bool) -> tokenizer
     return backend
 
 
-def _words(text: str, backend: tokenizers.Tokenizer, lowercase: bool, line_ends: bool) -> list[str]:
+def _words(
+    text: str, backend: tokenizers.Tokenizer, lowercase: bool, line_ends: bool, *, is_english: bool
+) -> list[str]:
     """Cut a text into words as the backend would."""
-    if (_OTHER_LOWERCASE if lowercase else _OTHER_FOR_PYTHON).search(text):
+    if is_english:
+        pieces = english.pieces(text, lowercase=lowercase)
+        if pieces is not None:
+            return pieces
+    if is_english or (_OTHER_LOWERCASE if lowercase else _OTHER_FOR_PYTHON).search(text):
         normalized = backend.normalizer.normalize_str(text) if backend.normalizer else text
         return [word for word, _ in backend.pre_tokenizer.pre_tokenize_str(normalized)]
     cased = text.lower() if lowercase else text

@@ -133,14 +133,21 @@ def _to_program(who: str, model: nn.Module, args: tuple[Any, ...], dynamic_shape
         with torch.no_grad():
             program = torch.export.export(model, args, dynamic_shapes=dynamic_shapes, strict=False)
     except Exception as error:
-        custom = [name for name, part in model.named_modules() if getattr(part, "custom_m", None) is not None]
-        if not custom:
-            raise
-        raise ValueError(
-            f"{who}: the model cannot be exported with its custom_m (in {', '.join(custom)}), because "
-            f"{str(error).strip().splitlines()[0]}; write a custom_m whose operations do not depend on the "
-            "values of its input, or build the module without custom_m"
-        ) from error
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        modules = dict(model.named_modules())
+        if custom := [name for name, part in modules.items() if getattr(part, "custom_m", None) is not None]:
+            raise ValueError(
+                f"{who}: the model cannot be exported with its custom_m (in {', '.join(custom)}), because "
+                f"{reason}; write a custom_m whose operations do not depend on the "
+                "values of its input, or build the module without custom_m"
+            ) from error
+        if theirs := [name for name, part in modules.items() if type(part) in (nn.LSTM, nn.GRU, nn.RNN)]:
+            raise ValueError(
+                f"{who}: the model cannot be exported with PyTorch's own recurrent module (in "
+                f"{', '.join(theirs)}), because {reason}; PyTorch unrolls its steps, so leave the time axis "
+                "out of dynamic_shapes and pass no mask, or choose a module of sru_nn"
+            ) from error
+        raise
     return program.run_decompositions(decompositions())  # type: ignore[no-any-return]
 
 

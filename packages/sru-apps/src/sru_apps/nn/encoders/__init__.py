@@ -11,7 +11,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from sru_apps.nn.encoders import gated_linear, mingru, sru, srupp, torch_rnn
-from sru_apps.nn.encoders.record import Encoder, Options, call
+from sru_apps.nn.encoders.gated_linear import GatedLinearOptions
+from sru_apps.nn.encoders.record import Encoder, call
+from sru_apps.nn.encoders.sru import SRUOptions
+from sru_apps.nn.encoders.srupp import SRUppOptions
 from sru_apps.nn.states import State
 
 ENCODERS: dict[str, Encoder] = {
@@ -30,13 +33,10 @@ else:
 
 MOST_LAYERS = 1000
 """More than any network is deep; a wrong number of layers would be built for hours."""
-_OPTIONS = [
-    kind for kind in dict.fromkeys(encoder.options for encoder in ENCODERS.values()) if kind is not Options
-]
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncoderOptions(*_OPTIONS):  # type: ignore[misc]
+class EncoderOptions(SRUOptions, SRUppOptions, GatedLinearOptions):
     """The options of all encoders; None leaves a choice to the encoder.
 
     Raises:

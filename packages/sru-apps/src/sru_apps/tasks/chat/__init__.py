@@ -4,16 +4,24 @@ from sru_apps.task import Command, Task
 
 TASK = Task(
     name="chat",
-    description='A small model that answers, trained on your dialogues: JSON lines with a field "bot".\n'
-    "Start with: sru chat fit --recipe small --data.train_file talk.jsonl",
+    description='A small model that answers, trained on your dialogues, as JSON lines: with a field "bot",\n'
+    "or in the form of OpenAI, ShareGPT or Alpaca.\n"
+    "Start with: sru chat fit --recipe small --train-file talk.jsonl",
     data="sru_apps.tasks.chat.data:ChatData",
-    module="sru_apps.tasks.chat.model:ChatModule",
+    module="sru_apps.tasks.chat.module:ChatModule",
+    predictor="sru_apps.tasks.chat.model:TrainedChatModel",
     figures=("perplexity",),
     mode="min",
+    usage=("--train-file FILE", "--recipe NAME --train-file FILE"),
+    examples=(
+        "--train-file talk.jsonl",
+        "--recipe small --train-file talk.jsonl --epochs 5 --name first",
+    ),
+    common=("data.train_file", "data.validation_file", "data.unit", "model.hidden_size", "model.num_layers"),
     missing="no dialogues chosen; give --data.train_file, JSON lines with a field 'bot'",
     defaults={"model.encoder": "gated-linear", "trainer.max_epochs": 10, "trainer.gradient_clip_val": 1.0},
     movable=frozenset({"train_file", "validation_file", "tokenizer"}),
-    generic=("fit", "validate"),
+    generic=("fit", "validate", "table"),
     commands={
         "reply": Command("answer a message, or talk line by line", "sru_apps.tasks.chat.commands:reply")
     },

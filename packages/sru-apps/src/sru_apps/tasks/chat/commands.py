@@ -14,10 +14,10 @@ from sru_apps.decoding.sampling import Sampling
 from sru_apps.decoding.unknown import UnknownParts
 from sru_apps.task import Task
 from sru_apps.tasks.chat.model import Conversation, load_chat_model
-from sru_apps.train.console import input_lines, use_utf8
 from sru_apps.train.errors import building
 from sru_apps.train.options import parse_options
 from sru_apps.train.strict_json import dump_json
+from sru_apps.utf8 import input_lines, use_utf8
 
 
 def reply(task: Task, args: Sequence[str]) -> int:

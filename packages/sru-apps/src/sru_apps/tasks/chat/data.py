@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-
-import torch
 
 from sru_apps.ranges import check_at_least
+from sru_apps.tasks.chat.tokenizer import DialogueTokenizer, Lesson
 from sru_apps.train.data import BatchData
+from sru_apps.train.errors import UserError
 from sru_apps.train.export import parse_tokenizer
+from sru_apps.train.own_files import Files, first_of_files, name_of_files
 from sru_data import DataError
 from sru_data.datasets.dialogues import Dialogue, read_dialogues
 from sru_data.datasets.language_modelling import Unit
@@ -24,71 +24,6 @@ from sru_data.tokenizers import (
     load_tokenizer,
 )
 
-MARKERS = ("<user>", "<bot>", "<end>")
-"""Symbols of a dialogue besides its text: the user begins, the bot begins, the bot has ended."""
-
-
-Lesson = Segment
-"""A dialogue to read, (T,) int64, and the target after each step, IGNORE where the bot does not speak."""
-
-
-class DialogueTokenizer:
-    """A tokenizer for text, with three more numbers that no text can contain.
-
-        <user> what the user says <bot> what the bot says <end> <user> ...
-
-    Where the bot speaks first, the part of the user is left out.
-
-    Args:
-        text: The tokenizer of the text.
-    """
-
-    def __init__(self, text: Tokenizer) -> None:
-        self.text = text
-        self.pad_id, self.unk_id = text.pad_id, text.unk_id
-        self.user_id, self.bot_id, self.end_id = range(len(text), len(text) + len(MARKERS))
-
-    @property
-    def tokens(self) -> list[str]:
-        """The vocabulary in the order of its numbers."""
-        return [*self.text.tokens, *MARKERS]
-
-    def __len__(self) -> int:
-        """Return the size of the vocabulary, with the markers."""
-        return len(self.text) + len(MARKERS)
-
-    def encode(self, text: str) -> list[int]:
-        """Return the numbers of a text, none of them a marker."""
-        return self.text.encode(text)
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of numbers, leaving out padding and markers."""
-        return self.text.decode([index for index in ids if index < len(self.text)])
-
-    def save(self, path: str | Path) -> None:
-        """Write the tokenizer of the text; the markers are the same for all."""
-        self.text.save(path)
-
-    def encode_question(self, said: str | None) -> list[int]:
-        """Return what the model reads before it answers.
-
-        Args:
-            said: What the user says; None or nothing makes the bot speak first.
-        """
-        question = [] if not said else [self.user_id, *self.text.encode(said)]
-        return [*question, self.bot_id]
-
-    def encode_dialogue(self, dialogue: Dialogue) -> Lesson:
-        """Return what is read of a dialogue and what is learnt of it: the bot's words and their ends."""
-        ids: list[int] = []
-        targets: list[int] = []
-        for turn in dialogue:
-            question, answer = self.encode_question(turn.user), [*self.text.encode(turn.bot), self.end_id]
-            ids += [*question, *answer]
-            targets += [*[IGNORE] * len(question), *answer]
-        return Lesson(torch.tensor(ids[:-1]), torch.tensor(targets[1:]))
-
-
 _HELD_OUT = 20
 """Without a validation file, one dialogue in this many is held out."""
 _SUBWORDS = 4000
@@ -99,7 +34,9 @@ class ChatData(BatchData[Lesson, Segment]):
     """Dialogues as batches of similar lengths.
 
     Args:
-        train_file: JSON lines with a field `bot`; `sru_data.datasets.dialogues` describes them.
+        train_file: Dialogues as JSON lines or a JSON array, plain or compressed, in the form of OpenAI
+            (`messages`), ShareGPT (`conversations`), Alpaca (`instruction`) or with a field `bot`; one path,
+            a list, or a pattern such as 'talks/*.jsonl.gz'.
         validation_file: The same for validation; default: every twentieth dialogue of `train_file`.
         unit: What a token is: bytes, characters, words or subwords.
         tokenizer: A Hugging Face `tokenizer.json` or a sentencepiece model instead of `unit`.
@@ -114,15 +51,15 @@ class ChatData(BatchData[Lesson, Segment]):
 
     Raises:
         ValueError: A size is less than 1.
+        UserError: There is no file.
     """
 
     has_test = False
-    extra_symbols = len(MARKERS)
 
     def __init__(
         self,
-        train_file: str,
-        validation_file: str | None = None,
+        train_file: Files,
+        validation_file: Files | None = None,
         unit: Unit = "bytes",
         tokenizer: str | None = None,
         vocab_size: int | None = None,
@@ -134,7 +71,9 @@ class ChatData(BatchData[Lesson, Segment]):
         check_at_least(1, batch_size=batch_size, max_length=max_length)
         self.save_hyperparameters(logger=False)
         self.unit = unit
-        self.dataset = self.group = Path(train_file).name.split(".")[0]
+        if not train_file or validation_file == []:
+            raise UserError("train_file and validation_file must name a file, got an empty list")
+        self.dataset = self.group = name_of_files(train_file)
 
     def setup(self, stage: str) -> None:
         """Read the dialogues and turn them into numbers.
@@ -155,7 +94,7 @@ class ChatData(BatchData[Lesson, Segment]):
             self.dialogues = kept, train[every - 1 :: every]
         else:
             raise DataError.at(
-                file,
+                first_of_files(file),
                 None,
                 "expected at least two dialogues, one of them for validation, got one; "
                 "add some, or give a file of others with --data.validation_file",
@@ -176,14 +115,14 @@ class ChatData(BatchData[Lesson, Segment]):
             return WordTokenizer.train(texts, max_size=size, lowercase=False, line_ends=True)
         return SubwordTokenizer.train(texts, vocab_size=size or _SUBWORDS, lossless=True)
 
-    def _encode(self, dialogues: list[Dialogue], file: str) -> list[Lesson]:
+    def _encode(self, dialogues: list[Dialogue], files: Files) -> list[Lesson]:
         longest = self.hparams["max_length"]
         whole = map(self.tokenizer.encode_dialogue, dialogues)
         lessons = [Lesson(*(part[:longest] for part in lesson)) for lesson in whole]
         kept = [lesson for lesson in lessons if bool((lesson.targets != IGNORE).any())]
         if not kept:
             raise DataError.at(
-                file,
+                first_of_files(files),
                 None,
                 f"expected an answer within the first {longest} tokens of some dialogue, got none; "
                 "raise --data.max_length",

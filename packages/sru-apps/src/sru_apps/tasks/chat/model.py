@@ -1,32 +1,27 @@
-"""Models that answer: their training, files, and conversations."""
+"""Models that answer: their files, and conversations."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from sru_apps.decoding.continuation import Continuation
 from sru_apps.decoding.sampling import Sampling
+from sru_apps.inference.loading import load_trained
+from sru_apps.inference.trained import Trained
 from sru_apps.nn import State
+from sru_apps.seeds import place_seed
 from sru_apps.tasks import chat
-from sru_apps.tasks.chat.data import MARKERS, ChatData, DialogueTokenizer
-from sru_apps.tasks.lm.model import LanguageModel
-from sru_apps.tasks.lm.module import LanguageModelModule
-from sru_apps.train.checkpoints import place_seed
-from sru_apps.train.evaluate import Trained, load_trained
+from sru_apps.tasks.chat.tokenizer import DialogueTokenizer
+from sru_apps.tasks.lm.model import LanguageModel, LanguageModelConfig
 from sru_apps.train.export import export_model
-from sru_apps.train.optimizers import OptimizerConfig
+from sru_data.tokenizers import Tokenizer
 from sru_data.tokenizers.streaming import StreamingDecoder
 
 TASK = chat.TASK.name
 """The task of the models, as `sru` calls it."""
-
-
-TrainedChatModel = Trained
-"""A language model whose tokenizer is a `DialogueTokenizer`."""
 
 
 def export_chat_model(folder: Path, network: LanguageModel, tokenizer: DialogueTokenizer) -> None:
@@ -53,23 +48,7 @@ def load_chat_model(path: Path) -> TrainedChatModel:
         UserError: There is none, or it is damaged or of another task.
         DataError: The tokenizer is damaged.
     """
-    trained = load_trained(chat.TASK, path, extra_symbols=len(MARKERS))
-    return trained._replace(tokenizer=DialogueTokenizer(trained.tokenizer))
-
-
-class ChatModule(LanguageModelModule):
-    """A language model of dialogues, trained on the bot's words only.
-
-        loss = (1/N) · Σ −log p(target)    over the N tokens of a batch that the bot says
-
-    Each dialogue is read from its beginning; no state is carried from one to another. The figure is the
-    perplexity, whatever a token is.
-    """
-
-    @classmethod
-    def build(cls, data: ChatData, options: Mapping[str, Any], optimizer: OptimizerConfig) -> ChatModule:  # type: ignore[override]
-        """Build the module for dialogues."""
-        return cls({"vocab_size": len(data.tokenizer), **options}, optimizer, unit="subwords")
+    return load_trained(chat.TASK, path)  # type: ignore[no-any-return]
 
 
 class Conversation:
@@ -135,3 +114,63 @@ class Conversation:
                 yield piece
         if piece := decoder.finish():
             yield piece
+
+
+class TrainedChatModel(Trained):
+    """A trained model that answers, and one conversation with it.
+
+        bot = sru_apps.load("runs/chat/small/first")
+        print(bot.reply("Hello!"))
+        print(bot.reply("And you?"))
+
+    Its tokenizer is a `DialogueTokenizer`. For several conversations at a time, or an answer in pieces as
+    they come, make a `Conversation` of the model for each.
+    """
+
+    config_class = LanguageModelConfig
+    network_class = LanguageModel
+    _talk: Conversation | None = None
+
+    @classmethod
+    def wrap(cls, tokenizer: Tokenizer) -> DialogueTokenizer:
+        """Add the markers of a dialogue."""
+        return tokenizer if isinstance(tokenizer, DialogueTokenizer) else DialogueTokenizer(tokenizer)
+
+    def start(
+        self,
+        *,
+        max_tokens: int = 256,
+        temperature: float = 0.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        repetition_penalty: float = 1.0,
+        seed: int = 0,
+    ) -> None:
+        """Begin a new conversation; the first one needs no call.
+
+        Args:
+            max_tokens: The most tokens of an answer.
+            temperature: As in `Sampling`; 0 takes the most likely token.
+            top_k: As in `Sampling`.
+            top_p: As in `Sampling`.
+            repetition_penalty: As in `Sampling`.
+            seed: Seed of the draws.
+
+        Raises:
+            ValueError: A number is out of its range.
+        """
+        sampling = Sampling(
+            temperature=temperature, top_k=top_k, top_p=top_p, repetition_penalty=repetition_penalty
+        )
+        self._talk = Conversation(self, sampling=sampling, max_tokens=max_tokens, seed=seed)
+
+    def reply(self, message: str | None) -> str:
+        """Answer a message of the present conversation, as `sru chat reply` does.
+
+        Args:
+            message: What the user says; None, or nothing but spaces, lets the bot speak unasked.
+        """
+        if self._talk is None:
+            self.start()
+        assert self._talk is not None
+        return "".join(self._talk.reply(message if message and message.strip() else None))

@@ -2,17 +2,29 @@
 
 from sru_apps.task import Command, Task
 
+_FILES = ("train_file", "validation_file", "test_file")
+
 TASK = Task(
     name="classify",
-    description="Sentence classification on MR, CR, SUBJ, MPQA, TREC, SST-1 and SST-2.\n"
-    "Start with: sru classify fit --recipe sst2",
+    description="Sentence classification on your own files, MR, CR, SUBJ, MPQA, TREC, SST-1 or SST-2.\n"
+    "Start with: sru classify fit --recipe sst2, or --train-file FILE",
     data="sru_apps.tasks.classify.data:SentenceData",
     module="sru_apps.tasks.classify.module:ClassifierModule",
-    figures=("accuracy",),
+    predictor="sru_apps.tasks.classify.predict:Classifier",
+    figures=("accuracy", "micro_f1", "exact_match"),
     mode="max",
-    missing="no data set chosen; give --recipe ({recipes}) or --data.name",
+    usage=("--train-file FILE", "--recipe NAME"),
+    examples=(
+        "--train-file mail.csv --text-column body --label-column folder",
+        "--recipe sst2",
+        "--recipe trec --encoder lstm --embeddings glove.6B.100d.txt.gz --epochs 20",
+    ),
+    common=(
+        *("data.train_file", "data.text_column", "data.label_column", "data.data_dir", "data.embeddings"),
+        *("model.hidden_size", "model.num_layers"),
+    ),
     defaults={"optimizer.weight_decay": 1e-4, "optimizer.decay_all": True, "trainer.max_epochs": 12},
-    movable=frozenset({"data_dir", "embeddings"}),
+    movable=frozenset({"data_dir", "embeddings", "tokenizer", *_FILES}),
     evaluation=(
         (
             "--data-dir",
@@ -20,13 +32,33 @@ TASK = Task(
             str,
             "Folder with the data; default: as in training, else $SRU_DATA.",
         ),
+        *(
+            (
+                f"--{name.replace('_', '-')}",
+                f"data.{name}",
+                list[str] | str,
+                f"Where the files of --data.{name} are now; default: as in training.",
+            )
+            for name in _FILES
+        ),
+    ),
+    report="sru_apps.tasks.classify.figures:write",
+    report_options=(
+        (
+            "--calibrate",
+            bool,
+            False,
+            "Fit a temperature on the validation set, by which `predict` then divides the scores.",
+        ),
     ),
     commands={
-        "table": Command(
-            "mean and spread of finished runs: seeds or folds", "sru_apps.tasks.classify.commands:table"
-        ),
         "predict": Command(
             "label and probability of your own sentences", "sru_apps.tasks.classify.commands:predict"
+        ),
+        "crossval": Command(
+            "train and test on each of ten folds, with the options of fit",
+            "sru_apps.tasks.classify.crossval:crossval",
+            "sru_apps.train.help:fit",
         ),
     },
 )

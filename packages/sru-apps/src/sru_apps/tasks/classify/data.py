@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+from sru_apps.decoding.unknown import UnknownParts
 from sru_apps.ranges import check_at_least
+from sru_apps.tasks.classify.examples import EncodedExamples, Item
+from sru_apps.tasks.classify.source import DatasetName, check_source, read_splits
+from sru_apps.tasks.classify.vocabulary import SPECIAL, check_options, make_tokenizer
 from sru_apps.train.data import BatchData
+from sru_apps.train.own_files import Files, name_of_files
+from sru_data import DataError
 from sru_data.datasets import classification
-from sru_data.embeddings import EmbeddingMatrix, embedding_matrix, read_embeddings
+from sru_data.embeddings import EmbeddingMatrix, embedding_matrix
 from sru_data.loaders.buckets import pad_sequences
-from sru_data.tokenizers import Tokenizer, WordTokenizer
+from sru_data.tables import Kind
+from sru_data.texts import Unit
+from sru_data.tokenizers import ByteTokenizer
+from sru_data.tokenizers.words import Rules
 
-DatasetName = Literal["mr", "cr", "subj", "mpqa", "trec", "sst1", "sst2"]
+_PARTS = ("train", "validation", "test")
+_LABELS_SHOWN = 10
 
 
 class Batch(NamedTuple):
@@ -26,69 +37,157 @@ class Batch(NamedTuple):
     mask: Tensor | None
     """(T, B) bool, True at padding; None without any, which is faster."""
     labels: Tensor
-    """(B,) int64."""
+    """(B,) int64; for any number of labels (B, C) bool."""
+    pair_ids: Tensor | None = None
+    """(T', B) int64, the second sentences of pairs."""
+    pair_mask: Tensor | None = None
+    """Their padding, as `mask`."""
+
+    @property
+    def inputs(self) -> tuple[Tensor | None, ...]:
+        """What the network is called with."""
+        return (self.ids, self.mask, self.pair_ids, self.pair_mask)
 
 
-class SentenceData(BatchData[tuple[Tensor, int], Batch]):
-    """The splits of a data set as batches of word numbers.
+class SentenceData(BatchData[Item, Batch]):
+    """The splits of a published set, or of your own files, as batches of word numbers.
 
-    The vocabulary is the words of the training sentences; with pretrained vectors also those words of the
-    other sentences that have one (no label is looked at), since a pretrained vector needs no training.
+    The vocabulary is the words of the training sentences. With pretrained vectors it is followed by the most
+    frequent other words of their file, whose vectors are kept as they are.
 
     Args:
-        name: The data set.
-        data_dir: Folder with the data; default: $SRU_DATA, else the data are downloaded.
+        name: A published set: mr, cr, subj, mpqa, trec, sst1 or sst2.
+        train_file: Files of your own instead: CSV, TSV, JSON lines, Parquet, or a folder with one text per
+            file; one path, a list, or a pattern such as 'mail/*.csv'.
+        validation_file: Others for validation; default: a tenth of `train_file`, drawn by the seed.
+        test_file: Others for the test; default: another tenth.
+        text_column: The column of the texts.
+        label_column: The column of the labels.
+        pair_column: The column of a second text, where pairs are classified.
+        label_separator: What separates the labels of a text that may have any number of them.
+        kind: The kind of your files; default: as their names say.
+        encoding: Their encoding.
+        delimiter: What separates the columns of CSV files; default: found out.
+        data_dir: Folder with the published sets; default: $SRU_DATA, else the data are downloaded.
+        unit: What a token is: words, subwords, characters or bytes; default: words.
+        tokenizer: A Hugging Face `tokenizer.json` or a sentencepiece model; default: one is trained.
+        vocab_size: The most words, subwords or characters to know; default: all, or 8,000 subwords.
+        min_count: Words and characters that are rarer are unknown.
+        lowercase: Lowercase the words; default: yes.
+        rules: How words are told from punctuation: english, or spaces alone; default: english.
         embeddings: Pretrained word vectors: GloVe text, fastText `.vec` or word2vec `.bin`, plain or `.gz`.
         embedding_size: Length of the word vectors; default: that of the pretrained ones, else 100.
-        fold: The part of a ten-fold cross-validation to test on (mr, cr, subj, mpqa).
+        embedding_words: Keep the vectors of this many words, from the beginning of the file, for texts to
+            come, or of `all`; the words of the training text are kept in any case.
+        freeze_embeddings: Do not train the vectors, only those of padding and of unknown words.
+        class_weights: balanced: count each class in training as if all were equally frequent.
+        phrases: Train on all labelled phrases of the training sentences (sst1, sst2), as papers do.
+        fold: The part of a ten-fold cross-validation to test on (mr, cr, subj, mpqa, files of your own).
         batch_size: Sentences per batch.
         seed: Seed of splits, of the order of the batches, and of vectors for words without a pretrained one.
 
     Attributes:
         splits: The sentences.
         label_names: The names of the classes.
+        multi_label: Whether a sentence may have any number of them.
+        pairs: Whether two sentences are classified together.
         tokenizer: Text to word numbers.
+        fixed_vectors: How many of the last vectors are kept as they are.
         pretrained: The vectors to start from, if a file was named.
 
     Raises:
-        ValueError: A size is less than 1.
+        ValueError: A size is less than 1, or options exclude each other.
+        UserError: There are no data, or two.
     """
 
     pretrained: EmbeddingMatrix | None = None
+    fixed_vectors = 0
+    multi_label = pairs = False
     evaluation_factor = 4
 
     def __init__(
         self,
-        name: DatasetName,
+        name: DatasetName | None = None,
+        train_file: Files | None = None,
+        validation_file: Files | None = None,
+        test_file: Files | None = None,
+        text_column: str = "text",
+        label_column: str = "label",
+        pair_column: str | None = None,
+        label_separator: str | None = None,
+        kind: Kind | None = None,
+        encoding: str = "utf-8",
+        delimiter: str | None = None,
         data_dir: str | None = None,
+        unit: Unit | None = None,
+        tokenizer: str | None = None,
+        vocab_size: int | None = None,
+        min_count: int = 1,
+        lowercase: bool | None = None,
+        rules: Rules | None = None,
         embeddings: str | None = None,
         embedding_size: int | None = None,
+        embedding_words: int | Literal["all"] = 50_000,
+        freeze_embeddings: bool = False,
+        class_weights: Literal["balanced"] | None = None,
+        phrases: bool = False,
         fold: int = 0,
         batch_size: int = 32,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        check_at_least(1, embedding_size=embedding_size, batch_size=batch_size)
+        check_at_least(
+            1,
+            embedding_size=embedding_size,
+            batch_size=batch_size,
+            min_count=min_count,
+            vocab_size=vocab_size,
+        )
+        if embedding_words != "all":
+            check_at_least(0, embedding_words=embedding_words)
+        check_options(
+            unit,
+            tokenizer,
+            vocab_size=vocab_size,
+            min_count=min_count,
+            lowercase=lowercase,
+            rules=rules,
+            embeddings=embeddings,
+        )
+        if freeze_embeddings and embeddings is None:
+            raise ValueError("freeze_embeddings needs pretrained vectors; give --data.embeddings FILE")
         self.save_hyperparameters(logger=False)
-        self.dataset = self.group = name
+        check_source(self.hparams)
+        self.dataset = self.group = name or name_of_files(train_file or "")
         self.embedding_size = 100 if embedding_size is None else embedding_size
+        self._labels: list[str] | None = None
+
+    @property
+    def folds(self) -> int:
+        """The number of folds of a cross-validation; 0 where there is a test set."""
+        if self.hparams["name"] is None:
+            return classification.NUM_FOLDS if self.hparams["test_file"] is None else 0
+        return classification.count_folds(self.hparams["name"])
 
     def setup(self, stage: str) -> None:
         """Read, or download, the sentences and the word vectors, and number the words.
 
         Raises:
             DataError: A file is missing or wrongly formed.
+            UserError: No vocabulary can be made of the sentences.
         """
         if self.parts:
             return
         options = self.hparams
-        self.splits = classification.load(
-            options["name"], data_dir=options["data_dir"], fold=options["fold"], seed=options["seed"]
-        )
+        self.splits = read_splits(self.hparams)
         self.label_names = list(self.splits.label_names)
+        self.multi_label = self.splits.multi_label
+        self.pairs = options["pair_column"] is not None
+        if self._labels is not None:
+            self._check_labels(self._labels)
         if self.tokenizer is None:
-            self.tokenizer = self._train_tokenizer()
-        if options["embeddings"] is not None:
+            self.tokenizer, self.fixed_vectors = make_tokenizer(self._texts(), self.dataset, options)
+        if options["embeddings"] is not None and stage == "fit":
             self.pretrained = embedding_matrix(
                 options["embeddings"],
                 self.tokenizer.tokens,
@@ -96,36 +195,106 @@ class SentenceData(BatchData[tuple[Tensor, int], Batch]):
                 seed=options["seed"],
             )
             self.embedding_size = self.pretrained.weight.shape[1]
-        for part in ("train", "validation", "test"):
-            self.parts[part] = [
-                (torch.tensor(self.tokenizer.encode(example.text)), example.label)
-                for example in getattr(self.splits, part)
-            ]
+        classes = len(self.label_names)
+        for part in _PARTS:
+            self.parts[part] = EncodedExamples(
+                getattr(self.splits, part), self.tokenizer, num_classes=classes
+            )
 
-    def _train_tokenizer(self) -> Tokenizer:
-        train = [example.text for example in self.splits.train]
-        if self.hparams["embeddings"] is None:
-            return WordTokenizer.train(train)
-        others = [example.text for example in [*self.splits.validation, *self.splits.test]]
-        known = set(WordTokenizer.train(train).tokens)
-        unseen = [token for token in WordTokenizer.train(others).tokens if token not in known]
-        found = read_embeddings(self.hparams["embeddings"], unseen)
-        return WordTokenizer.train([*train, " ".join(token for token in unseen if token in found)])
+    def _texts(self) -> Iterator[str]:
+        train = self.splits.train
+        pairs = (example.pair for example in train if example.pair is not None)
+        return chain((example.text for example in train), pairs)
+
+    def class_weights(self) -> list[float] | None:
+        """Return what makes all classes count the same, if that was chosen.
+
+        Raises:
+            DataError: No training example has some class.
+        """
+        if self.hparams["class_weights"] is None:
+            return None
+        train: Any = self.parts["train"]
+        return train.balanced_weights(self.label_names, place=self.dataset)  # type: ignore[no-any-return]
 
     def opening(self) -> str:
-        """Count the words with a pretrained vector."""
-        if self.pretrained is None:
-            return ""
-        words, file = len(self.pretrained.weight) - 2, self.hparams["embeddings"]
-        return f"{self.pretrained.found:,} of {words:,} words have a vector in {file}"
+        """Count the examples, the words with a pretrained vector, and the unknown words."""
+        parts: dict[str, Any] = self.parts
+        lines = []
+        if self.hparams["train_file"] is not None:
+            sizes = " + ".join(f"{len(parts[part]):,}" for part in _PARTS)
+            counts = parts["train"].class_counts().tolist()
+            pairs = zip(self.label_names[:_LABELS_SHOWN], counts, strict=False)
+            labels = ", ".join(f"{name} ({count:,})" for name, count in pairs)
+            more = ", ..." if len(self.label_names) > _LABELS_SHOWN else ""
+            lines.append(
+                f"{self.dataset}: {sizes} texts for training, validation and test; labels: {labels}{more}"
+            )
+            lines += self.splits.notes
+        if self.pretrained is not None:
+            words, file = len(self.tokenizer) - SPECIAL, self.hparams["embeddings"]
+            lines.append(f"{self.pretrained.found:,} of {words:,} words have a vector in {file}")
+        for part in _PARTS[1:]:
+            if (unknown := self.unknown(part)) is not None:
+                lines.append(f"{part}: {unknown.summary()}")
+        return "\n".join(lines)
 
-    def length(self, item: tuple[Tensor, int]) -> int:
+    def unknown(self, stage: str) -> UnknownParts | None:
+        """Count the words of a part that the vocabulary lacks; it has all bytes."""
+        if isinstance(self.tokenizer, ByteTokenizer):
+            return None
+        part: Any = self.parts[stage]
+        unknown = UnknownParts(self.tokenizer)
+        unknown.count(part.encoded(getattr(self.splits, stage)))
+        return unknown
+
+    def length(self, item: Item) -> int:
         """The number of words."""
-        return len(item[0])
+        return max(len(item.ids), 0 if item.pair is None else len(item.pair))
+
+    def lengths(self, items: Any) -> list[int]:
+        """The number of words of each."""
+        return items.lengths()  # type: ignore[no-any-return]
 
     @staticmethod
-    def collate(items: Sequence[tuple[Sequence[int] | Tensor, int]]) -> Batch:
+    def collate(items: Sequence[Item]) -> Batch:
         """Pad sentences into a batch."""
-        padded = pad_sequences([ids for ids, _ in items], batch_first=False)
-        mask = padded.mask if padded.mask.any() else None
-        return Batch(padded.ids, mask, torch.tensor([label for _, label in items]))
+        ids, mask = _pad([item.ids for item in items])
+        found = [item.label for item in items]
+        labels = torch.stack(found) if isinstance(found[0], Tensor) else torch.tensor(found)  # type: ignore[arg-type]
+        pairs = [item.pair for item in items if item.pair is not None]
+        return Batch(ids, mask, labels, *(_pad(pairs) if pairs else ()))
+
+    def adopt(self, tokenizer: str, config: Mapping[str, Any]) -> None:
+        """Use the words of a trained model, as many of them with a fixed vector."""
+        super().adopt(tokenizer, config)
+        self.fixed_vectors = config["fixed_vectors"]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the tokenizer and the names of the labels."""
+        state = {**super().state_dict(), "fixed_vectors": self.fixed_vectors}
+        return {**state, "labels": self.label_names}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over a checkpoint's tokenizer and labels.
+
+        Raises:
+            DataError: The data gave others: the numbers would mean other tokens, or other labels.
+        """
+        labels = state_dict.get("labels")
+        if labels is not None and self.parts:
+            self._check_labels(labels)
+        super().load_state_dict(state_dict)
+        self._labels, self.fixed_vectors = labels, state_dict.get("fixed_vectors", 0)
+
+    def _check_labels(self, labels: Sequence[str]) -> None:
+        if self.label_names != list(labels):
+            raise DataError(
+                f"the labels of {self.dataset} differ from those this checkpoint was trained with: expected "
+                f"{', '.join(labels)}, got {', '.join(self.label_names)}"
+            )
+
+
+def _pad(sequences: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+    padded = pad_sequences(sequences, batch_first=False)
+    return padded.ids, padded.mask if padded.mask.any() else None

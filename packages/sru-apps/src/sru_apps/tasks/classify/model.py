@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from sru_apps.nn import RecurrentEncoder, pool
+from sru_apps.nn import AttentionPooling, EncoderOptions, RecurrentEncoder, WordVectors, last, pool
+from sru_apps.nn.encoders import ENCODERS
 from sru_apps.nn.layers import Dropout
-from sru_apps.ranges import check_at_least, check_ranges, ranged
+from sru_apps.ranges import check_at_least, ranged
+from sru_apps.tasks.classify.cnn import CNNEncoder, EncoderName
+
+_POOLINGS = ("max-mean", "last", "attention")
 
 
-@dataclass(frozen=True)
-class ClassifierConfig:
-    """Sizes and choices of a `SentenceClassifier`.
+@dataclass(frozen=True, kw_only=True)
+class ClassifierConfig(EncoderOptions):
+    """Sizes and choices of a `SentenceClassifier`, and the options of its encoder.
 
     Raises:
-        ValueError: A number is out of its range.
+        ValueError: A number is out of its range, or two choices exclude each other.
     """
 
     vocab_size: int
@@ -29,90 +31,74 @@ class ClassifierConfig:
     """E, the length of the word vectors."""
     num_classes: int
     """Scores per sentence."""
-    encoder: Literal["sru", "lstm", "gru", "cnn"] = "sru"
-    """sru, lstm, gru, or cnn (Kim, 2014)."""
+    # Factories, since a field with a plain default is an option of the command line.
+    fixed_vectors: int = field(default_factory=int)
+    """The last rows of the embedding that training leaves as they are."""
+    multi_label: bool = field(default_factory=bool)
+    """Whether a sentence may have any number of classes."""
+    pairs: bool = field(default_factory=bool)
+    """Whether two sentences are classified together."""
+    encoder: EncoderName = "sru"
+    """The encoder: a recurrent one, or cnn (Kim, 2014)."""
     hidden_size: int = ranged(128, at_least=1)
     """Units per direction of a recurrent layer."""
     num_maps: int = ranged(100, at_least=1)
     """Filters of each width of the CNN."""
     num_layers: int = ranged(2, at_least=1)
     """Recurrent layers (the CNN has one)."""
-    bidirectional: bool = True
-    """Let recurrent layers read both ways."""
+    bidirectional: bool | None = None
+    """Let recurrent layers read both ways; default: those that can (sru, lstm, gru)."""
+    pooling: Literal["max-mean", "last", "attention"] = ranged("max-mean", among=_POOLINGS)
+    """What of the outputs of recurrent layers is classified: maximum and mean over the words, the last
+    output (of the backward direction the first), or a mean weighted by attention."""
     dropout: float = ranged(0.5, at_least=0, below=1)
     """Dropout between layers and before the linear layer."""
     embedding_dropout: float = ranged(0.5, at_least=0, below=1)
     """Dropout on the word vectors."""
+    label_smoothing: float = ranged(0.0, at_least=0, below=1)
+    """Share of each label that training spreads over all classes (Szegedy et al., 2016)."""
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        super().__post_init__()
         check_at_least(
             1,
             vocab_size=self.vocab_size,
             embedding_size=self.embedding_size,
             num_classes=self.num_classes,
         )
+        if self.encoder != "cnn":
+            self.given(self.encoder)
+            return
+        own = [item.name for item in fields(EncoderOptions) if getattr(self, item.name) is not None]
+        if own:
+            raise ValueError(f"the encoder 'cnn' has no option {own[0]}; leave it out")
+        if self.pooling != "max-mean":
+            raise ValueError(f"the encoder 'cnn' pools by itself; leave pooling={self.pooling!r} out")
 
-
-class CNNEncoder(nn.Module):
-    """Filters of several widths over the words, each summarised by its maximum over time.
-
-        s = concat over widths w of max over t of relu(W_w · [x_t; ...; x_{t+w-1}] + b_w)
-
-    The sentence counts as standing in zeros, so that one shorter than a filter is still seen by it, and no
-    window outside it takes part in the maximum: the result does not depend on how much padding follows.
-
-    Args:
-        input_size: E.
-        num_maps: Filters of each width.
-        widths: Words under each filter.
-
-    Source: Kim, "Convolutional Neural Networks for Sentence Classification" (2014), section 2.
-    """
-
-    def __init__(self, input_size: int, *, num_maps: int = 100, widths: Sequence[int] = (3, 4, 5)) -> None:
-        super().__init__()
-        self.widths = tuple(widths)
-        self.convolutions = nn.ModuleList(nn.Conv1d(input_size, num_maps, width) for width in widths)
-        self.output_size = num_maps * len(widths)
-
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Encode a batch of sentences.
-
-        Args:
-            x: (T, B, E) word vectors.
-            mask: (T, B) bool, True where there is padding, which must follow the words; None without any.
-
-        Returns:
-            (B, output_size), not negative.
-        """
-        if mask is None:
-            mask = x.new_zeros(x.shape[:2], dtype=torch.bool)
-        x = x.masked_fill(mask.unsqueeze(-1), 0.0).permute(1, 2, 0)
-        lengths = (~mask).sum(0)
-        pooled = []
-        for convolution, width in zip(self.convolutions, self.widths, strict=True):
-            maps = torch.relu(convolution(F.pad(x, (width - 1, width - 1))))
-            # Of the windows on a sentence with zeros around it, the first length + width - 1 touch a word.
-            outside = torch.arange(maps.shape[-1], device=x.device) >= (lengths + width - 1).unsqueeze(-1)
-            pooled.append(maps.masked_fill(outside.unsqueeze(1), 0.0).amax(-1))
-        return torch.cat(pooled, -1)
+    @property
+    def both_ways(self) -> bool:
+        """Whether recurrent layers read both ways."""
+        return ENCODERS[self.encoder].both_ways if self.bidirectional is None else self.bidirectional
 
 
 class SentenceClassifier(nn.Module):
-    """Scores per class for sentences of word numbers.
+    """Scores per class for sentences of word numbers, or for pairs of them.
 
         x = dropout(embedding(ids))        h = encoder(x)        logits = W · dropout(s) + b
-        s = [max_t h_t; mean_t h_t] for recurrent encoders, over the words only; the CNN pools by itself
+        s = [max_t h_t; mean_t h_t], or as `pooling` says, over the words only; the CNN pools by itself
+        s = [u; v; |u − v|; u ⊙ v] for the summaries u, v of a pair, both of the same encoder
 
     Args:
         config: Sizes and choices.
+
+    Source: of the features of a pair, Conneau et al., "Supervised Learning of Universal Sentence
+    Representations from Natural Language Inference Data" (2017), section 3.1.
     """
 
     def __init__(self, config: ClassifierConfig) -> None:
         super().__init__()
         self.config = config
-        self.embedding = nn.Embedding(config.vocab_size, config.embedding_size, padding_idx=0)
+        self.embedding = WordVectors(config.vocab_size, config.embedding_size, num_fixed=config.fixed_vectors)
         self.embedding_dropout = Dropout(config.embedding_dropout)
         self.encoder: RecurrentEncoder | CNNEncoder
         if config.encoder == "cnn":
@@ -125,23 +111,51 @@ class SentenceClassifier(nn.Module):
                 config.hidden_size,
                 num_layers=config.num_layers,
                 dropout=config.dropout,
-                bidirectional=config.bidirectional,
+                bidirectional=config.both_ways,
+                options=config,
             )
-            features = 2 * self.encoder.output_size
+            features = self.encoder.output_size * (2 if config.pooling == "max-mean" else 1)
+        if config.pooling == "attention":
+            self.attention = AttentionPooling(features)
         self.dropout = Dropout(config.dropout)
-        self.output = nn.Linear(features, config.num_classes)
+        self.output = nn.Linear(features * (4 if config.pairs else 1), config.num_classes)
 
-    def forward(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        ids: Tensor,
+        mask: Tensor | None = None,
+        pair_ids: Tensor | None = None,
+        pair_mask: Tensor | None = None,
+    ) -> Tensor:
         """Score a batch.
 
         Args:
             ids: (T, B) int64 word numbers.
             mask: (T, B) bool, True at padding, which must follow the words; no sentence is empty. None where
                 there is no padding.
+            pair_ids: The second sentences, where pairs are classified: (T', B).
+            pair_mask: Their padding.
 
         Returns:
             (B, num_classes) logits.
+
+        Raises:
+            ValueError: The second sentences are missing, or the model is not one of pairs.
         """
-        encoded = self.encoder(self.embedding_dropout(self.embedding(ids)), mask)
-        summary = encoded if self.config.encoder == "cnn" else pool(encoded[0], mask)
+        if (pair_ids is not None) != self.config.pairs:
+            wanted = "pairs of sentences" if self.config.pairs else "single sentences"
+            raise ValueError(f"SentenceClassifier: this model is for {wanted}")
+        summary = self._summary(ids, mask)
+        if pair_ids is not None:
+            other = self._summary(pair_ids, pair_mask)
+            summary = torch.cat([summary, other, (summary - other).abs(), summary * other], -1)
         return self.output(self.dropout(summary))  # type: ignore[no-any-return]
+
+    def _summary(self, ids: Tensor, mask: Tensor | None) -> Tensor:
+        encoded = self.encoder(self.embedding_dropout(self.embedding(ids)), mask)
+        if self.config.encoder == "cnn":
+            return encoded  # type: ignore[no-any-return]
+        h: Tensor = encoded[0]
+        if self.config.pooling == "last":
+            return last(h, mask, bidirectional=self.config.both_ways)
+        return self.attention(h, mask) if self.config.pooling == "attention" else pool(h, mask)

@@ -6,26 +6,40 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics import Metric
+from torchmetrics.classification import MulticlassAccuracy, MultilabelExactMatch, MultilabelF1Score
 
 from sru_apps.tasks.classify.data import Batch, SentenceData
 from sru_apps.tasks.classify.model import ClassifierConfig, SentenceClassifier
+from sru_apps.tasks.classify.predict import check_labels, modern
 from sru_apps.train.module import TaskModule, count_parameters
 from sru_apps.train.optimizers import OptimizerConfig
 
+_WORDS = {"accuracy": "accuracy", "micro_f1": "micro F1", "exact_match": "exact match"}
+"""The figures in words."""
+
 
 class ClassifierModule(TaskModule):
-    """Cross-entropy training of a `SentenceClassifier`, and its accuracy.
+    """Training of a `SentenceClassifier`, and its figures.
+
+    The loss of training is the cross-entropy, for several labels per sentence the mean binary cross-entropy
+    of the classes, both with the class weights and label smoothing chosen. Validation and test have neither,
+    so that runs can be compared.
 
     Args:
         config: The network, or what `dataclasses.asdict` makes of it.
         optimizer: The optimizer and its schedule, or the same.
         label_names: The names of the classes.
+        class_weights: The weight of each class in the loss of training; with several labels per sentence,
+            that of the sentences which have it.
+        label_separator: What separates several labels of a sentence.
+        temperature: What divides the logits of the exported model, to calibrate its probabilities.
     """
 
     config_class = ClassifierConfig
+    network_class = SentenceClassifier
     sizes_of_data = ("embedding_size",)
 
     def __init__(
@@ -34,76 +48,123 @@ class ClassifierModule(TaskModule):
         optimizer: OptimizerConfig | Mapping[str, Any] | None = None,
         *,
         label_names: Sequence[str],
+        class_weights: Sequence[float] | None = None,
+        label_separator: str | None = None,
+        temperature: float = 1.0,
     ) -> None:
         self.label_names = [label_names] if isinstance(label_names, str) else list(label_names)
-        super().__init__(config, optimizer, label_names=self.label_names)
-        if len(self.label_names) != self.config.num_classes:
-            raise ValueError(f"expected {self.config.num_classes} labels, got {len(self.label_names)}")
-        texts = {name for name in self.label_names if isinstance(name, str) and name.isprintable()}
-        if len(texts) < len(self.label_names):
-            raise ValueError(
-                f"labels must be printable texts that differ from each other, got {self.label_names!r}"
-            )
-        self.exported = {"labels": self.label_names}
+        weights = None if class_weights is None else list(class_weights)
+        super().__init__(
+            config,
+            optimizer,
+            label_names=self.label_names,
+            class_weights=weights,
+            label_separator=label_separator,
+            temperature=temperature,
+        )
+        check_labels(self.label_names, self.config.num_classes)
+        self.exported = {"labels": self.label_names, "temperature": temperature}
+        if self.config.multi_label:
+            self.exported["label_separator"] = label_separator
         self.network = SentenceClassifier(self.config)
-        self.accuracy = MulticlassAccuracy(self.config.num_classes, average="micro")
+        self.figures = _figures(self.config)
+        # Follows from the hyper-parameters, so it is not saved with the weights.
+        self.class_weights: Tensor | None
+        self.register_buffer(
+            "class_weights", None if weights is None else torch.tensor(weights), persistent=False
+        )
 
     @classmethod
     def build(
         cls, data: SentenceData, options: Mapping[str, Any], optimizer: OptimizerConfig
     ) -> ClassifierModule:
         """Build the module for a data set."""
-        sizes = (len(data.tokenizer), data.embedding_size, len(data.label_names))
-        return cls(ClassifierConfig(*sizes, **options), optimizer, label_names=data.label_names)
+        config = ClassifierConfig(
+            vocab_size=len(data.tokenizer),
+            embedding_size=data.embedding_size,
+            num_classes=len(data.label_names),
+            fixed_vectors=data.fixed_vectors,
+            multi_label=data.multi_label,
+            pairs=data.pairs,
+            **options,
+        )
+        return cls(
+            config,
+            optimizer,
+            label_names=data.label_names,
+            class_weights=data.class_weights(),
+            label_separator=data.hparams["label_separator"],
+        )
 
     @classmethod
     def from_checkpoint(cls, hyper_parameters: Mapping[str, Any]) -> ClassifierModule:
         """Build the module; former checkpoints have the fields of the configuration side by side."""
-        settings = dict(hyper_parameters)
-        if "config" in settings:
-            return cls(**settings)
-        names = settings.pop("label_names")
-        return cls({**settings, "num_classes": len(names)}, label_names=names)
-
-    @classmethod
-    def from_export(cls, config: ClassifierConfig, entries: Mapping[str, Any]) -> ClassifierModule:
-        """Build the module with its labels."""
-        return cls(config, label_names=entries["labels"])
+        return cls(**modern(hyper_parameters))
 
     def start(self, data: SentenceData) -> None:
-        """Start from pretrained word vectors, if there are any; training tunes them."""
+        """Start from pretrained word vectors, if there are any; training tunes those that are not fixed."""
         if data.pretrained is not None:
-            with torch.no_grad():
-                self.network.embedding.weight.copy_(data.pretrained.weight)
+            self.network.embedding.start(data.pretrained.weight)
 
-    def unlike(self, former: ClassifierModule) -> tuple[str, tuple[str, ...]]:
+    def unlike(self, former: Any) -> tuple[str, tuple[str, ...]]:
         """Learn other labels from the beginning."""
-        if former.label_names == self.label_names:
+        if former.labels == self.label_names:
             return "", ()
         return "the labels are others", ("output.",)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
-        return F.cross_entropy(self.network(batch.ids, batch.mask), batch.labels)
+        logits = self._logits(batch)
+        return self._loss(logits, batch.labels, self.class_weights, self.config.label_smoothing)
+
+    def _logits(self, batch: Batch) -> Tensor:
+        return self.network(*batch.inputs)  # type: ignore[no-any-return]
+
+    def _loss(
+        self, logits: Tensor, labels: Tensor, weights: Tensor | None = None, smoothing: float = 0.0
+    ) -> Tensor:
+        if not self.config.multi_label:
+            return F.cross_entropy(logits, labels, weights, label_smoothing=smoothing)
+        # As for two classes: the label, and that it is missing.
+        smoothed = labels.to(logits.dtype) * (1 - smoothing) + smoothing / 2
+        return F.binary_cross_entropy_with_logits(logits, smoothed, pos_weight=weights)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count correct labels."""
         stage, size = "test" if self.trainer.testing else "validation", len(batch.labels)
-        logits = self.network(batch.ids, batch.mask)
-        self.accuracy.update(logits, batch.labels)
-        loss = F.cross_entropy(logits, batch.labels)
+        logits = self._logits(batch)
         # The loggers get one row per epoch from `History`.
-        self.log(f"{stage}_loss", loss, batch_size=size, logger=False, sync_dist=True)
-        self.log(f"{stage}_accuracy", self.accuracy, batch_size=size, logger=False, prog_bar=True)
+        self.log(
+            f"{stage}_loss", self._loss(logits, batch.labels), batch_size=size, logger=False, sync_dist=True
+        )
+        predicted = (logits > 0).long() if self.config.multi_label else logits.argmax(-1)
+        for name, metric in self.figures.items():
+            assert isinstance(metric, Metric)
+            metric.update(predicted, batch.labels.long())
+            self.log(f"{stage}_{name}", metric, batch_size=size, logger=False, prog_bar=True)
 
     test_step = validation_step
 
     def describe(self, figures: Mapping[str, float]) -> str:
         """Put figures in words: `accuracy 82.51 %, loss 0.4405`."""
-        return f"accuracy {100 * figures['accuracy']:.2f} %, loss {figures['loss']:.4f}"
+        found = [f"{words} {100 * figures[name]:.2f} %" for name, words in _WORDS.items() if name in figures]
+        return ", ".join([*found, f"loss {figures['loss']:.4f}"])
 
     def summary(self, figures: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
         """Return what `sru classify table` compares."""
         parameters = count_parameters(self) - count_parameters(self.network.embedding)
-        accuracies = {f"{part}_accuracy": found["accuracy"] for part, found in figures.items()}
-        return {**accuracies, "parameters_without_embedding": parameters}
+        found = {
+            f"{part}_{name}": value
+            for part, values in figures.items()
+            for name, value in values.items()
+            if name in _WORDS
+        }
+        return {**found, "parameters_without_embedding": parameters}
+
+
+def _figures(config: ClassifierConfig) -> nn.ModuleDict:
+    """Make the metrics, each of predictions and labels, whole numbers."""
+    if config.multi_label:
+        kinds = {"micro_f1": MultilabelF1Score(config.num_classes, average="micro")}
+        return nn.ModuleDict({**kinds, "exact_match": MultilabelExactMatch(config.num_classes)})
+    return nn.ModuleDict({"accuracy": MulticlassAccuracy(config.num_classes, average="micro")})

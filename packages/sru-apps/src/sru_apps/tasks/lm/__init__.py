@@ -11,8 +11,16 @@ TASK = Task(
     "Start with: sru lm fit --recipe quick",
     data="sru_apps.tasks.lm.data:LanguageModelData",
     module="sru_apps.tasks.lm.module:LanguageModelModule",
+    predictor="sru_apps.tasks.lm.predict:TrainedLanguageModel",
     figures=("perplexity", "bits_per_character", "bits_per_byte"),
     mode="min",
+    usage=("--recipe NAME", "--train-file FILE"),
+    examples=("--recipe quick", "--train-file book.txt --unit characters --encoder srupp --name book"),
+    common=(
+        *("data.train_file", "data.text_field", "data.data_dir"),
+        *("data.unit", "data.vocab_size", "data.length"),
+        *("model.hidden_size", "model.num_layers"),
+    ),
     defaults={"trainer.max_epochs": 10, "trainer.gradient_clip_val": 1.0},
     movable=frozenset(
         {"data_dir", "prepared_dir", "train_file", "validation_file", "test_file", "tokenizer"}
@@ -42,7 +50,7 @@ TASK = Task(
         ),
         ("--prepared-dir", "data.prepared_dir", str, "Folder with the token files, if it has moved."),
     ),
-    generic=("prepare", "fit", "validate", "test"),
+    generic=("prepare", "fit", "validate", "test", "table"),
     commands={
         "generate": Command("continue a prompt", f"{_COMMANDS}:generate"),
         "score": Command("perplexity and bits of each line of a file", f"{_COMMANDS}:score"),

@@ -16,13 +16,13 @@ from sru_apps.decoding.limits import PositiveCount, Seed, TokenCount
 from sru_apps.decoding.sampling import Sampling
 from sru_apps.decoding.stopping import StopStrings
 from sru_apps.decoding.unknown import UnknownParts
+from sru_apps.inference.loading import load_trained
 from sru_apps.task import Task
 from sru_apps.tasks.lm.scoring import Score, score_lines
-from sru_apps.train.console import read_text, use_utf8
 from sru_apps.train.errors import UserError, building
-from sru_apps.train.evaluate import load_trained
 from sru_apps.train.options import parse_options
 from sru_apps.train.strict_json import dump_json
+from sru_apps.utf8 import read_text, use_utf8
 from sru_data.texts import TextSource
 
 # Prompts that are continued side by side.

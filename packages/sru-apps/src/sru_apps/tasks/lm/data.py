@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from functools import partial
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, get_args
 
 from sru_apps.ranges import check_at_least
-from sru_apps.train.console import preparation_bar
+from sru_apps.tasks.lm.texts import check_source, find_corpus, prepare_corpus, usual_unit
 from sru_apps.train.data import TaskData
 from sru_apps.train.errors import UserError
 from sru_apps.train.export import dump_tokenizer, parse_tokenizer
+from sru_apps.train.own_files import Files, name_of_files
 from sru_data import DataError
-from sru_data.datasets import language_modelling
-from sru_data.datasets.language_modelling import Corpus
 from sru_data.loaders import StreamLoader, WindowLoader
 from sru_data.texts import Unit
-from sru_data.token_files import (
-    PreparedCorpus,
-    TextCounts,
-    TokenFile,
-    open_prepared,
-    prepare,
-    prepared_folder,
-    tokenizer_digest,
-)
-from sru_data.tokenizers import ByteTokenizer, CharTokenizer, Tokenizer, WordTokenizer, load_tokenizer
-from sru_data.tokenizers.training import train_tokenizer
+from sru_data.token_files import TextCounts, TokenFile, open_prepared
+from sru_data.tokenizers import Tokenizer
 
 
 class LanguageModelData(TaskData):
@@ -40,9 +29,11 @@ class LanguageModelData(TaskData):
     Args:
         name: The corpus: ptb, wikitext-2, wikitext-103, one-billion-words, enwik8, text8, tiny-shakespeare or
             python-help.
-        train_file: A text or JSON-lines file of your own instead of `name`.
-        validation_file: Another for validation; default: the end of `train_file` is held out.
-        test_file: Another for the test.
+        train_file: Text of your own instead of `name`: plain text, JSON lines, CSV, TSV or Parquet, plain or
+            compressed; one path, a list, or a pattern such as 'books/*.txt.gz'.
+        validation_file: Others for validation; default: the end of `train_file` is held out.
+        test_file: Others for the test.
+        text_field: The field or column that holds the text, where files have some; default: text.
         data_dir: Folder with the data; default: $SRU_DATA, else the data are downloaded.
         unit: What a token is: words, characters, bytes or subwords; default: as is usual for the corpus.
         tokenizer: A Hugging Face `tokenizer.json` or a sentencepiece model; default: one is trained.
@@ -72,9 +63,10 @@ class LanguageModelData(TaskData):
     def __init__(
         self,
         name: str | None = None,
-        train_file: str | None = None,
-        validation_file: str | None = None,
-        test_file: str | None = None,
+        train_file: Files | None = None,
+        validation_file: Files | None = None,
+        test_file: Files | None = None,
+        text_field: str | None = None,
         data_dir: str | None = None,
         unit: Unit | None = None,
         tokenizer: str | None = None,
@@ -107,15 +99,9 @@ class LanguageModelData(TaskData):
             raise ValueError(f"stride needs a window, got a stride of {stride} alone; give the window too")
         if stride is not None and window is not None and stride > window:
             raise ValueError(f"stride must be at most window, got a stride of {stride}, a window of {window}")
-        if name is not None and train_file is not None:
-            raise UserError("both --data.name and --data.train_file name a text; leave one of them out")
-        if train_file is None and (validation_file is not None or test_file is not None):
-            raise UserError("validation_file and test_file need a train_file; give --data.train_file too")
-        if name is None and train_file is None and prepared_dir is None:
-            known = ", ".join(language_modelling.NAMES)
-            raise UserError(f"no text chosen; give --recipe, --data.train_file, or --data.name ({known})")
         self.save_hyperparameters(logger=False)
-        self.group = name or Path(train_file or prepared_dir or "").name.split(".")[0]
+        check_source(self.hparams)
+        self.group = name or name_of_files(train_file or prepared_dir or "")
         self._expected: dict[str, Any] | None = None
         self._adopted: Tokenizer | None = None
 
@@ -135,27 +121,15 @@ class LanguageModelData(TaskData):
             if unit not in get_args(Unit):
                 raise UserError(f"{prepared.folder} does not say what its tokens are; give --data.unit")
         else:
-            if options["train_file"] is None:
-                corpus = language_modelling.load(options["name"], data_dir=options["data_dir"])
-            else:
-                corpus = language_modelling.from_files(
-                    options["train_file"], validation=options["validation_file"], test=options["test_file"]
-                )
-            unit = self._unit(corpus)
-            prepared = self._prepare_corpus(corpus, unit)
+            corpus = find_corpus(options)
+            unit = options["unit"] or usual_unit(corpus, options, self._adopted)
+            prepared = prepare_corpus(corpus, unit, options, tokenizer=self._adopted)
         self.prepared, self.unit, self.dataset = prepared, str(unit), prepared.name
         self.tokenizer, self.has_test = prepared.tokenizer, prepared.test is not None
 
-    def adopt(self, tokenizer: str) -> None:
+    def adopt(self, tokenizer: str, config: Mapping[str, Any]) -> None:
         """Use the tokenizer of a trained model."""
         self._adopted = parse_tokenizer(tokenizer)
-
-    def _unit(self, corpus: Corpus) -> Unit:
-        if self.hparams["unit"]:
-            return self.hparams["unit"]  # type: ignore[no-any-return]
-        if self._adopted is not None:
-            return unit_of(self._adopted)
-        return "subwords" if self.hparams["tokenizer"] else corpus.unit
 
     def setup(self, stage: str) -> None:
         """Open the token files.
@@ -171,23 +145,6 @@ class LanguageModelData(TaskData):
                 f"the vocabulary of {self.dataset} in {self.prepared.folder} ({len(self.tokenizer):,} "
                 f"{self.unit}) does not match the checkpoint's ({theirs:,} {expected['unit']}); use the text "
                 "and the options that the model was trained with, or give its tokenizer with --data.tokenizer"
-            )
-
-    def _prepare_corpus(self, corpus: Corpus, unit: Unit) -> PreparedCorpus:
-        given = self.hparams["tokenizer"]
-        options = {name: self.hparams[name] for name in ("vocab_size", "min_count", "lowercase")}
-        tokenizer: Any = partial(_train_tokenizer, corpus, unit, options)
-        if given is not None or self._adopted is not None:
-            tokenizer = self._adopted or load_tokenizer(given)
-            options = {"tokenizer": tokenizer_digest(tokenizer)}
-        folder = self.hparams["prepared_dir"] or prepared_folder(corpus, unit=unit, **options)
-        with preparation_bar(corpus.name) as report:
-            return prepare(
-                corpus,
-                Path(folder),
-                tokenizer=tokenizer,
-                options={"unit": unit, **options},
-                progress=report,
             )
 
     def opening(self) -> str:
@@ -297,21 +254,6 @@ class LanguageModelData(TaskData):
         """
         self._expected = {name: state_dict[name] for name in ("tokenizer", "digest", "unit")}
         if state_dict.get("adopted"):
-            self.adopt(state_dict["tokenizer"])
+            self._adopted = parse_tokenizer(state_dict["tokenizer"])
         if hasattr(self, "prepared"):
             self.setup("fit")
-
-
-def unit_of(tokenizer: Tokenizer) -> Unit:
-    """What a token of a tokenizer is."""
-    kinds: dict[type, Unit] = {ByteTokenizer: "bytes", CharTokenizer: "characters", WordTokenizer: "words"}
-    return next((unit for kind, unit in kinds.items() if isinstance(tokenizer, kind)), "subwords")
-
-
-def _train_tokenizer(corpus: Corpus, unit: Unit, options: dict[str, Any]) -> Tokenizer:
-    try:
-        return train_tokenizer(corpus.train, unit=unit, **options)
-    except DataError:
-        raise
-    except ValueError as error:
-        raise UserError(f"no vocabulary can be made of {corpus.train.name}: {error}") from error

@@ -71,6 +71,8 @@ class LanguageModelConfig(EncoderOptions):
         self.given(self.encoder)
         if self.cutoffs is not None:
             object.__setattr__(self, "cutoffs", tuple(self.cutoffs))
+            if sorted(set(self.cutoffs)) != list(self.cutoffs):
+                raise ValueError(f"cutoffs must rise, got {', '.join(map(str, self.cutoffs))}")
         adaptive = (self.embedding == "adaptive", self.output == "adaptive")
         if self.cutoffs is not None and not any(adaptive):
             raise ValueError("cutoffs are for an adaptive embedding or output; choose one, or leave them out")

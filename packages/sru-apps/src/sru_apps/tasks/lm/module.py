@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -12,20 +11,13 @@ from torch import Tensor
 
 from sru_apps.nn.states import detach_state, map_state
 from sru_apps.tasks.lm.data import LanguageModelData
+from sru_apps.tasks.lm.figures import FIGURE, figures
 from sru_apps.tasks.lm.model import LanguageModel, LanguageModelConfig
 from sru_apps.train.module import TaskModule
 from sru_apps.train.optimizers import OptimizerConfig
 from sru_data.loaders import IGNORE, Segment, StreamLoader
 from sru_data.texts import Unit
-from sru_data.token_files import TextCounts
 
-FIGURE: Mapping[Unit, str] = {
-    "words": "perplexity",
-    "subwords": "perplexity",
-    "characters": "bits_per_character",
-    "bytes": "bits_per_byte",
-}
-"""The usual figure of each unit; lower is better."""
 _WORDS = {
     "perplexity": "perplexity {:.2f}",
     "word_perplexity": "word perplexity {:.2f}",
@@ -54,6 +46,7 @@ class LanguageModelModule(TaskModule):
     """
 
     config_class = LanguageModelConfig
+    network_class = LanguageModel
     sharded_methods = ("loss",)
 
     def __init__(
@@ -84,6 +77,11 @@ class LanguageModelModule(TaskModule):
             unit=cast(Unit, data.unit),
             nominal_length=data.hparams["length"] if data.hparams["random_lengths"] else None,
         )
+
+    @classmethod
+    def any_sizes(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the size of a vocabulary that can be cut as the options say."""
+        return {"vocab_size": 1000 + max(options.get("cutoffs") or [0])}
 
     def describe(self, figures: Mapping[str, float]) -> str:
         """Put figures in words, those first that models are compared by: `perplexity 82.31, loss 4.4105`."""
@@ -154,33 +152,3 @@ class LanguageModelModule(TaskModule):
         if self._trainer is not None and states and self.trainer.state.fn == TrainerFn.FITTING:
             # Another number of processes is refused by `RunCheckpoints`.
             self._state = states[min(self.trainer.global_rank, len(states) - 1)]
-
-
-def figures(unit: Unit, nats: float, tokens: int, counts: TextCounts | None = None) -> dict[str, float]:
-    """Turn the loss of a whole text into figures.
-
-        loss                nats/tokens
-        perplexity          exp(loss)                   words and subwords
-        bits per character  loss/ln 2                   characters, where a token is one; likewise bytes
-        word perplexity     exp(nats/(words + lines))   subwords: as if a model of words and line ends had it
-
-    Args:
-        unit: What a token is.
-        nats: The negative log-likelihood of the tokens.
-        tokens: How many were scored.
-        counts: The length of the text, if it was scored whole.
-
-    Returns:
-        `loss`, the unit's figure, and `word_perplexity` for subwords with `counts`.
-    """
-    loss = nats / tokens if tokens else math.nan
-    name = FIGURE[unit]
-    result = {"loss": loss, name: exp(loss) if name == "perplexity" else loss / math.log(2)}
-    if unit == "subwords" and counts is not None:
-        result["word_perplexity"] = exp(nats / max(1, counts.words + counts.lines))
-    return result
-
-
-def exp(value: float) -> float:
-    """The exponential, infinite where math.exp would raise."""
-    return float(torch.tensor(value, dtype=torch.float64).exp())

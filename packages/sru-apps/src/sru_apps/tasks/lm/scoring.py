@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from itertools import chain, islice
 
@@ -12,10 +12,10 @@ import torch
 from sru_apps.decoding.batches import side_by_side
 from sru_apps.decoding.completion import LINE_END, line_end
 from sru_apps.decoding.unknown import UnknownParts, encode
+from sru_apps.inference.trained import Trained
 from sru_apps.nn import State
-from sru_apps.tasks.lm.module import exp
-from sru_apps.train.console import MAX_LINE
-from sru_apps.train.evaluate import Trained
+from sru_apps.tasks.lm.figures import exp
+from sru_apps.utf8 import MAX_LINE
 from sru_data import DataError
 from sru_data.loaders import IGNORE
 from sru_data.loaders.buckets import pad_sequences
@@ -71,13 +71,31 @@ def score_lines(model: Trained, source: TextSource, *, independent: bool = False
     Raises:
         DataError: The text is missing, empty or not UTF-8, or has a line of more than `MAX_LINE` characters.
     """
+    yield from score_groups(model, _lines(source), UnknownParts(model.tokenizer), independent=independent)
+
+
+def score_groups(
+    model: Trained, groups: Iterable[list[str]], unknown: UnknownParts | None = None, *, independent: bool
+) -> Iterator[Score]:
+    """Score lines that come in groups.
+
+    Args:
+        model: The trained model.
+        groups: Lines, with their line ends.
+        unknown: Told of what the model does not know.
+        independent: As for `score_lines`.
+
+    Yields:
+        One score per line, in their order.
+    """
     tokenizer = model.tokenizer
-    start, unknown = line_end(tokenizer), UnknownParts(tokenizer)
+    start = line_end(tokenizer)
     before, state = [] if start is None else [start], None
-    for lines in _lines(source):
+    for lines in groups:
         texts = lines if start is not None else [line.rstrip(LINE_END) for line in lines]
         ids = [encode(tokenizer, text) for text in texts]
-        unknown.report(zip(texts, ids, strict=True))
+        if unknown is not None:
+            unknown.report(zip(texts, ids, strict=True))
         if independent:
             costs = chain.from_iterable(
                 _costs(model, part, before)[0] for part in side_by_side(ids, _AT_ONCE)
@@ -140,8 +158,8 @@ def _costs(
     parts = [torch.zeros(0, len(texts), dtype=torch.float64)]
     for ids, wanted in zip(torch.split(inputs[:-1], _STEPS), torch.split(targets[1:], _STEPS), strict=True):
         if len(ids):
-            nll, state = model.network.loss(ids, wanted, state)
-            parts.append(nll.double())
+            nll, state = model.network.loss(ids.to(model.device), wanted.to(model.device), state)
+            parts.append(nll.cpu().double())
     rows = zip(lines, torch.cat(parts).t().tolist(), strict=True)
     first = [] if before else [None]
     return [cost for line, row in rows for cost in [*first, *row][: len(line)]], state

@@ -1,0 +1,1 @@
+"""Trained models in use: from files to answers, without the trainer, whose imports take seconds."""

@@ -1,0 +1,74 @@
+"""The base class of what answers for a task's trained models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from typing_extensions import Self
+
+from sru_data.tokenizers import Tokenizer
+
+
+class Trained:
+    """A trained model, ready to use.
+
+    Args:
+        network: The network, with its weights.
+        tokenizer: The tokenizer of the text.
+        entries: What an exported `config.json` holds besides; default: nothing.
+
+    Attributes:
+        network: The network, in evaluation mode.
+        tokenizer: Its tokenizer.
+    """
+
+    config_class: ClassVar[Any]
+    """The dataclass that the network is built from."""
+    network_class: ClassVar[Any]
+    """The network."""
+
+    def __init__(self, network: Any, tokenizer: Any, entries: Mapping[str, Any] | None = None) -> None:
+        self.network = network.eval()
+        self.tokenizer = self.wrap(tokenizer)
+
+    @classmethod
+    def wrap(cls, tokenizer: Tokenizer) -> Any:
+        """Return the tokenizer that the task uses, given that of the text."""
+        return tokenizer
+
+    @classmethod
+    def entries(cls, hyper_parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Turn the hyper-parameters of a checkpoint into the entries of an exported `config.json`."""
+        return {"model": hyper_parameters["config"]}
+
+    @classmethod
+    def check(cls, config: Any, entries: Mapping[str, Any]) -> None:
+        """Refuse entries that do not fit the configuration.
+
+        Raises:
+            ValueError: They do not.
+        """
+
+    @property
+    def config(self) -> Any:
+        """Sizes and choices of the network."""
+        return self.network.config
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network computes."""
+        return next(self.network.parameters()).device  # type: ignore[no-any-return]
+
+    def to(self, device: str | torch.device) -> Self:
+        """Move the network to a device.
+
+        Args:
+            device: As torch names it.
+
+        Returns:
+            This model.
+        """
+        self.network.to(device)
+        return self

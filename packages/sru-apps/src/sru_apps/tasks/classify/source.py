@@ -1,0 +1,74 @@
+"""Where the sentences come from: a published set, or files of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
+
+from sru_apps.train.errors import UserError
+from sru_data.datasets import classification
+from sru_data.datasets.classification import Splits
+
+DatasetName = Literal["mr", "cr", "subj", "mpqa", "trec", "sst1", "sst2"]
+_WITH_PHRASES = ("sst1", "sst2")
+_OF_FILES = {
+    "text_column": "text",
+    "label_column": "label",
+    "pair_column": None,
+    "label_separator": None,
+    "kind": None,
+    "encoding": "utf-8",
+    "delimiter": None,
+}
+"""Options of one's own files, and their defaults."""
+
+
+def check_source(options: Mapping[str, Any]) -> None:
+    """Refuse options that name no data, or two.
+
+    Args:
+        options: The options `--data.*`.
+
+    Raises:
+        UserError: They do, or an option is for files and there are none.
+    """
+    name, train = options["name"], options["train_file"]
+    if name is None and not train:
+        raise UserError(
+            f"no data chosen; give --recipe or --data.name ({', '.join(sorted(get_args(DatasetName)))}), or "
+            "files of your own with --data.train_file",
+            status=2,
+        )
+    if name is not None and train is not None:
+        raise UserError("both --data.name and --data.train_file name data; leave one of them out")
+    if options["phrases"] and name not in _WITH_PHRASES:
+        what = name or "files of your own"
+        raise UserError(f"--data.phrases is for {' and '.join(_WITH_PHRASES)}, not for {what}; leave it out")
+    if name is None:
+        return
+    defaults = {"validation_file": None, "test_file": None, **_OF_FILES}
+    for option, default in defaults.items():
+        if options[option] != default:
+            raise UserError(
+                f"--data.{option} is for files of your own, not for {name}; leave it out, or give "
+                "--data.train_file instead of a recipe or name"
+            )
+
+
+def read_splits(options: Mapping[str, Any]) -> Splits:
+    """Read the sentences.
+
+    Args:
+        options: The options `--data.*`.
+
+    Raises:
+        DataError: A file is missing or wrongly formed.
+    """
+    fold, seed = options["fold"], options["seed"]
+    if options["train_file"] is None:
+        names = ("name", "data_dir", "phrases")
+        return classification.load(**{name: options[name] for name in names}, fold=fold, seed=seed)
+    files = (options[name] for name in ("train_file", "validation_file", "test_file"))
+    return classification.load_files(
+        *files, **{name: options[name] for name in _OF_FILES}, fold=fold or None, seed=seed
+    )

@@ -1,0 +1,49 @@
+"""What language models are compared by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+
+from sru_data.texts import Unit
+from sru_data.token_files import TextCounts
+
+FIGURE: Mapping[Unit, str] = {
+    "words": "perplexity",
+    "subwords": "perplexity",
+    "characters": "bits_per_character",
+    "bytes": "bits_per_byte",
+}
+"""The usual figure of each unit; lower is better."""
+
+
+def figures(unit: Unit, nats: float, tokens: int, counts: TextCounts | None = None) -> dict[str, float]:
+    """Turn the loss of a whole text into figures.
+
+        loss                nats/tokens
+        perplexity          exp(loss)                   words and subwords
+        bits per character  loss/ln 2                   characters, where a token is one; likewise bytes
+        word perplexity     exp(nats/(words + lines))   subwords: as if a model of words and line ends had it
+
+    Args:
+        unit: What a token is.
+        nats: The negative log-likelihood of the tokens.
+        tokens: How many were scored.
+        counts: The length of the text, if it was scored whole.
+
+    Returns:
+        `loss`, the unit's figure, and `word_perplexity` for subwords with `counts`.
+    """
+    loss = nats / tokens if tokens else math.nan
+    name = FIGURE[unit]
+    result = {"loss": loss, name: exp(loss) if name == "perplexity" else loss / math.log(2)}
+    if unit == "subwords" and counts is not None:
+        result["word_perplexity"] = exp(nats / max(1, counts.words + counts.lines))
+    return result
+
+
+def exp(value: float) -> float:
+    """The exponential, infinite where math.exp would raise."""
+    return float(torch.tensor(value, dtype=torch.float64).exp())

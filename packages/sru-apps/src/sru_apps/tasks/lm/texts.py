@@ -1,0 +1,119 @@
+"""Where the text of a language model comes from, and its token files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sru_apps.train.console import preparation_bar
+from sru_apps.train.errors import UserError
+from sru_data import DataError
+from sru_data.datasets import language_modelling
+from sru_data.datasets.language_modelling import Corpus
+from sru_data.texts import Unit
+from sru_data.token_files import PreparedCorpus, prepare, prepared_folder, tokenizer_digest
+from sru_data.tokenizers import ByteTokenizer, CharTokenizer, Tokenizer, WordTokenizer, load_tokenizer
+from sru_data.tokenizers.training import train_tokenizer
+
+_TEXT_FIELD = "text"
+
+
+def check_source(options: Mapping[str, Any]) -> None:
+    """Refuse options that name no text, or two.
+
+    Args:
+        options: The arguments of `LanguageModelData`.
+
+    Raises:
+        UserError: They do.
+    """
+    name, train_file = options["name"], options["train_file"]
+    if name is not None and train_file is not None:
+        raise UserError("both --data.name and --data.train_file name a text; leave one of them out")
+    if train_file is None and (options["validation_file"] is not None or options["test_file"] is not None):
+        raise UserError("validation_file and test_file need a train_file; give --data.train_file too")
+    if train_file is None and options["text_field"] is not None:
+        raise UserError("text_field is for files of your own; give --data.train_file too")
+    for option in ("train_file", "validation_file", "test_file"):
+        if options[option] == []:
+            raise UserError(f"--data.{option} must name a file, got an empty list")
+    if name is None and train_file is None and options["prepared_dir"] is None:
+        known = ", ".join(language_modelling.NAMES)
+        raise UserError(f"no text chosen; give --recipe, --data.train_file, or --data.name ({known})")
+
+
+def find_corpus(options: Mapping[str, Any]) -> Corpus:
+    """Find the texts that the options name.
+
+    Args:
+        options: The arguments of `LanguageModelData`.
+
+    Raises:
+        DataError: A file is missing or damaged.
+    """
+    if options["train_file"] is None:
+        return language_modelling.load(options["name"], data_dir=options["data_dir"])
+    return language_modelling.from_files(
+        options["train_file"],
+        validation=options["validation_file"],
+        test=options["test_file"],
+        text_field=options["text_field"] or _TEXT_FIELD,
+    )
+
+
+def usual_unit(corpus: Corpus, options: Mapping[str, Any], tokenizer: Tokenizer | None = None) -> Unit:
+    """Say what a token is where no option does.
+
+    Args:
+        corpus: The texts.
+        options: The arguments of `LanguageModelData`.
+        tokenizer: A tokenizer to use in any case.
+    """
+    if tokenizer is None:
+        return "subwords" if options["tokenizer"] else corpus.unit
+    kinds: dict[type, Unit] = {ByteTokenizer: "bytes", CharTokenizer: "characters", WordTokenizer: "words"}
+    return next((unit for kind, unit in kinds.items() if isinstance(tokenizer, kind)), "subwords")
+
+
+def prepare_corpus(
+    corpus: Corpus, unit: Unit, options: Mapping[str, Any], *, tokenizer: Tokenizer | None = None
+) -> PreparedCorpus:
+    """Write the token files where they are missing.
+
+    Args:
+        corpus: The texts.
+        unit: What a token is.
+        options: The arguments of `LanguageModelData`.
+        tokenizer: A tokenizer to use in any case.
+
+    Raises:
+        DataError: A text is empty or not UTF-8, or the folder holds another one.
+        UserError: No vocabulary can be made of the text.
+    """
+    given = tokenizer
+    if given is None and options["tokenizer"] is not None:
+        given = load_tokenizer(options["tokenizer"])
+    settings = {name: options[name] for name in ("vocab_size", "min_count", "lowercase")}
+    source: Any = given or partial(_train_tokenizer, corpus, unit, settings)
+    if given is not None:
+        settings = {"tokenizer": tokenizer_digest(given)}
+    folder = options["prepared_dir"] or prepared_folder(corpus, unit=unit, **settings)
+    with preparation_bar(corpus.name) as report:
+        return prepare(
+            corpus,
+            Path(folder),
+            tokenizer=source,
+            options={"unit": unit, **settings},
+            progress=report,
+        )
+
+
+def _train_tokenizer(corpus: Corpus, unit: Unit, options: dict[str, Any]) -> Tokenizer:
+    try:
+        return train_tokenizer(corpus.train, unit=unit, **options)
+    except DataError:
+        raise
+    except ValueError as error:
+        raise UserError(f"no vocabulary can be made of {corpus.train.name}: {error}") from error

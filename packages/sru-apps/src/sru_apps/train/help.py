@@ -1,0 +1,124 @@
+"""What `--help` prints of the commands that every task has, without waiting for torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sru_apps.task import Task
+from sru_apps.train.layout import Option, command_page, described, fill, section, usage
+from sru_apps.train.options import (
+    CONFIG,
+    TRAINER,
+    evaluation_options,
+    recipe_names,
+    recipe_path,
+    run_options,
+)
+from sru_apps.train.short_names import shortened
+from sru_apps.train.signatures import command_options, config_options, data_options
+
+COMMON = (
+    *("recipe", "config", "name", "resume", "seed", "data.batch_size", "model.encoder"),
+    *("trainer.max_epochs", "optimizer.lr", "trainer.accelerator"),
+)
+"""The options of `fit` that most people use, whatever the task."""
+_SECTIONS = {"optimizer": "training", "trainer": "training"}
+"""The groups that short help shows under another title."""
+_RULE = (
+    "Options have their full names here, as in YAML files. On the command line a group may be left out where "
+    "no other option has the name: --batch-size is --data.batch_size; --epochs is --trainer.max_epochs. An "
+    "option with several values (...) is followed by all of them, or repeated."
+)
+
+
+def fit_options(task: Task) -> dict[str, list[Option]]:
+    """Return every option of `sru TASK fit`, by its group."""
+    groups = {
+        "run": [*run_options(task), CONFIG],
+        "data": data_options(task.data),
+        "model": config_options(task.module, "model"),
+        "optimizer": config_options("sru_apps.train.optimizers:OptimizerConfig", "optimizer"),
+        "trainer": TRAINER,
+    }
+    defaults = {f"--{name}": value for name, value in task.defaults.items()}
+    return {
+        group: [(name, kind, defaults.get(name, default), text) for name, kind, default, text in options]
+        for group, options in groups.items()
+    }
+
+
+def fit(prog: str, task: Task, every: bool) -> str:
+    """Describe `sru TASK fit`, or another command with its options.
+
+    Args:
+        prog: The command as the user types it.
+        task: The task.
+        every: Whether to describe every option, or those that most people use.
+    """
+    text = task.table()[prog.rpartition(" ")[2]].help
+    return _page(prog, task, every, f"{text[0].upper()}{text[1:]}.", fit_options(task))
+
+
+def prepare(prog: str, task: Task, every: bool) -> str:
+    """Describe `sru TASK prepare`, given the same."""
+    recipe = [option for option in run_options(task) if option[0] == "--recipe"]
+    description = (
+        "Make the data ready, once, for all runs that read them. An interrupted preparation is continued."
+    )
+    return _page(prog, task, every, description, {"run": recipe, "data": data_options(task.data)})
+
+
+def evaluate(prog: str, task: Task, every: bool) -> str:
+    """Describe `sru TASK validate` and `test`, given the same."""
+    part = {"validate": "validation", "test": "test"}[prog.rpartition(" ")[2]]
+    description = f"Print the figures of a checkpoint on the {part} set it belongs to."
+    return command_page(prog, description, evaluation_options(task))
+
+
+def own(prog: str, target: str, task: Task | None) -> str | None:
+    """Describe a command that calls `parse_options`, if its source tells.
+
+    Args:
+        prog: The command as the user types it.
+        target: The `"module:function"` that runs it.
+        task: The task.
+    """
+    found = command_options(target, {} if task is None else {"task.name": task.name})
+    return None if found is None else command_page(prog, *found)
+
+
+def _page(prog: str, task: Task, every: bool, description: str, groups: dict[str, list[Option]]) -> str:
+    parts = [usage(f"{prog} {form} [OPTION ...]" for form in task.usage), fill(description)]
+    if every:
+        parts += [
+            fill(_RULE),
+            *(section(group, map(described, options)) for group, options in groups.items()),
+        ]
+    else:
+        parts += [section(title, map(described, rows)) for title, rows in _chosen(task, groups).items()]
+    parts.append(section("recipes", _recipes(task)))
+    if prog.endswith(" fit"):
+        parts.append("\n".join(["examples:", *(f"  {prog} {example}" for example in task.examples)]))
+    if not every:
+        count = sum(map(len, groups.values()))
+        parts.append(f"`{prog} --help-all` describes all {count} options.")
+    return "\n\n".join(parts)
+
+
+def _chosen(task: Task, groups: dict[str, list[Option]]) -> dict[str, list[Option]]:
+    """Return the options that most people use, under the names they are typed with."""
+    written = shortened(name for options in groups.values() for name, *_ in options)
+    chosen: dict[str, list[Option]] = {}
+    for group, options in groups.items():
+        rows = [option for option in options if option[0][2:] in (*COMMON, *task.common)]
+        if rows:
+            title = _SECTIONS.get(group, group)
+            chosen.setdefault(title, []).extend((written[name], *rest) for name, *rest in rows)
+    return chosen
+
+
+def _recipes(task: Task) -> Iterable[tuple[str, str]]:
+    """Yield each recipe with the sentence that it begins with."""
+    for name in recipe_names(task):
+        first, _, _ = recipe_path(task, name).read_text("utf-8").partition("\n")
+        yield name, first.removeprefix("# ").partition(". ")[0].removesuffix(".")

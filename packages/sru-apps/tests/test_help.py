@@ -1,0 +1,132 @@
+"""Help describes the options that the parsers have, and waits for no slow import."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from sru_apps.cli import TASKS, main
+from sru_apps.nn.encoders import ENCODERS, EncoderOptions
+from sru_apps.task import Command, Task, load
+from sru_apps.train.help import COMMON, fit_options, own
+from sru_apps.train.options import fit_parser, recipe_names
+from sru_apps.train.short_names import all_options
+
+RECORDS: dict[str, Any] = {name: row.load() for name, row in TASKS.items() if name != "demo"}
+GENERIC = [
+    (name, command) for name, task in RECORDS.items() for command, row in task.table().items() if row.page
+]
+OWN = [
+    (name, command) for name, task in RECORDS.items() for command, row in task.table().items() if not row.page
+]
+
+
+def parser(task: Task) -> Any:
+    return fit_parser(task, load(task.data), load(task.module).config_class)
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_help_agrees_with_the_parser(name: str) -> None:
+    options = parser(RECORDS[name])
+    shown = [row for rows in fit_options(RECORDS[name]).values() for row in rows]
+    files = {"-h", "--help", "-c", "--print_config", "--data", "--model", "--optimizer"}
+    assert {option for option, *_ in shown} == set(all_options(options)) - files
+    for option, _, default, text in shown:
+        assert text, option
+        if option not in ("--config", "--allow-divergence"):
+            real = options.get_default(option[2:].replace("-", "_"))
+            assert real == (None if default is ... else default), option
+
+
+@pytest.mark.parametrize(("name", "command"), GENERIC)
+@pytest.mark.parametrize("wanted", ["--help", "--help-all"])
+def test_generic_commands_have_both_kinds_of_help(
+    name: str, command: str, wanted: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([name, command, "--seed", wanted]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"usage: sru {name} {command} ")
+    assert max(map(len, shown.splitlines())) <= 110
+    assert "null" not in shown
+    assert "None" not in shown
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_short_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    task = RECORDS[name]
+    main([name, "fit", "--help"])
+    shown = capsys.readouterr().out
+    every = {option[2:] for options in fit_options(task).values() for option, *_ in options}
+    assert every >= {*COMMON, *task.common}
+    listed = re.findall(r"^  (--\S+)", shown, re.MULTILINE)
+    assert len(listed) == len({*COMMON, *task.common}) < 20
+    assert {"--epochs", "--lr", "--batch-size", "--encoder", "--recipe"} <= set(listed)
+    assert all(f"\n  {recipe} " in shown for recipe in recipe_names(task))
+    assert f"`sru {name} fit --help-all` describes all {len(every)} options." in shown
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_examples_are_understood(name: str) -> None:
+    for example in RECORDS[name].examples:
+        args = shlex.split(example)
+        parser(RECORDS[name]).parse_args([*args, *(["--data.name=sst2"] if name == "classify" else [])])
+
+
+def test_the_mark_of_an_option_names_the_encoders_that_have_it() -> None:
+    marks = {
+        option: text.partition(":")[0]
+        for option, _, _, text in fit_options(RECORDS["lm"])["model"]
+        if option[8:] in {item.name for item in fields(EncoderOptions)}
+    }
+    for option, mark in marks.items():
+        owners = [
+            name
+            for name, row in ENCODERS.items()
+            if option[8:] in {item.name for item in fields(row.options)}
+        ]
+        assert set(mark.split(", ")) <= set(owners), option
+    assert all(issubclass(EncoderOptions, row.options) for row in ENCODERS.values())
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        *(["classify", "fit", wanted] for wanted in ("--help", "-h", "--help-all")),
+        *([name, command, "--help"] for name, command in [*GENERIC, *OWN] if name != "classify"),
+    ],
+)
+def test_help_imports_nothing_slow(args: list[str]) -> None:
+    program = (
+        "import sys\nfrom sru_apps.cli import main\nmain()\n"
+        "print([m for m in ('torch', 'pytorch_lightning', 'numpy', 'tokenizers') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program, *args], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(("name", "command"), OWN)
+def test_commands_of_a_task_are_described_as_they_describe_themselves(
+    name: str, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pages = []
+    for wanted in ("--help", "--help-all"):
+        assert main([name, command, "x", wanted]) == 0
+        pages.append(capsys.readouterr().out)
+    with pytest.raises(SystemExit, match="0"):
+        RECORDS[name].table()[command].load()(RECORDS[name], ["--help"])
+    assert pages == [capsys.readouterr().out] * 2
+    assert pages[0].startswith(f"usage: sru {name} {command} ")
+
+
+def test_a_command_whose_source_does_not_tell_describes_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert own("sru lm", "sru_apps.tasks.lm:TASK", None) is None
+    assert own("sru x", "sru_apps.task:command_help", None) is None
+    monkeypatch.setattr(Command, "load", lambda self: lambda args: args != ["--help"])
+    monkeypatch.setitem(TASKS, "mine", Command("my own", "sru_apps.task:command_help"))
+    assert main(["mine", "--help-all"]) == 0

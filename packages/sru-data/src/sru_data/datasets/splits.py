@@ -1,0 +1,88 @@
+"""Labelled texts, divided for training, validation and test."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+NUM_FOLDS = 10
+"""The parts of a cross-validation."""
+VALIDATION_PARTS = 10
+"""One of as many parts of the training data is the validation data, where there are none."""
+
+Label = int | tuple[int, ...]
+"""The number of a class, or in multi-label data, of each class of a text in ascending order."""
+
+
+class Example(NamedTuple):
+    """A text, or a pair of texts, and its class."""
+
+    text: str
+    label: Label
+    pair: str | None = None
+    """The second text, in data of pairs."""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """One set, divided for training, validation and test; each part in file order."""
+
+    name: str
+    train: list[Example]
+    validation: list[Example]
+    test: list[Example]
+    label_names: tuple[str, ...]
+    multi_label: bool = False
+    """Whether a label is a tuple of the classes of a text, of which there may be any number."""
+    notes: tuple[str, ...] = ()
+    """What may be worth a look, each a sentence: texts in several parts, classes that a part lacks."""
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes; labels are 0 to num_classes - 1."""
+        return len(self.label_names)
+
+
+def divide(
+    examples: Sequence[Example], parts: int, part: int, *, seed: str
+) -> tuple[list[Example], list[Example]]:
+    """Split off one of several equal, stratified parts.
+
+    The sizes of the parts differ by at most one, and so do their numbers of examples of a class. An example
+    that is the only one of its class stays among the others.
+
+    Args:
+        examples: The examples.
+        parts: The number of parts.
+        part: The part to split off.
+        seed: The division is a function of the labels and this.
+
+    Returns:
+        The others and the part, both in the order of the examples.
+    """
+    strata = _strata([example.label for example in examples], parts)
+    sizes = Counter(strata)
+    order = [index for index, stratum in enumerate(strata) if sizes[stratum] > 1]
+    random.Random(seed).shuffle(order)
+    # Sorting is stable: within a class the order stays random, and dealing the classes out one after the
+    # other keeps both the sizes of the parts and their class counts within one of each other.
+    order.sort(key=strata.__getitem__)
+    taken = set(order[part::parts])
+    others = [example for index, example in enumerate(examples) if index not in taken]
+    return others, [examples[index] for index in sorted(taken)]
+
+
+def _strata(labels: Sequence[Label], parts: int) -> list[Any]:
+    """What to balance: the class; or all classes of a text, and if few texts have the same, the rarest."""
+    sets = [label for label in labels if isinstance(label, tuple)]
+    if not sets:
+        return list(labels)
+    whole = Counter(sets)
+    single = Counter(label for classes in sets for label in classes)
+    return [
+        classes if whole[classes] >= parts or not classes else (min(classes, key=lambda c: (single[c], c)),)
+        for classes in sets
+    ]

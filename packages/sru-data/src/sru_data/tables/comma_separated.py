@@ -1,0 +1,131 @@
+"""CSV as in RFC 4180, with a comma or a semicolon."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from sru_data.errors import DataError
+from sru_data.reading import MAX_LINE_BYTES
+from sru_data.tables.delimited import DelimitedTable, Record
+from sru_data.tables.lines import text_lines
+
+_SNIFFED = (",", ";")
+_QUOTED = re.compile(r'"[^"]*(?:""[^"]*)*"(?!")')
+
+
+class CommaSeparatedTable(DelimitedTable):
+    r"""A CSV: fields may be quoted, and then hold delimiters, line ends, and quotes written twice.
+
+    The delimiter is the one of `,` and `;` that gives the header more columns, a comma if neither does. A
+    field has at most `csv.field_size_limit()` characters, 131,072 by default.
+
+    Args:
+        files: The files.
+        encoding: Their encoding.
+        delimiter: The delimiter, one character; None to look at the header.
+    """
+
+    kind = "CSV"
+    output_ending = ".csv"
+    unequal_remedy = "quote a field that holds a delimiter or a line end"
+
+    def __init__(self, files: Sequence[Path], encoding: str, delimiter: str | None = None) -> None:
+        self.delimiter = delimiter or _delimiter(files[0], encoding)
+        super().__init__(files, encoding)
+
+    def _records(self, file: Path) -> Iterator[Record]:
+        return read_records(file, self.encoding, self.delimiter)
+
+    def _joined(self, fields: Sequence[str]) -> str:
+        text = io.StringIO()
+        csv.writer(text, delimiter=self.delimiter).writerow(["", *fields])
+        return text.getvalue().removesuffix("\r\n")
+
+
+def _delimiter(file: Path, encoding: str) -> str:
+    def width(delimiter: str) -> int:
+        try:
+            records = read_records(file, encoding, delimiter)
+            return next((len(record.fields) for record in records if record.fields), 0)
+        except DataError:
+            return 0
+
+    return max(_SNIFFED, key=width)
+
+
+def read_records(file: Path, encoding: str, delimiter: str) -> Iterator[Record]:
+    """Yield the records of a CSV.
+
+    Args:
+        file: The file.
+        encoding: Its encoding.
+        delimiter: The delimiter.
+
+    Raises:
+        DataError: Quotes do not close or are misplaced, or a field is too long.
+    """
+    pending: list[str] = []
+
+    def lines() -> Iterator[str]:
+        size = 0
+        for line in text_lines(file, encoding):
+            size = size + len(line) if pending else len(line)
+            if size > MAX_LINE_BYTES:
+                raise DataError.at(
+                    file,
+                    number,
+                    f"expected a record of at most {MAX_LINE_BYTES:,} characters, got a longer one",
+                )
+            pending.append(line)
+            yield line
+
+    number = 1
+    reader = csv.reader(lines(), delimiter=delimiter, strict=True)
+    try:
+        for fields in reader:
+            yield Record(number, pending[0] if len(pending) == 1 else "".join(pending), fields)
+            number += len(pending)
+            pending.clear()
+    except csv.Error as error:
+        raise _explained("".join(pending), delimiter, file, number) from error
+
+
+def _explained(raw: str, delimiter: str, file: Path, line: int) -> DataError:
+    """Say what is wrong with a record that the csv module refuses, and where."""
+    place = 0
+    unquoted = re.compile(rf"[^{re.escape(delimiter)}\r\n]*")
+    limit = csv.field_size_limit()
+    while True:
+        quoted = raw.startswith('"', place)
+        match = (_QUOTED if quoted else unquoted).match(raw, place)
+        end = match.end() if match else len(raw)
+        if match is None or end - place > limit or raw[end : end + 1] != delimiter:
+            break
+        place = end + 1
+    line += raw.count("\n", 0, place)
+    if end - place > limit and not quoted:
+        return DataError.at(file, line, f"expected a field of at most {limit:,} characters, got a longer one")
+    if not quoted:
+        return DataError.at(
+            file,
+            line,
+            r"expected lines that end in \n or \r\n, got a \r within a line; convert the line ends",
+        )
+    if match is None or end - place > limit:
+        return DataError.at(
+            file,
+            line,
+            f"expected the quotes that open here to close within {limit:,} characters, got none that do; "
+            "close them, or write a quote within a field twice",
+        )
+    return DataError.at(
+        file,
+        line,
+        f"expected {delimiter!r} or a line end after the quoted field that begins here, got "
+        f"{raw[end : end + 1]!r} on line {line + raw.count(chr(10), place, end)}; close its quotes, or write "
+        "a quote within a field twice",
+    )

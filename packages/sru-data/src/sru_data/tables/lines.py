@@ -1,0 +1,97 @@
+"""The lines of a file as text, plain or compressed, so that every error names the line."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+from sru_data.errors import DataError
+from sru_data.reading import MAX_LINE_BYTES, decode
+from sru_data.texts import TextFile
+
+ENCODING_REMEDY = "convert the file, or name its encoding, such as 'cp1252'"
+"""What to do about bytes that are not in the encoding of a table."""
+_ASCII = bytes(range(128))
+
+
+def check_encoding(encoding: str) -> None:
+    r"""Refuse an encoding in which `\n` does not end a line.
+
+    Args:
+        encoding: Its name in Python.
+
+    Raises:
+        ValueError: It is unknown, or does not extend ASCII.
+    """
+    try:
+        extends_ascii = _ASCII.decode(encoding) == _ASCII.decode("ascii")
+    except (LookupError, ValueError):
+        extends_ascii = False
+    if not extends_ascii:
+        raise ValueError(
+            f"encoding must be one that Python knows and that extends ASCII, such as 'utf-8' or 'cp1252', "
+            f"got {encoding!r}; convert other files, as with `iconv -t UTF-8`"
+        )
+
+
+def text_lines(path: Path, encoding: str) -> Iterator[str]:
+    r"""Yield the lines of a file with their ends, which are `\n` or `\r\n`.
+
+    Args:
+        path: The file; the ending of its name tells the compression.
+        encoding: Its encoding, one that extends ASCII.
+
+    Raises:
+        DataError: It is missing or damaged, is in another encoding, or has a NUL byte or a line of more than
+            32 MiB.
+    """
+    line = 1
+    for block in _blocks(path):
+        if b"\0" in block:
+            before = block[: block.index(b"\0")]
+            raise DataError.at(
+                path,
+                line + before.count(b"\n"),
+                "expected text, got a NUL byte; convert the file, as with `iconv -f UTF-16 -t UTF-8`",
+            )
+        yield from io.StringIO(_decode(block, encoding, path, line), newline="\n")
+        line += block.count(b"\n")
+
+
+def _decode(block: bytes, encoding: str, path: Path, line: int) -> str:
+    try:
+        return str(block, encoding)
+    except UnicodeDecodeError as error:
+        # Once more for the one line, because a message names the line and the byte in it.
+        start = block.rfind(b"\n", 0, error.start) + 1
+        end = block.find(b"\n", error.start)
+        number = line + block.count(b"\n", 0, start)
+        decode(
+            block[start : end if end >= 0 else None],
+            encoding,
+            path=path,
+            line=number,
+            remedy=ENCODING_REMEDY,
+        )
+        raise DataError.at(path, number, f"expected text in {encoding}: {error.reason}") from error
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    """Yield whole lines, about a megabyte at once."""
+    rest: list[bytes] = []
+    line = 1
+    for chunk in TextFile.at(path).stored_chunks():
+        end = chunk.rfind(b"\n") + 1
+        if end:
+            block = b"".join([*rest, chunk[:end]])
+            yield block
+            line += block.count(b"\n")
+            rest.clear()
+        rest.append(chunk[end:])
+        if sum(map(len, rest)) > MAX_LINE_BYTES:
+            raise DataError.at(
+                path, line, f"expected a line of at most {MAX_LINE_BYTES:,} bytes, got a longer one"
+            )
+    if any(rest):
+        yield b"".join(rest)
