@@ -129,6 +129,11 @@ def test_words_keep_their_meaning_whatever_stands_around_them() -> None:
         assert word in tokenizer.encode(text)
 
 
+@pytest.mark.parametrize("rules", ["spaces", "english"])
+def test_half_a_character_is_unknown(rules) -> None:
+    assert WordTokenizer.train(["so"], rules=rules).encode("so \ud83d so") == [2, 1, 2]
+
+
 def test_wrong_rules_are_refused() -> None:
     with pytest.raises(ValueError, match=r"WordTokenizer: rules must be 'spaces' or 'english', got 'german'"):
         WordTokenizer.train(TEXTS, rules="german")
