@@ -30,8 +30,8 @@ PYTEST = ("pytest", "pytest-randomly", "pytest-timeout", "pytest-xdist", "hypoth
 PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")
 # Two threads each are enough to meet the threaded code; while they wait, the other processes work.
 THREADS = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
-# What some tests of sru-nn export to and read back.
-FORMATS = ("safetensors", "onnx", "onnxscript", "onnxruntime", "torchao")
+# What some tests write and read back.
+FORMATS = ("safetensors", "onnx", "onnxscript", "onnxruntime", "torchao", "pyarrow")
 # With nvcc and these the tests compile the CUDA kernels, run them on the CPU and read their machine code.
 CUDA_TOOLS = ("cmake", "ninja", "pybind11", "nvidia-cuda-nvdisasm", "nvidia-cuda-cuobjdump")
 DOCS_TOOLS = ("mkdocs-material", "mkdocstrings[python]", "ruff")

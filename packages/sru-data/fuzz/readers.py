@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import bz2
 import gzip
-import io
 import json
-import lzma
-import tarfile
-import zipfile
 from typing import Any
 
 import tokenizers
 import torch
 from cases import NUMBERS, TEXTS, Case, dump_json, hostile_value, mutated_bytes, mutated_tree
+from containers import CONTAINERS
 from hypothesis import strategies as st
 from tokenizers import models
 
@@ -21,6 +17,7 @@ from sru_data import DataError
 from sru_data.datasets import classification, dialogues, language_modelling
 from sru_data.embeddings import embedding_matrix, read_embeddings
 from sru_data.loaders import StreamLoader
+from sru_data.records import read_records
 from sru_data.texts import TextSource
 from sru_data.token_files import open_prepared
 from sru_data.token_files import prepare as prepare_corpus
@@ -41,6 +38,14 @@ WORDS = st.sampled_from(
 FIELDS = st.one_of(
     st.floats(width=32).map(str), st.sampled_from(["0.5", "-1e-3", "1", "1e39", "nan", "inf", "x", "", "1_0"])
 )
+DIALOGUES = [
+    {"user": "hello", "bot": "hi"},
+    {"conversation": [{"user": "a", "bot": "b"}, {"human": "c", "bot": "d"}]},
+    {"messages": [{"role": "system", "content": "a"}, {"role": "assistant", "content": "b"}]},
+    {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]},
+    {"instruction": "a", "input": "b", "output": "c"},
+]
+FRAMES = [(b"", b"\n", b"\n"), (b"", b"\r\n", b""), (b" [\n", b",\n", b"]\n\n"), (b"[", b", ", b"]")]
 TEXT = st.lists(
     st.one_of(
         st.text(max_size=30), st.sampled_from(TEXTS[:-1]), st.sampled_from(["a film\n", "\r\n", "\x85"])
@@ -120,34 +125,64 @@ def labelled_sentences(case: Case) -> None:
     labels = st.sampled_from(["0", "1", "1", "2", "-1", "٣", "01", "", "9" * 5000, "1.0"])
     rows = case.draw(st.lists(st.tuples(labels, TEXT), max_size=6), "rows")
     lines = "".join(f"{label} {text}\n" for label, text in rows)
-    encoding = case.draw(st.sampled_from(["utf-8", "latin-1"]), "encoding")
-    content = lines.encode(encoding, "replace" if encoding == "latin-1" else "surrogatepass")
+    encoding = case.draw(st.sampled_from(["utf-8", "latin-1", "cp1252"]), "encoding")
+    content = lines.encode(encoding, "surrogatepass" if encoding == "utf-8" else "replace")
     path = case.write("set.all", finish(case, content))
     examples = classification.read_examples(path, num_classes=2)
     assert all(0 <= label < 2 for _, label, _ in examples), "a label out of range"
 
 
 def dialogue_files(case: Case) -> None:
-    """JSON lines of dialogues, some fields hostile."""
+    """Dialogues in every form, as lines or as an array, some fields hostile."""
     chance = case.random()
-    turns = [
-        {"user": "hello", "bot": "hi"},
-        {"conversation": [{"user": "a", "bot": "b"}, {"human": "c", "bot": "d"}]},
+    records = [
+        chance.choice([*DIALOGUES, mutated_tree(chance.choice(DIALOGUES), chance, hostile_value)])
+        for _ in range(4)
     ]
-    lines = [
-        chance.choice([*turns, mutated_tree(chance.choice(turns), chance, hostile_value)]) for _ in range(4)
-    ]
-    end = case.draw(st.sampled_from([b"\n", b"", b"\r\n", b"\n\n"]), "end")
-    path = case.write("talk.jsonl", finish(case, b"\n".join(map(dump_json, lines)) + end))
-    for dialogue in dialogues.read_dialogues(path):
-        for text in (text for turn in dialogue for text in turn if isinstance(text, str)):
-            text.encode()
+    between, begin, end = case.draw(
+        st.sampled_from(
+            [
+                (b"\n", b"", b"\n"),
+                (b"\n", b"", b""),
+                (b"\r\n", b"", b"\n\n"),
+                (b",\n", b" [\n", b"]\n"),
+                (b",", b"[", b"]"),
+            ]
+        ),
+        "frame",
+    )
+    content = finish(case, begin + between.join(map(dump_json, records)) + end)
+    packed = case.draw(st.booleans(), "gzip")
+    path = case.write(f"talk.jsonl{'.gz' if packed else ''}", gzip.compress(content) if packed else content)
+    for dialogue in dialogues.read_dialogues([path] if case.draw(st.booleans(), "list") else path):
+        assert dialogue, "a dialogue without a turn"
+        for user, bot in dialogue:
+            assert bot.strip(), "an answer that says nothing"
+            (user or "").encode()
+            bot.encode()
+
+
+def json_arrays(case: Case) -> None:
+    """The items of an array are those that a parser of the whole finds, wherever chunks end."""
+    value = st.one_of(
+        TEXT, st.integers(), st.lists(TEXT, max_size=2), st.dictionaries(TEXT, TEXT, max_size=2)
+    )
+    items = case.draw(st.lists(st.dictionaries(TEXT, value, max_size=3), max_size=5), "items")
+    indent = case.draw(st.sampled_from([None, 1, "\t"]), "indent")
+    whole = json.dumps(items, indent=indent, ensure_ascii=case.draw(st.booleans(), "ascii"))
+    content = whole.encode("utf-8", "surrogatepass")
+    intact = case.draw(st.booleans(), "intact")
+    path = case.write("x.json", content if intact else mutated_bytes(content, case.random()))
+    records = list(read_records(path))
+    if intact:
+        assert [json.loads(record.content.decode("utf-8", "surrogatepass")) for record in records] == items
+    assert [record.line for record in records] == sorted(record.line for record in records), "lines go back"
 
 
 def texts(case: Case) -> None:
     """Plain, compressed, archived and JSON lines: what is accepted is the whole text, however it is cut."""
     content = case.draw(TEXT, "text").encode("utf-8", "surrogatepass")
-    name, stored, expected = case.draw(st.sampled_from(_CONTAINERS), "container")(content, case)
+    name, stored, expected = case.draw(st.sampled_from(CONTAINERS), "container")(content, case)
     intact = case.draw(st.booleans(), "intact")
     path = case.write(name, stored if intact else mutated_bytes(stored, case.random()))
     source = TextSource.from_files([path])
@@ -163,42 +198,6 @@ def texts(case: Case) -> None:
     for unit in ("words", "characters", "bytes"):
         tokenizer = train_tokenizer(corpus.train, unit=unit)
         assert 0 not in tokenizer.encode(whole.decode("utf-8")), "text became padding"
-
-
-def _tar(content: bytes, case: Case) -> tuple[str, bytes, bytes]:
-    ending = case.draw(st.sampled_from([".tar", ".tgz", ".tar.gz", ".tar.xz"]))
-    buffer = io.BytesIO()
-    mode = {".tar": "w", ".tar.xz": "w:xz"}.get(ending, "w:gz")
-    with tarfile.open(fileobj=buffer, mode=mode) as archive:  # type: ignore[call-overload]
-        member = tarfile.TarInfo("a.txt")
-        member.size = len(content)
-        archive.addfile(member, io.BytesIO(content))
-    return f"text{ending}", buffer.getvalue(), content
-
-
-def _zip(content: bytes, case: Case) -> tuple[str, bytes, bytes]:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("a.txt", content)
-    return "text.zip", buffer.getvalue(), content
-
-
-def _json_lines(content: bytes, case: Case) -> tuple[str, bytes, bytes]:
-    texts = content.decode("utf-8", "replace").split("\n")
-    lines = "\n".join(json.dumps({"text": text}) for text in texts)
-    end = case.draw(st.sampled_from(["", "\n"]), "end")
-    return "text.jsonl", (lines + end).encode(), "".join(f"{text}\n" for text in texts).encode()
-
-
-_CONTAINERS = [
-    lambda content, case: ("text.txt", content, content),
-    lambda content, case: ("text.txt.gz", gzip.compress(content), content),
-    lambda content, case: ("text.txt.xz", lzma.compress(content), content),
-    lambda content, case: ("text.txt.bz2", bz2.compress(content), content),
-    _tar,
-    _zip,
-    _json_lines,
-]
 
 
 def tokenizer_files(case: Case) -> None:
@@ -289,12 +288,16 @@ def corpora(case: Case) -> None:
 def bombs(case: Case) -> None:
     """One line of 2 GB, from a file of 2 MB, and headers that promise as much."""
     piece = case.draw(st.sampled_from([b"x", b"x ", b"0.5 ", b"[", b'{"text": "', b"\0"]), "piece")
-    head = case.draw(st.sampled_from([b"", b"film 0.5 ", b"1 500000000\n", b'{"text": "', b"1 "]), "head")
+    head = case.draw(
+        st.sampled_from([b"", b"film 0.5 ", b"1 500000000\n", b'{"text": "', b"1 ", b"[{"]), "head"
+    )
     # Compressed files may follow each other, and a megabyte of one piece compresses to a kilobyte.
     bomb = gzip.compress(head) + gzip.compress(piece * (1_000_000 // len(piece))) * 2000
-    reader = case.draw(st.sampled_from(["embeddings", "text.jsonl.gz"]), "reader")
+    reader = case.draw(st.sampled_from(["embeddings", "text.jsonl.gz", "talk.json.gz"]), "reader")
     path = case.write(reader, bomb)
     if reader == "embeddings":
         read_embeddings(path, {"film"})
+    elif reader == "talk.json.gz":
+        dialogues.read_dialogues(path)
     else:
         next(TextSource.from_files([path]).blocks())

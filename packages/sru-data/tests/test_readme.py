@@ -16,14 +16,24 @@ def test_the_first_example_runs_as_written(tmp_path, monkeypatch, capsys) -> Non
     assert matrix == "torch.Size([15, 3]) 2"
 
 
-def test_the_language_modelling_example_runs_as_written(capsys) -> None:
+def test_the_example_of_own_files_runs_as_written(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
     exec(EXAMPLES[2], {})
+    assert capsys.readouterr().out.splitlines() == [
+        "81 9 10 ('home', 'work')",
+        "mail.csv:101 ('home', 'Message 99') ['body', 'folder']",
+    ]
+    assert (tmp_path / "mail-lengths.csv").read_text().splitlines()[-1] == "Message 99,home,10"
+
+
+def test_the_language_modelling_example_runs_as_written(capsys) -> None:
+    exec(EXAMPLES[3], {})
     assert capsys.readouterr().out == "characters True True\nthe| function|\n|returns| a| list|"
 
 
 def test_the_token_file_example_runs_as_written(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
-    exec(EXAMPLES[3], {})
+    exec(EXAMPLES[4], {})
     assert capsys.readouterr().out == "True True\n"
 
 

@@ -100,6 +100,26 @@ def test_a_minute_is_the_most_that_is_lost(
     assert_same_checkpoints(run, trained_run)
 
 
+def test_a_run_that_was_killed_after_the_last_of_its_steps(
+    small_options: list[str],
+    run: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    assert_same_checkpoints: Callable[[Path, Path], None],
+) -> None:
+    fit = ["classify", "fit", *small_options, "--trainer.max_steps=6", "--checkpoint-steps=3"]
+
+    def die(*args: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints.RunCheckpoints, "on_train_epoch_end", die)
+        with pytest.raises(ZeroDivisionError):
+            main([*fit, "--name=one"])
+    assert main(["classify", "fit", f"--resume={run}"]) == 0
+    assert main([*fit, "--name=whole"]) == 0
+    assert_same_checkpoints(run, run.with_name("whole"))
+
+
 def test_what_takes_long_to_save_is_saved_less_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     callback = checkpoints.RunCheckpoints(tmp_path, monitor="loss")
     clock = iter([100.0, 102.0, 300.0, 300.5])

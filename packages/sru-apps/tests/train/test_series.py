@@ -81,14 +81,6 @@ def test_every_fold_is_tested(folds: Path, options: list[str]) -> None:
     assert tested == [22, 22]
 
 
-def test_a_fold_is_a_run_of_fit(
-    folds: Path, options: list[str], tmp_path: Path, assert_same_checkpoints: Same
-) -> None:
-    fit = ["classify", "fit", *options, f"--runs-dir={tmp_path}", "--name=x", "--data.fold=1"]
-    assert main(fit) == 0
-    assert_same_checkpoints(tmp_path / "classify/cr/x", folds / "fold-1")
-
-
 def test_an_interrupted_cross_validation_equals_an_undisturbed_one(
     folds: Path,
     options: list[str],
@@ -221,3 +213,10 @@ def test_a_series_is_trained_by_one_process(
     assert main(["classify", "fit", *options, "--seeds=2", *more]) == 1
     assert "the runs of a series are trained by one process, got 2; give" in capsys.readouterr().err
     assert not (tmp_path / "classify").exists()
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["classify", "crossval", "--help"]) == 0
+    output = capsys.readouterr().out
+    assert "Train and test on each of ten folds" in output
+    assert "sru classify crossval --recipe mr --name mr" in output

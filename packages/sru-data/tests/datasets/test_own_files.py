@@ -147,7 +147,7 @@ def load_rows(folder: Path, rows, **options) -> Splits:
             [*mail(9), ("a", "hom")],
             r"x\.csv:11: expected every label in 'label' twice or more, got 'hom' once; add examples, ",
         ),
-        ([("a", "x"), ("b", "y")], r"x\.csv:2: .* got 'x' once \(and so are 1 more\)"),
+        ([("a", "x"), ("b", "y")], r"x\.csv:2: .* got 'x' \(and 1 other\) once; add examples"),
         (
             [("a" * 65_537, "x")],
             r"x\.csv:2: expected a text of at most 65,536 bytes in 'text', got one of 65,537",
@@ -189,9 +189,18 @@ def test_a_division_that_leaves_nothing_to_learn_is_an_error(tmp_path) -> None:
         load_rows(tmp_path, rows, label_separator=",", seed=3)
 
 
+def test_folds_need_rows(tmp_path) -> None:
+    assert len(load_rows(tmp_path, mail(4, "xy")).train) == 2
+    with pytest.raises(
+        DataError, match=r"x\.csv: expected enough rows to divide them, got 4; add some, or give"
+    ):
+        load_rows(tmp_path, mail(4, "xy"), fold=9)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"pair_column": "text"}, r"load_files: the columns must differ, got 'text', 'label', 'text'"),
         ({"fold": 10}, r"load_files: fold must be 0 to 9, got 10"),
         ({"fold": 0, "test_file": "y.csv"}, r"load_files: give either fold, which takes the test data from"),
         ({"label_separator": ""}, r"load_files: label_separator must not be empty"),

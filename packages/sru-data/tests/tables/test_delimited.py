@@ -78,7 +78,7 @@ def test_another_encoding_may_be_named(tmp_path) -> None:
         (b"", r"x\.csv: expected a first line that names the columns, got an empty file"),
         (b"\xef\xbb\xbf\n\n", r"x\.csv: expected a first line that names the columns, got an empty file"),
         (b"Text,label\n", r"x\.csv:1: expected a column 'text', .*'Text', 'label'; did you mean 'Text'\?"),
-        (b"body,label\n", r"got a CSV file with the columns 'body', 'label'$"),
+        (b"body,label\n", r"got a CSV file with the columns 'body', 'label'; choose one of these$"),
         (b"text\tlabel\n", r"expected a column 'text', got a CSV file with the column 'text\\tlabel'"),
         (b"text,label,text\n", r"x\.csv:1: expected one column 'text', got 2; rename the others"),
         (b"text,label\na,b\nc\n", r"x\.csv:3: expected 2 fields as in the first line, got 1; quote a field"),

@@ -25,6 +25,8 @@ def test_values_of_json_are_written_as_text(tmp_path) -> None:
         (text or "", label) for (text, _), label in zip(values, labels, strict=True)
     ]
     assert [row.line for row in open_table(tmp_path / "x.jsonl").rows([])] == [1, 3, 5, 7, 9]
+    (tmp_path / "x.jsonl").write_text('{"text": NaN}')
+    assert rows(tmp_path / "x.jsonl", "text") == [("",)]
     (tmp_path / "x.jsonl").write_text('{"text": true}\n{"text": false}\n')
     assert rows(tmp_path / "x.jsonl", "text") == [("true",), ("false",)]
 
@@ -58,10 +60,9 @@ def test_a_list_is_joined_if_a_separator_is_given(tmp_path) -> None:
             r"x\.jsonl:1: expected a JSON object, got something that is not JSON: Expecting value",
         ),
         ("{\n", r"x\.jsonl:1: .* not JSON: .*; write each object on a line of its own, as `jq -c` does"),
-        (
-            '[{"text": 1}]',
-            r"x\.jsonl:1: expected a JSON object, got \[.*; write each of its objects on a line",
-        ),
+        ('[{"text": 1},\n 2]', r"x\.jsonl:2: expected a JSON object, got 2$"),
+        ("[[]]", r"x\.jsonl:1: expected a JSON object, got \[\]$"),
+        ('[{"text": 1}', r"x\.jsonl:1: expected a JSON array that ends in '\]'"),
         (
             '{"texts": 1}',
             r"x\.jsonl:1: expected a column 'text', .* with the column 'texts'; did you mean 'texts'",
@@ -111,6 +112,18 @@ def test_a_copy_of_json_lines_keeps_what_was_written(tmp_path) -> None:
         open_table(tmp_path / "x.jsonl").copy_with(out, [{"label": 1}] * 2, columns=["label"])
 
 
+def test_an_array_of_objects_is_read_too_and_becomes_json_lines(tmp_path) -> None:
+    (tmp_path / "x.json").write_text('[\n  {"text": "[é]",\n   "label": 1},\n  {"text": null, "label": 2}]\n')
+    found = list(open_table(tmp_path / "x.json").rows(["text", "label"]))
+    assert [(row.line, *row.values) for row in found] == [(2, "[é]", "1"), (4, "", "2")]
+    out = io.BytesIO()
+    open_table(tmp_path / "x.json").copy_with(out, [{"n": 1}, {"n": 2}], columns=["n"])
+    assert [json.loads(line) for line in out.getvalue().splitlines()] == [
+        {"text": "[é]", "label": 1, "n": 1},
+        {"text": None, "label": 2, "n": 2},
+    ]
+
+
 def test_every_line_of_a_text_is_a_row(tmp_path) -> None:
     (tmp_path / "x.txt").write_bytes(b"\xef\xbb\xbfa, b\n\n  c\r\n\x0c\xc2\x85\nlast")
     assert rows(tmp_path / "x.txt", "text") == [("a, b",), ("",), ("  c",), ("\x0c\x85",), ("last",)]
@@ -118,7 +131,7 @@ def test_every_line_of_a_text_is_a_row(tmp_path) -> None:
     open_table(tmp_path / "x.txt").copy_with(out, [{"text": n} for n in range(5)], columns=["text"])
     assert out.getvalue().decode() == 'text,text_2\n"a, b",0\n,1\n  c,2\n\x0c\x85,3\nlast,4\n'
     with pytest.raises(
-        DataError, match=r"x\.txt: expected a column 'label', got a text file, in which each line"
+        DataError, match=r"x\.txt: expected a column 'label', got a text file, in which each .*; give a \.csv"
     ):
         rows(tmp_path / "x.txt")
     (tmp_path / "x.txt").write_text("a" * (MAX_FIELD_BYTES + 1))
@@ -149,7 +162,7 @@ def test_a_folder_has_a_folder_per_label_and_a_file_per_text(tmp_path) -> None:
     assert rows(tmp_path / "out.csv", "file", "n", "text")[2] == ("pos/b.txt", "2", "two\nlines")
     assert rows(tmp_path / "in" / "pos", "file", "text") == [("a", "one"), ("b.txt", "two\nlines")]
     with pytest.raises(
-        DataError, match=r"pos: expected a column 'label', got a folder of texts, with .*'file'$"
+        DataError, match=r"pos: expected a column 'label', got a folder of texts, with .*'file'; give the"
     ):
         rows(tmp_path / "in" / "pos")
 
@@ -195,9 +208,31 @@ def test_parquet_is_read_and_copied(tmp_path) -> None:
     )
     open_table(tmp_path / "none.parquet").copy_with(tmp_path / "y.parquet", [], columns=["label"])
     assert open_table(tmp_path / "y.parquet").columns == ["text", "label"]
+    parquet.write_table(pyarrow.table({**columns, "label": ["a", "b", "c"]}), tmp_path / "z.parquet")
+    with pytest.raises(
+        DataError, match=r"z\.parquet: expected columns of the same types as in .*x\.parquet, got"
+    ):
+        open_table([tmp_path / "x.parquet", tmp_path / "z.parquet"]).copy_with(
+            tmp_path / "y.parquet", added * 2, columns=["label", "score"]
+        )
     (tmp_path / "x.parquet").write_bytes((tmp_path / "x.parquet").read_bytes()[:-9])
     with pytest.raises(DataError, match=r"x\.parquet: expected a complete Parquet file, got: .* damaged or"):
         rows(tmp_path / "x.parquet")
+
+
+def test_a_copy_of_parquet_is_written_in_large_groups(tmp_path, monkeypatch) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr(sys.modules["sru_data.tables.parquet"], "_ROWS_OF_A_GROUP", 500)
+    parquet.write_table(pyarrow.table({"n": range(1300)}), tmp_path / "x.parquet", row_group_size=100)
+    added = ({"label": None if n < 600 else str(n), "n": None if n < 9 else n / 2} for n in range(1300))
+    assert open_table(tmp_path / "x.parquet").copy_with(
+        tmp_path / "y.parquet", added, columns=["label", "n"]
+    ) == ["label", "n_2"]
+    copy = parquet.ParquetFile(tmp_path / "y.parquet")
+    assert copy.metadata.num_row_groups == 3
+    assert copy.read().column("label").to_pylist() == [None] * 600 + [str(n) for n in range(600, 1300)]
+    assert copy.read().column("n_2").to_pylist() == [None] * 9 + [n / 2 for n in range(9, 1300)]
 
 
 def test_a_missing_pyarrow_is_an_error_that_says_how_to_install_it(tmp_path, monkeypatch) -> None:

@@ -93,13 +93,54 @@ def written(value: object) -> str:
 
 
 @settings(deadline=None, max_examples=40)
-@given(
-    st.lists(st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0\n\r")), max_size=6)
-)
+@given(st.lists(st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0\n")), max_size=6))
 def test_lines_of_text_become_a_csv(folder, texts) -> None:
-    (folder / "x.txt").write_bytes("".join(f"{text}\n" for text in texts).encode())
-    assert rows_of(folder / "x.txt", ["text"]) == [(text,) for text in texts] or texts[0].startswith("\ufeff")
+    (folder / "x.txt").write_bytes("".join(f"{text}\n" for text in ["first", *texts]).encode())
+    texts = ["first", *(text.removesuffix("\r") for text in texts)]
+    assert rows_of(folder / "x.txt", ["text"]) == [(text,) for text in texts]
     table = open_table(folder / "x.txt")
     table.copy_with(folder / "x.csv", ({"n": n} for n in range(len(texts))), columns=["n"])
     copied = rows_of(folder / "x.csv", ["text", "n"])
     assert copied == [(text, str(n)) for n, (text,) in enumerate(rows_of(folder / "x.txt", ["text"]))]
+
+
+@settings(deadline=None, max_examples=15)
+@given(ROWS, st.lists(ADDED, min_size=6, max_size=6))
+def test_a_copy_of_parquet_joins_with_its_table(folder, rows, added) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    columns = {
+        name: pyarrow.array([row[n] for row in rows], pyarrow.string()) for n, name in enumerate(NAMES)
+    }
+    parquet.write_table(pyarrow.table(columns), folder / "x.parquet", row_group_size=2)
+    assert rows_of(folder / "x.parquet") == rows
+    table, added = (
+        open_table(folder / "x.parquet"),
+        [None if v is None else written(v) for v in added[: len(rows)]],
+    )
+    assert table.copy_with(folder / "y.parquet", ({"label": v} for v in added), columns=["label"]) == [
+        "label_2"
+    ]
+    assert rows_of(folder / "y.parquet") == rows
+    assert parquet.read_table(folder / "y.parquet").column("label_2").to_pylist() == added
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.dictionaries(st.sampled_from(["a", "b", "c.txt", "d"]), TEXT, min_size=1), ADDED)
+def test_a_copy_of_a_folder_joins_with_its_texts(tmp_path_factory, texts, value) -> None:
+    folder = tmp_path_factory.mktemp("folder")
+    for label in ("ham", "spam"):
+        (folder / "in" / label).mkdir(parents=True)
+        for name, text in texts.items():
+            (folder / "in" / label / name).write_bytes(text.encode())
+    table = open_table(folder / "in")
+    expected = [
+        (text.removeprefix("\ufeff").removesuffix("\n").removesuffix("\r"), label, f"{label}/{name}")
+        for label in ("ham", "spam")
+        for name, text in sorted(texts.items())
+    ]
+    assert [row.values for row in table.rows(table.columns)] == expected
+    table.copy_with(folder / "out.csv", [{"new": value}] * len(expected), columns=["new"])
+    assert rows_of(folder / "out.csv", [*table.columns, "new"]) == [
+        (*row, written(value)) for row in expected
+    ]

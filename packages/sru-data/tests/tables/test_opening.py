@@ -128,6 +128,14 @@ def test_wrong_options_are_errors(options, message) -> None:
         open_table(**{"paths": "x.csv", **options})
 
 
+def test_a_folder_is_no_file_and_a_file_no_folder(tmp_path) -> None:
+    write(tmp_path, x_csv=CSV)
+    with pytest.raises(DataError, match=r"x\.csv: expected a folder, got a file"):
+        open_table(tmp_path / "x.csv", kind="folder")
+    with pytest.raises(DataError, match=r": expected a file, got a folder"):
+        open_table(tmp_path, kind="csv")
+
+
 def test_a_copy_is_written_all_at_once(tmp_path) -> None:
     write(tmp_path, x_csv=CSV)
     table = open_table(tmp_path / "x.csv")

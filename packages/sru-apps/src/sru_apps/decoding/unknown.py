@@ -42,16 +42,21 @@ class UnknownParts:
         Args:
             texts: Texts, each with its symbols.
         """
-        new = []
-        for text, ids in texts:
-            new += self._count(text, ids)
-        if new:
+        if new := self.count(texts):
             more = "" if len(self._named) < _NAMED else ", ..."
             warnings.warn(
                 f"{self._kind} that are not in the model's vocabulary are read as the unknown symbol: "
                 f"{', '.join(map(_shown, new))}{more}",
                 stacklevel=2,
             )
+
+    def count(self, texts: Iterable[tuple[str, Sequence[int]]]) -> list[str]:
+        """Count what is unknown, and return what has not been named before.
+
+        Args:
+            texts: Texts, each with its symbols.
+        """
+        return [part for text, ids in texts for part in self._count(text, ids)]
 
     def summary(self) -> str:
         """Say how much was unknown: `12 of 345 words (3.5 %) are unknown: 'a', 'b', ...`."""

@@ -140,8 +140,10 @@ class RunCheckpoints(Checkpoint):
         Between two batches of one step there is nothing to save: gradients are not part of a checkpoint.
         """
         if 0 < trainer.max_steps <= trainer.global_step:
-            # Lightning validates, and lets us save, when asked to stop, but not when it runs out of steps.
+            # Lightning validates, and lets us save, when asked to stop, but not when it runs out of steps, or
+            # is to continue from here.
             trainer.should_stop = True
+            return
         if validation_follows(trainer, batch_idx) or (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
         stopped = self.interrupted or trainer.received_sigterm

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from pytorch_lightning import LightningDataModule
 
+from sru_apps.decoding.unknown import UnknownParts
 from sru_apps.train.export import dump_tokenizer, parse_tokenizer
 from sru_data import DataError
 from sru_data.loaders.buckets import LengthBatchSampler
@@ -95,9 +96,9 @@ class TaskData(LightningDataModule):
         """Describe the data, for `sru TASK prepare`."""
         return self.opening()
 
-    def coverage(self, stage: str) -> dict[str, int]:
-        """Count the `tokens` of a part of the data, and those `unknown` to the vocabulary; may be empty."""
-        return {}
+    def unknown(self, stage: str) -> UnknownParts | None:
+        """Count what the vocabulary lacks of a part of the data, where that matters."""
+        return None
 
     def warn_about(self, stage: str) -> None:
         """Warn of settings that make a figure say little, before `validate` or `test` measures it."""

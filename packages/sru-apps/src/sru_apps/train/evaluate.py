@@ -23,9 +23,9 @@ from sru_apps.train.options import (
     evaluation_options,
     parse_options,
     peek,
-    read_settings,
     recipe_names,
     recipe_path,
+    settings_for,
     with_settings,
 )
 from sru_apps.train.report import report
@@ -148,22 +148,19 @@ def evaluate(stage: Stage, task: Task, args: Sequence[str]) -> int:
         device = device_of(options.accelerator)
         found = report(task, module, data, Path(out), part=STAGES[stage], device=device)
         figures, text = {**figures, **found.figures}, found.text
+    unknown = data.unknown(STAGES[stage])
     if options.json:
         facts = {"unit": data.unit, **figures} if data.unit else figures
-        facts |= data.coverage(STAGES[stage])
+        if unknown is not None:
+            facts |= {"tokens": unknown.tokens, "unknown": unknown.unknown}
         print(dump_json({"checkpoint": str(path), "dataset": data.dataset, "set": STAGES[stage], **facts}))
     else:
         print(f"{data.dataset} {module.config.encoder}: {STAGES[stage]} {module.describe(figures)}")
-        if coverage := data.coverage(STAGES[stage]):
-            print(unknown_share(**coverage))
+        if unknown is not None:
+            print(unknown.summary())
         if text:
             print(text)
     return 0
-
-
-def unknown_share(tokens: int, unknown: int) -> str:
-    """Say how much of a text a model does not know."""
-    return f"{unknown:,} of {tokens:,} tokens ({100 * unknown / max(1, tokens):.1f} %) are unknown"
 
 
 validate, test = partial(evaluate, "validate"), partial(evaluate, "test")
@@ -190,7 +187,7 @@ def prepare(task: Task, args: Sequence[str]) -> int:
     parser.add_class_arguments(kind, "data", skip={"seed"}, instantiate=False)
     recipe = peek(args, "--recipe")
     if recipe is not None:
-        data = read_settings(recipe_path(task, recipe)).get("data", {})
+        data = settings_for(args, recipe_path(task, recipe)).get("data", {})
         parser.set_defaults({f"data.{key}": value for key, value in data.items()})
     options = parser.parse_args(with_settings(args, None))
     with building():

@@ -7,6 +7,7 @@ import shlex
 import statistics
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from pytorch_lightning.utilities import rank_zero_only
@@ -147,14 +148,7 @@ def finish(job: Fit) -> None:
         for stage, name in reversed(STAGES.items())
         if stage in job.task.generic and (stage == "validate" or data.has_test)
     }
-    part = "test" if "test" in figures else "validation"
-    options = {
-        name: job.options[name] for name in (row[0].removeprefix("--") for row in job.task.report_options)
-    }
-    device = device_of(job.options.trainer.accelerator)
-    more = report(job.task, module, data, run.figures, part=part, device=device, **options)
-    figures[part].update(more.figures)
-    module.exported = {**module.exported, **more.exported}
+    text = _report(job, module, figures)
     module.export(run.model, data.tokenizer, task=job.task.name)
     summary = {
         "dataset": data.dataset,
@@ -178,8 +172,8 @@ def finish(job: Fit) -> None:
         summary |= {"unit": data.unit, "tokens_per_second": round(tokens_per_second, 1)}
         speed = f"{tokens_per_second:,.0f} tokens per second, "
     run.write_summary(summary)
-    if more.text:
-        print(more.text)
+    if text:
+        print(text)
     measured = "; ".join(f"{name} {module.describe(found)}" for name, found in figures.items())
     best_row = next((row for row in rows if row["step"] == summary["best_step"]), rows[-1])
     place = f"epoch {best_row['epoch']} of {rows[-1]['epoch']}"
@@ -189,3 +183,23 @@ def finish(job: Fit) -> None:
         f"{data.dataset} {module.config.encoder}: {measured} ({place}); {summary['parameters']:,} parameters, "
         f"{speed}{job.history.seconds:.1f} s, {run.path}"
     )
+
+
+def _report(job: Fit, module: Any, figures: dict[str, dict[str, float]]) -> str:
+    """Have the task report on the test set, or validation set; add what it finds to figures and export."""
+    if job.task.report is None:
+        return ""
+    names = [row[0].removeprefix("--").replace("-", "_") for row in job.task.report_options]
+    part = "test" if "test" in figures else "validation"
+    found = report(
+        job.task,
+        module,
+        job.data,
+        job.run.figures,
+        part=part,
+        device=device_of(job.options.trainer.accelerator),
+        **{name: job.options[name] for name in names},
+    )
+    figures[part].update(found.figures)
+    module.exported = {**module.exported, **found.exported}
+    return found.text

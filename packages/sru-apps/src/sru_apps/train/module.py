@@ -90,11 +90,6 @@ class TaskModule(LightningModule):
     def describe(self, figures: Mapping[str, float]) -> str:
         """Put figures in words."""
 
-    @classmethod
-    def from_export(cls, config: Any, entries: Mapping[str, Any]) -> Self:
-        """Build the module from its configuration and all entries of an exported `config.json`."""
-        return cls(config)
-
     def export(self, folder: Path, tokenizer: Tokenizer, *, task: str) -> None:
         """Write the network, and what it takes to use it, to a folder."""
         config = {"task": task, **self.exported, "model": asdict(self.config)}

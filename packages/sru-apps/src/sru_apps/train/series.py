@@ -20,11 +20,12 @@ from sru_apps.task import Task, load
 from sru_apps.train.continuing import differences
 from sru_apps.train.errors import UserError, reading
 from sru_apps.train.job import Fit
-from sru_apps.train.options import OptionParser, fit_parser, peek, read_settings, recipe_path, with_settings
+from sru_apps.train.options import OptionParser, fit_parser, peek, recipe_path, with_settings
 from sru_apps.train.run_folder import RunFolder
 from sru_apps.train.settings import deciding_settings
 from sru_apps.train.strict_json import dump_json
 from sru_apps.train.table import in_words
+from sru_apps.train.yaml_files import read_settings
 from sru_data.atomic import atomic_write
 
 
@@ -117,11 +118,11 @@ def _train_one(series: Series, value: int, path: Path, train: Callable[..., int]
     if run.summary.is_file():
         print(f"{path} is finished")
         return 0
-    args = [*series.args, f"{series.option}={value}"]
+    args = [*series.args, f"{series.option}={value}", f"--name={path.name}"]
     if run.config.is_file():
         job = Fit(series.task, ["--resume", str(path), *without(args, "--recipe")])
     else:
-        job = Fit(series.task, [*args, f"--name={path.name}"], group=path.parent)
+        job = Fit(series.task, args, group=path.parent)
     if job.trainer.world_size > 1:
         raise UserError(
             f"the runs of a series are trained by one process, got {job.trainer.world_size}; give "

@@ -7,7 +7,9 @@ from typing import Any
 
 from sru_apps.task import Task
 
-_PLACES = frozenset({"task", "config", "recipe", "name", "runs_dir", "resume", "seeds", "checkpoint_steps"})
+_PLACES = frozenset(
+    {"task", "config", "recipe", "name", "runs_dir", "resume", "seeds", "checkpoint_steps", "log_steps"}
+)
 _MACHINE = frozenset(
     {"accelerator", "strategy", "devices", "num_nodes", "profiler", "detect_anomaly", "benchmark"}
 )

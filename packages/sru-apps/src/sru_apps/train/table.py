@@ -10,13 +10,36 @@ from typing import Any, NamedTuple
 
 from sru_apps.task import Task
 from sru_apps.train.errors import UserError, reading
-from sru_apps.train.options import parse_options, read_settings
+from sru_apps.train.layout import Option, command_page
+from sru_apps.train.options import parse_options
 from sru_apps.train.run_folder import RunFolder
 from sru_apps.train.settings import deciding_settings
 from sru_apps.train.strict_json import dump_json
+from sru_apps.train.yaml_files import read_settings
 
-_SHARES = frozenset({"accuracy", "macro_f1", "micro_f1"})
+_SHARES = frozenset({"accuracy", "exact_match", "macro_f1", "micro_f1"})
 """Figures that are shown in percent."""
+
+
+_DESCRIPTION = (
+    "Mean and standard deviation over runs that differ in seed or fold, as Markdown. Runs that have not "
+    "ended are skipped, and no run counts twice."
+)
+
+
+def _options(task: Task) -> list[Option]:
+    return [("runs", list, ..., f"Run folders, or folders of folds, such as runs/{task.name}/NAME/*.")]
+
+
+def page(prog: str, task: Task, every: bool) -> str:
+    """Describe `sru TASK table`.
+
+    Args:
+        prog: The command as the user types it.
+        task: The task.
+        every: Not used; it has few options.
+    """
+    return command_page(prog, _DESCRIPTION, _options(task))
 
 
 class Row(NamedTuple):
@@ -39,13 +62,7 @@ class Figures(NamedTuple):
 
 def table(task: Task, args: Sequence[str]) -> int:
     """Print a Markdown table of the given runs, with one row per data set, encoder and size."""
-    options = parse_options(
-        f"sru {task.name} table",
-        "Mean and standard deviation over runs that differ in seed or fold, as Markdown. Runs that have not "
-        "ended are skipped, and no run counts twice.",
-        [("runs", list, ..., f"Run folders, or folders of folds, such as runs/{task.name}/NAME/*.")],
-        args,
-    )
+    options = parse_options(f"sru {task.name} table", _DESCRIPTION, _options(task), args)
     rows: dict[Row, list[Figures]] = {}
     without_vectors = False
     for run in _finished(task, [Path(name) for name in options.runs]):

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from sru_apps.train.errors import MisfitError, UserError, reading
 from sru_nn.checkpoints.archive import check_archive
@@ -17,6 +18,16 @@ from sru_nn.checkpoints.layouts import is_dense
 Module = TypeVar("Module", bound=nn.Module)
 _PLAIN = ("hyper_parameters", "datamodule_hyper_parameters")
 """Parts of a checkpoint that hold options."""
+
+
+class _WithoutDraws(TorchFunctionMode):
+    """Leaves out initial weights, whose place others take. To draw on "meta", torch imports its compiler."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in (Tensor.normal_, Tensor.uniform_) or getattr(func, "__module__", "") == nn.init.__name__:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 def build_with(build: Callable[[], Module], weights: Mapping[str, Tensor], *, part: str = "") -> Module:
@@ -34,7 +45,8 @@ def build_with(build: Callable[[], Module], weights: Mapping[str, Tensor], *, pa
     shared = shared_names(planned)
     weights = {**weights, **{name: weights[first] for name, first in shared.items() if first in weights}}
     planned.load_state_dict(weights, assign=True)
-    module = build()
+    with _WithoutDraws():
+        module = build()
     module.get_submodule(part).load_state_dict(weights)
     return module
 
@@ -47,7 +59,7 @@ def plan(build: Callable[[], Module]) -> Module:
     """
     most = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _WithoutDraws():
             module = build()
         size = sum(weight.numel() * weight.element_size() for weight in module.parameters())
     except (RuntimeError, TypeError, OverflowError) as error:

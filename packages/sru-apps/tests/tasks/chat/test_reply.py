@@ -10,6 +10,7 @@ from typing import get_args
 import pytest
 import torch
 
+import sru_apps
 from sru_apps.cli import main
 from sru_apps.decoding.sampling import Sampling
 from sru_apps.nn import RecurrentName
@@ -165,3 +166,19 @@ def test_another_vocabulary_than_the_model_s(trained_run: Path, tmp_path: Path) 
     CharTokenizer.train(["xyz"]).save(folder / "tokenizer.json")
     with pytest.raises(UserError, match="they do not belong together"):
         load_chat_model(folder)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_answers_from_python_are_those_of_the_command(
+    trained_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    messages = ["say a", "say d", "say b"]
+    options = ["--temperature=2", "--top-k=5", "--seed=4", "--max-tokens=6"]
+    said = [f"--message={message}" for message in messages]
+    assert main(["chat", "reply", f"--model={trained_run}", "--json", *said, *options]) == 0
+    printed = [json.loads(line)["bot"] for line in capsys.readouterr().out.splitlines()]
+    bot = sru_apps.load(trained_run)
+    assert bot.reply("say c") == "c"
+    for _ in range(2):
+        bot.start(temperature=2.0, top_k=5, seed=4, max_tokens=6)
+        assert [bot.reply(message) for message in messages] == printed

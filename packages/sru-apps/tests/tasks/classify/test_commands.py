@@ -85,6 +85,38 @@ def test_checkpoint_with_a_wrong_part(
     assert f"error: {path} is damaged or is not a checkpoint: " in line
 
 
+@pytest.mark.parametrize("command", ["test", "validate", "predict"])
+@pytest.mark.parametrize(
+    ("part", "path"),
+    [
+        ("hyper_parameters", ["config", "bidirectional"]),
+        ("hyper_parameters", ["label_names"]),
+        ("datamodule_hyper_parameters", ["fold"]),
+    ],
+)
+def test_a_tensor_in_place_of_an_option(
+    trained_run: Path,
+    tmp_path: Path,
+    command: str,
+    part: str,
+    path: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    checkpoint = read_checkpoint(trained_run / "checkpoints/best.ckpt")
+    place = checkpoint[part]
+    for name in path[:-1]:
+        place = place[name]
+    place[path[-1]] = torch.ones(1, dtype=torch.bool)
+    torch.save(checkpoint, tmp_path / "x.ckpt")
+    model = (
+        ["--model", str(tmp_path / "x.ckpt"), "fun"] if command == "predict" else [str(tmp_path / "x.ckpt")]
+    )
+    assert main(["classify", command, *model]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    where = "".join(f"[{name!r}]" for name in path)
+    assert line.endswith(f"its {part}{where} is not a plain value but a Tensor")
+
+
 def test_unknown_accelerator(trained_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["classify", "test", str(trained_run), "--accelerator=gpuu"]) == 1
     (line,) = capsys.readouterr().err.splitlines()

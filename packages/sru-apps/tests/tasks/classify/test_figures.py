@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,8 @@ import torch
 from torchmetrics.functional import classification as torchmetrics
 
 from sru_apps.cli import main
-from sru_apps.tasks.classify import figures
-from sru_apps.tasks.classify.figures import Tally
 from sru_apps.tasks.classify.pictures import draw_confusion, shorten
+from sru_apps.tasks.classify.tally import LARGEST_MATRIX, Tally
 
 CLASSES = 5
 NAMES = [f"class {number}" for number in range(CLASSES)]
@@ -63,10 +64,10 @@ def test_confusion_counts_true_labels_in_rows() -> None:
     assert tally.classes(NAMES)["accuracy"] == pytest.approx(
         float((logits.argmax(-1) == labels).float().mean())
     )
-    assert Tally(figures.LARGEST_MATRIX + 1).confusion is None
+    assert Tally(LARGEST_MATRIX + 1).confusion is None
 
 
-def test_the_worst_mistakes_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_worst_mistakes_come_first() -> None:
     logits, labels = random_scores()
     tally = tallied(logits, labels)
     assert len(tally.mistakes) == 100
@@ -160,9 +161,14 @@ def test_a_report_that_cannot_be_written(
 
 
 def test_a_temperature_is_fitted_and_exported(
-    small_options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    small_options: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    one_thread: None,
+    stop_before: Callable[[int, signal.Signals], None],
 ) -> None:
-    assert main(["classify", "fit", *small_options, "--name=x", "--calibrate", "--trainer.max_epochs=1"]) == 0
+    fit = ["classify", "fit", *small_options, "--calibrate", "--trainer.max_epochs=1"]
+    assert main([*fit, "--name=x"]) == 0
     assert "temperature " in capsys.readouterr().out
     run = tmp_path / "runs/classify/sst2/x"
     temperature = json.loads((run / "model/config.json").read_text())["temperature"]
@@ -170,3 +176,36 @@ def test_a_temperature_is_fitted_and_exported(
     assert calibration["calibrated"]["temperature"] == temperature != 1
     assert calibration["calibrated"]["part"] == "validation"
     assert calibration["calibrated"]["nll"] != calibration["nll"]
+    stop_before(5, signal.SIGINT)
+    assert main([*fit, "--name=stopped"]) == 130
+    assert main(["classify", "fit", f"--resume={run.with_name('stopped')}"]) == 0
+    for name in ("model/config.json", "figures/calibration.json", "figures/mistakes.csv"):
+        assert (run.with_name("stopped") / name).read_bytes() == (run / name).read_bytes()
+
+
+def test_several_labels_have_a_table_each(
+    tmp_path: Path, small_options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        f"{'good ' * (i % 2)}{'late ' * (i % 3 == 0)}{i},{'+' * (i % 2)}|{'-' * (i % 3 == 0)}"
+        for i in range(60)
+    ]
+    (tmp_path / "mail.csv").write_text(
+        "\n".join(["text,label", *(row.replace(",|", ",").rstrip("|") for row in rows)])
+    )
+    own = [f"--data.train_file={tmp_path / 'mail.csv'}", "--data.label_separator=|", "--trainer.max_epochs=1"]
+    assert main(["classify", "fit", *small_options[2:], *own, "--name=x"]) == 0
+    assert "micro mean" in capsys.readouterr().out
+    folder = tmp_path / "runs/classify/mail/x/figures"
+    assert not (folder / "confusion.png").exists()
+    tables = json.loads((folder / "confusion.json").read_text())["labels"]
+    classes = json.loads((folder / "classes.json").read_text())
+    assert [table["label"] for table in tables] == [row["label"] for row in classes["classes"]]
+    for table, row in zip(tables, classes["classes"], strict=True):
+        (_, false), (missed, hits) = table["counts"]
+        assert sum(map(sum, table["counts"])) == classes["examples"]
+        assert (hits + missed, hits + false) == (row["support"], row["predicted"])
+    wrong = sum(table["counts"][0][1] + table["counts"][1][0] for table in tables)
+    mistakes = list(csv.DictReader((folder / "mistakes.csv").read_text().splitlines()))
+    assert len(mistakes) == wrong
+    assert {row["predicted"] for row in mistakes} <= {"given", "not given"}

@@ -22,11 +22,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sru_data.datasets.sources import Source, SourceFile
+from sru_data.tables import ColumnText, kind_by_name
+from sru_data.texts import TextFile
 from sru_data.texts.source import TextSource, Unit
 
 FOLDER = "lm"
 PYTHON_HELP = "python-help"
 _SHARES = (0.9, 0.05, 0.05)
+_TABLES = ("csv", "tsv", "parquet")
 _FULL_SIZE = 100_000_000
 _BILLION = "1-billion-word-language-modeling-benchmark-r13output"
 
@@ -213,7 +216,10 @@ def from_files(
     test: str | Path | Sequence[str | Path] | None = None,
     text_field: str = "text",
 ) -> Corpus:
-    """Make a corpus of any texts: plain, compressed or JSON lines, as in `TextSource.from_files`.
+    """Make a corpus of any texts: plain text, JSON lines, CSV, TSV or Parquet, plain or compressed.
+
+    JSON lines are files whose name ends in `.jsonl`, before that of a compression; tables are those that
+    `sru_data.tables` knows as CSV, TSV or Parquet by their names. A line feed follows each text in them.
 
     Without `validation`, the last 5 % of the bytes of `train` are held out for it; without `test` as well,
     the last 5 % are the test text and the 5 % before them the validation text. The cuts are those of
@@ -223,21 +229,31 @@ def from_files(
         train: A file, a pattern as in `glob`, or several of them, read one after the other.
         validation: The same for validation.
         test: The same for the test.
-        text_field: The field of JSON lines that holds the text.
+        text_field: The field of JSON lines, or the column of a table, that holds the text.
 
     Raises:
-        DataError: A file is missing or damaged, or `train` is too short to be cut.
+        DataError: A file is missing or damaged or has no such column, or `train` is too short to be cut.
     """
-    whole = TextSource.from_files(train, text_field=text_field)
+    whole = _own_text(train, text_field)
     held_out, tested = (
-        None if files is None else TextSource.from_files(files, text_field=text_field)
-        for files in (validation, test)
+        None if files is None else _own_text(files, text_field) for files in (validation, test)
     )
     name = Path(whole.name).name.split(".")[0] or "text"
     if held_out is None:
         whole, held_out, *rest = whole.split(_SHARES if tested is None else (0.95, 0.05))
         tested = tested or rest[0]
     return Corpus(name, "characters", whole, held_out, tested)
+
+
+def _own_text(paths: str | Path | Sequence[str | Path], text_field: str) -> TextSource:
+    text = TextSource.from_files(paths, text_field=text_field)
+    parts = tuple(
+        ColumnText(part.path, text_field)
+        if isinstance(part, TextFile) and kind_by_name(part.path) in _TABLES
+        else part
+        for part in text.parts
+    )
+    return TextSource(text.name, parts)
 
 
 def python_help_text() -> str:

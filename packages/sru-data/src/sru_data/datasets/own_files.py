@@ -64,8 +64,8 @@ def load_files(
         The three parts, the names of the classes, and notes on what may be wrong.
 
     Raises:
-        ValueError: `fold` is out of range or given together with `test_file`, or an option is none of the
-            values it may have.
+        ValueError: `fold` is out of range or given together with `test_file`, two columns are the same, or an
+            option is none of the values it may have.
         DataError: A file is missing or malformed, lacks a column, has an empty label or a text of more than
             64 KiB; there is only one class, a label to be divided occurs once, or one never in training.
     """
@@ -78,6 +78,8 @@ def load_files(
     if label_separator == "":
         raise ValueError("load_files: label_separator must not be empty")
     columns = [text_column, label_column, *([] if pair_column is None else [pair_column])]
+    if len(set(columns)) < len(columns):
+        raise ValueError(f"load_files: the columns must differ, got {', '.join(map(repr, columns))}")
 
     def read(files: Files) -> _Labelled:
         table = open_table(files, kind=kind, encoding=encoding, delimiter=delimiter)
@@ -100,6 +102,13 @@ def load_files(
         train, test = divide(train, NUM_FOLDS, fold or 0, seed=f"{seed}:folds")
     if validation is None:
         train, validation = divide(train, VALIDATION_PARTS, 0, seed=f"{seed}:validation:{fold or 0}")
+    if not test or not validation:
+        raise DataError.at(
+            training.files[0],
+            None,
+            f"expected enough rows to divide them, got {len(training.texts):,}; add some, or give files for "
+            "validation and test",
+        )
     _check_learnable(training, train, names)
     name = training.files[0].name.partition(".")[0] or training.files[0].name
     notes = _notes(train, {"validation": validation, "test": test}, names)
@@ -201,11 +210,12 @@ def _check_divisible(training: _Labelled, column: str) -> None:
     once = [name for name, number in training.numbers.items() if counts[number] == 1]
     if once:
         row = training.first[training.numbers[once[0]]]
-        others = f" (and so are {len(once) - 1:,} more)" if len(once) > 1 else ""
+        more = len(once) - 1
+        others = f" (and {more:,} other{'s' if more > 1 else ''})" if more else ""
         raise DataError.at(
             row.file,
             row.line,
-            f"expected every label in {column!r} twice or more, got {_shown(once[0])} once{others}; add "
+            f"expected every label in {column!r} twice or more, got {_shown(once[0])}{others} once; add "
             "examples, remove or rename it, or give files for validation and test",
         )
 

@@ -21,11 +21,12 @@ def write_csv(file: BinaryIO, table: Table, names: list[str], added: Iterator[li
         added: The new fields, an entry per row.
     """
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    # With another line end, older Pythons leave a \r without quotes.
+    writer = csv.writer(text, lineterminator="\r\n")
 
     def write(fields: list[str]) -> None:
         writer.writerow(fields)
-        file.write(text.getvalue().encode())
+        file.write(text.getvalue().removesuffix("\r\n").encode() + b"\n")
         text.seek(0)
         text.truncate()
 

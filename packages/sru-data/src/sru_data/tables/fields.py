@@ -29,7 +29,7 @@ class FieldReader:
         self._first = ""
 
     def read(self, value: Any, file: Path, line: int | None) -> str:
-        """Return a value as text; a null is an empty text.
+        """Return a value as text; a null, or a number that is none, is an empty text.
 
         Args:
             value: The value.
@@ -40,7 +40,7 @@ class FieldReader:
             DataError: It is no text, number or boolean (nor a list of them, if lists may be), is of another
                 type than the values before it, or is too long.
         """
-        if value is None:
+        if value is None or (isinstance(value, float) and math.isnan(value)):
             return ""
         found = _type_of(value)
         if found != self._type:

@@ -37,6 +37,9 @@ class FolderTable(Table):
     def _found(self) -> str:
         return f"got a folder of texts, with the columns {', '.join(map(repr, self.columns))}"
 
+    def _remedy(self) -> str:
+        return "give the folder above, or for a folder of tables a pattern such as 'folder/*.csv'"
+
     def _header_line(self) -> int | None:
         return None
 

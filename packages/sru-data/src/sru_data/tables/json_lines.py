@@ -1,4 +1,4 @@
-"""JSON lines: an object per line."""
+"""JSON lines: an object per line, or one array of objects."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from sru_data.errors import DataError, shortened
-from sru_data.reading import parse_json
+from sru_data.reading import decode, parse_json
+from sru_data.records import read_records
 from sru_data.tables.fields import FieldReader
-from sru_data.tables.lines import text_lines
+from sru_data.tables.lines import ENCODING_REMEDY, text_lines
 from sru_data.tables.table import Row, Table, next_fields
+from sru_data.texts import TextFile
 
 _MAX_SHOWN = 200
 
@@ -19,7 +21,8 @@ _MAX_SHOWN = 200
 class JsonLinesTable(Table):
     """JSON lines: the fields of the first object are the columns, and every object has those that are read.
 
-    A field of a nested object is named with dots, as in `mail.body`, unless a field is called just that.
+    A file may instead hold one JSON array of objects; its copy is JSON lines. A field of a nested object is
+    named with dots, as in `mail.body`, unless a field is called just that.
 
     Args:
         files: The files.
@@ -51,6 +54,11 @@ class JsonLinesTable(Table):
         raise DataError.at(file, None, "expected a JSON object per line, got an empty file")
 
     def _records(self, file: Path) -> Iterator[tuple[int, str, dict[str, Any] | None]]:
+        if _is_array(file):
+            for number, content in read_records(file):
+                text = decode(content, self.encoding, path=file, line=number, remedy=ENCODING_REMEDY)
+                yield number, "", _parse(text, file, number)
+            return
         for number, line in enumerate(text_lines(file, self.encoding), start=1):
             yield number, line, _parse(line, file, number) if line.strip() else None
 
@@ -80,8 +88,12 @@ class JsonLinesTable(Table):
                     )
                 new = json.dumps(dict(zip(names, next_fields(added), strict=True)))
                 # What was read stays as it is written there.
-                kept = line.rstrip().removesuffix("}").rstrip()
+                kept = (line or json.dumps(record)).rstrip().removesuffix("}").rstrip()
                 file.write(f"{kept}{', ' if record else ''}{new[1:]}\n".encode(self.encoding))
+
+
+def _is_array(file: Path) -> bool:
+    return next(TextFile.at(file).stored_chunks(), b"").lstrip().startswith(b"[")
 
 
 def _parse(line: str, file: Path, number: int) -> dict[str, Any]:
@@ -95,11 +107,8 @@ def _parse(line: str, file: Path, number: int) -> dict[str, Any]:
         ) from error
     if isinstance(record, dict):
         return record
-    remedy = (
-        "; write each of its objects on a line, as `jq -c '.[]'` does" if isinstance(record, list) else ""
-    )
     raise DataError.at(
-        file, number, f"expected a JSON object, got {shortened(line.strip(), _MAX_SHOWN // 2)}{remedy}"
+        file, number, f"expected a JSON object, got {shortened(line.strip(), _MAX_SHOWN // 2)}"
     )
 
 

@@ -10,6 +10,8 @@ from sru_data.errors import DataError
 from sru_data.reading import MAX_LINE_BYTES, decode
 from sru_data.texts import TextFile
 
+ENCODING_REMEDY = "convert the file, or name its encoding, such as 'cp1252'"
+"""What to do about bytes that are not in the encoding of a table."""
 _ASCII = bytes(range(128))
 
 
@@ -70,7 +72,7 @@ def _decode(block: bytes, encoding: str, path: Path, line: int) -> str:
             encoding,
             path=path,
             line=number,
-            remedy="convert the file, or name its encoding, such as 'cp1252'",
+            remedy=ENCODING_REMEDY,
         )
         raise DataError.at(path, number, f"expected text in {encoding}: {error.reason}") from error
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import glob
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
 from sru_data.errors import DataError
+from sru_data.paths import matching_files
 from sru_data.reading import why_not_a_file
 from sru_data.tables.comma_separated import CommaSeparatedTable
 from sru_data.tables.folder import FolderTable
@@ -49,8 +48,9 @@ def open_table(
     The ending of a name tells the kind: `.csv`, `.tsv` or `.tab`, `.jsonl`, `.ndjson` or `.json` (JSON
     lines), `.parquet` or `.pq`, `.txt` (one text per line, in the column `text`), before a compression such
     as `.gz`, `.bz2`, `.xz` or, with the package zstandard, `.zst`. A file of another name is Parquet or JSON
-    lines if it begins so, else text. A folder that holds a folder per label, and in it a file per text, has
-    the columns `text`, `label` and `file`; a folder of files alone has no `label`.
+    lines if it begins so, else text. In place of JSON lines, a file may hold one JSON array of objects. A
+    folder that holds a folder per label, and in it a file per text, has the columns `text`, `label` and
+    `file`; a folder of files alone has no `label`.
 
     Args:
         paths: A file, a folder, a pattern as in `glob` (in sorted order), or several; all of one kind, with
@@ -68,11 +68,10 @@ def open_table(
         raise ValueError(f"open_table: kind must be one of {', '.join(get_args(Kind))}, got {kind!r}")
     if delimiter is not None and (len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n\0'):
         raise ValueError(f"open_table: delimiter must be one ASCII character and no quote, got {delimiter!r}")
-    given = [paths] if isinstance(paths, (str, Path)) else list(paths)
-    if not given:
+    files = matching_files(paths)
+    if not files:
         raise ValueError("open_table: paths must name at least one file, got none")
-    files = [file for path in given for file in _matches(path)]
-    kinds = [kind or _kind(file) for file in files]
+    kinds = [_kind(file, kind) for file in files]
     for file, other in zip(files, kinds, strict=True):
         if other != kinds[0]:
             raise DataError.at(
@@ -96,32 +95,37 @@ def open_table(
             return FolderTable(files, encoding)
 
 
-def _matches(path: str | Path) -> list[Path]:
-    """The files that a path or pattern names."""
-    reason = why_not_a_file(path)
-    if reason is None or reason == "a folder":
-        return [Path(path)]
-    if glob.has_magic(os.fspath(path)) and not Path(path).exists():
-        if found := sorted(glob.glob(os.fspath(path), recursive=True)):
-            return list(map(Path, found))
-        raise DataError.at(path, None, "expected files whose names match this pattern, got none")
-    raise DataError.at(path, None, f"expected a file or folder, got {reason}")
-
-
-def _kind(path: Path) -> Kind:
+def _kind(path: Path, given: Kind | None) -> Kind:
     from fsspec.utils import infer_compression  # type: ignore[import-untyped]
 
-    if path.is_dir():
+    reason = why_not_a_file(path)
+    if reason == "a folder" and given in (None, "folder"):
         return "folder"
+    if given == "folder":
+        raise DataError.at(path, None, f"expected a folder, got {reason or 'a file'}")
+    if reason is not None:
+        raise DataError.at(
+            path, None, f"expected a file{' or folder' if given is None else ''}, got {reason}"
+        )
     if is_archive(path):
         raise DataError.at(path, None, "expected a file of rows, got an archive; unpack it")
-    compression = infer_compression(path.name)
-    if compression is None and path.suffix.lower() == _ZSTANDARD:
+    if infer_compression(path.name) is None and path.suffix.lower() == _ZSTANDARD:
         raise DataError.at(
             path, None, "expected a compression that is installed, got Zstandard; run `pip install zstandard`"
         )
-    name = Path(path.stem) if compression else path
-    return _ENDINGS.get(name.suffix.lower()) or _kind_of_content(path)
+    return given or kind_by_name(path) or _kind_of_content(path)
+
+
+def kind_by_name(path: Path) -> Kind | None:
+    """Tell the kind of a file by the ending of its name, before that of a compression; None if it has none.
+
+    Args:
+        path: The file.
+    """
+    from fsspec.utils import infer_compression
+
+    name = Path(path.stem) if infer_compression(path.name) else path
+    return _ENDINGS.get(name.suffix.lower())
 
 
 def _kind_of_content(path: Path) -> Kind:

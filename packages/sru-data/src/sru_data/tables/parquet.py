@@ -12,11 +12,14 @@ from sru_data.errors import DataError
 from sru_data.tables.fields import FieldReader, as_text
 from sru_data.tables.table import Row, Table, next_fields
 
-_ROWS_AT_ONCE = 1024
+_ROWS_AT_ONCE = 128
+"""So few, because a field may have a megabyte."""
+_ROWS_OF_A_GROUP = 1 << 16
+_BYTES_OF_A_GROUP = 1 << 26
 
 
 class ParquetTable(Table):
-    """A Parquet file, read a thousand rows at a time.
+    """A Parquet file, read some rows at a time.
 
     Args:
         files: The files.
@@ -48,32 +51,49 @@ class ParquetTable(Table):
                     yield Row(tuple(texts), file, number)
 
     def _write(self, file: BinaryIO, names: list[str], added: Iterator[list[object]]) -> None:
-        pyarrow, parquet = _pyarrow(self.files[0])
-        with _opened(self.files[0]) as opened:
-            schema = opened.schema_arrow
-        writer, types = None, [pyarrow.string()] * len(names)
+        _, parquet = _pyarrow(self.files[0])
+        writer = None
         try:
-            for batch in (batch for source in self.files for batch in _batches(source)):
-                rows = [next_fields(added) for _ in range(batch.num_rows)]
-                fields = list(zip(*rows, strict=True))
-                if writer is None:
-                    types = [_type(values, pyarrow) for values in fields]
-                    writer = parquet.ParquetWriter(file, _extended(schema, names, types, pyarrow))
-                new = [
-                    pyarrow.array([_value(value, kind, pyarrow) for value in values], kind)
-                    for values, kind in zip(fields, types, strict=True)
-                ]
-                writer.write_batch(pyarrow.record_batch([*batch.columns, *new], schema=writer.schema))
-            writer = writer or parquet.ParquetWriter(file, _extended(schema, names, types, pyarrow))
+            for columns, rows in self._groups(added):
+                group = _extended(columns, names, rows, None if writer is None else writer.schema)
+                writer = writer or parquet.ParquetWriter(file, group.schema)
+                writer.write_table(group)
         finally:
             if writer is not None:
                 writer.close()
 
+    def _groups(self, added: Iterator[list[object]]) -> Iterator[tuple[Any, list[list[object]]]]:
+        """Yield the rows with their new fields, in groups of a good size for a file; at least one."""
+        pyarrow, _ = _pyarrow(self.files[0])
+        with _opened(self.files[0]) as opened:
+            schema = opened.schema_arrow.remove_metadata()
+        batches: list[Any] = []
+        rows: list[list[object]] = []
+        written = False
+        for source in self.files:
+            for batch in _batches(source):
+                if not batch.schema.equals(schema):
+                    raise DataError.at(
+                        source, None, f"expected columns of the same types as in {self.files[0]}, got others"
+                    )
+                batches.append(batch)
+                rows.extend(next_fields(added) for _ in range(batch.num_rows))
+                if len(rows) >= _ROWS_OF_A_GROUP or sum(each.nbytes for each in batches) >= _BYTES_OF_A_GROUP:
+                    yield pyarrow.Table.from_batches(batches, schema), rows
+                    batches, rows, written = [], [], True
+        if rows or not written:
+            yield pyarrow.Table.from_batches(batches, schema), rows
 
-def _extended(schema: Any, names: list[str], types: list[Any], pyarrow: Any) -> Any:
-    for name, kind in zip(names, types, strict=True):
-        schema = schema.append(pyarrow.field(name, kind))
-    return schema
+
+def _extended(columns: Any, names: list[str], rows: list[list[object]], schema: Any) -> Any:
+    """Add columns; their types are those of a schema, or without one, of their first values."""
+    pyarrow = importlib.import_module("pyarrow")
+    for number, name in enumerate(names):
+        values = [row[number] for row in rows]
+        kind = _type(values, pyarrow) if schema is None else schema.field(name).type
+        array = pyarrow.array([_value(value, kind, pyarrow) for value in values], kind)
+        columns = columns.append_column(name, array)
+    return columns
 
 
 def _batches(file: Path, columns: list[str] | None = None) -> Iterator[Any]:

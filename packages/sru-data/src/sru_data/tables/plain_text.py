@@ -27,10 +27,10 @@ class TextLinesTable(Table):
         super().__init__(files, ["text"])
 
     def _found(self) -> str:
-        return (
-            "got a text file, in which each line is a text and nothing else (.csv, .tsv, .jsonl and .parquet "
-            "files have columns)"
-        )
+        return "got a text file, in which each line is a text and nothing else"
+
+    def _remedy(self) -> str:
+        return "give a .csv, .tsv, .jsonl or .parquet file, which have columns"
 
     def _header_line(self) -> int | None:
         return None

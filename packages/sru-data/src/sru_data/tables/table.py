@@ -128,11 +128,16 @@ class Table(ABC):
         if column in self.columns:
             message = f"expected one column {column!r}, got {self.columns.count(column)}; rename the others"
         else:
-            message = f"expected a column {column!r}, {self._found()}{_nearest(column, self.columns)}"
+            nearest = _nearest(column, self.columns)
+            remedy = f"did you mean {nearest!r}?" if nearest else self._remedy()
+            message = f"expected a column {column!r}, {self._found()}; {remedy}"
         raise DataError.at(self.files[0], self._header_line(), message)
 
     def _found(self) -> str:
         return f"got a {self.kind} file with {_listed(self.columns)}"
+
+    def _remedy(self) -> str:
+        return "choose one of these"
 
     def _header_line(self) -> int | None:
         return 1
@@ -207,7 +212,7 @@ def _listed(columns: Sequence[str]) -> str:
     return f"the column{'s' if len(columns) != 1 else ''} {names}" if columns else "no columns"
 
 
-def _nearest(column: str, columns: Sequence[str]) -> str:
+def _nearest(column: str, columns: Sequence[str]) -> str | None:
     lower = {name.lower(): name for name in reversed(columns)}
     near = difflib.get_close_matches(column.lower()[:_MAX_SHOWN], [name[:_MAX_SHOWN] for name in lower], n=1)
-    return f"; did you mean {lower[near[0]]!r}?" if near and near[0] in lower else ""
+    return lower.get(near[0]) if near else None

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Protocol, cast
 
 from sru_data.errors import DataError
 from sru_data.reading import MAX_LINE_BYTES, MAX_WORD_BYTES, parse_json, skip_mark, why_not_a_file
@@ -35,6 +35,38 @@ _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
 )
+
+
+class TextPart(Protocol):
+    """A consecutive piece of a text: a file, a column of a table or a string, or a range of bytes of it."""
+
+    @property
+    def place(self) -> str:
+        """What to call it in messages."""
+
+    @property
+    def origin(self) -> int | None:
+        """Where it begins in its file, in bytes; None if that means nothing."""
+
+    @property
+    def size(self) -> int | None:
+        """The length of its text in bytes, if known without reading it."""
+
+    @property
+    def stored_size(self) -> int | None:
+        """The length of `stored_chunks` in bytes, if known without reading them."""
+
+    def stored_chunks(self) -> Iterator[bytes]:
+        """Yield its content as stored, after decompression."""
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield its text."""
+
+    def identity(self) -> list[Any]:
+        """Return what tells it from other texts."""
+
+    def between(self, start: int, end: int) -> TextPart:
+        """Return a piece of it, by bytes of `stored_chunks`."""
 
 
 @dataclass(frozen=True)
@@ -260,7 +292,3 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
         *lines, rest = (rest + chunk).split(b"\n")
         yield from lines
     yield rest
-
-
-TextPart = TextFile | MemoryText
-"""A consecutive piece of a text."""

@@ -3,58 +3,200 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+import warnings
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from glob import has_magic
 from pathlib import Path
 from typing import Any
+
+from jsonargparse import Namespace
 
 from sru_apps.decoding.unknown import UnknownParts
 from sru_apps.inference.loading import load_trained
 from sru_apps.task import Task
-from sru_apps.tasks.classify.predict import Prediction
-from sru_apps.train.errors import UserError
+from sru_apps.tasks.classify.predict import Classifier, Prediction
+from sru_apps.train.errors import UserError, building
+from sru_apps.train.layout import Option
 from sru_apps.train.options import parse_options
 from sru_apps.train.strict_json import dump_json
 from sru_apps.utf8 import input_lines, use_utf8
 from sru_data.reading import MAX_SENTENCE_BYTES
+from sru_data.tables import Kind, Row, Table, open_table
+
+_NAMED = 10
+"""Doubtful rows that are named."""
+_OPTIONS: list[Option] = [
+    ("sentences", list, [], "Sentences; default: standard input, one per line."),
+    ("--model", str, ..., "A run folder, the `model` folder in it, or a .ckpt file."),
+    (
+        "--file",
+        list,
+        None,
+        "Read sentences from this file: a text with one per line, a CSV, TSV, JSON lines or Parquet "
+        "file, or a folder of texts. May be repeated, or be a pattern such as 'mail/*.csv'.",
+    ),
+    ("--text-column", str, "text", "The column of the sentences."),
+    (
+        "--pair-column",
+        str | None,
+        None,
+        "The column of the second sentences, where pairs are classified.",
+    ),
+    ("--kind", Kind | None, None, "csv, tsv, jsonl, txt, folder or parquet; default: as the names say."),
+    ("--encoding", str, "utf-8", "Their encoding."),
+    ("--delimiter", str | None, None, "What separates the columns of CSV files; default: found out."),
+    ("--out", str | None, None, "Write the rows to this file; default: standard output."),
+    ("--all", bool, False, "Add a column with the probability of each class."),
+    ("--json", bool, False, "Print one JSON object per line, with the probability of each class."),
+]
 
 
 def predict(task: Task, args: Sequence[str]) -> int:
-    """Print label and probability of sentences from the arguments, a file or standard input."""
+    """Print label and probability of sentences from the arguments, from files or standard input."""
     options = parse_options(
         "sru classify predict",
-        "Label and probability of your own sentences, one row per sentence, in order. An empty line gives a "
-        "row without label and probability.",
-        [
-            ("sentences", list, [], "Sentences; default: standard input, one per line."),
-            ("--model", str, ..., "A run folder, the `model` folder in it, or a .ckpt file."),
-            ("--file", str | None, None, "Read sentences from this file, one per line, in UTF-8."),
-            ("--json", bool, False, "Print one JSON object per line."),
-        ],
+        "Label and probability of your own sentences, one row per sentence, in order. An empty sentence gets "
+        "a row without label and probability. A file of rows (CSV, TSV, JSON lines, Parquet) is written "
+        "again, row for row, with the columns label, probability and note added.",
+        _OPTIONS,
         args,
     )
     use_utf8()
-    given = options.sentences
-    if given and options.file is not None:
+    given, files = options.sentences, options.file
+    if given and files:
         raise UserError("give sentences either as arguments or in --file, not both")
+    if options.out is not None and (not files or options.json):
+        what = "--json prints" if options.json else "sentences of the command line are printed"
+        raise UserError(f"--out is for the rows of --file, and {what}; leave one of them out", status=2)
+    if files and (options.out is not None or not _is_text(files, options)):
+        with building():
+            table = open_table(
+                files, kind=options.kind, encoding=options.encoding, delimiter=options.delimiter
+            )
+        return _predict_table(task, table, options)
+    return _predict_lines(task, given, files[0] if files else None, options)
+
+
+def _is_text(files: Sequence[str], options: Namespace) -> bool:
+    """Whether this is one file of lines in UTF-8, which are printed as they are read."""
+    (first, *others) = files
+    path = Path(first)
+    named_so = path.suffix in ("", ".txt") and not path.is_dir() and not has_magic(first)
+    return not others and named_so and options.kind is None and options.encoding == "utf-8"
+
+
+def _predict_lines(task: Task, given: Sequence[str], file: str | None, options: Namespace) -> int:
     count = 0
     # Opened before the model is read, so that a wrong path is reported at once.
-    with nullcontext([given]) if given else input_lines(options.file, limit=MAX_SENTENCE_BYTES) as groups:
-        classifier = load_trained(task, Path(options.model))
-        unknown = UnknownParts(classifier.tokenizer)
+    with nullcontext([given]) if given else input_lines(file, limit=MAX_SENTENCE_BYTES) as groups:
+        classifier: Classifier = load_trained(task, Path(options.model))
+        unknown, doubts = UnknownParts(classifier.tokenizer), _Doubts()
         for lines in groups:
-            rows = ((line.strip(),) for line in lines)
+            first = count + 1
+            rows = (
+                _split(line, classifier.pairs, f"line {number}") for number, line in enumerate(lines, first)
+            )
             for prediction in classifier.answer(rows, probabilities=options.json, unknown=unknown):
                 count += 1
-                print(dump_json(_fields(prediction)) if options.json else _row(prediction))
+                doubts.see(prediction, f"{'sentence' if given else 'line'} {count}")
+                print(dump_json(_fields(prediction)) if options.json else _line(prediction))
             sys.stdout.flush()
+        doubts.end()
     if not count:
         raise UserError("no sentences: give some as arguments, in --file, or one per line on standard input")
     return 0
 
 
-def _row(prediction: Prediction) -> str:
-    text = prediction.text.replace("\n", " ")
+def _split(line: str, pairs: bool, place: str) -> tuple[str, ...]:
+    """Return the sentence of a line, or the two of a pair."""
+    if not pairs:
+        return (line.strip(),)
+    first, tab, second = line.partition("\t")
+    if line.strip() and not tab:
+        raise UserError(f"{place}: expected two sentences with a tab between them, got one: {line[:100]!r}")
+    return (first.strip(), second.strip())
+
+
+def _predict_table(task: Task, table: Table, options: Namespace) -> int:
+    columns = [options.text_column, *([] if options.pair_column is None else [options.pair_column])]
+    # Before the model is read, so that a wrong column is reported at once.
+    rows = table.rows(columns)
+    classifier: Classifier = load_trained(task, Path(options.model))
+    if classifier.pairs != (options.pair_column is not None):
+        kind, remedy = ("pairs of", "give") if classifier.pairs else ("single", "leave out")
+        raise UserError(f"the model classifies {kind} sentences; {remedy} --pair-column")
+    unknown, doubts = UnknownParts(classifier.tokenizer), _Doubts()
+    names = ["label", "probability", "note"]
+    if options.all:
+        names += [f"probability_{label}" for label in classifier.labels]
+    found = _answers(classifier, rows, unknown, doubts, probabilities=options.all or options.json)
+    if options.json or (options.out is None and table.kind in ("text", "folder")):
+        for prediction in found:
+            print(dump_json(_fields(prediction)) if options.json else _line(prediction))
+    else:
+        added = (_columns(prediction, names) for prediction in found)
+        out = sys.stdout.buffer if options.out is None else Path(options.out)
+        written = table.copy_with(out, added, columns=names)
+        if options.out is not None:
+            print(f"{doubts.rows:,} rows in {options.out}, with the new columns {', '.join(written)}")
+    doubts.end()
+    if unknown.unknown:
+        print(f"sru classify predict: {unknown.summary()}", file=sys.stderr)
+    return 0
+
+
+def _answers(
+    classifier: Classifier,
+    rows: Iterable[Row],
+    unknown: UnknownParts,
+    doubts: _Doubts,
+    *,
+    probabilities: bool,
+) -> Iterator[Prediction]:
+    """Classify the rows of a table, and warn of doubtful ones."""
+    places: deque[Row] = deque()
+
+    def texts() -> Iterator[tuple[str, ...]]:
+        for row in rows:
+            places.append(row)
+            yield row.values
+
+    for prediction in classifier.answer(texts(), probabilities=probabilities, unknown=unknown):
+        doubts.see(prediction, places.popleft().place)
+        yield prediction
+
+
+class _Doubts:
+    """Warns of the first predictions that have a note, and counts the others."""
+
+    def __init__(self) -> None:
+        self.rows = self._count = 0
+
+    def see(self, prediction: Prediction, place: str) -> None:
+        """Look at one more prediction."""
+        self.rows += 1
+        if prediction.note is not None:
+            self._count += 1
+            if self._count <= _NAMED:
+                warnings.warn(f"{place}: {prediction.note}", stacklevel=2)
+
+    def end(self) -> None:
+        """Say how many were not named."""
+        if self._count > _NAMED:
+            warnings.warn(f"there are {self._count - _NAMED:,} more such sentences", stacklevel=2)
+
+
+def _columns(prediction: Prediction, names: Sequence[str]) -> Mapping[str, object]:
+    every = prediction.probabilities or {}
+    values = [prediction.label, prediction.probability, prediction.note, *every.values()]
+    return dict(zip(names, values + [None] * (len(names) - len(values)), strict=True))
+
+
+def _line(prediction: Prediction) -> str:
+    parts = (prediction.text, *([] if prediction.pair is None else [prediction.pair]))
+    text = "\t".join(parts).replace("\n", " ")
     if prediction.label is None:
         return f"\t\t{text}"
     return f"{prediction.label}\t{prediction.probability:.4f}\t{text}"

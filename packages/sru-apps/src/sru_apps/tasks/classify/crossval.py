@@ -30,7 +30,7 @@ def crossval(task: Task, args: Sequence[str]) -> int:
     """
     begin()
     own, resume = without(args, "--resume", "--name"), peek(args, "--resume")
-    if peek(args, "--data.fold") is not None:
+    if any(peek(args, name) is not None for name in ("--data.fold", "--fold")):
         raise UserError("cross-validation trains on every fold; leave --data.fold out")
     if resume is not None:
         own = args = [f"--config={_settings_of(Path(resume))}", *own]

@@ -9,21 +9,23 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from sru_apps.decoding.unknown import UnknownParts
 from sru_apps.ranges import check_at_least
 from sru_apps.tasks.classify.examples import EncodedExamples, Item
-from sru_apps.tasks.classify.source import DatasetName, Files, check_source, name_of, read_splits
-from sru_apps.tasks.classify.vocabulary import Rules, check_options, train_tokenizer, with_words_of
+from sru_apps.tasks.classify.source import DatasetName, check_source, read_splits
+from sru_apps.tasks.classify.vocabulary import SPECIAL, check_options, make_tokenizer
 from sru_apps.train.data import BatchData
+from sru_apps.train.own_files import Files, name_of_files
 from sru_data import DataError
 from sru_data.datasets import classification
 from sru_data.embeddings import EmbeddingMatrix, embedding_matrix
 from sru_data.loaders.buckets import pad_sequences
 from sru_data.tables import Kind
 from sru_data.texts import Unit
-from sru_data.tokenizers import load_tokenizer
+from sru_data.tokenizers import ByteTokenizer
+from sru_data.tokenizers.words import Rules
 
 _PARTS = ("train", "validation", "test")
-_SPECIAL = 2
 _LABELS_SHOWN = 10
 
 
@@ -79,6 +81,7 @@ class SentenceData(BatchData[Item, Batch]):
             come, or of `all`; the words of the training text are kept in any case.
         freeze_embeddings: Do not train the vectors, only those of padding and of unknown words.
         class_weights: balanced: count each class in training as if all were equally frequent.
+        phrases: Train on all labelled phrases of the training sentences (sst1, sst2), as papers do.
         fold: The part of a ten-fold cross-validation to test on (mr, cr, subj, mpqa, files of your own).
         batch_size: Sentences per batch.
         seed: Seed of splits, of the order of the batches, and of vectors for words without a pretrained one.
@@ -127,6 +130,7 @@ class SentenceData(BatchData[Item, Batch]):
         embedding_words: int | Literal["all"] = 50_000,
         freeze_embeddings: bool = False,
         class_weights: Literal["balanced"] | None = None,
+        phrases: bool = False,
         fold: int = 0,
         batch_size: int = 32,
         seed: int = 0,
@@ -154,7 +158,7 @@ class SentenceData(BatchData[Item, Batch]):
             raise ValueError("freeze_embeddings needs pretrained vectors; give --data.embeddings FILE")
         self.save_hyperparameters(logger=False)
         check_source(self.hparams)
-        self.dataset = self.group = name or name_of(train_file or "")
+        self.dataset = self.group = name or name_of_files(train_file or "")
         self.embedding_size = 100 if embedding_size is None else embedding_size
         self._labels: list[str] | None = None
 
@@ -182,7 +186,7 @@ class SentenceData(BatchData[Item, Batch]):
         if self._labels is not None:
             self._check_labels(self._labels)
         if self.tokenizer is None:
-            self._make_tokenizer()
+            self.tokenizer, self.fixed_vectors = make_tokenizer(self._texts(), self.dataset, options)
         if options["embeddings"] is not None and stage == "fit":
             self.pretrained = embedding_matrix(
                 options["embeddings"],
@@ -196,23 +200,6 @@ class SentenceData(BatchData[Item, Batch]):
             self.parts[part] = EncodedExamples(
                 getattr(self.splits, part), self.tokenizer, num_classes=classes
             )
-
-    def _make_tokenizer(self) -> None:
-        options = self.hparams
-        if options["tokenizer"] is not None:
-            self.tokenizer = load_tokenizer(options["tokenizer"])
-        else:
-            names = ("vocab_size", "min_count", "lowercase", "rules")
-            self.tokenizer = train_tokenizer(
-                self._texts(),
-                name=self.dataset,
-                unit=options["unit"] or "words",
-                **{name: options[name] for name in names},
-            )
-        trained = len(self.tokenizer)
-        if options["embeddings"] is not None:
-            self.tokenizer = with_words_of(self.tokenizer, options["embeddings"], options["embedding_words"])
-        self.fixed_vectors = len(self.tokenizer) - (_SPECIAL if options["freeze_embeddings"] else trained)
 
     def _texts(self) -> Iterator[str]:
         train = self.splits.train
@@ -245,17 +232,21 @@ class SentenceData(BatchData[Item, Batch]):
             )
             lines += self.splits.notes
         if self.pretrained is not None:
-            words, file = len(self.tokenizer) - _SPECIAL, self.hparams["embeddings"]
+            words, file = len(self.tokenizer) - SPECIAL, self.hparams["embeddings"]
             lines.append(f"{self.pretrained.found:,} of {words:,} words have a vector in {file}")
-        counts = (self.coverage(part) for part in _PARTS[1:])
-        shares = [f"{100 * found['unknown'] / max(1, found['tokens']):.1f} %" for found in counts]
-        lines.append(f"unknown tokens: {shares[0]} of validation, {shares[1]} of test")
+        for part in _PARTS[1:]:
+            if (unknown := self.unknown(part)) is not None:
+                lines.append(f"{part}: {unknown.summary()}")
         return "\n".join(lines)
 
-    def coverage(self, stage: str) -> dict[str, int]:
-        """Count the tokens of a part, and those that are unknown."""
+    def unknown(self, stage: str) -> UnknownParts | None:
+        """Count the words of a part that the vocabulary lacks; it has all bytes."""
+        if isinstance(self.tokenizer, ByteTokenizer):
+            return None
         part: Any = self.parts[stage]
-        return part.coverage(self.tokenizer.unk_id)  # type: ignore[no-any-return]
+        unknown = UnknownParts(self.tokenizer)
+        unknown.count(part.encoded(getattr(self.splits, stage)))
+        return unknown
 
     def length(self, item: Item) -> int:
         """The number of words."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, overload
 
 import torch
@@ -133,7 +133,13 @@ class EncodedExamples(Sequence[Item]):
             weights = ((total - counts) / counts).clamp(min=1 / total)
         return weights.tolist()
 
-    def coverage(self, unknown: int) -> dict[str, int]:
-        """Count all tokens, and those that are the unknown one."""
-        parts = [self.texts.ids] if self.pairs is None else [self.texts.ids, self.pairs.ids]
-        return {"tokens": sum(map(len, parts)), "unknown": sum(int((ids == unknown).sum()) for ids in parts)}
+    def encoded(self, examples: Sequence[Example]) -> Iterator[tuple[str, list[int]]]:
+        """Yield each text with its tokens.
+
+        Args:
+            examples: The examples that were encoded.
+        """
+        for place, example in enumerate(examples):
+            yield example.text, self.texts[place].tolist()
+            if self.pairs is not None:
+                yield example.pair or "", self.pairs[place].tolist()

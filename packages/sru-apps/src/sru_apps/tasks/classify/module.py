@@ -13,7 +13,7 @@ from torchmetrics.classification import MulticlassAccuracy, MultilabelExactMatch
 
 from sru_apps.tasks.classify.data import Batch, SentenceData
 from sru_apps.tasks.classify.model import ClassifierConfig, SentenceClassifier
-from sru_apps.tasks.classify.predict import modern
+from sru_apps.tasks.classify.predict import check_labels, modern
 from sru_apps.train.module import TaskModule, count_parameters
 from sru_apps.train.optimizers import OptimizerConfig
 
@@ -34,6 +34,7 @@ class ClassifierModule(TaskModule):
         label_names: The names of the classes.
         class_weights: The weight of each class in the loss of training; with several labels per sentence,
             that of the sentences which have it.
+        label_separator: What separates several labels of a sentence.
         temperature: What divides the logits of the exported model, to calibrate its probabilities.
     """
 
@@ -47,6 +48,7 @@ class ClassifierModule(TaskModule):
         *,
         label_names: Sequence[str],
         class_weights: Sequence[float] | None = None,
+        label_separator: str | None = None,
         temperature: float = 1.0,
     ) -> None:
         self.label_names = [label_names] if isinstance(label_names, str) else list(label_names)
@@ -56,10 +58,13 @@ class ClassifierModule(TaskModule):
             optimizer,
             label_names=self.label_names,
             class_weights=weights,
+            label_separator=label_separator,
             temperature=temperature,
         )
-        self._check_labels()
+        check_labels(self.label_names, self.config.num_classes)
         self.exported = {"labels": self.label_names, "temperature": temperature}
+        if self.config.multi_label:
+            self.exported["label_separator"] = label_separator
         self.network = SentenceClassifier(self.config)
         self.figures = _figures(self.config)
         # Follows from the hyper-parameters, so it is not saved with the weights.
@@ -67,15 +72,6 @@ class ClassifierModule(TaskModule):
         self.register_buffer(
             "class_weights", None if weights is None else torch.tensor(weights), persistent=False
         )
-
-    def _check_labels(self) -> None:
-        if len(self.label_names) != self.config.num_classes:
-            raise ValueError(f"expected {self.config.num_classes} labels, got {len(self.label_names)}")
-        texts = {name for name in self.label_names if isinstance(name, str) and name.isprintable()}
-        if len(texts) < len(self.label_names):
-            raise ValueError(
-                f"labels must be printable texts that differ from each other, got {self.label_names!r}"
-            )
 
     @classmethod
     def build(
@@ -91,17 +87,18 @@ class ClassifierModule(TaskModule):
             pairs=data.pairs,
             **options,
         )
-        return cls(config, optimizer, label_names=data.label_names, class_weights=data.class_weights())
+        return cls(
+            config,
+            optimizer,
+            label_names=data.label_names,
+            class_weights=data.class_weights(),
+            label_separator=data.hparams["label_separator"],
+        )
 
     @classmethod
     def from_checkpoint(cls, hyper_parameters: Mapping[str, Any]) -> ClassifierModule:
         """Build the module; former checkpoints have the fields of the configuration side by side."""
         return cls(**modern(hyper_parameters))
-
-    @classmethod
-    def from_export(cls, config: ClassifierConfig, entries: Mapping[str, Any]) -> ClassifierModule:
-        """Build the module with its labels."""
-        return cls(config, label_names=entries["labels"], temperature=entries.get("temperature", 1.0))
 
     def start(self, data: SentenceData) -> None:
         """Start from pretrained word vectors, if there are any; training tunes those that are not fixed."""

@@ -17,10 +17,11 @@ from sru_data.loaders.buckets import pad_sequences
 # Words read at once, padding included, and sentences sorted by length together; these bound the memory.
 _AT_ONCE = 8192
 _WINDOW = 8192
-_DECIDED = 0.5
-"""With any number of labels per sentence, those that are at least so probable are its labels."""
+_LONGEST = 1 << 16
 NOTHING_KNOWN = "nothing of it is in the model's vocabulary"
 """The note on a sentence of unknown words only, whose label tells nothing."""
+CUT_OFF = f"only its first {_LONGEST:,} characters were read"
+"""The note on a sentence that is too long for the memory."""
 
 
 class Prediction(NamedTuple):
@@ -36,7 +37,7 @@ class Prediction(NamedTuple):
     probabilities: dict[str, float] | None = None
     """The probability of every class, if it was asked for."""
     note: str | None = None
-    """What makes the label doubtful: `NOTHING_KNOWN`, or nothing."""
+    """What makes the label doubtful: `NOTHING_KNOWN`, `CUT_OFF` or nothing."""
     pair: str | None = None
     """The second sentence of a pair."""
 
@@ -52,6 +53,8 @@ class Classifier(Trained):
         labels: The names of the classes.
         temperature: What divides the logits, so that the probabilities are calibrated.
         separator: What joins the names of several labels.
+        pairs: Whether it classifies pairs of sentences.
+        multi_label: Whether a sentence may have any number of labels.
     """
 
     config_class = ClassifierConfig
@@ -59,11 +62,12 @@ class Classifier(Trained):
 
     def __init__(self, network: Any, tokenizer: Any, entries: Mapping[str, Any]) -> None:
         super().__init__(network, tokenizer)
+        self._unknown = UnknownParts(tokenizer)
         self.labels: list[str] = list(entries["labels"])
         self.temperature = float(entries.get("temperature") or 1.0)
         self.separator: str = entries.get("label_separator") or ","
-        self.is_pair = bool(getattr(network.config, "pairs", False))
-        self.is_multi_label = bool(getattr(network.config, "multi_label", False))
+        self.pairs: bool = network.config.pairs
+        self.multi_label: bool = network.config.multi_label
 
     @classmethod
     def entries(cls, hyper_parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,16 +77,24 @@ class Classifier(Trained):
 
     @classmethod
     def check(cls, config: ClassifierConfig, entries: Mapping[str, Any]) -> None:
-        """Refuse names that are no labels of the classes, and a temperature that is none.
+        """Refuse names that are no labels of the classes, and other entries that cannot be used.
 
         Raises:
-            ValueError: They are not.
+            ValueError: There is one.
         """
         names = entries["labels"]
         check_labels([names] if isinstance(names, str) else list(names), config.num_classes)
         temperature = entries.get("temperature")
         if temperature is not None and not 0 < temperature < float("inf"):
             raise ValueError(f"temperature must be above 0, got {temperature!r}")
+        expected = (
+            (str, "label_separator", entries.get("label_separator", "") or ""),
+            (bool, "pairs", config.pairs),
+            (bool, "multi_label", config.multi_label),
+        )
+        for kind, name, value in expected:
+            if not isinstance(value, kind):
+                raise ValueError(f"{name} must be a {kind.__name__}, got {value!r}")
 
     def predict(
         self, texts: Iterable[str], pairs: Iterable[str] | None = None, *, probabilities: bool = False
@@ -102,8 +114,8 @@ class Classifier(Trained):
         """
         if isinstance(texts, str):
             raise ValueError(f"predict: texts must be a list of texts, got one text: [{texts[:40]!r}]")
-        if (pairs is not None) != self.is_pair:
-            wanted, got = ("pairs of sentences", "single ones") if self.is_pair else ("sentences", "pairs")
+        if (pairs is not None) != self.pairs:
+            wanted, got = ("pairs of sentences", "single ones") if self.pairs else ("sentences", "pairs")
             raise ValueError(f"predict: this model classifies {wanted}, got {got}")
         rows = ((text,) for text in texts) if pairs is None else zip(texts, pairs, strict=True)
         return list(self.answer(rows, probabilities=probabilities))
@@ -127,31 +139,30 @@ class Classifier(Trained):
         """
         rows = iter(rows)
         while window := list(islice(rows, _WINDOW)):
-            ids = [[self.tokenizer.encode(text) for text in row] for row in window]
+            ids = [[self.tokenizer.encode(text[:_LONGEST]) for text in row] for row in window]
             if unknown is not None:
                 texts, numbers = chain.from_iterable(window), chain.from_iterable(ids)
                 unknown.report(zip(texts, numbers, strict=True))
-            unk = self.tokenizer.unk_id
             found = zip(window, ids, self._probabilities(ids).tolist(), strict=True)
-            for row, numbers_of_row, row_probabilities in found:
-                if not any(text.strip() for text in row):
-                    yield Prediction(row[0], None, None, pair=row[1] if self.is_pair else None)
+            for row, symbols, values in found:
+                pair = row[1] if self.pairs else None
+                if not any(text and not text.isspace() for text in row):
+                    yield Prediction(row[0], None, None, pair=pair)
                     continue
-                label, probability = self._decide(row_probabilities)
-                yield Prediction(
-                    row[0],
-                    label,
-                    probability,
-                    dict(zip(self.labels, row_probabilities, strict=True)) if probabilities else None,
-                    NOTHING_KNOWN if all(one == unk for part in numbers_of_row for one in part) else None,
-                    row[1] if self.is_pair else None,
-                )
+                label, probability = self._decide(values)
+                every = dict(zip(self.labels, values, strict=True)) if probabilities else None
+                yield Prediction(row[0], label, probability, every, self._note(row, symbols), pair)
+
+    def _note(self, row: Sequence[str], symbols: Sequence[Sequence[int]]) -> str | None:
+        if all(map(self._unknown.all_unknown, symbols)):
+            return NOTHING_KNOWN
+        return CUT_OFF if any(len(text) > _LONGEST for text in row) else None
 
     def _decide(self, probabilities: Sequence[float]) -> tuple[str, float]:
-        if not self.is_multi_label:
+        if not self.multi_label:
             best = max(probabilities)
             return self.labels[probabilities.index(best)], best
-        chosen = [name for name, value in zip(self.labels, probabilities, strict=True) if value >= _DECIDED]
+        chosen = [name for name, value in zip(self.labels, probabilities, strict=True) if value > 0.5]
         return self.separator.join(chosen), min(max(value, 1 - value) for value in probabilities)
 
     @torch.inference_mode()
@@ -166,7 +177,7 @@ class Classifier(Trained):
                 mask = padded.mask.to(self.device) if padded.mask.any() else None
                 inputs += [padded.ids.to(self.device), mask]
             logits = self.network(*inputs) / self.temperature
-            results.append(logits.sigmoid() if self.is_multi_label else logits.softmax(-1))
+            results.append(logits.sigmoid() if self.multi_label else logits.softmax(-1))
         return torch.cat(results).cpu()[torch.tensor(order).argsort()]
 
 

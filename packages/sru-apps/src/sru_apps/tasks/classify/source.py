@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 from sru_apps.train.errors import UserError
@@ -11,7 +10,7 @@ from sru_data.datasets import classification
 from sru_data.datasets.classification import Splits
 
 DatasetName = Literal["mr", "cr", "subj", "mpqa", "trec", "sst1", "sst2"]
-Files = list[str] | str
+_WITH_PHRASES = ("sst1", "sst2")
 _OF_FILES = {
     "text_column": "text",
     "label_column": "label",
@@ -42,6 +41,9 @@ def check_source(options: Mapping[str, Any]) -> None:
         )
     if name is not None and train is not None:
         raise UserError("both --data.name and --data.train_file name data; leave one of them out")
+    if options["phrases"] and name not in _WITH_PHRASES:
+        what = name or "files of your own"
+        raise UserError(f"--data.phrases is for {' and '.join(_WITH_PHRASES)}, not for {what}; leave it out")
     if name is None:
         return
     defaults = {"validation_file": None, "test_file": None, **_OF_FILES}
@@ -64,20 +66,9 @@ def read_splits(options: Mapping[str, Any]) -> Splits:
     """
     fold, seed = options["fold"], options["seed"]
     if options["train_file"] is None:
-        return classification.load(options["name"], data_dir=options["data_dir"], fold=fold, seed=seed)
+        names = ("name", "data_dir", "phrases")
+        return classification.load(**{name: options[name] for name in names}, fold=fold, seed=seed)
     files = (options[name] for name in ("train_file", "validation_file", "test_file"))
     return classification.load_files(
         *files, **{name: options[name] for name in _OF_FILES}, fold=fold or None, seed=seed
     )
-
-
-def name_of(files: Files) -> str:
-    """Name data after their first file, or where that is a pattern, after its folder.
-
-    Args:
-        files: What `--data.train_file` says.
-    """
-    path = Path(files if isinstance(files, str) else files[0])
-    while any(letter in path.name for letter in "*?["):
-        path = path.parent
-    return path.name.lstrip(".").split(".")[0] or "files"

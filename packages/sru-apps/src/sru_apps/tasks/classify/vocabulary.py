@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from sru_apps.train.errors import UserError
 from sru_data.embeddings import frequent_words
 from sru_data.texts import Unit
-from sru_data.tokenizers import ByteTokenizer, CharTokenizer, SubwordTokenizer, Tokenizer, WordTokenizer
+from sru_data.tokenizers import (
+    ByteTokenizer,
+    CharTokenizer,
+    SubwordTokenizer,
+    Tokenizer,
+    WordTokenizer,
+    load_tokenizer,
+)
 
-Rules = Literal["english", "spaces"]
+SPECIAL = 2
+"""Padding and the unknown token, which come first."""
 _PIECES = 8000
 _OWNERS: dict[str, tuple[Unit, ...]] = {
     "rules": ("words",),
@@ -44,62 +52,47 @@ def check_options(unit: Unit | None, tokenizer: str | None, **given: Any) -> Non
             raise ValueError(f"{name} is for {' and '.join(_OWNERS[name])}, not for {unit}; leave it out")
 
 
-def train_tokenizer(
-    texts: Iterable[str],
-    *,
-    name: str,
-    unit: Unit = "words",
-    vocab_size: int | None = None,
-    min_count: int = 1,
-    lowercase: bool | None = None,
-    rules: Rules | None = None,
-) -> Tokenizer:
-    """Make the tokenizer of some texts.
+def make_tokenizer(texts: Iterable[str], name: str, options: Mapping[str, Any]) -> tuple[Tokenizer, int]:
+    """Read the tokenizer that the options name, or make one of some texts.
 
     Args:
         texts: The texts.
         name: What to call them in an error.
-        unit: What a token is.
-        vocab_size: The most words, pieces or characters.
-        min_count: Words and characters that occur less often are unknown.
-        lowercase: Whether to lower-case words; default: yes.
-        rules: How words are told from punctuation; default: `english`.
-
-    Raises:
-        UserError: No vocabulary can be made of them.
-    """
-    try:
-        if unit == "bytes":
-            return ByteTokenizer()
-        if unit == "characters":
-            return CharTokenizer.train(texts, min_count=min_count, max_size=vocab_size)
-        if unit == "subwords":
-            return SubwordTokenizer.train(texts, vocab_size=vocab_size or _PIECES)
-        return WordTokenizer.train(
-            texts,
-            min_count=min_count,
-            max_size=vocab_size,
-            lowercase=lowercase is not False,
-            rules=rules or "english",
-        )
-    except ValueError as error:
-        raise UserError(f"no vocabulary can be made of {name}: {error}") from error
-
-
-def with_words_of(tokenizer: Tokenizer, embeddings: str, count: int | Literal["all"]) -> Tokenizer:
-    """Add the most frequent words of a file of vectors that a tokenizer lacks.
-
-    Args:
-        tokenizer: The tokenizer; only one of words is changed.
-        embeddings: The file, most frequent words first.
-        count: How many words of the file to look at.
+        options: The options `--data.*`.
 
     Returns:
-        The tokenizer with further tokens at its end.
+        The tokenizer, and how many of its last tokens have vectors that training leaves as they are.
 
     Raises:
-        DataError: The file is missing or damaged.
+        DataError: A file is missing or damaged.
+        UserError: No vocabulary can be made of the texts.
     """
-    if not isinstance(tokenizer, WordTokenizer) or count == 0:
-        return tokenizer
-    return tokenizer.extended(frequent_words(embeddings, None if count == "all" else count))
+    if options["tokenizer"] is not None:
+        tokenizer = load_tokenizer(options["tokenizer"])
+    else:
+        try:
+            tokenizer = _train(texts, options)
+        except ValueError as error:
+            raise UserError(f"no vocabulary can be made of {name}: {error}") from error
+    trained = SPECIAL if options["freeze_embeddings"] else len(tokenizer)
+    embeddings, count = options["embeddings"], options["embedding_words"]
+    if embeddings is not None and count != 0 and isinstance(tokenizer, WordTokenizer):
+        tokenizer = tokenizer.extended(frequent_words(embeddings, None if count == "all" else count))
+    return tokenizer, len(tokenizer) - trained
+
+
+def _train(texts: Iterable[str], options: Mapping[str, Any]) -> Tokenizer:
+    unit, size, min_count = options["unit"] or "words", options["vocab_size"], options["min_count"]
+    if unit == "bytes":
+        return ByteTokenizer()
+    if unit == "characters":
+        return CharTokenizer.train(texts, min_count=min_count, max_size=size)
+    if unit == "subwords":
+        return SubwordTokenizer.train(texts, vocab_size=size or _PIECES)
+    return WordTokenizer.train(
+        texts,
+        min_count=min_count,
+        max_size=size,
+        lowercase=options["lowercase"] is not False,
+        rules=options["rules"] or "english",
+    )

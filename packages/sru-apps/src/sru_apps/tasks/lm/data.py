@@ -27,11 +27,11 @@ class LanguageModelData(TaskData):
     Args:
         name: The corpus: ptb, wikitext-2, wikitext-103, one-billion-words, enwik8, text8, tiny-shakespeare or
             python-help.
-        train_file: Text of your own instead of `name`: plain text or JSON lines, plain or compressed; one
-            path, a list, or a pattern such as 'books/*.txt.gz'.
+        train_file: Text of your own instead of `name`: plain text, JSON lines, CSV, TSV or Parquet, plain or
+            compressed; one path, a list, or a pattern such as 'books/*.txt.gz'.
         validation_file: Others for validation; default: the end of `train_file` is held out.
         test_file: Others for the test.
-        text_field: The field of JSON lines that holds the text; default: text.
+        text_field: The field or column that holds the text, where files have some; default: text.
         data_dir: Folder with the data; default: $SRU_DATA, else the data are downloaded.
         unit: What a token is: words, characters, bytes or subwords; default: as is usual for the corpus.
         tokenizer: A Hugging Face `tokenizer.json` or a sentencepiece model; default: one is trained.

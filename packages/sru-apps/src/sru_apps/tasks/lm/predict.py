@@ -105,5 +105,10 @@ class TrainedLanguageModel(Trained):
 
         Returns:
             One score per text, in their order: tokens, negative log-likelihood, perplexity.
+
+        Raises:
+            ValueError: One text is given instead of a list.
         """
+        if isinstance(texts, str):
+            raise ValueError(f"score: texts must be a list of texts, got one text: [{texts[:40]!r}]")
         return list(score_groups(self, [list(texts)], independent=independent))

@@ -133,7 +133,9 @@ class GatedLinearBlock(ResidualBlock):
     def reset_parameters(self) -> None:
         """Draw the weights anew, and set the biases."""
         super().reset_parameters()
-        steps = torch.logspace(math.log10(SHORTEST_MEMORY), math.log10(self.memory), self.key_size)
+        # To compute this for a module on "meta", torch would import its compiler, which takes a second.
+        ends = math.log10(SHORTEST_MEMORY), math.log10(self.memory)
+        steps = torch.logspace(*ends, self.key_size, device="cpu")
         self.gate_bias.copy_((steps - 1).log().expand_as(self.gate_bias))
 
     def recur(self, u: Tensor, state: Tensor | None, mask_pad: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,78 @@
+"""A column of a table as a text."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sru_data.tables.opening import open_table
+from sru_data.texts import TextFile
+from sru_data.texts.files import CHUNK_BYTES
+
+
+@dataclass(frozen=True)
+class ColumnText:
+    """A range of bytes of a text that is the fields of a column, each followed by a line feed.
+
+    It is a part of a `TextSource`, as `TextFile` is, and is read row by row.
+    """
+
+    path: Path
+    column: str
+    start: int = 0
+    end: int | None = None
+
+    @property
+    def place(self) -> str:
+        """The path."""
+        return str(self.path)
+
+    @property
+    def origin(self) -> None:
+        """Where it begins in the file: a place in the text is none in the table."""
+        return None
+
+    @property
+    def size(self) -> int | None:
+        """The length of its text in bytes, if known without reading it."""
+        return None if self.end is None else self.end - self.start
+
+    stored_size = size
+
+    def stored_chunks(self) -> Iterator[bytes]:
+        """Yield its text, about a megabyte at once.
+
+        Raises:
+            DataError: The column is missing or the file is malformed.
+        """
+        place, last, piece = 0, sys.maxsize if self.end is None else self.end, bytearray()
+        for row in open_table(self.path).rows([self.column]):
+            field = row.values[0].encode() + b"\n"
+            piece += field[
+                max(self.start - place, 0) : None if self.end is None else max(self.end - place, 0)
+            ]
+            place += len(field)
+            if len(piece) >= CHUNK_BYTES:
+                yield bytes(piece)
+                piece.clear()
+            if place >= last:
+                break
+        if piece:
+            yield bytes(piece)
+
+    chunks = stored_chunks
+
+    def identity(self) -> list[Any]:
+        """Return what tells its file from others, as for `TextFile`, the column and the range.
+
+        Raises:
+            DataError: The file is missing.
+        """
+        return [*TextFile(self.path).identity(), "column", self.column, self.start, self.end]
+
+    def between(self, start: int, end: int) -> ColumnText:
+        """Return a piece of it, by bytes of `stored_chunks`."""
+        return replace(self, start=self.start + start, end=self.start + end)
