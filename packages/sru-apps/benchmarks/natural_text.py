@@ -27,7 +27,6 @@ from sru_apps.tasks.classify.predict import Classifier
 from sru_data.datasets import classification
 from sru_data.datasets.classification import Example
 from sru_data.loaders.buckets import pad_sequences
-from sru_data.tokenizers import WordTokenizer
 from sru_data.tokenizers.natural import naturalize
 
 # The benchmarks of sru-nn know how to record a run.
@@ -92,13 +91,12 @@ def compared(given: str, data_dir: str | None) -> dict[str, Any]:
     test = classification.load(name, data_dir=data_dir, fold=data.get("fold", 0), seed=seed).test
     model = sru_apps.load(folder)
     natural = [example._replace(text=naturalize(example.text)) for example in test]
-    tokenizer = model.tokenizer
-    is_english = isinstance(tokenizer, WordTokenizer) and tokenizer.pieces("it's") != ["it's"]
+    is_english = len(model.tokenizer.encode("so,so")) > 1
     return {
         "set": name,
         "model": str(folder),
         "rules": "english" if is_english else "spaces",
-        "vocabulary": len(tokenizer),
+        "vocabulary": len(model.tokenizer),
         "seed": seed,
         "texts": len(test),
         "tokenized": measured(model, test),
