@@ -93,17 +93,19 @@ def _predict_lines(task: Task, given: Sequence[str], file: str | None, options: 
     with nullcontext([given]) if given else input_lines(file, limit=MAX_SENTENCE_BYTES) as groups:
         classifier: Classifier = load_trained(task, Path(options.model))
         unknown, doubts = UnknownParts(classifier.tokenizer), _Doubts()
+        # Those of a file are named at the end, all together.
+        report = unknown.report if file is None else unknown.count
         for lines in groups:
             first = count + 1
             rows = (
                 _split(line, classifier.pairs, f"line {number}") for number, line in enumerate(lines, first)
             )
-            for prediction in classifier.answer(rows, probabilities=options.json, unknown=unknown):
+            for prediction in classifier.answer(rows, probabilities=options.json, report=report):
                 count += 1
                 doubts.see(prediction, f"{'sentence' if given else 'line'} {count}")
                 print(dump_json(_fields(prediction)) if options.json else _line(prediction))
             sys.stdout.flush()
-        doubts.end()
+        doubts.end(unknown if file is not None else None)
     if not count:
         raise UserError("no sentences: give some as arguments, in --file, or one per line on standard input")
     return 0
@@ -141,9 +143,7 @@ def _predict_table(task: Task, table: Table, options: Namespace) -> int:
         written = table.copy_with(out, added, columns=names)
         if options.out is not None:
             print(f"{doubts.rows:,} rows in {options.out}, with the new columns {', '.join(written)}")
-    doubts.end()
-    if unknown.unknown:
-        print(f"sru classify predict: {unknown.summary()}", file=sys.stderr)
+    doubts.end(unknown)
     return 0
 
 
@@ -163,7 +163,7 @@ def _answers(
             places.append(row)
             yield row.values
 
-    for prediction in classifier.answer(texts(), probabilities=probabilities, unknown=unknown):
+    for prediction in classifier.answer(texts(), probabilities=probabilities, report=unknown.count):
         doubts.see(prediction, places.popleft().place)
         yield prediction
 
@@ -182,10 +182,12 @@ class _Doubts:
             if self._count <= _NAMED:
                 warnings.warn(f"{place}: {prediction.note}", stacklevel=2)
 
-    def end(self) -> None:
-        """Say how many were not named."""
+    def end(self, unknown: UnknownParts | None) -> None:
+        """Say how many were not named, and how many words of a file are unknown."""
         if self._count > _NAMED:
             warnings.warn(f"there are {self._count - _NAMED:,} more such sentences", stacklevel=2)
+        if unknown is not None and unknown.unknown:
+            print(f"sru classify predict: {unknown.summary()}", file=sys.stderr)
 
 
 def _columns(prediction: Prediction, names: Sequence[str]) -> Mapping[str, object]:
