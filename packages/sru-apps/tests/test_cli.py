@@ -47,6 +47,14 @@ def test_unknown_task_is_answered_with_the_valid_ones(capsys: pytest.CaptureFixt
     )
 
 
+def test_a_command_without_its_task(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "--recipe", "sst2"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(
+        "sru: unknown command 'fit'. Name the task first: sru classify fit. Valid commands: "
+    )
+
+
 def test_missing_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["classify"]) == 2
     error = capsys.readouterr().err

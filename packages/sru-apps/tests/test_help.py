@@ -14,12 +14,17 @@ import pytest
 from sru_apps.cli import TASKS, main
 from sru_apps.nn.encoders import ENCODERS, EncoderOptions
 from sru_apps.task import Command, Task, load
-from sru_apps.train.help import COMMON, fit_options
+from sru_apps.train.help import COMMON, fit_options, own
 from sru_apps.train.options import fit_parser, recipe_names
 from sru_apps.train.short_names import all_options
 
 RECORDS: dict[str, Any] = {name: row.load() for name, row in TASKS.items() if name != "demo"}
-GENERIC = [(name, command) for name, task in RECORDS.items() for command in task.generic]
+GENERIC = [
+    (name, command) for name, task in RECORDS.items() for command, row in task.table().items() if row.page
+]
+OWN = [
+    (name, command) for name, task in RECORDS.items() for command, row in task.table().items() if not row.page
+]
 
 
 def parser(task: Task) -> Any:
@@ -93,7 +98,7 @@ def test_the_mark_of_an_option_names_the_encoders_that_have_it() -> None:
     "args",
     [
         *(["classify", "fit", wanted] for wanted in ("--help", "-h", "--help-all")),
-        *([name, command, "--help"] for name, command in GENERIC if name != "classify"),
+        *([name, command, "--help"] for name, command in [*GENERIC, *OWN] if name != "classify"),
     ],
 )
 def test_help_imports_nothing_slow(args: list[str]) -> None:
@@ -105,18 +110,23 @@ def test_help_imports_nothing_slow(args: list[str]) -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_other_commands_take_both_for_the_same(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("name", "command"), OWN)
+def test_commands_of_a_task_are_described_as_they_describe_themselves(
+    name: str, command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pages = []
     for wanted in ("--help", "--help-all"):
-        with pytest.raises(SystemExit, match="0"):
-            main(["lm", "generate", wanted])
+        assert main([name, command, "x", wanted]) == 0
         pages.append(capsys.readouterr().out)
-    assert pages[0] == pages[1]
-    assert pages[0].startswith("usage: sru lm generate --model RUN [OPTION ...]\n\nContinue a prompt.")
+    with pytest.raises(SystemExit, match="0"):
+        RECORDS[name].table()[command].load()(RECORDS[name], ["--help"])
+    assert pages == [capsys.readouterr().out] * 2
+    assert pages[0].startswith(f"usage: sru {name} {command} ")
 
 
-def test_a_command_without_a_page_writes_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_whose_source_does_not_tell_describes_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert own("sru lm", "sru_apps.tasks.lm:TASK", None) is None
+    assert own("sru x", "sru_apps.task:command_help", None) is None
     monkeypatch.setattr(Command, "load", lambda self: lambda args: args != ["--help"])
-    assert main(["demo", "--help-all"]) == 0
+    monkeypatch.setitem(TASKS, "mine", Command("my own", "sru_apps.task:command_help"))
+    assert main(["mine", "--help-all"]) == 0

@@ -25,7 +25,7 @@ class Command(NamedTuple):
     """`"module:function"`; the function takes the remaining arguments and returns an exit status."""
     page: str = ""
     """The same of what writes its help without waiting for torch: called with what the user has typed, the
-    task, and whether to describe every option; by default the command writes it itself."""
+    task, and whether to describe every option; by default, what the command passes to `parse_options`."""
 
     def load(self) -> Callable[..., int]:
         """Import the module and return the function."""
@@ -149,13 +149,15 @@ def run_command(
         return 0
     if name is None or name not in commands:
         problem = "a command is missing." if name is None else f"unknown command {name!r}."
+        if name in GENERIC and prog == "sru":
+            problem += f" Name the task first: sru {next(iter(commands))} {name}."
         problem += closest(name or "", list(commands))
         print(f"{prog}: {problem} Valid commands: {', '.join(commands)}.", file=sys.stderr)
         return 2
     prog, rest = f"{prog} {name}", args[1:]
     wants_help = [arg for arg in rest if arg in ("-h", "--help", "--help-all")]
-    if wants_help and commands[name].page:
-        print(load(commands[name].page)(prog, task, "--help-all" in wants_help))
+    if wants_help and (page := help_page(prog, commands[name], task, "--help-all" in wants_help)):
+        print(page)
         return 0
     command = commands[name].load()
     if isinstance(command, Task):
@@ -173,6 +175,18 @@ def run_command(
         most = 400 if isinstance(error, OSError) else 2000  # that of the system repeats the path
         print(f"{prog}: error: {clip(' '.join(str(error).split()), most)}", file=sys.stderr)
         return getattr(error, "status", 1)
+
+
+def help_page(prog: str, command: Command, task: Task | None, every: bool) -> str | None:
+    """Return the help of a command, if it can be known without importing the command."""
+    if command.page:
+        return load(command.page)(prog, task, every)  # type: ignore[no-any-return]
+    if command.target.endswith(":TASK"):
+        return None
+    # Here, since it is needed for help alone.
+    from sru_apps.train.help import own
+
+    return own(prog, command.target, task)
 
 
 def command_help(prog: str, description: str, commands: Mapping[str, Command]) -> str:

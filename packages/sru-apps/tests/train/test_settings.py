@@ -8,7 +8,8 @@ import yaml
 
 from sru_apps.tasks.classify import TASK
 from sru_apps.train.errors import UserError
-from sru_apps.train.options import peek, read_settings, recipe_names, recipe_path, with_settings
+from sru_apps.train.options import peek, recipe_names, recipe_path, with_settings
+from sru_apps.train.yaml_files import read_settings
 
 
 def test_recipes() -> None:
@@ -129,3 +130,16 @@ def test_files_of_the_command_line_are_read(tmp_path: Path) -> None:
 )
 def test_peek(args: list[str], value: str | None) -> None:
     assert peek(args, "--a") == value
+
+
+def test_files_of_your_own_replace_the_data_of_a_recipe(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text("data: {name: ptb, length: 35}")
+    for args in (["--train-file", "x"], ["--data.train_file=x"]):
+        assert with_settings(args, path) == ["--config", "data:\n  length: 35\n", *args]
+
+
+def test_peek_at_an_option_of_a_group() -> None:
+    assert peek(["--fold", "3"], "--data.fold") == "3"
+    assert peek(["--fold=3", "--data.fold", "4"], "--data.fold") == "4"
+    assert peek(["--folds", "3"], "--data.fold") is None

@@ -6,9 +6,10 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import Trainer
 
-from sru_apps.train.errors import building
+from sru_apps.train.errors import UserError, building, clip
 from sru_apps.train.module import TaskModule, sharded_strategy
 from sru_apps.train.optimizers import OptimizerConfig
 from sru_apps.train.weights import plan
@@ -61,13 +62,26 @@ def check_trainer(options: Mapping[str, Any]) -> None:
     chosen = {name: options[name] for name in _NAMES}
     if chosen["strategy"] == "fsdp":
         chosen["strategy"] = sharded_strategy(chosen["devices"], chosen["num_nodes"])
-    with warnings.catch_warnings():
-        # The trainer of the training says the same.
-        warnings.simplefilter("ignore")
-        Trainer(
-            **chosen,
-            logger=False,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            enable_progress_bar=False,
-        )
+    try:
+        with warnings.catch_warnings():
+            # The trainer of the training says the same.
+            warnings.simplefilter("ignore")
+            Trainer(
+                **chosen,
+                logger=False,
+                enable_checkpointing=False,
+                enable_model_summary=False,
+                enable_progress_bar=False,
+            )
+    except (TypeError, MisconfigurationException) as error:
+        if "devices" in str(error):
+            raise UserError(
+                "--trainer.devices must be a number of devices from 1, a list of GPUs such as [0, 1], or "
+                f"auto, got {clip(str(options['devices']), 40)}"
+            ) from error
+        if "backend found" in str(error):
+            name = clip(str(options["accelerator"]), 40)
+            raise UserError(
+                f"no {name} was found that torch can use; give --accelerator cpu, or auto"
+            ) from error
+        raise

@@ -23,9 +23,9 @@ from sru_apps.train.options import (
     evaluation_options,
     parse_options,
     peek,
-    read_settings,
     recipe_names,
     recipe_path,
+    settings_for,
     with_settings,
 )
 from sru_apps.train.report import report
@@ -187,7 +187,7 @@ def prepare(task: Task, args: Sequence[str]) -> int:
     parser.add_class_arguments(kind, "data", skip={"seed"}, instantiate=False)
     recipe = peek(args, "--recipe")
     if recipe is not None:
-        data = read_settings(recipe_path(task, recipe)).get("data", {})
+        data = settings_for(args, recipe_path(task, recipe)).get("data", {})
         parser.set_defaults({f"data.{key}": value for key, value in data.items()})
     options = parser.parse_args(with_settings(args, None))
     with building():

@@ -15,7 +15,7 @@ from sru_apps.train.options import (
     run_options,
 )
 from sru_apps.train.short_names import shortened
-from sru_apps.train.signatures import config_options, data_options
+from sru_apps.train.signatures import command_options, config_options, data_options
 
 COMMON = (
     *("recipe", "config", "name", "resume", "seed", "data.batch_size", "model.encoder"),
@@ -47,22 +47,16 @@ def fit_options(task: Task) -> dict[str, list[Option]]:
     }
 
 
-def fit(
-    prog: str,
-    task: Task,
-    every: bool,
-    *,
-    description: str = "Train, test the best checkpoint and export it.",
-) -> str:
-    """Describe `sru TASK fit`.
+def fit(prog: str, task: Task, every: bool) -> str:
+    """Describe `sru TASK fit`, or another command with its options.
 
     Args:
         prog: The command as the user types it.
         task: The task.
         every: Whether to describe every option, or those that most people use.
-        description: What it does, where it is another command with the options of `fit`.
     """
-    return _page(prog, task, every, description, fit_options(task))
+    text = task.table()[prog.rpartition(" ")[2]].help
+    return _page(prog, task, every, f"{text[0].upper()}{text[1:]}.", fit_options(task))
 
 
 def prepare(prog: str, task: Task, every: bool) -> str:
@@ -81,6 +75,18 @@ def evaluate(prog: str, task: Task, every: bool) -> str:
     return command_page(prog, description, evaluation_options(task))
 
 
+def own(prog: str, target: str, task: Task | None) -> str | None:
+    """Describe a command that calls `parse_options`, if its source tells.
+
+    Args:
+        prog: The command as the user types it.
+        target: The `"module:function"` that runs it.
+        task: The task.
+    """
+    found = command_options(target, {} if task is None else {"task.name": task.name})
+    return None if found is None else command_page(prog, *found)
+
+
 def _page(prog: str, task: Task, every: bool, description: str, groups: dict[str, list[Option]]) -> str:
     parts = [usage(f"{prog} {form} [OPTION ...]" for form in task.usage), fill(description)]
     if every:
@@ -91,7 +97,7 @@ def _page(prog: str, task: Task, every: bool, description: str, groups: dict[str
     else:
         parts += [section(title, map(described, rows)) for title, rows in _chosen(task, groups).items()]
     parts.append(section("recipes", _recipes(task)))
-    if "optimizer" in groups:
+    if prog.endswith(" fit"):
         parts.append("\n".join(["examples:", *(f"  {prog} {example}" for example in task.examples)]))
     if not every:
         count = sum(map(len, groups.values()))

@@ -26,11 +26,12 @@ from sru_apps.train.errors import UserError, building, clip, reading
 from sru_apps.train.history import History
 from sru_apps.train.module import TaskModule, count_parameters, sharded_strategy
 from sru_apps.train.optimizers import OptimizerConfig
-from sru_apps.train.options import GROUPS, fit_parser, peek, read_settings, recipe_path, with_settings
+from sru_apps.train.options import fit_parser, peek, recipe_path, with_settings
 from sru_apps.train.run_folder import find_run, new_run
 from sru_apps.train.steps import StepLog
 from sru_apps.train.validations import Validations, ended_by, interval
 from sru_apps.train.weights import plan, read_checkpoint
+from sru_apps.train.yaml_files import GROUPS, read_settings
 from sru_data.atomic import atomic_write
 
 LASTING_OPTIONS = ("accumulate_grad_batches", "precision", "gradient_clip_val", "gradient_clip_algorithm")

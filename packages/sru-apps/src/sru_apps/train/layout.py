@@ -22,6 +22,7 @@ _VALUES = {
     "tokenizer": "FILE",
     "resume": "RUN",
     "model": "RUN",
+    "out": "DIR",
 }
 """What an option takes, where neither its type nor the end of its name says so."""
 _NUMBERS = ((r"(int|Int|Count|Seed)\b", "N"), (r"(float|Float)\b", "X"))
@@ -83,7 +84,7 @@ def described(option: Option) -> tuple[str, str]:
         return head, text
     parts = default if isinstance(default, (list, tuple)) else [default]
     shown = " ".join(str(part).lower() if isinstance(part, bool) else str(part) for part in parts)
-    return head, f"{text.removesuffix('.')}; default: {shown}."
+    return head, f"{text if text.endswith('...') else text.removesuffix('.')}; default: {shown}."
 
 
 def value(name: str, kind: Any) -> str:

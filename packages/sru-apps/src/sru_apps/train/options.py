@@ -16,9 +16,9 @@ from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveInt
 from sru_apps.task import Task, closest
 from sru_apps.train.errors import UserError, clip
 from sru_apps.train.layout import Option, command_page
-from sru_apps.train.short_names import all_options, written_out
+from sru_apps.train.short_names import all_options, short_names, written_out
 from sru_apps.train.wrong_options import explain
-from sru_apps.train.yaml_files import read_yaml
+from sru_apps.train.yaml_files import GROUPS, RENAMED, read_settings, read_yaml
 
 # The help of an option is the docstring under its field.
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
@@ -99,19 +99,6 @@ def parse_options(prog: str, description: str, options: Sequence[Option], args: 
     return parser.parse_args(args)
 
 
-GROUPS = ("data", "model", "optimizer", "trainer")
-"""The groups of options; each is also an option that reads a file, as `--config` does for all of them."""
-RENAMED = {
-    "optimizer.learning_rate": "optimizer.lr",
-    "encoder": "model.encoder",
-    "data_dir": "data.data_dir",
-    "embeddings": "data.embeddings",
-}
-"""Former names of options, which files may still use."""
-_GONE = ("amsgrad", "maximize", "capturable", "differentiable", "foreach", "fused")
-"""Former options of the optimizer."""
-
-
 def recipe_names(task: Task) -> list[str]:
     """Name the recipes of a task in alphabetical order."""
     return sorted(path.stem for path in task.recipes.glob("*.yaml"))
@@ -129,50 +116,27 @@ def recipe_path(task: Task, name: str) -> Path:
     return task.recipes / f"{name}.yaml"
 
 
-def read_settings(path: Path) -> dict[str, Any]:
-    """Read a YAML file of options and rename what has had another name, with one warning.
-
-    Raises:
-        UserError: The file is missing or damaged.
-    """
-    settings = read_yaml(path)
-    if "config" in settings:
-        raise UserError(f"{path}: a file of options may not name another one in config")
-    for group in GROUPS:
-        if settings.get(group, ...) is None:
-            del settings[group]
-        elif not isinstance(settings.get(group, {}), dict):
-            raise UserError(f"{path}: {group} must hold options as NAME: VALUE, got {settings[group]!r}")
-    seed = settings.pop("seed_everything", None)
-    if seed is not None and not isinstance(seed, bool):
-        settings.setdefault("seed", seed)
-    renamed = []
-    for old, new in RENAMED.items():
-        group, _, name = old.rpartition(".")
-        value = (settings.get(group, {}) if group else settings).pop(name, None)
-        if value is not None:
-            new_group, _, new_name = new.partition(".")
-            settings[new_group] = {new_name: value} | settings.get(new_group, {})
-            renamed.append(f"{old} is now {new}")
-    if renamed:
-        warnings.warn(f"{path} has former names of options: {', '.join(renamed)}", stacklevel=2)
-    for name in _GONE:
-        # How the optimizer computes is no option any more; what it computes would change without the others.
-        value = settings.get("optimizer", {}).pop(name, None)
-        if value and name not in ("foreach", "fused"):
-            raise UserError(f"{path}: optimizer.{name} is no longer an option, got {value}; leave it out")
+def settings_for(args: Sequence[str], path: Path) -> dict[str, Any]:
+    """Read a file of options for a command line: files of one's own there replace a published set."""
+    settings = read_settings(path)
+    if peek(args, "--data.train_file") is not None:
+        settings.get("data", {}).pop("name", None)
     return settings
 
 
 def with_settings(args: Sequence[str], settings: Path | None) -> list[str]:
     """Return a command line with files read, the given one before all others."""
-    found = [] if settings is None else ["--config", yaml.safe_dump(read_settings(settings))]
+    found = [] if settings is None else ["--config", yaml.safe_dump(settings_for(args, settings))]
     rest = iter(args)
     for arg in rest:
         option, equals, value = arg.partition("=")
         group = option.removeprefix("--")
         if option in ("-c", "--config") or group in GROUPS:
-            path = Path(value if equals else next(rest, ""))
+            following = value if equals else next(rest, None)
+            if following is None:
+                found.append(option)
+                break
+            path = Path(following)
             # Not left to jsonargparse, which reads whatever a file holds.
             content = {group: read_yaml(path)} if group in GROUPS else read_settings(path)
             found += ["--config", yaml.safe_dump(content)]
@@ -190,14 +154,18 @@ def peek(args: Sequence[str], option: str) -> str | None:
 
     Args:
         args: The command line.
-        option: The option, such as `--recipe`.
+        option: The option, such as `--recipe` or `--data.fold`, whose short form counts too.
 
     Returns:
         Its last value, or None.
     """
-    pairs = zip(args, [*args[1:], None], strict=False)
-    values = [arg[len(option) + 1 :] or after for arg, after in pairs if arg.partition("=")[0] == option]
-    return values[-1] if values else None
+    names = (option, *short_names([option]))
+    found = None
+    for arg, after in zip(args, [*args[1:], None], strict=False):
+        name, _, value = arg.partition("=")
+        if name in names:
+            found = value or after
+    return found
 
 
 TRAINER: list[Option] = [

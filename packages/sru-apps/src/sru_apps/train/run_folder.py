@@ -228,5 +228,5 @@ def find_checkpoint(path: Path, *, last: bool = False) -> Path:
     if path.is_dir():
         path = RunFolder(path).last if last else RunFolder(path).best
     if not path.is_file():
-        raise UserError(f"no checkpoint at {path}")
+        raise UserError(f"no checkpoint at {path}; give a run folder, or a .ckpt file in one")
     return path

@@ -20,11 +20,12 @@ from sru_apps.task import Task, load
 from sru_apps.train.continuing import differences
 from sru_apps.train.errors import UserError, reading
 from sru_apps.train.job import Fit
-from sru_apps.train.options import OptionParser, fit_parser, peek, read_settings, recipe_path, with_settings
+from sru_apps.train.options import OptionParser, fit_parser, peek, recipe_path, with_settings
 from sru_apps.train.run_folder import RunFolder
 from sru_apps.train.settings import deciding_settings
 from sru_apps.train.strict_json import dump_json
 from sru_apps.train.table import in_words
+from sru_apps.train.yaml_files import read_settings
 from sru_data.atomic import atomic_write
 
 

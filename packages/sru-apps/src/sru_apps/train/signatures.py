@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import importlib.util
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,51 @@ def config_options(target: str, group: str) -> list[Option]:
     return list(_fields(*(found or (module, node)), group).values())
 
 
+def command_options(target: str, known: Mapping[str, str]) -> tuple[str, list[Option]] | None:
+    """Read the description and the options of a command, which its function passes to `parse_options`.
+
+    Args:
+        target: `"module:function"`.
+        known: The values that texts may contain, such as `task.name`.
+
+    Returns:
+        Both, or None where they are not written out there.
+    """
+    module, _, name = target.partition(":")
+    found = _find(module, name)
+    calls = [] if found is None else [node for node in ast.walk(found[1]) if isinstance(node, ast.Call)]
+    for call in calls:
+        if ast.unparse(call.func) == "parse_options" and len(call.args) > 2:
+            _, description, table = call.args[:3]
+            # What is no literal is a ValueError.
+            with suppress(ValueError, AttributeError, KeyError):
+                rows = [row.elts for row in table.elts]  # type: ignore[attr-defined]
+                return _text(module, description, known), [
+                    (
+                        _value(module, name),
+                        _plain_kind(kind),
+                        _value(module, default),
+                        _text(module, text, known),
+                    )
+                    for name, kind, default, text in rows
+                ]
+    return None
+
+
+def _text(module: str, node: ast.expr, known: Mapping[str, str]) -> str:
+    if isinstance(node, ast.JoinedStr):
+        return "".join(
+            known[ast.unparse(part.value)] if isinstance(part, ast.FormattedValue) else str(part.value)  # type: ignore[attr-defined]
+            for part in node.values
+        )
+    return str(_value(module, node))
+
+
+def _plain_kind(node: ast.expr) -> Any:
+    source = ast.unparse(node)
+    return {"bool": bool, "list": list}.get(source, source)
+
+
 def _fields(module: str, node: ast.ClassDef, group: str) -> dict[str, Option]:
     found: dict[str, Option] = {}
     for item, after in zip(node.body, [*node.body[1:], None], strict=True):
@@ -102,7 +148,7 @@ def _names(module: str) -> dict[str, ast.AST]:
     for node in body:
         if isinstance(node, ast.ImportFrom):
             names |= {alias.asname or alias.name: node for alias in node.names}
-        elif isinstance(node, ast.ClassDef):
+        elif isinstance(node, (ast.ClassDef, ast.FunctionDef)):
             names[node.name] = node
         elif isinstance(node, ast.Assign):
             names |= {target.id: node.value for target in node.targets if isinstance(target, ast.Name)}
@@ -145,14 +191,22 @@ def _kind(module: str, node: ast.expr | None) -> str:
     if isinstance(node, ast.Name) and (found := _find(module, node.id)) is not None:
         where, value = found
         return _kind(where, value) if isinstance(value, ast.expr) else node.id
-    if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Call):
-        # Literal[tuple(TABLE)]: the keys of the table.
-        (table,) = node.slice.args
-        found = _find(module, ast.unparse(table))
-        assert found is not None
-        assert isinstance(found[1], ast.Dict)
-        return f"Literal[{', '.join(ast.unparse(key) for key in found[1].keys if key is not None)}]"
+    if isinstance(node, ast.Subscript) and isinstance(node.slice, (ast.Call, ast.Tuple)):
+        parts = node.slice.args if isinstance(node.slice, ast.Call) else node.slice.elts
+        return (
+            f"{ast.unparse(node.value)}[{', '.join(name for part in parts for name in _keys(module, part))}]"
+        )
     return "" if node is None else ast.unparse(node)
+
+
+def _keys(module: str, node: ast.expr) -> Iterator[str]:
+    """Write a part of a type; of a table, in `tuple(TABLE)` or `*TABLE`, its keys."""
+    name = node.value if isinstance(node, ast.Starred) else node
+    found = _find(module, name.id) if isinstance(name, ast.Name) else None
+    if found is not None and isinstance(found[1], ast.Dict):
+        yield from (ast.unparse(key) for key in found[1].keys if key is not None)
+    else:
+        yield ast.unparse(node)
 
 
 def _value(module: str, node: ast.AST | None) -> Any:

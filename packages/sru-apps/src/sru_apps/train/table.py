@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 from sru_apps.task import Task
 from sru_apps.train.errors import UserError, reading
 from sru_apps.train.layout import Option, command_page
-from sru_apps.train.options import parse_options, read_settings
+from sru_apps.train.options import parse_options
 from sru_apps.train.run_folder import RunFolder
 from sru_apps.train.settings import deciding_settings
 from sru_apps.train.strict_json import dump_json
+from sru_apps.train.yaml_files import read_settings
 
 _SHARES = frozenset({"accuracy", "exact_match", "macro_f1", "micro_f1"})
 """Figures that are shown in percent."""

@@ -14,7 +14,7 @@ _VALUE = (
     r"Given value type: .*? Given value: (?P<value>.*)",
     r"(?P<errors>Not of type \w+: (?P<value>.*) does not conform to restriction v.+)",
     r"(?P<errors>Not of type \w+: .*: '(?P<value>.*)')",
-    r"(?P<errors>.*)\. Got value: (?P<value>.*)",
+    r"(?P<errors>.*)\. Got value: ?(?P<value>.*)",
 )
 """What jsonargparse says of a wrong value, in terms of Python's types."""
 _KINDS = {
@@ -39,7 +39,8 @@ def plain(message: str) -> str:
     for form in _VALUE:
         if found := re.fullmatch(rf'Parser key "(?P<key>[^"]+)": {form}', message):
             wanted = [_kind(error) for error in found["errors"].split(" - ") if "NoneType" not in error]
-            return f"{found['key']}: expected {' or '.join(wanted)}, got {clip(found['value'], 200)}"
+            got = clip(found["value"], 200) or "nothing"
+            return f"{found['key']}: expected {' or '.join(wanted)}, got {got}"
     return message
 
 
@@ -59,11 +60,14 @@ _MEANT = {
 """Names that other programs have for options of ours."""
 _FORMS = (
     (
-        r"[Uu]nrecognized arguments: (?:.* )?(?P<option>--?[a-zA-Z][^\s=]*)",
+        r"[Uu]nrecognized arguments: (?:.*? )??(?P<option>--?[a-zA-Z][^\s=]*)",
         "unknown option {option}.{nearest}",
     ),
     (r"[Uu]nrecognized arguments: (?P<word>\S+)", "unexpected argument {word!r}"),
-    (r"argument (?P<option>--[\w.-]+)[^:]*: expected (one|at least one) argument", "{option} needs a value"),
+    (
+        r"argument (?:-\w/)?(?P<option>--[\w.-]+)[^:]*: expected (one|at least one) argument",
+        "{option} needs a value",
+    ),
     (
         r"argument (?P<option>--[\w.-]+): ignored explicit argument (?P<value>.*)",
         "{option} takes no value, got {value}",
@@ -103,16 +107,9 @@ def nearest(unknown: str, options: Sequence[str]) -> str:
         word: name for word, name in _MEANT.items() if name in options
     }
     near = get_close_matches(last, known, n=3)
-    found = [name for name in options if names[name] == last] or [
-        *(
-            name
-            for word in near
-            for name in options
-            if names[name] == word
-            if name.rpartition(".")[0] == group
-        ),
-        *(known[word] for word in near),
-    ][:1]
+    same = [name for name in options if names[name] in near and name.rpartition(".")[0] == group]
+    same.sort(key=lambda name: near.index(names[name]))
+    found = [name for name in options if names[name] == last] or [*same, *(known[word] for word in near)][:1]
     if not found:
         return ""
     return f" Did you mean {' or '.join(repr(name if group else written[name]) for name in found)}?"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,54 @@ _MOST_VALUES = 10_000
 _DEEPEST = 20
 _CODE = ("class_path", "init_args")
 """Keys by which jsonargparse imports what a file names."""
+
+
+GROUPS = ("data", "model", "optimizer", "trainer")
+"""The groups of options; each is also an option that reads a file, as `--config` does for all of them."""
+RENAMED = {
+    "optimizer.learning_rate": "optimizer.lr",
+    "encoder": "model.encoder",
+    "data_dir": "data.data_dir",
+    "embeddings": "data.embeddings",
+}
+"""Former names of options, which files may still use."""
+_GONE = ("amsgrad", "maximize", "capturable", "differentiable", "foreach", "fused")
+"""Former options of the optimizer."""
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read a YAML file of options and rename what has had another name, with one warning.
+
+    Raises:
+        UserError: The file is missing or damaged.
+    """
+    settings = read_yaml(path)
+    if "config" in settings:
+        raise UserError(f"{path}: a file of options may not name another one in config")
+    for group in GROUPS:
+        if settings.get(group, ...) is None:
+            del settings[group]
+        elif not isinstance(settings.get(group, {}), dict):
+            raise UserError(f"{path}: {group} must hold options as NAME: VALUE, got {settings[group]!r}")
+    seed = settings.pop("seed_everything", None)
+    if seed is not None and not isinstance(seed, bool):
+        settings.setdefault("seed", seed)
+    renamed = []
+    for old, new in RENAMED.items():
+        group, _, name = old.rpartition(".")
+        value = (settings.get(group, {}) if group else settings).pop(name, None)
+        if value is not None:
+            new_group, _, new_name = new.partition(".")
+            settings[new_group] = {new_name: value} | settings.get(new_group, {})
+            renamed.append(f"{old} is now {new}")
+    if renamed:
+        warnings.warn(f"{path} has former names of options: {', '.join(renamed)}", stacklevel=2)
+    for name in _GONE:
+        # How the optimizer computes is no option any more; what it computes would change without the others.
+        value = settings.get("optimizer", {}).pop(name, None)
+        if value and name not in ("foreach", "fused"):
+            raise UserError(f"{path}: optimizer.{name} is no longer an option, got {value}; leave it out")
+    return settings
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ TASK = Task(
     name="chat",
     description='A small model that answers, trained on your dialogues, as JSON lines: with a field "bot",\n'
     "or in the form of OpenAI, ShareGPT or Alpaca.\n"
-    "Start with: sru chat fit --recipe small --data.train_file talk.jsonl",
+    "Start with: sru chat fit --recipe small --train-file talk.jsonl",
     data="sru_apps.tasks.chat.data:ChatData",
     module="sru_apps.tasks.chat.module:ChatModule",
     predictor="sru_apps.tasks.chat.model:TrainedChatModel",

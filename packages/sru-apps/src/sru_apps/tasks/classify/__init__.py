@@ -7,15 +7,22 @@ _FILES = ("train_file", "validation_file", "test_file")
 TASK = Task(
     name="classify",
     description="Sentence classification on your own files, MR, CR, SUBJ, MPQA, TREC, SST-1 or SST-2.\n"
-    "Start with: sru classify fit --recipe sst2, or --data.train_file FILE",
+    "Start with: sru classify fit --recipe sst2, or --train-file FILE",
     data="sru_apps.tasks.classify.data:SentenceData",
     module="sru_apps.tasks.classify.module:ClassifierModule",
     predictor="sru_apps.tasks.classify.predict:Classifier",
     figures=("accuracy", "micro_f1", "exact_match"),
     mode="max",
     usage=("--train-file FILE", "--recipe NAME"),
-    examples=("--recipe sst2", "--recipe trec --encoder lstm --epochs 20 --name trec-lstm"),
-    common=("data.data_dir", "data.embeddings", "model.hidden_size", "model.num_layers"),
+    examples=(
+        "--train-file mail.csv --text-column body --label-column folder",
+        "--recipe sst2",
+        "--recipe trec --encoder lstm --embeddings glove.6B.100d.txt.gz --epochs 20",
+    ),
+    common=(
+        *("data.train_file", "data.text_column", "data.label_column", "data.data_dir", "data.embeddings"),
+        *("model.hidden_size", "model.num_layers"),
+    ),
     defaults={"optimizer.weight_decay": 1e-4, "optimizer.decay_all": True, "trainer.max_epochs": 12},
     movable=frozenset({"data_dir", "embeddings", "tokenizer", *_FILES}),
     evaluation=(
@@ -51,7 +58,7 @@ TASK = Task(
         "crossval": Command(
             "train and test on each of ten folds, with the options of fit",
             "sru_apps.tasks.classify.crossval:crossval",
-            "sru_apps.tasks.classify.help:crossval",
+            "sru_apps.train.help:fit",
         ),
     },
 )
