@@ -18,7 +18,6 @@ from sru_apps.inference.loading import load_trained
 from sru_apps.task import Task
 from sru_apps.tasks.classify.predict import Classifier, Prediction
 from sru_apps.train.errors import UserError, building
-from sru_apps.train.layout import Option
 from sru_apps.train.options import parse_options
 from sru_apps.train.strict_json import dump_json
 from sru_apps.utf8 import input_lines, use_utf8
@@ -27,30 +26,6 @@ from sru_data.tables import Kind, Row, Table, open_table
 
 _NAMED = 10
 """Doubtful rows that are named."""
-_OPTIONS: list[Option] = [
-    ("sentences", list, [], "Sentences; default: standard input, one per line."),
-    ("--model", str, ..., "A run folder, the `model` folder in it, or a .ckpt file."),
-    (
-        "--file",
-        list,
-        None,
-        "Read sentences from this file: a text with one per line, a CSV, TSV, JSON lines or Parquet "
-        "file, or a folder of texts. May be repeated, or be a pattern such as 'mail/*.csv'.",
-    ),
-    ("--text-column", str, "text", "The column of the sentences."),
-    (
-        "--pair-column",
-        str | None,
-        None,
-        "The column of the second sentences, where pairs are classified.",
-    ),
-    ("--kind", Kind | None, None, "csv, tsv, jsonl, txt, folder or parquet; default: as the names say."),
-    ("--encoding", str, "utf-8", "Their encoding."),
-    ("--delimiter", str | None, None, "What separates the columns of CSV files; default: found out."),
-    ("--out", str | None, None, "Write the rows to this file; default: standard output."),
-    ("--all", bool, False, "Add a column with the probability of each class."),
-    ("--json", bool, False, "Print one JSON object per line, with the probability of each class."),
-]
 
 
 def predict(task: Task, args: Sequence[str]) -> int:
@@ -60,7 +35,35 @@ def predict(task: Task, args: Sequence[str]) -> int:
         "Label and probability of your own sentences, one row per sentence, in order. An empty sentence gets "
         "a row without label and probability. A file of rows (CSV, TSV, JSON lines, Parquet) is written "
         "again, row for row, with the columns label, probability and note added.",
-        _OPTIONS,
+        [
+            ("sentences", list, [], "Sentences; default: standard input, one per line."),
+            ("--model", str, ..., "A run folder, the `model` folder in it, or a .ckpt file."),
+            (
+                "--file",
+                list,
+                None,
+                "Read sentences from this file: a text with one per line, a CSV, TSV, JSON lines or Parquet "
+                "file, or a folder of texts. May be repeated, or be a pattern such as 'mail/*.csv'.",
+            ),
+            ("--text-column", str, "text", "The column of the sentences."),
+            (
+                "--pair-column",
+                str | None,
+                None,
+                "The column of the second sentences, where pairs are classified.",
+            ),
+            (
+                "--kind",
+                Kind | None,
+                None,
+                "csv, tsv, jsonl, txt, folder or parquet; default: as the names say.",
+            ),
+            ("--encoding", str, "utf-8", "Their encoding."),
+            ("--delimiter", str | None, None, "What separates the columns of CSV files; default: found out."),
+            ("--out", str | None, None, "Write the rows to this file; default: standard output."),
+            ("--all", bool, False, "Add a column with the probability of each class."),
+            ("--json", bool, False, "Print one JSON object per line, with the probability of each class."),
+        ],
         args,
     )
     use_utf8()
