@@ -44,7 +44,7 @@ def test_language_models_have_their_own_figure(tmp_path: Path, capsys: pytest.Ca
         "",
         "| set | encoder | parameters | runs | test bits per byte | validation bits per byte |",
         "| --- | --- | --- | --- | --- | --- |",
-        "| sst2 | sru | 5,000 | 1 | 1.50 | 1.25 |",
+        "| sst2 | sru | 5,000 | 1 | 1.500 | 1.250 |",
     ]
 
 
