@@ -22,7 +22,7 @@ _VALUES = {
     "tokenizer": "FILE",
     "resume": "RUN",
     "model": "RUN",
-    "out": "DIR",
+    "out": "PATH",
 }
 """What an option takes, where neither its type nor the end of its name says so."""
 _NUMBERS = ((r"(int|Int|Count|Seed)\b", "N"), (r"(float|Float)\b", "X"))
@@ -96,7 +96,7 @@ def value(name: str, kind: Any) -> str:
     """
     if kind is bool:
         return ""
-    source = kind if isinstance(kind, str) else getattr(kind, "__name__", str(kind))
+    source = kind.__name__ if isinstance(kind, type) else str(kind)
     words = (
         ",".join(re.findall(r"Literal\[(.*?)\]", source)).replace("True", "true").replace("False", "false")
     )
