@@ -99,6 +99,8 @@ def test_the_mark_of_an_option_names_the_encoders_that_have_it() -> None:
     [
         *(["classify", "fit", wanted] for wanted in ("--help", "-h", "--help-all")),
         *([name, command, "--help"] for name, command in [*GENERIC, *OWN] if name != "classify"),
+        ["classify", "predict", "--help"],
+        ["demo", "--help"],
     ],
 )
 def test_help_imports_nothing_slow(args: list[str]) -> None:
