@@ -82,8 +82,8 @@ def download(
     # Every failure of requests is an OSError; pooch reports a wrong checksum as a ValueError.
     except (OSError, ValueError) as error:
         raise DataError(
-            f"{url}: cannot download {target.name} ({_reason(error)}); download it by other means and save it "
-            f"as {target}, or as {relative} in the folder that data_dir or {DATA_DIR_VARIABLE} names"
+            f"{url}: cannot download {target.name} ({_reason(error)}); download it by other means and save "
+            f"it as {target}, or as {relative} in the folder that data_dir or {DATA_DIR_VARIABLE} names"
         ) from error
     return target
 
