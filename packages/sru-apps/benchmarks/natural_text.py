@@ -133,7 +133,7 @@ def main() -> None:
     options = parser.parse_args()
     facts = machine("cpu")
     rows = [compared(model, options.data_dir) for model in options.models]
-    page = [*HEAD, f"{described(facts)}", "", *table(rows)]
+    page = [*HEAD, "", f"{described(facts)}", "", *table(rows)]
     if options.out is None:
         print("\n".join(page))
     else:
