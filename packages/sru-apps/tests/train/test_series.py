@@ -217,6 +217,4 @@ def test_a_series_is_trained_by_one_process(
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["classify", "crossval", "--help"]) == 0
-    output = capsys.readouterr().out
-    assert "Train and test on each of ten folds" in output
-    assert "sru classify crossval --recipe mr --name mr" in output
+    assert "Train and test on each of ten folds" in capsys.readouterr().out

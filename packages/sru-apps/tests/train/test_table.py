@@ -15,8 +15,8 @@ SUMMARY = {
     "dataset": "sst2",
     "encoder": "sru",
     "parameters": 5_000,
-    "validation": {"loss": 4.0, "perplexity": 55.0},
-    "test": {"loss": 4.1, "perplexity": 60.0},
+    "validation": {"loss": 4.0, "perplexity": 55.0, "accuracy": 0.5},
+    "test": {"loss": 4.1, "perplexity": 60.0, "accuracy": 0.4},
 }
 
 
@@ -44,7 +44,7 @@ def test_language_models_have_their_own_figure(tmp_path: Path, capsys: pytest.Ca
         "",
         "| set | encoder | parameters | runs | test bits per byte | validation bits per byte |",
         "| --- | --- | --- | --- | --- | --- |",
-        "| sst2 | sru | 5,000 | 1 | 1.50 | 1.25 |",
+        "| sst2 | sru | 5,000 | 1 | 1.500 | 1.250 |",
     ]
 
 
@@ -61,19 +61,23 @@ def test_no_run_counts_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     copy = str(shutil.copytree(first, tmp_path / "copy"))
     moved = run(tmp_path / "moved", "seed: 0\nname: m\ndata: {name: cr, data_dir: y}\n")
     other = run(tmp_path / "b", "seed: 1\nname: a\ndata: {name: cr, data_dir: x}\n")
+    elsewhere = run(tmp_path / "c", "seed: 1\nname: a\ndata: {name: cr, embeddings: other/x.txt}\n")
+    here = run(tmp_path / "d", "seed: 1\nname: a\ndata: {name: cr, embeddings: ./x.txt}\n")
+    again = run(tmp_path / "e", "seed: 1\nname: a\ndata: {name: cr, embeddings: x.txt}\n")
     (tmp_path / "link").symlink_to(first)
     (tmp_path / "unfinished").mkdir()
     (tmp_path / "unfinished/config.yaml").write_text("seed: 2\n")
     more = [str(tmp_path / name) for name in ("link", "unfinished")]
-    assert main(["lm", "table", first, copy, moved, other, *more]) == 0
+    assert main(["classify", "table", first, copy, moved, other, elsewhere, here, again, *more]) == 0
     output = capsys.readouterr()
-    assert "| sst2 | sru | 5,000 | 2 |" in output.out
+    assert "| sst2 | sru | 5,000 | 4 |" in output.out
     same = f"is left out: it repeats {first}, with the same settings and seed"
     assert output.err.splitlines() == [
-        f"sru lm table: {copy} {same}",
-        f"sru lm table: {moved} {same}",
-        f"sru lm table: {tmp_path / 'link'} is left out: it is given twice",
-        f"sru lm table: {tmp_path / 'unfinished'} is left out: its training has not ended",
+        f"sru classify table: {copy} {same}",
+        f"sru classify table: {moved} {same}",
+        f"sru classify table: {again} is left out: it repeats {here}, with the same settings and seed",
+        f"sru classify table: {tmp_path / 'link'} is left out: it is given twice",
+        f"sru classify table: {tmp_path / 'unfinished'} is left out: its training has not ended",
     ]
 
 

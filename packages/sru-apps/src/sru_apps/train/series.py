@@ -102,12 +102,15 @@ def train_series(series: Series, train: Callable[..., int]) -> int:
     for value, path in series.runs.items():
         try:
             status = _train_one(series, value, path, train)
+            told = RunFolder(path).last.is_file()
         except KeyboardInterrupt:
-            print(f"Interrupted. Continue with: {series.remedy}")
-            status = 130
+            print("Interrupted.")
+            status, told = 130, False
         except UserError as error:
             raise UserError(f"{path.name}: {error}", status=error.status) from error
         if status:
+            if not told and any(RunFolder(other).config.is_file() for other in series.runs.values()):
+                print(f"Continue with: {series.remedy}")
             return status
     _summarise(series)
     return 0
@@ -143,7 +146,7 @@ def _check_same_settings(series: Series) -> None:
             found = _parser(series.task, "fit").parse_args(["--config", text]).as_dict()
         wanted = series.options.as_dict()
         (wanted[group] if group else wanted)[key] = value
-        ours, theirs = (deciding_settings(series.task, part) for part in (wanted, found))
+        ours, theirs = (deciding_settings(series.task, part, moved=True) for part in (wanted, found))
         if different := list(differences(ours, theirs)):
             raise UserError(
                 f"{path} was trained with {'; '.join(different)}; give the same options, or another --name"
@@ -159,13 +162,14 @@ def _summarise(series: Series) -> None:
         figures = {"test": test, "validation": validation}
         rows.append({"run": path.name, key: value, "best_epoch": epoch, **figures})
     parts = [part for part in ("test", "validation") if all(row[part] for row in rows)]
-    found = {
-        part: {
-            name: [_number(row[part].get(name)) for row in rows]
-            for name in sorted(rows[0][part], key="loss".__eq__)  # The loss comes last.
+    with reading(series.record.parent, kind="a folder of finished runs"):
+        found = {
+            part: {
+                name: [_number(row[part].get(name)) for row in rows]
+                for name in sorted(rows[0][part], key="loss".__eq__)  # The loss comes last.
+            }
+            for part in parts
         }
-        for part in parts
-    }
     mean, deviation = (
         {part: {name: of(values) for name, values in found[part].items()} for part in parts}
         for of in (statistics.mean, _deviation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,16 +16,27 @@ _MACHINE = frozenset(
 )
 
 
-def deciding_settings(task: Task, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of `fit` but those that say where files are and what the run computes on.
+def deciding_settings(task: Task, options: Mapping[str, Any], *, moved: bool = False) -> dict[str, Any]:
+    """Return the options of `fit` but those that say where files go and what the run computes on.
 
     Args:
         task: The task.
         options: The options, those of a group in a table.
+        moved: Take files of the same name for the same, wherever they lie.
     """
     kept = {name: value for name, value in options.items() if name not in _PLACES}
-    for group, others in (("data", task.movable), ("trainer", _MACHINE)):
-        kept[group] = {
-            name: value for name, value in (options.get(group) or {}).items() if name not in others
-        }
+    trainer, data = (options.get(group) or {} for group in ("trainer", "data"))
+    kept["trainer"] = {name: value for name, value in trainer.items() if name not in _MACHINE}
+    kept["data"] = {
+        name: _file(value, moved) if name in task.movable else value
+        for name, value in data.items()
+        if not (name in task.movable and name.endswith("_dir"))
+    }
     return kept
+
+
+def _file(value: Any, moved: bool) -> Any:
+    """Write the name of a file, or each of a list, in one way."""
+    if isinstance(value, str):
+        return os.path.basename(value) if moved else os.path.normpath(value)
+    return [_file(part, moved) for part in value] if isinstance(value, list) else value

@@ -156,8 +156,11 @@ def _lines(figure: str, rows: dict[Row, list[Figures]], parameters: str) -> Iter
 
 def _cell(figure: str, values: Sequence[float | None]) -> str:
     known = [value for value in values if value is not None]
-    scale = 100 if figure in _SHARES else 1
-    return spread([scale * value for value in known]) if len(known) == len(values) else "–"
+    if len(known) < len(values):
+        return "–"
+    if figure in _SHARES:
+        return spread([100 * value for value in known])
+    return spread(known, 3 if figure.startswith("bits_") else 2)
 
 
 def title(figure: str) -> str:
