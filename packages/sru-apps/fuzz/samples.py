@@ -103,7 +103,8 @@ def run(case: Case, args: Sequence[str], stdin: bytes = b"") -> str:
     if status == 0:
         return out.getvalue()
     # A second line says where the help of the options is.
-    lines = [line for line in said.splitlines() if not re.search(r"arning: |^`sru .*--help(-all)?`|^  ", line)]
+    more = re.compile(r"arning: |^`sru .*--help(-all)?`|^  ")
+    lines = [line for line in said.splitlines() if not more.search(line)]
     assert status in (1, 2), f"exit status {status}: {said[-300:]}"
     found = ERROR.fullmatch(lines[-1]) if lines else None
     assert found, f"no sentence but {said[-300:]!r}"
