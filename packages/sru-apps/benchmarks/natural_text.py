@@ -5,7 +5,7 @@
 measures each model twice on the test set that belongs to it: as published, with spaces around each mark
 (`tokenized`), and as `sru_data.tokenizers.natural` writes it: with capitals, attached punctuation and
 contractions (`natural`). Both go through the model's own tokenizer. It prints a table and, with `--out`,
-writes natural_text.json and natural_text.md. For a model without its run folder, name the set, as in
+writes natural-text.json and natural-text.md. For a model without its run folder, name the set, as in
 `sst2=exported/model`.
 """
 
@@ -27,7 +27,6 @@ from sru_apps.tasks.classify.predict import Classifier
 from sru_data.datasets import classification
 from sru_data.datasets.classification import Example
 from sru_data.loaders.buckets import pad_sequences
-from sru_data.tokenizers import WordTokenizer
 from sru_data.tokenizers.natural import naturalize
 
 # The benchmarks of sru-nn know how to record a run.
@@ -36,6 +35,26 @@ sys.path.append(str(Path(__file__).resolve().parents[2] / "sru-nn" / "benchmarks
 from record import described, machine, save
 
 BATCH_SIZE = 128
+HEAD = """# Natural text
+
+The published test sets have spaces around each mark: `it is n't so -lrb- good -rrb- .` People write
+`It isn't so (good).` Here each model is measured on its test set as published (tokenized) and as people write
+(natural): with capitals, attached punctuation, contractions, plain brackets and quotes, made by
+`sru_data.tokenizers.natural`. Names keep the case they have in the set.
+
+- **spaces**: words are what stands between spaces, and the vocabulary is the words of the data
+- **english**: words are told from punctuation (the default), and the vocabulary is the words of the training
+  text and the most frequent ones of the vectors: 50,000 by default, the larger one with
+  `--data.embedding_words all`
+
+One run per row with seed 0, so rows differ by the noise of a run too; the columns of a row are one model. To
+repeat it:
+
+    for set in sst2 mr cr trec; do
+        sru classify fit --recipe $set --embeddings $GLOVE --name english
+    done
+    python packages/sru-apps/benchmarks/natural_text.py runs/classify/*/english --out docs/benchmarks
+""".splitlines()
 
 
 @torch.inference_mode()
@@ -72,13 +91,12 @@ def compared(given: str, data_dir: str | None) -> dict[str, Any]:
     test = classification.load(name, data_dir=data_dir, fold=data.get("fold", 0), seed=seed).test
     model = sru_apps.load(folder)
     natural = [example._replace(text=naturalize(example.text)) for example in test]
-    tokenizer = model.tokenizer
-    is_english = isinstance(tokenizer, WordTokenizer) and tokenizer.pieces("it's") != ["it's"]
+    is_english = len(model.tokenizer.encode("so,so")) > 1
     return {
         "set": name,
         "model": str(folder),
         "rules": "english" if is_english else "spaces",
-        "vocabulary": len(tokenizer),
+        "vocabulary": len(model.tokenizer),
         "seed": seed,
         "texts": len(test),
         "tokenized": measured(model, test),
@@ -110,24 +128,15 @@ def main() -> None:
     )
     parser.add_argument("models", nargs="+", help="run folders, or NAME=PATH for exported models")
     parser.add_argument("--data-dir", help="folder with the data; default: $SRU_DATA, else downloaded")
-    parser.add_argument("--out", type=Path, help="folder for natural_text.json and natural_text.md")
+    parser.add_argument("--out", type=Path, help="folder for natural-text.json and natural-text.md")
     options = parser.parse_args()
     facts = machine("cpu")
     rows = [compared(model, options.data_dir) for model in options.models]
-    page = [
-        "# Natural text",
-        "",
-        "The test sets as published, with spaces around each mark, and as people write: with capitals,",
-        "attached punctuation and contractions.",
-        "",
-        f"{described(facts)}",
-        "",
-        *table(rows),
-    ]
+    page = [*HEAD, f"{described(facts)}", "", *table(rows)]
     if options.out is None:
         print("\n".join(page))
     else:
-        save(options.out, "natural_text", {"machine": facts, "rows": rows}, page)
+        save(options.out, "natural-text", {"machine": facts, "rows": rows}, page)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,15 @@ from sru_data.records import read_records
 from sru_data.texts import TextSource
 from sru_data.token_files import open_prepared
 from sru_data.token_files import prepare as prepare_corpus
-from sru_data.tokenizers import ByteTokenizer, CharTokenizer, SubwordTokenizer, WordTokenizer, load_tokenizer
+from sru_data.tokenizers import (
+    ByteTokenizer,
+    CharTokenizer,
+    HuggingFaceTokenizer,
+    SubwordTokenizer,
+    WordTokenizer,
+    load_tokenizer,
+)
+from sru_data.tokenizers.natural import naturalize
 from sru_data.tokenizers.training import train_tokenizer
 
 WORDS = st.sampled_from(
@@ -58,6 +66,7 @@ def prepare(folder: Any) -> None:
     texts = ["a gripping film", "dull", "funny , warm and smart", "a film too long by half"] * 20
     CharTokenizer.train(texts).save(folder / "characters")
     WordTokenizer.train(texts).save(folder / "words")
+    WordTokenizer.train(texts, rules="english").save(folder / "english")
     ByteTokenizer().save(folder / "bytes")
     SubwordTokenizer.train(texts, vocab_size=40).save(folder / "subwords")
     for name, model in {
@@ -193,7 +202,7 @@ def texts(case: Case) -> None:
 
 def tokenizer_files(case: Case) -> None:
     """Mutated files of every tokenizer: what is accepted keeps the promises of the protocol."""
-    kinds = ["characters", "words", "bytes", "subwords", "level", "bpe", "unigram", "piece"]
+    kinds = ["characters", "words", "english", "bytes", "subwords", "level", "bpe", "unigram", "piece"]
     path = case.copy(case.draw(st.sampled_from(kinds), "kind"))
     content, chance = path.read_bytes(), case.random()
     if content.startswith(b"{") and case.draw(st.booleans(), "as JSON"):
@@ -210,6 +219,34 @@ def tokenizer_files(case: Case) -> None:
     again = case.folder / "again"
     tokenizer.save(again)
     assert load_tokenizer(again).encode("a film") == tokenizer.encode("a film"), "saved as another one"
+
+
+def english_words(case: Case) -> None:
+    """Any text: both ways of cutting it agree, and what is cut stays as it is."""
+    parts = [
+        "no",
+        "mr",
+        "can",
+        "not",
+        "n't",
+        "'s",
+        "u.s",
+        "-lrb-",
+        "http://",
+        "a@b.co",
+        "'70s",
+        "1",
+        "\u00e9\u0301",
+    ]
+    marks = list(".,'\"`-()/\\*:&@_!?[]\u2019\u201c\u2013\u2026 \n\u200b")
+    text = "".join(case.draw(st.lists(st.sampled_from([*parts, *marks, *TEXTS]), max_size=20), "text"))
+    tokenizer = WordTokenizer.train(["so"], rules="english", lowercase=case.draw(st.booleans(), "lowercase"))
+    pieces = tokenizer.pieces(text)
+    assert tokenizer.encode(text) == HuggingFaceTokenizer.encode(tokenizer, text), (
+        "the library cuts otherwise"
+    )
+    assert tokenizer.pieces(" ".join(pieces)) == pieces, f"{pieces} were cut again"
+    assert naturalize(text) == naturalize(" ".join(text.split())), "white space changed natural text"
 
 
 def token_files(case: Case) -> None:

@@ -41,6 +41,11 @@ def test_fields_of_nested_objects_are_named_with_dots(tmp_path) -> None:
     assert rows(tmp_path / "x.json", *table.columns[:4]) == [("a", "1", "2", "3"), ("", "", "", "4")]
 
 
+def test_columns_are_named_to_a_depth_of_twenty(tmp_path) -> None:
+    (tmp_path / "x.jsonl").write_text('{"a":' * 300 + "1" + "}" * 300)
+    assert open_table(tmp_path / "x.jsonl").columns == [".".join("a" * 20)]
+
+
 def test_a_list_is_joined_if_a_separator_is_given(tmp_path) -> None:
     (tmp_path / "x.jsonl").write_text('{"label": ["a", "b"]}\n{"label": []}\n{"label": ["c|d"]}\n')
     found = open_table(tmp_path / "x.jsonl").rows(["label"], list_separator="|")

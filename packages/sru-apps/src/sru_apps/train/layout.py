@@ -22,7 +22,7 @@ _VALUES = {
     "tokenizer": "FILE",
     "resume": "RUN",
     "model": "RUN",
-    "out": "DIR",
+    "out": "PATH",
 }
 """What an option takes, where neither its type nor the end of its name says so."""
 _NUMBERS = ((r"(int|Int|Count|Seed)\b", "N"), (r"(float|Float)\b", "X"))

@@ -18,6 +18,7 @@ Files = str | Path | Sequence[str | Path]
 """A file, a folder, a pattern, or several."""
 
 _MAX_SHOWN = 120
+_MAX_COMPARED = 1000
 _WHOLE_NUMBER = re.compile("-?[0-9]{1,18}")
 
 
@@ -236,7 +237,7 @@ def _check_known(part: _Labelled, names: Sequence[str], column: str) -> None:
     known = set(names)
     for name, row in zip(part.numbers, part.first, strict=True):
         if name not in known:
-            near = difflib.get_close_matches(name[:_MAX_SHOWN], names, n=1)
+            near = difflib.get_close_matches(name[:_MAX_SHOWN], names[:_MAX_COMPARED], n=1)
             remedy = f"did you mean {near[0]!r}?" if near else "add it to the training data or remove the row"
             listed = shortened(", ".join(map(repr, names)), _MAX_SHOWN)
             raise DataError.at(

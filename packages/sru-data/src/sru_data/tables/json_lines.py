@@ -16,6 +16,7 @@ from sru_data.tables.table import Row, Table, next_fields
 from sru_data.texts import TextFile
 
 _MAX_SHOWN = 200
+_DEEPEST_COLUMN = 20
 
 
 class JsonLinesTable(Table):
@@ -112,10 +113,10 @@ def _parse(line: str, file: Path, number: int) -> dict[str, Any]:
     )
 
 
-def _names(record: dict[str, Any], prefix: str = "") -> Iterator[str]:
+def _names(record: dict[str, Any], prefix: str = "", depth: int = 1) -> Iterator[str]:
     for key, value in record.items():
-        if isinstance(value, dict) and value:
-            yield from _names(value, f"{prefix}{key}.")
+        if isinstance(value, dict) and value and depth < _DEEPEST_COLUMN:
+            yield from _names(value, f"{prefix}{key}.", depth + 1)
         else:
             yield f"{prefix}{key}"
 

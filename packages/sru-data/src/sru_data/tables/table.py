@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, ClassVar, NamedTuple
 
@@ -14,6 +15,7 @@ from sru_data.tables.output import open_output
 MAX_FIELD_BYTES = 1 << 20
 """The length of a field, in bytes of UTF-8: 1 MiB. In a CSV, `csv.field_size_limit()` characters."""
 _MAX_SHOWN = 200
+_MAX_COMPARED = 1000
 
 
 class Row(NamedTuple):
@@ -214,5 +216,6 @@ def _listed(columns: Sequence[str]) -> str:
 
 def _nearest(column: str, columns: Sequence[str]) -> str | None:
     lower = {name.lower(): name for name in reversed(columns)}
-    near = difflib.get_close_matches(column.lower()[:_MAX_SHOWN], [name[:_MAX_SHOWN] for name in lower], n=1)
+    names = [name[:_MAX_SHOWN] for name in islice(lower, _MAX_COMPARED)]
+    near = difflib.get_close_matches(column.lower()[:_MAX_SHOWN], names, n=1)
     return lower.get(near[0]) if near else None

@@ -11,7 +11,7 @@ First the text is rewritten, each row on the result of those above it:
     | other dashes, -- and longer               | --              | good—bad -> good -- bad        |
     | … and two or more periods                 | ...             | TERRIBLE.. -> terrible ...     |
     | ( and )                                   | -lrb- and -rrb- | (good) -> -lrb- good -rrb-     |
-    | mr . mrs . ms . dr . vs . etc . and so on  | mr. and so on   |                                |
+    | mr . mrs . ms . dr . jr . vs . etc . ...   | mr. ...         |                                |
     | n 't                                      | n't             | does n 't -> does n't          |
     | cannot                                    | can not         |                                |
     | n't 's 'm 'd 're 've 'll 't after a word  | its own word    | can't -> ca n't, it's -> it 's |
@@ -63,10 +63,8 @@ def _any_of(words: str) -> str:
 
 _SUFFIXES = rf"(?:{_any_of('s m d re ve ll')}|(?<![nN]')[tT])(?!-?{_W})"
 _ELIDED = rf"(?:{_any_of('s t m d re ve ll em n til tis twas cause')}|[0-9][0-9][sS]?)(?!{_W})"
-_ABBREVIATIONS = (
-    "mr mrs ms dr jr sr st vs etc inc bros co corp ltd prof rev gov gen sen lt capt sgt pa "
-    "jan feb aug sept oct nov dec"
-)
+_TITLES = "mr mrs ms dr vs etc jr sr bros"
+_ABBREVIATIONS = "st inc co corp ltd prof rev gov gen sen lt capt sgt pa jan feb aug sept oct nov dec"
 _PREFIXES = "anti pre post pro non mid semi self co"
 _DOMAINS = "com org net edu gov co uk de fr io tv info"
 
@@ -80,13 +78,13 @@ _BEYOND_ASCII = (
     ("[\u2012-\u2015\u2212\x96\x97]", " -- "),
     ("\u2026", " ... "),
 )
-_CUT_TITLES = ((rf"(?<!\S)(?:{_any_of('mr mrs ms dr vs etc jr sr bros')})\K +(?=\.(?!\S))", ""),)
+_CUT_TITLES = ((rf"(?<!{_W})(?:{_any_of(_TITLES)})\K\s+(?=\.(?!\.))", ""),)
 _RUNS = (("-{2,}", " -- "), (r"\.{2,}", " ... "))
 _BRACKETS = ((r"\(", " -lrb- "), (r"\)", " -rrb- "))
 _CANNOT = ((rf"(?<=[cC][aA][nN])(?<!{_W}[cC][aA][nN])(?=[nN][oO][tT](?!{_W}))", " "),)
 _APOSTROPHES = (
     (rf"(?<=[nN])\s+(?='[tT](?!{_W}))", ""),
-    (rf"(?<={_W})(?=[nN]'[tT](?!{_W}))", " "),
+    (rf"(?<={_W})(?=[nN]'[tT](?:(?!{_W})|(?=[nN]'[tT])))", " "),
     (rf"(?<={_W_OR_PERIOD})(?='{_SUFFIXES})", " "),
 )
 _QUOTES = ((r"(?<![^\s\[{<\-/=`'])\"(?=[^\s\"])", " `` "), (r"(?<=\S)\"", " '' "))
@@ -105,6 +103,7 @@ _PIECE = "|".join(
         r"(?<![A-Za-z0-9])[A-Za-z0-9][A-Za-z0-9._+\-]{0,63}@[A-Za-z0-9\-]{1,63}(?:\.[A-Za-z0-9\-]{1,63}){1,8}",
         rf"{_START}[A-Za-z](?:\.[A-Za-z])+(?!{_W})(?:\.(?:-{_W}+)*)?",
         rf"{_START}[A-HJ-Za-hj-z]\.(?!\.)(?!{_W})",
+        rf"(?<!{_W})(?:{_any_of(_TITLES)})\.",
         rf"{_START}(?:(?:{_any_of(_ABBREVIATIONS)})\.(?!{_W})|[nN][oO]\.(?=\s*[0-9]))",
         rf"(?<!\S)(?:{_any_of(_PREFIXES)})-(?=\s)",
         rf"'[nN]'(?!{_W})|'{_ELIDED}|{_START}[oO][lL]'(?!{_W})",
@@ -163,7 +162,7 @@ def _compiled(*rules: tuple[str, str]) -> list[tuple[re.Pattern[str], str]]:
 _remove_invisible = re.compile(_INVISIBLE).sub
 _beyond_ascii = _compiled(*_BEYOND_ASCII)
 _by_mark = [
-    (" .", _compiled(*_CUT_TITLES)),
+    (".", _compiled(*_CUT_TITLES)),
     ("--", _compiled(_RUNS[0])),
     ("..", _compiled(_RUNS[1])),
     ("(", _compiled(_BRACKETS[0])),

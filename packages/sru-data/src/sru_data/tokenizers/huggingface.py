@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from sru_data.tokenizers.protocol import PAD_ID, UNK_ID
 
 PAD_TOKEN = "[PAD]"
 UNK_TOKEN = "[UNK]"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class HuggingFaceTokenizer:
@@ -68,7 +70,7 @@ class HuggingFaceTokenizer:
         Args:
             text: Any text; one without tokens gives `[unk_id]`.
         """
-        ids = self._backend.encode(text, add_special_tokens=False).ids
+        ids = self._backend.encode(without_surrogates(text), add_special_tokens=False).ids
         return [self._ids[own] for own in ids] or [UNK_ID]
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -87,6 +89,15 @@ class HuggingFaceTokenizer:
             path: The file to write.
         """
         Path(path).write_text(self._saved.to_str(), encoding="utf-8")
+
+
+def without_surrogates(text: str) -> str:
+    """Replace what is no character, such as half of one in JSON, which the library does not take.
+
+    Args:
+        text: Any text.
+    """
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
 
 
 def _check_model(backend: tokenizers.Tokenizer) -> None:

@@ -18,6 +18,7 @@ from sru_data.tokenizers.huggingface import (
     HuggingFaceTokenizer,
     alike,
     most_frequent,
+    without_surrogates,
 )
 from sru_data.tokenizers.protocol import UNK_ID
 
@@ -207,6 +208,7 @@ def _words(
         pieces = english.pieces(text, lowercase=lowercase)
         if pieces is not None:
             return pieces
+        text = without_surrogates(text)
     if is_english or (_OTHER_LOWERCASE if lowercase else _OTHER_FOR_PYTHON).search(text):
         normalized = backend.normalizer.normalize_str(text) if backend.normalizer else text
         return [word for word, _ in backend.pre_tokenizer.pre_tokenize_str(normalized)]

@@ -18,7 +18,6 @@ from sru_apps.inference.loading import load_trained
 from sru_apps.task import Task
 from sru_apps.tasks.classify.predict import Classifier, Prediction
 from sru_apps.train.errors import UserError, building
-from sru_apps.train.layout import Option
 from sru_apps.train.options import parse_options
 from sru_apps.train.strict_json import dump_json
 from sru_apps.utf8 import input_lines, use_utf8
@@ -27,30 +26,6 @@ from sru_data.tables import Kind, Row, Table, open_table
 
 _NAMED = 10
 """Doubtful rows that are named."""
-_OPTIONS: list[Option] = [
-    ("sentences", list, [], "Sentences; default: standard input, one per line."),
-    ("--model", str, ..., "A run folder, the `model` folder in it, or a .ckpt file."),
-    (
-        "--file",
-        list,
-        None,
-        "Read sentences from this file: a text with one per line, a CSV, TSV, JSON lines or Parquet "
-        "file, or a folder of texts. May be repeated, or be a pattern such as 'mail/*.csv'.",
-    ),
-    ("--text-column", str, "text", "The column of the sentences."),
-    (
-        "--pair-column",
-        str | None,
-        None,
-        "The column of the second sentences, where pairs are classified.",
-    ),
-    ("--kind", Kind | None, None, "csv, tsv, jsonl, txt, folder or parquet; default: as the names say."),
-    ("--encoding", str, "utf-8", "Their encoding."),
-    ("--delimiter", str | None, None, "What separates the columns of CSV files; default: found out."),
-    ("--out", str | None, None, "Write the rows to this file; default: standard output."),
-    ("--all", bool, False, "Add a column with the probability of each class."),
-    ("--json", bool, False, "Print one JSON object per line, with the probability of each class."),
-]
 
 
 def predict(task: Task, args: Sequence[str]) -> int:
@@ -60,7 +35,35 @@ def predict(task: Task, args: Sequence[str]) -> int:
         "Label and probability of your own sentences, one row per sentence, in order. An empty sentence gets "
         "a row without label and probability. A file of rows (CSV, TSV, JSON lines, Parquet) is written "
         "again, row for row, with the columns label, probability and note added.",
-        _OPTIONS,
+        [
+            ("sentences", list, [], "Sentences; default: standard input, one per line."),
+            ("--model", str, ..., "A run folder, the `model` folder in it, or a .ckpt file."),
+            (
+                "--file",
+                list,
+                None,
+                "Read sentences from this file: a text with one per line, a CSV, TSV, JSON lines or Parquet "
+                "file, or a folder of texts. May be repeated, or be a pattern such as 'mail/*.csv'.",
+            ),
+            ("--text-column", str, "text", "The column of the sentences."),
+            (
+                "--pair-column",
+                str | None,
+                None,
+                "The column of the second sentences, where pairs are classified.",
+            ),
+            (
+                "--kind",
+                Kind | None,
+                None,
+                "csv, tsv, jsonl, txt, folder or parquet; default: as the names say.",
+            ),
+            ("--encoding", str, "utf-8", "Their encoding."),
+            ("--delimiter", str | None, None, "What separates the columns of CSV files; default: found out."),
+            ("--out", str | None, None, "Write the rows to this file; default: standard output."),
+            ("--all", bool, False, "Add a column with the probability of each class."),
+            ("--json", bool, False, "Print one JSON object per line, with the probability of each class."),
+        ],
         args,
     )
     use_utf8()
@@ -93,17 +96,19 @@ def _predict_lines(task: Task, given: Sequence[str], file: str | None, options: 
     with nullcontext([given]) if given else input_lines(file, limit=MAX_SENTENCE_BYTES) as groups:
         classifier: Classifier = load_trained(task, Path(options.model))
         unknown, doubts = UnknownParts(classifier.tokenizer), _Doubts()
+        # Those of a file are named at the end, all together.
+        report = unknown.report if file is None else unknown.count
         for lines in groups:
             first = count + 1
             rows = (
                 _split(line, classifier.pairs, f"line {number}") for number, line in enumerate(lines, first)
             )
-            for prediction in classifier.answer(rows, probabilities=options.json, unknown=unknown):
+            for prediction in classifier.answer(rows, probabilities=options.json, report=report):
                 count += 1
                 doubts.see(prediction, f"{'sentence' if given else 'line'} {count}")
                 print(dump_json(_fields(prediction)) if options.json else _line(prediction))
             sys.stdout.flush()
-        doubts.end()
+        doubts.end(unknown if file is not None else None)
     if not count:
         raise UserError("no sentences: give some as arguments, in --file, or one per line on standard input")
     return 0
@@ -141,9 +146,7 @@ def _predict_table(task: Task, table: Table, options: Namespace) -> int:
         written = table.copy_with(out, added, columns=names)
         if options.out is not None:
             print(f"{doubts.rows:,} rows in {options.out}, with the new columns {', '.join(written)}")
-    doubts.end()
-    if unknown.unknown:
-        print(f"sru classify predict: {unknown.summary()}", file=sys.stderr)
+    doubts.end(unknown)
     return 0
 
 
@@ -163,7 +166,7 @@ def _answers(
             places.append(row)
             yield row.values
 
-    for prediction in classifier.answer(texts(), probabilities=probabilities, unknown=unknown):
+    for prediction in classifier.answer(texts(), probabilities=probabilities, report=unknown.count):
         doubts.see(prediction, places.popleft().place)
         yield prediction
 
@@ -182,10 +185,12 @@ class _Doubts:
             if self._count <= _NAMED:
                 warnings.warn(f"{place}: {prediction.note}", stacklevel=2)
 
-    def end(self) -> None:
-        """Say how many were not named."""
+    def end(self, unknown: UnknownParts | None) -> None:
+        """Say how many were not named, and how many words of a file are unknown."""
         if self._count > _NAMED:
             warnings.warn(f"there are {self._count - _NAMED:,} more such sentences", stacklevel=2)
+        if unknown is not None and unknown.unknown:
+            print(f"sru classify predict: {unknown.summary()}", file=sys.stderr)
 
 
 def _columns(prediction: Prediction, names: Sequence[str]) -> Mapping[str, object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
@@ -125,14 +125,14 @@ class Classifier(Trained):
         rows: Iterable[Sequence[str]],
         *,
         probabilities: bool = False,
-        unknown: UnknownParts | None = None,
+        report: Callable[[Iterable[tuple[str, Sequence[int]]]], object] | None = None,
     ) -> Iterator[Prediction]:
         """Classify sentences that come one after the other, many at a time.
 
         Args:
             rows: The sentences, each as a sequence of one, or pairs of them.
             probabilities: Also return the probability of every class.
-            unknown: Told of words that the model does not know.
+            report: Is told the sentences and their symbols, as `UnknownParts.report` or `count` are.
 
         Yields:
             One prediction per row, in their order.
@@ -140,9 +140,9 @@ class Classifier(Trained):
         rows = iter(rows)
         while window := list(islice(rows, _WINDOW)):
             ids = [[self.tokenizer.encode(text[:_LONGEST]) for text in row] for row in window]
-            if unknown is not None:
+            if report is not None:
                 texts, numbers = chain.from_iterable(window), chain.from_iterable(ids)
-                unknown.report(zip(texts, numbers, strict=True))
+                report(zip(texts, numbers, strict=True))
             found = zip(window, ids, self._probabilities(ids).tolist(), strict=True)
             for row, symbols, values in found:
                 pair = row[1] if self.pairs else None
