@@ -21,6 +21,7 @@ _VALUES = {
     "embeddings": "FILE",
     "tokenizer": "FILE",
     "resume": "RUN",
+    "init-from": "RUN",
     "model": "RUN",
     "out": "PATH",
 }
