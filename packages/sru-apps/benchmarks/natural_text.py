@@ -42,7 +42,8 @@ The published test sets have spaces around each mark: `it is n't so -lrb- good -
 (natural): with capitals, attached punctuation, contractions, plain brackets and quotes, made by
 `sru_data.tokenizers.natural`. Names keep the case they have in the set.
 
-- **spaces**: words are what stands between spaces, and the vocabulary is the words of the data
+- **spaces**: words are what stands between spaces, and the vocabulary is the words of the data, at commit
+  c747d21
 - **english**: words are told from punctuation (the default), and the vocabulary is the words of the training
   text and the most frequent ones of the vectors: 50,000 by default, the larger one with
   `--data.embedding_words all`
@@ -132,7 +133,7 @@ def main() -> None:
     options = parser.parse_args()
     facts = machine("cpu")
     rows = [compared(model, options.data_dir) for model in options.models]
-    page = [*HEAD, f"{described(facts)}", "", *table(rows)]
+    page = [*HEAD, "", f"{described(facts)}", "", *table(rows)]
     if options.out is None:
         print("\n".join(page))
     else:

@@ -102,8 +102,9 @@ def run(case: Case, args: Sequence[str], stdin: bytes = b"") -> str:
     assert "Traceback" not in said, f"traceback printed: {said[-300:]}"
     if status == 0:
         return out.getvalue()
-    # An unknown option is answered with all that there are, and a second line says where their help is.
-    lines = [line for line in said.splitlines() if not re.search(r"arning: |^`sru .*--help`|^  ", line)]
+    # A second line says where the help of the options is.
+    more = re.compile(r"arning: |^`sru .*--help(-all)?`|^  ")
+    lines = [line for line in said.splitlines() if not more.search(line)]
     assert status in (1, 2), f"exit status {status}: {said[-300:]}"
     found = ERROR.fullmatch(lines[-1]) if lines else None
     assert found, f"no sentence but {said[-300:]!r}"

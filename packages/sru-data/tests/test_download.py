@@ -81,7 +81,9 @@ def test_a_damaged_cached_file_is_downloaded_again(cache, web_server) -> None:
 def test_a_download_that_breaks_off_is_an_error_even_without_a_checksum(cache, web_server) -> None:
     web_server.files["/x.all"] = CONTENT
     web_server.cut_short.add("/x.all")
-    with pytest.raises(DataError, match=r"cannot download x\.all"):
+    with pytest.raises(
+        DataError, match=r"cannot download x\.all \(IncompleteRead\(\d+ bytes read, \d+ more expected\)\)"
+    ):
         locate("sets/x.all", url=f"{web_server.url}/x.all", sha256=None)
     assert list((cache / "sets").iterdir()) == []
 
@@ -95,8 +97,8 @@ def _closed_port() -> int:
 def test_an_unreachable_home_is_one_error_that_says_which_file_to_put_where(cache) -> None:
     url = f"http://127.0.0.1:{_closed_port()}/x.all"
     expected = (
-        rf"^{re.escape(url)}: cannot download x\.all \(.*\); download it by other means and save it as "
-        rf"{re.escape(str(cache / 'sets/x.all'))}, "
+        rf"^{re.escape(url)}: cannot download x\.all \(Connection refused\); download it by other means and "
+        rf"save it as {re.escape(str(cache / 'sets/x.all'))}, "
         r"or as sets/x\.all in the folder that data_dir or SRU_DATA names$"
     )
     with pytest.raises(DataError, match=expected):
@@ -111,8 +113,18 @@ def test_following_that_error_works(cache) -> None:
 
 
 def test_a_missing_page_is_an_error_with_the_status(cache, web_server) -> None:
-    with pytest.raises(DataError, match=r"cannot download x\.all \(404"):
+    with pytest.raises(DataError, match=r"cannot download x\.all \(404 Not Found\)"):
         locate("sets/x.all", url=f"{web_server.url}/x.all", sha256=None)
+
+
+def test_a_home_without_an_address_is_named_in_a_few_words(cache, monkeypatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    url = "https://nowhere.invalid/x.all"
+    with pytest.raises(DataError, match=rf"^{url}: cannot download x\.all \(Name or service not known\); "):
+        locate("sets/x.all", url=url, sha256=SHA256)
 
 
 def test_the_cache_is_a_folder_of_this_user() -> None:

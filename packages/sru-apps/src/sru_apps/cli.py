@@ -12,7 +12,9 @@ from sru_apps.task import Command, run_command
 from sru_apps.train.errors import is_text
 
 TASKS = {
-    "classify": Command("sentence classification: SRU, LSTM, GRU or CNN", "sru_apps.tasks.classify:TASK"),
+    "classify": Command(
+        "sentence classification, on your own files or published sets", "sru_apps.tasks.classify:TASK"
+    ),
     "lm": Command("language modelling: train, evaluate, generate, score", "sru_apps.tasks.lm:TASK"),
     "chat": Command("a small model that answers, trained on your dialogues", "sru_apps.tasks.chat:TASK"),
     "demo": Command(
@@ -21,7 +23,10 @@ TASKS = {
     ),
 }
 
-DESCRIPTION = "Train, test and use fast recurrent networks on published tasks."
+DESCRIPTION = (
+    "Train, test and use fast recurrent networks, on published tasks and on your own texts.\n"
+    "Start with: sru demo, or sru classify fit --help"
+)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -7,9 +7,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from sru_data.errors import DataError
+from sru_data.errors import DataError, shortened
 
 DATA_DIR_VARIABLE = "SRU_DATA"
+_LONGEST_REASON = 240
 
 
 def resolve_data_dir(data_dir: str | Path | None = None) -> Path | None:
@@ -81,10 +82,22 @@ def download(
     # Every failure of requests is an OSError; pooch reports a wrong checksum as a ValueError.
     except (OSError, ValueError) as error:
         raise DataError(
-            f"{url}: cannot download {target.name} ({error}); download it by other means and save it as "
-            f"{target}, or as {relative} in the folder that data_dir or {DATA_DIR_VARIABLE} names"
+            f"{url}: cannot download {target.name} ({_reason(error)}); download it by other means and save "
+            f"it as {target}, or as {relative} in the folder that data_dir or {DATA_DIR_VARIABLE} names"
         ) from error
     return target
+
+
+def _reason(error: Exception) -> str:
+    """Say why a download failed: what the system or the server said, not who passed it on."""
+    response = getattr(error, "response", None)
+    if response is not None:
+        return f"{response.status_code} {response.reason}"
+    inner: BaseException = error
+    while (cause := inner.__cause__ or inner.__context__) is not None:
+        inner = cause
+    said = getattr(inner, "strerror", None) or str(inner) or type(inner).__name__
+    return shortened(said.partition(". Deleted download")[0], _LONGEST_REASON)
 
 
 def _git_blob(path: Path) -> str:

@@ -112,9 +112,10 @@ def _chosen(task: Task, groups: dict[str, list[Option]]) -> dict[str, list[Optio
     for group, options in groups.items():
         rows = [option for option in options if option[0][2:] in (*COMMON, *task.common)]
         if rows:
-            title = _SECTIONS.get(group, group)
-            chosen.setdefault(title, []).extend((written[name], *rest) for name, *rest in rows)
-    return chosen
+            chosen.setdefault(_SECTIONS.get(group, group), []).extend(rows)
+    # Epochs before the learning rate, whatever the order of their groups.
+    chosen.get("training", []).sort(key=lambda option: COMMON.index(option[0][2:]))
+    return {title: [(written[name], *rest) for name, *rest in options] for title, options in chosen.items()}
 
 
 def _recipes(task: Task) -> Iterable[tuple[str, str]]:

@@ -96,7 +96,7 @@ def value(name: str, kind: Any) -> str:
     """
     if kind is bool:
         return ""
-    source = kind if isinstance(kind, str) else getattr(kind, "__name__", str(kind))
+    source = kind.__name__ if isinstance(kind, type) else str(kind)
     words = (
         ",".join(re.findall(r"Literal\[(.*?)\]", source)).replace("True", "true").replace("False", "false")
     )

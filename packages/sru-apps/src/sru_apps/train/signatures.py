@@ -74,13 +74,15 @@ def command_options(target: str, known: Mapping[str, str]) -> tuple[str, list[Op
     for call in calls:
         if ast.unparse(call.func) == "parse_options" and len(call.args) > 2:
             _, description, table = call.args[:3]
+            if isinstance(table, ast.Name) and (named := _find(module, table.id)) is not None:
+                module, table = named  # type: ignore[assignment]
             # What is no literal is a ValueError.
             with suppress(ValueError, AttributeError, KeyError):
                 rows = [row.elts for row in table.elts]  # type: ignore[attr-defined]
                 return _text(module, description, known), [
                     (
                         _value(module, name),
-                        _plain_kind(kind),
+                        _plain_kind(module, kind),
                         _value(module, default),
                         _text(module, text, known),
                     )
@@ -98,8 +100,8 @@ def _text(module: str, node: ast.expr, known: Mapping[str, str]) -> str:
     return str(_value(module, node))
 
 
-def _plain_kind(node: ast.expr) -> Any:
-    source = ast.unparse(node)
+def _plain_kind(module: str, node: ast.expr) -> Any:
+    source = _kind(module, node)
     return {"bool": bool, "list": list}.get(source, source)
 
 
@@ -190,7 +192,7 @@ def _kind(module: str, node: ast.expr | None) -> str:
         return f"{_kind(module, node.left)} | {_kind(module, node.right)}"
     if isinstance(node, ast.Name) and (found := _find(module, node.id)) is not None:
         where, value = found
-        return _kind(where, value) if isinstance(value, ast.expr) else node.id
+        return _kind(where, value) if isinstance(value, (ast.Subscript, ast.BinOp, ast.Name)) else node.id
     if isinstance(node, ast.Subscript) and isinstance(node.slice, (ast.Call, ast.Tuple)):
         parts = node.slice.args if isinstance(node.slice, ast.Call) else node.slice.elts
         return (

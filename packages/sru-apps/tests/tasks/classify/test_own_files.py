@@ -15,8 +15,10 @@ import torch
 
 from sru_apps.cli import main
 from sru_apps.tasks.classify.data import SentenceData
+from sru_apps.tasks.classify.module import ClassifierModule
 from sru_apps.train.checkpoints import read_checkpoint
 from sru_apps.train.errors import UserError
+from sru_apps.train.optimizers import OptimizerConfig
 from sru_data import DataError
 
 COLUMNS = ("body", "folder", "reply", "tags")
@@ -150,6 +152,14 @@ def test_balanced_weights_make_all_classes_count_the_same(mail: Path) -> None:
     assert make(mail).class_weights() is None
     weights = make(mail, class_weights="balanced").class_weights()
     assert weights == pytest.approx([32 / (2 * 24), 32 / (2 * 8)])
+
+
+def test_a_label_is_any_text(mail: Path) -> None:
+    names = ["très bien\u00a0!", "\U0001f469\u200d\U0001f4bb, work"]
+    for name, other in zip(("Spam", "Work"), names, strict=True):
+        mail.write_text(mail.read_text().replace(name, f'"{other}"'))
+    data = make(mail)
+    assert ClassifierModule.build(data, {}, OptimizerConfig()).label_names == sorted(names)
 
 
 def test_other_labels_are_refused(mail: Path) -> None:

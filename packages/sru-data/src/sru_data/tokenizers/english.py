@@ -8,13 +8,13 @@ First the text is rewritten, each row on the result of those above it:
     | Unicode                                   | NFC             | e + U+0301 -> é                |
     | curly quotes and apostrophes, ´           | `` '' and '     | “don’t” -> `` do n't ''        |
     | – between digits, ‐                       | -               | 1939–45 -> 1939-45             |
+    | mr . mrs . ms . dr . jr . vs . etc . ...  | mr. ...         |                                |
     | other dashes, -- and longer               | --              | good—bad -> good -- bad        |
     | … and two or more periods                 | ...             | TERRIBLE.. -> terrible ...     |
     | ( and )                                   | -lrb- and -rrb- | (good) -> -lrb- good -rrb-     |
-    | mr . mrs . ms . dr . jr . vs . etc . ...   | mr. ...         |                                |
     | n 't                                      | n't             | does n 't -> does n't          |
-    | cannot                                    | can not         |                                |
     | n't 's 'm 'd 're 've 'll 't after a word  | its own word    | can't -> ca n't, it's -> it 's |
+    | cannot                                    | can not         |                                |
     | "                                         | `` or ''        | "so-so" -> `` so-so ''         |
     | ' before a word                           | `               | 'so it goes' -> ` so it goes ' |
     | capitals, with `lowercase`                | small letters   | Terrible -> terrible           |
@@ -117,8 +117,8 @@ _ALL_RULES = (
     *_CUT_TITLES,
     *_RUNS,
     *_BRACKETS,
-    *_CANNOT,
     *_APOSTROPHES,
+    *_CANNOT,
     *_QUOTES,
     *_QUOTES_APART,
     *_SINGLE_QUOTES,
@@ -167,8 +167,8 @@ _by_mark = [
     ("..", _compiled(_RUNS[1])),
     ("(", _compiled(_BRACKETS[0])),
     (")", _compiled(_BRACKETS[1])),
-    ("", _compiled(*_CANNOT)),
     ("'", _compiled(*_APOSTROPHES)),
+    ("", _compiled(*_CANNOT)),
     ('"', _compiled(*_QUOTES, *_QUOTES_APART)),
     ("'", _compiled(*_SINGLE_QUOTES)),
 ]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sru_apps.decoding.unknown import UnknownParts
 from sru_apps.ranges import check_at_least
-from sru_apps.tasks.classify.examples import EncodedExamples, Item
+from sru_apps.tasks.classify.examples import EncodedExamples, Item, pad
 from sru_apps.tasks.classify.source import DatasetName, check_source, read_splits
 from sru_apps.tasks.classify.vocabulary import SPECIAL, check_options, make_tokenizer
 from sru_apps.train.data import BatchData
@@ -19,7 +19,6 @@ from sru_apps.train.own_files import Files, name_of_files
 from sru_data import DataError
 from sru_data.datasets import classification
 from sru_data.embeddings import EmbeddingMatrix, embedding_matrix
-from sru_data.loaders.buckets import pad_sequences
 from sru_data.tables import Kind
 from sru_data.texts import Unit
 from sru_data.tokenizers import ByteTokenizer
@@ -259,11 +258,11 @@ class SentenceData(BatchData[Item, Batch]):
     @staticmethod
     def collate(items: Sequence[Item]) -> Batch:
         """Pad sentences into a batch."""
-        ids, mask = _pad([item.ids for item in items])
+        ids, mask = pad([item.ids for item in items])
         found = [item.label for item in items]
         labels = torch.stack(found) if isinstance(found[0], Tensor) else torch.tensor(found)  # type: ignore[arg-type]
         pairs = [item.pair for item in items if item.pair is not None]
-        return Batch(ids, mask, labels, *(_pad(pairs) if pairs else ()))
+        return Batch(ids, mask, labels, *(pad(pairs) if pairs else ()))
 
     def adopt(self, tokenizer: str, config: Mapping[str, Any]) -> None:
         """Use the words of a trained model, as many of them with a fixed vector."""
@@ -284,7 +283,15 @@ class SentenceData(BatchData[Item, Batch]):
         labels = state_dict.get("labels")
         if labels is not None and self.parts:
             self._check_labels(labels)
-        super().load_state_dict(state_dict)
+        try:
+            super().load_state_dict(state_dict)
+        except DataError as error:
+            if labels is not None:
+                raise
+            raise DataError(
+                f"a former version began this run on {self.dataset} and cut its words at white space alone; "
+                "it can be tested and used but not continued: begin a new one"
+            ) from error
         self._labels, self.fixed_vectors = labels, state_dict.get("fixed_vectors", 0)
 
     def _check_labels(self, labels: Sequence[str]) -> None:
@@ -293,8 +300,3 @@ class SentenceData(BatchData[Item, Batch]):
                 f"the labels of {self.dataset} differ from those this checkpoint was trained with: expected "
                 f"{', '.join(labels)}, got {', '.join(self.label_names)}"
             )
-
-
-def _pad(sequences: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
-    padded = pad_sequences(sequences, batch_first=False)
-    return padded.ids, padded.mask if padded.mask.any() else None

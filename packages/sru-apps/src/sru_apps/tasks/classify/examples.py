@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sru_data import DataError
 from sru_data.datasets.classification import Example
+from sru_data.loaders.buckets import pad_sequences
 from sru_data.tokenizers import Tokenizer
 
 
@@ -143,3 +144,9 @@ class EncodedExamples(Sequence[Item]):
             yield example.text, self.texts[place].tolist()
             if self.pairs is not None:
                 yield example.pair or "", self.pairs[place].tolist()
+
+
+def pad(texts: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+    """Return texts padded to the longest, time-major, and the mask of the padding, None without any."""
+    padded = pad_sequences(texts, batch_first=False)
+    return padded.ids, padded.mask if padded.mask.any() else None

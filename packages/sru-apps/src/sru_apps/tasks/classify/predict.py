@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any, NamedTuple
@@ -18,6 +19,8 @@ from sru_data.loaders.buckets import pad_sequences
 _AT_ONCE = 8192
 _WINDOW = 8192
 _LONGEST = 1 << 16
+# Not `isprintable`, which refuses the joints of an emoji and a space that does not break.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 NOTHING_KNOWN = "nothing of it is in the model's vocabulary"
 """The note on a sentence of unknown words only, whose label tells nothing."""
 CUT_OFF = f"only its first {_LONGEST:,} characters were read"
@@ -202,7 +205,7 @@ def check_labels(names: Sequence[Any], num_classes: int) -> None:
     """
     if len(names) != num_classes:
         raise ValueError(f"expected {num_classes} labels, got {len(names)}")
-    texts = {name for name in names if isinstance(name, str) and name.isprintable()}
+    texts = {name for name in names if isinstance(name, str) and not _UNPRINTABLE.search(name)}
     if len(texts) < len(names):
         raise ValueError(f"labels must be printable texts that differ from each other, got {names!r}")
 

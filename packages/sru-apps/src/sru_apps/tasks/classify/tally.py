@@ -88,7 +88,8 @@ class Tally:
         if self.confusion is not None:
             cells = torch.bincount(labels * classes + predicted, minlength=classes**2)
             self.confusion += cells.view(classes, classes)
-        for row in (~right).nonzero().flatten().tolist():
+        wrong_rows = (~right).nonzero().flatten()
+        for row in wrong_rows[_largest(confidence[wrong_rows])].tolist():
             label, wrong = int(labels[row]), int(predicted[row])
             yield Mistake(-float(confidence[row]), indices[row], label, wrong, float(found[row, label]))
 
@@ -98,7 +99,9 @@ class Tally:
         self.hits += (predicted & labels).sum(0)
         self.predicted += predicted.sum(0)
         self.support += labels.sum(0)
-        for row, label in (predicted != labels).nonzero().tolist():
+        wrong = (predicted != labels).nonzero()
+        probability = found[wrong.unbind(1)]
+        for row, label in wrong[_largest(torch.maximum(probability, 1 - probability))].tolist():
             given, p = bool(predicted[row, label]), float(found[row, label])
             doubt, truth = (-p, 1 - p) if given else (p - 1, p)
             yield Mistake(doubt, indices[row], label, int(given), truth)
@@ -133,6 +136,11 @@ class Tally:
             "micro": {name: float(value) for name, value in micro.items()},
             "weighted": {name: float((values * share).sum()) for name, values in figures.items()},
         }
+
+
+def _largest(probabilities: Tensor) -> Tensor:
+    """Find the largest, no more than are kept; of equals the first."""
+    return probabilities.argsort(descending=True, stable=True)[:MOST_MISTAKES]
 
 
 def _figures(hits: Tensor, predicted: Tensor, support: Tensor) -> dict[str, Tensor]:

@@ -56,7 +56,8 @@ def demo(args: Sequence[str]) -> int:
     """
     options = parse_options(
         "sru demo",
-        __doc__ or "",
+        "Train an SRU and an LSTM of the same size on a text that every Python ships, compare them, and "
+        "print a sample.",
         [
             ("--epochs", PositiveCount, 3, "Passes over the text, for each model."),
             ("--seed", Seed, 0, "Seed of the weights and of the sample."),
