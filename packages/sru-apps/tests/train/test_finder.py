@@ -12,11 +12,10 @@ from sru_apps.cli import main
 from sru_apps.train import finder
 
 
-def test_steepest() -> None:
-    falling = [5.0] * 11 + [4.0, 2.0, 1.5, 1.4, 9.0]
-    assert finder.steepest(falling) == 11
-    assert finder.steepest([float(x) for x in range(30)]) is None
-    assert finder.steepest([1.0] * 5) is None
+def test_the_last_rate_that_works() -> None:
+    assert finder.last_good([5.0] * 11 + [4.0, 2.0, 2.15, 2.3, 9.0]) == 13
+    assert finder.last_good([float(x) for x in range(30)]) is None
+    assert finder.last_good([1.0] * 5) is None
 
 
 def test_a_rate_is_suggested_and_nothing_trained(
@@ -28,7 +27,7 @@ def test_a_rate_is_suggested_and_nothing_trained(
     monkeypatch.setattr(finder, "STEPS", 60)
     assert main(["classify", "fit", *small_options, "--find-lr", "--name=x"]) == 0
     shown = capsys.readouterr().out
-    found = re.search(r"Suggested learning rate: (\S+), .*Train with: --optimizer.lr (\S+)\n", shown)
+    found = re.search(r"Suggested learning rate: (\S+), .*\nTrain with: --optimizer.lr (\S+)\n", shown)
     assert found is not None
     assert found[1] == found[2]
     assert 1e-6 < float(found[1]) < 1

@@ -68,15 +68,16 @@ class RisingRate(Callback):
             trainer.should_stop = True
 
 
-def steepest(losses: list[float]) -> int | None:
-    """The place, beyond the first ones, where losses fall fastest; None where they never do."""
-    slopes = {place: losses[place + 1] - losses[place - 1] for place in range(_SKIPPED, len(losses) - 1)}
-    best = min(slopes, key=slopes.__getitem__, default=None)
-    return None if best is None or slopes[best] >= 0 else best
+def last_good(losses: list[float]) -> int | None:
+    """The last place whose loss is within a tenth of the lowest; None where losses never fall."""
+    later = losses[_SKIPPED:]
+    if not later or min(later) >= later[0]:
+        return None
+    return max(place for place, loss in enumerate(losses) if loss <= 1.1 * min(later))
 
 
 def find_learning_rate(job: Fit) -> None:
-    """Train a few steps with a learning rate that rises, and print the one at which the loss falls fastest.
+    """Train a few steps with a learning rate that rises, and print a tenth of the highest that still works.
 
     Args:
         job: The job, set up; its model is of no more use.
@@ -105,22 +106,24 @@ def find_learning_rate(job: Fit) -> None:
             default_root_dir=folder,
         )
         trainer.fit(job.module, job.data)
-    place = steepest(rising.losses)
+    place = last_good(rising.losses)
     if place is None:
         raise UserError(
             f"no learning rate can be suggested: the loss never falls from {LOWEST:g} to {HIGHEST:g}; look "
             "at the data and at the options of the model"
         )
-    rate = rising.rates[place]
+    highest = rising.rates[place]
+    rate = highest / 10
     curves = {
         "training loss, smoothed": [rising.rates, rising.losses],
-        f"suggestion: {rate:.2g}": [[rate], [rising.losses[place]]],
+        f"begins to diverge: {highest:.2g}": [[highest], [rising.losses[place]]],
     }
     picture = job.run.path.parent / "learning_rates.png"
     title = job.history.title.rpartition(" · ")[0]
     draw_curves(picture, "learning rate", {"loss": curves}, title=title, log_x=True)
     print(
-        f"Suggested learning rate: {rate:.2g}, where the loss falls fastest in {len(rising.rates)} steps "
-        f"from {LOWEST:g} to {rising.rates[-1]:.2g}. Train with: --optimizer.lr {rate:.2g}\n"
+        f"Suggested learning rate: {rate:.2g}, a tenth of the rate above which the loss rises, in "
+        f"{len(rising.rates)} steps from {LOWEST:g} to {rising.rates[-1]:.2g}.\n"
+        f"Train with: --optimizer.lr {rate:.2g}\n"
         f"Picture: {picture}"
     )

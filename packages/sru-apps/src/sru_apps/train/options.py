@@ -224,7 +224,7 @@ def run_options(task: Task) -> list[Option]:
             "--find-lr",
             bool,
             False,
-            "Do not train, but suggest a learning rate: that at which the loss falls fastest.",
+            "Do not train, but suggest a learning rate: a tenth of the highest that works.",
         ),
         (
             "--checkpoint-steps",
