@@ -18,6 +18,7 @@ from sru_apps.task import Command, load
 from sru_apps.train.help import COMMON, fit_options, own
 from sru_apps.train.options import fit_parser, recipe_names
 from sru_apps.train.short_names import all_options
+from sru_data.datasets import classification
 
 RECORDS: dict[str, Any] = {name: row.load() for name, row in TASKS.items() if name != "demo"}
 GENERIC = [
@@ -72,6 +73,13 @@ def test_short_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert {"--epochs", "--lr", "--batch-size", "--encoder", "--recipe"} <= set(listed)
     assert all(f"\n  {recipe} " in shown for recipe in recipe_names(task))
     assert f"`sru {name} fit --help-all` describes all {len(every)} options." in shown
+
+
+def test_crossval_shows_the_recipes_that_have_folds(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["classify", "crossval", "--help"])
+    shown = capsys.readouterr().out.partition("\nrecipes:\n")[2]
+    folds = [name for name in classification.NAMES if classification.count_folds(name)]
+    assert re.findall(r"^  (\w+) ", shown, re.MULTILINE) == sorted(folds)
 
 
 @pytest.mark.parametrize("name", RECORDS)

@@ -26,6 +26,8 @@ class Command(NamedTuple):
     page: str = ""
     """The same of what writes its help without waiting for torch: called with what the user has typed, the
     task, and whether to describe every option; by default, what the command passes to `parse_options`."""
+    recipes: Sequence[str] | None = None
+    """The recipes that it accepts; default: all of the task."""
 
     def load(self) -> Callable[..., int]:
         """Import the module and return the function."""

@@ -27,7 +27,7 @@ def test_a_rate_is_suggested_and_nothing_trained(
     monkeypatch.setattr(finder, "STEPS", 60)
     assert main(["classify", "fit", *small_options, "--find-lr", "--name=x"]) == 0
     shown = capsys.readouterr().out
-    found = re.search(r"Suggested learning rate: (\S+), .*\nTrain with: --optimizer.lr (\S+)\n", shown)
+    found = re.search(r"Suggested learning rate: (\S+), .*\nTrain with: --lr (\S+)\n", shown)
     assert found is not None
     assert found[1] == found[2]
     assert 1e-6 < float(found[1]) < 1

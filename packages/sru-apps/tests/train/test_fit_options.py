@@ -83,7 +83,7 @@ def test_nothing_is_written_before_training_starts(small_options: list[str]) -> 
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("--data.fold=3", "fold must be 0 to 0 for sst2 (sst2 has its own test set), got 3"),
+        ("--data.fold=3", "sst2 has its own test set and no folds, got fold 3"),
         ("--data.batch_size=0", "batch_size must be at least 1, got 0"),
         ("--data.embedding_size=0", "embedding_size must be at least 1, got 0"),
         ("--model.hidden_size=0", "hidden_size must be at least 1, got 0"),

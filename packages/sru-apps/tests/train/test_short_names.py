@@ -30,7 +30,7 @@ class _Optimizer:
 
 @pytest.fixture
 def parser() -> OptionParser:
-    parser = OptionParser(prog="sru x")
+    parser = OptionParser(prog="sru x", recipes=["sst2"])
     parser.add_class_arguments(_Data, "data")
     parser.add_class_arguments(_Optimizer, "optimizer")
     add_options(parser, [("--seed", int, 0, ""), ("--loud", bool, False, "")])
@@ -85,6 +85,7 @@ def test_forms(parser: OptionParser, args: list[str], option: str, value: object
         (["--lr="], "optimizer.lr: expected a number, got nothing"),
         (["--batch-size", "3", "4"], "unexpected argument '4'"),
         (["mail.csv"], "unexpected argument 'mail.csv'"),
+        (["sst2"], "unexpected argument 'sst2'. Did you mean '--recipe sst2'?"),
         (["--betas", "1"], "optimizer.betas"),
     ],
 )

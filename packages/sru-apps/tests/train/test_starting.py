@@ -73,7 +73,7 @@ def test_words_of_the_model_are_kept_for_other_texts_and_labels(
     train.write_text(train.read_text().replace("film", "picture"))
     assert main(["classify", "fit", *options, *FROZEN, "--name=x", f"--init-from={path}"]) == 0
     shown = capsys.readouterr().out
-    assert "7 of 9 weights; new: output.weight, output.bias (the labels are others)\n" in shown
+    assert "7 of 9 weights; new: output.weight, output.bias (the labels differ)\n" in shown
     weights = started(tmp_path / "runs/classify/sst2/x")
     assert not torch.equal(weights[OUTPUT], checkpoint["state_dict"][OUTPUT])
     embedding = "network.embedding.weight"

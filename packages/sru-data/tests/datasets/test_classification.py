@@ -165,8 +165,8 @@ def test_an_unknown_name_is_an_error_that_lists_the_names() -> None:
     [
         ("mr", 10, r"fold must be 0 to 9 for mr, got 10"),
         ("mr", -1, r"fold must be 0 to 9 for mr, got -1"),
-        ("trec", 1, r"fold must be 0 to 0 for trec \(trec has its own test set\), got 1"),
-        ("sst1", 1, r"fold must be 0 to 0 for sst1"),
+        ("trec", 1, r"trec has its own test set and no folds, got fold 1"),
+        ("sst1", 1, r"sst1 has its own test set and no folds, got fold 1"),
     ],
 )
 def test_a_fold_that_the_set_does_not_have_is_an_error(name, fold, message) -> None:

@@ -189,6 +189,16 @@ def test_a_division_that_leaves_nothing_to_learn_is_an_error(tmp_path) -> None:
         load_rows(tmp_path, rows, label_separator=",", seed=3)
 
 
+def test_a_missing_column_names_its_argument(tmp_path) -> None:
+    path = write(tmp_path / "x.csv", mail(4), ("body", "kind"))
+    with pytest.raises(DataError, match=r"a column 'text', .*; choose one of these with text_column$"):
+        load_files(path)
+    with pytest.raises(DataError, match=r"a column 'label', .*; choose one of these with label_column$"):
+        load_files(path, text_column="body")
+    with pytest.raises(DataError, match=r"a column 'other', .*; choose one of these with pair_column$"):
+        load_files(path, text_column="body", label_column="kind", pair_column="other")
+
+
 def test_folds_need_rows(tmp_path) -> None:
     assert len(load_rows(tmp_path, mail(4, "xy")).train) == 2
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""What can be refused of a training before any data are read, downloaded or prepared."""
+"""Checks of the options that need no data: they come before any are read, downloaded or prepared."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NAMES = (
 
 
 def check_choices(module_class: type[TaskModule], options: Mapping[str, Mapping[str, Any]]) -> None:
-    """Check the options that no data could make right.
+    """Check the options that are wrong whatever the data are.
 
     Args:
         module_class: What will be trained.
@@ -57,7 +57,7 @@ def check_trainer(options: Mapping[str, Any]) -> None:
     """Make a trainer, which refuses unknown names and devices that are not there.
 
     Raises:
-        UserError, MisconfigurationException, TypeError, ValueError: It does.
+        UserError, MisconfigurationException, TypeError, ValueError: The trainer refuses an option.
     """
     chosen = {name: options[name] for name in _NAMES}
     if chosen["strategy"] == "fsdp":

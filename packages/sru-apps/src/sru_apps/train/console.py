@@ -118,7 +118,7 @@ class Terminal:
 
 
 def outlive_terminal() -> None:
-    """Go on when the terminal of standard output and error is closed, until a signal tells to stop."""
+    """Keep running when the terminal of standard output and error closes, until a signal stops it."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is not None and stream.isatty():

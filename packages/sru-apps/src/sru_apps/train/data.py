@@ -88,7 +88,7 @@ class TaskData(LightningDataModule):
     has_test: bool = True
     """Whether there is a test set; known after `setup`."""
 
-    def adopt(self, tokenizer: str, config: Mapping[str, Any]) -> None:
+    def take_tokenizer(self, tokenizer: str, config: Mapping[str, Any]) -> None:
         """Use the tokenizer of a trained model; called before the data are made ready.
 
         Args:
@@ -121,12 +121,12 @@ class TaskData(LightningDataModule):
 class BatchData(TaskData, Generic[Item, Batch]):
     """Data held in memory, as batches of similar lengths in an order that follows from seed and epoch.
 
-    A derived class has the hyper-parameters `batch_size` and `seed`. Its `setup` sets `parts`, and
-    `tokenizer` where that is None.
+    A derived class has the hyper-parameters `batch_size`, `evaluation_batch_size` and `seed`. Its `setup`
+    sets `parts`, and `tokenizer` where that is None.
     """
 
     evaluation_factor = 1
-    """How many times the batch size fits in evaluation, where there are no gradients."""
+    """How many times the batch size fits in evaluation, where there are no gradients: the default."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -149,7 +149,7 @@ class BatchData(TaskData, Generic[Item, Batch]):
         """Make the tokenizer of what a checkpoint keeps of it."""
         return parse_tokenizer(content)
 
-    def adopt(self, tokenizer: str, config: Mapping[str, Any]) -> None:
+    def take_tokenizer(self, tokenizer: str, config: Mapping[str, Any]) -> None:
         """Use the tokenizer of a trained model."""
         self.tokenizer = self.parse_tokenizer(tokenizer)
 
@@ -167,7 +167,9 @@ class BatchData(TaskData, Generic[Item, Batch]):
 
     def _loader(self, part: str, rank: tuple[int, int]) -> BatchLoader[Item, Batch]:
         items, train = self.parts[part], part == "train"
-        size = self.hparams["batch_size"] * (1 if train else self.evaluation_factor)
+        size = self.hparams["batch_size"]
+        if not train:
+            size = self.hparams["evaluation_batch_size"] or size * self.evaluation_factor
         sampler = LengthBatchSampler(
             self.lengths(items), batch_size=size, shuffle=train, seed=self.hparams["seed"]
         )

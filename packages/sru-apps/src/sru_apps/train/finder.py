@@ -80,7 +80,7 @@ def find_learning_rate(job: Fit) -> None:
     """Train a few steps with a learning rate that rises, and print a tenth of the highest that still works.
 
     Args:
-        job: The job, set up; its model is of no more use.
+        job: The job, set up; this spoils its weights.
 
     Raises:
         UserError: The loss never falls.
@@ -124,6 +124,6 @@ def find_learning_rate(job: Fit) -> None:
     print(
         f"Suggested learning rate: {rate:.2g}, a tenth of the rate above which the loss rises, in "
         f"{len(rising.rates)} steps from {LOWEST:g} to {rising.rates[-1]:.2g}.\n"
-        f"Train with: --optimizer.lr {rate:.2g}\n"
+        f"Train with: --lr {rate:.2g}\n"
         f"Picture: {picture}"
     )

@@ -60,7 +60,7 @@ def fit(prog: str, task: Task, every: bool) -> str:
 
 
 def prepare(prog: str, task: Task, every: bool) -> str:
-    """Describe `sru TASK prepare`, given the same."""
+    """Describe `sru TASK prepare`; the arguments are those of `fit`."""
     recipe = [option for option in run_options(task) if option[0] == "--recipe"]
     description = (
         "Make the data ready, once, for all runs that read them. An interrupted preparation is continued."
@@ -69,7 +69,7 @@ def prepare(prog: str, task: Task, every: bool) -> str:
 
 
 def evaluate(prog: str, task: Task, every: bool) -> str:
-    """Describe `sru TASK validate` and `test`, given the same."""
+    """Describe `sru TASK validate` and `test`; the arguments are those of `fit`."""
     part = {"validate": "validation", "test": "test"}[prog.rpartition(" ")[2]]
     description = f"Print the figures of a checkpoint on the {part} set it belongs to."
     return command_page(prog, description, evaluation_options(task))
@@ -96,7 +96,8 @@ def _page(prog: str, task: Task, every: bool, description: str, groups: dict[str
         ]
     else:
         parts += [section(title, map(described, rows)) for title, rows in _chosen(task, groups).items()]
-    parts.append(section("recipes", _recipes(task)))
+    command = task.table()[prog.rpartition(" ")[2]]
+    parts.append(section("recipes", _recipes(task, command.recipes or recipe_names(task))))
     if prog.endswith(" fit"):
         parts.append("\n".join(["examples:", *(f"  {prog} {example}" for example in task.examples)]))
     if not every:
@@ -118,8 +119,8 @@ def _chosen(task: Task, groups: dict[str, list[Option]]) -> dict[str, list[Optio
     return {title: [(written[name], *rest) for name, *rest in options] for title, options in chosen.items()}
 
 
-def _recipes(task: Task) -> Iterable[tuple[str, str]]:
+def _recipes(task: Task, names: Iterable[str]) -> Iterable[tuple[str, str]]:
     """Yield each recipe with the sentence that it begins with."""
-    for name in recipe_names(task):
+    for name in names:
         first, _, _ = recipe_path(task, name).read_text("utf-8").partition("\n")
         yield name, first.removeprefix("# ").partition(". ")[0].removesuffix(".")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -24,6 +23,7 @@ from sru_apps.train.continuing import check_form, differences
 from sru_apps.train.data import TaskData
 from sru_apps.train.errors import UserError, building, clip, reading
 from sru_apps.train.history import History
+from sru_apps.train.limits import check_limits, take_from_torchrun
 from sru_apps.train.module import TaskModule, count_parameters, sharded_strategy
 from sru_apps.train.optimizers import OptimizerConfig
 from sru_apps.train.options import fit_parser, peek, recipe_path, with_settings
@@ -37,7 +37,6 @@ from sru_data.atomic import atomic_write
 
 LASTING_OPTIONS = ("accumulate_grad_batches", "precision", "gradient_clip_val", "gradient_clip_algorithm")
 """Options of the trainer that a continued run may not change."""
-_PROCESSES_PER_CORE = 4
 IN_USE = "choose another --name, or continue that run with --resume"
 """What to do where the folder of a new run holds something."""
 
@@ -116,10 +115,7 @@ class Fit:
             place = 0 if settings is None else 2
             self.options = self.parser.parse_args([*written[:place], *found, *written[place:]])
             self.options.resume = resume
-        if local := int(os.environ.get("LOCAL_WORLD_SIZE", 0)):
-            # torchrun has decided.
-            self.options.trainer.devices = local
-            self.options.trainer.num_nodes = int(os.environ["WORLD_SIZE"]) // local
+        take_from_torchrun(self.options.trainer)
         self.finished: str | None = None
         # What is wrong with the checkpoint is found when the run is continued.
         with suppress(KeyError, TypeError, StopIteration):
@@ -137,20 +133,8 @@ class Fit:
         return ended_by(rows, figures, self.task.mode, patience=self.options.patience, **limits)
 
     def _build(self) -> None:
-        options, epochs = self.options, self.options.trainer.max_epochs
-        if epochs is None or epochs < 1:
-            raise UserError(f"--trainer.max_epochs must be at least 1, got {epochs}")
-        if options.trainer.max_steps == 0:
-            raise UserError("--trainer.max_steps must be at least 1, or -1 for no limit, got 0")
-        # Not every system can tell which of its processors are ours.
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        devices, most = options.trainer.devices, _PROCESSES_PER_CORE * cores
-        count = len(devices) if isinstance(devices, list) else devices
-        if str(count).isdecimal() and int(count) > most:
-            raise UserError(
-                f"--trainer.devices must be at most {most}, {_PROCESSES_PER_CORE} for each processor, got "
-                f"{clip(str(count), 40)}"
-            )
+        options = self.options
+        check_limits(options.trainer)
         check_choices(self.module_class, {group: options[group].as_dict() for group in GROUPS})
         lightning.seed_everything(options.seed, verbose=False)
         self.data = self.data_class(**options.data.as_dict(), seed=options.seed)

@@ -30,7 +30,7 @@ class TaskModule(LightningModule):
     """The training of a task's network.
 
     Args:
-        config: What builds the network, or what `dataclasses.asdict` makes of it.
+        config: What builds the network, or its `dataclasses.asdict`.
         optimizer: The optimizer and its schedule, or the same.
         facts: Further arguments of the derived class, to be saved in checkpoints.
     """
@@ -86,17 +86,16 @@ class TaskModule(LightningModule):
         return cls(**hyper_parameters)
 
     def start(self, data: Any) -> None:
-        """Do what a new run needs before its first step; not one that goes on from other weights."""
+        """Prepare the weights of a new run before its first step; not called where they are loaded."""
 
-    def unlike(self, former: Any) -> tuple[str, tuple[str, ...]]:
-        """Compare with a model to start from.
+    def relearned(self, former: Any) -> tuple[str, tuple[str, ...]]:
+        """Name the weights that must be learned anew when training starts from another model.
 
         Args:
             former: That model, as the task's `predictor`.
 
         Returns:
-            Why some weights of the network must not be taken although their shape may fit, and how their
-            names begin.
+            The reason, and the prefixes of the weights that are not taken over even if their shape fits.
         """
         return "", ()
 

@@ -29,12 +29,13 @@ class OptionParser(ArgumentParser):
 
     Args:
         missing: Message for a missing required option.
+        recipes: The names that `--recipe` takes.
     """
 
-    def __init__(self, *args: Any, missing: str = "", **kwargs: Any) -> None:
+    def __init__(self, *args: Any, missing: str = "", recipes: Sequence[str] = (), **kwargs: Any) -> None:
         # An abbreviation would change its meaning with the next option that begins alike.
         super().__init__(*args, allow_abbrev=False, **kwargs)
-        self._missing = missing
+        self._missing, self._recipes = missing, recipes
         self.page = ""
         """What `--help` prints; by default, what jsonargparse makes of the options."""
         self._filled: list[str] = []
@@ -60,7 +61,7 @@ class OptionParser(ArgumentParser):
         if self._missing and "required" in message:
             message = self._missing
         options = all_options(self)
-        message = clip(explain(" ".join(message.split()), options), 2000)
+        message = clip(explain(" ".join(message.split()), options, self._recipes), 2000)
         all_of_them = "--help-all" if any("." in name for name in options) else "--help"
         print(
             f"{self.prog}: error: {message}\n`{self.prog} {all_of_them}` lists the options.", file=sys.stderr
@@ -117,7 +118,7 @@ def recipe_path(task: Task, name: str) -> Path:
 
 
 def settings_for(args: Sequence[str], path: Path) -> dict[str, Any]:
-    """Read a file of options for a command line: files of one's own there replace a published set."""
+    """Read a file of options; `--data.train_file` on the command line replaces the published set it names."""
     settings = read_settings(path)
     if peek(args, "--data.train_file") is not None:
         settings.get("data", {}).pop("name", None)
@@ -276,9 +277,11 @@ def fit_parser(task: Task, data_class: type, config_class: type, *, command: str
     # Here, since it imports torch.
     from sru_apps.train.optimizers import OptimizerConfig
 
+    recipes = recipe_names(task)
     parser = OptionParser(
         prog=f"sru {task.name} {command}",
-        missing=task.missing.format(recipes=", ".join(recipe_names(task))),
+        missing=task.missing.format(recipes=", ".join(recipes)),
+        recipes=recipes,
     )
     parser.add_argument("-c", "--config", action="config", help=CONFIG[-1])
     add_options(parser, [("--task", Literal[task.name], task.name, SUPPRESS), *run_options(task)])

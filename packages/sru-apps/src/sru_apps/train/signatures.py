@@ -76,7 +76,7 @@ def command_options(target: str, known: Mapping[str, str]) -> tuple[str, list[Op
             _, description, table = call.args[:3]
             if isinstance(table, ast.Name) and (named := _find(module, table.id)) is not None:
                 module, table = named  # type: ignore[assignment]
-            # What is no literal is a ValueError.
+            # A default that is not a literal raises ValueError.
             with suppress(ValueError, AttributeError, KeyError):
                 rows = [row.elts for row in table.elts]  # type: ignore[attr-defined]
                 return _text(module, description, known), [
@@ -121,7 +121,7 @@ def _fields(module: str, node: ast.ClassDef, group: str) -> dict[str, Option]:
 
 
 def _has_default(node: ast.expr | None) -> bool:
-    """Whether a field has a default that is no factory, which makes it an option."""
+    """Whether a field has a default, and not a factory, which makes it an option."""
     named = [keyword.arg for keyword in node.keywords] if isinstance(node, ast.Call) else []
     return node is not None and "default_factory" not in named
 

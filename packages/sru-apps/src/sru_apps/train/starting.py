@@ -41,7 +41,7 @@ class Start:
         self._config = self._trained.config
 
     def settings(self, module_class: type[TaskModule]) -> str:
-        """Return the options that come from the model, as YAML, with those sizes that the data give."""
+        """Return the `--model.*` options of the trained model, and the sizes that data set, as YAML."""
         built = asdict(self._config)
         given = {item.name for item in fields(self._config) if item.default is not MISSING}
         found = {
@@ -67,7 +67,7 @@ class Start:
                     f"--init-from takes the {what} of its model, got --data.{name} "
                     f"{clip(str(options.data[name]), 80)} too; leave one of them out"
                 )
-        data.adopt(dump_tokenizer(self._trained.tokenizer), asdict(self._config))
+        data.take_tokenizer(dump_tokenizer(self._trained.tokenizer), asdict(self._config))
 
     def give(self, module: TaskModule) -> str:
         """Give a module the weights whose name and shape fit.
@@ -81,7 +81,7 @@ class Start:
         Raises:
             UserError: No matrix fits.
         """
-        reason, anew = module.unlike(self._trained)
+        reason, anew = module.relearned(self._trained)
         weights: Mapping[str, Tensor] = self._trained.network.state_dict()
         taken: list[str] = []
         new: list[str] = []

@@ -71,7 +71,7 @@ def table(task: Task, args: Sequence[str]) -> int:
             row, figures = _read(task, summary)
             without_vectors |= "parameters_without_embedding" in summary
         rows.setdefault(row, []).append(figures)
-    parameters = "parameters but word vectors" if without_vectors else "parameters"
+    parameters = "parameters without word vectors" if without_vectors else "parameters"
     names = sorted({row.figure for row in rows}, key=list(task.figures).index)
     print("\n\n".join("\n".join(_lines(name, rows, parameters)) for name in names))
     return 0

@@ -150,7 +150,7 @@ def interval(every: float, batches: int, accumulate: int) -> int:
         accumulate: Those of a step.
 
     Raises:
-        UserError: It is less than a batch, more than an epoch, or no whole number of steps.
+        UserError: It is less than a batch, more than an epoch, or not a whole number of steps.
     """
     name = "--trainer.val_check_interval"
     whole = not isinstance(every, float)

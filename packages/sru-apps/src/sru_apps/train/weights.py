@@ -105,7 +105,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def check_weights(weights: Any) -> None:
-    """Refuse what is no state dict of dense tensors.
+    """Refuse anything but a state dict of dense tensors.
 
     Args:
         weights: What a file holds, on the CPU.
@@ -121,7 +121,7 @@ def check_weights(weights: Any) -> None:
 
 
 def check_plain(value: Any, name: str) -> None:
-    """Refuse options that are no texts, numbers, tables or lists: a tensor in place of one fails much later.
+    """Refuse options other than texts, numbers, tables and lists: a tensor would fail only much later.
 
     Args:
         value: What a file holds.

@@ -63,7 +63,7 @@ _FORMS = (
         r"[Uu]nrecognized arguments: (?:.*? )??(?P<option>--?[a-zA-Z][^\s=]*)",
         "unknown option {option}.{nearest}",
     ),
-    (r"[Uu]nrecognized arguments: (?P<word>\S+)", "unexpected argument {word!r}"),
+    (r"[Uu]nrecognized arguments: (?P<word>\S+)", "unexpected argument {word!r}{recipe}"),
     (
         r"argument (?:-\w/)?(?P<option>--[\w.-]+)[^:]*: expected (one|at least one) argument",
         "{option} needs a value",
@@ -81,18 +81,20 @@ _FORMS = (
 """What argparse and jsonargparse say of a command line, and the same to users."""
 
 
-def explain(message: str, options: Sequence[str]) -> str:
+def explain(message: str, options: Sequence[str], recipes: Sequence[str] = ()) -> str:
     """Say in a sentence what is wrong with a command line.
 
     Args:
         message: What the parser says.
         options: The options there are.
+        recipes: The recipes there are, which `--recipe` names.
     """
     for form, words in _FORMS:
         if found := re.match(form, message):
             known = {"group": "", "option": "", **found.groupdict()}
             full = ".".join(filter(None, (known["group"], known["option"])))
-            return words.format(**known, nearest=nearest(full, options))
+            recipe = f". Did you mean '--recipe {found['word']}'?" if known.get("word") in recipes else ""
+            return words.format(**known, nearest=nearest(full, options), recipe=recipe)
     if found := re.match(r"the following arguments are required: (.*)", message):
         names = [f"--{name}" if f"--{name}" in options else name.upper() for name in found[1].split(", ")]
         return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} missing"

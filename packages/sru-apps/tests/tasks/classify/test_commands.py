@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import torch
 from sru_apps.cli import main
 from sru_apps.inference.loading import load_trained
 from sru_apps.tasks.classify import TASK
+from sru_apps.tasks.classify.data import Batch, SentenceData
+from sru_apps.tasks.classify.examples import Item
 from sru_apps.train.errors import UserError
 from sru_apps.train.evaluate import load_module
 from sru_apps.train.run_folder import RunFolder
@@ -31,6 +34,22 @@ def test_accuracy_is_that_of_the_best_checkpoint(
     assert result["accuracy"] == pytest.approx(summary[f"{stage}_accuracy"])
     assert result["checkpoint"].endswith("best.ckpt")
     assert result["set"] == stage
+
+
+@pytest.mark.parametrize(("option", "size"), [([], 16), (["--batch-size=3"], 3)])
+def test_batches_of_the_size_asked_for(
+    trained_run: Path, option: list[str], size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    collate = SentenceData.collate
+
+    def counted(items: Sequence[Item]) -> Batch:
+        sizes.append(len(items))
+        return collate(items)
+
+    monkeypatch.setattr(SentenceData, "collate", staticmethod(counted))
+    assert main(["classify", "test", str(trained_run), *option]) == 0
+    assert max(sizes) == size
 
 
 def test_accuracy_is_that_of_the_predictions(

@@ -120,6 +120,10 @@ def test_another_encoding_and_delimiter(
             "expected a column 'bod', got a CSV file with the columns 'id', 'body'",
         ),
         (
+            ["--text-column=sentence"],
+            "'body', 'label'; choose one of these with --text-column",
+        ),
+        (
             ["--text-column=body", "--pair-column=id"],
             "the model classifies single sentences; leave out",
         ),

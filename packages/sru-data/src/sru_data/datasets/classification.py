@@ -162,12 +162,11 @@ def load(
     if name not in SOURCES:
         raise ValueError(f"classification.load: name must be one of {', '.join(NAMES)}, got {name!r}")
     source, label_names = SOURCES[name], LABEL_NAMES[name]
-    num_folds = max(1, count_folds(name))
-    if not 0 <= fold < num_folds:
-        remedy = "" if num_folds > 1 else f" ({name} has its own test set)"
-        raise ValueError(
-            f"classification.load: fold must be 0 to {num_folds - 1} for {name}{remedy}, got {fold}"
-        )
+    num_folds = count_folds(name)
+    if num_folds == 0 and fold != 0:
+        raise ValueError(f"classification.load: {name} has its own test set and no folds, got fold {fold}")
+    if num_folds and not 0 <= fold < num_folds:
+        raise ValueError(f"classification.load: fold must be 0 to {num_folds - 1} for {name}, got {fold}")
     if phrases and source.phrases is None:
         having = " and ".join(name for name, source in SOURCES.items() if source.phrases)
         raise ValueError(f"classification.load: phrases are for {having}, got phrases for {name}")

@@ -56,7 +56,7 @@ def load_files(
         label_separator: What separates the labels of a text that may have several or none. A list of JSON
             lines or Parquet needs none, but still this option.
         seed: Seed of the divisions.
-        fold: The part of a ten-fold cross-validation to test on, 0 to 9; None is as 0.
+        fold: The part of a ten-fold cross-validation to test on, 0 to 9; None means 0.
         kind: The kind of the files, whatever their names say.
         encoding: Their encoding.
         delimiter: The delimiter of CSV files.
@@ -66,7 +66,7 @@ def load_files(
 
     Raises:
         ValueError: `fold` is out of range or given together with `test_file`, two columns are the same, or an
-            option is none of the values it may have.
+            option has an invalid value.
         DataError: A file is missing or malformed, lacks a column, has an empty label or a text of more than
             64 KiB; there is only one class, a label to be divided occurs once, or one never in training.
     """
@@ -78,12 +78,17 @@ def load_files(
         )
     if label_separator == "":
         raise ValueError("load_files: label_separator must not be empty")
-    columns = [text_column, label_column, *([] if pair_column is None else [pair_column])]
+    named = {"text_column": text_column, "label_column": label_column}
+    if pair_column is not None:
+        named["pair_column"] = pair_column
+    columns = list(named.values())
     if len(set(columns)) < len(columns):
         raise ValueError(f"load_files: the columns must differ, got {', '.join(map(repr, columns))}")
 
     def read(files: Files) -> _Labelled:
         table = open_table(files, kind=kind, encoding=encoding, delimiter=delimiter)
+        for option, column in named.items():
+            table.check_column(column, option=option)
         return _read(
             table.rows(columns, list_separator=label_separator), columns, label_separator, table.files
         )

@@ -1,4 +1,4 @@
-"""The copy of what is no table of its own: texts with their places and new columns, as CSV in UTF-8."""
+"""How lines of text and folders are copied: as CSV in UTF-8, with their places and the new columns."""
 
 from __future__ import annotations
 

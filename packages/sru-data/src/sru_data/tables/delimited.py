@@ -26,7 +26,7 @@ class Record(NamedTuple):
 class DelimitedTable(Table):
     """A table whose first record that is not blank names the columns.
 
-    White space around a name is no part of it.
+    White space around a name is dropped.
     """
 
     unequal_remedy: ClassVar[str]

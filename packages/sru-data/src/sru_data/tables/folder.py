@@ -18,7 +18,7 @@ class FolderTable(Table):
 
     The columns are `text`, `label` (the name of the folder) and `file` (its path within the folder). A folder
     without folders has no `label`. The order is that of the names. Hidden files, and files beside the folders
-    of labels, are passed over; the line end at the end of a text is no part of it.
+    of labels, are passed over; the line end at the end of a text is dropped.
 
     Args:
         files: The folders.
@@ -37,7 +37,7 @@ class FolderTable(Table):
     def _found(self) -> str:
         return f"got a folder of texts, with the columns {', '.join(map(repr, self.columns))}"
 
-    def _remedy(self) -> str:
+    def _remedy(self, option: str | None) -> str:
         return "give the folder above, or for a folder of tables a pattern such as 'folder/*.csv'"
 
     def _header_line(self) -> int | None:

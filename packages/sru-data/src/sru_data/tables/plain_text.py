@@ -29,7 +29,7 @@ class TextLinesTable(Table):
     def _found(self) -> str:
         return "got a text file, in which each line is a text and nothing else"
 
-    def _remedy(self) -> str:
+    def _remedy(self, option: str | None) -> str:
         return "give a .csv, .tsv, .jsonl or .parquet file, which have columns"
 
     def _header_line(self) -> int | None:

@@ -68,7 +68,7 @@ class Table(ABC):
             DataError: A column is missing (at once); a file is malformed (when reading gets there).
         """
         for column in columns:
-            self._check_column(column)
+            self.check_column(column)
         return self._rows(list(columns), list_separator)
 
     def copy_with(
@@ -124,22 +124,31 @@ class Table(ABC):
     def _taken_names(self) -> Sequence[str]:
         return self.columns
 
-    def _check_column(self, column: str) -> None:
+    def check_column(self, column: str, *, option: str | None = None) -> None:
+        """Refuse a column that the table does not have, or has twice.
+
+        Args:
+            column: Its name.
+            option: The argument that names it, for the message.
+
+        Raises:
+            DataError: There is none, or more than one.
+        """
         if self.columns.count(column) == 1:
             return
         if column in self.columns:
             message = f"expected one column {column!r}, got {self.columns.count(column)}; rename the others"
         else:
             nearest = _nearest(column, self.columns)
-            remedy = f"did you mean {nearest!r}?" if nearest else self._remedy()
+            remedy = f"did you mean {nearest!r}?" if nearest else self._remedy(option)
             message = f"expected a column {column!r}, {self._found()}; {remedy}"
         raise DataError.at(self.files[0], self._header_line(), message)
 
     def _found(self) -> str:
         return f"got a {self.kind} file with {_listed(self.columns)}"
 
-    def _remedy(self) -> str:
-        return "choose one of these"
+    def _remedy(self, option: str | None) -> str:
+        return f"choose one of these{f' with {option}' if option else ''}"
 
     def _header_line(self) -> int | None:
         return 1

@@ -32,7 +32,7 @@ class ColumnText:
 
     @property
     def origin(self) -> None:
-        """Where it begins in the file: a place in the text is none in the table."""
+        """None: an offset in the text is not an offset in the file."""
         return None
 
     @property

@@ -20,7 +20,10 @@ TASK = Task(
     common=("data.train_file", "data.validation_file", "data.unit", "model.hidden_size", "model.num_layers"),
     missing="no dialogues chosen; give --data.train_file, JSON lines with a field 'bot'",
     defaults={"model.encoder": "gated-linear", "trainer.max_epochs": 10, "trainer.gradient_clip_val": 1.0},
-    movable=frozenset({"train_file", "validation_file", "tokenizer"}),
+    movable=frozenset({"train_file", "validation_file", "tokenizer", "evaluation_batch_size"}),
+    evaluation=(
+        ("--batch-size", "data.evaluation_batch_size", int, "Dialogues per batch; default: as in training."),
+    ),
     generic=("fit", "validate", "table"),
     commands={
         "reply": Command("answer a message, or talk line by line", "sru_apps.tasks.chat.commands:reply")

@@ -42,6 +42,7 @@ class ChatData(BatchData[Lesson, Segment]):
         tokenizer: A Hugging Face `tokenizer.json` or a sentencepiece model instead of `unit`.
         vocab_size: The most words, characters or subwords to know.
         batch_size: Dialogues per batch.
+        evaluation_batch_size: Dialogues per batch in validation; default: `batch_size`.
         max_length: Maximum number of tokens in a dialogue; a longer one is truncated.
         seed: Seed of the order of the batches.
 
@@ -64,11 +65,17 @@ class ChatData(BatchData[Lesson, Segment]):
         tokenizer: str | None = None,
         vocab_size: int | None = None,
         batch_size: int = 16,
+        evaluation_batch_size: int | None = None,
         max_length: int = 1024,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        check_at_least(1, batch_size=batch_size, max_length=max_length)
+        check_at_least(
+            1,
+            batch_size=batch_size,
+            evaluation_batch_size=evaluation_batch_size,
+            max_length=max_length,
+        )
         self.save_hyperparameters(logger=False)
         self.unit = unit
         if not train_file or validation_file == []:

@@ -24,8 +24,14 @@ TASK = Task(
         *("model.hidden_size", "model.num_layers"),
     ),
     defaults={"optimizer.weight_decay": 1e-4, "optimizer.decay_all": True, "trainer.max_epochs": 12},
-    movable=frozenset({"data_dir", "embeddings", "tokenizer", *_FILES}),
+    movable=frozenset({"data_dir", "embeddings", "tokenizer", "evaluation_batch_size", *_FILES}),
     evaluation=(
+        (
+            "--batch-size",
+            "data.evaluation_batch_size",
+            int,
+            "Sentences per batch; default: as in training.",
+        ),
         (
             "--data-dir",
             "data.data_dir",
@@ -59,6 +65,7 @@ TASK = Task(
             "train and test on each of ten folds, with the options of fit",
             "sru_apps.tasks.classify.crossval:crossval",
             "sru_apps.train.help:fit",
+            recipes=("cr", "mpqa", "mr", "subj"),
         ),
     },
 )

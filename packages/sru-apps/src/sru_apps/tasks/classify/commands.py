@@ -125,8 +125,12 @@ def _split(line: str, pairs: bool, place: str) -> tuple[str, ...]:
 
 
 def _predict_table(task: Task, table: Table, options: Namespace) -> int:
-    columns = [options.text_column, *([] if options.pair_column is None else [options.pair_column])]
+    named = {"--text-column": options.text_column, "--pair-column": options.pair_column}
+    columns = [column for column in named.values() if column is not None]
     # Before the model is read, so that a wrong column is reported at once.
+    for option, column in named.items():
+        if column is not None:
+            table.check_column(column, option=option)
     rows = table.rows(columns)
     classifier: Classifier = load_trained(task, Path(options.model))
     if classifier.pairs != (options.pair_column is not None):

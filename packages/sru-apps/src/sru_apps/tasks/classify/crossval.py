@@ -15,7 +15,7 @@ from sru_apps.train.series import Series, parse, train_series, without
 
 
 def crossval(task: Task, args: Sequence[str]) -> int:
-    """Train a run for each fold, or continue to, and print mean and standard deviation.
+    """Train a run for each fold, continuing what was interrupted, and print mean and standard deviation.
 
     Args:
         task: The task.
@@ -26,7 +26,7 @@ def crossval(task: Task, args: Sequence[str]) -> int:
         The exit status; 130 after Ctrl-C.
 
     Raises:
-        UserError: The data set has a test set of its own, or the folds there are have other settings.
+        UserError: The data set has its own test set, or existing folds were trained with other settings.
     """
     begin()
     own, resume = without(args, "--resume", "--name"), peek(args, "--resume")

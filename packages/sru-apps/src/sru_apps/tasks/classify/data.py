@@ -25,7 +25,6 @@ from sru_data.tokenizers import ByteTokenizer
 from sru_data.tokenizers.words import Rules
 
 _PARTS = ("train", "validation", "test")
-_LABELS_SHOWN = 10
 
 
 class Batch(NamedTuple):
@@ -73,7 +72,7 @@ class SentenceData(BatchData[Item, Batch]):
         vocab_size: The most words, subwords or characters to know; default: all, or 8,000 subwords.
         min_count: Words and characters that are rarer are unknown.
         lowercase: Lowercase the words; default: yes.
-        rules: How words are told from punctuation: english, or spaces alone; default: english.
+        rules: How text is cut into words: english, or at spaces alone; default: english.
         embeddings: Pretrained word vectors: GloVe text, fastText `.vec` or word2vec `.bin`, plain or `.gz`.
         embedding_size: Length of the word vectors; default: that of the pretrained ones, else 100.
         embedding_words: Keep the vectors of this many words, from the beginning of the file, for texts to
@@ -83,6 +82,7 @@ class SentenceData(BatchData[Item, Batch]):
         phrases: Train on all labelled phrases of the training sentences (sst1, sst2), as papers do.
         fold: The part of a ten-fold cross-validation to test on (mr, cr, subj, mpqa, files of your own).
         batch_size: Sentences per batch.
+        evaluation_batch_size: The same in validation and test; default: four times `batch_size`.
         seed: Seed of splits, of the order of the batches, and of vectors for words without a pretrained one.
 
     Attributes:
@@ -96,7 +96,7 @@ class SentenceData(BatchData[Item, Batch]):
 
     Raises:
         ValueError: A size is less than 1, or options exclude each other.
-        UserError: There are no data, or two.
+        UserError: No data set is named, or both a published set and files are.
     """
 
     pretrained: EmbeddingMatrix | None = None
@@ -132,6 +132,7 @@ class SentenceData(BatchData[Item, Batch]):
         phrases: bool = False,
         fold: int = 0,
         batch_size: int = 32,
+        evaluation_batch_size: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -139,6 +140,7 @@ class SentenceData(BatchData[Item, Batch]):
             1,
             embedding_size=embedding_size,
             batch_size=batch_size,
+            evaluation_batch_size=evaluation_batch_size,
             min_count=min_count,
             vocab_size=vocab_size,
         )
@@ -222,13 +224,8 @@ class SentenceData(BatchData[Item, Batch]):
         lines = []
         if self.hparams["train_file"] is not None:
             sizes = " + ".join(f"{len(parts[part]):,}" for part in _PARTS)
-            counts = parts["train"].class_counts().tolist()
-            pairs = zip(self.label_names[:_LABELS_SHOWN], counts, strict=False)
-            labels = ", ".join(f"{name} ({count:,})" for name, count in pairs)
-            more = ", ..." if len(self.label_names) > _LABELS_SHOWN else ""
-            lines.append(
-                f"{self.dataset}: {sizes} texts for training, validation and test; labels: {labels}{more}"
-            )
+            labels = parts["train"].summary(self.label_names)
+            lines.append(f"{self.dataset}: {sizes} texts for training, validation and test; labels: {labels}")
             lines += self.splits.notes
         if self.pretrained is not None:
             words, file = len(self.tokenizer) - SPECIAL, self.hparams["embeddings"]
@@ -264,9 +261,9 @@ class SentenceData(BatchData[Item, Batch]):
         pairs = [item.pair for item in items if item.pair is not None]
         return Batch(ids, mask, labels, *(pad(pairs) if pairs else ()))
 
-    def adopt(self, tokenizer: str, config: Mapping[str, Any]) -> None:
-        """Use the words of a trained model, as many of them with a fixed vector."""
-        super().adopt(tokenizer, config)
+    def take_tokenizer(self, tokenizer: str, config: Mapping[str, Any]) -> None:
+        """Use the vocabulary of a trained model, with as many fixed vectors."""
+        super().take_tokenizer(tokenizer, config)
         self.fixed_vectors = config["fixed_vectors"]
 
     def state_dict(self) -> dict[str, Any]:

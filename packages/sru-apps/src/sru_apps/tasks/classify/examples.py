@@ -14,6 +14,8 @@ from sru_data.datasets.classification import Example
 from sru_data.loaders.buckets import pad_sequences
 from sru_data.tokenizers import Tokenizer
 
+_CLASSES_SHOWN = 10
+
 
 class Item(NamedTuple):
     """An encoded text, or a pair of them, with what it is labelled as."""
@@ -107,6 +109,16 @@ class EncodedExamples(Sequence[Item]):
             flat.extend((label,) if isinstance(label, int) else label)
         labels = torch.frombuffer(flat, dtype=torch.int64) if flat else torch.empty(0, dtype=torch.int64)
         return labels.bincount(minlength=self.num_classes)
+
+    def summary(self, names: Sequence[str]) -> str:
+        """Name the first classes, each with the number of its examples.
+
+        Args:
+            names: The names of the classes.
+        """
+        pairs = zip(names[:_CLASSES_SHOWN], self.class_counts().tolist(), strict=False)
+        more = ", ..." if len(names) > _CLASSES_SHOWN else ""
+        return ", ".join(f"{name} ({count:,})" for name, count in pairs) + more
 
     def balanced_weights(self, names: Sequence[str], *, place: str) -> list[float]:
         """Return the weights that make all classes count the same.

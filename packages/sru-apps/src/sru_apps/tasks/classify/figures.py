@@ -36,7 +36,7 @@ def scores(
     loader = data.val_dataloader() if part == "validation" else data.test_dataloader()
     for indices in loader.sampler:
         batch = loader.collate([loader.items[index] for index in indices])
-        inputs = (None if part is None else part.to(device) for part in batch.inputs)
+        inputs = (None if tensor is None else tensor.to(device) for tensor in batch.inputs)
         yield network(*inputs).float().cpu(), batch.labels, indices
 
 

@@ -29,7 +29,7 @@ class ClassifierModule(TaskModule):
     so that runs can be compared.
 
     Args:
-        config: The network, or what `dataclasses.asdict` makes of it.
+        config: The network, or its `dataclasses.asdict`.
         optimizer: The optimizer and its schedule, or the same.
         label_names: The names of the classes.
         class_weights: The weight of each class in the loss of training; with several labels per sentence,
@@ -106,11 +106,11 @@ class ClassifierModule(TaskModule):
         if data.pretrained is not None:
             self.network.embedding.start(data.pretrained.weight)
 
-    def unlike(self, former: Any) -> tuple[str, tuple[str, ...]]:
-        """Learn other labels from the beginning."""
+    def relearned(self, former: Any) -> tuple[str, tuple[str, ...]]:
+        """Relearn the output layer where the labels differ."""
         if former.labels == self.label_names:
             return "", ()
-        return "the labels are others", ("output.",)
+        return "the labels differ", ("output.",)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""

@@ -126,7 +126,7 @@ def draw_reliability(path: Path, found: Mapping[str, Reliability], title: str, y
         lower.stairs(reliability.count.tolist(), edges, color=color, **style)
     upper.set_ylabel(y_label)
     upper.set_ylim(-0.02, 1.02)
-    upper.legend(loc="upper left")
+    upper.legend(loc="best")
     lower.set_xlabel("predicted probability")
     lower.set_ylabel("predictions")
     lower.set_xlim(0, 1)

@@ -80,10 +80,10 @@ class Classifier(Trained):
 
     @classmethod
     def check(cls, config: ClassifierConfig, entries: Mapping[str, Any]) -> None:
-        """Refuse names that are no labels of the classes, and other entries that cannot be used.
+        """Refuse labels and other entries that do not fit the network.
 
         Raises:
-            ValueError: There is one.
+            ValueError: One does not fit.
         """
         names = entries["labels"]
         check_labels([names] if isinstance(names, str) else list(names), config.num_classes)
@@ -185,7 +185,7 @@ class Classifier(Trained):
 
 
 def _batches(ids: Sequence[Sequence[Sequence[int]]], order: Sequence[int]) -> Iterator[list[int]]:
-    """Cut rows in an order of their own into batches that fit into memory."""
+    """Divide rows, taken in the given order, into batches that fit into memory."""
     batch: list[int] = []
     longest = 0
     for row in order:
@@ -198,10 +198,14 @@ def _batches(ids: Sequence[Sequence[Sequence[int]]], order: Sequence[int]) -> It
 
 
 def check_labels(names: Sequence[Any], num_classes: int) -> None:
-    """Refuse what are no names of classes.
+    """Refuse invalid names of classes.
+
+    Args:
+        names: The names.
+        num_classes: How many the network has.
 
     Raises:
-        ValueError: There are more or fewer than classes, or they are no texts that can be told apart.
+        ValueError: Their number differs from that of the classes, or they are not distinct printable texts.
     """
     if len(names) != num_classes:
         raise ValueError(f"expected {num_classes} labels, got {len(names)}")

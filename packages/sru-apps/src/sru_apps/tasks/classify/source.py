@@ -1,4 +1,4 @@
-"""Where the sentences come from: a published set, or files of one's own."""
+"""Where the sentences come from: a published set, or your own files."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _OF_FILES = {
     "encoding": "utf-8",
     "delimiter": None,
 }
-"""Options of one's own files, and their defaults."""
+"""Options of your own files, and their defaults."""
 
 
 def check_source(options: Mapping[str, Any]) -> None:
-    """Refuse options that name no data, or two.
+    """Refuse options that name no data set, or two of them.
 
     Args:
         options: The options `--data.*`.
 
     Raises:
-        UserError: They do, or an option is for files and there are none.
+        UserError: No data set is named or two are, or an option for files comes without files.
     """
     name, train = options["name"], options["train_file"]
     if name is None and not train:

@@ -127,7 +127,7 @@ class LanguageModelData(TaskData):
         self.prepared, self.unit, self.dataset = prepared, str(unit), prepared.name
         self.tokenizer, self.has_test = prepared.tokenizer, prepared.test is not None
 
-    def adopt(self, tokenizer: str, config: Mapping[str, Any]) -> None:
+    def take_tokenizer(self, tokenizer: str, config: Mapping[str, Any]) -> None:
         """Use the tokenizer of a trained model."""
         self._adopted = parse_tokenizer(tokenizer)
 

@@ -39,7 +39,7 @@ class LanguageModelModule(TaskModule):
     within an epoch, so that a continued run equals an undisturbed one.
 
     Args:
-        config: The model, or what `dataclasses.asdict` makes of it.
+        config: The model, or its `dataclasses.asdict`.
         optimizer: The optimizer and its schedule, or the same.
         unit: What a token is, which decides the figure.
         nominal_length: The length of a segment whose loss has weight one, where lengths are random.
