@@ -76,7 +76,7 @@ def input_lines(file: str | None = None, *, limit: int = MAX_LINE) -> Iterator[I
 @contextmanager
 def _opened(file: str | None) -> Iterator[tuple[Any, str]]:
     if file is None:
-        # There is none where the program was started without one; a replaced one may hold no bytes.
+        # Standard input may be missing, or replaced by a stream of text without bytes.
         text = sys.stdin.read() if sys.stdin and not hasattr(sys.stdin, "buffer") else ""
         yield getattr(sys.stdin, "buffer", io.BytesIO(text.encode())), "standard input"
         return

@@ -15,7 +15,7 @@ def matching_files(paths: str | Path | Sequence[str | Path]) -> list[Path]:
 
     Args:
         paths: A path, a pattern as in `glob` (`parts/*.txt`; `**` for any folders), or several. A path
-            without a match that is no pattern is returned as it is.
+            that is not a pattern is returned as it is, whether or not it exists.
 
     Raises:
         DataError: A pattern matches nothing.

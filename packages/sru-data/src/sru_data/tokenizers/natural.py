@@ -1,4 +1,4 @@
-r"""Tokenized English as people write it, to measure what a model makes of text that nobody has cut for it.
+r"""Tokenized English turned into text as people write it, to measure how a model copes with that.
 
     | tokenized                                  | natural                     |
     | ------------------------------------------ | --------------------------- |
