@@ -42,9 +42,9 @@ The published test sets have spaces around each mark: `it is n't so -lrb- good -
 (natural): with capitals, attached punctuation, contractions, plain brackets and quotes, made by
 `sru_data.tokenizers.natural`. Names keep the case they have in the set.
 
-- **spaces**: words are what stands between spaces, and the vocabulary is the words of the data, at commit
+- **spaces**: words are separated by spaces alone, and the vocabulary is the words of the data, at commit
   c747d21
-- **english**: words are told from punctuation (the default), and the vocabulary is the words of the training
+- **english**: words are cut by English rules (the default), and the vocabulary is the words of the training
   text and the most frequent ones of the vectors: 50,000 by default, the larger one with
   `--data.embedding_words all`
 

@@ -98,7 +98,7 @@ def test_another_encoding_may_be_named(tmp_path) -> None:
         (
             b"text,label\na,b\nn\xe9e,c\n",
             r"x\.csv:3: expected text in utf-8, got the byte 0xe9 at byte 1 .*; "
-            "convert the file, or name its encoding, such as 'cp1252'",
+            "convert the file, as with `iconv -f CP1252 -t UTF-8`, or set `encoding` where that is an option",
         ),
         (
             "text,label\na,b\n".encode("utf-16"),

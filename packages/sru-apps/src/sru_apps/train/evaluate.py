@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from glob import has_magic
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from pytorch_lightning import LightningDataModule, Trainer
 from sru_apps.inference.loading import changed
 from sru_apps.task import Task, load
 from sru_apps.train.console import EpochBar, quiet_lightning, wants_progress_bar
-from sru_apps.train.errors import building, reading
+from sru_apps.train.errors import UserError, building, reading
 from sru_apps.train.export import check_task
 from sru_apps.train.module import TaskModule
 from sru_apps.train.options import (
@@ -137,6 +138,7 @@ def evaluate(stage: Stage, task: Task, args: Sequence[str]) -> int:
         settings = dict(checkpoint["datamodule_hyper_parameters"])
         settings = {"seed": settings.pop("seed"), **settings, **changed["data"]}  # every run has one
         state = dict(checkpoint[kind.__qualname__])
+        _check_files(task, settings)
         with building():
             data = kind(**settings)
         data.load_state_dict(state)
@@ -161,6 +163,16 @@ def evaluate(stage: Stage, task: Task, args: Sequence[str]) -> int:
         if text:
             print(text)
     return 0
+
+
+def _check_files(task: Task, settings: Mapping[str, Any]) -> None:
+    """Name the option for a file that is no longer where it was in training."""
+    for option, place, _, _ in task.evaluation:
+        name = place.removeprefix("data.")
+        files = settings.get(name) if name.endswith("_file") else None
+        for file in [files] if isinstance(files, str) else files or []:
+            if not has_magic(file) and not Path(file).exists():
+                raise UserError(f"no file at {file}; if it has moved, give its place with {option}")
 
 
 validate, test = partial(evaluate, "validate"), partial(evaluate, "test")

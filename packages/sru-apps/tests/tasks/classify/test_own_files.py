@@ -71,6 +71,9 @@ def test_a_csv_file_is_trained_on_tested_and_exported(
     run = tmp_path / "classify/mail/one"
     summary = json.loads((run / "summary.json").read_text())
     shutil.move(mail, tmp_path / "moved.csv")
+    assert main(["classify", "test", str(run)]) == 1
+    message = capsys.readouterr().err
+    assert f"no file at {mail}; if it has moved, give its place with --train-file\n" in message
     assert main(["classify", "test", str(run), "--json", f"--train-file={tmp_path / 'moved.csv'}"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["accuracy"] == summary["test_accuracy"]

@@ -10,7 +10,9 @@ from sru_data.errors import DataError
 from sru_data.reading import MAX_LINE_BYTES, decode
 from sru_data.texts import TextFile
 
-ENCODING_REMEDY = "convert the file, or name its encoding, such as 'cp1252'"
+ENCODING_REMEDY = (
+    "convert the file, as with `iconv -f CP1252 -t UTF-8`, or set `encoding` where that is an option"
+)
 """What to do about bytes that are not in the encoding of a table."""
 _ASCII = bytes(range(128))
 

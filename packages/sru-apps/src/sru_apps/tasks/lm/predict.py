@@ -78,7 +78,7 @@ class TrainedLanguageModel(Trained):
         seed: int = 0,
         stop: Sequence[str] = (),
     ) -> Iterator[str]:
-        """Do what `generate` does, and yield the text in pieces as they come."""
+        """Continue a text as `generate` does, and yield it in pieces as they come."""
         if max_tokens < 0:
             raise ValueError(f"max_tokens must be at least 0, got {max_tokens}")
         sampling = Sampling(

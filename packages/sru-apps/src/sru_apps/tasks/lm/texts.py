@@ -21,13 +21,13 @@ _TEXT_FIELD = "text"
 
 
 def check_source(options: Mapping[str, Any]) -> None:
-    """Refuse options that name no text, or two.
+    """Refuse options that name no text, or two of them.
 
     Args:
         options: The arguments of `LanguageModelData`.
 
     Raises:
-        UserError: They do.
+        UserError: No text is named or two are, or an option for files comes without files.
     """
     name, train_file = options["name"], options["train_file"]
     if name is not None and train_file is not None:
