@@ -26,7 +26,7 @@ def load(path: str | Path, *, device: Any = "cpu") -> Any:
         of `sru lm`, `TrainedChatModel` of `sru chat`.
 
     Raises:
-        UserError: There is none, it is damaged, its weights are not finite, or there is no such device.
+        UserError: There is no model, it is damaged, its weights are not finite, or there is no such device.
         DataError: The tokenizer is damaged.
     """
     # Not above: it imports torch.

@@ -35,13 +35,13 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> Any:
         `sru chat`.
 
     Raises:
-        UserError: There is none, it is damaged, its weights are not finite, or there is no such device.
+        UserError: There is no model, it is damaged, its weights are not finite, or there is no such device.
         DataError: The tokenizer is damaged.
     """
     path = _find(Path(path))
     checkpoint = read_checkpoint(path) if path.is_file() else None
     name = _task_of_export(path) if checkpoint is None else checkpoint.get("task")
-    # The other commands are no tasks.
+    # Other commands, such as `demo`, are not tasks.
     tasks = {task: row.target for task, row in TASKS.items() if row.target.endswith(":TASK")}
     if not isinstance(name, str) or name not in tasks:
         made_by = "no task of this program" if name is None else f"`sru {clip(str(name), 40)}`"
@@ -66,8 +66,8 @@ def load_trained(task: Task, path: Path, model: Mapping[str, Any] | None = None)
         An instance of the task's `predictor`, on the CPU.
 
     Raises:
-        UserError: There is none, it is damaged or of another task, it and the tokenizer differ in the number
-            of symbols, its weights are not finite, or the model refuses an option.
+        UserError: There is no model, it is damaged or of another task, it and the tokenizer differ in the
+            number of symbols, its weights are not finite, or the model refuses an option.
         DataError: The tokenizer is damaged.
     """
     path = _find(path)

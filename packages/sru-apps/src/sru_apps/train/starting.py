@@ -32,7 +32,7 @@ class Start:
         path: A run folder, the `model` folder in it, or a checkpoint.
 
     Raises:
-        UserError: There is none, it is damaged or of another task, or its weights are not finite.
+        UserError: There is no model, it is damaged or of another task, or its weights are not finite.
     """
 
     def __init__(self, task: Task, path: str) -> None:

@@ -45,7 +45,7 @@ def load_chat_model(path: Path) -> TrainedChatModel:
         The model on the CPU.
 
     Raises:
-        UserError: There is none, or it is damaged or of another task.
+        UserError: There is no model, or it is damaged or of another task.
         DataError: The tokenizer is damaged.
     """
     return load_trained(chat.TASK, path)  # type: ignore[no-any-return]

@@ -14,9 +14,11 @@ from sru_apps.tasks.lm.scoring import Score, score_groups
 class TrainedLanguageModel(Trained):
     """A trained language model, ready to use.
 
-    model = sru_apps.load("runs/lm/quick/first")
-    print("The king" + model.generate("The king", seed=1))
-    print(model.score(["A line of text."])[0].perplexity)
+    Continue a text, and measure another one:
+
+        model = sru_apps.load("runs/lm/quick/first")
+        print("The king" + model.generate("The king", seed=1))
+        print(model.score(["A line of text."])[0].perplexity)
     """
 
     config_class = LanguageModelConfig
