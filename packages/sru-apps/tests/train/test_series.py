@@ -200,6 +200,32 @@ def test_seeds_are_not_resumed(folds: Path, capsys: pytest.CaptureFixture[str]) 
     assert "--resume continues one run; to continue those of --seeds, give their" in capsys.readouterr().err
 
 
+def test_an_interrupted_series_that_starts_from_a_model_is_continued(
+    folds: Path,
+    options: list[str],
+    tmp_path: Path,
+    stop_before: Callable[[int, signal.Signals], None],
+    assert_same_checkpoints: Same,
+) -> None:
+    own = [*options, f"--runs-dir={tmp_path}", "--seeds=2", "--init-from", str(folds / "fold-0")]
+    assert main(["classify", "fit", *own, "--name=whole"]) == 0
+    stop_before(2, signal.SIGINT)
+    assert main(["classify", "fit", *own, "--name=parts"]) == 130
+    assert main(["classify", "fit", *own, "--name=parts"]) == 0
+    group = tmp_path / "classify/cr"
+    for seed in (0, 1):
+        assert_same_checkpoints(group / f"whole-seed-{seed}", group / f"parts-seed-{seed}")
+
+
+@pytest.mark.parametrize("command", [["fit", "--seeds=2"], ["crossval"]])
+def test_the_learning_rate_of_a_series_is_not_looked_for(
+    options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    assert main(["classify", *command, *options, f"--runs-dir={tmp_path}", "--find-lr"]) == 1
+    assert "--find-lr is for one run, got 2 " in capsys.readouterr().err
+    assert not (tmp_path / "classify").exists()
+
+
 def test_seeds_in_a_file(options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "x.yaml").write_text("seeds: 2\n")
     assert main(["classify", "fit", *options, f"--config={tmp_path / 'x.yaml'}"]) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator
 from io import BufferedReader
@@ -22,9 +23,11 @@ MAX_WORD_BYTES = 1 << 24
 """How far apart white space may be in a text: 16 MiB."""
 MAX_SENTENCE_BYTES = 1 << 16
 """The length of a sentence to classify: 64 KiB, about 10,000 words."""
-
 MAX_JSON_VALUES = 1 << 21
 """The number of values in a record."""
+# Not `isprintable`, which refuses the joints of an emoji and a space that does not break.
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""What the name of a class may not hold: it is printed in lines and columns."""
 
 _LONGEST_MARK = 4
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)

@@ -142,6 +142,10 @@ def load_rows(folder: Path, rows, **options) -> Splits:
             [("a", "x"), ("b", "")],
             r"x\.csv:3: expected a label in 'label', got an empty one; write one or remove",
         ),
+        (
+            [("a", "x"), ("b", "y\nz")],
+            r"x\.csv:3: expected a label without line ends, tabs and .* in 'label', got 'y\\nz'",
+        ),
         ([("a", "x"), ("b", "x ")], r"x\.csv: expected two labels or more in 'label', got only 'x'"),
         (
             [*mail(9), ("a", "hom")],

@@ -157,3 +157,20 @@ def test_every_byte_of_a_row_and_every_blank_line_stays_in_a_copy(tmp_path) -> N
     (tmp_path / "x.tsv").write_bytes(b"text\tlabel\n\na\tb")
     open_table(tmp_path / "x.tsv").copy_with(tmp_path / "y.tsv", [{"n": "1\t2\n3"}], columns=["n"])
     assert (tmp_path / "y.tsv").read_bytes() == b"text\tlabel\tn\n\na\tb\t1 2 3\n"
+
+
+@pytest.mark.parametrize(("mark", "end"), [("sep=|", "\r\n"), ("SEP=|", "\n"), ("\ufeffsep=|", "\r\n")])
+def test_a_first_line_may_name_the_delimiter_as_excel_has_it(tmp_path, mark, end) -> None:
+    content = end.join([mark, "text|label,n", "a,b|x", ""])
+    (tmp_path / "x.csv").write_bytes(content.encode())
+    table = open_table(tmp_path / "x.csv")
+    assert table.columns == ["text", "label,n"]
+    assert [(row.line, *row.values) for row in table.rows(["text", "label,n"])] == [(3, "a,b", "x")]
+    table.copy_with(tmp_path / "y.csv", [{"new": "1|2"}], columns=["new"])
+    copied = end.join([mark.removeprefix("\ufeff"), "text|label,n|new", 'a,b|x|"1|2"', ""])
+    assert (tmp_path / "y.csv").read_bytes().removeprefix(b"\xef\xbb\xbf") == copied.encode()
+
+
+def test_only_the_whole_first_line_names_the_delimiter(tmp_path) -> None:
+    (tmp_path / "x.csv").write_text("sep=;,text\na,b\nsep=;,c\n")
+    assert rows(tmp_path / "x.csv", "text") == [("b",), ("c",)]

@@ -186,6 +186,11 @@ def test_a_folder_without_texts_is_an_error(tmp_path) -> None:
         DataError, match=r": expected a file per text of the label 'in', got folders; give /.*in$"
     ):
         open_table(tmp_path)
+    (tmp_path / "in" / "pos" / "old").mkdir()
+    (tmp_path / "in" / "pos" / "a.txt").write_text("a")
+    with pytest.raises(DataError, match=r"pos/old: expected a file per .* label 'pos', got a folder beside"):
+        open_table(tmp_path / "in")
+    (tmp_path / "in" / "pos" / "old").rmdir()
     (tmp_path / "in" / "pos" / "a.txt").write_bytes(b"a\nn\xe9e")
     with pytest.raises(DataError, match=r"a\.txt:2: expected text in utf-8"):
         rows(tmp_path / "in")

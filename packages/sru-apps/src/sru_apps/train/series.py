@@ -96,8 +96,13 @@ def train_series(series: Series, train: Callable[..., int]) -> int:
         The exit status; 130 after Ctrl-C.
 
     Raises:
-        UserError: There are runs with other settings, or a training fails.
+        UserError: There are runs with other settings, `--find-lr` is given, or a training fails.
     """
+    if series.options.find_lr:
+        raise UserError(
+            f"--find-lr is for one run, got {len(series.runs)} {series.kind}; find the learning rate first, "
+            f"with: sru {series.task.name} fit --find-lr"
+        )
     _check_same_settings(series)
     for value, path in series.runs.items():
         try:
@@ -123,7 +128,7 @@ def _train_one(series: Series, value: int, path: Path, train: Callable[..., int]
         return 0
     args = [*series.args, f"{series.option}={value}", f"--name={path.name}"]
     if run.config.is_file():
-        job = Fit(series.task, ["--resume", str(path), *without(args, "--recipe")])
+        job = Fit(series.task, ["--resume", str(path), *without(args, "--recipe", "--init-from")])
     else:
         job = Fit(series.task, args, group=path.parent)
     if job.trainer.world_size > 1:

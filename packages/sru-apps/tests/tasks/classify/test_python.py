@@ -114,6 +114,11 @@ def test_one_text_is_no_list() -> None:
         untrained().predict("a film")
 
 
+def test_a_missing_text_is_named() -> None:
+    with pytest.raises(ValueError, match=r"predict: texts\[1\] must be a string, got nan"):
+        untrained().predict(["a film", float("nan")])  # type: ignore[list-item]
+
+
 def test_notes() -> None:
     found = untrained().predict(["zebra gnu", "zebra film", "", "film " * 20_000])
     assert [prediction.note for prediction in found] == [NOTHING_KNOWN, None, None, CUT_OFF]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sru_data.datasets.splits import NUM_FOLDS, VALIDATION_PARTS, Example, Label, Splits, divide
 from sru_data.errors import DataError, shortened
-from sru_data.reading import MAX_SENTENCE_BYTES
+from sru_data.reading import MAX_SENTENCE_BYTES, UNPRINTABLE
 from sru_data.tables import Kind, Row, open_table
 
 Files = str | Path | Sequence[str | Path]
@@ -67,8 +67,9 @@ def load_files(
     Raises:
         ValueError: `fold` is out of range or given together with `test_file`, two columns are the same, or an
             option has an invalid value.
-        DataError: A file is missing or malformed, lacks a column, has an empty label or a text of more than
-            64 KiB; there is only one class, a label to be divided occurs once, or one never in training.
+        DataError: A file is missing or malformed, lacks a column, has an empty or unprintable label or a text
+            of more than 64 KiB; there is only one class, a label to be divided occurs once, or one never in
+            training.
     """
     if fold is not None and not 0 <= fold < NUM_FOLDS:
         raise ValueError(f"load_files: fold must be 0 to {NUM_FOLDS - 1}, got {fold}")
@@ -174,6 +175,13 @@ def _read(rows: Iterable[Row], columns: list[str], separator: str | None, files:
                         row.file,
                         row.line,
                         f"expected a label in {columns[1]!r}, got an empty one; write one or remove the row",
+                    )
+                if UNPRINTABLE.search(part):
+                    raise DataError.at(
+                        row.file,
+                        row.line,
+                        f"expected a label without line ends, tabs and control characters in {columns[1]!r}, "
+                        f"got {_shown(part)}; rename it",
                     )
                 numbers[part] = len(numbers)
                 read.first.append(row._replace(values=()))

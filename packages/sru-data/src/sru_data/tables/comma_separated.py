@@ -14,14 +14,17 @@ from sru_data.tables.delimited import DelimitedTable, Record
 from sru_data.tables.lines import text_lines
 
 _SNIFFED = (",", ";")
+_NAMED = re.compile(r"sep=([^\r\n\"])\r?\n?", re.IGNORECASE)
+"""The line before the header by which Excel is told the delimiter."""
 _QUOTED = re.compile(r'"[^"]*(?:""[^"]*)*"(?!")')
 
 
 class CommaSeparatedTable(DelimitedTable):
     r"""A CSV: fields may be quoted, and then hold delimiters, line ends, and quotes written twice.
 
-    The delimiter is the one of `,` and `;` that gives the header more columns, a comma if neither does. A
-    field has at most `csv.field_size_limit()` characters, 131,072 by default.
+    The delimiter is what a first line such as `sep=;` names, as Excel has it; else the one of `,` and `;`
+    that gives the header more columns, a comma if neither does. A field has at most
+    `csv.field_size_limit()` characters, 131,072 by default.
 
     Args:
         files: The files.
@@ -47,6 +50,9 @@ class CommaSeparatedTable(DelimitedTable):
 
 
 def _delimiter(file: Path, encoding: str) -> str:
+    if named := _NAMED.fullmatch(next(text_lines(file, encoding), "")):
+        return named[1]
+
     def width(delimiter: str) -> int:
         try:
             records = read_records(file, encoding, delimiter)
@@ -58,7 +64,7 @@ def _delimiter(file: Path, encoding: str) -> str:
 
 
 def read_records(file: Path, encoding: str, delimiter: str) -> Iterator[Record]:
-    """Yield the records of a CSV.
+    """Yield the records of a CSV; a first line that names the delimiter has no fields.
 
     Args:
         file: The file.
@@ -87,7 +93,10 @@ def read_records(file: Path, encoding: str, delimiter: str) -> Iterator[Record]:
     reader = csv.reader(lines(), delimiter=delimiter, strict=True)
     try:
         for fields in reader:
-            yield Record(number, pending[0] if len(pending) == 1 else "".join(pending), fields)
+            raw = pending[0] if len(pending) == 1 else "".join(pending)
+            if number == 1 and _NAMED.fullmatch(raw):
+                fields = []
+            yield Record(number, raw, fields)
             number += len(pending)
             pending.clear()
     except csv.Error as error:

@@ -20,7 +20,7 @@ class Record(NamedTuple):
     raw: str
     """What the file holds, with line end."""
     fields: Sequence[str]
-    """The fields; none for a blank line."""
+    """The fields; none for a blank line, and for one that is no record."""
 
 
 class DelimitedTable(Table):
@@ -86,12 +86,16 @@ class DelimitedTable(Table):
             ) from error
 
     def _with_header(self, file: Path) -> Iterator[Record]:
-        """Yield the header and what follows, and check that every record has as many fields."""
+        """Yield the header with the lines above it, and what follows; check that all have as many fields."""
         records = self._records(file)
-        header = next((record for record in records if record.fields), None)
-        if header is None:
+        above: list[str] = []
+        for header in records:
+            if header.fields:
+                break
+            above.append(header.raw)
+        else:
             raise DataError.at(file, None, "expected a first line that names the columns, got an empty file")
-        yield header
+        yield header._replace(raw="".join([*above, header.raw]))
         number = len(header.fields)
         for record in records:
             if record.fields and len(record.fields) != number:

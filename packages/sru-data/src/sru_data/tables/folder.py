@@ -72,8 +72,15 @@ class FolderTable(Table):
 def _columns(folder: Path) -> list[str]:
     labels = _folders(folder)
     for label in labels:
-        if not _texts(folder / label):
-            inner = _folders(folder / label)
+        inner, texts = _folders(folder / label), _texts(folder / label)
+        if inner and texts:
+            raise DataError.at(
+                folder / label / inner[0],
+                None,
+                f"expected a file per text of the label {label!r}, got a folder beside them; move its texts "
+                "up, or the folder elsewhere",
+            )
+        if not texts:
             remedy = f"give {folder / label}" if inner else "remove the folder, or add its texts"
             raise DataError.at(
                 folder / label,

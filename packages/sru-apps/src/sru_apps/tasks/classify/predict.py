@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any, NamedTuple
@@ -14,13 +13,12 @@ from sru_apps.decoding.unknown import UnknownParts
 from sru_apps.inference.trained import Trained
 from sru_apps.tasks.classify.model import ClassifierConfig, SentenceClassifier
 from sru_data.loaders.buckets import pad_sequences
+from sru_data.reading import UNPRINTABLE
 
 # Words read at once, padding included, and sentences sorted by length together; these bound the memory.
 _AT_ONCE = 8192
 _WINDOW = 8192
 _LONGEST = 1 << 16
-# Not `isprintable`, which refuses the joints of an emoji and a space that does not break.
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 NOTHING_KNOWN = "nothing of it is in the model's vocabulary"
 """The note on a sentence of unknown words only, whose label tells nothing."""
 CUT_OFF = f"only its first {_LONGEST:,} characters were read"
@@ -113,15 +111,16 @@ class Classifier(Trained):
             One prediction per sentence, in their order.
 
         Raises:
-            ValueError: The model is for pairs and gets none, or the reverse, or their numbers differ.
+            ValueError: The model is for pairs and gets none, or the reverse, or their numbers differ, or
+                one of them is no string.
         """
         if isinstance(texts, str):
             raise ValueError(f"predict: texts must be a list of texts, got one text: [{texts[:40]!r}]")
         if (pairs is not None) != self.pairs:
             wanted, got = ("pairs of sentences", "single ones") if self.pairs else ("sentences", "pairs")
             raise ValueError(f"predict: this model classifies {wanted}, got {got}")
-        rows = ((text,) for text in texts) if pairs is None else zip(texts, pairs, strict=True)
-        return list(self.answer(rows, probabilities=probabilities))
+        parts = [_checked("texts", texts), *([] if pairs is None else [_checked("pairs", pairs)])]
+        return list(self.answer(zip(*parts, strict=True), probabilities=probabilities))
 
     def answer(
         self,
@@ -184,6 +183,14 @@ class Classifier(Trained):
         return torch.cat(results).cpu()[torch.tensor(order).argsort()]
 
 
+def _checked(name: str, texts: Iterable[str]) -> Iterator[str]:
+    """Yield texts, and refuse what a table may hold in the place of a missing one."""
+    for place, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise ValueError(f"predict: {name}[{place}] must be a string, got {repr(text)[:40]}")
+        yield text
+
+
 def _batches(ids: Sequence[Sequence[Sequence[int]]], order: Sequence[int]) -> Iterator[list[int]]:
     """Divide rows, taken in the given order, into batches that fit into memory."""
     batch: list[int] = []
@@ -209,7 +216,7 @@ def check_labels(names: Sequence[Any], num_classes: int) -> None:
     """
     if len(names) != num_classes:
         raise ValueError(f"expected {num_classes} labels, got {len(names)}")
-    texts = {name for name in names if isinstance(name, str) and not _UNPRINTABLE.search(name)}
+    texts = {name for name in names if isinstance(name, str) and not UNPRINTABLE.search(name)}
     if len(texts) < len(names):
         raise ValueError(f"labels must be printable texts that differ from each other, got {names!r}")
 
