@@ -13,6 +13,7 @@ import torch
 from pytorch_lightning.utilities import rank_zero_only
 
 from sru_apps.task import Task, load
+from sru_apps.train.checkpoints import AtomicCheckpointIO
 from sru_apps.train.console import flush_denormals, outlive_terminal, quiet_lightning
 from sru_apps.train.errors import UserError, building
 from sru_apps.train.evaluate import STAGES, device_of, load_module, measure
@@ -152,7 +153,7 @@ def finish(job: Fit) -> None:
         for stage, name in reversed(STAGES.items())
         if stage in job.task.generic and (stage == "validate" or data.has_test)
     }
-    text = _report(job, module, figures)
+    text = _report(job, module, checkpoint, figures)
     module.export(run.model, data.tokenizer, task=job.task.name)
     summary = {
         "dataset": data.dataset,
@@ -190,8 +191,8 @@ def finish(job: Fit) -> None:
     )
 
 
-def _report(job: Fit, module: Any, figures: dict[str, dict[str, float]]) -> str:
-    """Have the task report on the test set, or validation set; add what it finds to figures and export."""
+def _report(job: Fit, module: Any, checkpoint: dict[str, Any], figures: dict[str, dict[str, float]]) -> str:
+    """Have the task report on the test or validation set; add what it finds to the figures and the model."""
     if job.task.report is None:
         return ""
     names = [row[0].removeprefix("--").replace("-", "_") for row in job.task.report_options]
@@ -207,4 +208,8 @@ def _report(job: Fit, module: Any, figures: dict[str, dict[str, float]]) -> str:
     )
     figures[part].update(found.figures)
     module.exported = {**module.exported, **found.exported}
+    if found.exported:
+        # So that the best checkpoint answers as the export does.
+        checkpoint["hyper_parameters"] |= found.exported
+        AtomicCheckpointIO().save_checkpoint(checkpoint, job.run.best)
     return found.text

@@ -286,7 +286,9 @@ class Fit:
             theirs = {**checkpoint["hyper_parameters"], **checkpoint["datamodule_hyper_parameters"]}
             # Files may have moved; that their content is the same is checked with the tokenizer.
             data = {key: value for key, value in self.data.hparams.items() if key not in self.task.movable}
-            ours = {**planned.hparams, **data}
+            # What a report finds at the end, such as a temperature, is not a setting.
+            settings = {key: value for key, value in planned.hparams.items() if key not in planned.exported}
+            ours = {**settings, **data}
             former = read_settings(self.run.config).get("trainer", {})
             for key in LASTING_OPTIONS:
                 ours[key] = self.options.trainer.get(key)

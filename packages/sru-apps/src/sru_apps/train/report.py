@@ -17,7 +17,7 @@ class Report(NamedTuple):
     figures: Mapping[str, float] = {}
     """Further figures of the part of the data, such as `macro_f1`."""
     exported: Mapping[str, Any] = {}
-    """Further entries of the exported `config.json`."""
+    """Further entries of the exported `config.json` and of the hyper-parameters of the best checkpoint."""
 
 
 def report(task: Task, module: Any, data: Any, folder: Path, **options: Any) -> Report:

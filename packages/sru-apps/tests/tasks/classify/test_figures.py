@@ -13,6 +13,7 @@ import pytest
 import torch
 from torchmetrics.functional import classification as torchmetrics
 
+from sru_apps import load
 from sru_apps.cli import main
 from sru_apps.tasks.classify.pictures import draw_confusion, shorten
 from sru_apps.tasks.classify.tally import LARGEST_MATRIX, Tally
@@ -176,11 +177,17 @@ def test_a_temperature_is_fitted_and_exported(
     assert calibration["calibrated"]["temperature"] == temperature != 1
     assert calibration["calibrated"]["part"] == "validation"
     assert calibration["calibrated"]["nll"] != calibration["nll"]
+    assert main(["classify", "test", str(run), f"--out={tmp_path / 'again'}"]) == 0
+    assert (tmp_path / "again/mistakes.csv").read_bytes() == (run / "figures/mistakes.csv").read_bytes()
+    best = run / "checkpoints/best.ckpt"
+    (answer,), (other,) = (load(path).predict(["a warm film"]) for path in (run, best))
+    assert answer == other
     stop_before(5, signal.SIGINT)
     assert main([*fit, "--name=stopped"]) == 130
     assert main(["classify", "fit", f"--resume={run.with_name('stopped')}"]) == 0
     for name in ("model/config.json", "figures/calibration.json", "figures/mistakes.csv"):
         assert (run.with_name("stopped") / name).read_bytes() == (run / name).read_bytes()
+    assert main(["classify", "fit", f"--resume={best}", "--trainer.max_epochs=2"]) == 0
 
 
 def test_several_labels_have_a_table_each(

@@ -52,11 +52,12 @@ def write(
             `calibration.png` and `mistakes.csv` go.
         part: The part of the data to measure on.
         device: Where to compute.
-        calibrate: Fit a temperature on the validation set first.
+        calibrate: Fit a temperature on the validation set first; otherwise the module's own counts.
     """
     network = module.network.eval().to(device)
     multi_label = module.config.multi_label
-    temperature, fitted = 1.0, None
+    temperature = module.exported["temperature"]
+    fitted: dict[str, Any] | None = None if temperature == 1 else {"temperature": temperature}
     if calibrate:
         batches = [(logits, labels) for logits, labels, _ in scores(network, data, "validation", device)]
         logits, labels = map(torch.cat, zip(*batches, strict=True))
