@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from sru_apps.train.errors import UserError, clip, reading
-from sru_apps.train.strict_json import dump_json
+from sru_apps.train.strict_json import write_json
 from sru_apps.train.weights import shared_names
 from sru_data.atomic import atomic_write
 from sru_data.tokenizers import Tokenizer, load_tokenizer
@@ -34,8 +34,7 @@ def export_model(folder: Path, network: nn.Module, config: dict[str, Any], token
     weights = {name: weight for name, weight in network.state_dict().items() if name not in shared}
     with atomic_write(folder / "model.safetensors") as file:
         file.write(save({name: weight.detach().cpu().contiguous() for name, weight in weights.items()}))
-    with atomic_write(folder / "config.json") as file:
-        file.write((dump_json(config, indent=2) + "\n").encode())
+    write_json(folder / "config.json", config)
     content = _bytes(dump_tokenizer(tokenizer))  # type: ignore[arg-type]
     names = [_JSON_NAME, _BINARY_NAME] if _is_json(content) else [_BINARY_NAME, _JSON_NAME]
     with atomic_write(folder / names[0]) as file:

@@ -16,6 +16,7 @@ import pytorch_lightning as lightning
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from sru_apps.train.errors import UserError
+from sru_apps.train.meters import batch_loss
 from sru_apps.train.pictures import draw_curves
 
 if TYPE_CHECKING:
@@ -55,8 +56,7 @@ class RisingRate(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Record the loss, and stop where the training has diverged."""
-        loss = outputs.get("mean_loss")
-        value = float(outputs["loss"] * trainer.accumulate_grad_batches if loss is None else loss)
+        value = float(batch_loss(trainer, outputs))
         self._sum = _SMOOTHING * self._sum + value
         self._weight = _SMOOTHING * self._weight + 1
         if trainer.global_step > len(self.rates) and math.isfinite(value):

@@ -210,15 +210,16 @@ def epochs_done(trainer: Trainer) -> float:
     return round(trainer.current_epoch + (trainer.fit_loop.batch_idx + 1) / trainer.num_training_batches, 4)
 
 
-def write_csv(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
-    """Write rows of numbers as a CSV file, or replace it.
+def write_csv(path: Path, rows: Sequence[Mapping[str, object]], columns: Sequence[str] | None = None) -> None:
+    """Write rows as a CSV file, or replace it.
 
     Args:
         path: The file.
         rows: The rows; a column that one of them lacks is empty there.
+        columns: The columns; default: those of the rows.
     """
     text = io.StringIO()
-    columns = dict.fromkeys(name for row in rows for name in row)
+    columns = columns or list(dict.fromkeys(name for row in rows for name in row))
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)

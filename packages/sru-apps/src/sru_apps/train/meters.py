@@ -37,6 +37,18 @@ class Clock:
         self._before, self._since = self.seconds, math.inf
 
 
+def batch_loss(trainer: Trainer, outputs: Any) -> torch.Tensor:
+    """Return the loss of a batch, on its device.
+
+    Args:
+        trainer: The trainer.
+        outputs: What the training step returned: `mean_loss`, or else `loss`.
+    """
+    loss: torch.Tensor | None = outputs.get("mean_loss")
+    # Lightning has divided the other one.
+    return outputs["loss"].detach() * trainer.accumulate_grad_batches if loss is None else loss
+
+
 class Meter:
     """The mean loss of some batches, and how much they held.
 
@@ -53,14 +65,10 @@ class Meter:
 
         Args:
             trainer: The trainer.
-            outputs: What the training step returned: `mean_loss`, or else `loss`.
+            outputs: What the training step returned.
             counted: What the batch holds.
         """
-        loss = outputs.get("mean_loss")
-        if loss is None:
-            # Lightning has divided it.
-            loss = outputs["loss"].detach() * trainer.accumulate_grad_batches
-        self.loss = self.loss + loss.double()
+        self.loss = self.loss + batch_loss(trainer, outputs).double()
         self.batches += 1
         self.counted += counted * trainer.world_size
 

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from sru_apps.train.errors import MisfitError, UserError, clip, is_text, reading
-from sru_apps.train.strict_json import dump_json
-from sru_data.atomic import atomic_write, remove_temporaries
+from sru_apps.train.strict_json import write_json
+from sru_data.atomic import remove_temporaries
 
 _LOCK = ".lock"
 _LONGEST_NAME = 200
@@ -59,8 +59,7 @@ class RunFolder:
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write the summary."""
-        with atomic_write(self.summary) as file:
-            file.write((dump_json(summary, indent=2) + "\n").encode())
+        write_json(self.summary, summary)
 
     def read_summary(self, *entries: str) -> list[Any]:
         """Read some entries of the summary.

@@ -23,10 +23,9 @@ from sru_apps.train.job import Fit
 from sru_apps.train.options import OptionParser, fit_parser, peek, recipe_path, with_settings
 from sru_apps.train.run_folder import RunFolder
 from sru_apps.train.settings import deciding_settings
-from sru_apps.train.strict_json import dump_json
+from sru_apps.train.strict_json import write_json
 from sru_apps.train.table import in_words
 from sru_apps.train.yaml_files import read_settings
-from sru_data.atomic import atomic_write
 
 
 class Series(NamedTuple):
@@ -180,9 +179,7 @@ def _summarise(series: Series) -> None:
         for of in (statistics.mean, _deviation)
     )
     summary = {"dataset": dataset, "encoder": encoder, "runs": rows, "mean": mean}
-    with atomic_write(series.record) as file:
-        content = {**summary, "standard_deviation": deviation}
-        file.write((dump_json(content, indent=2) + "\n").encode())
+    write_json(series.record, {**summary, "standard_deviation": deviation})
     words = "; ".join(
         f"{part} {', '.join(in_words(name, values) for name, values in found[part].items())}"
         for part in parts

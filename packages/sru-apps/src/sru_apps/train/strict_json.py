@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from sru_data.atomic import atomic_write
 
 
 def dump_json(value: Any, *, indent: int | None = None) -> str:
@@ -16,6 +19,17 @@ def dump_json(value: Any, *, indent: int | None = None) -> str:
         indent: As for `json.dumps`.
     """
     return json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a file with a value as `dump_json` returns it, indented, or replace it.
+
+    Args:
+        path: The file.
+        value: Plain types.
+    """
+    with atomic_write(path) as file:
+        file.write((dump_json(value, indent=2) + "\n").encode())
 
 
 def _finite(value: Any) -> Any:

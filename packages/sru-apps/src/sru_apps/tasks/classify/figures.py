@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +12,9 @@ from torch import Tensor
 from sru_apps.tasks.classify.calibration import fit_temperature
 from sru_apps.tasks.classify.pictures import draw_confusion, draw_reliability, shorten
 from sru_apps.tasks.classify.tally import Tally
+from sru_apps.train.history import write_csv
 from sru_apps.train.report import Report
-from sru_apps.train.strict_json import dump_json
-from sru_data.atomic import atomic_write
+from sru_apps.train.strict_json import write_json
 
 _MOST_ROWS = 10
 
@@ -107,21 +105,22 @@ def _write_files(
     place: tuple[str, str],
 ) -> None:
     dataset, part = place
-    _write_json(folder / "classes.json", {"dataset": dataset, "part": part, **found})
-    _write_csv(folder / "classes.csv", list(found["classes"][0]), [row.values() for row in found["classes"]])
-    _write_csv(folder / "mistakes.csv", *_mistakes(tally, names, examples))
+    write_json(folder / "classes.json", {"dataset": dataset, "part": part, **found})
+    write_csv(folder / "classes.csv", found["classes"])
+    columns, mistakes = _mistakes(tally, names, examples)
+    write_csv(folder / "mistakes.csv", [dict(zip(columns, row, strict=True)) for row in mistakes], columns)
     if tally.multi_label:
         hits, predicted, support = (x.tolist() for x in (tally.hits, tally.predicted, tally.support))
         tables = [
             {"label": name, "counts": [[tally.texts - p - s + h, p - h], [s - h, h]]}
             for name, h, p, s in zip(names, hits, predicted, support, strict=True)
         ]
-        _write_json(folder / "confusion.json", {"dataset": dataset, "part": part, "labels": tables})
+        write_json(folder / "confusion.json", {"dataset": dataset, "part": part, "labels": tables})
     elif tally.confusion is not None:
         counts = tally.confusion
         shares = counts.double() / counts.sum(1, keepdim=True).clamp(min=1)
         matrix = {"labels": list(names), "counts": counts.tolist(), "row_normalised": shares.tolist()}
-        _write_json(folder / "confusion.json", {"dataset": dataset, "part": part, **matrix})
+        write_json(folder / "confusion.json", {"dataset": dataset, "part": part, **matrix})
         title = (
             f"{dataset}, {part}: {tally.right:,} of {tally.texts:,} right ({100 * found['accuracy']:.1f} %)"
         )
@@ -154,20 +153,6 @@ def _write_calibration(
     if fitted is not None:
         curves[f"temperature {fitted['temperature']:.2f}"] = tally.calibrated
         content["calibrated"] = {**fitted, **tally.calibrated.as_dict()}
-    _write_json(folder / "calibration.json", content)
+    write_json(folder / "calibration.json", content)
     y_label = "share of texts with the label" if tally.multi_label else "share of right predictions"
     draw_reliability(folder / "calibration.png", curves, f"{dataset}, {part}: reliability", y_label)
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    with atomic_write(path) as file:
-        file.write((dump_json(content, indent=2) + "\n").encode())
-
-
-def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[Any]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    with atomic_write(path) as file:
-        file.write(text.getvalue().encode())
