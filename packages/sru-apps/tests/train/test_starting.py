@@ -1,4 +1,4 @@
-"""`--init-from`: a run that starts from a trained model, and goes on without it."""
+"""`--init-from`: a run that starts from a trained model and can be continued without it."""
 
 from __future__ import annotations
 
