@@ -7,24 +7,37 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from sru_data.datasets.squad import SOURCES
+from sru_data.question_files import (
+    Example,
+    PreparedQuestions,
+    QuestionFile,
+    open_prepared,
+    prepare,
+    prepared_folder,
+)
 from torch import Tensor
 
 from sru_apps.ranges import check_at_least
 from sru_apps.tasks.squad.batches import Batch, WordTable, make_batch
-from sru_apps.tasks.squad.vocabulary import Vocabulary, make_vocabulary
+from sru_apps.tasks.squad.vocabulary import SPECIAL, Vocabulary, make_vocabulary
 from sru_apps.train.console import preparation_bar
 from sru_apps.train.data import BatchData
 from sru_apps.train.errors import UserError
 from sru_apps.train.own_files import Files, name_of_files
 from sru_data import DataError
-from sru_data.datasets.squad import SOURCES
 from sru_data.embeddings import EmbeddingMatrix
+from sru_data.errors import shortened
 from sru_data.paths import matching_files
-from sru_data.question_files import Example, PreparedQuestions, QuestionFile, open_prepared, prepare
 from sru_data.tokenizers import WordTokenizer
 
 DatasetName = Literal["squad1", "squad2"]
-_FILES = ("train_file", "validation_file", "test_file")
+_WHAT = {
+    "description": "words",
+    "tags": "parts of speech",
+    "entities": "kinds of named entities",
+}
+"""What a checkpoint must agree on with its data, and how to call it."""
 
 
 class SquadData(BatchData[Example, Batch]):
@@ -161,6 +174,7 @@ class SquadData(BatchData[Example, Batch]):
         self.table = WordTable(
             WordTable.of(prepared.words, self.tokenizer).rows, prepared.lower.to(torch.int64)
         )
+        self._check()
         self.parts = {**prepared.parts, "train": self._selected(prepared.parts["train"])}
 
     def _take(self, vocabulary: Vocabulary) -> None:
@@ -180,6 +194,64 @@ class SquadData(BatchData[Example, Batch]):
             )
         return Selection(questions, numbers)
 
+    def _check(self) -> None:
+        """Refuse data that a checkpoint's numbers mean something else for."""
+        for what, theirs in self._expected.items():
+            if (ours := getattr(self, what)) != theirs:
+                raise DataError(
+                    f"the {_WHAT[what]} of {self.dataset} in {self.prepared.folder} differ from those this "
+                    f"checkpoint was trained with: expected {shortened(str(theirs), 200)}, got "
+                    f"{shortened(str(ours), 200)}; use the --data options of the training"
+                )
+
+    def opening(self) -> str:
+        """Count the questions, the words with a pretrained vector, and the padding."""
+        train: Any = self.parts["train"]
+        of = len(self.prepared.parts["train"])
+        lines = [
+            f"{self.dataset}: {len(train):,} questions for training"
+            + (f" (of {of:,})" if len(train) < of else "")
+            + f", {len(self.parts['validation']):,} for validation"
+        ]
+        assert self.tokenizer is not None
+        words = len(self.tokenizer) - SPECIAL
+        if self.pretrained is not None:
+            lines.append(
+                f"{self.pretrained.found:,} of {words:,} words have a vector in {self.hparams['embeddings']}, "
+                f"and {words + SPECIAL - self.fixed_vectors:,} vectors are trained"
+            )
+        else:
+            lines.append(f"{words:,} words, all with vectors to learn")
+        return "\n".join(lines)
+
+    def padding(self) -> float:
+        """Return the share of padding in the passages of an epoch."""
+        lengths = self.lengths(self.parts["train"])
+        batches = [lengths[batch] for batch in self.train_dataloader().sampler]
+        return 1 - int(lengths.sum()) / sum(len(batch) * int(batch.max()) for batch in batches)
+
+    def take_tokenizer(self, tokenizer: str, config: Mapping[str, Any]) -> None:
+        """Use the vocabulary of a trained model, with as many fixed vectors."""
+        super().take_tokenizer(tokenizer, config)
+        self.fixed_vectors = config["fixed_vectors"]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the tokenizer, and what the other numbers mean."""
+        state = {**super().state_dict(), "fixed_vectors": self.fixed_vectors}
+        return {**state, **{what: getattr(self, what) for what in _WHAT}}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over a checkpoint's tokenizer.
+
+        Raises:
+            DataError: The data gave others: the numbers would mean other words or features.
+        """
+        self._expected = {what: state_dict[what] for what in _WHAT}
+        if self.parts:
+            self._check()
+        super().load_state_dict(state_dict)
+        self.fixed_vectors = state_dict["fixed_vectors"]
+
     def lengths(self, items: Any) -> Tensor:
         """The number of words of each passage."""
         return items.context_lengths.to(torch.int64)  # type: ignore[no-any-return]
@@ -191,6 +263,54 @@ class SquadData(BatchData[Example, Batch]):
     def collate(self, items: Sequence[Example]) -> Batch:
         """Pad questions and passages into a batch."""
         return make_batch(items, self.table)
+
+
+def _check_source(options: Mapping[str, Any]) -> None:
+    """Refuse options that name no data, or two."""
+    name, train, prepared = options["name"], options["train_file"], options["prepared_dir"]
+    for option in ("train_file", "validation_file", "test_file"):
+        if options[option] == []:
+            raise UserError(f"--data.{option} must name a file, got an empty list")
+    if name is not None and train is not None:
+        raise UserError("both --data.name and --data.train_file name data; leave one of them out")
+    if train is not None and options["validation_file"] is None:
+        raise UserError("train_file needs others to validate on; give --data.validation_file too")
+    if train is None and options["validation_file"] is not None:
+        raise UserError("validation_file needs a train_file; give --data.train_file too")
+    if name is None and train is None and options["test_file"] is not None:
+        raise UserError("test_file needs a name or a train_file; give one of them too")
+    if name is None and train is None and prepared is None:
+        raise UserError(
+            f"no data chosen; give --recipe, --data.name ({', '.join(SOURCES)}), or --data.train_file and "
+            "--data.validation_file"
+        )
+
+
+def find_files(options: Mapping[str, Any]) -> dict[str, list[Path]]:
+    """Find, or download, the files of each part.
+
+    Args:
+        options: The options `--data.*`, which name data.
+
+    Raises:
+        DataError: A file is missing.
+    """
+    files: dict[str, list[Path]] = {}
+    if options["name"] is not None:
+        source = SOURCES[options["name"]]
+        files = {part: getattr(source, part).find(options["data_dir"])[0] for part in ("train", "validation")}
+    given = {part: options[f"{part}_file"] for part in ("train", "validation", "test")}
+    return files | {part: matching_files(paths) for part, paths in given.items() if paths is not None}
+
+
+def _prepare(name: str, options: Mapping[str, Any]) -> PreparedQuestions:
+    files = find_files(options)
+    how = {"features": options["features"], "spacy_model": options["spacy_model"]}
+    folder = options["prepared_dir"] or prepared_folder(files, name=name, **how)
+    with preparation_bar(name) as progress:
+        return prepare(
+            files, Path(folder), name=name, **how, processes=options["processes"], progress=progress
+        )
 
 
 class Selection(Sequence[Example]):

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from sru_data.question_files import PreparedQuestions
+
 from sru_apps.train.errors import UserError
 from sru_data.embeddings import EmbeddingMatrix, embedding_matrix, frequent_words, read_embeddings
-from sru_data.question_files import PreparedQuestions
 from sru_data.tokenizers import WordTokenizer
 
-_SPECIAL = 2
+SPECIAL = 2
 """Padding and the unknown word, which come first."""
 
 
@@ -45,7 +46,7 @@ def make_vocabulary(prepared: PreparedQuestions, options: Mapping[str, Any]) -> 
         tokenizer = WordTokenizer.from_words(
             _training_words(prepared, options["min_count"]), lowercase=lowercase
         )
-        if len(tokenizer) == _SPECIAL:
+        if len(tokenizer) == SPECIAL:
             raise UserError(
                 f"no word of {prepared.name} occurs {options['min_count']} times; lower --data.min_count"
             )
