@@ -16,6 +16,7 @@ from sru_data.loaders.buckets import pad_sequences
 
 if TYPE_CHECKING:
     from sru_data.question_files import Example, Tokens
+
     from sru_data.tokenizers import WordTokenizer
 
 
