@@ -1,0 +1,119 @@
+"""The document reader of DrQA, the choice among the readers, and their loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sru_apps.nn import StackedEncoder
+from sru_apps.ranges import ranged
+from sru_apps.tasks.squad.batches import ReaderInput
+from sru_apps.tasks.squad.layers import InputLayer, OutputLayer, QuestionSummary, ReaderOptions, Scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReaderConfig(ReaderOptions):
+    """Sizes and choices of a reader.
+
+    Raises:
+        ValueError: A number is out of its range, or two choices exclude each other.
+    """
+
+    reader: Literal["drqa", "fusion"] = ranged("drqa", among=("drqa", "fusion"))
+    """The network: the document reader of DrQA, or FusionNet's fusion of several levels."""
+    num_layers: int = ranged(3, at_least=1)
+    """drqa: recurrent layers over the passage."""
+    question_layers: int | None = ranged(None, at_least=1)
+    """drqa: recurrent layers over the question; default: as many as over the passage."""
+    concat_layers: bool = True
+    """drqa: use the outputs of all layers, not only those of the last."""
+    residual: bool = False
+    """drqa: add the input of each layer but the first to its output."""
+
+
+class DocumentReader(nn.Module):
+    """Score where in a passage the answer to a question starts and ends.
+
+        document, question = input layer        d = encoder(document)        q = summary(encoder'(question))
+        start_t = d_t · (W_s q + b_s)        end_t = d_t · (W_e q + b_e)
+
+    Args:
+        config: Sizes and choices.
+
+    Source: Chen et al., "Reading Wikipedia to Answer Open-Domain Questions" (2017), section 3.2; with SRU,
+    Lei et al., "Simple Recurrent Units for Highly Parallelizable Recurrence" (2018), section 4.2.
+    """
+
+    def __init__(self, config: ReaderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.inputs = InputLayer(config)
+
+        def encoder(size: int, num_layers: int) -> StackedEncoder:
+            return StackedEncoder(
+                config.encoder,
+                size,
+                config.hidden_size,
+                num_layers=num_layers,
+                dropout=config.dropout,
+                output_dropout=config.dropped_outputs,
+                variational=config.variational_dropout,
+                concat_layers=config.concat_layers,
+                residual=config.residual,
+                bidirectional=config.bidirectional,
+                options=config,
+            )
+
+        self.document_encoder = encoder(self.inputs.document_size, config.num_layers)
+        question_layers = config.question_layers or config.num_layers
+        self.question_encoder = encoder(self.inputs.question_size, question_layers)
+        sizes = self.document_encoder.output_size, self.question_encoder.output_size
+        self.summary = QuestionSummary(sizes[1], config.question_merge)
+        self.outputs = OutputLayer(config, *sizes)
+
+    def forward(self, inputs: ReaderInput) -> Scores:
+        """Score a batch.
+
+        Args:
+            inputs: Passages and questions; none is empty.
+        """
+        embedded = self.inputs(inputs)
+        h = self.question_encoder(embedded.question, inputs.question_mask)
+        summary = self.summary(h, inputs.question_mask)
+        document = self.document_encoder(embedded.document, inputs.document_mask)
+        return self.outputs(document, summary, inputs.document_mask)  # type: ignore[no-any-return]
+
+
+def build_reader(config: ReaderConfig) -> nn.Module:
+    """Make the network that the configuration names."""
+    return DocumentReader(config)
+
+
+def reader_loss(scores: Scores, start: Tensor, end: Tensor) -> Tensor:
+    """Return the mean negative log-likelihood of the answers.
+
+    A question without a span counts as one without an answer where the model has a score for that; else it is
+    left out, and the loss is 0 where all are.
+
+    Args:
+        scores: What the reader says.
+        start: (B,) int64, the first word of each answer; -1 for none.
+        end: (B,) int64, its last word; -1 for none.
+
+    Source: with a no-answer score, Clark and Gardner, "Simple and Effective Multi-Paragraph Reading
+    Comprehension" (2018), section 4.
+    """
+    answered = start >= 0
+    span = sum(
+        logits.log_softmax(-1).gather(-1, place.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+        for logits, place in ((scores.start, start), (scores.end, end))
+    )
+    assert isinstance(span, Tensor)
+    if scores.none is None:
+        return torch.where(answered, -span, 0).sum() / answered.sum().clamp(min=1)
+    odds = scores.none - scores.start.logsumexp(-1) - scores.end.logsumexp(-1)
+    return torch.where(answered, F.softplus(odds) - span, F.softplus(-odds)).mean()
