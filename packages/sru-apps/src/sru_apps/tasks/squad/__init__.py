@@ -50,7 +50,8 @@ TASK = Task(
     generic=("prepare", "fit", "validate", "test", "table"),
     commands={
         "predict": Command(
-            "answers to questions on a passage, or to those of a file", "sru_apps.tasks.squad.commands:predict"
+            "answers to questions on a passage, or to those of a file",
+            "sru_apps.tasks.squad.commands:predict",
         ),
         "ask": Command("ask questions on a passage, one after the other", "sru_apps.tasks.squad.ask:ask"),
     },

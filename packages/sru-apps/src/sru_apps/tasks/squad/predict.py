@@ -7,8 +7,6 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
-from sru_data.annotation import Annotated, annotator_of
-from sru_data.question_files import Example, Tokens
 from torch import Tensor
 
 from sru_apps.decoding.unknown import UnknownParts
@@ -17,18 +15,21 @@ from sru_apps.ranges import check_at_least
 from sru_apps.tasks.squad.answers import Spans, best_spans, no_answer_score, span_probabilities
 from sru_apps.tasks.squad.batches import ReaderInput, WordTable, make_batch
 from sru_apps.tasks.squad.model import ReaderConfig, build_reader
+from sru_apps.train.errors import UserError
+from sru_data.annotation import Annotated, annotator_of
 from sru_data.loaders.buckets import LengthBatchSampler
+from sru_data.question_files import Example, Tokens
+from sru_data.tokenizers import Tokenizer, WordTokenizer
 from sru_data.tokenizers.huggingface import without_surrogates
 
-# Words read at once, padding included, and characters annotated together; these bound the memory.
+# Words read at once, padding included, and characters annotated together (each pair counts as some); these
+# bound the memory.
 _AT_ONCE = 8192
 _WINDOW = 1 << 20
-_PAIRS = 4096
+_PAIR = 1 << 8
 _LONGEST = 1 << 16
-_PASSAGE, _QUESTION = 4096, 512
-EMPTY_PASSAGE = "the passage has no words"
-EMPTY_QUESTION = "the question has no words"
-"""The notes where there is nothing to read."""
+_WORDS = {"passage": 4096, "question": 512}
+"""How much of a text is read."""
 NOTHING_KNOWN = "no word of the question is in the model's vocabulary"
 """The note on a question of unknown words only, whose answer tells nothing."""
 NO_ANSWER = "the passage does not answer the question"
@@ -54,22 +55,14 @@ _Span = tuple[tuple[int, int] | None, float]
 """The first and the last word of an answer, or None, and its probability."""
 
 
-class _Options(NamedTuple):
-    """How answers are chosen."""
-
-    k: int
-    max_length: int
-    threshold: float
-
-
 class _Text(NamedTuple):
     """A passage or a question, cut into words."""
 
     tokens: Tokens
     starts: Sequence[int]
     ends: Sequence[int]
-    unread: int
-    """The number of characters at its end that were not read."""
+    note: str | None
+    """What was not read of it."""
 
 
 class QuestionAnswerer(Trained):
@@ -101,16 +94,25 @@ class QuestionAnswerer(Trained):
         return {**hyper_parameters, "model": hyper_parameters["config"]}
 
     @classmethod
+    def wrap(cls, tokenizer: Tokenizer) -> WordTokenizer:
+        """Refuse a tokenizer that does not number words."""
+        if not isinstance(tokenizer, WordTokenizer):
+            raise UserError(f"expected a vocabulary of words, got a {type(tokenizer).__name__}")
+        return tokenizer
+
+    @classmethod
     def check(cls, config: ReaderConfig, entries: Mapping[str, Any]) -> None:
-        """Refuse names of tags and entities that do not fit the network.
+        """Refuse entries that do not fit the network, or are not what it says of texts.
 
         Raises:
-            ValueError: There are more or fewer than it knows, or one is no text.
+            ValueError: One does not fit.
         """
         for kind, size in (("tags", config.num_tags), ("entities", config.num_entities)):
-            names = entries[kind]
-            if len(names) != size or not all(isinstance(name, str) for name in names):
-                raise ValueError(f"expected {size} {kind}, each a text, got {repr(names)[:80]}")
+            if not _are_texts(names := entries[kind]) or len(names) != size:
+                raise ValueError(f"{kind} must be {size} texts, got {repr(names)[:80]}")
+        if not _are_texts(list(entries["annotator"].values())):
+            raise ValueError(f"annotator must be described by texts, got {entries['annotator']!r}")
+        float(entries.get("threshold") or 0.0)
 
     def answer(
         self,
@@ -131,7 +133,7 @@ class QuestionAnswerer(Trained):
             threshold: As for `stream`.
 
         Returns:
-            The answers, the most probable first; at least one.
+            The answers, at least one, the most probable first.
 
         Raises:
             ValueError: A text is no string, or a number is less than 1.
@@ -171,7 +173,7 @@ class QuestionAnswerer(Trained):
                 answer, on the scale of logits, none must be to come first; default: 0.
 
         Yields:
-            The answers to one question, the most probable first; at least one.
+            The answers to one question, at least one, the most probable first.
 
         Raises:
             ValueError: A text is no string, or a number is less than 1.
@@ -179,95 +181,86 @@ class QuestionAnswerer(Trained):
         check_at_least(1, k=k, max_length=max_length)
         if threshold is not None and not self.config.no_answer:
             raise ValueError(f"this model always answers, so there is no threshold; got {threshold:g}")
-        options = _Options(
-            k, max_length or self.config.max_answer, self._threshold if threshold is None else threshold
-        )
+        threshold = self._threshold if threshold is None else threshold
+        options = {"k": k, "max_length": max_length or self.config.max_answer, "threshold": threshold}
         return chain.from_iterable(self._answer(window, options) for window in _windows(pairs))
 
     @torch.inference_mode()
-    def _answer(self, pairs: Sequence[tuple[str, str]], options: _Options) -> list[list[Answer]]:
+    def _answer(self, pairs: Sequence[tuple[str, str]], options: Mapping[str, Any]) -> list[list[Answer]]:
         words, lemmas = {"": 0}, {"": 0}
-        passages, questions = (
-            self._read(texts, longest, words, lemmas)
-            for texts, longest in zip(zip(*pairs, strict=True), (_PASSAGE, _QUESTION), strict=True)
-        )
+        parts = zip(_WORDS, zip(*pairs, strict=True), strict=True)
+        passages, questions = (self._read(name, texts, words, lemmas) for name, texts in parts)
+        texts = [(passages[passage], questions[question]) for passage, question in pairs]
         table = WordTable.of(list(words), self.tokenizer)
-        found: list[list[Answer]] = [[] for _ in pairs]
-        examples = []
-        for place, (passage, question) in enumerate(pairs):
-            context, asked = passages[passage], questions[question]
-            if context.starts and asked.starts:
-                examples.append(Example(place, context.tokens, asked.tokens, -1, -1))
-            else:
-                note = EMPTY_QUESTION if context.starts else EMPTY_PASSAGE
-                found[place] = [Answer(None, None, None, None, note)]
+        examples = [
+            Example(place, passage.tokens, question.tokens, -1, -1)
+            for place, (passage, question) in enumerate(texts)
+            if passage.starts and question.starts
+        ]
+        found = [
+            [Answer(None, None, None, None, question.note if passage.starts else passage.note)]
+            for passage, question in texts
+        ]
         lengths = [len(example.context.words) for example in examples]
         for batch in LengthBatchSampler(lengths, max_tokens=_AT_ONCE, shuffle=False):
-            rows = self._spans([examples[row] for row in batch], table, options)
-            for row, spans in zip(batch, rows, strict=True):
-                place = examples[row].index
-                passage, question = pairs[place]
-                context, asked = passages[passage], questions[question]
-                notes = self._notes(context, asked, table)
-                found[place] = [_as_answer(passage, context, *span, notes) for span in spans]
+            chosen = [examples[row] for row in batch]
+            for example, spans in zip(chosen, self._spans(chosen, table, **options), strict=True):
+                passage, question = texts[example.index]
+                known = table.rows[example.question.words].tolist()
+                doubt = NOTHING_KNOWN if self._unknown.all_unknown(known) else None
+                notes = [note for note in (doubt, passage.note, question.note) if note]
+                text = pairs[example.index][0]
+                found[example.index] = [_as_answer(text, passage, *span, notes) for span in spans]
         return found
 
     def _read(
-        self, texts: Iterable[str], longest: int, words: dict[str, int], lemmas: dict[str, int]
+        self, name: str, texts: Iterable[str], words: dict[str, int], lemmas: dict[str, int]
     ) -> dict[str, _Text]:
         """Cut texts into words, each text once, and number the words."""
-        distinct = list(dict.fromkeys(texts))
-        cut = (without_surrogates(text[:_LONGEST]) for text in distinct)
+        distinct, most = list(dict.fromkeys(texts)), _WORDS[name]
+        annotated = self.annotator.annotate(without_surrogates(text[:_LONGEST]) for text in distinct)
         read = {}
-        for text, found in zip(distinct, self.annotator.annotate(cut), strict=True):
-            kept = Annotated(*(part and part[:longest] for part in found))
-            whole = len(text) <= _LONGEST and len(found.words) <= longest
+        for text, found in zip(distinct, annotated, strict=True):
+            shortened: list[Any] = [part and part[:most] for part in found]
+            kept = Annotated(*shortened)
             tokens = Tokens(
                 _numbers(kept.words, words),
                 None if kept.lemmas is None else _numbers(kept.lemmas, lemmas),
                 _known(kept.tags, self._tags),
                 _known(kept.entities, self._entities),
             )
-            unread = 0 if whole else len(text) - max(kept.ends, default=0)
-            read[text] = _Text(tokens, kept.starts, kept.ends, unread)
+            note = None if kept.words else f"the {name} has no words"
+            if kept.words and (len(text) > _LONGEST or len(found.words) > most):
+                unread = len(text) - kept.ends[-1]
+                note = f"the last {unread:,} characters of the {name} were not read"
+            read[text] = _Text(tokens, kept.starts, kept.ends, note)
         return read
 
-    def _spans(self, examples: Sequence[Example], table: WordTable, options: _Options) -> list[list[_Span]]:
+    def _spans(
+        self, examples: Sequence[Example], table: WordTable, *, k: int, max_length: int, threshold: float
+    ) -> list[list[_Span]]:
         """Return the best spans of each example; a span of None is the lack of an answer."""
         inputs = make_batch(examples, table).inputs
-        on_device = (part if part is None else part.to(self.device) for part in inputs)
-        scores = self.network(ReaderInput(*on_device))
-        start, end, none = (part if part is None else part.cpu() for part in scores)
-        length = options.max_length
+        on_device: list[Any] = [part if part is None else part.to(self.device) for part in inputs]
+        start, end, none = self.network(ReaderInput(*on_device))
         # Not more than there are, since each costs memory.
-        k = min(options.k, start.shape[1] * min(length, start.shape[1]))
-        spans = best_spans(start, end, max_length=length, k=k)
-        chances = span_probabilities(spans, start, end, max_length=length, none=none)
+        k = min(k, start.shape[1] * min(max_length, start.shape[1]))
+        spans = best_spans(start, end, max_length=max_length, k=k)
+        chances = span_probabilities(spans, start, end, max_length=max_length, none=none)
         rows: list[list[_Span]] = [
             [(span[:2], span[2]) for span in zip(*row, strict=True) if span[0] >= 0]
             for row in zip(spans.start.tolist(), spans.end.tolist(), chances.tolist(), strict=True)
         ]
         if none is not None:
-            no_span = Spans(none[:, None], *torch.zeros(2, len(examples), 1, dtype=torch.int64))
-            chances = span_probabilities(no_span, start, end, max_length=length, none=none)
-            is_none = no_answer_score(spans, none) > options.threshold
+            refused = (no_answer_score(spans, none) > threshold).tolist()
+            place = torch.zeros_like(spans.start[:, :1])
+            no_span = Spans(none[:, None], place, place)
+            chances = span_probabilities(no_span, start, end, max_length=max_length, none=none)
             rows = [
-                [(None, chance), *row][:k] if refused else row
-                for row, refused, (chance,) in zip(rows, is_none.tolist(), chances.tolist(), strict=True)
+                [(None, chance), *row][:k] if is_refused else row
+                for row, is_refused, (chance,) in zip(rows, refused, chances.tolist(), strict=True)
             ]
         return rows
-
-    def _notes(self, passage: _Text, question: _Text, table: WordTable) -> list[str]:
-        rows = table.rows[question.tokens.words].tolist()
-        cut = {"passage": passage.unread, "question": question.unread}
-        return [
-            *([NOTHING_KNOWN] if self._unknown.all_unknown(rows) else []),
-            *(
-                f"the last {count:,} characters of the {name} were not read"
-                for name, count in cut.items()
-                if count
-            ),
-        ]
 
 
 def _as_answer(
@@ -284,24 +277,22 @@ def _windows(pairs: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, str]]
     window: list[tuple[str, str]] = []
     size, last = 0, None
     for place, pair in enumerate(pairs):
-        if not _is_pair(pair):
-            raise ValueError(
-                f"predict: pairs[{place}] must be a passage and a question, two texts, got {repr(pair)[:60]}"
-            )
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not _are_texts(pair):
+            got = repr(pair)[:60]
+            raise ValueError(f"predict: pairs[{place}] must be two texts, passage and question, got {got}")
         passage, question = pair
-        size += len(question[:_LONGEST]) + (0 if passage == last else len(passage[:_LONGEST]))
+        size += _PAIR + len(question[:_LONGEST]) + (0 if passage == last else len(passage[:_LONGEST]))
         last = passage
-        if window and (size > _WINDOW or len(window) == _PAIRS):
-            yield window
-            window, size = [], 0
         window.append((passage, question))
+        if size > _WINDOW:
+            yield window
+            window, size, last = [], 0, None
     if window:
         yield window
 
 
-def _is_pair(pair: Any) -> bool:
-    is_two = isinstance(pair, (tuple, list)) and len(pair) == 2
-    return is_two and all(isinstance(text, str) for text in pair)
+def _are_texts(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def _numbers(words: Iterable[str], known: dict[str, int]) -> Tensor:
