@@ -68,7 +68,7 @@ class SquadData(BatchData[Example, Batch]):
             come, or of `all`; the words of the data are kept in any case.
         tune_words: Train the vectors of this many words, the most frequent of the training questions, or
             of `all`; the other pretrained ones stay as they are.
-        min_count: Without pretrained vectors, words of the training part that are rarer are unknown.
+        min_count: Vectors are learned only of words that occur this often.
         max_context: Train on passages of at most this many words.
         max_question: Train on questions of at most this many words.
         subset: Train on the first questions alone, this many.

@@ -52,6 +52,8 @@ class ReaderOptions(EncoderOptions):
     """The recurrent cell."""
     hidden_size: int = ranged(128, at_least=1)
     """Units per direction of a recurrent layer."""
+    num_layers: int = ranged(3, at_least=1)
+    """Recurrent layers over the passage; fusion: also over the question, and each is a level."""
     bidirectional: bool = True
     """Read both ways; a cell that reads one way gets a second layer that reads backwards."""
     use_aligned_question: bool = True

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +12,12 @@ from torch.nn import functional as F
 from sru_apps.nn import StackedEncoder
 from sru_apps.ranges import ranged
 from sru_apps.tasks.squad.batches import ReaderInput
+from sru_apps.tasks.squad.fusion import FusionOptions, FusionReader
 from sru_apps.tasks.squad.layers import InputLayer, OutputLayer, QuestionSummary, ReaderOptions, Scores
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReaderConfig(ReaderOptions):
+class ReaderConfig(FusionOptions):
     """Sizes and choices of a reader.
 
     Raises:
@@ -25,14 +26,24 @@ class ReaderConfig(ReaderOptions):
 
     reader: Literal["drqa", "fusion"] = ranged("drqa", among=("drqa", "fusion"))
     """The network: the document reader of DrQA, or FusionNet's fusion of several levels."""
-    num_layers: int = ranged(3, at_least=1)
-    """drqa: recurrent layers over the passage."""
     question_layers: int | None = ranged(None, at_least=1)
     """drqa: recurrent layers over the question; default: as many as over the passage."""
-    concat_layers: bool = True
-    """drqa: use the outputs of all layers, not only those of the last."""
-    residual: bool = False
-    """drqa: add the input of each layer but the first to its output."""
+    concat_layers: bool | None = None
+    """drqa: use the outputs of all layers, not only those of the last; default: yes."""
+    residual: bool | None = None
+    """drqa: add the input of each layer but the first to its output; default: no."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        common, fusion, own = (_names(kind) for kind in (ReaderOptions, FusionOptions, ReaderConfig))
+        others = own - fusion - {"reader"} if self.reader == "fusion" else fusion - common
+        for name in sorted(others):
+            if getattr(self, name) is not None:
+                raise ValueError(f"the reader {self.reader!r} has no option {name}; leave it out")
+
+
+def _names(options: Any) -> set[str]:
+    return {item.name for item in fields(options)}
 
 
 class DocumentReader(nn.Module):
@@ -62,8 +73,8 @@ class DocumentReader(nn.Module):
                 dropout=config.dropout,
                 output_dropout=config.dropped_outputs,
                 variational=config.variational_dropout,
-                concat_layers=config.concat_layers,
-                residual=config.residual,
+                concat_layers=config.concat_layers is not False,
+                residual=bool(config.residual),
                 bidirectional=config.bidirectional,
                 options=config,
             )
@@ -90,7 +101,7 @@ class DocumentReader(nn.Module):
 
 def build_reader(config: ReaderConfig) -> nn.Module:
     """Make the network that the configuration names."""
-    return DocumentReader(config)
+    return FusionReader(config) if config.reader == "fusion" else DocumentReader(config)
 
 
 def reader_loss(scores: Scores, start: Tensor, end: Tensor) -> Tensor:

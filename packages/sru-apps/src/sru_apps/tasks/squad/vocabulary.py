@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
 
 from sru_data.question_files import PreparedQuestions
 
@@ -29,9 +33,9 @@ class Vocabulary(NamedTuple):
 def make_vocabulary(prepared: PreparedQuestions, options: Mapping[str, Any]) -> Vocabulary:
     """Choose the words.
 
-    Without an embedding file these are the words of the training part, all with vectors to be learned. With
-    one they are the most frequent words of the training questions, whose vectors are tuned, and then, with
-    fixed vectors, all other words of the data that the file has and the first words of the file.
+    First come those whose vectors are learned: with an embedding file the most frequent words of the training
+    questions, without one all words of the training part. Then, with vectors that stay as they are, all other
+    words of the data that the file has, and the first words of the file.
 
     Args:
         prepared: The questions.
@@ -41,23 +45,37 @@ def make_vocabulary(prepared: PreparedQuestions, options: Mapping[str, Any]) -> 
         DataError: The embedding file is missing or damaged.
         UserError: No word of the data is left.
     """
-    lowercase, path = options["lowercase"], options["embeddings"]
+    lowercase, path, size = options["lowercase"], options["embeddings"], options["embedding_size"]
+    tune, keep = options["tune_words"], options["embedding_words"]
+    if path is None or tune == "all":
+        tuned = _frequent(prepared, prepared.training_words(), options)
+    else:
+        tuned = _frequent(prepared, prepared.question_words(), options)[:tune]
+    tokenizer = WordTokenizer.from_words(tuned, lowercase=lowercase)
     if path is None:
-        tokenizer = WordTokenizer.from_words(
-            _training_words(prepared, options["min_count"]), lowercase=lowercase
-        )
         if len(tokenizer) == SPECIAL:
             raise UserError(
                 f"no word of {prepared.name} occurs {options['min_count']} times; lower --data.min_count"
             )
         return Vocabulary(tokenizer)
-    tuned = _first_words(prepared, options["tune_words"], lowercase=lowercase)
-    trained = len(WordTokenizer.from_words(tuned, lowercase=lowercase))
-    words = [word.lower() if lowercase else word for word in prepared.words[1:]]
-    known = read_embeddings(path, set(words), dim=options["embedding_size"])
-    count = options["embedding_words"]
-    others = [word for word in words if word in known] if count != 0 else []
-    others += frequent_words(path, None if count == "all" else count)
-    tokenizer = WordTokenizer.from_words([*tuned, *others], lowercase=lowercase)
-    matrix = embedding_matrix(path, tokenizer.tokens, dim=options["embedding_size"], seed=options["seed"])
-    return Vocabulary(tokenizer, 0 if options["tune_words"] == "all" else len(tokenizer) - trained, matrix)
+    words = dict.fromkeys(word.lower() if lowercase else word for word in prepared.words[1:])
+    known = read_embeddings(path, words, dim=size)
+    trained = len(tokenizer)
+    tokenizer = tokenizer.extended(chain(known, frequent_words(path, None if keep == "all" else keep)))
+    matrix = embedding_matrix(path, tokenizer.tokens, dim=size, seed=options["seed"])
+    return Vocabulary(tokenizer, 0 if tune == "all" else len(tokenizer) - trained, matrix)
+
+
+def _frequent(prepared: PreparedQuestions, counts: Tensor, options: Mapping[str, Any]) -> list[str]:
+    """Return the words that occur `min_count` times, the most frequent first.
+
+    Args:
+        prepared: The questions.
+        counts: (S,) int64, how often each surface form occurs.
+        options: The options `--data.*`.
+    """
+    if options["lowercase"]:
+        counts = torch.zeros_like(counts).index_add_(0, prepared.lower, counts)
+    order = counts.sort(descending=True, stable=True)
+    kept = int((order.values >= options["min_count"]).sum())
+    return [prepared.words[number] for number in order.indices[:kept].tolist() if number]
