@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from sru_apps.nn import StackedEncoder
 from sru_apps.ranges import ranged
@@ -105,26 +104,42 @@ def build_reader(config: ReaderConfig) -> nn.Module:
 
 
 def reader_loss(scores: Scores, start: Tensor, end: Tensor) -> Tensor:
-    """Return the mean negative log-likelihood of the answers.
+    """Return the mean loss of the questions of a batch that have one; 0 where none has.
 
-    A question without a span counts as one without an answer where the model has a score for that; else it is
-    left out, and the loss is 0 where all are.
+    Args:
+        scores: What the reader says.
+        start: (B,) int64, as for `question_losses`.
+        end: (B,) int64.
+    """
+    losses = question_losses(scores, start, end)
+    return losses.mean() if scores.none is not None else losses.sum() / (start >= 0).sum().clamp(min=1)
+
+
+def question_losses(scores: Scores, start: Tensor, end: Tensor) -> Tensor:
+    """Return the negative log-likelihood of each answer.
+
+    A question without a span counts as one without an answer where the reader has a score for that; else its
+    loss is 0.
 
     Args:
         scores: What the reader says.
         start: (B,) int64, the first word of each answer; -1 for none.
         end: (B,) int64, its last word; -1 for none.
 
+    Returns:
+        (B,).
+
     Source: with a no-answer score, Clark and Gardner, "Simple and Effective Multi-Paragraph Reading
     Comprehension" (2018), section 4.
     """
     answered = start >= 0
-    span = sum(
-        logits.log_softmax(-1).gather(-1, place.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+    totals = [logits.logsumexp(-1) for logits in (scores.start, scores.end)]
+    first, last = (
+        logits.gather(-1, place.clamp(min=0).unsqueeze(-1)).squeeze(-1)
         for logits, place in ((scores.start, start), (scores.end, end))
     )
-    assert isinstance(span, Tensor)
+    total = totals[0] + totals[1]
     if scores.none is None:
-        return torch.where(answered, -span, 0).sum() / answered.sum().clamp(min=1)
-    odds = scores.none - scores.start.logsumexp(-1) - scores.end.logsumexp(-1)
-    return torch.where(answered, F.softplus(odds) - span, F.softplus(-odds)).mean()
+        return torch.where(answered, total - first - last, 0)
+    total = torch.logaddexp(total, scores.none)
+    return total - torch.where(answered, first + last, scores.none)
