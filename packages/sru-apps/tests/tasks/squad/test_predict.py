@@ -23,7 +23,9 @@ from sru_apps.train.export import export_model
 from sru_data.annotation import Annotated
 from sru_data.tokenizers import ByteTokenizer, WordTokenizer
 
-TOKENIZER = WordTokenizer.from_words("the cat sat on a mat . where who needle ?".split())
+TOKENIZER = WordTokenizer.from_words(
+    ["the", "cat", "sat", "on", "a", "mat", ".", "where", "who", "needle", "?"]
+)
 ENTRIES: dict[str, Any] = {"annotator": {"features": "none"}, "tags": [], "entities": []}
 SIZES = {
     "vocab_size": len(TOKENIZER),
@@ -135,7 +137,7 @@ def test_no_answer() -> None:
     assert (model.answer("the cat sat", "who?") == [refused]) == is_refused
     entries = {**ENTRIES, "threshold": -100.0}
     assert QuestionAnswerer(model.network, TOKENIZER, entries).answer("the cat sat", "who?") == [refused]
-    with pytest.raises(ValueError, match="this model always answers, so there is no threshold; got 0.5"):
+    with pytest.raises(ValueError, match=r"this model always answers, so there is no threshold; got 0\.5"):
         untrained().answer("the cat sat", "who?", threshold=0.5)
 
 
@@ -174,14 +176,16 @@ def test_words_tags_and_entities_are_numbered_as_in_training() -> None:
                 )
 
     network = Pointer()
-    names = {"tags": ["", "needle", "cat"], "entities": ["", "X"]}
+    names = {"tags": ["", "needle", "cat"], "entities": ["", "", "X"]}
     model = QuestionAnswerer(network, TOKENIZER, {**ENTRIES, **names})
     model.annotator = Tagger()
     assert model.predict([("needle Cat", "nap")])[0].text == "needle"
     (inputs,) = network.inputs
     assert inputs.document.t().tolist() == [TOKENIZER.ids_of(["needle", "cat"])]
-    assert inputs.tags is not None and inputs.tags.t().tolist() == [[1, 0]]
-    assert inputs.entities is not None and inputs.entities.t().tolist() == [[0, 1]]
+    assert inputs.tags is not None
+    assert inputs.tags.t().tolist() == [[1, 0]]
+    assert inputs.entities is not None
+    assert inputs.entities.t().tolist() == [[1, 2]]
     # Word, lower case, lemma, share.
     assert inputs.features.tolist() == [[[0, 0, 1, 0.5]], [[0, 0, 0, 0.5]]]
 

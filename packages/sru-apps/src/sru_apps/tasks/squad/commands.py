@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
-from sru_data.datasets.squad import Question, read_squad
 
 from sru_apps.inference.loading import load_trained
 from sru_apps.task import Task
@@ -22,6 +21,7 @@ from sru_apps.train.errors import UserError, building
 from sru_apps.train.options import parse_options
 from sru_apps.train.strict_json import dump_json, write_json
 from sru_apps.utf8 import input_lines, read_text, use_utf8
+from sru_data.datasets.squad import Question, read_squad
 from sru_data.paths import matching_files
 from sru_data.reading import MAX_SENTENCE_BYTES, UNPRINTABLE
 from sru_data.tables import Kind, Row, Table, open_table
@@ -154,17 +154,14 @@ def _predict_squad(task: Task, paths: Sequence[Path], options: Namespace) -> int
     asked: deque[Question] = deque()
 
     def pairs() -> Iterator[tuple[str, str]]:
-        for path in paths:
-            for paragraph in read_squad(path):
-                for question in paragraph.questions:
-                    asked.append(question)
-                    yield paragraph.context, question.text
+        for paragraph in read_squad(paths):
+            for question in paragraph.questions:
+                asked.append(question)
+                yield paragraph.context, question.text
 
     predictions: dict[str, str] = {}
     for found in answers(pairs()):
         question = asked.popleft()
-        if question.id in predictions:
-            raise UserError(f"the id {question.id[:80]!r} is that of more than one question of --file")
         predictions[question.id] = found[0].text or ""
         doubts.see(found[0], f"question {question.id}")
         if options.json:
