@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Literal, get_args
 
@@ -125,6 +125,22 @@ class WordTokenizer(HuggingFaceTokenizer):
         # The backend would give the same ids, but several times slower because it keeps an offset per word.
         id_of = self._id_of
         return [id_of.get(word, UNK_ID) or UNK_ID for word in self.pieces(text)] or [UNK_ID]
+
+    def ids_of(self, words: Sequence[str]) -> list[int]:
+        """Return one id for each of some words that are already cut, none of them `pad_id`.
+
+        Args:
+            words: The words, in any case if text is lower-cased. Nothing else is rewritten.
+        """
+        id_of = self._id_of
+        return [id_of.get(word, UNK_ID) or UNK_ID for word in map(self._looked_up, words)]
+
+    def _looked_up(self, word: str) -> str:
+        if not self._is_lowercase:
+            return word
+        if _OTHER_LOWERCASE.search(word):
+            return str(normalizers.Lowercase().normalize_str(without_surrogates(word)))
+        return word.lower()
 
     def extended(self, words: Iterable[str]) -> WordTokenizer:
         """Return a tokenizer with further words, such as those with a pretrained vector, after its own.
