@@ -61,6 +61,7 @@ def options(questions: Path, tmp_path: Path) -> list[str]:
         f"--runs-dir={tmp_path / 'runs'}",
         "--data.embedding_size=8",
         "--data.batch_size=4",
+        "--data.min_count=1",
         "--data.processes=1",
         "--model.hidden_size=6",
         "--model.num_layers=1",

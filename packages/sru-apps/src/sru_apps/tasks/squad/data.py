@@ -68,7 +68,7 @@ class SquadData(BatchData[Example, Batch]):
             come, or of `all`; the words of the data are kept in any case.
         tune_words: Train the vectors of this many words, the most frequent of the training questions, or
             of `all`; the other pretrained ones stay as they are.
-        min_count: Vectors are learned only of words that occur this often.
+        min_count: A word without a pretrained vector is known if it occurs this often in training.
         max_context: Train on passages of at most this many words.
         max_question: Train on questions of at most this many words.
         subset: Train on the first questions alone, this many.
@@ -109,7 +109,7 @@ class SquadData(BatchData[Example, Batch]):
         embedding_size: int | None = None,
         embedding_words: int | Literal["all"] = 50_000,
         tune_words: int | Literal["all"] = 1000,
-        min_count: int = 1,
+        min_count: int = 5,
         max_context: int = 400,
         max_question: int = 60,
         subset: int | None = None,
@@ -168,6 +168,7 @@ class SquadData(BatchData[Example, Batch]):
         self.tags, self.entities = list(prepared.tags), list(prepared.entities)
         self.description = dict(prepared.description)
         self.num_features = 4 if prepared.lemmas else 3
+        self.no_answer = self.hparams["name"] == "squad2"
         if self.tokenizer is None:
             self._take(make_vocabulary(prepared, self.hparams))
         assert self.tokenizer is not None

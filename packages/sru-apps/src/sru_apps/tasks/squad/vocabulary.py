@@ -33,9 +33,9 @@ class Vocabulary(NamedTuple):
 def make_vocabulary(prepared: PreparedQuestions, options: Mapping[str, Any]) -> Vocabulary:
     """Choose the words.
 
-    First come those whose vectors are learned: with an embedding file the most frequent words of the training
-    questions, without one all words of the training part. Then, with vectors that stay as they are, all other
-    words of the data that the file has, and the first words of the file.
+    First come those whose vectors are learned: the most frequent words of the training questions, and of the
+    words without a pretrained vector, those that occur often enough in the training part. Then, with vectors
+    that stay as they are, all other words of the data, and the first words of the embedding file.
 
     Args:
         prepared: The questions.
@@ -47,12 +47,9 @@ def make_vocabulary(prepared: PreparedQuestions, options: Mapping[str, Any]) -> 
     """
     lowercase, path, size = options["lowercase"], options["embeddings"], options["embedding_size"]
     tune, keep = options["tune_words"], options["embedding_words"]
-    if path is None or tune == "all":
-        tuned = _frequent(prepared, prepared.training_words(), options)
-    else:
-        tuned = _frequent(prepared, prepared.question_words(), options)[:tune]
-    tokenizer = WordTokenizer.from_words(tuned, lowercase=lowercase)
+    frequent = _by_frequency(prepared, prepared.training_words(), options, at_least=options["min_count"])
     if path is None:
+        tokenizer = WordTokenizer.from_words(frequent, lowercase=lowercase)
         if len(tokenizer) == SPECIAL:
             raise UserError(
                 f"no word of {prepared.name} occurs {options['min_count']} times; lower --data.min_count"
@@ -60,22 +57,30 @@ def make_vocabulary(prepared: PreparedQuestions, options: Mapping[str, Any]) -> 
         return Vocabulary(tokenizer)
     words = dict.fromkeys(word.lower() if lowercase else word for word in prepared.words[1:])
     known = read_embeddings(path, words, dim=size)
+    asked = _by_frequency(prepared, prepared.question_words(), options)
+    tuned = frequent if tune == "all" else asked[:tune]
+    without = (word for word in frequent if word not in known)
+    tokenizer = WordTokenizer.from_words(chain(tuned, without), lowercase=lowercase)
     trained = len(tokenizer)
     tokenizer = tokenizer.extended(chain(known, frequent_words(path, None if keep == "all" else keep)))
     matrix = embedding_matrix(path, tokenizer.tokens, dim=size, seed=options["seed"])
     return Vocabulary(tokenizer, 0 if tune == "all" else len(tokenizer) - trained, matrix)
 
 
-def _frequent(prepared: PreparedQuestions, counts: Tensor, options: Mapping[str, Any]) -> list[str]:
-    """Return the words that occur `min_count` times, the most frequent first.
+def _by_frequency(
+    prepared: PreparedQuestions, counts: Tensor, options: Mapping[str, Any], *, at_least: int = 1
+) -> list[str]:
+    """Return words, the most frequent first.
 
     Args:
         prepared: The questions.
         counts: (S,) int64, how often each surface form occurs.
         options: The options `--data.*`.
+        at_least: How often a word must occur.
     """
+    words = prepared.words
     if options["lowercase"]:
         counts = torch.zeros_like(counts).index_add_(0, prepared.lower, counts)
     order = counts.sort(descending=True, stable=True)
-    kept = int((order.values >= options["min_count"]).sum())
-    return [prepared.words[number] for number in order.indices[:kept].tolist() if number]
+    kept = order.indices[: int((order.values >= at_least).sum())].tolist()
+    return [words[number].lower() if options["lowercase"] else words[number] for number in kept if number]
