@@ -30,7 +30,7 @@ class SquadModule(TaskModule):
         tags: The parts of speech by number, none without features.
         entities: The kinds of named entities by number, none without features.
         threshold: How much better no answer must be than the best span to be predicted, on the scale of
-            logits.
+            logits; None for the one with the best F1 of what is measured.
     """
 
     config_class = ReaderConfig
@@ -45,7 +45,7 @@ class SquadModule(TaskModule):
         annotator: Mapping[str, Any],
         tags: Sequence[str] = (),
         entities: Sequence[str] = (),
-        threshold: float = 0.0,
+        threshold: float | None = None,
     ) -> None:
         self.exported = {
             "annotator": dict(annotator),

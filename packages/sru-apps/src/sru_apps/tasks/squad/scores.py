@@ -102,8 +102,8 @@ def best_threshold(
 
     Args:
         no_answer: The no-answer score of each question.
-        scores: The score of what was predicted for it, such as its F1; 0 where it has no answer.
-        answerable: Whether it has one.
+        scores: The score of what was predicted for it, such as its F1.
+        answerable: Whether it has an answer.
 
     Returns:
         The smallest of the best thresholds: the no-answer score of the last question that is answered. If
@@ -115,7 +115,7 @@ def best_threshold(
     total = best = float(sum(not row[2] for row in rows))
     value = math.nextafter(rows[0][0], -math.inf)
     for place, (doubt, score, has_answer) in enumerate(rows):
-        total += score if has_answer else score - 1
+        total += score - (not has_answer)
         last = place + 1 == len(rows) or rows[place + 1][0] != doubt
         if last and total > best:
             best, value = total, doubt
