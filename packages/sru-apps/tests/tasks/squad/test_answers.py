@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import pickle
 from itertools import islice
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchmetrics.functional.text import squad
 
-from sru_apps.tasks.squad.answers import best_spans, no_answer_score, span_probabilities
+from sru_apps.tasks.squad.answers import (
+    answer_of,
+    best_spans,
+    no_answer_probability,
+    no_answer_score,
+    span_probabilities,
+)
 from sru_apps.tasks.squad.figures import AnswerFigures
 from sru_apps.tasks.squad.scores import best_threshold, exact_match, f1, normalize_answer
 
@@ -66,9 +74,17 @@ def test_probabilities_of_all_spans_and_of_no_answer_add_up_to_one() -> None:
     none = torch.tensor([-1.0, 0.0, 3.0, 50.0])
     found = best_spans(start, end, max_length=3, k=7 * 3)
     shares = span_probabilities(found, start, end, max_length=3, none=none)
-    of_none = (no_answer_score(found, none) + shares[:, 0].log()).exp()
+    of_none = no_answer_probability(start, end, none, max_length=3)
+    odds = of_none.log() - shares[:, 0].log()
+    torch.testing.assert_close(no_answer_score(found, none), odds.to(torch.float64))
     torch.testing.assert_close(shares.sum(1) + of_none, torch.ones(4, dtype=torch.float64))
     assert (shares.diff(dim=1) <= 0).all()
+
+
+def test_the_answer_at_a_span() -> None:
+    text: Any = SimpleNamespace(context="Oh, the  rain.", starts=[0, 2, 4, 9, 13], ends=[2, 3, 7, 13, 14])
+    assert answer_of(text, 2, 3) == ("the  rain", 4, 13)
+    assert answer_of(text, -1, -1) == ("", None, None)
 
 
 def test_what_is_no_table_of_scores() -> None:

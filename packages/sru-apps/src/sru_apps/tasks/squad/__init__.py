@@ -1,6 +1,6 @@
 """Reading comprehension: find the answer to a question in a passage (SQuAD)."""
 
-from sru_apps.task import Task
+from sru_apps.task import Command, Task
 
 _FILES = ("train_file", "validation_file", "test_file")
 
@@ -10,6 +10,7 @@ TASK = Task(
     "Start with: sru squad fit --recipe small",
     data="sru_apps.tasks.squad.data:SquadData",
     module="sru_apps.tasks.squad.module:SquadModule",
+    predictor="sru_apps.tasks.squad.predict:QuestionAnswerer",
     figures=("f1", "exact_match"),
     mode="max",
     usage=("--recipe NAME", "--train-file FILE --validation-file FILE"),
@@ -46,5 +47,16 @@ TASK = Task(
             for name in _FILES
         ),
     ),
+    report="sru_apps.tasks.squad.figures:write",
     generic=("prepare", "fit", "validate", "test", "table"),
+    commands={
+        "predict": Command(
+            "answers to questions on a passage, or to those of a file",
+            "sru_apps.tasks.squad.commands:predict",
+        ),
+        "ask": Command("ask questions on a passage, one after the other", "sru_apps.tasks.squad.ask:ask"),
+        "score": Command(
+            "the official figures of predictions, whoever made them", "sru_apps.tasks.squad.scoring:score"
+        ),
+    },
 )

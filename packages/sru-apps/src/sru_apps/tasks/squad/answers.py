@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from sru_data.question_files import QuestionText
 
 
 class Spans(NamedTuple):
@@ -94,6 +97,23 @@ def span_probabilities(
     return found.masked_fill(spans.start < 0, 0.0)
 
 
+def no_answer_probability(start_log: Tensor, end_log: Tensor, none: Tensor, *, max_length: int) -> Tensor:
+    """Return the probability that there is no answer, which that of all spans adds up to 1 with.
+
+    Args:
+        start_log: (B, T) scores of the first token.
+        end_log: (B, T) scores of the last token.
+        none: (B,) score of no answer, on the scale of a span's.
+        max_length: The most tokens of a span.
+
+    Returns:
+        (B,) exp(none)/Z, with the Z of `span_probabilities`.
+    """
+    place = torch.zeros_like(none, dtype=torch.int64)[:, None]
+    as_span = Spans(none[:, None].to(torch.promote_types(none.dtype, torch.float32)), place, place)
+    return span_probabilities(as_span, start_log, end_log, max_length=max_length, none=none)[:, 0]
+
+
 def no_answer_score(spans: Spans, none: Tensor) -> Tensor:
     """Return how much better no answer is than the best span: the `na_prob` of the official script.
 
@@ -105,6 +125,20 @@ def no_answer_score(spans: Spans, none: Tensor) -> Tensor:
         (B,) `none - best score`, on the scale of logits; inf where there is no span.
     """
     return none.to(spans.scores.dtype) - spans.scores[:, 0]
+
+
+def answer_of(text: QuestionText, start: int, end: int) -> tuple[str, int | None, int | None]:
+    """Return the answer at a span, and the characters of the passage at which it begins and ends.
+
+    Args:
+        text: The question with its passage.
+        start: The first token of the span; -1 for no answer.
+        end: The last token.
+    """
+    if start < 0:
+        return "", None, None
+    first, after = text.starts[start], text.ends[end]
+    return text.context[first:after], first, after
 
 
 def _checked(start_log: Tensor, end_log: Tensor, max_length: int) -> tuple[Tensor, Tensor, int]:

@@ -97,13 +97,14 @@ def best_threshold(
     """Choose the no-answer threshold that gives the best mean score.
 
     A question whose no-answer score is above the threshold is left unanswered: it scores 1 if it has no
-    answer, otherwise 0. As in `evaluate-v2.0.py`, except that questions with equal no-answer scores are
-    answered together, since no threshold separates them.
+    answer, otherwise 0. This is the choice of `evaluate-v2.0.py`, except that questions with equal no-answer
+    scores stay together, since no threshold separates them, and that a prediction of which normalisation
+    leaves nothing counts as no answer here too.
 
     Args:
         no_answer: The no-answer score of each question.
-        scores: The score of what was predicted for it, such as its F1; 0 where it has no answer.
-        answerable: Whether it has one.
+        scores: The score of what was predicted for it, such as its F1.
+        answerable: Whether it has an answer.
 
     Returns:
         The smallest of the best thresholds: the no-answer score of the last question that is answered. If
@@ -115,7 +116,7 @@ def best_threshold(
     total = best = float(sum(not row[2] for row in rows))
     value = math.nextafter(rows[0][0], -math.inf)
     for place, (doubt, score, has_answer) in enumerate(rows):
-        total += score if has_answer else score - 1
+        total += score - (not has_answer)
         last = place + 1 == len(rows) or rows[place + 1][0] != doubt
         if last and total > best:
             best, value = total, doubt
