@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from sru_data.question_files import PreparedQuestions
-
 from sru_apps.train.errors import UserError
 from sru_data.embeddings import EmbeddingMatrix, embedding_matrix, frequent_words, read_embeddings
+from sru_data.question_files import PreparedQuestions
 from sru_data.tokenizers import WordTokenizer
 
 SPECIAL = 2
