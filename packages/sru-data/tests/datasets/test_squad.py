@@ -101,8 +101,8 @@ def changed(**fields: Any) -> dict[str, Any]:
     [
         (
             document(RAIN, RAIN),
-            r"x\.json: article 1 \('Rain'\), paragraph 1, question 'a': expected an id that no other question "
-            r"has, got that of one in .*x\.json: article 1 \('Rain'\), paragraph 1",
+            r"x\.json: article 1 \('Rain'\), paragraph 1, question 'a': expected an id that no other "
+            r"question has, got that of one in .*x\.json: article 1 \('Rain'\), paragraph 1",
         ),
         (changed(question=None), r"question 'a': expected 'question' to be a text, got null"),
         (changed(id=None), r"paragraph 1: expected 'id' to be a text, got null"),

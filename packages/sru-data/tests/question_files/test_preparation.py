@@ -112,6 +112,7 @@ def test_what_is_left_out_is_counted_with_its_first_question(sources, write, tmp
     assert prepared.report["train"] == PartReport(
         read=10,
         kept=2,
+        impossible=1,
         dropped={
             "answer not at its offset": 2,
             "empty question": 1,
