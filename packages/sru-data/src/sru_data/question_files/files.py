@@ -41,6 +41,9 @@ class Row(NamedTuple):
     """The place of the text of its context."""
 
 
+ROW_BYTES = 8 * len(Row._fields)
+
+
 class Tokens(NamedTuple):
     """The tokens of a text as numbers, each (T,) int64."""
 
