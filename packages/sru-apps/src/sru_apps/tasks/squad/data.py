@@ -14,7 +14,6 @@ from sru_data.question_files import (
     QuestionFile,
     open_prepared,
     prepare,
-    prepared_folder,
 )
 from torch import Tensor
 
@@ -32,6 +31,8 @@ from sru_data.paths import matching_files
 from sru_data.tokenizers import WordTokenizer
 
 DatasetName = Literal["squad1", "squad2"]
+_MAX_CONTEXT = 1000
+"""Words of a passage that are read in validation and test; `max_context` can raise it."""
 _WHAT = {
     "description": "words",
     "tags": "parts of speech",
@@ -304,13 +305,29 @@ def find_files(options: Mapping[str, Any]) -> dict[str, list[Path]]:
     return files | {part: matching_files(paths) for part, paths in given.items() if paths is not None}
 
 
+def prepared_folder(files: Any, **k: Any) -> Path:
+    import hashlib
+    from sru_data.download import cache_dir
+
+    key = hashlib.sha256(
+        repr([sorted(k.items()), [Path(p).read_bytes() for fs in files.values() for p in fs]]).encode()
+    ).hexdigest()[:16]
+    return cache_dir() / "prepared" / f"{k['name']}-{k['features']}-{key}"
+
+
 def _prepare(name: str, options: Mapping[str, Any]) -> PreparedQuestions:
     files = find_files(options)
     how = {"features": options["features"], "spacy_model": options["spacy_model"]}
+    how["max_context_tokens"] = max(_MAX_CONTEXT, options["max_context"])
     folder = options["prepared_dir"] or prepared_folder(files, name=name, **how)
-    with preparation_bar(name) as progress:
+    with preparation_bar(name, unit="questions") as report:
         return prepare(
-            files, Path(folder), name=name, **how, processes=options["processes"], progress=progress
+            files,
+            Path(folder),
+            name=name,
+            **how,
+            processes=options["processes"],
+            progress=lambda progress: report(progress.stage, progress.questions, progress.total),
         )
 
 
