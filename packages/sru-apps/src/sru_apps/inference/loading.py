@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from sru_apps.cli import TASKS
 from sru_apps.inference.trained import Trained
 from sru_apps.task import Task
 from sru_apps.task import load as load_target
+from sru_apps.tasks import TASKS
 from sru_apps.train.errors import UserError, building, clip, reading
 from sru_apps.train.export import check_task, parse_tokenizer, read_export, read_exported_tokenizer
 from sru_apps.train.run_folder import RunFolder
