@@ -126,6 +126,21 @@ def test_a_file_of_squad(
     assert {line["id"]: line["answers"][0]["text"] for line in lines} == expected
 
 
+def test_predictions_are_those_of_validation(
+    fit: Callable[..., Path], questions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # With the files of the fixture, so that some questions have no answer.
+    files = [f"--train-file={questions / 'train2.json'}", f"--validation-file={questions / 'dev2.json'}"]
+    trained = fit("trained", *files, f"--data.prepared_dir={tmp_path / 'prepared'}")
+    assert main(["squad", "validate", str(trained), f"--out={tmp_path / 'figures'}"]) == 0
+    both = [f"--file={questions / name}" for name in ("dev.json", "dev2.json")]
+    assert run("predict", trained, *both, f"--out={tmp_path / 'out.json'}") == 0
+    assert f"21 answers in {tmp_path / 'out.json'}" in capsys.readouterr().out
+    found = (tmp_path / "out.json").read_bytes()
+    assert found == (tmp_path / "figures/predictions.json").read_bytes()
+    assert found == (trained / "figures/predictions.json").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("args", "status", "message"),
     [
