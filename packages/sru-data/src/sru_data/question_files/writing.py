@@ -49,6 +49,8 @@ class PartReport:
     """The number of questions in the files."""
     kept: int
     """The number of those that are examples."""
+    impossible: int
+    """The number of kept questions that have no answer on purpose."""
     dropped: dict[str, int]
     """The number of those left out for each `Reason`."""
     examples: dict[str, str]
@@ -155,7 +157,7 @@ class PartWriter:
         self._is_training = name == "train"
         self._vocabulary = vocabulary
         self._limit = max_context_tokens
-        self._read = self._kept = self._cut = self._without_span = 0
+        self._read = self._kept = self._impossible = self._cut = self._without_span = 0
         self._dropped: Counter[str] = Counter()
         self._examples: dict[str, str] = {}
 
@@ -192,6 +194,7 @@ class PartWriter:
             within = (span for span in spans if isinstance(span, Span) and span.end < len(tokens.words))
             span = next(within, Span(-1, -1))
             self._without_span += bool(spans) and span.start < 0
+            self._impossible += question.is_impossible
             self._cut += len(context.words) > self._limit
             self._write_question(question, question_tokens, span, place, len(tokens.words))
 
@@ -208,7 +211,13 @@ class PartWriter:
                 f"{shortened(reasons, 400)}"
             )
         return PartReport(
-            self._read, self._kept, dict(self._dropped), self._examples, self._cut, self._without_span
+            read=self._read,
+            kept=self._kept,
+            impossible=self._impossible,
+            dropped=dict(self._dropped),
+            examples=self._examples,
+            cut=self._cut,
+            without_span=self._without_span,
         )
 
     def files(self) -> PartFiles:
