@@ -10,7 +10,6 @@ from torch import Tensor
 
 from sru_data.annotation import Annotated, Annotator
 from sru_data.question_files import Tokens
-from sru_data.tokenizers.huggingface import without_surrogates
 
 Pair = tuple[str, str]
 """A passage and a question."""
@@ -69,7 +68,7 @@ class TextReader:
         self, name: str, texts: Iterable[str], words: dict[str, int], lemmas: dict[str, int]
     ) -> Iterator[tuple[str, Text]]:
         most = _WORDS[name]
-        annotated = self._annotator.annotate(without_surrogates(text[:_LONGEST]) for text in texts)
+        annotated = self._annotator.annotate(text[:_LONGEST] for text in texts)
         for text, found in zip(texts, annotated, strict=True):
             first: list[Any] = [part and part[:most] for part in found]
             kept = Annotated(*first)
