@@ -158,6 +158,7 @@ def test_predictions_are_those_of_validation(
         (["--passage=a", "Who?", "-k=0"], 2, "k: expected a number > 0, got 0"),
         (["--file=none.json"], 1, "none.json: expected a text file, got no such file"),
         (["--file=cut.json"], 1, "cut.json"),
+        (["--file=cut.json", "--out=./cut.json"], 2, "--out must be another file than those of --file"),
         (["--file=cut.json", "--kind=csv"], 1, "expected a column 'passage'"),
         (
             ["--file=x.csv"],
@@ -225,6 +226,14 @@ def test_a_first_passage_from_a_file(
         "\t\t\t",
         "(the question has no words)",
     ]
+
+
+def test_a_passage_without_end(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    piped(monkeypatch, *["y" * 1000] * 1100)
+    assert run("ask", model) == 1
+    assert "error: the passage is longer than 1,048,576 characters; shorten it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("end", [EOFError, KeyboardInterrupt])
