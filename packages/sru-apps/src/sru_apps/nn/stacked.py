@@ -38,9 +38,9 @@ class StackedEncoder(nn.Module):
     Raises:
         ValueError: `name` is unknown or lacks one of the options.
 
-    Source: Chen et al., "Reading Wikipedia to Answer Open-Domain Questions" (2017), section 3.2. Of variational
-    dropout: Gal and Ghahramani, "A Theoretically Grounded Application of Dropout in Recurrent Neural
-    Networks" (2016).
+    Source: Chen et al., "Reading Wikipedia to Answer Open-Domain Questions" (2017), section 3.2; of
+    variational dropout, Gal and Ghahramani, "A Theoretically Grounded Application of Dropout in Recurrent
+    Neural Networks" (2016).
     """
 
     def __init__(

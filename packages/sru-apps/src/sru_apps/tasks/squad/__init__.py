@@ -47,6 +47,7 @@ TASK = Task(
             for name in _FILES
         ),
     ),
+    report="sru_apps.tasks.squad.figures:write",
     generic=("prepare", "fit", "validate", "test", "table"),
     commands={
         "predict": Command(
@@ -54,5 +55,8 @@ TASK = Task(
             "sru_apps.tasks.squad.commands:predict",
         ),
         "ask": Command("ask questions on a passage, one after the other", "sru_apps.tasks.squad.ask:ask"),
+        "score": Command(
+            "the official figures of predictions, whoever made them", "sru_apps.tasks.squad.scoring:score"
+        ),
     },
 )

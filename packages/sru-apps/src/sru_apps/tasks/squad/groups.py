@@ -193,7 +193,7 @@ def draw_groups(path: Path, groups: Mapping[str, Sequence[Mapping[str, Any]]], t
 
     sizes = [len(rows) for rows in groups.values()]
     figure = Figure(figsize=(8, 1.4 + 0.34 * sum(sizes) + 0.5 * len(sizes)), layout="constrained")
-    figure.suptitle(title.replace("$", r"\$"), fontsize="medium")
+    figure.suptitle(title.replace("$", r"\$"), fontsize="medium", wrap=True)
     panels = figure.subplots(len(sizes), sharex=True, squeeze=False, height_ratios=sizes)[:, 0]
     for axes, (kind, rows) in zip(panels, groups.items(), strict=True):
         places = range(len(rows))

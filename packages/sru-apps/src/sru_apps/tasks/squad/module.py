@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sru_apps.tasks.squad.answers import best_spans, no_answer_score
+from sru_apps.tasks.squad.answers import answer_of, best_spans, no_answer_score
 from sru_apps.tasks.squad.batches import Batch
 from sru_apps.tasks.squad.data import SquadData
 from sru_apps.tasks.squad.figures import AnswerFigures
@@ -55,7 +55,7 @@ class SquadModule(TaskModule):
         }
         super().__init__(config, optimizer, **self.exported)
         self.network = build_reader(self.config)
-        self.figures = AnswerFigures("2.0" if self.config.no_answer else "1.1")
+        self.figures = AnswerFigures("2.0" if self.config.no_answer else "1.1", threshold=threshold)
         self._sums = torch.zeros(2)
 
     @classmethod
@@ -95,12 +95,8 @@ class SquadModule(TaskModule):
         spans = best_spans(scores.start, scores.end, max_length=self.config.max_answer)
         questions = self.trainer.datamodule.parts[stage]  # type: ignore[attr-defined]
         texts = [questions.text(index) for index in batch.index.tolist()]
-        predictions = [
-            text.context[text.starts[start] : text.ends[end]]
-            for text, start, end in zip(
-                texts, spans.start[:, 0].tolist(), spans.end[:, 0].tolist(), strict=True
-            )
-        ]
+        places = zip(spans.start[:, 0].tolist(), spans.end[:, 0].tolist(), strict=True)
+        predictions = [answer_of(text, *place)[0] for text, place in zip(texts, places, strict=True)]
         doubts = None if scores.none is None else no_answer_score(spans, scores.none)
         self.figures.update(predictions, [text.answers for text in texts], doubts)
         # An answer that falls on no words has no place to be scored at.

@@ -97,8 +97,9 @@ def best_threshold(
     """Choose the no-answer threshold that gives the best mean score.
 
     A question whose no-answer score is above the threshold is left unanswered: it scores 1 if it has no
-    answer, otherwise 0. As in `evaluate-v2.0.py`, except that questions with equal no-answer scores are
-    answered together, since no threshold separates them.
+    answer, otherwise 0. This is the choice of `evaluate-v2.0.py`, except that questions with equal no-answer
+    scores stay together, since no threshold separates them, and that a prediction of which normalisation
+    leaves nothing counts as no answer here too.
 
     Args:
         no_answer: The no-answer score of each question.
