@@ -12,6 +12,7 @@ from sru_apps.nn import StackedEncoder, make_dropout
 from sru_apps.ranges import ranged
 from sru_apps.tasks.squad.batches import ReaderInput
 from sru_apps.tasks.squad.layers import InputLayer, OutputLayer, QuestionSummary, ReaderOptions, Scores
+from sru_nn.gemm import project
 
 _LAYERS, _FUSIONS = 2, 1
 
@@ -192,4 +193,4 @@ class FullyAwareAttention(nn.Module):
         return fused.transpose(0, 1).reshape(fused.shape[1], keys.shape[0] // self.levels, -1)
 
     def _project(self, parts: Sequence[Tensor]) -> Tensor:
-        return torch.relu(self.projection(self.dropout(torch.cat(list(parts), -1))))
+        return torch.relu(project(self.projection, self.dropout(torch.cat(list(parts), -1))))
