@@ -153,7 +153,7 @@ class SquadData(BatchData[Example, Batch]):
         self.tags, self.entities = prepared.tags, prepared.entities
         self._check()
         self.num_features = 4 if prepared.lemmas else 3
-        self.no_answer = getattr(prepared.report["train"], "impossible", 0) > 0
+        self.no_answer = prepared.report["train"].impossible > 0
         if self.tokenizer is None:
             self.tokenizer, self.fixed_vectors, self.pretrained = make_vocabulary(prepared, options)
             if self.pretrained is not None:
