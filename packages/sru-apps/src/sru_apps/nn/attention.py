@@ -77,7 +77,7 @@ class BilinearAttention(nn.Module):
         query = self.projection(y)
         query = query if kept is None else query * kept
         queries = query.split([part.shape[-1] for part in x], -1)
-        scores = sum(_Dots.apply(part, own) for part, own in zip(x, queries, strict=True))
+        scores: Tensor = sum(map(_Dots.apply, x, queries))
         return scores if mask is None else scores.masked_fill(mask.t(), -torch.inf)
 
 
@@ -86,17 +86,19 @@ class _Dots(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
+        y = y.to(x.dtype)
         ctx.save_for_backward(x, y)
-        kind = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
-        return torch.bmm(x.transpose(0, 1), y.to(x.dtype).unsqueeze(-1)).squeeze(-1).to(kind)
+        # Logits in half precision would lose what tells similar spans apart.
+        with torch.autocast(x.device.type, enabled=False):
+            scores = torch.bmm(y.unsqueeze(1), x.permute(1, 2, 0)).squeeze(1)
+        return scores.to(torch.promote_types(x.dtype, torch.float32))
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         x, y = ctx.saved_tensors
         gradient = gradient.to(x.dtype)
-        of_x = gradient.t().unsqueeze(-1) * y.to(x.dtype)
         of_y = torch.bmm(gradient.unsqueeze(1), x.transpose(0, 1)).squeeze(1)
-        return of_x, of_y.to(y.dtype)
+        return gradient.t().contiguous().unsqueeze(-1) * y, of_y
 
 
 def weighted_mean(weights: Tensor, x: Sequence[Tensor]) -> Tensor:
