@@ -18,6 +18,7 @@ from sru_apps.cli import main
 from sru_apps.train.checkpoints import read_checkpoint
 from sru_apps.train.errors import UserError
 from sru_apps.train.history import History
+from sru_apps.train.meters import TimeLeft
 from sru_apps.train.validations import interval, since_best
 
 from ..conftest import _small_options
@@ -148,7 +149,7 @@ def test_a_run_that_ends_within_an_epoch_can_be_prolonged(
 
 @pytest.fixture
 def a_second_per_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the clock of the run say how many steps it has taken."""
+    """Let the clock of the run say how many steps it has taken, and many be left."""
     now = {"step": 0.0}
     add = History.on_train_batch_end
 
@@ -158,6 +159,7 @@ def a_second_per_step(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(History, "on_train_batch_end", step)
     monkeypatch.setattr(History, "seconds", property(lambda self: now["step"]))
+    monkeypatch.setattr(TimeLeft, "seconds", lambda *_: 1000.0)
 
 
 @pytest.mark.usefixtures("a_second_per_step")
@@ -172,7 +174,10 @@ def test_stops_when_the_time_is_up(
     assert main([*fit, "--name=short", "--trainer.max_time=00:00:00:17"]) == 0
     assert summary(run)["ended_by"] == "max_time"
     assert summary(run)["steps"] == 17
-    assert "Stopped after --trainer.max_time 00:00:00:17" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "Stopped after --trainer.max_time 00:00:00:17" in printed
+    # After the first epoch, of 12 steps.
+    assert "12.0 s, about 5 s left" in printed
     assert main(["classify", "fit", f"--resume={run}"]) == 0
     assert "is finished; give more --trainer.max_time to train it for longer" in capsys.readouterr().out
     # As if it had been killed before it was tested and exported.

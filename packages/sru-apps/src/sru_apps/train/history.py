@@ -55,6 +55,7 @@ class History(Callback):
         self.count, self.speed = count, f"{unit}_per_second"
         self.rows: list[dict[str, float]] = []
         self.validations_per_epoch = 1
+        self.max_seconds: float | None = None
         self._whole, self._meter, self._left = Clock(), Meter(), TimeLeft()
         self._drawn_rows = 0
         self._next_picture = 0.0
@@ -77,7 +78,10 @@ class History(Callback):
 
     def seconds_left(self, trainer: Trainer) -> float | None:
         """The time that the rest of the training takes; None while nothing is known."""
-        return self._left.seconds(trainer, self.validations_per_epoch)
+        left = self._left.seconds(trainer, self.validations_per_epoch)
+        if left is None or self.max_seconds is None:
+            return left
+        return max(0.0, min(left, self.max_seconds - self.seconds))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clocks."""

@@ -47,6 +47,7 @@ class Validations(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find out how many batches lie between two validations."""
+        self.history.max_seconds = self.max_seconds
         batches = int(trainer.num_training_batches)
         self._interval = math.inf
         if self.every is not None:
