@@ -53,7 +53,7 @@ def predict(task: Task, args: Sequence[str]) -> int:
         [
             ("questions", list, [], "Questions on the passage; default: standard input, one per line."),
             ("--model", str, ..., "A run folder, the `model` folder in it, or a .ckpt file."),
-            ("--passage", str | None, None, "The passage."),
+            ("--passage", str, None, "The passage."),
             ("--passage-file", str | None, None, "A text file that holds the passage."),
             (
                 "--file",
