@@ -22,7 +22,7 @@ from sru_apps.train.optimizers import LearningRate
 
 
 class Validations(Callback):
-    """Validate within the epochs, besides at their ends; stop a training that gets no better or takes too long.
+    """Validate within the epochs too; stop a training that gets no better or takes too long.
 
     Args:
         history: Records the validations; it comes before this callback.
