@@ -150,7 +150,7 @@ def test_a_message_of_any_length_is_cut_off(
         ("training.optimizers", "OptimizerConfig"),
         ("language_modelling.model", "LanguageModel"),
         ("language_modelling.generate", "generate"),
-        ("chat.load", "load_chat_model"),
+        ("chat.load", "TrainedChatModel"),
         ("chat.reply", "Conversation"),
     ],
 )
