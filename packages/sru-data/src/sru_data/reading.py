@@ -33,7 +33,8 @@ HALF_OF_A_PAIR = re.compile("[\ud800-\udfff]")
 """What JSON can write, and UTF-8 cannot."""
 
 _LONGEST_MARK = 4
-_UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
+_UTF32_MARKS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
+_WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, *_UTF32_MARKS)
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
@@ -159,9 +160,10 @@ def without_mark(content: bytes, *, path: str | Path) -> bytes:
     Raises:
         DataError: The mark is that of UTF-16 or UTF-32.
     """
-    if content.startswith(_UTF16_MARKS):
+    if content.startswith(_WIDE_MARKS):
+        name = "UTF-32" if content.startswith(_UTF32_MARKS) else "UTF-16"
         raise DataError.at(
-            path, None, "expected text in UTF-8, got UTF-16 or UTF-32; convert it, as with `iconv -t UTF-8`"
+            path, None, f"expected text in UTF-8, got {name}; convert it, as with `iconv -f {name} -t UTF-8`"
         )
     return content.removeprefix(codecs.BOM_UTF8)
 
