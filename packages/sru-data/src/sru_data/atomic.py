@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
+
+from sru_data.errors import DataError
 
 _TEMPORARY = ".partial"
 
@@ -96,3 +98,32 @@ def replace(source: Path, target: Path) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def lock_folder(folder: Path, *, wait: Callable[[], object]) -> contextlib.AbstractContextManager[object]:
+    """Keep other processes out of a folder; the system releases the lock of a process that is killed.
+
+    Args:
+        folder: The folder; made if missing.
+        wait: Called if another process has the lock, before this one waits for it.
+
+    Raises:
+        DataError: The folder cannot be made or locked.
+    """
+    from filelock import FileLock, Timeout  # brings asyncio: 0.1 s that writing a file does not need
+
+    lock = FileLock(folder / ".lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return lock.acquire(timeout=0)
+    except Timeout:
+        wait()
+        return lock.acquire()
+    # NotImplementedError comes from network file systems without locks.
+    except (OSError, NotImplementedError) as error:
+        raise DataError.at(
+            folder,
+            None,
+            f"expected a folder to write to, got: {getattr(error, 'strerror', None) or error}; "
+            "name another folder",
+        ) from error

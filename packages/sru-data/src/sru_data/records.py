@@ -1,4 +1,4 @@
-"""The JSON records of a file: one per line, or the items of one array."""
+"""The JSON records of a file: one per line, or the items of one array, which may be a field of an object."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from sru_data.texts.files import TextFile
 _TOKEN = re.compile(rb'\\.|["\[\]{}]', re.DOTALL)
 _BETWEEN_ITEMS = b" \t\r\n,"
 _STEPS = {b"[": 1, b"{": 1, b"]": -1, b"}": -1}
-# From one depth to another; what is between items should be blank, and is a record if it is not.
-_ITEM_BEGINS, _ITEM_ENDS = (1, 2), (2, 1)
-_BOUNDARIES = {(0, 1), _ITEM_BEGINS, _ITEM_ENDS, (1, 0)}
+# From one depth to another, counted within the array; what is between items should be blank, and is a record
+# if it is not.
+_ARRAY_BEGINS, _ITEM_BEGINS, _ITEM_ENDS, _ARRAY_ENDS = (-1, 0), (0, 1), (1, 0), (0, -1)
+_BOUNDARIES = {_ARRAY_BEGINS, _ITEM_BEGINS, _ITEM_ENDS, _ARRAY_ENDS}
 
 
 class Record(NamedTuple):
@@ -29,7 +30,7 @@ class Record(NamedTuple):
     """Its JSON, if it is any."""
 
 
-def read_records(path: str | Path) -> Iterator[Record]:
+def read_records(path: str | Path, *, field: str | None = None) -> Iterator[Record]:
     """Yield the records of a file, which is read as a stream.
 
     A file whose first character is `[` is an array, and its items are the records; of any other, every line
@@ -37,14 +38,22 @@ def read_records(path: str | Path) -> Iterator[Record]:
 
     Args:
         path: JSON lines or a JSON array; the ending of its name tells the compression, as for `TextFile`.
+        field: The field of an object that holds the array, if the file is that object; its other fields are
+            passed over.
 
     Raises:
-        DataError: The file is missing or damaged, a record has more than 32 MiB, or an array does not end.
+        DataError: The file is missing or damaged, a record has more than 32 MiB, an array does not end, or
+            the field is missing.
     """
     chunks = TextFile.at(path).stored_chunks()
     first = next(chunks, b"")
-    read = _items if first.lstrip().startswith(b"[") else _lines
-    return read(path, chain([first], chunks))
+    whole = chain([first], chunks)
+    if field is None:
+        return (_items if first.lstrip().startswith(b"[") else _lines)(path, whole)
+    if not first.lstrip().startswith(b"{"):
+        found = "a JSON array" if first.lstrip().startswith(b"[") else "something else"
+        raise DataError.at(path, None, f"expected a JSON object with an array {field!r}, got {found}")
+    return _items(path, whole, field)
 
 
 def _lines(path: str | Path, chunks: Iterable[bytes]) -> Iterator[Record]:
@@ -54,34 +63,44 @@ def _lines(path: str | Path, chunks: Iterable[bytes]) -> Iterator[Record]:
                 yield Record(number, line)
 
 
-def _items(path: str | Path, chunks: Iterable[bytes]) -> Iterator[Record]:
+def _items(path: str | Path, chunks: Iterable[bytes], field: str | None = None) -> Iterator[Record]:
     """Follow brackets and quotes to where each item ends, so that only one is in memory."""
-    piece, line, depth, quoted, ended = b"", 1, 0, False, False
+    begins = re.compile(rb"" if field is None else rb'(?<!\\)"%b"\s*:\s*\Z' % re.escape(field.encode()))
+    within = 1 if field is None else 2
+    piece, line, depth, quoted, ended, array_seen, in_array = b"", 1, 0, False, False, False, False
     for data in _whole_escapes(chunks):
         start = 0
         for token in _TOKEN.finditer(data):
             if token[0] == b'"':
                 quoted = not quoted
-            if quoted or token[0] not in _STEPS:
+            if quoted or token[0] not in _STEPS or ended:
                 continue
             before, depth = depth, depth + _STEPS[token[0]]
-            if ended or (before, depth) not in _BOUNDARIES:
+            move = (before - within, depth - within)
+            ended = depth == 0
+            if move == _ARRAY_BEGINS and token[0] == b"[":
+                in_array = bool(begins.search(piece + data[start : token.start()]))
+            if not ended and not (in_array and move in _BOUNDARIES):
                 continue
-            piece += data[start : token.end() if (before, depth) == _ITEM_ENDS else token.start()]
-            start = token.start() if (before, depth) == _ITEM_BEGINS else token.end()
-            if content := piece.strip(_BETWEEN_ITEMS):
+            piece += data[start : token.end() if move == _ITEM_ENDS else token.start()]
+            start = token.start() if move == _ITEM_BEGINS else token.end()
+            if in_array and move != _ARRAY_BEGINS and (content := piece.strip(_BETWEEN_ITEMS)):
                 blank = len(piece) - len(piece.lstrip(_BETWEEN_ITEMS))
                 yield Record(line + piece.count(b"\n", 0, blank), content)
             line += piece.count(b"\n")
-            piece, ended = b"", depth == 0
+            piece, array_seen, in_array = b"", array_seen or in_array, in_array and move != _ARRAY_ENDS
         piece += data[start:]
         if len(piece) > MAX_LINE_BYTES:
             raise DataError.at(
                 path, line, f"expected a record of at most {MAX_LINE_BYTES:,} bytes, got a longer one"
             )
+    bracket = "]" if field is None else "}"
     if not ended or piece.strip():
         found = "more after it" if ended else "the end of the file; it is truncated, download it again"
-        raise DataError.at(path, line, f"expected a JSON array that ends in ']', got {found}")
+        what = "array" if field is None else "object"
+        raise DataError.at(path, line, f"expected a JSON {what} that ends in {bracket!r}, got {found}")
+    if not array_seen:
+        raise DataError.at(path, None, f"expected a JSON object with an array {field!r}, got one without")
 
 
 def _whole_escapes(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -149,3 +149,18 @@ def test_training_on_lines_twice_gives_the_same_vocabulary() -> None:
     assert [WordTokenizer.train(iter(texts), line_ends=True).tokens for texts in (LINES, LINES[::-1])] == [
         WordTokenizer.train(["".join(LINES)], line_ends=True).tokens
     ] * 2
+
+
+def test_words_that_are_cut_already_have_an_id_each() -> None:
+    tokenizer = WordTokenizer.train([*TEXTS, "[PAD] \u03c3"])
+    words = ["The", "mouse", "", "a cat", "[PAD]", "cat", "\u03a3", "\ud83d"]
+    tokens = ["the", *["[UNK]"] * 3, "[pad]", "cat", "\u03c3", "[UNK]"]
+    assert [tokenizer.tokens[number] for number in tokenizer.ids_of(words)] == tokens
+    assert tokenizer.ids_of([]) == []
+    assert WordTokenizer.train(TEXTS, lowercase=False).ids_of(["THE", "\u03a3", "[PAD]"]) == [1] * 3
+
+
+@given(st.lists(st.text("aBcΣςİ\u2019'.-", min_size=1), min_size=1), st.booleans())
+def test_words_that_are_cut_already_are_looked_up_as_in_a_text(words, lowercase) -> None:
+    tokenizer = WordTokenizer.train([" ".join(words[:2])], lowercase=lowercase)
+    assert tokenizer.ids_of(words) == tokenizer.encode(" ".join(words))

@@ -7,6 +7,9 @@ TASKS = {
         "sentence classification, on your own files or published sets", "sru_apps.tasks.classify:TASK"
     ),
     "lm": Command("language modelling: train, evaluate, generate, score", "sru_apps.tasks.lm:TASK"),
+    "squad": Command(
+        "reading comprehension: find the answer to a question in a passage", "sru_apps.tasks.squad:TASK"
+    ),
     "chat": Command("a small model that answers, trained on your dialogues", "sru_apps.tasks.chat:TASK"),
     "demo": Command(
         "train a small character language model, with no data set to download",

@@ -114,8 +114,6 @@ class TokenFile:
             expected="the description of a token file",
             missing=f"expected the description of {path.name}, got no such file; prepare the text again",
         )
-        if sys.byteorder != "little":
-            raise DataError.at(path, None, "expected a little-endian machine, got a big-endian one")
         opened = cls(path, _map(path, description), description)
         if verify or (verify is None and description.size <= _ALWAYS_VERIFIED_BYTES):
             opened.verify()
@@ -136,10 +134,7 @@ class TokenFile:
         Raises:
             DataError: The content has changed since it was written, or was never that of this vocabulary.
         """
-        found = 0
-        with self.path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                found = zlib.crc32(chunk, found)
+        found = checksum(self.path)
         if found != self.description.crc32:
             raise DataError.at(
                 self.path,
@@ -197,27 +192,64 @@ def _map(path: Path, description: Description) -> Tensor:
         )
     if not size:
         raise DataError.at(path, None, "expected ids, got an empty file; give a text with content")
+    return map_tensor(path, _DTYPES[description.dtype])
+
+
+def map_tensor(path: Path, dtype: torch.dtype) -> Tensor:
+    """Map a file into memory, read-only.
+
+    Args:
+        path: The file, not empty.
+        dtype: The type of its numbers.
+
+    Raises:
+        DataError: The machine is a big-endian one.
+    """
+    if sys.byteorder != "little":
+        raise DataError.at(path, None, "expected a little-endian machine, got a big-endian one")
     # torch.from_file maps for writing, which the system refuses for more than its memory.
     with path.open("rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given buffer is not writable")
-        return torch.frombuffer(mapped, dtype=_DTYPES[description.dtype])
+        return torch.frombuffer(mapped, dtype=dtype)
 
 
-def write_record(path: Path, record: DataclassInstance) -> None:
+def checksum(path: Path) -> int:
+    """Return the CRC-32 of a file.
+
+    Args:
+        path: The file.
+    """
+    found = 0
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            found = zlib.crc32(chunk, found)
+    return found
+
+
+def write_record(path: Path, record: DataclassInstance, *, version: int = FORMAT) -> None:
     """Write a record.
 
     Args:
         path: The file.
         record: A dataclass of plain values.
+        version: The version of the format of what it describes.
     """
-    content = json.dumps({"format": FORMAT, **asdict(record)}, indent=2) + "\n"
+    content = json.dumps({"format": version, **asdict(record)}, indent=2) + "\n"
     with atomic_write(path) as file:
         file.write(content.encode())
 
 
-def read_record(path: Path, make: type[_Record], *, expected: str, missing: str) -> _Record:
+def read_record(
+    path: Path,
+    make: type[_Record],
+    *,
+    expected: str,
+    missing: str,
+    version: int = FORMAT,
+    remedy: str = REMEDY,
+) -> _Record:
     """Read what `write_record` wrote.
 
     Args:
@@ -225,6 +257,8 @@ def read_record(path: Path, make: type[_Record], *, expected: str, missing: str)
         make: The dataclass; may raise ValueError if the fields are wrong.
         expected: What the record is.
         missing: What to say if there is no file.
+        version: The version of the format.
+        remedy: What to do about another one.
 
     Raises:
         DataError: The file is missing, damaged or of another version.
@@ -234,11 +268,11 @@ def read_record(path: Path, make: type[_Record], *, expected: str, missing: str)
     content = read_bytes(path, expected=expected, limit=_RECORD_BYTES)
     try:
         fields = parse_json(content)
-        if (version := fields.pop("format", None)) != FORMAT:
-            raise ValueError(f"format {version!r} of another version")
+        if (found := fields.pop("format", None)) != version:
+            raise ValueError(f"format {found!r} of another version")
         return cast("_Record", _typed(fields, make))
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        message = f"expected {expected} in format {FORMAT}, got something else ({error}); {REMEDY}"
+        message = f"expected {expected} in format {version}, got something else ({error}); {remedy}"
         raise DataError.at(path, None, message) from error
 
 

@@ -10,9 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
-from filelock import FileLock, Timeout
-
-from sru_data.atomic import atomic_write, remove_temporaries
+from sru_data.atomic import atomic_write, lock_folder, remove_temporaries
 from sru_data.datasets.language_modelling import Corpus
 from sru_data.errors import DataError
 from sru_data.texts.source import TextSource
@@ -85,7 +83,7 @@ def prepare(
     given = tokenizer_digest(tokenizer) if isinstance(tokenizer, Tokenizer) else ""
     wanted = Settings(corpus.name, dict(options or {}), sources, given, "")
     if not _is_finished(folder, wanted):
-        with _lock(folder, report):
+        with lock_folder(folder, wait=lambda: report(Progress("waiting"))):
             # Another process may have finished it before this one got the lock.
             if not _is_finished(folder, wanted):
                 _finish(folder, wanted, splits, tokenizer, report)
@@ -160,22 +158,3 @@ def _begin(
         file.write(content)
     write_record(folder / FILE_NAME, settings)
     return settings
-
-
-def _lock(folder: Path, report: Callable[[Progress], None]) -> contextlib.AbstractContextManager[object]:
-    """Keep other processes out of the folder; the system releases the lock of a process that is killed."""
-    lock = FileLock(folder / ".lock")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return lock.acquire(timeout=0)
-    except Timeout:
-        report(Progress("waiting"))
-        return lock.acquire()
-    # NotImplementedError comes from network file systems without locks.
-    except (OSError, NotImplementedError) as error:
-        raise DataError.at(
-            folder,
-            None,
-            f"expected a folder to write to, got: {getattr(error, 'strerror', None) or error}; "
-            "name another folder",
-        ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Literal, get_args
 
@@ -107,6 +107,22 @@ class WordTokenizer(HuggingFaceTokenizer):
         return cls(backend).extended(extra)
 
     @classmethod
+    def from_words(
+        cls, words: Iterable[str], *, lowercase: bool = True, unk_token: str = UNK_TOKEN
+    ) -> WordTokenizer:
+        """Make a vocabulary of given words; text is then cut at white space alone.
+
+        Args:
+            words: The words in the order of their ids, after padding and unknown; as for `extended`.
+            lowercase: Whether to lower-case words, here and in `encode`.
+            unk_token: The word that stands for unknown ones.
+        """
+        # A saved tokenizer without line ends could be anybody's, and would be loaded as such.
+        backend = _untrained(unk_token, lowercase=lowercase, line_ends=True)
+        backend.model = models.WordLevel({PAD_TOKEN: 0, unk_token: 1}, unk_token)
+        return cls(backend).extended(words)
+
+    @classmethod
     def fits(cls, backend: tokenizers.Tokenizer) -> bool:
         """Whether a backend is one that `WordTokenizer.train` makes, with line ends or for English."""
         if _is_english(backend):
@@ -125,6 +141,22 @@ class WordTokenizer(HuggingFaceTokenizer):
         # The backend would give the same ids, but several times slower because it keeps an offset per word.
         id_of = self._id_of
         return [id_of.get(word, UNK_ID) or UNK_ID for word in self.pieces(text)] or [UNK_ID]
+
+    def ids_of(self, words: Sequence[str]) -> list[int]:
+        """Return one id for each of some words that are already cut, none of them `pad_id`.
+
+        Args:
+            words: The words, in any case if text is lower-cased. Nothing else is rewritten.
+        """
+        id_of = self._id_of
+        return [id_of.get(word, UNK_ID) or UNK_ID for word in map(self._looked_up, words)]
+
+    def _looked_up(self, word: str) -> str:
+        if not self._is_lowercase:
+            return word
+        if _OTHER_LOWERCASE.search(word):
+            return str(normalizers.Lowercase().normalize_str(without_surrogates(word)))
+        return word.lower()
 
     def extended(self, words: Iterable[str]) -> WordTokenizer:
         """Return a tokenizer with further words, such as those with a pretrained vector, after its own.

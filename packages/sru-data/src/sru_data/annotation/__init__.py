@@ -1,0 +1,52 @@
+"""Texts cut into tokens with their places in them, by fast rules or by spaCy, which says more about each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+from sru_data.annotation.plain import PlainAnnotator
+from sru_data.annotation.protocol import Annotated, Annotator
+from sru_data.annotation.spacy import SpacyAnnotator, spacy_of
+from sru_data.errors import DataError, shortened
+
+__all__ = ["Annotated", "Annotator", "Features", "annotator_of", "make_annotator"]
+
+Features = Literal["none", "spacy"]
+"""What an annotator says about tokens beside their places: nothing, or what spaCy knows."""
+
+
+def make_annotator(features: Features, *, model: str = "en_core_web_sm") -> Annotator:
+    """Return an annotator, ready for use.
+
+    Args:
+        features: "none" for tokens and their places alone, "spacy" for lemmas, parts of speech and named
+            entities too.
+        model: The spaCy model, where features are "spacy": the name of an installed one.
+
+    Raises:
+        DataError: spaCy or the model is not installed; the message has the command that installs it.
+        ValueError: Unknown features.
+    """
+    if features not in get_args(Features):
+        raise ValueError(f"make_annotator: features must be 'none' or 'spacy', got {features!r}")
+    return PlainAnnotator() if features == "none" else SpacyAnnotator(model)
+
+
+def annotator_of(description: Mapping[str, str]) -> Annotator:
+    """Return the annotator with which data was prepared.
+
+    Args:
+        description: Its `description`.
+
+    Raises:
+        DataError: It needs a spaCy model that is not installed, or that is installed in another version.
+    """
+    if description == {"features": "none"}:
+        return PlainAnnotator()
+    if description.keys() == {"features", "model", "version"} and description["features"] == "spacy":
+        return spacy_of(description)
+    raise DataError(
+        "annotation: expected the description of an annotator, got "
+        f"{shortened(repr(dict(description)), 200)}; prepare the data again"
+    )

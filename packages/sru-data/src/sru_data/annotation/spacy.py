@@ -1,0 +1,136 @@
+"""Tokens, lemmas, parts of speech and named entities by spaCy, an optional package."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from sru_data.annotation.protocol import Annotated
+from sru_data.errors import DataError, printable, shortened
+
+_NEEDED = ("tagger", "lemmatizer", "ner")
+_NOT_NEEDED = ("parser", "senter", "entity_linker", "textcat", "textcat_multilabel")
+_TEXTS_AT_ONCE = 64
+# Halves of characters, as JSON can hold them, which spaCy does not take.
+_SURROGATE = re.compile("[\ud800-\udfff]")
+# The models that `spacy download` knows; others come from PyPI or from their makers.
+_IN_CATALOGUE = re.compile("[a-z]{2,3}_(?:core|dep|ent|sent)_(?:web|news|wiki|ud)_(?:sm|md|lg|trf)").fullmatch
+
+
+class SpacyAnnotator:
+    """Cuts texts as spaCy's tokenizer does, without its tokens of white space.
+
+    The tags are the fine-grained ones (`NNP`, `VBD`), the entities kinds such as `PERSON` or an empty text.
+    The model is used without its parser.
+
+    Args:
+        model: The name of an installed model or the path of one.
+
+    Raises:
+        DataError: spaCy or the model is not installed, or the model lacks a tagger, lemmatizer or named
+            entities.
+    """
+
+    def __init__(self, model: str = "en_core_web_sm") -> None:
+        self.model = model
+        self._nlp = _load(model)
+        self.version = str(self._nlp.meta["version"])
+        if missing := [name for name in _NEEDED if name not in self._nlp.pipe_names]:
+            raise DataError(
+                f"annotation: expected a spaCy model with {', '.join(_NEEDED)}, got {_quoted(model)} without "
+                f"{', '.join(missing)}; use one such as en_core_web_sm"
+            )
+
+    @property
+    def description(self) -> Mapping[str, str]:
+        """The name and the version of the model."""
+        return {"features": "spacy", "model": self.model, "version": self.version}
+
+    def annotate(self, texts: Iterable[str]) -> Iterator[Annotated]:
+        """Yield the tokens of each text, in order, some texts after they come.
+
+        Args:
+            texts: Any texts; one of white space has no tokens.
+
+        Raises:
+            DataError: A text is longer than the model takes, a million characters if it says nothing else.
+        """
+        pairs = self._nlp.pipe(self._readable(texts), as_tuples=True, batch_size=_TEXTS_AT_ONCE)
+        return (_annotated(document, text) for document, text in pairs)
+
+    def _readable(self, texts: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """Yield what spaCy is to read for each text, of the same length, and the text."""
+        for text in texts:
+            if len(text) > self._nlp.max_length:
+                raise DataError(
+                    f"annotation: expected texts of at most {self._nlp.max_length:,} characters, as the "
+                    f"spaCy model {_quoted(self.model)} takes them, got one of {len(text):,}: {_quoted(text)}"
+                    "; cut it into paragraphs"
+                )
+            yield _SURROGATE.sub("\ufffd", text), text
+
+
+def spacy_of(description: Mapping[str, str]) -> SpacyAnnotator:
+    """Return the annotator of a description, made with the same version of the model.
+
+    Args:
+        description: What `SpacyAnnotator.description` says.
+
+    Raises:
+        DataError: It is not installed, or in another version.
+    """
+    annotator = SpacyAnnotator(description["model"])
+    if annotator.version != description["version"]:
+        raise DataError(
+            f"annotation: expected version {description['version']} of the spaCy model "
+            f"{_quoted(annotator.model)}, with which the data was prepared, got {annotator.version}; "
+            f"run `{_install_line(annotator.model, description['version'])}` or prepare the data again"
+        )
+    return annotator
+
+
+def _load(model: str) -> Any:
+    try:
+        spacy = importlib.import_module("spacy")
+    except ImportError as error:
+        raise DataError(
+            "annotation: expected the package spacy, which features='spacy' needs, got none that can be "
+            f'imported ({shortened(str(error), 100)}); run `python -m pip install "sru-data[spacy]"`'
+        ) from error
+    try:
+        return spacy.load(model, exclude=_NOT_NEEDED)
+    except (OSError, ValueError, ImportError) as error:
+        got, remedy = "none of that name", "run"
+        if "[E050]" not in str(error):
+            got = f"one that does not load ({shortened(' '.join(str(error).split()), 150)})"
+            remedy = "install it again with"
+        raise DataError(
+            f"annotation: expected the spaCy model {_quoted(model)}, got {got}; {remedy} "
+            f"`{_install_line(model)}`"
+        ) from error
+
+
+def _install_line(model: str, version: str | None = None) -> str:
+    if _IN_CATALOGUE(model):
+        return f"python -m spacy download {model}" + (f"-{version} --direct" if version else "")
+    return f"python -m pip install {model.replace('_', '-')}" + (f"=={version}" if version else "")
+
+
+def _quoted(text: str) -> str:
+    return repr(printable(shortened(text, 60)))
+
+
+def _annotated(document: Any, text: str) -> Annotated:
+    tokens = [token for token in document if not token.is_space]
+    starts = [token.idx for token in tokens]
+    ends = [token.idx + len(token) for token in tokens]
+    return Annotated(
+        words=[text[start:end] for start, end in zip(starts, ends, strict=True)],
+        starts=starts,
+        ends=ends,
+        lemmas=[token.lemma_ for token in tokens],
+        tags=[token.tag_ for token in tokens],
+        entities=[token.ent_type_ for token in tokens],
+    )

@@ -1,0 +1,269 @@
+"""The questions of one part of a data set in files that are mapped into memory."""
+
+from __future__ import annotations
+
+import json
+import mmap
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor
+
+from sru_data.errors import DataError
+from sru_data.token_files.files import checksum, map_tensor
+
+REMEDY = "delete the folder and prepare the questions again"
+# To check this much takes less than a tenth of a second.
+_ALWAYS_VERIFIED_BYTES = 1 << 26
+
+
+class Row(NamedTuple):
+    """The entry of a question in `NAME.rows`; places count from the beginning of a file."""
+
+    question: int
+    """The place of its tokens, in numbers of `NAME.tokens`."""
+    question_length: int
+    """The number of its tokens."""
+    context: int
+    """The place of the tokens of its context."""
+    context_length: int
+    """The number of those."""
+    start: int
+    """The first token of the answer, or -1."""
+    end: int
+    """The last token of the answer, or -1."""
+    question_text: int
+    """The place of its text, in bytes of `NAME.texts`."""
+    context_text: int
+    """The place of the text of its context."""
+
+
+ROW_BYTES = 8 * len(Row._fields)
+
+
+class Tokens(NamedTuple):
+    """The tokens of a text as numbers, each (T,) int64."""
+
+    words: Tensor
+    """Numbers of `PreparedQuestions.words`."""
+    lemmas: Tensor | None = None
+    """Numbers of `PreparedQuestions.lemmas`, if there are any."""
+    tags: Tensor | None = None
+    """Parts of speech, likewise."""
+    entities: Tensor | None = None
+    """Kinds of named entities, likewise."""
+
+
+class Example(NamedTuple):
+    """A question, its context and where the answer is."""
+
+    index: int  # type: ignore[assignment]  # hides the method of tuples
+    """The number of the question in its part."""
+    context: Tokens
+    """The tokens of the context."""
+    question: Tokens
+    """The tokens of the question."""
+    start: int
+    """The first token of the answer; -1 if there is no answer, or none that begins and ends with a token."""
+    end: int
+    """The last token of the answer, or -1."""
+
+
+class QuestionText(NamedTuple):
+    """The texts of an example."""
+
+    id: str
+    """The name of the question."""
+    question: str
+    """The question."""
+    context: str
+    """The context."""
+    title: str
+    """The title of its article."""
+    answers: tuple[str, ...]
+    """All answers, the references for scoring."""
+    is_impossible: bool
+    """Whether the context does not hold the answer."""
+    starts: list[int]
+    """For each token of the context, the number of characters before it."""
+    ends: list[int]
+    """For each token of the context, the number of characters up to its end."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What is known of a file."""
+
+    size: int
+    """Its size in bytes."""
+    crc32: int
+    """Its checksum."""
+
+    def check(self, path: Path, *, verify: bool | None = None) -> None:
+        """Refuse the file if it is not the one that was written.
+
+        Args:
+            path: The file.
+            verify: Whether to read it and compare the checksum; None does so for up to 64 MiB.
+
+        Raises:
+            DataError: It is missing, or has another size or checksum.
+        """
+        try:
+            size = path.stat().st_size
+            found = checksum(path) if verify or (verify is None and size <= _ALWAYS_VERIFIED_BYTES) else None
+        except OSError as error:
+            raise DataError.at(
+                path, None, f"expected a file of prepared questions, got {error.strerror}; {REMEDY}"
+            ) from error
+        if size != self.size:
+            state = "truncated" if size < self.size else "not the one described"
+            raise DataError.at(
+                path, None, f"expected {self.size:,} bytes, got {size:,}; the file is {state}, {REMEDY}"
+            )
+        if found not in (None, self.crc32):
+            raise DataError.at(
+                path,
+                None,
+                f"expected the checksum {self.crc32:08x}, got {found:08x}; the file is damaged, {REMEDY}",
+            )
+
+
+@dataclass(frozen=True)
+class PartFiles:
+    """The three files of a part."""
+
+    rows: Stored
+    """`NAME.rows`: a `Row` of int64 per question."""
+    tokens: Stored
+    """`NAME.tokens`: int32; for each text the numbers of its words, then of its lemmas, tags and entities if
+    there are any; then for contexts, where tokens begin and where they end."""
+    texts: Stored
+    """`NAME.texts`: a line of JSON per context, [title, context], and per question, [id, question, answers,
+    whether it is impossible]."""
+
+
+def part_paths(folder: Path, name: str) -> PartPaths:
+    """Return where the files of a part are."""
+    return PartPaths(*(folder / f"{name}.{kind}" for kind in PartPaths._fields))
+
+
+class PartPaths(NamedTuple):
+    """Where the files of a part are."""
+
+    rows: Path
+    tokens: Path
+    texts: Path
+
+
+@dataclass(frozen=True, eq=False)
+class QuestionFile(Sequence[Example]):
+    """The questions of one part, as a sequence of examples; they take no memory but the system's cache."""
+
+    name: str
+    """The name of the part."""
+    context_lengths: Tensor
+    """(N,) int64: the number of tokens of each question's context."""
+    question_lengths: Tensor
+    """(N,) int64: the number of tokens of each question."""
+    _rows: Tensor = field(repr=False)
+    _numbers: Tensor = field(repr=False)
+    _texts: mmap.mmap = field(repr=False)
+    _columns: tuple[int | None, ...] = field(repr=False)
+    _opened_with: tuple[Any, ...] = field(repr=False)
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        name: str,
+        files: PartFiles,
+        *,
+        columns: tuple[bool, bool, bool],
+        verify: bool | None = None,
+    ) -> QuestionFile:
+        """Map the files of a part into memory.
+
+        Args:
+            folder: Their folder.
+            name: The name of the part.
+            files: What is known of them.
+            columns: Whether tokens have lemmas, tags and entities.
+            verify: Whether to compare checksums; None does so for files of up to 64 MiB.
+
+        Raises:
+            DataError: A file is missing or damaged.
+        """
+        paths = part_paths(folder, name)
+        for path, stored in zip(paths, (files.rows, files.tokens, files.texts), strict=True):
+            stored.check(path, verify=verify)
+        rows = map_tensor(paths.rows, torch.int64).view(-1, len(Row._fields))
+        with paths.texts.open("rb") as file:
+            texts = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        present = [0, *(number for number, has_column in enumerate(columns, start=1) if has_column)]
+        slots = tuple(present.index(number) if number in present else None for number in range(4))
+        context_lengths, question_lengths = (
+            rows[:, Row._fields.index(name)].clone() for name in ("context_length", "question_length")
+        )
+        numbers = map_tensor(paths.tokens, torch.int32)
+        opened_with = (folder, name, files, columns)
+        return cls(name, context_lengths, question_lengths, rows, numbers, texts, slots, opened_with)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let another process map the files itself."""
+        return _reopen, self._opened_with
+
+    def __len__(self) -> int:
+        """Return the number of questions."""
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> Example:  # type: ignore[override]
+        """Return a question.
+
+        Args:
+            index: Its number.
+        """
+        row = self._row(index)
+        return Example(
+            index % len(self._rows),
+            self._tokens(row.context, row.context_length),
+            self._tokens(row.question, row.question_length),
+            row.start,
+            row.end,
+        )
+
+    def text(self, index: int) -> QuestionText:
+        """Return the texts of a question.
+
+        Args:
+            index: Its number.
+        """
+        row = self._row(index)
+        title, context = self._line(row.context_text)
+        name, question, answers, is_impossible = self._line(row.question_text)
+        T = row.context_length
+        place = row.context + T * (4 - self._columns.count(None))
+        starts, ends = self._numbers[place : place + 2 * T].view(2, T).tolist()
+        return QuestionText(name, question, context, title, tuple(answers), is_impossible, starts, ends)
+
+    def _row(self, index: int) -> Row:
+        return Row(*self._rows[index].tolist())
+
+    def _line(self, place: int) -> list[Any]:
+        return cast("list[Any]", json.loads(self._texts[place : self._texts.find(b"\n", place)]))
+
+    def _tokens(self, place: int, length: int) -> Tokens:
+        count = 4 - self._columns.count(None)
+        numbers = self._numbers[place : place + count * length].to(torch.int64)
+        if count == 1:
+            return Tokens(numbers)
+        columns = numbers.view(count, length).unbind()
+        _, *others = (None if slot is None else columns[slot] for slot in self._columns)
+        return Tokens(columns[0], *others)
+
+
+def _reopen(folder: Path, name: str, files: PartFiles, columns: tuple[bool, bool, bool]) -> QuestionFile:
+    return QuestionFile.open(folder, name, files, columns=columns, verify=False)

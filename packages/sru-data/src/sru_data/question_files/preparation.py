@@ -1,0 +1,250 @@
+"""Prepares questions once for every run that reads them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from sru_data import download
+from sru_data.annotation import Annotated, Annotator, Features, make_annotator
+from sru_data.atomic import atomic_write, lock_folder, remove_temporaries
+from sru_data.datasets.squad import Paragraph, read_squad
+from sru_data.errors import DataError
+from sru_data.paths import matching_files
+from sru_data.question_files.annotating import annotated_paragraphs
+from sru_data.question_files.files import Stored, part_paths
+from sru_data.question_files.prepared import (
+    FILE_NAME,
+    FORMAT,
+    PARTS,
+    VOCABULARY_NAME,
+    Part,
+    PartName,
+    PreparedQuestions,
+    Settings,
+    identity,
+    open_prepared,
+)
+from sru_data.question_files.writing import PartWriter, Vocabulary
+from sru_data.reading import open_file
+from sru_data.token_files.files import write_record
+
+MAX_CONTEXT_TOKENS = 1000
+"""The usual limit of contexts. The longest one of SQuAD has fewer."""
+FileNames = str | Path | Sequence[str | Path]
+
+
+class Progress(NamedTuple):
+    """How far a preparation is."""
+
+    stage: Literal["waiting", "checking"] | PartName
+    """`waiting` while another process prepares the same folder, `checking` while the files are read for the
+    first time, or the part that is being written."""
+    questions: int = 0
+    """How many questions of the part are done."""
+    total: int | None = None
+    """How many it has, if known."""
+
+
+def prepare(
+    files: Mapping[str, FileNames],
+    folder: str | Path,
+    *,
+    name: str,
+    features: Features = "none",
+    spacy_model: str = "en_core_web_sm",
+    max_context_tokens: int = MAX_CONTEXT_TOKENS,
+    processes: int | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> PreparedQuestions:
+    """Cut questions and contexts into tokens and write them to files, or open the files if they are there.
+
+    "train" gets the questions that can be trained on: one of their answers begins and ends with a token, or
+    they have none on purpose. "validation" and "test" get all, so that figures are those of the whole set;
+    only where a context or question is empty is there nothing to answer. What is left out is counted in
+    `PreparedQuestions.report`.
+
+    All files are read and checked before the first one is written. If two processes prepare the same folder,
+    one works and the other waits for it. The folder is complete or not there: an interrupted preparation
+    begins again.
+
+    Args:
+        files: The files of "train", "validation" and, if there are any, "test", in the form of
+            `sru_data.datasets.squad`: for each part a file, a pattern as in `glob`, or several.
+        folder: The folder of this data set with these options; made if missing.
+        name: The name of the data set.
+        features: "none" for words alone, "spacy" for lemmas, parts of speech and named entities too.
+        spacy_model: The spaCy model.
+        max_context_tokens: Longer contexts are left out of "train", and cut in other parts.
+        processes: How many processes cut texts; None for one per processor where spaCy does, and else for
+            this one alone, which is as fast. A script that calls this for several must do so below
+            `if __name__ == "__main__":`.
+        progress: Called before each stage and after each paragraph.
+
+    Returns:
+        The prepared questions.
+
+    Raises:
+        DataError: A file is missing or not of that form, two questions of one part have the same id, a part
+            has no question that can be used, spaCy or its model is missing, or the folder holds other
+            questions or damaged files.
+        ValueError: An option has no meaning.
+    """
+    if processes is not None and processes < 1:
+        raise ValueError(f"prepare: processes must be at least 1, got {processes}")
+    folder, report = Path(folder), progress or (lambda _: None)
+    annotator = make_annotator(features, model=spacy_model)
+    paths = _found(files)
+    wanted = _identity(paths, name, annotator, max_context_tokens)
+    if not _is_finished(folder, wanted):
+        with lock_folder(folder, wait=lambda: report(Progress("waiting"))), _system_errors(folder):
+            # Another process may have finished it before this one got the lock.
+            if not _is_finished(folder, wanted):
+                _remove_unfinished(folder)
+                totals = _check(paths, report)
+                parts: dict[str, Part] = {}
+                vocabulary = Vocabulary()
+                for part, found in paths.items():
+                    writer = PartWriter(folder, part, vocabulary, max_context_tokens=max_context_tokens)
+                    annotated = annotated_paragraphs(
+                        read_squad(found), annotator, processes or _processes(features)
+                    )
+                    with contextlib.closing(annotated), writer:
+                        for done in _write(annotated, writer):
+                            report(Progress(part, done, totals[part]))
+                    parts[part] = Part(str(wanted[part]), writer.report(), writer.files())
+                stored = _write_vocabulary(folder, vocabulary)
+                settings = Settings(name, dict(annotator.description), max_context_tokens, parts, stored)
+                # Last: a folder with this file is finished.
+                write_record(folder / FILE_NAME, settings, version=FORMAT)
+    return open_prepared(folder)
+
+
+def prepared_folder(
+    files: Mapping[str, FileNames],
+    *,
+    name: str,
+    features: Features = "none",
+    spacy_model: str = "en_core_web_sm",
+    max_context_tokens: int = MAX_CONTEXT_TOKENS,
+) -> Path:
+    """Return the folder below `download.cache_dir()` for files and options; other ones give another folder.
+
+    Args:
+        files: As for `prepare`, and so are the others.
+        name: The name of the data set.
+        features: What is known of tokens.
+        spacy_model: The spaCy model.
+        max_context_tokens: The limit of contexts.
+
+    Raises:
+        DataError: A file is missing, or spaCy or its model is.
+        ValueError: An option has no meaning.
+    """
+    annotator = make_annotator(features, model=spacy_model)
+    content = [FORMAT, sorted(_identity(_found(files), name, annotator, max_context_tokens).items())]
+    key = hashlib.blake2b(json.dumps(content).encode(), digest_size=8).hexdigest()
+    return download.cache_dir() / "prepared" / f"{name}-{features}-{key}"
+
+
+def _found(files: Mapping[str, FileNames]) -> dict[PartName, list[Path]]:
+    if not {"train", "validation"} <= files.keys() <= set(PARTS):
+        given = ", ".join(files) or "nothing"
+        raise ValueError(f"prepare: files must be for train, validation and maybe test, got {given}")
+    return {part: matching_files(files[part]) for part in PARTS if part in files}
+
+
+def _identity(
+    paths: Mapping[PartName, Sequence[Path]], name: str, annotator: Annotator, max_context_tokens: int
+) -> dict[str, object]:
+    if max_context_tokens < 1:
+        raise ValueError(f"prepare: max_context_tokens must be at least 1, got {max_context_tokens}")
+    sources: dict[str, str] = {part: _fingerprint(found) for part, found in paths.items()}
+    return identity(name, annotator.description, max_context_tokens, sources)
+
+
+def _is_finished(folder: Path, wanted: Mapping[str, object]) -> bool:
+    if not (folder / FILE_NAME).is_file():
+        return False
+    if difference := Settings.read(folder).difference(wanted):
+        raise DataError.at(
+            folder,
+            None,
+            f"expected a folder for {wanted['name']} with these options, got one prepared with {difference}; "
+            "delete it or name another folder",
+        )
+    return True
+
+
+def _remove_unfinished(folder: Path) -> None:
+    remove_temporaries(folder)
+    for path in (folder / VOCABULARY_NAME, *chain.from_iterable(part_paths(folder, part) for part in PARTS)):
+        path.unlink(missing_ok=True)
+
+
+def _check(
+    paths: Mapping[PartName, Sequence[Path]], report: Callable[[Progress], None]
+) -> dict[PartName, int]:
+    """Read all files before the work begins; return the number of questions of each part."""
+    report(Progress("checking"))
+    return {
+        part: sum(len(paragraph.questions) for paragraph in read_squad(found))
+        for part, found in paths.items()
+    }
+
+
+def _write(
+    annotated: Iterable[tuple[Paragraph, Annotated, Sequence[Annotated]]], writer: PartWriter
+) -> Iterator[int]:
+    """Write a part; yield the number of questions that are done, first 0."""
+    done = 0
+    yield done
+    for paragraph, context, questions in annotated:
+        writer.add(paragraph, context, questions)
+        done += len(questions)
+        yield done
+    # Refuses a part without any before its files get their names.
+    writer.report()
+
+
+def _write_vocabulary(folder: Path, vocabulary: Vocabulary) -> Stored:
+    content = json.dumps(vocabulary.content(), ensure_ascii=False).encode()
+    with atomic_write(folder / VOCABULARY_NAME) as file:
+        file.write(content)
+    return Stored(len(content), zlib.crc32(content))
+
+
+def _fingerprint(paths: Sequence[Path]) -> str:
+    """Return a checksum of whole files, in which a single digit may have been corrected."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with open_file(path, "expected a file of questions, got") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _system_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError.at(
+            error.filename or folder,
+            None,
+            f"expected to prepare questions in {folder}, got: {error.strerror or error}; fix that and start "
+            "again",
+        ) from error
+
+
+def _processes(features: Features) -> int:
+    if features == "none":
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

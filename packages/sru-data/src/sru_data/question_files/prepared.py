@@ -1,0 +1,172 @@
+"""Prepared questions: their parts, and what the numbers of their tokens mean."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from sru_data.question_files.files import REMEDY, ROW_BYTES, PartFiles, QuestionFile, Stored
+from sru_data.question_files.writing import PartReport
+from sru_data.token_files.files import read_record
+
+FORMAT = 1
+FILE_NAME = "questions.json"
+VOCABULARY_NAME = "vocabulary.json"
+PartName = Literal["train", "validation", "test"]
+PARTS: tuple[PartName, ...] = get_args(PartName)
+_COLUMNS = ("words", "lemmas", "tags", "entities")
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is known of one part."""
+
+    source: str
+    """The checksum of the files it was read from."""
+    report: PartReport
+    """What became of their questions."""
+    files: PartFiles
+    """Its own files."""
+
+    def __post_init__(self) -> None:
+        if self.files.rows.size != self.report.kept * ROW_BYTES:
+            raise ValueError(f"{self.report.kept:,} questions in {self.files.rows.size:,} bytes")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The content of `questions.json`, which is written last; without it nothing in the folder counts."""
+
+    name: str
+    """The name of the data set."""
+    annotator: dict[str, str]
+    """The description of the annotator that cut the texts."""
+    max_context_tokens: int
+    """The limit of contexts."""
+    parts: dict[str, Part]
+    """The parts by name."""
+    vocabulary: Stored
+    """The file of the words."""
+
+    def __post_init__(self) -> None:
+        if not {"train", "validation"} <= self.parts.keys() <= set(PARTS):
+            raise ValueError(f"questions for {', '.join(self.parts) or 'no part'}")
+
+    @classmethod
+    def read(cls, folder: Path) -> Settings:
+        """Read the settings of a folder.
+
+        Raises:
+            DataError: They are missing, damaged or of another version.
+        """
+        return read_record(
+            folder / FILE_NAME,
+            cls,
+            expected="prepared questions",
+            missing="expected prepared questions, got no such file; prepare questions in this folder",
+            version=FORMAT,
+            remedy=REMEDY,
+        )
+
+    def difference(self, now: Mapping[str, object]) -> str | None:
+        """Describe the first thing that is different now, if anything is.
+
+        Args:
+            now: The `identity` of what the folder should hold.
+        """
+        sources = {name: part.source for name, part in self.parts.items()}
+        then = identity(self.name, self.annotator, self.max_context_tokens, sources)
+        for name in {**then, **now}:
+            if then.get(name) != now.get(name):
+                values = f"{name} = {then.get(name)} (now {now.get(name)})"
+                return f"other files for {name}" if name in PARTS else values
+        return None
+
+
+def identity(
+    name: str, annotator: Mapping[str, str], max_context_tokens: int, sources: Mapping[str, str]
+) -> dict[str, object]:
+    """Return all that determines the content of a folder, by the names that messages use."""
+    return {"name": name, **annotator, "max_context_tokens": max_context_tokens, **sources}
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedQuestions:
+    """The parts of a data set of questions, with their tokens as numbers."""
+
+    name: str
+    """The name of the data set."""
+    folder: Path
+    """The folder of its files."""
+    description: Mapping[str, str]
+    """The description of the annotator, for `annotator_of`."""
+    max_context_tokens: int
+    """The most tokens of a context: longer ones are not trained on, and cut in validation and test."""
+    words: list[str]
+    """The words by number, as they stand in the texts, and their lower-cased forms; number 0 is no word."""
+    lower: Tensor
+    """(S,) int64: the number of the lower-cased form of each word."""
+    lemmas: list[str]
+    """The lemmas by number, likewise; empty if the annotator knows none."""
+    tags: list[str]
+    """The parts of speech by number, likewise."""
+    entities: list[str]
+    """The kinds of named entities by number, likewise; that of a token in no entity is an empty text too."""
+    parts: Mapping[str, QuestionFile]
+    """The questions of "train", "validation" and maybe "test"."""
+    report: Mapping[str, PartReport]
+    """What was read, kept and left out, for each part."""
+    _question_words: Tensor
+    _training_words: Tensor
+
+    def question_words(self) -> Tensor:
+        """Return how often each word occurs in the questions of "train", (S,) int64."""
+        return self._question_words
+
+    def training_words(self) -> Tensor:
+        """Return how often each word occurs in "train", each context counted once, (S,) int64."""
+        return self._training_words
+
+
+def open_prepared(folder: str | Path, *, verify: bool | None = None) -> PreparedQuestions:
+    """Open what `prepare` wrote.
+
+    Args:
+        folder: The folder.
+        verify: Whether to read all files and compare their checksums; None does so for those of up to 64 MiB.
+            Sizes are always compared.
+
+    Raises:
+        DataError: Files are missing, damaged or of another version.
+    """
+    folder = Path(folder)
+    settings = Settings.read(folder)
+    path = folder / VOCABULARY_NAME
+    settings.vocabulary.check(path, verify=True)
+    vocabulary: dict[str, Any] = json.loads(path.read_bytes())
+    columns = {name: vocabulary[name] for name in _COLUMNS}
+    has_lemmas, has_tags, has_entities = (bool(columns[name]) for name in _COLUMNS[1:])
+    parts = {
+        name: QuestionFile.open(
+            folder, name, part.files, columns=(has_lemmas, has_tags, has_entities), verify=verify
+        )
+        for name, part in settings.parts.items()
+    }
+    return PreparedQuestions(
+        name=settings.name,
+        folder=folder,
+        description=settings.annotator,
+        max_context_tokens=settings.max_context_tokens,
+        **columns,
+        lower=torch.tensor(vocabulary["lower"]),
+        parts=parts,
+        report={name: part.report for name, part in settings.parts.items()},
+        _question_words=torch.tensor(vocabulary["question_words"]),
+        _training_words=torch.tensor(vocabulary["training_words"]),
+    )

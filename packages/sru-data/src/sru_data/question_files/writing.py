@@ -1,0 +1,300 @@
+"""Writes the files of one part, question by question."""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from array import array
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Literal, NamedTuple, get_args
+
+from sru_data.annotation import Annotated
+from sru_data.atomic import atomic_write
+from sru_data.datasets.squad import Answer, Paragraph, Question
+from sru_data.errors import DataError, shortened
+from sru_data.question_files.files import PartFiles, Row, Stored, part_paths
+
+Reason = Literal[
+    "empty context",
+    "empty question",
+    "context longer than the limit",
+    "no answer",
+    "answer not at its offset",
+    "answer not on token borders",
+]
+"""Why a question was left out."""
+_space = re.compile(r"\s*").match
+
+
+class Span(NamedTuple):
+    """A piece of a context in tokens."""
+
+    start: int
+    """The first token."""
+    end: int
+    """The last token."""
+
+
+@dataclass(frozen=True)
+class PartReport:
+    """What became of the questions of one part."""
+
+    read: int
+    """The number of questions in the files."""
+    kept: int
+    """The number of those that are examples."""
+    impossible: int
+    """The number of kept questions that have no answer on purpose."""
+    dropped: dict[str, int]
+    """The number of those left out for each `Reason`."""
+    examples: dict[str, str]
+    """The first question left out for each reason: its file, place and id."""
+    cut: int
+    """The number of kept questions whose context was cut to the limit."""
+    without_span: int
+    """The number of kept questions that have answers, of which none begins and ends with a token."""
+
+    def __post_init__(self) -> None:
+        known = self.dropped.keys() <= set(get_args(Reason)) and self.dropped.keys() == self.examples.keys()
+        if not known or self.kept < 1 or self.kept + sum(self.dropped.values()) != self.read:
+            raise ValueError("the counts do not add up")
+
+
+class Numbering:
+    """Numbers for texts, in the order of their first appearance, from 1."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str | None, int] = {None: 0}
+
+    def __len__(self) -> int:
+        """Return the number of numbers."""
+        return len(self._numbers)
+
+    def of(self, texts: Iterable[str]) -> list[int]:
+        """Return the numbers of texts, new ones for those that have none."""
+        numbers = self._numbers
+        return [numbers.setdefault(text, len(numbers)) for text in texts]
+
+    def texts(self) -> list[str]:
+        """Return the texts by number; an empty one has the number 0, which nothing has."""
+        return ["" if text is None else text for text in self._numbers]
+
+
+class Vocabulary:
+    """The numbers of all words, lemmas, tags and entities, which the parts share."""
+
+    def __init__(self) -> None:
+        self.columns = {name: Numbering() for name in ("words", "lemmas", "tags", "entities")}
+        self.question_words: Counter[int] = Counter()
+        self.training_words: Counter[int] = Counter()
+
+    def numbers(self, tokens: Annotated) -> list[list[int]]:
+        """Return the numbers of tokens, a column for each thing that is known of them."""
+        columns = ((name, getattr(tokens, name)) for name in self.columns)
+        return [self.columns[name].of(texts) for name, texts in columns if texts is not None]
+
+    def lower(self) -> list[int]:
+        """Return the number of the lower-cased form of every word, which becomes a word too."""
+        words, result = self.columns["words"], [0]
+        while len(result) < len(words):
+            result.extend(words.of([text.lower() for text in words.texts()[len(result) :]]))
+        return result
+
+    def content(self) -> dict[str, list[str] | list[int]]:
+        """Return what the file of the vocabulary holds."""
+        lower = self.lower()
+        columns = {name: numbering.texts() for name, numbering in self.columns.items()}
+        counts = {"question_words": self.question_words, "training_words": self.training_words}
+        return {
+            **{name: texts if len(texts) > 1 else [] for name, texts in columns.items()},
+            "lower": lower,
+            **{name: [count[number] for number in range(len(lower))] for name, count in counts.items()},
+        }
+
+
+def find_span(context: str, answer: Answer, tokens: Annotated) -> Span | Reason:
+    """Return the tokens of an answer, or why there are none.
+
+    White space around the answer, in its text or at its offset, does not count.
+
+    Args:
+        context: The context.
+        answer: The answer.
+        tokens: The tokens of the context.
+    """
+    text = answer.text.strip()
+    if not text:
+        return "no answer"
+    found = _space(context, answer.start) if 0 <= answer.start < len(context) else None
+    if found is None or not context.startswith(text, found.end()):
+        return "answer not at its offset"
+    start, end = found.end(), found.end() + len(text)
+    first, last = bisect_left(tokens.starts, start), bisect_left(tokens.ends, end)
+    if tokens.starts[first : first + 1] != [start] or tokens.ends[last : last + 1] != [end]:
+        return "answer not on token borders"
+    return Span(first, last)
+
+
+class PartWriter:
+    """Writes the files of one part; they appear when the block ends without an exception.
+
+    Args:
+        folder: The folder.
+        name: The name of the part. Only those questions of "train" are kept that can be trained on.
+        vocabulary: Where the numbers come from.
+        max_context_tokens: Longer contexts are left out of "train", and cut in other parts.
+    """
+
+    def __init__(self, folder: Path, name: str, vocabulary: Vocabulary, *, max_context_tokens: int) -> None:
+        self._name = name
+        self._paths = part_paths(folder, name)
+        self._is_training = name == "train"
+        self._vocabulary = vocabulary
+        self._limit = max_context_tokens
+        self._read = self._kept = self._impossible = self._cut = self._without_span = 0
+        self._dropped: Counter[str] = Counter()
+        self._examples: dict[str, str] = {}
+
+    def __enter__(self) -> PartWriter:
+        self._stack = ExitStack()
+        self._rows, self._tokens, self._texts = (
+            _Growing(self._stack.enter_context(atomic_write(path))) for path in self._paths
+        )
+        return self
+
+    def __exit__(self, *error: object) -> bool | None:
+        return self._stack.__exit__(*error)  # type: ignore[arg-type]
+
+    def add(self, paragraph: Paragraph, context: Annotated, questions: Sequence[Annotated]) -> None:
+        """Write a paragraph and its questions.
+
+        Args:
+            paragraph: The paragraph.
+            context: The tokens of its context.
+            questions: The tokens of its questions.
+        """
+        tokens = _first(context, self._limit)
+        place: tuple[int, int] | None = None
+        for question, question_tokens in zip(paragraph.questions, questions, strict=True):
+            self._read += 1
+            spans = [find_span(paragraph.context, answer, context) for answer in question.answers]
+            reason = self._reason(question, spans, context, question_tokens)
+            if reason is not None:
+                self._dropped[reason] += 1
+                self._examples.setdefault(reason, f"{paragraph.place}, question {question.id!r}")
+                continue
+            if place is None:
+                place = self._write_context(paragraph, tokens)
+            within = (span for span in spans if isinstance(span, Span) and span.end < len(tokens.words))
+            span = next(within, Span(-1, -1))
+            self._without_span += bool(spans) and span.start < 0
+            self._impossible += question.is_impossible
+            self._cut += len(context.words) > self._limit
+            self._write_question(question, question_tokens, span, place, len(tokens.words))
+
+    def report(self) -> PartReport:
+        """Return what became of the questions.
+
+        Raises:
+            DataError: None of them could be kept.
+        """
+        if not self._kept:
+            reasons = "; ".join(f"{reason}, as in {place}" for reason, place in self._examples.items())
+            raise DataError(
+                f"{self._name}: expected questions that can be used, got {self._read:,}, of which none can: "
+                f"{shortened(reasons, 400)}"
+            )
+        return PartReport(
+            read=self._read,
+            kept=self._kept,
+            impossible=self._impossible,
+            dropped=dict(self._dropped),
+            examples=self._examples,
+            cut=self._cut,
+            without_span=self._without_span,
+        )
+
+    def files(self) -> PartFiles:
+        """Return what is known of the files."""
+        return PartFiles(self._rows.stored(), self._tokens.stored(), self._texts.stored())
+
+    def _reason(
+        self, question: Question, spans: Sequence[Span | Reason], context: Annotated, tokens: Annotated
+    ) -> Reason | None:
+        if not context.words:
+            return "empty context"
+        if not tokens.words:
+            return "empty question"
+        if not self._is_training or question.is_impossible:
+            return None
+        if len(context.words) > self._limit:
+            return "context longer than the limit"
+        if any(isinstance(span, Span) for span in spans):
+            return None
+        return next((span for span in spans if not isinstance(span, Span)), "no answer")
+
+    def _write_context(self, paragraph: Paragraph, tokens: Annotated) -> tuple[int, int]:
+        text = self._texts.write_line([paragraph.title, paragraph.context])
+        numbers = self._vocabulary.numbers(tokens)
+        if self._is_training:
+            self._vocabulary.training_words.update(numbers[0])
+        return self._tokens.write_numbers("i", *numbers, tokens.starts, tokens.ends) // 4, text
+
+    def _write_question(
+        self, question: Question, tokens: Annotated, span: Span, context: tuple[int, int], context_length: int
+    ) -> None:
+        self._kept += 1
+        answers = [answer.text for answer in question.answers]
+        text = self._texts.write_line([question.id, question.text, answers, question.is_impossible])
+        numbers = self._vocabulary.numbers(tokens)
+        if self._is_training:
+            self._vocabulary.training_words.update(numbers[0])
+            self._vocabulary.question_words.update(numbers[0])
+        place = self._tokens.write_numbers("i", *numbers) // 4
+        row = Row(place, len(tokens.words), context[0], context_length, *span, text, context[1])
+        self._rows.write_numbers("q", row)
+
+
+def _first(tokens: Annotated, limit: int) -> Annotated:
+    """Return the first tokens."""
+    return Annotated(
+        tokens.words[:limit],
+        tokens.starts[:limit],
+        tokens.ends[:limit],
+        tokens.lemmas and tokens.lemmas[:limit],
+        tokens.tags and tokens.tags[:limit],
+        tokens.entities and tokens.entities[:limit],
+    )
+
+
+class _Growing:
+    """A file that is written bit by bit, with its checksum."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._size, self._crc32 = file, 0, 0
+
+    def write(self, content: bytes) -> int:
+        """Write content; return its place."""
+        place = self._size
+        self._file.write(content)
+        self._size += len(content)
+        self._crc32 = zlib.crc32(content, self._crc32)
+        return place
+
+    def write_line(self, value: object) -> int:
+        return self.write(json.dumps(value, ensure_ascii=False).encode() + b"\n")
+
+    def write_numbers(self, kind: Literal["i", "q"], *columns: Sequence[int]) -> int:
+        numbers = array(kind)
+        for column in columns:
+            numbers.extend(column)
+        return self.write(numbers.tobytes())
+
+    def stored(self) -> Stored:
+        return Stored(self._size, self._crc32)
