@@ -140,7 +140,7 @@ def with_settings(args: Sequence[str], settings: Path | None) -> list[str]:
     rest = iter(args)
     for arg in rest:
         option, equals, value = arg.partition("=")
-        group = option.removeprefix("--")
+        group = option[2:] if option.startswith("--") else ""
         if option in ("-c", "--config") or group in GROUPS:
             following = value if equals else next(rest, None)
             if following is None:
