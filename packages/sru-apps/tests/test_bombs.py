@@ -106,4 +106,5 @@ def test_it_is_refused(
     assert main([*command.split(), *(places.get(arg, arg) for arg in COMMANDS[command]), *runs]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"sru {command}: error: ")
+    assert "MemoryError" not in line
     assert len(line) < 600
