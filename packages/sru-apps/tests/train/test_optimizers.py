@@ -12,6 +12,7 @@ from sru_apps.train.optimizers import OptimizerConfig, build_optimizer, paramete
     [
         ("adam", torch.optim.Adam),
         ("adamw", torch.optim.AdamW),
+        ("adamax", torch.optim.Adamax),
         ("radam", torch.optim.RAdam),
         ("sgd", torch.optim.SGD),
     ],
@@ -66,7 +67,7 @@ def test_only_matrices_decay():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"name": "lion"}, "name must be one of adam, adamw, radam, sgd, got 'lion'"),
+        ({"name": "lion"}, "name must be one of adam, adamw, adamax, radam, sgd, got 'lion'"),
         ({"lr": -1.0}, "lr must be at least 0, got -1.0"),
         ({"lr": float("nan")}, "lr must be at least 0, got nan"),
         ({"weight_decay": -0.1}, "weight_decay must be at least 0, got -0.1"),

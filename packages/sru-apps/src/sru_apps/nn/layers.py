@@ -32,6 +32,28 @@ class Dropout(nn.Dropout):
         return input * (values >= dropped - _VALUES // 2) * (_VALUES / (_VALUES - dropped))
 
 
+class SequenceDropout(Dropout):
+    """Variational dropout: zero the same features at all positions of a sequence, (T, B, E).
+
+    Args:
+        p: Probability of a feature to be zeroed, at least 0 and less than 1.
+
+    Source: Gal and Ghahramani, "A Theoretically Grounded Application of Dropout in Recurrent Neural Networks"
+    (2016), section 4.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Zero features of each sequence of `input`, (T, B, E), in training; else return it as it is."""
+        if not self.training or self.p == 0:
+            return input
+        return input * super().forward(input.new_ones(1, *input.shape[1:]))
+
+
+def make_dropout(p: float, *, variational: bool) -> Dropout:
+    """Make a dropout of single elements, or of the same features at all positions."""
+    return SequenceDropout(p) if variational else Dropout(p)
+
+
 def pool(h: Tensor, mask: Tensor | None = None) -> Tensor:
     """Summarise each sequence by the maximum and the mean over its real positions.
 

@@ -17,7 +17,6 @@ from tqdm import tqdm  # type: ignore[import-untyped,unused-ignore]
 
 from sru_apps.train.history import History
 from sru_apps.train.meters import rounded
-from sru_data.token_files import Progress
 
 _NOISE = (
     # Lightning's own use of torch, which only its authors can change.
@@ -125,30 +124,36 @@ def outlive_terminal() -> None:
             setattr(sys, name, Terminal(stream))
 
 
-_STAGES = {"waiting": "another process prepares it; waiting", "tokenizer": "making the vocabulary"}
+_STAGES = {
+    "waiting": "another process prepares it; waiting",
+    "tokenizer": "making the vocabulary",
+    "checking": "reading the files",
+}
 
 
 @contextmanager
-def preparation_bar(name: str) -> Iterator[Callable[[Progress], None]]:
+def preparation_bar(name: str, *, unit: str) -> Iterator[Callable[[str, int, int | None], None]]:
     """Show how far a preparation has come: a bar per split on a terminal, a line per stage in a log file.
 
     Args:
         name: What is prepared.
+        unit: What is counted: B for bytes, or a word.
 
     Yields:
-        A function to report the progress to.
+        A function to report the stage, how much of it is done, and how much it is, if known.
     """
     shown = ""
 
-    def report(progress: Progress) -> None:
+    def report(stage: str, done: int, total: int | None) -> None:
         nonlocal shown
-        if progress.stage != shown:
-            shown = progress.stage
+        if stage != shown:
+            shown = stage
             bar.set_description(shown)
-            bar.reset(progress.total)
+            bar.reset(total)
             if bar.disable or shown in _STAGES:
                 print(f"{name}: {_STAGES.get(shown, f'preparing the {shown} split')}", flush=True)
-        bar.update(progress.bytes - bar.n)
+        bar.update(done - bar.n)
 
-    with tqdm(unit="B", unit_scale=True, leave=False, disable=not sys.stderr.isatty()) as bar:
+    unit = unit if unit == "B" else f" {unit}"
+    with tqdm(unit=unit, unit_scale=unit == "B", leave=False, disable=not sys.stderr.isatty()) as bar:
         yield report

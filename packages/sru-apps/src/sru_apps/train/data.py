@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from pytorch_lightning import LightningDataModule
+from torch import Tensor
 
 from sru_apps.decoding.unknown import UnknownParts
 from sru_apps.train.export import dump_tokenizer, parse_tokenizer
@@ -136,13 +137,12 @@ class BatchData(TaskData, Generic[Item, Batch]):
     def length(self, item: Item) -> int:
         """The length of an item."""
 
-    def lengths(self, items: Sequence[Item]) -> list[int]:
+    def lengths(self, items: Sequence[Item]) -> Sequence[int] | Tensor:
         """The lengths of the items of one part."""
         return [self.length(item) for item in items]
 
-    @staticmethod
     @abstractmethod
-    def collate(items: Sequence[Any]) -> Any:
+    def collate(self, items: Sequence[Any]) -> Any:
         """Make a batch of items."""
 
     def parse_tokenizer(self, content: str) -> Any:

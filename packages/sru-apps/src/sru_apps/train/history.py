@@ -9,8 +9,6 @@ whole.
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,10 +18,10 @@ from typing import Any
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
 
+from sru_apps.train.csv_rows import write_csv
 from sru_apps.train.errors import MisfitError
 from sru_apps.train.meters import Clock, Meter, TimeLeft, rounded
 from sru_apps.train.pictures import draw_curves
-from sru_data.atomic import atomic_write
 
 
 class History(Callback):
@@ -208,20 +206,3 @@ def epochs_done(trainer: Trainer) -> float:
     if trainer.is_last_batch:
         return trainer.current_epoch + 1
     return round(trainer.current_epoch + (trainer.fit_loop.batch_idx + 1) / trainer.num_training_batches, 4)
-
-
-def write_csv(path: Path, rows: Sequence[Mapping[str, object]], columns: Sequence[str] | None = None) -> None:
-    """Write rows as a CSV file, or replace it.
-
-    Args:
-        path: The file.
-        rows: The rows; a column that one of them lacks is empty there.
-        columns: The columns; default: those of the rows.
-    """
-    text = io.StringIO()
-    columns = columns or list(dict.fromkeys(name for row in rows for name in row))
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    with atomic_write(path) as file:
-        file.write(text.getvalue().encode())

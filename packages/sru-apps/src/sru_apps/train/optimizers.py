@@ -20,7 +20,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from sru_apps.ranges import check_ranges, ranged
 
-OptimizerName = Literal["adam", "adamw", "radam", "sgd"]
+OptimizerName = Literal["adam", "adamw", "adamax", "radam", "sgd"]
 ScheduleName = Literal["constant", "noam", "cosine", "one-cycle", "exponential", "plateau"]
 
 # As in torch's OneCycleLR: the first and the last rate as fractions of the peak, and the momenta.
@@ -30,10 +30,12 @@ _CYCLE_MOMENTA = (0.95, 0.85, 0.95)
 _OPTIMIZERS: dict[str, tuple[Any, ...]] = {
     "adam": (torch.optim.Adam, "betas", "eps"),
     "adamw": (torch.optim.AdamW, "betas", "eps"),
+    "adamax": (torch.optim.Adamax, "betas", "eps"),
     "radam": (torch.optim.RAdam, "betas", "eps", "decoupled_weight_decay"),
     "sgd": (torch.optim.SGD, "momentum"),
 }
 """The class of each optimizer, and its options besides the learning rate and the weight decay."""
+_FUSED = ("adam", "adamw", "sgd")
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,9 @@ class OptimizerConfig:
     lr: float = ranged(1e-3, at_least=0)
     """The learning rate; with a schedule, its peak."""
     betas: tuple[float, float] = ranged((0.9, 0.999), at_least=0, below=1)
-    """Decay rates of the two moments of adam, adamw and radam."""
+    """Decay rates of the two moments of adam, adamw, adamax and radam."""
     eps: float = ranged(1e-8, at_least=0)
-    """Term that adam, adamw and radam add to the denominator."""
+    """Term that adam, adamw, adamax and radam add to the denominator."""
     momentum: float = 0.0
     """Momentum of sgd."""
     weight_decay: float = ranged(0.0, at_least=0)
@@ -111,7 +113,7 @@ def build_optimizer(module: nn.Module, config: OptimizerConfig, *, fused: bool =
     """
     kind, *names = _OPTIMIZERS[config.name]
     options = {name: getattr(config, name) for name in ("lr", *names)}
-    if fused and config.name != "radam":
+    if fused and config.name in _FUSED:
         options["fused"] = True
     return kind(parameter_groups(module, config), **options)  # type: ignore[no-any-return]
 

@@ -1,11 +1,16 @@
-"""Curves as PNG."""
+"""Pictures as PNG, and curves."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sru_data.atomic import atomic_write
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Curves = Mapping[str, Sequence[Sequence[float]]]
 """The x and y of each curve, by name."""
@@ -45,5 +50,18 @@ def draw_curves(
         axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     # A $ in the name of a run is no formula.
     figure.suptitle(title.replace("$", r"\$"), fontsize="medium")
-    with atomic_write(path) as file:
-        figure.savefig(file, format="png", dpi=120)
+    save_figure(figure, path)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a picture, whatever the script of its labels, or replace it.
+
+    Args:
+        figure: The picture.
+        path: The PNG.
+    """
+    with warnings.catch_warnings(), atomic_write(path) as file:
+        # The font may lack the script: then the labels show boxes.
+        warnings.filterwarnings("ignore", message=r".*Glyph \d+ .* missing from")
+        warnings.filterwarnings("ignore", message=r".*Matplotlib currently does not support .* natively")
+        figure.savefig(file, format="png", dpi=130)

@@ -71,7 +71,7 @@ class LengthBatchSampler(Resumable[list[int]], Sampler[list[int]]):
     padding included.
 
     Args:
-        lengths: The length of each sequence, by index.
+        lengths: The length of each sequence, by index; a tensor is not copied.
         batch_size: Sequences per batch; give exactly one of `batch_size` and `max_tokens`.
         max_tokens: The budget of tokens per batch; no sequence may be longer.
         shuffle: Whether the order is random.
@@ -84,7 +84,7 @@ class LengthBatchSampler(Resumable[list[int]], Sampler[list[int]]):
 
     def __init__(
         self,
-        lengths: Sequence[int],
+        lengths: Sequence[int] | Tensor,
         *,
         batch_size: int | None = None,
         max_tokens: int | None = None,
@@ -97,7 +97,8 @@ class LengthBatchSampler(Resumable[list[int]], Sampler[list[int]]):
                 f"got batch_size={batch_size} and max_tokens={max_tokens}"
             )
         self._check_positive(batch_size=batch_size, max_tokens=max_tokens)
-        self._lengths = torch.tensor(list(lengths), dtype=torch.int64)
+        given = lengths if isinstance(lengths, Tensor) else list(lengths)
+        self._lengths = torch.as_tensor(given, dtype=torch.int64)
         self._shuffle = shuffle
         self._seed = seed
         # The sorted lengths are the same in every epoch, and so are the places where batches are cut.

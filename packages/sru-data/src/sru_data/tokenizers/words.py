@@ -107,6 +107,22 @@ class WordTokenizer(HuggingFaceTokenizer):
         return cls(backend).extended(extra)
 
     @classmethod
+    def from_words(
+        cls, words: Iterable[str], *, lowercase: bool = True, unk_token: str = UNK_TOKEN
+    ) -> WordTokenizer:
+        """Make a vocabulary of given words; text is then cut at white space alone.
+
+        Args:
+            words: The words in the order of their ids, after padding and unknown; as for `extended`.
+            lowercase: Whether to lower-case words, here and in `encode`.
+            unk_token: The word that stands for unknown ones.
+        """
+        # A saved tokenizer without line ends could be anybody's, and would be loaded as such.
+        backend = _untrained(unk_token, lowercase=lowercase, line_ends=True)
+        backend.model = models.WordLevel({PAD_TOKEN: 0, unk_token: 1}, unk_token)
+        return cls(backend).extended(words)
+
+    @classmethod
     def fits(cls, backend: tokenizers.Tokenizer) -> bool:
         """Whether a backend is one that `WordTokenizer.train` makes, with line ends or for English."""
         if _is_english(backend):

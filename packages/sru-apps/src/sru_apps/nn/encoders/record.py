@@ -100,3 +100,5 @@ class Encoder(NamedTuple):
     """Reads a sequence; called as `read_stack` is."""
     step: Callable[[Any, Tensor, Any], tuple[Tensor, Any]] = step_stack
     """Reads one position."""
+    drop_inside: Callable[[Any, float], None] | None = None
+    """Puts variational dropout inside every layer, the last one too, where the cell has a place for it."""

@@ -53,4 +53,17 @@ def build(
     )
 
 
-ENCODER = Encoder(build, SRUOptions, both_ways=True)
+def drop_inside(rnn: Any, dropout: float) -> None:
+    """Drop features of each layer's projected input, and of the states on their way to the output.
+
+    Args:
+        rnn: The stack.
+        dropout: The share; where the stack has its own for the input, that one is kept.
+    """
+    for layer in rnn.rnn_lst:
+        layer.dropout, layer.rnn_dropout = dropout, layer.rnn_dropout or dropout
+        # The initial weights make up for what is dropped.
+        layer.reset_parameters()
+
+
+ENCODER = Encoder(build, SRUOptions, both_ways=True, drop_inside=drop_inside)

@@ -12,7 +12,7 @@ from torch import Tensor
 from sru_apps.tasks.classify.calibration import fit_temperature
 from sru_apps.tasks.classify.pictures import draw_confusion, draw_reliability, shorten
 from sru_apps.tasks.classify.tally import Tally
-from sru_apps.train.history import write_csv
+from sru_apps.train.csv_rows import write_csv
 from sru_apps.train.report import Report
 from sru_apps.train.strict_json import write_json
 

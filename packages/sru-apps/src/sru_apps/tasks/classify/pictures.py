@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from sru_apps.tasks.classify.calibration import BINS, Reliability
-from sru_data.atomic import atomic_write
+from sru_apps.train.pictures import save_figure
 
 _LONGEST_LABEL = 22
 _MOST_NUMBERS = 50
@@ -53,7 +52,7 @@ def draw_confusion(path: Path, counts: Tensor, labels: Sequence[str], title: str
     _name_axes(axes, labels)
     if size <= _MOST_NUMBERS:
         _write_numbers(axes, counts, shares)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _name_axes(axes: Axes, labels: Sequence[str]) -> None:
@@ -132,12 +131,4 @@ def draw_reliability(path: Path, found: Mapping[str, Reliability], title: str, y
     lower.set_xlim(0, 1)
     for axes in (upper, lower):
         axes.grid(alpha=0.3)
-    _save(figure, path)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    with warnings.catch_warnings(), atomic_write(path) as file:
-        # A label may be in a script that the font lacks: then it shows boxes.
-        warnings.filterwarnings("ignore", message=r".*Glyph \d+ .* missing from")
-        warnings.filterwarnings("ignore", message=r".*Matplotlib currently does not support .* natively")
-        figure.savefig(file, format="png", dpi=130)
+    save_figure(figure, path)

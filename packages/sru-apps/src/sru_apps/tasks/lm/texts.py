@@ -100,13 +100,13 @@ def prepare_corpus(
     if given is not None:
         settings = {"tokenizer": tokenizer_digest(given)}
     folder = options["prepared_dir"] or prepared_folder(corpus, unit=unit, **settings)
-    with preparation_bar(corpus.name) as report:
+    with preparation_bar(corpus.name, unit="B") as report:
         return prepare(
             corpus,
             Path(folder),
             tokenizer=source,
             options={"unit": unit, **settings},
-            progress=report,
+            progress=lambda progress: report(progress.stage, progress.bytes, progress.total),
         )
 
 

@@ -1,0 +1,116 @@
+"""Recurrent layers whose outputs are all seen."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from sru_apps.nn.encoders import ENCODERS, EncoderOptions, RecurrentEncoder, RecurrentName
+from sru_apps.nn.layers import make_dropout
+
+
+class StackedEncoder(nn.Module):
+    """Recurrent layers of any cell, both ways, of which every one contributes to the output.
+
+        h⁰ = x        hˡ = layer(dropout(hˡ⁻¹)), plus hˡ⁻¹ with `residual` for l > 1
+        output = dropout([h¹; ...; hᴸ])
+
+    A cell that reads one way gets a second layer that reads the real positions backwards. Padding never
+    changes a result.
+
+    Args:
+        name: The cell, as `RecurrentEncoder` knows it.
+        input_size: E.
+        hidden_size: D, per direction.
+        num_layers: L.
+        dropout: Dropout on the input of each layer. That of `sru` is inside the cell if `variational`: on the
+            input of its projection and on the state's way to the output, but not on the highway.
+        output_dropout: Dropout on the output.
+        variational: Whether dropout draws one mask for all positions of a sequence.
+        concat_layers: Whether the output is that of all layers, or of the last one only.
+        residual: Whether the input of each layer but the first is added to its output.
+        bidirectional: Whether layers read both ways.
+        options: Options that only some cells have.
+
+    Attributes:
+        output_size: O, the features of the output: N·D, times L with `concat_layers`.
+
+    Raises:
+        ValueError: `name` is unknown or lacks one of the options.
+
+    Source: Chen et al., "Reading Wikipedia to Answer Open-Domain Questions" (2017), section 3.2; of
+    variational dropout, Gal and Ghahramani, "A Theoretically Grounded Application of Dropout in Recurrent
+    Neural Networks" (2016).
+    """
+
+    def __init__(
+        self,
+        name: RecurrentName,
+        input_size: int,
+        hidden_size: int,
+        *,
+        num_layers: int = 3,
+        dropout: float = 0.0,
+        output_dropout: float = 0.0,
+        variational: bool = True,
+        concat_layers: bool = True,
+        residual: bool = False,
+        bidirectional: bool = True,
+        options: EncoderOptions | None = None,
+    ) -> None:
+        super().__init__()
+        self.concat_layers, self.residual = concat_layers, residual
+        width = hidden_size * (2 if bidirectional else 1)
+        sizes = [input_size, *[width] * (num_layers - 1)]
+        self.output_size = width * (num_layers if concat_layers else 1)
+        both_ways = name in ENCODERS and ENCODERS[name].both_ways
+
+        def build(size: int) -> RecurrentEncoder:
+            ways = bidirectional and both_ways
+            return RecurrentEncoder(
+                name, size, hidden_size, num_layers=1, bidirectional=ways, options=options
+            )
+
+        self.layers = nn.ModuleList(map(build, sizes))
+        self.backward_layers: nn.ModuleList | None = None
+        if bidirectional and not both_ways:
+            self.backward_layers = nn.ModuleList(map(build, sizes))
+        inside = ENCODERS[name].drop_inside if variational else None
+        if inside is not None:
+            for layer in self.layers:
+                inside(layer.rnn, dropout)
+        self.dropout = nn.Identity() if inside is not None else make_dropout(dropout, variational=variational)
+        self.output_dropout = make_dropout(output_dropout, variational=variational)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Encode a batch.
+
+        Args:
+            x: (T, B, E).
+            mask: (T, B) bool, True at padding, which must follow the real positions; None without any.
+
+        Returns:
+            (T, B, O), zero at padding.
+        """
+        order = None if self.backward_layers is None or mask is None else _backwards(mask)
+        outputs: list[Tensor] = []
+        for number, layer in enumerate(self.layers):
+            given = self.dropout(x)
+            h = layer(given, mask)[0]
+            if self.backward_layers is not None:
+                back = self.backward_layers[number](_take(given, order), mask)[0]
+                h = torch.cat([h, _take(back, order)], -1)
+            x = h + x if self.residual and outputs else h
+            outputs.append(x)
+        output = torch.cat(outputs, -1) if self.concat_layers and len(outputs) > 1 else x
+        return self.output_dropout(output)  # type: ignore[no-any-return]
+
+
+def _backwards(mask: Tensor) -> Tensor:
+    """Return the order, (T, B, 1), that reverses the real positions and leaves padding where it is."""
+    places = torch.arange(len(mask), device=mask.device).unsqueeze(1)
+    return torch.where(mask, places, (~mask).sum(0) - 1 - places).unsqueeze(-1)
+
+
+def _take(x: Tensor, order: Tensor | None) -> Tensor:
+    return x.flip(0) if order is None else x.gather(0, order.expand_as(x))

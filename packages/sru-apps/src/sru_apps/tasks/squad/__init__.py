@@ -1,0 +1,62 @@
+"""Reading comprehension: find the answer to a question in a passage (SQuAD)."""
+
+from sru_apps.task import Command, Task
+
+_FILES = ("train_file", "validation_file", "test_file")
+
+TASK = Task(
+    name="squad",
+    description="Reading comprehension: the answer to a question, found in a passage (SQuAD).\n"
+    "Start with: sru squad fit --recipe small",
+    data="sru_apps.tasks.squad.data:SquadData",
+    module="sru_apps.tasks.squad.module:SquadModule",
+    predictor="sru_apps.tasks.squad.predict:QuestionAnswerer",
+    figures=("f1", "exact_match"),
+    mode="max",
+    usage=("--recipe NAME", "--train-file FILE --validation-file FILE"),
+    examples=("--recipe small", "--recipe squad --embeddings glove.6B.100d.txt.gz --encoder lstm"),
+    common=(
+        *("data.train_file", "data.data_dir", "data.embeddings", "data.features", "data.subset"),
+        *("model.reader", "model.hidden_size", "model.num_layers"),
+    ),
+    defaults={"trainer.max_epochs": 20, "trainer.gradient_clip_val": 10.0},
+    movable=frozenset(
+        {"data_dir", "prepared_dir", "embeddings", "processes", "evaluation_batch_size", *_FILES}
+    ),
+    evaluation=(
+        (
+            "--batch-size",
+            "data.evaluation_batch_size",
+            int,
+            "Questions per batch; default: as in training.",
+        ),
+        (
+            "--data-dir",
+            "data.data_dir",
+            str,
+            "Folder with the data; default: as in training, else $SRU_DATA.",
+        ),
+        ("--prepared-dir", "data.prepared_dir", str, "Folder of the prepared questions, if it has moved."),
+        *(
+            (
+                f"--{name.replace('_', '-')}",
+                f"data.{name}",
+                list[str] | str,
+                f"Where the files of --data.{name} are now; default: as in training.",
+            )
+            for name in _FILES
+        ),
+    ),
+    report="sru_apps.tasks.squad.figures:write",
+    generic=("prepare", "fit", "validate", "test", "table"),
+    commands={
+        "predict": Command(
+            "answers to questions on a passage, or to those of a file",
+            "sru_apps.tasks.squad.commands:predict",
+        ),
+        "ask": Command("ask questions on a passage, one after the other", "sru_apps.tasks.squad.ask:ask"),
+        "score": Command(
+            "the official figures of predictions, whoever made them", "sru_apps.tasks.squad.scoring:score"
+        ),
+    },
+)

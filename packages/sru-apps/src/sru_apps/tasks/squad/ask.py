@@ -1,0 +1,114 @@
+"""`sru squad ask`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import chain
+
+from jsonargparse.typing import PositiveInt
+
+from sru_apps.task import Task
+from sru_apps.tasks.squad.commands import MAX_LENGTH, THRESHOLD, Answering, as_fields, as_rows, highlighted
+from sru_apps.train.errors import UserError
+from sru_apps.train.options import parse_options
+from sru_apps.train.strict_json import dump_json
+from sru_apps.utf8 import MAX_LINE, input_lines, read_text, use_utf8
+
+_PASSAGE, _QUIT = "/passage", "/quit"
+_HOW = (
+    "Paste a passage and end it with an empty line. Then ask, one question per line; "
+    f"{_PASSAGE} takes another passage, {_QUIT} ends."
+)
+
+Read = Callable[[str], str | None]
+"""Returns the next line, given what to print before it where a user types; None at the end."""
+
+
+def ask(task: Task, args: Sequence[str]) -> int:
+    """Answer questions as they are typed, or as they come on standard input."""
+    options = parse_options(
+        "sru squad ask",
+        "Answer questions as they are typed, or as they come on standard input. The first lines are the "
+        "passage, which ends at an empty line; then each line is a question. /passage takes another "
+        "passage; /quit, Ctrl-D and Ctrl-C end. An answer is a row: the answer, its probability, and the "
+        "characters of the passage where it begins and ends. A terminal also shows it in its place.",
+        [
+            ("--model", str, ..., "A run folder, the `model` folder in it, or a .ckpt file."),
+            (
+                "--passage-file",
+                str | None,
+                None,
+                "A text file that holds the first passage; it may have empty lines.",
+            ),
+            ("-k", PositiveInt, 1, "The most answers to each question."),
+            ("--max-length", PositiveInt | None, None, MAX_LENGTH),
+            ("--threshold", float | None, None, THRESHOLD),
+            ("--json", bool, False, "Print one JSON object per question, with all its answers."),
+        ],
+        args,
+    )
+    use_utf8()
+    passage = None if options.passage_file is None else read_text(options.passage_file)
+    answers = Answering(task, options)
+    with _lines() as read, suppress(KeyboardInterrupt):
+        while (passage := passage or _read_passage(read)) is not None:
+            question = read("question> ")
+            if question is None or question.strip() == _QUIT:
+                break
+            if question.strip() == _PASSAGE:
+                passage = None
+            elif question.strip():
+                (found,) = answers([(passage, question)])
+                if options.json:
+                    print(dump_json({"question": question, "answers": as_fields(found)}), flush=True)
+                    continue
+                for row in as_rows(found):
+                    print(row)
+                if found[0].note:
+                    print(f"({found[0].note})")
+                print(end=highlighted(passage, found[0]), flush=True)
+    return 0
+
+
+def _read_passage(read: Read) -> str | None:
+    """Read the lines up to an empty one; None where nothing comes any more."""
+    lines: list[str] = []
+    size = 0
+    while (line := read("passage> " if not lines else "")) is not None:
+        if line.strip() == _QUIT:
+            return None
+        if line.strip():
+            lines.append(line)
+            size += len(line) + 1
+            if size > MAX_LINE:
+                raise UserError(f"the passage is longer than {MAX_LINE:,} characters; shorten it")
+        elif lines:
+            break
+    return "\n".join(lines) if lines else None
+
+
+@contextmanager
+def _lines() -> Iterator[Read]:
+    """Read lines from the keyboard with a prompt, or from a pipe without one."""
+    if sys.stdin is None or not sys.stdin.isatty():
+        with input_lines() as groups:
+            lines = chain.from_iterable(groups)
+            yield lambda prompt: next(lines, None)
+        return
+    with suppress(ImportError):
+        # `input` then edits lines, and takes pasted text that has several as one.
+        import readline
+
+        readline.parse_and_bind("set enable-bracketed-paste on")
+    print(_HOW)
+    yield _typed
+
+
+def _typed(prompt: str) -> str | None:
+    try:
+        return input(prompt)
+    except (EOFError, KeyboardInterrupt):
+        print()
+        return None

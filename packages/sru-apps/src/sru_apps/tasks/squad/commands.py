@@ -1,0 +1,284 @@
+"""`sru squad predict`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, Literal
+
+from jsonargparse import Namespace
+from jsonargparse.typing import PositiveInt
+
+from sru_apps.inference.loading import load_trained
+from sru_apps.task import Task
+from sru_apps.tasks.squad.predict import NO_ANSWER, Answer, QuestionAnswerer
+from sru_apps.train.errors import UserError, building
+from sru_apps.train.options import parse_options
+from sru_apps.train.strict_json import dump_json, write_json
+from sru_apps.utf8 import input_lines, read_text, use_utf8
+from sru_data.datasets.squad import Question, read_squad
+from sru_data.paths import matching_files
+from sru_data.reading import MAX_SENTENCE_BYTES, UNPRINTABLE
+from sru_data.tables import Kind, Row, Table, open_table
+
+MAX_LENGTH = "The most words of an answer; default: of the model."
+THRESHOLD = (
+    "Of a model that was trained on unanswerable questions: how much higher than the best answer no answer "
+    "must score to come first; default: 0."
+)
+_NAMED = 10
+"""Doubtful answers that are named."""
+_AROUND = 400
+"""Characters of the passage shown on either side of an answer."""
+_ON, _OFF = "\x1b[7m", "\x1b[0m"
+
+
+def predict(task: Task, args: Sequence[str]) -> int:
+    """Print the answers to questions on a passage, or write those to the questions of files."""
+    options = parse_options(
+        "sru squad predict",
+        "Answer questions on a passage: a row for each with the answer, its probability, the characters of "
+        "the passage where it begins and ends, and the question. Or answer those of a file. One in the form "
+        "of SQuAD gives a JSON object with the answer to each id, as the official script reads it. A file of "
+        "rows (CSV, TSV, JSON lines, Parquet) is written again, row for row, with the columns answer, "
+        "probability, start, end and note added.",
+        [
+            ("questions", list, [], "Questions on the passage; default: standard input, one per line."),
+            ("--model", str, ..., "A run folder, the `model` folder in it, or a .ckpt file."),
+            ("--passage", str | None, None, "The passage."),
+            ("--passage-file", str | None, None, "A text file that holds the passage."),
+            (
+                "--file",
+                list,
+                None,
+                "Answer the questions of this file: a .json in the form of SQuAD, or CSV, TSV, JSON lines or "
+                "Parquet. May be repeated, or be a pattern such as 'mail/*.csv'.",
+            ),
+            ("--passage-column", str, "passage", "The column of the passages."),
+            ("--question-column", str, "question", "The column of the questions."),
+            (
+                "--kind",
+                Literal["squad"] | Kind | None,
+                None,
+                "squad, csv, tsv, jsonl or parquet; default: as the names say.",
+            ),
+            ("--encoding", str, "utf-8", "The encoding of a file of rows."),
+            ("--delimiter", str | None, None, "What separates the columns of CSV files; default: found out."),
+            ("--out", str | None, None, "Write the answers to --file there; default: standard output."),
+            ("-k", PositiveInt, 1, "The most answers to each question."),
+            ("--max-length", PositiveInt | None, None, MAX_LENGTH),
+            ("--threshold", float | None, None, THRESHOLD),
+            ("--json", bool, False, "Print one JSON object per question, with all its answers."),
+        ],
+        args,
+    )
+    use_utf8()
+    files, passages = options.file, [options.passage, options.passage_file]
+    if files and (options.questions or passages != [None, None]):
+        raise UserError("give a passage with questions, or --file, not both", status=2)
+    if None not in passages:
+        raise UserError("give the passage in --passage or in --passage-file, not both", status=2)
+    if not files and passages == [None, None]:
+        raise UserError("no passage: give --passage TEXT or --passage-file FILE, or --file FILE", status=2)
+    if options.out is not None and (not files or options.json):
+        what = "--json prints" if options.json else "those to questions on a passage are printed"
+        raise UserError(f"--out is for the answers to --file, and {what}; leave one of them out", status=2)
+    if not files:
+        return _predict_passage(task, options)
+    with building():
+        paths = matching_files(files)
+        if _are_squad(paths, options.kind):
+            return _predict_squad(task, paths, options)
+        table = open_table(paths, kind=options.kind, encoding=options.encoding, delimiter=options.delimiter)
+    return _predict_table(task, table, options)
+
+
+def _are_squad(paths: Sequence[Path], kind: str | None) -> bool:
+    if kind is not None:
+        return kind == "squad"
+    return all(".json" in (suffix.lower() for suffix in path.suffixes[-2:]) for path in paths)
+
+
+class Answering:
+    """A model with the options of a command.
+
+    Args:
+        task: The task.
+        options: The options `model`, `k`, `max_length` and `threshold`.
+    """
+
+    def __init__(self, task: Task, options: Namespace) -> None:
+        self._model: QuestionAnswerer = load_trained(task, Path(options.model))
+        self._options = {name: options[name] for name in ("k", "max_length", "threshold")}
+        with building():
+            self([])
+
+    def __call__(self, pairs: Iterable[tuple[str, str]]) -> Iterator[list[Answer]]:
+        """Answer questions, as `QuestionAnswerer.stream` does."""
+        return self._model.stream(pairs, **self._options)
+
+
+def _predict_passage(task: Task, options: Namespace) -> int:
+    passage = options.passage if options.passage_file is None else read_text(options.passage_file)
+    count, doubts = 0, _Doubts()
+    with (
+        nullcontext([options.questions])
+        if options.questions
+        else input_lines(limit=MAX_SENTENCE_BYTES) as groups
+    ):
+        answers = Answering(task, options)
+        for lines in groups:
+            for question, found in zip(lines, answers((passage, line) for line in lines), strict=True):
+                count += 1
+                doubts.see(found[0], f"question {count}")
+                if options.json:
+                    print(dump_json({"question": question, "answers": as_fields(found)}))
+                    continue
+                for row in as_rows(found):
+                    print(row, " ".join(question.split()), sep="\t")
+                print(end=highlighted(passage, found[0]))
+            sys.stdout.flush()
+    doubts.end()
+    if not count:
+        raise UserError("no questions: give some as arguments, or one per line on standard input")
+    return 0
+
+
+def _predict_squad(task: Task, paths: Sequence[Path], options: Namespace) -> int:
+    out = None if options.out is None else Path(options.out)
+    if out is not None and any(out.exists() and path.exists() and out.samefile(path) for path in paths):
+        raise UserError(f"--out must be another file than those of --file, got {out}", status=2)
+    answers, doubts = Answering(task, options), _Doubts()
+    asked: deque[Question] = deque()
+
+    def pairs() -> Iterator[tuple[str, str]]:
+        for paragraph in read_squad(paths):
+            for question in paragraph.questions:
+                asked.append(question)
+                yield paragraph.context, question.text
+
+    predictions: dict[str, str] = {}
+    for found in answers(pairs()):
+        question = asked.popleft()
+        predictions[question.id] = found[0].text or ""
+        doubts.see(found[0], f"question {question.id}")
+        if options.json:
+            fields = {"id": question.id, "question": question.text, "answers": as_fields(found)}
+            print(dump_json(fields))
+    if out is not None:
+        write_json(out, predictions)
+        print(f"{len(predictions):,} answers in {out}")
+    elif not options.json:
+        print(dump_json(predictions, indent=2))
+    doubts.end()
+    return 0
+
+
+def _predict_table(task: Task, table: Table, options: Namespace) -> int:
+    columns = {"--passage-column": options.passage_column, "--question-column": options.question_column}
+    # Before the model is read, so that a wrong column is reported at once.
+    for option, column in columns.items():
+        table.check_column(column, option=option)
+    answers, doubts = Answering(task, options), _Doubts()
+    asked: deque[Row] = deque()
+
+    def pairs() -> Iterator[Any]:
+        for row in table.rows(list(columns.values())):
+            asked.append(row)
+            yield row.values
+
+    def found() -> Iterator[Mapping[str, object]]:
+        for rows in answers(pairs()):
+            row = asked.popleft()
+            doubts.see(rows[0], row.place)
+            yield {
+                "question": row.values[1],
+                "answers": as_fields(rows),
+                "answer": rows[0].text,
+                **rows[0]._asdict(),
+            }
+
+    if options.json:
+        for fields in found():
+            print(dump_json({name: fields[name] for name in ("question", "answers")}))
+    else:
+        names = ["answer", "probability", "start", "end", "note", *(["answers"] if options.k > 1 else [])]
+        out = sys.stdout.buffer if options.out is None else Path(options.out)
+        written = table.copy_with(out, found(), columns=names)
+        if options.out is not None:
+            print(f"{doubts.rows:,} rows in {options.out}, with the new columns {', '.join(written)}")
+    doubts.end()
+    return 0
+
+
+def as_rows(answers: Iterable[Answer]) -> list[str]:
+    """Return one row per answer: the answer on one line, its probability, its start and its end."""
+    return ["\t".join(map(_cell, answer[:4])) for answer in answers]
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return "" if value is None else _on_one_line(str(value))
+
+
+def _on_one_line(text: str) -> str:
+    return " ".join(UNPRINTABLE.sub(" ", text).split())
+
+
+def as_fields(answers: Iterable[Answer]) -> list[dict[str, Any]]:
+    """Return answers as objects of JSON."""
+    return [answer._asdict() for answer in answers]
+
+
+def highlighted(passage: str, answer: Answer) -> str:
+    """Return the answer in its place in the passage, where standard output is a terminal.
+
+    Args:
+        passage: The passage.
+        answer: The answer.
+
+    Returns:
+        Lines with their ends, in which control characters are spaces; nothing without an answer, or where
+        the user wants no colours.
+    """
+    if answer.start is None or answer.end is None or not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+        return ""
+    first, last = max(0, answer.start - _AROUND), answer.end + _AROUND
+    before, text, after = (
+        passage[first : answer.start],
+        passage[answer.start : answer.end],
+        passage[answer.end : last],
+    )
+    dots = ("... " if first else "", " ..." if last < len(passage) else "")
+    return f"{dots[0]}{_shown(before)}{_ON}{_shown(text)}{_OFF}{_shown(after)}{dots[1]}\n"
+
+
+def _shown(text: str) -> str:
+    """Keep line feeds, but nothing else that could steer the terminal."""
+    return "\n".join(UNPRINTABLE.sub(" ", line) for line in text.split("\n"))
+
+
+class _Doubts:
+    """Warns of the first answers that have a note, and counts the others; that there is none is no doubt."""
+
+    def __init__(self) -> None:
+        self.rows = self._count = 0
+
+    def see(self, answer: Answer, place: str) -> None:
+        """Look at one more answer."""
+        self.rows += 1
+        if answer.note is not None and not answer.note.startswith(NO_ANSWER):
+            self._count += 1
+            if self._count <= _NAMED:
+                warnings.warn(f"{place}: {answer.note}", stacklevel=2)
+
+    def end(self) -> None:
+        """Say how many were not named."""
+        if self._count > _NAMED:
+            warnings.warn(f"there are {self._count - _NAMED:,} more such questions", stacklevel=2)

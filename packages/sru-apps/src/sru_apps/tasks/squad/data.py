@@ -1,0 +1,278 @@
+"""Questions about passages for Lightning: prepared once, mapped into memory, batched by length."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from torch import Tensor
+
+from sru_apps.ranges import check_at_least
+from sru_apps.tasks.squad.batches import Batch, WordTable, make_batch
+from sru_apps.tasks.squad.source import DatasetName, check_source, prepare_questions, report_lines
+from sru_apps.tasks.squad.vocabulary import SPECIAL, make_vocabulary
+from sru_apps.train.data import BatchData
+from sru_apps.train.own_files import Files, name_of_files
+from sru_data import DataError
+from sru_data.embeddings import EmbeddingMatrix
+from sru_data.errors import shortened
+from sru_data.question_files import Example, QuestionFile
+from sru_data.tokenizers import WordTokenizer
+
+_MEANINGS = {
+    "description": "words",
+    "tags": "parts of speech",
+    "entities": "kinds of named entities",
+}
+"""What the numbers of the data mean, besides the vocabulary, and how messages call it."""
+
+
+class SquadData(BatchData[Example, Batch]):
+    """SQuAD, or files of your own in its form, as batches of passages of similar lengths.
+
+    The files are cut into words once, by `prepare` or by the first training, and then mapped into memory.
+    SQuAD's own test set is not public: figures are those of the official development set, which is the
+    validation set here, and there is a test only with `test_file`.
+
+    The limits of length concern training alone. In validation and test every passage is read whole and every
+    question is counted, so the figures are those of the official evaluation.
+
+    Args:
+        name: A published set: squad1 (SQuAD 1.1) or squad2 (SQuAD 2.0, with unanswerable questions).
+        train_file: Files of your own instead, in the form of SQuAD's JSON, plain or compressed; one path, a
+            list, or a pattern such as 'questions/*.json.gz'.
+        validation_file: Others for validation.
+        test_file: Others for the test; possible with `name` too.
+        data_dir: Folder with the published sets; default: $SRU_DATA, else the data are downloaded.
+        prepared_dir: Folder of the prepared questions; default: one in the cache. One that `sru squad
+            prepare` has filled needs neither `name` nor files.
+        features: Linguistic features of words (part of speech, named entity, lemma): spacy, or none.
+        spacy_model: The spaCy pipeline that finds them.
+        lowercase: Look words up in lower case; vectors of cased words, such as GloVe 840B, want false.
+        embeddings: Pretrained word vectors: GloVe text, fastText `.vec` or word2vec `.bin`, plain or `.gz`.
+        embedding_size: Length of the word vectors; default: that of the pretrained ones, else 100.
+        embedding_words: Keep the vectors of this many words, from the beginning of the file, for texts to
+            come, or of `all`; the words of the data are kept in any case.
+        tune_words: Train the vectors of this many words, the most frequent of the training questions, or
+            of `all`; the other pretrained ones stay as they are.
+        min_count: A word without a pretrained vector is known if it occurs this often in training.
+        max_context: Train on passages of at most this many words.
+        max_question: Train on questions of at most this many words.
+        subset: Train on the first questions alone, this many.
+        batch_size: Questions per batch.
+        evaluation_batch_size: The same in validation and test; default: `batch_size`.
+        processes: Processes that prepare the questions; default: one per core.
+        seed: Seed of the order of the batches, and of vectors for words without a pretrained one.
+
+    Attributes:
+        prepared: The prepared questions.
+        tokenizer: Words to numbers.
+        fixed_vectors: How many of the last words have vectors that are kept as they are.
+        pretrained: The vectors to start from, if a file was named.
+        tags: The parts of speech by number, none without features.
+        entities: The kinds of named entities by number, none without features.
+
+    Raises:
+        ValueError: A size is less than 1.
+        UserError: There is no data, or two.
+    """
+
+    tokenizer: WordTokenizer | None = None
+    pretrained: EmbeddingMatrix | None = None
+    fixed_vectors = 0
+
+    def __init__(
+        self,
+        name: DatasetName | None = None,
+        train_file: Files | None = None,
+        validation_file: Files | None = None,
+        test_file: Files | None = None,
+        data_dir: str | None = None,
+        prepared_dir: str | None = None,
+        features: Literal["none", "spacy"] = "none",
+        spacy_model: str = "en_core_web_sm",
+        lowercase: bool = True,
+        embeddings: str | None = None,
+        embedding_size: int | None = None,
+        embedding_words: int | Literal["all"] = 50_000,
+        tune_words: int | Literal["all"] = 1000,
+        min_count: int = 5,
+        max_context: int = 400,
+        max_question: int = 60,
+        subset: int | None = None,
+        batch_size: int = 32,
+        evaluation_batch_size: int | None = None,
+        processes: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        check_at_least(
+            1,
+            embedding_size=embedding_size,
+            min_count=min_count,
+            max_context=max_context,
+            max_question=max_question,
+            subset=subset,
+            batch_size=batch_size,
+            evaluation_batch_size=evaluation_batch_size,
+            processes=processes,
+        )
+        words = {"embedding_words": embedding_words, "tune_words": tune_words}
+        check_at_least(0, **{option: count for option, count in words.items() if count != "all"})
+        self.save_hyperparameters(logger=False)
+        check_source(self.hparams)
+        self.group = name or name_of_files(train_file or prepared_dir or "")
+        self.embedding_size = 100 if embedding_size is None else embedding_size
+        self._expected: dict[str, Any] = {}
+
+    def prepare_data(self) -> None:
+        """Cut the texts into words where that is not done yet, in one process while others wait.
+
+        Raises:
+            DataError: A file is missing or damaged, or the folder holds other questions.
+        """
+        if hasattr(self, "prepared"):
+            return
+        self.prepared = prepare_questions(self.group, self.hparams)
+        self.dataset = self.prepared.name
+        self.has_test = "test" in self.prepared.parts
+
+    def setup(self, stage: str) -> None:
+        """Open the prepared questions and choose the words.
+
+        Raises:
+            DataError: The embedding file is missing or damaged, no question is left to train on, or the
+                checkpoint whose state was loaded had other features.
+            UserError: No vocabulary can be made.
+        """
+        if self.parts:
+            return
+        self.prepare_data()
+        prepared, options = self.prepared, self.hparams
+        self.description = dict(prepared.description)
+        self.tags, self.entities = prepared.tags, prepared.entities
+        self._check()
+        self.num_features = 4 if prepared.lemmas else 3
+        self.no_answer = getattr(prepared.report["train"], "impossible", 0) > 0
+        if self.tokenizer is None:
+            self.tokenizer, self.fixed_vectors, self.pretrained = make_vocabulary(prepared, options)
+            if self.pretrained is not None:
+                self.embedding_size = self.pretrained.weight.shape[1]
+        self._table = WordTable.of(prepared.words, self.tokenizer, lower=prepared.lower)
+        self.parts = {**prepared.parts, "train": self._short(prepared.parts["train"])}
+
+    def _short(self, questions: QuestionFile) -> Selection:
+        """Select what to train on."""
+        options = self.hparams
+        kept = questions.context_lengths <= options["max_context"]
+        kept &= questions.question_lengths <= options["max_question"]
+        numbers = kept.nonzero().squeeze(1)
+        if not len(numbers):
+            raise DataError(
+                f"{self.dataset}: expected questions of at most {options['max_question']} words on passages "
+                f"of at most {options['max_context']}, got none; raise --data.max_question or "
+                "--data.max_context"
+            )
+        self._too_long = len(questions) - len(numbers)
+        return Selection(questions, numbers[: options["subset"]])
+
+    def _check(self) -> None:
+        """Refuse data whose numbers mean something else than those of the checkpoint."""
+        for name, theirs in self._expected.items():
+            if (ours := getattr(self, name)) != theirs:
+                raise DataError(
+                    f"the {_MEANINGS[name]} of {self.dataset} in {self.prepared.folder} differ from those "
+                    f"this checkpoint was trained with: expected {shortened(str(theirs), 200)}, got "
+                    f"{shortened(str(ours), 200)}; prepare the same files with the same --data options"
+                )
+
+    def opening(self) -> str:
+        """Count the questions, and the words with a pretrained vector."""
+        assert self.tokenizer is not None
+        parts: dict[str, Any] = self.parts
+        counts = [f"{len(questions):,} for {part}" for part, questions in parts.items()]
+        lines = [f"{self.dataset}: questions: {', '.join(counts)}"]
+        if self._too_long:
+            long = f"{self.hparams['max_context']} words, or {self.hparams['max_question']} themselves"
+            lines.append(f"{self._too_long:,} more, on passages of over {long}, are not trained on")
+        words, learned = len(self.tokenizer) - SPECIAL, len(self.tokenizer) - self.fixed_vectors - SPECIAL
+        if self.pretrained is not None:
+            found, file = self.pretrained.found, self.hparams["embeddings"]
+            lines.append(f"{found:,} of {words:,} words have a vector in {file}; {learned:,} are trained")
+        return "\n".join(lines)
+
+    def report(self) -> str:
+        """Describe the prepared questions, for `sru squad prepare`."""
+        return "\n".join(
+            [
+                *report_lines(self.prepared),
+                self.opening(),
+                f"Padding in training: {100 * self.padding():.2f} % of the passages of an epoch",
+                f"Prepared questions: {self.prepared.folder}",
+            ]
+        )
+
+    def padding(self) -> float:
+        """Return the share of padding among the words of passages in an epoch of training."""
+        lengths = self.lengths(self.parts["train"])
+        batches = [lengths[batch] for batch in self._loader("train", (0, 1)).sampler]
+        return 1 - int(lengths.sum()) / sum(len(batch) * int(batch.max()) for batch in batches)
+
+    def lengths(self, items: Any) -> Tensor:
+        """The number of words of each passage."""
+        return items.context_lengths  # type: ignore[no-any-return]
+
+    def length(self, item: Example) -> int:
+        """The number of words of the passage."""
+        return len(item.context.words)
+
+    def collate(self, items: Sequence[Example]) -> Batch:
+        """Pad questions and passages into a batch."""
+        return make_batch(items, self._table)
+
+    def take_tokenizer(self, tokenizer: str, config: Mapping[str, Any]) -> None:
+        """Use the vocabulary of a trained model, with as many fixed vectors."""
+        super().take_tokenizer(tokenizer, config)
+        self.fixed_vectors = config["fixed_vectors"]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the tokenizer, and what other numbers mean."""
+        state = {**super().state_dict(), "fixed_vectors": self.fixed_vectors}
+        return {**state, **{name: getattr(self, name) for name in _MEANINGS}}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over a checkpoint's tokenizer.
+
+        Raises:
+            DataError: The data gave another one, or other features: the numbers would mean something else.
+        """
+        self._expected = {name: state_dict[name] for name in _MEANINGS}
+        if self.parts:
+            self._check()
+        super().load_state_dict(state_dict)
+        self.fixed_vectors = state_dict["fixed_vectors"]
+
+
+class Selection(Sequence[Example]):
+    """Some of the questions of a part.
+
+    Args:
+        questions: All of them.
+        numbers: (N,) int64, which ones.
+    """
+
+    def __init__(self, questions: QuestionFile, numbers: Tensor) -> None:
+        self.questions, self.numbers = questions, numbers
+
+    def __len__(self) -> int:
+        """Return the number of questions."""
+        return len(self.numbers)
+
+    def __getitem__(self, index: int) -> Example:  # type: ignore[override]
+        """Return a question."""
+        return self.questions[int(self.numbers[index])]
+
+    @property
+    def context_lengths(self) -> Tensor:
+        """(N,) int64, the words of the passages."""
+        return self.questions.context_lengths[self.numbers]

@@ -1,0 +1,153 @@
+"""What readers are compared by, and the report on a trained reader."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+from sru_apps.tasks.squad.answers import (
+    answer_of,
+    best_spans,
+    no_answer_probability,
+    no_answer_score,
+    span_probabilities,
+)
+from sru_apps.tasks.squad.groups import Groups, Measured, table, write_files
+from sru_apps.tasks.squad.scores import Version, best_threshold, exact_match, f1
+from sru_apps.train.report import Report
+from sru_apps.train.strict_json import write_json
+
+
+class AnswerFigures(Metric):
+    """Exact match and F1 of answers, as shares: those of the official scripts divided by 100.
+
+    Args:
+        version: The official script whose rules count.
+        threshold: The no-answer score above which a question is left unanswered; default: the one with the
+            best F1.
+    """
+
+    full_state_update = False
+    rows: list[Tensor]
+
+    def __init__(self, version: Version = "1.1", *, threshold: float | None = None) -> None:
+        super().__init__()
+        self.version, self.threshold = version, threshold
+        # Of each question its exact match, its F1, whether it has an answer, and its no-answer score.
+        self.add_state("rows", default=[], dist_reduce_fx="cat")
+
+    def update(
+        self,
+        predictions: Sequence[str],
+        references: Sequence[Sequence[str]],
+        no_answer: Tensor | None = None,
+    ) -> None:
+        """Add questions.
+
+        Args:
+            predictions: The text of the best span of each; empty for no answer.
+            references: The right answers of each; none if it has no answer.
+            no_answer: (B,) no-answer scores; default: all are answered as predicted.
+        """
+        doubts = [-math.inf] * len(predictions) if no_answer is None else no_answer.tolist()
+        rows = [
+            (
+                exact_match(prediction, truths, version=self.version),
+                f1(prediction, truths, version=self.version),
+                float(bool(truths)),
+                doubt,
+            )
+            for prediction, truths, doubt in zip(predictions, references, doubts, strict=True)
+        ]
+        self.rows.append(torch.tensor(rows, dtype=torch.float64, device=self.device).view(-1, 4))
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return `exact_match` and `f1`; with no-answer scores also the `threshold` that was used."""
+        exact, overlap, answerable, doubt = dim_zero_cat(self.rows).unbind(1)
+        found = {}
+        if (doubt > -math.inf).any():
+            value = self.threshold
+            if value is None:
+                value = best_threshold(doubt.tolist(), overlap.tolist(), answerable.tolist()).value
+            exact, overlap = (torch.where(doubt > value, 1 - answerable, x) for x in (exact, overlap))
+            found = {"threshold": exact.new_tensor(value)}
+        return {"exact_match": exact.mean(), "f1": overlap.mean(), **found}
+
+
+def write(module: Any, data: Any, folder: Path, *, part: str, device: torch.device) -> Report:
+    """Answer the questions of a part of the data, measure the answers and write the files.
+
+    A model with a no-answer score leaves a question unanswered where that exceeds the threshold that has the
+    best F1 on the validation set.
+
+    Args:
+        module: The trained module.
+        data: The data, set up.
+        folder: Where `predictions.json` in the official form, `questions.csv`, `groups.json`, `groups.csv`
+            and `groups.png` go, and with a no-answer score `null_odds.json`.
+        part: The part of the data to measure on.
+        device: Where to compute.
+    """
+    module.network.eval().to(device)
+    exported: dict[str, Any] = {}
+    threshold = module.exported["threshold"] if module.config.no_answer else None
+    if module.config.no_answer and threshold is None:
+        threshold = exported["threshold"] = _choose_threshold(module, data, device)
+    groups, rows = Groups(), {}
+    for index, row, context in _answers(module, data, part, device, threshold):
+        rows[index] = row
+        groups.add(row, context)
+    module.to("cpu")
+    in_order = [rows[index] for index in sorted(rows)]
+    figures = groups.figures()
+    write_json(folder / "predictions.json", {row.id: row.prediction for row in in_order})
+    if threshold is not None:
+        figures["threshold"] = threshold
+        write_json(folder / "null_odds.json", {row.id: row.no_answer for row in in_order})
+    write_files(folder, in_order, figures, dataset=data.dataset, part=part)
+    lines = table(figures, ["answerable", "question type"])
+    if threshold is not None:
+        lines.append(f"unanswered where the no-answer score is above {threshold:.3f}")
+    lines.append(f"{part} figures by question, answer and passage: {folder}")
+    return Report("\n".join(lines), {name: figures[name] for name in ("exact_match", "f1")}, exported)
+
+
+def _choose_threshold(module: Any, data: Any, device: torch.device) -> float:
+    rows = [row for _, row, _ in _answers(module, data, "validation", device, math.inf)]
+    columns = zip(*((row.no_answer, row.f1, bool(row.references)) for row in rows), strict=True)
+    return best_threshold(*columns).value
+
+
+@torch.inference_mode()
+def _answers(
+    module: Any, data: Any, part: str, device: torch.device, threshold: float | None
+) -> Iterator[tuple[int, Measured, str]]:
+    """Yield the questions of a part in batches of like length: the index, what was answered, the passage."""
+    length = module.config.max_answer
+    for batch in data.val_dataloader() if part == "validation" else data.test_dataloader():
+        inputs = (None if tensor is None else tensor.to(device) for tensor in batch.inputs)
+        start, end, none = module.network(type(batch.inputs)(*inputs))
+        spans = best_spans(start, end, max_length=length)
+        sure = span_probabilities(spans, start, end, max_length=length, none=none)
+        columns = [batch.index, spans.start[:, 0], spans.end[:, 0], sure[:, 0]]
+        if none is not None:
+            columns.append(no_answer_score(spans, none))
+            columns.append(no_answer_probability(start, end, none, max_length=length))
+        for index, first, last, p, *of_none in zip(*(column.tolist() for column in columns), strict=True):
+            text = data.parts[part].text(index)
+            doubt, p_none = of_none or (None, 0.0)
+            if doubt is not None and doubt > threshold:
+                first, p = -1, p_none
+            prediction, begin, after = answer_of(text, first, last)
+            version: Version = "1.1" if none is None else "2.0"
+            exact = exact_match(prediction, text.answers, version=version)
+            overlap = f1(prediction, text.answers, version=version)
+            asked = (text.id, text.question, prediction, text.answers)
+            yield index, Measured(*asked, exact, overlap, p, begin, after, doubt), text.context

@@ -1,0 +1,134 @@
+"""The training of a reader."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sru_apps.tasks.squad.answers import answer_of, best_spans, no_answer_score
+from sru_apps.tasks.squad.batches import Batch
+from sru_apps.tasks.squad.data import SquadData
+from sru_apps.tasks.squad.figures import AnswerFigures
+from sru_apps.tasks.squad.model import ReaderConfig, build_reader, question_losses, reader_loss
+from sru_apps.train.module import TaskModule, count_parameters
+from sru_apps.train.optimizers import OptimizerConfig
+
+_WORDS = {"exact_match": "exact match", "f1": "F1"}
+"""The figures in words."""
+
+
+class SquadModule(TaskModule):
+    """Training of a reader, and its figures: exact match and F1 as the official script computes them.
+
+    Args:
+        config: The network, or its `dataclasses.asdict`.
+        optimizer: The optimizer and its schedule, or the same.
+        annotator: What cuts texts into words and finds their features, as an annotator describes itself.
+        tags: The parts of speech by number, none without features.
+        entities: The kinds of named entities by number, none without features.
+        threshold: How much better no answer must be than the best span to be predicted, on the scale of
+            logits; None for the one with the best F1 of what is measured.
+    """
+
+    config_class = ReaderConfig
+    network_class = staticmethod(build_reader)
+    sizes_of_data = ("embedding_size",)
+
+    def __init__(
+        self,
+        config: ReaderConfig | Mapping[str, Any],
+        optimizer: OptimizerConfig | Mapping[str, Any] | None = None,
+        *,
+        annotator: Mapping[str, Any],
+        tags: Sequence[str] = (),
+        entities: Sequence[str] = (),
+        threshold: float | None = None,
+    ) -> None:
+        self.exported = {
+            "annotator": dict(annotator),
+            "tags": list(tags),
+            "entities": list(entities),
+            "threshold": threshold,
+        }
+        super().__init__(config, optimizer, **self.exported)
+        self.network = build_reader(self.config)
+        self.figures = AnswerFigures("2.0" if self.config.no_answer else "1.1", threshold=threshold)
+        self._sums = torch.zeros(2)
+
+    @classmethod
+    def build(cls, data: SquadData, options: Mapping[str, Any], optimizer: OptimizerConfig) -> SquadModule:
+        """Build the module for prepared questions."""
+        assert data.tokenizer is not None
+        config = ReaderConfig(
+            vocab_size=len(data.tokenizer),
+            embedding_size=data.embedding_size,
+            num_features=data.num_features,
+            num_tags=len(data.tags),
+            num_entities=len(data.entities),
+            fixed_vectors=data.fixed_vectors,
+            no_answer=data.no_answer,
+            **options,
+        )
+        return cls(config, optimizer, annotator=data.description, tags=data.tags, entities=data.entities)
+
+    def start(self, data: SquadData) -> None:
+        """Start from pretrained word vectors, if there are any; training tunes those that are not fixed."""
+        if data.pretrained is not None:
+            self.network.inputs.embedding.start(data.pretrained.weight)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of a batch."""
+        return reader_loss(self.network(batch.inputs), batch.start, batch.end)
+
+    def on_validation_epoch_start(self) -> None:
+        """Start counting."""
+        self.figures.reset()
+        self._sums = torch.zeros(2, device=self.device)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Compare the best spans with the references."""
+        stage = "test" if self.trainer.testing else "validation"
+        scores = self.network(batch.inputs)
+        spans = best_spans(scores.start, scores.end, max_length=self.config.max_answer)
+        questions = self.trainer.datamodule.parts[stage]  # type: ignore[attr-defined]
+        texts = [questions.text(index) for index in batch.index.tolist()]
+        places = zip(spans.start[:, 0].tolist(), spans.end[:, 0].tolist(), strict=True)
+        predictions = [answer_of(text, *place)[0] for text, place in zip(texts, places, strict=True)]
+        doubts = None if scores.none is None else no_answer_score(spans, scores.none)
+        self.figures.update(predictions, [text.answers for text in texts], doubts)
+        # An answer that falls on no words has no place to be scored at.
+        impossible = torch.tensor([text.is_impossible for text in texts], device=batch.start.device)
+        counted = (batch.start >= 0) | (impossible & self.config.no_answer)
+        losses = question_losses(scores, batch.start, batch.end)[counted]
+        self._sums += torch.stack([losses.sum(), counted.sum()]).to(self._sums)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the figures of all questions."""
+        stage = "test" if self.trainer.testing else "validation"
+        loss, counted = self._sums
+        found = {"loss": loss / counted.clamp(min=1), **self.figures.compute()}
+        for name, value in found.items():
+            # The loggers get one row per epoch from `History`; all processes log the same.
+            self.log(f"{stage}_{name}", value.float(), logger=False, prog_bar=name in _WORDS, sync_dist=True)
+
+    on_test_epoch_start, test_step = on_validation_epoch_start, validation_step
+    on_test_epoch_end = on_validation_epoch_end
+
+    def describe(self, figures: Mapping[str, float]) -> str:
+        """Put figures in words: `exact match 62.31 %, F1 72.04 %, loss 3.1405`."""
+        found = [f"{words} {100 * figures[name]:.2f} %" for name, words in _WORDS.items() if name in figures]
+        return ", ".join([*found, f"loss {figures['loss']:.4f}"])
+
+    def summary(self, figures: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+        """Return what `sru squad table` compares."""
+        parameters = count_parameters(self) - count_parameters(self.network.inputs.embedding)
+        found = {
+            f"{part}_{name}": value
+            for part, values in figures.items()
+            for name, value in values.items()
+            if name in _WORDS
+        }
+        return {**found, "parameters_without_embedding": parameters}

@@ -1,0 +1,123 @@
+"""Exact match and F1 as the official scripts of SQuAD 1.1 and 2.0 compute them; imports no torch."""
+
+from __future__ import annotations
+
+import math
+import re
+import string
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, NamedTuple
+
+Version = Literal["1.1", "2.0"]
+"""Whose rules count: those of `evaluate-v1.1.py` or of `evaluate-v2.0.py`."""
+
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+
+
+def normalize_answer(text: str) -> str:
+    """Return an answer in the form in which answers are compared.
+
+    Lower case, without ASCII punctuation, without the words `a`, `an` and `the`, with single spaces. Other
+    punctuation, such as `–` and `“`, stays.
+
+    Args:
+        text: The answer.
+    """
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+
+
+def exact_match(prediction: str, references: Sequence[str], *, version: Version = "1.1") -> float:
+    """Return 1 if a prediction equals one of the references after normalisation, otherwise 0.
+
+    Args:
+        prediction: The predicted text; empty for no answer.
+        references: The right answers; none if the question has no answer.
+        version: Whose rules count. SQuAD 2.0 ignores references of which nothing is left, such as `.`.
+    """
+    return _best(_same, prediction, references, version)
+
+
+def f1(prediction: str, references: Sequence[str], *, version: Version = "1.1") -> float:
+    """Return the F1 of the words of a prediction, for the reference where that is highest.
+
+        precision = common/predicted      recall = common/true
+        F1 = 2·precision·recall/(precision + recall)
+
+    Args:
+        prediction: The predicted text; empty for no answer.
+        references: The right answers; none if the question has no answer.
+        version: Whose rules count. Where nothing is left of prediction and reference, SQuAD 1.1 gives 0 and
+            SQuAD 2.0 gives 1; SQuAD 2.0 compares with such a reference only if there is no other.
+    """
+    return _best(_overlap, prediction, references, version)
+
+
+def _best(
+    score: Callable[[list[str], list[str]], float],
+    prediction: str,
+    references: Sequence[str],
+    version: Version,
+) -> float:
+    found = normalize_answer(prediction).split()
+    truths = [normalize_answer(reference).split() for reference in dict.fromkeys(references)]
+    if version == "2.0":
+        truths = [truth for truth in truths if truth]
+    if truths:
+        return max(score(found, truth) for truth in truths)
+    return float(not found)
+
+
+def _same(found: list[str], truth: list[str]) -> float:
+    return float(found == truth)
+
+
+def _overlap(found: list[str], truth: list[str]) -> float:
+    common = sum((Counter(found) & Counter(truth)).values())
+    if not common:
+        return 0.0
+    # In the order of the official scripts, so that the result is the same to the last bit.
+    precision, recall = common / len(found), common / len(truth)
+    return 2 * precision * recall / (precision + recall)
+
+
+class Threshold(NamedTuple):
+    """The no-answer score above which a question is left unanswered, and what that achieves."""
+
+    value: float
+    """The threshold."""
+    score: float
+    """The mean score of all questions with it."""
+
+
+def best_threshold(
+    no_answer: Iterable[float], scores: Iterable[float], answerable: Iterable[bool]
+) -> Threshold:
+    """Choose the no-answer threshold that gives the best mean score.
+
+    A question whose no-answer score is above the threshold is left unanswered: it scores 1 if it has no
+    answer, otherwise 0. This is the choice of `evaluate-v2.0.py`, except that questions with equal no-answer
+    scores stay together, since no threshold separates them, and that a prediction of which normalisation
+    leaves nothing counts as no answer here too.
+
+    Args:
+        no_answer: The no-answer score of each question.
+        scores: The score of what was predicted for it, such as its F1.
+        answerable: Whether it has an answer.
+
+    Returns:
+        The smallest of the best thresholds: the no-answer score of the last question that is answered. If
+        leaving all unanswered is best, the next number below the lowest no-answer score.
+    """
+    rows = sorted(zip(no_answer, scores, answerable, strict=True))
+    if not rows:
+        return Threshold(0.0, math.nan)
+    total = best = float(sum(not row[2] for row in rows))
+    value = math.nextafter(rows[0][0], -math.inf)
+    for place, (doubt, score, has_answer) in enumerate(rows):
+        total += score - (not has_answer)
+        last = place + 1 == len(rows) or rows[place + 1][0] != doubt
+        if last and total > best:
+            best, value = total, doubt
+    return Threshold(value, best / len(rows))
