@@ -14,6 +14,8 @@ from sru_data.texts.files import TextFile
 
 _TOKEN = re.compile(rb'\\.|["\[\]{}]', re.DOTALL)
 _BETWEEN_ITEMS = b" \t\r\n,"
+# With the white space around the colon. To look further back takes time quadratic in the number of fields.
+_LONGEST_KEY = 256
 _STEPS = {b"[": 1, b"{": 1, b"]": -1, b"}": -1}
 # From one depth to another, counted within the array; what is between items should be blank, and is a record
 # if it is not.
@@ -79,7 +81,8 @@ def _items(path: str | Path, chunks: Iterable[bytes], field: str | None = None) 
             move = (before - within, depth - within)
             ended = depth == 0
             if move == _ARRAY_BEGINS and token[0] == b"[":
-                in_array = bool(begins.search(piece + data[start : token.start()]))
+                before_it = data[max(start, token.start() - _LONGEST_KEY) : token.start()]
+                in_array = bool(begins.search(piece[-_LONGEST_KEY:] + before_it))
             if not ended and not (in_array and move in _BOUNDARIES):
                 continue
             piece += data[start : token.end() if move == _ITEM_ENDS else token.start()]
