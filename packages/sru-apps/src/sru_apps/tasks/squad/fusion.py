@@ -129,7 +129,7 @@ class FusionReader(nn.Module):
             last = encoder(torch.cat([last, fused], -1), mask)
             history.append(last)
         summary = self.summary(self.dropout(understood), question_mask)
-        return self.outputs(self.dropout(last), summary, mask)  # type: ignore[no-any-return]
+        return self.outputs([last], summary, mask)  # type: ignore[no-any-return]
 
 
 class FullyAwareAttention(nn.Module):
