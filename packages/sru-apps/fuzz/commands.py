@@ -14,7 +14,8 @@ import yaml
 from cases import TEXTS, Case, Refused, dump_json, hostile_value, mutated_bytes, mutated_tree
 from hypothesis import strategies as st
 
-from sru_apps.cli import TASKS, main
+from sru_apps.cli import main
+from sru_apps.tasks import TASKS
 
 SECONDS = 60
 prepare = samples.prepare

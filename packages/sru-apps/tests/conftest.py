@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from sru_apps.cli import main
 from sru_apps.train.checkpoints import SeedEveryStep
@@ -58,6 +60,23 @@ def _denormals_stay() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch, "set_flush_denormal", lambda mode: False)
         yield
+
+
+SAVE_FIGURE = Figure.savefig
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _empty_pictures() -> Iterator[None]:
+    # Rendering takes more than half of the time of a tiny training.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", lambda self, file, **options: file.write(b"left out"))
+        yield
+
+
+@pytest.fixture
+def pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have pictures rendered, as they are outside the tests."""
+    monkeypatch.setattr(Figure, "savefig", SAVE_FIGURE)
 
 
 @pytest.fixture(autouse=True)
@@ -112,20 +131,31 @@ def assert_same_checkpoints() -> Callable[[Path, Path], None]:
     return compare
 
 
-@pytest.fixture(scope="module")
-def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A data folder with an SST-2 of a few sentences, which the reader takes for the real one."""
-    source = SOURCES["sst2"]
-    files = {part: replace(getattr(source, part), lines=None) for part in ("train", "validation", "test")}
+@pytest.fixture(scope="session")
+def _tiny_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     (folder / "classification").mkdir()
     for part, copies in (("train", 6), ("dev", 2), ("test", 3)):
         lines = [f"1 {text} {i} times" for i in range(copies) for text in POSITIVE]
         lines += [f"0 {text} {i} times" for i in range(copies) for text in NEGATIVE]
         (folder / "classification" / f"stsa.binary.{part}").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@contextmanager
+def _sst2_of_any_size() -> Iterator[None]:
+    source = SOURCES["sst2"]
+    files = {part: replace(getattr(source, part), lines=None) for part in ("train", "validation", "test")}
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(SOURCES, "sst2", replace(source, **files))
-        yield folder
+        yield
+
+
+@pytest.fixture(scope="module")
+def tiny_data(_tiny_files: Path) -> Iterator[Path]:
+    """A data folder with an SST-2 of a few sentences, which the reader takes for the real one."""
+    with _sst2_of_any_size():
+        yield _tiny_files
 
 
 @pytest.fixture
@@ -155,15 +185,22 @@ def small_options(tiny_sst2: Path, tmp_path: Path) -> list[str]:
     return _small_options(tiny_sst2, tmp_path / "runs")
 
 
-@pytest.fixture(scope="module")
-def trained_run(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of an SRU trained with `small_options`, to read only."""
+@pytest.fixture(scope="session")
+def _trained_run(_tiny_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = tmp_path_factory.mktemp("runs")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    assert main(["classify", "fit", *_small_options(tiny_data, runs), "--name=trained"]) == 0
+    with _sst2_of_any_size(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", SAVE_FIGURE)
+        assert main(["classify", "fit", *_small_options(_tiny_files, runs), "--name=trained"]) == 0
     torch.set_num_threads(threads)
     return runs / "classify" / "sst2" / "trained"
+
+
+@pytest.fixture(scope="module")
+def trained_run(_trained_run: Path, tiny_data: Path) -> Path:
+    """The run folder of an SRU trained with `small_options`, to read only."""
+    return _trained_run
 
 
 @pytest.fixture

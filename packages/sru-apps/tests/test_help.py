@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from sru_apps.cli import TASKS, main
+from sru_apps.cli import main
 from sru_apps.nn.encoders import ENCODERS, EncoderOptions
 from sru_apps.task import Command, load
+from sru_apps.tasks import TASKS
 from sru_apps.train.help import COMMON, fit_options, own
 from sru_apps.train.options import fit_parser, recipe_names
 from sru_apps.train.short_names import all_options
@@ -134,7 +135,7 @@ def test_commands_of_a_task_are_described_as_they_describe_themselves(
 
 def test_a_command_whose_source_does_not_tell_describes_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     assert own("sru lm", "sru_apps.tasks.lm:TASK", None) is None
-    assert own("sru x", "sru_apps.task:command_help", None) is None
+    assert own("sru x", "sru_apps.cli:command_help", None) is None
     monkeypatch.setattr(Command, "load", lambda self: lambda args: args != ["--help"])
-    monkeypatch.setitem(TASKS, "mine", Command("my own", "sru_apps.task:command_help"))
+    monkeypatch.setitem(TASKS, "mine", Command("my own", "sru_apps.cli:command_help"))
     assert main(["mine", "--help-all"]) == 0

@@ -148,6 +148,27 @@ def test_the_last_fields_are_the_numbers_whatever_separates_them(tmp_path, compr
     assert as_lists(read_embeddings(write(tmp_path, compress(content)), list(table))) == table
 
 
+@pytest.mark.parametrize("longer", [201, 1500])
+def test_the_width_is_agreed_by_all_lines(tmp_path, longer) -> None:
+    """The first 1,000 lines have two numbers, or a word that ends in one; those after them have three."""
+    first = [f"word{number} 1 2" for number in range(600)] + [f"part {number} 1 2" for number in range(400)]
+    path = write(tmp_path, "\n".join([*first, *("x 1 2 3" for _ in range(longer))]).encode())
+    # 600 lines are sure of two numbers, and 400 + longer could have three.
+    message = (
+        f"vectors: expected vectors of one width, got 2 numbers in .* 1,000 lines and 3 .* {1000 + longer:,};"
+    )
+    with pytest.raises(DataError, match=message):
+        read_embeddings(path, ["word0"])
+
+
+def test_words_that_end_in_numbers_are_words_as_long_as_they_are_few(tmp_path) -> None:
+    lines = [*(f"word{number} 1 2" for number in range(1200)), *("part 7 1 2" for _ in range(1199))]
+    path = write(tmp_path, "\n".join(lines).encode())
+    assert as_lists(read_embeddings(path, ["word0", "part 7"])) == {"word0": [1.0, 2.0], "part 7": [1.0, 2.0]}
+    path.write_bytes(b"2399 2\n" + "\n".join(["part 7 1 2"] * 2399).encode())
+    assert as_lists(read_embeddings(path, ["part 7"])) == {"part 7": [1.0, 2.0]}, "a header needs no vote"
+
+
 def test_no_word_found_gives_an_empty_dict(tmp_path) -> None:
     assert read_embeddings(write(tmp_path, glove(VECTORS)), ["absent"]) == {}
 

@@ -37,6 +37,12 @@ def test_the_token_file_example_runs_as_written(tmp_path, monkeypatch, capsys) -
     assert capsys.readouterr().out == "True True\n"
 
 
+def test_the_example_of_tokens_runs_as_written(capsys) -> None:
+    exec(EXAMPLES[5], {})
+    words, span = re.findall("# (.*)", EXAMPLES[5])
+    assert capsys.readouterr().out == f"{words.split()}\n{span}\n"
+
+
 def test_the_data_example_runs_as_written(real_data, capsys) -> None:
     exec(EXAMPLES[1], {})
     assert capsys.readouterr().out.startswith("6920 872 1821 ('negative', 'positive')\n")

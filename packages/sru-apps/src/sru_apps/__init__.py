@@ -22,8 +22,8 @@ def load(path: str | Path, *, device: Any = "cpu") -> Any:
         device: Where it computes, as torch names it.
 
     Returns:
-        The inference class of the task that made it: `Classifier` of `sru classify`, `TrainedLanguageModel`
-        of `sru lm`, `TrainedChatModel` of `sru chat`.
+        The inference class of the task that made it: `Classifier` of `sru classify`, `QuestionAnswerer` of
+        `sru squad`, `TrainedLanguageModel` of `sru lm`, `TrainedChatModel` of `sru chat`.
 
     Raises:
         UserError: There is no model, it is damaged, its weights are not finite, or there is no such device.

@@ -1,30 +1,17 @@
-"""The `sru` command: one row per task."""
+"""The `sru` command: finds what the command line names, runs it, and says in one line what went wrong."""
 
 from __future__ import annotations
 
 import gc
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sru_apps import __version__
-from sru_apps.task import Command, run_command
-from sru_apps.train.errors import is_text
-
-TASKS = {
-    "classify": Command(
-        "sentence classification, on your own files or published sets", "sru_apps.tasks.classify:TASK"
-    ),
-    "lm": Command("language modelling: train, evaluate, generate, score", "sru_apps.tasks.lm:TASK"),
-    "squad": Command(
-        "reading comprehension: find the answer to a question in a passage", "sru_apps.tasks.squad:TASK"
-    ),
-    "chat": Command("a small model that answers, trained on your dialogues", "sru_apps.tasks.chat:TASK"),
-    "demo": Command(
-        "train a small character language model, with no data set to download",
-        "sru_apps.tasks.demo.commands:demo",
-    ),
-}
+from sru_apps.task import GENERIC, Command, Task, closest, load
+from sru_apps.tasks import TASKS
+from sru_apps.train.errors import UserError, clip, is_text, plain_warnings
+from sru_data import DataError
 
 DESCRIPTION = (
     "Train, test and use fast recurrent networks, on published tasks and on your own texts.\n"
@@ -72,3 +59,79 @@ def _run(args: list[str]) -> int:
             print(f"sru: argument {number} is not UTF-8, or holds a NUL: {arg[:200]!a}", file=sys.stderr)
             return 2
     return run_command("sru", DESCRIPTION, TASKS, args)
+
+
+def run_command(
+    prog: str,
+    description: str,
+    commands: Mapping[str, Command],
+    args: Sequence[str],
+    task: Task | None = None,
+) -> int:
+    """Run the command that the first argument names.
+
+    Args:
+        prog: What the user has typed so far, such as `"sru classify"`.
+        description: One or two lines above the list of commands.
+        commands: The table.
+        args: The arguments after `prog`.
+        task: What the commands get as their first argument, if anything.
+
+    Returns:
+        The exit status: 1 after an error that the user can act on, 2 when the command line is wrong.
+
+    Raises:
+        BrokenPipeError: Nobody reads the output any more.
+    """
+    name = args[0] if args else None
+    if name in ("-h", "--help"):
+        print(command_help(prog, description, commands))
+        return 0
+    if name is None or name not in commands:
+        problem = "a command is missing." if name is None else f"unknown command {name!r}."
+        if name in GENERIC and prog == "sru":
+            problem += f" Name the task first: sru {next(iter(commands))} {name}."
+        problem += closest(name or "", list(commands))
+        print(f"{prog}: {problem} Valid commands: {', '.join(commands)}.", file=sys.stderr)
+        return 2
+    prog, rest = f"{prog} {name}", args[1:]
+    wants_help = [arg for arg in rest if arg in ("-h", "--help", "--help-all")]
+    if wants_help and (page := help_page(prog, commands[name], task, "--help-all" in wants_help)):
+        print(page)
+        return 0
+    command = commands[name].load()
+    if isinstance(command, Task):
+        return run_command(prog, command.description, command.table(), rest, command)
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
+    rest = ["--help" if arg == "--help-all" else arg for arg in rest]
+    try:
+        with plain_warnings(prog):
+            return command(rest) if task is None else command(task, rest)
+    except BrokenPipeError:
+        raise
+    except (UserError, DataError, OSError) as error:
+        most = 400 if isinstance(error, OSError) else 2000  # that of the system repeats the path
+        print(f"{prog}: error: {clip(' '.join(str(error).split()), most)}", file=sys.stderr)
+        return getattr(error, "status", 1)
+
+
+def help_page(prog: str, command: Command, task: Task | None, every: bool) -> str | None:
+    """Return the help of a command, if it can be known without importing the command."""
+    if command.page:
+        return load(command.page)(prog, task, every)  # type: ignore[no-any-return]
+    if command.target.endswith(":TASK"):
+        return None
+    # Here, since it is needed for help alone.
+    from sru_apps.train.help import own
+
+    return own(prog, command.target, task)
+
+
+def command_help(prog: str, description: str, commands: Mapping[str, Command]) -> str:
+    """Format what `prog --help` prints."""
+    width = max(map(len, commands))
+    rows = [f"  {name:<{width}}  {command.help}" for name, command in commands.items()]
+    usage = [f"usage: {prog} COMMAND ...", "", description, "", "commands:"]
+    return "\n".join([*usage, *rows, "", f"`{prog} COMMAND --help` shows its options."])

@@ -1,19 +1,14 @@
-"""Tables of commands, and the record that is a task; importing this imports nothing slow."""
+"""The record that is a task, and that of a command; importing this imports nothing slow."""
 
 from __future__ import annotations
 
 import difflib
-import gc
 import importlib
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
-
-from sru_apps.train.errors import UserError, clip, plain_warnings
-from sru_data import DataError
 
 
 class Command(NamedTuple):
@@ -22,15 +17,16 @@ class Command(NamedTuple):
     help: str
     """One line for the list of commands."""
     target: str
-    """`"module:function"`; the function takes the remaining arguments and returns an exit status."""
+    """`"module:function"`; the function takes the remaining arguments and returns an exit status. Or
+    `"module:TASK"`, a task with commands of its own."""
     page: str = ""
     """The same of what writes its help without waiting for torch: called with what the user has typed, the
     task, and whether to describe every option; by default, what the command passes to `parse_options`."""
     recipes: Sequence[str] | None = None
     """The recipes that it accepts; default: all of the task."""
 
-    def load(self) -> Callable[..., int]:
-        """Import the module and return the function."""
+    def load(self) -> Callable[..., int] | Task:
+        """Import the module and return what the target names."""
         return load(self.target)  # type: ignore[no-any-return]
 
 
@@ -112,88 +108,8 @@ class Task:
         """Return every command of the task."""
         return {name: GENERIC[name] for name in self.generic} | dict(self.commands)
 
-    def __call__(self, args: Sequence[str]) -> int:
-        """Run `sru TASK`, given the arguments after it."""
-        return run_command(f"sru {self.name}", self.description, self.table(), args, self)
-
 
 def closest(word: str, known: Sequence[str]) -> str:
     """Name the known word that resembles `word`: `" Did you mean 'x'?"`, or nothing."""
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     return f" Did you mean {near[0]!r}?" if near else ""
-
-
-def run_command(
-    prog: str,
-    description: str,
-    commands: Mapping[str, Command],
-    args: Sequence[str],
-    task: Task | None = None,
-) -> int:
-    """Run the command that the first argument names.
-
-    Args:
-        prog: What the user has typed so far, such as `"sru classify"`.
-        description: One or two lines above the list of commands.
-        commands: The table.
-        args: The arguments after `prog`.
-        task: What the commands get as their first argument, if anything.
-
-    Returns:
-        The exit status: 1 after an error that the user can act on, 2 when the command line is wrong.
-
-    Raises:
-        BrokenPipeError: Nobody reads the output any more.
-    """
-    name = args[0] if args else None
-    if name in ("-h", "--help"):
-        print(command_help(prog, description, commands))
-        return 0
-    if name is None or name not in commands:
-        problem = "a command is missing." if name is None else f"unknown command {name!r}."
-        if name in GENERIC and prog == "sru":
-            problem += f" Name the task first: sru {next(iter(commands))} {name}."
-        problem += closest(name or "", list(commands))
-        print(f"{prog}: {problem} Valid commands: {', '.join(commands)}.", file=sys.stderr)
-        return 2
-    prog, rest = f"{prog} {name}", args[1:]
-    wants_help = [arg for arg in rest if arg in ("-h", "--help", "--help-all")]
-    if wants_help and (page := help_page(prog, commands[name], task, "--help-all" in wants_help)):
-        print(page)
-        return 0
-    command = commands[name].load()
-    if isinstance(command, Task):
-        return command(rest)
-    if not gc.isenabled():
-        gc.freeze()
-        gc.enable()
-    rest = ["--help" if arg == "--help-all" else arg for arg in rest]
-    try:
-        with plain_warnings(prog):
-            return command(rest) if task is None else command(task, rest)
-    except BrokenPipeError:
-        raise
-    except (UserError, DataError, OSError) as error:
-        most = 400 if isinstance(error, OSError) else 2000  # that of the system repeats the path
-        print(f"{prog}: error: {clip(' '.join(str(error).split()), most)}", file=sys.stderr)
-        return getattr(error, "status", 1)
-
-
-def help_page(prog: str, command: Command, task: Task | None, every: bool) -> str | None:
-    """Return the help of a command, if it can be known without importing the command."""
-    if command.page:
-        return load(command.page)(prog, task, every)  # type: ignore[no-any-return]
-    if command.target.endswith(":TASK"):
-        return None
-    # Here, since it is needed for help alone.
-    from sru_apps.train.help import own
-
-    return own(prog, command.target, task)
-
-
-def command_help(prog: str, description: str, commands: Mapping[str, Command]) -> str:
-    """Format what `prog --help` prints."""
-    width = max(map(len, commands))
-    rows = [f"  {name:<{width}}  {command.help}" for name, command in commands.items()]
-    usage = [f"usage: {prog} COMMAND ...", "", description, "", "commands:"]
-    return "\n".join([*usage, *rows, "", f"`{prog} COMMAND --help` shows its options."])

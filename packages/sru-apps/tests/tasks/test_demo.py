@@ -24,6 +24,7 @@ def test_the_text_is_pythons_own():
     assert 'The "for" statement' in text
 
 
+@pytest.mark.usefixtures("pictures")
 def test_demo(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
         demo, "python_help_text", lambda: "The quick brown fox jumps over the lazy dog. " * 200

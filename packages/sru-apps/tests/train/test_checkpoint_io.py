@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
-import sys
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -47,17 +47,18 @@ def test_full_disk_leaves_the_old_checkpoint(saved: Path, monkeypatch: pytest.Mo
     _assert_old_and_alone(saved)
 
 
+@pytest.fixture
+def files_of_50_kb() -> Iterator[None]:
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limit[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+
+
+@pytest.mark.usefixtures("files_of_50_kb")
 def test_disk_that_fills_in_the_middle_leaves_the_old_checkpoint(saved: Path) -> None:
-    program = """
-import resource, signal, sys, torch
-from sru_apps.train.checkpoints import AtomicCheckpointIO
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
-AtomicCheckpointIO().save_checkpoint({"state_dict": {"weight": torch.zeros(100_000)}}, sys.argv[1])
-"""
-    done = subprocess.run([sys.executable, "-c", program, str(saved)], capture_output=True, text=True)
-    assert "UserError: cannot write the checkpoint" in done.stderr
-    assert "File too large" in done.stderr
+    with pytest.raises(UserError, match=r"cannot write the checkpoint .*File too large"):
+        AtomicCheckpointIO().save_checkpoint({"state_dict": {"weight": torch.zeros(100_000)}}, saved)
     _assert_old_and_alone(saved)
 
 

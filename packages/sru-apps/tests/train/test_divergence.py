@@ -15,7 +15,7 @@ from sru_apps.tasks.classify.module import ClassifierModule
 from sru_apps.train.strict_json import dump_json
 from sru_apps.train.weights import read_checkpoint
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "pictures")
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 import pytest
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-from sru_apps.task import Command, run_command
+from sru_apps.cli import run_command
+from sru_apps.task import Command
 from sru_apps.train.errors import UserError, building
 from sru_data import DataError
 

@@ -11,6 +11,8 @@ import pytest
 from sru_apps.cli import main
 from sru_apps.train import finder
 
+pytestmark = pytest.mark.usefixtures("pictures")
+
 
 def test_the_last_rate_that_works() -> None:
     assert finder.last_good([5.0] * 11 + [4.0, 2.0, 2.15, 2.3, 9.0]) == 13

@@ -23,6 +23,7 @@ def _rows(run: Path) -> list[dict[str, str]]:
     return list(csv.DictReader((run / "metrics.csv").read_text().splitlines()))
 
 
+@pytest.mark.usefixtures("pictures")
 @pytest.mark.parametrize("encoder", ["sru", "cnn"])
 def test_fit_leaves_everything_in_the_run_folder(
     encoder: str, small_options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]

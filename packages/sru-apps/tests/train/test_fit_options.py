@@ -96,6 +96,11 @@ def test_nothing_is_written_before_training_starts(small_options: list[str]) -> 
         ("--trainer.gradient_clip_algorithm=scissors", "`gradient_clip_algorithm` scissors is invalid"),
         ("--trainer.max_epochs=0", "--trainer.max_epochs must be at least 1, got 0"),
         ("--trainer.max_epochs=null", "--trainer.max_epochs must be at least 1, got None"),
+        (
+            "--trainer.max_time=90",
+            "--trainer.max_time must be DD:HH:MM:SS, such as 00:01:30:00 for 90 minutes, got '90'",
+        ),
+        ("--trainer.max_time=00:00:00:00", "such as 00:01:30:00 for 90 minutes, got '00:00:00:00'"),
         ("--trainer.max_steps=0", "--trainer.max_steps must be at least 1, or -1 for no limit, got 0"),
         ("--trainer.val_check_interval=13", "from 1 to the 12 of an epoch, or a fraction of an epoch"),
         ("--trainer.devices=1000", "for each processor, got 1000"),
@@ -129,6 +134,7 @@ def test_free_options_of_the_trainer_work(small_options: list[str], tmp_path: Pa
     options = {
         "max_epochs": 2,
         "max_steps": 9,
+        "max_time": "10:00:00:00",
         "val_check_interval": 8,
         "accumulate_grad_batches": 2,
         "devices": 1,

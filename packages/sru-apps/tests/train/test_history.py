@@ -13,6 +13,8 @@ from sru_apps.train.errors import UserError
 from sru_apps.train.history import History
 from sru_apps.train.pictures import Curves
 
+pytestmark = pytest.mark.usefixtures("pictures")
+
 
 def _trainer(*, epoch: int = 0, step: int = 0, accuracy: float = 0.5) -> SimpleNamespace:
     metrics = {"validation_loss": torch.tensor(0.25), "validation_accuracy": torch.tensor(accuracy)}

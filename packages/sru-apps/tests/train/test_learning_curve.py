@@ -3,12 +3,15 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
+import pytest
+
 from sru_apps.train.pictures import draw_curves
 
 LOSS = {"training": ([1, 2], [0.7, 0.4]), "validation": ([1, 2], [0.8, 0.6])}
 ACCURACY = {"accuracy": ([1, 2], [0.5, 0.8])}
 
 
+@pytest.mark.usefixtures("pictures")
 def test_is_a_png_that_shows_the_figures(tmp_path: Path) -> None:
     pictures, sizes = [], []
     one, two = {"loss": LOSS}, {"loss": LOSS, "accuracy": ACCURACY}

@@ -17,6 +17,7 @@ import torch
 from sru_apps.cli import main
 from sru_apps.train.checkpoints import read_checkpoint
 from sru_apps.train.errors import UserError
+from sru_apps.train.history import History
 from sru_apps.train.validations import interval, since_best
 
 from ..conftest import _small_options
@@ -143,6 +144,45 @@ def test_a_run_that_ends_within_an_epoch_can_be_prolonged(
     assert main(["classify", "fit", f"--resume={runs / 'short'}", "--trainer.max_steps=30"]) == 0
     assert_same_checkpoints(runs / "short", runs / "long")
     assert [row["epoch"] for row in rows(runs / "short", "metrics.csv")] == ["1", "1.4167", "2", "2.5"]
+
+
+@pytest.fixture
+def a_second_per_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the clock of the run say how many steps it has taken."""
+    now = {"step": 0.0}
+    add = History.on_train_batch_end
+
+    def step(self: History, trainer: Any, *others: Any) -> None:
+        now["step"] = trainer.global_step
+        add(self, trainer, *others)
+
+    monkeypatch.setattr(History, "on_train_batch_end", step)
+    monkeypatch.setattr(History, "seconds", property(lambda self: now["step"]))
+
+
+@pytest.mark.usefixtures("a_second_per_step")
+def test_stops_when_the_time_is_up(
+    small_options: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    assert_same_checkpoints: Callable[[Path, Path], None],
+) -> None:
+    fit = ["classify", "fit", *small_options]
+    run, long = (tmp_path / "runs/classify/sst2" / name for name in ("short", "long"))
+    assert main([*fit, "--name=short", "--trainer.max_time=00:00:00:17"]) == 0
+    assert summary(run)["ended_by"] == "max_time"
+    assert summary(run)["steps"] == 17
+    assert "Stopped after --trainer.max_time 00:00:00:17" in capsys.readouterr().out
+    assert main(["classify", "fit", f"--resume={run}"]) == 0
+    assert "is finished; give more --trainer.max_time to train it for longer" in capsys.readouterr().out
+    # As if it had been killed before it was tested and exported.
+    (run / "summary.json").unlink()
+    assert main(["classify", "fit", f"--resume={run}"]) == 0
+    assert summary(run)["steps"] == 17
+    assert main(["classify", "fit", f"--resume={run}", "--trainer.max_time=00:00:00:30"]) == 0
+    assert summary(run)["steps"] == 30
+    assert main([*fit, "--name=long", "--trainer.max_steps=30"]) == 0
+    assert_same_checkpoints(run, long)
 
 
 def test_stops_early(

@@ -92,7 +92,7 @@ def _vectors(path: str | Path, file: BinaryIO, dim: int | None) -> Vectors:
     file.seek(begin)
     rest = read_lines(file, path=path, start=2, limit=_CHUNK)
     records = (
-        _text_records(path, rest if header else chain([(1, first)], rest), width)
+        _text_records(path, rest if header else chain([(1, first)], rest), width, by_vote=not header)
         if is_text
         else _binary_records(path, file, width)
     )
@@ -140,7 +140,8 @@ def _looks_like_text(line: bytes) -> bool:
     return is_text and any(map(_NUMBER.fullmatch, line.split()[1:]))
 
 
-def _text_records(path: str | Path, lines: Iterable[_Line], width: int) -> Iterator[Record]:
+def _text_records(path: str | Path, lines: Iterable[_Line], width: int, *, by_vote: bool) -> Iterator[Record]:
+    number, votes = 0, Counter[int]()
     for number, raw in lines:
         line = raw.rstrip()
         spaces = line.count(b" ")
@@ -148,6 +149,8 @@ def _text_records(path: str | Path, lines: Iterable[_Line], width: int) -> Itera
             # A blank line, a word with spaces, or white space of another kind.
             fields = line.split()
             line, spaces = b" ".join(fields), len(fields) - 1
+            if by_vote and spaces > width:
+                votes[_numbers_in(line)] += 1
         if spaces >= width:
             *word, numbers = line.split(b" ", spaces - width + 1)
             yield Record(number, b" ".join(word), numbers)
@@ -155,6 +158,15 @@ def _text_records(path: str | Path, lines: Iterable[_Line], width: int) -> Itera
             raise DataError.at(
                 path, number, f"expected a word and {width} numbers, got a word and {spaces} fields"
             )
+    votes[width] += number - votes.total()
+    most = max(votes, key=votes.__getitem__)
+    if most > width:
+        raise DataError.at(
+            path,
+            None,
+            f"expected vectors of one width, got {width} numbers in most of the first {_VOTERS:,} lines and "
+            f"{most} in most of all {number:,}; is the file made of two?",
+        )
 
 
 def _binary_records(path: str | Path, file: BinaryIO, width: int) -> Iterator[Record]:

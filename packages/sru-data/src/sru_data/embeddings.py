@@ -107,7 +107,12 @@ def _other_spellings(word: str) -> list[str]:
 
 
 def embedding_matrix(
-    path: str | Path, tokens: Sequence[str], *, dim: int | None = None, seed: int = 0
+    path: str | Path,
+    tokens: Sequence[str],
+    *,
+    dim: int | None = None,
+    seed: int = 0,
+    vectors: Mapping[str, Tensor] | None = None,
 ) -> EmbeddingMatrix:
     """Make the initial weight of an embedding layer from a file.
 
@@ -119,6 +124,7 @@ def embedding_matrix(
         tokens: The vocabulary in the order of its ids, padding first.
         dim: The width the file must have; taken from the file if None.
         seed: Seed of the random rows.
+        vectors: What `read_embeddings` returned for the tokens, so that the file is not read again.
 
     Returns:
         The (V, D) float32 weight and the number of tokens found.
@@ -126,7 +132,8 @@ def embedding_matrix(
     Raises:
         DataError: As `read_embeddings`, or the file has none of the tokens.
     """
-    vectors = read_embeddings(path, set(tokens[1:]), dim=dim)
+    if vectors is None:
+        vectors = read_embeddings(path, set(tokens[1:]), dim=dim)
     if not vectors:
         raise DataError.at(
             path,

@@ -23,6 +23,8 @@ MAX_WORD_BYTES = 1 << 24
 """How far apart white space may be in a text: 16 MiB."""
 MAX_SENTENCE_BYTES = 1 << 16
 """The length of a sentence to classify: 64 KiB, about 10,000 words."""
+MAX_PASSAGE_CHARACTERS = 1 << 17
+"""The length of a passage to ask questions about: 131,072 characters, about 25,000 words."""
 MAX_JSON_VALUES = 1 << 21
 """The number of values in a record."""
 # Not `isprintable`, which refuses the joints of an emoji and a space that does not break.

@@ -99,9 +99,9 @@ def test_what_is_parted_by_a_space_is_cut_apart(first, second) -> None:
     ],
 )
 def test_anything_repeated_is_cut_in_linear_time(text) -> None:
-    hostile = text * (300_000 // len(text))  # Quadratic time would be minutes.
+    hostile = text * (50_000 // len(text))  # Quadratic time would be minutes.
     for ending in ("", "!", "n't", ".com", "km", "\n"):
-        assert len(annotate(hostile + ending).words) <= 300_003
+        assert len(annotate(hostile + ending).words) <= 50_003
 
 
 def test_texts_are_annotated_as_they_come() -> None:

@@ -17,7 +17,6 @@ from sru_data import DataError
 from sru_data.token_files import (
     Progress,
     open_prepared,
-    preparation,
     prepare,
     tokenizer_digest,
     writing,
@@ -74,7 +73,7 @@ def test_a_finished_corpus_is_opened_without_being_read(corpus, tmp_path) -> Non
 
     # Nor is there anything to write, a lock included.
     tmp_path.chmod(0o555)
-    with mock.patch("sru_data.token_files.preparation.FileLock", never):
+    with mock.patch("filelock.FileLock", never):
         prepare(corpus, tmp_path, tokenizer=never, options=OPTIONS, progress=stages.append)
     tmp_path.chmod(0o755)
     assert contents(tmp_path) == before
@@ -250,10 +249,10 @@ def test_what_another_process_finished_meanwhile_is_opened_or_refused(
 
     prepare(corpus, tmp_path / "undisturbed", tokenizer=tokenizer, options=OPTIONS)
     name = "same"
-    monkeypatch.setattr(preparation, "FileLock", Lock)
+    monkeypatch.setattr("filelock.FileLock", Lock)
     prepare(corpus, tmp_path / name, tokenizer=never, options=OPTIONS)
     name = "other"
-    monkeypatch.setattr(preparation, "FileLock", Lock)
+    monkeypatch.setattr("filelock.FileLock", Lock)
     with pytest.raises(DataError, match=r"other: expected a folder for fake with these options, got one"):
         prepare(corpus, tmp_path / name, tokenizer=never, options={"unit": "words"})
     for name in ("same", "other"):

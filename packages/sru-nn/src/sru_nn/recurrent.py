@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from reprlib import repr as short
 from typing import Any, TypeVar
 
 import torch
@@ -20,6 +21,9 @@ from sru_nn.arguments import (
 from sru_nn.gemm import is_watched, project
 
 Sequences = TypeVar("Sequences", Tensor, PackedSequence)
+
+MOST_LAYERS = 1000
+"""More than any network is deep; a wrong number of layers would be built for hours."""
 
 
 class Recurrent(nn.Module):
@@ -171,6 +175,8 @@ class Stack(Recurrent):
         self.input_size, self.hidden_size, self.num_layers = check_sizes(
             who, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers
         )
+        if self.num_layers > MOST_LAYERS:
+            raise ValueError(f"{who}: num_layers must be at most {MOST_LAYERS}, got {short(num_layers)}")
         check_flags(who, bidirectional=bidirectional, batch_first=batch_first)
         self.num_directions = 2 if bidirectional else 1
         self.output_size = self.num_directions * self.hidden_size

@@ -39,6 +39,13 @@ def test_a_size_that_is_no_integer(kind, name, kind_of_number):
         build(kind, **SIZES[kind] | {name: wrong})
 
 
+@pytest.mark.parametrize("kind", [kind for kind, sizes in SIZES.items() if "num_layers" in sizes])
+@pytest.mark.parametrize("layers", [1001, 10**9, 2**62])
+def test_a_number_of_layers_that_nobody_means(kind, layers):
+    with pytest.raises(ValueError, match=f"^{kind.__name__}: num_layers must be at most 1000, got {layers}$"):
+        build(kind, **SIZES[kind] | {"num_layers": layers})
+
+
 @pytest.mark.parametrize("kind", SIZES)
 def test_sizes_of_numpy_are_integers(kind):
     numpy = pytest.importorskip("numpy", reason="NumPy is not installed")

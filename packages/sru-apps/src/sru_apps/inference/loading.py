@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from sru_apps.cli import TASKS
 from sru_apps.inference.trained import Trained
 from sru_apps.task import Task
 from sru_apps.task import load as load_target
+from sru_apps.tasks import TASKS
 from sru_apps.train.errors import UserError, building, clip, reading
 from sru_apps.train.export import check_task, parse_tokenizer, read_export, read_exported_tokenizer
 from sru_apps.train.run_folder import RunFolder
@@ -31,8 +31,8 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> Any:
         device: Where it computes, as torch names it.
 
     Returns:
-        A `Classifier` of `sru classify`, a `TrainedLanguageModel` of `sru lm`, or a `TrainedChatModel` of
-        `sru chat`.
+        A `Classifier` of `sru classify`, a `QuestionAnswerer` of `sru squad`, a `TrainedLanguageModel` of
+        `sru lm`, or a `TrainedChatModel` of `sru chat`.
 
     Raises:
         UserError: There is no model, it is damaged, its weights are not finite, or there is no such device.

@@ -1,1 +1,18 @@
-"""The tasks: one folder each."""
+"""The table of what `sru` runs. Importing it imports no task."""
+
+from sru_apps.task import Command
+
+TASKS = {
+    "classify": Command(
+        "sentence classification, on your own files or published sets", "sru_apps.tasks.classify:TASK"
+    ),
+    "lm": Command("language modelling: train, evaluate, generate, score", "sru_apps.tasks.lm:TASK"),
+    "squad": Command(
+        "reading comprehension: find the answer to a question in a passage", "sru_apps.tasks.squad:TASK"
+    ),
+    "chat": Command("a small model that answers, trained on your dialogues", "sru_apps.tasks.chat:TASK"),
+    "demo": Command(
+        "train a small character language model, with no data set to download",
+        "sru_apps.tasks.demo.commands:demo",
+    ),
+}

@@ -36,6 +36,7 @@ def begin() -> None:
 _LONGER = {
     "max_epochs": "give more --trainer.max_epochs",
     "max_steps": "give more --trainer.max_steps",
+    "max_time": "give more --trainer.max_time",
     "patience": "it has stopped early; give more --patience, or 0,",
 }
 """How a finished run can be continued, by what has ended it."""
@@ -185,6 +186,8 @@ def finish(job: Fit) -> None:
     place = f"epoch {best_row['epoch']} of {rows[-1]['epoch']}"
     if summary["ended_by"] == "patience":
         print(f"Stopped early: no better figure in {job.options.patience} validations")
+    if summary["ended_by"] == "max_time":
+        print(f"Stopped after --trainer.max_time {job.options.trainer.max_time}")
     print(
         f"{data.dataset} {module.config.encoder}: {measured} ({place}); {summary['parameters']:,} "
         f"parameters, {speed}{job.history.seconds:.1f} s, {run.path}"

@@ -23,7 +23,7 @@ from sru_apps.train.continuing import check_form, differences
 from sru_apps.train.data import TaskData
 from sru_apps.train.errors import UserError, building, clip, reading
 from sru_apps.train.history import History
-from sru_apps.train.limits import check_limits, take_from_torchrun
+from sru_apps.train.limits import check_limits, limits_of, seconds_of, take_from_torchrun
 from sru_apps.train.module import TaskModule, count_parameters, sharded_strategy
 from sru_apps.train.optimizers import OptimizerConfig
 from sru_apps.train.options import fit_parser, peek, recipe_path, with_settings
@@ -129,8 +129,7 @@ class Fit:
     def ended_by(self, rows: Sequence[Mapping[str, float]]) -> str | None:
         """Say which option has ended a training with these rows; None while it can go on."""
         figures = [f"validation_{name}" for name in self.task.figures]
-        limits = {name: self.options.trainer[name] for name in ("max_epochs", "max_steps")}
-        return ended_by(rows, figures, self.task.mode, patience=self.options.patience, **limits)
+        return ended_by(rows, figures, self.task.mode, **limits_of(self.options))
 
     def _build(self) -> None:
         options = self.options
@@ -196,6 +195,7 @@ class Fit:
             self.history,
             every=options.pop("val_check_interval"),
             patience=self.options.patience,
+            max_seconds=seconds_of(options.pop("max_time")),
             mode=self.task.mode,
         )
         if options["strategy"] == "fsdp":

@@ -177,6 +177,7 @@ TRAINER: list[Option] = [
     ("--trainer.precision", int | str | None, None, "32-true, bf16-mixed, 16-mixed, ...; default: 32-true."),
     ("--trainer.max_epochs", int | None, None, "Passes over the training data."),
     ("--trainer.max_steps", int, -1, "Steps after which training ends, wherever it stands; -1: no limit."),
+    ("--trainer.max_time", str | None, None, "DD:HH:MM:SS after which training ends, over all sessions."),
     (
         "--trainer.val_check_interval",
         int | float | None,

@@ -2,7 +2,8 @@
 
 Lightning's `val_check_interval` leaves the end of an epoch out where it is no multiple; here an epoch always
 ends with a validation. Its `EarlyStopping` forgets, when a run is resumed, that it had stopped it, and stops
-within an epoch in a state that cannot be continued; here the rows of `History` tell.
+within an epoch in a state that cannot be continued; here the rows of `History` tell. Its `Timer` has a clock
+of its own; here the time that ends a training is the one in the tables.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ from sru_apps.train.optimizers import LearningRate
 
 
 class Validations(Callback):
-    """Validate within the epochs, besides at their ends, and stop a training that gets no better.
+    """Validate within the epochs too; stop a training that gets no better or takes too long.
 
     Args:
         history: Records the validations; it comes before this callback.
         every: Batches between validations, or a fraction of an epoch; None for its end only.
         patience: Validations without a better figure until training stops; 0 for no such end.
+        max_seconds: Time over all sessions after which training stops, wherever it stands; None for no limit.
         mode: Whether the highest or the lowest figure is best.
     """
 
@@ -36,9 +38,11 @@ class Validations(Callback):
         *,
         every: float | None = None,
         patience: int = 0,
+        max_seconds: float | None = None,
         mode: Literal["max", "min"] = "max",
     ) -> None:
         self.history, self.every, self.patience, self.mode = history, every, patience, mode
+        self.max_seconds = max_seconds
         self._interval: float = math.inf
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -53,8 +57,15 @@ class Validations(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Validate after the last batch of an epoch too."""
+        """Validate after the last batch of an epoch too, and stop after a step when the time is up."""
         self._choose(trainer)
+        whole = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        # The clocks of several processes differ.
+        if self.max_seconds is not None and whole and trainer.strategy.broadcast(self._is_late()):
+            trainer.should_stop = True
+
+    def _is_late(self) -> bool:
+        return self.max_seconds is not None and self.history.seconds >= self.max_seconds
 
     def _choose(self, trainer: Trainer) -> None:
         # To Lightning, an infinite interval is the end of the epoch.
@@ -81,7 +92,8 @@ class Validations(Callback):
     def _stop(self, trainer: Trainer, rows: Sequence[Mapping[str, float]] | None = None) -> None:
         # All processes have the same rows.
         rows = self.history.rows if rows is None else rows
-        if self.patience and since_best(rows, self.history.figures, self.mode) >= self.patience:
+        late = bool(rows) and self.max_seconds is not None and rows[-1]["seconds"] >= self.max_seconds
+        if late or (self.patience and since_best(rows, self.history.figures, self.mode) >= self.patience):
             trainer.should_stop = True
 
 
@@ -113,8 +125,9 @@ def ended_by(
     *,
     max_epochs: int,
     max_steps: int = -1,
+    max_seconds: float | None = None,
     patience: int = 0,
-) -> Literal["max_epochs", "max_steps", "patience"] | None:
+) -> Literal["max_epochs", "max_steps", "max_time", "patience"] | None:
     """Say which option has ended a training; None while it can go on.
 
     Args:
@@ -123,6 +136,7 @@ def ended_by(
         mode: Whether the highest or the lowest is best.
         max_epochs: Passes over the training data.
         max_steps: Steps; -1 for no limit.
+        max_seconds: Time; None for no limit.
         patience: Validations without a better figure; 0 for no limit.
     """
     if not rows:
@@ -131,6 +145,8 @@ def ended_by(
         return "max_epochs"
     if 0 < max_steps <= rows[-1]["step"]:
         return "max_steps"
+    if max_seconds is not None and rows[-1]["seconds"] >= max_seconds:
+        return "max_time"
     return "patience" if patience and since_best(rows, figures, mode) >= patience else None
 
 

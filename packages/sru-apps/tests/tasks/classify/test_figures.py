@@ -18,6 +18,8 @@ from sru_apps.cli import main
 from sru_apps.tasks.classify.pictures import draw_confusion, shorten
 from sru_apps.tasks.classify.tally import LARGEST_MATRIX, Tally
 
+pytestmark = pytest.mark.usefixtures("pictures")
+
 CLASSES = 5
 NAMES = [f"class {number}" for number in range(CLASSES)]
 

@@ -15,7 +15,7 @@ ANIMALS = ["cat", "dog", "old grey horse"]
 
 
 def squad_file(path: Path, *, names: list[str], unanswerable: bool = False) -> Path:
-    """Write questions about short passages in SQuAD's form; three per passage, or with `unanswerable` four."""
+    """Write three questions about each of some passages; with `unanswerable`, as in SQuAD 2.0, four."""
     paragraphs = []
     for number, name in enumerate(names):
         city, animal = CITIES[number % len(CITIES)], ANIMALS[number % len(ANIMALS)]

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import sru_apps
-from sru_apps.tasks.squad import predict
+from sru_apps.tasks.squad import predict, texts
 from sru_apps.tasks.squad.batches import ReaderInput
 from sru_apps.tasks.squad.layers import Scores
 from sru_apps.tasks.squad.model import ReaderConfig, build_reader
-from sru_apps.tasks.squad.predict import NO_ANSWER, NOTHING_KNOWN, Answer, QuestionAnswerer
+from sru_apps.tasks.squad.predict import NO_ANSWER, NO_SCORE, NOTHING_KNOWN, Answer, QuestionAnswerer
 from sru_apps.train.errors import UserError
 from sru_apps.train.export import export_model
 from sru_data.annotation import Annotated
@@ -85,19 +85,19 @@ def test_offsets_are_those_of_the_passage_as_given(before: str, after: str) -> N
 @pytest.mark.usefixtures("one_thread")
 def test_many_questions_keep_their_order_and_their_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     model = untrained()
-    passages = ["the cat sat on a mat .", "", "who", "cat " * 30, "A zebra sat.", "  \n"]
+    passages = ["the cat sat on a mat .", "", "who", "cat " * 400, "A zebra sat.", "  \n"]
     pairs = [(passage, question) for passage in passages for question in ("who?", "where on the mat", " ")]
     alone = [model.answer(*pair)[0] for pair in pairs]
-    for name, value in (("_AT_ONCE", 70), ("_WINDOW", 600)):
+    for module in (predict, texts):
         together = model.predict(iter(pairs))
         assert [found[2:] for found in together] == [found[2:] for found in alone]
         for one, other in zip(together, alone, strict=True):
             assert one.probability == pytest.approx(other.probability, abs=1e-6)
-        monkeypatch.setattr(predict, name, value)
+        monkeypatch.setattr(module, "_AT_ONCE", 600)
 
 
 def test_memory_is_bounded_by_few_texts_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predict, "_WINDOW", 1000)
+    monkeypatch.setattr(texts, "_AT_ONCE", 1000)
     asked = []
 
     def pairs() -> Any:
@@ -164,10 +164,18 @@ def test_notes() -> None:
     assert POINTER.predict(pairs)[1] == Answer(None, None, None, None, "the passage has no words")
 
 
-def test_words_tags_and_entities_are_numbered_as_in_training() -> None:
+def test_scores_that_overflow() -> None:
+    model = untrained()
+    with torch.no_grad():
+        for weight in model.network.outputs.parameters():
+            weight.fill_(3e38)
+    assert model.answer("the cat sat", "who?", k=3) == [Answer(None, None, None, None, NO_SCORE)]
+
+
+def test_words_tags_and_entities_are_numbered_as_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
     class Tagger:
-        def annotate(self, texts: Any) -> Any:
-            for text in texts:
+        def annotate(self, given: Any) -> Any:
+            for text in given:
                 words = text.split()
                 starts = [text.index(word) for word in words]
                 ends = [start + len(word) for start, word in zip(starts, words, strict=True)]
@@ -177,8 +185,8 @@ def test_words_tags_and_entities_are_numbered_as_in_training() -> None:
 
     network = Pointer()
     names = {"tags": ["", "needle", "cat"], "entities": ["", "", "X"]}
+    monkeypatch.setattr(predict, "annotator_of", lambda description: Tagger())
     model = QuestionAnswerer(network, TOKENIZER, {**ENTRIES, **names})
-    model.annotator = Tagger()
     assert model.predict([("needle Cat", "nap")])[0].text == "needle"
     (inputs,) = network.inputs
     assert inputs.document.t().tolist() == [TOKENIZER.ids_of(["needle", "cat"])]

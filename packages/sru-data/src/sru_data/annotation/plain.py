@@ -24,7 +24,7 @@ from itertools import accumulate
 from sru_data.annotation.protocol import Annotated
 
 # Zero-width spaces, marks of direction and byte-order marks part tokens as white space does.
-_GAP = "\\s\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff"
+_GAP = "\\s\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff"
 _IDEOGRAPHS = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 # Words are made of everything else: \w lacks the accents and vowel signs that are characters of their own.
 _MARKS = (
@@ -53,18 +53,20 @@ _APOSTROPHE = "['\u2019]"
 _ENDING = rf"{_APOSTROPHE}(?:{_any_of('s m d re ve ll')})(?!{_WORD})"
 _NOT = rf"[nN]{_APOSTROPHE}[tT](?!{_WORD})"
 _JOINT = rf"(?:(?!{_ENDING}){_APOSTROPHE}|&|\.(?=(?:{_DOMAINS})(?!{_WORD})))"
-_TOKEN = "|".join(
+_TOKENS = "|".join(
     (
+        # Most words; the others would find them too, but later.
+        r"[a-zA-Z]+(?=[ ,])",
         rf"{_LETTER}+(?={_NOT})",
         _NOT,
         _ENDING,
         rf"{_LETTER}(?:\.{_LETTER})+(?!{_WORD})\.?",
         rf"\d+(?:[.,:]\d+)*(?:(?=(?:{_UNITS})(?!{_WORD}))|{_WORD}*)",
         rf"{_WORD}+(?:{_JOINT}{_WORD}+)*",
-        rf"\.+|-+|`+|'+|\*+|=+|\~+|_+|[^{_GAP}]",
+        r"\.+|-+|`+|'+|\*+|=+|\~+|_+|.",
     )
 )
-_split = re.compile(f"({_TOKEN})").split
+_split = re.compile(f"(?![{_GAP}])({_TOKENS})", re.DOTALL).split
 
 
 class PlainAnnotator:

@@ -6,9 +6,10 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import lru_cache
 from multiprocessing import get_context, parent_process
 
@@ -44,7 +45,8 @@ def annotate_batches(
     pending: deque[Future[list[Annotated]]] = deque()
     try:
         for batch in batches:
-            pending.append(executor.submit(_annotate, description, batch))
+            with _interrupts_blocked():
+                pending.append(executor.submit(_annotate, description, batch))
             if len(pending) == _BATCHES_PER_PROCESS * processes:
                 yield pending.popleft().result()
         while pending:
@@ -57,6 +59,20 @@ def annotate_batches(
         ) from error
     finally:
         executor.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Delay Ctrl-C; a process that is started meanwhile never gets it, not even before `_begin`."""
+    # Windows has no such thing.
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin() -> None:

@@ -13,6 +13,8 @@ from sru_data.errors import DataError, printable, shortened
 _NEEDED = ("tagger", "lemmatizer", "ner")
 _NOT_NEEDED = ("parser", "senter", "entity_linker", "textcat", "textcat_multilabel")
 _TEXTS_AT_ONCE = 64
+# Halves of characters, as JSON can hold them, which spaCy does not take.
+_SURROGATE = re.compile("[\ud800-\udfff]")
 # The models that `spacy download` knows; others come from PyPI or from their makers.
 _IN_CATALOGUE = re.compile("[a-z]{2,3}_(?:core|dep|ent|sent)_(?:web|news|wiki|ud)_(?:sm|md|lg|trf)").fullmatch
 
@@ -55,9 +57,11 @@ class SpacyAnnotator:
         Raises:
             DataError: A text is longer than the model takes, a million characters if it says nothing else.
         """
-        return map(_annotated, self._nlp.pipe(self._checked(texts), batch_size=_TEXTS_AT_ONCE))
+        pairs = self._nlp.pipe(self._readable(texts), as_tuples=True, batch_size=_TEXTS_AT_ONCE)
+        return (_annotated(document, text) for document, text in pairs)
 
-    def _checked(self, texts: Iterable[str]) -> Iterator[str]:
+    def _readable(self, texts: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """Yield what spaCy is to read for each text, of the same length, and the text."""
         for text in texts:
             if len(text) > self._nlp.max_length:
                 raise DataError(
@@ -65,7 +69,7 @@ class SpacyAnnotator:
                     f"spaCy model {_quoted(self.model)} takes them, got one of {len(text):,}: {_quoted(text)}"
                     "; cut it into paragraphs"
                 )
-            yield text
+            yield _SURROGATE.sub("\ufffd", text), text
 
 
 def spacy_of(description: Mapping[str, str]) -> SpacyAnnotator:
@@ -118,13 +122,14 @@ def _quoted(text: str) -> str:
     return repr(printable(shortened(text, 60)))
 
 
-def _annotated(document: Any) -> Annotated:
+def _annotated(document: Any, text: str) -> Annotated:
     tokens = [token for token in document if not token.is_space]
     starts = [token.idx for token in tokens]
+    ends = [token.idx + len(token) for token in tokens]
     return Annotated(
-        words=[token.text for token in tokens],
+        words=[text[start:end] for start, end in zip(starts, ends, strict=True)],
         starts=starts,
-        ends=[start + len(token) for start, token in zip(starts, tokens, strict=True)],
+        ends=ends,
         lemmas=[token.lemma_ for token in tokens],
         tags=[token.tag_ for token in tokens],
         entities=[token.ent_type_ for token in tokens],

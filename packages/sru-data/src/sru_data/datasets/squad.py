@@ -26,7 +26,7 @@ from typing import Any, NamedTuple, TypeVar
 from sru_data.datasets.sources import Source, SourceFile
 from sru_data.errors import DataError, shortened
 from sru_data.paths import matching_files
-from sru_data.reading import decode, parse_json
+from sru_data.reading import MAX_PASSAGE_CHARACTERS, decode, parse_json
 from sru_data.records import read_records
 
 HOME_URL = "https://rajpurkar.github.io/SQuAD-explorer/dataset"
@@ -103,8 +103,8 @@ def read_squad(paths: str | Path | Sequence[str | Path]) -> Iterator[Paragraph]:
         paths: A file, plain or compressed, a pattern as in `glob`, or several.
 
     Raises:
-        DataError: A file is missing, truncated or of another form, a question has an id that another one has,
-            or there is no question. An article may have at most 32 MiB.
+        DataError: A file is missing, truncated or of another form, or has no question; or two questions have
+            the same id. An article may have at most 32 MiB, and a text 131,072 characters.
     """
     places: dict[str, str] = {}
     for path in matching_files(paths):
@@ -116,14 +116,12 @@ def read_squad(paths: str | Path | Sequence[str | Path]) -> Iterator[Paragraph]:
 
 
 def _parse(content: bytes, path: Path, line: int) -> Any:
+    text = decode(content, "utf-8", path=path, line=line)
     try:
-        return parse_json(decode(content, "utf-8", path=path, line=line))
-    except DataError:
-        raise
+        return parse_json(text)
     except ValueError as error:
-        raise DataError.at(
-            path, line, f"expected JSON, got something else: {error} from here; download the file again"
-        ) from error
+        message = f"expected an article in JSON, got something else ({error}); download the file again"
+        raise DataError.at(path, line, message) from error
 
 
 def _paragraphs(article: Any, place: str, places: dict[str, str]) -> Iterator[Paragraph]:
@@ -180,10 +178,22 @@ def _field(record: Any, name: str, kind: type[_Value], place: str, default: _Val
     value = record[name]
     if type(value) is not kind:
         raise DataError.at(place, None, f"expected {name!r} to be {_KINDS[kind]}, got {_KINDS[type(value)]}")
-    if isinstance(value, str) and not value.isascii() and (half := _HALF_OF_A_PAIR.search(value)):
+    if isinstance(value, str):
+        _check_text(value, name, place)
+    return value
+
+
+def _check_text(text: str, name: str, place: str) -> None:
+    if len(text) > MAX_PASSAGE_CHARACTERS:
+        raise DataError.at(
+            place,
+            None,
+            f"expected {name!r} to have at most {MAX_PASSAGE_CHARACTERS:,} characters, got {len(text):,}; "
+            "cut it into paragraphs",
+        )
+    if not text.isascii() and (half := _HALF_OF_A_PAIR.search(text)):
         raise DataError.at(
             place,
             None,
             f"expected {name!r} to be text, got half of a surrogate pair at character {half.start()}",
         )
-    return value

@@ -10,7 +10,7 @@ Prepared questions are a folder:
 """
 
 from sru_data.question_files.files import Example, QuestionFile, QuestionText, Tokens
-from sru_data.question_files.preparation import Progress, prepare
+from sru_data.question_files.preparation import Progress, prepare, prepared_folder
 from sru_data.question_files.prepared import PreparedQuestions, open_prepared
 from sru_data.question_files.writing import PartReport, find_span
 
@@ -25,4 +25,5 @@ __all__ = [
     "find_span",
     "open_prepared",
     "prepare",
+    "prepared_folder",
 ]

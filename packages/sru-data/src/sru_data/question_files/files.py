@@ -41,6 +41,9 @@ class Row(NamedTuple):
     """The place of the text of its context."""
 
 
+ROW_BYTES = 8 * len(Row._fields)
+
+
 class Tokens(NamedTuple):
     """The tokens of a text as numbers, each (T,) int64."""
 
@@ -170,6 +173,7 @@ class QuestionFile(Sequence[Example]):
     _numbers: Tensor = field(repr=False)
     _texts: mmap.mmap = field(repr=False)
     _columns: tuple[int | None, ...] = field(repr=False)
+    _opened_with: tuple[Any, ...] = field(repr=False)
 
     @classmethod
     def open(
@@ -204,9 +208,13 @@ class QuestionFile(Sequence[Example]):
         context_lengths, question_lengths = (
             rows[:, Row._fields.index(name)].clone() for name in ("context_length", "question_length")
         )
-        return cls(
-            name, context_lengths, question_lengths, rows, map_tensor(paths.tokens, torch.int32), texts, slots
-        )
+        numbers = map_tensor(paths.tokens, torch.int32)
+        opened_with = (folder, name, files, columns)
+        return cls(name, context_lengths, question_lengths, rows, numbers, texts, slots, opened_with)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let another process map the files itself."""
+        return _reopen, self._opened_with
 
     def __len__(self) -> int:
         """Return the number of questions."""
@@ -255,3 +263,7 @@ class QuestionFile(Sequence[Example]):
         columns = numbers.view(count, length).unbind()
         _, *others = (None if slot is None else columns[slot] for slot in self._columns)
         return Tokens(columns[0], *others)
+
+
+def _reopen(folder: Path, name: str, files: PartFiles, columns: tuple[bool, bool, bool]) -> QuestionFile:
+    return QuestionFile.open(folder, name, files, columns=columns, verify=False)

@@ -7,18 +7,18 @@ import hashlib
 import json
 import os
 import zlib
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from itertools import chain, islice
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple
 
+from sru_data import download
 from sru_data.annotation import Annotated, Annotator, Features, make_annotator
-from sru_data.annotation.processes import annotate_batches
 from sru_data.atomic import atomic_write, lock_folder, remove_temporaries
 from sru_data.datasets.squad import Paragraph, read_squad
-from sru_data.errors import DataError, shortened
+from sru_data.errors import DataError
 from sru_data.paths import matching_files
+from sru_data.question_files.annotating import annotated_paragraphs
 from sru_data.question_files.files import Stored, part_paths
 from sru_data.question_files.prepared import (
     FILE_NAME,
@@ -26,6 +26,7 @@ from sru_data.question_files.prepared import (
     PARTS,
     VOCABULARY_NAME,
     Part,
+    PartName,
     PreparedQuestions,
     Settings,
     identity,
@@ -35,16 +36,15 @@ from sru_data.question_files.writing import PartWriter, Vocabulary
 from sru_data.reading import open_file
 from sru_data.token_files.files import write_record
 
-# A worker has a second's work of spaCy at a time, so that it ends soon if it has to.
-_BATCH_CHARACTERS = 1 << 16
-_Files = str | Path | Sequence[str | Path]
-Stage = Literal["waiting", "checking", "train", "validation", "test"]
+MAX_CONTEXT_TOKENS = 1000
+"""The usual limit of contexts. The longest one of SQuAD has fewer."""
+FileNames = str | Path | Sequence[str | Path]
 
 
 class Progress(NamedTuple):
     """How far a preparation is."""
 
-    stage: Stage
+    stage: Literal["waiting", "checking"] | PartName
     """`waiting` while another process prepares the same folder, `checking` while the files are read for the
     first time, or the part that is being written."""
     questions: int = 0
@@ -54,13 +54,13 @@ class Progress(NamedTuple):
 
 
 def prepare(
-    files: Mapping[str, _Files],
+    files: Mapping[str, FileNames],
     folder: str | Path,
     *,
     name: str,
     features: Features = "none",
     spacy_model: str = "en_core_web_sm",
-    max_context_tokens: int = 1000,
+    max_context_tokens: int = MAX_CONTEXT_TOKENS,
     processes: int | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> PreparedQuestions:
@@ -97,38 +97,77 @@ def prepare(
             questions or damaged files.
         ValueError: An option has no meaning.
     """
-    folder, report = Path(folder), progress or (lambda _: None)
-    if not {"train", "validation"} <= files.keys() <= set(PARTS):
-        raise ValueError(
-            f"prepare: files must be for train, validation and maybe test, got {', '.join(files)}"
-        )
-    if max_context_tokens < 1:
-        raise ValueError(f"prepare: max_context_tokens must be at least 1, got {max_context_tokens}")
     if processes is not None and processes < 1:
         raise ValueError(f"prepare: processes must be at least 1, got {processes}")
+    folder, report = Path(folder), progress or (lambda _: None)
     annotator = make_annotator(features, model=spacy_model)
-    processes = processes or (1 if features == "none" else _processors())
-    paths = {part: matching_files(files[part]) for part in PARTS if part in files}
-    sources = {part: _fingerprint(found) for part, found in paths.items()}
-    wanted = identity(name, annotator.description, max_context_tokens, sources)
+    paths = _found(files)
+    wanted = _identity(paths, name, annotator, max_context_tokens)
     if not _is_finished(folder, wanted):
-        with lock_folder(folder, wait=lambda: report(Progress("waiting"))):
+        with lock_folder(folder, wait=lambda: report(Progress("waiting"))), _system_errors(folder):
             # Another process may have finished it before this one got the lock.
             if not _is_finished(folder, wanted):
                 _remove_unfinished(folder)
-                parts, vocabulary = {}, Vocabulary()
-                for part, total in _check(paths, report).items():
-                    annotated = _annotated(read_squad(paths[part]), annotator, processes)
-                    with (
-                        contextlib.closing(annotated),
-                        PartWriter(folder, part, vocabulary, max_context_tokens=max_context_tokens) as writer,
-                    ):
-                        _write_part(annotated, writer, part, total, report)
-                    parts[part] = Part(sources[part], writer.report(), writer.files())
+                totals = _check(paths, report)
+                parts: dict[str, Part] = {}
+                vocabulary = Vocabulary()
+                for part, found in paths.items():
+                    writer = PartWriter(folder, part, vocabulary, max_context_tokens=max_context_tokens)
+                    annotated = annotated_paragraphs(
+                        read_squad(found), annotator, processes or _processes(features)
+                    )
+                    with contextlib.closing(annotated), writer:
+                        for done in _write(annotated, writer):
+                            report(Progress(part, done, totals[part]))
+                    parts[part] = Part(str(wanted[part]), writer.report(), writer.files())
                 stored = _write_vocabulary(folder, vocabulary)
                 settings = Settings(name, dict(annotator.description), max_context_tokens, parts, stored)
+                # Last: a folder with this file is finished.
                 write_record(folder / FILE_NAME, settings, version=FORMAT)
     return open_prepared(folder)
+
+
+def prepared_folder(
+    files: Mapping[str, FileNames],
+    *,
+    name: str,
+    features: Features = "none",
+    spacy_model: str = "en_core_web_sm",
+    max_context_tokens: int = MAX_CONTEXT_TOKENS,
+) -> Path:
+    """Return the folder below `download.cache_dir()` for files and options; other ones give another folder.
+
+    Args:
+        files: As for `prepare`, and so are the others.
+        name: The name of the data set.
+        features: What is known of tokens.
+        spacy_model: The spaCy model.
+        max_context_tokens: The limit of contexts.
+
+    Raises:
+        DataError: A file is missing, or spaCy or its model is.
+        ValueError: An option has no meaning.
+    """
+    annotator = make_annotator(features, model=spacy_model)
+    content = [FORMAT, sorted(_identity(_found(files), name, annotator, max_context_tokens).items())]
+    key = hashlib.blake2b(json.dumps(content).encode(), digest_size=8).hexdigest()
+    return download.cache_dir() / "prepared" / f"{name}-{features}-{key}"
+
+
+def _found(files: Mapping[str, FileNames]) -> dict[PartName, list[Path]]:
+    if not {"train", "validation"} <= files.keys() <= set(PARTS):
+        given = ", ".join(files) or "nothing"
+        raise ValueError(f"prepare: files must be for train, validation and maybe test, got {given}")
+    return {part: matching_files(files[part]) for part in PARTS if part in files}
+
+
+def _identity(
+    paths: Mapping[PartName, Sequence[Path]], name: str, annotator: Annotator, max_context_tokens: int
+) -> dict[str, object]:
+    if max_context_tokens < 1:
+        raise ValueError(f"prepare: max_context_tokens must be at least 1, got {max_context_tokens}")
+    sources: dict[str, str] = {part: _fingerprint(found) for part, found in paths.items()}
+    return identity(name, annotator.description, max_context_tokens, sources)
 
 
 def _is_finished(folder: Path, wanted: Mapping[str, object]) -> bool:
@@ -150,7 +189,9 @@ def _remove_unfinished(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _check(paths: Mapping[str, Sequence[Path]], report: Callable[[Progress], None]) -> dict[str, int]:
+def _check(
+    paths: Mapping[PartName, Sequence[Path]], report: Callable[[Progress], None]
+) -> dict[PartName, int]:
     """Read all files before the work begins; return the number of questions of each part."""
     report(Progress("checking"))
     return {
@@ -159,62 +200,18 @@ def _check(paths: Mapping[str, Sequence[Path]], report: Callable[[Progress], Non
     }
 
 
-def _write_part(
-    annotated: Iterable[tuple[Paragraph, Annotated, Sequence[Annotated]]],
-    writer: PartWriter,
-    part: str,
-    total: int,
-    report: Callable[[Progress], None],
-) -> None:
-    stage = cast("Stage", part)
-    report(Progress(stage, total=total))
+def _write(
+    annotated: Iterable[tuple[Paragraph, Annotated, Sequence[Annotated]]], writer: PartWriter
+) -> Iterator[int]:
+    """Write a part; yield the number of questions that are done, first 0."""
     done = 0
+    yield done
     for paragraph, context, questions in annotated:
         writer.add(paragraph, context, questions)
         done += len(questions)
-        report(Progress(stage, done, total))
-    found = writer.report()
-    if not found.kept:
-        reasons = "; ".join(f"{reason} as in {found.examples[reason]}" for reason in found.dropped)
-        raise DataError(
-            f"{part}: expected questions that can be used, got {total:,} of which none can: "
-            f"{shortened(reasons, 400)}"
-        )
-
-
-def _annotated(
-    paragraphs: Iterable[Paragraph], annotator: Annotator, processes: int
-) -> Generator[tuple[Paragraph, Annotated, list[Annotated]], None, None]:
-    """Yield paragraphs with the tokens of their contexts and of their questions."""
-    waiting: deque[list[Paragraph]] = deque()
-
-    def batches() -> Iterator[list[str]]:
-        for batch in _batches(paragraphs):
-            waiting.append(batch)
-            yield [text for paragraph in batch for text in _texts(paragraph)]
-
-    with contextlib.closing(annotate_batches(annotator, batches(), processes=processes)) as results:
-        for result in results:
-            tokens = iter(result)
-            for paragraph in waiting.popleft():
-                context, *questions = islice(tokens, 1 + len(paragraph.questions))
-                yield paragraph, context, questions
-
-
-def _texts(paragraph: Paragraph) -> list[str]:
-    return [paragraph.context, *(question.text for question in paragraph.questions)]
-
-
-def _batches(paragraphs: Iterable[Paragraph]) -> Iterator[list[Paragraph]]:
-    batch, size = [], 0
-    for paragraph in paragraphs:
-        batch.append(paragraph)
-        size += sum(map(len, _texts(paragraph)))
-        if size >= _BATCH_CHARACTERS:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+        yield done
+    # Refuses a part without any before its files get their names.
+    writer.report()
 
 
 def _write_vocabulary(folder: Path, vocabulary: Vocabulary) -> Stored:
@@ -234,5 +231,20 @@ def _fingerprint(paths: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def _processors() -> int:
+@contextlib.contextmanager
+def _system_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError.at(
+            error.filename or folder,
+            None,
+            f"expected to prepare questions in {folder}, got: {error.strerror or error}; fix that and start "
+            "again",
+        ) from error
+
+
+def _processes(features: Features) -> int:
+    if features == "none":
+        return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -6,20 +6,20 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from sru_data.errors import DataError
-from sru_data.question_files.files import REMEDY, PartFiles, QuestionFile, Stored
+from sru_data.question_files.files import REMEDY, ROW_BYTES, PartFiles, QuestionFile, Stored
 from sru_data.question_files.writing import PartReport
 from sru_data.token_files.files import read_record
 
 FORMAT = 1
 FILE_NAME = "questions.json"
 VOCABULARY_NAME = "vocabulary.json"
-PARTS = ("train", "validation", "test")
+PartName = Literal["train", "validation", "test"]
+PARTS: tuple[PartName, ...] = get_args(PartName)
 _COLUMNS = ("words", "lemmas", "tags", "entities")
 
 
@@ -33,6 +33,10 @@ class Part:
     """What became of their questions."""
     files: PartFiles
     """Its own files."""
+
+    def __post_init__(self) -> None:
+        if self.files.rows.size != self.report.kept * ROW_BYTES:
+            raise ValueError(f"{self.report.kept:,} questions in {self.files.rows.size:,} bytes")
 
 
 @dataclass(frozen=True)
@@ -154,13 +158,6 @@ def open_prepared(folder: str | Path, *, verify: bool | None = None) -> Prepared
         )
         for name, part in settings.parts.items()
     }
-    for name, part in settings.parts.items():
-        if part.report.kept != len(parts[name]):
-            raise DataError.at(
-                folder / FILE_NAME,
-                None,
-                f"expected {part.report.kept:,} questions in {name}, got {len(parts[name]):,}; {REMEDY}",
-            )
     return PreparedQuestions(
         name=settings.name,
         folder=folder,

@@ -17,6 +17,7 @@ from typing import IO, Literal, NamedTuple, get_args
 from sru_data.annotation import Annotated
 from sru_data.atomic import atomic_write
 from sru_data.datasets.squad import Answer, Paragraph, Question
+from sru_data.errors import DataError, shortened
 from sru_data.question_files.files import PartFiles, Row, Stored, part_paths
 
 Reason = Literal[
@@ -48,6 +49,8 @@ class PartReport:
     """The number of questions in the files."""
     kept: int
     """The number of those that are examples."""
+    impossible: int
+    """The number of kept questions that have no answer on purpose."""
     dropped: dict[str, int]
     """The number of those left out for each `Reason`."""
     examples: dict[str, str]
@@ -59,7 +62,7 @@ class PartReport:
 
     def __post_init__(self) -> None:
         known = self.dropped.keys() <= set(get_args(Reason)) and self.dropped.keys() == self.examples.keys()
-        if not known or self.kept + sum(self.dropped.values()) != self.read:
+        if not known or self.kept < 1 or self.kept + sum(self.dropped.values()) != self.read:
             raise ValueError("the counts do not add up")
 
 
@@ -149,11 +152,12 @@ class PartWriter:
     """
 
     def __init__(self, folder: Path, name: str, vocabulary: Vocabulary, *, max_context_tokens: int) -> None:
+        self._name = name
         self._paths = part_paths(folder, name)
         self._is_training = name == "train"
         self._vocabulary = vocabulary
         self._limit = max_context_tokens
-        self._read = self._kept = self._cut = self._without_span = 0
+        self._read = self._kept = self._impossible = self._cut = self._without_span = 0
         self._dropped: Counter[str] = Counter()
         self._examples: dict[str, str] = {}
 
@@ -190,13 +194,30 @@ class PartWriter:
             within = (span for span in spans if isinstance(span, Span) and span.end < len(tokens.words))
             span = next(within, Span(-1, -1))
             self._without_span += bool(spans) and span.start < 0
+            self._impossible += question.is_impossible
             self._cut += len(context.words) > self._limit
             self._write_question(question, question_tokens, span, place, len(tokens.words))
 
     def report(self) -> PartReport:
-        """Return what became of the questions."""
+        """Return what became of the questions.
+
+        Raises:
+            DataError: None of them could be kept.
+        """
+        if not self._kept:
+            reasons = "; ".join(f"{reason}, as in {place}" for reason, place in self._examples.items())
+            raise DataError(
+                f"{self._name}: expected questions that can be used, got {self._read:,}, of which none can: "
+                f"{shortened(reasons, 400)}"
+            )
         return PartReport(
-            self._read, self._kept, dict(self._dropped), self._examples, self._cut, self._without_span
+            read=self._read,
+            kept=self._kept,
+            impossible=self._impossible,
+            dropped=dict(self._dropped),
+            examples=self._examples,
+            cut=self._cut,
+            without_span=self._without_span,
         )
 
     def files(self) -> PartFiles:

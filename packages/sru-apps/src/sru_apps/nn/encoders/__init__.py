@@ -16,6 +16,7 @@ from sru_apps.nn.encoders.record import Encoder, call
 from sru_apps.nn.encoders.sru import SRUOptions
 from sru_apps.nn.encoders.srupp import SRUppOptions
 from sru_apps.nn.states import State
+from sru_nn.recurrent import MOST_LAYERS
 
 ENCODERS: dict[str, Encoder] = {
     "sru": sru.ENCODER,
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     RecurrentName = str
 else:
     RecurrentName = Literal[tuple(ENCODERS)]
-
-MOST_LAYERS = 1000
-"""More than any network is deep; a wrong number of layers would be built for hours."""
 
 
 @dataclass(frozen=True, kw_only=True)

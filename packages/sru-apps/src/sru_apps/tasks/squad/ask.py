@@ -11,9 +11,10 @@ from jsonargparse.typing import PositiveInt
 
 from sru_apps.task import Task
 from sru_apps.tasks.squad.commands import MAX_LENGTH, THRESHOLD, Answering, as_fields, as_rows, highlighted
+from sru_apps.train.errors import UserError
 from sru_apps.train.options import parse_options
 from sru_apps.train.strict_json import dump_json
-from sru_apps.utf8 import input_lines, read_text, use_utf8
+from sru_apps.utf8 import MAX_LINE, input_lines, read_text, use_utf8
 
 _PASSAGE, _QUIT = "/passage", "/quit"
 _HOW = (
@@ -74,11 +75,15 @@ def ask(task: Task, args: Sequence[str]) -> int:
 def _read_passage(read: Read) -> str | None:
     """Read the lines up to an empty one; None where nothing comes any more."""
     lines: list[str] = []
+    size = 0
     while (line := read("passage> " if not lines else "")) is not None:
         if line.strip() == _QUIT:
             return None
         if line.strip():
             lines.append(line)
+            size += len(line) + 1
+            if size > MAX_LINE:
+                raise UserError(f"the passage is longer than {MAX_LINE:,} characters; shorten it")
         elif lines:
             break
     return "\n".join(lines) if lines else None

@@ -7,17 +7,14 @@ is told by comparing numbers, so a batch costs a few tensor operations and no st
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from sru_data.loaders.buckets import pad_sequences
-
-if TYPE_CHECKING:
-    from sru_data.question_files import Example, Tokens
-
-    from sru_data.tokenizers import WordTokenizer
+from sru_data.question_files import Example, Tokens
+from sru_data.tokenizers import WordTokenizer
 
 
 class ReaderInput(NamedTuple):
@@ -53,7 +50,7 @@ class Batch(NamedTuple):
     """(B,) int64, the first word of the answer; -1 for none."""
     end: Tensor
     """(B,) int64, its last word; -1 for none."""
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides the method of tuples
     """(B,) int64, the numbers of the questions."""
 
 
@@ -63,21 +60,23 @@ class WordTable(NamedTuple):
     rows: Tensor
     """(S,) int64, its row of the embedding."""
     lower: Tensor
-    """(S,) int64, the number of its lower-cased form, or of the first form with the same one."""
+    """(S,) int64, a number for its lower-cased form."""
 
     @classmethod
-    def of(cls, words: Sequence[str], tokenizer: WordTokenizer) -> WordTable:
+    def of(cls, words: Sequence[str], tokenizer: WordTokenizer, *, lower: Tensor | None = None) -> WordTable:
         """Look up surface forms.
 
         Args:
             words: The forms by number; the first stands for padding.
             tokenizer: The vocabulary of the model.
+            lower: The numbers of the lower-cased forms, if they are known.
         """
-        rows = torch.tensor(tokenizer.ids_of(words), dtype=torch.int64)
+        rows = torch.tensor(tokenizer.ids_of(words))
         rows[0] = tokenizer.pad_id
-        first: dict[str, int] = {}
-        lower = [first.setdefault(word.lower(), number) for number, word in enumerate(words)]
-        return cls(rows, torch.tensor(lower, dtype=torch.int64))
+        if lower is None:
+            first: dict[str, int] = {}
+            lower = torch.tensor([first.setdefault(word.lower(), len(first)) for word in words])
+        return cls(rows, lower)
 
 
 def make_batch(examples: Sequence[Example], table: WordTable) -> Batch:
@@ -127,9 +126,8 @@ def _features(document: Tokens, question: Tokens, lengths: Tensor, lower: Tensor
         features.append(_occurs(document.lemmas, question.lemmas))
     # Equal words of different passages are told apart.
     columns = len(lengths)
-    _, places, counts = (small * columns + torch.arange(columns)).unique(
-        return_inverse=True, return_counts=True
-    )
+    keys = small * columns + torch.arange(columns)
+    _, places, counts = torch.unique(keys, return_inverse=True, return_counts=True)
     features.append(counts[places] / lengths)
     return torch.stack(features, -1).masked_fill_(is_padding.unsqueeze(-1), 0)
 

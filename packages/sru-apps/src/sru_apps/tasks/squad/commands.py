@@ -150,6 +150,9 @@ def _predict_passage(task: Task, options: Namespace) -> int:
 
 
 def _predict_squad(task: Task, paths: Sequence[Path], options: Namespace) -> int:
+    out = None if options.out is None else Path(options.out)
+    if out is not None and any(out.exists() and path.exists() and out.samefile(path) for path in paths):
+        raise UserError(f"--out must be another file than those of --file, got {out}", status=2)
     answers, doubts = Answering(task, options), _Doubts()
     asked: deque[Question] = deque()
 
@@ -167,9 +170,9 @@ def _predict_squad(task: Task, paths: Sequence[Path], options: Namespace) -> int
         if options.json:
             fields = {"id": question.id, "question": question.text, "answers": as_fields(found)}
             print(dump_json(fields))
-    if options.out is not None:
-        write_json(Path(options.out), predictions)
-        print(f"{len(predictions):,} answers in {options.out}")
+    if out is not None:
+        write_json(out, predictions)
+        print(f"{len(predictions):,} answers in {out}")
     elif not options.json:
         print(dump_json(predictions, indent=2))
     doubts.end()

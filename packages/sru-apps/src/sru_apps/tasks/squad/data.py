@@ -3,42 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
-import torch
-from sru_data.datasets.squad import SOURCES
-from sru_data.question_files import (
-    Example,
-    PreparedQuestions,
-    QuestionFile,
-    open_prepared,
-    prepare,
-)
 from torch import Tensor
 
 from sru_apps.ranges import check_at_least
 from sru_apps.tasks.squad.batches import Batch, WordTable, make_batch
-from sru_apps.tasks.squad.vocabulary import SPECIAL, Vocabulary, make_vocabulary
-from sru_apps.train.console import preparation_bar
+from sru_apps.tasks.squad.source import DatasetName, check_source, prepare_questions, report_lines
+from sru_apps.tasks.squad.vocabulary import SPECIAL, make_vocabulary
 from sru_apps.train.data import BatchData
-from sru_apps.train.errors import UserError
 from sru_apps.train.own_files import Files, name_of_files
 from sru_data import DataError
 from sru_data.embeddings import EmbeddingMatrix
 from sru_data.errors import shortened
-from sru_data.paths import matching_files
+from sru_data.question_files import Example, QuestionFile
 from sru_data.tokenizers import WordTokenizer
 
-DatasetName = Literal["squad1", "squad2"]
-_MAX_CONTEXT = 1000
-"""Words of a passage that are read in validation and test; `max_context` can raise it."""
-_WHAT = {
+_MEANINGS = {
     "description": "words",
     "tags": "parts of speech",
     "entities": "kinds of named entities",
 }
-"""What a checkpoint must agree on with its data, and how to call it."""
+"""What the numbers of the data mean, besides the vocabulary, and how messages call it."""
 
 
 class SquadData(BatchData[Example, Batch]):
@@ -134,24 +120,20 @@ class SquadData(BatchData[Example, Batch]):
         words = {"embedding_words": embedding_words, "tune_words": tune_words}
         check_at_least(0, **{option: count for option, count in words.items() if count != "all"})
         self.save_hyperparameters(logger=False)
-        _check_source(self.hparams)
+        check_source(self.hparams)
         self.group = name or name_of_files(train_file or prepared_dir or "")
         self.embedding_size = 100 if embedding_size is None else embedding_size
         self._expected: dict[str, Any] = {}
 
     def prepare_data(self) -> None:
-        """Cut the files into words where that is not done yet, in one process while others wait.
+        """Cut the texts into words where that is not done yet, in one process while others wait.
 
         Raises:
             DataError: A file is missing or damaged, or the folder holds other questions.
         """
         if hasattr(self, "prepared"):
             return
-        options = self.hparams
-        if options["name"] is None and options["train_file"] is None:
-            self.prepared = open_prepared(options["prepared_dir"])
-        else:
-            self.prepared = _prepare(self.group, options)
+        self.prepared = prepare_questions(self.group, self.hparams)
         self.dataset = self.prepared.name
         self.has_test = "test" in self.prepared.parts
 
@@ -159,104 +141,86 @@ class SquadData(BatchData[Example, Batch]):
         """Open the prepared questions and choose the words.
 
         Raises:
-            DataError: The embedding file is missing or damaged, or no question is left to train on.
+            DataError: The embedding file is missing or damaged, no question is left to train on, or the
+                checkpoint whose state was loaded had other features.
             UserError: No vocabulary can be made.
         """
         if self.parts:
             return
         self.prepare_data()
-        prepared = self.prepared
-        self.tags, self.entities = list(prepared.tags), list(prepared.entities)
+        prepared, options = self.prepared, self.hparams
         self.description = dict(prepared.description)
-        self.num_features = 4 if prepared.lemmas else 3
-        self.no_answer = self.hparams["name"] == "squad2"
-        if self.tokenizer is None:
-            self._take(make_vocabulary(prepared, self.hparams))
-        assert self.tokenizer is not None
-        self.table = WordTable(
-            WordTable.of(prepared.words, self.tokenizer).rows, prepared.lower.to(torch.int64)
-        )
+        self.tags, self.entities = prepared.tags, prepared.entities
         self._check()
-        self.parts = {**prepared.parts, "train": self._selected(prepared.parts["train"])}
+        self.num_features = 4 if prepared.lemmas else 3
+        self.no_answer = getattr(prepared.report["train"], "impossible", 0) > 0
+        if self.tokenizer is None:
+            self.tokenizer, self.fixed_vectors, self.pretrained = make_vocabulary(prepared, options)
+            if self.pretrained is not None:
+                self.embedding_size = self.pretrained.weight.shape[1]
+        self._table = WordTable.of(prepared.words, self.tokenizer, lower=prepared.lower)
+        self.parts = {**prepared.parts, "train": self._short(prepared.parts["train"])}
 
-    def _take(self, vocabulary: Vocabulary) -> None:
-        self.tokenizer, self.fixed_vectors, self.pretrained = vocabulary
-        if self.pretrained is not None:
-            self.embedding_size = self.pretrained.weight.shape[1]
-
-    def _selected(self, questions: QuestionFile) -> Selection:
+    def _short(self, questions: QuestionFile) -> Selection:
+        """Select what to train on."""
         options = self.hparams
         kept = questions.context_lengths <= options["max_context"]
         kept &= questions.question_lengths <= options["max_question"]
-        numbers = kept.nonzero().squeeze(1)[: options["subset"]]
+        numbers = kept.nonzero().squeeze(1)
         if not len(numbers):
             raise DataError(
-                f"{self.dataset}: no passage has at most {options['max_context']} words and a question of at "
-                f"most {options['max_question']}; raise --data.max_context or --data.max_question"
+                f"{self.dataset}: expected questions of at most {options['max_question']} words on passages "
+                f"of at most {options['max_context']}, got none; raise --data.max_question or "
+                "--data.max_context"
             )
-        return Selection(questions, numbers)
+        self._too_long = len(questions) - len(numbers)
+        return Selection(questions, numbers[: options["subset"]])
 
     def _check(self) -> None:
-        """Refuse data that a checkpoint's numbers mean something else for."""
-        for what, theirs in self._expected.items():
-            if (ours := getattr(self, what)) != theirs:
+        """Refuse data whose numbers mean something else than those of the checkpoint."""
+        for name, theirs in self._expected.items():
+            if (ours := getattr(self, name)) != theirs:
                 raise DataError(
-                    f"the {_WHAT[what]} of {self.dataset} in {self.prepared.folder} differ from those this "
-                    f"checkpoint was trained with: expected {shortened(str(theirs), 200)}, got "
-                    f"{shortened(str(ours), 200)}; use the --data options of the training"
+                    f"the {_MEANINGS[name]} of {self.dataset} in {self.prepared.folder} differ from those "
+                    f"this checkpoint was trained with: expected {shortened(str(theirs), 200)}, got "
+                    f"{shortened(str(ours), 200)}; prepare the same files with the same --data options"
                 )
 
     def opening(self) -> str:
-        """Count the questions, the words with a pretrained vector, and the padding."""
-        train: Any = self.parts["train"]
-        of = len(self.prepared.parts["train"])
-        lines = [
-            f"{self.dataset}: {len(train):,} questions for training"
-            + (f" (of {of:,})" if len(train) < of else "")
-            + f", {len(self.parts['validation']):,} for validation"
-        ]
+        """Count the questions, and the words with a pretrained vector."""
         assert self.tokenizer is not None
-        words = len(self.tokenizer) - SPECIAL
+        parts: dict[str, Any] = self.parts
+        counts = [f"{len(questions):,} for {part}" for part, questions in parts.items()]
+        lines = [f"{self.dataset}: questions: {', '.join(counts)}"]
+        if self._too_long:
+            long = f"{self.hparams['max_context']} words, or {self.hparams['max_question']} themselves"
+            lines.append(f"{self._too_long:,} more, on passages of over {long}, are not trained on")
+        words, learned = len(self.tokenizer) - SPECIAL, len(self.tokenizer) - self.fixed_vectors - SPECIAL
         if self.pretrained is not None:
-            lines.append(
-                f"{self.pretrained.found:,} of {words:,} words have a vector in {self.hparams['embeddings']}, "
-                f"and {words + SPECIAL - self.fixed_vectors:,} vectors are trained"
-            )
-        else:
-            lines.append(f"{words:,} words, all with vectors to learn")
+            found, file = self.pretrained.found, self.hparams["embeddings"]
+            lines.append(f"{found:,} of {words:,} words have a vector in {file}; {learned:,} are trained")
         return "\n".join(lines)
 
+    def report(self) -> str:
+        """Describe the prepared questions, for `sru squad prepare`."""
+        return "\n".join(
+            [
+                *report_lines(self.prepared),
+                self.opening(),
+                f"Padding in training: {100 * self.padding():.2f} % of the passages of an epoch",
+                f"Prepared questions: {self.prepared.folder}",
+            ]
+        )
+
     def padding(self) -> float:
-        """Return the share of padding in the passages of an epoch."""
+        """Return the share of padding among the words of passages in an epoch of training."""
         lengths = self.lengths(self.parts["train"])
-        batches = [lengths[batch] for batch in self.train_dataloader().sampler]
+        batches = [lengths[batch] for batch in self._loader("train", (0, 1)).sampler]
         return 1 - int(lengths.sum()) / sum(len(batch) * int(batch.max()) for batch in batches)
-
-    def take_tokenizer(self, tokenizer: str, config: Mapping[str, Any]) -> None:
-        """Use the vocabulary of a trained model, with as many fixed vectors."""
-        super().take_tokenizer(tokenizer, config)
-        self.fixed_vectors = config["fixed_vectors"]
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the tokenizer, and what the other numbers mean."""
-        state = {**super().state_dict(), "fixed_vectors": self.fixed_vectors}
-        return {**state, **{what: getattr(self, what) for what in _WHAT}}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over a checkpoint's tokenizer.
-
-        Raises:
-            DataError: The data gave others: the numbers would mean other words or features.
-        """
-        self._expected = {what: state_dict[what] for what in _WHAT}
-        if self.parts:
-            self._check()
-        super().load_state_dict(state_dict)
-        self.fixed_vectors = state_dict["fixed_vectors"]
 
     def lengths(self, items: Any) -> Tensor:
         """The number of words of each passage."""
-        return items.context_lengths.to(torch.int64)  # type: ignore[no-any-return]
+        return items.context_lengths  # type: ignore[no-any-return]
 
     def length(self, item: Example) -> int:
         """The number of words of the passage."""
@@ -264,71 +228,29 @@ class SquadData(BatchData[Example, Batch]):
 
     def collate(self, items: Sequence[Example]) -> Batch:
         """Pad questions and passages into a batch."""
-        return make_batch(items, self.table)
+        return make_batch(items, self._table)
 
+    def take_tokenizer(self, tokenizer: str, config: Mapping[str, Any]) -> None:
+        """Use the vocabulary of a trained model, with as many fixed vectors."""
+        super().take_tokenizer(tokenizer, config)
+        self.fixed_vectors = config["fixed_vectors"]
 
-def _check_source(options: Mapping[str, Any]) -> None:
-    """Refuse options that name no data, or two."""
-    name, train, prepared = options["name"], options["train_file"], options["prepared_dir"]
-    for option in ("train_file", "validation_file", "test_file"):
-        if options[option] == []:
-            raise UserError(f"--data.{option} must name a file, got an empty list")
-    if name is not None and train is not None:
-        raise UserError("both --data.name and --data.train_file name data; leave one of them out")
-    if train is not None and options["validation_file"] is None:
-        raise UserError("train_file needs others to validate on; give --data.validation_file too")
-    if train is None and options["validation_file"] is not None:
-        raise UserError("validation_file needs a train_file; give --data.train_file too")
-    if name is None and train is None and options["test_file"] is not None:
-        raise UserError("test_file needs a name or a train_file; give one of them too")
-    if name is None and train is None and prepared is None:
-        raise UserError(
-            f"no data chosen; give --recipe, --data.name ({', '.join(SOURCES)}), or --data.train_file and "
-            "--data.validation_file"
-        )
+    def state_dict(self) -> dict[str, Any]:
+        """Return the tokenizer, and what other numbers mean."""
+        state = {**super().state_dict(), "fixed_vectors": self.fixed_vectors}
+        return {**state, **{name: getattr(self, name) for name in _MEANINGS}}
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over a checkpoint's tokenizer.
 
-def find_files(options: Mapping[str, Any]) -> dict[str, list[Path]]:
-    """Find, or download, the files of each part.
-
-    Args:
-        options: The options `--data.*`, which name data.
-
-    Raises:
-        DataError: A file is missing.
-    """
-    files: dict[str, list[Path]] = {}
-    if options["name"] is not None:
-        source = SOURCES[options["name"]]
-        files = {part: getattr(source, part).find(options["data_dir"])[0] for part in ("train", "validation")}
-    given = {part: options[f"{part}_file"] for part in ("train", "validation", "test")}
-    return files | {part: matching_files(paths) for part, paths in given.items() if paths is not None}
-
-
-def prepared_folder(files: Any, **k: Any) -> Path:
-    import hashlib
-    from sru_data.download import cache_dir
-
-    key = hashlib.sha256(
-        repr([sorted(k.items()), [Path(p).read_bytes() for fs in files.values() for p in fs]]).encode()
-    ).hexdigest()[:16]
-    return cache_dir() / "prepared" / f"{k['name']}-{k['features']}-{key}"
-
-
-def _prepare(name: str, options: Mapping[str, Any]) -> PreparedQuestions:
-    files = find_files(options)
-    how = {"features": options["features"], "spacy_model": options["spacy_model"]}
-    how["max_context_tokens"] = max(_MAX_CONTEXT, options["max_context"])
-    folder = options["prepared_dir"] or prepared_folder(files, name=name, **how)
-    with preparation_bar(name, unit="questions") as report:
-        return prepare(
-            files,
-            Path(folder),
-            name=name,
-            **how,
-            processes=options["processes"],
-            progress=lambda progress: report(progress.stage, progress.questions, progress.total),
-        )
+        Raises:
+            DataError: The data gave another one, or other features: the numbers would mean something else.
+        """
+        self._expected = {name: state_dict[name] for name in _MEANINGS}
+        if self.parts:
+            self._check()
+        super().load_state_dict(state_dict)
+        self.fixed_vectors = state_dict["fixed_vectors"]
 
 
 class Selection(Sequence[Example]):

@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sru_data.datasets.squad import Paragraph, read_squad
-
 from sru_apps.task import Task
 from sru_apps.tasks.squad.groups import Groups, Measured, summary, table, write_files
 from sru_apps.tasks.squad.scores import Version, best_threshold, exact_match, f1
@@ -18,6 +16,7 @@ from sru_apps.train.options import parse_options
 from sru_apps.train.strict_json import dump_json
 from sru_apps.utf8 import use_utf8
 from sru_data import DataError
+from sru_data.datasets.squad import Paragraph, read_squad
 from sru_data.reading import decode, parse_json, read_bytes
 
 

@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from sru_data.question_files import PreparedQuestions
-
 from sru_apps.train.errors import UserError
 from sru_data.embeddings import EmbeddingMatrix, embedding_matrix, frequent_words, read_embeddings
+from sru_data.question_files import PreparedQuestions
 from sru_data.tokenizers import WordTokenizer
 
 SPECIAL = 2
@@ -55,16 +54,18 @@ def make_vocabulary(prepared: PreparedQuestions, options: Mapping[str, Any]) -> 
                 f"no word of {prepared.name} occurs {options['min_count']} times; lower --data.min_count"
             )
         return Vocabulary(tokenizer)
-    words = dict.fromkeys(word.lower() if lowercase else word for word in prepared.words[1:])
-    known = read_embeddings(path, words, dim=size)
+    given = chain(prepared.words[1:], frequent_words(path, None if keep == "all" else keep))
+    # No set, whose order would differ from process to process.
+    wanted = dict.fromkeys(word.lower() if lowercase else word for word in given)
+    known = read_embeddings(path, wanted, dim=size)
     asked = _by_frequency(prepared, prepared.question_words(), options)
-    tuned = frequent if tune == "all" else asked[:tune]
     without = (word for word in frequent if word not in known)
-    tokenizer = WordTokenizer.from_words(chain(tuned, without), lowercase=lowercase)
-    trained = len(tokenizer)
-    tokenizer = tokenizer.extended(chain(known, frequent_words(path, None if keep == "all" else keep)))
-    matrix = embedding_matrix(path, tokenizer.tokens, dim=size, seed=options["seed"])
-    return Vocabulary(tokenizer, 0 if tune == "all" else len(tokenizer) - trained, matrix)
+    tuned = WordTokenizer.from_words(
+        chain(frequent if tune == "all" else asked[:tune], without), lowercase=lowercase
+    )
+    tokenizer = tuned.extended(known)
+    matrix = embedding_matrix(path, tokenizer.tokens, dim=size, seed=options["seed"], vectors=known)
+    return Vocabulary(tokenizer, 0 if tune == "all" else len(tokenizer) - len(tuned), matrix)
 
 
 def _by_frequency(

