@@ -71,6 +71,14 @@ def test_answers_are_those_from_python(
         assert json.loads(line) == {"question": question, "answers": [best._asdict()]}
 
 
+@pytest.mark.parametrize("passage", ["# the cat", "null", "[1, 2]", "{a: b}", "1e3"])
+def test_a_passage_is_no_yaml(model: Path, passage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("predict", model, "--passage", passage, passage, "--json", "-k=99") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["question"] == passage
+    assert passage in {answer["text"] for answer in found["answers"]}
+
+
 def test_a_file_of_rows(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     reader = sru_apps.load(model)
     rows = [("1", PASSAGE, "Who?"), ("2", "", "Who?"), ("3", "the mat", "")]

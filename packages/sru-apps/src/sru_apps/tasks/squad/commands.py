@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
 from collections import deque
@@ -31,6 +32,8 @@ THRESHOLD = (
     "Of a model that was trained on unanswerable questions: how much higher than the best answer no answer "
     "must score to come first; default: 0."
 )
+_SQUAD = re.compile(r"\.json(\.(gz|bz2|xz|zst))?$", re.IGNORECASE)
+"""The ending of a file in the form of SQuAD, plain or compressed."""
 _NAMED = 10
 """Doubtful answers that are named."""
 _AROUND = 400
@@ -50,7 +53,7 @@ def predict(task: Task, args: Sequence[str]) -> int:
         [
             ("questions", list, [], "Questions on the passage; default: standard input, one per line."),
             ("--model", str, ..., "A run folder, the `model` folder in it, or a .ckpt file."),
-            ("--passage", str | None, None, "The passage."),
+            ("--passage", str, None, "The passage."),
             ("--passage-file", str | None, None, "A text file that holds the passage."),
             (
                 "--file",
@@ -101,7 +104,7 @@ def predict(task: Task, args: Sequence[str]) -> int:
 def _are_squad(paths: Sequence[Path], kind: str | None) -> bool:
     if kind is not None:
         return kind == "squad"
-    return all(".json" in (suffix.lower() for suffix in path.suffixes[-2:]) for path in paths)
+    return all(_SQUAD.search(path.name) for path in paths)
 
 
 class Answering:
