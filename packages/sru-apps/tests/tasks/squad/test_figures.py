@@ -200,7 +200,7 @@ def test_groups_by_length() -> None:
     assert (found["questions"], found["exact_match"], found["f1"]) == (6, 1.0, 0.5)
 
 
-def test_a_title_may_be_anything(tmp_path: Path) -> None:
+def test_a_title_may_be_anything(tmp_path: Path, pictures: None) -> None:
     row = {"group": "苹果 $x", "questions": 1, "exact_match": 1.0, "f1": 1.0}
     draw_groups(tmp_path / "x.png", {"kind": [row]}, "$x, 苹果")
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
