@@ -280,6 +280,21 @@ def test_at_a_terminal(
     assert shown == [*([] if no_color else expected), ""]
 
 
+def test_bytes_that_are_typed_in_another_encoding(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As Python reads bytes that the locale has no characters for.
+    typed = iter(["caf\udcc3\udca9", "", "Who\udcff?", "/quit"])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(typed))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    for stream in (sys.stdin, sys.stdout):
+        monkeypatch.setattr(stream, "isatty", lambda: True, raising=False)
+    assert run("ask", model, "--json") == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[1])
+    assert found["question"] == "Who\ufffd?"
+    assert found["answers"][0]["text"] == "caf\xe9"
+
+
 def test_a_long_passage_is_shown_around_the_answer(
     model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
