@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -41,7 +44,10 @@ class AlignedAttention(nn.Module):
 
 
 class BilinearAttention(nn.Module):
-    """Scores of the positions of a sequence, given a vector: s_t = x_t · (W y + b).
+    """Scores of the positions of a sequence, given a vector: s_t = x_t · (m ⊙ (W y + b)).
+
+    A variational dropout of the sequence, which keeps the same features of all its positions, may be given as
+    m: that is the same, and much cheaper.
 
     Args:
         x_size: O, the features of the sequence.
@@ -54,32 +60,57 @@ class BilinearAttention(nn.Module):
         super().__init__()
         self.projection = nn.Linear(y_size, x_size)
 
-    def forward(self, x: Tensor, y: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Sequence[Tensor], y: Tensor, mask: Tensor | None = None, kept: Tensor | None = None
+    ) -> Tensor:
         """Score a batch.
 
         Args:
-            x: (T, B, O).
+            x: The features of the sequence in parts, (T, B, ·), together (T, B, O).
             y: (B, Q).
             mask: (T, B) bool, True at padding; None without any.
+            kept: m, (B, O); None for ones.
 
         Returns:
             (B, T) logits, at least float32, -∞ at padding.
         """
-        query = self.projection(y).to(x.dtype)
-        scores = torch.bmm(x.transpose(0, 1), query.unsqueeze(-1)).squeeze(-1)
-        if scores.dtype in (torch.float16, torch.bfloat16):
-            scores = scores.float()
+        query = self.projection(y)
+        query = query if kept is None else query * kept
+        queries = query.split([part.shape[-1] for part in x], -1)
+        scores: Tensor = sum(map(_Dots.apply, x, queries))
         return scores if mask is None else scores.masked_fill(mask.t(), -torch.inf)
 
 
-def weighted_mean(weights: Tensor, x: Tensor) -> Tensor:
+class _Dots(torch.autograd.Function):
+    """s_bt = x_tb · y_b, with gradients by products that a CPU is good at; autograd's take ten times as long."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
+        y = y.to(x.dtype)
+        ctx.save_for_backward(x, y)
+        # Logits in half precision would lose what tells similar spans apart.
+        with torch.autocast(x.device.type, enabled=False):
+            scores = torch.bmm(y.unsqueeze(1), x.permute(1, 2, 0)).squeeze(1)
+        return scores.to(torch.promote_types(x.dtype, torch.float32))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        x, y = ctx.saved_tensors
+        gradient = gradient.to(x.dtype)
+        of_y = torch.bmm(gradient.unsqueeze(1), x.transpose(0, 1)).squeeze(1)
+        return gradient.t().contiguous().unsqueeze(-1) * y, of_y
+
+
+def weighted_mean(weights: Tensor, x: Sequence[Tensor]) -> Tensor:
     """Return Σ_t w_t x_t.
 
     Args:
         weights: (B, T).
-        x: (T, B, O).
+        x: Parts of the features, (T, B, ·), together (T, B, O).
 
     Returns:
-        (B, O), in the dtype of `x`.
+        (B, O).
     """
-    return torch.bmm(weights.to(x.dtype).unsqueeze(1), x.transpose(0, 1)).squeeze(1)
+    rows = weights.unsqueeze(1)
+    means = [torch.bmm(rows.to(part.dtype), part.transpose(0, 1)) for part in x]
+    return torch.cat(means, -1).squeeze(1)

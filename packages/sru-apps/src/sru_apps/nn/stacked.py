@@ -92,6 +92,19 @@ class StackedEncoder(nn.Module):
         Returns:
             (T, B, O), zero at padding.
         """
+        outputs = self.parts(x, mask)
+        return self.output_dropout(outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1))  # type: ignore[no-any-return]
+
+    def parts(self, x: Tensor, mask: Tensor | None = None) -> list[Tensor]:
+        """Return what `forward` concatenates and applies the dropout of the output to.
+
+        Args:
+            x: As for `forward`.
+            mask: As for `forward`.
+
+        Returns:
+            Parts of the features, (T, B, N·D) each.
+        """
         order = None if self.backward_layers is None or mask is None else _backwards(mask)
         outputs: list[Tensor] = []
         for number, layer in enumerate(self.layers):
@@ -102,8 +115,7 @@ class StackedEncoder(nn.Module):
                 h = torch.cat([h, _take(back, order)], -1)
             x = h + x if self.residual and outputs else h
             outputs.append(x)
-        output = torch.cat(outputs, -1) if self.concat_layers and len(outputs) > 1 else x
-        return self.output_dropout(output)  # type: ignore[no-any-return]
+        return outputs if self.concat_layers else [x]
 
 
 def _backwards(mask: Tensor) -> Tensor:

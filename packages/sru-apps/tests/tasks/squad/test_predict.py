@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -215,6 +216,10 @@ def test_what_is_no_pair(pairs: Any, message: str) -> None:
 def test_sizes_are_positive(option: str) -> None:
     with pytest.raises(ValueError, match=f"{option} must be at least 1, got 0"):
         POINTER.answer("a", "b", **{option: 0})
+    with pytest.raises(ValueError, match="k must be at most 1,000, got 1,001"):
+        POINTER.answer("a", "b", k=1001)
+    with pytest.raises(ValueError, match="threshold must be a number, got nan"):
+        POINTER.answer("a", "b", threshold=math.nan)
 
 
 def export(folder: Path, **changes: Any) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -19,6 +20,7 @@ from sru_apps.nn import (
     make_dropout,
     weighted_mean,
 )
+from sru_apps.nn.layers import SequenceDropout
 from sru_apps.ranges import check_at_least, ranged
 from sru_apps.tasks.squad.batches import ReaderInput
 
@@ -226,6 +228,7 @@ class QuestionSummary(nn.Module):
 class OutputLayer(nn.Module):
     """Scores of the places where an answer may start and end, and of there being none.
 
+        d = dropout(document)
         start_t = d_t · (W_s q + b_s)        end_t = d_t · (W_e q' + b_e)
         q' = q, or GRU(Σ_t softmax(start)_t d_t, q) if `end_conditioned`
         none = w · relu(V [q; Σ_t softmax(start)_t d_t; Σ_t softmax(end)_t d_t] + b) + b'
@@ -242,6 +245,8 @@ class OutputLayer(nn.Module):
 
     def __init__(self, config: ReaderOptions, document_size: int, question_size: int) -> None:
         super().__init__()
+        self.size = document_size
+        self.dropout = make_dropout(config.dropped_outputs, variational=config.variational_dropout)
         self.start = BilinearAttention(document_size, question_size)
         self.end = BilinearAttention(document_size, question_size)
         self.middle = nn.GRUCell(document_size, question_size) if config.end_conditioned else None
@@ -253,22 +258,30 @@ class OutputLayer(nn.Module):
                 nn.Linear(_NO_ANSWER_UNITS, 1),
             )
 
-    def forward(self, document: Tensor, question: Tensor, mask: Tensor | None = None) -> Scores:
+    def forward(self, document: Sequence[Tensor], question: Tensor, mask: Tensor | None = None) -> Scores:
         """Score a batch.
 
         Args:
-            document: (T, B, O).
+            document: The features of the words of the passages in parts, (T, B, ·), together (T, B, O).
             question: (B, Q).
             mask: (T, B) bool, True at padding; None without any.
         """
-        start = self.start(document, question, mask)
-        started = None
-        if self.middle is not None or self.none is not None:
-            started = weighted_mean(start.softmax(-1), document)
+        kept = None
+        if not isinstance(self.dropout, SequenceDropout):
+            document = [self.dropout(part) for part in document]
+        elif self.training and self.dropout.p > 0:
+            kept = self.dropout(question.new_ones(1, len(question), self.size)).squeeze(0)
+
+        def mean(scores: Tensor) -> Tensor:
+            found = weighted_mean(scores.softmax(-1), document)
+            return found if kept is None else found * kept
+
+        start = self.start(document, question, mask, kept)
+        started = None if self.middle is None and self.none is None else mean(start)
         asked = question if self.middle is None else self.middle(started, question)
-        end = self.end(document, asked, mask)
+        end = self.end(document, asked, mask, kept)
         none = None
         if self.none is not None:
-            ended = weighted_mean(end.softmax(-1), document)
-            none = self.none(torch.cat([question, started, ended], -1)).squeeze(-1).to(start.dtype)  # type: ignore[list-item]
+            summary = torch.cat([question, started, mean(end)], -1)  # type: ignore[list-item]
+            none = self.none(summary).squeeze(-1).to(start.dtype)
         return Scores(start, end, none)

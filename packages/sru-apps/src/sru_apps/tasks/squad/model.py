@@ -94,7 +94,7 @@ class DocumentReader(nn.Module):
         embedded = self.inputs(inputs)
         h = self.question_encoder(embedded.question, inputs.question_mask)
         summary = self.summary(h, inputs.question_mask)
-        document = self.document_encoder(embedded.document, inputs.document_mask)
+        document = self.document_encoder.parts(embedded.document, inputs.document_mask)
         return self.outputs(document, summary, inputs.document_mask)  # type: ignore[no-any-return]
 
 
