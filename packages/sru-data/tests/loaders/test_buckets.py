@@ -91,6 +91,14 @@ def test_without_shuffle_the_order_runs_from_long_to_short_in_every_epoch() -> N
     assert list(sampler) == [[4], [2, 0], [1, 3]]
 
 
+def test_lengths_may_be_a_tensor() -> None:
+    lengths = [3, 1, 2, 1, 3]
+    batches = [
+        list(LengthBatchSampler(given, batch_size=2, seed=4)) for given in (lengths, torch.tensor(lengths))
+    ]
+    assert batches[0] == batches[1]
+
+
 def test_a_data_loader_takes_it() -> None:
     texts = [[1] * length for length in (3, 1, 4, 1, 5, 2)]
     sampler = LengthBatchSampler([len(text) for text in texts], max_tokens=6, seed=3)

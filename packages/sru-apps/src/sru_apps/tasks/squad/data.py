@@ -35,8 +35,8 @@ class SquadData(BatchData[Example, Batch]):
     validation set here, and there is a test only with `test_file`.
 
     The limits of length concern training alone. Validation and test count every question, so the figures are
-    those of the official evaluation; passages are read up to 1,000 words there (`max_context` can raise this),
-    and SQuAD's are all shorter.
+    those of the official evaluation. A passage is read there up to its word 1,000, or `max_context` if that
+    is more; SQuAD's are all shorter.
 
     Args:
         name: A published set: squad1 (SQuAD 1.1) or squad2 (SQuAD 2.0, with unanswerable questions).
