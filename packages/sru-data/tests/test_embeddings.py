@@ -205,7 +205,7 @@ def test_no_word_found_gives_an_empty_dict(tmp_path) -> None:
         (b"900000 65537\n", None, r"vectors:1: expected a header that fits the file, got one of 900,000 vec"),
         (b"99999999 300\na", None, r"vectors:1: expected a header that fits the file, .* 300 in 14 bytes"),
         (b"a " + b"1" * (1 << 20), None, r"vectors:1: expected a line of at most 1,048,576 bytes"),
-        ("a 1 2\n".encode("utf-16"), None, r"vectors: expected text in UTF-8, got UTF-16 or UTF-32; convert"),
+        ("a 1 2\n".encode("utf-16"), None, r"vectors: expected text in UTF-8, got UTF-16; convert"),
         (b"2 2\na 1 x\nb 1 2\n", None, r"vectors:2: expected 2 numbers after the word 'a', got: .*'x'"),
         (b"", None, r"vectors:1: expected a word and its numbers, or a header 'N D', got neither"),
         (

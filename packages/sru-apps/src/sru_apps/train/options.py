@@ -60,13 +60,22 @@ class OptionParser(ArgumentParser):
         """Report a wrong command line and exit with status 2."""
         if self._missing and "required" in message:
             message = self._missing
-        options = all_options(self)
-        message = clip(explain(" ".join(message.split()), options, self._recipes), 2000)
-        all_of_them = "--help-all" if any("." in name for name in options) else "--help"
-        print(
-            f"{self.prog}: error: {message}\n`{self.prog} {all_of_them}` lists the options.", file=sys.stderr
-        )
-        raise SystemExit(2)
+        refuse(self.prog, message, all_options(self), self._recipes)
+
+
+def refuse(prog: str, message: str, options: Sequence[str], recipes: Sequence[str] = ()) -> NoReturn:
+    """Report a wrong command line and exit with status 2.
+
+    Args:
+        prog: The command as the user types it.
+        message: What the parser says.
+        options: The names of its options.
+        recipes: The names that `--recipe` takes.
+    """
+    message = clip(explain(" ".join(message.split()), options, recipes), 2000)
+    all_of_them = "--help-all" if any("." in name for name in options) else "--help"
+    print(f"{prog}: error: {message}\n`{prog} {all_of_them}` lists the options.", file=sys.stderr)
+    raise SystemExit(2)
 
 
 def add_options(parser: Any, options: Sequence[Option]) -> None:

@@ -71,6 +71,14 @@ def test_answers_are_those_from_python(
         assert json.loads(line) == {"question": question, "answers": [best._asdict()]}
 
 
+@pytest.mark.parametrize("passage", ["# the cat", "null", "[1, 2]", "{a: b}", "1e3"])
+def test_a_passage_is_no_yaml(model: Path, passage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("predict", model, "--passage", passage, passage, "--json", "-k=99") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["question"] == passage
+    assert passage in {answer["text"] for answer in found["answers"]}
+
+
 def test_a_file_of_rows(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     reader = sru_apps.load(model)
     rows = [("1", PASSAGE, "Who?"), ("2", "", "Who?"), ("3", "the mat", "")]
@@ -270,6 +278,21 @@ def test_at_a_terminal(
     marked = f"{passage[: answer.start]}<{answer.text}>{passage[answer.end :]}".replace("\x1b", " ")
     expected = marked.replace("<", "\x1b[7m").replace(">", "\x1b[0m").split("\n")
     assert shown == [*([] if no_color else expected), ""]
+
+
+def test_bytes_that_are_typed_in_another_encoding(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As Python reads bytes that the locale has no characters for.
+    typed = iter(["caf\udcc3\udca9", "", "Who\udcff?", "/quit"])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(typed))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    for stream in (sys.stdin, sys.stdout):
+        monkeypatch.setattr(stream, "isatty", lambda: True, raising=False)
+    assert run("ask", model, "--json") == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[1])
+    assert found["question"] == "Who\ufffd?"
+    assert found["answers"][0]["text"] == "caf\xe9"
 
 
 def test_a_long_passage_is_shown_around_the_answer(

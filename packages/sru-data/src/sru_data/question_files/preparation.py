@@ -8,6 +8,7 @@ import json
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -100,30 +101,12 @@ def prepare(
     if processes is not None and processes < 1:
         raise ValueError(f"prepare: processes must be at least 1, got {processes}")
     folder, report = Path(folder), progress or (lambda _: None)
-    annotator = make_annotator(features, model=spacy_model)
-    paths = _found(files)
-    wanted = _identity(paths, name, annotator, max_context_tokens)
+    wanted = _Wanted.of(files, name, features, spacy_model, max_context_tokens)
     if not _is_finished(folder, wanted):
         with lock_folder(folder, wait=lambda: report(Progress("waiting"))), _system_errors(folder):
             # Another process may have finished it before this one got the lock.
             if not _is_finished(folder, wanted):
-                _remove_unfinished(folder)
-                totals = _check(paths, report)
-                parts: dict[str, Part] = {}
-                vocabulary = Vocabulary()
-                for part, found in paths.items():
-                    writer = PartWriter(folder, part, vocabulary, max_context_tokens=max_context_tokens)
-                    annotated = annotated_paragraphs(
-                        read_squad(found), annotator, processes or _processes(features)
-                    )
-                    with contextlib.closing(annotated), writer:
-                        for done in _write(annotated, writer):
-                            report(Progress(part, done, totals[part]))
-                    parts[part] = Part(str(wanted[part]), writer.report(), writer.files())
-                stored = _write_vocabulary(folder, vocabulary)
-                settings = Settings(name, dict(annotator.description), max_context_tokens, parts, stored)
-                # Last: a folder with this file is finished.
-                write_record(folder / FILE_NAME, settings, version=FORMAT)
+                _finish(folder, wanted, processes or _processes(features), report)
     return open_prepared(folder)
 
 
@@ -148,36 +131,54 @@ def prepared_folder(
         DataError: A file is missing, or spaCy or its model is.
         ValueError: An option has no meaning.
     """
-    annotator = make_annotator(features, model=spacy_model)
-    content = [FORMAT, sorted(_identity(_found(files), name, annotator, max_context_tokens).items())]
-    key = hashlib.blake2b(json.dumps(content).encode(), digest_size=8).hexdigest()
+    wanted = _Wanted.of(files, name, features, spacy_model, max_context_tokens)
+    content = json.dumps([FORMAT, sorted(wanted.identity.items())])
+    key = hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
     return download.cache_dir() / "prepared" / f"{name}-{features}-{key}"
 
 
-def _found(files: Mapping[str, FileNames]) -> dict[PartName, list[Path]]:
-    if not {"train", "validation"} <= files.keys() <= set(PARTS):
-        given = ", ".join(files) or "nothing"
-        raise ValueError(f"prepare: files must be for train, validation and maybe test, got {given}")
-    return {part: matching_files(files[part]) for part in PARTS if part in files}
+@dataclass(frozen=True)
+class _Wanted:
+    """What a folder should hold."""
+
+    name: str
+    annotator: Annotator
+    max_context_tokens: int
+    paths: Mapping[PartName, Sequence[Path]]
+    sources: Mapping[str, str]
+
+    @classmethod
+    def of(
+        cls,
+        files: Mapping[str, FileNames],
+        name: str,
+        features: Features,
+        spacy_model: str,
+        max_context_tokens: int,
+    ) -> _Wanted:
+        if not {"train", "validation"} <= files.keys() <= set(PARTS):
+            given = ", ".join(files) or "nothing"
+            raise ValueError(f"prepare: files must be for train, validation and maybe test, got {given}")
+        if max_context_tokens < 1:
+            raise ValueError(f"prepare: max_context_tokens must be at least 1, got {max_context_tokens}")
+        annotator = make_annotator(features, model=spacy_model)
+        paths = {part: matching_files(files[part]) for part in PARTS if part in files}
+        sources: dict[str, str] = {part: _fingerprint(found) for part, found in paths.items()}
+        return cls(name, annotator, max_context_tokens, paths, sources)
+
+    @property
+    def identity(self) -> dict[str, object]:
+        return identity(self.name, self.annotator.description, self.max_context_tokens, self.sources)
 
 
-def _identity(
-    paths: Mapping[PartName, Sequence[Path]], name: str, annotator: Annotator, max_context_tokens: int
-) -> dict[str, object]:
-    if max_context_tokens < 1:
-        raise ValueError(f"prepare: max_context_tokens must be at least 1, got {max_context_tokens}")
-    sources: dict[str, str] = {part: _fingerprint(found) for part, found in paths.items()}
-    return identity(name, annotator.description, max_context_tokens, sources)
-
-
-def _is_finished(folder: Path, wanted: Mapping[str, object]) -> bool:
+def _is_finished(folder: Path, wanted: _Wanted) -> bool:
     if not (folder / FILE_NAME).is_file():
         return False
-    if difference := Settings.read(folder).difference(wanted):
+    if difference := Settings.read(folder).difference(wanted.identity):
         raise DataError.at(
             folder,
             None,
-            f"expected a folder for {wanted['name']} with these options, got one prepared with {difference}; "
+            f"expected a folder for {wanted.name} with these options, got one prepared with {difference}; "
             "delete it or name another folder",
         )
     return True
@@ -187,6 +188,25 @@ def _remove_unfinished(folder: Path) -> None:
     remove_temporaries(folder)
     for path in (folder / VOCABULARY_NAME, *chain.from_iterable(part_paths(folder, part) for part in PARTS)):
         path.unlink(missing_ok=True)
+
+
+def _finish(folder: Path, wanted: _Wanted, processes: int, report: Callable[[Progress], None]) -> None:
+    _remove_unfinished(folder)
+    totals = _check(wanted.paths, report)
+    vocabulary, parts = Vocabulary(), {}
+    for part, found in wanted.paths.items():
+        annotated = annotated_paragraphs(read_squad(found), wanted.annotator, processes)
+        writer = PartWriter(folder, part, vocabulary, max_context_tokens=wanted.max_context_tokens)
+        with contextlib.closing(annotated), writer:
+            for done in _write(annotated, writer):
+                report(Progress(part, done, totals[part]))
+        parts[str(part)] = Part(wanted.sources[part], writer.report(), writer.files())
+    stored = _write_vocabulary(folder, vocabulary)
+    settings = Settings(
+        wanted.name, dict(wanted.annotator.description), wanted.max_context_tokens, parts, stored
+    )
+    # Last: a folder with this file is finished.
+    write_record(folder / FILE_NAME, settings, version=FORMAT)
 
 
 def _check(

@@ -14,7 +14,7 @@ TASK = Task(
     figures=("f1", "exact_match"),
     mode="max",
     usage=("--recipe NAME", "--train-file FILE --validation-file FILE"),
-    examples=("--recipe small", "--recipe squad --embeddings glove.6B.100d.txt.gz --encoder lstm"),
+    examples=("--recipe small", "--recipe squad-cpu --embeddings glove.6B.100d.txt.gz --encoder lstm"),
     common=(
         *("data.train_file", "data.data_dir", "data.embeddings", "data.features", "data.subset"),
         *("model.reader", "model.hidden_size", "model.num_layers"),

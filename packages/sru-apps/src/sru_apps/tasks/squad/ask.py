@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -11,7 +12,7 @@ from jsonargparse.typing import PositiveInt
 
 from sru_apps.task import Task
 from sru_apps.tasks.squad.commands import MAX_LENGTH, THRESHOLD, Answering, as_fields, as_rows, highlighted
-from sru_apps.train.errors import UserError
+from sru_apps.train.errors import UserError, is_text
 from sru_apps.train.options import parse_options
 from sru_apps.train.strict_json import dump_json
 from sru_apps.utf8 import MAX_LINE, input_lines, read_text, use_utf8
@@ -92,7 +93,7 @@ def _read_passage(read: Read) -> str | None:
 @contextmanager
 def _lines() -> Iterator[Read]:
     """Read lines from the keyboard with a prompt, or from a pipe without one."""
-    if sys.stdin is None or not sys.stdin.isatty():
+    if sys.stdin is None or not (sys.stdin.isatty() and sys.stdout.isatty()):
         with input_lines() as groups:
             lines = chain.from_iterable(groups)
             yield lambda prompt: next(lines, None)
@@ -102,13 +103,21 @@ def _lines() -> Iterator[Read]:
         import readline
 
         readline.parse_and_bind("set enable-bracketed-paste on")
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")
     print(_HOW)
     yield _typed
 
 
 def _typed(prompt: str) -> str | None:
     try:
-        return input(prompt)
+        line = input(prompt)
     except (EOFError, KeyboardInterrupt):
         print()
         return None
+    # Bytes that the locale has no characters for.
+    return (
+        line
+        if is_text(line)
+        else line.encode(sys.stdin.encoding, "surrogateescape").decode("utf-8", "replace")
+    )

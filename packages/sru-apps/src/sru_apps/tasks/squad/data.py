@@ -34,8 +34,9 @@ class SquadData(BatchData[Example, Batch]):
     SQuAD's own test set is not public: figures are those of the official development set, which is the
     validation set here, and there is a test only with `test_file`.
 
-    The limits of length concern training alone. In validation and test every passage is read whole and every
-    question is counted, so the figures are those of the official evaluation.
+    The limits of length concern training alone. Validation and test count every question, so the figures are
+    those of the official evaluation; passages are read up to 1,000 words there (`max_context` can raise this),
+    and SQuAD's are all shorter.
 
     Args:
         name: A published set: squad1 (SQuAD 1.1) or squad2 (SQuAD 2.0, with unanswerable questions).
@@ -153,7 +154,7 @@ class SquadData(BatchData[Example, Batch]):
         self.tags, self.entities = prepared.tags, prepared.entities
         self._check()
         self.num_features = 4 if prepared.lemmas else 3
-        self.no_answer = getattr(prepared.report["train"], "impossible", 0) > 0
+        self.no_answer = prepared.report["train"].impossible > 0
         if self.tokenizer is None:
             self.tokenizer, self.fixed_vectors, self.pretrained = make_vocabulary(prepared, options)
             if self.pretrained is not None:

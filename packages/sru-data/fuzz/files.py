@@ -1,0 +1,136 @@
+"""Random files of questions in the form of SQuAD, and damaged ones that were prepared from them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import Any
+
+import torch
+from cases import TEXTS, Case, dump_json, hostile_value, mutated_bytes, mutated_tree
+from hypothesis import strategies as st
+
+from sru_data import DataError
+from sru_data.annotation import make_annotator
+from sru_data.datasets.squad import Answer, read_squad
+from sru_data.question_files import PreparedQuestions, find_span, open_prepared
+from sru_data.question_files import prepare as prepare_questions
+
+PIECES = st.sampled_from(
+    ["rain", "Rain", "can't", "U.S.", "$1,000.50", "naïve", " ", "\n", "\u200b", "—", "雨", ""]
+)
+CONTEXT = st.one_of(st.lists(PIECES, max_size=12).map("".join), st.text(max_size=30), st.sampled_from(TEXTS))
+WELL_FORMED = [
+    ("The rain falls.", [("What falls?", [("rain", 4), ("The rain", 0)]), ("And snow?", None)]),
+    (
+        "It can't rain in the U.S. today",
+        [("Where?", [("U.S.", 21), ("the U.S.", 17)]), ("When?", [("today", 26)])],
+    ),
+]
+
+
+def refuses(error: BaseException) -> bool:
+    """The reader and the prepared files have the one exception, which names the file."""
+    return isinstance(error, DataError) and "/case" in str(error)
+
+
+def prepare(folder: Any) -> None:
+    """Prepare two paragraphs."""
+    path = folder / "squad.json"
+    path.write_bytes(dump_json(_document(WELL_FORMED)))
+    prepare_questions({"train": path, "validation": path, "test": path}, folder / "questions", name="rain")
+
+
+def _document(paragraphs: list[Any]) -> dict[str, Any]:
+    """Put paragraphs of (context, questions) into the form of SQuAD, each into an article of its own."""
+    articles = []
+    for number, (context, asked) in enumerate(paragraphs):
+        questions = [
+            {
+                "id": f"{number} {place}",
+                "question": text,
+                "answers": [{"text": answer, "answer_start": start} for answer, start in answers or ()],
+                "is_impossible": answers is None,
+            }
+            for place, (text, answers) in enumerate(asked)
+        ]
+        articles.append({"title": f"{number}", "paragraphs": [{"context": context, "qas": questions}]})
+    return {"version": "1.1", "data": articles}
+
+
+def _check(prepared: PreparedQuestions) -> None:
+    """Examples and texts say the same, and the figures of training are about questions with answers."""
+    for name, part in prepared.parts.items():
+        assert len(part) == prepared.report[name].kept, "counts of another file"
+        for index, example in enumerate(part):
+            text = part.text(index)
+            words = [prepared.words[number] for number in example.context.words.tolist()]
+            assert words, "an empty context"
+            assert len(example.question.words), "an empty question"
+            assert words == [text.context[a:b] for a, b in zip(text.starts, text.ends, strict=True)], (
+                "other words"
+            )
+            if example.start >= 0:
+                answer = text.context[text.starts[example.start] : text.ends[example.end]]
+                assert answer in [given.strip() for given in text.answers], f"{answer!r} is no answer"
+            else:
+                assert name != "train" or text.is_impossible, "a training question without an answer"
+
+
+def questions(case: Case) -> None:
+    """Random contexts, questions and offsets; what is accepted is read, and prepared to the same words."""
+    answers = st.one_of(st.none(), st.lists(st.tuples(PIECES, st.integers(-2, 20)), max_size=2))
+    asked = st.lists(st.tuples(CONTEXT, answers), max_size=3)
+    paragraphs = case.draw(st.lists(st.tuples(CONTEXT, asked), max_size=3), "paragraphs")
+    document = _document(paragraphs + WELL_FORMED)
+    kind = case.draw(st.sampled_from(["intact", "intact", "tree", "bytes"]), "kind")
+    if kind == "tree":
+        document = mutated_tree(document, case.random(), hostile_value)
+    content = dump_json(document)
+    if kind == "bytes":
+        content = mutated_bytes(content, case.random())
+    packed = case.draw(st.booleans(), "gzip")
+    path = case.write(f"x.json{'.gz' if packed else ''}", gzip.compress(content) if packed else content)
+    found = list(read_squad(path))
+    if kind == "intact":
+        contexts = [context for context, _ in paragraphs + WELL_FORMED]
+        assert [paragraph.context for paragraph in found] == contexts, "other contexts"
+        assert [p.questions for p in found] == [p.questions for p in read_squad(path)], (
+            "read differently again"
+        )
+    limit = case.draw(st.sampled_from([1, 5, 1000]), "limit")
+    files = {"train": path, "validation": path}
+    _check(prepare_questions(files, case.folder / "q", name="x", max_context_tokens=limit))
+    # A second call opens it.
+    prepare_questions(files, case.folder / "q", name="x", max_context_tokens=limit)
+
+
+def spans(case: Case) -> None:
+    """Any answer to any context: found only where its text is."""
+    context, text = case.draw(CONTEXT, "context"), case.draw(CONTEXT, "answer")
+    start = case.draw(st.one_of(st.integers(-3, 30), st.sampled_from([2**63, -(2**63), 10**30])), "start")
+    (tokens,) = make_annotator("none").annotate([context])
+    span = find_span(context, Answer(text, start), tokens)
+    if not isinstance(span, str):
+        assert context[tokens.starts[span.start] : tokens.ends[span.end]] == text.strip(), "other text"
+
+
+def damaged_questions(case: Case) -> None:
+    """A mutated file of prepared questions: accepted only if the examples are still the same."""
+    folder = case.copy("questions")
+    expected = open_prepared(case.samples / "questions")
+    names = sorted(path.name for path in folder.iterdir() if path.name != ".lock")
+    path = folder / case.draw(st.sampled_from(names), "file")
+    content, chance = path.read_bytes(), case.random()
+    if path.suffix == ".json" and case.draw(st.booleans(), "as JSON"):
+        path.write_bytes(dump_json(mutated_tree(json.loads(content), chance, hostile_value)))
+    else:
+        path.write_bytes(mutated_bytes(content, chance))
+    found = open_prepared(folder)
+    assert found.words == expected.words, "other words"
+    for name, part in found.parts.items():
+        other = expected.parts[name]
+        for index in range(len(part)):
+            assert torch.equal(part[index].context.words, other[index].context.words), "another context"
+            assert part.text(index) == other.text(index), "another text"
+    _check(found)
