@@ -11,7 +11,8 @@ from sru_apps.ranges import check_at_least
 from sru_apps.tasks.squad.batches import Batch, WordTable, make_batch
 from sru_apps.tasks.squad.source import DatasetName, check_source, prepare_questions, report_lines
 from sru_apps.tasks.squad.vocabulary import SPECIAL, make_vocabulary
-from sru_apps.train.data import BatchData
+from sru_apps.train.data import BatchData, BatchLoader
+from sru_apps.train.errors import UserError
 from sru_apps.train.own_files import Files, name_of_files
 from sru_data import DataError
 from sru_data.embeddings import EmbeddingMatrix
@@ -218,6 +219,19 @@ class SquadData(BatchData[Example, Batch]):
         lengths = self.lengths(self.parts["train"])
         batches = [lengths[batch] for batch in self._loader("train", (0, 1)).sampler]
         return 1 - int(lengths.sum()) / sum(len(batch) * int(batch.max()) for batch in batches)
+
+    def test_dataloader(self) -> BatchLoader[Example, Batch]:
+        """All test data.
+
+        Raises:
+            UserError: There are none.
+        """
+        if not self.has_test:
+            raise UserError(
+                f"{self.dataset} has no test questions (SQuAD's are not public); give some with --test-file, "
+                "or use `sru squad validate`, which measures on the development set"
+            )
+        return super().test_dataloader()
 
     def lengths(self, items: Any) -> Tensor:
         """The number of words of each passage."""
