@@ -216,7 +216,8 @@ class SquadData(BatchData[Example, Batch]):
 
     def padding(self) -> float:
         """Return the share of padding among the words of passages in an epoch of training."""
-        lengths = self.lengths(self.parts["train"])
+        train: Any = self.parts["train"]
+        lengths = train.context_lengths
         batches = [lengths[batch] for batch in self._loader("train", (0, 1)).sampler]
         return 1 - int(lengths.sum()) / sum(len(batch) * int(batch.max()) for batch in batches)
 
@@ -234,8 +235,9 @@ class SquadData(BatchData[Example, Batch]):
         return super().test_dataloader()
 
     def lengths(self, items: Any) -> Tensor:
-        """The number of words of each passage."""
-        return items.context_lengths  # type: ignore[no-any-return]
+        """The length of each passage, and of those as long as each other, of the question."""
+        longest = int(items.question_lengths.max()) + 1
+        return items.context_lengths * longest + items.question_lengths  # type: ignore[no-any-return]
 
     def length(self, item: Example) -> int:
         """The number of words of the passage."""
@@ -291,3 +293,8 @@ class Selection(Sequence[Example]):
     def context_lengths(self) -> Tensor:
         """(N,) int64, the words of the passages."""
         return self.questions.context_lengths[self.numbers]
+
+    @property
+    def question_lengths(self) -> Tensor:
+        """(N,) int64, the words of the questions."""
+        return self.questions.question_lengths[self.numbers]
