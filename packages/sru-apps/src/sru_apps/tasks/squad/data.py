@@ -63,7 +63,7 @@ class SquadData(BatchData[Example, Batch]):
         subset: Train on the first questions alone, this many.
         batch_size: Questions per batch.
         evaluation_batch_size: The same in validation and test; default: `batch_size`.
-        processes: Processes that prepare the questions; default: one per core.
+        processes: Processes that prepare the questions; default: with spacy one per core, else one.
         seed: Seed of the order of the batches, and of vectors for words without a pretrained one.
 
     Attributes:
