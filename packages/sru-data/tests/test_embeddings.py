@@ -285,6 +285,17 @@ def test_the_matrix_has_a_row_per_token(tmp_path) -> None:
     assert not matrix.weight[[1, 3]].eq(0).any()
 
 
+def test_vectors_that_were_read_need_not_be_read_again(tmp_path) -> None:
+    path = write(tmp_path, glove(VECTORS))
+    tokens = ["[PAD]", "[UNK]", ",", "absent", "the"]
+    vectors = read_embeddings(path, tokens)
+    expected = embedding_matrix(path, tokens, seed=3)
+    path.unlink()
+    found = embedding_matrix(path, tokens, seed=3, vectors=vectors)
+    assert found.found == expected.found
+    assert torch.equal(found.weight, expected.weight)
+
+
 def test_missing_rows_have_the_spread_of_the_file_and_depend_on_the_seed(tmp_path) -> None:
     generator = torch.Generator().manual_seed(0)
     known = {f"w{i}": row for i, row in enumerate((0.3 * torch.randn(50, 20, generator=generator)).tolist())}

@@ -12,11 +12,11 @@ from sru_apps.train.options import (
     evaluation_options,
     recipe_names,
     recipe_path,
-    refuse,
     run_options,
 )
 from sru_apps.train.short_names import short_names, shortened
 from sru_apps.train.signatures import command_options, config_options, data_options
+from sru_apps.train.wrong_options import refuse
 from sru_apps.train.yaml_files import GROUPS, RENAMED
 
 COMMON = (

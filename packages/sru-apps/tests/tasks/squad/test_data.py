@@ -122,7 +122,12 @@ def test_vectors_that_are_tuned_learned_and_fixed(make: Callable[..., SquadData]
 
 
 def test_questions_without_an_answer(make: Callable[..., SquadData], questions: Path) -> None:
-    assert not make().no_answer
+    plain = make()
+    assert not plain.no_answer
+    with pytest.raises(
+        UserError, match=r"train has no test questions .*; give some with --test-file, or use"
+    ):
+        plain.test_dataloader()
     folder = str(questions / "prepared2")
     files = {f"{part}_file": str(questions / f"{name}2.json") for part, name in FILES.items()}
     data = make(**files, test_file=str(questions / "dev.json"), prepared_dir=folder)

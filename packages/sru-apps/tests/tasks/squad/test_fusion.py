@@ -123,7 +123,7 @@ def test_the_reader_is_the_equations(fusions: int) -> None:
             history = torch.cat([history, v], 1)
         assert reader.summary.attention is not None
         summary = reader.summary.attention.query(u).softmax(0).t() @ u
-        wanted = reader.outputs(v.unsqueeze(1), summary)
+        wanted = reader.outputs([v.unsqueeze(1)], summary)
         length = len(own.document)
         torch.testing.assert_close(scores.start[place, :length], wanted.start[0])
         torch.testing.assert_close(scores.end[place, :length], wanted.end[0])

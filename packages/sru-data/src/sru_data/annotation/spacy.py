@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from sru_data.annotation import plain
@@ -38,13 +43,25 @@ class SpacyAnnotator:
 
     def __init__(self, model: str = "en_core_web_sm") -> None:
         self.model = model
-        self._document, self._nlp = _load(model)
-        self.version = str(self._nlp.meta["version"])
-        if missing := [name for name in _NEEDED if name not in self._nlp.pipe_names]:
+        meta = _meta(model)
+        self.version = str(meta.get("version"))
+        if missing := [name for name in _NEEDED if name not in meta.get("pipeline", ())]:
             raise DataError(
                 f"annotation: expected a spaCy model with {', '.join(_NEEDED)}, got {_quoted(model)} without "
                 f"{', '.join(missing)}; use one such as en_core_web_sm"
             )
+
+    @cached_property
+    def _nlp(self) -> Any:
+        # Only when a text is to be read, since spaCy and its model take seconds and 350 MB.
+        try:
+            return importlib.import_module("spacy").load(self.model, exclude=_NOT_NEEDED)
+        except (OSError, ValueError, ImportError) as error:
+            reason = shortened(" ".join(str(error).split()), 150)
+            raise DataError(
+                f"annotation: expected the spaCy model {_quoted(self.model)}, got one that does not load "
+                f"({reason}); install it again with `{_install_line(self.model)}`"
+            ) from error
 
     @property
     def description(self) -> Mapping[str, str]:
@@ -58,7 +75,8 @@ class SpacyAnnotator:
             texts: Any texts; one of white space has no tokens.
 
         Raises:
-            DataError: A text is longer than the model takes, a million characters if it says nothing else.
+            DataError: The model does not load, or a text is longer than it takes: a million characters if it
+                says nothing else.
         """
         cut = self._nlp.pipe(map(self._cut, texts), as_tuples=True, batch_size=_TEXTS_AT_ONCE)
         return (_annotated(document, tokens) for document, tokens in cut)
@@ -75,7 +93,7 @@ class SpacyAnnotator:
         if self._nlp.lang == "en":
             words, starts, ends, *_ = plain.annotate(readable)
             spaces = [readable[end : end + 1].isspace() for end in ends]
-            document = self._document(self._nlp.vocab, words=words, spaces=spaces)
+            document = importlib.import_module("spacy.tokens").Doc(self._nlp.vocab, words, spaces)
         else:
             document = self._nlp.make_doc(readable)
             starts = [token.idx for token in document if not token.is_space]
@@ -103,26 +121,30 @@ def spacy_of(description: Mapping[str, str]) -> SpacyAnnotator:
     return annotator
 
 
-def _load(model: str) -> tuple[Any, Any]:
-    """Return the class of documents and the model."""
-    try:
-        spacy, tokens = importlib.import_module("spacy"), importlib.import_module("spacy.tokens")
-    except ImportError as error:
+def _meta(model: str) -> dict[str, Any]:
+    """Return what an installed model says about itself, without importing anything."""
+    if _spec("spacy") is None:
         raise DataError(
-            "annotation: expected the package spacy, which features='spacy' needs, got none that can be "
-            f'imported ({shortened(str(error), 100)}); run `python -m pip install "sru-data[spacy]"`'
-        ) from error
+            "annotation: expected the package spacy, which features='spacy' needs, got none; run "
+            '`python -m pip install "sru-data[spacy]"`'
+        )
+    spec = _spec(model)
+    folder = Path(spec.origin).parent if spec and spec.origin else Path(model)
     try:
-        return tokens.Doc, spacy.load(model, exclude=_NOT_NEEDED)
-    except (OSError, ValueError, ImportError) as error:
-        got, remedy = "none of that name", "run"
-        if "[E050]" not in str(error):
-            got = f"one that does not load ({shortened(' '.join(str(error).split()), 150)})"
-            remedy = "install it again with"
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        return dict(meta)
+    except (OSError, ValueError, TypeError) as error:
         raise DataError(
-            f"annotation: expected the spaCy model {_quoted(model)}, got {got}; {remedy} "
+            f"annotation: expected the spaCy model {_quoted(model)}, got none of that name; run "
             f"`{_install_line(model)}`"
         ) from error
+
+
+def _spec(name: str) -> ModuleSpec | None:
+    try:
+        return find_spec(name)
+    except (ImportError, ValueError):
+        return None
 
 
 def _install_line(model: str, version: str | None = None) -> str:

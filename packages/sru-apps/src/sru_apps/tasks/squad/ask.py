@@ -18,10 +18,7 @@ from sru_apps.train.strict_json import dump_json
 from sru_apps.utf8 import MAX_LINE, input_lines, read_text, use_utf8
 
 _PASSAGE, _QUIT = "/passage", "/quit"
-_HOW = (
-    "Paste a passage and end it with an empty line. Then ask, one question per line; "
-    f"{_PASSAGE} takes another passage, {_QUIT} ends."
-)
+_HOW = f"ask, one question per line; {_PASSAGE} takes another passage, {_QUIT} ends."
 
 Read = Callable[[str], str | None]
 """Returns the next line, given what to print before it where a user types; None at the end."""
@@ -53,7 +50,8 @@ def ask(task: Task, args: Sequence[str]) -> int:
     use_utf8()
     passage = None if options.passage_file is None else read_text(options.passage_file)
     answers = Answering(task, options)
-    with _lines() as read, suppress(KeyboardInterrupt):
+    how = _HOW.capitalize() if passage else f"Paste a passage and end it with an empty line. Then {_HOW}"
+    with _lines(how) as read, suppress(KeyboardInterrupt):
         while (passage := passage or _read_passage(read)) is not None:
             question = read("question> ")
             if question is None or question.strip() == _QUIT:
@@ -91,8 +89,8 @@ def _read_passage(read: Read) -> str | None:
 
 
 @contextmanager
-def _lines() -> Iterator[Read]:
-    """Read lines from the keyboard with a prompt, or from a pipe without one."""
+def _lines(how: str) -> Iterator[Read]:
+    """Read lines from the keyboard, after saying how, or from a pipe."""
     if sys.stdin is None or not (sys.stdin.isatty() and sys.stdout.isatty()):
         with input_lines() as groups:
             lines = chain.from_iterable(groups)
@@ -105,7 +103,7 @@ def _lines() -> Iterator[Read]:
         readline.parse_and_bind("set enable-bracketed-paste on")
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="surrogateescape")
-    print(_HOW)
+    print(how)
     yield _typed
 
 

@@ -12,6 +12,7 @@ from sru_apps.nn import StackedEncoder, make_dropout
 from sru_apps.ranges import ranged
 from sru_apps.tasks.squad.batches import ReaderInput
 from sru_apps.tasks.squad.layers import InputLayer, OutputLayer, QuestionSummary, ReaderOptions, Scores
+from sru_nn.gemm import project
 
 _LAYERS, _FUSIONS = 2, 1
 
@@ -49,9 +50,9 @@ class FusionReader(nn.Module):
     itself sees the history of the words longer by m, and fuses m in place of v. L is `num_layers`; the papers
     have 2. Padding changes no result.
 
-    The largest tensors are the attention weights of passage and passage, (B, T, T), of which training keeps
-    two for each such fusion: 164 MB for 32 passages of 800 words. Those of passage and question are
-    (B, L + 1, T, J).
+    The largest tensors are the attention weights of passage and passage, (B, T, T): 82 MB for 32 passages of
+    800 words. Training keeps one for each fusion of the passage with itself, and holds three for a moment.
+    Those of passage and question are (B, L + 1, T, J).
 
     Args:
         config: Sizes and choices.
@@ -173,7 +174,10 @@ class FullyAwareAttention(nn.Module):
         Returns:
             (T, B, L·d).
         """
-        queries, keys = self._project(x), self._project(y) * self.diagonal
+        queries = self._project(x)
+        # In training each side has a dropout mask of its own.
+        keys = queries if y is x and not self.training else self._project(y)
+        keys = keys * self.diagonal
         # A batch of B·L products, all on views.
         batch = keys.shape[1] * self.levels
         queries, keys, values = (
@@ -189,4 +193,4 @@ class FullyAwareAttention(nn.Module):
         return fused.transpose(0, 1).reshape(fused.shape[1], keys.shape[0] // self.levels, -1)
 
     def _project(self, parts: Sequence[Tensor]) -> Tensor:
-        return torch.relu(self.projection(self.dropout(torch.cat(list(parts), -1))))
+        return torch.relu(project(self.projection, self.dropout(torch.cat(list(parts), -1))))

@@ -61,10 +61,13 @@ _Span = tuple[tuple[int, int] | None, float]
 class QuestionAnswerer(Trained):
     """A trained reader.
 
-    model = sru_apps.load("runs/squad/squad/first")
-    passage = "The Eiffel Tower was built from 1887 to 1889 by Gustave Eiffel's company."
-    for text, probability, start, end, _ in model.answer(passage, "Who built the tower?", k=3):
-        print(probability, text)
+        model = sru_apps.load("runs/squad/questions/first")
+        passage = "The Eiffel Tower was built from 1887 to 1889 by the company of Gustave Eiffel."
+        for text, probability, start, end, _ in model.answer(passage, "Who built the tower?", k=3):
+            print(probability, text)
+
+    It cuts texts into words as before training. A passage is read up to its 4,096th word, a question up to
+    its 512th.
     """
 
     config_class = ReaderConfig
