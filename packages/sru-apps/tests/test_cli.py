@@ -43,7 +43,7 @@ def test_unknown_task_is_answered_with_the_valid_ones(capsys: pytest.CaptureFixt
     assert main(["clasify"]) == 2
     error = capsys.readouterr().err
     assert (
-        "unknown command 'clasify'. Did you mean 'classify'? Valid commands: classify, lm, chat, demo"
+        "unknown command 'clasify'. Did you mean 'classify'? Valid commands: classify, lm, squad, chat, demo"
         in error
     )
 
@@ -150,7 +150,7 @@ def test_a_message_of_any_length_is_cut_off(
         ("training.optimizers", "OptimizerConfig"),
         ("language_modelling.model", "LanguageModel"),
         ("language_modelling.generate", "generate"),
-        ("chat.load", "load_chat_model"),
+        ("chat.load", "TrainedChatModel"),
         ("chat.reply", "Conversation"),
     ],
 )

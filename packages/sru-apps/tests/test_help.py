@@ -16,9 +16,9 @@ from sru_apps.cli import main
 from sru_apps.nn.encoders import ENCODERS, EncoderOptions
 from sru_apps.task import Command, load
 from sru_apps.tasks import TASKS
-from sru_apps.train.help import COMMON, fit_options, own
+from sru_apps.train.help import COMMON, check_names, fit_options, own
 from sru_apps.train.options import fit_parser, recipe_names
-from sru_apps.train.short_names import all_options
+from sru_apps.train.short_names import all_options, short_names
 from sru_data.datasets import classification
 
 RECORDS: dict[str, Any] = {name: row.load() for name, row in TASKS.items() if name != "demo"}
@@ -117,6 +117,31 @@ def test_help_imports_nothing_slow() -> None:
     statuses, modules = done.stdout.splitlines()[-2:]
     assert statuses == str([0] * 3 * len(every))
     assert modules == "[]"
+
+
+def test_wrong_options_import_nothing_slow() -> None:
+    wrong = [
+        *([name, command, "--nonsense"] for name, command in [*GENERIC, *OWN] if command != "table"),
+        ["demo", "--nonsense"],
+    ]
+    program = (
+        "import sys\nfrom sru_apps.cli import main\n"
+        f"for args in {wrong}:\n"
+        "    try:\n        main(args)\n    except SystemExit as error:\n        assert error.code == 2\n"
+        "print([m for m in ('torch', 'pytorch_lightning', 'numpy', 'tokenizers') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+    assert done.stderr.count(": error: unknown option --nonsense.\n") == len(wrong)
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_no_option_of_the_parser_is_refused(name: str) -> None:
+    written = [*all_options(parser(name)), *short_names(all_options(parser(name))), "--data.train_file+"]
+    check_names("x", RECORDS[name].table()["fit"], RECORDS[name], written)
+    check_names("x", RECORDS[name].table()["fit"], RECORDS[name], ["--batch_size=3", "--", "--nonsense"])
+    with pytest.raises(SystemExit, match="2"):
+        check_names("x", RECORDS[name].table()["fit"], RECORDS[name], ["--data.nonsense", "3"])
 
 
 @pytest.mark.parametrize(("name", "command"), OWN)

@@ -205,7 +205,7 @@ def test_no_word_found_gives_an_empty_dict(tmp_path) -> None:
         (b"900000 65537\n", None, r"vectors:1: expected a header that fits the file, got one of 900,000 vec"),
         (b"99999999 300\na", None, r"vectors:1: expected a header that fits the file, .* 300 in 14 bytes"),
         (b"a " + b"1" * (1 << 20), None, r"vectors:1: expected a line of at most 1,048,576 bytes"),
-        ("a 1 2\n".encode("utf-16"), None, r"vectors: expected text in UTF-8, got UTF-16 or UTF-32; convert"),
+        ("a 1 2\n".encode("utf-16"), None, r"vectors: expected text in UTF-8, got UTF-16; convert"),
         (b"2 2\na 1 x\nb 1 2\n", None, r"vectors:2: expected 2 numbers after the word 'a', got: .*'x'"),
         (b"", None, r"vectors:1: expected a word and its numbers, or a header 'N D', got neither"),
         (
@@ -283,6 +283,17 @@ def test_the_matrix_has_a_row_per_token(tmp_path) -> None:
     assert matrix.weight[0].tolist() == [0, 0, 0]
     assert matrix.weight[[2, 4]].tolist() == [VECTORS[","], VECTORS["the"]]
     assert not matrix.weight[[1, 3]].eq(0).any()
+
+
+def test_vectors_that_were_read_need_not_be_read_again(tmp_path) -> None:
+    path = write(tmp_path, glove(VECTORS))
+    tokens = ["[PAD]", "[UNK]", ",", "absent", "the"]
+    vectors = read_embeddings(path, tokens)
+    expected = embedding_matrix(path, tokens, seed=3)
+    path.unlink()
+    found = embedding_matrix(path, tokens, seed=3, vectors=vectors)
+    assert found.found == expected.found
+    assert torch.equal(found.weight, expected.weight)
 
 
 def test_missing_rows_have_the_spread_of_the_file_and_depend_on_the_seed(tmp_path) -> None:

@@ -9,7 +9,14 @@ import sru_data
 
 
 @pytest.mark.parametrize(
-    "module", ["sru_data", "sru_data.datasets.classification", "sru_data.datasets.language_modelling"]
+    "module",
+    [
+        "sru_data",
+        "sru_data.datasets.classification",
+        "sru_data.datasets.language_modelling",
+        "sru_data.datasets.squad",
+        "sru_data.annotation.processes",
+    ],
 )
 def test_importing_it_imports_nothing_heavy(module) -> None:
     heavy = {"torch", "numpy", "tokenizers", "sentencepiece", "pooch", "requests"}

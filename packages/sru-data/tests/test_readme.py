@@ -43,6 +43,12 @@ def test_the_example_of_tokens_runs_as_written(capsys) -> None:
     assert capsys.readouterr().out == f"{words.split()}\n{span}\n"
 
 
+def test_the_example_of_questions_runs_as_written(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(EXAMPLES[6], {})
+    assert capsys.readouterr().out == "0 0 ['Rain', 'falls', 'from', 'clouds', '.']\nRain\n"
+
+
 def test_the_data_example_runs_as_written(real_data, capsys) -> None:
     exec(EXAMPLES[1], {})
     assert capsys.readouterr().out.startswith("6920 872 1821 ('negative', 'positive')\n")

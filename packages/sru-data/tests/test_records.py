@@ -35,6 +35,44 @@ def test_an_array_is_read_item_by_item(tmp_path_factory, objects, indent, chunk,
     assert all(lines[line - 1].strip().startswith((b"{", b"[{")) for line, _ in found)
 
 
+@settings(max_examples=30)
+@given(OBJECTS, VALUES, st.sampled_from([None, 2]), st.integers(1, 40), st.booleans())
+def test_the_array_in_a_field_is_read_item_by_item(
+    tmp_path_factory, objects, other, indent, chunk, last
+) -> None:
+    others = {"other": other, 'the "data"': [{"data": [{}]}]}
+    whole = {**others, "data": objects} if last else {"data": objects, **others}
+    content = json.dumps(whole, indent=indent, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    path = tmp_path_factory.mktemp("records") / "x.json"
+    path.write_bytes(content)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "CHUNK_BYTES", chunk)
+        found = list(read_records(path, field="data"))
+    assert [json.loads(content) for _, content in found] == objects
+    lines = content.split(b"\n")
+    assert all(b"{" in lines[line - 1] for line, _ in found)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            b'{"data": [\n{"a": 1},\n{"b"',
+            r"x:3: expected a JSON object that ends in '}', got the end of the fi",
+        ),
+        (b'{"data": []', r"x:1: expected a JSON object that ends in '}', got the end"),
+        (b'{"data": []}\n{}', r"x:1: expected a JSON object that ends in '}', got more after it"),
+        (b'{"data": {"data": []}}', r"x: expected a JSON object with an array 'data', got one without"),
+        (b'[{"data": []}]', r"x: expected a JSON object with an array 'data', got a JSON array"),
+        (b"text", r"x: expected a JSON object with an array 'data', got something else"),
+    ],
+)
+def test_a_field_without_an_array(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "x").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        list(read_records(tmp_path / "x", field="data"))
+
+
 @settings(max_examples=20)
 @given(OBJECTS, st.integers(1, 40))
 def test_lines_are_read_one_by_one(tmp_path_factory, objects, chunk) -> None:

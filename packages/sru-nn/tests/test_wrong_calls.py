@@ -139,6 +139,34 @@ def test_wrong_types_are_refused(function, name, kind):
         assert any(re.search(rf"\b{other}\b", message) for other in [name, *others]), message
 
 
+RECURRENCES = [
+    (functions, name)
+    for functions in (
+        (functional.sru_recurrence, reference.sru_recurrence),
+        (functional.gated_linear_recurrence, reference.gated_linear_recurrence),
+        (functional.mingru_recurrence, reference.mingru_recurrence),
+    )
+    for name, value in CALLS[functions[0]].items()
+    if isinstance(value, Tensor)
+]
+
+
+@pytest.mark.parametrize(("functions", "name"), RECURRENCES)
+@pytest.mark.parametrize("shape", [(T + 1, B, 2, D), (T, B), (B, D + 1)])
+def test_wrong_shapes_are_refused_by_the_reference_in_the_same_words(functions, name, shape):
+    messages = []
+    for function in functions:
+        given = CALLS[function] | {name: torch.zeros(shape, dtype=CALLS[function][name].dtype)}
+        if given[name].shape == CALLS[function][name].shape:
+            pytest.skip("it fits")
+        with pytest.raises(
+            ValueError, match=rf"^{function.__name__}: .* must have shape \(.*, got"
+        ) as caught:
+            function(**given)
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
+
+
 def test_a_checked_function_is_pickled_and_compiled():
     function = pickle.loads(pickle.dumps(reference.mingru_recurrence))
     assert function is reference.mingru_recurrence

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -99,6 +100,11 @@ def run_command(
     if wants_help and (page := help_page(prog, commands[name], task, "--help-all" in wants_help)):
         print(page)
         return 0
+    if re.match(r"sru_apps\..*:(?!TASK$)", commands[name].target):
+        # Before the command is imported, which takes seconds.
+        from sru_apps.train.help import check_names
+
+        check_names(prog, commands[name], task, rest)
     command = commands[name].load()
     if isinstance(command, Task):
         return run_command(prog, command.description, command.table(), rest, command)

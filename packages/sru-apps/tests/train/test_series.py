@@ -112,7 +112,10 @@ def test_an_interrupted_cross_validation_equals_an_undisturbed_one(
     assert (group / "fold-1/config.yaml").is_file()
     capsys.readouterr()
     assert main([*crossval, *options, f"--runs-dir={tmp_path}", "--name=parts"]) == 0
-    assert f"{group / 'fold-0'} is finished" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert f"{group / 'fold-0'} is finished" in shown
+    assert "macro mean" not in shown
+    assert sum(line.startswith("cr sru: test accuracy ") for line in shown.splitlines()) == 1
     for name in ("fold-0", "fold-1"):
         assert_same_checkpoints(group / name, folds / name)
     ours, theirs = (content(path / "crossval.json") for path in (group, folds))

@@ -80,6 +80,18 @@ def test_words_of_the_model_are_kept_for_other_texts_and_labels(
     assert torch.equal(weights[embedding], checkpoint["state_dict"][embedding])
 
 
+def test_options_of_the_vocabulary_in_a_file_are_named(
+    model: Path, options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.yaml").write_text("data: {unit: characters, min_count: 2}\n")
+    more = [*FROZEN, "--name=x", f"--init-from={model}", f"--config={tmp_path / 'x.yaml'}"]
+    assert main(["classify", "fit", *options, *more]) == 0
+    line = (
+        f"starts from {model}: 9 of 9 weights, and its vocabulary in place of --data.unit, --data.min_count\n"
+    )
+    assert line in capsys.readouterr().out
+
+
 def test_options_on_the_command_line_come_first(
     model: Path, options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -124,12 +136,20 @@ def spoil(model: Path) -> None:
             "--init-from takes the word vectors of its model, got --data.embeddings x too",
         ),
         (
+            ["--unit=characters"],
+            "--init-from takes the vocabulary of its model, got --data.unit too; leave it out",
+        ),
+        (
+            ["--data.min_count", "2"],
+            "--init-from takes the vocabulary of its model, got --data.min_count too",
+        ),
+        (
             ["--model.encoder=cnn", "--data.embedding_size=9"],
             "no matrix has a name and shape of this model, cnn",
         ),
         (["spoiled"], "output.bias holds numbers that are not finite"),
     ],
-    ids=["nowhere", "embeddings", "another network", "spoiled"],
+    ids=["nowhere", "embeddings", "unit", "min_count", "another network", "spoiled"],
 )
 def test_misfits_are_one_line_and_leave_nothing(
     more: list[str],
@@ -180,7 +200,8 @@ def test_a_language_model_reads_other_texts_with_its_own_words(
 def test_a_chat_model_learns_more_dialogues(talk_and_run: tuple[Path, Path], tmp_path: Path) -> None:
     talk, run = talk_and_run
     more = ["--trainer.max_epochs=1", "--name=two", f"--init-from={run}"]
-    assert main(["chat", "fit", *chat_options(talk, tmp_path / "runs"), *more]) == 0
+    options = [option for option in chat_options(talk, tmp_path / "runs") if "unit" not in option]
+    assert main(["chat", "fit", *options, *more]) == 0
     rows = (tmp_path / "runs/chat/talk/two/metrics.csv").read_text().splitlines()
     before = (run / "metrics.csv").read_text().splitlines()
     loss = [float(text.split(",")[2]) for text in (rows[-1], before[-1])]

@@ -81,6 +81,20 @@ def test_no_run_counts_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     ]
 
 
+def test_runs_that_start_from_a_model_stand_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    starts = ("null", "null", "runs/one", "runs/one", "runs/two")
+    runs = [
+        run(tmp_path / str(seed), f"seed: {seed}\ninit_from: {start}\n") for seed, start in enumerate(starts)
+    ]
+    assert main(["classify", "table", *runs]) == 0
+    rows = capsys.readouterr().out.splitlines()[2:]
+    assert [row.split(" | ")[1:4:2] for row in rows] == [
+        ["sru", "2"],
+        ["sru from runs/one", "2"],
+        ["sru from runs/two", "1"],
+    ]
+
+
 def test_a_folder_of_folds_stands_for_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for fold in range(3):
         run(tmp_path / f"group/fold-{fold}", f"data: {{fold: {fold}}}\n")

@@ -142,9 +142,16 @@ def test_a_run_that_ends_within_an_epoch_can_be_prolonged(
             main(["classify", "fit", *small_options, f"--name={name}", f"--trainer.max_steps={steps}"]) == 0
         )
         assert summary(runs / name)["ended_by"] == "max_steps"
+        (last,) = rows(runs / name, "steps.csv")
+        assert (last["step"], last["gradient_norm"]) == (str(steps), "")
+    run = Path(shutil.copytree(runs / "short", tmp_path / "again"))
+    (run / "summary.json").unlink()
+    assert main(["classify", "fit", f"--resume={run}"]) == 0
+    assert rows(run, "steps.csv") == rows(runs / "short", "steps.csv")
     assert main(["classify", "fit", f"--resume={runs / 'short'}", "--trainer.max_steps=30"]) == 0
     assert_same_checkpoints(runs / "short", runs / "long")
     assert [row["epoch"] for row in rows(runs / "short", "metrics.csv")] == ["1", "1.4167", "2", "2.5"]
+    assert rows(runs / "short", "steps.csv") == rows(runs / "long", "steps.csv")
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from io import BufferedReader
 from itertools import count
 from pathlib import Path
@@ -31,8 +31,12 @@ MAX_JSON_VALUES = 1 << 21
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 """What the name of a class may not hold: it is printed in lines and columns."""
 
+HALF_OF_A_PAIR = re.compile("[\ud800-\udfff]")
+"""What JSON can write, and UTF-8 cannot."""
+
 _LONGEST_MARK = 4
-_UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
+_UTF32_MARKS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
+_WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, *_UTF32_MARKS)
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
@@ -116,6 +120,36 @@ def read_lines(
         yield number, without_mark(line, path=path) if number == 1 else line
 
 
+def line_blocks(
+    chunks: Iterable[bytes], *, path: str | Path, what: str = "a line", limit: int = MAX_LINE_BYTES
+) -> Iterator[tuple[int, bytes]]:
+    """Yield whole lines, as many as end in a chunk, each time with the number of the first.
+
+    Args:
+        chunks: The text, in chunks no longer than a line may be.
+        path: Its file, for messages.
+        what: What a line is, for messages.
+        limit: The length of the longest line in bytes.
+
+    Raises:
+        DataError: A line is longer.
+    """
+    rest: list[bytes] = []
+    number = 1
+    for chunk in chunks:
+        end = chunk.rfind(b"\n") + 1
+        if sum(map(len, rest)) + (chunk.find(b"\n") if end else len(chunk)) > limit:
+            raise DataError.at(path, number, f"expected {what} of at most {limit:,} bytes, got a longer one")
+        if end:
+            block = b"".join([*rest, chunk[:end]])
+            yield number, block
+            number += block.count(b"\n")
+            rest.clear()
+        rest.append(chunk[end:])
+    if any(rest):
+        yield number, b"".join(rest)
+
+
 def without_mark(content: bytes, *, path: str | Path) -> bytes:
     """Return the beginning of a text without the byte-order mark that some editors put there.
 
@@ -128,9 +162,10 @@ def without_mark(content: bytes, *, path: str | Path) -> bytes:
     Raises:
         DataError: The mark is that of UTF-16 or UTF-32.
     """
-    if content.startswith(_UTF16_MARKS):
+    if content.startswith(_WIDE_MARKS):
+        name = "UTF-32" if content.startswith(_UTF32_MARKS) else "UTF-16"
         raise DataError.at(
-            path, None, "expected text in UTF-8, got UTF-16 or UTF-32; convert it, as with `iconv -t UTF-8`"
+            path, None, f"expected text in UTF-8, got {name}; convert it, as with `iconv -f {name} -t UTF-8`"
         )
     return content.removeprefix(codecs.BOM_UTF8)
 

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sru_data.errors import DataError
-from sru_data.reading import MAX_LINE_BYTES
+from sru_data.reading import MAX_LINE_BYTES, line_blocks
 from sru_data.texts.files import TextFile
 
 _TOKEN = re.compile(rb'\\.|["\[\]{}]', re.DOTALL)
 _BETWEEN_ITEMS = b" \t\r\n,"
+# With the white space around the colon. To look further back takes time quadratic in the number of fields.
+_LONGEST_KEY = 256
 _STEPS = {b"[": 1, b"{": 1, b"]": -1, b"}": -1}
 # From one depth to another, counted within the array; what is between items should be blank, and is a record
 # if it is not.
@@ -56,25 +58,11 @@ def read_records(path: str | Path, *, field: str | None = None) -> Iterator[Reco
     return _items(path, whole, field)
 
 
-def _check_length(path: str | Path, line: int, length: int) -> None:
-    if length > MAX_LINE_BYTES:
-        raise DataError.at(
-            path, line, f"expected a record of at most {MAX_LINE_BYTES:,} bytes, got a longer one"
-        )
-
-
 def _lines(path: str | Path, chunks: Iterable[bytes]) -> Iterator[Record]:
-    rest, number = b"", 1
-    for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            _check_length(path, number, len(line))
+    for first, block in line_blocks(chunks, path=path, what="a record", limit=MAX_LINE_BYTES):
+        for number, line in enumerate(block.split(b"\n"), first):
             if line.strip():
                 yield Record(number, line)
-            number += 1
-        _check_length(path, number, len(rest))
-    if rest.strip():
-        yield Record(number, rest)
 
 
 def _items(path: str | Path, chunks: Iterable[bytes], field: str | None = None) -> Iterator[Record]:
@@ -93,7 +81,8 @@ def _items(path: str | Path, chunks: Iterable[bytes], field: str | None = None) 
             move = (before - within, depth - within)
             ended = depth == 0
             if move == _ARRAY_BEGINS and token[0] == b"[":
-                in_array = bool(begins.search(piece + data[start : token.start()]))
+                before_it = data[max(start, token.start() - _LONGEST_KEY) : token.start()]
+                in_array = bool(begins.search(piece[-_LONGEST_KEY:] + before_it))
             if not ended and not (in_array and move in _BOUNDARIES):
                 continue
             piece += data[start : token.end() if move == _ITEM_ENDS else token.start()]
@@ -104,7 +93,10 @@ def _items(path: str | Path, chunks: Iterable[bytes], field: str | None = None) 
             line += piece.count(b"\n")
             piece, array_seen, in_array = b"", array_seen or in_array, in_array and move != _ARRAY_ENDS
         piece += data[start:]
-        _check_length(path, line, len(piece))
+        if len(piece) > MAX_LINE_BYTES:
+            raise DataError.at(
+                path, line, f"expected a record of at most {MAX_LINE_BYTES:,} bytes, got a longer one"
+            )
     bracket = "]" if field is None else "}"
     if not ended or piece.strip():
         found = "more after it" if ended else "the end of the file; it is truncated, download it again"

@@ -35,6 +35,20 @@ def test_what_is_written_is_read(tmp_path_factory, dialogues, key, ascii_only) -
     assert read_dialogues(path) == dialogues
 
 
+def test_content_in_parts_and_null(tmp_path: Path) -> None:
+    """Null says nothing: beside another message it counts as none, and alone as an empty one."""
+    parts = [{"type": "text", "text": "Hel"}, {"type": "text", "text": "lo."}]
+    messages = [
+        {"role": "system", "content": None},
+        {"role": "user", "content": parts},
+        {"role": "assistant", "content": parts[:1], "refusal": None},
+        {"role": "user", "content": None},
+        {"role": "assistant", "content": "?"},
+    ]
+    (tmp_path / "talk.jsonl").write_text(json.dumps({"messages": messages}))
+    assert read_dialogues(tmp_path / "talk.jsonl") == [(Turn("Hello.", "Hel"), Turn("", "?"))]
+
+
 def test_a_conversation_of_one_turn_is_a_dialogue_of_one_turn(tmp_path: Path) -> None:
     path = tmp_path / "talk.jsonl"
     path.write_text('{"conversation": [{"user": null, "bot": "yes"}]}\n{"bot": "yes", "mood": "glad"}\n')
@@ -175,12 +189,29 @@ def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
             "expected 'role' to be a string, got [\"user\"]",
         ),
         (
-            b'{"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}]}]}',
-            'expected \'content\' to be a string, got [{"type": "text", "text": "a"}]',
+            b'{"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "a"}]}]}',
+            "expected the parts of 'content' to be texts, as in {'type': 'text', 'text': ...}, got "
+            '{"type": "image_url", "image_url": "a"}; remove the dialogue: pictures and sounds',
+        ),
+        (
+            b'{"messages": [{"role": "user", "content": [{"type": "text", "text": null}]}]}',
+            "expected the parts of 'content' to be texts, as in",
+        ),
+        (
+            b'{"messages": [{"role": "user", "content": ["a"]}]}',
+            "expected the parts of 'content' to be texts, as in",
+        ),
+        (
+            b'{"messages": [{"role": "user", "content": [{"type": "text", "text": "\\ud800"}]}]}',
+            "expected 'content' to be text, got half of a surrogate pair at character 0",
+        ),
+        (
+            b'{"conversations": [{"from": "human", "value": null}]}',
+            "expected 'value' to be a string, got null",
         ),
         (
             b'{"messages": [{"role": "assistant", "content": null}]}',
-            "expected 'content' to be a string, got null",
+            "expected 'content' to say something, got null; remove the line",
         ),
         (b'{"messages": [{"role": "assistant", "content": ""}]}', "expected 'content' to say something"),
         (

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import lzma
@@ -220,6 +221,21 @@ def test_any_files_are_a_corpus(tmp_path) -> None:
 def test_json_lines_are_a_corpus(tmp_path) -> None:
     path = write(tmp_path / "x.jsonl", b'{"body": "caf\\u00e9"}\n' * 20)
     assert texts(from_files(path, text_field="body")) == ["café\n".encode() * n for n in (18, 1, 1)]
+
+
+@pytest.mark.parametrize("name", ["x.txt", "x", "x.txt.gz", "x.csv", "x.jsonl"])
+def test_files_in_another_encoding(tmp_path, name) -> None:
+    line = '{"text": "é"}' if "jsonl" in name else "é"
+    content = "\n".join([*(["text"] if "csv" in name else []), *[line] * 20, ""]).encode("cp1252")
+    path = write(tmp_path / name, gzip.compress(content) if name.endswith("gz") else content)
+    corpus, other = (
+        from_files(path, validation=path, test=path, encoding=code) for code in ("cp1252", "latin-1")
+    )
+    assert texts(corpus) == texts(other) == ["é\n".encode() * 20] * 3
+    assert corpus.train.parts[0].identity() != other.train.parts[0].identity()
+    assert texts(from_files(path, encoding="cp1252")) == ["é\n".encode() * n for n in (18, 1, 1)]
+    with pytest.raises(ValueError, match="encoding must be one that Python knows and that extends ASCII"):
+        from_files(path, encoding="utf-16")
 
 
 def test_a_text_too_short_to_be_cut_is_an_error(tmp_path) -> None:

@@ -45,7 +45,7 @@ def test_the_budget_of_tokens_is_never_exceeded(lengths, budget, seed) -> None:
 @given(LENGTHS, st.integers(30, 300))
 def test_a_batch_is_closed_only_when_the_next_sequence_would_exceed_the_budget(lengths, budget) -> None:
     batches = list(LengthBatchSampler(lengths, max_tokens=budget, shuffle=False))
-    for batch, following in itertools.pairwise(batches):
+    for following, batch in itertools.pairwise(batches):
         assert (len(batch) + 1) * lengths[following[0]] > budget
 
 
@@ -84,11 +84,19 @@ def test_another_epoch_or_seed_gives_another_order() -> None:
     assert all(orders[i] != orders[j] for i in range(4) for j in range(i))
 
 
-def test_without_shuffle_the_order_runs_from_short_to_long_in_every_epoch() -> None:
+def test_without_shuffle_the_order_runs_from_long_to_short_in_every_epoch() -> None:
     sampler = LengthBatchSampler([3, 1, 2, 1, 3], batch_size=2, shuffle=False)
-    assert list(sampler) == [[1, 3], [2, 0], [4]]
+    assert list(sampler) == [[4], [2, 0], [1, 3]]
     sampler.set_epoch(7)
-    assert list(sampler) == [[1, 3], [2, 0], [4]]
+    assert list(sampler) == [[4], [2, 0], [1, 3]]
+
+
+def test_lengths_may_be_a_tensor() -> None:
+    lengths = [3, 1, 2, 1, 3]
+    batches = [
+        list(LengthBatchSampler(given, batch_size=2, seed=4)) for given in (lengths, torch.tensor(lengths))
+    ]
+    assert batches[0] == batches[1]
 
 
 def test_a_data_loader_takes_it() -> None:

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from sru_data import DataError, download
+from sru_data import DataError, download, token_files
 from sru_data.annotation import Annotated
 from sru_data.annotation.plain import annotate
+from sru_data.datasets import language_modelling
 from sru_data.question_files import PartReport, Progress, preparation, prepare, prepared_folder
+from sru_data.tokenizers import ByteTokenizer
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -211,6 +213,19 @@ def test_a_folder_of_other_files_is_refused(sources, tmp_path: Path) -> None:
     sources["train"].write_text(content.replace('"answer_start": 4', '"answer_start": 3', 1))
     with pytest.raises(DataError, match=message.format("train")):
         prepare(sources, tmp_path / "q", name="weather")
+
+
+def test_a_folder_of_a_corpus_is_refused_and_the_other_way_round(sources, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("rain\n" * 100)
+    corpus = language_modelling.from_files(tmp_path / "text.txt")
+    token_files.prepare(corpus, tmp_path / "corpus", tokenizer=ByteTokenizer())
+    prepare(sources, tmp_path / "q", name="weather")
+    before = [contents(tmp_path / name) for name in ("corpus", "q")]
+    with pytest.raises(DataError, match=r"for prepared questions, got one with a prepared corpus; name"):
+        prepare(sources, tmp_path / "corpus", name="weather")
+    with pytest.raises(DataError, match=r"for a prepared corpus, got one with prepared questions; name"):
+        token_files.prepare(corpus, tmp_path / "q", tokenizer=ByteTokenizer())
+    assert [contents(tmp_path / name) for name in ("corpus", "q")] == before
 
 
 def test_the_folder_in_the_cache(sources, tmp_path: Path, monkeypatch) -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sru_data.annotation.plain import annotate
@@ -13,6 +13,7 @@ TEXTS = st.lists(
 )
 
 
+@settings(max_examples=50)
 @given(TEXTS.map("".join), st.data(), st.sampled_from(["", " ", "\n\t "]), st.sampled_from(["", "  "]))
 def test_every_run_of_tokens_is_found_with_white_space_around_it(context, data, before, after) -> None:
     tokens = annotate(context)

@@ -102,7 +102,7 @@ def test_another_encoding_may_be_named(tmp_path) -> None:
         ),
         (
             "text,label\na,b\n".encode("utf-16"),
-            r"x\.csv: expected text in UTF-8, got UTF-16 or UTF-32; convert",
+            r"x\.csv: expected text in UTF-8, got UTF-16; convert",
         ),
         ("text,label\na,b\n".encode("utf-16-le"), r"x\.csv:1: expected text, got a NUL byte"),
     ],

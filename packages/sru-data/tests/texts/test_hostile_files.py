@@ -94,8 +94,10 @@ def test_json_lines_may_begin_with_a_byte_order_mark(tmp_path) -> None:
 def test_utf16_is_an_error_that_says_what_to_do(tmp_path, name, encoding) -> None:
     content = ("\ufeff" if encoding.endswith("be") else "") + '{"text": "one"}\n'
     (tmp_path / name).write_bytes(COMPRESS.get(name, bytes)(content.encode(encoding)))
+    kind = encoding[:6].upper()
     with pytest.raises(
-        DataError, match=r"expected text in UTF-8, got UTF-16 or UTF-32; convert it, as with `iconv"
+        DataError,
+        match=rf"expected text in UTF-8, got {kind}; convert it, as with `iconv -f {kind} -t UTF-8`",
     ):
         read(tmp_path / name)
 

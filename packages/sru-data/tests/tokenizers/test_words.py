@@ -164,3 +164,15 @@ def test_words_that_are_cut_already_have_an_id_each() -> None:
 def test_words_that_are_cut_already_are_looked_up_as_in_a_text(words, lowercase) -> None:
     tokenizer = WordTokenizer.train([" ".join(words[:2])], lowercase=lowercase)
     assert tokenizer.ids_of(words) == tokenizer.encode(" ".join(words))
+
+
+def test_a_vocabulary_of_given_words_keeps_their_order(tmp_path) -> None:
+    tokenizer = WordTokenizer.from_words(["The", "cat", "the", "[UNK]", "two words"])
+    assert tokenizer.tokens == ["[PAD]", "[UNK]", "the", "cat", "[unk]"]
+    tokenizer.save(tmp_path / "tokenizer.json")
+    loaded = load_tokenizer(tmp_path / "tokenizer.json")
+    assert isinstance(loaded, WordTokenizer)
+    assert loaded.tokens == tokenizer.tokens
+    assert loaded.encode("The CAT sat [PAD]") == loaded.ids_of(["The", "CAT", "sat", "[PAD]"]) == [2, 3, 1, 1]
+    cased = WordTokenizer.from_words(["The", "the"], lowercase=False)
+    assert cased.encode("the The THE") == [3, 2, 1]

@@ -207,8 +207,11 @@ class Checker:
         check_alike(self.who, name, tensor, self.first, self.like, dtypes)
 
 
-def checked(home: str, function: _F) -> _F:
-    """Wrap a function, to stand in the module `home`, so that it refuses other types than it declares."""
+def checked(home: str, function: _F, check: Callable[..., None] | None = None) -> _F:
+    """Wrap a function, to stand in the module `home`, so that it refuses other types than it declares.
+
+    `check` may then look at the arguments, given by their names, but for `states`.
+    """
     who, signature = function.__name__, inspect.signature(function)
     # The same, whether annotations are evaluated or not.
     kinds = {
@@ -233,6 +236,8 @@ def checked(home: str, function: _F) -> _F:
         for name, tensor in tensors:
             check_tensor(who, name, tensor)
             check_alike(who, name, tensor, tensors[0][0], tensors[0][1], dtypes=(tensor.dtype,))
+        if check is not None:
+            check(**{name: value for name, value in bound.arguments.items() if name != "states"})
         return function(*args, **kwargs)
 
     run.__module__ = home

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from reprlib import repr as short
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -89,19 +89,29 @@ def sru_recurrence(
     if type(scale_x) is not float:
         check_number("sru_recurrence", "scale_x", scale_x)
     inputs = sru.Inputs(u, v, bias, c0, x, mask_c, mask_pad, bidirectional, activation, float(scale_x))
-    _check_sru(inputs)
+    _check_sru(*inputs)
     if length_parallel is not False and not is_transformed():
         return reference.sru_recurrence(**inputs._asdict(), states=_solver(length_parallel).states)
     return sru.sru_recurrence(inputs)
 
 
-def _check_sru(inputs: sru.Inputs) -> None:
-    u, v, bias, c0, x, mask_c, mask_pad, bidirectional, activation, scale_x = inputs
+def _check_sru(
+    u: Any,
+    v: Any,
+    bias: Any,
+    c0: Any = None,
+    x: Any = None,
+    mask_c: Any = None,
+    mask_pad: Any = None,
+    bidirectional: Any = False,
+    activation: Any = "identity",
+    scale_x: float = 1.0,
+) -> None:
     check = Checker("sru_recurrence", "u", u, "(T, B, K, N·D)", "gates before columns", sizes=(3, 4))
     if not isinstance(activation, str) or activation not in _ACTIVATIONS:
         raise ValueError(f"sru_recurrence: activation must be one of {_ACTIVATIONS}, got {short(activation)}")
     if type(bidirectional) is not bool:
-        check_flags("sru_recurrence", bidirectional=bidirectional)  # type: ignore[unreachable]
+        check_flags("sru_recurrence", bidirectional=bidirectional)
     length, batch, gates, columns = u.shape
     if bidirectional and columns % 2:
         raise ValueError(
@@ -187,6 +197,11 @@ def gated_linear_recurrence(
     Attention", ICML 2020; Yang et al., "Gated Linear Attention Transformers with Hardware-Efficient
     Training", ICML 2024, sections 3 and 4.
     """
+    _check_gated_linear(q, k, v, log_g, s0, mask_pad)
+    return gated_linear.gated_linear_recurrence(q, k, v, log_g, s0, mask_pad=mask_pad)
+
+
+def _check_gated_linear(q: Any, k: Any, v: Any, log_g: Any, s0: Any = None, mask_pad: Any = None) -> None:
     check = Checker("gated_linear_recurrence", "q", q, "(T, B, H, K)", "heads before keys")
     length, batch, heads, key_size = q.shape
     value_size = v.shape[-1] if isinstance(v, Tensor) and v.dim() == 4 else "V"
@@ -195,7 +210,6 @@ def gated_linear_recurrence(
     check("log_g", log_g, "(T, B, H, K)", (length, batch, heads, key_size))
     check("s0", s0, "(B, H, K, V)", (batch, heads, key_size, value_size), optional=True)
     check("mask_pad", mask_pad, "(T, B)", (length, batch), (torch.bool,), optional=True)
-    return gated_linear.gated_linear_recurrence(q, k, v, log_g, s0, mask_pad=mask_pad)
 
 
 def mingru_recurrence(
@@ -232,8 +246,12 @@ def mingru_recurrence(
 
     Source: Feng et al., "Were RNNs All We Needed?", 2024 (arXiv:2410.01201), section 3.1.
     """
+    _check_mingru(u, h0, mask_pad)
+    return mingru.mingru_recurrence(u, h0, mask_pad=mask_pad)
+
+
+def _check_mingru(u: Any, h0: Any = None, mask_pad: Any = None) -> None:
     check = Checker("mingru_recurrence", "u", u, "(T, B, 2, D)", "u_h before u_z", sizes=(2,))
     length, batch, _, columns = u.shape
     check("h0", h0, "(B, D)", (batch, columns), optional=True)
     check("mask_pad", mask_pad, "(T, B)", (length, batch), (torch.bool,), optional=True)
-    return mingru.mingru_recurrence(u, h0, mask_pad=mask_pad)

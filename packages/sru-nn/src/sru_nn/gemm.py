@@ -139,8 +139,11 @@ def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None
     grad_x = _apply(grad, weight.t()) if ctx.needs_input_grad[0] else None
     if not ctx.needs_input_grad[1]:
         return grad_x, None
-    rows = grad.reshape(-1, grad.shape[-1]).t()
-    return grad_x, _apply(rows, x.reshape(-1, x.shape[-1]).t())
+    left, right = (part.reshape(-1, part.shape[-1]).t() for part in (grad, x))
+    # oneDNN copies the first matrix, which is transposed: let that be the smaller one.
+    if len(left) > len(right):
+        return grad_x, _apply(right, left).t()
+    return grad_x, _apply(left, right)
 
 
 class _OneDNNLinear(torch.autograd.Function):

@@ -1,9 +1,10 @@
 """The recurrences in plain PyTorch: the oracle every kernel is tested against.
 
 Written from the papers, with autograd for the gradients; nothing here calls a kernel. Each stands in the
-folder of its cell. Here the types of arguments are checked; `sru_nn.functional` checks their shapes too.
+folder of its cell. Here arguments are checked, those of the recurrences as in `sru_nn.functional`.
 """
 
+from collections.abc import Callable
 from types import FunctionType
 
 from sru_nn.arguments import checked
@@ -17,6 +18,7 @@ from sru_nn.cells.sru.reference import (
     sru_states,
 )
 from sru_nn.dtypes import accumulate_dtype
+from sru_nn.functional import _check_gated_linear, _check_mingru, _check_sru
 
 __all__ = [
     "States",
@@ -32,4 +34,14 @@ __all__ = [
 
 # The cells call their own, which trust their arguments.
 _functions = [function for function in map(globals().get, __all__) if isinstance(function, FunctionType)]
-globals().update({function.__name__: checked(__name__, function) for function in _functions})
+_checks: dict[str, Callable[..., None]] = {
+    "sru_recurrence": _check_sru,
+    "gated_linear_recurrence": _check_gated_linear,
+    "mingru_recurrence": _check_mingru,
+}
+globals().update(
+    {
+        function.__name__: checked(__name__, function, _checks.get(function.__name__))
+        for function in _functions
+    }
+)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from sru_apps.tasks import TASKS
 from sru_apps.train.errors import UserError, building, clip, reading
 from sru_apps.train.export import check_task, parse_tokenizer, read_export, read_exported_tokenizer
 from sru_apps.train.run_folder import RunFolder
+from sru_apps.train.strict_json import read_json
 from sru_apps.train.weights import build_with, read_checkpoint
 
 _NETWORK = "network."
@@ -144,5 +144,5 @@ def _task_of_export(folder: Path) -> Any:
     if not path.is_file():
         raise UserError(f"{folder} is not an exported model: {path.name} is missing")
     with reading(path, kind="a configuration"):
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = read_json(path)
     return config.get("task") if isinstance(config, dict) else None

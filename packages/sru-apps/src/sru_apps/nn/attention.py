@@ -82,7 +82,7 @@ class BilinearAttention(nn.Module):
 
 
 class _Dots(torch.autograd.Function):
-    """s_bt = x_tb · y_b, with gradients by products that a CPU is good at; autograd's take ten times as long."""
+    """s_bt = x_tb · y_b, by products that a CPU is good at: those of autograd take ten times as long."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:

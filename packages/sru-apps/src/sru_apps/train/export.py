@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import tempfile
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +12,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from sru_apps.train.errors import UserError, clip, reading
-from sru_apps.train.strict_json import write_json
+from sru_apps.train.strict_json import read_json, write_json
 from sru_apps.train.weights import shared_names
 from sru_data.atomic import atomic_write
 from sru_data.tokenizers import Tokenizer, load_tokenizer
@@ -60,7 +59,7 @@ def read_export(folder: Path, *, task: str) -> tuple[dict[str, Tensor], dict[str
         if not path.is_file():
             raise UserError(f"{folder} is not an exported model: {path.name} is missing")
     with reading(config_path, kind="a configuration"):
-        config = json.loads(config_path.read_text(encoding="utf-8"))
+        config = read_json(config_path)
     check_task(config.get("task") if isinstance(config, dict) else None, task, config_path)
     with reading(weights_path, kind="a file of weights"):
         return load_file(weights_path), config

@@ -92,12 +92,13 @@ def _seeds(task: Task, args: Sequence[str]) -> Series:
     )
 
 
-def train(job: Fit, *, remedy: str) -> int:
+def train(job: Fit, *, remedy: str, brief: bool = False) -> int:
     """Train what has been set up, and finish it.
 
     Args:
         job: The job.
         remedy: The command that continues it after an interruption.
+        brief: Print the summary without what the report says.
 
     Returns:
         The exit status; 130 after Ctrl-C.
@@ -105,10 +106,10 @@ def train(job: Fit, *, remedy: str) -> int:
     with job.run.lock():
         if job.options.resume is None:
             job.run.check_new(IN_USE)
-        return _run(job, remedy)
+        return _run(job, remedy, brief)
 
 
-def _run(job: Fit, remedy: str) -> int:
+def _run(job: Fit, remedy: str, brief: bool) -> int:
     try:
         job.train()
     except SystemExit:
@@ -121,16 +122,17 @@ def _run(job: Fit, remedy: str) -> int:
     if torch.distributed.is_initialized():
         # From here on one process works alone.
         torch.distributed.destroy_process_group()
-    finish(job)
+    finish(job, brief=brief)
     return 0
 
 
 @rank_zero_only
-def finish(job: Fit) -> None:
+def finish(job: Fit, *, brief: bool = False) -> None:
     """Test the best checkpoint, export it, and print the summary.
 
     Args:
         job: The job, trained.
+        brief: Print the summary without what the report says.
 
     Raises:
         UserError: The last epoch was not finite, and that is not allowed.
@@ -179,7 +181,7 @@ def finish(job: Fit) -> None:
         summary |= {"unit": data.unit, "tokens_per_second": round(tokens_per_second, 1)}
         speed = f"{tokens_per_second:,.0f} tokens per second, "
     run.write_summary(summary)
-    if text:
+    if text and not brief:
         print(text)
     measured = "; ".join(f"{name} {module.describe(found)}" for name, found in figures.items())
     best_row = next((row for row in rows if row["step"] == summary["best_step"]), rows[-1])

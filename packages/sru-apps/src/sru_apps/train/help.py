@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from sru_apps.task import Task
+from sru_apps.task import Command, Task
 from sru_apps.train.layout import Option, command_page, described, fill, section, usage
 from sru_apps.train.options import (
     CONFIG,
@@ -14,8 +14,10 @@ from sru_apps.train.options import (
     recipe_path,
     run_options,
 )
-from sru_apps.train.short_names import shortened
+from sru_apps.train.short_names import short_names, shortened
 from sru_apps.train.signatures import command_options, config_options, data_options
+from sru_apps.train.wrong_options import refuse
+from sru_apps.train.yaml_files import GROUPS, RENAMED
 
 COMMON = (
     *("recipe", "config", "name", "resume", "seed", "data.batch_size", "model.encoder"),
@@ -83,8 +85,45 @@ def own(prog: str, target: str, task: Task | None) -> str | None:
         target: The `"module:function"` that runs it.
         task: The task.
     """
-    found = command_options(target, {} if task is None else {"task.name": task.name})
+    found = _own_options(target, task)
     return None if found is None else command_page(prog, *found)
+
+
+def check_names(prog: str, command: Command, task: Task | None, args: Sequence[str]) -> None:
+    """Refuse options that a command does not have, if they can be known without importing it.
+
+    Args:
+        prog: The command as the user types it.
+        command: The command.
+        task: The task.
+        args: The command line after it.
+
+    Raises:
+        SystemExit: It has no such option.
+    """
+    recipes: list[str] = []
+    if task is not None and command.page in (f"{__name__}:fit", f"{__name__}:prepare"):
+        options = [option for rows in fit_options(task).values() for option, *_ in rows]
+        files = [f"--{name}" for name in (*GROUPS, *RENAMED, "task", "print_config")]
+        recipes = recipe_names(task)
+    elif task is not None and command.page == f"{__name__}:evaluate":
+        options, files = [option for option, *_ in evaluation_options(task)], []
+    elif (found := None if command.page else _own_options(command.target, task)) is not None:
+        options, files = [option for option, *_ in found[1]], []
+    else:
+        return
+    known = {*options, *short_names(options), *files, "--", "--help", "--help-all"}
+    for arg in args:
+        name = arg.partition("=")[0]
+        if name == "--":
+            return
+        # A + appends to a list.
+        if name.startswith("--") and not {name, name.replace("_", "-")} & known and name[-1] != "+":
+            refuse(prog, f"unrecognized arguments: {arg}", [o for o in options if o[0] == "-"], recipes)
+
+
+def _own_options(target: str, task: Task | None) -> tuple[str, list[Option]] | None:
+    return command_options(target, {} if task is None else {"task.name": task.name})
 
 
 def _page(prog: str, task: Task, every: bool, description: str, groups: dict[str, list[Option]]) -> str:

@@ -77,7 +77,7 @@ class Fit:
     """
 
     def __init__(self, task: Task, args: Sequence[str], *, group: Path | None = None) -> None:
-        self.task, self.group = task, group
+        self.task, self.group, self._args = task, group, args
         resume, recipe = peek(args, "--resume"), peek(args, "--recipe")
         if resume is not None and recipe is not None:
             raise UserError("--resume continues with the settings of the run; leave --recipe out")
@@ -144,7 +144,7 @@ class Fit:
             group = group_folder(self.task, options, self.data)
             self.run = new_run(self.group or group, options.name, remedy=IN_USE)
         if self.origin is not None:
-            self.origin.prepare(self.data, options)
+            self.origin.prepare(self.data, options, self._args)
         elif options.init_from is not None and self.resume_from is not None:
             # Its tokenizer is that of another run.
             with reading(self.resume_from):

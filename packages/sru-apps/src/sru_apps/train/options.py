@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
@@ -14,10 +13,10 @@ from jsonargparse import SUPPRESS, ArgumentParser, Namespace, set_parsing_settin
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from sru_apps.task import Task, closest
-from sru_apps.train.errors import UserError, clip
+from sru_apps.train.errors import UserError
 from sru_apps.train.layout import Option, command_page
 from sru_apps.train.short_names import all_options, short_names, written_out
-from sru_apps.train.wrong_options import explain
+from sru_apps.train.wrong_options import refuse
 from sru_apps.train.yaml_files import GROUPS, RENAMED, read_settings, read_yaml
 
 # The help of an option is the docstring under its field.
@@ -60,13 +59,7 @@ class OptionParser(ArgumentParser):
         """Report a wrong command line and exit with status 2."""
         if self._missing and "required" in message:
             message = self._missing
-        options = all_options(self)
-        message = clip(explain(" ".join(message.split()), options, self._recipes), 2000)
-        all_of_them = "--help-all" if any("." in name for name in options) else "--help"
-        print(
-            f"{self.prog}: error: {message}\n`{self.prog} {all_of_them}` lists the options.", file=sys.stderr
-        )
-        raise SystemExit(2)
+        refuse(self.prog, message, all_options(self), self._recipes)
 
 
 def add_options(parser: Any, options: Sequence[Option]) -> None:
@@ -131,7 +124,7 @@ def with_settings(args: Sequence[str], settings: Path | None) -> list[str]:
     rest = iter(args)
     for arg in rest:
         option, equals, value = arg.partition("=")
-        group = option.removeprefix("--")
+        group = option[2:] if option.startswith("--") else ""
         if option in ("-c", "--config") or group in GROUPS:
             following = value if equals else next(rest, None)
             if following is None:

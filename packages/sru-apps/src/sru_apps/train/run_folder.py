@@ -14,7 +14,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from sru_apps.train.errors import MisfitError, UserError, clip, is_text, reading
-from sru_apps.train.strict_json import write_json
+from sru_apps.train.strict_json import read_json, write_json
 from sru_data.atomic import remove_temporaries
 
 _LOCK = ".lock"
@@ -80,7 +79,7 @@ class RunFolder:
         if not self.summary.is_file():
             raise UserError(f"no summary at {self.summary}; give run folders whose training has ended")
         with reading(self.summary, kind="a summary"):
-            content = json.loads(self.summary.read_text(encoding="utf-8"))
+            content = read_json(self.summary)
             if not isinstance(content, dict):
                 raise MisfitError("expected entries by name")
             return content

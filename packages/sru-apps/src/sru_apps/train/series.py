@@ -135,7 +135,8 @@ def _train_one(series: Series, value: int, path: Path, train: Callable[..., int]
             f"the runs of a series are trained by one process, got {job.trainer.world_size}; give "
             f"--trainer.devices 1, or train each with `sru {series.task.name} fit {series.option} N`"
         )
-    return train(job, remedy=series.remedy)
+    # A table per run would hide the lines that tell them apart.
+    return train(job, remedy=series.remedy, brief=True)
 
 
 def _check_same_settings(series: Series) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, fields
+from inspect import signature
 from pathlib import Path
 
 import torch
@@ -18,9 +19,12 @@ from sru_apps.train.data import TaskData
 from sru_apps.train.errors import UserError, clip
 from sru_apps.train.export import dump_tokenizer
 from sru_apps.train.module import TaskModule
+from sru_apps.train.options import peek
 
 _BROUGHT = {"tokenizer": "tokenizer", "embeddings": "word vectors"}
 """Options of the data that the model stands in for."""
+_VOCABULARY = ("unit", "vocab_size", "min_count", "lowercase", "rules", "embedding_words")
+"""Options by which the data would make a vocabulary of their own."""
 _NAMES_SHOWN = 6
 
 
@@ -39,6 +43,7 @@ class Start:
         self.path = path
         self._trained = load_trained(task, Path(path))
         self._config = self._trained.config
+        self._unused: list[str] = []
 
     def settings(self, module_class: type[TaskModule]) -> str:
         """Return the `--model.*` options of the trained model, and the sizes that data set, as YAML."""
@@ -51,12 +56,13 @@ class Start:
         # JSON has no tuples.
         return str(yaml.safe_dump(json.loads(json.dumps(found))))
 
-    def prepare(self, data: TaskData, options: Namespace) -> None:
+    def prepare(self, data: TaskData, options: Namespace, args: Sequence[str]) -> None:
         """Have the data use the model's tokenizer.
 
         Args:
             data: The data, not set up.
             options: The options of the run.
+            args: The command line.
 
         Raises:
             UserError: An option asks for another one.
@@ -67,6 +73,17 @@ class Start:
                     f"--init-from takes the {what} of its model, got --data.{name} "
                     f"{clip(str(options.data[name]), 80)} too; leave one of them out"
                 )
+        for name in _VOCABULARY:
+            if peek(args, f"--data.{name}") is not None:
+                raise UserError(
+                    f"--init-from takes the vocabulary of its model, got --data.{name} too; leave it out"
+                )
+        usual = signature(type(data)).parameters
+        self._unused = [
+            f"--data.{name}"
+            for name in _VOCABULARY
+            if name in usual and options.data[name] != usual[name].default
+        ]
         data.take_tokenizer(dump_tokenizer(self._trained.tokenizer), asdict(self._config))
 
     def give(self, module: TaskModule) -> str:
@@ -98,6 +115,8 @@ class Start:
                 "leave out the options --model.* that differ from those of the model to start from"
             )
         line = f"starts from {self.path}: {len(taken)} of {len(taken) + len(new)} weights"
+        if self._unused:
+            line += f", and its vocabulary in place of {', '.join(self._unused)}"
         return f"{line}; new: {listed(new)}{reason and f' ({reason})'}" if new else line
 
 

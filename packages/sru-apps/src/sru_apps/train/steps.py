@@ -19,6 +19,7 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
 from torch.optim import Optimizer
 
+from sru_apps.train.errors import MisfitError
 from sru_apps.train.history import epochs_done
 from sru_apps.train.meters import Meter
 
@@ -28,6 +29,7 @@ class StepLog(Callback):
 
     The columns are `step`, `epoch`, `train_loss` (the mean since the row before), `lr`, `gradient_norm` (of
     the step, before it is clipped) and the speed without validation. Only a step with a row waits for a GPU.
+    The last step has a row in any case, without a norm.
 
     Args:
         table: The CSV file.
@@ -43,11 +45,12 @@ class StepLog(Callback):
         self._meter = Meter()
         self._norm: float | None = None
         self._size = 0
+        self._last: dict[str, float] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Cut the table off where the checkpoint left it, and start the clock."""
+        """Find where the checkpoint left the table, and start the clock."""
         if trainer.is_global_zero:
-            self._size = _cut(self.table, self._size)
+            self._size = _whole_rows(self.table, self._size)
         self._meter.clock.start()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -84,27 +87,35 @@ class StepLog(Callback):
             return
         self._meter.add(trainer, outputs, 0 if self.count is None else self.count(batch))
         stepped = trainer.is_last_batch or (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if not stepped or trainer.global_step % self.every:
+        if not stepped:
             return
         (rate, *_) = (group["lr"] for group in trainer.optimizers[0].param_groups)
-        row: dict[str, Any] = {
-            "step": trainer.global_step,
-            "epoch": epochs_done(trainer),
-            "train_loss": self._meter.mean(trainer),
-            "lr": float(rate),
-            "gradient_norm": self._norm,
-        }
-        if self.count is not None:
-            row[self.speed] = self._meter.rate
+        self._last = {"step": trainer.global_step, "epoch": epochs_done(trainer), "lr": float(rate)}
+        if trainer.global_step % self.every:
+            return
+        row = self._row(trainer)
         self._meter, self._norm = Meter(), None
         self._meter.clock.start()
         if trainer.is_global_zero:
-            self._write(row)
+            self._size += self._write(row)
             shown = {f"steps/{key}": x for key, x in row.items() if key != "step" and x is not None}
             for logger in trainer.loggers:
                 logger.log_metrics(shown, step=trainer.global_step)
 
-    def _write(self, row: dict[str, Any]) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Add a row for the steps since the last one, which a run that is prolonged loses again."""
+        if self._last and self._last["step"] % self.every:
+            row = self._row(trainer)
+            if trainer.is_global_zero:
+                self._write(row)
+
+    def _row(self, trainer: Trainer) -> dict[str, Any]:
+        step, epoch, rate = self._last.values()
+        loss = self._meter.mean(trainer)
+        row = {"step": step, "epoch": epoch, "train_loss": loss, "lr": rate, "gradient_norm": self._norm}
+        return row if self.count is None else {**row, self.speed: self._meter.rate}
+
+    def _write(self, row: dict[str, Any]) -> int:
         text = io.StringIO()
         writer = csv.DictWriter(text, row, lineterminator="\n")
         if self._size == 0:
@@ -112,8 +123,9 @@ class StepLog(Callback):
         writer.writerow(row)
         content = text.getvalue().encode()
         with self.table.open("ab") as file:
+            file.truncate(self._size)
             file.write(content)
-        self._size += len(content)
+        return len(content)
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -128,20 +140,30 @@ class StepLog(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the length of the table and the sums since its last row, as plain numbers."""
-        return {"size": self._size, "sums": self._meter.sums(), "seconds": self._meter.clock.seconds}
+        return {
+            "size": self._size,
+            "sums": self._meter.sums(),
+            "seconds": self._meter.clock.seconds,
+            "last": self._last,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue from a checkpoint."""
+        """Continue from a checkpoint.
+
+        Raises:
+            MisfitError: What it says of the last step is none.
+        """
         self._size = int(state_dict["size"])
         self._meter.load(state_dict["sums"], state_dict["seconds"])
+        last = state_dict.get("last", {})  # missing in those of former versions
+        if last and not all(isinstance(last[key], (int, float)) for key in ("step", "epoch", "lr")):
+            raise MisfitError(f"its callbacks['StepLog']['last'] holds no numbers: {last}")
+        self._last = {key: last[key] for key in ("step", "epoch", "lr") if last}
 
 
-def _cut(path: Path, size: int) -> int:
-    """Cut a table off after its last whole row within a size, and return its new size."""
+def _whole_rows(path: Path, size: int) -> int:
+    """Return where the last whole row of a table ends, within a size."""
     if not path.is_file():
         return 0
-    with path.open("r+b") as file:
-        kept = file.read(size)
-        kept = kept[: kept.rfind(b"\n") + 1]
-        file.truncate(len(kept))
-    return len(kept)
+    with path.open("rb") as file:
+        return file.read(size).rfind(b"\n") + 1

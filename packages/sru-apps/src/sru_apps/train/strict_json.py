@@ -8,7 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sru_apps.train.errors import MisfitError
 from sru_data.atomic import atomic_write
+from sru_data.reading import parse_json
+
+_MOST_BYTES = 1 << 26
 
 
 def dump_json(value: Any, *, indent: int | None = None) -> str:
@@ -30,6 +34,23 @@ def write_json(path: Path, value: Any) -> None:
     """
     with atomic_write(path) as file:
         file.write((dump_json(value, indent=2) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read a file that `write_json` has written, or another one of its kind.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ValueError: It is not JSON, or is larger than 64 MiB.
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        content = file.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise MisfitError(f"it is larger than {_MOST_BYTES:,} bytes")
+    return parse_json(content)
 
 
 def _finite(value: Any) -> Any:

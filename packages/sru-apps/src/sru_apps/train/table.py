@@ -49,6 +49,7 @@ class Row(NamedTuple):
     """The figure of merit."""
     dataset: str
     encoder: str
+    """With the model that training started from, if it did from one."""
     parameters: int
 
 
@@ -61,14 +62,14 @@ class Figures(NamedTuple):
 
 
 def table(task: Task, args: Sequence[str]) -> int:
-    """Print a Markdown table of the given runs, with one row per data set, encoder and size."""
+    """Print a Markdown table of the given runs, with one row per data set, encoder, start and size."""
     options = parse_options(f"sru {task.name} table", _DESCRIPTION, _options(task), args)
     rows: dict[Row, list[Figures]] = {}
     without_vectors = False
     for run in _finished(task, [Path(name) for name in options.runs]):
         summary = run.load_summary()
         with reading(run.summary, kind=f"a summary of `sru {task.name} fit`"):
-            row, figures = _read(task, summary)
+            row, figures = _read(task, summary, run)
             without_vectors |= "parameters_without_embedding" in summary
         rows.setdefault(row, []).append(figures)
     parameters = "parameters without word vectors" if without_vectors else "parameters"
@@ -120,8 +121,8 @@ def _note(task: Task, path: Path, reason: str) -> None:
     print(f"sru {task.name} table: {path} is left out: {reason}", file=sys.stderr)
 
 
-def _read(task: Task, summary: dict[str, Any]) -> tuple[Row, Figures]:
-    """Read what the table shows from the summary of a run."""
+def _read(task: Task, summary: dict[str, Any], run: RunFolder) -> tuple[Row, Figures]:
+    """Read what the table shows from the summary and the settings of a run."""
 
     def find(part: str, figure: str) -> float | None:
         name = f"{part}_{figure}"
@@ -134,7 +135,9 @@ def _read(task: Task, summary: dict[str, Any]) -> tuple[Row, Figures]:
     if figure is None:
         raise KeyError(f"validation {task.figures[0]}")
     parameters = summary.get("parameters_without_embedding", summary.get("parameters"))
-    row = Row(figure, str(summary["dataset"]), str(summary["encoder"]), int(parameters))  # type: ignore[arg-type]
+    start = read_settings(run.config).get("init_from") if run.config.is_file() else None
+    encoder = f"{summary['encoder']}{'' if start is None else f' from {start}'}"
+    row = Row(figure, str(summary["dataset"]), encoder, int(parameters))  # type: ignore[arg-type]
     return row, Figures(find("test", figure), find("validation", figure), find("test", "macro_f1"))
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
+from typing import NoReturn
 
 from sru_apps.train.errors import clip
 from sru_apps.train.short_names import shortened
@@ -79,6 +81,21 @@ _FORMS = (
     (r"Option '(?P<option>.+)' is not accepted", "unknown option {option}.{nearest}"),
 )
 """What argparse and jsonargparse say of a command line, and the same to users."""
+
+
+def refuse(prog: str, message: str, options: Sequence[str], recipes: Sequence[str] = ()) -> NoReturn:
+    """Report a wrong command line and exit with status 2.
+
+    Args:
+        prog: The command as the user types it.
+        message: What the parser says.
+        options: The names of its options.
+        recipes: The names that `--recipe` takes.
+    """
+    message = clip(explain(" ".join(message.split()), options, recipes), 2000)
+    all_of_them = "--help-all" if any("." in name for name in options) else "--help"
+    print(f"{prog}: error: {message}\n`{prog} {all_of_them}` lists the options.", file=sys.stderr)
+    raise SystemExit(2)
 
 
 def explain(message: str, options: Sequence[str], recipes: Sequence[str] = ()) -> str:

@@ -7,9 +7,9 @@ import pytest
 import torch
 import yaml
 
+import sru_apps
 from sru_apps.cli import main
 from sru_apps.tasks.chat import TASK
-from sru_apps.tasks.chat.model import load_chat_model
 from sru_apps.train.fit import Fit
 from sru_apps.train.options import recipe_names
 from sru_apps.train.weights import read_checkpoint
@@ -22,7 +22,7 @@ def test_a_run_leaves_a_model_and_a_summary(trained_run: Path) -> None:
     assert summary["encoder"] == "gated-linear"
     assert summary["validation"]["perplexity"] < 1.1
     assert summary["epochs"] == 16
-    exported, best = load_chat_model(trained_run), load_chat_model(trained_run / "checkpoints" / "best.ckpt")
+    exported, best = sru_apps.load(trained_run), sru_apps.load(trained_run / "checkpoints/best.ckpt")
     assert exported.tokenizer.tokens == best.tokenizer.tokens
     weights = best.network.state_dict()
     for name, weight in exported.network.state_dict().items():

@@ -14,7 +14,7 @@ import sru_apps
 from sru_apps.cli import main
 from sru_apps.decoding.sampling import Sampling
 from sru_apps.nn import RecurrentName
-from sru_apps.tasks.chat.model import Conversation, TrainedChatModel, load_chat_model
+from sru_apps.tasks.chat.model import Conversation, TrainedChatModel
 from sru_apps.tasks.chat.tokenizer import DialogueTokenizer
 from sru_apps.tasks.lm.model import LanguageModel, LanguageModelConfig
 from sru_apps.train.errors import UserError
@@ -100,7 +100,7 @@ def test_standard_input_is_answered_line_by_line(
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["user"] for line in lines] == ["say a", "", "say c"]
     assert [line["bot"] for line in lines if line["user"]] == ["a", "c"]
-    with_bot_first = Conversation(load_chat_model(trained_run))
+    with_bot_first = Conversation(sru_apps.load(trained_run))
     said = ["".join(with_bot_first.reply(message)) for message in ("say a", None, "say c")]
     assert [line["bot"] for line in lines] == said
 
@@ -165,7 +165,7 @@ def test_another_vocabulary_than_the_model_s(trained_run: Path, tmp_path: Path) 
     folder = Path(copytree(trained_run / "model", tmp_path / "model"))
     CharTokenizer.train(["xyz"]).save(folder / "tokenizer.json")
     with pytest.raises(UserError, match="they do not belong together"):
-        load_chat_model(folder)
+        sru_apps.load(folder)
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -111,6 +111,24 @@ def test_several_files_compressed_and_json_lines(tiny_texts: Path, tmp_path: Pat
         make(tiny_texts, train_file=named, prepared_dir=str(tmp_path / "none"))
 
 
+def test_another_encoding(tiny_texts: Path, tmp_path: Path) -> None:
+    text = (tiny_texts / "train.txt").read_text().replace("fox", "fóx")
+    for encoding in ("utf-8", "cp1252"):
+        (tmp_path / encoding).write_text(text, encoding=encoding)
+    ours, theirs = (
+        make(
+            tiny_texts,
+            train_file=str(tmp_path / encoding),
+            encoding=encoding,
+            prepared_dir=str(tmp_path / f"{encoding} prepared"),
+        )
+        for encoding in ("cp1252", "utf-8")
+    )
+    assert torch.equal(ours.prepared.train.tokens, theirs.prepared.train.tokens)
+    with pytest.raises(ValueError, match="encoding must be one that Python knows and that extends ASCII"):
+        make(tiny_texts, encoding="utf-7", prepared_dir=str(tmp_path / "none"))
+
+
 @pytest.mark.parametrize(
     ("files", "group"),
     [
@@ -138,6 +156,7 @@ def test_a_pattern_without_a_match(tmp_path: Path) -> None:
             {"name": "ptb", "text_field": "body"},
             "text_field is for files of your own; give --data.train_file",
         ),
+        ({"name": "ptb", "encoding": "cp1252"}, "encoding is for files of your own; give --data.train_file"),
     ],
 )
 def test_files_that_are_none(options: dict[str, Any], message: str) -> None:

@@ -22,7 +22,7 @@ from sru_apps.tasks.squad.answers import (
     span_probabilities,
 )
 from sru_apps.tasks.squad.figures import AnswerFigures
-from sru_apps.tasks.squad.scores import best_threshold, exact_match, f1, normalize_answer
+from sru_apps.tasks.squad.metrics import best_threshold, exact_match, f1, normalize_answer
 
 
 def all_spans(start: torch.Tensor, end: torch.Tensor, max_length: int) -> list[tuple[float, int, int]]:

@@ -79,10 +79,10 @@ def test_processes_share_an_epoch(make: Callable[..., SquadData], monkeypatch: p
 
 def test_limits_and_subset_concern_training_alone(make: Callable[..., SquadData]) -> None:
     data = make(max_context=20, subset=7)
-    lengths = data.lengths(data.parts["train"])
+    lengths = data.parts["train"].context_lengths
     assert len(lengths) == 7
     assert int(lengths.max()) <= 20
-    assert int(data.lengths(data.parts["validation"]).max()) > 20
+    assert int(data.parts["validation"].context_lengths.max()) > 20
     assert "questions: 7 for train, 9 for validation\n12 more, on passages of over 20 words" in data.opening()
     with pytest.raises(DataError, match=r"at most 2 words on passages of at most 400, got none; raise"):
         make(max_question=2)
@@ -122,7 +122,12 @@ def test_vectors_that_are_tuned_learned_and_fixed(make: Callable[..., SquadData]
 
 
 def test_questions_without_an_answer(make: Callable[..., SquadData], questions: Path) -> None:
-    assert not make().no_answer
+    plain = make()
+    assert not plain.no_answer
+    with pytest.raises(
+        UserError, match=r"train has no test questions .*; give some with --test-file, or use"
+    ):
+        plain.test_dataloader()
     folder = str(questions / "prepared2")
     files = {f"{part}_file": str(questions / f"{name}2.json") for part, name in FILES.items()}
     data = make(**files, test_file=str(questions / "dev.json"), prepared_dir=folder)

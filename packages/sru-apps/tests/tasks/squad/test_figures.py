@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
+from sru_apps.cli import main
 from sru_apps.tasks.squad.figures import AnswerFigures, write
 from sru_apps.tasks.squad.groups import Groups, Measured, draw_groups, question_type
 
@@ -200,7 +201,32 @@ def test_groups_by_length() -> None:
     assert (found["questions"], found["exact_match"], found["f1"]) == (6, 1.0, 0.5)
 
 
-def test_a_title_may_be_anything(tmp_path: Path) -> None:
+def test_a_title_may_be_anything(tmp_path: Path, pictures: None) -> None:
     row = {"group": "苹果 $x", "questions": 1, "exact_match": 1.0, "f1": 1.0}
     draw_groups(tmp_path / "x.png", {"kind": [row]}, "$x, 苹果")
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_fit_chooses_the_threshold_on_the_validation_set(
+    fit: Callable[..., Path], questions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = (("train", "train2"), ("validation", "dev2"), ("test", "train2"))
+    files = [f"--{part}-file={questions / name}.json" for part, name in parts]
+    run = fit("x", *files, f"--prepared-dir={tmp_path / 'prepared'}", "--epochs=1")
+    assert "no answer" in capsys.readouterr().out
+    groups = json.loads((run / "figures/groups.json").read_text())
+    summary = json.loads((run / "summary.json").read_text())
+    assert groups["part"] == "test"
+    assert [row["questions"] for row in groups["groups"]["answerable"]] == [24, 8]
+    assert (groups["f1"], groups["exact_match"]) == (summary["test"]["f1"], summary["test"]["exact_match"])
+    threshold = json.loads((run / "model/config.json").read_text())["threshold"]
+    assert groups["threshold"] == threshold == pytest.approx(summary["validation"]["threshold"])
+    assert main(["squad", "test", str(run), f"--out={tmp_path / 'again'}", "--json"]) == 0
+    measured = json.loads(capsys.readouterr().out)
+    assert measured["threshold"] == pytest.approx(threshold)
+    for name in ("groups.json", "null_odds.json", "predictions.json", "questions.csv"):
+        assert (tmp_path / "again" / name).read_bytes() == (run / "figures" / name).read_bytes()
+    predictions, truth = run / "figures/predictions.json", questions / "train2.json"
+    assert main(["squad", "score", str(predictions), f"--file={truth}", "--json"]) == 0
+    scored = json.loads(capsys.readouterr().out)
+    assert (scored["f1"], scored["exact_match"]) == pytest.approx((groups["f1"], groups["exact_match"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ def test_many_questions_keep_their_order_and_their_answers(monkeypatch: pytest.M
     alone = [model.answer(*pair)[0] for pair in pairs]
     for module in (predict, texts):
         together = model.predict(iter(pairs))
-        assert [found[2:] for found in together] == [found[2:] for found in alone]
+        assert [found[:1] + found[2:] for found in together] == [found[:1] + found[2:] for found in alone]
         for one, other in zip(together, alone, strict=True):
             assert one.probability == pytest.approx(other.probability, abs=1e-6)
         monkeypatch.setattr(module, "_AT_ONCE", 600)
@@ -215,6 +216,10 @@ def test_what_is_no_pair(pairs: Any, message: str) -> None:
 def test_sizes_are_positive(option: str) -> None:
     with pytest.raises(ValueError, match=f"{option} must be at least 1, got 0"):
         POINTER.answer("a", "b", **{option: 0})
+    with pytest.raises(ValueError, match="k must be at most 1,000, got 1,001"):
+        POINTER.answer("a", "b", k=1001)
+    with pytest.raises(ValueError, match="threshold must be a number, got nan"):
+        POINTER.answer("a", "b", threshold=math.nan)
 
 
 def export(folder: Path, **changes: Any) -> Path:

@@ -17,7 +17,7 @@ Features = Literal["none", "spacy"]
 
 
 def make_annotator(features: Features, *, model: str = "en_core_web_sm") -> Annotator:
-    """Return an annotator, ready for use.
+    """Return an annotator; spaCy is imported when its first text is read.
 
     Args:
         features: "none" for tokens and their places alone, "spacy" for lemmas, parts of speech and named

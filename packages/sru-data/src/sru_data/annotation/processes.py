@@ -77,6 +77,7 @@ def _interrupts_blocked() -> Iterator[None]:
 
 def _begin() -> None:
     """Leave Ctrl-C to the parent, and end when it has ended, even if it was killed."""
+    # Where signals can be blocked, this one is already.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_follow_parent, daemon=True).start()
 

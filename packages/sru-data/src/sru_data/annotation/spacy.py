@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
+from sru_data.annotation import plain
 from sru_data.annotation.protocol import Annotated
 from sru_data.errors import DataError, printable, shortened
 
@@ -20,10 +26,12 @@ _IN_CATALOGUE = re.compile("[a-z]{2,3}_(?:core|dep|ent|sent)_(?:web|news|wiki|ud
 
 
 class SpacyAnnotator:
-    """Cuts texts as spaCy's tokenizer does, without its tokens of white space.
+    """Adds lemmas, parts of speech and named entities by a spaCy model.
 
-    The tags are the fine-grained ones (`NNP`, `VBD`), the entities kinds such as `PERSON` or an empty text.
-    The model is used without its parser.
+    An English model is given the tokens of `sru_data.annotation.plain`, on which more answers of SQuAD begin
+    and end than on spaCy's, and which it tags alike. Other models cut texts themselves; their tokens of white
+    space are left out. The tags are the fine-grained ones (`NNP`, `VBD`), the entities kinds such as `PERSON`
+    or an empty text. The model is used without its parser.
 
     Args:
         model: The name of an installed model or the path of one.
@@ -35,13 +43,25 @@ class SpacyAnnotator:
 
     def __init__(self, model: str = "en_core_web_sm") -> None:
         self.model = model
-        self._nlp = _load(model)
-        self.version = str(self._nlp.meta["version"])
-        if missing := [name for name in _NEEDED if name not in self._nlp.pipe_names]:
+        meta = _meta(model)
+        self.version = str(meta.get("version"))
+        if missing := [name for name in _NEEDED if name not in meta.get("pipeline", ())]:
             raise DataError(
                 f"annotation: expected a spaCy model with {', '.join(_NEEDED)}, got {_quoted(model)} without "
                 f"{', '.join(missing)}; use one such as en_core_web_sm"
             )
+
+    @cached_property
+    def _nlp(self) -> Any:
+        # Only when a text is to be read, since spaCy and its model take seconds and 350 MB.
+        try:
+            return importlib.import_module("spacy").load(self.model, exclude=_NOT_NEEDED)
+        except (OSError, ValueError, ImportError) as error:
+            reason = shortened(" ".join(str(error).split()), 150)
+            raise DataError(
+                f"annotation: expected the spaCy model {_quoted(self.model)}, got one that does not load "
+                f"({reason}); install it again with `{_install_line(self.model)}`"
+            ) from error
 
     @property
     def description(self) -> Mapping[str, str]:
@@ -55,21 +75,31 @@ class SpacyAnnotator:
             texts: Any texts; one of white space has no tokens.
 
         Raises:
-            DataError: A text is longer than the model takes, a million characters if it says nothing else.
+            DataError: The model does not load, or a text is longer than it takes: a million characters if it
+                says nothing else.
         """
-        pairs = self._nlp.pipe(self._readable(texts), as_tuples=True, batch_size=_TEXTS_AT_ONCE)
-        return (_annotated(document, text) for document, text in pairs)
+        cut = self._nlp.pipe(map(self._cut, texts), as_tuples=True, batch_size=_TEXTS_AT_ONCE)
+        return (_annotated(document, tokens) for document, tokens in cut)
 
-    def _readable(self, texts: Iterable[str]) -> Iterator[tuple[str, str]]:
-        """Yield what spaCy is to read for each text, of the same length, and the text."""
-        for text in texts:
-            if len(text) > self._nlp.max_length:
-                raise DataError(
-                    f"annotation: expected texts of at most {self._nlp.max_length:,} characters, as the "
-                    f"spaCy model {_quoted(self.model)} takes them, got one of {len(text):,}: {_quoted(text)}"
-                    "; cut it into paragraphs"
-                )
-            yield _SURROGATE.sub("\ufffd", text), text
+    def _cut(self, text: str) -> tuple[Any, Annotated]:
+        """Return the document that spaCy is to tag and its tokens in the text."""
+        if len(text) > self._nlp.max_length:
+            raise DataError(
+                f"annotation: expected texts of at most {self._nlp.max_length:,} characters, as the spaCy "
+                f"model {_quoted(self.model)} takes them, got one of {len(text):,}: {_quoted(text)}; cut it "
+                "into paragraphs"
+            )
+        readable = _SURROGATE.sub("\ufffd", text)
+        if self._nlp.lang == "en":
+            words, starts, ends, *_ = plain.annotate(readable)
+            spaces = [readable[end : end + 1].isspace() for end in ends]
+            document = importlib.import_module("spacy.tokens").Doc(self._nlp.vocab, words, spaces)
+        else:
+            document = self._nlp.make_doc(readable)
+            starts = [token.idx for token in document if not token.is_space]
+            ends = [token.idx + len(token) for token in document if not token.is_space]
+        words = [text[start:end] for start, end in zip(starts, ends, strict=True)]
+        return document, Annotated(words, starts, ends)
 
 
 def spacy_of(description: Mapping[str, str]) -> SpacyAnnotator:
@@ -91,25 +121,30 @@ def spacy_of(description: Mapping[str, str]) -> SpacyAnnotator:
     return annotator
 
 
-def _load(model: str) -> Any:
-    try:
-        spacy = importlib.import_module("spacy")
-    except ImportError as error:
+def _meta(model: str) -> dict[str, Any]:
+    """Return what an installed model says about itself, without importing anything."""
+    if _spec("spacy") is None:
         raise DataError(
-            "annotation: expected the package spacy, which features='spacy' needs, got none that can be "
-            f'imported ({shortened(str(error), 100)}); run `python -m pip install "sru-data[spacy]"`'
-        ) from error
+            "annotation: expected the package spacy, which features='spacy' needs, got none; run "
+            '`python -m pip install "sru-data[spacy]"`'
+        )
+    spec = _spec(model)
+    folder = Path(spec.origin).parent if spec and spec.origin else Path(model)
     try:
-        return spacy.load(model, exclude=_NOT_NEEDED)
-    except (OSError, ValueError, ImportError) as error:
-        got, remedy = "none of that name", "run"
-        if "[E050]" not in str(error):
-            got = f"one that does not load ({shortened(' '.join(str(error).split()), 150)})"
-            remedy = "install it again with"
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        return dict(meta)
+    except (OSError, ValueError, TypeError) as error:
         raise DataError(
-            f"annotation: expected the spaCy model {_quoted(model)}, got {got}; {remedy} "
+            f"annotation: expected the spaCy model {_quoted(model)}, got none of that name; run "
             f"`{_install_line(model)}`"
         ) from error
+
+
+def _spec(name: str) -> ModuleSpec | None:
+    try:
+        return find_spec(name)
+    except (ImportError, ValueError):
+        return None
 
 
 def _install_line(model: str, version: str | None = None) -> str:
@@ -122,15 +157,10 @@ def _quoted(text: str) -> str:
     return repr(printable(shortened(text, 60)))
 
 
-def _annotated(document: Any, text: str) -> Annotated:
-    tokens = [token for token in document if not token.is_space]
-    starts = [token.idx for token in tokens]
-    ends = [token.idx + len(token) for token in tokens]
-    return Annotated(
-        words=[text[start:end] for start, end in zip(starts, ends, strict=True)],
-        starts=starts,
-        ends=ends,
-        lemmas=[token.lemma_ for token in tokens],
-        tags=[token.tag_ for token in tokens],
-        entities=[token.ent_type_ for token in tokens],
+def _annotated(document: Any, tokens: Annotated) -> Annotated:
+    tagged = [token for token in document if not token.is_space]
+    return tokens._replace(
+        lemmas=[token.lemma_ for token in tagged],
+        tags=[token.tag_ for token in tagged],
+        entities=[token.ent_type_ for token in tagged],
     )

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from sru_data.errors import shortened
-from sru_data.reading import parse_json
+from sru_data.reading import HALF_OF_A_PAIR, parse_json
 
 USER_KEYS = ("user", "human", "prompt")
 """The keys for what the user says; a turn has at most one of them."""
@@ -16,7 +15,6 @@ MAX_TEXT_BYTES = 1 << 20
 """The length of one text of a dialogue: 1 MiB."""
 
 _MAX_SHOWN = 60
-_HALF_OF_A_PAIR = re.compile("[\ud800-\udfff]")
 _PARAGRAPH = "\n\n"
 _OPENAI, _SHAREGPT = ("role", "content"), ("from", "value")
 _ROLES = {"system": "user", "developer": "user", "user": "user", "human": "user"}
@@ -120,7 +118,7 @@ def _exchange(messages: list[Any], role_key: str, text_key: str) -> Dialogue:
                 "remove the dialogue: tools and other speakers are not supported"
             )
         if role == "user":
-            said.append(_text(message, text_key))
+            said.append(_content(message, text_key))
         else:
             turns.append(Turn(_paragraphs(said) if said else None, _answer(message, text_key)))
             said = []
@@ -160,17 +158,38 @@ def _listed(record: dict[str, Any], key: str, what: str) -> list[Any]:
 
 
 def _answer(record: dict[str, Any], key: str) -> str:
-    text = _text(record, key)
+    text = _content(record, key)
     if not text.strip():
-        raise RecordError(f"expected {key!r} to say something, got an empty text; remove the line")
+        got = "null" if record[key] is None else "an empty text"
+        raise RecordError(f"expected {key!r} to say something, got {got}; remove the line")
     return text
+
+
+def _content(record: dict[str, Any], key: str) -> str:
+    """Return a text; OpenAI's may be a list of parts, or null where nothing is said."""
+    value = record[key]
+    if key != "content" or not (value is None or isinstance(value, list)):
+        return _text(record, key)
+    texts = []
+    for part in value or ():
+        if not isinstance(part, dict) or part.get("type") != "text" or not isinstance(part.get("text"), str):
+            raise RecordError(
+                f"expected the parts of 'content' to be texts, as in {{'type': 'text', 'text': ...}}, got "
+                f"{_shown(part)}; remove the dialogue: pictures and sounds are not supported"
+            )
+        texts.append(part["text"])
+    return _checked(key, "".join(texts))
 
 
 def _text(record: dict[str, Any], key: str) -> str:
     value = record[key]
     if not isinstance(value, str):
         raise RecordError(f"expected {key!r} to be a string, got {_shown(value)}")
-    if half := _HALF_OF_A_PAIR.search(value):
+    return _checked(key, value)
+
+
+def _checked(key: str, value: str) -> str:
+    if half := HALF_OF_A_PAIR.search(value):
         raise RecordError(
             f"expected {key!r} to be text, got half of a surrogate pair at character {half.start()}"
         )

@@ -13,8 +13,9 @@ The others are those of OpenAI, ShareGPT and Alpaca, and records of all four may
     {"conversations": [{"from": "human", "value": "Hello."}, {"from": "gpt", "value": "Hello!"}]}
     {"instruction": "Add the numbers.", "input": "1 and 2", "output": "3"}
 
-What `system` says, and an `input`, becomes a paragraph of what the user says next. Other keys and empty lines
-are ignored.
+What `system` says, and an `input`, becomes a paragraph of what the user says next. OpenAI's `content` may be
+a list of parts, whose texts are joined, or null where nothing is said. Other keys and empty lines are
+ignored.
 """
 
 from __future__ import annotations

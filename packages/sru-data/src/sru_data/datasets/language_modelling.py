@@ -17,13 +17,16 @@ Benchmark for Measuring Progress in Statistical Language Modeling".
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sru_data.datasets.sources import Source, SourceFile
 from sru_data.tables import ColumnText, kind_by_name
+from sru_data.tables.lines import check_encoding
 from sru_data.texts import TextFile
+from sru_data.texts.files import TextPart
 from sru_data.texts.source import TextSource, Unit
 
 FOLDER = "lm"
@@ -215,6 +218,7 @@ def from_files(
     validation: str | Path | Sequence[str | Path] | None = None,
     test: str | Path | Sequence[str | Path] | None = None,
     text_field: str = "text",
+    encoding: str = "utf-8",
 ) -> Corpus:
     """Make a corpus of any texts: plain text, JSON lines, CSV, TSV or Parquet, plain or compressed.
 
@@ -230,13 +234,17 @@ def from_files(
         validation: The same for validation.
         test: The same for the test.
         text_field: The field of JSON lines, or the column of a table, that holds the text.
+        encoding: The encoding of the files, one that extends ASCII. In another one than UTF-8, a text may
+            not be a member of an archive, and its lines have at most 1 MiB.
 
     Raises:
+        ValueError: The encoding is unknown, or does not extend ASCII.
         DataError: A file is missing or damaged or has no such column, or `train` is too short to be cut.
     """
-    whole = _own_text(train, text_field)
+    check_encoding(encoding)
+    whole = _own_text(train, text_field, encoding)
     held_out, tested = (
-        None if files is None else _own_text(files, text_field) for files in (validation, test)
+        None if files is None else _own_text(files, text_field, encoding) for files in (validation, test)
     )
     name = Path(whole.name).name.split(".")[0] or "text"
     if held_out is None:
@@ -245,15 +253,25 @@ def from_files(
     return Corpus(name, "characters", whole, held_out, tested)
 
 
-def _own_text(paths: str | Path | Sequence[str | Path], text_field: str) -> TextSource:
+def _own_text(paths: str | Path | Sequence[str | Path], text_field: str, encoding: str) -> TextSource:
     text = TextSource.from_files(paths, text_field=text_field)
-    parts = tuple(
-        ColumnText(part.path, text_field)
-        if isinstance(part, TextFile) and kind_by_name(part.path) in _TABLES
-        else part
-        for part in text.parts
+    return TextSource(text.name, tuple(_as_column(part, text_field, encoding) for part in text.parts))
+
+
+def _as_column(part: TextPart, text_field: str, encoding: str) -> TextPart:
+    """Have a table read as its column, and a text in another encoding than UTF-8 as its lines."""
+    if not isinstance(part, TextFile):
+        return part
+    kind, usual = kind_by_name(part.path), codecs.lookup(encoding).name == "utf-8"
+    if usual and kind not in _TABLES:
+        return part
+    named = kind in (*_TABLES, "jsonl")
+    return ColumnText(
+        part.path,
+        text_field if named else "text",
+        kind=kind if named else "txt",
+        encoding="utf-8" if usual else encoding,
     )
-    return TextSource(text.name, parts)
 
 
 def python_help_text() -> str:

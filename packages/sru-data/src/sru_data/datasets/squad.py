@@ -135,7 +135,7 @@ def _paragraphs(article: Any, place: str, places: dict[str, str]) -> Iterator[Pa
         for question in questions:
             if question.id in places:
                 raise DataError.at(
-                    _question_place(here, question.id),
+                    question_place(here, question.id),
                     None,
                     f"expected an id that no other question has, got that of one in {places[question.id]}",
                 )
@@ -147,7 +147,7 @@ def _question(record: Any, place: str) -> Question:
     # Some tools number the questions.
     is_numbered = isinstance(record, dict) and type(record.get("id")) is int
     name = str(record["id"]) if is_numbered else _field(record, "id", str, place)
-    place = _question_place(place, name)
+    place = question_place(place, name)
     answers = tuple(
         Answer(_field(answer, "text", str, place), _field(answer, "answer_start", int, place))
         for answer in _field(record, "answers", list, place, [])
@@ -162,7 +162,13 @@ def _question(record: Any, place: str) -> Question:
     return Question(name, _field(record, "question", str, place), answers, is_impossible)
 
 
-def _question_place(place: str, name: str) -> str:
+def question_place(place: str, name: str) -> str:
+    """Say where a question stands, for messages.
+
+    Args:
+        place: The place of its paragraph.
+        name: Its id.
+    """
     return f"{place}, question {shortened(name, _MAX_SHOWN)!r}"
 
 

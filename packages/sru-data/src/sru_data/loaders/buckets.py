@@ -62,7 +62,8 @@ class LengthBatchSampler(Resumable[list[int]], Sampler[list[int]]):
     In each epoch the sequences are sorted by length, equal lengths in random order, and cut into batches,
     which are then shuffled. Each index comes once per epoch. The order is a pure function of `seed` and the
     epoch, which `set_epoch` chooses; it does not advance by itself. Without `shuffle` the batches run from
-    short to long sequences in every epoch, equal lengths by index.
+    long to short sequences in every epoch, equal lengths by index: if the memory does for the first batch, it
+    does for all, and each fits where the one before it was.
 
     A batch holds either `batch_size` sequences (the last may hold fewer) or as many as keep
 
@@ -133,7 +134,10 @@ class LengthBatchSampler(Resumable[list[int]], Sampler[list[int]]):
         order = self._order(len(self._lengths), generator)
         shortest_first = order[self._lengths[order].sort(stable=True).indices]
         batches = torch.split(shortest_first, self._batch_sizes)
-        return (batches[place].tolist() for place in self._order(len(self), generator)[start:])
+        places = self._order(len(self), generator)
+        if not self._shuffle:
+            places = places.flip(0)
+        return (batches[place].tolist() for place in places[start:])
 
     def _order(self, count: int, generator: torch.Generator) -> Tensor:
         return torch.randperm(count, generator=generator) if self._shuffle else torch.arange(count)

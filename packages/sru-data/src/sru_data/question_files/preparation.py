@@ -36,6 +36,7 @@ from sru_data.question_files.prepared import (
 from sru_data.question_files.writing import PartWriter, Vocabulary
 from sru_data.reading import open_file
 from sru_data.token_files.files import write_record
+from sru_data.token_files.prepared import check_contents
 
 MAX_CONTEXT_TOKENS = 1000
 """The usual limit of contexts. The longest one of SQuAD has fewer."""
@@ -185,6 +186,7 @@ def _is_finished(folder: Path, wanted: _Wanted) -> bool:
 
 
 def _remove_unfinished(folder: Path) -> None:
+    check_contents(folder, FILE_NAME)
     remove_temporaries(folder)
     for path in (folder / VOCABULARY_NAME, *chain.from_iterable(part_paths(folder, part) for part in PARTS)):
         path.unlink(missing_ok=True)

@@ -14,9 +14,10 @@ from torch import Tensor
 from sru_data.question_files.files import REMEDY, ROW_BYTES, PartFiles, QuestionFile, Stored
 from sru_data.question_files.writing import PartReport
 from sru_data.token_files.files import read_record
+from sru_data.token_files.prepared import QUESTIONS_NAME
 
 FORMAT = 1
-FILE_NAME = "questions.json"
+FILE_NAME = QUESTIONS_NAME
 VOCABULARY_NAME = "vocabulary.json"
 PartName = Literal["train", "validation", "test"]
 PARTS: tuple[PartName, ...] = get_args(PartName)

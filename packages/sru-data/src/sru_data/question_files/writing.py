@@ -16,7 +16,7 @@ from typing import IO, Literal, NamedTuple, get_args
 
 from sru_data.annotation import Annotated
 from sru_data.atomic import atomic_write
-from sru_data.datasets.squad import Answer, Paragraph, Question
+from sru_data.datasets.squad import Answer, Paragraph, Question, question_place
 from sru_data.errors import DataError, shortened
 from sru_data.question_files.files import PartFiles, Row, Stored, part_paths
 
@@ -187,7 +187,7 @@ class PartWriter:
             reason = self._reason(question, spans, context, question_tokens)
             if reason is not None:
                 self._dropped[reason] += 1
-                self._examples.setdefault(reason, f"{paragraph.place}, question {question.id!r}")
+                self._examples.setdefault(reason, question_place(paragraph.place, question.id))
                 continue
             if place is None:
                 place = self._write_context(paragraph, tokens)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from pathlib import Path
 from typing import Any
 
 from sru_data.errors import DataError, shortened
+from sru_data.reading import HALF_OF_A_PAIR
 from sru_data.tables.table import check_length
 
-_HALF_OF_A_PAIR = re.compile("[\ud800-\udfff]")
 _MAX_SHOWN = 60
 
 
@@ -49,7 +48,7 @@ class FieldReader:
             text = self._joined(value, file, line)
         else:
             text = value if isinstance(value, str) else as_text(value)
-        if not text.isascii() and (half := _HALF_OF_A_PAIR.search(text)):
+        if not text.isascii() and (half := HALF_OF_A_PAIR.search(text)):
             raise DataError.at(
                 file,
                 line,

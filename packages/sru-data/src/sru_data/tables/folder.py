@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from sru_data.errors import DataError
+from sru_data.errors import DataError, shortened
 from sru_data.tables.as_csv import write_csv
 from sru_data.tables.lines import text_lines
 from sru_data.tables.table import MAX_FIELD_BYTES, Row, Table
@@ -18,7 +19,7 @@ class FolderTable(Table):
 
     The columns are `text`, `label` (the name of the folder) and `file` (its path within the folder). A folder
     without folders has no `label`. The order is that of the names. Hidden files, and files beside the folders
-    of labels, are passed over; the line end at the end of a text is dropped.
+    of labels, are passed over, the latter with a warning; the line end at the end of a text is dropped.
 
     Args:
         files: The folders.
@@ -88,7 +89,14 @@ def _columns(folder: Path) -> list[str]:
                 f"expected a file per text of the label {label!r}, got {'folders' if inner else 'no file'}; "
                 f"{remedy}",
             )
-    if not labels and not _texts(folder):
+    beside = _texts(folder)
+    if labels and beside:
+        warnings.warn(
+            f"{folder}: files beside the folders of labels are passed over: "
+            f"{shortened(', '.join(beside), 80)}",
+            stacklevel=2,
+        )
+    if not labels and not beside:
         raise DataError.at(
             folder, None, "expected a folder per label, or a file per text, got an empty folder"
         )

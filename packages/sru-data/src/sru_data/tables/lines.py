@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sru_data.errors import DataError
-from sru_data.reading import MAX_LINE_BYTES, decode
+from sru_data.reading import decode, line_blocks
 from sru_data.texts import TextFile
 
 ENCODING_REMEDY = (
@@ -33,7 +33,7 @@ def check_encoding(encoding: str) -> None:
     if not extends_ascii:
         raise ValueError(
             f"encoding must be one that Python knows and that extends ASCII, such as 'utf-8' or 'cp1252', "
-            f"got {encoding!r}; convert other files, as with `iconv -t UTF-8`"
+            f"got {encoding!r}; convert other files, as with `iconv -f UTF-16 -t UTF-8`"
         )
 
 
@@ -48,8 +48,7 @@ def text_lines(path: Path, encoding: str) -> Iterator[str]:
         DataError: It is missing or damaged, is in another encoding, or has a NUL byte or a line of more than
             32 MiB.
     """
-    line = 1
-    for block in _blocks(path):
+    for line, block in line_blocks(TextFile.at(path).stored_chunks(), path=path):
         if b"\0" in block:
             before = block[: block.index(b"\0")]
             raise DataError.at(
@@ -58,7 +57,6 @@ def text_lines(path: Path, encoding: str) -> Iterator[str]:
                 "expected text, got a NUL byte; convert the file, as with `iconv -f UTF-16 -t UTF-8`",
             )
         yield from io.StringIO(_decode(block, encoding, path, line), newline="\n")
-        line += block.count(b"\n")
 
 
 def _decode(block: bytes, encoding: str, path: Path, line: int) -> str:
@@ -77,23 +75,3 @@ def _decode(block: bytes, encoding: str, path: Path, line: int) -> str:
             remedy=ENCODING_REMEDY,
         )
         raise DataError.at(path, number, f"expected text in {encoding}: {error.reason}") from error
-
-
-def _blocks(path: Path) -> Iterator[bytes]:
-    """Yield whole lines, about a megabyte at once."""
-    rest: list[bytes] = []
-    line = 1
-    for chunk in TextFile.at(path).stored_chunks():
-        end = chunk.rfind(b"\n") + 1
-        if end:
-            block = b"".join([*rest, chunk[:end]])
-            yield block
-            line += block.count(b"\n")
-            rest.clear()
-        rest.append(chunk[end:])
-        if sum(map(len, rest)) > MAX_LINE_BYTES:
-            raise DataError.at(
-                path, line, f"expected a line of at most {MAX_LINE_BYTES:,} bytes, got a longer one"
-            )
-    if any(rest):
-        yield b"".join(rest)

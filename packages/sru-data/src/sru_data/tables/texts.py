@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sru_data.tables.opening import open_table
+from sru_data.tables.opening import Kind, open_table
 from sru_data.texts import TextFile
 from sru_data.texts.files import CHUNK_BYTES
 
@@ -24,6 +24,10 @@ class ColumnText:
     column: str
     start: int = 0
     end: int | None = None
+    kind: Kind | None = None
+    """As for `open_table`."""
+    encoding: str = "utf-8"
+    """The encoding of the file."""
 
     @property
     def place(self) -> str:
@@ -49,7 +53,7 @@ class ColumnText:
             DataError: The column is missing or the file is malformed.
         """
         place, last, piece = 0, sys.maxsize if self.end is None else self.end, bytearray()
-        for row in open_table(self.path).rows([self.column]):
+        for row in open_table(self.path, kind=self.kind, encoding=self.encoding).rows([self.column]):
             field = row.values[0].encode() + b"\n"
             piece += field[
                 max(self.start - place, 0) : None if self.end is None else max(self.end - place, 0)
@@ -66,12 +70,13 @@ class ColumnText:
     chunks = stored_chunks
 
     def identity(self) -> list[Any]:
-        """Return what tells its file from others, as for `TextFile`, the column and the range.
+        """Return what tells its file from others, as for `TextFile`, the column, the range and the encoding.
 
         Raises:
             DataError: The file is missing.
         """
-        return [*TextFile(self.path).identity(), "column", self.column, self.start, self.end]
+        encoding = [] if self.encoding == "utf-8" else [self.encoding]
+        return [*TextFile(self.path).identity(), "column", self.column, self.start, self.end, *encoding]
 
     def between(self, start: int, end: int) -> ColumnText:
         """Return a piece of it, by bytes of `stored_chunks`."""

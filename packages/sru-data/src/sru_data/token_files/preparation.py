@@ -20,6 +20,7 @@ from sru_data.token_files.prepared import (
     Option,
     PreparedCorpus,
     Settings,
+    check_contents,
     digest,
     open_prepared,
     saved,
@@ -114,6 +115,7 @@ def _finish(
     report: Callable[[Progress], None],
 ) -> None:
     """Continue what was begun, or begin."""
+    check_contents(folder, FILE_NAME)
     remove_temporaries(folder)
     settings = Settings.read(folder) if (folder / FILE_NAME).is_file() else None
     if settings and (difference := settings.difference(wanted)):

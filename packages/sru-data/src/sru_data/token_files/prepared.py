@@ -17,6 +17,8 @@ from sru_data.token_files.writing import split_files
 from sru_data.tokenizers import Tokenizer, load_tokenizer
 
 FILE_NAME = "corpus.json"
+QUESTIONS_NAME = "questions.json"
+_CONTENTS = {FILE_NAME: "a prepared corpus", QUESTIONS_NAME: "prepared questions"}
 Option = str | int | float | bool | None
 
 
@@ -110,6 +112,25 @@ class PreparedCorpus:
     """The ids for validation."""
     test: TokenFile | None
     """The ids for the test, if the corpus has any."""
+
+
+def check_contents(folder: Path, file_name: str) -> None:
+    """Refuse a folder of another kind, whose files have the same names.
+
+    Args:
+        folder: The folder.
+        file_name: The file that tells the kind that is wanted.
+
+    Raises:
+        DataError: The folder holds a file that tells another one.
+    """
+    for other, content in _CONTENTS.items():
+        if other != file_name and (folder / other).is_file():
+            raise DataError.at(
+                folder,
+                None,
+                f"expected a folder for {_CONTENTS[file_name]}, got one with {content}; name another folder",
+            )
 
 
 def open_prepared(folder: str | Path) -> PreparedCorpus:

@@ -12,8 +12,9 @@ from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
 from sru_apps.decoding.limits import PositiveCount
 from sru_apps.decoding.sampling import Sampling
 from sru_apps.decoding.unknown import UnknownParts
+from sru_apps.inference.loading import load_trained
 from sru_apps.task import Task
-from sru_apps.tasks.chat.model import Conversation, load_chat_model
+from sru_apps.tasks.chat.model import Conversation
 from sru_apps.train.errors import building
 from sru_apps.train.options import parse_options
 from sru_apps.train.strict_json import dump_json
@@ -48,7 +49,7 @@ def reply(task: Task, args: Sequence[str]) -> int:
             top_p=options.top_p,
             repetition_penalty=options.repetition_penalty,
         )
-    model = load_chat_model(Path(options.model))
+    model = load_trained(task, Path(options.model))
     talk = Conversation(model, sampling=sampling, max_tokens=options.max_tokens, seed=options.seed)
     unknown = UnknownParts(model.tokenizer.text)
     ask = "> " if sys.stdin is not None and sys.stdin.isatty() and not options.json else ""

@@ -1,54 +1,19 @@
-"""Models that answer: their files, and conversations."""
+"""Models that answer, and conversations with them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from itertools import islice
-from pathlib import Path
 
 from sru_apps.decoding.continuation import Continuation
 from sru_apps.decoding.sampling import Sampling
-from sru_apps.inference.loading import load_trained
 from sru_apps.inference.trained import Trained
 from sru_apps.nn import State
 from sru_apps.seeds import place_seed
-from sru_apps.tasks import chat
 from sru_apps.tasks.chat.tokenizer import DialogueTokenizer
 from sru_apps.tasks.lm.model import LanguageModel, LanguageModelConfig
-from sru_apps.train.export import export_model
 from sru_data.tokenizers import Tokenizer
 from sru_data.tokenizers.streaming import StreamingDecoder
-
-TASK = chat.TASK.name
-"""The task of the models, as `sru` calls it."""
-
-
-def export_chat_model(folder: Path, network: LanguageModel, tokenizer: DialogueTokenizer) -> None:
-    """Write a model that `load_chat_model` reads.
-
-    Args:
-        folder: The folder; made when missing.
-        network: The model.
-        tokenizer: Its tokenizer.
-    """
-    export_model(folder, network, {"task": TASK, "model": asdict(network.config)}, tokenizer)
-
-
-def load_chat_model(path: Path) -> TrainedChatModel:
-    """Read a model that answers.
-
-    Args:
-        path: A run folder, the `model` folder in it, or a checkpoint.
-
-    Returns:
-        The model on the CPU.
-
-    Raises:
-        UserError: There is no model, or it is damaged or of another task.
-        DataError: The tokenizer is damaged.
-    """
-    return load_trained(chat.TASK, path)  # type: ignore[no-any-return]
 
 
 class Conversation:

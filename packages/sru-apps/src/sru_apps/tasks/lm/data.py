@@ -34,6 +34,7 @@ class LanguageModelData(TaskData):
         validation_file: Others for validation; default: the end of `train_file` is held out.
         test_file: Others for the test.
         text_field: The field or column that holds the text, where files have some; default: text.
+        encoding: Their encoding; default: utf-8.
         data_dir: Folder with the data; default: $SRU_DATA, else the data are downloaded.
         unit: What a token is: words, characters, bytes or subwords; default: as is usual for the corpus.
         tokenizer: A Hugging Face `tokenizer.json` or a sentencepiece model; default: one is trained.
@@ -67,6 +68,7 @@ class LanguageModelData(TaskData):
         validation_file: Files | None = None,
         test_file: Files | None = None,
         text_field: str | None = None,
+        encoding: str | None = None,
         data_dir: str | None = None,
         unit: Unit | None = None,
         tokenizer: str | None = None,

@@ -17,7 +17,7 @@ from sru_data.token_files import PreparedCorpus, prepare, prepared_folder, token
 from sru_data.tokenizers import ByteTokenizer, CharTokenizer, Tokenizer, WordTokenizer, load_tokenizer
 from sru_data.tokenizers.training import train_tokenizer
 
-_TEXT_FIELD = "text"
+_TEXT_FIELD, _ENCODING = "text", "utf-8"
 
 
 def check_source(options: Mapping[str, Any]) -> None:
@@ -34,8 +34,9 @@ def check_source(options: Mapping[str, Any]) -> None:
         raise UserError("both --data.name and --data.train_file name a text; leave one of them out")
     if train_file is None and (options["validation_file"] is not None or options["test_file"] is not None):
         raise UserError("validation_file and test_file need a train_file; give --data.train_file too")
-    if train_file is None and options["text_field"] is not None:
-        raise UserError("text_field is for files of your own; give --data.train_file too")
+    for option in ("text_field", "encoding"):
+        if train_file is None and options[option] is not None:
+            raise UserError(f"{option} is for files of your own; give --data.train_file too")
     for option in ("train_file", "validation_file", "test_file"):
         if options[option] == []:
             raise UserError(f"--data.{option} must name a file, got an empty list")
@@ -60,6 +61,7 @@ def find_corpus(options: Mapping[str, Any]) -> Corpus:
         validation=options["validation_file"],
         test=options["test_file"],
         text_field=options["text_field"] or _TEXT_FIELD,
+        encoding=options["encoding"] or _ENCODING,
     )
 
 

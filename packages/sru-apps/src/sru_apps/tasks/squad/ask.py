@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -11,16 +12,13 @@ from jsonargparse.typing import PositiveInt
 
 from sru_apps.task import Task
 from sru_apps.tasks.squad.commands import MAX_LENGTH, THRESHOLD, Answering, as_fields, as_rows, highlighted
-from sru_apps.train.errors import UserError
+from sru_apps.train.errors import UserError, is_text
 from sru_apps.train.options import parse_options
 from sru_apps.train.strict_json import dump_json
 from sru_apps.utf8 import MAX_LINE, input_lines, read_text, use_utf8
 
 _PASSAGE, _QUIT = "/passage", "/quit"
-_HOW = (
-    "Paste a passage and end it with an empty line. Then ask, one question per line; "
-    f"{_PASSAGE} takes another passage, {_QUIT} ends."
-)
+_HOW = f"ask, one question per line; {_PASSAGE} takes another passage, {_QUIT} ends."
 
 Read = Callable[[str], str | None]
 """Returns the next line, given what to print before it where a user types; None at the end."""
@@ -52,7 +50,8 @@ def ask(task: Task, args: Sequence[str]) -> int:
     use_utf8()
     passage = None if options.passage_file is None else read_text(options.passage_file)
     answers = Answering(task, options)
-    with _lines() as read, suppress(KeyboardInterrupt):
+    how = _HOW.capitalize() if passage else f"Paste a passage and end it with an empty line. Then {_HOW}"
+    with _lines(how) as read, suppress(KeyboardInterrupt):
         while (passage := passage or _read_passage(read)) is not None:
             question = read("question> ")
             if question is None or question.strip() == _QUIT:
@@ -90,9 +89,9 @@ def _read_passage(read: Read) -> str | None:
 
 
 @contextmanager
-def _lines() -> Iterator[Read]:
-    """Read lines from the keyboard with a prompt, or from a pipe without one."""
-    if sys.stdin is None or not sys.stdin.isatty():
+def _lines(how: str) -> Iterator[Read]:
+    """Read lines from the keyboard, after saying how, or from a pipe."""
+    if sys.stdin is None or not (sys.stdin.isatty() and sys.stdout.isatty()):
         with input_lines() as groups:
             lines = chain.from_iterable(groups)
             yield lambda prompt: next(lines, None)
@@ -102,13 +101,21 @@ def _lines() -> Iterator[Read]:
         import readline
 
         readline.parse_and_bind("set enable-bracketed-paste on")
-    print(_HOW)
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")
+    print(how)
     yield _typed
 
 
 def _typed(prompt: str) -> str | None:
     try:
-        return input(prompt)
+        line = input(prompt)
     except (EOFError, KeyboardInterrupt):
         print()
         return None
+    # Bytes that the locale has no characters for.
+    return (
+        line
+        if is_text(line)
+        else line.encode(sys.stdin.encoding, "surrogateescape").decode("utf-8", "replace")
+    )

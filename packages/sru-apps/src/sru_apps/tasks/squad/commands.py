@@ -18,7 +18,7 @@ from jsonargparse.typing import PositiveInt
 from sru_apps.inference.loading import load_trained
 from sru_apps.task import Task
 from sru_apps.tasks.squad.predict import NO_ANSWER, Answer, QuestionAnswerer
-from sru_apps.train.errors import UserError, building
+from sru_apps.train.errors import UserError, building, clip
 from sru_apps.train.options import parse_options
 from sru_apps.train.strict_json import dump_json, write_json
 from sru_apps.utf8 import input_lines, read_text, use_utf8
@@ -53,7 +53,7 @@ def predict(task: Task, args: Sequence[str]) -> int:
         [
             ("questions", list, [], "Questions on the passage; default: standard input, one per line."),
             ("--model", str, ..., "A run folder, the `model` folder in it, or a .ckpt file."),
-            ("--passage", str | None, None, "The passage."),
+            ("--passage", str, None, "The passage."),
             ("--passage-file", str | None, None, "A text file that holds the passage."),
             (
                 "--file",
@@ -95,16 +95,12 @@ def predict(task: Task, args: Sequence[str]) -> int:
         return _predict_passage(task, options)
     with building():
         paths = matching_files(files)
-        if _are_squad(paths, options.kind):
-            return _predict_squad(task, paths, options)
-        table = open_table(paths, kind=options.kind, encoding=options.encoding, delimiter=options.delimiter)
+    kind = options.kind
+    if kind == "squad" or (kind is None and all(_SQUAD.search(path.name) for path in paths)):
+        return _predict_squad(task, paths, options)
+    with building():
+        table = open_table(paths, kind=kind, encoding=options.encoding, delimiter=options.delimiter)
     return _predict_table(task, table, options)
-
-
-def _are_squad(paths: Sequence[Path], kind: str | None) -> bool:
-    if kind is not None:
-        return kind == "squad"
-    return all(_SQUAD.search(path.name) for path in paths)
 
 
 class Answering:
@@ -143,7 +139,7 @@ def _predict_passage(task: Task, options: Namespace) -> int:
                     print(dump_json({"question": question, "answers": as_fields(found)}))
                     continue
                 for row in as_rows(found):
-                    print(row, " ".join(question.split()), sep="\t")
+                    print(row, _on_one_line(question), sep="\t")
                 print(end=highlighted(passage, found[0]))
             sys.stdout.flush()
     doubts.end()
@@ -169,7 +165,7 @@ def _predict_squad(task: Task, paths: Sequence[Path], options: Namespace) -> int
     for found in answers(pairs()):
         question = asked.popleft()
         predictions[question.id] = found[0].text or ""
-        doubts.see(found[0], f"question {question.id}")
+        doubts.see(found[0], f"question {clip(question.id, 60)!r}")
         if options.json:
             fields = {"id": question.id, "question": question.text, "answers": as_fields(found)}
             print(dump_json(fields))

@@ -11,7 +11,8 @@ from sru_apps.ranges import check_at_least
 from sru_apps.tasks.squad.batches import Batch, WordTable, make_batch
 from sru_apps.tasks.squad.source import DatasetName, check_source, prepare_questions, report_lines
 from sru_apps.tasks.squad.vocabulary import SPECIAL, make_vocabulary
-from sru_apps.train.data import BatchData
+from sru_apps.train.data import BatchData, BatchLoader
+from sru_apps.train.errors import UserError
 from sru_apps.train.own_files import Files, name_of_files
 from sru_data import DataError
 from sru_data.embeddings import EmbeddingMatrix
@@ -34,8 +35,9 @@ class SquadData(BatchData[Example, Batch]):
     SQuAD's own test set is not public: figures are those of the official development set, which is the
     validation set here, and there is a test only with `test_file`.
 
-    The limits of length concern training alone. In validation and test every passage is read whole and every
-    question is counted, so the figures are those of the official evaluation.
+    The limits of length concern training alone. Validation and test count every question, so the figures are
+    those of the official evaluation. A passage is read there up to its word 1,000, or `max_context` if that
+    is more; SQuAD's are all shorter.
 
     Args:
         name: A published set: squad1 (SQuAD 1.1) or squad2 (SQuAD 2.0, with unanswerable questions).
@@ -61,7 +63,7 @@ class SquadData(BatchData[Example, Batch]):
         subset: Train on the first questions alone, this many.
         batch_size: Questions per batch.
         evaluation_batch_size: The same in validation and test; default: `batch_size`.
-        processes: Processes that prepare the questions; default: one per core.
+        processes: Processes that prepare the questions; default: with spacy one per core, else one.
         seed: Seed of the order of the batches, and of vectors for words without a pretrained one.
 
     Attributes:
@@ -214,13 +216,28 @@ class SquadData(BatchData[Example, Batch]):
 
     def padding(self) -> float:
         """Return the share of padding among the words of passages in an epoch of training."""
-        lengths = self.lengths(self.parts["train"])
+        train: Any = self.parts["train"]
+        lengths = train.context_lengths
         batches = [lengths[batch] for batch in self._loader("train", (0, 1)).sampler]
         return 1 - int(lengths.sum()) / sum(len(batch) * int(batch.max()) for batch in batches)
 
+    def test_dataloader(self) -> BatchLoader[Example, Batch]:
+        """All test data.
+
+        Raises:
+            UserError: There are none.
+        """
+        if not self.has_test:
+            raise UserError(
+                f"{self.dataset} has no test questions (SQuAD's are not public); give some with --test-file, "
+                "or use `sru squad validate`, which measures on the development set"
+            )
+        return super().test_dataloader()
+
     def lengths(self, items: Any) -> Tensor:
-        """The number of words of each passage."""
-        return items.context_lengths  # type: ignore[no-any-return]
+        """The length of each passage, and of those as long as each other, of the question."""
+        longest = int(items.question_lengths.max()) + 1
+        return items.context_lengths * longest + items.question_lengths  # type: ignore[no-any-return]
 
     def length(self, item: Example) -> int:
         """The number of words of the passage."""
@@ -276,3 +293,8 @@ class Selection(Sequence[Example]):
     def context_lengths(self) -> Tensor:
         """(N,) int64, the words of the passages."""
         return self.questions.context_lengths[self.numbers]
+
+    @property
+    def question_lengths(self) -> Tensor:
+        """(N,) int64, the words of the questions."""
+        return self.questions.question_lengths[self.numbers]

@@ -20,7 +20,7 @@ from sru_apps.tasks.squad.answers import (
     span_probabilities,
 )
 from sru_apps.tasks.squad.groups import Groups, Measured, table, write_files
-from sru_apps.tasks.squad.scores import Version, best_threshold, exact_match, f1
+from sru_apps.tasks.squad.metrics import Version, best_threshold, exact_match, f1
 from sru_apps.train.report import Report
 from sru_apps.train.strict_json import write_json
 

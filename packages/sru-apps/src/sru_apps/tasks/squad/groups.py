@@ -143,7 +143,11 @@ def write_files(
     has_scores = any(row.no_answer is not None for row in rows)
     columns = [name for name in Measured._fields if name != "no_answer" or has_scores]
     table = [
-        {**row._asdict(), "references": " | ".join(row.references), "exact_match": int(row.exact_match)}
+        {
+            **row._asdict(),
+            "references": " | ".join(dict.fromkeys(row.references)),
+            "exact_match": int(row.exact_match),
+        }
         for row in rows
     ]
     write_csv(folder / "questions.csv", [{name: row[name] for name in columns} for row in table], columns)

@@ -56,7 +56,7 @@ class SquadModule(TaskModule):
         super().__init__(config, optimizer, **self.exported)
         self.network = build_reader(self.config)
         self.figures = AnswerFigures("2.0" if self.config.no_answer else "1.1", threshold=threshold)
-        self._sums = torch.zeros(2)
+        self._nats, self._counted = 0.0, 0
 
     @classmethod
     def build(cls, data: SquadData, options: Mapping[str, Any], optimizer: OptimizerConfig) -> SquadModule:
@@ -79,6 +79,15 @@ class SquadModule(TaskModule):
         if data.pretrained is not None:
             self.network.inputs.embedding.start(data.pretrained.weight)
 
+    def relearned(self, former: Any) -> tuple[str, tuple[str, ...]]:
+        """Relearn the layers that read parts of speech and entities, where those are found otherwise."""
+        if not self.config.num_tags or dict(former.annotator.description) == self.exported["annotator"]:
+            return "", ()
+        return "the words are annotated otherwise", (
+            *("inputs.tags.", "inputs.entities."),
+            *("document_encoder.layers.0.", "reading.layers.0."),
+        )
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
         return reader_loss(self.network(batch.inputs), batch.start, batch.end)
@@ -86,7 +95,7 @@ class SquadModule(TaskModule):
     def on_validation_epoch_start(self) -> None:
         """Start counting."""
         self.figures.reset()
-        self._sums = torch.zeros(2, device=self.device)
+        self._nats, self._counted = 0.0, 0
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Compare the best spans with the references."""
@@ -103,16 +112,16 @@ class SquadModule(TaskModule):
         impossible = torch.tensor([text.is_impossible for text in texts], device=batch.start.device)
         counted = (batch.start >= 0) | (impossible & self.config.no_answer)
         losses = question_losses(scores, batch.start, batch.end)[counted]
-        self._sums += torch.stack([losses.sum(), counted.sum()]).to(self._sums)
+        self._nats += float(losses.sum())
+        self._counted += len(losses)
 
     def on_validation_epoch_end(self) -> None:
         """Log the figures of all questions."""
         stage = "test" if self.trainer.testing else "validation"
-        loss, counted = self._sums
-        found = {"loss": loss / counted.clamp(min=1), **self.figures.compute()}
-        for name, value in found.items():
+        figures = {name: float(value) for name, value in self.figures.compute().items()}
+        for name, value in {"loss": self._nats / max(1, self._counted), **figures}.items():
             # The loggers get one row per epoch from `History`; all processes log the same.
-            self.log(f"{stage}_{name}", value.float(), logger=False, prog_bar=name in _WORDS, sync_dist=True)
+            self.log(f"{stage}_{name}", value, logger=False, prog_bar=name in _WORDS, sync_dist=True)
 
     on_test_epoch_start, test_step = on_validation_epoch_start, validation_step
     on_test_epoch_end = on_validation_epoch_end

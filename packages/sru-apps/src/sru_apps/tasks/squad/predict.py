@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
@@ -28,6 +29,8 @@ from sru_data.tokenizers import Tokenizer, WordTokenizer
 
 _AT_ONCE = 8192
 """Words of passages in a batch, padding included."""
+_MOST_ANSWERS = 1000
+"""The most answers to a question, since each has a text of its own."""
 NOTHING_KNOWN = "no word of the question is in the model's vocabulary"
 """The note on a question of unknown words only, whose answer tells nothing."""
 NO_ANSWER = "the passage does not answer the question"
@@ -58,10 +61,13 @@ _Span = tuple[tuple[int, int] | None, float]
 class QuestionAnswerer(Trained):
     """A trained reader.
 
-    model = sru_apps.load("runs/squad/squad/first")
-    passage = "The Eiffel Tower was built from 1887 to 1889 by Gustave Eiffel's company."
-    for text, probability, start, end, _ in model.answer(passage, "Who built the tower?", k=3):
-        print(probability, text)
+        model = sru_apps.load("runs/squad/questions/first")
+        passage = "The Eiffel Tower was built from 1887 to 1889 by the company of Gustave Eiffel."
+        for text, probability, start, end, _ in model.answer(passage, "Who built the tower?", k=3):
+            print(probability, text)
+
+    It cuts texts into words as before training. A passage is read up to its 4,096th word, a question up to
+    its 512th.
     """
 
     config_class = ReaderConfig
@@ -162,9 +168,13 @@ class QuestionAnswerer(Trained):
             The answers to one question, at least one, the most probable first.
 
         Raises:
-            ValueError: A text is no string, or a number is less than 1.
+            ValueError: A text is no string, a number is less than 1, or `k` is more than 1,000.
         """
         check_at_least(1, k=k, max_length=max_length)
+        if k > _MOST_ANSWERS:
+            raise ValueError(f"k must be at most {_MOST_ANSWERS:,}, got {k:,}")
+        if threshold is not None and math.isnan(threshold):
+            raise ValueError("threshold must be a number, got nan")
         if threshold is not None and not self.config.no_answer:
             raise ValueError(f"this model always answers, so there is no threshold; got {threshold:g}")
         threshold = self._threshold if threshold is None else threshold

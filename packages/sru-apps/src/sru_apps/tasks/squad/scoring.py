@@ -10,7 +10,7 @@ from typing import Any
 
 from sru_apps.task import Task
 from sru_apps.tasks.squad.groups import Groups, Measured, summary, table, write_files
-from sru_apps.tasks.squad.scores import Version, best_threshold, exact_match, f1
+from sru_apps.tasks.squad.metrics import Version, best_threshold, exact_match, f1
 from sru_apps.train.errors import UserError, is_text
 from sru_apps.train.options import parse_options
 from sru_apps.train.strict_json import dump_json

@@ -110,14 +110,14 @@ def best_threshold(
         The smallest of the best thresholds: the no-answer score of the last question that is answered. If
         leaving all unanswered is best, the next number below the lowest no-answer score.
     """
+    # Of equal no-answer scores the questions that cost come first, so the sum is never best between them.
     rows = sorted(zip(no_answer, scores, answerable, strict=True))
     if not rows:
         return Threshold(0.0, math.nan)
     total = best = float(sum(not row[2] for row in rows))
     value = math.nextafter(rows[0][0], -math.inf)
-    for place, (doubt, score, has_answer) in enumerate(rows):
+    for doubt, score, has_answer in rows:
         total += score - (not has_answer)
-        last = place + 1 == len(rows) or rows[place + 1][0] != doubt
-        if last and total > best:
+        if total > best:
             best, value = total, doubt
     return Threshold(value, best / len(rows))
