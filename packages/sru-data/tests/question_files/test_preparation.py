@@ -269,8 +269,8 @@ def test_a_full_disk_is_one_sentence(sources, tmp_path: Path, monkeypatch) -> No
         ({"processes": 0}, r"prepare: processes must be at least 1, got 0"),
         ({"features": "all"}, r"features must be 'none' or 'spacy', got 'all'"),
         (
-            {"files": {"train": "x"}},
-            r"prepare: files must be for train, validation and maybe test, got train",
+            {"files": {"validation": "x"}},
+            r"prepare: files must be for train and maybe validation and test, got validation",
         ),
     ],
 )

@@ -67,6 +67,41 @@ def test_every_question_of_an_epoch_comes_once(make: Callable[..., SquadData]) -
             assert found == words
 
 
+def test_a_tenth_of_the_passages_is_held_out(make: Callable[..., SquadData], questions: Path) -> None:
+    def parts(**options: Any) -> tuple[set[int], set[int], str]:
+        folder = str(questions / "prepared-train")
+        data = make(validation_file=None, prepared_dir=folder, evaluation_batch_size=2, **options)
+        loaders = data.train_dataloader(), data.val_dataloader()
+        train, held_out = ({int(i) for batch in loader for i in batch.index} for loader in loaders)
+        assert {data.parts["validation"].text(i).id for i in held_out} == {
+            f"train-{i // 3}-{i % 3}" for i in held_out
+        }  # type: ignore[attr-defined]
+        return train, held_out, data.opening()
+
+    train, held_out, opening = parts(seed=3)
+    assert (len(train), len(held_out), train | held_out) == (21, 3, set(range(24)))
+    assert len({i // 3 for i in held_out}) == 1, "three questions on one of the eight passages"
+    assert (
+        "21 questions for train, 3 questions for validation, on a tenth of the passages, held out"
+        in opening
+    )
+    assert parts(seed=3)[:2] == (train, held_out)
+    assert len({min(parts(seed=seed)[1]) for seed in range(6)}) > 1
+
+
+def test_one_passage_cannot_be_divided(
+    make: Callable[..., SquadData], questions: Path, tmp_path: Path
+) -> None:
+    content = json.loads((questions / "train.json").read_text())
+    del content["data"][0]["paragraphs"][1:]
+    path = tmp_path / "one.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(
+        DataError, match=r"expected questions on several passages, .* give --data.validation_file"
+    ):
+        make(train_file=str(path), validation_file=None, prepared_dir=str(tmp_path / "prepared"))
+
+
 def test_processes_share_an_epoch(make: Callable[..., SquadData], monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     for rank in range(2):
@@ -83,7 +118,7 @@ def test_limits_and_subset_concern_training_alone(make: Callable[..., SquadData]
     assert len(lengths) == 7
     assert int(lengths.max()) <= 20
     assert int(data.parts["validation"].context_lengths.max()) > 20
-    assert "questions: 7 for train, 9 for validation\n12 more, on passages of over 20 words" in data.opening()
+    assert "7 questions for train, 9 questions for validation\n12 more, on passages of over 20 words" in data.opening()
     with pytest.raises(DataError, match=r"at most 2 words on passages of at most 400, got none; raise"):
         make(max_question=2)
 
@@ -170,7 +205,6 @@ def test_a_checkpoint_and_its_data_agree(make: Callable[..., SquadData], questio
     [
         ({}, r"no questions chosen; give --recipe, --data.name \(squad1, squad2\), or"),
         ({"name": "squad1", "train_file": "x"}, r"both --data.name and --data.train_file name questions"),
-        ({"train_file": "x"}, r"train_file needs other questions to validate on"),
         ({"name": "squad1", "validation_file": "x"}, r"validation_file needs a train_file"),
         ({"prepared_dir": "x", "test_file": "x"}, r"test_file needs --data.name or --data.train_file"),
         ({"train_file": [], "validation_file": "x"}, r"--data.train_file must name a file, got an empty"),

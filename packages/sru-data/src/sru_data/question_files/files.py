@@ -212,6 +212,11 @@ class QuestionFile(Sequence[Example]):
         opened_with = (folder, name, files, columns)
         return cls(name, context_lengths, question_lengths, rows, numbers, texts, slots, opened_with)
 
+    @property
+    def contexts(self) -> Tensor:
+        """(N,) int64: a number for each question's context, the same for questions on the same one."""
+        return self._rows[:, Row._fields.index("context_text")].clone()
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Let another process map the files itself."""
         return _reopen, self._opened_with

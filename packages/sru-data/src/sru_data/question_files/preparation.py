@@ -78,7 +78,7 @@ def prepare(
     begins again.
 
     Args:
-        files: The files of "train", "validation" and, if there are any, "test", in the form of
+        files: The files of "train" and, if there are any, "validation" and "test", in the form of
             `sru_data.datasets.squad`: for each part a file, a pattern as in `glob`, or several.
         folder: The folder of this data set with these options; made if missing.
         name: The name of the data set.
@@ -157,9 +157,9 @@ class _Wanted:
         spacy_model: str,
         max_context_tokens: int,
     ) -> _Wanted:
-        if not {"train", "validation"} <= files.keys() <= set(PARTS):
+        if not {"train"} <= files.keys() <= set(PARTS):
             given = ", ".join(files) or "nothing"
-            raise ValueError(f"prepare: files must be for train, validation and maybe test, got {given}")
+            raise ValueError(f"prepare: files must be for train and maybe validation and test, got {given}")
         if max_context_tokens < 1:
             raise ValueError(f"prepare: max_context_tokens must be at least 1, got {max_context_tokens}")
         annotator = make_annotator(features, model=spacy_model)

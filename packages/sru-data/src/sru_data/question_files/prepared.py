@@ -56,7 +56,7 @@ class Settings:
     """The file of the words."""
 
     def __post_init__(self) -> None:
-        if not {"train", "validation"} <= self.parts.keys() <= set(PARTS):
+        if not {"train"} <= self.parts.keys() <= set(PARTS):
             raise ValueError(f"questions for {', '.join(self.parts) or 'no part'}")
 
     @classmethod
@@ -120,7 +120,7 @@ class PreparedQuestions:
     entities: list[str]
     """The kinds of named entities by number, likewise; that of a token in no entity is an empty text too."""
     parts: Mapping[str, QuestionFile]
-    """The questions of "train", "validation" and maybe "test"."""
+    """The questions of "train", and of "validation" and "test" if there are any."""
     report: Mapping[str, PartReport]
     """What was read, kept and left out, for each part."""
     _question_words: Tensor

@@ -13,7 +13,7 @@ TASK = Task(
     predictor="sru_apps.tasks.squad.predict:QuestionAnswerer",
     figures=("f1", "exact_match"),
     mode="max",
-    usage=("--recipe NAME", "--train-file FILE --validation-file FILE"),
+    usage=("--recipe NAME", "--train-file FILE"),
     examples=("--recipe small", "--recipe squad-cpu --embeddings glove.6B.100d.txt.gz --encoder lstm"),
     common=(
         *("data.train_file", "data.data_dir", "data.embeddings", "data.features", "data.subset"),

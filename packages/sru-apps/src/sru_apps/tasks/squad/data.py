@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from sru_apps.ranges import check_at_least
 from sru_apps.tasks.squad.batches import Batch, WordTable, make_batch
-from sru_apps.tasks.squad.source import DatasetName, check_source, prepare_questions, report_lines
+from sru_apps.tasks.squad.source import (
+    DatasetName,
+    Selection,
+    check_source,
+    hold_out,
+    prepare_questions,
+    report_lines,
+)
 from sru_apps.tasks.squad.vocabulary import SPECIAL, make_vocabulary
 from sru_apps.train.data import BatchData, BatchLoader
 from sru_apps.train.errors import UserError
@@ -43,7 +51,8 @@ class SquadData(BatchData[Example, Batch]):
         name: A published set: squad1 (SQuAD 1.1) or squad2 (SQuAD 2.0, with unanswerable questions).
         train_file: Files of your own instead, in the form of SQuAD's JSON, plain or compressed; one path, a
             list, or a pattern such as 'questions/*.json.gz'.
-        validation_file: Others for validation.
+        validation_file: Others for validation; default: those on a tenth of the passages of `train_file`,
+            drawn by the seed.
         test_file: Others for the test; possible with `name` too.
         data_dir: Folder with the published sets; default: $SRU_DATA, else the data are downloaded.
         prepared_dir: Folder of the prepared questions; default: one in the cache. One that `sru squad
@@ -64,7 +73,8 @@ class SquadData(BatchData[Example, Batch]):
         batch_size: Questions per batch.
         evaluation_batch_size: The same in validation and test; default: `batch_size`.
         processes: Processes that prepare the questions; default: with spacy one per core, else one.
-        seed: Seed of the order of the batches, and of vectors for words without a pretrained one.
+        seed: Seed of what is held out, of the order of the batches, and of vectors for words without a
+            pretrained one.
 
     Attributes:
         prepared: The prepared questions.
@@ -161,21 +171,26 @@ class SquadData(BatchData[Example, Batch]):
             if self.pretrained is not None:
                 self.embedding_size = self.pretrained.weight.shape[1]
         self._table = WordTable.of(prepared.words, self.tokenizer, lower=prepared.lower)
-        self.parts = {**prepared.parts, "train": self._short(prepared.parts["train"])}
+        questions = prepared.parts["train"]
+        numbers, parts = torch.arange(len(questions)), dict[str, Any](prepared.parts)
+        if "validation" not in parts:
+            numbers, held_out = hold_out(questions, seed=options["seed"])
+            parts["validation"] = Selection(questions, held_out)
+        self.parts = {**parts, "train": self._short(questions, numbers)}
 
-    def _short(self, questions: QuestionFile) -> Selection:
-        """Select what to train on."""
-        options = self.hparams
-        kept = questions.context_lengths <= options["max_context"]
-        kept &= questions.question_lengths <= options["max_question"]
-        numbers = kept.nonzero().squeeze(1)
+    def _short(self, questions: QuestionFile, numbers: Tensor) -> Selection:
+        """Select what to train on, of some questions."""
+        options, of = self.hparams, len(numbers)
+        kept = questions.context_lengths[numbers] <= options["max_context"]
+        kept &= questions.question_lengths[numbers] <= options["max_question"]
+        numbers = numbers[kept]
         if not len(numbers):
             raise DataError(
                 f"{self.dataset}: expected questions of at most {options['max_question']} words on passages "
                 f"of at most {options['max_context']}, got none; raise --data.max_question or "
                 "--data.max_context"
             )
-        self._too_long = len(questions) - len(numbers)
+        self._too_long = of - len(numbers)
         return Selection(questions, numbers[: options["subset"]])
 
     def _check(self) -> None:
@@ -192,8 +207,9 @@ class SquadData(BatchData[Example, Batch]):
         """Count the questions, and the words with a pretrained vector."""
         assert self.tokenizer is not None
         parts: dict[str, Any] = self.parts
-        counts = [f"{len(questions):,} for {part}" for part, questions in parts.items()]
-        lines = [f"{self.dataset}: questions: {', '.join(counts)}"]
+        counts = [f"{len(questions):,} questions for {part}" for part, questions in parts.items()]
+        held_out = "" if "validation" in self.prepared.parts else ", on a tenth of the passages, held out"
+        lines = [f"{self.dataset}: {', '.join(counts)}{held_out}"]
         if self._too_long:
             long = f"{self.hparams['max_context']} words, or {self.hparams['max_question']} themselves"
             lines.append(f"{self._too_long:,} more, on passages of over {long}, are not trained on")
@@ -268,33 +284,3 @@ class SquadData(BatchData[Example, Batch]):
             self._check()
         super().load_state_dict(state_dict)
         self.fixed_vectors = state_dict["fixed_vectors"]
-
-
-class Selection(Sequence[Example]):
-    """Some of the questions of a part.
-
-    Args:
-        questions: All of them.
-        numbers: (N,) int64, which ones.
-    """
-
-    def __init__(self, questions: QuestionFile, numbers: Tensor) -> None:
-        self.questions, self.numbers = questions, numbers
-
-    def __len__(self) -> int:
-        """Return the number of questions."""
-        return len(self.numbers)
-
-    def __getitem__(self, index: int) -> Example:  # type: ignore[override]
-        """Return a question."""
-        return self.questions[int(self.numbers[index])]
-
-    @property
-    def context_lengths(self) -> Tensor:
-        """(N,) int64, the words of the passages."""
-        return self.questions.context_lengths[self.numbers]
-
-    @property
-    def question_lengths(self) -> Tensor:
-        """(N,) int64, the words of the questions."""
-        return self.questions.question_lengths[self.numbers]

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+from torch import Tensor
+
 from sru_apps.train.console import preparation_bar
 from sru_apps.train.errors import UserError
+from sru_data.datasets.splits import VALIDATION_PARTS
 from sru_data.datasets.squad import SOURCES
+from sru_data.errors import DataError
 from sru_data.paths import matching_files
-from sru_data.question_files import PreparedQuestions, open_prepared, prepare, prepared_folder
+from sru_data.question_files import (
+    Example,
+    PreparedQuestions,
+    QuestionFile,
+    QuestionText,
+    open_prepared,
+    prepare,
+    prepared_folder,
+)
 
 DatasetName = Literal["squad1", "squad2"]
 _PARTS = ("train", "validation", "test")
@@ -27,23 +40,21 @@ def check_source(options: Mapping[str, Any]) -> None:
     Raises:
         UserError: No questions are named or two sets are, or files of a part are missing.
     """
-    name, train, validation = options["name"], options["train_file"], options["validation_file"]
+    name, train = options["name"], options["train_file"]
     for part in _PARTS:
         if options[f"{part}_file"] == []:
             raise UserError(f"--data.{part}_file must name a file, got an empty list")
     if name is not None and train is not None:
         raise UserError("both --data.name and --data.train_file name questions; leave one of them out")
-    if train is not None and validation is None:
-        raise UserError("train_file needs other questions to validate on; give --data.validation_file too")
-    if train is None and validation is not None:
+    if train is None and options["validation_file"] is not None:
         raise UserError("validation_file needs a train_file; give --data.train_file too")
     if name is None and train is None:
         if options["test_file"] is not None:
             raise UserError("test_file needs --data.name or --data.train_file; give one of them too")
         if options["prepared_dir"] is None:
             raise UserError(
-                f"no questions chosen; give --recipe, --data.name ({', '.join(SOURCES)}), or "
-                "--data.train_file and --data.validation_file",
+                f"no questions chosen; give --recipe, --data.name ({', '.join(SOURCES)}), or files of your "
+                "own with --data.train_file",
                 status=2,
             )
 
@@ -104,3 +115,68 @@ def report_lines(prepared: PreparedQuestions) -> Iterator[str]:
             yield f"{'':<11}{part.without_span:>9,} whose answers fall between words: scored, but never right"
         if part.cut:
             yield f"{'':<11}{part.cut:>9,} with a passage cut to {prepared.max_context_tokens:,} words"
+
+
+class Selection(Sequence[Example]):
+    """Some of the questions of a part.
+
+    Args:
+        questions: All of them.
+        numbers: (N,) int64, which ones.
+    """
+
+    def __init__(self, questions: QuestionFile, numbers: Tensor) -> None:
+        self.questions, self.numbers = questions, numbers
+
+    def __len__(self) -> int:
+        """Return the number of questions."""
+        return len(self.numbers)
+
+    def __getitem__(self, index: int) -> Example:  # type: ignore[override]
+        """Return a question."""
+        return self.questions[int(self.numbers[index])]
+
+    def text(self, index: int) -> QuestionText:
+        """Return the texts of a question.
+
+        Args:
+            index: Its number among all questions of the part, which is that of its example.
+        """
+        return self.questions.text(index)
+
+    @property
+    def context_lengths(self) -> Tensor:
+        """(N,) int64, the words of the passages."""
+        return self.questions.context_lengths[self.numbers]
+
+    @property
+    def question_lengths(self) -> Tensor:
+        """(N,) int64, the words of the questions."""
+        return self.questions.question_lengths[self.numbers]
+
+
+def hold_out(questions: QuestionFile, *, seed: int) -> tuple[Tensor, Tensor]:
+    """Divide questions so that a tenth of the passages, with all their questions, is for validation.
+
+    Args:
+        questions: The questions.
+        seed: Seed of the choice.
+
+    Returns:
+        The numbers of the questions to train on, and of those to validate on.
+
+    Raises:
+        DataError: All questions are about one passage.
+    """
+    _, passages = questions.contexts.unique(return_inverse=True)
+    count = int(passages.max()) + 1
+    if count == 1:
+        raise DataError(
+            "expected questions on several passages, one in ten of which is held out for validation, got one "
+            "passage; give --data.validation_file"
+        )
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    is_held_out = torch.zeros(count, dtype=torch.bool)
+    is_held_out[order[: -(-count // VALIDATION_PARTS)]] = True
+    chosen = is_held_out[passages]
+    return (~chosen).nonzero().squeeze(1), chosen.nonzero().squeeze(1)
