@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
+from sru_apps.inference.doubts import Doubts
 from sru_apps.tasks.lm.model import LanguageModel, LanguageModelConfig
 from sru_apps.train.export import export_model
 from sru_data.tokenizers import CharTokenizer
@@ -41,3 +43,17 @@ def test_use_imports_no_trainer(trained_run: Path, tmp_path: Path) -> None:
     ]
     done = subprocess.run([sys.executable, "-c", PROGRAM, *models], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1:] == ["[]"], done.stdout + done.stderr
+
+
+def test_ten_doubtful_inputs_are_named_and_the_others_counted() -> None:
+    doubts = Doubts("questions")
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        for row in range(25):
+            doubts.see("it has no words" if row % 2 else None, f"row {row}")
+        doubts.end()
+    assert [str(warning.message) for warning in warned] == [
+        *(f"row {row}: it has no words" for row in range(1, 20, 2)),
+        "there are 2 more such questions",
+    ]
+    assert doubts.rows == 25

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -14,6 +13,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from sru_apps.decoding.unknown import UnknownParts
+from sru_apps.inference.doubts import Doubts
 from sru_apps.inference.loading import load_trained
 from sru_apps.task import Task
 from sru_apps.tasks.classify.predict import Classifier, Prediction
@@ -23,9 +23,6 @@ from sru_apps.train.strict_json import dump_json
 from sru_apps.utf8 import input_lines, use_utf8
 from sru_data.reading import MAX_SENTENCE_BYTES
 from sru_data.tables import Kind, Row, Table, open_table
-
-_NAMED = 10
-"""Doubtful rows that are named."""
 
 
 def predict(task: Task, args: Sequence[str]) -> int:
@@ -95,7 +92,7 @@ def _predict_lines(task: Task, given: Sequence[str], file: str | None, options: 
     # Opened before the model is read, so that a wrong path is reported at once.
     with nullcontext([given]) if given else input_lines(file, limit=MAX_SENTENCE_BYTES) as groups:
         classifier: Classifier = load_trained(task, Path(options.model))
-        unknown, doubts = UnknownParts(classifier.tokenizer), _Doubts()
+        unknown, doubts = UnknownParts(classifier.tokenizer), Doubts("sentences")
         # Those of a file are named at the end, all together.
         report = unknown.report if file is None else unknown.count
         for lines in groups:
@@ -105,10 +102,12 @@ def _predict_lines(task: Task, given: Sequence[str], file: str | None, options: 
             )
             for prediction in classifier.answer(rows, probabilities=options.json, report=report):
                 count += 1
-                doubts.see(prediction, f"{'sentence' if given else 'line'} {count}")
+                doubts.see(prediction.note, f"{'sentence' if given else 'line'} {count}")
                 print(dump_json(_fields(prediction)) if options.json else _line(prediction))
             sys.stdout.flush()
-        doubts.end(unknown if file is not None else None)
+        doubts.end()
+        if file is not None:
+            _name_unknown(unknown)
     if not count:
         raise UserError("no sentences: give some as arguments, in --file, or one per line on standard input")
     return 0
@@ -136,7 +135,7 @@ def _predict_table(task: Task, table: Table, options: Namespace) -> int:
     if classifier.pairs != (options.pair_column is not None):
         kind, remedy = ("pairs of", "give") if classifier.pairs else ("single", "leave out")
         raise UserError(f"the model classifies {kind} sentences; {remedy} --pair-column")
-    unknown, doubts = UnknownParts(classifier.tokenizer), _Doubts()
+    unknown, doubts = UnknownParts(classifier.tokenizer), Doubts("sentences")
     names = ["label", "probability", "note"]
     if options.all:
         names += [f"probability_{label}" for label in classifier.labels]
@@ -150,7 +149,8 @@ def _predict_table(task: Task, table: Table, options: Namespace) -> int:
         written = table.copy_with(out, added, columns=names)
         if options.out is not None:
             print(f"{doubts.rows:,} rows in {options.out}, with the new columns {', '.join(written)}")
-    doubts.end(unknown)
+    doubts.end()
+    _name_unknown(unknown)
     return 0
 
 
@@ -158,7 +158,7 @@ def _answers(
     classifier: Classifier,
     rows: Iterable[Row],
     unknown: UnknownParts,
-    doubts: _Doubts,
+    doubts: Doubts,
     *,
     probabilities: bool,
 ) -> Iterator[Prediction]:
@@ -171,30 +171,14 @@ def _answers(
             yield row.values
 
     for prediction in classifier.answer(texts(), probabilities=probabilities, report=unknown.count):
-        doubts.see(prediction, places.popleft().place)
+        doubts.see(prediction.note, places.popleft().place)
         yield prediction
 
 
-class _Doubts:
-    """Warns of the first predictions that have a note, and counts the others."""
-
-    def __init__(self) -> None:
-        self.rows = self._count = 0
-
-    def see(self, prediction: Prediction, place: str) -> None:
-        """Look at one more prediction."""
-        self.rows += 1
-        if prediction.note is not None:
-            self._count += 1
-            if self._count <= _NAMED:
-                warnings.warn(f"{place}: {prediction.note}", stacklevel=2)
-
-    def end(self, unknown: UnknownParts | None) -> None:
-        """Say how many were not named, and how many words of a file are unknown."""
-        if self._count > _NAMED:
-            warnings.warn(f"there are {self._count - _NAMED:,} more such sentences", stacklevel=2)
-        if unknown is not None and unknown.unknown:
-            print(f"sru classify predict: {unknown.summary()}", file=sys.stderr)
+def _name_unknown(unknown: UnknownParts) -> None:
+    """Say how many words of a file are unknown."""
+    if unknown.unknown:
+        print(f"sru classify predict: {unknown.summary()}", file=sys.stderr)
 
 
 def _columns(prediction: Prediction, names: Sequence[str]) -> Mapping[str, object]:

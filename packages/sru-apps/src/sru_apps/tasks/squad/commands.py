@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -15,6 +14,7 @@ from typing import Any, Literal
 from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
 
+from sru_apps.inference.doubts import Doubts
 from sru_apps.inference.loading import load_trained
 from sru_apps.task import Task
 from sru_apps.tasks.squad.predict import NO_ANSWER, Answer, QuestionAnswerer
@@ -34,8 +34,6 @@ THRESHOLD = (
 )
 _SQUAD = re.compile(r"\.json(\.(gz|bz2|xz|zst))?$", re.IGNORECASE)
 """The ending of a file in the form of SQuAD, plain or compressed."""
-_NAMED = 10
-"""Doubtful answers that are named."""
 _AROUND = 400
 """Characters of the passage shown on either side of an answer."""
 _ON, _OFF = "\x1b[7m", "\x1b[0m"
@@ -124,7 +122,7 @@ class Answering:
 
 def _predict_passage(task: Task, options: Namespace) -> int:
     passage = options.passage if options.passage_file is None else read_text(options.passage_file)
-    count, doubts = 0, _Doubts()
+    count, doubts = 0, Doubts("questions")
     with (
         nullcontext([options.questions])
         if options.questions
@@ -134,7 +132,7 @@ def _predict_passage(task: Task, options: Namespace) -> int:
         for lines in groups:
             for question, found in zip(lines, answers((passage, line) for line in lines), strict=True):
                 count += 1
-                doubts.see(found[0], f"question {count}")
+                doubts.see(_doubt(found[0]), f"question {count}")
                 if options.json:
                     print(dump_json({"question": question, "answers": as_fields(found)}))
                     continue
@@ -152,7 +150,7 @@ def _predict_squad(task: Task, paths: Sequence[Path], options: Namespace) -> int
     out = None if options.out is None else Path(options.out)
     if out is not None and any(out.exists() and path.exists() and out.samefile(path) for path in paths):
         raise UserError(f"--out must be another file than those of --file, got {out}", status=2)
-    answers, doubts = Answering(task, options), _Doubts()
+    answers, doubts = Answering(task, options), Doubts("questions")
     asked: deque[Question] = deque()
 
     def pairs() -> Iterator[tuple[str, str]]:
@@ -165,7 +163,7 @@ def _predict_squad(task: Task, paths: Sequence[Path], options: Namespace) -> int
     for found in answers(pairs()):
         question = asked.popleft()
         predictions[question.id] = found[0].text or ""
-        doubts.see(found[0], f"question {clip(question.id, 60)!r}")
+        doubts.see(_doubt(found[0]), f"question {clip(question.id, 60)!r}")
         if options.json:
             fields = {"id": question.id, "question": question.text, "answers": as_fields(found)}
             print(dump_json(fields))
@@ -183,7 +181,7 @@ def _predict_table(task: Task, table: Table, options: Namespace) -> int:
     # Before the model is read, so that a wrong column is reported at once.
     for option, column in columns.items():
         table.check_column(column, option=option)
-    answers, doubts = Answering(task, options), _Doubts()
+    answers, doubts = Answering(task, options), Doubts("questions")
     asked: deque[Row] = deque()
 
     def pairs() -> Iterator[Any]:
@@ -194,7 +192,7 @@ def _predict_table(task: Task, table: Table, options: Namespace) -> int:
     def found() -> Iterator[Mapping[str, object]]:
         for rows in answers(pairs()):
             row = asked.popleft()
-            doubts.see(rows[0], row.place)
+            doubts.see(_doubt(rows[0]), row.place)
             yield {
                 "question": row.values[1],
                 "answers": as_fields(rows),
@@ -263,21 +261,6 @@ def _shown(text: str) -> str:
     return "\n".join(UNPRINTABLE.sub(" ", line) for line in text.split("\n"))
 
 
-class _Doubts:
-    """Warns of the first answers that have a note, and counts the others; that there is none is no doubt."""
-
-    def __init__(self) -> None:
-        self.rows = self._count = 0
-
-    def see(self, answer: Answer, place: str) -> None:
-        """Look at one more answer."""
-        self.rows += 1
-        if answer.note is not None and not answer.note.startswith(NO_ANSWER):
-            self._count += 1
-            if self._count <= _NAMED:
-                warnings.warn(f"{place}: {answer.note}", stacklevel=2)
-
-    def end(self) -> None:
-        """Say how many were not named."""
-        if self._count > _NAMED:
-            warnings.warn(f"there are {self._count - _NAMED:,} more such questions", stacklevel=2)
+def _doubt(answer: Answer) -> str | None:
+    """Return the note on an answer, unless it is that there is none, which is no doubt."""
+    return None if answer.note is None or answer.note.startswith(NO_ANSWER) else answer.note
