@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -51,6 +51,32 @@ GENERIC = {
     ),
 }
 """The commands that work for every task."""
+
+
+DATA_DIR = (
+    "--data-dir",
+    "data.data_dir",
+    str,
+    "Folder with the data; default: as in training, else $SRU_DATA.",
+)
+"""The option of `validate` and `test` that says where published data are."""
+
+
+def moved_files(names: Iterable[str]) -> tuple[tuple[str, str, Any, str], ...]:
+    """Return the options of `validate` and `test` that say where a user's own files are now.
+
+    Args:
+        names: The options of the data that name them, such as `train_file`.
+    """
+    return tuple(
+        (
+            f"--{name.replace('_', '-')}",
+            f"data.{name}",
+            list[str] | str,
+            f"Where the files of --data.{name} are now; default: as in training.",
+        )
+        for name in names
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

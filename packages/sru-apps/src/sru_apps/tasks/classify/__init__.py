@@ -1,6 +1,6 @@
 """Sentence classification with recurrent encoders and the convolutional network of Kim (2014)."""
 
-from sru_apps.task import Command, Task
+from sru_apps.task import DATA_DIR, Command, Task, moved_files
 
 _FILES = ("train_file", "validation_file", "test_file")
 
@@ -32,21 +32,8 @@ TASK = Task(
             int,
             "Sentences per batch; default: as in training.",
         ),
-        (
-            "--data-dir",
-            "data.data_dir",
-            str,
-            "Folder with the data; default: as in training, else $SRU_DATA.",
-        ),
-        *(
-            (
-                f"--{name.replace('_', '-')}",
-                f"data.{name}",
-                list[str] | str,
-                f"Where the files of --data.{name} are now; default: as in training.",
-            )
-            for name in _FILES
-        ),
+        DATA_DIR,
+        *moved_files(_FILES),
     ),
     report="sru_apps.tasks.classify.figures:write",
     report_options=(

@@ -1,6 +1,6 @@
 """Language modelling: predict the next symbol of a text."""
 
-from sru_apps.task import Command, Task
+from sru_apps.task import DATA_DIR, Command, Task
 
 _COMMANDS = "sru_apps.tasks.lm.commands"
 _AS_IN_TRAINING = "default: as in training."
@@ -42,12 +42,7 @@ TASK = Task(
             int,
             f"srupp: number of earlier positions that a position attends to; {_AS_IN_TRAINING}",
         ),
-        (
-            "--data-dir",
-            "data.data_dir",
-            str,
-            "Folder with the data; default: as in training, else $SRU_DATA.",
-        ),
+        DATA_DIR,
         ("--prepared-dir", "data.prepared_dir", str, "Folder with the token files, if it has moved."),
     ),
     generic=("prepare", "fit", "validate", "test", "table"),

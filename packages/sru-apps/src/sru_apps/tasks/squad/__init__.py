@@ -1,6 +1,6 @@
 """Reading comprehension: find the answer to a question in a passage (SQuAD)."""
 
-from sru_apps.task import Command, Task
+from sru_apps.task import DATA_DIR, Command, Task, moved_files
 
 _FILES = ("train_file", "validation_file", "test_file")
 
@@ -30,22 +30,9 @@ TASK = Task(
             int,
             "Questions per batch; default: as in training.",
         ),
-        (
-            "--data-dir",
-            "data.data_dir",
-            str,
-            "Folder with the data; default: as in training, else $SRU_DATA.",
-        ),
+        DATA_DIR,
         ("--prepared-dir", "data.prepared_dir", str, "Folder of the prepared questions, if it has moved."),
-        *(
-            (
-                f"--{name.replace('_', '-')}",
-                f"data.{name}",
-                list[str] | str,
-                f"Where the files of --data.{name} are now; default: as in training.",
-            )
-            for name in _FILES
-        ),
+        *moved_files(_FILES),
     ),
     report="sru_apps.tasks.squad.figures:write",
     generic=("prepare", "fit", "validate", "test", "table"),
