@@ -15,12 +15,11 @@ from typing import Any
 from sru_data.annotation import plain
 from sru_data.annotation.protocol import Annotated
 from sru_data.errors import DataError, printable, shortened
+from sru_data.reading import HALF_OF_A_PAIR
 
 _NEEDED = ("tagger", "lemmatizer", "ner")
 _NOT_NEEDED = ("parser", "senter", "entity_linker", "textcat", "textcat_multilabel")
 _TEXTS_AT_ONCE = 64
-# Halves of characters, as JSON can hold them, which spaCy does not take.
-_SURROGATE = re.compile("[\ud800-\udfff]")
 # The models that `spacy download` knows; others come from PyPI or from their makers.
 _IN_CATALOGUE = re.compile("[a-z]{2,3}_(?:core|dep|ent|sent)_(?:web|news|wiki|ud)_(?:sm|md|lg|trf)").fullmatch
 
@@ -89,7 +88,8 @@ class SpacyAnnotator:
                 f"model {_quoted(self.model)} takes them, got one of {len(text):,}: {_quoted(text)}; cut it "
                 "into paragraphs"
             )
-        readable = _SURROGATE.sub("\ufffd", text)
+        # spaCy does not take them.
+        readable = HALF_OF_A_PAIR.sub("\ufffd", text)
         if self._nlp.lang == "en":
             words, starts, ends, *_ = plain.annotate(readable)
             spaces = [readable[end : end + 1].isspace() for end in ends]

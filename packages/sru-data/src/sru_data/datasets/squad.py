@@ -18,7 +18,6 @@ al., "Know what you don't know: unanswerable questions for SQuAD", 2018. CC BY-S
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -26,12 +25,11 @@ from typing import Any, NamedTuple, TypeVar
 from sru_data.datasets.sources import Source, SourceFile
 from sru_data.errors import DataError, shortened
 from sru_data.paths import matching_files
-from sru_data.reading import MAX_PASSAGE_CHARACTERS, decode, parse_json
+from sru_data.reading import HALF_OF_A_PAIR, MAX_PASSAGE_CHARACTERS, decode, parse_json
 from sru_data.records import read_records
 
 HOME_URL = "https://rajpurkar.github.io/SQuAD-explorer/dataset"
 _MAX_SHOWN = 60
-_HALF_OF_A_PAIR = re.compile("[\ud800-\udfff]")
 _KINDS = {
     str: "a text",
     int: "a whole number",
@@ -197,7 +195,7 @@ def _check_text(text: str, name: str, place: str) -> None:
             f"expected {name!r} to have at most {MAX_PASSAGE_CHARACTERS:,} characters, got {len(text):,}; "
             "cut it into paragraphs",
         )
-    if not text.isascii() and (half := _HALF_OF_A_PAIR.search(text)):
+    if not text.isascii() and (half := HALF_OF_A_PAIR.search(text)):
         raise DataError.at(
             place,
             None,

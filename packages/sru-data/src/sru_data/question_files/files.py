@@ -13,11 +13,9 @@ import torch
 from torch import Tensor
 
 from sru_data.errors import DataError
-from sru_data.token_files.files import checksum, map_tensor
+from sru_data.token_files.files import ALWAYS_VERIFIED_BYTES, checksum, map_tensor
 
 REMEDY = "delete the folder and prepare the questions again"
-# To check this much takes less than a tenth of a second.
-_ALWAYS_VERIFIED_BYTES = 1 << 26
 
 
 class Row(NamedTuple):
@@ -114,7 +112,7 @@ class Stored:
         """
         try:
             size = path.stat().st_size
-            found = checksum(path) if verify or (verify is None and size <= _ALWAYS_VERIFIED_BYTES) else None
+            found = checksum(path) if verify or (verify is None and size <= ALWAYS_VERIFIED_BYTES) else None
         except OSError as error:
             raise DataError.at(
                 path, None, f"expected a file of prepared questions, got {error.strerror}; {REMEDY}"

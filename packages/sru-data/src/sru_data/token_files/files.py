@@ -32,7 +32,7 @@ _UINT16_VALUES = 1 << 16
 _INT32_VALUES = 1 << 31
 _RECORD_BYTES = 1 << 20
 # To check this much takes less than a tenth of a second.
-_ALWAYS_VERIFIED_BYTES = 1 << 26
+ALWAYS_VERIFIED_BYTES = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class TokenFile:
             missing=f"expected the description of {path.name}, got no such file; prepare the text again",
         )
         opened = cls(path, _map(path, description), description)
-        if verify or (verify is None and description.size <= _ALWAYS_VERIFIED_BYTES):
+        if verify or (verify is None and description.size <= ALWAYS_VERIFIED_BYTES):
             opened.verify()
         return opened
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,11 @@ import tokenizers
 from tokenizers import models
 from tokenizers.pre_tokenizers import ByteLevel
 
+from sru_data.reading import HALF_OF_A_PAIR
 from sru_data.tokenizers.protocol import PAD_ID, UNK_ID
 
 PAD_TOKEN = "[PAD]"
 UNK_TOKEN = "[UNK]"
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class HuggingFaceTokenizer:
@@ -97,7 +96,7 @@ def without_surrogates(text: str) -> str:
     Args:
         text: Any text.
     """
-    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+    return text if text.isascii() else HALF_OF_A_PAIR.sub("\ufffd", text)
 
 
 def _check_model(backend: tokenizers.Tokenizer) -> None:
