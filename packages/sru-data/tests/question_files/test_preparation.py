@@ -32,9 +32,9 @@ def test_examples_words_and_texts(sources, tmp_path: Path) -> None:
     assert (second.start, second.end, train[-1].index, snow.start, snow.end) == (0, 1, 2, -1, -1)
     assert train.context_lengths.tolist() == [4, 4, 4]
     assert train.question_lengths.tolist() == [3, 3, 3]
-    assert prepared.question_words().tolist() == [0, 1, 0, 1, 0, 1, 3, 1, 0, 0, 0, 1, 1, 0, 0]
+    assert prepared.question_words.tolist() == [0, 1, 0, 1, 0, 1, 3, 1, 0, 0, 0, 1, 1, 0, 0]
     # The context of the first two counts once.
-    assert prepared.training_words().tolist()[:5] == [0, 2, 1, 2, 2]
+    assert prepared.training_words.tolist()[:5] == [0, 2, 1, 2, 2]
     text = train.text(1)
     assert (text.id, text.question, text.title) == ("train 1", "The what?", "Weather")
     assert (text.answers, text.is_impossible) == (("The rain", "rain"), False)

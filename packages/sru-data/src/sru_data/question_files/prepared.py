@@ -123,16 +123,10 @@ class PreparedQuestions:
     """The questions of "train", and of "validation" and "test" if there are any."""
     report: Mapping[str, PartReport]
     """What was read, kept and left out, for each part."""
-    _question_words: Tensor
-    _training_words: Tensor
-
-    def question_words(self) -> Tensor:
-        """Return how often each word occurs in the questions of "train", (S,) int64."""
-        return self._question_words
-
-    def training_words(self) -> Tensor:
-        """Return how often each word occurs in "train", each context counted once, (S,) int64."""
-        return self._training_words
+    question_words: Tensor
+    """(S,) int64: how often each word occurs in the questions of "train"."""
+    training_words: Tensor
+    """(S,) int64: how often each word occurs in "train", each context counted once."""
 
 
 def open_prepared(folder: str | Path, *, verify: bool | None = None) -> PreparedQuestions:
@@ -168,6 +162,6 @@ def open_prepared(folder: str | Path, *, verify: bool | None = None) -> Prepared
         lower=torch.tensor(vocabulary["lower"]),
         parts=parts,
         report={name: part.report for name, part in settings.parts.items()},
-        _question_words=torch.tensor(vocabulary["question_words"]),
-        _training_words=torch.tensor(vocabulary["training_words"]),
+        question_words=torch.tensor(vocabulary["question_words"]),
+        training_words=torch.tensor(vocabulary["training_words"]),
     )

@@ -46,7 +46,7 @@ def make_vocabulary(prepared: PreparedQuestions, options: Mapping[str, Any]) -> 
     """
     lowercase, path, size = options["lowercase"], options["embeddings"], options["embedding_size"]
     tune, keep = options["tune_words"], options["embedding_words"]
-    frequent = _by_frequency(prepared, prepared.training_words(), options, at_least=options["min_count"])
+    frequent = _by_frequency(prepared, prepared.training_words, options, at_least=options["min_count"])
     if path is None:
         tokenizer = WordTokenizer.from_words(frequent, lowercase=lowercase)
         if len(tokenizer) == SPECIAL:
@@ -58,7 +58,7 @@ def make_vocabulary(prepared: PreparedQuestions, options: Mapping[str, Any]) -> 
     # No set, whose order would differ from process to process.
     wanted = dict.fromkeys(word.lower() if lowercase else word for word in given)
     known = read_embeddings(path, wanted, dim=size)
-    asked = _by_frequency(prepared, prepared.question_words(), options)
+    asked = _by_frequency(prepared, prepared.question_words, options)
     without = (word for word in frequent if word not in known)
     tuned = WordTokenizer.from_words(
         chain(frequent if tune == "all" else asked[:tune], without), lowercase=lowercase
