@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class AlignedAttention(nn.Module):
-    """For each position of one sequence, the mean of another one's vectors, weighted by how alike they are.
+    """For each position of one sequence, a mean of the vectors of another, weighted by similarity.
 
         o_t = Σ_j a_tj y_j        a_t = softmax_j(relu(W x_t + b) · relu(W y_j + b))
 

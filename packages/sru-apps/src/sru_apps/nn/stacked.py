@@ -1,4 +1,4 @@
-"""Recurrent layers whose outputs are all seen."""
+"""Stacked recurrent layers that return the outputs of every layer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sru_apps.nn.layers import make_dropout
 
 
 class StackedEncoder(nn.Module):
-    """Recurrent layers of any cell, both ways, of which every one contributes to the output.
+    """Stacked layers of any recurrent cell, with the outputs of all layers or of the last one.
 
         h⁰ = x        hˡ = layer(dropout(hˡ⁻¹)), plus hˡ⁻¹ with `residual` for l > 1
         output = dropout([h¹; ...; hᴸ])

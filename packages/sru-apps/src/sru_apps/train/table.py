@@ -49,7 +49,7 @@ class Row(NamedTuple):
     """The figure of merit."""
     dataset: str
     encoder: str
-    """With the model that training started from, if it did from one."""
+    """With the model that training started from, if any."""
     parameters: int
 
 

@@ -1,4 +1,4 @@
-"""Texts cut into tokens with their places in them, by fast rules or by spaCy, which says more about each."""
+"""Tokens with their places in the text, by fast rules, or by spaCy with lemmas, tags and named entities."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ class Question(NamedTuple):
     """A question about a context."""
 
     id: str
-    """Its name, which no other question has."""
+    """Its id, which no other question has."""
     text: str
     """The question."""
     answers: tuple[Answer, ...]

@@ -74,7 +74,7 @@ class QuestionText(NamedTuple):
     """The texts of an example."""
 
     id: str
-    """The name of the question."""
+    """The id of the question."""
     question: str
     """The question."""
     context: str

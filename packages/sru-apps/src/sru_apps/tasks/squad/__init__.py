@@ -38,12 +38,13 @@ TASK = Task(
     generic=("prepare", "fit", "validate", "test", "table"),
     commands={
         "predict": Command(
-            "answers to questions on a passage, or to those of a file",
+            "answer questions about a passage, or those of a file",
             "sru_apps.tasks.squad.commands:predict",
         ),
-        "ask": Command("ask questions on a passage, one after the other", "sru_apps.tasks.squad.ask:ask"),
+        "ask": Command("ask questions about a passage, one after the other", "sru_apps.tasks.squad.ask:ask"),
         "score": Command(
-            "the official figures of predictions, whoever made them", "sru_apps.tasks.squad.scoring:score"
+            "exact match and F1 of any predictions, by the rules of SQuAD",
+            "sru_apps.tasks.squad.scoring:score",
         ),
     },
 )

@@ -30,7 +30,7 @@ def best_spans(start_log: Tensor, end_log: Tensor, *, max_length: int, k: int = 
         score(i, j) = start_log[i] + end_log[j]      i <= j < i + max_length
 
     Of equal scores the span that starts first comes first, then the shorter one. Scores that are not finite,
-    as at padding or of a model that has diverged, make no span.
+    as at padding or from a model that has diverged, make no span.
 
     Args:
         start_log: (B, T) scores of the first token, in any floating-point type.
@@ -98,7 +98,7 @@ def span_probabilities(
 
 
 def no_answer_probability(start_log: Tensor, end_log: Tensor, none: Tensor, *, max_length: int) -> Tensor:
-    """Return the probability that there is no answer, which that of all spans adds up to 1 with.
+    """Return the probability that there is no answer: 1 less the sum of those of all spans.
 
     Args:
         start_log: (B, T) scores of the first token.

@@ -55,7 +55,7 @@ class Batch(NamedTuple):
 
 
 class WordTable(NamedTuple):
-    """What each of S surface forms is to a model; number 0 is padding."""
+    """How a model reads each of S surface forms; number 0 is padding."""
 
     rows: Tensor
     """(S,) int64, its row of the embedding."""
@@ -84,7 +84,7 @@ def make_batch(examples: Sequence[Example], table: WordTable) -> Batch:
 
     Args:
         examples: B questions with their passages, as numbers of surface forms.
-        table: What the forms are to the model.
+        table: How the model reads the forms.
     """
     document, document_mask = _pad([example.context for example in examples])
     question, question_mask = _pad([example.question for example in examples])

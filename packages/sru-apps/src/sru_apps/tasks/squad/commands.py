@@ -27,10 +27,10 @@ from sru_data.paths import matching_files
 from sru_data.reading import MAX_SENTENCE_BYTES, UNPRINTABLE
 from sru_data.tables import Kind, Row, Table, open_table
 
-MAX_LENGTH = "The most words of an answer; default: of the model."
+MAX_LENGTH = "The most words in an answer; default: that of the model."
 THRESHOLD = (
-    "Of a model that was trained on unanswerable questions: how much higher than the best answer no answer "
-    "must score to come first; default: 0."
+    "For a model that was trained on unanswerable questions: leave a question unanswered if no answer scores "
+    "more than this above the best answer; default: as chosen on the validation set."
 )
 _SQUAD = re.compile(r"\.json(\.(gz|bz2|xz|zst))?$", re.IGNORECASE)
 """The ending of a file in the form of SQuAD, plain or compressed."""
@@ -40,16 +40,16 @@ _ON, _OFF = "\x1b[7m", "\x1b[0m"
 
 
 def predict(task: Task, args: Sequence[str]) -> int:
-    """Print the answers to questions on a passage, or write those to the questions of files."""
+    """Print the answers to questions about a passage, or write those to the questions of files."""
     options = parse_options(
         "sru squad predict",
-        "Answer questions on a passage: a row for each with the answer, its probability, the characters of "
-        "the passage where it begins and ends, and the question. Or answer those of a file. One in the form "
-        "of SQuAD gives a JSON object with the answer to each id, as the official script reads it. A file of "
-        "rows (CSV, TSV, JSON lines, Parquet) is written again, row for row, with the columns answer, "
-        "probability, start, end and note added.",
+        "Answer questions about a passage: a row for each with the answer, its probability, the characters "
+        "of the passage where it begins and ends, and the question. Or answer those of a file. One in the "
+        "form of SQuAD gives a JSON object with the answer to each id, as the official script reads it. A "
+        "file of rows (CSV, TSV, JSON lines, Parquet) is written again, row for row, with the columns "
+        "answer, probability, start, end and note added.",
         [
-            ("questions", list, [], "Questions on the passage; default: standard input, one per line."),
+            ("questions", list, [], "Questions about the passage; default: standard input, one per line."),
             ("--model", str, ..., "A run folder, the `model` folder in it, or a .ckpt file."),
             ("--passage", str, None, "The passage."),
             ("--passage-file", str | None, None, "A text file that holds the passage."),
@@ -70,7 +70,7 @@ def predict(task: Task, args: Sequence[str]) -> int:
             ),
             ("--encoding", str, "utf-8", "The encoding of a file of rows."),
             ("--delimiter", str | None, None, "What separates the columns of CSV files; default: found out."),
-            ("--out", str | None, None, "Write the answers to --file there; default: standard output."),
+            ("--out", str | None, None, "The file for the answers to --file; default: standard output."),
             ("-k", PositiveInt, 1, "The most answers to each question."),
             ("--max-length", PositiveInt | None, None, MAX_LENGTH),
             ("--threshold", float | None, None, THRESHOLD),

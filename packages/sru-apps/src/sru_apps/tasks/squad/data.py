@@ -33,7 +33,7 @@ _MEANINGS = {
     "tags": "parts of speech",
     "entities": "kinds of named entities",
 }
-"""What the numbers of the data mean, besides the vocabulary, and how messages call it."""
+"""What gives the numbers in the data their meaning, besides the vocabulary, and what messages call it."""
 
 
 class SquadData(BatchData[Example, Batch]):
@@ -69,7 +69,7 @@ class SquadData(BatchData[Example, Batch]):
         min_count: A word without a pretrained vector is known if it occurs this often in training.
         max_context: Train on passages of at most this many words.
         max_question: Train on questions of at most this many words.
-        subset: Train on the first questions alone, this many.
+        subset: Train on this many questions only, the first ones.
         batch_size: Questions per batch.
         evaluation_batch_size: The same in validation and test; default: `batch_size`.
         processes: Processes that prepare the questions; default: with spacy one per core, else one.
@@ -86,7 +86,7 @@ class SquadData(BatchData[Example, Batch]):
 
     Raises:
         ValueError: A size is less than 1.
-        UserError: There is no data, or two.
+        UserError: No questions are named, or two sets of them.
     """
 
     tokenizer: WordTokenizer | None = None
@@ -251,7 +251,7 @@ class SquadData(BatchData[Example, Batch]):
         return super().test_dataloader()
 
     def lengths(self, items: Any) -> Tensor:
-        """The length of each passage, and of those as long as each other, of the question."""
+        """Keys that sort by the length of the passage, then by that of the question."""
         longest = int(items.question_lengths.max()) + 1
         return items.context_lengths * longest + items.question_lengths  # type: ignore[no-any-return]
 

@@ -134,7 +134,7 @@ class FusionReader(nn.Module):
 
 
 class FullyAwareAttention(nn.Module):
-    """Attention that compares the whole history of two words and takes the vectors of each level apart.
+    """Fully-aware attention: compares the whole history of two words, with separate weights for each level.
 
         S^l(x, y) = relu(U^l x)ᵀ D^l relu(U^l y)            D^l diagonal
         out^l_t = Σ_j softmax_j(S^l(x_t, y_j)) z^l_j

@@ -49,7 +49,7 @@ class Measured(NamedTuple):
     f1: float
     """From 0 to 1."""
     probability: float | None = None
-    """How probable the model takes the answer to be."""
+    """The probability that the model gives the answer."""
     start: int | None = None
     """The place of its first character in the passage; None without an answer."""
     end: int | None = None

@@ -59,7 +59,7 @@ class ReaderOptions(EncoderOptions):
     bidirectional: bool = True
     """Read both ways; a cell that reads one way gets a second layer that reads backwards."""
     use_aligned_question: bool = True
-    """Give each word of the passage the words of the question that are like it."""
+    """Append to each word of the passage a mean of the question's vectors, weighted by similarity."""
     question_merge: Literal["attention", "mean"] = ranged("attention", among=("attention", "mean"))
     """How the words of the question are summarised: by a mean weighted by attention, or a plain one."""
     tag_size: int | None = ranged(None, at_least=1)
@@ -75,7 +75,7 @@ class ReaderOptions(EncoderOptions):
     output_dropout: float | None = ranged(None, at_least=0, below=1)
     """Dropout on the outputs of a stack of layers; default: as `dropout`."""
     variational_dropout: bool = True
-    """Drop the same features at all positions of a sequence, instead of single numbers."""
+    """Drop the same features at all positions of a sequence, instead of single elements."""
     max_answer: int = ranged(15, at_least=1)
     """Words in the longest answer that is predicted."""
 
@@ -92,7 +92,7 @@ class ReaderOptions(EncoderOptions):
 
 
 class Scores(NamedTuple):
-    """What a reader says of a batch.
+    """The logits of a batch.
 
         log P(i, j) = start_i + end_j − Z        log P(none) = none − Z
         Z = log(e^none + Σ_i e^start_i · Σ_j e^end_j)
@@ -109,7 +109,7 @@ class Scores(NamedTuple):
 
 
 class Embedded(NamedTuple):
-    """What the input layer makes of a batch."""
+    """A batch after the input layer."""
 
     document: Tensor
     """(T, B, F) all that is known of the words of the passage."""

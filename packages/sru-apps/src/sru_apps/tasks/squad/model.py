@@ -107,7 +107,7 @@ def reader_loss(scores: Scores, start: Tensor, end: Tensor) -> Tensor:
     """Return the mean loss of the questions of a batch that have one; 0 where none has.
 
     Args:
-        scores: What the reader says.
+        scores: The logits of the reader.
         start: (B,) int64, as for `question_losses`.
         end: (B,) int64.
     """
@@ -122,7 +122,7 @@ def question_losses(scores: Scores, start: Tensor, end: Tensor) -> Tensor:
     loss is 0.
 
     Args:
-        scores: What the reader says.
+        scores: The logits of the reader.
         start: (B,) int64, the first word of each answer; -1 for none.
         end: (B,) int64, its last word; -1 for none.
 

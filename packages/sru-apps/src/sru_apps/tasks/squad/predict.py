@@ -32,7 +32,7 @@ _AT_ONCE = 8192
 _MOST_ANSWERS = 1000
 """The most answers to a question, since each has a text of its own."""
 NOTHING_KNOWN = "no word of the question is in the model's vocabulary"
-"""The note on a question of unknown words only, whose answer tells nothing."""
+"""The note on a question whose words are all unknown: its answer means nothing."""
 NO_ANSWER = "the passage does not answer the question"
 """The note in place of an answer, by a model that was trained on such questions."""
 NO_SCORE = "the model gives no part of the passage a finite score"
@@ -155,14 +155,15 @@ class QuestionAnswerer(Trained):
         max_length: int | None = None,
         threshold: float | None = None,
     ) -> Iterator[list[Answer]]:
-        """Answer questions that come one after the other, many at a time.
+        """Answer a stream of questions, many at a time.
 
         Args:
             pairs: Passages, each with a question.
             k: The most answers to each.
             max_length: The most words of an answer; default: that of the model.
-            threshold: Of a model that was trained on unanswerable questions: how much better than the best
-                answer, on the scale of logits, none must be to come first; default: 0.
+            threshold: For a model that was trained on unanswerable questions: no answer comes first if it
+                scores more than this, in logits, above the best answer; default: the threshold that was
+                chosen on the validation set and exported, or 0 for a checkpoint.
 
         Yields:
             The answers to one question, at least one, the most probable first.
@@ -176,7 +177,9 @@ class QuestionAnswerer(Trained):
         if threshold is not None and math.isnan(threshold):
             raise ValueError("threshold must be a number, got nan")
         if threshold is not None and not self.config.no_answer:
-            raise ValueError(f"this model always answers, so there is no threshold; got {threshold:g}")
+            raise ValueError(
+                f"this model always answers, so there is no threshold; got {threshold:g}, leave it out"
+            )
         threshold = self._threshold if threshold is None else threshold
         options = {"k": k, "max_length": max_length or self.config.max_answer, "threshold": threshold}
         return chain.from_iterable(self._answer(window, options) for window in windows(pairs))

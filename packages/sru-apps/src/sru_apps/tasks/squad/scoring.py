@@ -1,4 +1,4 @@
-"""`sru squad score`: the official figures of predictions, whoever made them; imports no torch."""
+"""`sru squad score`: exact match and F1 of any predictions; imports no torch."""
 
 from __future__ import annotations
 
