@@ -240,7 +240,7 @@ class OutputLayer(nn.Module):
 
     Source: start and end, Chen et al., "Reading Wikipedia to Answer Open-Domain Questions" (2017), section
     3.2. The end after the start: Huang et al., "FusionNet" (2018), section 3.2. No answer: Clark and Gardner,
-    "Simple and Effective Multi-Paragraph Reading Comprehension" (2018), section 4.
+    "Simple and Effective Multi-Paragraph Reading Comprehension" (2018), "No-Answer Option".
     """
 
     def __init__(self, config: ReaderOptions, document_size: int, question_size: int) -> None:

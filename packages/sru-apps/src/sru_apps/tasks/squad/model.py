@@ -130,7 +130,7 @@ def question_losses(scores: Scores, start: Tensor, end: Tensor) -> Tensor:
         (B,).
 
     Source: with a no-answer score, Clark and Gardner, "Simple and Effective Multi-Paragraph Reading
-    Comprehension" (2018), section 4.
+    Comprehension" (2018), "No-Answer Option".
     """
     answered = start >= 0
     totals = [logits.logsumexp(-1) for logits in (scores.start, scores.end)]
