@@ -43,6 +43,8 @@ class TaskModule(LightningModule):
     """Methods of the network that use its parameters and are called instead of `forward`."""
     sizes_of_data: ClassVar[tuple[str, ...]] = ()
     """Fields of the configuration that an option of the data decides, which has the same name."""
+    shares: ClassVar[Mapping[str, str]] = {}
+    """Figures that are shares, by name, and what messages call them."""
     exported: Mapping[str, Any] = {}
     """Entries of an exported `config.json` besides the task and the configuration."""
     network: Any
@@ -99,9 +101,12 @@ class TaskModule(LightningModule):
         """
         return "", ()
 
-    @abstractmethod
     def describe(self, figures: Mapping[str, float]) -> str:
-        """Put figures in words."""
+        """Put figures in words: `accuracy 82.51 %, loss 0.4405`."""
+        found = [
+            f"{words} {100 * figures[name]:.2f} %" for name, words in self.shares.items() if name in figures
+        ]
+        return ", ".join([*found, f"loss {figures['loss']:.4f}"])
 
     def export(self, folder: Path, tokenizer: Tokenizer, *, task: str) -> None:
         """Write the network, and what it takes to use it, to a folder."""
@@ -109,8 +114,13 @@ class TaskModule(LightningModule):
         export_model(folder, self.network, config, tokenizer)
 
     def summary(self, figures: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
-        """Return what `summary.json` should hold besides the common entries, given the figures."""
-        return {}
+        """Return what `summary.json` should hold besides the common entries: the shares of each part."""
+        return {
+            f"{part}_{name}": value
+            for part, values in figures.items()
+            for name, value in values.items()
+            if name in self.shares
+        }
 
     def configure_model(self) -> None:
         """Shard the weights, where the strategy asks for it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +16,6 @@ from sru_apps.tasks.classify.model import ClassifierConfig, SentenceClassifier
 from sru_apps.tasks.classify.predict import check_labels, modern
 from sru_apps.train.module import TaskModule, count_parameters
 from sru_apps.train.optimizers import OptimizerConfig
-
-_WORDS = {"accuracy": "accuracy", "micro_f1": "micro F1", "exact_match": "exact match"}
-"""The figures in words."""
 
 
 class ClassifierModule(TaskModule):
@@ -41,6 +38,11 @@ class ClassifierModule(TaskModule):
     config_class = ClassifierConfig
     network_class = SentenceClassifier
     sizes_of_data = ("embedding_size",)
+    shares: ClassVar[Mapping[str, str]] = {
+        "accuracy": "accuracy",
+        "micro_f1": "micro F1",
+        "exact_match": "exact match",
+    }
 
     def __init__(
         self,
@@ -145,21 +147,10 @@ class ClassifierModule(TaskModule):
 
     test_step = validation_step
 
-    def describe(self, figures: Mapping[str, float]) -> str:
-        """Put figures in words: `accuracy 82.51 %, loss 0.4405`."""
-        found = [f"{words} {100 * figures[name]:.2f} %" for name, words in _WORDS.items() if name in figures]
-        return ", ".join([*found, f"loss {figures['loss']:.4f}"])
-
     def summary(self, figures: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
         """Return what `sru classify table` compares."""
         parameters = count_parameters(self) - count_parameters(self.network.embedding)
-        found = {
-            f"{part}_{name}": value
-            for part, values in figures.items()
-            for name, value in values.items()
-            if name in _WORDS
-        }
-        return {**found, "parameters_without_embedding": parameters}
+        return {**super().summary(figures), "parameters_without_embedding": parameters}
 
 
 def _figures(config: ClassifierConfig) -> nn.ModuleDict:

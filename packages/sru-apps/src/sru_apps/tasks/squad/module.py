@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,9 +15,6 @@ from sru_apps.tasks.squad.figures import AnswerFigures
 from sru_apps.tasks.squad.model import ReaderConfig, build_reader, question_losses, reader_loss
 from sru_apps.train.module import TaskModule, count_parameters
 from sru_apps.train.optimizers import OptimizerConfig
-
-_WORDS = {"exact_match": "exact match", "f1": "F1"}
-"""The figures in words."""
 
 
 class SquadModule(TaskModule):
@@ -36,6 +33,7 @@ class SquadModule(TaskModule):
     config_class = ReaderConfig
     network_class = staticmethod(build_reader)
     sizes_of_data = ("embedding_size",)
+    shares: ClassVar[Mapping[str, str]] = {"exact_match": "exact match", "f1": "F1"}
 
     def __init__(
         self,
@@ -121,23 +119,12 @@ class SquadModule(TaskModule):
         figures = {name: float(value) for name, value in self.figures.compute().items()}
         for name, value in {"loss": self._nats / max(1, self._counted), **figures}.items():
             # The loggers get one row per epoch from `History`; all processes log the same.
-            self.log(f"{stage}_{name}", value, logger=False, prog_bar=name in _WORDS, sync_dist=True)
+            self.log(f"{stage}_{name}", value, logger=False, prog_bar=name in self.shares, sync_dist=True)
 
     on_test_epoch_start, test_step = on_validation_epoch_start, validation_step
     on_test_epoch_end = on_validation_epoch_end
 
-    def describe(self, figures: Mapping[str, float]) -> str:
-        """Put figures in words: `exact match 62.31 %, F1 72.04 %, loss 3.1405`."""
-        found = [f"{words} {100 * figures[name]:.2f} %" for name, words in _WORDS.items() if name in figures]
-        return ", ".join([*found, f"loss {figures['loss']:.4f}"])
-
     def summary(self, figures: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
         """Return what `sru squad table` compares."""
         parameters = count_parameters(self) - count_parameters(self.network.inputs.embedding)
-        found = {
-            f"{part}_{name}": value
-            for part, values in figures.items()
-            for name, value in values.items()
-            if name in _WORDS
-        }
-        return {**found, "parameters_without_embedding": parameters}
+        return {**super().summary(figures), "parameters_without_embedding": parameters}
