@@ -56,27 +56,27 @@ class AnswerFigures(Metric):
             references: The right answers of each; none if it has no answer.
             no_answer: (B,) no-answer scores; default: all are answered as predicted.
         """
-        doubts = [-math.inf] * len(predictions) if no_answer is None else no_answer.tolist()
+        na_scores = [-math.inf] * len(predictions) if no_answer is None else no_answer.tolist()
         rows = [
             (
                 exact_match(prediction, truths, version=self.version),
                 f1(prediction, truths, version=self.version),
                 float(bool(truths)),
-                doubt,
+                na_score,
             )
-            for prediction, truths, doubt in zip(predictions, references, doubts, strict=True)
+            for prediction, truths, na_score in zip(predictions, references, na_scores, strict=True)
         ]
         self.rows.append(torch.tensor(rows, dtype=torch.float64, device=self.device).view(-1, 4))
 
     def compute(self) -> dict[str, Tensor]:
         """Return `exact_match` and `f1`; with no-answer scores also the `threshold` that was used."""
-        exact, overlap, answerable, doubt = dim_zero_cat(self.rows).unbind(1)
+        exact, overlap, answerable, na_score = dim_zero_cat(self.rows).unbind(1)
         found = {}
-        if (doubt > -math.inf).any():
+        if (na_score > -math.inf).any():
             value = self.threshold
             if value is None:
-                value = best_threshold(doubt.tolist(), overlap.tolist(), answerable.tolist()).value
-            exact, overlap = (torch.where(doubt > value, 1 - answerable, x) for x in (exact, overlap))
+                value = best_threshold(na_score.tolist(), overlap.tolist(), answerable.tolist()).value
+            exact, overlap = (torch.where(na_score > value, 1 - answerable, x) for x in (exact, overlap))
             found = {"threshold": exact.new_tensor(value)}
         return {"exact_match": exact.mean(), "f1": overlap.mean(), **found}
 
@@ -142,12 +142,12 @@ def _answers(
             columns.append(no_answer_probability(start, end, none, max_length=length))
         for index, first, last, p, *of_none in zip(*(column.tolist() for column in columns), strict=True):
             text = data.parts[part].text(index)
-            doubt, p_none = of_none or (None, 0.0)
-            if doubt is not None and doubt > threshold:
+            na_score, p_none = of_none or (None, 0.0)
+            if na_score is not None and na_score > threshold:
                 first, p = -1, p_none
             prediction, begin, after = answer_of(text, first, last)
             version: Version = "1.1" if none is None else "2.0"
             exact = exact_match(prediction, text.answers, version=version)
             overlap = f1(prediction, text.answers, version=version)
             asked = (text.id, text.question, prediction, text.answers)
-            yield index, Measured(*asked, exact, overlap, p, begin, after, doubt), text.context
+            yield index, Measured(*asked, exact, overlap, p, begin, after, na_score), text.context

@@ -116,8 +116,8 @@ def best_threshold(
         return Threshold(0.0, math.nan)
     total = best = float(sum(not row[2] for row in rows))
     value = math.nextafter(rows[0][0], -math.inf)
-    for doubt, score, has_answer in rows:
+    for na_score, score, has_answer in rows:
         total += score - (not has_answer)
         if total > best:
-            best, value = total, doubt
+            best, value = total, na_score
     return Threshold(value, best / len(rows))

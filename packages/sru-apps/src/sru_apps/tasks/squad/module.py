@@ -104,8 +104,8 @@ class SquadModule(TaskModule):
         texts = [questions.text(index) for index in batch.index.tolist()]
         places = zip(spans.start[:, 0].tolist(), spans.end[:, 0].tolist(), strict=True)
         predictions = [answer_of(text, *place)[0] for text, place in zip(texts, places, strict=True)]
-        doubts = None if scores.none is None else no_answer_score(spans, scores.none)
-        self.figures.update(predictions, [text.answers for text in texts], doubts)
+        na_scores = None if scores.none is None else no_answer_score(spans, scores.none)
+        self.figures.update(predictions, [text.answers for text in texts], na_scores)
         # An answer that falls on no words has no place to be scored at.
         impossible = torch.tensor([text.is_impossible for text in texts], device=batch.start.device)
         counted = (batch.start >= 0) | (impossible & self.config.no_answer)

@@ -57,18 +57,18 @@ def score(task: Task, args: Sequence[str]) -> int:
     if options.threshold is not None and options.null_odds_file is None:
         raise UserError("--threshold needs the scores of --null-odds-file; give that too", status=2)
     predictions = _read_object(options.predictions, "the answer to each question", _text)
-    doubts: dict[str, float] | None = None
+    null_odds: dict[str, float] | None = None
     if options.null_odds_file is not None:
-        doubts = _read_object(options.null_odds_file, "the no-answer score of each question", _number)
+        null_odds = _read_object(options.null_odds_file, "the no-answer score of each question", _number)
     paragraphs = list(read_squad(options.file))
-    for path, found in ((options.predictions, predictions), (options.null_odds_file, doubts)):
+    for path, found in ((options.predictions, predictions), (options.null_odds_file, null_odds)):
         if found is not None:
             _check_ids(path, found, paragraphs, options.file)
-    if doubts is not None and options.threshold is not None:
+    if null_odds is not None and options.threshold is not None:
         predictions = {
-            name: "" if doubts[name] > options.threshold else text for name, text in predictions.items()
+            name: "" if null_odds[name] > options.threshold else text for name, text in predictions.items()
         }
-    rows, figures = _measure(paragraphs, predictions, doubts, options.file)
+    rows, figures = _measure(paragraphs, predictions, null_odds, options.file)
     if options.out is not None:
         names = {"dataset": Path(options.file).name, "part": Path(options.predictions).name}
         write_files(Path(options.out), rows, figures, **names)
@@ -77,7 +77,7 @@ def score(task: Task, args: Sequence[str]) -> int:
         return 0
     print(f"{options.predictions}: {summary(figures)}, by the rules of SQuAD {figures['version']}")
     print("\n".join(table(figures, ["answerable", "question type"])))
-    for name in ("f1", "exact_match") if doubts is not None and options.threshold is None else ():
+    for name in ("f1", "exact_match") if null_odds is not None and options.threshold is None else ():
         best = figures[f"best_{name}"]
         words = {"f1": "F1", "exact_match": "exact match"}[name]
         print(f"best {words} {100 * best['score']:.2f} %, with --threshold {best['threshold']:.6g}")
@@ -89,7 +89,7 @@ def score(task: Task, args: Sequence[str]) -> int:
 def _measure(
     paragraphs: Sequence[Paragraph],
     predictions: Mapping[str, str],
-    doubts: Mapping[str, float] | None,
+    null_odds: Mapping[str, float] | None,
     file: str,
 ) -> tuple[list[Measured], dict[str, Any]]:
     """Return the questions with their scores, and the figures of all."""
@@ -109,15 +109,15 @@ def _measure(
                 references,
                 exact_match(prediction, references, version=version),
                 f1(prediction, references, version=version),
-                no_answer=None if doubts is None else doubts[question.id],
+                no_answer=None if null_odds is None else null_odds[question.id],
             )
             groups.add(row, paragraph.context)
             rows.append(row)
     figures = {"version": version, **groups.figures()}
-    if doubts is not None:
+    if null_odds is not None:
         for name in ("f1", "exact_match"):
             best = best_threshold(
-                (doubts[row.id] for row in rows), (getattr(row, name) for row in rows), answerable
+                (null_odds[row.id] for row in rows), (getattr(row, name) for row in rows), answerable
             )
             figures[f"best_{name}"] = {"score": best.score, "threshold": best.value}
     return rows, figures
