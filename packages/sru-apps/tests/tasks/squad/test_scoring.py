@@ -88,6 +88,10 @@ def test_figures_by_the_rules_of_the_second_version(files: Path, capsys: pytest.
     first, *lines = capsys.readouterr().out.splitlines()
     assert "exact match 50.00 %, F1 66.67 % of 4 questions, by the rules of SQuAD 2.0" in first
     assert lines[2].split() == ["no", "answer", "1", "100.0", "100.0"]
+    assert (
+        score("p2.json", "--file=dev2.json", "--null-odds-file=odds.json", "--threshold=0.5", "--json") == 0
+    )
+    assert not [name for name in json.loads(capsys.readouterr().out) if name.startswith("best_")]
 
 
 @pytest.mark.parametrize(

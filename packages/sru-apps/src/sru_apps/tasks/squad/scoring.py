@@ -10,7 +10,7 @@ from typing import Any
 
 from sru_apps.task import Task
 from sru_apps.tasks.squad.groups import Groups, Measured, summary, table, write_files
-from sru_apps.tasks.squad.metrics import Version, best_threshold, exact_match, f1
+from sru_apps.tasks.squad.metrics import Threshold, Version, best_threshold, exact_match, f1
 from sru_apps.train.errors import UserError, is_text
 from sru_apps.train.options import parse_options
 from sru_apps.train.strict_json import dump_json
@@ -69,6 +69,12 @@ def score(task: Task, args: Sequence[str]) -> int:
             name: "" if null_odds[name] > options.threshold else text for name, text in predictions.items()
         }
     rows, figures = _measure(paragraphs, predictions, null_odds, options.file)
+    best: dict[str, Threshold] = {}
+    # With a threshold, questions are left unanswered already.
+    if null_odds is not None and options.threshold is None:
+        best = _best_thresholds(rows, null_odds)
+    for name, choice in best.items():
+        figures[f"best_{name}"] = {"score": choice.score, "threshold": choice.value}
     if options.out is not None:
         names = {"dataset": Path(options.file).name, "part": Path(options.predictions).name}
         write_files(Path(options.out), rows, figures, **names)
@@ -77,10 +83,10 @@ def score(task: Task, args: Sequence[str]) -> int:
         return 0
     print(f"{options.predictions}: {summary(figures)}, by the rules of SQuAD {figures['version']}")
     print("\n".join(table(figures, ["answerable", "question type"])))
-    for name in ("f1", "exact_match") if null_odds is not None and options.threshold is None else ():
-        best = figures[f"best_{name}"]
+    for name, choice in best.items():
         words = {"f1": "F1", "exact_match": "exact match"}[name]
-        print(f"best {words} {100 * best['score']:.2f} %, with --threshold {best['threshold']:.6g}")
+        # With all digits: rounded, it could leave the last question that is answered unanswered.
+        print(f"best {words} {100 * choice.score:.2f} %, with --threshold {choice.value!r}")
     if options.out is not None:
         print(f"figures by question, answer and passage: {options.out}")
     return 0
@@ -113,14 +119,19 @@ def _measure(
             )
             groups.add(row, paragraph.context)
             rows.append(row)
-    figures = {"version": version, **groups.figures()}
-    if null_odds is not None:
-        for name in ("f1", "exact_match"):
-            best = best_threshold(
-                (null_odds[row.id] for row in rows), (getattr(row, name) for row in rows), answerable
-            )
-            figures[f"best_{name}"] = {"score": best.score, "threshold": best.value}
-    return rows, figures
+    return rows, {"version": version, **groups.figures()}
+
+
+def _best_thresholds(rows: Sequence[Measured], null_odds: Mapping[str, float]) -> dict[str, Threshold]:
+    """Return the no-answer thresholds with the best F1 and with the best exact match."""
+    return {
+        name: best_threshold(
+            (null_odds[row.id] for row in rows),
+            (getattr(row, name) for row in rows),
+            (bool(row.references) for row in rows),
+        )
+        for name in ("f1", "exact_match")
+    }
 
 
 def _read_object(path: str, what: str, convert: Any) -> dict[str, Any]:
