@@ -34,10 +34,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sizes = {"vocab_size": len(tokenizer), "embedding_size": 4, "num_features": 3, "hidden_size": 3}
     config = ReaderConfig(**sizes, num_layers=1)
     folder = tmp_path_factory.mktemp("model")
-    entries = {"annotator": {"features": "none"}, "tags": [], "entities": [], "threshold": None}
-    export_model(
-        folder, build_reader(config), {"task": "squad", **entries, "model": asdict(config)}, tokenizer
-    )
+    texts = {"annotator": {"features": "none"}, "tags": [], "entities": []}
+    entries = {"task": "squad", **texts, "threshold": None, "model": asdict(config)}
+    export_model(folder, build_reader(config), entries, tokenizer)
     return folder
 
 
@@ -164,6 +163,7 @@ def test_predictions_are_those_of_validation(
         (["--file=none.json"], 1, "none.json: expected a text file, got no such file"),
         (["--file=cut.json"], 1, "cut.json"),
         (["--file=cut.json", "--out=./cut.json"], 2, "--out must be another file than those of --file"),
+        (["--file=cut.json", "-k=2"], 2, "has one answer to each question; add --json to print 2, or leave"),
         (["--file=cut.json", "--kind=csv"], 1, "expected a column 'passage'"),
         (["--file=x.csv"], 1, "expected a column 'passage', got a CSV file with the columns 'a', 'b'"),
         (["--file=x.csv", "--delimiter=;;"], 1, "delimiter must be one ASCII character"),

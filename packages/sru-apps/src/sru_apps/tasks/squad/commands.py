@@ -150,6 +150,12 @@ def _predict_squad(task: Task, paths: Sequence[Path], options: Namespace) -> int
     out = None if options.out is None else Path(options.out)
     if out is not None and any(out.exists() and path.exists() and out.samefile(path) for path in paths):
         raise UserError(f"--out must be another file than those of --file, got {out}", status=2)
+    if options.k > 1 and not options.json:
+        raise UserError(
+            "the file of predictions for questions in the form of SQuAD has one answer to each question; add "
+            f"--json to print {options.k}, or leave out -k",
+            status=2,
+        )
     answers, doubts = Answering(task, options), Doubts("questions")
     asked: deque[Question] = deque()
 
