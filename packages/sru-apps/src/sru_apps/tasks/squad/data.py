@@ -206,13 +206,15 @@ class SquadData(BatchData[Example, Batch]):
     def opening(self) -> str:
         """Count the questions, and the words with a pretrained vector."""
         assert self.tokenizer is not None
-        parts: dict[str, Any] = self.parts
-        counts = [f"{len(questions):,} questions for {part}" for part, questions in parts.items()]
-        held_out = "" if "validation" in self.prepared.parts else ", on a tenth of the passages, held out"
-        lines = [f"{self.dataset}: {', '.join(counts)}{held_out}"]
+        parts: dict[str, Any] = dict(self.parts)
+        line = f"{self.dataset}: {len(parts.pop('train')):,} questions for training"
+        line += "".join(f", {len(questions):,} for {part}" for part, questions in parts.items())
+        held_out = "" if "validation" in self.prepared.parts else ", on a held-out tenth of the passages"
+        lines = [line + held_out]
         if self._too_long:
-            long = f"{self.hparams['max_context']} words, or {self.hparams['max_question']} themselves"
-            lines.append(f"{self._too_long:,} more, on passages of over {long}, are not trained on")
+            context, question = (self.hparams[f"max_{text}"] for text in ("context", "question"))
+            longest = f"passages of over {context} words, or over {question} themselves"
+            lines.append(f"{self._too_long:,} more are left out: on {longest}")
         words, learned = len(self.tokenizer) - SPECIAL, len(self.tokenizer) - self.fixed_vectors - SPECIAL
         if self.pretrained is not None:
             found, file = self.pretrained.found, self.hparams["embeddings"]
