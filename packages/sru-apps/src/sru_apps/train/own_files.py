@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from sru_apps.train.errors import UserError
 
 Files = list[str] | str
 """A path, a pattern such as `mail/*.csv`, or several of them."""
+_OPTIONS = ("train_file", "validation_file", "test_file")
+
+
+def check_files(options: Mapping[str, Any]) -> None:
+    """Refuse options that are given and name no file, such as `--data.test_file []`.
+
+    Args:
+        options: The options `--data.*`.
+
+    Raises:
+        UserError: One is an empty list or an empty text.
+    """
+    for option in _OPTIONS:
+        if (files := options.get(option)) in ([], ""):
+            got = "an empty text" if files == "" else "an empty list"
+            raise UserError(f"--data.{option} must name a file, got {got}; name one or leave it out")
 
 
 def name_of_files(files: Files) -> str:

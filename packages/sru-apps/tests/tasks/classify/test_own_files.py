@@ -188,6 +188,8 @@ def test_runs_are_named_after_the_file(files: Any, name: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"train_file": "x", "test_file": []}, "--data.test_file must name a file, got an empty list"),
+        ({"train_file": ""}, "--data.train_file must name a file, got an empty text; name one or leave it"),
         ({}, r"no data chosen; give --recipe or --data.name \(cr, .*\), or files of your own"),
         ({"name": "sst2", "train_file": "x"}, "both --data.name and --data.train_file name data"),
         ({"name": "sst2", "test_file": "x"}, "--data.test_file is for files of your own, not for sst2"),

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from sru_apps.ranges import check_at_least
 from sru_apps.tasks.chat.tokenizer import DialogueTokenizer, Lesson
 from sru_apps.train.data import BatchData
-from sru_apps.train.errors import UserError
 from sru_apps.train.export import parse_tokenizer
-from sru_apps.train.own_files import Files, first_of_files, name_of_files
+from sru_apps.train.own_files import Files, check_files, first_of_files, name_of_files
 from sru_data import DataError
 from sru_data.datasets.dialogues import Dialogue, read_dialogues
 from sru_data.datasets.language_modelling import Unit
@@ -78,8 +77,7 @@ class ChatData(BatchData[Lesson, Segment]):
         )
         self.save_hyperparameters(logger=False)
         self.unit = unit
-        if not train_file or validation_file == []:
-            raise UserError("train_file and validation_file must name a file, got an empty list")
+        check_files(self.hparams)
         self.dataset = self.group = name_of_files(train_file)
 
     def setup(self, stage: str) -> None:

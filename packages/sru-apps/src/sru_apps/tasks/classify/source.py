@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from sru_apps.train.errors import UserError
+from sru_apps.train.own_files import check_files
 from sru_data.datasets import classification
 from sru_data.datasets.classification import Splits
 
@@ -33,7 +34,8 @@ def check_source(options: Mapping[str, Any]) -> None:
         UserError: No data set is named or two are, or an option for files comes without files.
     """
     name, train = options["name"], options["train_file"]
-    if name is None and not train:
+    check_files(options)
+    if name is None and train is None:
         raise UserError(
             f"no data chosen; give --recipe or --data.name ({', '.join(sorted(get_args(DatasetName)))}), or "
             "files of your own with --data.train_file",

@@ -9,6 +9,7 @@ from typing import Any
 
 from sru_apps.train.console import preparation_bar
 from sru_apps.train.errors import UserError
+from sru_apps.train.own_files import check_files
 from sru_data import DataError
 from sru_data.datasets import language_modelling
 from sru_data.datasets.language_modelling import Corpus
@@ -37,9 +38,7 @@ def check_source(options: Mapping[str, Any]) -> None:
     for option in ("text_field", "encoding"):
         if train_file is None and options[option] is not None:
             raise UserError(f"{option} is for files of your own; give --data.train_file too")
-    for option in ("train_file", "validation_file", "test_file"):
-        if options[option] == []:
-            raise UserError(f"--data.{option} must name a file, got an empty list")
+    check_files(options)
     if name is None and train_file is None and options["prepared_dir"] is None:
         known = ", ".join(language_modelling.NAMES)
         raise UserError(f"no text chosen; give --recipe, --data.train_file, or --data.name ({known})")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sru_apps.train.console import preparation_bar
 from sru_apps.train.errors import UserError
+from sru_apps.train.own_files import check_files
 from sru_data.datasets.splits import VALIDATION_PARTS
 from sru_data.datasets.squad import SOURCES
 from sru_data.errors import DataError
@@ -41,9 +42,7 @@ def check_source(options: Mapping[str, Any]) -> None:
         UserError: No questions are named or two sets are, or files of a part are missing.
     """
     name, train = options["name"], options["train_file"]
-    for part in _PARTS:
-        if options[f"{part}_file"] == []:
-            raise UserError(f"--data.{part}_file must name a file, got an empty list")
+    check_files(options)
     if name is not None and train is not None:
         raise UserError("both --data.name and --data.train_file name questions; leave one of them out")
     if train is None and options["validation_file"] is not None:
