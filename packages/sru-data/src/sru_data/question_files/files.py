@@ -212,7 +212,7 @@ class QuestionFile(Sequence[Example]):
 
     @property
     def contexts(self) -> Tensor:
-        """(N,) int64: a number for each question's context, the same for questions on the same one."""
+        """(N,) int64: a number for each question's context, the same for questions about the same one."""
         return self._rows[:, Row._fields.index("context_text")].clone()
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -87,7 +87,7 @@ def predict(task: Task, args: Sequence[str]) -> int:
     if not files and passages == [None, None]:
         raise UserError("no passage: give --passage TEXT or --passage-file FILE, or --file FILE", status=2)
     if options.out is not None and (not files or options.json):
-        what = "--json prints" if options.json else "those to questions on a passage are printed"
+        what = "--json prints" if options.json else "those to questions about a passage are printed"
         raise UserError(f"--out is for the answers to --file, and {what}; leave one of them out", status=2)
     if not files:
         return _predict_passage(task, options)
@@ -112,6 +112,7 @@ class Answering:
     def __init__(self, task: Task, options: Namespace) -> None:
         self._model: QuestionAnswerer = load_trained(task, Path(options.model))
         self._options = {name: options[name] for name in ("k", "max_length", "threshold")}
+        # Refuses options that the model does not take, before anything is read.
         with building():
             self([])
 

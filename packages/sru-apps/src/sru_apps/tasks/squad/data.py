@@ -51,7 +51,7 @@ class SquadData(BatchData[Example, Batch]):
         name: A published set: squad1 (SQuAD 1.1) or squad2 (SQuAD 2.0, with unanswerable questions).
         train_file: Files of your own instead, in the form of SQuAD's JSON, plain or compressed; one path, a
             list, or a pattern such as 'questions/*.json.gz'.
-        validation_file: Others for validation; default: those on a tenth of the passages of `train_file`,
+        validation_file: Others for validation; default: those about a tenth of the passages of `train_file`,
             drawn by the seed.
         test_file: Others for the test; possible with `name` too.
         data_dir: Folder with the published sets; default: $SRU_DATA, else the data are downloaded.
@@ -209,12 +209,12 @@ class SquadData(BatchData[Example, Batch]):
         parts: dict[str, Any] = dict(self.parts)
         line = f"{self.dataset}: {len(parts.pop('train')):,} questions for training"
         line += "".join(f", {len(questions):,} for {part}" for part, questions in parts.items())
-        held_out = "" if "validation" in self.prepared.parts else ", on a held-out tenth of the passages"
+        held_out = "" if "validation" in self.prepared.parts else ", about a held-out tenth of the passages"
         lines = [line + held_out]
         if self._too_long:
             context, question = (self.hparams[f"max_{text}"] for text in ("context", "question"))
-            longest = f"passages of over {context} words, or over {question} themselves"
-            lines.append(f"{self._too_long:,} more are left out: on {longest}")
+            longest = f"passages of over {context} words, or questions of over {question}"
+            lines.append(f"{self._too_long:,} more are left out as too long: {longest}")
         words, learned = len(self.tokenizer) - SPECIAL, len(self.tokenizer) - self.fixed_vectors - SPECIAL
         if self.pretrained is not None:
             found, file = self.pretrained.found, self.hparams["embeddings"]

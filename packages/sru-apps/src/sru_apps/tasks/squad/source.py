@@ -171,8 +171,8 @@ def hold_out(questions: QuestionFile, *, seed: int) -> tuple[Tensor, Tensor]:
     count = int(passages.max()) + 1
     if count == 1:
         raise DataError(
-            "expected questions on several passages, one in ten of which is held out for validation, got one "
-            "passage; give --data.validation_file"
+            "expected questions about several passages, one in ten of which is held out for validation, got "
+            "one passage; give --data.validation_file"
         )
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
     is_held_out = torch.zeros(count, dtype=torch.bool)
