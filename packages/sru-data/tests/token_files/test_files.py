@@ -99,7 +99,7 @@ def test_a_file_of_another_size_is_an_error(tmp_path, size, problem) -> None:
 def test_a_damaged_file_is_an_error_where_it_is_verified(tmp_path, monkeypatch, verify, always) -> None:
     path = write(tmp_path, [1, 2, 3])
     path.write_bytes(b"\1\0\2\0\4\0")
-    monkeypatch.setattr(files, "_ALWAYS_VERIFIED_BYTES", always)
+    monkeypatch.setattr(files, "ALWAYS_VERIFIED_BYTES", always)
     message = r"train\.tokens: expected ids with the checksum [0-9a-f]{8}, got [0-9a-f]{8}; the file is"
     with pytest.raises(DataError, match=message):
         TokenFile.open(path, verify=verify)
@@ -109,7 +109,7 @@ def test_a_damaged_file_is_an_error_where_it_is_verified(tmp_path, monkeypatch, 
 def test_a_large_file_is_verified_on_request(tmp_path, monkeypatch, verify, always) -> None:
     path = write(tmp_path, [1, 2, 3])
     path.write_bytes(b"\1\0\2\0\4\0")
-    monkeypatch.setattr(files, "_ALWAYS_VERIFIED_BYTES", always)
+    monkeypatch.setattr(files, "ALWAYS_VERIFIED_BYTES", always)
     opened = TokenFile.open(path, verify=verify)
     assert opened.tokens.tolist() == [1, 2, 4]
     with pytest.raises(DataError, match="expected ids with the checksum"):
