@@ -6,7 +6,7 @@ _FILES = ("train_file", "validation_file", "test_file")
 
 TASK = Task(
     name="squad",
-    description="Reading comprehension: the answer to a question, found in a passage (SQuAD).\n"
+    description="Reading comprehension: find the answer to a question in a passage (SQuAD).\n"
     "Start with: sru squad fit --recipe small",
     data="sru_apps.tasks.squad.data:SquadData",
     module="sru_apps.tasks.squad.module:SquadModule",
@@ -51,12 +51,13 @@ TASK = Task(
     generic=("prepare", "fit", "validate", "test", "table"),
     commands={
         "predict": Command(
-            "answers to questions on a passage, or to those of a file",
+            "answer questions about a passage, or those of a file",
             "sru_apps.tasks.squad.commands:predict",
         ),
-        "ask": Command("ask questions on a passage, one after the other", "sru_apps.tasks.squad.ask:ask"),
+        "ask": Command("ask questions about a passage at a prompt", "sru_apps.tasks.squad.ask:ask"),
         "score": Command(
-            "the official figures of predictions, whoever made them", "sru_apps.tasks.squad.scoring:score"
+            "exact match and F1 of predictions in the official format",
+            "sru_apps.tasks.squad.scoring:score",
         ),
     },
 )

@@ -27,10 +27,10 @@ from sru_data.paths import matching_files
 from sru_data.reading import MAX_SENTENCE_BYTES, UNPRINTABLE
 from sru_data.tables import Kind, Row, Table, open_table
 
-MAX_LENGTH = "The most words of an answer; default: of the model."
+MAX_LENGTH = "The longest answer, in words; default: the model's."
 THRESHOLD = (
-    "Of a model that was trained on unanswerable questions: how much higher than the best answer no answer "
-    "must score to come first; default: 0."
+    "For models trained on unanswerable questions: give no answer where that scores higher than the best "
+    "answer by more than X; default: the model's, chosen on its validation set."
 )
 _SQUAD = re.compile(r"\.json(\.(gz|bz2|xz|zst))?$", re.IGNORECASE)
 """The ending of a file in the form of SQuAD, plain or compressed."""
@@ -42,16 +42,16 @@ _ON, _OFF = "\x1b[7m", "\x1b[0m"
 
 
 def predict(task: Task, args: Sequence[str]) -> int:
-    """Print the answers to questions on a passage, or write those to the questions of files."""
+    """Answer questions about a passage, or those of files."""
     options = parse_options(
         "sru squad predict",
-        "Answer questions on a passage: a row for each with the answer, its probability, the characters of "
-        "the passage where it begins and ends, and the question. Or answer those of a file. One in the form "
-        "of SQuAD gives a JSON object with the answer to each id, as the official script reads it. A file of "
-        "rows (CSV, TSV, JSON lines, Parquet) is written again, row for row, with the columns answer, "
-        "probability, start, end and note added.",
+        "Answer questions about a passage, or those of a file. For a passage, print one row per answer: the "
+        "answer, its probability, its start and end in characters of the passage, and the question. For a "
+        "file in SQuAD's format, write a JSON object that maps each question id to its answer, as the "
+        "official script expects. For a table (CSV, TSV, JSON lines, Parquet), write it again, row for row, "
+        "with the columns answer, probability, start, end and note added.",
         [
-            ("questions", list, [], "Questions on the passage; default: standard input, one per line."),
+            ("questions", list, [], "Questions about the passage; default: standard input, one per line."),
             ("--model", str, ..., "A run folder, the `model` folder in it, or a .ckpt file."),
             ("--passage", str, None, "The passage."),
             ("--passage-file", str | None, None, "A text file that holds the passage."),
@@ -59,7 +59,7 @@ def predict(task: Task, args: Sequence[str]) -> int:
                 "--file",
                 list,
                 None,
-                "Answer the questions of this file: a .json in the form of SQuAD, or CSV, TSV, JSON lines or "
+                "Answer the questions of this file: .json in SQuAD's format, or CSV, TSV, JSON lines or "
                 "Parquet. May be repeated, or be a pattern such as 'mail/*.csv'.",
             ),
             ("--passage-column", str, "passage", "The column of the passages."),
@@ -68,12 +68,12 @@ def predict(task: Task, args: Sequence[str]) -> int:
                 "--kind",
                 Literal["squad"] | Kind | None,
                 None,
-                "squad, csv, tsv, jsonl or parquet; default: as the names say.",
+                "The format of the files: squad, csv, tsv, jsonl or parquet; default: by their names.",
             ),
-            ("--encoding", str, "utf-8", "The encoding of a file of rows."),
-            ("--delimiter", str | None, None, "What separates the columns of CSV files; default: found out."),
-            ("--out", str | None, None, "Write the answers to --file there; default: standard output."),
-            ("-k", PositiveInt, 1, "The most answers to each question."),
+            ("--encoding", str, "utf-8", "The encoding of a table."),
+            ("--delimiter", str | None, None, "The column separator of a CSV; default: detected."),
+            ("--out", str | None, None, "Write the result of --file here; default: standard output."),
+            ("-k", PositiveInt, 1, "Answers per question, the most probable first."),
             ("--max-length", PositiveInt | None, None, MAX_LENGTH),
             ("--threshold", float | None, None, THRESHOLD),
             ("--json", bool, False, "Print one JSON object per question, with all its answers."),
@@ -89,7 +89,7 @@ def predict(task: Task, args: Sequence[str]) -> int:
     if not files and passages == [None, None]:
         raise UserError("no passage: give --passage TEXT or --passage-file FILE, or --file FILE", status=2)
     if options.out is not None and (not files or options.json):
-        what = "--json prints" if options.json else "those to questions on a passage are printed"
+        what = "--json prints" if options.json else "those to questions about a passage are printed"
         raise UserError(f"--out is for the answers to --file, and {what}; leave one of them out", status=2)
     if not files:
         return _predict_passage(task, options)
@@ -264,7 +264,7 @@ def _shown(text: str) -> str:
 
 
 class _Doubts:
-    """Warns of the first answers that have a note, and counts the others; that there is none is no doubt."""
+    """Warns of the first doubtful answers and counts the others; "no answer" alone is not doubtful."""
 
     def __init__(self) -> None:
         self.rows = self._count = 0

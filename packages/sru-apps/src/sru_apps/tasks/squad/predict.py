@@ -121,7 +121,7 @@ class QuestionAnswerer(Trained):
             passage: The passage.
             question: The question.
             k: The most answers to return.
-            max_length: The most words of an answer; default: that of the model.
+            max_length: The longest answer, in words; default: that of the model.
             threshold: As for `stream`.
 
         Returns:
@@ -160,9 +160,9 @@ class QuestionAnswerer(Trained):
         Args:
             pairs: Passages, each with a question.
             k: The most answers to each.
-            max_length: The most words of an answer; default: that of the model.
-            threshold: Of a model that was trained on unanswerable questions: how much better than the best
-                answer, on the scale of logits, none must be to come first; default: 0.
+            max_length: The longest answer, in words; default: that of the model.
+            threshold: For models trained on unanswerable questions: how much higher than the best answer, in
+                logits, "no answer" must score to come first; default: that of the model.
 
         Yields:
             The answers to one question, at least one, the most probable first.
