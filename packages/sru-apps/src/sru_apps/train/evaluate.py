@@ -179,7 +179,7 @@ validate, test = partial(evaluate, "validate"), partial(evaluate, "test")
 
 
 def prepare(task: Task, args: Sequence[str]) -> int:
-    """Make the data ready, or continue to, and describe them.
+    """Prepare the data, and describe them.
 
     Args:
         task: The task.
@@ -191,8 +191,7 @@ def prepare(task: Task, args: Sequence[str]) -> int:
     kind = load(task.data)
     parser = OptionParser(
         prog=f"sru {task.name} prepare",
-        description="Make the data ready, once, for all runs that read them. An interrupted preparation is "
-        "continued; of two processes with the same data, one waits for the other.",
+        description="Prepare the data once, for all runs that read them.",
     )
     text = f"Packaged settings, for their data: {', '.join(recipe_names(task))}."
     add_options(parser, [("--recipe", str | None, None, text)])

@@ -26,12 +26,11 @@ class FusionOptions(ReaderOptions):
     """
 
     understanding_layers: int | None = ranged(None, at_least=1)
-    """fusion: layers of the encoders that read the question again and the passage with what it has in common
-    with the question; default: 2."""
+    """fusion: layers of the understanding encoders of question and passage; default: 2."""
     final_layers: int | None = ranged(None, at_least=1)
-    """fusion: layers of the encoder after each fusion of the passage with itself; default: 2."""
+    """fusion: layers of the encoder after each self-fusion of the passage; default: 2."""
     self_fusions: int | None = ranged(None, at_least=1)
-    """fusion: how many times the passage is fused with itself; default: 1."""
+    """fusion: self-fusions of the passage; default: 1."""
 
 
 class FusionReader(nn.Module):
