@@ -14,7 +14,11 @@ TASK = Task(
     figures=("f1", "exact_match"),
     mode="max",
     usage=("--recipe NAME", "--train-file FILE"),
-    examples=("--recipe small", "--recipe squad-cpu --embeddings glove.6B.100d.txt.gz --encoder lstm"),
+    examples=(
+        "--recipe small",
+        "--recipe squad-cpu --embeddings glove.6B.100d.txt.gz --encoder lstm",
+        "--train-file questions.json --embeddings glove.6B.100d.txt.gz --name first",
+    ),
     common=(
         *("data.train_file", "data.data_dir", "data.embeddings", "data.features", "data.subset"),
         *("model.reader", "model.hidden_size", "model.num_layers"),

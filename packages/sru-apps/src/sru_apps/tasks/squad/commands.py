@@ -33,7 +33,7 @@ THRESHOLD = (
     "answer by more than X; default: the model's, chosen on its validation set."
 )
 _SQUAD = re.compile(r"\.json(\.(gz|bz2|xz|zst))?$", re.IGNORECASE)
-"""The ending of a file in the form of SQuAD, plain or compressed."""
+"""The ending of a file in SQuAD's format, plain or compressed."""
 _NAMED = 10
 """Doubtful answers that are named."""
 _AROUND = 400

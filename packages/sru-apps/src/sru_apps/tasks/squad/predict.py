@@ -45,13 +45,13 @@ class Answer(NamedTuple):
     text: str | None
     """The answer, as it stands in the passage. None where there is none."""
     probability: float | None
-    """Its probability among all that the model may answer; None where nothing was read."""
+    """Its probability among all spans that the model may answer; None where nothing was read."""
     start: int | None
     """Where it begins: `passage[start:end]` is the text."""
     end: int | None
     """Where it ends."""
     note: str | None = None
-    """Why there is no answer, or what makes it doubtful."""
+    """Why there is no answer, or why to doubt it."""
 
 
 _Span = tuple[tuple[int, int] | None, float]
@@ -66,8 +66,7 @@ class QuestionAnswerer(Trained):
         for text, probability, start, end, _ in model.answer(passage, "Who built the tower?", k=3):
             print(probability, text)
 
-    It cuts texts into words as before training. A passage is read up to its 4,096th word, a question up to
-    its 512th.
+    It tokenizes texts as in training, and reads the first 4,096 words of a passage and 512 of a question.
     """
 
     config_class = ReaderConfig
@@ -155,7 +154,7 @@ class QuestionAnswerer(Trained):
         max_length: int | None = None,
         threshold: float | None = None,
     ) -> Iterator[list[Answer]]:
-        """Answer questions that come one after the other, many at a time.
+        """Answer a stream of questions, in batches.
 
         Args:
             pairs: Passages, each with a question.
