@@ -71,7 +71,7 @@ def prepare(prog: str, task: Task, every: bool) -> str:
 def evaluate(prog: str, task: Task, every: bool) -> str:
     """Describe `sru TASK validate` and `test`; the arguments are those of `fit`."""
     part = {"validate": "validation", "test": "test"}[prog.rpartition(" ")[2]]
-    description = f"Print the figures of a checkpoint on the {part} set it belongs to."
+    description = f"Print the figures of a checkpoint on its {part} set."
     return command_page(prog, description, evaluation_options(task))
 
 

@@ -197,7 +197,7 @@ CONFIG: Option = ("--config", str, None, "A YAML file of options, under their fu
 def run_options(task: Task) -> list[Option]:
     """Return the options of `sru TASK fit` that are of no group."""
     return [
-        ("--recipe", str | None, None, "Packaged settings, which other options change."),
+        ("--recipe", str | None, None, "Packaged settings; other options override them."),
         ("--seed", int, 0, "Seed of everything random."),
         (
             "--seeds",
