@@ -17,6 +17,7 @@ from sru_apps.nn.encoders import ENCODERS, EncoderOptions
 from sru_apps.task import Command, load
 from sru_apps.tasks import TASKS
 from sru_apps.train.help import COMMON, check_names, fit_options, own
+from sru_apps.train.layout import described
 from sru_apps.train.options import fit_parser, recipe_names
 from sru_apps.train.short_names import all_options, short_names
 from sru_data.datasets import classification
@@ -47,6 +48,15 @@ def test_help_agrees_with_the_parser(name: str) -> None:
         if option not in ("--config", "--allow-divergence"):
             real = options.get_default(option[2:].replace("-", "_"))
             assert real == (None if default is ... else default), option
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_help_shows_the_defaults_of_the_task(name: str) -> None:
+    shown = dict(described(row) for rows in fit_options(RECORDS[name]).values() for row in rows)
+    texts = {head.split()[0]: text for head, text in shown.items()}
+    for option, value in RECORDS[name].defaults.items():
+        written = str(value).lower() if isinstance(value, bool) else value
+        assert texts[f"--{option}"].endswith(f"default: {written}."), option
 
 
 @pytest.mark.parametrize(("name", "command"), GENERIC)

@@ -38,7 +38,7 @@ def load(target: str) -> Any:
 
 _HELP, _EVALUATE = "sru_apps.train.help", "sru_apps.train.evaluate"
 GENERIC = {
-    "prepare": Command("make the data ready, once for all runs", f"{_EVALUATE}:prepare", f"{_HELP}:prepare"),
+    "prepare": Command("prepare the data once, for all runs", f"{_EVALUATE}:prepare", f"{_HELP}:prepare"),
     "fit": Command("train, test the best checkpoint and export it", "sru_apps.train.fit:fit", f"{_HELP}:fit"),
     "validate": Command(
         "the figures of a checkpoint on the validation set", f"{_EVALUATE}:validate", f"{_HELP}:evaluate"

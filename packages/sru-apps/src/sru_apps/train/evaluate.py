@@ -116,7 +116,7 @@ def evaluate(stage: Stage, task: Task, args: Sequence[str]) -> int:
     """Print the figures of a checkpoint on the part of the data that a command is for."""
     options = parse_options(
         f"sru {task.name} {stage}",
-        f"The figures of a checkpoint on the {STAGES[stage]} set it belongs to.",
+        f"Print the figures of a checkpoint on its {STAGES[stage]} set.",
         evaluation_options(task),
         args,
     )
@@ -179,7 +179,7 @@ validate, test = partial(evaluate, "validate"), partial(evaluate, "test")
 
 
 def prepare(task: Task, args: Sequence[str]) -> int:
-    """Make the data ready, or continue to, and describe them.
+    """Prepare the data, and describe them.
 
     Args:
         task: The task.
@@ -191,10 +191,9 @@ def prepare(task: Task, args: Sequence[str]) -> int:
     kind = load(task.data)
     parser = OptionParser(
         prog=f"sru {task.name} prepare",
-        description="Make the data ready, once, for all runs that read them. An interrupted preparation is "
-        "continued; of two processes with the same data, one waits for the other.",
+        description="Prepare the data once, for all runs that read them.",
     )
-    text = f"Packaged settings, for their data: {', '.join(recipe_names(task))}."
+    text = f"Packaged settings, whose data to prepare: {', '.join(recipe_names(task))}."
     add_options(parser, [("--recipe", str | None, None, text)])
     parser.add_class_arguments(kind, "data", skip={"seed"}, instantiate=False)
     recipe = peek(args, "--recipe")

@@ -64,16 +64,14 @@ def fit(prog: str, task: Task, every: bool) -> str:
 def prepare(prog: str, task: Task, every: bool) -> str:
     """Describe `sru TASK prepare`; the arguments are those of `fit`."""
     recipe = [option for option in run_options(task) if option[0] == "--recipe"]
-    description = (
-        "Make the data ready, once, for all runs that read them. An interrupted preparation is continued."
-    )
+    description = "Prepare the data once, for all runs that read them."
     return _page(prog, task, every, description, {"run": recipe, "data": data_options(task.data)})
 
 
 def evaluate(prog: str, task: Task, every: bool) -> str:
     """Describe `sru TASK validate` and `test`; the arguments are those of `fit`."""
     part = {"validate": "validation", "test": "test"}[prog.rpartition(" ")[2]]
-    description = f"Print the figures of a checkpoint on the {part} set it belongs to."
+    description = f"Print the figures of a checkpoint on its {part} set."
     return command_page(prog, description, evaluation_options(task))
 
 

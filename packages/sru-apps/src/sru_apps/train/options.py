@@ -179,7 +179,7 @@ TRAINER: list[Option] = [
         "one in any case.",
     ),
     ("--trainer.accumulate_grad_batches", PositiveInt, 1, "Batches whose gradients make one step."),
-    ("--trainer.gradient_clip_val", NonNegativeFloat | None, None, "Bound of the gradient; default: none."),
+    ("--trainer.gradient_clip_val", NonNegativeFloat | None, None, "Clip the gradient at this bound."),
     ("--trainer.gradient_clip_algorithm", str | None, None, "norm (the default) or value."),
     ("--trainer.deterministic", bool | Literal["warn"] | None, None, "Use deterministic algorithms only."),
     ("--trainer.benchmark", bool | None, None, "Let cuDNN choose its algorithms by measuring them."),
@@ -197,7 +197,7 @@ CONFIG: Option = ("--config", str, None, "A YAML file of options, under their fu
 def run_options(task: Task) -> list[Option]:
     """Return the options of `sru TASK fit` that are of no group."""
     return [
-        ("--recipe", str | None, None, "Packaged settings, which other options change."),
+        ("--recipe", str | None, None, "Packaged settings; other options override them."),
         ("--seed", int, 0, "Seed of everything random."),
         (
             "--seeds",

@@ -28,7 +28,7 @@ _DESCRIPTION = (
 
 
 def _options(task: Task) -> list[Option]:
-    return [("runs", list, ..., f"Run folders, or folders of folds, such as runs/{task.name}/NAME/*.")]
+    return [("runs", list, ..., f"Run folders, or folders of folds, such as runs/{task.name}/RECIPE/*.")]
 
 
 def page(prog: str, task: Task, every: bool) -> str:

@@ -81,7 +81,7 @@ def test_a_tenth_of_the_passages_is_held_out(make: Callable[..., SquadData], que
     train, held_out, opening = parts(seed=3)
     assert (len(train), len(held_out), train | held_out) == (21, 3, set(range(24)))
     assert len({i // 3 for i in held_out}) == 1, "three questions on one of the eight passages"
-    assert "21 questions for training, 3 for validation, about a held-out tenth of the passages" in opening
+    assert "21 questions for training, 3 for validation (a tenth of the passages, held out)" in opening
     assert parts(seed=3)[:2] == (train, held_out)
     assert len({min(parts(seed=seed)[1]) for seed in range(6)}) > 1
 
@@ -115,9 +115,11 @@ def test_limits_and_subset_concern_training_alone(make: Callable[..., SquadData]
     assert len(lengths) == 7
     assert int(lengths.max()) <= 20
     assert int(data.parts["validation"].context_lengths.max()) > 20
-    counts, too_long, *_ = data.opening().splitlines()
-    assert counts.endswith(": 7 questions for training, 9 for validation")
-    assert too_long == "12 more are left out as too long: passages of over 20 words, or questions of over 60"
+    assert (
+        "7 questions for training, 9 for validation\n"
+        "12 training questions left out: of over 60 words, or about passages of over 20 words"
+        in data.opening()
+    )
     with pytest.raises(DataError, match=r"at most 2 words on passages of at most 400, got none; raise"):
         make(max_question=2)
 

@@ -1,15 +1,15 @@
-"""SQuAD 1.1 and 2.0: questions about paragraphs of Wikipedia, whose answers are pieces of the paragraph.
+"""SQuAD 1.1 and 2.0: questions about paragraphs of Wikipedia, whose answers are spans of the paragraph.
 
-A file is one JSON object; other fields than these are ignored, and a test set may lack `answers`:
+A file is one JSON object. Fields other than these are ignored, and a test set may lack `answers`:
 
     {"data": [{"title": "Rain", "paragraphs": [{"context": "Rain falls.", "qas": [
         {"id": "1", "question": "What falls?", "answers": [{"text": "Rain", "answer_start": 0}]},
         {"id": "2", "question": "What rises?", "answers": [], "is_impossible": true}]}]}]}
 
 `answer_start` counts characters (code points) from the beginning of the context. `is_impossible` belongs to
-SQuAD 2.0: such a question has no answer in its paragraph. Your own files may have the same form.
+SQuAD 2.0: such a question has no answer in its paragraph. Your own files may use the same format.
 
-    squad1    87,599 questions to train on, 10,570 for validation
+    squad1    87,599 questions for training, 10,570 for validation
     squad2    130,319 and 11,873, a third and a half of them without an answer
 
 Source: Rajpurkar et al., "SQuAD: 100,000+ questions for machine comprehension of text", 2016; Rajpurkar et
@@ -60,7 +60,7 @@ SOURCES = {
 
 
 class Answer(NamedTuple):
-    """A piece of the context."""
+    """A span of the context."""
 
     text: str
     """The answer."""
@@ -72,13 +72,13 @@ class Question(NamedTuple):
     """A question about a context."""
 
     id: str
-    """Its id, which no other question has."""
+    """Its id, unique in all files."""
     text: str
     """The question."""
     answers: tuple[Answer, ...]
-    """The answers that people gave; empty if there is no answer, or the file does not tell."""
+    """The reference answers; empty if there is no answer, or the file has none."""
     is_impossible: bool = False
-    """Whether the context does not hold the answer."""
+    """Whether the context does not answer it."""
 
 
 class Paragraph(NamedTuple):
@@ -95,7 +95,7 @@ class Paragraph(NamedTuple):
 
 
 def read_squad(paths: str | Path | Sequence[str | Path]) -> Iterator[Paragraph]:
-    """Read files in the form of SQuAD, article by article.
+    """Read files in SQuAD's format, article by article.
 
     Args:
         paths: A file, plain or compressed, a pattern as in `glob`, or several.

@@ -66,27 +66,27 @@ def prepare(
     processes: int | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> PreparedQuestions:
-    """Cut questions and contexts into tokens and write them to files, or open the files if they are there.
+    """Tokenize questions and contexts and write them to files, or open the files if they exist.
 
-    "train" gets the questions that can be trained on: one of their answers begins and ends with a token, or
-    they have none on purpose. "validation" and "test" get all, so that figures are those of the whole set;
-    only where a context or question is empty is there nothing to answer. What is left out is counted in
-    `PreparedQuestions.report`.
+    "train" keeps the questions that can be trained on: an answer begins and ends with a token, or the
+    question is marked impossible. "validation" and "test" keep all, so figures are those of the whole set,
+    except questions that are empty or have an empty context. `PreparedQuestions.report` counts what was left
+    out.
 
     All files are read and checked before the first one is written. If two processes prepare the same folder,
-    one works and the other waits for it. The folder is complete or not there: an interrupted preparation
-    begins again.
+    one works and the other waits for it. A folder is complete or not used: an interrupted preparation starts
+    over.
 
     Args:
-        files: The files of "train" and, if there are any, "validation" and "test", in the form of
+        files: The files of "train" and, if there are any, "validation" and "test", in the format of
             `sru_data.datasets.squad`: for each part a file, a pattern as in `glob`, or several.
         folder: The folder of this data set with these options; made if missing.
         name: The name of the data set.
         features: "none" for words alone, "spacy" for lemmas, parts of speech and named entities too.
         spacy_model: The spaCy model.
         max_context_tokens: Longer contexts are left out of "train", and cut in other parts.
-        processes: How many processes cut texts; None for one per processor where spaCy does, and else for
-            this one alone, which is as fast. A script that calls this for several must do so below
+        processes: How many processes tokenize; None: one per processor with spaCy, only this one without,
+            which is as fast. A script that asks for several must call this below
             `if __name__ == "__main__":`.
         progress: Called before each stage and after each paragraph.
 
@@ -94,7 +94,7 @@ def prepare(
         The prepared questions.
 
     Raises:
-        DataError: A file is missing or not of that form, two questions of one part have the same id, a part
+        DataError: A file is missing or not in that format, two questions of one part have the same id, a part
             has no question that can be used, spaCy or its model is missing, or the folder holds other
             questions or damaged files.
         ValueError: An option has no meaning.

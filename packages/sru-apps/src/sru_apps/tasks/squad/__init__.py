@@ -6,7 +6,7 @@ _FILES = ("train_file", "validation_file", "test_file")
 
 TASK = Task(
     name="squad",
-    description="Reading comprehension: the answer to a question, found in a passage (SQuAD).\n"
+    description="Reading comprehension: find the answer to a question in a passage (SQuAD).\n"
     "Start with: sru squad fit --recipe small",
     data="sru_apps.tasks.squad.data:SquadData",
     module="sru_apps.tasks.squad.module:SquadModule",
@@ -14,7 +14,11 @@ TASK = Task(
     figures=("f1", "exact_match"),
     mode="max",
     usage=("--recipe NAME", "--train-file FILE"),
-    examples=("--recipe small", "--recipe squad-cpu --embeddings glove.6B.100d.txt.gz --encoder lstm"),
+    examples=(
+        "--recipe small",
+        "--recipe squad-cpu --embeddings glove.6B.100d.txt.gz --encoder lstm",
+        "--train-file questions.json --embeddings glove.6B.100d.txt.gz --name first",
+    ),
     common=(
         *("data.train_file", "data.data_dir", "data.embeddings", "data.features", "data.subset"),
         *("model.reader", "model.hidden_size", "model.num_layers"),
@@ -41,9 +45,9 @@ TASK = Task(
             "answer questions about a passage, or those of a file",
             "sru_apps.tasks.squad.commands:predict",
         ),
-        "ask": Command("ask questions about a passage, one after the other", "sru_apps.tasks.squad.ask:ask"),
+        "ask": Command("ask questions about a passage at a prompt", "sru_apps.tasks.squad.ask:ask"),
         "score": Command(
-            "exact match and F1 of any predictions, by the rules of SQuAD",
+            "exact match and F1 of predictions in the official format",
             "sru_apps.tasks.squad.scoring:score",
         ),
     },

@@ -25,22 +25,22 @@ Read = Callable[[str], str | None]
 
 
 def ask(task: Task, args: Sequence[str]) -> int:
-    """Answer questions as they are typed, or as they come on standard input."""
+    """Answer questions at a prompt, or from standard input."""
     options = parse_options(
         "sru squad ask",
-        "Answer questions as they are typed, or as they come on standard input. The first lines are the "
-        "passage, which ends at an empty line; then each line is a question. /passage takes another "
-        "passage; /quit, Ctrl-D and Ctrl-C end. An answer is a row: the answer, its probability, and the "
-        "characters of the passage where it begins and ends. A terminal also shows it in its place.",
+        "Answer questions at a prompt, or from standard input. Enter a passage, end it with an empty line, "
+        "then ask one question per line; /passage starts another passage, and /quit, Ctrl-D or Ctrl-C ends. "
+        "Each answer is one row: the answer, its probability, its start and end in characters of the "
+        "passage. A terminal also highlights it in the passage.",
         [
             ("--model", str, ..., "A run folder, the `model` folder in it, or a .ckpt file."),
             (
                 "--passage-file",
                 str | None,
                 None,
-                "A text file that holds the first passage; it may have empty lines.",
+                "A text file with the first passage; it may have empty lines.",
             ),
-            ("-k", PositiveInt, 1, "The most answers to each question."),
+            ("-k", PositiveInt, 1, "Answers per question, the most probable first."),
             ("--max-length", PositiveInt | None, None, MAX_LENGTH),
             ("--threshold", float | None, None, THRESHOLD),
             ("--json", bool, False, "Print one JSON object per question, with all its answers."),

@@ -27,27 +27,27 @@ from sru_data.paths import matching_files
 from sru_data.reading import MAX_SENTENCE_BYTES, UNPRINTABLE
 from sru_data.tables import Kind, Row, Table, open_table
 
-MAX_LENGTH = "The most words in an answer; default: that of the model."
+MAX_LENGTH = "The longest answer, in words; default: the model's."
 THRESHOLD = (
-    "For a model that was trained on unanswerable questions: leave a question unanswered if no answer scores "
-    "more than this above the best answer; default: as chosen on the validation set."
+    "For models trained on unanswerable questions: give no answer where that scores higher than the best "
+    "answer by more than X; default: the model's, chosen on its validation set."
 )
 _SQUAD = re.compile(r"\.json(\.(gz|bz2|xz|zst))?$", re.IGNORECASE)
-"""The ending of a file in the form of SQuAD, plain or compressed."""
+"""The ending of a file in SQuAD's format, plain or compressed."""
 _AROUND = 400
 """Characters of the passage shown on either side of an answer."""
 _ON, _OFF = "\x1b[7m", "\x1b[0m"
 
 
 def predict(task: Task, args: Sequence[str]) -> int:
-    """Print the answers to questions about a passage, or write those to the questions of files."""
+    """Answer questions about a passage, or those of files."""
     options = parse_options(
         "sru squad predict",
-        "Answer questions about a passage: a row for each with the answer, its probability, the characters "
-        "of the passage where it begins and ends, and the question. Or answer those of a file. One in the "
-        "form of SQuAD gives a JSON object with the answer to each id, as the official script reads it. A "
-        "file of rows (CSV, TSV, JSON lines, Parquet) is written again, row for row, with the columns "
-        "answer, probability, start, end and note added.",
+        "Answer questions about a passage, or those of a file. For a passage, print one row per answer: the "
+        "answer, its probability, its start and end in characters of the passage, and the question. For a "
+        "file in SQuAD's format, write a JSON object that maps each question id to its answer, as the "
+        "official script expects. For a table (CSV, TSV, JSON lines, Parquet), write it again, row for row, "
+        "with the columns answer, probability, start, end and note added.",
         [
             ("questions", list, [], "Questions about the passage; default: standard input, one per line."),
             ("--model", str, ..., "A run folder, the `model` folder in it, or a .ckpt file."),
@@ -57,7 +57,7 @@ def predict(task: Task, args: Sequence[str]) -> int:
                 "--file",
                 list,
                 None,
-                "Answer the questions of this file: a .json in the form of SQuAD, or CSV, TSV, JSON lines or "
+                "Answer the questions of this file: .json in SQuAD's format, or CSV, TSV, JSON lines or "
                 "Parquet. May be repeated, or be a pattern such as 'mail/*.csv'.",
             ),
             ("--passage-column", str, "passage", "The column of the passages."),
@@ -66,12 +66,12 @@ def predict(task: Task, args: Sequence[str]) -> int:
                 "--kind",
                 Literal["squad"] | Kind | None,
                 None,
-                "squad, csv, tsv, jsonl or parquet; default: as the names say.",
+                "The format of the files: squad, csv, tsv, jsonl or parquet; default: by their names.",
             ),
-            ("--encoding", str, "utf-8", "The encoding of a file of rows."),
-            ("--delimiter", str | None, None, "What separates the columns of CSV files; default: found out."),
-            ("--out", str | None, None, "The file for the answers to --file; default: standard output."),
-            ("-k", PositiveInt, 1, "The most answers to each question."),
+            ("--encoding", str, "utf-8", "The encoding of a table."),
+            ("--delimiter", str | None, None, "The column separator of a CSV; default: detected."),
+            ("--out", str | None, None, "Write the result of --file here; default: standard output."),
+            ("-k", PositiveInt, 1, "Answers per question, the most probable first."),
             ("--max-length", PositiveInt | None, None, MAX_LENGTH),
             ("--threshold", float | None, None, THRESHOLD),
             ("--json", bool, False, "Print one JSON object per question, with all its answers."),
@@ -269,5 +269,5 @@ def _shown(text: str) -> str:
 
 
 def _doubt(answer: Answer) -> str | None:
-    """Return the note on an answer, unless it is that there is none, which is no doubt."""
+    """Return the note on an answer; "no answer" alone is not doubtful."""
     return None if answer.note is None or answer.note.startswith(NO_ANSWER) else answer.note

@@ -37,42 +37,42 @@ _MEANINGS = {
 
 
 class SquadData(BatchData[Example, Batch]):
-    """SQuAD, or files of your own in its form, as batches of passages of similar lengths.
+    """SQuAD, or your own files in its format, as batches of passages of similar lengths.
 
-    The files are cut into words once, by `prepare` or by the first training, and then mapped into memory.
-    SQuAD's own test set is not public: figures are those of the official development set, which is the
-    validation set here, and there is a test only with `test_file`.
+    The files are tokenized once, by `prepare` or by the first training, and then mapped into memory. SQuAD's
+    test set is not public: validation is the official development set, and there is a test only with
+    `test_file`.
 
-    The limits of length concern training alone. Validation and test count every question, so the figures are
-    those of the official evaluation. A passage is read there up to its word 1,000, or `max_context` if that
-    is more; SQuAD's are all shorter.
+    The length limits apply to training only. Validation and test count every question, as the official
+    evaluation does; they read the first 1,000 words of a passage, or `max_context` if that is more. All of
+    SQuAD's passages are shorter.
 
     Args:
         name: A published set: squad1 (SQuAD 1.1) or squad2 (SQuAD 2.0, with unanswerable questions).
-        train_file: Files of your own instead, in the form of SQuAD's JSON, plain or compressed; one path, a
-            list, or a pattern such as 'questions/*.json.gz'.
-        validation_file: Others for validation; default: those about a tenth of the passages of `train_file`,
-            drawn by the seed.
-        test_file: Others for the test; possible with `name` too.
+        train_file: Your own training questions instead, as JSON in SQuAD's format, plain or compressed; one
+            path, a list, or a pattern such as 'questions/*.json.gz'.
+        validation_file: Validation questions in the same format; default: those about a tenth of the
+            passages of `train_file`, drawn by the seed.
+        test_file: Test questions in the same format; allowed with `name` too.
         data_dir: Folder with the published sets; default: $SRU_DATA, else the data are downloaded.
         prepared_dir: Folder of the prepared questions; default: one in the cache. One that `sru squad
             prepare` has filled needs neither `name` nor files.
-        features: Linguistic features of words (part of speech, named entity, lemma): spacy, or none.
-        spacy_model: The spaCy pipeline that finds them.
-        lowercase: Look words up in lower case; vectors of cased words, such as GloVe 840B, want false.
+        features: Linguistic features (lemmas, parts of speech, named entities): spacy, or none.
+        spacy_model: The spaCy model for `features`, a package or a path.
+        lowercase: Lower-case words before looking them up; cased vectors, such as GloVe 840B, need false.
         embeddings: Pretrained word vectors: GloVe text, fastText `.vec` or word2vec `.bin`, plain or `.gz`.
         embedding_size: Length of the word vectors; default: that of the pretrained ones, else 100.
-        embedding_words: Keep the vectors of this many words, from the beginning of the file, for texts to
-            come, or of `all`; the words of the data are kept in any case.
-        tune_words: Train the vectors of this many words, the most frequent of the training questions, or
-            of `all`; the other pretrained ones stay as they are.
-        min_count: A word without a pretrained vector is known if it occurs this often in training.
+        embedding_words: Also keep the vectors of the first N words of the file, or of `all`, for passages
+            that the model will read later; words of the data always keep theirs.
+        tune_words: Tune the pretrained vectors of the N most frequent words of the training questions, or
+            of `all`; the others stay fixed.
+        min_count: Learn a vector for a word without a pretrained one if it occurs this often in training.
         max_context: Train on passages of at most this many words.
         max_question: Train on questions of at most this many words.
-        subset: Train on this many questions only, the first ones.
+        subset: Train on the first N questions only.
         batch_size: Questions per batch.
-        evaluation_batch_size: The same in validation and test; default: `batch_size`.
-        processes: Processes that prepare the questions; default: with spacy one per core, else one.
+        evaluation_batch_size: Questions per batch in validation and test; default: `batch_size`.
+        processes: Processes that prepare the questions; default: one per core with spacy, else one.
         seed: Seed of what is held out, of the order of the batches, and of vectors for words without a
             pretrained one.
 
@@ -206,15 +206,14 @@ class SquadData(BatchData[Example, Batch]):
     def opening(self) -> str:
         """Count the questions, and the words with a pretrained vector."""
         assert self.tokenizer is not None
-        parts: dict[str, Any] = dict(self.parts)
-        line = f"{self.dataset}: {len(parts.pop('train')):,} questions for training"
-        line += "".join(f", {len(questions):,} for {part}" for part, questions in parts.items())
-        held_out = "" if "validation" in self.prepared.parts else ", about a held-out tenth of the passages"
-        lines = [line + held_out]
+        parts: dict[str, Any] = self.parts
+        others = [f", {len(parts[part]):,} for {part}" for part in parts if part != "train"]
+        held_out = "" if "validation" in self.prepared.parts else " (a tenth of the passages, held out)"
+        lines = [f"{self.dataset}: {len(parts['train']):,} questions for training{''.join(others)}{held_out}"]
         if self._too_long:
-            context, question = (self.hparams[f"max_{text}"] for text in ("context", "question"))
-            longest = f"passages of over {context} words, or questions of over {question}"
-            lines.append(f"{self._too_long:,} more are left out as too long: {longest}")
+            limits = f"{self.hparams['max_question']} words, or about passages of over"
+            limits += f" {self.hparams['max_context']} words"
+            lines.append(f"{self._too_long:,} training questions left out: of over {limits}")
         words, learned = len(self.tokenizer) - SPECIAL, len(self.tokenizer) - self.fixed_vectors - SPECIAL
         if self.pretrained is not None:
             found, file = self.pretrained.found, self.hparams["embeddings"]

@@ -53,7 +53,7 @@ class AnswerFigures(Metric):
 
         Args:
             predictions: The text of the best span of each; empty for no answer.
-            references: The right answers of each; none if it has no answer.
+            references: The reference answers of each; none if it has no answer.
             no_answer: (B,) no-answer scores; default: all are answered as predicted.
         """
         na_scores = [-math.inf] * len(predictions) if no_answer is None else no_answer.tolist()

@@ -26,12 +26,11 @@ class FusionOptions(ReaderOptions):
     """
 
     understanding_layers: int | None = ranged(None, at_least=1)
-    """fusion: layers of the encoders that read the question again and the passage with what it has in common
-    with the question; default: 2."""
+    """fusion: layers of the understanding encoders of question and passage; default: 2."""
     final_layers: int | None = ranged(None, at_least=1)
-    """fusion: layers of the encoder after each fusion of the passage with itself; default: 2."""
+    """fusion: layers of the encoder after each self-fusion of the passage; default: 2."""
     self_fusions: int | None = ranged(None, at_least=1)
-    """fusion: how many times the passage is fused with itself; default: 1."""
+    """fusion: self-fusions of the passage; default: 1."""
 
 
 class FusionReader(nn.Module):
@@ -43,16 +42,15 @@ class FusionReader(nn.Module):
         f = [A¹([g; h], [q; p]; p¹); …; Aᴸ(…; pᴸ); Aᴸ⁺¹(…; u)]                multi-level fusion
         v = encoder([h; f])                                                   the passage, understood
         s = A([g; h; f; v], [g; h; f; v]; v)                                  self-boosted fusion
-        m = encoder([v; s])                                                   the passage, in the end
+        m = encoder([v; s])                                                   the passage, final
         scores = output(m, Σ_j softmax_j(w · u_j) u_j)
 
-    Every encoder and every A has weights of its own. After the first, each further fusion of the passage with
-    itself sees the history of the words longer by m, and fuses m in place of v. L is `num_layers`; the papers
-    have 2. Padding changes no result.
+    Every encoder and every A has its own weights. Each further self-fusion appends m to the history of the
+    words and fuses m in place of v. L is `num_layers`, 2 in the papers. Padding changes no result.
 
-    The largest tensors are the attention weights of passage and passage, (B, T, T): 82 MB for 32 passages of
-    800 words. Training keeps one for each fusion of the passage with itself, and holds three for a moment.
-    Those of passage and question are (B, L + 1, T, J).
+    The largest tensors are the weights of a self-fusion, (B, T, T): 82 MB for 32 passages of 800 words.
+    Training keeps one per self-fusion, and three for a moment. The weights of passage and question are
+    (B, L + 1, T, J).
 
     Args:
         config: Sizes and choices.

@@ -43,7 +43,7 @@ class Measured(NamedTuple):
     prediction: str
     """The answer; empty for none."""
     references: Sequence[str]
-    """The right answers; none if the question has no answer."""
+    """The reference answers; none if the question has no answer."""
     exact_match: float
     """0 or 1."""
     f1: float

@@ -55,29 +55,29 @@ class ReaderOptions(EncoderOptions):
     hidden_size: int = ranged(128, at_least=1)
     """Units per direction of a recurrent layer."""
     num_layers: int = ranged(3, at_least=1)
-    """Recurrent layers over the passage; fusion: also over the question, and each is a level."""
+    """Recurrent layers over the passage; fusion: over passage and question, each a level of fusion."""
     bidirectional: bool = True
-    """Read both ways; a cell that reads one way gets a second layer that reads backwards."""
+    """Read in both directions; cells with one direction get a second, backward layer."""
     use_aligned_question: bool = True
-    """Append to each word of the passage a mean of the question's vectors, weighted by similarity."""
+    """Give each passage word the attention-weighted mean of the question's word vectors."""
     question_merge: Literal["attention", "mean"] = ranged("attention", among=("attention", "mean"))
-    """How the words of the question are summarised: by a mean weighted by attention, or a plain one."""
+    """How to pool the question into one vector: self-attention, or a plain mean."""
     tag_size: int | None = ranged(None, at_least=1)
-    """Length of a learned vector for each part of speech; default: one-hot vectors."""
+    """Size of part-of-speech embeddings; default: one-hot vectors."""
     entity_size: int | None = ranged(None, at_least=1)
-    """Length of a learned vector for each kind of named entity; default: one-hot vectors."""
+    """Size of named-entity embeddings; default: one-hot vectors."""
     end_conditioned: bool = False
-    """Predict the end of an answer from where it is likely to start."""
+    """Condition the end of the answer on the predicted start."""
     embedding_dropout: float = ranged(0.4, at_least=0, below=1)
     """Dropout on the word vectors."""
     dropout: float = ranged(0.2, at_least=0, below=1)
     """Dropout in recurrent layers, or on their inputs."""
     output_dropout: float | None = ranged(None, at_least=0, below=1)
-    """Dropout on the outputs of a stack of layers; default: as `dropout`."""
+    """Dropout on the outputs of each stack of layers; default: as `dropout`."""
     variational_dropout: bool = True
-    """Drop the same features at all positions of a sequence, instead of single elements."""
+    """Use one dropout mask for all positions of a sequence, instead of one per position."""
     max_answer: int = ranged(15, at_least=1)
-    """Words in the longest answer that is predicted."""
+    """The longest answer to predict, in words."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

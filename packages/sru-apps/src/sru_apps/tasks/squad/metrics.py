@@ -33,7 +33,7 @@ def exact_match(prediction: str, references: Sequence[str], *, version: Version 
 
     Args:
         prediction: The predicted text; empty for no answer.
-        references: The right answers; none if the question has no answer.
+        references: The reference answers; none if the question has no answer.
         version: Whose rules count. SQuAD 2.0 ignores references of which nothing is left, such as `.`.
     """
     return _best(_same, prediction, references, version)
@@ -47,7 +47,7 @@ def f1(prediction: str, references: Sequence[str], *, version: Version = "1.1") 
 
     Args:
         prediction: The predicted text; empty for no answer.
-        references: The right answers; none if the question has no answer.
+        references: The reference answers; none if the question has no answer.
         version: Whose rules count. Where nothing is left of prediction and reference, SQuAD 1.1 gives 0 and
             SQuAD 2.0 gives 1; SQuAD 2.0 compares with such a reference only if there is no other.
     """

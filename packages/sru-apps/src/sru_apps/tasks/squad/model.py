@@ -24,11 +24,11 @@ class ReaderConfig(FusionOptions):
     """
 
     reader: Literal["drqa", "fusion"] = ranged("drqa", among=("drqa", "fusion"))
-    """The network: the document reader of DrQA, or FusionNet's fusion of several levels."""
+    """The network: DrQA's document reader, or FusionNet's multi-level fusion."""
     question_layers: int | None = ranged(None, at_least=1)
-    """drqa: recurrent layers over the question; default: as many as over the passage."""
+    """drqa: recurrent layers over the question; default: as `num_layers`."""
     concat_layers: bool | None = None
-    """drqa: use the outputs of all layers, not only those of the last; default: yes."""
+    """drqa: concatenate the outputs of all layers; default: yes."""
     residual: bool | None = None
     """drqa: add the input of each layer but the first to its output; default: no."""
 

@@ -45,13 +45,13 @@ class Answer(NamedTuple):
     text: str | None
     """The answer, as it stands in the passage. None where there is none."""
     probability: float | None
-    """Its probability among all that the model may answer; None where nothing was read."""
+    """Its probability among all spans that the model may answer; None where nothing was read."""
     start: int | None
     """Where it begins: `passage[start:end]` is the text."""
     end: int | None
     """Where it ends."""
     note: str | None = None
-    """Why there is no answer, or what makes it doubtful."""
+    """Why there is no answer, or why to doubt it."""
 
 
 _Span = tuple[tuple[int, int] | None, float]
@@ -66,8 +66,7 @@ class QuestionAnswerer(Trained):
         for text, probability, start, end, _ in model.answer(passage, "Who built the tower?", k=3):
             print(probability, text)
 
-    It cuts texts into words as before training. A passage is read up to its 4,096th word, a question up to
-    its 512th.
+    It tokenizes texts as in training, and reads the first 4,096 words of a passage and 512 of a question.
     """
 
     config_class = ReaderConfig
@@ -121,7 +120,7 @@ class QuestionAnswerer(Trained):
             passage: The passage.
             question: The question.
             k: The most answers to return.
-            max_length: The most words of an answer; default: that of the model.
+            max_length: The longest answer, in words; default: that of the model.
             threshold: As for `stream`.
 
         Returns:
@@ -155,15 +154,14 @@ class QuestionAnswerer(Trained):
         max_length: int | None = None,
         threshold: float | None = None,
     ) -> Iterator[list[Answer]]:
-        """Answer a stream of questions, many at a time.
+        """Answer a stream of questions, in batches.
 
         Args:
             pairs: Passages, each with a question.
             k: The most answers to each.
-            max_length: The most words of an answer; default: that of the model.
-            threshold: For a model that was trained on unanswerable questions: no answer comes first if it
-                scores more than this, in logits, above the best answer; default: the threshold that was
-                chosen on the validation set and exported, or 0 for a checkpoint.
+            max_length: The longest answer, in words; default: that of the model.
+            threshold: For models trained on unanswerable questions: how much higher than the best answer, in
+                logits, "no answer" must score to come first; default: that of the model.
 
         Yields:
             The answers to one question, at least one, the most probable first.

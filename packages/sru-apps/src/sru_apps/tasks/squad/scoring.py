@@ -24,31 +24,36 @@ def score(task: Task, args: Sequence[str]) -> int:
     """Print exact match and F1 of predictions."""
     options = parse_options(
         "sru squad score",
-        "Exact match and F1 of predictions in the official form, a JSON object with the answer to each "
-        "question by its id. Computed as by the official script of SQuAD 1.1, or of 2.0 if some questions of "
-        "the file have no answer.",
+        "Compute exact match and F1 of predictions in the official format, a JSON object that maps each "
+        "question id to an answer. The figures are those of the official script of SQuAD 1.1, or of SQuAD "
+        "2.0 if some questions have no answer.",
         [
-            ("predictions", str, ..., "The predictions, such as `figures/predictions.json` of a run."),
+            ("predictions", str, ..., "The predictions, such as `figures/predictions.json` in a run folder."),
             (
                 "--file",
                 str,
                 ...,
-                "The questions and their answers, in the form of SQuAD; may be compressed.",
+                "Questions and reference answers in SQuAD's format, plain or compressed.",
             ),
             (
                 "--null-odds-file",
                 str | None,
                 None,
-                "A JSON object with the no-answer score of each question: finds the threshold with the best "
-                "F1, which assumes that the predictions leave no question unanswered.",
+                "A JSON object that maps each question id to its no-answer score. Finds the thresholds with "
+                "the best F1 and exact match, for predictions that answer every question.",
             ),
             (
                 "--threshold",
                 float | None,
                 None,
-                "Leave questions whose no-answer score is above this unanswered.",
+                "Count a question as unanswered where its no-answer score is above X.",
             ),
-            ("--out", str | None, None, "Write figures by question, answer and passage to this folder."),
+            (
+                "--out",
+                str | None,
+                None,
+                "Write figures by question, answer and passage to this folder.",
+            ),
             ("--json", bool, False, "Print the figures as one JSON object."),
         ],
         args,

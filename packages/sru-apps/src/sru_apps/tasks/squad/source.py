@@ -111,7 +111,7 @@ def report_lines(prepared: PreparedQuestions) -> Iterator[str]:
         for reason, count in part.dropped.items():
             yield f"{'':<11}{count:>9,} left out: {reason}, such as {part.examples[reason]}"
         if part.without_span:
-            yield f"{'':<11}{part.without_span:>9,} whose answers fall between words: scored, but never right"
+            yield f"{'':<11}{part.without_span:>9,} whose answers are no span of words: scored all the same"
         if part.cut:
             yield f"{'':<11}{part.cut:>9,} with a passage cut to {prepared.max_context_tokens:,} words"
 
