@@ -7,23 +7,20 @@ from typing import NamedTuple, Protocol
 
 
 class Annotated(NamedTuple):
-    """The tokens of a text; `text[start:end] == word` for each of them.
-
-    Args:
-        words: The tokens, none of them empty and none with white space.
-        starts: Where each begins, in characters of the text.
-        ends: Where each ends.
-        lemmas: The base form of each, if the annotator knows them.
-        tags: The part of speech of each, fine-grained as in the Penn Treebank, likewise.
-        entities: The kind of named entity that each is part of, or an empty text, likewise.
-    """
+    """The tokens of a text; `text[start:end] == word` for each of them."""
 
     words: list[str]
+    """The tokens, none of them empty and none with white space."""
     starts: list[int]
+    """Where each begins, in characters of the text."""
     ends: list[int]
+    """Where each ends."""
     lemmas: list[str] | None = None
+    """The base form of each, if the annotator knows them."""
     tags: list[str] | None = None
+    """The part of speech of each, fine-grained as in the Penn Treebank, likewise."""
     entities: list[str] | None = None
+    """The kind of named entity that each is part of, or an empty text, likewise."""
 
 
 class Annotator(Protocol):
