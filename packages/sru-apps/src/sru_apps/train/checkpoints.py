@@ -26,7 +26,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import CheckpointIO
 
 from sru_apps.seeds import place_seed
-from sru_apps.train.errors import UserError
+from sru_apps.train.errors import UserError, clip
 from sru_apps.train.validations import validation_follows
 from sru_apps.train.weights import read_checkpoint
 from sru_data.atomic import atomic_write
@@ -213,6 +213,7 @@ class RunCheckpoints(Checkpoint):
         """
         processes = checkpoint.get("processes", 1)
         if processes != trainer.world_size:
+            processes = clip(str(processes), 40)
             raise UserError(
                 f"the run was trained by {processes} processes and cannot continue with "
                 f"{trainer.world_size}, which would read other batches; continue with "

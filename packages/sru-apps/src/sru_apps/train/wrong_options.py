@@ -111,7 +111,8 @@ def explain(message: str, options: Sequence[str], recipes: Sequence[str] = ()) -
             known = {"group": "", "option": "", **found.groupdict()}
             full = ".".join(filter(None, (known["group"], known["option"])))
             recipe = f". Did you mean '--recipe {found['word']}'?" if known.get("word") in recipes else ""
-            return words.format(**known, nearest=nearest(full, options), recipe=recipe)
+            shown = {name: clip(word or "", 200) for name, word in known.items()}
+            return words.format(**shown, nearest=nearest(full, options), recipe=recipe)
     if found := re.match(r"the following arguments are required: (.*)", message):
         names = [f"--{name}" if f"--{name}" in options else name.upper() for name in found[1].split(", ")]
         return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} missing"
