@@ -10,7 +10,14 @@ from sru_data import DataError, download, token_files
 from sru_data.annotation import Annotated
 from sru_data.annotation.plain import annotate
 from sru_data.datasets import language_modelling
-from sru_data.question_files import PartReport, Progress, preparation, prepare, prepared_folder
+from sru_data.question_files import (
+    PartReport,
+    Progress,
+    open_prepared,
+    preparation,
+    prepare,
+    prepared_folder,
+)
 from sru_data.tokenizers import ByteTokenizer
 
 
@@ -145,7 +152,8 @@ def test_progress_and_a_second_call_that_only_opens(sources, tmp_path: Path) -> 
         *(Progress("validation", done, 2) for done in (0, 2)),
     ]
     before = contents(tmp_path / "q")
-    prepare(sources, tmp_path / "q", name="weather", progress=lambda _: pytest.fail("it is there"))
+    found = prepare(sources, tmp_path / "q", name="weather", progress=lambda _: pytest.fail("it is there"))
+    assert found.report == open_prepared(tmp_path / "q").report
     assert contents(tmp_path / "q") == before
 
 
@@ -234,6 +242,7 @@ def test_the_folder_in_the_cache(sources, tmp_path: Path, monkeypatch) -> None:
     assert folder.parent == tmp_path / "cache" / "prepared"
     assert folder.name.startswith("weather-none-")
     assert folder == prepared_folder({part: [path] for part, path in sources.items()}, name="weather")
+    assert prepare(sources, name="weather").folder == folder
 
 
 def test_what_another_process_finished_meanwhile_is_opened(sources, tmp_path: Path, monkeypatch) -> None:
@@ -246,7 +255,8 @@ def test_what_another_process_finished_meanwhile_is_opened(sources, tmp_path: Pa
             return super().acquire(*arguments, **options)
 
     monkeypatch.setattr("filelock.FileLock", Lock)
-    prepare(sources, tmp_path / "q", name="weather", progress=lambda _: pytest.fail("it is there"))
+    found = prepare(sources, tmp_path / "q", name="weather", progress=lambda _: pytest.fail("it is there"))
+    assert found.report == open_prepared(tmp_path / "q").report
 
 
 def test_a_full_disk_is_one_sentence(sources, tmp_path: Path, monkeypatch) -> None:

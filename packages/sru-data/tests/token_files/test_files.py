@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import struct
+import sys
 import zlib
 
 import pytest
@@ -13,15 +14,9 @@ from hypothesis import strategies as st
 
 from sru_data import DataError
 from sru_data.loaders import StreamLoader
+from sru_data.prepared_folders import read_record, write_record
 from sru_data.token_files import TextCounts, TokenFile, files
-from sru_data.token_files.files import (
-    Description,
-    read_record,
-    token_bytes,
-    token_size,
-    token_type,
-    write_record,
-)
+from sru_data.token_files.files import Description, token_bytes, token_size, token_type
 
 
 def write(folder, ids, *, vocabulary=100):
@@ -31,7 +26,7 @@ def write(folder, ids, *, vocabulary=100):
     path.write_bytes(content)
     counts = TextCounts(tokens=len(ids))
     description = Description(dtype, vocabulary, counts, "text", "tokenizer", zlib.crc32(content))
-    write_record(folder / "train.json", description)
+    write_record(folder / "train.json", description, version=1)
     return path
 
 
@@ -73,7 +68,7 @@ def test_a_file_larger_than_memory_is_read_where_it_is_needed(tmp_path) -> None:
         file.seek(-6, os.SEEK_END)
         file.write(struct.pack("<3H", 7, 8, 9))
     description = Description("uint16", 10, TextCounts(tokens=num_tokens), "text", "tokenizer", 0)
-    write_record(tmp_path / "train.json", description)
+    write_record(tmp_path / "train.json", description, version=1)
     loader = StreamLoader(TokenFile.open(tmp_path / "train.tokens").tokens, batch_size=3, length=4)
     loader.load_state_dict({**loader.state_dict(), "position": len(loader) - 1})
     (segment,) = loader
@@ -125,9 +120,8 @@ def test_ids_outside_the_vocabulary_are_an_error(tmp_path, ids, dtype) -> None:
     path.write_bytes(content)
     vocabulary = 10 if dtype == "uint16" else 70_000
     counts = TextCounts(len(ids), 1, 1, 1, 1)
-    write_record(
-        path.with_suffix(".json"), Description(dtype, vocabulary, counts, "", "", zlib.crc32(content))
-    )
+    description = Description(dtype, vocabulary, counts, "", "", zlib.crc32(content))
+    write_record(path.with_suffix(".json"), description, version=1)
     with pytest.raises(
         DataError, match=rf"train\.tokens: expected ids of a vocabulary of {vocabulary:,}, got "
     ):
@@ -225,13 +219,14 @@ def test_a_description_of_something_else_is_an_error(tmp_path, entries) -> None:
 
 def test_a_description_is_read_as_it_was_written(tmp_path) -> None:
     description = Description("uint16", 3, TextCounts(1, 2, 3, 4, 5), "a", "b", 6)
-    write_record(tmp_path / "x.json", description)
-    assert read_record(tmp_path / "x.json", Description, expected="", missing="") == description
+    path = tmp_path / "x.json"
+    write_record(path, description, version=1)
+    assert read_record(path, Description, expected="", missing="", version=1, remedy="") == description
     assert dataclasses.replace(description, dtype="int32", vocabulary=65_537).size == 4
 
 
 def test_a_big_endian_machine_is_refused(tmp_path, monkeypatch) -> None:
     path = write(tmp_path, [1])
-    monkeypatch.setattr(files.sys, "byteorder", "big")
+    monkeypatch.setattr(sys, "byteorder", "big")
     with pytest.raises(DataError, match=r"expected a little-endian machine, got a big-endian one"):
         TokenFile.open(path)

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sru_data import DataError
+from sru_data.prepared_folders import write_record
 from sru_data.token_files import TextCounts, TokenFile, writing
-from sru_data.token_files.files import write_record
 from sru_data.token_files.writing import Journal, split_files, write_split
 
 
@@ -80,9 +80,9 @@ def test_the_journal_speaks_of_nothing_that_is_not_on_the_disk(
         fsync(file)
         on_disk.append(partial.stat().st_size)
 
-    def check(path, written):
+    def check(path, written, *, version):
         assert on_disk[-1] == 2 * written.counts.tokens
-        write_record(path, written)
+        write_record(path, written, version=version)
 
     monkeypatch.setattr(os, "fsync", record)
     monkeypatch.setattr(writing, "write_record", check)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 
 class Annotated(NamedTuple):
@@ -21,6 +21,15 @@ class Annotated(NamedTuple):
     """The part of speech of each, fine-grained as in the Penn Treebank, likewise."""
     entities: list[str] | None = None
     """The kind of named entity that each is part of, or an empty text, likewise."""
+
+    def first(self, count: int) -> Annotated:
+        """Return the first tokens.
+
+        Args:
+            count: How many, at most.
+        """
+        columns: list[Any] = [column and column[:count] for column in self]
+        return Annotated(*columns)
 
 
 class Annotator(Protocol):

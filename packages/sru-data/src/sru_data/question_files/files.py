@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sru_data.errors import DataError
-from sru_data.token_files.files import ALWAYS_VERIFIED_BYTES, checksum, map_tensor
+from sru_data.prepared_folders import ALWAYS_VERIFIED_BYTES, checksum, map_tensor
 
 REMEDY = "delete the folder and prepare the questions again"
 

@@ -19,6 +19,7 @@ from sru_data.atomic import atomic_write, lock_folder, remove_temporaries
 from sru_data.datasets.squad import Paragraph, read_squad
 from sru_data.errors import DataError
 from sru_data.paths import matching_files
+from sru_data.prepared_folders import check_contents, write_record
 from sru_data.question_files.annotating import annotated_paragraphs
 from sru_data.question_files.files import Stored, part_paths
 from sru_data.question_files.prepared import (
@@ -35,8 +36,6 @@ from sru_data.question_files.prepared import (
 )
 from sru_data.question_files.writing import PartWriter, Vocabulary
 from sru_data.reading import open_file
-from sru_data.token_files.files import write_record
-from sru_data.token_files.prepared import check_contents
 
 MAX_CONTEXT_TOKENS = 1000
 """The usual limit of contexts. The longest one of SQuAD has fewer."""
@@ -57,7 +56,7 @@ class Progress(NamedTuple):
 
 def prepare(
     files: Mapping[str, FileNames],
-    folder: str | Path,
+    folder: str | Path | None = None,
     *,
     name: str,
     features: Features = "none",
@@ -80,7 +79,7 @@ def prepare(
     Args:
         files: The files of "train" and, if there are any, "validation" and "test", in the format of
             `sru_data.datasets.squad`: for each part a file, a pattern as in `glob`, or several.
-        folder: The folder of this data set with these options; made if missing.
+        folder: The folder of this data set with these options, made if missing; default: `prepared_folder`.
         name: The name of the data set.
         features: "none" for words alone, "spacy" for lemmas, parts of speech and named entities too.
         spacy_model: The spaCy model.
@@ -101,8 +100,9 @@ def prepare(
     """
     if processes is not None and processes < 1:
         raise ValueError(f"prepare: processes must be at least 1, got {processes}")
-    folder, report = Path(folder), progress or (lambda _: None)
+    report = progress or (lambda _: None)
     wanted = _Wanted.of(files, name, features, spacy_model, max_context_tokens)
+    folder = wanted.folder if folder is None else Path(folder)
     if not _is_finished(folder, wanted):
         with lock_folder(folder, wait=lambda: report(Progress("waiting"))), _system_errors(folder):
             # Another process may have finished it before this one got the lock.
@@ -132,10 +132,7 @@ def prepared_folder(
         DataError: A file is missing, or spaCy or its model is.
         ValueError: An option has no meaning.
     """
-    wanted = _Wanted.of(files, name, features, spacy_model, max_context_tokens)
-    content = json.dumps([FORMAT, sorted(wanted.identity.items())])
-    key = hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
-    return download.cache_dir() / "prepared" / f"{name}-{features}-{key}"
+    return _Wanted.of(files, name, features, spacy_model, max_context_tokens).folder
 
 
 @dataclass(frozen=True)
@@ -170,6 +167,13 @@ class _Wanted:
     @property
     def identity(self) -> dict[str, object]:
         return identity(self.name, self.annotator.description, self.max_context_tokens, self.sources)
+
+    @property
+    def folder(self) -> Path:
+        content = json.dumps([FORMAT, sorted(self.identity.items())])
+        key = hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
+        features = self.annotator.description["features"]
+        return download.cache_dir() / "prepared" / f"{self.name}-{features}-{key}"
 
 
 def _is_finished(folder: Path, wanted: _Wanted) -> bool:

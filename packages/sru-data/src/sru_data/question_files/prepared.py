@@ -11,10 +11,9 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from sru_data.prepared_folders import QUESTIONS_NAME, read_record
 from sru_data.question_files.files import REMEDY, ROW_BYTES, PartFiles, QuestionFile, Stored
 from sru_data.question_files.writing import PartReport
-from sru_data.token_files.files import read_record
-from sru_data.token_files.prepared import QUESTIONS_NAME
 
 FORMAT = 1
 FILE_NAME = QUESTIONS_NAME

@@ -179,7 +179,7 @@ class PartWriter:
             context: The tokens of its context.
             questions: The tokens of its questions.
         """
-        tokens = _first(context, self._limit)
+        tokens = context.first(self._limit)
         place: tuple[int, int] | None = None
         for question, question_tokens in zip(paragraph.questions, questions, strict=True):
             self._read += 1
@@ -259,18 +259,6 @@ class PartWriter:
         place = self._tokens.write_numbers("i", *numbers) // 4
         row = Row(place, len(tokens.words), context[0], context_length, *span, text, context[1])
         self._rows.write_numbers("q", row)
-
-
-def _first(tokens: Annotated, limit: int) -> Annotated:
-    """Return the first tokens."""
-    return Annotated(
-        tokens.words[:limit],
-        tokens.starts[:limit],
-        tokens.ends[:limit],
-        tokens.lemmas and tokens.lemmas[:limit],
-        tokens.tags and tokens.tags[:limit],
-        tokens.entities and tokens.entities[:limit],
-    )
 
 
 class _Growing:

@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import mmap
-import os
-import sys
-import warnings
-import zlib
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from sru_data.atomic import atomic_write
-from sru_data.errors import DataError, shortened
-from sru_data.reading import parse_json, read_bytes
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
+from sru_data.errors import DataError
+from sru_data.prepared_folders import ALWAYS_VERIFIED_BYTES, checksum, map_tensor, read_record
 
 FORMAT = 1
 REMEDY = "delete this file and prepare the text again"
-_Record = TypeVar("_Record")
 SUFFIX = ".tokens"
 TokenType = Literal["uint16", "int32"]
 _DTYPES: dict[TokenType, torch.dtype] = {"uint16": torch.uint16, "int32": torch.int32}
 _UINT16_VALUES = 1 << 16
 _INT32_VALUES = 1 << 31
-_RECORD_BYTES = 1 << 20
-# To check this much takes less than a tenth of a second.
-ALWAYS_VERIFIED_BYTES = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -113,6 +99,8 @@ class TokenFile:
             Description,
             expected="the description of a token file",
             missing=f"expected the description of {path.name}, got no such file; prepare the text again",
+            version=FORMAT,
+            remedy=REMEDY,
         )
         opened = cls(path, _map(path, description), description)
         if verify or (verify is None and description.size <= ALWAYS_VERIFIED_BYTES):
@@ -193,101 +181,3 @@ def _map(path: Path, description: Description) -> Tensor:
     if not size:
         raise DataError.at(path, None, "expected ids, got an empty file; give a text with content")
     return map_tensor(path, _DTYPES[description.dtype])
-
-
-def map_tensor(path: Path, dtype: torch.dtype) -> Tensor:
-    """Map a file into memory, read-only.
-
-    Args:
-        path: The file, not empty.
-        dtype: The type of its numbers.
-
-    Raises:
-        DataError: The machine is a big-endian one.
-    """
-    if sys.byteorder != "little":
-        raise DataError.at(path, None, "expected a little-endian machine, got a big-endian one")
-    # torch.from_file maps for writing, which the system refuses for more than its memory.
-    with path.open("rb") as file:
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given buffer is not writable")
-        return torch.frombuffer(mapped, dtype=dtype)
-
-
-def checksum(path: Path) -> int:
-    """Return the CRC-32 of a file.
-
-    Args:
-        path: The file.
-    """
-    found = 0
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            found = zlib.crc32(chunk, found)
-    return found
-
-
-def write_record(path: Path, record: DataclassInstance, *, version: int = FORMAT) -> None:
-    """Write a record.
-
-    Args:
-        path: The file.
-        record: A dataclass of plain values.
-        version: The version of the format of what it describes.
-    """
-    content = json.dumps({"format": version, **asdict(record)}, indent=2) + "\n"
-    with atomic_write(path) as file:
-        file.write(content.encode())
-
-
-def read_record(
-    path: Path,
-    make: type[_Record],
-    *,
-    expected: str,
-    missing: str,
-    version: int = FORMAT,
-    remedy: str = REMEDY,
-) -> _Record:
-    """Read what `write_record` wrote.
-
-    Args:
-        path: The file.
-        make: The dataclass; may raise ValueError if the fields are wrong.
-        expected: What the record is.
-        missing: What to say if there is no file.
-        version: The version of the format.
-        remedy: What to do about another one.
-
-    Raises:
-        DataError: The file is missing, damaged or of another version.
-    """
-    if not os.path.lexists(path):
-        raise DataError.at(path, None, missing)
-    content = read_bytes(path, expected=expected, limit=_RECORD_BYTES)
-    try:
-        fields = parse_json(content)
-        if (found := fields.pop("format", None)) != version:
-            raise ValueError(f"format {found!r} of another version")
-        return cast("_Record", _typed(fields, make))
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        message = f"expected {expected} in format {version}, got something else ({error}); {remedy}"
-        raise DataError.at(path, None, message) from error
-
-
-def _typed(value: Any, kind: Any) -> Any:
-    """Return a value from JSON if it has the type that a record declares, a record for a dictionary.
-
-    Raises:
-        TypeError: It has another type.
-    """
-    if isinstance(kind, type) and is_dataclass(kind) and isinstance(value, dict):
-        kinds = get_type_hints(kind)
-        return kind(**{name: _typed(entry, kinds.get(name)) for name, entry in value.items()})
-    origin, choices = get_origin(kind), get_args(kind)
-    if origin is dict and isinstance(value, dict):
-        return {name: _typed(entry, choices[1]) for name, entry in value.items()}
-    if (value if origin is Literal else type(value)) not in (choices or (kind,)):
-        raise TypeError(f"{shortened(repr(value), 60)} in place of {kind}")
-    return value

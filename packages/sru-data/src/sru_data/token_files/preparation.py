@@ -13,14 +13,14 @@ from typing import Literal, NamedTuple, get_args
 from sru_data.atomic import atomic_write, lock_folder, remove_temporaries
 from sru_data.datasets.language_modelling import Corpus
 from sru_data.errors import DataError
+from sru_data.prepared_folders import check_contents, write_record
 from sru_data.texts.source import TextSource
-from sru_data.token_files.files import write_record
+from sru_data.token_files.files import FORMAT
 from sru_data.token_files.prepared import (
     FILE_NAME,
     Option,
     PreparedCorpus,
     Settings,
-    check_contents,
     digest,
     open_prepared,
     saved,
@@ -158,5 +158,5 @@ def _begin(
     settings = replace(wanted, tokenizer=digest(content), tokenizer_file=f"tokenizer.{kind}")
     with atomic_write(folder / settings.tokenizer_file) as file:
         file.write(content)
-    write_record(folder / FILE_NAME, settings)
+    write_record(folder / FILE_NAME, settings, version=FORMAT)
     return settings

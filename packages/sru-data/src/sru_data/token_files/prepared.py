@@ -12,13 +12,12 @@ from pathlib import Path
 from sru_data import download
 from sru_data.datasets.language_modelling import Corpus
 from sru_data.errors import DataError
-from sru_data.token_files.files import FORMAT, REMEDY, TokenFile, read_record
+from sru_data.prepared_folders import CORPUS_NAME, read_record
+from sru_data.token_files.files import FORMAT, REMEDY, TokenFile
 from sru_data.token_files.writing import split_files
 from sru_data.tokenizers import Tokenizer, load_tokenizer
 
-FILE_NAME = "corpus.json"
-QUESTIONS_NAME = "questions.json"
-_CONTENTS = {FILE_NAME: "a prepared corpus", QUESTIONS_NAME: "prepared questions"}
+FILE_NAME = CORPUS_NAME
 Option = str | int | float | bool | None
 
 
@@ -55,6 +54,8 @@ class Settings:
             cls,
             expected="a prepared corpus",
             missing="expected a prepared corpus, got no such file; prepare a text in this folder",
+            version=FORMAT,
+            remedy=REMEDY,
         )
 
     def difference(self, now: Settings) -> str | None:
@@ -112,25 +113,6 @@ class PreparedCorpus:
     """The ids for validation."""
     test: TokenFile | None
     """The ids for the test, if the corpus has any."""
-
-
-def check_contents(folder: Path, file_name: str) -> None:
-    """Refuse a folder of another kind, whose files have the same names.
-
-    Args:
-        folder: The folder.
-        file_name: The file that tells the kind that is wanted.
-
-    Raises:
-        DataError: The folder holds a file that tells another one.
-    """
-    for other, content in _CONTENTS.items():
-        if other != file_name and (folder / other).is_file():
-            raise DataError.at(
-                folder,
-                None,
-                f"expected a folder for {_CONTENTS[file_name]}, got one with {content}; name another folder",
-            )
 
 
 def open_prepared(folder: str | Path) -> PreparedCorpus:

@@ -11,16 +11,17 @@ from typing import NamedTuple
 
 from sru_data.atomic import open_partial, replace, synchronise
 from sru_data.errors import DataError
+from sru_data.prepared_folders import read_record, write_record
 from sru_data.texts.source import TextSource
 from sru_data.token_files.files import (
+    FORMAT,
+    REMEDY,
     SUFFIX,
     Description,
     TextCounts,
-    read_record,
     token_bytes,
     token_size,
     token_type,
-    write_record,
 )
 from sru_data.tokenizers import Tokenizer, encode_block
 
@@ -117,7 +118,14 @@ def write_split(
         done = Journal()
         # Without a readable journal, nothing is known to be on the disk.
         with contextlib.suppress(DataError):
-            done = read_record(files.journal, Journal, expected="a journal", missing="expected a journal")
+            done = read_record(
+                files.journal,
+                Journal,
+                expected="a journal",
+                missing="expected a journal",
+                version=FORMAT,
+                remedy=REMEDY,
+            )
         with open_partial(files.partial) as file:
             if file.tell() < done.counts.tokens * token_size(dtype):
                 done = Journal()
@@ -129,12 +137,12 @@ def write_split(
                 done = done.add(block, tokens=len(ids), stored=content)
                 if done.blocks % _BLOCKS_PER_ENTRY == 0:
                     synchronise(file)
-                    write_record(files.journal, done)
+                    write_record(files.journal, done, version=FORMAT)
                 yield done.counts
             synchronise(file)
         if not done.counts.tokens:
             raise DataError(f"{source.name}: expected some text, got an empty one")
-        write_record(files.journal, done)
+        write_record(files.journal, done, version=FORMAT)
         write_record(
             files.description,
             Description(
@@ -145,6 +153,7 @@ def write_split(
                 tokenizer=digest,
                 crc32=done.crc32,
             ),
+            version=FORMAT,
         )
         # The ids get their name last: a file of that name is finished.
         replace(files.partial, files.tokens)

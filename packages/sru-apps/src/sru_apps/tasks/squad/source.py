@@ -23,7 +23,6 @@ from sru_data.question_files import (
     QuestionText,
     open_prepared,
     prepare,
-    prepared_folder,
 )
 
 DatasetName = Literal["squad1", "squad2"]
@@ -78,11 +77,10 @@ def prepare_questions(name: str, options: Mapping[str, Any]) -> PreparedQuestion
         "spacy_model": options["spacy_model"],
         "max_context_tokens": max(_MAX_CONTEXT, options["max_context"]),
     }
-    folder = options["prepared_dir"] or prepared_folder(files, **how)
     with preparation_bar(name, unit="questions") as report:
         return prepare(
             files,
-            folder,
+            options["prepared_dir"] or None,
             **how,
             processes=options["processes"],
             progress=lambda progress: report(progress.stage, progress.questions, progress.total),

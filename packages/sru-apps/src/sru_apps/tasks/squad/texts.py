@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from sru_data.annotation import Annotated, Annotator
+from sru_data.annotation import Annotator
 from sru_data.question_files import Tokens
 
 Pair = tuple[str, str]
@@ -70,8 +70,7 @@ class TextReader:
         most = _WORDS[name]
         annotated = self._annotator.annotate(text[:_LONGEST] for text in texts)
         for text, found in zip(texts, annotated, strict=True):
-            first: list[Any] = [part and part[:most] for part in found]
-            kept = Annotated(*first)
+            kept = found.first(most)
             tokens = Tokens(
                 _numbers(kept.words, words),
                 None if kept.lemmas is None else _numbers(kept.lemmas, lemmas),
