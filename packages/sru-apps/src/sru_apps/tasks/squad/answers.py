@@ -127,6 +127,39 @@ def no_answer_score(spans: Spans, none: Tensor) -> Tensor:
     return none.to(spans.scores.dtype) - spans.scores[:, 0]
 
 
+class Decoded(NamedTuple):
+    """What a reader answers, and how sure it is."""
+
+    spans: Spans
+    """The best spans."""
+    probabilities: Tensor
+    """(B, k) probabilities of the spans."""
+    na_score: Tensor | None
+    """(B,) no-answer scores; None for a model without."""
+    na_probability: Tensor | None
+    """(B,) probabilities of no answer, likewise."""
+
+
+def decode(
+    start_log: Tensor, end_log: Tensor, none: Tensor | None, *, max_length: int, k: int = 1
+) -> Decoded:
+    """Find the k best spans, and the probabilities of these and of no answer.
+
+    Args:
+        start_log: As for `best_spans`, and so are the others.
+        end_log: (B, T) scores of the last token.
+        none: (B,) score of no answer; None for a model without.
+        max_length: The most tokens of a span.
+        k: How many spans to find.
+    """
+    spans = best_spans(start_log, end_log, max_length=max_length, k=k)
+    sure = span_probabilities(spans, start_log, end_log, max_length=max_length, none=none)
+    if none is None:
+        return Decoded(spans, sure, None, None)
+    na_probability = no_answer_probability(start_log, end_log, none, max_length=max_length)
+    return Decoded(spans, sure, no_answer_score(spans, none), na_probability)
+
+
 def answer_of(text: QuestionText, start: int, end: int) -> tuple[str, int | None, int | None]:
     """Return the answer at a span, and the characters of the passage at which it begins and ends.
 

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from sru_apps.tasks.squad.answers import (
-    answer_of,
-    best_spans,
-    no_answer_probability,
-    no_answer_score,
-    span_probabilities,
-)
+from sru_apps.tasks.squad.answers import answer_of, decode
 from sru_apps.tasks.squad.groups import Groups, Measured, table, write_files
 from sru_apps.tasks.squad.metrics import Version, best_threshold, exact_match, f1
 from sru_apps.train.report import Report
@@ -97,12 +91,15 @@ def write(module: Any, data: Any, folder: Path, *, part: str, device: torch.devi
     """
     module.network.eval().to(device)
     exported: dict[str, Any] = {}
+    questions, found = data.parts[part], list(_answered(module, data, part, device))
     threshold = module.exported["threshold"] if module.config.no_answer else None
     if module.config.no_answer and threshold is None:
-        threshold = exported["threshold"] = _choose_threshold(module, data, device)
+        validation = found if part == "validation" else list(_answered(module, data, "validation", device))
+        threshold = exported["threshold"] = _choose_threshold(validation, data.parts["validation"])
     groups, rows = Groups(), {}
-    for index, row, context in _answers(module, data, part, device, threshold):
-        rows[index] = row
+    for answered in found:
+        row, context = _measure(answered, questions, threshold)
+        rows[answered.index] = row
         groups.add(row, context)
     module.to("cpu")
     in_order = [rows[index] for index in sorted(rows)]
@@ -119,35 +116,44 @@ def write(module: Any, data: Any, folder: Path, *, part: str, device: torch.devi
     return Report("\n".join(lines), {name: figures[name] for name in ("exact_match", "f1")}, exported)
 
 
-def _choose_threshold(module: Any, data: Any, device: torch.device) -> float:
-    rows = [row for _, row, _ in _answers(module, data, "validation", device, math.inf)]
-    columns = zip(*((row.no_answer, row.f1, bool(row.references)) for row in rows), strict=True)
-    return best_threshold(*columns).value
+class _Answered(NamedTuple):
+    """The best span of a question, and how sure the model is."""
+
+    index: int  # type: ignore[assignment]  # hides the method of tuples
+    start: int
+    end: int
+    probability: float
+    na_score: float | None = None
+    na_probability: float = 0.0
 
 
 @torch.inference_mode()
-def _answers(
-    module: Any, data: Any, part: str, device: torch.device, threshold: float | None
-) -> Iterator[tuple[int, Measured, str]]:
-    """Yield the questions of a part in batches of like length: the index, what was answered, the passage."""
-    length = module.config.max_answer
+def _answered(module: Any, data: Any, part: str, device: torch.device) -> Iterator[_Answered]:
+    """Yield the questions of a part in batches of like length."""
     for batch in data.val_dataloader() if part == "validation" else data.test_dataloader():
         inputs = (None if tensor is None else tensor.to(device) for tensor in batch.inputs)
-        start, end, none = module.network(type(batch.inputs)(*inputs))
-        spans = best_spans(start, end, max_length=length)
-        sure = span_probabilities(spans, start, end, max_length=length, none=none)
+        scores = module.network(type(batch.inputs)(*inputs))
+        spans, sure, *of_none = decode(*scores, max_length=module.config.max_answer)
         columns = [batch.index, spans.start[:, 0], spans.end[:, 0], sure[:, 0]]
-        if none is not None:
-            columns.append(no_answer_score(spans, none))
-            columns.append(no_answer_probability(start, end, none, max_length=length))
-        for index, first, last, p, *of_none in zip(*(column.tolist() for column in columns), strict=True):
-            text = data.parts[part].text(index)
-            na_score, p_none = of_none or (None, 0.0)
-            if na_score is not None and na_score > threshold:
-                first, p = -1, p_none
-            prediction, begin, after = answer_of(text, first, last)
-            version: Version = "1.1" if none is None else "2.0"
-            exact = exact_match(prediction, text.answers, version=version)
-            overlap = f1(prediction, text.answers, version=version)
-            asked = (text.id, text.question, prediction, text.answers)
-            yield index, Measured(*asked, exact, overlap, p, begin, after, na_score), text.context
+        columns += [column for column in of_none if column is not None]
+        yield from map(_Answered, *(column.tolist() for column in columns))
+
+
+def _measure(answered: _Answered, questions: Any, threshold: float | None) -> tuple[Measured, str]:
+    """Return what was answered with a threshold, and the passage."""
+    text = questions.text(answered.index)
+    start, p, na_score = answered.start, answered.probability, answered.na_score
+    if na_score is not None and threshold is not None and na_score > threshold:
+        start, p = -1, answered.na_probability
+    prediction, begin, after = answer_of(text, start, answered.end)
+    version: Version = "1.1" if na_score is None else "2.0"
+    exact = exact_match(prediction, text.answers, version=version)
+    overlap = f1(prediction, text.answers, version=version)
+    asked = (text.id, text.question, prediction, text.answers)
+    return Measured(*asked, exact, overlap, p, begin, after, na_score), text.context
+
+
+def _choose_threshold(found: Iterable[_Answered], questions: Any) -> float:
+    rows = [_measure(answered, questions, None)[0] for answered in found]
+    columns = zip(*((row.no_answer, row.f1, bool(row.references)) for row in rows), strict=True)
+    return best_threshold(*columns).value

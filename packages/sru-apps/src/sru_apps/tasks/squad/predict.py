@@ -12,12 +12,7 @@ import torch
 from sru_apps.decoding.unknown import UnknownParts
 from sru_apps.inference.trained import Trained
 from sru_apps.ranges import check_at_least
-from sru_apps.tasks.squad.answers import (
-    best_spans,
-    no_answer_probability,
-    no_answer_score,
-    span_probabilities,
-)
+from sru_apps.tasks.squad.answers import decode
 from sru_apps.tasks.squad.batches import ReaderInput, WordTable, make_batch
 from sru_apps.tasks.squad.model import ReaderConfig, build_reader
 from sru_apps.tasks.squad.texts import Pair, Text, TextReader, windows
@@ -215,18 +210,16 @@ class QuestionAnswerer(Trained):
         start, end, none = self.network(ReaderInput(*on_device))
         # Not more than there are, since each costs memory.
         k = min(k, start.shape[1] * min(max_length, start.shape[1]))
-        spans = best_spans(start, end, max_length=max_length, k=k)
-        chances = span_probabilities(spans, start, end, max_length=max_length, none=none)
+        spans, sure, na_score, na_probability = decode(start, end, none, max_length=max_length, k=k)
         rows: list[list[_Span]] = [
             [(span[:2], span[2]) for span in zip(*row, strict=True) if span[0] >= 0]
-            for row in zip(spans.start.tolist(), spans.end.tolist(), chances.tolist(), strict=True)
+            for row in zip(spans.start.tolist(), spans.end.tolist(), sure.tolist(), strict=True)
         ]
-        if none is not None:
-            refused = no_answer_score(spans, none) > threshold
-            chances = no_answer_probability(start, end, none, max_length=max_length)
+        if na_score is not None and na_probability is not None:
+            refused = (na_score > threshold).tolist()
             rows = [
                 [(None, chance), *row][:k] if is_refused else row
-                for row, is_refused, chance in zip(rows, refused.tolist(), chances.tolist(), strict=True)
+                for row, is_refused, chance in zip(rows, refused, na_probability.tolist(), strict=True)
             ]
         return rows
 
