@@ -97,7 +97,7 @@ def test_crossval_shows_the_recipes_that_have_folds(capsys: pytest.CaptureFixtur
 def test_examples_are_understood(name: str) -> None:
     for example in RECORDS[name].examples:
         args = shlex.split(example)
-        parser(name).parse_args(args)
+        assert parser(name).parse_args(args)
 
 
 def test_the_mark_of_an_option_names_the_encoders_that_have_it() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import re
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -100,7 +99,7 @@ def run_command(
     if wants_help and (page := help_page(prog, commands[name], task, "--help-all" in wants_help)):
         print(page)
         return 0
-    if re.match(r"sru_apps\..*:(?!TASK$)", commands[name].target):
+    if commands[name].target.startswith("sru_apps.") and not commands[name].is_task:
         # Before the command is imported, which takes seconds.
         from sru_apps.train.help import check_names
 
@@ -127,7 +126,7 @@ def help_page(prog: str, command: Command, task: Task | None, every: bool) -> st
     """Return the help of a command, if it can be known without importing the command."""
     if command.page:
         return load(command.page)(prog, task, every)  # type: ignore[no-any-return]
-    if command.target.endswith(":TASK"):
+    if command.is_task:
         return None
     # Here, since it is needed for help alone.
     from sru_apps.train.help import own

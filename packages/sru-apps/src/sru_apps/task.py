@@ -25,6 +25,11 @@ class Command(NamedTuple):
     recipes: Sequence[str] | None = None
     """The recipes that it accepts; default: all of the task."""
 
+    @property
+    def is_task(self) -> bool:
+        """Whether it is a task, which has commands of its own."""
+        return self.target.endswith(":TASK")
+
     def load(self) -> Callable[..., int] | Task:
         """Import the module and return what the target names."""
         return load(self.target)  # type: ignore[no-any-return]

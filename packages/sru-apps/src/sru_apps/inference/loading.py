@@ -42,7 +42,7 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> Any:
     checkpoint = read_checkpoint(path) if path.is_file() else None
     name = _task_of_export(path) if checkpoint is None else checkpoint.get("task")
     # Other commands, such as `demo`, are not tasks.
-    tasks = {task: row.target for task, row in TASKS.items() if row.target.endswith(":TASK")}
+    tasks = {task: row.target for task, row in TASKS.items() if row.is_task}
     if not isinstance(name, str) or name not in tasks:
         made_by = "no task of this program" if name is None else f"`sru {clip(str(name), 40)}`"
         raise UserError(f"{path} was made by {made_by}; expected one made by `sru` {', '.join(tasks)}")
