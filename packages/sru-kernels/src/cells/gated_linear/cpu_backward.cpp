@@ -199,8 +199,7 @@ void cpu::Builds<GatedLinearBackward>::SRU_KERNELS_VARIANT(const GatedLinearBack
         const Index blocks = (args.key_size + Blocks::block_size - 1) / Blocks::block_size;
         // Divide by whole states, unless there are too few to keep all threads equally busy.
         const bool uneven = args.cu_seqlens != nullptr || args.states() % num_threads != 0;
-        const bool divided =
-            is_worthwhile(args) && blocks > 1 && args.states() < 4 * num_threads && uneven;
+        const bool divided = is_worthwhile(args) && blocks > 1 && args.states() < 4 * num_threads && uneven;
         if (!divided) {
             return share_out_states(args, 1, num_threads, [&](int thread, const Group& group, auto...) {
                 const Blocks work{args, {space.of_thread(thread)}};

@@ -24,8 +24,8 @@ struct Block {
     Index value_stride;
 };
 
-/// Appends the states (columns, size) after each of some steps to the one before the first of them. Slot `step`
-/// of `states` is for the one before a step.
+/// Appends the states (columns, size) after each of some steps to the one before the first of them. Slot
+/// `step` of `states` is for the one before a step.
 template <typename A>
 void advance(const Block<A>& given, Steps steps, Index columns, A* states) {
     using Lanes = Vector<A>;

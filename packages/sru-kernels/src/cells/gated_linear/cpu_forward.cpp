@@ -115,8 +115,8 @@ struct ForwardTiles {
         }
         for (Index at = 0; at < all; at += tile) {
             const Index value = i * all + at;
-            const TileRows<A> rows{q + key,           k + key,   g + key,
-                                   v + value,         o + value, group.count * args.key_size,
+            const TileRows<A> rows{q + key,          k + key,   g + key,
+                                   v + value,        o + value, group.count * args.key_size,
                                    group.count * all};
             A* const state = states + value * args.key_size;
             const auto walk = walks<A>[smaller(tile, all - at) / Lanes::size - 1];

@@ -125,9 +125,7 @@ struct Rows {
     Index size() const { return end - begin; }
 
     /// The offset of a row in the array.
-    Index at(Index step, Index i) const {
-        return (group.place + step * group.stride + i) * width + begin;
-    }
+    Index at(Index step, Index i) const { return (group.place + step * group.stride + i) * width + begin; }
 };
 
 /// Calls `visit(offset in the array, offset in the work space)` for each row of some steps. In the work space

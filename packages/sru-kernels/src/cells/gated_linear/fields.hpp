@@ -7,21 +7,21 @@
 // type of gates, states and sums.
 namespace sru_kernels {
 
-#define GATED_LINEAR_INPUT_FIELDS(FIELD)                                                                \
-    FIELD(DType, dtype, any, "The storage dtype S.")                                                    \
-    FIELD(Size, length, at_least(0), "T")                                                               \
-    FIELD(Size, batch, at_least(0), "B")                                                                \
-    FIELD(Size, heads, at_least(0), "H")                                                                \
-    FIELD(Size, key_size, at_least(0), "K")                                                             \
-    FIELD(Size, value_size, at_least(0), "V")                                                           \
-    FIELD(Size, segment_length, at_least(1, not_an_axis), "The steps from one of `starts` to the next") \
-    FIELD(In, q, required_if(has_keys()), "(T, B, H, K) S, the queries.")                               \
-    FIELD(In, k, required_if(has_keys()), "(T, B, H, K) S, the keys.")                                  \
-    FIELD(In, v, required_if(has_values()), "(T, B, H, V) S, the values.")                              \
-    FIELD(In, log_g, required_if(has_keys()), "(T, B, H, K) A, the logarithms of the gates, at most 0.") \
-    FIELD(Mask, marks, optional, "(T, B) bytes: 2, or a sum with it, where a row starts anew.") \
-    FIELD(In, s_reset, optional, "(H, K, V) A, the state before a step that starts anew; zeros if absent.") \
-    FIELD(Offsets, cu_seqlens, optional, \
+#define GATED_LINEAR_INPUT_FIELDS(FIELD)                                                                     \
+    FIELD(DType, dtype, any, "The storage dtype S.")                                                         \
+    FIELD(Size, length, at_least(0), "T")                                                                    \
+    FIELD(Size, batch, at_least(0), "B")                                                                     \
+    FIELD(Size, heads, at_least(0), "H")                                                                     \
+    FIELD(Size, key_size, at_least(0), "K")                                                                  \
+    FIELD(Size, value_size, at_least(0), "V")                                                                \
+    FIELD(Size, segment_length, at_least(1, not_an_axis), "The steps from one of `starts` to the next")      \
+    FIELD(In, q, required_if(has_keys()), "(T, B, H, K) S, the queries.")                                    \
+    FIELD(In, k, required_if(has_keys()), "(T, B, H, K) S, the keys.")                                       \
+    FIELD(In, v, required_if(has_values()), "(T, B, H, V) S, the values.")                                   \
+    FIELD(In, log_g, required_if(has_keys()), "(T, B, H, K) A, the logarithms of the gates, at most 0.")     \
+    FIELD(Mask, marks, optional, "(T, B) bytes: 2, or a sum with it, where a row starts anew.")              \
+    FIELD(In, s_reset, optional, "(H, K, V) A, the state before a step that starts anew; zeros if absent.")  \
+    FIELD(Offsets, cu_seqlens, optional,                                                                     \
           "(B+1) offsets: row b has positions cu_seqlens[b] to cu_seqlens[b+1] of the T in all, and arrays " \
           "(T, B, ...) have no axis B.")
 
@@ -44,13 +44,15 @@ struct GatedLinearInputs {
     bool has_states() const { return has_rows(key_size) && value_size > 0; }
 };
 
-#define GATED_LINEAR_FORWARD_FIELDS(FIELD)                                                                  \
-    FIELD(In, s0, optional, "(B, H, K, V) A, the state before the first step; zeros if absent.")            \
-    FIELD(Out, o, required_if(has_values()), "(T, B, H, V) S.")                                             \
-    FIELD(Out, s, required_if(has_states()), "(B, H, K, V) A, the state after the last step. May be `s0`.") \
-    FIELD(Out, starts, optional,                                                                            \
-          "(segments, B, H, K, V) A, the state before each segment; with `cu_seqlens` that before segment j " \
-          "of row b at cu_seqlens[b] // segment_length + b + j, without an axis B. Backward needs it; may be " \
+#define GATED_LINEAR_FORWARD_FIELDS(FIELD)                                                                   \
+    FIELD(In, s0, optional, "(B, H, K, V) A, the state before the first step; zeros if absent.")             \
+    FIELD(Out, o, required_if(has_values()), "(T, B, H, V) S.")                                              \
+    FIELD(Out, s, required_if(has_states()), "(B, H, K, V) A, the state after the last step. May be `s0`.")  \
+    FIELD(Out, starts, optional,                                                                             \
+          "(segments, B, H, K, V) A, the state before each segment; with `cu_seqlens`, without the axis B, " \
+          "that "                                                                                            \
+          "before segment j of row b is at cu_seqlens[b] // segment_length + b + j. Backward needs it; may " \
+          "be "                                                                                              \
           "absent in inference.")
 
 struct GatedLinearForward : GatedLinearInputs {
@@ -67,17 +69,18 @@ is not finite makes infinite or NaN what is computed from it; which of the two i
     SRU_KERNELS_MORE_FIELDS(GatedLinearInputs, GATED_LINEAR_FORWARD_FIELDS)
 };
 
-#define GATED_LINEAR_BACKWARD_FIELDS(FIELD)                                \
-    FIELD(In, starts, required_if(has_states() && length > 0),             \
-          "(segments, B, H, K, V) A, as `gated_linear_forward` wrote it.") \
-    FIELD(In, grad_o, optional, "(T, B, H, V) S; zeros if absent.")        \
-    FIELD(In, grad_s, optional, "(B, H, K, V) A; zeros if absent.")        \
-    FIELD(Out, grad_q, required_if(has_keys()), "(T, B, H, K) S.")         \
-    FIELD(Out, grad_k, required_if(has_keys()), "(T, B, H, K) S.")         \
-    FIELD(Out, grad_v, required_if(has_values()), "(T, B, H, V) S.")       \
-    FIELD(Out, grad_log_g, required_if(has_keys()), "(T, B, H, K) A.")     \
+#define GATED_LINEAR_BACKWARD_FIELDS(FIELD)                                            \
+    FIELD(In, starts, required_if(has_states() && length > 0),                         \
+          "(segments, B, H, K, V) A, as `gated_linear_forward` wrote it.")             \
+    FIELD(In, grad_o, optional, "(T, B, H, V) S; zeros if absent.")                    \
+    FIELD(In, grad_s, optional, "(B, H, K, V) A; zeros if absent.")                    \
+    FIELD(Out, grad_q, required_if(has_keys()), "(T, B, H, K) S.")                     \
+    FIELD(Out, grad_k, required_if(has_keys()), "(T, B, H, K) S.")                     \
+    FIELD(Out, grad_v, required_if(has_values()), "(T, B, H, V) S.")                   \
+    FIELD(Out, grad_log_g, required_if(has_keys()), "(T, B, H, K) A.")                 \
     FIELD(Out, grad_s0, required_if(has_states()), "(B, H, K, V) A. May be `grad_s`.") \
-    FIELD(Out, grad_s_reset, optional, "(B, H, K, V) A, summed over the starts of a row; the caller sums over B.")
+    FIELD(Out, grad_s_reset, optional,                                                 \
+          "(B, H, K, V) A, summed over the starts of a row; the caller sums over B.")
 
 struct GatedLinearBackward : GatedLinearInputs {
     static constexpr Kernel kernel{
