@@ -242,9 +242,9 @@ def gated_linear_recurrence(
     Training", ICML 2024, sections 3 and 4.
     """
     _check_gated_linear(q, k, v, log_g, s0, mask_pad, reset, s_reset, cu_seqlens)
-    if reset is not None or cu_seqlens is not None:
-        raise NotImplementedError("gated_linear_recurrence: reset and cu_seqlens are not implemented yet")
-    return gated_linear.gated_linear_recurrence(q, k, v, log_g, s0, mask_pad=mask_pad)
+    return gated_linear.gated_linear_recurrence(
+        q, k, v, log_g, s0, mask_pad=mask_pad, reset=reset, s_reset=s_reset, cu_seqlens=cu_seqlens
+    )
 
 
 def _check_gated_linear(
