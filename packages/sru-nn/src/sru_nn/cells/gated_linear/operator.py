@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sru_nn import backend
 from sru_nn.cells.gated_linear import chunks, pieces, reference
 from sru_nn.cells.gated_linear.chunks import Inputs
 from sru_nn.cells.gated_linear.plain import PieceInputs

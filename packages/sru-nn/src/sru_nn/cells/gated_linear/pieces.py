@@ -1,9 +1,9 @@
-"""The gated linear recurrence over rows of several sequences: `sru_nn::gated_linear_pieces_forward`, `_backward`.
+"""The gated linear recurrence over rows of several sequences.
 
-They do what `sru_nn::gated_linear_forward` and `_backward` do, which are the same with fewer arguments, and
-replace the state on the way: at `marks` by `s_reset`; at `cu_seqlens`, where sequences lie end to end. Padding
-has been taken out. Of sequences end to end, the state before chunk j of sequence s is saved at place
-`cu_seqlens[s] // CHUNK + s + j`.
+The operators `sru_nn::gated_linear_pieces_forward` and `_backward` do what `sru_nn::gated_linear_forward` and
+`_backward` do, which are the same with fewer arguments, and replace the state on the way: at `marks` by
+`s_reset`; at `cu_seqlens`, where sequences lie end to end. Of such the state before chunk j of sequence s is
+saved at place `cu_seqlens[s] // CHUNK + s + j`. Padding has been taken out.
 """
 
 from __future__ import annotations

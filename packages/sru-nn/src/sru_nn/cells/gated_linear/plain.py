@@ -111,7 +111,7 @@ def _places(cu_seqlens: Tensor, length: int) -> tuple[Tensor, Tensor]:
 
 
 def _lay_states(padded: Tensor, cu_seqlens: Tensor, q: Tensor, length: int) -> Tensor:
-    """Bring states `(chunks, S·H, K, V)` of sequences padded to this length into the layout of the results."""
+    """Lay the states `(chunks, S·H, K, V)` of sequences padded to this length end to end."""
     places, there = _places(cu_seqlens, length)
     states = padded.new_zeros(len(q) // chunks.CHUNK + places.shape[1], q.shape[2], *padded.shape[2:])
     states[places[there]] = padded.view(*places.shape, *states.shape[1:])[there]
