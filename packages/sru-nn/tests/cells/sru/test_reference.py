@@ -215,7 +215,8 @@ def test_sequences_end_to_end_are_those_one_by_one(bidirectional, per_position, 
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_sequences_end_to_end_have_derivatives(bidirectional):
     inputs = make_inputs(3, 1, 1, bidirectional=bidirectional)
-    inputs |= {"mask_pad": None, "mask_c": None, "c0": make_inputs(0, 3, 1, bidirectional=bidirectional)["c0"]}
+    c0 = make_inputs(0, 3, 1, bidirectional=bidirectional)["c0"]
+    inputs |= {"mask_pad": None, "mask_c": None, "c0": c0}
     names = ["u", "v", "bias", "c0", "x"]
     leaves = [inputs[name].requires_grad_() for name in names]
 
