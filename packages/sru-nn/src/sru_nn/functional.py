@@ -207,7 +207,9 @@ def gated_linear_recurrence(
 
         S_t = diag(g_t) S_{t-1} + k_t v_tᵀ        o_t = S_tᵀ q_t
 
-    At a padded position S_t = S_{t-1} and o_t = 0, and no gradient reaches the inputs of that position.
+    At a padded position S_t = S_{t-1} and o_t = 0, and no gradient reaches the inputs of that position. Where
+    a sequence begins S_{t-1} is `s_reset`, whatever came before, and no gradient reaches that. A reset at a
+    padded position counts for nothing.
 
     T is time, B batch, H the number of heads, K the size of a head's queries and keys and V that of its
     values.
@@ -220,6 +222,11 @@ def gated_linear_recurrence(
             storage dtype or in the accumulation dtype.
         s0: `(B, H, K, V)`, the state before the first step, in either dtype; zeros if None.
         mask_pad: `(T, B)` bool, True where a position is padding.
+        reset: `(T, B)` bool, True where a sequence begins.
+        s_reset: `(H, K, V)`, the state before a step with a reset, in either dtype; zeros if None.
+        cu_seqlens: `(S + 1,)` int32 or int64, for S sequences that lie end to end in a batch of one: sequence
+            i has the positions from `cu_seqlens[i]` up to `cu_seqlens[i + 1]`, and `s0` and `s` have S in
+            place of B. Its values are checked on the CPU alone.
 
     Returns:
         `o`: `(T, B, H, V)`, the outputs in the storage dtype.
@@ -242,9 +249,9 @@ def gated_linear_recurrence(
     Training", ICML 2024, sections 3 and 4.
     """
     _check_gated_linear(q, k, v, log_g, s0, mask_pad, reset, s_reset, cu_seqlens)
-    if reset is not None or cu_seqlens is not None:
-        raise NotImplementedError("gated_linear_recurrence: reset and cu_seqlens are not implemented yet")
-    return gated_linear.gated_linear_recurrence(q, k, v, log_g, s0, mask_pad=mask_pad)
+    return gated_linear.gated_linear_recurrence(
+        q, k, v, log_g, s0, mask_pad=mask_pad, reset=reset, s_reset=s_reset, cu_seqlens=cu_seqlens
+    )
 
 
 def _check_gated_linear(
