@@ -195,7 +195,7 @@ def test_the_gated_linear_recurrence_where_rows_begin_anew(length, learned):
     marks = pieces.marks(None, torch.rand(length, 2) < 0.4, False)
     s_reset = torch.randn(3, 4, 4) if learned else None
     given = (q, k, v, -torch.rand(length, 2, 3, 4), torch.randn(2, 3, 4, 4), s_reset, marks, None, False)
-    torch.testing.assert_close(decompositions()[GATED_PIECES](*given), GATED_PIECES(*given))
+    torch.testing.assert_close(decompositions()[GATED_PIECES](*given)[:2], GATED_PIECES(*given)[:2])
 
 
 @torch.no_grad()
@@ -205,4 +205,4 @@ def test_the_gated_linear_recurrence_of_sequences_end_to_end(cu_seqlens):
     q, k, v = (torch.randn(total, 1, 3, 4) for _ in range(3))
     for s0 in (None, torch.randn(count, 3, 4, 4)):
         given = (q, k, v, -torch.rand(total, 1, 3, 4), s0, None, None, cu_seqlens, False)
-        torch.testing.assert_close(decompositions()[GATED_PIECES](*given), GATED_PIECES(*given))
+        torch.testing.assert_close(decompositions()[GATED_PIECES](*given)[:2], GATED_PIECES(*given)[:2])
