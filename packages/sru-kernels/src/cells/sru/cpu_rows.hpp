@@ -54,7 +54,7 @@ void for_each_tile(const SruInputs& in, int num_threads, const Visit& visit) {
 }
 
 inline bool is_padding(const SruInputs& in, const Segment& segment) {
-    return in.mask_pad != nullptr && in.mask_pad[segment.position] != 0;
+    return in.marks != nullptr && (in.marks[segment.position] & 1) != 0;
 }
 
 /// What the forward and the backward step of a segment both read.

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...support.cases import STORAGES, Case
 from ...support.engines import Array, Engine
-from .oracle import oracle_forward
+from .oracle import PAD, oracle_forward
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,9 @@ class Sru(Case):
     c0: Array | None = None
     x: Array | None = None
     mask_c: Array | None = None
-    mask_pad: Array | None = None
+    marks: Array | None = None
+    c_reset: Array | None = None
+    cu_seqlens: Array | None = None
     num_directions: int = 1
     activation: str = "identity"
     scale_x: float = 1.0
@@ -67,8 +69,9 @@ class Sru(Case):
     def backward(
         self, c: Array, engine: Engine | None = None, *, want_grad_x: bool = True, **options: int
     ) -> dict[str, Array]:
-        without = () if want_grad_x and self.x is not None else ("grad_x",)
-        return self.run("sru_backward", engine, without=without, c=c, **options)
+        without = [] if want_grad_x and self.x is not None else ["grad_x"]
+        without += [] if self.c_reset is not None else ["grad_c_reset"]
+        return self.run("sru_backward", engine, without=tuple(without), c=c, **options)
 
 
 def random_arrays(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> dict[str, Array]:
@@ -99,7 +102,7 @@ def make_sru(
     )
     random = np.random.default_rng(1)
     arrays["mask_c"] = (random.random(state) < 0.7) / 0.7
-    arrays["mask_pad"] = random.random((length, batch)) < 0.3
+    arrays["marks"] = (random.random((length, batch)) < 0.3).astype(np.uint8) * PAD
     skipped = {*absent, *(["x"] if num_gates == 4 else [])}
     present = {name: value for name, value in arrays.items() if name not in skipped}
     return Sru(**present, num_directions=num_directions, **options)

@@ -10,6 +10,8 @@ import numpy as np
 if TYPE_CHECKING:
     from .cases import Array, Sru
 
+PAD, FIRST, SECOND = 1, 2, 4  # marks: padding, and where either direction starts anew
+
 
 def sigmoid(z: Array) -> Array:
     return 0.5 * (1 + np.tanh(0.5 * z))  # no overflow, complex numbers too
@@ -29,7 +31,7 @@ def oracle_forward(case: Sru) -> tuple[Array, Array, Array]:
         own = slice(direction * half, (direction + 1) * half)
         state = np.zeros((batch, columns), dtype) if case.c0 is None else case.c0.astype(dtype)
         for t in range(length) if direction == 0 else reversed(range(length)):
-            keep = np.zeros((batch, 1), bool) if case.mask_pad is None else case.mask_pad[t, :, None]
+            keep = np.zeros((batch, 1), bool) if case.marks is None else case.marks[t, :, None] & PAD != 0
             u = np.where(keep[:, None], 0.0, case.u[t])
             gates = [np.where(keep, 0.0, v[t, :, k]) * state + case.bias[k] + u[:, k + 1] for k in (0, 1)]
             f, r = sigmoid(gates[0]), sigmoid(gates[1])
@@ -66,7 +68,7 @@ def oracle_backward(case: Sru) -> dict[str, Array]:
         h, _, c_last = oracle_forward(replace(case, **{name: perturbed}))
         loss = np.zeros(c_last.shape, np.complex128)
         if case.grad_h is not None:
-            padded = False if case.mask_pad is None else case.mask_pad[:, :, None]
+            padded = False if case.marks is None else case.marks[:, :, None] & PAD != 0
             loss += (np.where(padded, 0.0, case.grad_h) * h).sum(0)
         if case.grad_c_last is not None:
             loss += case.grad_c_last * c_last

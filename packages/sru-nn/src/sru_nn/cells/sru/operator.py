@@ -72,7 +72,7 @@ def _backward(inputs: Inputs, *saved: Tensor | None) -> tuple[Tensor, Tensor, Te
     # The kernel sums over time for each sequence. The sum over the batch follows, in a fixed order.
     per_position, shape = v.dim() == 4, (2, *grad_c0.shape)
     grad_v, grad_bias = grad_v if per_position else v.new_empty(shape), bias.new_empty(shape)
-    outputs = (grad_u, None if x is None else grad_x, grad_v, grad_bias, grad_c0)
+    outputs = (grad_u, None if x is None else grad_x, grad_v, grad_bias, grad_c0, None)
     run_kernel("sru_backward", u, *_fields(inputs), *saved, *outputs)
     return grad_u, grad_v if per_position else grad_v.sum(1), grad_bias.sum(1), grad_c0, grad_x
 
@@ -90,6 +90,8 @@ def _fields(inputs: Inputs) -> tuple[Any, ...]:
         directions,
         gates,
         *inputs[:7],
+        None,  # c_reset
+        None,  # cu_seqlens
         inputs.scale_x,
         inputs.v.dim() == 4,
     )
