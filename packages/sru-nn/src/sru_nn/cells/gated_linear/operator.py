@@ -12,26 +12,43 @@ import torch
 from torch import Tensor
 
 from sru_nn import backend
-from sru_nn.cells.gated_linear import chunks, reference
+from sru_nn.cells.gated_linear import chunks, pieces, reference
 from sru_nn.cells.gated_linear.chunks import Inputs
+from sru_nn.cells.gated_linear.pieces import PieceInputs
 from sru_nn.dtypes import accumulate_dtype
-from sru_nn.operators import Passes, Recurrence, is_transformed, run_kernel
+from sru_nn.operators import Passes, Recurrence, by_reference, is_transformed, run_kernel
+from sru_nn.pieces import marks
 
 
 def gated_linear_recurrence(
-    q: Tensor, k: Tensor, v: Tensor, log_g: Tensor, s0: Tensor | None, *, mask_pad: Tensor | None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    log_g: Tensor,
+    s0: Tensor | None,
+    *,
+    mask_pad: Tensor | None,
+    reset: Tensor | None = None,
+    s_reset: Tensor | None = None,
+    cu_seqlens: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Compute `sru_nn.functional.gated_linear_recurrence` in the way that is fastest here."""
     inputs = Inputs(q, k, v, log_g, s0)
     chosen = None if torch.compiler.is_compiling() else choose(inputs)
     # Chunks gain nothing for a single step.
     if is_transformed() or (chosen != "kernels" and q.shape[0] == 1):
-        return reference.gated_linear_recurrence(*inputs, mask_pad=mask_pad)
+        return reference.gated_linear_recurrence(
+            *inputs, mask_pad=mask_pad, reset=reset, s_reset=s_reset, cu_seqlens=cu_seqlens
+        )
     if mask_pad is not None:
         q, k, v, log_g = reference.without_padding(mask_pad, q, k, v, log_g)
     # In the accumulation dtype, so that a kernel is compiled for one dtype of them only.
     dtype = accumulate_dtype(q.dtype)
-    return _OPERATORS(chosen, Inputs(q, k, v, log_g.to(dtype), None if s0 is None else s0.to(dtype)))
+    inputs = Inputs(q, k, v, log_g.to(dtype), None if s0 is None else s0.to(dtype))
+    if reset is None and cu_seqlens is None:
+        return _OPERATORS(chosen, inputs)
+    s_reset = None if s_reset is None else s_reset.to(dtype)
+    return pieces.run(chosen, PieceInputs(*inputs, s_reset, marks(mask_pad, reset, False), cu_seqlens))
 
 
 def choose(inputs: Inputs) -> backend.Backend:
@@ -70,15 +87,6 @@ def _fields(inputs: Inputs) -> tuple[Any, ...]:
     return (q.dtype, *q.shape, v.shape[-1], chunks.CHUNK, q, k, v, log_g)
 
 
-def _differentiate_twice(given: Inputs, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-    """Return the gradients of the reference, which have gradients themselves."""
-    pairs = zip(reference.gated_linear_recurrence(*given), grads, strict=True)
-    results, upstream = zip(*((result, grad) for result, grad in pairs if grad is not None), strict=True)
-    wanted = [x for x in given if x is not None and x.requires_grad]
-    found = iter(torch.autograd.grad(results, wanted, upstream, create_graph=True, allow_unused=True))
-    return tuple(next(found) if x is not None and x.requires_grad else None for x in given)
-
-
 _INPUTS = "Tensor q, Tensor k, Tensor v, Tensor log_g"
 _OPERATORS = Recurrence(
     "gated_linear",
@@ -92,5 +100,5 @@ _OPERATORS = Recurrence(
     plain=Passes(chunks.forward, chunks.backward),
     results=Passes(_results, _gradients),
     choose=choose,
-    differentiate_twice=_differentiate_twice,
+    differentiate_twice=by_reference(lambda given: reference.gated_linear_recurrence(*given)),
 )
