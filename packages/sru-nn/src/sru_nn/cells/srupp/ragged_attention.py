@@ -45,15 +45,15 @@ def attend_by_length(
     lengths = offsets.diff().clamp(min=0)
     digits = torch.frexp(lengths.double()).exponent
     places, found = [], []
-    for group in digits[lengths > 0].unique():
-        chosen = digits == group
+    for count in sorted({*digits[lengths > 0].tolist()}):
+        chosen = digits == count
         longest = int(lengths[chosen].max())
         is_even = bool((lengths[chosen] == longest).all())
         first, last = (offsets[:-1][chosen].to(q.device), offsets[1:][chosen].to(q.device) - 1)
         index = first + torch.arange(longest, device=q.device).unsqueeze(1)
         # The padding repeats the last position, so that a NaN stays in its sequence.
         inside = torch.minimum(index, last)
-        batch = rows.index_select(0, inside.flatten()).unflatten(0, inside.shape).permute(1, 2, 0, 3)
+        batch = torch.unflatten(rows.index_select(0, inside.flatten()), 0, inside.shape).permute(1, 2, 0, 3)
         part = attend(
             batch[..., :size],
             KeyValues(*batch[..., size:].split(size, -1)),
