@@ -139,7 +139,7 @@ class Recurrent(nn.Module):
         return h.transpose(0, 1) if turned else h, state
 
     def _begin(self, x: Tensor, state: Any, where: Positions) -> tuple[Any, Positions]:
-        """Apply the resets of a single step to the state, as then only the first of two directions heeds them."""
+        """Apply the resets of a single step to the state; with two directions only the first starts anew."""
         if x.shape[0] != 1 or self.bidirectional or where.reset is None:
             return state, where
         reset = where.reset if where.mask_pad is None else where.reset & ~where.mask_pad
@@ -160,14 +160,19 @@ class Recurrent(nn.Module):
         h, state = self._run(x, state, Positions(cu_seqlens=cu_seqlens.to(torch.int64)), **options)
         return h.transpose(0, 1) if whole else h.squeeze(1), state
 
-    def _forward_packed(self, packed: PackedSequence, state: Any, **options: Any) -> tuple[PackedSequence, Any]:
+    def _forward_packed(
+        self, packed: PackedSequence, state: Any, **options: Any
+    ) -> tuple[PackedSequence, Any]:
         """Run packed sequences, brought end to end in the order that they had before they were sorted."""
         who = type(self).__name__
         data, batch_sizes, order, back = packed
         check_features(who, "a PackedSequence's data", data, "(sum of lengths, E)", (2,), self.input_size)
         check_like_parameters(who, data, self._first())
         cu_seqlens, to, fro = packed_layout(batch_sizes, data.shape[0], data.device, order)
-        self._check_states(state, cu_seqlens.shape[0] - 1, data)
+        sequences = cu_seqlens.shape[0] - 1
+        if order is None and state is not None and torch.compiler.is_compiling():
+            sequences = _counted(state, sequences)
+        self._check_states(state, sequences, data)
         x = reorder(data, to, fro).unsqueeze(1)
         h, state = self._run(x, state, Positions(cu_seqlens=cu_seqlens), **options)
         return PackedSequence(reorder(h.squeeze(1), fro, to), batch_sizes, order, back), state
@@ -282,6 +287,15 @@ def check_step(module: Any, x: Any, dims: tuple[int, ...]) -> None:
     if not isinstance(x, fx.Proxy):
         who, letters = f"{type(module).__name__}.step", "(B, E) or (E,)" if 1 in dims else "(B, E)"
         check_features(who, "x", x, letters, dims, module.input_size, "; pass a whole sequence to forward")
+
+
+def _counted(state: Any, sequences: int) -> int:
+    """Return the number of sequences as a state has it, for a graph that sees it only when it runs."""
+    if isinstance(state, (tuple, list)):
+        counts = [_counted(part, sequences) for part in state if part is not None]
+        return counts[0] if counts else sequences
+    torch._check(state.shape[1] == sequences)  # type: ignore[no-untyped-call]
+    return state.shape[1]  # type: ignore[no-any-return]
 
 
 def check_device(who: str, state: Any, x: Tensor) -> None:

@@ -136,15 +136,14 @@ class ResidualStack(Stack):
         """Run the stack.
 
         Args:
-            x: `(T, B, E)`, `(B, T, E)` with `batch_first`, `(T, E)` for a single sequence, `(total, E)` or
-                `(1, total, E)` with `cu_seqlens`, or a `PackedSequence`.
+            x: `(T, B, E)`, `(B, T, E)` with `batch_first`, `(T, E)` for a single sequence; `(total, E)` or
+                `(1, total, E)` with `cu_seqlens`; or a `PackedSequence`.
             state: The states before the first step, in the shape of the class; without B for a single
                 sequence; the learned ones, or zeros, if None.
             mask_pad: `(T, B)`, `(B, T)` with `batch_first`, or `(T,)` for a single sequence: non-zero where a
                 position is padding. The state passes it unchanged and its output is zero.
-            reset: Bool, in the shape of `mask_pad`: True where a sequence begins. What is before that position
-                has no influence on what follows, and gets no gradient from it. At padding a reset counts for
-                nothing.
+            reset: Bool, in the shape of `mask_pad`: True where a sequence begins. No state and no gradient
+                passes that point. A reset at padding counts for nothing.
             cu_seqlens: `(S + 1,)` int32 or int64: S sequences lie end to end in the input, number s from
                 `cu_seqlens[s]` to `cu_seqlens[s + 1]`, without padding. The states then have S where
                 they have B. Its values are checked on the CPU only.
@@ -154,8 +153,8 @@ class ResidualStack(Stack):
             `state`: The states after the last step; float32, or float64 for float64 input.
 
         Raises:
-            ValueError: A shape does not fit, `cu_seqlens` does not divide the input, or `mask_pad`, `reset` and
-                `cu_seqlens` come together or with a `PackedSequence` where they cannot.
+            ValueError: A shape does not fit, `cu_seqlens` does not divide the input, or something comes with
+                it, or with a `PackedSequence`, that cannot.
             TypeError: A dtype does not fit.
         """
         return self._forward(x, state, mask_pad, reset=reset, cu_seqlens=cu_seqlens)

@@ -174,7 +174,7 @@ def last_outputs(output: Tensor, where: Positions, width: int) -> Tensor:
     mask_pad, cu_seqlens = where.mask_pad, where.cu_seqlens
     if cu_seqlens is not None:
         nothing = output.new_zeros(where.sequences(output), width)
-        parts = enumerate(output.split(width, dim=-1))
+        parts = enumerate(output.chunk(columns // width, dim=-1))
         return torch.stack([last_states(part, nothing, cu_seqlens, bool(second)) for second, part in parts])
     if length == 0:
         return output.new_zeros(columns // width, batch, width)

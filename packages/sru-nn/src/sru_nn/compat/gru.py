@@ -97,15 +97,14 @@ class GRU(DropIn, nn.GRU):
         """Run the stack.
 
         Args:
-            input: `(T, B, E)`, `(B, T, E)` with `batch_first`, `(T, E)` for a single sequence, `(total, E)` or
-                `(1, total, E)` with `cu_seqlens`, or a `PackedSequence`.
+            input: `(T, B, E)`, `(B, T, E)` with `batch_first`, `(T, E)` for a single sequence; `(total, E)`
+                or `(1, total, E)` with `cu_seqlens`; or a `PackedSequence`.
             hx: `(L·N, B, D)`, or `(L·N, D)` for a single sequence: the states before the first step; the
                 learned ones, or zeros, if None.
             mask_pad: `(T, B)`, `(B, T)` with `batch_first`, or `(T,)` for a single sequence: non-zero
                 where a position is padding, anywhere in the sequence. `nn.GRU` has no such argument.
-            reset: Bool, in the shape of `mask_pad`: True where a sequence begins; as for `SRU`.
-            cu_seqlens: `(S + 1,)` int32 or int64, where the sequences begin and end that lie end to end; as for
-                `SRU`.
+            reset: Bool, in the shape of `mask_pad`: True where a sequence begins, as for `SRU`.
+            cu_seqlens: `(S + 1,)` int32 or int64: S sequences lie end to end in the input, as for `SRU`.
 
         Returns:
             `output`: the outputs of the last layer, in the form of `input` with N·D features; zero at
@@ -114,8 +113,8 @@ class GRU(DropIn, nn.GRU):
             the second direction is the first in time; in the dtype of the input.
 
         Raises:
-            ValueError: A shape does not fit, `hx` is not one tensor, `cu_seqlens` does not divide the input, or
-                `mask_pad`, `reset` and `cu_seqlens` come together or with a `PackedSequence` where they cannot.
+            ValueError: A shape does not fit, `hx` is not one tensor, `cu_seqlens` does not divide the input,
+                or something comes with it, or with a `PackedSequence`, that cannot.
             TypeError: A dtype does not fit.
         """
         return self._forward(input, hx, mask_pad, reset=reset, cu_seqlens=cu_seqlens)

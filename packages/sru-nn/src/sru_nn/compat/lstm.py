@@ -78,16 +78,15 @@ class LSTM(DropIn, nn.LSTM):
         """Run the stack.
 
         Args:
-            input: `(T, B, E)`, `(B, T, E)` with `batch_first`, `(T, E)` for a single sequence, `(total, E)` or
-                `(1, total, E)` with `cu_seqlens`, or a `PackedSequence`.
+            input: `(T, B, E)`, `(B, T, E)` with `batch_first`, `(T, E)` for a single sequence; `(total, E)`
+                or `(1, total, E)` with `cu_seqlens`; or a `PackedSequence`.
             hx: The pair (h0, c0), `(L·N, B, H_out)` and `(L·N, B, D)`, or without B for a single
-                sequence; zeros, and a learned c0, if None. H_out is P with `proj_size` and D without. h0 is only used as the h_n
-                of a sequence without a real step.
+                sequence; zeros, or the learned c0, if None. H_out is P with `proj_size` and D without. h0 is
+                only used as the h_n of a sequence without a real step.
             mask_pad: `(T, B)`, `(B, T)` with `batch_first`, or `(T,)` for a single sequence: non-zero
                 where a position is padding, anywhere in the sequence. `nn.LSTM` has no such argument.
-            reset: Bool, in the shape of `mask_pad`: True where a sequence begins; as for `SRU`.
-            cu_seqlens: `(S + 1,)` int32 or int64, where the sequences begin and end that lie end to end; as for
-                `SRU`.
+            reset: Bool, in the shape of `mask_pad`: True where a sequence begins, as for `SRU`.
+            cu_seqlens: `(S + 1,)` int32 or int64: S sequences lie end to end in the input, as for `SRU`.
 
         Returns:
             `output`: the outputs of the last layer, in the form of `input` with N·H_out features; zero at
@@ -98,9 +97,8 @@ class LSTM(DropIn, nn.LSTM):
             of the input.
 
         Raises:
-            ValueError: A shape does not fit, `hx` is not a pair, h0 would be lost, `cu_seqlens` does not divide
-                the input, or `mask_pad`, `reset` and `cu_seqlens` come together or with a `PackedSequence`
-                where they cannot.
+            ValueError: A shape does not fit, `hx` is not a pair, h0 would be lost, `cu_seqlens` does not
+                divide the input, or something comes with it, or with a `PackedSequence`, that cannot.
             TypeError: A dtype does not fit.
         """
         return self._forward(input, hx, mask_pad, reset=reset, cu_seqlens=cu_seqlens)

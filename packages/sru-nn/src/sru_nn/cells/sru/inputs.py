@@ -53,9 +53,7 @@ def checked(cell: Any, input: Any, c0: Any, where: Positions) -> tuple[Tensor, P
     return without_padding(input, mask_pad), Positions(mask_pad, reset)
 
 
-def _checked_ragged(
-    who: str, cell: Any, input: Any, c0: Any, where: Positions
-) -> tuple[Tensor, Positions]:
+def _checked_ragged(who: str, cell: Any, input: Any, c0: Any, where: Positions) -> tuple[Tensor, Positions]:
     check_alone(who, where)
     columned = isinstance(input, Tensor) and input.dim() == 3 and input.shape[1] == 1
     name, letters = "with cu_seqlens input", "(total, E) or (total, 1, E)"

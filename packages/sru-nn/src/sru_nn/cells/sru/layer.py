@@ -172,9 +172,9 @@ class SRUCell(nn.Module):
         if custom_m is None:
             outputs = self.num_matrices * self.output_size
             self.transform = make_transform(input_size, outputs, self.projection_size)
-        for name, learned in (("weight_c", not v1), ("bias", bias)):
+        for name, is_learned in (("weight_c", not v1), ("bias", bias)):
             zeros = torch.zeros(2 * self.output_size)
-            if learned:
+            if is_learned:
                 self.register_parameter(name, nn.Parameter(zeros))
             else:  # a buffer, out of reach of optimizers and initialisers
                 self.register_buffer(name, zeros)
@@ -286,7 +286,8 @@ class SRUCell(nn.Module):
         """
         state = one_of_two_names(f"{type(self).__name__}.step", "state", state, None, "c", c)
         check_step(self, x, (2,))
-        if reset is not None and not isinstance(x, fx.Proxy):
+        given: Any = x
+        if reset is not None and not isinstance(given, fx.Proxy):
             check_reset(type(self).__name__, reset, "(B,)", tuple(x.shape[:-1]), x)
         beside = {} if reset is None else {"reset": reset.unsqueeze(0)}
         result = self(x.unsqueeze(0), state, **beside)
@@ -348,7 +349,7 @@ class SRUCell(nn.Module):
     def _variational_mask(
         self, like: Tensor, size: int, p: float, where: Positions, *, by_position: bool = False
     ) -> Tensor:
-        """Draw a dropout mask `(B, size)`, one for all steps of a sequence, also `by_position` if they vary."""
+        """Draw one dropout mask `(B, size)` per sequence, for all its steps; repeat it `by_position`."""
         mask = F.dropout(like.new_ones(where.sequences(like), size), p)
         if by_position and where.cu_seqlens is not None:
             mask = mask[sequence_numbers(where.cu_seqlens, like.shape[0])].unsqueeze(1)

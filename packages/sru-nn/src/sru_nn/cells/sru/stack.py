@@ -203,16 +203,16 @@ class SRU(SRUStack):
         """Run the stack.
 
         Args:
-            input: `(T, B, E)`, `(B, T, E)` with `batch_first`, `(T, E)` for a single sequence, `(total, E)` or
-                `(1, total, E)` with `cu_seqlens`, or a `PackedSequence`.
+            input: `(T, B, E)`, `(B, T, E)` with `batch_first`, `(T, E)` for a single sequence; `(total, E)`
+                or `(1, total, E)` with `cu_seqlens`; or a `PackedSequence`.
             c0: `(L, B, N·D)`, or `(L, N·D)` for a single sequence: the states before the first step; the
                 learned ones, or zeros, if None. With `nn_rnn_compatible_return`, `(L·N, B, D)` is taken too.
             mask_pad: `(T, B)`, `(B, T)` with `batch_first`, or `(T,)` for a single sequence: non-zero
                 where a position is padding. The state passes it unchanged and its output is zero (the bias of
                 the norm with `normalize_after`, as in `sru` 2.6.0).
-            reset: Bool, in the shape of `mask_pad`: True where a sequence begins. What is before that position
-                has no influence on what follows, and gets no gradient from it; the second direction starts
-                anew at the last position before it. At padding a reset counts for nothing.
+            reset: Bool, in the shape of `mask_pad`: True where a sequence begins. No state and no gradient
+                passes that point; the second direction starts anew just before it. A reset at padding counts
+                for nothing.
             cu_seqlens: `(S + 1,)` int32 or int64: S sequences lie end to end in the input, number s from
                 `cu_seqlens[s]` to `cu_seqlens[s + 1]`, without padding. The states then have S where
                 they have B. Its values are checked on the CPU only.
@@ -227,8 +227,7 @@ class SRU(SRUStack):
 
         Raises:
             ValueError: A shape does not fit, an argument is given by both of its names, `cu_seqlens` does not
-                divide the input, or `mask_pad`, `reset` and `cu_seqlens` come together or with a
-                `PackedSequence` where they cannot.
+                divide the input, or something comes with it, or with a `PackedSequence`, that cannot.
             TypeError: A dtype does not fit.
         """
         given, c0 = input_and_state(self, input, c0, x, state)
