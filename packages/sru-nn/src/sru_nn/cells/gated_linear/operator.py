@@ -11,13 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sru_nn import backend
 from sru_nn.cells.gated_linear import chunks, pieces, reference
 from sru_nn.cells.gated_linear.chunks import Inputs
-from sru_nn.cells.gated_linear.pieces import PieceInputs
+from sru_nn.cells.gated_linear.plain import PieceInputs
 from sru_nn.dtypes import accumulate_dtype
-from sru_nn.operators import Passes, Recurrence, by_reference, is_transformed, run_kernel
-from sru_nn.pieces import marks
+from sru_nn.operators import Passes, Recurrence, by_reference, is_transformed
+from sru_nn.pieces import marks as make_marks
 
 
 def gated_linear_recurrence(
@@ -34,7 +33,7 @@ def gated_linear_recurrence(
 ) -> tuple[Tensor, Tensor]:
     """Compute `sru_nn.functional.gated_linear_recurrence` in the way that is fastest here."""
     inputs = Inputs(q, k, v, log_g, s0)
-    chosen = None if torch.compiler.is_compiling() else choose(inputs)
+    chosen = None if torch.compiler.is_compiling() else pieces.choose(inputs)
     # Chunks gain nothing for a single step.
     if is_transformed() or (chosen != "kernels" and q.shape[0] == 1):
         return reference.gated_linear_recurrence(
@@ -48,43 +47,25 @@ def gated_linear_recurrence(
     if reset is None and cu_seqlens is None:
         return _OPERATORS(chosen, inputs)
     s_reset = None if s_reset is None else s_reset.to(dtype)
-    return pieces.run(chosen, PieceInputs(*inputs, s_reset, marks(mask_pad, reset, False), cu_seqlens))
-
-
-def choose(inputs: Inputs) -> backend.Backend:
-    """Return what runs the operators; the kernels are for CPU tensors."""
-    return backend.active(inputs.q.device) if inputs.q.is_cpu else "reference"
+    marks = None if reset is None else make_marks(mask_pad, reset, False)
+    offsets = None if cu_seqlens is None else cu_seqlens.to(torch.int64)
+    return pieces.run(chosen, PieceInputs(*inputs, s_reset, marks, offsets))
 
 
 def _results(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
-    q, _, v, *_ = inputs
-    length, batch, heads, key_size = q.shape
-    s = q.new_empty(batch, heads, key_size, v.shape[-1], dtype=accumulate_dtype(q.dtype))
-    count = chunks.count_chunks(length) if save else 0
-    return q.new_empty(v.shape), s, s.new_empty(count, batch * heads, key_size, v.shape[-1])
+    return pieces.results(PieceInputs(*inputs), save)
 
 
-def _gradients(inputs: Inputs, starts: Tensor, *_: Any) -> tuple[Tensor, ...]:
-    shape = (*inputs.q.shape[1:], inputs.v.shape[-1])
-    return *(x.new_empty(x.shape) for x in inputs[:4]), starts.new_empty(shape)
+def _gradients(inputs: Inputs, *_: Any) -> tuple[Tensor, ...]:
+    return pieces.gradients(PieceInputs(*inputs))[:5]
 
 
 def _forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
-    o, s, starts = _results(inputs, save)
-    run_kernel("gated_linear_forward", o, *_fields(inputs), inputs.s0, o, s, starts if save else None)
-    return o, s, starts
+    return pieces.forward(PieceInputs(*inputs), save)
 
 
-def _backward(inputs: Inputs, *saved: Tensor) -> tuple[Tensor, ...]:
-    gradients = _gradients(inputs, *saved)
-    run_kernel("gated_linear_backward", inputs.q, *_fields(inputs), *saved, *gradients)
-    return gradients
-
-
-def _fields(inputs: Inputs) -> tuple[Any, ...]:
-    """Return the fields that both kernels begin with, in their order."""
-    q, k, v, log_g, _ = inputs
-    return (q.dtype, *q.shape, v.shape[-1], chunks.CHUNK, q, k, v, log_g)
+def _backward(inputs: Inputs, *saved: Tensor | None) -> tuple[Tensor, ...]:
+    return pieces.backward(PieceInputs(*inputs), *saved)[:5]
 
 
 _INPUTS = "Tensor q, Tensor k, Tensor v, Tensor log_g"
@@ -99,6 +80,6 @@ _OPERATORS = Recurrence(
     kernels=Passes(_forward, _backward),
     plain=Passes(chunks.forward, chunks.backward),
     results=Passes(_results, _gradients),
-    choose=choose,
+    choose=pieces.choose,
     differentiate_twice=by_reference(lambda given: reference.gated_linear_recurrence(*given)),
 )
