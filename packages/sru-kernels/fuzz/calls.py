@@ -52,18 +52,18 @@ def _arrays(fields: list[Any], options: dict[str, Any]) -> dict[str, Array]:
     sizes = {"2": 2, "T": get("length"), "B": get("batch"), "H": get("heads"), "V": get("value_size")}
     sizes |= {"K": get("num_gates", get("key_size")), "E": get("input_size")}
     sizes["N·D"] = get("columns", get("num_directions", 0) * get("hidden_size", 0))
+    sizes["B+1"] = get("batch") + 1
     sizes["segments"] = -(-get("length", 0) // (get("segment_length") or 1))
     wide = 8 if options["dtype"] is DType.float64 else 4
     narrow = wide if options["dtype"] in (DType.float64, DType.float32) else 2
+    bytes_of = {"S": narrow, "A": wide, "bytes": 1, "offsets": 8}
     found = {}
     for name, _, description, _ in fields:
-        forms = re.findall(r"\(([^()]*)\) (S|A|bytes)\b", description)
+        forms = re.findall(r"\(([^()]*)\) (S|A|bytes|offsets)\b", description)
         if description.startswith(("In,", "Out,")):
             axes, kind = forms[-1] if get("v_per_position") and "v_per_position" in description else forms[0]
             size = math.prod(sizes[axis] or 0 for axis in axes.split(", "))
-            found[name] = Array(
-                description.startswith("Out,"), size * {"S": narrow, "A": wide, "bytes": 1}[kind]
-            )
+            found[name] = Array(description.startswith("Out,"), size * bytes_of[kind])
     return found
 
 

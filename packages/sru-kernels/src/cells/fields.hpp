@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "sru_kernels/host_device.hpp"
 #include "sru_kernels/types.hpp"
 
 // A kernel's arguments are named once, in a table in its cell's `fields.hpp`:
@@ -10,7 +11,8 @@
 //
 // with a type, a name, a rule and a description for each. The struct that the kernel takes, its parsing and
 // checking in `src/bindings` and the named tuple in Python all follow from the table. A rule may use the
-// fields before it. The description of an array begins with its axes and its type: S, A or bytes.
+// fields before it. The description of an array begins with its axes and its type: S, A, bytes or
+// offsets (int64).
 namespace sru_kernels {
 
 using Size = Index;
@@ -19,6 +21,23 @@ using Flag = bool;
 using In = const void*;  // arrays; nullptr where an optional one is absent
 using Out = void*;
 using Mask = const std::uint8_t*;
+using Offsets = const std::int64_t*;
+
+/// The positions of a batch row: first + t · stride for t below count.
+struct Walked {
+    Index first, stride, count;
+};
+
+SRU_KERNELS_HOST_DEVICE Index within(Index low, Index value, Index high) {
+    return value < low ? low : value < high ? value : high;
+}
+
+/// The positions of a sequence among `length` of them: from its offset to the next. Wrong offsets are kept
+/// within bounds, so that no other memory is touched.
+SRU_KERNELS_HOST_DEVICE Walked sequence(Offsets offsets, Index row, Index length) {
+    const Index first = within(0, offsets[row], length);
+    return {first, 1, within(first, offsets[row + 1], length) - first};
+}
 
 /// The rule of a field with nothing to check but its type.
 struct Any {};

@@ -15,7 +15,7 @@ EXTENDED = np.longdouble  # what float64 results are compared with; more than 64
 
 def one_step(storage, count, **arrays):
     """A step of `count` columns in which everything is zero except what is given."""
-    zero = make_sru(1, 1, count, absent=("x", "mask_c", "mask_pad"), storage=storage)
+    zero = make_sru(1, 1, count, absent=("x", "mask_c", "marks"), storage=storage)
     blank = {name: np.zeros_like(getattr(zero, name)) for name in ("u", "v", "bias", "c0")}
     gates = [np.broadcast_to(arrays.get(name, 0.0), count) for name in ("u_c", "u_f", "u_r")]
     blank["u"] = np.stack(gates)[None, None]
@@ -116,5 +116,5 @@ def test_every_16_bit_number_survives_a_load_and_a_store(engine, storage):
     gates = np.zeros((1, 1, 4, numbers.size))
     gates[0, 0, 2] = -np.inf  # r = 0: h is the highway
     gates[0, 0, 3] = numbers
-    given = make_sru(1, 1, numbers.size, num_gates=4, absent=("mask_pad", "mask_c"), storage=storage)
+    given = make_sru(1, 1, numbers.size, num_gates=4, absent=("marks", "mask_c"), storage=storage)
     np.testing.assert_array_equal(replace(given, u=gates).forward(engine)["h"].ravel(), numbers)

@@ -12,15 +12,18 @@ from sru_kernels import DType, _native
 
 from .engines import Array, Engine, cpu_engine
 
-# By kernel and array: In or Out, the letters of its axes, and S, A or bytes, from the field's description.
+# By kernel and array, from the field's description: In or Out, the letters of its axes, and S, A, bytes or
+# offsets.
 ARRAYS = {
     kernel: {
         name: (way, axes.split(", "), kind)
         for name, _, description, _ in fields
-        for way, axes, kind in re.findall(r"^(In|Out), \(([^)]*)\) (S|A|bytes)\b", description)
+        for way, axes, kind in re.findall(r"^(In|Out), \(([^)]*)\) (S|A|bytes|offsets)\b", description)
     }
     for kernel, fields in _native.fields.values()
 }
+
+INTEGERS = {"bytes": np.uint8, "offsets": np.int64}
 
 
 def to_bfloat16(values: Array) -> Array:
@@ -44,8 +47,10 @@ class Storage:
 
     def encode(self, values: Array, kind: str) -> Array:
         """An array as the kernels read it: in the dtype for `kind`, or unchanged if it holds integers."""
-        if kind == "bytes" or np.issubdtype(np.asarray(values).dtype, np.integer):
-            return np.ascontiguousarray(values, values.dtype if kind != "bytes" else np.uint8)
+        if kind in INTEGERS:
+            return np.ascontiguousarray(values, INTEGERS[kind])
+        if np.issubdtype(np.asarray(values).dtype, np.integer):
+            return np.ascontiguousarray(values)
         if kind == "S" and self.dtype is DType.bfloat16:
             return np.ascontiguousarray(to_bfloat16(values))
         return np.ascontiguousarray(values, self.array if kind == "S" else self.accumulation)
@@ -95,7 +100,7 @@ class Case:
                 name: storage.decode(storage.encode(value, kind), kind)
                 for kernel in self.kernels
                 for name, (way, _, kind) in ARRAYS[kernel].items()
-                if way == "In" and kind != "bytes" and (value := getattr(self, name, None)) is not None
+                if way == "In" and kind not in INTEGERS and (value := getattr(self, name, None)) is not None
             },
         )
 

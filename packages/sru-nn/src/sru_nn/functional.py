@@ -144,7 +144,9 @@ def gated_linear_recurrence(
 
         S_t = diag(g_t) S_{t-1} + k_t v_tᵀ        o_t = S_tᵀ q_t
 
-    At a padded position S_t = S_{t-1} and o_t = 0, and no gradient reaches the inputs of that position.
+    At a padded position S_t = S_{t-1} and o_t = 0, and no gradient reaches the inputs of that position. Where
+    a sequence begins S_{t-1} is `s_reset`, whatever came before, and no gradient reaches that. A reset at a
+    padded position counts for nothing.
 
     T is time, B batch, H the number of heads, K the size of a head's queries and keys and V that of its
     values.
@@ -184,9 +186,9 @@ def gated_linear_recurrence(
     Training", ICML 2024, sections 3 and 4.
     """
     gated_linear_arguments.check_arguments(q, k, v, log_g, s0, mask_pad, reset, s_reset, cu_seqlens)
-    if reset is not None or cu_seqlens is not None:
-        raise NotImplementedError("gated_linear_recurrence: reset and cu_seqlens are not implemented yet")
-    return gated_linear.gated_linear_recurrence(q, k, v, log_g, s0, mask_pad=mask_pad)
+    return gated_linear.gated_linear_recurrence(
+        q, k, v, log_g, s0, mask_pad=mask_pad, reset=reset, s_reset=s_reset, cu_seqlens=cu_seqlens
+    )
 
 
 def mingru_recurrence(

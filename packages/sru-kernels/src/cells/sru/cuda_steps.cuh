@@ -107,7 +107,7 @@ struct StepInputs {
         v_r;  // per position, only with one column per thread: more would not fit
     Pack<std::uint8_t, 1> padding;
 
-    __device__ __forceinline__ bool is_padding() const { return padding.words[0] != 0; }
+    __device__ __forceinline__ bool is_padding() const { return (padding.words[0] & 1) != 0; }
 };
 
 /// Reads the inputs, step by step.
@@ -119,7 +119,7 @@ class InputReader {
     __device__ __forceinline__ InputReader(const SruInputs& in, const Place& place, bool backwards)
         : width_(in.columns()),
           has_highway_(in.num_gates == 4 || in.x != nullptr),
-          has_padding_(in.mask_pad != nullptr),
+          has_padding_(in.marks != nullptr),
           v_per_position_(in.v_per_position),
           u_(in.u, place.row * in.num_gates * width_ + place.first, in.batch * in.num_gates * width_,
              in.length, backwards),
@@ -127,7 +127,7 @@ class InputReader {
                        ? u_.beside(3 * width_)
                        : Walk<const S>(in.x, place.at, in.batch * width_, in.length, backwards)),
           v_(in.v, 2 * place.row * width_ + place.first, in.batch * 2 * width_, in.length, backwards),
-          padding_(in.mask_pad, place.row, in.batch, in.length, backwards) {}
+          padding_(in.marks, place.row, in.batch, in.length, backwards) {}
 
     __device__ __forceinline__ void read(StepInputs<S, columns>& step) {
         step.u_c.read(u_.at);

@@ -22,7 +22,13 @@ namespace sru_kernels {
     FIELD(In, x, absent_if(num_gates == 4, "with num_gates = 4, whose fourth gate is the highway"),          \
           "(T, B, N·D) S; no highway if absent. Must be absent for K = 4.")                                  \
     FIELD(In, mask_c, optional, "(B, N·D) A; ones if absent.")                                               \
-    FIELD(Mask, mask_pad, optional, "(T, B) bytes, nonzero at padding; no padding if absent.")               \
+    FIELD(Mask, marks, optional,                                                                             \
+          "(T, B) bytes: 1 at padding, plus 2 where the first direction starts anew, plus 4 where the "      \
+          "second does; zeros if absent. A mask of bools marks padding.")                                    \
+    FIELD(In, c_reset, optional, "(N·D) A, the state before a step that starts anew; zeros if absent.")      \
+    FIELD(Offsets, cu_seqlens, optional,                                                                     \
+          "(B+1) offsets: row b has positions cu_seqlens[b] to cu_seqlens[b+1] of the T in all, and arrays " \
+          "(T, B, ...) have no axis B.")                                                                     \
     FIELD(Number, scale_x, any, "Multiplies x.")                                                             \
     FIELD(Flag, v_per_position, any, "Whether v differs between positions.")
 
@@ -32,6 +38,9 @@ struct SruInputs {
     SRU_KERNELS_FIELDS(SRU_INPUT_FIELDS)
 
     SRU_KERNELS_HOST_DEVICE Index columns() const { return num_directions * hidden_size; }
+    SRU_KERNELS_HOST_DEVICE Walked walked(Index row) const {
+        return cu_seqlens == nullptr ? Walked{row, batch, length} : sequence(cu_seqlens, row, length);
+    }
     bool has_states() const { return batch > 0 && hidden_size > 0; }
     bool has_steps() const { return has_states() && length > 0; }
 };
@@ -53,7 +62,8 @@ K = 3 with x, else 0:
     f = σ(u_f + v_f ⊙ c' + b_f)        r = σ(u_r + v_r ⊙ c' + b_r)
     c = f ⊙ c' + (1 − f) ⊙ u_c         h = r ⊙ m ⊙ g(c) + (1 − r ⊙ m) ⊙ x'
 
-At a padded position c = c' and h = 0, whatever u, v and x hold there.
+At a padded position c = c' and h = 0, whatever u, v and x hold there. At any other position that starts anew,
+c' is c_reset. With cu_seqlens the rows are sequences of different lengths, end to end.
 
 NaN makes NaN of all that depends on it. An infinite u_f or u_r opens or shuts its gate exactly. An infinite u_c
 or c0 makes the state of its column infinite or NaN from there on. Which of the two is not specified, since 0 · ∞
@@ -74,13 +84,16 @@ depends on rounding; nor are outputs of such a state. Other columns do not chang
           "(2, B, N·D) A, summed over time; the caller sums over B. (T, B, 2, N·D) A if `v_per_position`.")  \
     FIELD(Out, grad_bias, required_if(has_states()),                                                         \
           "(2, B, N·D) A, summed over time; the caller sums over B.")                                        \
-    FIELD(Out, grad_c0, required_if(has_states()), "(B, N·D) A.")
+    FIELD(Out, grad_c0, required_if(has_states()), "(B, N·D) A.")                                            \
+    FIELD(Out, grad_c_reset, optional,                                                                       \
+          "(B, N·D) A, summed over the starts of a row; the caller sums over B. Not computed if absent.")
 
 struct SruBackward : SruInputs {
     static constexpr Kernel kernel{"sru_backward", "SruBackward",
                                    R"(Write the gradients of `sru_forward`, whose inputs it takes again.
 
-At a padded position the gradients of u, x and a v per position are 0, and nothing there is read.)"};
+At a padded position the gradients of u, x and a v per position are 0, and nothing there is read. No gradient
+crosses a start.)"};
 
     SRU_KERNELS_MORE_FIELDS(SruInputs, SRU_BACKWARD_FIELDS)
 };

@@ -52,7 +52,7 @@ def assert_other_columns_are_the_same(got, expected):
     [*((name, ()) for name in PLACES), *((name, ("x",)) for name in PLACES if name != "x")],
 )
 def test_nan_reaches_what_depends_on_it(engine, name, absent, activation):
-    clean = make_sru(absent=("mask_pad", *absent), activation=activation)
+    clean = make_sru(absent=("marks", *absent), activation=activation)
     got, column = both(poisoned(clean, name, np.nan), engine)
     expected, clean_column = both(clean, engine)
     assert_other_columns_are_the_same(got, expected)
@@ -73,7 +73,7 @@ def test_nan_reaches_what_depends_on_it(engine, name, absent, activation):
 @INFINITE
 @pytest.mark.parametrize("name", ["u_f", "u_r"])
 def test_an_infinite_gate_is_open_or_shut(engine, name, value, activation):
-    given = poisoned(make_sru(absent=("mask_pad",), activation=activation), name, value)
+    given = poisoned(make_sru(absent=("marks",), activation=activation), name, value)
     got, _ = both(given, engine)
     exact = poisoned(given, name, np.copysign(1e4, value)).rounded()  # tanh of the oracle is exactly 1 there
     expected = dict(zip(("h", "c", "c_last"), oracle_forward(exact), strict=True)) | oracle_backward(exact)
@@ -86,7 +86,7 @@ def test_an_infinite_gate_is_open_or_shut(engine, name, value, activation):
 @pytest.mark.parametrize("gate", [-200.0, -20.0, 0.0, 20.0, 200.0])
 @pytest.mark.parametrize("name", ["u_c", "c0"])
 def test_an_infinite_state_stays_so(engine, name, gate, value, activation):
-    case = make_sru(absent=("mask_pad",))
+    case = make_sru(absent=("marks",))
     u = case.u.copy()
     u[:, :, 1] = gate  # open, shut, or so nearly that 1 − f is rounded in the one place and not in the other
     clean = replace(case, u=u, activation=activation)
@@ -102,7 +102,7 @@ def test_an_infinite_state_stays_so(engine, name, gate, value, activation):
 
 @INFINITE
 def test_an_infinite_highway_reaches_one_output(engine, value):
-    clean = make_sru(absent=("mask_pad",))
+    clean = make_sru(absent=("marks",))
     got, column = both(poisoned(clean, "x", value), engine)
     expected, clean_column = both(clean, engine)
     assert_other_columns_are_the_same(got, expected)

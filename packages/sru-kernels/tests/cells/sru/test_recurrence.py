@@ -8,7 +8,7 @@ import pytest
 
 from ...support.engines import cpu_engine
 from .cases import make_sru
-from .oracle import oracle_backward, oracle_forward
+from .oracle import PAD, oracle_backward, oracle_forward
 
 # Tolerances by storage dtype. States and gradients of v, bias and c0 are never stored in S.
 STORED = {
@@ -18,7 +18,7 @@ STORED = {
     "bfloat16": (2.0**-7, 1e-5),
 }
 ACCUMULATED = {"float64": (1e-12, 1e-12)}
-OPTIONAL = ("c0", "x", "mask_c", "mask_pad", "grad_h", "grad_c_last")
+OPTIONAL = ("c0", "x", "mask_c", "marks", "c_reset", "grad_h", "grad_c_last")
 # Shorter and longer than the loads run ahead; one column, an odd number, and a multiple of all widths.
 SIZES = [(1, 1, 1), (1, 4, 33), (2, 1, 16), (4, 2, 64), (3, 3, 3), (7, 5, 31), (19, 2, 8)]
 
@@ -112,12 +112,14 @@ def test_inference_without_saved_states_gives_the_same_bits(engine, num_directio
         np.testing.assert_array_equal(kept[name], dropped[name])
 
 
-def test_gradients_are_the_same_bits_when_that_of_x_is_not_wanted(engine):
+@pytest.mark.parametrize("name", ["grad_x", "grad_c_reset"])
+def test_gradients_are_the_same_bits_when_one_is_not_wanted(engine, name):
     given = make_sru()
     c = given.forward(engine)["c"]
-    wanted, unwanted = given.backward(c, engine), given.backward(c, engine, want_grad_x=False)
-    for name, value in unwanted.items():
-        np.testing.assert_array_equal(value, wanted[name])
+    wanted, others = given.backward(c, engine), given.backward(c, engine, without=(name,))
+    assert others.keys() == wanted.keys() - {name}
+    for other, value in others.items():
+        np.testing.assert_array_equal(value, wanted[other])
 
 
 @pytest.mark.parametrize("num_directions", [1, 2])
@@ -125,7 +127,7 @@ def test_gradients_are_the_same_bits_when_that_of_x_is_not_wanted(engine):
 @pytest.mark.parametrize("poison", [np.nan, np.inf])
 def test_what_padding_holds_reaches_nothing(engine, poison, num_gates, num_directions):
     clean = make_sru(8, num_gates=num_gates, num_directions=num_directions, v_per_position=True)
-    pad = clean.mask_pad
+    pad = clean.marks & PAD != 0
     assert pad.any()
     assert not pad.all()
     dirty = {name: getattr(clean, name).copy() for name in ("u", "v", "grad_h")}
@@ -144,7 +146,7 @@ def test_what_padding_holds_reaches_nothing(engine, poison, num_gates, num_direc
 
 
 def test_nan_in_one_column_stays_there(engine):
-    clean = make_sru(absent=("mask_pad",), activation="tanh")
+    clean = make_sru(absent=("marks",), activation="tanh")
     u = clean.u.copy()
     u[2, 1, 1, 4] = np.nan
     got, expected = replace(clean, u=u).forward(engine), clean.forward(engine)
@@ -158,7 +160,7 @@ def test_nan_in_one_column_stays_there(engine):
 @pytest.mark.parametrize("activation", ["identity", "tanh", "relu"])
 @pytest.mark.parametrize("size", [1e4, np.inf])
 def test_saturated_gates_are_exact_and_have_no_slope(engine, size, activation, storage):
-    given = make_sru(4, absent=("mask_pad", "mask_c"), activation=activation, storage=storage)
+    given = make_sru(4, absent=("marks", "mask_c"), activation=activation, storage=storage)
     u = given.u.copy()
     u[:, :, 1] = size  # f = 1: the state never changes
     u[:, :, 2] = -size  # r = 0: only the highway is left
