@@ -25,7 +25,7 @@ class Ours(Recurrent, nn.GRU):
         if state is not None:
             self._check_state_tensor("state", state, batch, "(L, B, D)", (self.num_layers, self.hidden_size))
 
-    def _run(self, x, state, mask_pad):
+    def _run(self, x, state, where):
         return nn.GRU.forward(self, x, state)
 
 

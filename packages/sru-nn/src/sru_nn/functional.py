@@ -16,6 +16,7 @@ from sru_nn.cells.sru import operator as sru
 from sru_nn.cells.sru import reference
 from sru_nn.experimental.length_parallel import LengthParallel
 from sru_nn.operators import is_transformed
+from sru_nn.pieces import check_cu_seqlens
 
 Activation = Literal["identity", "tanh", "relu"]
 _ACTIVATIONS = get_args(Activation)
@@ -33,6 +34,9 @@ def sru_recurrence(
     scale_x: float = 1.0,
     mask_c: Tensor | None = None,
     mask_pad: Tensor | None = None,
+    reset: Tensor | None = None,
+    c_reset: Tensor | None = None,
+    cu_seqlens: Tensor | None = None,
     length_parallel: bool | LengthParallel = False,
 ) -> tuple[Tensor, Tensor]:
     """Run the SRU recurrence over a batch of pre-activations.
@@ -89,10 +93,15 @@ def sru_recurrence(
     if type(scale_x) is not float:
         check_number("sru_recurrence", "scale_x", scale_x)
     inputs = sru.Inputs(u, v, bias, c0, x, mask_c, mask_pad, bidirectional, activation, float(scale_x))
-    _check_sru(*inputs)
-    if length_parallel is not False and not is_transformed():
-        return reference.sru_recurrence(**inputs._asdict(), states=_solver(length_parallel).states)
-    return sru.sru_recurrence(inputs)
+    _check_sru(*inputs, reset=reset, c_reset=c_reset, cu_seqlens=cu_seqlens)
+    if length_parallel is not False:
+        if reset is not None or cu_seqlens is not None:
+            raise ValueError(
+                "sru_recurrence: length_parallel takes no reset and no cu_seqlens; choose length_parallel=False"
+            )
+        if not is_transformed():
+            return reference.sru_recurrence(**inputs._asdict(), states=_solver(length_parallel).states)
+    return sru.sru_recurrence(inputs, reset, c_reset, cu_seqlens)
 
 
 def _check_sru(
@@ -106,6 +115,9 @@ def _check_sru(
     bidirectional: Any = False,
     activation: Any = "identity",
     scale_x: float = 1.0,
+    reset: Any = None,
+    c_reset: Any = None,
+    cu_seqlens: Any = None,
 ) -> None:
     check = Checker("sru_recurrence", "u", u, "(T, B, K, N·D)", "gates before columns", sizes=(3, 4))
     if not isinstance(activation, str) or activation not in _ACTIVATIONS:
@@ -128,10 +140,39 @@ def _check_sru(
     letters, shape = ("(T, B, 2, N·D)", (length, batch)) if per_position else ("(2, N·D)", ())
     check("v", v, letters, (*shape, 2, columns))
     check("bias", bias, "(2, N·D)", (2, columns))
-    check("c0", c0, "(B, N·D)", (batch, columns), optional=True)
     check("x", x, "(T, B, N·D)", (length, batch, columns), (u.dtype,), optional=True)
-    check("mask_c", mask_c, "(B, N·D)", (batch, columns), optional=True)
-    check("mask_pad", mask_pad, "(T, B)", (length, batch), (torch.bool,), optional=True)
+    rows, count = _check_pieces(check, mask_pad, reset, cu_seqlens, ("c0", "c_reset", c_reset))
+    check("c0", c0, f"({rows}, N·D)", (count, columns), optional=True)
+    check("mask_c", mask_c, f"({rows}, N·D)", (count, columns), optional=True)
+    check("c_reset", c_reset, "(N·D,)", (columns,), optional=True)
+
+
+def _check_pieces(
+    check: Checker, mask_pad: Any, reset: Any, cu_seqlens: Any, state: tuple[str, str, Any]
+) -> tuple[str, int]:
+    """Check where sequences begin and end; return the letter and the number of states they begin with."""
+    who, like = check.who, check.like
+    length, batch = like.shape[:2]
+    initial, restart, given = state
+    if cu_seqlens is None:
+        check("mask_pad", mask_pad, "(T, B)", (length, batch), (torch.bool,), optional=True)
+        check("reset", reset, "(T, B)", (length, batch), (torch.bool,), optional=True)
+        if given is not None and reset is None:
+            raise ValueError(f"{who}: {restart} has no effect without reset; pass reset, or {restart}=None")
+        return "B", batch
+    if mask_pad is not None:
+        raise ValueError(f"{who}: with cu_seqlens pass mask_pad=None; there is no padding")
+    if reset is not None:
+        raise ValueError(f"{who}: with cu_seqlens pass reset=None; add a boundary to cu_seqlens")
+    if given is not None:
+        raise ValueError(f"{who}: with cu_seqlens pass {restart}=None; {initial} has a state per sequence")
+    if batch != 1:
+        raise ValueError(
+            f"{who}: with cu_seqlens {check.first} must hold the sequences end to end, as a batch of one, "
+            f"got {tuple(like.shape)}"
+        )
+    check_cu_seqlens(who, cu_seqlens, length, like)
+    return "S", cu_seqlens.shape[0] - 1
 
 
 def _solver(length_parallel: object) -> LengthParallel:
@@ -158,12 +199,17 @@ def gated_linear_recurrence(
     s0: Tensor | None = None,
     *,
     mask_pad: Tensor | None = None,
+    reset: Tensor | None = None,
+    s_reset: Tensor | None = None,
+    cu_seqlens: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Run linear attention with a gate per key: a recurrence whose state is a matrix.
 
         S_t = diag(g_t) S_{t-1} + k_t v_tᵀ        o_t = S_tᵀ q_t
 
-    At a padded position S_t = S_{t-1} and o_t = 0, and no gradient reaches the inputs of that position.
+    At a padded position S_t = S_{t-1} and o_t = 0, and no gradient reaches the inputs of that position. Where
+    a sequence begins S_{t-1} is `s_reset`, whatever came before, and no gradient reaches that. A reset at a
+    padded position counts for nothing.
 
     T is time, B batch, H the number of heads, K the size of a head's queries and keys and V that of its
     values.
@@ -176,6 +222,11 @@ def gated_linear_recurrence(
             storage dtype or in the accumulation dtype.
         s0: `(B, H, K, V)`, the state before the first step, in either dtype; zeros if None.
         mask_pad: `(T, B)` bool, True where a position is padding.
+        reset: `(T, B)` bool, True where a sequence begins.
+        s_reset: `(H, K, V)`, the state before a step with a reset, in either dtype; zeros if None.
+        cu_seqlens: `(S + 1,)` int32 or int64, for S sequences that lie end to end in a batch of one: sequence
+            i has the positions from `cu_seqlens[i]` up to `cu_seqlens[i + 1]`, and `s0` and `s` have S in
+            place of B. Its values are checked on the CPU alone.
 
     Returns:
         `o`: `(T, B, H, V)`, the outputs in the storage dtype.
@@ -197,23 +248,42 @@ def gated_linear_recurrence(
     Attention", ICML 2020; Yang et al., "Gated Linear Attention Transformers with Hardware-Efficient
     Training", ICML 2024, sections 3 and 4.
     """
-    _check_gated_linear(q, k, v, log_g, s0, mask_pad)
-    return gated_linear.gated_linear_recurrence(q, k, v, log_g, s0, mask_pad=mask_pad)
+    _check_gated_linear(q, k, v, log_g, s0, mask_pad, reset, s_reset, cu_seqlens)
+    return gated_linear.gated_linear_recurrence(
+        q, k, v, log_g, s0, mask_pad=mask_pad, reset=reset, s_reset=s_reset, cu_seqlens=cu_seqlens
+    )
 
 
-def _check_gated_linear(q: Any, k: Any, v: Any, log_g: Any, s0: Any = None, mask_pad: Any = None) -> None:
+def _check_gated_linear(
+    q: Any,
+    k: Any,
+    v: Any,
+    log_g: Any,
+    s0: Any = None,
+    mask_pad: Any = None,
+    reset: Any = None,
+    s_reset: Any = None,
+    cu_seqlens: Any = None,
+) -> None:
     check = Checker("gated_linear_recurrence", "q", q, "(T, B, H, K)", "heads before keys")
     length, batch, heads, key_size = q.shape
     value_size = v.shape[-1] if isinstance(v, Tensor) and v.dim() == 4 else "V"
     check("k", k, "(T, B, H, K)", (length, batch, heads, key_size), (q.dtype,))
     check("v", v, "(T, B, H, V)", (length, batch, heads, value_size), (q.dtype,))
     check("log_g", log_g, "(T, B, H, K)", (length, batch, heads, key_size))
-    check("s0", s0, "(B, H, K, V)", (batch, heads, key_size, value_size), optional=True)
-    check("mask_pad", mask_pad, "(T, B)", (length, batch), (torch.bool,), optional=True)
+    rows, count = _check_pieces(check, mask_pad, reset, cu_seqlens, ("s0", "s_reset", s_reset))
+    check("s0", s0, f"({rows}, H, K, V)", (count, heads, key_size, value_size), optional=True)
+    check("s_reset", s_reset, "(H, K, V)", (heads, key_size, value_size), optional=True)
 
 
 def mingru_recurrence(
-    u: Tensor, h0: Tensor | None = None, *, mask_pad: Tensor | None = None
+    u: Tensor,
+    h0: Tensor | None = None,
+    *,
+    mask_pad: Tensor | None = None,
+    reset: Tensor | None = None,
+    h_reset: Tensor | None = None,
+    cu_seqlens: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Run the recurrence of the minimal GRU over a batch of pre-activations.
 
@@ -246,12 +316,22 @@ def mingru_recurrence(
 
     Source: Feng et al., "Were RNNs All We Needed?", 2024 (arXiv:2410.01201), section 3.1.
     """
-    _check_mingru(u, h0, mask_pad)
-    return mingru.mingru_recurrence(u, h0, mask_pad=mask_pad)
+    _check_mingru(u, h0, mask_pad, reset, h_reset, cu_seqlens)
+    return mingru.mingru_recurrence(
+        u, h0, mask_pad=mask_pad, reset=reset, h_reset=h_reset, cu_seqlens=cu_seqlens
+    )
 
 
-def _check_mingru(u: Any, h0: Any = None, mask_pad: Any = None) -> None:
+def _check_mingru(
+    u: Any,
+    h0: Any = None,
+    mask_pad: Any = None,
+    reset: Any = None,
+    h_reset: Any = None,
+    cu_seqlens: Any = None,
+) -> None:
     check = Checker("mingru_recurrence", "u", u, "(T, B, 2, D)", "u_h before u_z", sizes=(2,))
-    length, batch, _, columns = u.shape
-    check("h0", h0, "(B, D)", (batch, columns), optional=True)
-    check("mask_pad", mask_pad, "(T, B)", (length, batch), (torch.bool,), optional=True)
+    columns = u.shape[3]
+    rows, count = _check_pieces(check, mask_pad, reset, cu_seqlens, ("h0", "h_reset", h_reset))
+    check("h0", h0, f"({rows}, D)", (count, columns), optional=True)
+    check("h_reset", h_reset, "(D,)", (columns,), optional=True)

@@ -65,7 +65,7 @@ def define(
     schema: str,
     run: Callable[..., Any],
     results: Callable[..., Any],
-    differentiate: Callable[..., Any],
+    differentiate: Callable[..., Any] | None = None,
     save: Callable[..., None] | None = None,
     device: str = "default",
 ) -> None:
@@ -76,7 +76,7 @@ def define(
         schema: The arguments and results.
         run: Computes the results.
         results: Returns empty tensors with the shapes, dtypes and devices of the results.
-        differentiate: The `backward` of its gradient.
+        differentiate: The `backward` of its gradient; None without one.
         save: The `setup_context` of its gradient.
         device: The type of device that `run` is for, "default" for any.
     """
@@ -84,7 +84,8 @@ def define(
     torch.library.define(qualified, schema)
     torch.library.impl(qualified, device, run)
     torch.library.register_fake(qualified, results)
-    torch.library.register_autograd(qualified, differentiate, setup_context=save)
+    if differentiate is not None:
+        torch.library.register_autograd(qualified, differentiate, setup_context=save)
 
 
 class Passes(NamedTuple):
@@ -236,6 +237,26 @@ class _Direct(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         return None, None, *ctx.recurrence.gradients(ctx, *grads)
+
+
+def by_reference(reference: Callable[[Any], tuple[Tensor, Tensor]]) -> Callable[..., Any]:
+    """Return the `differentiate_twice` of a recurrence: gradients of the reference, which have gradients too.
+
+    They take another forward pass, whose graph keeps what every step computes until it is differentiated.
+
+    Args:
+        reference: Maps the named tuple of inputs to the outputs and the last state.
+    """
+
+    def differentiate_twice(inputs: Sequence[Any], *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        pairs = zip(reference(inputs), grads, strict=True)
+        results, upstream = zip(*((result, grad) for result, grad in pairs if grad is not None), strict=True)
+        learns = [isinstance(x, Tensor) and x.requires_grad for x in inputs]
+        wanted = [x for x, is_wanted in zip(inputs, learns, strict=True) if is_wanted]
+        found = iter(torch.autograd.grad(results, wanted, upstream, create_graph=True, allow_unused=True))
+        return tuple(next(found) if is_wanted else None for is_wanted in learns)
+
+    return differentiate_twice
 
 
 def run_kernel(name: str, like: Tensor, *fields: Any) -> None:

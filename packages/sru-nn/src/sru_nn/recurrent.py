@@ -19,6 +19,7 @@ from sru_nn.arguments import (
     check_sizes,
 )
 from sru_nn.gemm import is_watched, project
+from sru_nn.positions import Positions
 
 Sequences = TypeVar("Sequences", Tensor, PackedSequence)
 
@@ -40,14 +41,14 @@ class Recurrent(nn.Module):
     batch_first: bool = False
     bidirectional: bool = False
 
-    def _run(self, x: Tensor, state: Any, mask_pad: Tensor | None) -> tuple[Tensor, Any]:
+    def _run(self, x: Tensor, state: Any, where: Positions) -> tuple[Tensor, Any]:
         """Run a time-major batch.
 
         Args:
             x: `(T, B, E)`, anything at padding.
             state: None, a tensor or nested tuples of tensors, each with the batch as its second axis;
                 `_check_state` has accepted it.
-            mask_pad: `(T, B)` bool, True at padding; or None.
+            where: Which positions are real, and where sequences begin.
 
         Returns:
             `h`: `(T, B, ...)`.
@@ -99,7 +100,8 @@ class Recurrent(nn.Module):
             x, mask_pad = x.transpose(0, 1), None if mask_pad is None else mask_pad.t()
         if single:
             x, state, mask_pad = map_tensors(lambda tensor: tensor.unsqueeze(1), (x, state, mask_pad))
-        h, state = self._run(x, state, None if mask_pad is None else mask_pad.bool(), **options)
+        where = Positions(None if mask_pad is None else mask_pad.bool())
+        h, state = self._run(x, state, where, **options)
         if single:
             return h.squeeze(1), map_tensors(lambda tensor: tensor.squeeze(1), state)
         return h.transpose(0, 1) if turned else h, state
@@ -120,7 +122,8 @@ class Recurrent(nn.Module):
         if order is not None:
             state = map_tensors(lambda tensor: tensor.index_select(1, order), state)
         steps = torch.arange(x.shape[0], device=x.device)
-        h, state = self._run(x, state, steps[:, None] >= lengths.to(x.device), **options)
+        where = Positions(steps[:, None] >= lengths.to(x.device))
+        h, state = self._run(x, state, where, **options)
         if back is not None:
             state = map_tensors(lambda tensor: tensor.index_select(1, back), state)
         return PackedSequence(pack_padded_sequence(h, lengths).data, batch_sizes, order, back), state
@@ -151,7 +154,7 @@ class Recurrent(nn.Module):
         if state is not None:
             self._check_state(state, x.shape[0])
             check_device(type(self).__name__, state, x)
-        h, state = self._run(x.unsqueeze(0), state, None)
+        h, state = self._run(x.unsqueeze(0), state, Positions())
         return h.squeeze(0), state
 
 

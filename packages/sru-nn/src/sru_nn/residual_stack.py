@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sru_nn.arguments import check_probabilities
 from sru_nn.gemm import project
+from sru_nn.positions import Positions
 from sru_nn.recurrent import Sequences, Stack, by_layer, without_padding
 
 
@@ -41,7 +42,7 @@ class ResidualBlock(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     @abstractmethod
-    def recur(self, u: Tensor, state: Tensor | None, mask_pad: Tensor | None) -> tuple[Tensor, Tensor]:
+    def recur(self, u: Tensor, state: Tensor | None, where: Positions) -> tuple[Tensor, Tensor]:
         """Return y `(T, B, ...)` and the state after the last step."""
 
     def reset_parameters(self) -> None:
@@ -63,7 +64,7 @@ class ResidualBlock(nn.Module):
             `x`: `(T, B, D)`.
             `state`: The state after the last step.
         """
-        y, state = self.recur(project(self.transform, self.norm(x)), state, mask_pad)
+        y, state = self.recur(project(self.transform, self.norm(x)), state, Positions(mask_pad))
         return x + self.dropout(project(self.output, y)), state
 
 
@@ -130,10 +131,10 @@ class ResidualStack(Stack):
             shape = (self.num_layers, *block.state_shape)
             self._check_state_tensor("state", state, batch, self.state_letters, shape)
 
-    def _run(self, x: Tensor, state: Tensor | None, mask_pad: Tensor | None) -> tuple[Tensor, Tensor]:
-        x = self._enter(x, mask_pad)
+    def _run(self, x: Tensor, state: Tensor | None, where: Positions) -> tuple[Tensor, Tensor]:
+        x = self._enter(x, where.mask_pad)
         last = []
         for block, before in zip(self.layers, by_layer(state, self.num_layers), strict=True):
-            x, after = block(x, before, mask_pad)
+            x, after = block(x, before, where.mask_pad)
             last.append(after)
-        return without_padding(self.norm(x), mask_pad), torch.stack(last)
+        return without_padding(self.norm(x), where.mask_pad), torch.stack(last)

@@ -24,13 +24,14 @@ struct Block {
     Index value_stride;
 };
 
-/// Appends the states (columns, size) after each step to the one before the first.
+/// Appends the states (columns, size) after each of some steps to the one before the first of them. Slot
+/// `step` of `states` is for the one before a step.
 template <typename A>
-void advance(const Block<A>& given, Index steps, Index columns, A* states) {
+void advance(const Block<A>& given, Steps steps, Index columns, A* states) {
     using Lanes = Vector<A>;
     const Block<A> block = given;
     const Index slot = columns * block.size;
-    for (Index step = 0; step < steps; ++step, states += slot) {
+    for (Index step = steps.first; step < steps.first + steps.count; ++step) {
         Lanes k[block.vectors], g[block.vectors];
         for (Index j = 0; j < block.vectors; ++j) {
             const Index at = step * block.key_stride + j * block.lanes;
@@ -41,7 +42,7 @@ void advance(const Block<A>& given, Index steps, Index columns, A* states) {
         for (Index column = 0; column < columns; ++column) {
             const Lanes v_column = Lanes::all(v[column]);
             for (Index j = 0; j < block.vectors; ++j) {
-                A* s = states + column * block.size + j * block.lanes;
+                A* s = states + step * slot + column * block.size + j * block.lanes;
                 next_state(Lanes::load(s), g[j], k[j], v_column).store(s + slot);
             }
         }
@@ -53,12 +54,12 @@ void advance(const Block<A>& given, Index steps, Index columns, A* states) {
 /// The gradients of q, k and g are sums over the columns and stay in registers. The gradient of v is a sum
 /// over rows, which are lanes here.
 template <typename A>
-void retreat(const Block<A>& given, Index steps, Index columns, const A* states, A* grad_s,
+void retreat(const Block<A>& given, Steps steps, Index columns, const A* states, A* grad_s,
              const Ahead& ahead) {
     using Lanes = Vector<A>;
     const Block<A> block = given;
     const Index slot = columns * block.size;
-    for (Index step = steps - 1; step >= 0; --step) {
+    for (Index step = steps.first + steps.count - 1; step >= steps.first; --step) {
         ahead.fetch(step);
         const A* s_before = states + step * slot;
         const A* v = block.v + step * block.value_stride;

@@ -19,12 +19,12 @@ struct TileRows {
 
 /// Walks the state of a tile (K, vectors) through some steps.
 template <Index vectors, typename A>
-void walk(const TileRows<A>& given, Index count, Index key_size, A* state, const Ahead& ahead) {
+void walk(const TileRows<A>& given, Steps steps, Index key_size, A* state, const Ahead& ahead) {
     using Lanes = Vector<A>;
     // A product takes as long as four that overlap: keep that many sums in flight.
     constexpr Index sums = vectors >= 3 ? 1 : 4 / vectors;
     const TileRows<A> rows = given;
-    for (Index step = 0; step < count; ++step) {
+    for (Index step = steps.first; step < steps.first + steps.count; ++step) {
         ahead.fetch(step);
         const A* q = rows.q + step * rows.key_stride;
         const A* k = rows.k + step * rows.key_stride;
@@ -57,7 +57,7 @@ void walk(const TileRows<A>& given, Index count, Index key_size, A* state, const
 }
 
 template <typename A>
-using Walk = void (*)(const TileRows<A>&, Index, Index, A*, const Ahead&);
+using Walk = void (*)(const TileRows<A>&, Steps, Index, A*, const Ahead&);
 
 template <typename A>
 constexpr Walk<A> walks[] = {walk<1, A>, walk<2, A>, walk<3, A>, walk<4, A>};
@@ -77,60 +77,78 @@ struct ForwardTiles {
     A *const v = pieces.take(most * full_width), *const o = pieces.take(most * full_width);
     A* const states = pieces.take(group_size(args) * args.key_size * full_width);
 
-    /// Computes columns `begin` to `end`, the end of a tile, of `count` of the B·H states.
-    void run(Index first, Index count, Index begin, Index end) const {
-        const Rows keys{args.key_size, first, count, 0, args.key_size};
-        const Rows values{args.value_size, first, count, begin, end};
-        for_each_tile_row(values, [&](A* row, Index at, Index size, Index width) {
-            copy_row(row, row_at<A>(args.s0, at), size);
-            fill_row(row + size, width - size, A(0));
+    /// Computes columns `begin` to `end`, the end of a tile, of some states.
+    void run(const Group& group, Index begin, Index end) const {
+        const Rows keys{group, args.key_size, 0, args.key_size};
+        const Rows values{group, args.value_size, begin, end};
+        for_each_tile_row(values, group.state, [&](A* row, Index at, Index size, Index width) {
+            set_row(row, row_at<A>(args.s0, at), size, width);
         });
-        for (Index segment = 0; segment < args.segments(); ++segment) {
+        for (Index segment = 0; segment < group.segments(args); ++segment) {
             if (args.starts != nullptr) {
-                const Index size = args.states() * args.key_size * args.value_size;
-                write_states(values, static_cast<A*>(args.starts) + segment * size);
+                write_states(values, group.start + segment * group.stride, args.starts);
             }
-            const Steps steps = steps_of(args, segment);
-            load_rows(args, keys, steps, args.q, q, args.key_size, load_row<S>);
-            load_rows(args, keys, steps, args.k, k, args.key_size, load_row<S>);
-            load_rows(args, keys, steps, args.log_g, g, args.key_size, load_gates<A>);
-            load_rows(args, values, steps, args.v, v, width(values), load_row<S>);
-            for (Index i = 0; i < count; ++i) walk_state(keys, values, steps, i);
-            for_each_row(args, values, steps, width(values), [&](Index at, Index row) {
+            const Steps steps = group.segment(args, segment);
+            load_rows(keys, steps, args.q, q, args.key_size, load_row<S>);
+            load_rows(keys, steps, args.k, k, args.key_size, load_row<S>);
+            load_rows(keys, steps, args.log_g, g, args.key_size, load_gates<A>);
+            load_rows(values, steps, args.v, v, width(values), load_row<S>);
+            for (Index i = 0; i < group.count; ++i) walk_state(keys, values, steps, i);
+            for_each_row(values, steps, width(values), [&](Index at, Index row) {
                 store_row(o + row, static_cast<S*>(args.o) + at, values.size());
             });
         }
-        write_states(values, static_cast<A*>(args.s));
+        write_states(values, group.state, args.s);
     }
 
     static Index width(const Rows& values) { return rounded_up(values.size(), Lanes::size); }
 
     void walk_state(const Rows& keys, const Rows& values, Steps steps, Index i) const {
+        const Group& group = values.group;
         const Index all = width(values), key = i * args.key_size;
         Ahead ahead;
-        ahead.add<S>(args, values, steps.first, i, args.o);
-        if (const Index next = steps.first + steps.count; next < args.length) {
-            ahead.add<S>(args, keys, next, i, args.q, args.k);
-            ahead.add<A>(args, keys, next, i, args.log_g);
-            ahead.add<S>(args, values, next, i, args.v);
+        ahead.add<S>(values, steps.first, i, args.o);
+        if (const Index next = steps.first + steps.count; next < group.steps) {
+            ahead.add<S>(keys, next, i, args.q, args.k);
+            ahead.add<A>(keys, next, i, args.log_g);
+            ahead.add<S>(values, next, i, args.v);
         }
         for (Index at = 0; at < all; at += tile) {
             const Index value = i * all + at;
-            const TileRows<A> rows{q + key,           k + key,   g + key,
-                                   v + value,         o + value, keys.count * args.key_size,
-                                   values.count * all};
-            const auto run = walks<A>[smaller(tile, all - at) / Lanes::size - 1];
-            run(rows, steps.count, args.key_size, states + value * args.key_size, at == 0 ? ahead : Ahead());
+            const TileRows<A> rows{q + key,          k + key,   g + key,
+                                   v + value,        o + value, group.count * args.key_size,
+                                   group.count * all};
+            A* const state = states + value * args.key_size;
+            const auto walk = walks<A>[smaller(tile, all - at) / Lanes::size - 1];
+            for (Steps run{0, 0}; run.first < steps.count; run.first += run.count) {
+                run = group.run_from(args, steps, run.first, i);
+                if (group.starts_anew(args, steps.first + run.first, i)) start_anew(values, i, at, state);
+                walk(rows, run, args.key_size, state, at == 0 ? ahead : Ahead());
+            }
         }
     }
 
-    /// Calls `visit(row of a tile, its place in a (B, H, K, V) array, size, width)` for each row of each
-    /// tile.
+    /// Sets the tile from column `at` on to `s_reset`.
+    void start_anew(const Rows& values, Index i, Index at, A* row) const {
+        const Index size = smaller(tile, values.size() - at), width = rounded_up(size, Lanes::size);
+        const Index first = (values.group.state + i) % args.heads * args.key_size;
+        for (Index key = first; key < first + args.key_size; ++key, row += width) {
+            set_row(row, row_at<A>(args.s_reset, key * args.value_size + values.begin + at), size, width);
+        }
+    }
+
+    static void set_row(A* row, const A* from, Index size, Index width) {
+        copy_row(row, from, size);
+        fill_row(row + size, width - size, A(0));
+    }
+
+    /// Calls `visit(row of a tile, its place in an array of states, size, width)` for each row of each tile,
+    /// where the states lie from state `place` of the array on.
     template <typename Visit>
-    void for_each_tile_row(const Rows& values, const Visit& visit) const {
+    void for_each_tile_row(const Rows& values, Index place, const Visit& visit) const {
         A* row = states;
-        for (Index i = 0; i < values.count; ++i) {
-            const Index first = (values.state + i) * args.key_size * args.value_size;
+        for (Index i = 0; i < values.group.count; ++i) {
+            const Index first = (place + i) * args.key_size * args.value_size;
             for (Index at = values.begin; at < values.end; at += tile) {
                 const Index size = smaller(tile, values.end - at);
                 const Index width = rounded_up(size, Lanes::size);
@@ -141,9 +159,10 @@ struct ForwardTiles {
         }
     }
 
-    void write_states(const Rows& values, A* array) const {
-        for_each_tile_row(values,
-                          [&](A* row, Index at, Index size, Index) { copy_row(array + at, row, size); });
+    void write_states(const Rows& values, Index place, void* array) const {
+        for_each_tile_row(values, place, [&](A* row, Index at, Index size, Index) {
+            copy_row(static_cast<A*>(array) + at, row, size);
+        });
     }
 };
 
@@ -161,9 +180,9 @@ void cpu::Builds<GatedLinearForward>::SRU_KERNELS_VARIANT(const GatedLinearForwa
         using Tiles = ForwardTiles<S>;
         const WorkSpace<AccumulationType<S>> space(Tiles{args, {nullptr}}.pieces.used, num_threads);
         const Index tiles = (args.value_size + Tiles::tile - 1) / Tiles::tile;
-        const auto run = [&](int thread, Index state, Index states, Index begin, Index end) {
+        const auto run = [&](int thread, const Group& group, Index begin, Index end) {
             const Tiles work{args, {space.of_thread(thread)}};
-            work.run(state, states, begin * Tiles::tile, smaller(end * Tiles::tile, args.value_size));
+            work.run(group, begin * Tiles::tile, smaller(end * Tiles::tile, args.value_size));
         };
         share_out_states(args, tiles, num_threads, run);
     });

@@ -17,7 +17,7 @@ constexpr Index products_per_thread = 32768;
 inline Index rounded_up(Index size, Index to) { return (size + to - 1) / to * to; }
 
 inline bool is_worthwhile(const GatedLinearInputs& in) {
-    return in.length * in.states() * in.key_size * in.value_size >= 2 * products_per_thread;
+    return in.steps() * in.key_size * in.value_size >= 2 * products_per_thread;
 }
 
 /// Memory to work in, one piece per thread. It is allocated before the threads start, because an exception in
@@ -70,36 +70,71 @@ struct Steps {
 /// The steps of the longest segment.
 inline Index most_steps(const GatedLinearInputs& in) { return smaller(in.segment_length, in.length); }
 
-inline Steps steps_of(const GatedLinearInputs& in, Index segment) {
-    const Index first = segment * in.segment_length;
-    return {first, smaller(in.segment_length, in.length - first)};
-}
-
-/// Elements `begin` to `end` of the rows of `count` neighbouring states, from `state` on, in a
-/// (T, B·H, `width`) array.
-struct Rows {
-    Index width;
-    Index state;
+/// Neighbouring states that walk through time together.
+struct Group {
+    Index state;  // the first of them
     Index count;
+    Index steps;
+    Index place;   // of the first step in a (T, B·H, size) array
+    Index start;   // of the first segment in `starts`
+    Index stride;  // from one step, or segment, to the next
+
+    Group(const GatedLinearInputs& in, Index state, Index count) : state(state), count(count) {
+        const Index row = state / in.heads, head = state % in.heads;
+        const Walked walked = in.walked(row);
+        const Index segment = in.cu_seqlens == nullptr ? 0 : walked.first / in.segment_length;
+        steps = walked.count;
+        place = walked.first * in.heads + head;
+        start = (segment + row) * in.heads + head;
+        stride = walked.stride * in.heads;
+    }
+
+    Index segments(const GatedLinearInputs& in) const {
+        return steps == 0 ? 0 : (steps - 1) / in.segment_length + 1;
+    }
+    Steps segment(const GatedLinearInputs& in, Index segment) const {
+        const Index first = segment * in.segment_length;
+        return {first, smaller(in.segment_length, steps - first)};
+    }
+
+    /// Whether state `i` does not continue at a step but starts from `s_reset`.
+    bool starts_anew(const GatedLinearInputs& in, Index step, Index i) const {
+        return in.marks != nullptr && (in.marks[(place + step * stride + i) / in.heads] & 2) != 0;
+    }
+    /// The steps of a segment from `begin` to where state `i` next starts anew, or to the last one.
+    Steps run_from(const GatedLinearInputs& in, Steps steps, Index begin, Index i) const {
+        Index end = in.marks == nullptr ? steps.count : begin + 1;
+        while (end < steps.count && !starts_anew(in, steps.first + end, i)) ++end;
+        return {begin, end - begin};
+    }
+    /// Those before `end`, from where state `i` last started anew, or from the first one.
+    Steps run_before(const GatedLinearInputs& in, Steps steps, Index end, Index i) const {
+        Index begin = in.marks == nullptr ? 0 : end - 1;
+        while (begin > 0 && !starts_anew(in, steps.first + begin, i)) --begin;
+        return {begin, end - begin};
+    }
+};
+
+/// Elements `begin` to `end` of the rows of some states in a (T, B·H, `width`) array.
+struct Rows {
+    const Group& group;
+    Index width;
     Index begin;
     Index end;
 
     Index size() const { return end - begin; }
 
     /// The offset of a row in the array.
-    Index at(const GatedLinearInputs& in, Index step, Index i) const {
-        return (step * in.states() + state + i) * width + begin;
-    }
+    Index at(Index step, Index i) const { return (group.place + step * group.stride + i) * width + begin; }
 };
 
 /// Calls `visit(offset in the array, offset in the work space)` for each row of some steps. In the work space
 /// rows of `width` numbers follow each other.
 template <typename Visit>
-void for_each_row(const GatedLinearInputs& in, const Rows& rows, Steps steps, Index width,
-                  const Visit& visit) {
+void for_each_row(const Rows& rows, Steps steps, Index width, const Visit& visit) {
     Index to = 0;
     for (Index step = 0; step < steps.count; ++step) {
-        for (Index i = 0; i < rows.count; ++i, to += width) visit(rows.at(in, steps.first + step, i), to);
+        for (Index i = 0; i < rows.group.count; ++i, to += width) visit(rows.at(steps.first + step, i), to);
     }
 }
 
@@ -109,12 +144,12 @@ class Ahead {
  public:
     /// Adds row `i` of each of the arrays, from step `first` on.
     template <typename Element, typename... Arrays>
-    void add(const GatedLinearInputs& in, const Rows& rows, Index first, Index i, const Arrays*... arrays) {
+    void add(const Rows& rows, Index first, Index i, const Arrays*... arrays) {
         constexpr auto bytes = Index{sizeof(Element)};
         for (const void* array : {static_cast<const void*>(arrays)...}) {
             if (array == nullptr) continue;
-            arrays_[count_++] = {static_cast<const char*>(array) + rows.at(in, first, i) * bytes,
-                                 in.states() * rows.width * bytes, rows.size() * bytes};
+            arrays_[count_++] = {static_cast<const char*>(array) + rows.at(first, i) * bytes,
+                                 rows.group.stride * rows.width * bytes, rows.size() * bytes};
         }
     }
 
@@ -159,31 +194,62 @@ void store_row(const AccumulationType<S>* __restrict from, S* __restrict to, Ind
 
 /// Calls `convert(from, to, size)` for each row, and pads it with zeros in the work space.
 template <typename S, typename A>
-void load_rows(const GatedLinearInputs& in, const Rows& rows, Steps steps, const void* array, A* to,
-               Index width, void (*convert)(const S*, A*, Index)) {
-    for_each_row(in, rows, steps, width, [&](Index at, Index row) {
+void load_rows(const Rows& rows, Steps steps, const void* array, A* to, Index width,
+               void (*convert)(const S*, A*, Index)) {
+    for_each_row(rows, steps, width, [&](Index at, Index row) {
         convert(static_cast<const S*>(array) + at, to + row, rows.size());
         fill_row(to + row + rows.size(), width - rows.size(), A(0));
     });
 }
 
 /// States that are worked on together: enough that their rows fill about a page of memory, because a TLB miss
-/// is expensive.
+/// is expensive. They take the same number of steps.
 inline Index group_size(const GatedLinearInputs& in) {
-    const Index width = in.key_size + in.value_size;
-    return width == 0 || width > 512 ? 1 : smaller(512 / width, in.states());
+    const Index width = in.key_size + in.value_size, most = in.cu_seqlens == nullptr ? in.states() : in.heads;
+    return width == 0 || width > 512 ? 1 : smaller(512 / width, most);
 }
 
-/// Divides the states, each of so many `parts`, among threads. Calls `run(thread, state, states, begin, end)`
-/// for all parts of some states, or for parts `begin` to `end` of one.
+/// The first of the `parts` of all states that has so many steps of others before it, at least one.
+inline Index part_after(const GatedLinearInputs& in, Index parts, Index steps) {
+    const Index of_row = in.heads * parts;
+    Index row = 0;
+    for (Index end = in.batch - 1; row < end;) {
+        const Index middle = row + (end - row) / 2;
+        if (in.cu_seqlens[middle + 1] * of_row < steps) {
+            row = middle + 1;
+        } else {
+            end = middle;
+        }
+    }
+    const Walked walked = in.walked(row);
+    return row * of_row + (steps - walked.first * of_row + walked.count - 1) / walked.count;
+}
+
+/// Divides the states, each of so many `parts`, among threads, by the steps they take. Calls
+/// `run(thread, begin, end)` for some of the parts.
+template <typename Run>
+void share_out_parts(const GatedLinearInputs& in, Index parts, int num_threads, const Run& run) {
+    const Index all = in.states() * parts;
+    if (in.cu_seqlens == nullptr) return share_out(all, is_worthwhile(in), num_threads, run);
+    const Index steps = in.steps() * parts;
+    share_out(steps, is_worthwhile(in), num_threads, [&](int thread, Index begin, Index end) {
+        run(thread, begin == 0 ? 0 : part_after(in, parts, begin),
+            end == steps ? all : part_after(in, parts, end));
+    });
+}
+
+/// Divides them among threads. Calls `run(thread, group, begin, end)` for all parts of some states, or for
+/// parts `begin` to `end` of one.
 template <typename Run>
 void share_out_states(const GatedLinearInputs& in, Index parts, int num_threads, const Run& run) {
-    share_out(in.states() * parts, is_worthwhile(in), num_threads, [&](int thread, Index begin, Index end) {
+    share_out_parts(in, parts, num_threads, [&](int thread, Index begin, Index end) {
         for (Index count; begin < end; begin += count) {
             const Index state = begin / parts, part = begin % parts;
-            const Index states = part == 0 ? smaller(group_size(in), (end - begin) / parts) : 0;
+            const Index most = in.cu_seqlens == nullptr ? in.states() : in.heads - state % in.heads;
+            const Index whole = smaller((end - begin) / parts, most);
+            const Index states = part == 0 ? smaller(group_size(in), whole) : 0;
             count = states > 0 ? states * parts : smaller(parts - part, end - begin);
-            run(thread, state, states > 0 ? states : 1, part, states > 0 ? parts : part + count);
+            run(thread, Group(in, state, states > 0 ? states : 1), part, states > 0 ? parts : part + count);
         }
     });
 }

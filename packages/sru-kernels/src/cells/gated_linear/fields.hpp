@@ -7,18 +7,23 @@
 // type of gates, states and sums.
 namespace sru_kernels {
 
-#define GATED_LINEAR_INPUT_FIELDS(FIELD)                                                                \
-    FIELD(DType, dtype, any, "The storage dtype S.")                                                    \
-    FIELD(Size, length, at_least(0), "T")                                                               \
-    FIELD(Size, batch, at_least(0), "B")                                                                \
-    FIELD(Size, heads, at_least(0), "H")                                                                \
-    FIELD(Size, key_size, at_least(0), "K")                                                             \
-    FIELD(Size, value_size, at_least(0), "V")                                                           \
-    FIELD(Size, segment_length, at_least(1, not_an_axis), "The steps from one of `starts` to the next") \
-    FIELD(In, q, required_if(has_keys()), "(T, B, H, K) S, the queries.")                               \
-    FIELD(In, k, required_if(has_keys()), "(T, B, H, K) S, the keys.")                                  \
-    FIELD(In, v, required_if(has_values()), "(T, B, H, V) S, the values.")                              \
-    FIELD(In, log_g, required_if(has_keys()), "(T, B, H, K) A, the logarithms of the gates, at most 0.")
+#define GATED_LINEAR_INPUT_FIELDS(FIELD)                                                                     \
+    FIELD(DType, dtype, any, "The storage dtype S.")                                                         \
+    FIELD(Size, length, at_least(0), "T")                                                                    \
+    FIELD(Size, batch, at_least(0), "B")                                                                     \
+    FIELD(Size, heads, at_least(0), "H")                                                                     \
+    FIELD(Size, key_size, at_least(0), "K")                                                                  \
+    FIELD(Size, value_size, at_least(0), "V")                                                                \
+    FIELD(Size, segment_length, at_least(1, not_an_axis), "The steps from one of `starts` to the next")      \
+    FIELD(In, q, required_if(has_keys()), "(T, B, H, K) S, the queries.")                                    \
+    FIELD(In, k, required_if(has_keys()), "(T, B, H, K) S, the keys.")                                       \
+    FIELD(In, v, required_if(has_values()), "(T, B, H, V) S, the values.")                                   \
+    FIELD(In, log_g, required_if(has_keys()), "(T, B, H, K) A, the logarithms of the gates, at most 0.")     \
+    FIELD(Mask, marks, optional, "(T, B) bytes: 2, or a sum with it, where a row starts anew.")              \
+    FIELD(In, s_reset, optional, "(H, K, V) A, the state before a step that starts anew; zeros if absent.")  \
+    FIELD(Offsets, cu_seqlens, optional,                                                                     \
+          "(B+1) offsets: row b has positions cu_seqlens[b] to cu_seqlens[b+1] of the T in all, and arrays " \
+          "(T, B, ...) have no axis B.")
 
 /// What the forward and the backward recurrence both read.
 struct GatedLinearInputs {
@@ -26,8 +31,12 @@ struct GatedLinearInputs {
 
     /// Each of them walks through time on its own.
     SRU_KERNELS_HOST_DEVICE Index states() const { return batch * heads; }
-    SRU_KERNELS_HOST_DEVICE Index segments() const {
-        return length == 0 ? 0 : (length - 1) / segment_length + 1;
+    /// Steps of all states.
+    SRU_KERNELS_HOST_DEVICE Index steps() const {
+        return (cu_seqlens == nullptr ? length * batch : length) * heads;
+    }
+    SRU_KERNELS_HOST_DEVICE Walked walked(Index row) const {
+        return cu_seqlens == nullptr ? Walked{row, batch, length} : sequence(cu_seqlens, row, length);
     }
     bool has_rows(Index size) const { return batch > 0 && heads > 0 && size > 0; }
     bool has_keys() const { return has_rows(key_size) && length > 0; }
@@ -35,13 +44,16 @@ struct GatedLinearInputs {
     bool has_states() const { return has_rows(key_size) && value_size > 0; }
 };
 
-#define GATED_LINEAR_FORWARD_FIELDS(FIELD)                                                                  \
-    FIELD(In, s0, optional, "(B, H, K, V) A, the state before the first step; zeros if absent.")            \
-    FIELD(Out, o, required_if(has_values()), "(T, B, H, V) S.")                                             \
-    FIELD(Out, s, required_if(has_states()), "(B, H, K, V) A, the state after the last step. May be `s0`.") \
-    FIELD(Out, starts, optional,                                                                            \
-          "(segments, B, H, K, V) A, the state before each segment. Backward needs it; may be absent in "   \
-          "inference.")
+#define GATED_LINEAR_FORWARD_FIELDS(FIELD)                                                                   \
+    FIELD(In, s0, optional, "(B, H, K, V) A, the state before the first step; zeros if absent.")             \
+    FIELD(Out, o, required_if(has_values()), "(T, B, H, V) S.")                                              \
+    FIELD(Out, s, required_if(has_states()), "(B, H, K, V) A, the state after the last step. May be `s0`.")  \
+    FIELD(Out, starts, optional,                                                                             \
+          "(segments, B, H, K, V) A, the state before each segment; with `cu_seqlens`, without the axis B, " \
+          "that "                                                                                            \
+          "before segment j of row b is at cu_seqlens[b] // segment_length + b + j. Backward needs it; may " \
+          "be "                                                                                              \
+          "absent in inference.")
 
 struct GatedLinearForward : GatedLinearInputs {
     static constexpr Kernel kernel{"gated_linear_forward", "GatedLinearForward",
@@ -49,22 +61,26 @@ struct GatedLinearForward : GatedLinearInputs {
 
     S_t = diag(g_t) S_{t-1} + k_t v_tᵀ        o_t = S_tᵀ q_t
 
+At a start S_{t-1} is `s_reset`, whatever it was, and no gradient passes to the steps before.
+
 The state stays in the accumulation dtype and in the nearest caches. Gates may be arbitrarily small. A number that
 is not finite makes infinite or NaN what is computed from it; which of the two is not specified.)"};
 
     SRU_KERNELS_MORE_FIELDS(GatedLinearInputs, GATED_LINEAR_FORWARD_FIELDS)
 };
 
-#define GATED_LINEAR_BACKWARD_FIELDS(FIELD)                                \
-    FIELD(In, starts, required_if(has_states() && length > 0),             \
-          "(segments, B, H, K, V) A, as `gated_linear_forward` wrote it.") \
-    FIELD(In, grad_o, optional, "(T, B, H, V) S; zeros if absent.")        \
-    FIELD(In, grad_s, optional, "(B, H, K, V) A; zeros if absent.")        \
-    FIELD(Out, grad_q, required_if(has_keys()), "(T, B, H, K) S.")         \
-    FIELD(Out, grad_k, required_if(has_keys()), "(T, B, H, K) S.")         \
-    FIELD(Out, grad_v, required_if(has_values()), "(T, B, H, V) S.")       \
-    FIELD(Out, grad_log_g, required_if(has_keys()), "(T, B, H, K) A.")     \
-    FIELD(Out, grad_s0, required_if(has_states()), "(B, H, K, V) A. May be `grad_s`.")
+#define GATED_LINEAR_BACKWARD_FIELDS(FIELD)                                            \
+    FIELD(In, starts, required_if(has_states() && length > 0),                         \
+          "(segments, B, H, K, V) A, as `gated_linear_forward` wrote it.")             \
+    FIELD(In, grad_o, optional, "(T, B, H, V) S; zeros if absent.")                    \
+    FIELD(In, grad_s, optional, "(B, H, K, V) A; zeros if absent.")                    \
+    FIELD(Out, grad_q, required_if(has_keys()), "(T, B, H, K) S.")                     \
+    FIELD(Out, grad_k, required_if(has_keys()), "(T, B, H, K) S.")                     \
+    FIELD(Out, grad_v, required_if(has_values()), "(T, B, H, V) S.")                   \
+    FIELD(Out, grad_log_g, required_if(has_keys()), "(T, B, H, K) A.")                 \
+    FIELD(Out, grad_s0, required_if(has_states()), "(B, H, K, V) A. May be `grad_s`.") \
+    FIELD(Out, grad_s_reset, optional,                                                 \
+          "(B, H, K, V) A, summed over the starts of a row; the caller sums over B.")
 
 struct GatedLinearBackward : GatedLinearInputs {
     static constexpr Kernel kernel{

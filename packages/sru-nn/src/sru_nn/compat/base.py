@@ -15,6 +15,7 @@ from sru_nn.arguments import check_alike, check_flags, check_probabilities, chec
 from sru_nn.cells.sru.layer import SRUCell
 from sru_nn.cells.sru.stack import SRUStack, run_layers
 from sru_nn.gemm import project
+from sru_nn.positions import Positions
 
 
 class DropIn(SRUStack):
@@ -136,14 +137,14 @@ class DropIn(SRUStack):
         self,
         x: Tensor,
         c0: Tensor | None,
-        mask_pad: Tensor | None,
+        where: Positions,
         after: Callable[[int, Tensor], Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Run the layers from states `(L·N, B, D)`, and return the output and such states."""
         if c0 is not None and c0.dtype is not x.dtype:
             check_alike(self.mode, "hx" if self.mode == "GRU" else "c0", c0, "the input", x)
         c0 = self._layer_states(c0)
-        output, c = run_layers(self.rnn_lst, x, c0, mask_pad, after)  # type: ignore[arg-type]
+        output, c = run_layers(self.rnn_lst, x, c0, where, after)  # type: ignore[arg-type]
         return output, self._returned_states(c).to(x.dtype)
 
     def _projected(self, layer: int, x: Tensor) -> Tensor:
@@ -163,8 +164,9 @@ class DropIn(SRUStack):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-def last_outputs(output: Tensor, mask_pad: Tensor | None, width: int) -> Tensor:
+def last_outputs(output: Tensor, where: Positions, width: int) -> Tensor:
     """Return `(N, B, width)`: each direction's last real output, zero where there is none."""
+    mask_pad = where.mask_pad
     length, batch, columns = output.shape
     if length == 0:
         return output.new_zeros(columns // width, batch, width)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sru_nn.compat.base import DropIn
+from sru_nn.positions import Positions
 from sru_nn.recurrent import Sequences
 
 
@@ -109,5 +110,5 @@ class GRU(DropIn, nn.GRU):
         if state is not None:
             self._check_row("hx", state, batch, self.hidden_size)
 
-    def _run(self, x: Tensor, state: Tensor | None, mask_pad: Tensor | None) -> tuple[Tensor, Tensor]:
-        return self._run_layers(x, state, mask_pad)
+    def _run(self, x: Tensor, state: Tensor | None, where: Positions) -> tuple[Tensor, Tensor]:
+        return self._run_layers(x, state, where)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from sru_nn.compat.base import DropIn, last_outputs
 from sru_nn.operators import is_plain
+from sru_nn.positions import Positions
 from sru_nn.recurrent import Sequences
 
 
@@ -108,7 +109,7 @@ class LSTM(DropIn, nn.LSTM):
         self._check_row("h0", state[0], batch, self._row_size)
         self._check_row("c0", state[1], batch, self.hidden_size)
 
-    def _run(self, x: Tensor, state: Any, mask_pad: Tensor | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def _run(self, x: Tensor, state: Any, where: Positions) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         h0, c0 = (None, None) if state is None else state
         if h0 is not None and c0 is not None:
             self._check_h0(h0, c0)
@@ -116,13 +117,13 @@ class LSTM(DropIn, nn.LSTM):
 
         def after(layer: int, x: Tensor) -> Tensor:
             x = self._projected(layer, x)
-            ends.append(last_outputs(x, mask_pad, self._row_size))
+            ends.append(last_outputs(x, where, self._row_size))
             return x
 
-        output, c = self._run_layers(x, c0, mask_pad, after)
+        output, c = self._run_layers(x, c0, where, after)
         h = torch.cat(ends).to(x.dtype)
-        if h0 is not None and mask_pad is not None:
-            h = torch.where(mask_pad.all(0).unsqueeze(-1), h0.to(h.dtype), h)
+        if h0 is not None and where.mask_pad is not None:
+            h = torch.where(where.mask_pad.all(0).unsqueeze(-1), h0.to(h.dtype), h)
         if h0 is not None and x.shape[0] == 0:
             h = h0.to(h.dtype)
         return output, (h, c)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from sru_nn.arguments import check_number, check_sizes
 from sru_nn.dtypes import accumulate_dtype
 from sru_nn.functional import gated_linear_recurrence
+from sru_nn.positions import Positions
 from sru_nn.residual_stack import ResidualBlock, ResidualStack
 
 SHORTEST_MEMORY = 4.0
@@ -138,12 +139,12 @@ class GatedLinearBlock(ResidualBlock):
         steps = torch.logspace(*ends, self.key_size, device="cpu")
         self.gate_bias.copy_((steps - 1).log().expand_as(self.gate_bias))
 
-    def recur(self, u: Tensor, state: Tensor | None, mask_pad: Tensor | None) -> tuple[Tensor, Tensor]:
+    def recur(self, u: Tensor, state: Tensor | None, where: Positions) -> tuple[Tensor, Tensor]:
         """Return the outputs of all heads `(T, B, D)`, and the state."""
         parts = torch.split_with_sizes(u, self.sizes, dim=-1)
         q, k, u_g, v = (torch.unflatten(part, -1, (self.num_heads, -1)) for part in parts[:4])
         # The logarithm of a gate near one would be lost in half precision.
         log_g = F.logsigmoid(u_g.to(accumulate_dtype(u.dtype)) + self.gate_bias)
-        o, state = gated_linear_recurrence(q, k, v, log_g, state, mask_pad=mask_pad)
+        o, state = gated_linear_recurrence(q, k, v, log_g, state, mask_pad=where.mask_pad)
         o = F.layer_norm(o, (self.value_size,)).flatten(-2)
         return (o * F.silu(parts[4]) if len(parts) > 4 else o), state

@@ -11,72 +11,61 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sru_nn import backend
-from sru_nn.cells.gated_linear import chunks, reference
+from sru_nn.cells.gated_linear import chunks, pieces, reference
 from sru_nn.cells.gated_linear.chunks import Inputs
+from sru_nn.cells.gated_linear.plain import PieceInputs
 from sru_nn.dtypes import accumulate_dtype
-from sru_nn.operators import Passes, Recurrence, is_transformed, run_kernel
+from sru_nn.operators import Passes, Recurrence, by_reference, is_transformed
+from sru_nn.pieces import marks as make_marks
 
 
 def gated_linear_recurrence(
-    q: Tensor, k: Tensor, v: Tensor, log_g: Tensor, s0: Tensor | None, *, mask_pad: Tensor | None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    log_g: Tensor,
+    s0: Tensor | None,
+    *,
+    mask_pad: Tensor | None,
+    reset: Tensor | None = None,
+    s_reset: Tensor | None = None,
+    cu_seqlens: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Compute `sru_nn.functional.gated_linear_recurrence` in the way that is fastest here."""
     inputs = Inputs(q, k, v, log_g, s0)
-    chosen = None if torch.compiler.is_compiling() else choose(inputs)
+    chosen = None if torch.compiler.is_compiling() else pieces.choose(inputs)
     # Chunks gain nothing for a single step.
     if is_transformed() or (chosen != "kernels" and q.shape[0] == 1):
-        return reference.gated_linear_recurrence(*inputs, mask_pad=mask_pad)
+        return reference.gated_linear_recurrence(
+            *inputs, mask_pad=mask_pad, reset=reset, s_reset=s_reset, cu_seqlens=cu_seqlens
+        )
     if mask_pad is not None:
         q, k, v, log_g = reference.without_padding(mask_pad, q, k, v, log_g)
     # In the accumulation dtype, so that a kernel is compiled for one dtype of them only.
     dtype = accumulate_dtype(q.dtype)
-    return _OPERATORS(chosen, Inputs(q, k, v, log_g.to(dtype), None if s0 is None else s0.to(dtype)))
-
-
-def choose(inputs: Inputs) -> backend.Backend:
-    """Return what runs the operators; the kernels are for CPU tensors."""
-    return backend.active(inputs.q.device) if inputs.q.is_cpu else "reference"
+    inputs = Inputs(q, k, v, log_g.to(dtype), None if s0 is None else s0.to(dtype))
+    if reset is None and cu_seqlens is None:
+        return _OPERATORS(chosen, inputs)
+    s_reset = None if s_reset is None else s_reset.to(dtype)
+    marks = None if reset is None else make_marks(mask_pad, reset, False)
+    offsets = None if cu_seqlens is None else cu_seqlens.to(torch.int64)
+    return pieces.run(chosen, PieceInputs(*inputs, s_reset, marks, offsets))
 
 
 def _results(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
-    q, _, v, *_ = inputs
-    length, batch, heads, key_size = q.shape
-    s = q.new_empty(batch, heads, key_size, v.shape[-1], dtype=accumulate_dtype(q.dtype))
-    count = chunks.count_chunks(length) if save else 0
-    return q.new_empty(v.shape), s, s.new_empty(count, batch * heads, key_size, v.shape[-1])
+    return pieces.results(PieceInputs(*inputs), save)
 
 
-def _gradients(inputs: Inputs, starts: Tensor, *_: Any) -> tuple[Tensor, ...]:
-    shape = (*inputs.q.shape[1:], inputs.v.shape[-1])
-    return *(x.new_empty(x.shape) for x in inputs[:4]), starts.new_empty(shape)
+def _gradients(inputs: Inputs, *_: Any) -> tuple[Tensor, ...]:
+    return pieces.gradients(PieceInputs(*inputs))[:5]
 
 
 def _forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
-    o, s, starts = _results(inputs, save)
-    run_kernel("gated_linear_forward", o, *_fields(inputs), inputs.s0, o, s, starts if save else None)
-    return o, s, starts
+    return pieces.forward(PieceInputs(*inputs), save)
 
 
-def _backward(inputs: Inputs, *saved: Tensor) -> tuple[Tensor, ...]:
-    gradients = _gradients(inputs, *saved)
-    run_kernel("gated_linear_backward", inputs.q, *_fields(inputs), *saved, *gradients)
-    return gradients
-
-
-def _fields(inputs: Inputs) -> tuple[Any, ...]:
-    """Return the fields that both kernels begin with, in their order."""
-    q, k, v, log_g, _ = inputs
-    return (q.dtype, *q.shape, v.shape[-1], chunks.CHUNK, q, k, v, log_g)
-
-
-def _differentiate_twice(given: Inputs, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-    """Return the gradients of the reference, which have gradients themselves."""
-    pairs = zip(reference.gated_linear_recurrence(*given), grads, strict=True)
-    results, upstream = zip(*((result, grad) for result, grad in pairs if grad is not None), strict=True)
-    wanted = [x for x in given if x is not None and x.requires_grad]
-    found = iter(torch.autograd.grad(results, wanted, upstream, create_graph=True, allow_unused=True))
-    return tuple(next(found) if x is not None and x.requires_grad else None for x in given)
+def _backward(inputs: Inputs, *saved: Tensor | None) -> tuple[Tensor, ...]:
+    return pieces.backward(PieceInputs(*inputs), *saved)[:5]
 
 
 _INPUTS = "Tensor q, Tensor k, Tensor v, Tensor log_g"
@@ -91,6 +80,6 @@ _OPERATORS = Recurrence(
     kernels=Passes(_forward, _backward),
     plain=Passes(chunks.forward, chunks.backward),
     results=Passes(_results, _gradients),
-    choose=choose,
-    differentiate_twice=_differentiate_twice,
+    choose=pieces.choose,
+    differentiate_twice=by_reference(lambda given: reference.gated_linear_recurrence(*given)),
 )

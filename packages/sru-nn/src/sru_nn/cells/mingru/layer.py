@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sru_nn.functional import mingru_recurrence
+from sru_nn.positions import Positions
 from sru_nn.residual_stack import ResidualBlock, ResidualStack
 
 
@@ -78,7 +79,7 @@ class MinGRUBlock(ResidualBlock):
         super().reset_parameters()
         self.bias.zero_()
 
-    def recur(self, u: Tensor, state: Tensor | None, mask_pad: Tensor | None) -> tuple[Tensor, Tensor]:
+    def recur(self, u: Tensor, state: Tensor | None, where: Positions) -> tuple[Tensor, Tensor]:
         """Return the states `(T, B, D)`, and the last."""
         u = u.view(*u.shape[:-1], 2, u.shape[-1] // 2)
-        return mingru_recurrence(u + self.bias.to(u.dtype), state, mask_pad=mask_pad)
+        return mingru_recurrence(u + self.bias.to(u.dtype), state, mask_pad=where.mask_pad)

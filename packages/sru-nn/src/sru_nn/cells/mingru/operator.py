@@ -13,9 +13,11 @@ from torch import Tensor
 from sru_nn import backend
 from sru_nn.cells.mingru import reference
 from sru_nn.cells.sru import operator as sru
+from sru_nn.cells.sru import pieces
 from sru_nn.dtypes import accumulate_dtype
 from sru_nn.linear_scan import linear_scan
 from sru_nn.operators import is_transformed
+from sru_nn.pieces import lay_end_to_end, pad_out
 
 # Its sigmoid is exactly 1, in float64 too.
 _OPEN = 100.0
@@ -24,12 +26,33 @@ _OPEN = 100.0
 _WIDE, _WIDE_FOR_A_SCAN = (8192, 65536), (1024, 2048)
 
 
-def mingru_recurrence(u: Tensor, h0: Tensor | None, *, mask_pad: Tensor | None) -> tuple[Tensor, Tensor]:
+def mingru_recurrence(
+    u: Tensor,
+    h0: Tensor | None,
+    *,
+    mask_pad: Tensor | None,
+    reset: Tensor | None,
+    h_reset: Tensor | None,
+    cu_seqlens: Tensor | None,
+) -> tuple[Tensor, Tensor]:
     """Compute `sru_nn.functional.mingru_recurrence` in the way that is fastest here."""
-    return _fastest(u)(u, h0, mask_pad=mask_pad)
+    if reset is None and cu_seqlens is None:
+        return _fastest(u)(u, h0, mask_pad=mask_pad)
+    compiling = torch.compiler.is_compiling()
+    if not is_transformed() and (compiling or backend.active(u.device) == "kernels"):
+        return by_sru(u, h0, mask_pad=mask_pad, reset=reset, h_reset=h_reset, cu_seqlens=cu_seqlens)
+    if cu_seqlens is None or is_transformed():
+        # Not by a scan, which multiplies the state before a start by zero: it may be NaN.
+        return reference.mingru_recurrence(
+            u, h0, mask_pad=mask_pad, reset=reset, h_reset=h_reset, cu_seqlens=cu_seqlens
+        )
+    (u,), mask_pad = pad_out(cu_seqlens, u)
+    h, last = _fastest(u)(u, h0, mask_pad=mask_pad)
+    return lay_end_to_end(h, cu_seqlens), last
 
 
 def _fastest(u: Tensor) -> Callable[..., tuple[Tensor, Tensor]]:
+    """Return the fastest way for rows of one sequence each."""
     compiling = torch.compiler.is_compiling()
     if (not compiling and u.shape[0] <= 1) or is_transformed():
         return reference.mingru_recurrence
@@ -56,11 +79,22 @@ def _scan_states(u_h: Tensor, u_z: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
     return states, states[-1] if len(states) else h
 
 
-def by_sru(u: Tensor, h0: Tensor | None, *, mask_pad: Tensor | None) -> tuple[Tensor, Tensor]:
+def by_sru(
+    u: Tensor,
+    h0: Tensor | None,
+    *,
+    mask_pad: Tensor | None,
+    reset: Tensor | None = None,
+    h_reset: Tensor | None = None,
+    cu_seqlens: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
     """Compute it as an SRU whose gates do not see the state, with f = 1 − z and an output gate of one."""
     u_h, u_z = u.unbind(2)
     bias = torch.tensor([[0.0], [_OPEN]], dtype=accumulate_dtype(u.dtype), device=u.device)
     bias = bias.expand(2, u.shape[-1])
     gates = torch.stack([u_h, -u_z, torch.zeros_like(u_z)], 2)
     chosen: backend.Backend | None = None if torch.compiler.is_compiling() else "kernels"
-    return sru.run(chosen, sru.Inputs(gates, torch.zeros_like(bias), bias, h0, mask_pad=mask_pad))
+    inputs = sru.Inputs(gates, torch.zeros_like(bias), bias, h0, mask_pad=mask_pad)
+    if reset is None and cu_seqlens is None:
+        return sru.run(chosen, inputs)
+    return pieces.run(chosen, inputs, reset, h_reset, cu_seqlens)

@@ -28,6 +28,7 @@ from sru_nn.checkpoints.layouts import read_cell, strip_wrappers
 from sru_nn.experimental.length_parallel import LengthParallel
 from sru_nn.functional import Activation, sru_recurrence
 from sru_nn.gemm import project
+from sru_nn.positions import Positions
 from sru_nn.recurrent import as_leaf, check_step, without_padding
 
 # Arguments that a state dict can contradict.
@@ -242,7 +243,7 @@ class SRUCell(nn.Module):
         given, c0 = input_and_state(self, input, c0, x, state)
         if isinstance(given, fx.Proxy):
             return as_leaf(self, given, c0, mask_pad)  # type: ignore[no-any-return]
-        return self._run(given, c0, mask_pad)
+        return self._run(given, c0, Positions(mask_pad))
 
     def step(
         self, x: Tensor, state: Tensor | None = None, *, c: Tensor | None = None
@@ -267,9 +268,9 @@ class SRUCell(nn.Module):
         result = self(x.unsqueeze(0), state)
         return result[0].squeeze(0), result[1]
 
-    def _checked(self, input: Any, c0: Any, mask_pad: Any) -> tuple[Tensor, Tensor | None]:
-        """Check the arguments; return the input `(T, B, E)`, zero at padding, and a bool mask `(T, B)`."""
-        who = type(self).__name__
+    def _checked(self, input: Any, c0: Any, where: Positions) -> tuple[Tensor, Positions]:
+        """Check the arguments; return the input `(T, B, E)`, zero at padding, and where with a bool mask."""
+        who, mask_pad = type(self).__name__, where.mask_pad
         check_features(who, "input", input, "(T, B, E) or (B, E)", (2, 3), self.input_size)
         check_like_parameters(who, input, self.bias if self.transform is None else self.transform)
         if input.dim() == 2:
@@ -281,11 +282,11 @@ class SRUCell(nn.Module):
         if mask_pad is not None:
             check_shape(who, "mask_pad", mask_pad, "(T, B)", tuple(input.shape[:-1]), like=input)
             mask_pad = mask_pad.bool()
-        return without_padding(input, mask_pad), mask_pad
+        return without_padding(input, mask_pad), Positions(mask_pad)
 
-    def _run(self, input: Any, c0: Any, mask_pad: Any, **attention: Any) -> tuple[Tensor, Tensor]:
+    def _run(self, input: Any, c0: Any, where: Positions, **attention: Any) -> tuple[Tensor, Tensor]:
         """Run the layer; the transform of SRU++ takes the other arguments."""
-        input, mask_pad = self._checked(input, c0, mask_pad)
+        input, where = self._checked(input, c0, where)
         x, mask_c, norm = input, None, self.layer_norm
         if norm is not None and not self.normalize_after:
             x = norm(x)
@@ -293,7 +294,7 @@ class SRUCell(nn.Module):
             x = x * self._variational_mask(x, self.input_size, self.rnn_dropout)
         if self.training and self.dropout > 0:
             mask_c = self._variational_mask(x, self.output_size, self.dropout)
-        u, v = self._in_gates(x, self._transformed(x, mask_pad, **attention))
+        u, v = self._in_gates(x, self._transformed(x, where, **attention))
         if not (self.amp_recurrence_fp16 and u.dtype in (torch.float16, torch.bfloat16)):
             u = u.to(input.dtype)
         highway = input.to(u.dtype) if self.has_skip_term and self.num_matrices == 3 else None
@@ -307,12 +308,12 @@ class SRUCell(nn.Module):
             activation=self.activation,
             scale_x=1.0 if highway is None else self.scale_x,
             mask_c=mask_c,
-            mask_pad=mask_pad,
+            mask_pad=where.mask_pad,
             length_parallel=self.length_parallel,
         )
         return norm(h) if norm is not None and self.normalize_after else h, c
 
-    def _transformed(self, x: Tensor, mask_pad: Tensor | None) -> Any:
+    def _transformed(self, x: Tensor, where: Positions) -> Any:
         return self.custom_m(x) if self.transform is None else project(self.transform, x)  # type: ignore[misc]
 
     def _in_gates(self, x: Tensor, result: Any) -> tuple[Tensor, Tensor]:

@@ -11,90 +11,59 @@ import torch
 from torch import Tensor
 
 from sru_nn import backend
-from sru_nn.cells.sru import plain, reference
+from sru_nn.cells.sru import pieces, plain, reference
 from sru_nn.cells.sru.plain import Inputs as Inputs
-from sru_nn.dtypes import accumulate_dtype
-from sru_nn.operators import Passes, Recurrence, is_transformed, kernels, run_kernel
+from sru_nn.operators import Passes, Recurrence, by_reference, is_transformed, kernels
 
 
-def sru_recurrence(inputs: Inputs) -> tuple[Tensor, Tensor]:
+def sru_recurrence(
+    inputs: Inputs,
+    reset: Tensor | None = None,
+    c_reset: Tensor | None = None,
+    cu_seqlens: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
     """Compute `sru_nn.functional.sru_recurrence` in the way that is fastest here."""
     compiling, mask_c = torch.compiler.is_compiling(), inputs.mask_c
+    chosen = None if compiling else backend.active(inputs.u.device)
     # The kernels give the dropout mask no gradient; the modules draw it at random. A graph gets the operator
     # on any device, as it would unroll the loop of the reference.
     if (
         is_transformed()
         or (mask_c is not None and mask_c.requires_grad)
-        or not (compiling or backend.active(inputs.u.device) == "kernels")
+        # Sequences end to end are a batch for the operator in plain PyTorch, and one long one for the reference.
+        or (chosen == "reference" and cu_seqlens is None)
     ):
         # Not _asdict, which the compiler of torch 2.6 cannot trace.
         fields: dict[str, Any] = dict(zip(Inputs._fields, inputs, strict=True))
-        return reference.sru_recurrence(**fields)
-    return run(None if compiling else "kernels", inputs)
+        return reference.sru_recurrence(**fields, reset=reset, c_reset=c_reset, cu_seqlens=cu_seqlens)
+    if reset is None and cu_seqlens is None:
+        return run(chosen, inputs)
+    return pieces.run(chosen, inputs, reset, c_reset, cu_seqlens)
 
 
 def run(chosen: backend.Backend | None, inputs: Inputs) -> tuple[Tensor, Tensor]:
     """Run the operators on a backend, or on the one they choose if None; `mask_c` has no gradient."""
     u, v, bias, c0, x, mask_c, *rest = inputs
-    dtype = accumulate_dtype(u.dtype)
-
-    def wide(tensor: Tensor | None) -> Any:
-        """Bring the small ones to the accumulation dtype; a kernel is compiled for that one only."""
-        return tensor if tensor is None or tensor.dtype == dtype else tensor.to(dtype)
-
-    return _OPERATORS(chosen, Inputs(u, wide(v), wide(bias), wide(c0), x, wide(mask_c), *rest))  # type: ignore[arg-type]
+    v, bias, c0, mask_c = pieces.in_accumulate_dtype(u.dtype, v, bias, c0, mask_c)
+    return _OPERATORS(chosen, Inputs(u, v, bias, c0, x, mask_c, *rest))  # type: ignore[arg-type]
 
 
 def _results(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
-    length, batch, _, columns = inputs.u.shape
-    h, c_last = inputs.u.new_empty(length, batch, columns), inputs.bias.new_empty(batch, columns)
-    return h, c_last, inputs.bias.new_empty((length, batch, columns) if save else (0,))
+    return pieces.results(plain.in_pieces(inputs), save)
 
 
-def _gradients(inputs: Inputs, *_: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    u, v, bias, x = inputs.u, inputs.v, inputs.bias, inputs.x
-    grad_x = u.new_empty(0) if x is None else x.new_empty(x.shape)
-    grad_c0 = bias.new_empty(u.shape[1], u.shape[3])
-    return u.new_empty(u.shape), v.new_empty(v.shape), bias.new_empty(bias.shape), grad_c0, grad_x
+def _gradients(inputs: Inputs, *_: Any) -> tuple[Tensor, ...]:
+    *grads, _, grad_x = pieces.gradients(plain.in_pieces(inputs))
+    return *grads, grad_x
 
 
 def _forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor | None]:
-    length, batch, _, columns = inputs.u.shape
-    h, c_last = inputs.u.new_empty(length, batch, columns), inputs.bias.new_empty(batch, columns)
-    c = inputs.bias.new_empty(length, batch, columns) if save else None
-    run_kernel("sru_forward", h, *_fields(inputs), h, c, c_last)
-    return h, c_last, c
+    return pieces.forward(plain.in_pieces(inputs), save)
 
 
-def _backward(inputs: Inputs, *saved: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    u, v, bias, x = inputs.u, inputs.v, inputs.bias, inputs.x
-    grad_u, grad_v, grad_bias, grad_c0, grad_x = _gradients(inputs)
-    # The kernel sums over time for each sequence. The sum over the batch follows, in a fixed order.
-    per_position, shape = v.dim() == 4, (2, *grad_c0.shape)
-    grad_v, grad_bias = grad_v if per_position else v.new_empty(shape), bias.new_empty(shape)
-    outputs = (grad_u, None if x is None else grad_x, grad_v, grad_bias, grad_c0, None)
-    run_kernel("sru_backward", u, *_fields(inputs), *saved, *outputs)
-    return grad_u, grad_v if per_position else grad_v.sum(1), grad_bias.sum(1), grad_c0, grad_x
-
-
-def _fields(inputs: Inputs) -> tuple[Any, ...]:
-    """Return the fields that both kernels begin with, in their order."""
-    length, batch, gates, columns = inputs.u.shape
-    directions = 2 if inputs.bidirectional else 1
-    return (
-        inputs.u.dtype,
-        inputs.activation,
-        length,
-        batch,
-        columns // directions,
-        directions,
-        gates,
-        *inputs[:7],
-        None,  # c_reset
-        None,  # cu_seqlens
-        inputs.scale_x,
-        inputs.v.dim() == 4,
-    )
+def _backward(inputs: Inputs, *saved: Tensor | None) -> tuple[Tensor, ...]:
+    *grads, _, grad_x = pieces.backward(plain.in_pieces(inputs), *saved)
+    return *grads, grad_x
 
 
 _INPUTS = (
@@ -113,6 +82,7 @@ _OPERATORS = Recurrence(
     plain=Passes(plain.forward, plain.backward),
     results=Passes(_results, _gradients),
     choose=lambda inputs: backend.active(inputs.u.device),
+    differentiate_twice=by_reference(lambda inputs: reference.by_marks(*plain.in_pieces(inputs))),
 )
 
 

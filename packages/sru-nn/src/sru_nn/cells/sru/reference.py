@@ -10,9 +10,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from sru_nn import pieces
 from sru_nn.dtypes import accumulate_dtype
 
-States = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+States = Callable[..., tuple[Tensor, Tensor, Tensor]]
 
 
 def activate(c: Tensor, activation: str) -> Tensor:
@@ -30,7 +31,14 @@ def reverse_second_direction(tensor: Tensor) -> Tensor:
     return torch.cat([forward, backward.flip(0)], dim=-1)
 
 
-def sru_states(u_c: Tensor, u_f: Tensor, v_f: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def sru_states(
+    u_c: Tensor,
+    u_f: Tensor,
+    v_f: Tensor,
+    c: Tensor,
+    starts: Tensor | None = None,
+    c_reset: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
     """Walk over time: c_t = f_t ⊙ c_{t-1} + (1 − f_t) ⊙ u_c with f_t = σ(u_f + v_f ⊙ c_{t-1}).
 
     Args:
@@ -38,20 +46,29 @@ def sru_states(u_c: Tensor, u_f: Tensor, v_f: Tensor, c: Tensor) -> tuple[Tensor
         u_f: `(T, B, N·D)`, with the bias; infinite where the state passes unchanged.
         v_f: `(N·D,)`, or `(T, B, N·D)` for one vector per position.
         c: `(B, N·D)`, the state before the first step.
+        starts: `(T, B, N·D)` bool, True where `c_reset` stands for c_{t-1}; or None.
+        c_reset: `(N·D,)`, or `(T, B, N·D)` for one state per position; with `starts` only.
 
     Returns:
         `c_before`: `(T, B, N·D)`, the states before each step.
         `c`: `(T, B, N·D)`, the states after each step.
         `c_last`: `(B, N·D)`, the state after the last step.
     """
-    states = [c]
-    # unbind, not indexing: the gradient of an index is as large as the whole tensor.
-    for u_c_t, u_f_t, v_f_t in zip(u_c.unbind(0), u_f.unbind(0), v_f.expand_as(u_f).unbind(0), strict=True):
-        f = torch.sigmoid(torch.addcmul(u_f_t, v_f_t, states[-1]))
-        states.append(torch.lerp(u_c_t, states[-1], f))  # f ⊙ c + (1 − f) ⊙ u_c
-    if len(states) == 1:
+    if not len(u_c):
         return u_c, u_c, c
-    return torch.stack(states[:-1]), torch.stack(states[1:]), states[-1]
+    over_time = [u_c, u_f, v_f.expand_as(u_f)]
+    if starts is not None and c_reset is not None:
+        over_time += [starts, c_reset.expand_as(u_f)]
+    before, after = [], []
+    # unbind, not indexing: the gradient of an index is as large as the whole tensor.
+    for u_c_t, u_f_t, v_f_t, *start in zip(*(tensor.unbind(0) for tensor in over_time), strict=True):
+        if start:
+            c = torch.where(start[0], start[1], c)  # not a product: the state before may be NaN
+        before.append(c)
+        f = torch.sigmoid(torch.addcmul(u_f_t, v_f_t, c))
+        c = torch.lerp(u_c_t, c, f)  # f ⊙ c + (1 − f) ⊙ u_c
+        after.append(c)
+    return torch.stack(before), torch.stack(after), c
 
 
 def read_inputs(
@@ -92,6 +109,15 @@ def read_inputs(
     return u_c, u_f, u_r, v_f, v_r, u_x[0] if u_x else highway, pad
 
 
+def read_starts(marks: Tensor, columns: int, bidirectional: bool) -> Tensor:
+    """Return where each column starts anew, `(T, B, N·D)` bool, both directions in one order."""
+    if not bidirectional:
+        return pieces.starts(marks, False).unsqueeze(2).expand(-1, -1, columns)
+    half = (-1, -1, columns // 2)
+    first, second = pieces.starts(marks, False), pieces.starts(marks, True).flip(0)
+    return torch.cat([first.unsqueeze(2).expand(half), second.unsqueeze(2).expand(half)], 2)
+
+
 def sru_recurrence(
     u: Tensor,
     v: Tensor,
@@ -104,17 +130,60 @@ def sru_recurrence(
     scale_x: float = 1.0,
     mask_c: Tensor | None = None,
     mask_pad: Tensor | None = None,
+    reset: Tensor | None = None,
+    c_reset: Tensor | None = None,
+    cu_seqlens: Tensor | None = None,
     states: States = sru_states,
 ) -> tuple[Tensor, Tensor]:
-    """Compute `sru_nn.functional.sru_recurrence` (equations, shapes and dtypes are there) step by step.
+    """Compute `sru_nn.functional.sru_recurrence` (equations, shapes and dtypes are there) step by step."""
+    marks = mask_pad if reset is None else pieces.marks(mask_pad, reset, bidirectional)
+    return by_marks(
+        u, v, bias, c0, c_reset, x, mask_c, marks, cu_seqlens, bidirectional, activation, scale_x, states
+    )
+
+
+def by_marks(
+    u: Tensor,
+    v: Tensor,
+    bias: Tensor,
+    c0: Tensor | None,
+    c_reset: Tensor | None,
+    x: Tensor | None,
+    mask_c: Tensor | None,
+    marks: Tensor | None,
+    cu_seqlens: Tensor | None,
+    bidirectional: bool,
+    activation: str,
+    scale_x: float,
+    states: States = sru_states,
+) -> tuple[Tensor, Tensor]:
+    """Compute it from `marks` (`sru_nn.pieces`, or the padding alone as bool) in place of masks.
 
     Only `c` depends on the step before, so the loop `states` holds the forget gate and the state alone; the
-    output gate and the highway are computed for all steps at once.
+    output gate and the highway are computed for all steps at once. Sequences that lie end to end are one
+    whose state is replaced where the next begins.
     """
+    mask_pad = None if marks is None else pieces.padding(marks)
     inputs = read_inputs(u, v, bias, x, mask_pad, bidirectional, scale_x)
     u_c, u_f, u_r, v_f, v_r, highway, pad = inputs
-    c0 = u_c.new_zeros(u_c.shape[1:]) if c0 is None else c0.to(u_c.dtype)
-    c_before, c, c_last = states(u_c, u_f, v_f, c0)
+    total, batch, columns = u_c.shape
+    rows = batch if cu_seqlens is None else cu_seqlens.shape[0] - 1
+    c0 = u_c.new_zeros(rows, columns) if c0 is None else c0.to(u_c.dtype)
+    begin: tuple[Tensor, ...] = (c0,)
+    if cu_seqlens is not None:
+        numbers = pieces.sequence_numbers(cu_seqlens, total)
+
+        def per_position(rows: Tensor) -> Tensor:
+            found = rows[numbers].unsqueeze(1)
+            return reverse_second_direction(found) if bidirectional else found
+
+        marks = pieces.sequence_marks(cu_seqlens, total)
+        begin = u_c.new_zeros(1, columns), read_starts(marks, columns, bidirectional), per_position(c0)
+        mask_c = None if mask_c is None else per_position(mask_c)
+    elif marks is not None and marks.dtype != torch.bool:
+        c_reset = u_c.new_zeros(columns) if c_reset is None else c_reset.to(u_c.dtype)
+        begin = c0, read_starts(marks, columns, bidirectional), c_reset
+    c_before, c, c_last = states(u_c, u_f, v_f, *begin)
     r = torch.sigmoid(torch.addcmul(u_r, v_r, c_before))
     if mask_c is not None:
         r = r * mask_c.to(r.dtype)
@@ -124,4 +193,13 @@ def sru_recurrence(
         h = h.masked_fill(pad, 0.0)
     if bidirectional:
         h = reverse_second_direction(h)
+    if cu_seqlens is not None:
+        c_last = _last_states(c, c0, cu_seqlens, bidirectional)
     return h.to(u.dtype), c_last
+
+
+def _last_states(c: Tensor, c0: Tensor, cu_seqlens: Tensor, bidirectional: bool) -> Tensor:
+    if not bidirectional:
+        return pieces.last_states(c, c0, cu_seqlens)
+    halves = zip(reverse_second_direction(c).chunk(2, -1), c0.chunk(2, -1), (False, True), strict=True)
+    return torch.cat([pieces.last_states(*half[:2], cu_seqlens, half[2]) for half in halves], -1)

@@ -16,6 +16,7 @@ from sru_nn.cells.sru.layer import SRUCell
 from sru_nn.checkpoints.architecture import check_stack
 from sru_nn.checkpoints.layouts import strip_wrappers
 from sru_nn.experimental.length_parallel import LengthParallel
+from sru_nn.positions import Positions
 from sru_nn.recurrent import Stack, by_layer
 
 
@@ -216,10 +217,10 @@ class SRU(SRUStack):
         """
         return self._forward(*input_and_state(self, input, c0, x, state), mask_pad)
 
-    def _run(self, x: Tensor, state: Tensor | None, mask_pad: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _run(self, x: Tensor, state: Tensor | None, where: Positions) -> tuple[Tensor, Tensor]:
         if self.input_to_hidden is not None:  # the layers zero the padding before their own
-            x = self._enter(x, mask_pad)
-        h, c = run_layers(self.rnn_lst, x, self._layer_states(state), mask_pad)  # type: ignore[arg-type]
+            x = self._enter(x, where.mask_pad)
+        h, c = run_layers(self.rnn_lst, x, self._layer_states(state), where)  # type: ignore[arg-type]
         return h, self._returned_states(c)
 
 
@@ -227,7 +228,7 @@ def run_layers(
     cells: Iterable[SRUCell],
     x: Tensor,
     c0: Tensor | None,
-    mask_pad: Tensor | None,
+    where: Positions,
     after: Callable[[int, Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Run layers, each on the output of the one before.
@@ -236,7 +237,7 @@ def run_layers(
         cells: The L layers.
         x: `(T, B, E)`, anything at padding.
         c0: `(L, B, N·D)`, the states before the first step; zeros if None.
-        mask_pad: `(T, B)` bool, True at padding; or None.
+        where: Which positions are real, and where sequences begin.
         after: Maps the number of a layer and its output to the input of the next layer.
 
     Returns:
@@ -244,12 +245,12 @@ def run_layers(
         `c`: `(L, B, N·D)`, the states after the last step.
     """
     cells = list(cells)
-    if x.shape[0] == 1 and mask_pad is None and can_step(cells, x, c0):
+    if x.shape[0] == 1 and where.mask_pad is None and can_step(cells, x, c0):
         return step(cells, x, c0, after)
 
     last = []
     for layer, (cell, c) in enumerate(zip(cells, by_layer(c0, len(cells)), strict=True)):
-        x, c = cell(x, c, mask_pad)
+        x, c = cell(x, c, where.mask_pad)
         x = x if after is None else after(layer, x)
         last.append(c)
     return x, torch.stack(last)

@@ -9,6 +9,7 @@ from torch import Tensor, fx, nn
 from sru_nn.arguments import input_and_state
 from sru_nn.cells.sru.layer import SRUCell
 from sru_nn.cells.srupp.attention import Cache, KeyValues, SRUppAttention, SRUppProjectedLinear
+from sru_nn.positions import Positions
 from sru_nn.recurrent import as_leaf
 
 
@@ -155,11 +156,11 @@ class SRUppCell(SRUCell):
         if normalizes and isinstance(memory, Tensor):
             memory = self.layer_norm(memory)  # type: ignore[misc]
         attention = {"attn_mask": attn_mask, "memory": memory, "memory_mask_pad": memory_mask_pad}
-        return self._run(given, c0, mask_pad, **attention)
+        return self._run(given, c0, Positions(mask_pad), **attention)
 
-    def _transformed(self, x: Tensor, mask_pad: Tensor | None, **attention: Any) -> Any:
+    def _transformed(self, x: Tensor, where: Positions, **attention: Any) -> Any:
         transform = self.custom_m if self.transform is None else self.transform
-        return transform(x, mask_pad=mask_pad, **attention)  # type: ignore[misc]
+        return transform(x, mask_pad=where.mask_pad, **attention)  # type: ignore[misc]
 
     def step(self, x: Tensor, state: Tensor | None = None, *, c: Tensor | None = None) -> NoReturn:
         """Refuse: a step attends to earlier positions; use `stream`, which takes them.

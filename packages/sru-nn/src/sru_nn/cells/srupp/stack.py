@@ -15,6 +15,7 @@ from sru_nn.cells.srupp.attention import Cache, SRUppAttention, SRUppProjectedLi
 from sru_nn.cells.srupp.attention_masks import joined_masks
 from sru_nn.cells.srupp.layer import SRUppCell
 from sru_nn.cells.srupp.state import SRUppState, check_memory, remembered
+from sru_nn.positions import Positions
 from sru_nn.recurrent import as_leaf, by_layer, check_device, check_step, map_tensors
 
 
@@ -243,15 +244,15 @@ class SRUpp(SRUStack):
             )
 
     def _run(
-        self, x: Tensor, state: Any, mask_pad: Tensor | None, attn_mask: Tensor | None = None
+        self, x: Tensor, state: Any, where: Positions, attn_mask: Tensor | None = None
     ) -> tuple[Tensor, Any]:
         c0, memory, memory_mask_pad = state
-        x, saved, last = self._enter(x, mask_pad), [], []
+        x, saved, last = self._enter(x, where.mask_pad), [], []
         states = by_layer(self._layer_states(c0), self.num_layers)
         memory = memory or [None] * self.num_layers
         for cell, c, earlier in zip(self.rnn_lst, states, memory, strict=True):
             saved.append(x)
-            x, c = cell(x, c, mask_pad, attn_mask, earlier, memory_mask_pad)
+            x, c = cell(x, c, where.mask_pad, attn_mask, earlier, memory_mask_pad)
             last.append(c)
         return x, (self._returned_states(torch.stack(last)), saved)
 

@@ -1,0 +1,100 @@
+"""The gated linear recurrence over rows of several sequences.
+
+The operators `sru_nn::gated_linear_pieces_forward` and `_backward` do what `sru_nn::gated_linear_forward` and
+`_backward` do, which are the same with fewer arguments, and replace the state on the way: at `marks` by
+`s_reset`; at `cu_seqlens`, where sequences lie end to end. Of such the state before chunk j of sequence s is
+saved at place `cu_seqlens[s] // CHUNK + s + j`. Padding has been taken out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from sru_nn import backend
+from sru_nn.cells.gated_linear import chunks, plain, reference
+from sru_nn.cells.gated_linear.plain import PieceInputs as PieceInputs
+from sru_nn.dtypes import accumulate_dtype
+from sru_nn.operators import Passes, Recurrence, by_reference, run_kernel
+
+
+def run(chosen: backend.Backend | None, inputs: PieceInputs) -> tuple[Tensor, Tensor]:
+    """Run the operators on a backend, or on the one they choose if None."""
+    return _OPERATORS(chosen, inputs)
+
+
+def choose(inputs: Any) -> backend.Backend:
+    """Return what runs the operators; the kernels are for CPU tensors."""
+    return backend.active(inputs.q.device) if inputs.q.is_cpu else "reference"
+
+
+def results(inputs: PieceInputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Return `o`, the last states and those before each chunk, none without `save`; none has a value."""
+    q, v = inputs.q, inputs.v
+    length, batch, heads, key_size = q.shape
+    rows = _rows(inputs)
+    count = chunks.count_chunks(length) if inputs.cu_seqlens is None else length // chunks.CHUNK + rows
+    s = q.new_empty(rows, heads, key_size, v.shape[-1], dtype=accumulate_dtype(q.dtype))
+    return q.new_empty(v.shape), s, s.new_empty(count if save else 0, batch * heads, key_size, v.shape[-1])
+
+
+def gradients(inputs: PieceInputs, *_: Any) -> tuple[Tensor, ...]:
+    """Return the gradients of `q`, `k`, `v`, `log_g`, `s0` and `s_reset`; none has a value."""
+    s = results(inputs, False)[1]
+    grad_s_reset = s.new_empty(0 if inputs.s_reset is None else s.shape[1:])
+    return *(x.new_empty(x.shape) for x in inputs[:4]), s, grad_s_reset
+
+
+def forward(inputs: PieceInputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Compute the results by the kernel."""
+    o, s, starts = results(inputs, save)
+    run_kernel("gated_linear_forward", o, *_fields(inputs), inputs.s0, o, s, starts if save else None)
+    return o, s, starts
+
+
+def backward(inputs: PieceInputs, *saved: Tensor | None) -> tuple[Tensor, ...]:
+    """Compute the gradients by the kernel."""
+    *found, grad_s0, grad_s_reset = gradients(inputs)
+    # The kernel sums over time for each sequence. The sum over the batch follows, in a fixed order.
+    of_rows = None if inputs.s_reset is None else grad_s0.new_empty(grad_s0.shape)
+    run_kernel("gated_linear_backward", inputs.q, *_fields(inputs), *saved, *found, grad_s0, of_rows)
+    return *found, grad_s0, grad_s_reset if of_rows is None else of_rows.sum(0)
+
+
+def _rows(inputs: PieceInputs) -> int:
+    """Return the number of sequences, as far as states are concerned."""
+    return inputs.q.shape[1] if inputs.cu_seqlens is None else inputs.cu_seqlens.shape[0] - 1
+
+
+def _fields(inputs: PieceInputs) -> tuple[Any, ...]:
+    """Return the fields that both kernels begin with, in their order."""
+    q, k, v, log_g, _, s_reset, marks, cu_seqlens = inputs
+    sizes = (len(q), _rows(inputs), *q.shape[2:], v.shape[-1], chunks.CHUNK)
+    return q.dtype, *sizes, q, k, v, log_g, marks, s_reset, cu_seqlens
+
+
+def _of_reference(inputs: PieceInputs) -> tuple[Tensor, Tensor]:
+    *given, s_reset, _, cu_seqlens = inputs
+    reset = None if cu_seqlens is not None else plain.begins(inputs)
+    return reference.gated_linear_recurrence(*given, reset=reset, s_reset=s_reset, cu_seqlens=cu_seqlens)
+
+
+_INPUTS = (
+    "Tensor q, Tensor k, Tensor v, Tensor log_g, Tensor? s0, Tensor? s_reset, Tensor? marks, "
+    "Tensor? cu_seqlens"
+)
+_OPERATORS = Recurrence(
+    "gated_linear_pieces",
+    PieceInputs,
+    (
+        f"({_INPUTS}, bool save) -> (Tensor o, Tensor s, Tensor starts)",
+        f"({_INPUTS}, Tensor starts, Tensor? grad_o, Tensor? grad_s) -> (Tensor grad_q, Tensor grad_k, "
+        "Tensor grad_v, Tensor grad_log_g, Tensor grad_s0, Tensor grad_s_reset)",
+    ),
+    kernels=Passes(forward, backward),
+    plain=Passes(plain.forward, plain.backward),
+    results=Passes(results, gradients),
+    choose=choose,
+    differentiate_twice=by_reference(_of_reference),
+)

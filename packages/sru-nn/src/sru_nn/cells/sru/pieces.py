@@ -1,0 +1,125 @@
+"""The SRU over rows of several sequences: the operators `sru_nn::sru_pieces_forward` and `_backward`.
+
+They do what `sru_nn::sru_forward` and `sru_nn::sru_backward` do, which are the same with fewer arguments, and
+replace the state on the way: at `marks` by `c_reset`; at `cu_seqlens`, where sequences lie end to end.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sru_nn import backend
+from sru_nn.cells.sru import plain, reference
+from sru_nn.cells.sru.plain import Inputs
+from sru_nn.cells.sru.plain import PieceInputs as PieceInputs
+from sru_nn.dtypes import accumulate_dtype
+from sru_nn.operators import Passes, Recurrence, by_reference, run_kernel
+from sru_nn.pieces import marks as make_marks
+
+
+def run(
+    chosen: backend.Backend | None,
+    inputs: Inputs,
+    reset: Tensor | None,
+    c_reset: Tensor | None,
+    cu_seqlens: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """Run the operators on a backend, or on the one they choose if None; `mask_c` has no gradient."""
+    u, v, bias, c0, x, mask_c, mask_pad, bidirectional, *rest = inputs
+    marks = None if cu_seqlens is not None else make_marks(mask_pad, reset, bidirectional)
+    offsets = None if cu_seqlens is None else cu_seqlens.to(torch.int64)
+    v, bias, c0, c_reset, mask_c = in_accumulate_dtype(u.dtype, v, bias, c0, c_reset, mask_c)
+    return _OPERATORS(
+        chosen, PieceInputs(u, v, bias, c0, c_reset, x, mask_c, marks, offsets, bidirectional, *rest)
+    )
+
+
+def in_accumulate_dtype(storage: torch.dtype, *tensors: Tensor | None) -> list[Any]:
+    """Bring the small tensors to the accumulation dtype; a kernel is compiled for that one only."""
+    dtype = accumulate_dtype(storage)
+    return [x if x is None or x.dtype == dtype else x.to(dtype) for x in tensors]
+
+
+def results(inputs: PieceInputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Return `h`, `c_last` and the states after each position, empty without `save`; none has a value."""
+    length, batch, _, columns = inputs.u.shape
+    h, c_last = inputs.u.new_empty(length, batch, columns), inputs.bias.new_empty(_rows(inputs), columns)
+    return h, c_last, inputs.bias.new_empty((length, batch, columns) if save else (0,))
+
+
+def gradients(inputs: PieceInputs, *_: Any) -> tuple[Tensor, ...]:
+    """Return the gradients of `u`, `v`, `bias`, `c0`, `c_reset` and `x`; none has a value."""
+    u, v, bias, c_reset, x = inputs.u, inputs.v, inputs.bias, inputs.c_reset, inputs.x
+    grad_x = u.new_empty(0) if x is None else x.new_empty(x.shape)
+    grad_c0 = bias.new_empty(_rows(inputs), u.shape[3])
+    grad_c_reset = bias.new_empty(0 if c_reset is None else u.shape[3])
+    return (
+        u.new_empty(u.shape),
+        v.new_empty(v.shape),
+        bias.new_empty(bias.shape),
+        grad_c0,
+        grad_c_reset,
+        grad_x,
+    )
+
+
+def forward(inputs: PieceInputs, save: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Compute the results by the kernel."""
+    length, batch, _, columns = inputs.u.shape
+    h, c_last = inputs.u.new_empty(length, batch, columns), inputs.bias.new_empty(_rows(inputs), columns)
+    c = inputs.bias.new_empty(length, batch, columns) if save else None
+    run_kernel("sru_forward", h, *_fields(inputs), h, c, c_last)
+    return h, c_last, c
+
+
+def backward(inputs: PieceInputs, *saved: Tensor | None) -> tuple[Tensor, ...]:
+    """Compute the gradients by the kernel."""
+    u, v, bias, c_reset, x = inputs.u, inputs.v, inputs.bias, inputs.c_reset, inputs.x
+    grad_u, grad_v, grad_bias, grad_c0, grad_c_reset, grad_x = gradients(inputs)
+    # The kernel sums over time for each sequence. The sum over the batch follows, in a fixed order.
+    per_position, shape = v.dim() == 4, (2, *grad_c0.shape)
+    grad_v, grad_bias = grad_v if per_position else v.new_empty(shape), bias.new_empty(shape)
+    grad_starts = None if c_reset is None else torch.empty_like(grad_c0)
+    outputs = (grad_u, None if x is None else grad_x, grad_v, grad_bias, grad_c0, grad_starts)
+    run_kernel("sru_backward", u, *_fields(inputs), *saved, *outputs)
+    grad_v = grad_v if per_position else grad_v.sum(1)
+    grad_c_reset = grad_c_reset if grad_starts is None else grad_starts.sum(0)
+    return grad_u, grad_v, grad_bias.sum(1), grad_c0, grad_c_reset, grad_x
+
+
+def _rows(inputs: PieceInputs) -> int:
+    """Return the number of sequences, as far as states are concerned."""
+    return inputs.u.shape[1] if inputs.cu_seqlens is None else inputs.cu_seqlens.shape[0] - 1
+
+
+def _fields(inputs: PieceInputs) -> tuple[Any, ...]:
+    """Return the fields that both kernels begin with, in their order."""
+    u, v, bias, c0, c_reset, x, mask_c, marks, cu_seqlens, bidirectional, activation, scale_x = inputs
+    length, _, gates, columns = u.shape
+    directions = 2 if bidirectional else 1
+    sizes = (length, _rows(inputs), columns // directions, directions, gates)
+    tensors = (u, v, bias, c0, x, mask_c, marks, c_reset, cu_seqlens)
+    return u.dtype, activation, *sizes, *tensors, scale_x, v.dim() == 4
+
+
+_INPUTS = (
+    "Tensor u, Tensor v, Tensor bias, Tensor? c0, Tensor? c_reset, Tensor? x, Tensor? mask_c, Tensor? marks, "
+    "Tensor? cu_seqlens, bool bidirectional, str activation, float scale_x"
+)
+_OPERATORS = Recurrence(
+    "sru_pieces",
+    PieceInputs,
+    (
+        f"({_INPUTS}, bool save) -> (Tensor h, Tensor c_last, Tensor c)",
+        f"({_INPUTS}, Tensor c, Tensor? grad_h, Tensor? grad_c_last) -> (Tensor grad_u, Tensor grad_v, "
+        "Tensor grad_bias, Tensor grad_c0, Tensor grad_c_reset, Tensor grad_x)",
+    ),
+    kernels=Passes(forward, backward),
+    plain=Passes(plain.forward_pieces, plain.backward_pieces),
+    results=Passes(results, gradients),
+    choose=lambda inputs: backend.active(inputs.u.device),
+    differentiate_twice=by_reference(lambda inputs: reference.by_marks(*inputs)),
+)

@@ -1,0 +1,258 @@
+"""Where sequences begin and end: marks, offsets and the layouts of several sequences in one tensor.
+
+A row of a batch may hold several sequences, one after the other: its pieces, which begin at resets. Sequences
+of different lengths may also lie end to end without a batch, `cu_seqlens` holding their ends.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sru_nn.arguments import check_tensor
+from sru_nn.linear_scan import shifted
+from sru_nn.operators import define, is_plain, is_transformed
+
+PAD, FIRST, SECOND = 1, 2, 4
+"""The bits of `marks`: a padded position; one where the first or the second direction starts anew."""
+
+
+def marks(mask_pad: Tensor | None, reset: Tensor | None, bidirectional: bool) -> Tensor | None:
+    """Say of each position whether it is padding and which directions start anew there.
+
+    The first direction does at a reset. The second comes from the other side and does at the position before
+    one, the last real position of its piece. A reset at a padded position counts for nothing.
+
+    Args:
+        mask_pad: `(T, B)` bool, True at padding; or None.
+        reset: `(T, B)` bool, True where a sequence begins; or None.
+        bidirectional: Whether there is a second direction.
+
+    Returns:
+        `(T, B)` uint8, the sum of `PAD`, `FIRST` and `SECOND` where they apply; None without arguments.
+    """
+    if reset is None:
+        return None if mask_pad is None else mask_pad.to(torch.uint8)
+    found = reset.to(torch.uint8) * FIRST
+    if bidirectional:
+        found = found + _is_followed_by_reset(mask_pad, reset).to(torch.uint8) * SECOND
+    return found if mask_pad is None else found.masked_fill(mask_pad, PAD)
+
+
+def _is_followed_by_reset(mask_pad: Tensor | None, reset: Tensor) -> Tensor:
+    """Return whether the next real position is a reset; at padding anything."""
+    if mask_pad is None:
+        return shifted(reset, True)
+    length = reset.shape[0]
+    # Even at a reset and growing with time, so that the least one that follows tells of the next position.
+    keys = 2 * torch.arange(length, device=reset.device).unsqueeze(1) + ~reset
+    keys = keys.masked_fill(mask_pad, 2 * length + 1).flip(0)
+    following = torch.cat([torch.full_like(keys[:1], 2 * length + 1), keys[:-1]])
+    return following.cummin(0).values.flip(0) % 2 == 0
+
+
+def padding(marks: Tensor) -> Tensor:
+    """Return `(T, B)` bool from `marks`, True at padding."""
+    return marks if marks.dtype == torch.bool else (marks & PAD).bool()
+
+
+def starts(marks: Tensor, second: bool) -> Tensor:
+    """Return `(T, B)` bool from `marks`, True where the first or the `second` direction starts anew."""
+    return (marks & (SECOND if second else FIRST)).bool()
+
+
+def piece_ids(reset: Tensor, mask_pad: Tensor | None) -> Tensor:
+    """Number the pieces of each row from 0, or from 1 if its first position is a reset.
+
+    Args:
+        reset: `(T, B)` bool, True where a sequence begins.
+        mask_pad: `(T, B)` bool, True at padding, where a reset counts for nothing; or None.
+
+    Returns:
+        `(T, B)` int64, the number of the piece that each position belongs to.
+    """
+    return (reset if mask_pad is None else reset & ~mask_pad).cumsum(0)
+
+
+def check_cu_seqlens(who: str, cu_seqlens: Any, total: int, like: Tensor) -> None:
+    """Raise unless `cu_seqlens` divides `total` positions into sequences.
+
+    Its values are checked on the CPU alone: reading them would make a GPU wait.
+
+    Raises:
+        TypeError: It is not a tensor of integers.
+        ValueError: A shape, a device or a value is wrong.
+    """
+    check_tensor(who, "cu_seqlens", cu_seqlens)
+    if cu_seqlens.dtype not in (torch.int32, torch.int64):
+        raise TypeError(f"{who}: cu_seqlens must be int32 or int64, got {cu_seqlens.dtype}")
+    if cu_seqlens.dim() != 1 or cu_seqlens.shape[0] == 0:
+        raise ValueError(f"{who}: cu_seqlens must have shape (S + 1,), got {tuple(cu_seqlens.shape)}")
+    if cu_seqlens.device != like.device:
+        raise ValueError(
+            f"{who}: cu_seqlens must be on the device of the input, {like.device}, got {cu_seqlens.device}; "
+            "move one of them with .to()"
+        )
+    if not (cu_seqlens.is_cpu and is_plain(cu_seqlens)):
+        return
+    if cu_seqlens[0] != 0:
+        raise ValueError(f"{who}: cu_seqlens must begin at 0, got {cu_seqlens[0]}")
+    falls = cu_seqlens[1:] < cu_seqlens[:-1]
+    if falls.any():
+        before, after = cu_seqlens[int(falls.byte().argmax()) :][:2].tolist()
+        raise ValueError(f"{who}: cu_seqlens must not decrease, got {after} after {before}")
+    if cu_seqlens[-1] != total:
+        raise ValueError(
+            f"{who}: cu_seqlens must end at the number of positions, {total}, got {cu_seqlens[-1]}"
+        )
+
+
+def sequence_numbers(cu_seqlens: Tensor, total: int) -> Tensor:
+    """Return `(total,)` int64, the number of the sequence that each position belongs to, from 0."""
+    return torch.bucketize(torch.arange(total, device=cu_seqlens.device), cu_seqlens[1:], right=True)
+
+
+def sequence_marks(cu_seqlens: Tensor, total: int) -> Tensor:
+    """Return `marks` `(total, 1)` of both directions for sequences that lie end to end."""
+    numbers = sequence_numbers(cu_seqlens, total).unsqueeze(1)
+    edge = torch.full_like(numbers[:1], -1)
+    first, second = (numbers != torch.cat(pair) for pair in ([edge, numbers[:-1]], [numbers[1:], edge]))
+    return first.to(torch.uint8) * FIRST + second.to(torch.uint8) * SECOND
+
+
+def last_states(states: Tensor, initial: Tensor, cu_seqlens: Tensor, second: bool = False) -> Tensor:
+    """Return the state after each sequence of those that lie end to end.
+
+    Args:
+        states: `(total, 1, ...)`, the states after each position.
+        initial: `(S, ...)`, the states before the sequences, the last ones of those without a position.
+        cu_seqlens: `(S + 1,)`.
+        second: Whether the states are of the second direction, which ends at the first position.
+
+    Returns:
+        `(S, ...)`.
+    """
+    begins, ends = cu_seqlens[:-1], cu_seqlens[1:]
+    numbers = torch.arange(initial.shape[0], device=initial.device)
+    places = torch.where(begins == ends, states.shape[0] + numbers, begins if second else ends - 1)
+    return torch.cat([states.squeeze(1), initial]).index_select(0, places)
+
+
+def pad_out(cu_seqlens: Tensor, *tensors: Tensor) -> tuple[list[Tensor], Tensor]:
+    """Bring sequences that lie end to end into a batch. In eager mode only: the longest sets its shape.
+
+    Args:
+        cu_seqlens: `(S + 1,)`.
+        *tensors: `(total, 1, ...)` each.
+
+    Returns:
+        The tensors `(T, S, ...)`, zero at padding; and `mask_pad` `(T, S)`, True there.
+    """
+    lengths = cu_seqlens.diff()
+    length, batch = int(lengths.max()) if len(lengths) else 0, len(lengths)
+    places = _places(cu_seqlens)
+    steps = torch.arange(length, device=cu_seqlens.device)
+
+    def pad(tensor: Tensor) -> Tensor:
+        tensor = tensor.squeeze(1)
+        padded = tensor.new_zeros(length * batch, *tensor.shape[1:]).index_copy(0, places, tensor)
+        return padded.unflatten(0, (length, batch))
+
+    return [pad(tensor) for tensor in tensors], steps[:, None] >= lengths
+
+
+def lay_end_to_end(tensor: Tensor, cu_seqlens: Tensor) -> Tensor:
+    """Bring a batch `(T, S, ...)` from `pad_out` back to `(total, 1, ...)`."""
+    return tensor.flatten(0, 1).index_select(0, _places(cu_seqlens)).unsqueeze(1)
+
+
+def _places(cu_seqlens: Tensor) -> Tensor:
+    """Return where in the flattened batch `(T·S,)` each position lies."""
+    total = int(cu_seqlens[-1])
+    numbers = sequence_numbers(cu_seqlens, total)
+    steps = torch.arange(total, device=cu_seqlens.device) - cu_seqlens[numbers]
+    return steps * (len(cu_seqlens) - 1) + numbers
+
+
+def packed_layout(
+    batch_sizes: Tensor, total: int, device: torch.device, sorted_indices: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Say how to bring the data of a `PackedSequence` into the layout of `cu_seqlens`.
+
+        x = reorder(data, to, back)        data = reorder(x, back, to)
+
+    Args:
+        batch_sizes: As in the `PackedSequence`, on the CPU.
+        total: The number of positions, the sum of `batch_sizes`.
+        device: The device of the data.
+        sorted_indices: As in the `PackedSequence`; None if the sequences were sorted.
+
+    Returns:
+        `cu_seqlens`: `(S + 1,)` int64, of the sequences in their order before they were sorted.
+        `to` and `back`: `(total,)` int64, permutations of which one is the inverse of the other.
+    """
+    return torch.ops.sru_nn.packed_layout(batch_sizes, total, device, sorted_indices)  # type: ignore[no-any-return]
+
+
+def _packed_layout(
+    batch_sizes: Tensor, total: int, device: torch.device, sorted_indices: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    batch = int(batch_sizes[0]) if len(batch_sizes) else 0
+    sizes, rows = batch_sizes.to(device), torch.arange(batch, device=device)
+    positions, times = torch.arange(total, device=device), torch.arange(len(sizes), device=device)
+    steps = times.repeat_interleave(sizes, output_size=total)
+    row = positions - (sizes.cumsum(0) - sizes)[steps]
+    lengths = (sizes.unsqueeze(1) > rows).sum(0)
+    order = rows if sorted_indices is None else sorted_indices
+    cu_seqlens = torch.zeros(batch + 1, dtype=torch.int64, device=device)
+    torch.cumsum(torch.empty_like(lengths).index_copy_(0, order, lengths), 0, out=cu_seqlens[1:])
+    back = cu_seqlens[order[row]] + steps
+    return cu_seqlens, torch.empty_like(back).index_copy_(0, back, positions), back
+
+
+def _fake_packed_layout(
+    batch_sizes: Tensor, total: int, device: torch.device, sorted_indices: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    if sorted_indices is None:
+        size = torch.library.get_ctx().new_dynamic_size(min=2)
+    else:
+        size = sorted_indices.shape[0] + 1
+    return tuple(torch.empty(n, dtype=torch.int64, device=device) for n in (size, total, total))  # type: ignore[return-value]
+
+
+def reorder(x: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
+    """Return `x[index]`, where `index` is a permutation and `inverse` its inverse.
+
+    Its gradient is a permutation too, rather than a sum over an index.
+    """
+    if is_transformed():
+        return x.index_select(0, index)
+    return torch.ops.sru_nn.reorder(x, index, inverse)  # type: ignore[no-any-return]
+
+
+def _save_for_backward(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[1:])
+
+
+def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+    index, inverse = ctx.saved_tensors
+    return reorder(grad, inverse, index), None, None
+
+
+define(
+    "packed_layout",
+    "(Tensor batch_sizes, SymInt total, Device device, Tensor? sorted_indices) "
+    "-> (Tensor cu_seqlens, Tensor to, Tensor back)",
+    _packed_layout,
+    _fake_packed_layout,
+)
+define(
+    "reorder",
+    "(Tensor x, Tensor index, Tensor inverse) -> Tensor",
+    lambda x, index, inverse: x.index_select(0, index),
+    lambda x, index, inverse: torch.empty_like(x, memory_format=torch.contiguous_format),
+    _differentiate,
+    _save_for_backward,
+)
