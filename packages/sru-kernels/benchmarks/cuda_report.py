@@ -103,7 +103,7 @@ def ptxas_rows(text: str) -> Iterator[Row]:
 
 
 def depth(function: str, dtype: str, columns: int) -> int:
-    """How many steps ahead a kernel of dense arrays reads, from `constexpr int forward_depth = …` in its source."""
+    """How many steps a kernel reads ahead, from the line `constexpr int forward_depth = …` of its source."""
     short = function.removeprefix("sru_")
     source = (PACKAGE / f"src/cells/sru/cuda_{short}.cu").read_text()
     found = re.search(rf"constexpr int {short}_depth = ([^;?]+) \? (\d+) : (\d+);", source)

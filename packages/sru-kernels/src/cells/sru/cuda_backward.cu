@@ -37,43 +37,56 @@ struct ParameterSums {
     }
 };
 
-/// What a start needs besides a step. It is rare, and the kernel has no registers to spare: sums and states
-/// wait in the thread's columns of outputs.
+/// What a start changes around a step. One column has registers for that, as in `ResetState`; of several, the
+/// states and sums wait in the thread's columns of grad_c0 and grad_c_reset.
 template <typename A, int columns>
-struct Start {
-    const SruBackward& args;
-    const Place& place;
-
-    /// Makes c_reset the state before the step. The saved one is kept: it is that after the step taken next.
-    __device__ __forceinline__ void enter(A (&c_before)[columns]) const {
-        write<A>(kept(), c_before);
-        read(args.c_reset, place.first, c_before, A(0));
+class Start {
+ public:
+    __device__ __forceinline__ Start(const SruBackward& args, const Place& place)
+        : args_(args), place_(place), reset_(args, place) {
+        if (columns > 1 && args.grad_c_reset != nullptr) write<A>(grad_c_reset(), sum_);
     }
 
-    /// Restores the saved state. The gradient ends here, in that of c_reset.
-    __device__ __forceinline__ void leave(A (&c_before)[columns], A (&grad_c)[columns]) const {
-        add(grad_c);
+    /// Before the step: the saved state gives way to c_reset. It is kept, as that after the step taken next.
+    __device__ __forceinline__ void enter(bool is_start, A (&c_before)[columns]) {
+        if constexpr (columns == 1) {
+            kept_ = c_before[0];
+        } else if (is_start) {
+            write<A>(grad_c0(), c_before);
+        }
+        reset_.replace(is_start, c_before);
+    }
+
+    /// After the step: the gradient ends in that of c_reset, and the saved state is back.
+    __device__ __forceinline__ void leave(bool is_start, A (&c_before)[columns], A (&grad_c)[columns]) {
+        if constexpr (columns == 1) {
+            c_before[0] = kept_;
+            if (is_start) sum_[0] += grad_c[0];
+            if (is_start) grad_c[0] = 0;
+        } else if (is_start) {
 #pragma unroll
-        for (int k = 0; k < columns; ++k) {
-            c_before[k] = kept()[k];
-            grad_c[k] = 0;
+            for (int k = 0; k < columns; ++k) {
+                c_before[k] = grad_c0()[k];
+                if (args_.grad_c_reset != nullptr) grad_c_reset()[k] += grad_c[k];
+                grad_c[k] = 0;
+            }
         }
     }
 
-    __device__ __forceinline__ void clear() const {
-        const A zeros[columns]{};
-        if (args.grad_c_reset != nullptr) write<A>(sum(), zeros);
+    __device__ __forceinline__ void write_sums() const {
+        if (columns == 1 && args_.grad_c_reset != nullptr) write<A>(grad_c_reset(), sum_);
     }
 
  private:
-    __device__ __forceinline__ A* kept() const { return static_cast<A*>(args.grad_c0) + place.at; }
-    __device__ __forceinline__ A* sum() const { return static_cast<A*>(args.grad_c_reset) + place.at; }
-
-    __device__ __forceinline__ void add(const A (&grad_c)[columns]) const {
-        if (args.grad_c_reset == nullptr) return;
-#pragma unroll
-        for (int k = 0; k < columns; ++k) sum()[k] += grad_c[k];
+    __device__ __forceinline__ A* grad_c0() const { return static_cast<A*>(args_.grad_c0) + place_.at; }
+    __device__ __forceinline__ A* grad_c_reset() const {
+        return static_cast<A*>(args_.grad_c_reset) + place_.at;
     }
+
+    const SruBackward& args_;
+    const Place& place_;
+    ResetState<A, columns> reset_;
+    A kept_, sum_[columns]{};
 };
 
 template <typename S, int columns, bool ragged>
@@ -90,8 +103,7 @@ __global__ void __launch_bounds__(cuda::largest_block, min_blocks<S, columns>)
     const A scale = highway_scale<A>(args);
     A grad_c[columns], c[columns];
     ParameterSums<A, columns> sums;
-    const Start<A, columns> start{args, place};
-    start.clear();
+    Start<A, columns> start(args, place);
     read(args.grad_c_last, place.at, grad_c, A(0));
 
     InputReader<S, columns> inputs(args, positions, place.first, backwards);
@@ -125,7 +137,7 @@ __global__ void __launch_bounds__(cuda::largest_block, min_blocks<S, columns>)
         unpack(step.c_before, c_before);
         if (!step.in.is_padding()) {
             const bool is_start = step.in.is_start(place.reversed);
-            if (is_start) start.enter(c_before);
+            start.enter(is_start, c_before);
             const UnpackedInputs<S, columns> in(step.in, scale);
             A g[columns], grad_h[columns];
             unpack(step.grad_h, grad_h);
@@ -145,7 +157,7 @@ __global__ void __launch_bounds__(cuda::largest_block, min_blocks<S, columns>)
                 grad_c[k] = grad.c_before;
                 sums.add(grad, k);
             }
-            if (is_start) start.leave(c_before, grad_c);
+            start.leave(is_start, c_before, grad_c);
         }
         write<S>(grad_u.at, u_c);
         write<S>(grad_u.at + width, u_f);
@@ -169,6 +181,7 @@ __global__ void __launch_bounds__(cuda::largest_block, min_blocks<S, columns>)
 
     write<A>(static_cast<A*>(args.grad_c0) + place.at, grad_c);
     sums.write_to(args, place);
+    start.write_sums();
 }
 
 }  // namespace sru_kernels::SRU_KERNELS_VARIANT::sru

@@ -16,6 +16,7 @@ __global__ void __launch_bounds__(cuda::largest_block, min_blocks<S, columns>)
     const Walked positions = walked<ragged>(args, place.row);
     const ColumnParameters<A, columns> own(args, place);
     const A scale = highway_scale<A>(args);
+    const ResetState<A, columns> reset(args, place);
     A c[columns];
     read(args.c0, place.at, c, A(0));
 
@@ -26,7 +27,7 @@ __global__ void __launch_bounds__(cuda::largest_block, min_blocks<S, columns>)
     const auto advance = [&](const StepInputs<S, columns>& step) {
         A h[columns]{};
         if (!step.is_padding()) {
-            if (step.is_start(place.reversed)) read(args.c_reset, place.first, c, A(0));
+            reset.replace(step.is_start(place.reversed), c);
             const UnpackedInputs<S, columns> in(step, scale);
             A weight[columns], g[columns];
 #pragma unroll

@@ -111,6 +111,29 @@ struct ColumnParameters {
     }
 };
 
+/// The state at starts. One column is selected without a branch, from a register; several read it when a
+/// start comes, since they have no registers to spare.
+template <typename A, int columns>
+class ResetState {
+ public:
+    __device__ __forceinline__ ResetState(const SruInputs& in, const Place& place) : in_(in), place_(place) {
+        if constexpr (columns == 1) read(in.c_reset, place.first, own_, A(0));
+    }
+
+    __device__ __forceinline__ void replace(bool is_start, A (&c)[columns]) const {
+        if constexpr (columns == 1) {
+            if (is_start) c[0] = own_[0];
+        } else {
+            if (is_start) read(in_.c_reset, place_.first, c, A(0));
+        }
+    }
+
+ private:
+    const SruInputs& in_;
+    const Place& place_;
+    A own_[columns];
+};
+
 /// The inputs of one step as they were read. Nothing is computed from them before the step is taken, because
 /// that would wait for memory.
 template <typename S, int columns>
