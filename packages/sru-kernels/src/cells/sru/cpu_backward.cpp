@@ -36,12 +36,14 @@ struct BackwardRow {
 template <typename S, typename A = AccumulationType<S>>
 void walk_tile(const SruBackward& args, Index begin, Index size) {
     const OptionalRows<A> masks(args.mask_c, size, A(1)), c0(args.c0, size, A(0));
+    const OptionalRows<A> resets = rows_of_resets<A>(args, size);
     const OptionalRows<S> grad_h(args.grad_h, size, S{});
     alignas(64) S unwanted[tile_size];  // takes the gradient of x if the caller does not want it
     const Index width = args.columns(), plane = args.batch * width;
     A *const grad_c0 = static_cast<A*>(args.grad_c0), *const grad_bias = static_cast<A*>(args.grad_bias);
-    A* const grad_v = static_cast<A*>(args.grad_v);
+    A *const grad_v = static_cast<A*>(args.grad_v), *const grad_c_reset = static_cast<A*>(args.grad_c_reset);
     copy_row(grad_c0 + begin, row_at<A>(args.grad_c_last, begin), size);
+    if (grad_c_reset != nullptr) fill_row(grad_c_reset + begin, size, A(0));
     for (Index gate = 0; gate < 2; ++gate) {
         fill_row(grad_bias + gate * plane + begin, size, A(0));
         if (!args.v_per_position) fill_row(grad_v + gate * plane + begin, size, A(0));
@@ -56,7 +58,8 @@ void walk_tile(const SruBackward& args, Index begin, Index size) {
             grad_v_r = grad_v_f + width;
             for (A* row : {grad_v_f, grad_v_r}) fill_row(row, segment.size, A(0));
         }
-        if (is_padding(args, segment)) {
+        const Mark mark = mark_of(args, segment);
+        if (mark == Mark::padding) {
             for (Index gate = 0; gate < args.num_gates; ++gate)
                 fill_row(grad_u + gate * width, segment.size, S{});
             if (grad_x != nullptr) fill_row(grad_x, segment.size, S{});
@@ -64,15 +67,19 @@ void walk_tile(const SruBackward& args, Index begin, Index size) {
         }
         S* grad_highway = args.num_gates == 4 ? grad_u + 3 * width : grad_x;
         const A* saved = static_cast<const A*>(args.c);
-        A* grad_b_f = grad_bias + segment.at;
-        columns(
-            {InputRow<S>(args, segment, masks), is_first ? c0.at(segment.at) : saved + segment.state_before,
-             saved + segment.state, grad_h.at(segment.state), grad_c0 + segment.at, grad_u, grad_u + width,
-             grad_u + 2 * width, grad_highway == nullptr ? unwanted : grad_highway, grad_v_f, grad_v_r,
-             grad_b_f, grad_b_f + plane},
-            segment.size);
+        const A* c_before = is_first ? c0.at(segment.at) : saved + segment.state_before;
+        if (mark == Mark::start) c_before = resets.at(segment.first);
+        A *grad_c = grad_c0 + segment.at, *grad_b_f = grad_bias + segment.at;
+        columns({InputRow<S>(args, segment, masks), c_before, saved + segment.state, grad_h.at(segment.state),
+                 grad_c, grad_u, grad_u + width, grad_u + 2 * width,
+                 grad_highway == nullptr ? unwanted : grad_highway, grad_v_f, grad_v_r, grad_b_f,
+                 grad_b_f + plane},
+                segment.size);
+        if (mark != Mark::start) return;
+        if (grad_c_reset != nullptr) add_row(grad_c_reset + segment.at, grad_c, segment.size);
+        fill_row(grad_c, segment.size, A(0));
     };
-    for (Index step = args.length - 1; step >= 0; --step) {
+    for (Index step = steps_of(args, begin) - 1; step >= 0; --step) {
         for_each_segment(args, begin, size, step,
                          [&](const Segment& segment) { retreat(segment, step == 0); });
     }

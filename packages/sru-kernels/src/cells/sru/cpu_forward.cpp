@@ -24,25 +24,28 @@ struct ForwardRow {
 /// kept.
 template <typename S, typename A = AccumulationType<S>>
 void walk_tile(const SruForward& args, Index begin, Index size) {
-    const OptionalRows<A> masks(args.mask_c, size, A(1));
+    const OptionalRows<A> masks(args.mask_c, size, A(1)), resets = rows_of_resets<A>(args, size);
     A *const c_last = static_cast<A*>(args.c_last), *const saved = static_cast<A*>(args.c);
     copy_row(c_last + begin, row_at<A>(args.c0, begin), size);
     const auto columns = select_columns<ForwardRow<S>>(args);
-    for (Index step = 0; step < args.length; ++step) {
+    const Index steps = steps_of(args, begin);
+    for (Index step = 0; step < steps; ++step) {
         for_each_segment(args, begin, size, step, [&](const Segment& segment) {
             A* state = c_last + segment.at;
             const A* c_before = saved == nullptr || step == 0 ? state : saved + segment.state_before;
             A* c = saved == nullptr ? state : saved + segment.state;
             S* h = static_cast<S*>(args.h) + segment.state;
-            if (is_padding(args, segment)) {
+            const Mark mark = mark_of(args, segment);
+            if (mark == Mark::padding) {
                 if (c != c_before) copy_row(c, c_before, segment.size);
                 return fill_row(h, segment.size, S{});
             }
+            if (mark == Mark::start) c_before = resets.at(segment.first);
             columns({InputRow<S>(args, segment, masks), c_before, h, c}, segment.size);
         });
     }
-    if (saved == nullptr || args.length == 0) return;
-    for_each_segment(args, begin, size, args.length - 1,
+    if (saved == nullptr || steps == 0) return;
+    for_each_segment(args, begin, size, steps - 1,
                      [&](const Segment& last) { copy_row(c_last + last.at, saved + last.state, last.size); });
 }
 

@@ -1,7 +1,10 @@
 #pragma once
 
+#include <cstdint>
+
 #include "cells/sru/cpu_loops.hpp"
 #include "cells/sru/step.hpp"
+#include "runtime/cpu/schedule.hpp"
 #include "runtime/cpu/tiles.hpp"
 #include "sru_kernels/storage.hpp"
 
@@ -20,41 +23,75 @@ struct Segment {
     Index state;         // offset in a (T, B, N·D) array
     Index state_before;  // of the previous step in this direction; out of range at
                          // its first
+    bool reversed;       // in the second direction
 };
+
+/// The steps of all columns of a tile that begins at `begin`.
+inline Index steps_of(const SruInputs& in, Index begin) { return in.walked(begin / in.columns()).count; }
 
 /// Calls `visit(segment)` for the parts of a tile that share a row and a direction.
 template <typename Visit>
 void for_each_segment(const SruInputs& in, Index begin, Index size, Index step, const Visit& visit) {
-    const Index columns = in.columns(), plane = in.batch * columns;
-    Index row = begin / columns, first = begin % columns;
+    const Index columns = in.columns();
+    Walked row = in.walked(begin / columns);
+    Index first = begin % columns;
     for (Index at = begin; at < begin + size;) {
         const bool reversed = first >= in.hidden_size;
         const Index width = smaller(begin + size - at, (reversed ? columns : in.hidden_size) - first);
-        const Index time = reversed ? in.length - 1 - step : step, state = time * plane + at;
-        visit(Segment{first, width, at, time * in.batch + row, state,
-                      reversed ? state + plane : state - plane});
+        const Index position = row.first + (reversed ? row.count - 1 - step : step) * row.stride;
+        const Index before = reversed ? position + row.stride : position - row.stride;
+        visit(Segment{first, width, at, position, position * columns + first, before * columns + first,
+                      reversed});
         at += width;
         first += width;
         if (first < columns) continue;
         first = 0;
-        ++row;
+        ++row.first;
     }
 }
 
 /// Calls `visit(zero of the storage type, begin, size)` for every tile of the flattened (batch, columns)
-/// space.
-template <typename Visit>
-void for_each_tile(const SruInputs& in, int num_threads, const Visit& visit) {
+/// space. With cu_seqlens the columns of a tile belong to one row.
+template <typename Args, typename Visit>
+void for_each_tile(const Args& in, int num_threads, const Visit& visit) {
+    const bool is_ragged = in.cu_seqlens != nullptr;
+    const cpu::Sequences sequences{in.cu_seqlens, in.batch, in.length, in.columns()};
+    if (is_ragged) cpu::check_offsets(Args::kernel.name, sequences);
     const Index total = in.batch * in.columns();
-    const bool worthwhile = total * (in.length > 1 ? in.length : 1) >= 2 * work_per_thread;
+    const Index work = is_ragged ? in.length * in.columns() : total * (in.length > 1 ? in.length : 1);
+    const bool worthwhile = work >= 2 * work_per_thread;
     dispatch_storage(in.dtype, [&](auto zero) {
-        SRU_KERNELS_VARIANT::for_each_tile(total, tile_size, 64 / sizeof(zero), worthwhile, num_threads,
+        constexpr Index line = 64 / sizeof(zero);
+        const auto visit_unit = [&](const cpu::Unit& unit) {
+            visit(zero, unit.row * in.columns() + unit.begin, unit.size);
+        };
+        if (is_ragged) {
+            return cpu::for_each_unit(
+                sequences, line, tile_size, worthwhile, num_threads,
+                [](const void* visitor, const cpu::Unit& unit) {
+                    (*static_cast<decltype(&visit_unit)>(visitor))(unit);
+                },
+                &visit_unit);
+        }
+        SRU_KERNELS_VARIANT::for_each_tile(total, tile_size, line, worthwhile, num_threads,
                                            [&](Index begin, Index size) { visit(zero, begin, size); });
     });
 }
 
-inline bool is_padding(const SruInputs& in, const Segment& segment) {
-    return in.marks != nullptr && (in.marks[segment.position] & 1) != 0;
+/// What `marks` says of a step.
+enum class Mark { none, padding, start };
+
+inline Mark mark_of(const SruInputs& in, const Segment& segment) {
+    if (in.marks == nullptr) return Mark::none;
+    const std::uint8_t mark = in.marks[segment.position];
+    if ((mark & 1) != 0) return Mark::padding;
+    return (mark & (segment.reversed ? 4 : 2)) != 0 ? Mark::start : Mark::none;
+}
+
+/// The state before a step at which a direction starts anew. Without marks there is none.
+template <typename A>
+OptionalRows<A> rows_of_resets(const SruInputs& in, Index size) {
+    return OptionalRows<A>(in.c_reset, in.marks == nullptr ? 0 : size, A(0));
 }
 
 /// What the forward and the backward step of a segment both read.

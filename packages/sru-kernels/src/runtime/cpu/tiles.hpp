@@ -27,6 +27,11 @@ void copy_row(Element* to, const Element* from, Index size) {
     for (Index i = 0; i < size; ++i) to[i] = from[i];
 }
 
+template <typename Element>
+void add_row(Element* to, const Element* from, Index size) {
+    for (Index i = 0; i < size; ++i) to[i] += from[i];
+}
+
 /// The row at `offset`, or nullptr if the array is absent.
 template <typename Element>
 const Element* row_at(const void* array, Index offset) {

@@ -8,12 +8,12 @@ import numpy as np
 
 from ...support.cases import STORAGES, Case
 from ...support.engines import Array, Engine
-from .oracle import PAD, oracle_forward
+from .oracle import FIRST, PAD, SECOND, oracle_forward
 
 
 @dataclass(frozen=True)
 class Sru(Case):
-    """The inputs of one recurrence."""
+    """The inputs of one recurrence. With `cu_seqlens` the arrays (T, B, ...) have no axis B."""
 
     kernels = ("sru_forward", "sru_backward")
 
@@ -33,23 +33,32 @@ class Sru(Case):
     grad_h: Array | None = None
     grad_c_last: Array | None = None
 
+    @property
+    def v_per_position(self) -> bool:
+        return self.v.ndim > 2
+
     def axes(self) -> dict[str, int]:
-        return dict(zip(("T", "B", "K", "N·D"), self.u.shape, strict=True))
+        length, *batch, num_gates, columns = self.u.shape
+        rows = batch[0] if self.cu_seqlens is None else len(self.cu_seqlens) - 1
+        return {"T": length, "B": rows, "K": num_gates, "N·D": columns}
 
     def shape(self, name: str, axes: list[str]) -> tuple[int, ...]:
-        return self.v.shape if name == "grad_v" and self.v.ndim == 4 else super().shape(name, axes)
+        if name == "grad_v" and self.v_per_position:
+            return self.v.shape
+        is_ragged = self.cu_seqlens is not None and axes[0] == "T"
+        return super().shape(name, [axis for axis in axes if not (is_ragged and axis == "B")])
 
     def options(self) -> dict[str, object]:
-        length, batch, num_gates, columns = self.u.shape
+        sizes = self.axes()
         return {
             "activation": self.activation,
-            "length": length,
-            "batch": batch,
-            "hidden_size": columns // self.num_directions,
+            "length": sizes["T"],
+            "batch": sizes["B"],
+            "hidden_size": sizes["N·D"] // self.num_directions,
             "num_directions": self.num_directions,
-            "num_gates": num_gates,
+            "num_gates": sizes["K"],
             "scale_x": self.scale_x,
-            "v_per_position": self.v.ndim == 4,
+            "v_per_position": self.v_per_position,
         }
 
     def rounded(self) -> Sru:
@@ -59,7 +68,8 @@ class Sru(Case):
     def widest(self) -> int:
         """The columns per thread that fill 16 bytes, or 1 if the case does not allow them."""
         width = 16 // np.dtype(STORAGES[self.storage].array).itemsize
-        return width if self.v.ndim == 2 and self.u.shape[3] // self.num_directions % width == 0 else 1
+        is_wide = not self.v_per_position and self.u.shape[-1] // self.num_directions % width == 0
+        return width if is_wide else 1
 
     def forward(
         self, engine: Engine | None = None, *, keep_states: bool = True, **options: int
@@ -67,11 +77,15 @@ class Sru(Case):
         return self.run("sru_forward", engine, without=() if keep_states else ("c",), **options)
 
     def backward(
-        self, c: Array, engine: Engine | None = None, *, want_grad_x: bool = True, **options: int
+        self, c: Array, engine: Engine | None = None, *, without: tuple[str, ...] = (), **options: int
     ) -> dict[str, Array]:
-        without = [] if want_grad_x and self.x is not None else ["grad_x"]
-        without += [] if self.c_reset is not None else ["grad_c_reset"]
-        return self.run("sru_backward", engine, without=tuple(without), c=c, **options)
+        without = (*without, *(["grad_x"] if self.x is None else []))
+        return self.run("sru_backward", engine, without=without, c=c, **options)
+
+    def both(self, engine: Engine | None = None) -> dict[str, Array]:
+        """The outputs and every gradient."""
+        forward = self.forward(engine)
+        return {**forward, **self.backward(forward["c"], engine)}
 
 
 def random_arrays(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> dict[str, Array]:
@@ -97,12 +111,14 @@ def make_sru(
         {
             "u": (length, batch, num_gates, columns),
             "v": (length, batch, 2, columns) if v_per_position else (2, columns),
-            **{"bias": (2, columns), "c0": state, "x": steps, "grad_h": steps, "grad_c_last": state},
+            **{"bias": (2, columns), "c0": state, "c_reset": (columns,), "x": steps},
+            **{"grad_h": steps, "grad_c_last": state},
         }
     )
     random = np.random.default_rng(1)
     arrays["mask_c"] = (random.random(state) < 0.7) / 0.7
-    arrays["marks"] = (random.random((length, batch)) < 0.3).astype(np.uint8) * PAD
+    chances = {PAD: 0.3, FIRST: 0.3, SECOND: 0.3}
+    arrays["marks"] = sum((random.random((length, batch)) < p) * np.uint8(bit) for bit, p in chances.items())
     skipped = {*absent, *(["x"] if num_gates == 4 else [])}
     present = {name: value for name, value in arrays.items() if name not in skipped}
     return Sru(**present, num_directions=num_directions, **options)

@@ -20,18 +20,23 @@ def sigmoid(z: Array) -> Array:
 def oracle_forward(case: Sru) -> tuple[Array, Array, Array]:
     """Return h, c and c_last in the precision of the inputs, complex included."""
     length, batch, num_gates, columns = case.u.shape
-    dtype = np.result_type(case.u, case.v, case.bias, *(a for a in (case.c0, case.x) if a is not None))
+    given = (case.u, case.v, case.bias, case.c0, case.c_reset, case.x)
+    dtype = np.result_type(*(array for array in given if array is not None))
     h = np.zeros((length, batch, columns), dtype)
     c = np.zeros((length, batch, columns), dtype)
     c_last = np.zeros((batch, columns), dtype)
     v = np.broadcast_to(case.v, (length, batch, 2, columns))
     mask = 1.0 if case.mask_c is None else case.mask_c
+    c_reset = 0.0 if case.c_reset is None else case.c_reset
+    marks = np.zeros((length, batch), np.uint8) if case.marks is None else case.marks
     half = columns // case.num_directions
     for direction in range(case.num_directions):
         own = slice(direction * half, (direction + 1) * half)
         state = np.zeros((batch, columns), dtype) if case.c0 is None else case.c0.astype(dtype)
         for t in range(length) if direction == 0 else reversed(range(length)):
-            keep = np.zeros((batch, 1), bool) if case.marks is None else case.marks[t, :, None] & PAD != 0
+            keep = marks[t, :, None] & PAD != 0
+            starts = (marks[t, :, None] & (SECOND if direction else FIRST) != 0) & ~keep
+            state = np.where(starts, c_reset, state)
             u = np.where(keep[:, None], 0.0, case.u[t])
             gates = [np.where(keep, 0.0, v[t, :, k]) * state + case.bias[k] + u[:, k + 1] for k in (0, 1)]
             f, r = sigmoid(gates[0]), sigmoid(gates[1])
@@ -60,10 +65,11 @@ def oracle_backward(case: Sru) -> dict[str, Array]:
     """
     step = 1e-100
     length, batch, num_gates, columns = case.u.shape
+    zeros = {"c0": np.zeros((batch, columns)), "c_reset": np.zeros(columns)}
 
     def slope(name: str, index: tuple[object, ...]) -> Array:
         given = getattr(case, name)
-        perturbed = (np.zeros((batch, columns)) if given is None else given).astype(np.complex128)
+        perturbed = (zeros[name] if given is None else given).astype(np.complex128)
         perturbed[index] += 1j * step
         h, _, c_last = oracle_forward(replace(case, **{name: perturbed}))
         loss = np.zeros(c_last.shape, np.complex128)
@@ -82,6 +88,7 @@ def oracle_backward(case: Sru) -> dict[str, Array]:
         "grad_u": slope_of_rows("u", num_gates),
         "grad_bias": np.array([slope("bias", (k,)) for k in (0, 1)]),
         "grad_c0": slope("c0", ()),
+        "grad_c_reset": slope("c_reset", ()),
         "grad_v": slope_of_rows("v", 2) if case.v.ndim == 4 else np.array([slope("v", (k,)) for k in (0, 1)]),
     }
     if case.x is not None:

@@ -18,7 +18,7 @@ STORED = {
     "bfloat16": (2.0**-7, 1e-5),
 }
 ACCUMULATED = {"float64": (1e-12, 1e-12)}
-OPTIONAL = ("c0", "x", "mask_c", "marks", "grad_h", "grad_c_last")
+OPTIONAL = ("c0", "x", "mask_c", "marks", "c_reset", "grad_h", "grad_c_last")
 # Shorter and longer than the loads run ahead; one column, an odd number, and a multiple of all widths.
 SIZES = [(1, 1, 1), (1, 4, 33), (2, 1, 16), (4, 2, 64), (3, 3, 3), (7, 5, 31), (19, 2, 8)]
 
@@ -112,12 +112,14 @@ def test_inference_without_saved_states_gives_the_same_bits(engine, num_directio
         np.testing.assert_array_equal(kept[name], dropped[name])
 
 
-def test_gradients_are_the_same_bits_when_that_of_x_is_not_wanted(engine):
+@pytest.mark.parametrize("name", ["grad_x", "grad_c_reset"])
+def test_gradients_are_the_same_bits_when_one_is_not_wanted(engine, name):
     given = make_sru()
     c = given.forward(engine)["c"]
-    wanted, unwanted = given.backward(c, engine), given.backward(c, engine, want_grad_x=False)
-    for name, value in unwanted.items():
-        np.testing.assert_array_equal(value, wanted[name])
+    wanted, others = given.backward(c, engine), given.backward(c, engine, without=(name,))
+    assert others.keys() == wanted.keys() - {name}
+    for other, value in others.items():
+        np.testing.assert_array_equal(value, wanted[other])
 
 
 @pytest.mark.parametrize("num_directions", [1, 2])
