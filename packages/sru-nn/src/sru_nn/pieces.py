@@ -168,19 +168,21 @@ def last_states(states: Tensor, initial: Tensor, cu_seqlens: Tensor, second: boo
     return torch.cat([states.squeeze(1), initial]).index_select(0, places)
 
 
-def pad_out(cu_seqlens: Tensor, *tensors: Tensor) -> tuple[list[Tensor], Tensor]:
-    """Bring sequences that lie end to end into a batch. In eager mode only: the longest sets its shape.
+def pad_out(cu_seqlens: Tensor, *tensors: Tensor, length: int | None = None) -> tuple[list[Tensor], Tensor]:
+    """Bring sequences that lie end to end into a batch.
 
     Args:
         cu_seqlens: `(S + 1,)`.
         *tensors: `(total, 1, ...)` each.
+        length: T, the length of the longest sequence, which a graph must be told.
 
     Returns:
         The tensors `(T, S, ...)`, zero at padding; and `mask_pad` `(T, S)`, True there.
     """
-    lengths = cu_seqlens.diff()
-    length, batch = int(lengths.max()) if len(lengths) else 0, len(lengths)
-    places = _places(cu_seqlens)
+    lengths, batch = cu_seqlens.diff(), cu_seqlens.shape[0] - 1
+    if length is None:
+        length = int(lengths.max()) if batch else 0
+    places = _places(cu_seqlens, tensors[0].shape[0])
     steps = torch.arange(length, device=cu_seqlens.device)
 
     def pad(tensor: Tensor) -> Tensor:
@@ -191,17 +193,17 @@ def pad_out(cu_seqlens: Tensor, *tensors: Tensor) -> tuple[list[Tensor], Tensor]
     return [pad(tensor) for tensor in tensors], steps[:, None] >= lengths
 
 
-def lay_end_to_end(tensor: Tensor, cu_seqlens: Tensor) -> Tensor:
-    """Bring a batch `(T, S, ...)` from `pad_out` back to `(total, 1, ...)`."""
-    return tensor.flatten(0, 1).index_select(0, _places(cu_seqlens)).unsqueeze(1)
+def lay_end_to_end(tensor: Tensor, cu_seqlens: Tensor, total: int | None = None) -> Tensor:
+    """Bring a batch `(T, S, ...)` from `pad_out` back to `(total, 1, ...)`; a graph must be told `total`."""
+    total = int(cu_seqlens[-1]) if total is None else total
+    return tensor.flatten(0, 1).index_select(0, _places(cu_seqlens, total)).unsqueeze(1)
 
 
-def _places(cu_seqlens: Tensor) -> Tensor:
+def _places(cu_seqlens: Tensor, total: int) -> Tensor:
     """Return where in the flattened batch `(T·S,)` each position lies."""
-    total = int(cu_seqlens[-1])
     numbers = sequence_numbers(cu_seqlens, total)
     steps = torch.arange(total, device=cu_seqlens.device) - cu_seqlens[numbers]
-    return steps * (len(cu_seqlens) - 1) + numbers
+    return steps * (cu_seqlens.shape[0] - 1) + numbers
 
 
 def packed_layout(

@@ -174,8 +174,14 @@ class Recurrent(nn.Module):
             sequences = _counted(state, sequences)
         self._check_states(state, sequences, data)
         x = reorder(data, to, fro).unsqueeze(1)
-        h, state = self._run(x, state, Positions(cu_seqlens=cu_seqlens), **options)
+        h, state = self._run_packed(x, state, cu_seqlens, batch_sizes.shape[0], **options)
         return PackedSequence(reorder(h.squeeze(1), fro, to), batch_sizes, order, back), state
+
+    def _run_packed(
+        self, x: Tensor, state: Any, cu_seqlens: Tensor, longest: int, **options: Any
+    ) -> tuple[Tensor, Any]:
+        """Run sequences of at most `longest` steps that lie end to end, `(total, 1, E)`."""
+        return self._run(x, state, Positions(cu_seqlens=cu_seqlens), **options)
 
     def _check_states(self, state: Any, sequences: int, x: Tensor) -> None:
         """Raise unless there is a state for each of the sequences, on the device of the input."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -10,10 +9,12 @@ import numpy as np
 from ...support.cases import Case
 from ...support.engines import Array, cpu_engine
 
+START = 2  # the bit of marks where a state starts anew
+
 
 @dataclass(frozen=True)
 class GatedLinear(Case):
-    """The inputs of one recurrence."""
+    """The inputs of one recurrence. With `cu_seqlens` the arrays (T, B, ...) have a batch of one."""
 
     kernels = ("gated_linear_forward", "gated_linear_backward")
 
@@ -24,25 +25,43 @@ class GatedLinear(Case):
     s0: Array | None = None  # (B, H, K, V)
     grad_o: Array | None = None
     grad_s: Array | None = None
+    marks: Array | None = None  # (T, B)
+    s_reset: Array | None = None  # (H, K, V)
+    cu_seqlens: Array | None = None
     storage: str = "float32"
     segment_length: int = 4
 
     def axes(self) -> dict[str, int]:
-        sizes = dict(zip(("T", "B", "H", "K"), self.q.shape, strict=True))
-        return {**sizes, "V": self.v.shape[-1], "segments": -(-len(self.q) // self.segment_length)}
+        length, batch, heads, key_size = self.q.shape
+        segments = -(-length // self.segment_length)
+        if self.cu_seqlens is not None:
+            batch = len(self.cu_seqlens) - 1
+            segments = length // self.segment_length + batch
+        sizes = {"T": length, "B": batch, "H": heads, "K": key_size, "V": self.v.shape[-1]}
+        return {**sizes, "segments": segments}
+
+    def shape(self, name: str, axes: list[str]) -> tuple[int, ...]:
+        shape = super().shape(name, axes)
+        is_ragged = self.cu_seqlens is not None and axes[0] in ("T", "segments")
+        return (shape[0], 1, *shape[2:]) if is_ragged else shape
 
     def options(self) -> dict[str, object]:
-        length, batch, heads, key_size = self.q.shape
-        return {
-            **{"length": length, "batch": batch, "heads": heads, "key_size": key_size},
-            **{"value_size": self.v.shape[-1], "segment_length": self.segment_length},
-        }
+        names = {"length": "T", "batch": "B", "heads": "H", "key_size": "K", "value_size": "V"}
+        sizes = {name: self.axes()[letter] for name, letter in names.items()}
+        return {**sizes, "segment_length": self.segment_length}
+
+    def cut(self, steps: slice, row: int, **changes: object) -> GatedLinear:
+        """Some steps of one row of the batch, as a row of its own."""
+        names = ("q", "k", "v", "log_g", "grad_o")
+        arrays = {name: getattr(self, name)[steps, row : row + 1] for name in names}
+        return replace(self, **arrays, marks=None, s_reset=None, cu_seqlens=None, **changes)
 
     def magnitudes(self) -> GatedLinear:
         """Every number without its sign: the oracle then adds up the magnitudes of terms."""
         arrays = {field.name: getattr(self, field.name) for field in fields(self)}
+        kept = ("log_g", "marks", "cu_seqlens")
         signed = {
-            name: np.abs(a) for name, a in arrays.items() if isinstance(a, np.ndarray) and name != "log_g"
+            name: np.abs(a) for name, a in arrays.items() if isinstance(a, np.ndarray) and name not in kept
         }
         return replace(self, **signed)
 
@@ -51,7 +70,8 @@ class GatedLinear(Case):
         return self.run("gated_linear_forward", cpu_engine(num_threads), without=without)
 
     def backward(self, starts: Array, *, num_threads: int = 1) -> dict[str, Array]:
-        return self.run("gated_linear_backward", cpu_engine(num_threads), starts=starts)
+        without = () if self.s_reset is not None else ("grad_s_reset",)
+        return self.run("gated_linear_backward", cpu_engine(num_threads), without=without, starts=starts)
 
     def both(self, *, num_threads: int = 1) -> dict[str, Array]:
         """The outputs and every gradient."""
@@ -82,34 +102,47 @@ def make_gated_linear(
     return GatedLinear(log_g=log_g, **arrays, **options)
 
 
-def oracle_states(case: GatedLinear) -> Iterator[Array]:
-    """The states before the first step and after each."""
+def oracle_states(case: GatedLinear) -> tuple[Array, Array]:
+    """The states before each step, in which it may start anew, and those before the first and after each."""
     state = np.zeros((*case.q.shape[1:], case.v.shape[-1]), case.v.dtype) if case.s0 is None else case.s0
-    yield state
-    for k, v, log_g in zip(case.k, case.v, case.log_g, strict=True):
-        state = np.exp(log_g)[..., None] * state + k[..., None] * v[..., None, :]
-        yield state
+    first = np.zeros((), case.v.dtype) if case.s_reset is None else case.s_reset
+    before, after = [], [state]
+    for t, (k, v, log_g) in enumerate(zip(case.k, case.v, case.log_g, strict=True)):
+        before.append(np.where(starts_of(case)[t], first, state))
+        state = np.exp(log_g)[..., None] * before[-1] + k[..., None] * v[..., None, :]
+        after.append(state)
+    return np.array(before).reshape(len(before), *state.shape), np.array(after)
+
+
+def starts_of(case: GatedLinear) -> Array:
+    """Where the states (T, B, 1, 1, 1) start anew."""
+    marks = np.zeros(case.q.shape[:2], np.uint8) if case.marks is None else case.marks
+    return (marks & START != 0)[:, :, None, None, None]
 
 
 def oracle_forward(case: GatedLinear) -> dict[str, Array]:
     """Return o, s and starts in the precision of the inputs, complex included."""
-    states = np.array(list(oracle_states(case)))
-    o = np.einsum("tbhk,tbhkv->tbhv", case.q, states[1:])
-    return {"o": o, "s": states[-1], "starts": states[:-1][:: case.segment_length]}
+    _, after = oracle_states(case)
+    o = np.einsum("tbhk,tbhkv->tbhv", case.q, after[1:])
+    return {"o": o, "s": after[-1], "starts": after[:-1][:: case.segment_length]}
 
 
 def oracle_backward(case: GatedLinear) -> dict[str, Array]:
     """Every gradient, summed over the contributions of each number of each state."""
-    states = np.array(list(oracle_states(case)))
+    before, after = oracle_states(case)
     grads = {f"grad_{name}": np.zeros(getattr(case, name).shape) for name in ("q", "k", "v", "log_g")}
-    grad_s = np.zeros(states.shape[1:]) if case.grad_s is None else case.grad_s
+    grad_s = np.zeros(after.shape[1:]) if case.grad_s is None else case.grad_s
+    grad_s_reset = np.zeros(after.shape[1:])
     for t in reversed(range(len(case.q))):
         grad_o = np.zeros(case.v.shape[1:]) if case.grad_o is None else case.grad_o[t]
         grad_s = grad_s + case.q[t][..., None] * grad_o[..., None, :]
         gate = np.exp(case.log_g[t])
-        grads["grad_q"][t] = np.einsum("bhkv,bhv->bhk", states[t + 1], grad_o)
+        grads["grad_q"][t] = np.einsum("bhkv,bhv->bhk", after[t + 1], grad_o)
         grads["grad_k"][t] = np.einsum("bhkv,bhv->bhk", grad_s, case.v[t])
         grads["grad_v"][t] = np.einsum("bhkv,bhk->bhv", grad_s, case.k[t])
-        grads["grad_log_g"][t] = gate * np.einsum("bhkv,bhkv->bhk", grad_s, states[t])
+        grads["grad_log_g"][t] = gate * np.einsum("bhkv,bhkv->bhk", grad_s, before[t])
         grad_s = gate[..., None] * grad_s
-    return {**grads, "grad_s0": grad_s}
+        grad_s_reset += np.where(starts_of(case)[t], grad_s, 0.0)
+        grad_s = np.where(starts_of(case)[t], 0.0, grad_s)
+    given = {} if case.s_reset is None else {"grad_s_reset": grad_s_reset}
+    return {**grads, "grad_s0": grad_s, **given}

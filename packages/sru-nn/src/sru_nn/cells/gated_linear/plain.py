@@ -35,8 +35,7 @@ def forward(inputs: PieceInputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
     if cu_seqlens is not None:
         padded, _ = pad_out(cu_seqlens, q, k, v, log_g)
         o, s, states = chunks.forward(chunks.Inputs(*padded, s0), save)
-        if save:
-            states = _lay_states(states, cu_seqlens, q, len(padded[0]))
+        states = _lay_states(states, cu_seqlens, q, len(padded[0])) if save else states[:, : q.shape[2]]
         return lay_end_to_end(o, cu_seqlens), s, states
     o, s, states = chunks.forward(_shut(inputs), save)
     if s_reset is not None:

@@ -300,10 +300,15 @@ class SRUCell(nn.Module):
         x, mask_c, norm = input, None, self.layer_norm
         if norm is not None and not self.normalize_after:
             x = norm(x)
+        cu_seqlens = where.cu_seqlens
+        like = x if cu_seqlens is None else x.new_empty(1, where.sequences(x), 0)
         if self.training and self.rnn_dropout > 0:
-            x = x * self._variational_mask(x, self.input_size, self.rnn_dropout, where, by_position=True)
+            mask = self._variational_mask(like, self.input_size, self.rnn_dropout)
+            if cu_seqlens is not None:
+                mask = mask[sequence_numbers(cu_seqlens, x.shape[0])].unsqueeze(1)
+            x = x * mask
         if self.training and self.dropout > 0:
-            mask_c = self._variational_mask(x, self.output_size, self.dropout, where)
+            mask_c = self._variational_mask(like, self.output_size, self.dropout)
         u, v = self._in_gates(x, self._transformed(x, where, **attention))
         if not (self.amp_recurrence_fp16 and u.dtype in (torch.float16, torch.bfloat16)):
             u = u.to(input.dtype)
@@ -322,7 +327,7 @@ class SRUCell(nn.Module):
             mask_pad=where.mask_pad,
             reset=where.reset,
             c_reset=None if where.reset is None else initial,
-            cu_seqlens=where.cu_seqlens,
+            cu_seqlens=cu_seqlens,
             length_parallel=self.length_parallel,
         )
         h = norm(h) if norm is not None and self.normalize_after else h
@@ -346,14 +351,9 @@ class SRUCell(nn.Module):
             v = gate_major(self, "v", rest[0] + self.weight_c, x, 2)
         return gate_major(self, "u", u, x, self.num_matrices), v
 
-    def _variational_mask(
-        self, like: Tensor, size: int, p: float, where: Positions, *, by_position: bool = False
-    ) -> Tensor:
-        """Draw one dropout mask `(B, size)` per sequence, for all its steps; repeat it `by_position`."""
-        mask = F.dropout(like.new_ones(where.sequences(like), size), p)
-        if by_position and where.cu_seqlens is not None:
-            mask = mask[sequence_numbers(where.cu_seqlens, like.shape[0])].unsqueeze(1)
-        return mask
+    def _variational_mask(self, like: Tensor, size: int, p: float) -> Tensor:
+        """Draw one dropout mask `(B, size)` for all steps, in the dtype and on the device of `like`."""
+        return F.dropout(like.new_ones(like.shape[1], size), p)
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, local_metadata: Mapping[str, Any], *args: Any

@@ -40,29 +40,26 @@ def attend_by_length(
         `(1, H, total, P/H)`.
     """
     rows = torch.cat([q, *seen], -1)[0].transpose(0, 1)
-    total, size = rows.shape[0], q.shape[-1]
+    total = rows.shape[0]
     offsets = cu_seqlens.cpu().clamp(0, total)
     lengths = offsets.diff().clamp(min=0)
     digits = torch.frexp(lengths.double()).exponent
     places, found = [], []
-    for group in digits[lengths > 0].unique():
-        chosen = digits == group
-        longest = int(lengths[chosen].max())
-        is_even = bool((lengths[chosen] == longest).all())
-        first, last = (offsets[:-1][chosen].to(q.device), offsets[1:][chosen].to(q.device) - 1)
-        index = first + torch.arange(longest, device=q.device).unsqueeze(1)
+    for count in sorted({*digits[lengths > 0].tolist()}):
+        chosen = digits == count
+        sizes = lengths[chosen].tolist()
+        first, last = offsets[:-1][chosen].to(q.device), offsets[1:][chosen].to(q.device) - 1
+        index = first + torch.arange(max(sizes), device=q.device).unsqueeze(1)
         # The padding repeats the last position, so that a NaN stays in its sequence.
         inside = torch.minimum(index, last)
-        batch = rows.index_select(0, inside.flatten()).unflatten(0, inside.shape).permute(1, 2, 0, 3)
-        part = attend(
-            batch[..., :size],
-            KeyValues(*batch[..., size:].split(size, -1)),
-            None if is_even else index > last,
-        )
+        batch = torch.unflatten(rows.index_select(0, inside.flatten()), 0, inside.shape)
+        queries, keys, values = batch.permute(1, 2, 0, 3).chunk(3, -1)
+        part = attend(queries, KeyValues(keys, values), None if min(sizes) == max(sizes) else index > last)
+        # What the padding finds goes into a row of its own.
         places.append(index.masked_fill(index > last, total).flatten())
         found.append(part.permute(2, 0, 1, 3).flatten(0, 1))
-    # The padding goes into a row of its own.
-    result = rows.new_zeros(total + 1, *q.shape[1::2])
-    if found:
-        result = result.index_copy(0, torch.cat(places), torch.cat(found))
+    if not found:
+        return torch.zeros_like(q)
+    result = torch.cat(found)
+    result = result.new_zeros(total + 1, *result.shape[1:]).index_copy(0, torch.cat(places), result)
     return result[:total].transpose(0, 1).unsqueeze(0)

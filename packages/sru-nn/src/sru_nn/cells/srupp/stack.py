@@ -9,21 +9,14 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from sru_nn.arguments import (
-    check_exclusive,
-    check_features,
-    check_like_parameters,
-    check_sizes,
-    check_tensor,
-    input_and_state,
-)
+from sru_nn.arguments import check_exclusive, check_sizes, check_tensor, input_and_state
 from sru_nn.cells.srupp.attention import SRUppAttention
 from sru_nn.cells.srupp.attention_masks import ended
 from sru_nn.cells.srupp.layer import SRUppCell
 from sru_nn.cells.srupp.memory import Cache
 from sru_nn.cells.srupp.streaming import StreamingStack
 from sru_nn.cells.srupp.transform import SRUppProjectedLinear
-from sru_nn.pieces import packed_layout, sequence_numbers
+from sru_nn.pieces import lay_end_to_end, pad_out
 from sru_nn.positions import Positions
 from sru_nn.recurrent import as_leaf, by_layer, map_tensors
 
@@ -277,23 +270,13 @@ class SRUpp(StreamingStack):
     def _begin(self, x: Tensor, state: Any, where: Positions) -> tuple[Any, Positions]:
         return state, where  # a reset ends the memory too, so the attention sees to it
 
-    def _forward_packed(
-        self, packed: PackedSequence, state: Any, **options: Any
-    ) -> tuple[PackedSequence, Any]:
-        """Run packed sequences as a batch with padding, since a memory has a batch."""
-        data, batch_sizes, order, back = packed
-        check_features("SRUpp", "a PackedSequence's data", data, "(sum of lengths, E)", (2,), self.input_size)
-        check_like_parameters("SRUpp", data, self._first())
-        cu_seqlens, _, to = packed_layout(batch_sizes, data.shape[0], data.device, order)
-        length, batch = batch_sizes.shape[0], cu_seqlens.shape[0] - 1
-        self._check_states(state, batch, data)
-        numbers = sequence_numbers(cu_seqlens, data.shape[0])
-        steps = torch.arange(data.shape[0], device=data.device) - cu_seqlens[numbers]
-        places = (steps * batch + numbers)[to]
-        x = data.new_zeros(length * batch, self.input_size).index_copy(0, places, data)
-        mask = torch.arange(length, device=data.device).unsqueeze(1) >= cu_seqlens.diff()
-        h, state = self._run(torch.unflatten(x, 0, (length, batch)), state, Positions(mask), **options)
-        return PackedSequence(h.flatten(0, 1).index_select(0, places), batch_sizes, order, back), state
+    def _run_packed(
+        self, x: Tensor, state: Any, cu_seqlens: Tensor, longest: int, **options: Any
+    ) -> tuple[Tensor, Any]:
+        """Run packed sequences as a batch with padding, as their memory has a batch."""
+        (padded,), mask_pad = pad_out(cu_seqlens, x, length=longest)
+        h, state = self._run(padded, state, Positions(mask_pad), **options)
+        return lay_end_to_end(h, cu_seqlens, x.shape[0]), state
 
     def _run(
         self, x: Tensor, state: Any, where: Positions, attn_mask: Tensor | None = None
