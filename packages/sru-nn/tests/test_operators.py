@@ -28,6 +28,16 @@ SCHEMAS = [
     "sru_nn::sru_backward(Tensor u, Tensor v, Tensor bias, Tensor? c0, Tensor? x, Tensor? mask_c, Tensor? "
     "mask_pad, bool bidirectional, str activation, float scale_x, Tensor c, Tensor? grad_h, Tensor? "
     "grad_c_last) -> (Tensor grad_u, Tensor grad_v, Tensor grad_bias, Tensor grad_c0, Tensor grad_x)",
+    "sru_nn::sru_pieces_forward(Tensor u, Tensor v, Tensor bias, Tensor? c0, Tensor? c_reset, Tensor? x, "
+    "Tensor? mask_c, Tensor? marks, Tensor? cu_seqlens, bool bidirectional, str activation, float scale_x, "
+    "bool save) -> (Tensor h, Tensor c_last, Tensor c)",
+    "sru_nn::sru_pieces_backward(Tensor u, Tensor v, Tensor bias, Tensor? c0, Tensor? c_reset, Tensor? x, "
+    "Tensor? mask_c, Tensor? marks, Tensor? cu_seqlens, bool bidirectional, str activation, float scale_x, "
+    "Tensor c, Tensor? grad_h, Tensor? grad_c_last) -> (Tensor grad_u, Tensor grad_v, Tensor grad_bias, "
+    "Tensor grad_c0, Tensor grad_c_reset, Tensor grad_x)",
+    "sru_nn::packed_layout(Tensor batch_sizes, SymInt total, Device device, Tensor? sorted_indices) "
+    "-> (Tensor cu_seqlens, Tensor to, Tensor back)",
+    "sru_nn::reorder(Tensor x, Tensor index, Tensor inverse) -> Tensor",
     "sru_nn::gated_linear_forward(Tensor q, Tensor k, Tensor v, Tensor log_g, Tensor? s0, bool save) "
     "-> (Tensor o, Tensor s, Tensor starts)",
     "sru_nn::gated_linear_backward(Tensor q, Tensor k, Tensor v, Tensor log_g, Tensor starts, "
@@ -49,21 +59,25 @@ def test_programs_exported_in_the_past_find_the_same_operators(schema):
 @pytest.mark.parametrize("recurrence", ["sru", "gated_linear"])
 @pytest.mark.parametrize("forward", ["kernels", "reference"])
 @pytest.mark.parametrize("mode", [contextlib.nullcontext, Watch])
-def test_the_backward_pass_takes_the_backend_of_the_forward_pass(recurrence, forward, mode, monkeypatch):
+@pytest.mark.parametrize("resets", [False, True])
+def test_the_backward_pass_takes_the_backend_of_the_forward_pass(
+    recurrence, forward, mode, resets, monkeypatch
+):
     pytest.importorskip("sru_kernels", reason="the kernels are not installed")
     inputs = {
         "sru": [(4, 2, 3, 5), (2, 5), (2, 5)],
         "gated_linear": [(4, 2, 1, 3), (4, 2, 1, 3), (4, 2, 1, 5), (4, 2, 1, 3)],
     }[recurrence]
-    module = importlib.import_module(f"sru_nn.cells.{recurrence}.operator")
+    module = importlib.import_module(f"sru_nn.cells.{recurrence}.pieces")
     called, run_kernel = [], module.run_kernel
     monkeypatch.setattr(
         module, "run_kernel", lambda name, *args: called.append(name) or run_kernel(name, *args)
     )
     leaves = [-torch.rand(shape, requires_grad=True) for shape in inputs]
     other = {"kernels": "reference", "reference": "kernels"}[forward]
+    options = {"reset": torch.rand(4, 2) < 0.5} if resets else {}
     with backend.using(forward), mode():
-        outputs, _ = getattr(functional, f"{recurrence}_recurrence")(*leaves)
+        outputs, _ = getattr(functional, f"{recurrence}_recurrence")(*leaves, **options)
     with backend.using(other), ThreadPoolExecutor(1) as pool:
         pool.submit(outputs.sum().backward).result()
     assert called == ([f"{recurrence}_forward", f"{recurrence}_backward"] if forward == "kernels" else [])

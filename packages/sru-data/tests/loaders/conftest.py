@@ -20,7 +20,7 @@ def text(num_tokens: int, dtype: torch.dtype = torch.int64) -> Tensor:
 def scored(segments: Iterable[Segment]) -> Counter[int]:
     """How often each token is a target; also checks that each target follows its input."""
     found: Counter[int] = Counter()
-    for inputs, targets in segments:
+    for inputs, targets, _ in segments:
         assert inputs.dtype == targets.dtype == torch.int64
         assert inputs.shape == targets.shape
         assert inputs.is_contiguous()

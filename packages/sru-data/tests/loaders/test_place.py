@@ -18,6 +18,7 @@ TEXT_LOADERS = {
     "random lengths": partial(StreamLoader, batch_size=2, length=7, random_lengths=True, seed=3),
     "whole": partial(StreamLoader, batch_size=3, length=7, whole=True),
     "windows": partial(WindowLoader, batch_size=2, window=9, stride=4),
+    "documents": partial(StreamLoader, batch_size=2, length=7, random_lengths=True, separator=50),
 }
 BUCKETS = {
     "batch size": partial(LengthBatchSampler, batch_size=7),
@@ -45,7 +46,7 @@ ANY = WHOLE | st.builds(
 
 
 def plain(items) -> list[list]:
-    return [[torch.as_tensor(part).tolist() for part in item] for item in items]
+    return [[torch.as_tensor(part).tolist() for part in item if part is not None] for item in items]
 
 
 @loaders

@@ -24,7 +24,7 @@ SIZES = st.integers(2, 300)
 
 
 def joined(segments) -> tuple[torch.Tensor, torch.Tensor]:
-    inputs, targets = zip(*segments, strict=True)
+    inputs, targets, _ = zip(*segments, strict=True)
     return torch.cat(inputs), torch.cat(targets)
 
 

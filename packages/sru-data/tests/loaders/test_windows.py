@@ -18,7 +18,7 @@ def test_every_window_but_the_first_scores_what_has_enough_context(
     loader = WindowLoader(positions(num_tokens), batch_size=batch_size, window=window, stride=stride)
     batches = list(loader)
     assert len(batches) == len(loader)
-    for number, (inputs, targets) in enumerate(batches):
+    for number, (inputs, targets, _) in enumerate(batches):
         assert inputs.shape == (window, batch_size)
         steps, columns = (targets != IGNORE).nonzero(as_tuple=True)
         is_first = (columns == 0) & (number == 0)

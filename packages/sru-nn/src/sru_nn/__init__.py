@@ -11,10 +11,11 @@ from sru_nn.cells.gated_linear.layer import GatedLinearRNN
 from sru_nn.cells.mingru.layer import MinGRU
 from sru_nn.cells.sru.layer import SRUCell
 from sru_nn.cells.sru.stack import SRU
-from sru_nn.cells.srupp.attention import SRUppAttention, SRUppProjectedLinear
+from sru_nn.cells.srupp.attention import SRUppAttention
 from sru_nn.cells.srupp.layer import SRUppCell
 from sru_nn.cells.srupp.stack import SRUpp
 from sru_nn.cells.srupp.state import SRUppState
+from sru_nn.cells.srupp.transform import SRUppProjectedLinear
 
 __version__ = "0.1.0"
 

@@ -147,7 +147,13 @@ def check_features(
 
 
 def check_shape(
-    who: str, name: str, value: Any, letters: str, *shapes: tuple[Any, ...], like: Tensor | None = None
+    who: str,
+    name: str,
+    value: Any,
+    letters: str,
+    *shapes: tuple[Any, ...],
+    like: Tensor | None = None,
+    hint: str = "",
 ) -> None:
     """Raise unless an argument is a tensor of one of these shapes; the message names the first.
 
@@ -157,7 +163,8 @@ def check_shape(
     check_tensor(who, name, value, "; pass the state alone, without an h0" if is_pair else "")
     if not any(value.shape == shape for shape in shapes):
         expected = f"({', '.join(map(str, shapes[0]))})" if len(shapes[0]) > 1 else shapes[0]
-        raise ValueError(f"{who}: {name} must have shape {letters} = {expected}, got {tuple(value.shape)}")
+        got = f"{tuple(value.shape)}{hint}"
+        raise ValueError(f"{who}: {name} must have shape {letters} = {expected}, got {got}")
     if like is not None:
         check_alike(who, name, value, "the input", like, dtypes=(value.dtype,))
 

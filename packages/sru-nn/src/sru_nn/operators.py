@@ -116,8 +116,8 @@ class Recurrence:
         plain: Runs them in plain PyTorch.
         results: Returns their results, empty.
         choose: Returns the backend for these inputs.
-        differentiate_twice: As `backward` but without the states: gradients that can be differentiated.
-            Without it a second derivative is refused.
+        differentiate_twice: As `backward` but without the states: gradients that can be differentiated. A
+            compiled graph, which would unroll them, has first derivatives only.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class Recurrence:
         plain: Passes,
         results: Passes,
         choose: Callable[[Any], backend.Backend],
-        differentiate_twice: Callable[..., Sequence[Tensor | None]] | None = None,
+        differentiate_twice: Callable[..., Sequence[Tensor | None]],
     ) -> None:
         self.name = name
         self.inputs = inputs
@@ -188,7 +188,7 @@ class Recurrence:
         found: Sequence[Tensor | None]
         if not torch.is_grad_enabled() and is_plain(*tensors, states, *grads):
             found = self.passes[ctx.chosen].backward(inputs, states, *grads)
-        elif torch.is_grad_enabled() and self.differentiate_twice and not torch.compiler.is_compiling():
+        elif torch.is_grad_enabled() and not torch.compiler.is_compiling():
             found = self.differentiate_twice(inputs, *grads)
         else:  # the operator, which also says that there is no second derivative
             with backend.using(ctx.chosen):
@@ -219,8 +219,8 @@ class Recurrence:
 
     def _refuse_second_derivative(self, *_: Any) -> None:
         raise RuntimeError(
-            f"{self.name}_recurrence: the kernels have no second derivative; choose the backend 'reference' "
-            "(sru_nn.backend.using('reference')) for the forward pass"
+            f"sru_nn::{self.name}_backward: a graph has no second derivative; run the recurrence outside of "
+            "torch.compile"
         )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sru_nn.arguments import check_tensor
+from sru_nn.arguments import Checker, check_tensor
 from sru_nn.linear_scan import shifted
 from sru_nn.operators import define, is_plain, is_transformed
 
@@ -109,6 +109,34 @@ def check_cu_seqlens(who: str, cu_seqlens: Any, total: int, like: Tensor) -> Non
         )
 
 
+def check_pieces(
+    check: Checker, mask_pad: Any, reset: Any, cu_seqlens: Any, state: tuple[str, str, Any]
+) -> tuple[str, int]:
+    """Check where sequences begin and end; return the letter and the number of states they begin with."""
+    who, like = check.who, check.like
+    length, batch = like.shape[:2]
+    initial, restart, given = state
+    if cu_seqlens is None:
+        check("mask_pad", mask_pad, "(T, B)", (length, batch), (torch.bool,), optional=True)
+        check("reset", reset, "(T, B)", (length, batch), (torch.bool,), optional=True)
+        if given is not None and reset is None:
+            raise ValueError(f"{who}: {restart} has no effect without reset; pass reset, or {restart}=None")
+        return "B", batch
+    if mask_pad is not None:
+        raise ValueError(f"{who}: with cu_seqlens pass mask_pad=None; there is no padding")
+    if reset is not None:
+        raise ValueError(f"{who}: with cu_seqlens pass reset=None; add a boundary to cu_seqlens")
+    if given is not None:
+        raise ValueError(f"{who}: with cu_seqlens pass {restart}=None; {initial} has a state per sequence")
+    if batch != 1:
+        raise ValueError(
+            f"{who}: with cu_seqlens {check.first} must hold the sequences end to end, as a batch of one, "
+            f"got {tuple(like.shape)}"
+        )
+    check_cu_seqlens(who, cu_seqlens, length, like)
+    return "S", cu_seqlens.shape[0] - 1
+
+
 def sequence_numbers(cu_seqlens: Tensor, total: int) -> Tensor:
     """Return `(total,)` int64, the number of the sequence that each position belongs to, from 0."""
     return torch.bucketize(torch.arange(total, device=cu_seqlens.device), cu_seqlens[1:], right=True)
@@ -140,40 +168,42 @@ def last_states(states: Tensor, initial: Tensor, cu_seqlens: Tensor, second: boo
     return torch.cat([states.squeeze(1), initial]).index_select(0, places)
 
 
-def pad_out(cu_seqlens: Tensor, *tensors: Tensor) -> tuple[list[Tensor], Tensor]:
-    """Bring sequences that lie end to end into a batch. In eager mode only: the longest sets its shape.
+def pad_out(cu_seqlens: Tensor, *tensors: Tensor, length: int | None = None) -> tuple[list[Tensor], Tensor]:
+    """Bring sequences that lie end to end into a batch.
 
     Args:
         cu_seqlens: `(S + 1,)`.
         *tensors: `(total, 1, ...)` each.
+        length: T, the length of the longest sequence, which a graph must be told.
 
     Returns:
         The tensors `(T, S, ...)`, zero at padding; and `mask_pad` `(T, S)`, True there.
     """
-    lengths = cu_seqlens.diff()
-    length, batch = int(lengths.max()) if len(lengths) else 0, len(lengths)
-    places = _places(cu_seqlens)
+    lengths, batch = cu_seqlens.diff(), cu_seqlens.shape[0] - 1
+    if length is None:
+        length = int(lengths.max()) if batch else 0
+    places = _places(cu_seqlens, tensors[0].shape[0])
     steps = torch.arange(length, device=cu_seqlens.device)
 
     def pad(tensor: Tensor) -> Tensor:
         tensor = tensor.squeeze(1)
         padded = tensor.new_zeros(length * batch, *tensor.shape[1:]).index_copy(0, places, tensor)
-        return padded.unflatten(0, (length, batch))
+        return padded.view(length, batch, *tensor.shape[1:])
 
     return [pad(tensor) for tensor in tensors], steps[:, None] >= lengths
 
 
-def lay_end_to_end(tensor: Tensor, cu_seqlens: Tensor) -> Tensor:
-    """Bring a batch `(T, S, ...)` from `pad_out` back to `(total, 1, ...)`."""
-    return tensor.flatten(0, 1).index_select(0, _places(cu_seqlens)).unsqueeze(1)
+def lay_end_to_end(tensor: Tensor, cu_seqlens: Tensor, total: int | None = None) -> Tensor:
+    """Bring a batch `(T, S, ...)` from `pad_out` back to `(total, 1, ...)`; a graph must be told `total`."""
+    total = int(cu_seqlens[-1]) if total is None else total
+    return tensor.flatten(0, 1).index_select(0, _places(cu_seqlens, total)).unsqueeze(1)
 
 
-def _places(cu_seqlens: Tensor) -> Tensor:
+def _places(cu_seqlens: Tensor, total: int) -> Tensor:
     """Return where in the flattened batch `(T·S,)` each position lies."""
-    total = int(cu_seqlens[-1])
     numbers = sequence_numbers(cu_seqlens, total)
     steps = torch.arange(total, device=cu_seqlens.device) - cu_seqlens[numbers]
-    return steps * (len(cu_seqlens) - 1) + numbers
+    return steps * (cu_seqlens.shape[0] - 1) + numbers
 
 
 def packed_layout(
@@ -216,10 +246,11 @@ def _fake_packed_layout(
     batch_sizes: Tensor, total: int, device: torch.device, sorted_indices: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     if sorted_indices is None:
-        size = torch.library.get_ctx().new_dynamic_size(min=2)
+        ends: Any = torch.library.get_ctx().new_dynamic_size(min=2)
     else:
-        size = sorted_indices.shape[0] + 1
-    return tuple(torch.empty(n, dtype=torch.int64, device=device) for n in (size, total, total))  # type: ignore[return-value]
+        ends = sorted_indices.shape[0] + 1
+    like = torch.empty(total, dtype=torch.int64, device=device)
+    return like.new_empty(ends), like, like.new_empty(total)
 
 
 def reorder(x: Tensor, index: Tensor, inverse: Tensor) -> Tensor:

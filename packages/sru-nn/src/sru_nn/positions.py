@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from sru_nn.arguments import check_shape, check_tensor
+from sru_nn.dtypes import accumulate_dtype
+
 
 class Positions(NamedTuple):
     """Which positions are real, and where sequences begin; a batch of T positions by default."""
@@ -22,6 +25,46 @@ class Positions(NamedTuple):
         """Return `reset` and `cu_seqlens`, without those that are None, to pass on by name."""
         options: dict[str, Any] = {"reset": self.reset, "cu_seqlens": self.cu_seqlens}
         return {name: tensor for name, tensor in options.items() if tensor is not None}
+
+    def sequences(self, x: Tensor) -> int:
+        """Return how many states belong to an input `(T, B, ...)`: B or S."""
+        return x.shape[1] if self.cu_seqlens is None else self.cu_seqlens.shape[0] - 1
+
+
+def check_reset(who: str, reset: Any, letters: str, shape: tuple[int, ...], like: Tensor) -> None:
+    """Raise unless `reset` says of each position whether a sequence begins there.
+
+    Raises:
+        TypeError: It is not a tensor of booleans.
+        ValueError: Its shape is another one, or its device not that of `like`.
+    """
+    check_tensor(who, "reset", reset)
+    if reset.dtype != torch.bool:
+        raise TypeError(
+            f"{who}: reset must be bool, True where a sequence begins, got {reset.dtype}; "
+            "convert it with .bool()"
+        )
+    hint = "; squeeze the last axis" if reset.shape == (*shape, 1) else ""
+    check_shape(who, "reset", reset, letters, shape, like=like, hint=hint)
+
+
+def check_alone(who: str, where: Positions) -> None:
+    """Raise if anything else is given beside `cu_seqlens`."""
+    if where.mask_pad is not None:
+        raise ValueError(f"{who}: with cu_seqlens pass mask_pad=None; there is no padding")
+    if where.reset is not None:
+        raise ValueError(f"{who}: with cu_seqlens pass reset=None; add a boundary to cu_seqlens")
+
+
+def check_packed(who: str, **others: Any) -> None:
+    """Raise if anything that says where sequences are is given beside a `PackedSequence`."""
+    for name, given in others.items():
+        if given is not None and name == "reset":
+            raise ValueError(
+                f"{who}: with a PackedSequence pass reset=None; pack the pieces as sequences of their own"
+            )
+        if given is not None:
+            raise ValueError(f"{who}: a PackedSequence brings its own lengths; pass {name}=None")
 
 
 def restart(state: Any, reset: Tensor, initial: Any = None, axis: int = 1) -> Any:
@@ -48,18 +91,11 @@ def restart(state: Any, reset: Tensor, initial: Any = None, axis: int = 1) -> An
     return torch.where(reset, initial.to(state.dtype).unsqueeze(axis), state)
 
 
-def expand_initial(initial: Any, batch: int, axis: int = 1) -> Any:
-    """Return the state in which a sequence begins for each sequence of a batch, as a view.
+def learned(initial: Tensor | None, like: Tensor) -> Tensor | None:
+    """Return a learned state in the dtype that belongs to pre-activations `like`; None stays None."""
+    return None if initial is None else initial.to(accumulate_dtype(like.dtype))
 
-    Args:
-        initial: Nested tuples of tensors without the batch axis; None stays None.
-        batch: B.
-        axis: Where the batch axis goes.
-    """
-    if isinstance(initial, (tuple, list)):
-        return type(initial)([expand_initial(part, batch, axis) for part in initial])
-    if initial is None:
-        return None
-    shape = list(initial.shape)
-    shape.insert(axis, batch)
-    return initial.unsqueeze(axis).expand(shape)
+
+def expand_initial(initial: Tensor | None, sequences: int) -> Tensor | None:
+    """Return the learned state of one layer for each of a number of sequences, as a view; None stays None."""
+    return None if initial is None else initial.expand(sequences, *initial.shape)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence
 
 from sru_nn.arguments import (
     check_features,
@@ -19,7 +19,8 @@ from sru_nn.arguments import (
     check_sizes,
 )
 from sru_nn.gemm import is_watched, project
-from sru_nn.positions import Positions
+from sru_nn.pieces import check_cu_seqlens, packed_layout, reorder
+from sru_nn.positions import Positions, check_alone, check_packed, check_reset, restart
 
 Sequences = TypeVar("Sequences", Tensor, PackedSequence)
 
@@ -32,7 +33,8 @@ class Recurrent(nn.Module):
 
     A subclass implements `_run`, which computes a time-major batch, and `_check_state`, which rejects states
     that do not fit; its `forward` calls `_forward`. Inputs of every form then work: `(T, B, E)`, `(B, T, E)`
-    with `batch_first`, `(T, E)` for a single sequence, or a `PackedSequence`. `step` comes for free.
+    with `batch_first`, `(T, E)` for a single sequence, `(total, E)` with `cu_seqlens`, or a `PackedSequence`.
+    `step` comes for free.
 
     The class has no `__init__` and registers nothing, so it combines with any other module class.
     """
@@ -46,8 +48,8 @@ class Recurrent(nn.Module):
 
         Args:
             x: `(T, B, E)`, anything at padding.
-            state: None, a tensor or nested tuples of tensors, each with the batch as its second axis;
-                `_check_state` has accepted it.
+            state: None, a tensor or nested tuples of tensors, each with the batch as its second axis, or the
+                sequences of `where.cu_seqlens`; `_check_state` has accepted it.
             where: Which positions are real, and where sequences begin.
 
         Returns:
@@ -59,6 +61,14 @@ class Recurrent(nn.Module):
     def _check_state(self, state: Any, *batch: int) -> None:
         """Raise unless a state fits a batch of this size or, without one, a single sequence."""
         raise NotImplementedError
+
+    def _initial(self) -> Any:
+        """Return the learned state in which sequences begin, as a state without the batch; None for zeros."""
+        return None
+
+    def _restart(self, state: Any, reset: Tensor) -> Any:
+        """Return the state with that of a new sequence where `reset` `(B,)` is True."""
+        return restart(state, reset, self._initial())
 
     def _first(self) -> nn.Module | None:
         """Return the module that sets the dtype and device of inputs; None if a layer checks them."""
@@ -76,64 +86,119 @@ class Recurrent(nn.Module):
             check_shape(type(self).__name__, name, state, letters, *whole)
             check_floating(type(self).__name__, name, state)
 
-    def _check_input(self, x: Any, mask_pad: Any) -> None:
+    def _check_input(self, x: Any, mask_pad: Any, reset: Any) -> None:
         who = type(self).__name__
         letters = "(B, T, E) or (T, E)" if self.batch_first else "(T, B, E) or (T, E)"
         check_features(who, "input", x, letters, (2, 3), self.input_size)
         check_like_parameters(who, x, self._first())
+        letters = "(T,)" if x.dim() == 2 else "(B, T)" if self.batch_first else "(T, B)"
         if mask_pad is not None:
-            letters = "(T,)" if x.dim() == 2 else "(B, T)" if self.batch_first else "(T, B)"
             check_shape(who, "mask_pad", mask_pad, letters, tuple(x.shape[:-1]), like=x)
+        if reset is not None:
+            check_reset(who, reset, letters, tuple(x.shape[:-1]), x)
 
-    def _forward(self, x: Any, state: Any, mask_pad: Any = None, **options: Any) -> tuple[Any, Any]:
+    def _forward(
+        self,
+        x: Any,
+        state: Any,
+        mask_pad: Any = None,
+        *,
+        reset: Any = None,
+        cu_seqlens: Any = None,
+        **options: Any,
+    ) -> tuple[Any, Any]:
         """Run an input of any form; `_run` also receives the options."""
-        if isinstance(x, PackedSequence):
-            return self._forward_packed(x, state, mask_pad, **options)
         if isinstance(x, fx.Proxy):
-            return as_leaf(self, x, state, mask_pad=mask_pad)  # type: ignore[no-any-return]
-        self._check_input(x, mask_pad)
+            return as_leaf(  # type: ignore[no-any-return]
+                self, x, state, mask_pad=mask_pad, reset=reset, cu_seqlens=cu_seqlens
+            )
+        if isinstance(x, PackedSequence):
+            check_packed(type(self).__name__, mask_pad=mask_pad, reset=reset, cu_seqlens=cu_seqlens)
+            return self._forward_packed(x, state, **options)
+        if cu_seqlens is not None:
+            check_alone(type(self).__name__, Positions(mask_pad, reset))
+            return self._forward_ragged(x, state, cu_seqlens, **options)
+        self._check_input(x, mask_pad, reset)
         single = x.dim() == 2
         turned = self.batch_first and not single
         self._check_state(state, *(() if single else (x.shape[0 if turned else 1],)))
         check_device(type(self).__name__, state, x)
         if turned:
-            x, mask_pad = x.transpose(0, 1), None if mask_pad is None else mask_pad.t()
+            x = x.transpose(0, 1)
+            mask_pad, reset = map_tensors(Tensor.t, (mask_pad, reset))
         if single:
-            x, state, mask_pad = map_tensors(lambda tensor: tensor.unsqueeze(1), (x, state, mask_pad))
-        where = Positions(None if mask_pad is None else mask_pad.bool())
+            x, state, mask_pad, reset = map_tensors(
+                lambda tensor: tensor.unsqueeze(1), (x, state, mask_pad, reset)
+            )
+        where = Positions(None if mask_pad is None else mask_pad.bool(), reset)
+        if reset is not None:
+            state, where = self._begin(x, state, where)
         h, state = self._run(x, state, where, **options)
         if single:
             return h.squeeze(1), map_tensors(lambda tensor: tensor.squeeze(1), state)
         return h.transpose(0, 1) if turned else h, state
 
-    def _forward_packed(
-        self, packed: PackedSequence, state: Any, mask_pad: Any, **options: Any
-    ) -> tuple[PackedSequence, Any]:
+    def _begin(self, x: Tensor, state: Any, where: Positions) -> tuple[Any, Positions]:
+        """Apply the resets of a single step to the state; with two directions only the first starts anew."""
+        if x.shape[0] != 1 or self.bidirectional or where.reset is None:
+            return state, where
+        reset = where.reset if where.mask_pad is None else where.reset & ~where.mask_pad
+        return self._restart(state, reset[0]), Positions(where.mask_pad)
+
+    def _forward_ragged(
+        self, x: Tensor, state: Any, cu_seqlens: Tensor, **options: Any
+    ) -> tuple[Tensor, Any]:
+        """Run sequences that lie end to end."""
         who = type(self).__name__
-        if mask_pad is not None:
-            raise ValueError(f"{who}: a PackedSequence brings its own lengths; pass mask_pad=None")
+        whole = isinstance(x, Tensor) and x.dim() == 3 and x.shape[0] == 1
+        name, letters = "with cu_seqlens input", "(total, E) or (1, total, E)"
+        check_features(who, name, x, letters, (3,) if whole else (2,), self.input_size)
+        check_like_parameters(who, x, self._first())
+        x = x.transpose(0, 1) if whole else x.unsqueeze(1)
+        check_cu_seqlens(who, cu_seqlens, x.shape[0], x)
+        self._check_states(state, cu_seqlens.shape[0] - 1, x)
+        h, state = self._run(x, state, Positions(cu_seqlens=cu_seqlens.to(torch.int64)), **options)
+        return h.transpose(0, 1) if whole else h.squeeze(1), state
+
+    def _forward_packed(
+        self, packed: PackedSequence, state: Any, **options: Any
+    ) -> tuple[PackedSequence, Any]:
+        """Run packed sequences, brought end to end in the order that they had before they were sorted."""
+        who = type(self).__name__
         data, batch_sizes, order, back = packed
         check_features(who, "a PackedSequence's data", data, "(sum of lengths, E)", (2,), self.input_size)
         check_like_parameters(who, data, self._first())
-        # Sorting by length permutes the small states here, not the sequences.
-        x, lengths = pad_packed_sequence(PackedSequence(data, batch_sizes))
-        self._check_state(state, x.shape[1])
-        check_device(who, state, x)
-        if order is not None:
-            state = map_tensors(lambda tensor: tensor.index_select(1, order), state)
-        steps = torch.arange(x.shape[0], device=x.device)
-        where = Positions(steps[:, None] >= lengths.to(x.device))
-        h, state = self._run(x, state, where, **options)
-        if back is not None:
-            state = map_tensors(lambda tensor: tensor.index_select(1, back), state)
-        return PackedSequence(pack_padded_sequence(h, lengths).data, batch_sizes, order, back), state
+        cu_seqlens, to, fro = packed_layout(batch_sizes, data.shape[0], data.device, order)
+        sequences = cu_seqlens.shape[0] - 1
+        if order is None and state is not None and torch.compiler.is_compiling():
+            sequences = _counted(state, sequences)
+        self._check_states(state, sequences, data)
+        x = reorder(data, to, fro).unsqueeze(1)
+        h, state = self._run_packed(x, state, cu_seqlens, batch_sizes.shape[0], **options)
+        return PackedSequence(reorder(h.squeeze(1), fro, to), batch_sizes, order, back), state
 
-    def step(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+    def _run_packed(
+        self, x: Tensor, state: Any, cu_seqlens: Tensor, longest: int, **options: Any
+    ) -> tuple[Tensor, Any]:
+        """Run sequences of at most `longest` steps that lie end to end, `(total, 1, E)`."""
+        return self._run(x, state, Positions(cu_seqlens=cu_seqlens), **options)
+
+    def _check_states(self, state: Any, sequences: int, x: Tensor) -> None:
+        """Raise unless there is a state for each of the sequences, on the device of the input."""
+        try:
+            self._check_state(state, sequences)
+        except ValueError as error:
+            raise ValueError(str(error).replace(" B,", " S,")) from None
+        check_device(type(self).__name__, state, x)
+
+    def step(self, x: Tensor, state: Any = None, *, reset: Tensor | None = None) -> tuple[Tensor, Any]:
         """Run one time step: what `forward` does with a sequence of one.
 
         Args:
             x: `(B, E)`, or `(E,)` for a single sequence.
-            state: The state before the step, in the form of `forward`; zeros if None.
+            state: The state before the step, in the form of `forward`; that of a new sequence if None.
+            reset: `(B,)` bool, or `()` for a single sequence: True where a sequence begins at this step,
+                whatever its state.
 
         Returns:
             `h`: `(B, ...)`, or `(...)` for a single sequence: the output of the last layer.
@@ -145,15 +210,21 @@ class Recurrent(nn.Module):
         """
         check_step(self, x, (1, 2))
         given: Any = x
+        if reset is not None and not isinstance(given, fx.Proxy):
+            letters = "()" if x.dim() == 1 else "(B,)"
+            check_reset(type(self).__name__, reset, letters, tuple(x.shape[:-1]), x)
         # Hooks, a forward of somebody else and a trace must see the step.
         if isinstance(given, fx.Proxy) or x.dim() == 1 or is_altered(self):
             time = -2 if self.batch_first else 0
-            result = self(x.unsqueeze(time), state)
+            beside = {} if reset is None else {"reset": reset.unsqueeze(-1 if self.batch_first else 0)}
+            result = self(x.unsqueeze(time), state, **beside)
             return result[0].squeeze(time), result[1]
         check_like_parameters(type(self).__name__, x, self._first())
         if state is not None:
             self._check_state(state, x.shape[0])
             check_device(type(self).__name__, state, x)
+            if reset is not None:
+                state = self._restart(state, reset)
         h, state = self._run(x.unsqueeze(0), state, Positions())
         return h.squeeze(0), state
 
@@ -222,6 +293,15 @@ def check_step(module: Any, x: Any, dims: tuple[int, ...]) -> None:
     if not isinstance(x, fx.Proxy):
         who, letters = f"{type(module).__name__}.step", "(B, E) or (E,)" if 1 in dims else "(B, E)"
         check_features(who, "x", x, letters, dims, module.input_size, "; pass a whole sequence to forward")
+
+
+def _counted(state: Any, sequences: int) -> int:
+    """Return the number of sequences as a state has it, for a graph that sees it only when it runs."""
+    if isinstance(state, (tuple, list)):
+        counts = [_counted(part, sequences) for part in state if part is not None]
+        return counts[0] if counts else sequences
+    torch._check(state.shape[1] == sequences)  # type: ignore[no-untyped-call]
+    return state.shape[1]  # type: ignore[no-any-return]
 
 
 def check_device(who: str, state: Any, x: Tensor) -> None:

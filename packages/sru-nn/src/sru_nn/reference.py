@@ -8,8 +8,11 @@ from collections.abc import Callable
 from types import FunctionType
 
 from sru_nn.arguments import checked
+from sru_nn.cells.gated_linear import arguments as _gated_linear
 from sru_nn.cells.gated_linear.reference import gated_linear_recurrence, without_padding
+from sru_nn.cells.mingru import arguments as _mingru
 from sru_nn.cells.mingru.reference import mingru_recurrence
+from sru_nn.cells.sru import arguments as _sru
 from sru_nn.cells.sru.reference import (
     States,
     activate,
@@ -18,7 +21,6 @@ from sru_nn.cells.sru.reference import (
     sru_states,
 )
 from sru_nn.dtypes import accumulate_dtype
-from sru_nn.functional import _check_gated_linear, _check_mingru, _check_sru
 
 __all__ = [
     "States",
@@ -35,9 +37,9 @@ __all__ = [
 # The cells call their own, which trust their arguments.
 _functions = [function for function in map(globals().get, __all__) if isinstance(function, FunctionType)]
 _checks: dict[str, Callable[..., None]] = {
-    "sru_recurrence": _check_sru,
-    "gated_linear_recurrence": _check_gated_linear,
-    "mingru_recurrence": _check_mingru,
+    "sru_recurrence": _sru.check_arguments,
+    "gated_linear_recurrence": _gated_linear.check_arguments,
+    "mingru_recurrence": _mingru.check_arguments,
 }
 globals().update(
     {

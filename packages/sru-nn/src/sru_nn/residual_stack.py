@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sru_nn.arguments import check_probabilities
 from sru_nn.gemm import project
-from sru_nn.positions import Positions
+from sru_nn.positions import Positions, expand_initial, learned
 from sru_nn.recurrent import Sequences, Stack, by_layer, without_padding
 
 
@@ -24,6 +24,7 @@ class ResidualBlock(nn.Module):
         output: W_o, an `nn.Linear`.
         dropout: The dropout of W_o y_t.
         state_shape: The shape of the state of one sequence.
+        initial_state: The state in which sequences begin, a parameter; None if it is zero.
     """
 
     def __init__(
@@ -33,9 +34,11 @@ class ResidualBlock(nn.Module):
         outputs: int,
         state_shape: tuple[int, ...],
         dropout: float,
+        learn_initial_state: bool,
     ) -> None:
         super().__init__()
         self.state_shape = state_shape
+        self.initial_state = nn.Parameter(torch.zeros(state_shape)) if learn_initial_state else None
         self.norm = nn.LayerNorm(hidden_size)
         self.transform = nn.Linear(hidden_size, pre_activations, bias=False)
         self.output = nn.Linear(outputs, hidden_size, bias=False)
@@ -45,26 +48,44 @@ class ResidualBlock(nn.Module):
     def recur(self, u: Tensor, state: Tensor | None, where: Positions) -> tuple[Tensor, Tensor]:
         """Return y `(T, B, ...)` and the state after the last step."""
 
+    def _at_resets(self, u: Tensor, where: Positions) -> Tensor | None:
+        """Return the learned state in which pieces begin; None if there is none, or no piece."""
+        return None if where.reset is None else learned(self.initial_state, u)
+
     def reset_parameters(self) -> None:
-        """Draw the weights anew, as PyTorch initialises each module."""
+        """Draw the weights anew, as PyTorch initialises each module; a learned state begins at zero."""
+        if self.initial_state is not None:
+            nn.init.zeros_(self.initial_state)
         for module in (self.norm, self.transform, self.output):
             module.reset_parameters()
 
     def forward(
-        self, x: Tensor, state: Tensor | None = None, mask_pad: Tensor | None = None
+        self,
+        x: Tensor,
+        state: Tensor | None = None,
+        mask_pad: Tensor | None = None,
+        *,
+        reset: Tensor | None = None,
+        cu_seqlens: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Run the block.
 
         Args:
-            x: `(T, B, D)`.
-            state: The state before the first step; zeros if None.
+            x: `(T, B, D)`; `(total, 1, D)` with `cu_seqlens`.
+            state: The state before the first step; `initial_state`, or zeros, if None.
             mask_pad: `(T, B)` bool, True where a position is padding.
+            reset: `(T, B)` bool, True where a sequence begins.
+            cu_seqlens: `(S + 1,)` int64, where the sequences begin and end that lie end to end.
 
         Returns:
             `x`: `(T, B, D)`.
             `state`: The state after the last step.
         """
-        y, state = self.recur(project(self.transform, self.norm(x)), state, Positions(mask_pad))
+        where = Positions(mask_pad, reset, cu_seqlens)
+        u = project(self.transform, self.norm(x))
+        if state is None:
+            state = expand_initial(learned(self.initial_state, u), where.sequences(x))
+        y, state = self.recur(u, state, where)
         return x + self.dropout(project(self.output, y)), state
 
 
@@ -99,28 +120,44 @@ class ResidualStack(Stack):
         self.layers.extend(blocks)
         self.reset_parameters()
 
+    def _initial(self) -> Any:
+        states = [block.initial_state for block in self.layers]
+        return None if states[0] is None else torch.stack(states)  # type: ignore[arg-type]
+
     def forward(
-        self, x: Sequences, state: Tensor | None = None, mask_pad: Tensor | None = None
+        self,
+        x: Sequences,
+        state: Tensor | None = None,
+        mask_pad: Tensor | None = None,
+        *,
+        reset: Tensor | None = None,
+        cu_seqlens: Tensor | None = None,
     ) -> tuple[Sequences, Tensor]:
         """Run the stack.
 
         Args:
-            x: `(T, B, E)`, `(B, T, E)` with `batch_first`, `(T, E)` for a single sequence, or a
-                `PackedSequence`.
+            x: `(T, B, E)`, `(B, T, E)` with `batch_first`, `(T, E)` for a single sequence; `(total, E)` or
+                `(1, total, E)` with `cu_seqlens`; or a `PackedSequence`.
             state: The states before the first step, in the shape of the class; without B for a single
-                sequence; zeros if None.
+                sequence; the learned ones, or zeros, if None.
             mask_pad: `(T, B)`, `(B, T)` with `batch_first`, or `(T,)` for a single sequence: non-zero where a
                 position is padding. The state passes it unchanged and its output is zero.
+            reset: Bool, in the shape of `mask_pad`: True where a sequence begins. No state and no gradient
+                passes that point. A reset at padding counts for nothing.
+            cu_seqlens: `(S + 1,)` int32 or int64: S sequences lie end to end in the input, number s from
+                `cu_seqlens[s]` to `cu_seqlens[s + 1]`, without padding. The states then have S where
+                they have B. Its values are checked on the CPU only.
 
         Returns:
             `h`: The outputs of the last layer, in the form of `x` with D features.
             `state`: The states after the last step; float32, or float64 for float64 input.
 
         Raises:
-            ValueError: A shape does not fit, or `mask_pad` comes with a `PackedSequence`.
+            ValueError: A shape does not fit, `cu_seqlens` does not divide the input, or something comes with
+                it, or with a `PackedSequence`, that cannot.
             TypeError: A dtype does not fit.
         """
-        return self._forward(x, state, mask_pad)
+        return self._forward(x, state, mask_pad, reset=reset, cu_seqlens=cu_seqlens)
 
     def _first(self) -> nn.Module:
         return self.input_to_hidden or self.norm
@@ -133,8 +170,8 @@ class ResidualStack(Stack):
 
     def _run(self, x: Tensor, state: Tensor | None, where: Positions) -> tuple[Tensor, Tensor]:
         x = self._enter(x, where.mask_pad)
-        last = []
+        last, options = [], where.options()
         for block, before in zip(self.layers, by_layer(state, self.num_layers), strict=True):
-            x, after = block(x, before, where.mask_pad)
+            x, after = block(x, before, where.mask_pad, **options)
             last.append(after)
         return without_padding(self.norm(x), where.mask_pad), torch.stack(last)

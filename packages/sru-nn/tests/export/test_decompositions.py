@@ -7,15 +7,20 @@ import itertools
 
 import pytest
 import torch
+from torch import Tensor, nn
 from torch.export import Dim
 
-from sru_nn import SRU, GatedLinearRNN, MinGRU
+from sru_nn import SRU, GatedLinearRNN, MinGRU, pieces
 from sru_nn.cells.sru import operator as ops
+from sru_nn.cells.sru.plain import PieceInputs
 from sru_nn.export import decompositions, operators
 
 from .conftest import LENGTHS, D, E, L, needs_scan
 
 OPERATOR = torch.ops.sru_nn.sru_forward.default
+PIECES = torch.ops.sru_nn.sru_pieces_forward.default
+GATED_PIECES = torch.ops.sru_nn.gated_linear_pieces_forward.default
+CU_SEQLENS = torch.tensor([0, 2, 2, 5, 6])
 
 
 def targets(program) -> list:
@@ -88,6 +93,45 @@ def test_every_argument(length, per_position):
         torch.testing.assert_close(decomposed(*inputs, False)[:2], OPERATOR(*inputs, False)[:2])
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("per_position", [False, True])
+@pytest.mark.parametrize("length", [0, 1, 4])
+def test_every_argument_where_rows_begin_anew(length, per_position):
+    batch, columns = 2, 4
+    for bidirectional, padded, learned in itertools.product((False, True), repeat=3):
+        reset, mask_pad = torch.rand(2, length, batch) < 0.4
+        inputs = PieceInputs(
+            u=torch.randn(length, batch, 4, columns),
+            v=torch.randn(*((length, batch) if per_position else ()), 2, columns),
+            bias=torch.randn(2, columns),
+            c0=torch.randn(batch, columns),
+            c_reset=torch.randn(columns) if learned else None,
+            marks=pieces.marks(mask_pad if padded else None, reset, bidirectional),
+            bidirectional=bidirectional,
+        )
+        torch.testing.assert_close(decompositions()[PIECES](*inputs, False)[:2], PIECES(*inputs, False)[:2])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("cu_seqlens", [CU_SEQLENS, CU_SEQLENS[:2], torch.tensor([0, 0, 1]), torch.zeros(3)])
+def test_every_argument_of_sequences_end_to_end(cu_seqlens):
+    cu_seqlens = cu_seqlens.long()
+    total, count, columns = int(cu_seqlens[-1]), len(cu_seqlens) - 1, 4
+    for bidirectional, per_position, given, dropped in itertools.product((False, True), repeat=4):
+        inputs = PieceInputs(
+            u=torch.randn(total, 1, 3, columns),
+            v=torch.randn(*((total, 1) if per_position else ()), 2, columns),
+            bias=torch.randn(2, columns),
+            c0=torch.randn(count, columns) if given else None,
+            x=torch.randn(total, 1, columns),
+            mask_c=torch.rand(count, columns).round() * 2 if dropped else None,
+            cu_seqlens=cu_seqlens,
+            bidirectional=bidirectional,
+            scale_x=1.3,
+        )
+        torch.testing.assert_close(decompositions()[PIECES](*inputs, False)[:2], PIECES(*inputs, False)[:2])
+
+
 def test_a_program_with_gradients_is_refused():
     program = torch.export.export(SRU(E, D, 1), (torch.randn(3, 2, E),))
     with pytest.raises(RuntimeError, match=r"computes gradients.*torch\.no_grad"):
@@ -141,3 +185,24 @@ def test_the_gated_linear_recurrence_of_the_table(length, with_state, dtype):
     log_g = -torch.rand(length, 2, 3, 4)
     given = (q, k, v, log_g, torch.randn(2, 3, 4, 4) if with_state else None, False)
     torch.testing.assert_close(decompositions()[operator](*given), operator(*given))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("learned", [False, True])
+@pytest.mark.parametrize("length", [0, 1, 5])
+def test_the_gated_linear_recurrence_where_rows_begin_anew(length, learned):
+    q, k, v = (torch.randn(length, 2, 3, 4) for _ in range(3))
+    marks = pieces.marks(None, torch.rand(length, 2) < 0.4, False)
+    s_reset = torch.randn(3, 4, 4) if learned else None
+    given = (q, k, v, -torch.rand(length, 2, 3, 4), torch.randn(2, 3, 4, 4), s_reset, marks, None, False)
+    torch.testing.assert_close(decompositions()[GATED_PIECES](*given)[:2], GATED_PIECES(*given)[:2])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("cu_seqlens", [CU_SEQLENS, torch.tensor([0, 0, 1])])
+def test_the_gated_linear_recurrence_of_sequences_end_to_end(cu_seqlens):
+    total, count = int(cu_seqlens[-1]), len(cu_seqlens) - 1
+    q, k, v = (torch.randn(total, 1, 3, 4) for _ in range(3))
+    for s0 in (None, torch.randn(count, 3, 4, 4)):
+        given = (q, k, v, -torch.rand(total, 1, 3, 4), s0, None, None, cu_seqlens, False)
+        torch.testing.assert_close(decompositions()[GATED_PIECES](*given)[:2], GATED_PIECES(*given)[:2])

@@ -69,6 +69,36 @@ def test_options_of_the_layers(tmp_path):
         check(run, rnn, torch.randn(batch, length, D))
 
 
+class Policy(nn.Module):
+    """A model that starts anew where an episode begins, in a state it learns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn, self.head = SRU(E, D, L, learn_initial_state=True), nn.Linear(D, 3)
+
+    def forward(self, x: torch.Tensor, c: torch.Tensor, is_init: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        h, c = self.rnn(x, c, reset=is_init.squeeze(-1))
+        return self.head(h), c
+
+
+@needs_scan
+@torch.no_grad()
+def test_resets_and_an_explicit_state(tmp_path):
+    model, time, batch = Policy().eval(), Dim("time"), Dim("batch")
+    for cell in model.rnn.rnn_lst:
+        nn.init.normal_(cell.initial_state)
+
+    def make(length: int, size: int) -> tuple[torch.Tensor, ...]:
+        return torch.randn(length, size, E), torch.randn(L, size, D), torch.rand(length, size, 1) < 0.3
+
+    shapes = {0: time, 1: batch}, {1: batch}, {0: time, 1: batch}
+    to_onnx(model, make(4, 3), tmp_path / "rnn.onnx", dynamic_shapes=shapes)
+    run, kinds, _ = runner(tmp_path / "rnn.onnx")
+    assert kinds.count("Scan") == L
+    for length, size in LENGTHS:
+        check(run, model, *make(length, size))
+
+
 class LanguageModel(nn.Module):
     """A model around the recurrence, with its state as an input and an output."""
 

@@ -37,7 +37,7 @@ def test_what_the_bot_says_can_be_read_off_the_numbers_that_are_learnt(dialogue)
 
 @given(DIALOGUES)
 def test_the_rest_is_the_questions(dialogue) -> None:
-    inputs, targets = TOKENIZER.encode_dialogue(dialogue)
+    inputs, targets, _ = TOKENIZER.encode_dialogue(dialogue)
     learnt = torch.cat([torch.tensor([IGNORE]), targets[:-1]])
     read = inputs[learnt == IGNORE].tolist()
     assert read == [index for turn in dialogue for index in TOKENIZER.encode_question(turn.user)]

@@ -29,6 +29,8 @@ class Segment(NamedTuple):
     """(T, B) int64, the ids to read; 0 beyond the end of the text."""
     targets: Tensor
     """(T, B) int64, the id that follows each of them; `IGNORE` where it is not scored."""
+    reset: Tensor | None = None
+    """(T, B) bool, True where the input is the first of a document; None if the text is one document."""
 
 
 class TextLoader(Resumable[Segment]):
@@ -36,7 +38,9 @@ class TextLoader(Resumable[Segment]):
 
     batch_sampler = None  # Lightning asks for it before it looks at `sampler`.
 
-    def __init__(self, tokens: Tensor, *, batch_size: int, rank: int, world_size: int) -> None:
+    def __init__(
+        self, tokens: Tensor, *, batch_size: int, separator: int | None, rank: int, world_size: int
+    ) -> None:
         name = type(self).__name__
         if tokens.dim() != 1 or tokens.is_floating_point() or tokens.is_complex():
             raise ValueError(
@@ -48,6 +52,7 @@ class TextLoader(Resumable[Segment]):
             raise ValueError(f"{name}: rank must be 0 to world_size - 1 = {world_size - 1}, got {rank}")
         self.tokens = tokens
         self.batch_size = batch_size
+        self.separator = separator
         self.rank = rank
         self.world_size = world_size
 
@@ -55,6 +60,16 @@ class TextLoader(Resumable[Segment]):
     def sampler(self) -> TextLoader:
         """This object: Lightning calls `set_epoch` of a loader's sampler."""
         return self
+
+    def _gather(self, *, first: int, apart: int, length: int) -> Segment:
+        """Read T steps of B columns; column b begins at token `first + b·apart`."""
+        segment = gather(self.tokens, first=first, apart=apart, shape=(length, self.batch_size))
+        if self.separator is None:
+            return segment
+        places = first - 1 + apart * torch.arange(self.batch_size)
+        before = self.tokens[places.clamp(0, len(self.tokens) - 1)].to(torch.int64)
+        before = before.masked_fill(places < 0, self.separator)  # the text begins with a document
+        return segment._replace(reset=torch.cat([before[None], segment.inputs[:-1]]) == self.separator)
 
 
 class StreamLoader(TextLoader):
@@ -73,10 +88,15 @@ class StreamLoader(TextLoader):
     and T / 2 otherwise. The lengths are drawn once, from `seed`, and shuffled in each epoch, so every epoch
     has the same number of segments, which learning-rate schedules rely on.
 
+    With a `separator`, a document begins at the first token of the text and after each separator, which is
+    the last token of a document. `reset` of a segment marks the first token of each, so that a network can
+    begin anew there. A stream may begin within a document, and then does so without a mark.
+
     Args:
         tokens: (n,) ids of any integer type; mapped ones stay mapped.
         batch_size: B, the streams of this rank.
         length: T.
+        separator: The id of the token that ends a document; None if the text is one document.
         random_lengths: Whether the lengths are random, as in AWD-LSTM.
         whole: Whether every token but the first is scored exactly once.
         seed: Seed of the random lengths.
@@ -98,13 +118,14 @@ class StreamLoader(TextLoader):
         *,
         batch_size: int,
         length: int,
+        separator: int | None = None,
         random_lengths: bool = False,
         whole: bool = False,
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        super().__init__(tokens, batch_size=batch_size, rank=rank, world_size=world_size)
+        super().__init__(tokens, batch_size=batch_size, separator=separator, rank=rank, world_size=world_size)
         self._check_positive(length=length)
         self.length = length
         self.random_lengths = random_lengths
@@ -144,9 +165,7 @@ class StreamLoader(TextLoader):
             begins = list(accumulate(order, initial=0))
         first = self.rank * self.batch_size * self.steps
         for step, end in pairwise(chain(begins[start:], [self.steps])):
-            yield gather(
-                self.tokens, first=first + step, apart=self.steps, shape=(end - step, self.batch_size)
-            )
+            yield self._gather(first=first + step, apart=self.steps, length=end - step)
 
     def _sizes(self) -> dict[str, Any]:
         return {

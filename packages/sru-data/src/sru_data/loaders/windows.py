@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from sru_data.errors import DataError
-from sru_data.loaders.streams import IGNORE, Segment, TextLoader, gather
+from sru_data.loaders.streams import IGNORE, Segment, TextLoader
 
 
 class WindowLoader(TextLoader):
@@ -26,6 +26,7 @@ class WindowLoader(TextLoader):
         batch_size: B, the windows in a batch of this rank.
         window: W.
         stride: R, at most W.
+        separator: The id of the token that ends a document, as for `StreamLoader`.
         rank: The number of this process.
         world_size: The number of processes.
 
@@ -41,10 +42,11 @@ class WindowLoader(TextLoader):
         batch_size: int,
         window: int,
         stride: int,
+        separator: int | None = None,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        super().__init__(tokens, batch_size=batch_size, rank=rank, world_size=world_size)
+        super().__init__(tokens, batch_size=batch_size, separator=separator, rank=rank, world_size=world_size)
         self._check_positive(window=window, stride=stride)
         if stride > window:
             raise ValueError(
@@ -68,12 +70,7 @@ class WindowLoader(TextLoader):
         context = self.window - self.stride
         for batch in range(start, len(self)):
             window = (batch * self.world_size + self.rank) * self.batch_size
-            segment = gather(
-                self.tokens,
-                first=window * self.stride,
-                apart=self.stride,
-                shape=(self.window, self.batch_size),
-            )
+            segment = self._gather(first=window * self.stride, apart=self.stride, length=self.window)
             segment.targets[:context, 1 if window == 0 else 0 :] = IGNORE
             yield segment
 

@@ -15,6 +15,7 @@ from sru_nn.arguments import check_alike, check_flags, check_probabilities, chec
 from sru_nn.cells.sru.layer import SRUCell
 from sru_nn.cells.sru.stack import SRUStack, run_layers
 from sru_nn.gemm import project
+from sru_nn.pieces import last_states
 from sru_nn.positions import Positions
 
 
@@ -49,6 +50,8 @@ class DropIn(SRUStack):
         proj_size: int = 0,
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
+        *,
+        learn_initial_state: bool = False,
     ) -> None:
         nn.Module.__init__(self)  # nn.LSTM's and nn.GRU's would make their own weights
         who = self.mode
@@ -90,6 +93,7 @@ class DropIn(SRUStack):
                     bidirectional=bidirectional,
                     rescale=False,
                     bias=bias,
+                    learn_initial_state=learn_initial_state,
                 )
                 for layer in range(num_layers)
             )
@@ -166,8 +170,12 @@ class DropIn(SRUStack):
 
 def last_outputs(output: Tensor, where: Positions, width: int) -> Tensor:
     """Return `(N, B, width)`: each direction's last real output, zero where there is none."""
-    mask_pad = where.mask_pad
     length, batch, columns = output.shape
+    mask_pad, cu_seqlens = where.mask_pad, where.cu_seqlens
+    if cu_seqlens is not None:
+        nothing = output.new_zeros(where.sequences(output), width)
+        parts = enumerate(output.chunk(columns // width, dim=-1))
+        return torch.stack([last_states(part, nothing, cu_seqlens, bool(second)) for second, part in parts])
     if length == 0:
         return output.new_zeros(columns // width, batch, width)
     if mask_pad is None:

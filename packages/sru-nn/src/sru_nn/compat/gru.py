@@ -35,6 +35,7 @@ class GRU(DropIn, nn.GRU):
         bidirectional: Whether each layer has a second direction from the last step to the first.
         device: The device of the parameters.
         dtype: The dtype of the parameters.
+        learn_initial_state: Whether each layer learns the state in which sequences begin (see `SRUCell`).
 
     Attributes:
         rnn_lst: The L layers, of type `SRUCell`. The state dict is that of an `SRU` of the same sizes; there
@@ -67,9 +68,21 @@ class GRU(DropIn, nn.GRU):
         bidirectional: bool = False,
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
+        *,
+        learn_initial_state: bool = False,
     ) -> None:
         super().__init__(
-            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            0,
+            device,
+            dtype,
+            learn_initial_state=learn_initial_state,
         )
 
     def forward(
@@ -78,16 +91,20 @@ class GRU(DropIn, nn.GRU):
         hx: Tensor | None = None,
         *,
         mask_pad: Tensor | None = None,
+        reset: Tensor | None = None,
+        cu_seqlens: Tensor | None = None,
     ) -> tuple[Sequences, Tensor]:
         """Run the stack.
 
         Args:
-            input: `(T, B, E)`, `(B, T, E)` with `batch_first`, `(T, E)` for a single sequence, or a
-                `PackedSequence`.
-            hx: `(L·N, B, D)`, or `(L·N, D)` for a single sequence: the states before the first step; zeros if
-                None.
+            input: `(T, B, E)`, `(B, T, E)` with `batch_first`, `(T, E)` for a single sequence; `(total, E)`
+                or `(1, total, E)` with `cu_seqlens`; or a `PackedSequence`.
+            hx: `(L·N, B, D)`, or `(L·N, D)` for a single sequence: the states before the first step; the
+                learned ones, or zeros, if None.
             mask_pad: `(T, B)`, `(B, T)` with `batch_first`, or `(T,)` for a single sequence: non-zero
                 where a position is padding, anywhere in the sequence. `nn.GRU` has no such argument.
+            reset: Bool, in the shape of `mask_pad`: True where a sequence begins, as for `SRU`.
+            cu_seqlens: `(S + 1,)` int32 or int64: S sequences lie end to end in the input, as for `SRU`.
 
         Returns:
             `output`: the outputs of the last layer, in the form of `input` with N·D features; zero at
@@ -96,11 +113,11 @@ class GRU(DropIn, nn.GRU):
             the second direction is the first in time; in the dtype of the input.
 
         Raises:
-            ValueError: A shape does not fit, `hx` is not one tensor, or `mask_pad` comes with a
-                `PackedSequence`.
+            ValueError: A shape does not fit, `hx` is not one tensor, `cu_seqlens` does not divide the input,
+                or something comes with it, or with a `PackedSequence`, that cannot.
             TypeError: A dtype does not fit.
         """
-        return self._forward(input, hx, mask_pad)
+        return self._forward(input, hx, mask_pad, reset=reset, cu_seqlens=cu_seqlens)
 
     def _check_state(self, state: Any, *batch: int) -> None:
         if isinstance(state, (tuple, list)):

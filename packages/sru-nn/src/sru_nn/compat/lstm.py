@@ -42,6 +42,7 @@ class LSTM(DropIn, nn.LSTM):
             narrows what the next layer and the caller see.
         device: The device of the parameters.
         dtype: The dtype of the parameters.
+        learn_initial_state: Whether each layer learns the c in which sequences begin (see `SRUCell`).
 
     Attributes:
         rnn_lst: The L layers, of type `SRUCell`. Without `proj_size` the state dict is that of an `SRU`
@@ -71,17 +72,21 @@ class LSTM(DropIn, nn.LSTM):
         hx: tuple[Tensor, Tensor] | None = None,
         *,
         mask_pad: Tensor | None = None,
+        reset: Tensor | None = None,
+        cu_seqlens: Tensor | None = None,
     ) -> tuple[Sequences, tuple[Tensor, Tensor]]:
         """Run the stack.
 
         Args:
-            input: `(T, B, E)`, `(B, T, E)` with `batch_first`, `(T, E)` for a single sequence, or a
-                `PackedSequence`.
+            input: `(T, B, E)`, `(B, T, E)` with `batch_first`, `(T, E)` for a single sequence; `(total, E)`
+                or `(1, total, E)` with `cu_seqlens`; or a `PackedSequence`.
             hx: The pair (h0, c0), `(L·N, B, H_out)` and `(L·N, B, D)`, or without B for a single
-                sequence; zeros if None. H_out is P with `proj_size` and D without. h0 is only used as the h_n
-                of a sequence without a real step.
+                sequence; zeros, or the learned c0, if None. H_out is P with `proj_size` and D without. h0 is
+                only used as the h_n of a sequence without a real step.
             mask_pad: `(T, B)`, `(B, T)` with `batch_first`, or `(T,)` for a single sequence: non-zero
                 where a position is padding, anywhere in the sequence. `nn.LSTM` has no such argument.
+            reset: Bool, in the shape of `mask_pad`: True where a sequence begins, as for `SRU`.
+            cu_seqlens: `(S + 1,)` int32 or int64: S sequences lie end to end in the input, as for `SRU`.
 
         Returns:
             `output`: the outputs of the last layer, in the form of `input` with N·H_out features; zero at
@@ -92,11 +97,11 @@ class LSTM(DropIn, nn.LSTM):
             of the input.
 
         Raises:
-            ValueError: A shape does not fit, `hx` is not a pair, h0 would be lost, or `mask_pad` comes with a
-                `PackedSequence`.
+            ValueError: A shape does not fit, `hx` is not a pair, h0 would be lost, `cu_seqlens` does not
+                divide the input, or something comes with it, or with a `PackedSequence`, that cannot.
             TypeError: A dtype does not fit.
         """
-        return self._forward(input, hx, mask_pad)
+        return self._forward(input, hx, mask_pad, reset=reset, cu_seqlens=cu_seqlens)
 
     def _check_state(self, state: Any, *batch: int) -> None:
         if state is None:
@@ -108,6 +113,10 @@ class LSTM(DropIn, nn.LSTM):
             raise ValueError(f"LSTM: hx must be a pair (h0, c0), got {got}")
         self._check_row("h0", state[0], batch, self._row_size)
         self._check_row("c0", state[1], batch, self.hidden_size)
+
+    def _initial(self) -> Any:
+        c = super()._initial()
+        return None if c is None else (None, c)
 
     def _run(self, x: Tensor, state: Any, where: Positions) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         h0, c0 = (None, None) if state is None else state
@@ -124,6 +133,9 @@ class LSTM(DropIn, nn.LSTM):
         h = torch.cat(ends).to(x.dtype)
         if h0 is not None and where.mask_pad is not None:
             h = torch.where(where.mask_pad.all(0).unsqueeze(-1), h0.to(h.dtype), h)
+        if h0 is not None and where.cu_seqlens is not None:
+            h = torch.where(where.cu_seqlens.diff().eq(0).unsqueeze(-1), h0.to(h.dtype), h)
+            return output, (h, c)
         if h0 is not None and x.shape[0] == 0:
             h = h0.to(h.dtype)
         return output, (h, c)

@@ -8,8 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sru_nn import reference
-from sru_nn.cells.sru.plain import Inputs
+from sru_nn import pieces, reference
+from sru_nn.cells.gated_linear.pieces import PieceInputs as GatedPieces
+from sru_nn.cells.gated_linear.reference import gated_linear_recurrence
+from sru_nn.cells.sru.plain import Inputs, PieceInputs
+from sru_nn.cells.sru.reference import by_marks, sru_states
 from sru_nn.operators import TORCH_2_13
 
 
@@ -33,7 +36,10 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
     operators = torch.ops.sru_nn
     return {
         operators.sru_forward.default: _sru_forward,
+        operators.sru_pieces_forward.default: _sru_pieces_forward,
         operators.gated_linear_forward.default: _gated_linear_forward,
+        operators.gated_linear_pieces_forward.default: _gated_linear_pieces_forward,
+        operators.packed_layout.default: _refuse_packed,
     }
 
 
@@ -75,37 +81,86 @@ def _sru_forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
     return h, c_last, inputs.bias.new_empty(0)
 
 
-def _scan_states(u_c: Tensor, u_f: Tensor, v_f: Tensor, c0: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _sru_pieces_forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
+    inputs, save = PieceInputs(*args[:-1]), args[-1]
+    _refuse_gradients(save)
+    h, c_last = by_marks(*inputs, states=_scan_states)
+    return h, c_last, inputs.bias.new_empty(0)
+
+
+def _scan_states(
+    u_c: Tensor,
+    u_f: Tensor,
+    v_f: Tensor,
+    c0: Tensor,
+    starts: Tensor | None = None,
+    c_reset: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
     """Compute `reference.sru_states` with the loop in the graph."""
     if _has_no_loop(u_c.shape[0]):
-        return reference.sru_states(u_c, u_f, v_f, c0)
+        return sru_states(u_c, u_f, v_f, c0, starts, c_reset)
+    given = {"u_c": u_c, "u_f": u_f, "v_f": v_f, "starts": starts, "c_reset": c_reset}
+    over_time = {name: x for name, x in given.items() if x is not None and x.dim() == 3}
+    constant = {name: x for name, x in given.items() if x is not None and x.dim() == 1}
 
-    def step(c: Tensor, u_c: Tensor, u_f: Tensor, v_f: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
-        c_next = reference.sru_states(u_c.unsqueeze(0), u_f.unsqueeze(0), v_f, c)[2]
+    def step(c: Tensor, *values: Any) -> tuple[Tensor, Tensor, Tensor]:
+        now = dict(zip((*over_time, *constant), values, strict=False))  # symbols follow
+        if starts is not None:
+            c = torch.where(now["starts"], now["c_reset"], c)
+        c_next = sru_states(now["u_c"].unsqueeze(0), now["u_f"].unsqueeze(0), now["v_f"], c)[2]
         # Both states are results, so that nothing is joined after the loop; results may not share memory.
         return c_next, c.clone(), c_next.clone()
 
-    per_position = v_f.dim() == 3
-    over_time, constant = ((u_c, u_f, v_f), ()) if per_position else ((u_c, u_f), (v_f,))
-    c_last, before, after = _scan(step, c0, over_time, *constant)
+    c_last, before, after = _scan(step, c0, tuple(over_time.values()), *constant.values())
     return before, after, c_last
 
 
-def _gated_linear_forward(
-    q: Tensor, k: Tensor, v: Tensor, log_g: Tensor, s0: Tensor | None, save: bool
-) -> tuple[Tensor, Tensor, Tensor]:
+def _gated_linear_forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
+    return _gated_linear_pieces_forward(*args[:-1], None, None, None, args[-1])
+
+
+def _gated_linear_pieces_forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
+    inputs, save = GatedPieces(*args[:-1]), args[-1]
     _refuse_gradients(save)
+    q, k, v, log_g, s0, s_reset, marks, cu_seqlens = inputs
     length, batch, heads, key_size = q.shape
-    s = q.new_zeros(batch, heads, key_size, v.shape[-1], dtype=reference.accumulate_dtype(q.dtype))
+    sequences = batch if cu_seqlens is None else cu_seqlens.shape[0] - 1
+    s = q.new_zeros(sequences, heads, key_size, v.shape[-1], dtype=reference.accumulate_dtype(q.dtype))
     s = s if s0 is None else s0.to(s.dtype)
     nothing = s.new_empty(0, batch * heads, *s.shape[2:])
+    if cu_seqlens is not None:
+        marks = pieces.sequence_marks(cu_seqlens, length)
+    starts = None if marks is None else pieces.starts(marks, False)
     if _has_no_loop(length):
-        return *reference.gated_linear_recurrence(q, k, v, log_g, s), nothing
+        reset = starts if cu_seqlens is None else None
+        found = gated_linear_recurrence(
+            q, k, v, log_g, s, reset=reset, s_reset=s_reset, cu_seqlens=cu_seqlens
+        )
+        return *found, nothing
+    over_time, constant = [q, k, v, log_g], []
+    if starts is not None:
+        over_time.append(starts[:, :, None, None, None])
+    if cu_seqlens is not None:
+        over_time.append(s[pieces.sequence_numbers(cu_seqlens, length)].unsqueeze(1))
+    elif starts is not None:
+        constant = [s.new_zeros(s.shape[1:]) if s_reset is None else s_reset.to(s.dtype)]
 
-    def step(s: Tensor, *now: Any) -> tuple[Tensor, Tensor]:
+    def step(s: Tensor, *now: Any) -> tuple[Tensor, ...]:
         q, k, v, log_g = (x.unsqueeze(0) for x in now[:4])
-        o, s = reference.gated_linear_recurrence(q, k, v, log_g, s)
-        return s, o.squeeze(0)
+        if starts is not None:
+            s = torch.where(now[4], now[5], s)
+        o, s = gated_linear_recurrence(q, k, v, log_g, s)
+        return (s, o.squeeze(0)) if cu_seqlens is None else (s, o.squeeze(0), s.clone())
 
-    s, o = _scan(step, s, (q, k, v, log_g))
-    return o, s, nothing
+    if cu_seqlens is None:
+        s, o = _scan(step, s, over_time, *constant)
+        return o, s, nothing
+    _, o, states = _scan(step, s.new_zeros(1, *s.shape[1:]), over_time)
+    return o, pieces.last_states(states, s, cu_seqlens), nothing
+
+
+def _refuse_packed(*_: Any) -> Any:
+    raise RuntimeError(
+        "sru_nn.export.decompositions: the program lays out a PackedSequence, which needs sru_nn; pass the "
+        "sequences end to end with cu_seqlens, or padded with mask_pad"
+    )

@@ -190,12 +190,27 @@ def test_no_state_is_kept_without_a_gradient(recording):
 
 
 @pytest.mark.parametrize("dispatched", [False, True])
-def test_a_second_derivative_is_refused(implementation, dispatched):
+@pytest.mark.parametrize("options", [{}, {"gates": 4, "bidirectional": True, "masks": False}], ids=str)
+def test_second_derivatives(implementation, dispatched, options):
+    inputs = make_inputs(length=3, batch=2, hidden=1, **options)
+    names = [name for name in LEAVES if getattr(inputs, name) is not None]
+    leaves = [getattr(inputs, name).requires_grad_() for name in names]
+    chosen = None if dispatched else implementation
+
+    def run(*tensors):
+        return ops.run(chosen, inputs._replace(**dict(zip(names, tensors, strict=True))))
+
+    assert torch.autograd.gradgradcheck(run, leaves)
+
+
+@pytest.mark.usefixtures("implementation")
+def test_the_backward_operator_has_no_gradient():
     inputs = make_inputs()
-    h, _ = ops.run(None if dispatched else implementation, inputs._replace(u=inputs.u.requires_grad_()))
-    (gradient,) = torch.autograd.grad(h.square().sum(), inputs.u, create_graph=True)
-    with pytest.raises(RuntimeError, match="no second derivative; choose the backend 'reference'"):
-        gradient.sum().backward()
+    h, c_last, c = torch.ops.sru_nn.sru_forward(*inputs, True)
+    inputs.u.requires_grad_()
+    grad_u, *_ = torch.ops.sru_nn.sru_backward(*inputs, c, h, c_last)
+    with pytest.raises(RuntimeError, match=r"sru_backward: a graph has no second derivative; run the recurr"):
+        grad_u.sum().backward()
 
 
 @pytest.mark.usefixtures("implementation")

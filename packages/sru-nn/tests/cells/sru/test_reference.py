@@ -34,6 +34,7 @@ def make_inputs(
     bidirectional: bool = False,
     highway: bool = True,
     per_position: bool = False,
+    resets: bool = False,
     seed: int = 0,
 ) -> dict:
     generator = torch.Generator().manual_seed(seed)
@@ -50,20 +51,29 @@ def make_inputs(
         "x": randn(length, batch, columns) if highway and gates == 3 else None,
         "mask_c": (torch.rand(batch, columns, generator=generator) < 0.7).double() / 0.7,
         "mask_pad": torch.rand(length, batch, generator=generator) < 0.3,
+        "reset": torch.rand(length, batch, generator=generator) < 0.4 if resets else None,
+        "c_reset": randn(columns) if resets else None,
         "bidirectional": bidirectional,
     }
 
 
-def one_number_at_a_time(u, v, bias, c0, *, x, bidirectional, activation, scale_x, mask_c, mask_pad):
+def one_number_at_a_time(
+    u, v, bias, c0, *, x, bidirectional, activation, scale_x, mask_c, mask_pad, reset, c_reset
+):
     """Follow the equations with Python floats."""
     length, batch, gates, columns = u.shape
     h, c_last = torch.zeros(length, batch, columns, dtype=u.dtype), c0.clone()
     for b, d in itertools.product(range(batch), range(columns)):
         c = c0[b, d].item()
         backwards = bidirectional and d >= columns // 2
+        later = None  # the real position after t, which the second direction comes from
         for t in reversed(range(length)) if backwards else range(length):
             if mask_pad[t, b]:
                 continue
+            start = later if backwards else t
+            later = t
+            if reset is not None and start is not None and reset[start, b]:
+                c = c_reset[d].item()
             v_f, v_r = (v[t, b] if v.dim() == 4 else v)[:, d].tolist()
             u_c, u_f, u_r = u[t, b, :3, d].tolist()
             f = sigmoid(u_f + v_f * c + bias[0, d].item())
@@ -84,11 +94,12 @@ def one_number_at_a_time(u, v, bias, c0, *, x, bidirectional, activation, scale_
     bidirectional=st.booleans(),
     highway=st.booleans(),
     per_position=st.booleans(),
+    resets=st.booleans(),
     activation=st.sampled_from(sorted(ACTIVATIONS)),
     seed=st.integers(0, 999),
 )
 def test_follows_the_equations(
-    length, batch, hidden, gates, bidirectional, highway, per_position, activation, seed
+    length, batch, hidden, gates, bidirectional, highway, per_position, resets, activation, seed
 ):
     inputs = make_inputs(
         length,
@@ -98,6 +109,7 @@ def test_follows_the_equations(
         bidirectional=bidirectional,
         highway=highway,
         per_position=per_position,
+        resets=resets,
         seed=seed,
     )
     scale_x = 1.5 if inputs["x"] is not None else 1.0
@@ -121,8 +133,10 @@ def test_gradients_of_the_gradients():
 
 
 def as_function_of_tensors(gates, bidirectional, per_position, activation):
-    inputs = make_inputs(3, 2, 1, gates=gates, bidirectional=bidirectional, per_position=per_position)
-    names = [name for name in ("u", "v", "bias", "c0", "x", "mask_c") if inputs[name] is not None]
+    inputs = make_inputs(
+        3, 2, 1, gates=gates, bidirectional=bidirectional, per_position=per_position, resets=True
+    )
+    names = [name for name in ("u", "v", "bias", "c0", "x", "mask_c", "c_reset") if inputs[name] is not None]
     leaves = [inputs[name].requires_grad_() for name in names]
 
     def run(*tensors: Tensor) -> tuple[Tensor, Tensor]:
@@ -176,3 +190,39 @@ def test_low_precision_storage_accumulates_in_float32(dtype, assert_close):
     assert c.dtype == accumulate_dtype(dtype) == torch.float32
     assert_close(h, h_exact)
     assert_close(c, c_exact)  # float32 accuracy, whatever the storage
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("per_position", [False, True])
+@pytest.mark.parametrize("lengths", [(2, 0, 3, 1), (0, 0), ()])
+def test_sequences_end_to_end_are_those_one_by_one(bidirectional, per_position, lengths):
+    total, count = sum(lengths), len(lengths)
+    inputs = make_inputs(total, 1, 2, bidirectional=bidirectional, per_position=per_position)
+    rows = make_inputs(0, count, 2, bidirectional=bidirectional)
+    inputs |= {"mask_pad": None, "c0": rows["c0"], "mask_c": rows["mask_c"]}
+    ends = torch.tensor([0, *lengths]).cumsum(0)
+    h, c = sru_recurrence(**inputs, cu_seqlens=ends)
+    assert h.shape == (total, 1, inputs["u"].shape[3])
+    assert c.shape == inputs["c0"].shape
+    over_time = ["u", "x", *["v"] * per_position]
+    for row, (start, end) in enumerate(itertools.pairwise(ends.tolist())):
+        one = inputs | {name: inputs[name][start:end] for name in over_time}
+        one |= {name: inputs[name][row : row + 1] for name in ("c0", "mask_c")}
+        expected = sru_recurrence(**one)
+        torch.testing.assert_close((h[start:end], c[row : row + 1]), expected, rtol=1e-14, atol=1e-14)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_sequences_end_to_end_have_derivatives(bidirectional):
+    inputs = make_inputs(3, 1, 1, bidirectional=bidirectional)
+    c0 = make_inputs(0, 3, 1, bidirectional=bidirectional)["c0"]
+    inputs |= {"mask_pad": None, "mask_c": None, "c0": c0}
+    names = ["u", "v", "bias", "c0", "x"]
+    leaves = [inputs[name].requires_grad_() for name in names]
+
+    def run(*tensors: Tensor) -> tuple[Tensor, Tensor]:
+        changed = inputs | dict(zip(names, tensors, strict=True))
+        return sru_recurrence(**changed, cu_seqlens=torch.tensor([0, 2, 2, 3]))
+
+    assert torch.autograd.gradcheck(run, leaves)
+    assert torch.autograd.gradgradcheck(run, leaves)

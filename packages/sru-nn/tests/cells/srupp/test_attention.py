@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from unittest.mock import patch
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from sru_nn import SRUppAttention, SRUppProjectedLinear
+from sru_nn.cells.srupp import attention as attention_module
 
 from ...conftest import examples
 
@@ -69,9 +71,10 @@ def by_hand(module, x, allowed, bias, earlier):
     mask=st.sampled_from(["none", "bool", "float", "float with -inf"]),
     padded=st.booleans(),
     memory_padded=st.booleans(),
+    resets=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_equations(length, earlier, heads, norm, causal, context, mask, padded, memory_padded, seed):
+def test_equations(length, earlier, heads, norm, causal, context, mask, padded, memory_padded, resets, seed):
     torch.manual_seed(seed)
     module = attention(
         num_heads=heads,
@@ -89,7 +92,11 @@ def test_equations(length, earlier, heads, norm, causal, context, mask, padded, 
         bias.normal_()
     forbidden = torch.rand(bias.shape) < 0.4 if mask in ("bool", "float with -inf") else bias > torch.inf
 
-    allowed = ~forbidden & ~pad.T[:, None, :]
+    reset = torch.zeros(earlier + length, 2, dtype=torch.bool)
+    reset[earlier:] = resets & (torch.rand(length, 2) < 0.4)
+    sequence = (reset & ~pad).cumsum(0).T
+
+    allowed = ~forbidden & ~pad.T[:, None, :] & (sequence[:, earlier:, None] == sequence[:, None, :])
     distance = torch.arange(earlier, earlier + length)[:, None] - torch.arange(earlier + length)
     if causal:
         allowed &= (distance >= 0) & (distance <= (torch.inf if context is None else context))
@@ -109,6 +116,7 @@ def test_equations(length, earlier, heads, norm, causal, context, mask, padded, 
         attn_mask,
         given_x[:earlier] if earlier else None,
         pad[:earlier] if memory_padded else None,
+        reset=reset[earlier:] if resets else None,
     )
     real = ~pad[earlier:]
     torch.testing.assert_close(actual[real], expected[real])
@@ -146,6 +154,54 @@ def test_a_learned_mask_has_a_gradient():
     bias = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
     module(draw(3, 2, E), None, bias).square().sum().backward()
     assert bias.grad.abs().min() > 0
+
+
+OFFSETS = [[0], [0, 0], [0, 4], [0, 0, 1, 3, 3, 7, 8, 17, 18, 21, 21], [0, 3, 6, 9]]
+
+
+@pytest.mark.parametrize("offsets", OFFSETS)
+@pytest.mark.parametrize("read", [True, False], ids=["batches", "mask"])
+@pytest.mark.parametrize(
+    "options", [{}, {"causal": True, "num_heads": 2}, {"causal": True, "context": 2}], ids=str
+)
+def test_sequences_end_to_end_are_sequences_one_by_one(offsets, read, options):
+    module = attention(**options)
+    x = draw(offsets[-1], 1, E).requires_grad_()
+    with patch.object(attention_module, "can_read", lambda *_: read):
+        actual = module(x, cu_seqlens=torch.tensor(offsets, dtype=torch.int32))
+    expected = torch.cat([module(x[slice(*pair)]) for pair in itertools.pairwise(offsets)] or [actual])
+    torch.testing.assert_close(actual, expected)
+    upstream, inputs = torch.randn_like(actual), [x, *module.parameters()]
+    gradients, expected_gradients = (
+        torch.autograd.grad(u, inputs, upstream, retain_graph=True, materialize_grads=True)
+        for u in (actual, expected)
+    )
+    torch.testing.assert_close(gradients, expected_gradients)
+
+
+def test_a_mask_between_positions_of_sequences_end_to_end():
+    module, x, offsets = attention(), draw(7, 1, E), [0, 3, 3, 7]
+    bias = draw(7, 7)
+    bias[4, 3:] = -torch.inf
+    actual = module(x, None, bias, cu_seqlens=torch.tensor(offsets))
+    for first, end in itertools.pairwise(offsets):
+        own = slice(first, end)
+        torch.testing.assert_close(actual[own], module(x[own], None, bias[own, own]))
+
+
+def test_a_long_sequence_makes_no_short_one_longer():
+    module, lengths = attention(causal=True), [1, 40, 2, 3, 2, 3, 33]
+    cu_seqlens = torch.tensor([0, *itertools.accumulate(lengths)])
+    x = draw(sum(lengths), 1, E)
+    with patch.object(F, "scaled_dot_product_attention", Spy()) as spy:
+        u = module(x, cu_seqlens=cu_seqlens)
+    assert [call["shapes"][0][::2] for call in spy.calls] == [(1, 1), (4, 3), (2, 40)]
+    assert all(call["attn_mask"] is None for call in spy.calls)
+    spoilt = x.clone()
+    spoilt[cu_seqlens[2]] = torch.nan
+    others = torch.ones(len(x), dtype=torch.bool)
+    others[cu_seqlens[2] : cu_seqlens[3]] = False
+    torch.testing.assert_close(module(spoilt, cu_seqlens=cu_seqlens)[others], u[others])
 
 
 class Spy:
@@ -291,12 +347,27 @@ BAD_INPUTS = [
     ((X, None, None, X[:, :1]), "memory must have shape (M, B, E) = (3, 2, 3), got (3, 1, 3)"),
     ((X, None, None, X[:1], X[..., 0]), "memory_mask_pad must have shape (M, B) = (1, 2), got (3, 2)"),
 ]
+ENDS = torch.tensor([0, 3])
+BAD_SEQUENCES = [
+    ((X,), {"reset": X[:2, :, 0] > 0}, "reset must have shape (T, B) = (3, 2), got (2, 2)"),
+    ((X,), {"cu_seqlens": ENDS}, "input must have shape (total, 1, E) = (3, 1, 3), got (3, 2, 3)"),
+    ((X[:2, :1],), {"cu_seqlens": ENDS}, "cu_seqlens must end at the number of positions, 2, got 3"),
+    ((X[:, :1], X[:, :1, 0]), {"cu_seqlens": ENDS}, "with cu_seqlens pass mask_pad=None"),
+    ((X[:, :1],), {"cu_seqlens": ENDS, "reset": X[:, :1, 0] > 0}, "with cu_seqlens pass reset=None"),
+    (
+        (X[:, :1], None, None, X[:, :1]),
+        {"cu_seqlens": ENDS},
+        "with cu_seqlens pass memory=None; a memory needs a batch (T, B, E)",
+    ),
+]
 
 
-@pytest.mark.parametrize(("inputs", "message"), BAD_INPUTS)
-def test_shapes_that_do_not_fit(inputs, message):
+@pytest.mark.parametrize(
+    ("inputs", "options", "message"), [*((i, {}, m) for i, m in BAD_INPUTS), *BAD_SEQUENCES]
+)
+def test_shapes_that_do_not_fit(inputs, options, message):
     with pytest.raises(ValueError, match=re.escape(f"SRUppAttention: {message}")):
-        attention()(*inputs)
+        attention()(*inputs, **options)
 
 
 def test_dtypes_that_do_not_fit():

@@ -254,11 +254,12 @@ def test_a_transform_of_the_users_own_keeps_the_old_layout():
 def test_streaming_compiles():
     rnn = make(causal=True, num_layers=1)
     compiled = torch.compile(rnn.stream, fullgraph=True, dynamic=True, backend="aot_eager")
-    x, state, parts = draw(T, B, E), None, []
-    for chunk in x.split([T - 2, 1, 1]):
-        part, state = compiled(chunk, state)
+    x, state, parts, reset = draw(T, B, E), None, [], torch.zeros(T, B, dtype=torch.bool)
+    reset[T - 3 : T - 1] = torch.tensor([[True, False, False], [False, True, False]])
+    for chunk, marks in zip(x.split([T - 3, 2, 1]), reset.split([T - 3, 2, 1]), strict=True):
+        part, state = compiled(chunk, state, reset=marks if marks.any() else None)
         parts.append(part)
-    torch.testing.assert_close(torch.cat(parts), rnn(x)[0])
+    torch.testing.assert_close(torch.cat(parts), rnn(x, reset=reset)[0])
 
 
 BAD_ARGUMENTS = [

@@ -123,7 +123,7 @@ class ChatData(BatchData[Lesson, Segment]):
     def _encode(self, dialogues: list[Dialogue], files: Files) -> list[Lesson]:
         longest = self.hparams["max_length"]
         whole = map(self.tokenizer.encode_dialogue, dialogues)
-        lessons = [Lesson(*(part[:longest] for part in lesson)) for lesson in whole]
+        lessons = [Lesson(lesson.inputs[:longest], lesson.targets[:longest]) for lesson in whole]
         kept = [lesson for lesson in lessons if bool((lesson.targets != IGNORE).any())]
         if not kept:
             raise DataError.at(

@@ -43,6 +43,9 @@ class GatedLinearRNN(ResidualStack):
         batch_first: Whether input, output and `mask_pad` have the batch before the time. The state does not.
         output_gate: Whether a gate scales the outputs of the heads.
         memory: How many steps the slowest gates remember at initialisation.
+        learn_initial_state: Whether each layer learns the state in which sequences begin, a parameter
+            `initial_state` `(H, K, V)`, instead of zeros. Where a state is always given and no sequence is
+            reset, it gets no gradient.
 
     Attributes:
         layers: The L layers, each with `norm`, `transform` (W_q, W_k, W_g, W_v and W_r in this order, in one
@@ -84,6 +87,7 @@ class GatedLinearRNN(ResidualStack):
         batch_first: bool = False,
         output_gate: bool = False,
         memory: float = 1024.0,
+        learn_initial_state: bool = False,
     ) -> None:
         super().__init__(input_size, hidden_size, num_layers, dropout, batch_first)
         hidden_size = self.hidden_size
@@ -101,7 +105,15 @@ class GatedLinearRNN(ResidualStack):
         self.output_gate = bool(output_gate)
         self.memory = float(memory)
         self._add(
-            GatedLinearBlock(hidden_size, num_heads, key_size, dropout, self.output_gate, self.memory)
+            GatedLinearBlock(
+                hidden_size,
+                num_heads,
+                key_size,
+                dropout,
+                self.output_gate,
+                self.memory,
+                learn_initial_state,
+            )
             for _ in range(self.num_layers)
         )
 
@@ -122,10 +134,11 @@ class GatedLinearBlock(ResidualBlock):
         dropout: float,
         output_gate: bool,
         memory: float,
+        learn_initial_state: bool = False,
     ) -> None:
         sizes = [num_heads * key_size] * 3 + [hidden_size] * (2 if output_gate else 1)
         state_shape = (num_heads, key_size, hidden_size // num_heads)
-        super().__init__(hidden_size, sum(sizes), hidden_size, state_shape, dropout)
+        super().__init__(hidden_size, sum(sizes), hidden_size, state_shape, dropout, learn_initial_state)
         self.sizes, self.memory = sizes, memory
         self.num_heads, self.key_size, self.value_size = state_shape
         self.gate_bias = nn.Parameter(torch.empty(num_heads, key_size))
@@ -145,6 +158,7 @@ class GatedLinearBlock(ResidualBlock):
         q, k, u_g, v = (torch.unflatten(part, -1, (self.num_heads, -1)) for part in parts[:4])
         # The logarithm of a gate near one would be lost in half precision.
         log_g = F.logsigmoid(u_g.to(accumulate_dtype(u.dtype)) + self.gate_bias)
-        o, state = gated_linear_recurrence(q, k, v, log_g, state, mask_pad=where.mask_pad)
+        given = {"mask_pad": where.mask_pad, "s_reset": self._at_resets(u, where), **where.options()}
+        o, state = gated_linear_recurrence(q, k, v, log_g, state, **given)
         o = F.layer_norm(o, (self.value_size,)).flatten(-2)
         return (o * F.silu(parts[4]) if len(parts) > 4 else o), state

@@ -27,6 +27,9 @@ class MinGRU(ResidualStack):
         num_layers: L, the number of layers.
         dropout: Dropout probability of what a layer adds to its input.
         batch_first: Whether input, output and `mask_pad` have the batch before the time. The state does not.
+        learn_initial_state: Whether each layer learns the state in which sequences begin, a parameter
+            `initial_state` `(D,)`, instead of zeros. Where a state is always given and no sequence is reset,
+            it gets no gradient.
 
     Attributes:
         layers: The L layers, each with `norm`, `transform` (W_h, then W_z, in one `nn.Linear`), `bias`
@@ -61,16 +64,19 @@ class MinGRU(ResidualStack):
         *,
         dropout: float = 0.0,
         batch_first: bool = False,
+        learn_initial_state: bool = False,
     ) -> None:
         super().__init__(input_size, hidden_size, num_layers, dropout, batch_first)
-        self._add(MinGRUBlock(hidden_size, dropout) for _ in range(num_layers))
+        self._add(MinGRUBlock(hidden_size, dropout, learn_initial_state) for _ in range(num_layers))
 
 
 class MinGRUBlock(ResidualBlock):
     """One layer of `MinGRU`."""
 
-    def __init__(self, hidden_size: int, dropout: float) -> None:
-        super().__init__(hidden_size, 2 * hidden_size, hidden_size, (hidden_size,), dropout)
+    def __init__(self, hidden_size: int, dropout: float, learn_initial_state: bool = False) -> None:
+        super().__init__(
+            hidden_size, 2 * hidden_size, hidden_size, (hidden_size,), dropout, learn_initial_state
+        )
         self.bias = nn.Parameter(torch.empty(2, hidden_size))
 
     @torch.no_grad()
@@ -82,4 +88,10 @@ class MinGRUBlock(ResidualBlock):
     def recur(self, u: Tensor, state: Tensor | None, where: Positions) -> tuple[Tensor, Tensor]:
         """Return the states `(T, B, D)`, and the last."""
         u = u.view(*u.shape[:-1], 2, u.shape[-1] // 2)
-        return mingru_recurrence(u + self.bias.to(u.dtype), state, mask_pad=where.mask_pad)
+        return mingru_recurrence(
+            u + self.bias.to(u.dtype),
+            state,
+            mask_pad=where.mask_pad,
+            h_reset=self._at_resets(u, where),
+            **where.options(),
+        )

@@ -41,7 +41,11 @@ def can_step(cells: Sequence[SRUCell], x: Tensor, c0: Tensor | None) -> bool:
         and not torch.is_grad_enabled()
         and x.is_cpu
         and x.shape[1] <= _LARGEST_BATCH.get(x.dtype, 0)
-        and (c0 is None or (c0.is_cpu and c0.dtype == accumulate_dtype(x.dtype) and c0.is_contiguous()))
+        and (
+            cells[0].initial_state is None
+            if c0 is None
+            else c0.is_cpu and c0.dtype == accumulate_dtype(x.dtype) and c0.is_contiguous()
+        )
         and not torch.is_autocast_enabled("cpu")
     ):
         return False

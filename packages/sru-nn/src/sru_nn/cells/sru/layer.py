@@ -12,24 +12,23 @@ from torch.nn import functional as F
 
 from sru_nn.arguments import (
     check_exclusive,
-    check_features,
-    check_like_parameters,
     check_number,
     check_probabilities,
-    check_shape,
     check_sizes,
     input_and_state,
     one_of_two_names,
     shown_options,
 )
-from sru_nn.cells.sru.transform import draw_transform, make_transform, scale_
+from sru_nn.cells.sru.inputs import checked
+from sru_nn.cells.sru.transform import draw_transform, gate_major, make_transform, scale_
 from sru_nn.checkpoints.architecture import check_cell, check_version
 from sru_nn.checkpoints.layouts import read_cell, strip_wrappers
 from sru_nn.experimental.length_parallel import LengthParallel
 from sru_nn.functional import Activation, sru_recurrence
 from sru_nn.gemm import project
-from sru_nn.positions import Positions
-from sru_nn.recurrent import as_leaf, check_step, without_padding
+from sru_nn.pieces import sequence_numbers
+from sru_nn.positions import Positions, check_reset, expand_initial, learned
+from sru_nn.recurrent import as_leaf, check_step
 
 # Arguments that a state dict can contradict.
 _TOLD = (
@@ -85,6 +84,8 @@ class SRUCell(nn.Module):
         length_parallel: Whether `forward` solves for all steps at once:
             `sru_nn.experimental.length_parallel`.
         bias: Whether the gates learn their biases; if False these stay zero.
+        learn_initial_state: Whether the layer learns the state in which sequences begin, instead of zeros.
+            Where a state is always given and no sequence is reset, it gets no gradient.
 
     State dicts of `sru` 2.3.5, 2.6.0 and 3.0.0.dev6 load as they are.
 
@@ -93,6 +94,7 @@ class SRUCell(nn.Module):
             `up`, with `n_proj`); None with `custom_m`.
         weight_c: `(2·N·D,)`, v_f then v_r; a buffer of zeros with `v1`.
         bias: `(2·N·D,)`, b_f then b_r; a buffer of zeros without `bias`.
+        initial_state: `(N·D,)`, with `learn_initial_state`; otherwise None.
 
     Raises:
         TypeError: A size is not an integer.
@@ -131,6 +133,7 @@ class SRUCell(nn.Module):
         transform_module: nn.Module | None = None,
         length_parallel: bool | LengthParallel = False,
         bias: bool = True,
+        learn_initial_state: bool = False,
     ) -> None:
         super().__init__()
         who = type(self).__name__
@@ -169,12 +172,13 @@ class SRUCell(nn.Module):
         if custom_m is None:
             outputs = self.num_matrices * self.output_size
             self.transform = make_transform(input_size, outputs, self.projection_size)
-        for name, learned in (("weight_c", not v1), ("bias", bias)):
+        for name, is_learned in (("weight_c", not v1), ("bias", bias)):
             zeros = torch.zeros(2 * self.output_size)
-            if learned:
+            if is_learned:
                 self.register_parameter(name, nn.Parameter(zeros))
             else:  # a buffer, out of reach of optimizers and initialisers
                 self.register_buffer(name, zeros)
+        self.initial_state = nn.Parameter(torch.zeros(self.output_size)) if learn_initial_state else None
         width = self.output_size if normalize_after else input_size
         self.layer_norm = nn.LayerNorm(width) if layer_norm else None
         self.reset_parameters()
@@ -195,6 +199,8 @@ class SRUCell(nn.Module):
         else:
             bound = math.sqrt(1.5) if self.weight_c_init is None else self.weight_c_init
             self.weight_c.uniform_(-bound, bound)
+        if self.initial_state is not None:
+            self.initial_state.zero_()
         if self.layer_norm is not None:
             self.layer_norm.reset_parameters()
         if self.custom_m is None:
@@ -220,39 +226,54 @@ class SRUCell(nn.Module):
         c0: Tensor | None = None,
         mask_pad: Tensor | None = None,
         *,
+        reset: Tensor | None = None,
+        cu_seqlens: Tensor | None = None,
         x: Tensor | None = None,
         state: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Run the layer.
 
         Args:
-            input: `(T, B, E)`, or `(B, E)` for a single step.
-            c0: `(B, N·D)`, the state before the first step; zeros if None.
+            input: `(T, B, E)`, or `(B, E)` for a single step; `(total, E)` or `(total, 1, E)` with
+                `cu_seqlens`.
+            c0: `(B, N·D)`, the state before the first step; `initial_state`, or zeros, if None. S instead of
+                B with `cu_seqlens`.
             mask_pad: `(T, B)`, non-zero where a position is padding.
+            reset: `(T, B)` bool, True where a sequence begins: as for `SRU`.
+            cu_seqlens: `(S + 1,)` int32 or int64, where the sequences begin and end that lie end to end: as
+                for `SRU`.
             x: Another name of `input`.
             state: Another name of `c0`.
 
         Returns:
-            `h`: `(T, B, N·D)`, with T = 1 for a single step.
+            `h`: `(T, B, N·D)`, with T = 1 for a single step; in the form of the input with `cu_seqlens`.
             `c`: `(B, N·D)`, the state after the last step, float32 or float64.
 
         Raises:
-            ValueError: A shape does not fit, or an argument is given by both of its names.
+            ValueError: A shape does not fit, an argument is given by both of its names, `cu_seqlens` does not
+                divide the input, or `mask_pad` or `reset` comes with it.
             TypeError: A dtype does not fit.
         """
         given, c0 = input_and_state(self, input, c0, x, state)
         if isinstance(given, fx.Proxy):
-            return as_leaf(self, given, c0, mask_pad)  # type: ignore[no-any-return]
-        return self._run(given, c0, Positions(mask_pad))
+            options = {"reset": reset, "cu_seqlens": cu_seqlens}
+            return as_leaf(self, given, c0, mask_pad, **options)  # type: ignore[no-any-return]
+        return self._run(given, c0, Positions(mask_pad, reset, cu_seqlens))
 
     def step(
-        self, x: Tensor, state: Tensor | None = None, *, c: Tensor | None = None
+        self,
+        x: Tensor,
+        state: Tensor | None = None,
+        *,
+        reset: Tensor | None = None,
+        c: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Run one time step: what `forward` does with a sequence of one.
 
         Args:
             x: `(B, E)`.
-            state: `(B, N·D)`, the state before the step; zeros if None.
+            state: `(B, N·D)`, the state before the step; that of a new sequence if None.
+            reset: `(B,)` bool, True where a sequence begins at this step, whatever its state.
             c: Another name of `state`.
 
         Returns:
@@ -265,53 +286,52 @@ class SRUCell(nn.Module):
         """
         state = one_of_two_names(f"{type(self).__name__}.step", "state", state, None, "c", c)
         check_step(self, x, (2,))
-        result = self(x.unsqueeze(0), state)
+        given: Any = x
+        if reset is not None and not isinstance(given, fx.Proxy):
+            check_reset(type(self).__name__, reset, "(B,)", tuple(x.shape[:-1]), x)
+        beside = {} if reset is None else {"reset": reset.unsqueeze(0)}
+        result = self(x.unsqueeze(0), state, **beside)
         return result[0].squeeze(0), result[1]
-
-    def _checked(self, input: Any, c0: Any, where: Positions) -> tuple[Tensor, Positions]:
-        """Check the arguments; return the input `(T, B, E)`, zero at padding, and where with a bool mask."""
-        who, mask_pad = type(self).__name__, where.mask_pad
-        check_features(who, "input", input, "(T, B, E) or (B, E)", (2, 3), self.input_size)
-        check_like_parameters(who, input, self.bias if self.transform is None else self.transform)
-        if input.dim() == 2:
-            input = input.unsqueeze(0)
-            if isinstance(mask_pad, Tensor) and mask_pad.dim() == 1:
-                mask_pad = mask_pad.unsqueeze(0)
-        if c0 is not None:
-            check_shape(who, "c0", c0, "(B, N·D)", (input.shape[1], self.output_size), like=input)
-        if mask_pad is not None:
-            check_shape(who, "mask_pad", mask_pad, "(T, B)", tuple(input.shape[:-1]), like=input)
-            mask_pad = mask_pad.bool()
-        return without_padding(input, mask_pad), Positions(mask_pad)
 
     def _run(self, input: Any, c0: Any, where: Positions, **attention: Any) -> tuple[Tensor, Tensor]:
         """Run the layer; the transform of SRU++ takes the other arguments."""
-        input, where = self._checked(input, c0, where)
+        flat = where.cu_seqlens is not None and isinstance(input, Tensor) and input.dim() == 2
+        input, where = checked(self, input, c0, where)
         x, mask_c, norm = input, None, self.layer_norm
         if norm is not None and not self.normalize_after:
             x = norm(x)
+        cu_seqlens = where.cu_seqlens
+        like = x if cu_seqlens is None else x.new_empty(1, where.sequences(x), 0)
         if self.training and self.rnn_dropout > 0:
-            x = x * self._variational_mask(x, self.input_size, self.rnn_dropout)
+            mask = self._variational_mask(like, self.input_size, self.rnn_dropout)
+            if cu_seqlens is not None:
+                mask = mask[sequence_numbers(cu_seqlens, x.shape[0])].unsqueeze(1)
+            x = x * mask
         if self.training and self.dropout > 0:
-            mask_c = self._variational_mask(x, self.output_size, self.dropout)
+            mask_c = self._variational_mask(like, self.output_size, self.dropout)
         u, v = self._in_gates(x, self._transformed(x, where, **attention))
         if not (self.amp_recurrence_fp16 and u.dtype in (torch.float16, torch.bfloat16)):
             u = u.to(input.dtype)
         highway = input.to(u.dtype) if self.has_skip_term and self.num_matrices == 3 else None
+        initial = learned(self.initial_state, u)
         h, c = sru_recurrence(
             u,
             v,
             self.bias.view(2, self.output_size),
-            c0,
+            expand_initial(initial, where.sequences(x)) if c0 is None else c0,
             x=highway,
             bidirectional=self.bidirectional,
             activation=self.activation,
             scale_x=1.0 if highway is None else self.scale_x,
             mask_c=mask_c,
             mask_pad=where.mask_pad,
+            reset=where.reset,
+            c_reset=None if where.reset is None else initial,
+            cu_seqlens=cu_seqlens,
             length_parallel=self.length_parallel,
         )
-        return norm(h) if norm is not None and self.normalize_after else h, c
+        h = norm(h) if norm is not None and self.normalize_after else h
+        return h.squeeze(1) if flat else h, c
 
     def _transformed(self, x: Tensor, where: Positions) -> Any:
         return self.custom_m(x) if self.transform is None else project(self.transform, x)  # type: ignore[misc]
@@ -328,18 +348,8 @@ class SRUCell(nn.Module):
             )
         if rest:
             # As in sru 2.6.0, the parameter is added while v still has its gates innermost.
-            v = self._gate_major("v", rest[0] + self.weight_c, x, 2)
-        return self._gate_major("u", u, x, self.num_matrices), v
-
-    def _gate_major(self, name: str, tensor: Tensor, x: Tensor, gates: int) -> Tensor:
-        """Bring the result of a custom transform from gates innermost to `(T, B, K, N·D)`."""
-        length, batch, _ = x.shape
-        if tensor.numel() != length * batch * gates * self.output_size:
-            raise ValueError(
-                f"{type(self).__name__}: custom_m must return {name} of shape (T, B, N·D·{gates}) = "
-                f"{(length, batch, self.output_size * gates)}, got {tuple(tensor.shape)}"
-            )
-        return tensor.reshape(length, batch, self.output_size, gates).transpose(2, 3)
+            v = gate_major(self, "v", rest[0] + self.weight_c, x, 2)
+        return gate_major(self, "u", u, x, self.num_matrices), v
 
     def _variational_mask(self, like: Tensor, size: int, p: float) -> Tensor:
         """Draw one dropout mask `(B, size)` for all steps, in the dtype and on the device of `like`."""

@@ -30,8 +30,9 @@ def sru_recurrence(
     if (
         is_transformed()
         or (mask_c is not None and mask_c.requires_grad)
-        # Sequences end to end are a batch for the operator in plain PyTorch, and one long one for the reference.
-        or (chosen == "reference" and cu_seqlens is None)
+        or (
+            chosen == "reference" and cu_seqlens is None
+        )  # sequences end to end make the reference's loop long
     ):
         # Not _asdict, which the compiler of torch 2.6 cannot trace.
         fields: dict[str, Any] = dict(zip(Inputs._fields, inputs, strict=True))
@@ -53,8 +54,7 @@ def _results(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _gradients(inputs: Inputs, *_: Any) -> tuple[Tensor, ...]:
-    *grads, _, grad_x = pieces.gradients(plain.in_pieces(inputs))
-    return *grads, grad_x
+    return _without_c_reset(pieces.gradients(plain.in_pieces(inputs)))
 
 
 def _forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -62,7 +62,11 @@ def _forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor | None]
 
 
 def _backward(inputs: Inputs, *saved: Tensor | None) -> tuple[Tensor, ...]:
-    *grads, _, grad_x = pieces.backward(plain.in_pieces(inputs), *saved)
+    return _without_c_reset(pieces.backward(plain.in_pieces(inputs), *saved))
+
+
+def _without_c_reset(gradients: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    *grads, _, grad_x = gradients
     return *grads, grad_x
 
 

@@ -28,13 +28,12 @@ def run(
     cu_seqlens: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """Run the operators on a backend, or on the one they choose if None; `mask_c` has no gradient."""
-    u, v, bias, c0, x, mask_c, mask_pad, bidirectional, *rest = inputs
+    u, v, bias, c0, x, mask_c, mask_pad, bidirectional, activation, scale_x = inputs
     marks = None if cu_seqlens is not None else make_marks(mask_pad, reset, bidirectional)
     offsets = None if cu_seqlens is None else cu_seqlens.to(torch.int64)
     v, bias, c0, c_reset, mask_c = in_accumulate_dtype(u.dtype, v, bias, c0, c_reset, mask_c)
-    return _OPERATORS(
-        chosen, PieceInputs(u, v, bias, c0, c_reset, x, mask_c, marks, offsets, bidirectional, *rest)
-    )
+    where = (marks, offsets, bidirectional)
+    return _OPERATORS(chosen, PieceInputs(u, v, bias, c0, c_reset, x, mask_c, *where, activation, scale_x))
 
 
 def in_accumulate_dtype(storage: torch.dtype, *tensors: Tensor | None) -> list[Any]:

@@ -54,7 +54,7 @@ def sru_states(
         `c`: `(T, B, N·D)`, the states after each step.
         `c_last`: `(B, N·D)`, the state after the last step.
     """
-    if not len(u_c):
+    if u_c.shape[0] == 0:
         return u_c, u_c, c
     over_time = [u_c, u_f, v_f.expand_as(u_f)]
     if starts is not None and c_reset is not None:

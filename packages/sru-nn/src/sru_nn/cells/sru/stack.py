@@ -38,6 +38,10 @@ class SRUStack(Stack):
             shapes.append((self.num_layers * self.num_directions, self.hidden_size))
         self._check_state_tensor("c0", state, batch, "(L, B, N·D)", *shapes)
 
+    def _initial(self) -> Any:
+        states = [cell.initial_state for cell in self.rnn_lst]
+        return None if states[0] is None else torch.stack(states)  # type: ignore[arg-type]
+
     def _layer_states(self, c0: Tensor | None) -> Tensor | None:
         """Bring the initial state from either of its shapes to `(L, B, N·D)`."""
         if c0 is None or c0.shape[-1] == self.output_size:
@@ -93,6 +97,7 @@ class SRU(SRUStack):
         transform_module: `custom_m`, as `sru` 3.0.0.dev calls it.
         length_parallel: Whether `forward` solves for all steps at once:
             `sru_nn.experimental.length_parallel`.
+        learn_initial_state: Whether each layer learns the state in which sequences begin (see `SRUCell`).
 
     State dicts of `sru` 2.3.5, 2.6.0 and 3.0.0.dev6 load as they are; one of another architecture raises a
     `RuntimeError` that names the first argument that differs and both values, also with `strict=False`.
@@ -142,6 +147,7 @@ class SRU(SRUStack):
         batch_first: bool = False,
         transform_module: nn.Module | Sequence[nn.Module] | None = None,
         length_parallel: bool | LengthParallel = False,
+        learn_initial_state: bool = False,
     ) -> None:
         super().__init__()
         custom_m = one_of_two_names("SRU", "custom_m", custom_m, None, "transform_module", transform_module)
@@ -178,6 +184,7 @@ class SRU(SRUStack):
                 weight_c_init=weight_c_init,
                 use_relu=use_relu,
                 length_parallel=length_parallel,
+                learn_initial_state=learn_initial_state,
             )
             for layer in range(num_layers)
         )
@@ -188,19 +195,27 @@ class SRU(SRUStack):
         c0: Tensor | None = None,
         mask_pad: Tensor | None = None,
         *,
+        reset: Tensor | None = None,
+        cu_seqlens: Tensor | None = None,
         x: Tensor | PackedSequence | None = None,
         state: Tensor | None = None,
     ) -> tuple[Tensor | PackedSequence, Tensor]:
         """Run the stack.
 
         Args:
-            input: `(T, B, E)`, `(B, T, E)` with `batch_first`, `(T, E)` for a single sequence, or a
-                `PackedSequence`.
-            c0: `(L, B, N·D)`, or `(L, N·D)` for a single sequence: the states before the first step;
-                zeros if None. With `nn_rnn_compatible_return`, `(L·N, B, D)` is taken too.
+            input: `(T, B, E)`, `(B, T, E)` with `batch_first`, `(T, E)` for a single sequence; `(total, E)`
+                or `(1, total, E)` with `cu_seqlens`; or a `PackedSequence`.
+            c0: `(L, B, N·D)`, or `(L, N·D)` for a single sequence: the states before the first step; the
+                learned ones, or zeros, if None. With `nn_rnn_compatible_return`, `(L·N, B, D)` is taken too.
             mask_pad: `(T, B)`, `(B, T)` with `batch_first`, or `(T,)` for a single sequence: non-zero
                 where a position is padding. The state passes it unchanged and its output is zero (the bias of
                 the norm with `normalize_after`, as in `sru` 2.6.0).
+            reset: Bool, in the shape of `mask_pad`: True where a sequence begins. No state and no gradient
+                passes that point; the second direction starts anew just before it. A reset at padding counts
+                for nothing.
+            cu_seqlens: `(S + 1,)` int32 or int64: S sequences lie end to end in the input, number s from
+                `cu_seqlens[s]` to `cu_seqlens[s + 1]`, without padding. The states then have S where
+                they have B. Its values are checked on the CPU only.
             x: Another name of `input`.
             state: Another name of `c0`.
 
@@ -211,11 +226,12 @@ class SRU(SRUStack):
             input.
 
         Raises:
-            ValueError: A shape does not fit, an argument is given by both of its names, or `mask_pad` comes
-                with a `PackedSequence`.
+            ValueError: A shape does not fit, an argument is given by both of its names, `cu_seqlens` does not
+                divide the input, or something comes with it, or with a `PackedSequence`, that cannot.
             TypeError: A dtype does not fit.
         """
-        return self._forward(*input_and_state(self, input, c0, x, state), mask_pad)
+        given, c0 = input_and_state(self, input, c0, x, state)
+        return self._forward(given, c0, mask_pad, reset=reset, cu_seqlens=cu_seqlens)
 
     def _run(self, x: Tensor, state: Tensor | None, where: Positions) -> tuple[Tensor, Tensor]:
         if self.input_to_hidden is not None:  # the layers zero the padding before their own
@@ -245,12 +261,13 @@ def run_layers(
         `c`: `(L, B, N·D)`, the states after the last step.
     """
     cells = list(cells)
-    if x.shape[0] == 1 and where.mask_pad is None and can_step(cells, x, c0):
+    options = where.options()
+    if x.shape[0] == 1 and where.mask_pad is None and not options and can_step(cells, x, c0):
         return step(cells, x, c0, after)
 
     last = []
     for layer, (cell, c) in enumerate(zip(cells, by_layer(c0, len(cells)), strict=True)):
-        x, c = cell(x, c, where.mask_pad)
+        x, c = cell(x, c, where.mask_pad, **options)
         x = x if after is None else after(layer, x)
         last.append(c)
     return x, torch.stack(last)

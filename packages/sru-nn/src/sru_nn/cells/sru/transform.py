@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -31,6 +32,17 @@ def draw_transform(transform: nn.Module, num_matrices: int) -> Tensor:
         linear.weight.uniform_(-bound, bound)
     last = linears[-1].weight
     return last.view(num_matrices, last.shape[0] // num_matrices, -1)
+
+
+def gate_major(cell: Any, name: str, tensor: Tensor, x: Tensor, gates: int) -> Tensor:
+    """Bring what a layer's own module returned from gates innermost to `(T, B, K, N·D)`."""
+    length, batch, _ = x.shape
+    if tensor.numel() != length * batch * gates * cell.output_size:
+        raise ValueError(
+            f"{type(cell).__name__}: custom_m must return {name} of shape (T, B, N·D·{gates}) = "
+            f"{(length, batch, cell.output_size * gates)}, got {tuple(tensor.shape)}"
+        )
+    return tensor.reshape(length, batch, cell.output_size, gates).transpose(2, 3)
 
 
 def scale_(weight: Tensor, factor: float) -> None:

@@ -1,10 +1,9 @@
-"""What replaces the projection of an SRU layer in SRU++: attention, or two linear maps."""
+"""The attention that replaces the projection of an SRU layer in SRU++."""
 
 from __future__ import annotations
 
 import contextlib
-import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,114 +19,14 @@ from sru_nn.arguments import (
     check_sizes,
     shown_options,
 )
-from sru_nn.cells.srupp.attention_masks import attention_mask, joined_masks
+from sru_nn.cells.srupp.attention_masks import attention_mask, joined_masks, pieces_of_all
+from sru_nn.cells.srupp.memory import Cache, KeyValues
+from sru_nn.cells.srupp.ragged_attention import attend_by_length, can_read
+from sru_nn.cells.srupp.transform import Transform
 from sru_nn.gemm import project
 from sru_nn.operators import is_transformed
-
-
-class KeyValues(NamedTuple):
-    """The keys and values of the positions that an attention has seen."""
-
-    keys: Tensor
-    """`(B, H, S, P/H)`."""
-    values: Tensor
-    """`(B, H, S, P/H)`."""
-
-
-class Cache:
-    """A memory of keys and values in place of inputs; the attention it is given to adds the new ones."""
-
-    def __init__(self, seen: KeyValues | None = None) -> None:
-        self.seen = seen
-
-    def extend(self, new: KeyValues, context: int | None) -> KeyValues:
-        """Return all keys and values, and remember the last `context` of them."""
-        if self.seen is not None:
-            new = KeyValues(
-                torch.cat([self.seen.keys, new.keys], 2), torch.cat([self.seen.values, new.values], 2)
-            )
-        self.seen = new
-        if context is not None:
-            self.seen = KeyValues(new.keys[:, :, -context:], new.values[:, :, -context:])
-        return new
-
-
-class Transform(nn.Module):
-    """What the two transforms of an SRU++ layer share: sizes, the first matrix, initialisation."""
-
-    layer_norm: nn.LayerNorm | None
-
-    def __init__(self, in_features: int, out_features: int, proj_features: int, dropout: float) -> None:
-        super().__init__()
-        who = type(self).__name__
-        check_sizes(who, in_features=in_features, out_features=out_features, proj_features=proj_features)
-        check_probabilities(who, dropout=dropout)
-        self.in_features = in_features
-        self.out_features = out_features
-        self.proj_features = proj_features
-        self.dropout = nn.Dropout(dropout)
-        self.linear1 = nn.Linear(in_features, proj_features, bias=False)
-
-    @torch.no_grad()
-    def reset_parameters(self) -> None:
-        """Draw the matrices as Glorot and Bengio do; the last is smaller the more is dropped before it."""
-        *first, last = [module for module in self.children() if isinstance(module, nn.Linear)]
-        for linear in first:
-            nn.init.xavier_uniform_(linear.weight)
-        nn.init.xavier_uniform_(last.weight, gain=math.sqrt(1 - self.dropout.p))
-        if self.layer_norm is not None:
-            self.layer_norm.reset_parameters()
-
-
-class SRUppProjectedLinear(Transform):
-    """The transform of an SRU++ layer without attention: a product of two matrices.
-
-        u_t = W_2 dropout(norm(W_1 x_t))
-
-    Args:
-        in_features: E, the number of input features.
-        out_features: K·N·D, the number of output features.
-        proj_features: P, the inner width.
-        dropout: Probability of the dropout between the two.
-        layer_norm: Whether the input of W_2 is normalised.
-
-    Attributes:
-        linear1: W_1, an `nn.Linear` without a bias.
-        linear2: W_2, an `nn.Linear` without a bias.
-
-    Raises:
-        ValueError: A size is not positive, or the probability is outside [0, 1).
-
-    Source: Lei, "When Attention Meets Fast Recurrence: Training Language Models with Reduced Compute", EMNLP
-    2021, section 3; options and defaults as in the `sru` package, version 3.0.0.dev6.
-    """
-
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        proj_features: int,
-        dropout: float = 0.0,
-        layer_norm: bool = False,
-    ) -> None:
-        super().__init__(in_features, out_features, proj_features, dropout)
-        self.linear2 = nn.Linear(proj_features, out_features, bias=False)
-        self.layer_norm = nn.LayerNorm(proj_features) if layer_norm else None
-        self.reset_parameters()
-
-    def forward(
-        self,
-        input: Tensor,
-        mask_pad: Tensor | None = None,
-        attn_mask: Tensor | None = None,
-        memory: Tensor | Cache | None = None,
-        memory_mask_pad: Tensor | None = None,
-    ) -> Tensor:
-        """Compute the pre-activations `(T, B, K·N·D)` of `(T, B, E)`; the other arguments are not used."""
-        z = project(self.linear1, input)
-        if self.layer_norm is not None:
-            z = self.layer_norm(z)
-        return project(self.linear2, self.dropout(z))
+from sru_nn.pieces import check_cu_seqlens
+from sru_nn.positions import Positions, check_alone, check_reset
 
 
 class SRUppAttention(Transform):
@@ -223,6 +122,9 @@ class SRUppAttention(Transform):
         attn_mask: Tensor | None = None,
         memory: Tensor | Cache | None = None,
         memory_mask_pad: Tensor | None = None,
+        *,
+        reset: Tensor | None = None,
+        cu_seqlens: Tensor | None = None,
     ) -> Tensor:
         """Compute the pre-activations of a sequence.
 
@@ -233,6 +135,10 @@ class SRUppAttention(Transform):
                 to the scores, or bool, True where a position must not attend to another one.
             memory: `(M, B, E)`, the inputs of the positions before these.
             memory_mask_pad: `(M, B)`, non-zero where a position of the memory is padding.
+            reset: `(T, B)` bool, True where a sequence begins; no position attends to another sequence. The
+                memory belongs to what is before the first reset.
+            cu_seqlens: `(S + 1,)` int32 or int64: S sequences lie end to end in the input, whose B is 1. Each
+                attends to itself, and there is no memory.
 
         Returns:
             `(T, B, K·N·D)`.
@@ -241,7 +147,8 @@ class SRUppAttention(Transform):
             ValueError: A shape does not fit.
             TypeError: A dtype does not fit.
         """
-        earlier = self._check(input, mask_pad, attn_mask, memory, memory_mask_pad)
+        where = Positions(mask_pad, reset, cu_seqlens)
+        earlier = self._check(input, where, attn_mask, memory, memory_mask_pad)
         x = torch.cat([memory.to(input.dtype), input]) if isinstance(memory, Tensor) else input
         pad = None
         if mask_pad is not None or (earlier and memory_mask_pad is not None):
@@ -256,7 +163,13 @@ class SRUppAttention(Transform):
         seen = KeyValues(*map(self._split_heads, project(self.linear2, z).chunk(2, dim=-1)))
         if isinstance(memory, Cache):
             seen = memory.extend(seen, self.context)
-        z = torch.addcmul(residual, self._attend(q, seen, attn_mask, pad), self.alpha.to(residual.dtype))
+        if cu_seqlens is not None and attn_mask is None and can_read(cu_seqlens, input.shape[0]):
+            attended = attend_by_length(self._attend_padded, q, seen, cu_seqlens)
+        else:
+            pieces = pieces_of_all(earlier, input, mask_pad, reset, cu_seqlens)
+            attended = self._attend(q, seen, attn_mask, pad, pieces)
+        attended = attended.permute(2, 0, 1, 3).flatten(2)
+        z = torch.addcmul(residual, attended, self.alpha.to(residual.dtype))
         if self.layer_norm is not None and self.normalize_after:
             z = self.layer_norm(z)
         return project(self.linear3, self.dropout(z))
@@ -287,27 +200,37 @@ class SRUppAttention(Transform):
     def _split_heads(self, x: Tensor) -> Tensor:
         return torch.unflatten(x, -1, (self.num_heads, -1)).permute(1, 2, 0, 3)
 
-    def _attend(self, q: Tensor, seen: KeyValues, attn_mask: Tensor | None, pad: Tensor | None) -> Tensor:
-        """Return what the queries `(B, H, T, P/H)` find, `(T, B, P)`."""
-        attended = q
-        if q.shape[2]:
-            earlier = seen.keys.shape[2] - q.shape[2]
-            allowed = attention_mask(q, earlier, self.causal, self.context, attn_mask, pad)
-            with _kernels():
-                attended = F.scaled_dot_product_attention(
-                    q,
-                    *seen,
-                    attn_mask=allowed.mask,
-                    dropout_p=self.attn_dropout if self.training else 0.0,
-                    is_causal=allowed.is_causal,
-                )
-            if allowed.unattended is not None:
-                attended = attended.masked_fill(allowed.unattended, 0.0)
-        return attended.permute(2, 0, 1, 3).flatten(2)
+    def _attend(
+        self,
+        q: Tensor,
+        seen: KeyValues,
+        attn_mask: Tensor | None,
+        pad: Tensor | None,
+        pieces: Tensor | None,
+    ) -> Tensor:
+        """Return what the queries `(B, H, T, P/H)` find, in their shape."""
+        if not q.shape[2]:
+            return q
+        earlier = seen.keys.shape[2] - q.shape[2]
+        allowed = attention_mask(q, earlier, self.causal, self.context, attn_mask, pad, pieces)
+        with _kernels():
+            attended = F.scaled_dot_product_attention(
+                q,
+                *seen,
+                attn_mask=allowed.mask,
+                dropout_p=self.attn_dropout if self.training else 0.0,
+                is_causal=allowed.is_causal,
+            )
+        return attended if allowed.unattended is None else attended.masked_fill(allowed.unattended, 0.0)
 
-    def _check(self, input: Any, mask_pad: Any, attn_mask: Any, memory: Any, memory_mask_pad: Any) -> int:
+    def _attend_padded(self, q: Tensor, seen: KeyValues, pad: Tensor | None) -> Tensor:
+        """Return what the queries of sequences with padding at their ends find."""
+        # Looking back, no real position meets the padding.
+        return self._attend(q, seen, None, None if self.causal else pad, None)
+
+    def _check(self, input: Any, where: Positions, attn_mask: Any, memory: Any, memory_mask_pad: Any) -> int:
         """Raise on an argument that does not fit; return M."""
-        who = "SRUppAttention"
+        who, (mask_pad, reset, cu_seqlens) = "SRUppAttention", where
         check_features(who, "input", input, "(T, B, E)", (3,), self.in_features)
         check_like_parameters(who, input, self.linear1)
         length, batch, features = input.shape
@@ -326,6 +249,14 @@ class SRUppAttention(Transform):
             check_shape(who, "memory_mask_pad", memory_mask_pad, "(M, B)", (earlier, batch), like=input)
         if mask_pad is not None:
             check_shape(who, "mask_pad", mask_pad, "(T, B)", (length, batch), like=input)
+        if reset is not None:
+            check_reset(who, reset, "(T, B)", (length, batch), input)
+        if cu_seqlens is not None:
+            check_alone(who, where)
+            if memory is not None:
+                raise ValueError(f"{who}: with cu_seqlens pass memory=None; a memory needs a batch (T, B, E)")
+            check_shape(who, "input", input, "(total, 1, E)", (length, 1, features))
+            check_cu_seqlens(who, cu_seqlens, length, input)
         if attn_mask is not None:
             check_shape(who, "attn_mask", attn_mask, "(T, M + T)", (length, earlier + length), like=input)
             if attn_mask.dtype != torch.bool and not attn_mask.is_floating_point():

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sru_nn.pieces import piece_ids, sequence_numbers
+
 
 class AttentionMask(NamedTuple):
     """The arguments of `scaled_dot_product_attention` that say which positions attend to which."""
@@ -27,6 +29,7 @@ def attention_mask(
     context: int | None,
     attn_mask: Tensor | None,
     pad: Tensor | None,
+    pieces: Tensor | None,
 ) -> AttentionMask:
     """Combine everything that keeps a position from attending to another one.
 
@@ -37,11 +40,12 @@ def attention_mask(
         context: With `causal`, how far back a position attends at most; None for no limit.
         attn_mask: `(T, S)`, bool, True where a position must not attend, or a float added to the scores.
         pad: `(S, B)` bool, True where a position is padding, to which no position attends.
+        pieces: `(S, B)`, the number of the sequence that a position belongs to; none attends to another.
     """
     length = q.shape[2]
     # A single position after all it may see needs no causal mask.
     ordered = causal and not (length == 1 and (context is None or earlier <= context))
-    if attn_mask is None and pad is None:
+    if attn_mask is None and pad is None and pieces is None:
         if not ordered:
             return AttentionMask()
         if context is None and earlier == 0:
@@ -53,6 +57,9 @@ def attention_mask(
         forbidden = (distance < 0) if context is None else (distance < 0) | (distance > context)
     if pad is not None:
         forbidden = forbidden | pad.t()[:, None, None, :]
+    if pieces is not None:
+        rows = pieces.t()[:, None, :]
+        forbidden = forbidden | (rows[..., earlier:, None] != rows[..., None, :])
     if attn_mask is not None:
         bias = None if attn_mask.dtype == torch.bool else attn_mask.to(q.dtype)
         forbidden = forbidden | (attn_mask if bias is None else bias == -torch.inf)
@@ -78,3 +85,30 @@ def joined_masks(earlier: Tensor | None, positions: int, mask: Tensor | None, li
     new = like.new_zeros(length, batch) if mask is None else mask
     earlier = like.new_zeros(positions, batch) if earlier is None else earlier
     return torch.cat([earlier.bool(), new.bool()])
+
+
+def pieces_of_all(
+    earlier: int, like: Tensor, mask_pad: Tensor | None, reset: Tensor | None, cu_seqlens: Tensor | None
+) -> Tensor | None:
+    """Return the number of the sequence that each position belongs to, `(S, B)`; None if there is but one.
+
+    Args:
+        earlier: M, the number of earlier positions, which belong to the first sequence, number 0.
+        like: `(T, B, ...)`, the new positions.
+        mask_pad: `(T, B)`, the padding among the new positions, where a reset counts for nothing.
+        reset: `(T, B)` bool, True where a sequence begins.
+        cu_seqlens: `(N + 1,)`, where sequences that lie end to end begin and end.
+    """
+    if cu_seqlens is not None:
+        return sequence_numbers(cu_seqlens, like.shape[0]).unsqueeze(1)
+    if reset is None:
+        return None
+    new = piece_ids(reset, None if mask_pad is None else mask_pad.bool())
+    return torch.cat([new.new_zeros(earlier, like.shape[1]), new]) if earlier else new
+
+
+def ended(mask_pad: Tensor | None, reset: Tensor) -> Tensor:
+    """Return `(T, B)` bool, True at padding and where another sequence begins after a position."""
+    pieces = piece_ids(reset, mask_pad)
+    past = pieces != pieces[-1:]
+    return past if mask_pad is None else past | mask_pad

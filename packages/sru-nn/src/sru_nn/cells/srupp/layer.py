@@ -8,7 +8,9 @@ from torch import Tensor, fx, nn
 
 from sru_nn.arguments import input_and_state
 from sru_nn.cells.sru.layer import SRUCell
-from sru_nn.cells.srupp.attention import Cache, KeyValues, SRUppAttention, SRUppProjectedLinear
+from sru_nn.cells.srupp.attention import SRUppAttention
+from sru_nn.cells.srupp.memory import Cache, KeyValues
+from sru_nn.cells.srupp.transform import SRUppProjectedLinear
 from sru_nn.positions import Positions
 from sru_nn.recurrent import as_leaf
 
@@ -35,7 +37,8 @@ class SRUppCell(SRUCell):
         normalize_after: As for `SRUCell`.
         transform_module: An `SRUppAttention` or `SRUppProjectedLinear` with E inputs and K·N·D outputs, which
             stand gate after gate; or another module with the same call that returns the layout of `sru`,
-            `(T, B, N·D·K)`, gates innermost. K is 3, or 4 with a highway and E ≠ N·D.
+            `(T, B, N·D·K)`, gates innermost. K is 3, or 4 with a highway and E ≠ N·D. It gets `reset` and
+            `cu_seqlens` by name, each only where there is one.
         rescale: As for `SRUCell`.
         has_skip_term: As for `SRUCell`.
         use_tanh: As for `SRUCell`.
@@ -45,6 +48,7 @@ class SRUppCell(SRUCell):
         normalize_memory: With `layer_norm` and without `normalize_after`, whether the memory is normalised
             like the input. With False it is left as it is, as in `sru` 3.0.0.dev6. With True, segments that
             get the inputs of the earlier ones as their memory have the outputs of the whole sequence.
+        learn_initial_state: As for `SRUCell`.
 
     Attributes:
         transform: The `transform_module`; None if it is of another type, and then found as `custom_m`.
@@ -81,6 +85,7 @@ class SRUppCell(SRUCell):
         weight_c_init: float = 1.0,
         *,
         normalize_memory: bool = False,
+        learn_initial_state: bool = False,
     ) -> None:
         if transform_module is None:
             raise ValueError(
@@ -103,6 +108,7 @@ class SRUppCell(SRUCell):
             amp_recurrence_fp16=amp_recurrence_fp16,
             normalize_after=normalize_after,
             weight_c_init=weight_c_init,
+            learn_initial_state=learn_initial_state,
         )
         self.normalize_memory = bool(normalize_memory)
         if isinstance(transform_module, (SRUppAttention, SRUppProjectedLinear)):
@@ -127,6 +133,8 @@ class SRUppCell(SRUCell):
         memory: Tensor | Cache | None = None,
         memory_mask_pad: Tensor | None = None,
         *,
+        reset: Tensor | None = None,
+        cu_seqlens: Tensor | None = None,
         x: Tensor | None = None,
         state: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
@@ -139,13 +147,17 @@ class SRUppCell(SRUCell):
             attn_mask: `(T, M + T)`, as for `SRUppAttention`.
             memory: `(M, B, E)`, the inputs of the positions before these.
             memory_mask_pad: `(M, B)`, non-zero where a position of the memory is padding.
+            reset: As for `SRUCell`. No position attends to another sequence either. The memory belongs to
+                what is before the first reset.
+            cu_seqlens: As for `SRUCell`. Each sequence attends to itself, and there is no memory.
             x: Another name of `input`.
             state: Another name of `c0`.
         """
         given, c0 = input_and_state(self, input, c0, x, state)
+        where = Positions(mask_pad, reset, cu_seqlens)
         if isinstance(given, fx.Proxy):
             return as_leaf(  # type: ignore[no-any-return]
-                self, given, c0, mask_pad, attn_mask, memory, memory_mask_pad
+                self, given, c0, mask_pad, attn_mask, memory, memory_mask_pad, **where.options()
             )
         if isinstance(memory, Cache) and (self.bidirectional or self.transform is None):
             raise ValueError(
@@ -156,13 +168,20 @@ class SRUppCell(SRUCell):
         if normalizes and isinstance(memory, Tensor):
             memory = self.layer_norm(memory)  # type: ignore[misc]
         attention = {"attn_mask": attn_mask, "memory": memory, "memory_mask_pad": memory_mask_pad}
-        return self._run(given, c0, Positions(mask_pad), **attention)
+        return self._run(given, c0, where, **attention)
 
     def _transformed(self, x: Tensor, where: Positions, **attention: Any) -> Any:
         transform = self.custom_m if self.transform is None else self.transform
-        return transform(x, mask_pad=where.mask_pad, **attention)  # type: ignore[misc]
+        return transform(x, mask_pad=where.mask_pad, **attention, **where.options())  # type: ignore[misc]
 
-    def step(self, x: Tensor, state: Tensor | None = None, *, c: Tensor | None = None) -> NoReturn:
+    def step(
+        self,
+        x: Tensor,
+        state: Tensor | None = None,
+        *,
+        reset: Tensor | None = None,
+        c: Tensor | None = None,
+    ) -> NoReturn:
         """Refuse: a step attends to earlier positions; use `stream`, which takes them.
 
         Raises:

@@ -9,17 +9,19 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from sru_nn.arguments import check_exclusive, check_features, check_sizes, check_tensor, input_and_state
-from sru_nn.cells.sru.stack import SRUStack
-from sru_nn.cells.srupp.attention import Cache, SRUppAttention, SRUppProjectedLinear
-from sru_nn.cells.srupp.attention_masks import joined_masks
+from sru_nn.arguments import check_exclusive, check_sizes, check_tensor, input_and_state
+from sru_nn.cells.srupp.attention import SRUppAttention
+from sru_nn.cells.srupp.attention_masks import ended
 from sru_nn.cells.srupp.layer import SRUppCell
-from sru_nn.cells.srupp.state import SRUppState, check_memory, remembered
+from sru_nn.cells.srupp.memory import Cache
+from sru_nn.cells.srupp.streaming import StreamingStack
+from sru_nn.cells.srupp.transform import SRUppProjectedLinear
+from sru_nn.pieces import lay_end_to_end, pad_out
 from sru_nn.positions import Positions
-from sru_nn.recurrent import as_leaf, by_layer, check_device, check_step, map_tensors
+from sru_nn.recurrent import as_leaf, by_layer, map_tensors
 
 
-class SRUpp(SRUStack):
+class SRUpp(StreamingStack):
     """A stack of SRU++ layers, each as in `SRUppCell`: the output of one is the input of the next.
 
     The arguments, their defaults and their meaning are those of `sru` 3.0.0.dev6, in the same order, so that
@@ -51,6 +53,7 @@ class SRUpp(SRUStack):
             The state does not.
         normalize_memory: With `layer_norm` and without `normalize_after`, whether the memory is normalised
             like the input; see `SRUppCell`.
+        learn_initial_state: Whether each layer learns the state in which sequences begin (see `SRUCell`).
 
     State dicts of `sru` 3.0.0.dev6 load as they are; one of another architecture raises a `RuntimeError` that
     names the first argument that differs and both values.
@@ -102,6 +105,7 @@ class SRUpp(SRUStack):
         context: int | None = None,
         batch_first: bool = False,
         normalize_memory: bool = False,
+        learn_initial_state: bool = False,
     ) -> None:
         super().__init__()
         first_size = self._set_sizes(
@@ -162,6 +166,7 @@ class SRUpp(SRUStack):
                     rescale=rescale,
                     weight_c_init=weight_c_init,
                     normalize_memory=normalize_memory,
+                    learn_initial_state=learn_initial_state,
                 )
             )
 
@@ -180,16 +185,18 @@ class SRUpp(SRUStack):
         memory: Sequence[Tensor | Cache | None] | None = None,
         memory_mask_pad: Tensor | None = None,
         *,
+        reset: Tensor | None = None,
+        cu_seqlens: Tensor | None = None,
         x: Tensor | PackedSequence | None = None,
         state: Tensor | None = None,
-    ) -> tuple[Tensor | PackedSequence, Tensor, dict[str, list[Tensor]]]:
+    ) -> tuple[Tensor | PackedSequence, Tensor, dict[str, Any]]:
         """Run the stack.
 
         Args:
-            input: `(T, B, E)`, `(B, T, E)` with `batch_first`, `(T, E)` for a single sequence, or a
-                `PackedSequence`.
-            c0: `(L, B, N·D)`, or `(L, N·D)` for a single sequence: the states before the first step; zeros if
-                None. With `nn_rnn_compatible_return`, `(L·N, B, D)` is taken too.
+            input: `(T, B, E)`, `(B, T, E)` with `batch_first`, `(T, E)` for a single sequence, `(total, E)`
+                or `(1, total, E)` with `cu_seqlens`, or a `PackedSequence`.
+            c0: `(L, B, N·D)`, or `(L, N·D)` for a single sequence: the states before the first step; the
+                learned ones, or zeros, if None. With `nn_rnn_compatible_return`, `(L·N, B, D)` is taken too.
             mask_pad: `(T, B)`, `(B, T)` with `batch_first`, or `(T,)` for a single sequence: non-zero where a
                 position is padding. No position attends to it, the state passes it unchanged, and its output
                 is zero (the bias of the norm with `normalize_after`).
@@ -201,6 +208,9 @@ class SRUpp(SRUStack):
                 sequence.
             memory_mask_pad: `(M, B)`, `(B, M)` with `batch_first`, or `(M,)` for a single sequence: non-zero
                 where a position of the memory is padding.
+            reset: As for `SRU`. No position attends to another sequence either. The memory belongs to what
+                is before the first reset.
+            cu_seqlens: As for `SRU`. Each sequence attends to itself, and there is no memory.
             x: Another name of `input`.
             state: Another name of `c0`.
 
@@ -210,24 +220,38 @@ class SRUpp(SRUStack):
             without B for a single sequence. float32, or float64 for float64 input.
             `memory`: `{"saved_inputs": [...]}`, the input of each layer, `(T, B, ·)`, or `(B, T, ·)` with
             `batch_first`; zero at the padding of the first layer. Detach them before they are the memory of
-            the next segment, unless gradients are to go back through it.
+            the next segment, unless gradients are to go back through it. With `reset` also
+            `"memory_mask_pad"`, in the form of the argument: True at padding and where a sequence has ended.
 
         Raises:
             ValueError: A shape or the length of `memory` does not fit, an argument is given by both of its
-                names, or `mask_pad` comes with a `PackedSequence`.
+                names, `mask_pad` or `reset` comes with a `PackedSequence`, or one of them or a memory with
+                `cu_seqlens`.
             TypeError: A dtype does not fit.
         """
         given, c0 = input_and_state(self, input, c0, x, state)
         if isinstance(given, fx.Proxy):
+            options = Positions(None, reset, cu_seqlens).options()
             return as_leaf(  # type: ignore[no-any-return]
-                self, given, c0, mask_pad, attn_mask, memory, memory_mask_pad
+                self, given, c0, mask_pad, attn_mask, memory, memory_mask_pad, **options
             )
-        turned = self.batch_first and not (isinstance(given, Tensor) and given.dim() == 2)
+        turned = self.batch_first
+        if isinstance(given, Tensor):
+            turned = given.dim() == 3 and (turned or cu_seqlens is not None)
+        if cu_seqlens is not None and memory is not None:
+            raise ValueError("SRUpp: with cu_seqlens pass memory=None; a memory needs a batch (T, B, E)")
         banks: Any = (memory, memory_mask_pad)
         if turned:
             banks = map_tensors(lambda tensor: tensor.transpose(0, 1), banks)
-        h, (c, saved) = self._forward(given, (c0, *banks), mask_pad, attn_mask=attn_mask)
-        return h, c, {"saved_inputs": [x.transpose(0, 1) for x in saved] if turned else saved}
+        h, (c, *kept) = self._forward(
+            given, (c0, *banks), mask_pad, reset=reset, cu_seqlens=cu_seqlens, attn_mask=attn_mask
+        )
+        if turned:
+            kept = map_tensors(lambda tensor: tensor.transpose(0, 1), kept)
+        elif cu_seqlens is not None:
+            kept = map_tensors(lambda tensor: tensor.squeeze(1), kept)
+        names = ("saved_inputs", "memory_mask_pad")
+        return h, c, dict(zip(names, kept, strict=False))
 
     def _check_state(self, state: Any, *batch: int) -> None:
         c0, memory, memory_mask_pad = state
@@ -243,6 +267,17 @@ class SRUpp(SRUStack):
                 f"SRUpp: memory must hold one tensor or None per layer, {self.num_layers}, got {len(memory)}"
             )
 
+    def _begin(self, x: Tensor, state: Any, where: Positions) -> tuple[Any, Positions]:
+        return state, where  # a reset ends the memory too, so the attention sees to it
+
+    def _run_packed(
+        self, x: Tensor, state: Any, cu_seqlens: Tensor, longest: int, **options: Any
+    ) -> tuple[Tensor, Any]:
+        """Run packed sequences as a batch with padding, as their memory has a batch."""
+        (padded,), mask_pad = pad_out(cu_seqlens, x, length=longest)
+        h, state = self._run(padded, state, Positions(mask_pad), **options)
+        return lay_end_to_end(h, cu_seqlens, x.shape[0]), state
+
     def _run(
         self, x: Tensor, state: Any, where: Positions, attn_mask: Tensor | None = None
     ) -> tuple[Tensor, Any]:
@@ -252,89 +287,10 @@ class SRUpp(SRUStack):
         memory = memory or [None] * self.num_layers
         for cell, c, earlier in zip(self.rnn_lst, states, memory, strict=True):
             saved.append(x)
-            x, c = cell(x, c, where.mask_pad, attn_mask, earlier, memory_mask_pad)
+            x, c = cell(x, c, where.mask_pad, attn_mask, earlier, memory_mask_pad, **where.options())
             last.append(c)
-        return x, (self._returned_states(torch.stack(last)), saved)
-
-    def step(self, x: Tensor, state: SRUppState | None = None) -> tuple[Tensor, SRUppState]:
-        """Run one time step; its cost grows with the number of positions that it attends to.
-
-        Args:
-            x: `(B, E)`.
-            state: What `step` or `stream` returned before; `SRUppState(c0)` to start from the states c0,
-                None to start from zeros.
-
-        Returns:
-            `h`: `(B, N·D)`, the output of the last layer.
-            `state`: The state for the next call.
-
-        Raises:
-            ValueError: The module is not `causal`, or a shape does not fit.
-            TypeError: A dtype does not fit.
-        """
-        check_step(self, x, (2,))
-        given: Any = x
-        if isinstance(given, fx.Proxy):
-            raise fx.proxy.TraceError(
-                "torch.fx cannot record SRUpp.step, whose state is not a tensor; trace with a Tracer whose "
-                "is_leaf_module returns True for the module that calls it"
-            )
-        time = 1 if self.batch_first else 0
-        h, state = self.stream(x.unsqueeze(time), state)
-        return h.squeeze(time), state
-
-    def stream(
-        self, x: Tensor, state: SRUppState | None = None, *, mask_pad: Tensor | None = None
-    ) -> tuple[Tensor, SRUppState]:
-        """Run the stack over the next positions of a sequence.
-
-        A sequence fed in chunks of any lengths gives the outputs of `forward` on the whole. The state holds
-        the keys and values of earlier positions, at most `context` of them; its method `detach` cuts the
-        gradient between two calls.
-
-        Args:
-            x: `(T, B, E)`, or `(B, T, E)` with `batch_first`.
-            state: As for `step`.
-            mask_pad: `(T, B)`, or `(B, T)` with `batch_first`: non-zero where a position is padding.
-
-        Returns:
-            `h`: `(T, B, N·D)`, or `(B, T, N·D)` with `batch_first`.
-            `state`: The state for the next call.
-
-        Raises:
-            ValueError: The module is not `causal`, or a shape does not fit.
-            TypeError: A dtype does not fit.
-        """
-        if not self.causal:
-            raise ValueError(
-                "SRUpp: step and stream need causal=True, because later positions are not known yet"
-            )
-        letters = "(B, T, E)" if self.batch_first else "(T, B, E)"
-        check_features("SRUpp", "input", x, letters, (3,), self.input_size)
-        new = x.transpose(0, 1) if self.batch_first else x
-        if state is None:
-            state = SRUppState(None)  # type: ignore[arg-type]
-        elif isinstance(state, SRUppState):
-            super()._check_state(state.c, new.shape[1])
-            check_memory(
-                state, self.num_layers, new.shape[1], self.num_heads, self.proj_size // self.num_heads
-            )
-            check_device("SRUpp", state, x)
-        else:
-            raise TypeError(
-                f"SRUpp: state must be an SRUppState, got a {type(state).__name__}; SRUppState(c0) "
-                "starts from the states c0"
-            )
-        c0, caches, pad = state
-        memory = [Cache(seen) for seen in caches or [None] * self.num_layers]
-        earlier = pad if pad is None or self.batch_first else pad.t()
-        h, c, _ = self(x, c0, mask_pad, None, memory, earlier)
-        kept = tuple([cache.seen for cache in memory])
-        if pad is not None or mask_pad is not None:
-            mask = mask_pad.t() if mask_pad is not None and self.batch_first else mask_pad
-            whole = joined_masks(None if pad is None else pad.t(), remembered(caches), mask, new).t()
-            pad = whole[:, whole.shape[1] - remembered(kept) :]
-        return h, SRUppState(c, kept, pad)
+        kept = [saved] if where.reset is None else [saved, ended(where.mask_pad, where.reset)]
+        return x, (self._returned_states(torch.stack(last)), *kept)
 
     def extra_repr(self) -> str:
         """Show what the layers' own lines do not."""

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from torch import Tensor
 
 from sru_nn.arguments import check_floating, check_shape
-from sru_nn.cells.srupp.attention import KeyValues
+from sru_nn.cells.srupp.memory import KeyValues
+from sru_nn.positions import restart
 
 
 class SRUppState(NamedTuple):
@@ -19,7 +20,8 @@ class SRUppState(NamedTuple):
     caches: tuple[KeyValues | None, ...] = ()
     """The keys and values of S earlier positions per layer, None without attention; () at the start."""
     pad: Tensor | None = None
-    """`(B, S)` bool, True where an earlier position is padding; None without padding."""
+    """`(B, S)` bool, True where an earlier position is padding, or of a sequence that has ended; None if all
+    count."""
 
     def detach(self) -> SRUppState:
         """Return the state without its history, to cut the gradient between two chunks."""
@@ -30,6 +32,25 @@ class SRUppState(NamedTuple):
 def remembered(caches: Iterable[KeyValues | None]) -> int:
     """Return S, the number of positions that layers remember."""
     return next((cache.keys.shape[2] for cache in caches if cache is not None), 0)
+
+
+def restarted(state: SRUppState, reset: Tensor, initial: Tensor | None) -> SRUppState:
+    """Return the state with that of a new sequence where `reset`, `(B,)` bool, is True.
+
+    Args:
+        state: The state of a batch.
+        reset: `(B,)`.
+        initial: `(L, N·D)`, the states in which sequences begin; None for zeros.
+    """
+
+    def forget(part: Tensor) -> Tensor:
+        # The padding of `pad` would do, but for a NaN.
+        return part.masked_fill(reset[:, None, None, None], 0.0)
+
+    caches = tuple(cache and KeyValues(*map(forget, cache)) for cache in state.caches)
+    new = reset.unsqueeze(1).expand(-1, remembered(caches))
+    pad = new if state.pad is None else state.pad | new
+    return SRUppState(restart(state.c, reset, initial), caches, pad)
 
 
 def check_memory(state: SRUppState, layers: int, batch: int, heads: int, size: int) -> None:

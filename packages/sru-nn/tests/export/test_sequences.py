@@ -1,0 +1,136 @@
+"""Models with resets, sequences end to end, packed ones and a learned state, exported for any lengths."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+from torch.nn.utils.rnn import PackedSequence, pack_sequence
+
+from sru_nn import SRU, GatedLinearRNN, MinGRU, SRUpp
+from sru_nn.export import decompositions, to_aoti
+
+from .conftest import D, E, L, needs_scan
+
+pytestmark = needs_scan
+RNNS = {
+    "SRU": lambda: SRU(E, D, L, bidirectional=True, layer_norm=True, learn_initial_state=True),
+    "SRU++": lambda: SRUpp(E, D, 4, L, learn_initial_state=True),
+    "minGRU": lambda: MinGRU(E, D, L, learn_initial_state=True),
+    "gated linear": lambda: GatedLinearRNN(E, D, L, num_heads=2, key_size=4, learn_initial_state=True),
+}
+
+
+@pytest.fixture(params=RNNS)
+def rnn(request: pytest.FixtureRequest) -> nn.Module:
+    """A module in evaluation mode, its learned state away from zero."""
+    module = RNNS[request.param]().eval()
+    for name, parameter in module.named_parameters():
+        if name.endswith("initial_state"):
+            nn.init.normal_(parameter)
+    return module
+
+
+def without_operators(program: ExportedProgram) -> nn.Module:
+    program = program.run_decompositions(decompositions())
+    assert not [node for node in program.graph.nodes if "sru_nn" in str(node.target)]
+    return program.module()
+
+
+class WithReset(nn.Module):
+    def __init__(self, rnn: nn.Module) -> None:
+        super().__init__()
+        self.rnn = rnn
+
+    def forward(self, x: Tensor, mask_pad: Tensor, reset: Tensor) -> tuple[Tensor, Tensor]:
+        h, state, *_ = self.rnn(x, mask_pad=mask_pad, reset=reset)
+        return h, state
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("strict", [False, True])
+def test_resets(rnn, strict):
+    model, time, batch = WithReset(rnn), Dim("time"), Dim("batch")
+
+    def make(length: int, size: int) -> tuple[Tensor, ...]:
+        return torch.randn(length, size, E), torch.rand(length, size) < 0.3, torch.rand(length, size) < 0.4
+
+    shapes = ({0: time, 1: batch},) * 3
+    program = torch.export.export(model, make(4, 3), dynamic_shapes=shapes, strict=strict)
+    loop = None if strict else without_operators(program)
+    for args in (make(7, 3), make(20, 2)):
+        torch.testing.assert_close(program.module()(*args), model(*args))
+        if loop:
+            torch.testing.assert_close(loop(*args), model(*args), rtol=1e-5, atol=1e-5)
+
+
+class EndToEnd(nn.Module):
+    def __init__(self, rnn: nn.Module) -> None:
+        super().__init__()
+        self.rnn = rnn
+
+    def forward(self, x: Tensor, cu_seqlens: Tensor) -> tuple[Tensor, Tensor]:
+        h, state, *_ = self.rnn(x, cu_seqlens=cu_seqlens)
+        return h, state
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("strict", [False, True])
+def test_sequences_end_to_end(rnn, strict):
+    model = EndToEnd(rnn)
+
+    def make(*lengths: int) -> tuple[Tensor, Tensor]:
+        return torch.randn(sum(lengths), E), torch.tensor([0, *lengths]).cumsum(0)
+
+    shapes = {0: Dim("total")}, {0: Dim("offsets")}
+    program = torch.export.export(model, make(3, 0, 4, 2), dynamic_shapes=shapes, strict=strict)
+    loop = None if strict else without_operators(program)
+    for args in (make(2, 7, 1, 0), make(5, 15)):
+        torch.testing.assert_close(program.module()(*args), model(*args))
+        if loop:
+            torch.testing.assert_close(loop(*args), model(*args), rtol=1e-5, atol=1e-5)
+
+
+class Packed(nn.Module):
+    """`torch.export` takes no shapes of a `PackedSequence`, so its tensors are the arguments."""
+
+    def __init__(self, rnn: nn.Module) -> None:
+        super().__init__()
+        self.rnn = rnn
+
+    def forward(
+        self, data: Tensor, batch_sizes: Tensor, order: Tensor | None = None, back: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        h, state, *_ = self.rnn(PackedSequence(data, batch_sizes, order, back))
+        return h.data, state
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("enforce_sorted", [False, True])
+@pytest.mark.parametrize("strict", [False, True])
+def test_packed_sequences(rnn, strict, enforce_sorted):
+    model = Packed(rnn)
+
+    def make(*lengths: int) -> PackedSequence:
+        return pack_sequence([torch.randn(length, E) for length in lengths], enforce_sorted)
+
+    time, total, batch = Dim("time"), Dim("total"), Dim("batch")
+    shapes = {0: total}, {0: time}, *[None if enforce_sorted else {0: batch}] * 2
+    program = torch.export.export(model, tuple(make(9, 4, 2)), dynamic_shapes=shapes, strict=strict)
+    file = io.BytesIO()
+    torch.export.save(program, file)
+    file.seek(0)
+    run = torch.export.load(file).module()
+    for args in (make(7, 7, 4, 1), make(20, 2)):
+        torch.testing.assert_close(run(*args), model(*args))
+    with pytest.raises(RuntimeError, match=r"lays out a PackedSequence.*with cu_seqlens, or padded"):
+        program.run_decompositions(decompositions())
+
+
+def test_a_package_takes_no_packed_sequence(tmp_path):
+    packed = pack_sequence([torch.randn(3, E)])
+    with pytest.raises(TypeError, match=r"to_aoti: a PackedSequence .*cu_seqlens"):
+        to_aoti(SRU(E, D, 1).eval(), (packed,), tmp_path / "rnn.pt2")
