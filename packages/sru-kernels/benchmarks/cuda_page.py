@@ -47,6 +47,13 @@ columns · bytes read. The columns on the right give the KiB in flight on a full
 GPU needs bandwidth · latency bytes in flight: 15 KiB per multiprocessor on an H100 SXM at 600 ns. With
 `cu_seqlens` backward reads one step less ahead.
 """
+RAGGED = """## Sequences of different lengths
+
+With `cu_seqlens` a thread walks its sequence to the end, and a warp runs as long as the longest sequence
+among its threads. All threads of a warp belong to one sequence if the hidden size is a multiple of
+32 · columns per thread. Blocks are not sorted by length. While all of them fit onto the GPU at once, a long
+sequence delays no other.
+"""
 PREDICTIONS = """## Predicted bandwidth for (T, B, D) = {shape}: not measured on any GPU
 
 By Little's law, memory can be read at most at bytes in flight / latency. With F bytes in flight on the whole
@@ -99,6 +106,7 @@ def page(facts: Row, rows: Sequence[Row], kernels: Sequence[Kernel]) -> Iterator
     yield from _traffic_table(kernels)
     yield FLIGHT
     yield from _flight_table(kernels, registers)
+    yield RAGGED
     low, high = (f"{1e9 * latency:.0f} ns" for latency in LATENCIES)
     yield PREDICTIONS.format(shape=SHAPE, low=low, high=high, block=BLOCK)
     yield from _prediction_table(kernels, registers, (low, high))
