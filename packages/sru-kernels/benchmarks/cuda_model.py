@@ -95,7 +95,7 @@ class Kernel:
         return accumulated * (7 if self.function == "sru_forward" else 13)
 
     def moved(self, length: int, hidden_size: int) -> float:
-        """Bytes moved per step and column, including the padding mask and everything moved once."""
+        """Bytes moved per step and column, including the marks and everything moved once."""
         return self.read() + self.written() + self.once() / length + 1 / hidden_size
 
     def in_flight(self) -> int:

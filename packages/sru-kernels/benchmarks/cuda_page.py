@@ -27,7 +27,8 @@ Registers per thread and, in brackets, the resident warps per multiprocessor tha
 architecture's maximum. This assumes blocks of {BLOCK} threads, 65,536 registers per multiprocessor and
 allocation in units of 256 registers per warp (CUDA C++ Programming Guide, "Technical Specifications per
 Compute Capability"). The tests compile for the oldest and the newest architecture and fail if a kernel
-needs more registers than listed here, spills, or uses shared memory.
+needs more registers than listed here, spills, or uses shared memory. Sequences of different lengths
+(`cu_seqlens`) have kernels of their own: their threads count their own steps.
 """
 TRAFFIC = f"""## Memory traffic
 
@@ -35,7 +36,7 @@ Bytes per step and column, with K = 3, a highway input x and, in forward, the st
 Forward has to read u_c, u_f, u_r and x and to write h and c. Backward has to read those four, grad_h and
 the previous state, and to write grad_u and grad_x. The kernels read each of these once: the state of a step
 stays in registers for the next one. Once per column they also move v, bias, c0, mask_c and the last state
-(in backward the gradients of these too), and one byte of padding mask per row and step. The last column
+(in backward the gradients of these too), and one byte of marks per row and step. The last column
 includes that, at {SHAPE}. The threads of a warp own adjacent columns, so every fetched sector is used in
 full.
 """
@@ -43,7 +44,8 @@ FLIGHT = """## Bytes in flight
 
 A thread loads several steps ahead of the one it computes. Its loads in flight amount to steps ahead ·
 columns · bytes read. The columns on the right give the KiB in flight on a fully occupied multiprocessor. A
-GPU needs bandwidth · latency bytes in flight: 15 KiB per multiprocessor on an H100 SXM at 600 ns.
+GPU needs bandwidth · latency bytes in flight: 15 KiB per multiprocessor on an H100 SXM at 600 ns. With
+`cu_seqlens` backward reads one step less ahead.
 """
 PREDICTIONS = """## Predicted bandwidth for (T, B, D) = {shape}: not measured on any GPU
 
@@ -82,12 +84,9 @@ def page(facts: Row, rows: Sequence[Row], kernels: Sequence[Kernel]) -> Iterator
     Args:
         facts: The compiler and the machine.
         rows: The report of ptxas, one row per kernel and architecture.
-        kernels: Each kernel once.
+        kernels: Each kernel of dense arrays once.
     """
-    registers = {
-        (Kernel(row["function"], row["dtype"], row["columns"], 0).name, row["architecture"]): row["registers"]
-        for row in rows
-    }
+    registers = {(_name(row), row["architecture"]): row["registers"] for row in rows}
     yield "# The CUDA kernels\n"
     yield (
         "Written by `nox -s cuda-report`: "
@@ -95,7 +94,7 @@ def page(facts: Row, rows: Sequence[Row], kernels: Sequence[Kernel]) -> Iterator
         + ".\n"
     )
     yield COMPILER
-    yield from _compiler_table(rows, kernels, registers)
+    yield from _compiler_table(rows, registers)
     yield TRAFFIC
     yield from _traffic_table(kernels)
     yield FLIGHT
@@ -110,7 +109,12 @@ def _head(*cells: str) -> str:
     return "| " + " | ".join(cells) + " |\n" + "| --- " * len(cells) + "|"
 
 
-def _compiler_table(rows: Sequence[Row], kernels: Sequence[Kernel], registers: Mapping) -> Iterator[str]:
+def _name(row: Row) -> str:
+    name = Kernel(row["function"], row["dtype"], row["columns"], 0).name
+    return f"{name}, `cu_seqlens`" if row["ragged"] else name
+
+
+def _compiler_table(rows: Sequence[Row], registers: Mapping) -> Iterator[str]:
     bad = sorted(
         {f"{row['function']} on sm_{row['architecture']}" for row in rows if row["spills"] or row["shared"]}
     )
@@ -119,12 +123,12 @@ def _compiler_table(rows: Sequence[Row], kernels: Sequence[Kernel], registers: M
     else:
         yield "No kernel spills registers or uses shared memory on any of these architectures.\n"
     yield _head("kernel", *(f"sm_{name}" for name in MULTIPROCESSORS))
-    for kernel in kernels:
+    for kernel in dict.fromkeys(map(_name, rows)):
         cells = []
         for name, limits in MULTIPROCESSORS.items():
-            used = registers[kernel.name, name]
+            used = registers[kernel, name]
             cells.append(f"{used} ({resident_warps(used, name)}/{limits.warps})")
-        yield f"| {kernel.name} | " + " | ".join(cells) + " |"
+        yield f"| {kernel} | " + " | ".join(cells) + " |"
     yield ""
 
 

@@ -26,7 +26,7 @@ from cuda_page import page
 
 PACKAGE = Path(__file__).resolve().parents[1]
 DTYPES = {"f": "float32", "d": "float64", "Half": "float16", "BFloat16": "bfloat16"}
-NAME = re.compile(r"\d([a-z_]+)_kernelI(?:(f|d)|\w*?\d(Half|BFloat16)E)Li(\d+)E")
+NAME = re.compile(r"\d([a-z_]+)_kernelI(?:(f|d)|\w*?\d(Half|BFloat16)E)Li(\d+)ELb([01])E")
 Row = Mapping[str, Any]
 
 
@@ -45,7 +45,7 @@ def main() -> None:
     facts = machine(nvcc)
     text = json.dumps({"machine": facts, "kernels": rows}, indent=1)
     (arguments.out / "cuda-kernels.json").write_text(text + "\n")
-    keys = dict.fromkeys((row["function"], row["dtype"], row["columns"]) for row in rows)
+    keys = dict.fromkeys((row["function"], row["dtype"], row["columns"]) for row in rows if not row["ragged"])
     kernels = [Kernel(*key, depth(*key)) for key in keys]
     (arguments.out / "cuda-kernels.md").write_text("\n".join(page(facts, rows, kernels)) + "\n")
 
@@ -58,9 +58,11 @@ def compile_all(nvcc: str) -> list[Row]:
         reports = list(pool.map(lambda job: compile_one(nvcc, *job), jobs))
     rows = [row for report in reports for row in report]
     order = list(STORAGE)
-    return sorted(
-        rows, key=lambda row: (row["function"] != "sru_forward", order.index(row["dtype"]), row["columns"])
-    )
+
+    def place(row: Row) -> tuple[object, ...]:
+        return row["function"] != "sru_forward", order.index(row["dtype"]), row["columns"], row["ragged"]
+
+    return sorted(rows, key=place)
 
 
 def compile_one(nvcc: str, file: Path, architecture: str) -> list[Row]:
@@ -92,6 +94,7 @@ def ptxas_rows(text: str) -> Iterator[Row]:
             "function": name[1],
             "dtype": DTYPES[name[2] or name[3]],
             "columns": int(name[4]),
+            "ragged": name[5] == "1",
             "registers": int(registers[1]),
             "stack": int(spills[1]),
             "spills": int(spills[2]) + int(spills[3]),

@@ -119,9 +119,17 @@ BYTES = {token: index for index, token in enumerate(pre_tokenizers.ByteLevel.alp
             {"type": "Unigram", "vocab": [["a", -1.0], ["a", -2.0]], "unk_id": 0},
             r"each token .* an id of its own",
         ),
+        (
+            {"type": "WordLevel", "vocab": {"?": 0, ",": 2**31}, "unk_token": "?"},
+            r"the ids of 2 tokens must leave fewer than 1,000,000 ids unused, got 2,147,483,648 for ','",
+        ),
+        (
+            {"type": "BPE", "vocab": {"?": 0, ",": 1_000_002}, "merges": [], "unk_token": "?"},
+            r"the ids of 2 tokens must leave fewer than 1,000,000 ids unused, got 1,000,002 for ','",
+        ),
     ],
 )
-def test_a_model_that_fails_at_the_first_unknown_word_is_refused_at_once(tmp_path, model, message) -> None:
+def test_a_model_that_fails_later_is_refused_at_once(tmp_path, model, message) -> None:
     path = write(tmp_path / "x", **model)
     with pytest.raises(DataError, match=rf"x: .*tokenizer\.json, got one that does not work: .*{message}"):
         load_tokenizer(path)

@@ -16,6 +16,8 @@ from sru_data.tokenizers.protocol import PAD_ID, UNK_ID
 
 PAD_TOKEN = "[PAD]"
 UNK_TOKEN = "[UNK]"
+_MOST_UNUSED_IDS = 1_000_000
+"""The library lists the ids that no token has whenever it writes a model out."""
 
 
 class HuggingFaceTokenizer:
@@ -28,7 +30,8 @@ class HuggingFaceTokenizer:
         backend: The tokenizer; its own padding and truncation are not applied.
 
     Raises:
-        ValueError: Its model has an unknown token that is not in its vocabulary, or two tokens of one id.
+        ValueError: Its model has an unknown token that is not in its vocabulary, two tokens of one id, or a
+            million ids that no token has.
     """
 
     pad_id = PAD_ID
@@ -102,6 +105,12 @@ def without_surrogates(text: str) -> str:
 def _check_model(backend: tokenizers.Tokenizer) -> None:
     """Refuse a model that the library accepts, but which fails at the first unknown token or mixes up ids."""
     vocabulary = backend.get_vocab(with_added_tokens=False)
+    last = max(vocabulary, key=vocabulary.__getitem__, default="")
+    if vocabulary and vocabulary[last] - len(vocabulary) >= _MOST_UNUSED_IDS:
+        raise ValueError(
+            f"HuggingFaceTokenizer: the ids of {len(vocabulary):,} tokens must leave fewer than "
+            f"{_MOST_UNUSED_IDS:,} ids unused, got {vocabulary[last]:,} for {last!r}; number them from 0"
+        )
     if isinstance(backend.model, models.WordLevel):
         # The others are written out to be looked at, which takes seconds for a large vocabulary.
         model = {"type": "WordLevel", "unk_token": backend.model.unk_token, "vocab": vocabulary}

@@ -13,27 +13,103 @@ struct BackwardStep {
     Pack<AccumulationType<S>, columns> c_before;
 };
 
-template <typename S, int columns>
+/// The sums over time of what every step adds to the gradients of the parameters.
+template <typename A, int columns>
+struct ParameterSums {
+    A v_f[columns]{}, v_r[columns]{}, b_f[columns]{}, b_r[columns]{};
+
+    __device__ __forceinline__ void add(const Gradients<A>& grad, int k) {
+        v_f[k] += grad.v_f;
+        v_r[k] += grad.v_r;
+        b_f[k] += grad.u_f;
+        b_r[k] += grad.u_r;
+    }
+
+    __device__ __forceinline__ void write_to(const SruBackward& args, const Place& place) const {
+        const Index plane = args.batch * args.columns();
+        A* sums = static_cast<A*>(args.grad_bias) + place.at;
+        write<A>(sums, b_f);
+        write<A>(sums + plane, b_r);
+        if (args.v_per_position) return;
+        sums = static_cast<A*>(args.grad_v) + place.at;
+        write<A>(sums, v_f);
+        write<A>(sums + plane, v_r);
+    }
+};
+
+/// What a start changes around a step. One column has registers for that, as in `ResetState`; of several, the
+/// states and sums wait in the thread's columns of grad_c0 and grad_c_reset.
+template <typename A, int columns>
+class Start {
+ public:
+    __device__ __forceinline__ Start(const SruBackward& args, const Place& place)
+        : args_(args), place_(place), reset_(args, place) {
+        if (columns > 1 && args.grad_c_reset != nullptr) write<A>(grad_c_reset(), sum_);
+    }
+
+    /// Before the step: the saved state gives way to c_reset. It is kept, as that after the step taken next.
+    __device__ __forceinline__ void enter(bool is_start, A (&c_before)[columns]) {
+        if constexpr (columns == 1) {
+            kept_ = c_before[0];
+        } else if (is_start) {
+            write<A>(grad_c0(), c_before);
+        }
+        reset_.replace(is_start, c_before);
+    }
+
+    /// After the step: the gradient ends in that of c_reset, and the saved state is back.
+    __device__ __forceinline__ void leave(bool is_start, A (&c_before)[columns], A (&grad_c)[columns]) {
+        if constexpr (columns == 1) {
+            c_before[0] = kept_;
+            if (is_start) sum_[0] += grad_c[0];
+            if (is_start) grad_c[0] = 0;
+        } else if (is_start) {
+#pragma unroll
+            for (int k = 0; k < columns; ++k) {
+                c_before[k] = grad_c0()[k];
+                if (args_.grad_c_reset != nullptr) grad_c_reset()[k] += grad_c[k];
+                grad_c[k] = 0;
+            }
+        }
+    }
+
+    __device__ __forceinline__ void write_sums() const {
+        if (columns == 1 && args_.grad_c_reset != nullptr) write<A>(grad_c_reset(), sum_);
+    }
+
+ private:
+    __device__ __forceinline__ A* grad_c0() const { return static_cast<A*>(args_.grad_c0) + place_.at; }
+    __device__ __forceinline__ A* grad_c_reset() const {
+        return static_cast<A*>(args_.grad_c_reset) + place_.at;
+    }
+
+    const SruBackward& args_;
+    const Place& place_;
+    ResetState<A, columns> reset_;
+    A kept_, sum_[columns]{};
+};
+
+template <typename S, int columns, bool ragged>
 __global__ void __launch_bounds__(cuda::largest_block, min_blocks<S, columns>)
     sru_backward_kernel(const SruBackward args) {
     using A = AccumulationType<S>;
     const Place place(args, columns);
     const Index width = args.columns();
-    const Index plane = args.batch * width;
     if (place.row >= args.batch) return;
 
+    const Walked positions = walked<ragged>(args, place.row);
     const bool backwards = !place.reversed;
     const ColumnParameters<A, columns> own(args, place);
     const A scale = highway_scale<A>(args);
     A grad_c[columns], c[columns];
-    A sum_v_f[columns]{}, sum_v_r[columns]{}, sum_b_f[columns]{}, sum_b_r[columns]{};
+    ParameterSums<A, columns> sums;
+    Start<A, columns> start(args, place);
     read(args.grad_c_last, place.at, grad_c, A(0));
-    const Index last = backwards ? args.length - 1 : 0;
-    read(args.length == 0 ? nullptr : args.c, last * plane + place.at, c, A(0));
 
-    InputReader<S, columns> inputs(args, place, backwards);
-    Walk<const S> grad_h_in(args.grad_h, place.at, plane, args.length, backwards);
-    Walk<const A> c_in(args.c, place.at, plane, args.length, backwards);
+    InputReader<S, columns> inputs(args, positions, place.first, backwards);
+    Walk<const S> grad_h_in(args.grad_h, positions, width, place.first, backwards);
+    Walk<const A> c_in(args.c, positions, width, place.first, backwards);
+    read(positions.count == 0 ? nullptr : c_in.at, 0, c, A(0));
     c_in.advance();
     // Each step reads one state: the state after it is the state before the step taken previously.
     const auto read_step = [&](BackwardStep<S, columns>& step, Index left) {
@@ -49,19 +125,19 @@ __global__ void __launch_bounds__(cuda::largest_block, min_blocks<S, columns>)
         }
         c_in.advance();
     };
-    Walk<S> grad_u(args.grad_u, place.row * args.num_gates * width + place.first,
-                   args.batch * args.num_gates * width, args.length, backwards);
-    Walk<S> grad_highway(args.grad_x, place.at, plane, args.length, backwards);
+    Walk<S> grad_u(args.grad_u, positions, args.num_gates * width, place.first, backwards);
+    Walk<S> grad_highway(args.grad_x, positions, width, place.first, backwards);
     if (args.num_gates == 4) grad_highway = grad_u.beside(3 * width);
     const bool wants_highway = args.num_gates == 4 || args.grad_x != nullptr;
-    Walk<A> grad_v(args.grad_v, 2 * place.row * width + place.first, args.batch * 2 * width, args.length,
-                   backwards);
+    Walk<A> grad_v(args.grad_v, positions, 2 * width, place.first, backwards);
 
     const auto retreat = [&](const BackwardStep<S, columns>& step) {
         A u_c[columns]{}, u_f[columns]{}, u_r[columns]{}, highway[columns]{}, v_f[columns]{}, v_r[columns]{};
         A c_before[columns];
         unpack(step.c_before, c_before);
         if (!step.in.is_padding()) {
+            const bool is_start = step.in.is_start(place.reversed);
+            start.enter(is_start, c_before);
             const UnpackedInputs<S, columns> in(step.in, scale);
             A g[columns], grad_h[columns];
             unpack(step.grad_h, grad_h);
@@ -79,11 +155,9 @@ __global__ void __launch_bounds__(cuda::largest_block, min_blocks<S, columns>)
                 v_f[k] = grad.v_f;
                 v_r[k] = grad.v_r;
                 grad_c[k] = grad.c_before;
-                sum_v_f[k] += grad.v_f;
-                sum_v_r[k] += grad.v_r;
-                sum_b_f[k] += grad.u_f;
-                sum_b_r[k] += grad.u_r;
+                sums.add(grad, k);
             }
+            start.leave(is_start, c_before, grad_c);
         }
         write<S>(grad_u.at, u_c);
         write<S>(grad_u.at + width, u_f);
@@ -102,23 +176,22 @@ __global__ void __launch_bounds__(cuda::largest_block, min_blocks<S, columns>)
         for (int k = 0; k < columns; ++k) c[k] = c_before[k];
     };
 
-    read_ahead<BackwardStep<S, columns>, backward_depth<columns>>(args.length, read_step, retreat);
+    constexpr int depth = backward_depth<columns> - (ragged ? 1 : 0);  // counts take the registers of a step
+    read_ahead<BackwardStep<S, columns>, depth>(positions.count, read_step, retreat);
 
     write<A>(static_cast<A*>(args.grad_c0) + place.at, grad_c);
-    A* sums = static_cast<A*>(args.grad_bias) + place.at;
-    write<A>(sums, sum_b_f);
-    write<A>(sums + plane, sum_b_r);
-    if (args.v_per_position) return;
-    sums = static_cast<A*>(args.grad_v) + place.at;
-    write<A>(sums, sum_v_f);
-    write<A>(sums + plane, sum_v_r);
+    sums.write_to(args, place);
+    start.write_sums();
 }
 
 }  // namespace sru_kernels::SRU_KERNELS_VARIANT::sru
 
 template <>
 void sru_kernels::cuda::run(const SruBackward& args, const Launch& launch) {
-    launch_kernel(args, work_of(args), launch, [](auto zero, auto columns) {
-        return SRU_KERNELS_VARIANT::sru::sru_backward_kernel<decltype(zero), columns()>;
+    launch_kernel(args, work_of(args), launch, [&](auto zero, auto columns) {
+        using namespace SRU_KERNELS_VARIANT::sru;
+        using S = decltype(zero);
+        return args.cu_seqlens == nullptr ? sru_backward_kernel<S, columns(), false>
+                                          : sru_backward_kernel<S, columns(), true>;
     });
 }

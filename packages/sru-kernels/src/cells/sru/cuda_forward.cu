@@ -6,26 +6,28 @@ namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
 template <typename S, int columns>
 constexpr int forward_depth = columns > 1 || sizeof(S) == 8 ? 4 : 6;
 
-template <typename S, int columns>
+template <typename S, int columns, bool ragged>
 __global__ void __launch_bounds__(cuda::largest_block, min_blocks<S, columns>)
     sru_forward_kernel(const SruForward args) {
     using A = AccumulationType<S>;
     const Place place(args, columns);
-    const Index plane = args.batch * args.columns();
     if (place.row >= args.batch) return;
 
+    const Walked positions = walked<ragged>(args, place.row);
     const ColumnParameters<A, columns> own(args, place);
     const A scale = highway_scale<A>(args);
+    const ResetState<A, columns> reset(args, place);
     A c[columns];
     read(args.c0, place.at, c, A(0));
 
-    InputReader<S, columns> reader(args, place, place.reversed);
-    Walk<S> h_out(args.h, place.at, plane, args.length, place.reversed);
-    Walk<A> c_out(args.c, place.at, plane, args.length, place.reversed);
+    InputReader<S, columns> reader(args, positions, place.first, place.reversed);
+    Walk<S> h_out(args.h, positions, args.columns(), place.first, place.reversed);
+    Walk<A> c_out(args.c, positions, args.columns(), place.first, place.reversed);
 
     const auto advance = [&](const StepInputs<S, columns>& step) {
         A h[columns]{};
         if (!step.is_padding()) {
+            reset.replace(step.is_start(place.reversed), c);
             const UnpackedInputs<S, columns> in(step, scale);
             A weight[columns], g[columns];
 #pragma unroll
@@ -46,7 +48,7 @@ __global__ void __launch_bounds__(cuda::largest_block, min_blocks<S, columns>)
     };
 
     const auto read_step = [&](StepInputs<S, columns>& step, Index) { reader.read(step); };
-    read_ahead<StepInputs<S, columns>, forward_depth<S, columns>>(args.length, read_step, advance);
+    read_ahead<StepInputs<S, columns>, forward_depth<S, columns>>(positions.count, read_step, advance);
     write<A>(static_cast<A*>(args.c_last) + place.at, c);
 }
 
@@ -54,7 +56,10 @@ __global__ void __launch_bounds__(cuda::largest_block, min_blocks<S, columns>)
 
 template <>
 void sru_kernels::cuda::run(const SruForward& args, const Launch& launch) {
-    launch_kernel(args, work_of(args), launch, [](auto zero, auto columns) {
-        return SRU_KERNELS_VARIANT::sru::sru_forward_kernel<decltype(zero), columns()>;
+    launch_kernel(args, work_of(args), launch, [&](auto zero, auto columns) {
+        using namespace SRU_KERNELS_VARIANT::sru;
+        using S = decltype(zero);
+        return args.cu_seqlens == nullptr ? sru_forward_kernel<S, columns(), false>
+                                          : sru_forward_kernel<S, columns(), true>;
     });
 }

@@ -35,17 +35,30 @@ struct Place {
     }
 };
 
-/// A pointer that walks the time steps of an array.
+/// `SruInputs::walked`, with the choice made when the kernel is compiled: counts that differ between the
+/// threads of a block take registers that dense arrays need not spare.
+template <bool ragged>
+__device__ __forceinline__ Walked walked(const SruInputs& in, Index row) {
+    if constexpr (ragged) return sequence(in.cu_seqlens, row, in.length);
+    return {row, in.batch, in.length};
+}
+
+/// A pointer that walks the positions of a row in an array.
 template <typename Element>
 struct Walk {
     Element* at;
     Index stride;
 
-    /// Starts `offset` elements into the first row, or the last. A time step has `row` elements.
+    /// Starts `offset` elements into the first position, or the last. A position has `size` elements.
     template <typename Array>
-    __device__ __forceinline__ Walk(Array* array, Index offset, Index row, Index length, bool backwards)
-        : at(static_cast<Element*>(array) + offset + (backwards ? (length - 1) * row : 0)),
-          stride(backwards ? -row : row) {}
+    __device__ __forceinline__ Walk(Array* array, const Walked& positions, Index size, Index offset,
+                                    bool backwards)
+        : at(static_cast<Element*>(array) + positions.first * size + offset),
+          stride(positions.stride * size) {
+        if (!backwards) return;
+        at += (positions.count - 1) * stride;
+        stride = -stride;
+    }
 
     __device__ __forceinline__ Walk beside(Index elements) const {
         Walk other = *this;
@@ -98,6 +111,29 @@ struct ColumnParameters {
     }
 };
 
+/// The state at starts. One column is selected without a branch, from a register; several read it when a
+/// start comes, since they have no registers to spare.
+template <typename A, int columns>
+class ResetState {
+ public:
+    __device__ __forceinline__ ResetState(const SruInputs& in, const Place& place) : in_(in), place_(place) {
+        if constexpr (columns == 1) read(in.c_reset, place.first, own_, A(0));
+    }
+
+    __device__ __forceinline__ void replace(bool is_start, A (&c)[columns]) const {
+        if constexpr (columns == 1) {
+            if (is_start) c[0] = own_[0];
+        } else {
+            if (is_start) read(in_.c_reset, place_.first, c, A(0));
+        }
+    }
+
+ private:
+    const SruInputs& in_;
+    const Place& place_;
+    A own_[columns];
+};
+
 /// The inputs of one step as they were read. Nothing is computed from them before the step is taken, because
 /// that would wait for memory.
 template <typename S, int columns>
@@ -105,9 +141,14 @@ struct StepInputs {
     Pack<S, columns> u_c, u_f, u_r, highway;
     Pack<AccumulationType<S>, 1> v_f,
         v_r;  // per position, only with one column per thread: more would not fit
-    Pack<std::uint8_t, 1> padding;
+    Pack<std::uint8_t, 1> marks;
 
-    __device__ __forceinline__ bool is_padding() const { return (padding.words[0] & 1) != 0; }
+    __device__ __forceinline__ bool is_padding() const { return (marks.words[0] & 1) != 0; }
+
+    /// Whether the direction starts anew here. Means nothing at padding.
+    __device__ __forceinline__ bool is_start(bool reversed) const {
+        return (marks.words[0] & (reversed ? 4 : 2)) != 0;
+    }
 };
 
 /// Reads the inputs, step by step.
@@ -116,18 +157,17 @@ class InputReader {
     using A = AccumulationType<S>;
 
  public:
-    __device__ __forceinline__ InputReader(const SruInputs& in, const Place& place, bool backwards)
+    __device__ __forceinline__ InputReader(const SruInputs& in, const Walked& positions, Index first,
+                                           bool backwards)
         : width_(in.columns()),
           has_highway_(in.num_gates == 4 || in.x != nullptr),
-          has_padding_(in.marks != nullptr),
+          has_marks_(in.marks != nullptr),
           v_per_position_(in.v_per_position),
-          u_(in.u, place.row * in.num_gates * width_ + place.first, in.batch * in.num_gates * width_,
-             in.length, backwards),
-          highway_(in.num_gates == 4
-                       ? u_.beside(3 * width_)
-                       : Walk<const S>(in.x, place.at, in.batch * width_, in.length, backwards)),
-          v_(in.v, 2 * place.row * width_ + place.first, in.batch * 2 * width_, in.length, backwards),
-          padding_(in.marks, place.row, in.batch, in.length, backwards) {}
+          u_(in.u, positions, in.num_gates * width_, first, backwards),
+          highway_(in.num_gates == 4 ? u_.beside(3 * width_)
+                                     : Walk<const S>(in.x, positions, width_, first, backwards)),
+          v_(in.v, positions, 2 * width_, first, backwards),
+          marks_(in.marks, positions, 1, 0, backwards) {}
 
     __device__ __forceinline__ void read(StepInputs<S, columns>& step) {
         step.u_c.read(u_.at);
@@ -137,9 +177,9 @@ class InputReader {
         step.highway = {};
         if (has_highway_) step.highway.read(highway_.at);
         highway_.advance();
-        step.padding = {};
-        if (has_padding_) step.padding.read(padding_.at);
-        padding_.advance();
+        step.marks = {};
+        if (has_marks_) step.marks.read(marks_.at);
+        marks_.advance();
         if constexpr (columns == 1) {
             if (v_per_position_) {
                 step.v_f.read(v_.at);
@@ -151,10 +191,10 @@ class InputReader {
 
  private:
     Index width_;
-    bool has_highway_, has_padding_, v_per_position_;
+    bool has_highway_, has_marks_, v_per_position_;
     Walk<const S> u_, highway_;
     Walk<const A> v_;
-    Walk<const std::uint8_t> padding_;
+    Walk<const std::uint8_t> marks_;
 };
 
 /// The inputs of one step, ready to compute with.

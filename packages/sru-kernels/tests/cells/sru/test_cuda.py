@@ -1,10 +1,13 @@
 """CUDA launches: the columns per thread do not change results, and the grid fits the GPU."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from ...support.engines import GPU, ON_PTX, ON_SOURCES
 from .cases import make_sru
+from .pieces import make_ragged
 
 STORAGES = ["float32", "float64", "float16", "bfloat16"]
 SHAPE = {"length": 1, "num_gates": 3, "scale_x": 1.0, "v_per_position": False}
@@ -25,6 +28,29 @@ def test_columns_per_thread_do_not_change_a_bit(engine, columns_per_thread, num_
     got |= given.backward(wide["c"], engine, columns_per_thread=columns_per_thread)
     for name, value in wide.items():
         np.testing.assert_array_equal(got[name], value, err_msg=name)
+
+
+@pytest.mark.parametrize("engine_name", [*ON_SOURCES, *ON_PTX, GPU])
+@pytest.mark.parametrize("storage", STORAGES)
+def test_columns_per_thread_do_not_change_a_bit_of_sequences(engine, storage):
+    given = make_ragged([5, 0, 9], 16, num_directions=2, storage=storage)
+    wide = given.forward(engine)
+    wide |= given.backward(wide["c"], engine)
+    got = given.forward(engine, columns_per_thread=1)
+    got |= given.backward(wide["c"], engine, columns_per_thread=1)
+    for name, value in wide.items():
+        np.testing.assert_array_equal(got[name], value, err_msg=name)
+
+
+@pytest.mark.parametrize("engine_name", [ON_SOURCES[0]])
+@pytest.mark.parametrize("offsets", [[-3, 2, 5], [0, 9, 5], [1, 7, -1], [5, 5, 2**62], [-9, -2, -1]])
+def test_wrong_offsets_touch_no_other_memory(engine, offsets):
+    """A GPU cannot refuse them without waiting for it; the address sanitizer ends the process on an error."""
+    given = make_ragged([2, 3], 4, num_directions=2)
+    c = given.forward()["c"]
+    wrong = replace(given, cu_seqlens=np.array(offsets))
+    assert np.isfinite(wrong.forward(engine)["c_last"]).all()
+    assert np.isfinite(wrong.backward(c, engine)["grad_c0"]).all()
 
 
 def launched(worker, storage, batch, hidden_size, multiprocessors, num_directions=1, shift=0):
