@@ -94,6 +94,81 @@ WRONG = {
 }
 
 
+RESET = torch.zeros(T, B, dtype=torch.bool)
+CU_SEQLENS = torch.tensor([0, 1, T])
+WRONG |= {
+    "reset": ({"reset": RESET.t()}, ValueError, "reset must have shape (T, B) = (4, 3), got (3, 4)"),
+    "reset of numbers": ({"reset": RESET.float()}, TypeError, "reset must be torch.bool"),
+    "c_reset": (
+        {"reset": RESET, "c_reset": torch.randn(B, COLUMNS)},
+        ValueError,
+        "c_reset must have shape (N·D,) = (10,), got (3, 10)",
+    ),
+    "c_reset alone": (
+        {"c_reset": torch.randn(COLUMNS)},
+        ValueError,
+        "c_reset has no effect without reset; pass reset, or c_reset=None",
+    ),
+    "length_parallel with reset": (
+        {"reset": RESET, "length_parallel": True},
+        ValueError,
+        "length_parallel takes no reset and no cu_seqlens; choose length_parallel=False",
+    ),
+    "cu_seqlens beside a batch": (
+        {"cu_seqlens": CU_SEQLENS},
+        ValueError,
+        "with cu_seqlens u must hold the sequences end to end, as a batch of one, got (4, 3, 3, 10)",
+    ),
+}
+END_TO_END = {
+    "u": torch.randn(T, 1, 3, COLUMNS),
+    "x": torch.randn(T, 1, COLUMNS),
+    "c0": torch.randn(2, COLUMNS),
+    "cu_seqlens": CU_SEQLENS,
+}
+WRONG |= {
+    f"cu_seqlens with {name}": (END_TO_END | changes, error, message)
+    for name, changes, error, message in [
+        (
+            "mask_pad",
+            {"mask_pad": RESET},
+            ValueError,
+            "with cu_seqlens pass mask_pad=None; there is no padding",
+        ),
+        (
+            "reset",
+            {"reset": RESET},
+            ValueError,
+            "with cu_seqlens pass reset=None; add a boundary to cu_seqlens",
+        ),
+        (
+            "c_reset",
+            {"c_reset": torch.randn(COLUMNS)},
+            ValueError,
+            "with cu_seqlens pass c_reset=None; c0 has a state per sequence",
+        ),
+        (
+            "c0 of another batch",
+            {"c0": torch.randn(B, COLUMNS)},
+            ValueError,
+            "c0 must have shape (S, N·D) = (2, 10), got (3, 10)",
+        ),
+        (
+            "mask_c of another batch",
+            {"mask_c": torch.randn(1, COLUMNS)},
+            ValueError,
+            "mask_c must have shape (S, N·D) = (2, 10), got (1, 10)",
+        ),
+        (
+            "another end",
+            {"cu_seqlens": CU_SEQLENS + torch.tensor([0, 0, 1])},
+            ValueError,
+            "cu_seqlens must end at the number of positions, 4, got 5",
+        ),
+    ]
+}
+
+
 @pytest.mark.parametrize("case", WRONG)
 def test_wrong_arguments(case):
     changes, error, message = WRONG[case]
@@ -176,6 +251,12 @@ WRONG_GATED_LINEAR = {
         "s0 must be on the device of q, cpu, got meta",
     ),
     "mask_pad": ({"mask_pad": torch.zeros(T, B)}, TypeError, "mask_pad must be torch.bool"),
+    "s_reset": (
+        {"reset": RESET, "s_reset": torch.randn(B, H, K, V)},
+        ValueError,
+        "s_reset must have shape (H, K, V) = (2, 4, 3), got (3, 2, 4, 3)",
+    ),
+    "s_reset alone": ({"s_reset": torch.randn(H, K, V)}, ValueError, "s_reset has no effect without reset"),
 }
 
 
@@ -207,6 +288,18 @@ WRONG_MINGRU = {
         {"mask_pad": torch.zeros(B, T, dtype=torch.bool)},
         ValueError,
         "mask_pad must have shape (T, B) = (4, 3), got (3, 4)",
+    ),
+    "reset of numbers": ({"reset": RESET.float()}, TypeError, "reset must be torch.bool"),
+    "h_reset": (
+        {"reset": RESET, "h_reset": torch.randn(B, D)},
+        ValueError,
+        "h_reset must have shape (D,) = (5,), got (3, 5)",
+    ),
+    "h_reset alone": ({"h_reset": torch.randn(D)}, ValueError, "h_reset has no effect without reset"),
+    "cu_seqlens": (
+        {"mask_pad": None, "cu_seqlens": CU_SEQLENS},
+        ValueError,
+        "with cu_seqlens u must hold the sequences end to end, as a batch of one, got (4, 3, 2, 5)",
     ),
 }
 

@@ -43,6 +43,11 @@ SCHEMAS = [
     "sru_nn::gated_linear_backward(Tensor q, Tensor k, Tensor v, Tensor log_g, Tensor starts, "
     "Tensor? grad_o, Tensor? grad_s) "
     "-> (Tensor grad_q, Tensor grad_k, Tensor grad_v, Tensor grad_log_g, Tensor grad_s0)",
+    "sru_nn::gated_linear_pieces_forward(Tensor q, Tensor k, Tensor v, Tensor log_g, Tensor? s0, Tensor? "
+    "s_reset, Tensor? marks, Tensor? cu_seqlens, bool save) -> (Tensor o, Tensor s, Tensor starts)",
+    "sru_nn::gated_linear_pieces_backward(Tensor q, Tensor k, Tensor v, Tensor log_g, Tensor? s0, Tensor? "
+    "s_reset, Tensor? marks, Tensor? cu_seqlens, Tensor starts, Tensor? grad_o, Tensor? grad_s) -> "
+    "(Tensor grad_q, Tensor grad_k, Tensor grad_v, Tensor grad_log_g, Tensor grad_s0, Tensor grad_s_reset)",
     "sru_nn::linear_scan(Tensor a, Tensor b, bool reverse) -> Tensor",
     "sru_nn::onednn_linear(Tensor x, Tensor weight) -> Tensor",
     "sru_nn::sru_states(Tensor u_c, Tensor u_f, Tensor v_f, Tensor c0, int chunk, float? tolerance, float "
