@@ -1,7 +1,8 @@
 """Every recurrent module that the contract suite runs over: one row per module and set of options.
 
 To put a module under the contract, add a row. The tests beside this file need nothing else: they call the
-module as `module(x, state, mask_pad=...)` and, where it has one, `module.step(x, state)`.
+module as `module(x, state, mask_pad=..., reset=..., cu_seqlens=...)` and, where it has one, `module.step(x,
+state, reset=...)`.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ class Row:
         """Make the module, with biases, norms and vectors away from their initial zeros and ones."""
         module = self.make()
         for name, parameter in module.named_parameters():
-            if parameter.requires_grad and (parameter.dim() < 2 or name.endswith("bias")):
+            if parameter.requires_grad and (parameter.dim() < 2 or name.endswith(("bias", "initial_state"))):
                 # A norm whose weight is near zero would make everything ill-conditioned.
                 nn.init.normal_(parameter, mean=float(name.endswith("norm.weight")), std=0.3)
         return module.to(dtype)
@@ -99,15 +100,48 @@ class Row:
             _, like = call(module, self.inputs(2, batch, next(module.parameters()).dtype))
         return tree_map(torch.randn_like, like)
 
+    def beginning(self, module: nn.Module, batch: int) -> Any:
+        """Return the state before a sequence that none is given for: zeros, or what the module learns."""
+        zeros = tree_map(torch.zeros_like, self.state(module, batch))
+        learned = [
+            parameter for name, parameter in module.named_parameters() if name.endswith("initial_state")
+        ]
+        if not learned:
+            return zeros
+        layers = learned[0] if self.batch_axis == 0 else torch.stack(learned)
+        if isinstance(module, LSTM):
+            return zeros[0], layers.unsqueeze(1).expand_as(zeros[1])
+        return layers.unsqueeze(self.batch_axis).expand_as(zeros)
+
+    def joined(self, module: nn.Module, first: Any, second: Any) -> Any:
+        """Return a state whose first direction is that of one state and whose second is that of another."""
+        if not module.bidirectional:
+            return first
+        in_rows = isinstance(module, (LSTM, GRU)) or getattr(module, "nn_rnn_compatible_return", False)
+
+        def join(one: Tensor, other: Tensor) -> Tensor:
+            if in_rows:  # those of the directions take turns
+                return torch.where(torch.arange(len(one))[:, None, None] % 2 == 0, one, other)
+            return torch.cat([one.chunk(2, dim=-1)[0], other.chunk(2, dim=-1)[1]], dim=-1)
+
+        return tree_map(join, first, second)
+
     def of_one(self, state: Any, b: int) -> Any:
         """Take the state of one sequence, with a batch of one."""
         return tree_map(lambda part: part.narrow(self.batch_axis, b, 1), state)
 
-    def proceed(self, module: nn.Module, x: Tensor, carried: Any, mask_pad: Tensor | None = None) -> Any:
+    def proceed(
+        self,
+        module: nn.Module,
+        x: Tensor,
+        carried: Any,
+        mask_pad: Tensor | None = None,
+        reset: Tensor | None = None,
+    ) -> Any:
         """Run the next positions of a sequence."""
         if self.stream is None:
-            return call(module, x, carried, mask_pad)
-        return getattr(module, self.stream)(x, carried, mask_pad=mask_pad)
+            return call(module, x, carried, mask_pad, reset=reset)
+        return getattr(module, self.stream)(x, carried, mask_pad=mask_pad, reset=reset)
 
     def begin(self, state: Any) -> Any:
         """Return what to carry into the first chunk."""
@@ -118,9 +152,11 @@ class Row:
         return carried if self.carry is None else carried.c
 
 
-def call(module: nn.Module, x: Any, state: Any = None, mask_pad: Tensor | None = None) -> tuple[Any, Any]:
+def call(
+    module: nn.Module, x: Any, state: Any = None, mask_pad: Tensor | None = None, **options: Any
+) -> tuple[Any, Any]:
     """Return the outputs and the state; `SRUpp` returns its memory too."""
-    h, state, *_ = module(x, state, mask_pad=mask_pad)
+    h, state, *_ = module(x, state, mask_pad=mask_pad, **options)
     return h, state
 
 
@@ -153,6 +189,9 @@ ROWS = {
     ),
     "SRU, vectors of each position": Row(
         lambda: SRU(E, D, L, proj_input_to_hidden_first=True, custom_m=Vectors())
+    ),
+    "SRU, learned state": Row(
+        lambda: SRU(E, D, L, bidirectional=True, learn_initial_state=True), exceptions=TWO_DIRECTIONS
     ),
     "SRUCell": Row(lambda: SRUCell(E, D), batch_axis=0, main=True, exceptions=ONE_LAYER),
     "SRUCell, both directions": Row(
@@ -189,6 +228,12 @@ ROWS = {
         pads_with_zero=False,
         exceptions=NORMS | COUNTS_PADDING,
     ),
+    "SRUpp, learned state": Row(
+        lambda: SRUpp(E, D, 4, L, causal=True, learn_initial_state=True),
+        stream="stream",
+        carry=SRUppState,
+        exceptions=NORMS,
+    ),
     "SRUppCell": Row(
         lambda: SRUppCell(E, D, transform_module=SRUppAttention(E, 4 * D, 4, causal=True)),
         batch_axis=0,
@@ -203,12 +248,19 @@ ROWS = {
     "GatedLinearRNN, output gate": Row(
         lambda: GatedLinearRNN(D, D, L, output_gate=True), input_size=D, magnifies=2, exceptions=NORMS
     ),
+    "GatedLinearRNN, learned state": Row(
+        lambda: GatedLinearRNN(E, 2 * D, 1, num_heads=2, key_size=3, learn_initial_state=True),
+        magnifies=10,
+        exceptions=NORMS,
+    ),
     "MinGRU": Row(lambda: MinGRU(E, D, L), main=True, exceptions=NORMS),
+    "MinGRU, learned state": Row(lambda: MinGRU(E, D, L, learn_initial_state=True), exceptions=NORMS),
     "LSTM": Row(lambda: LSTM(E, D, L), main=True),
     "LSTM, both directions, projected": Row(
         lambda: LSTM(E, D, L, bidirectional=True, proj_size=2), exceptions=TWO_DIRECTIONS
     ),
     "LSTM, no bias": Row(lambda: LSTM(E, D, L, bias=False)),
+    "LSTM, learned state": Row(lambda: LSTM(E, D, L, learn_initial_state=True)),
     "GRU": Row(lambda: GRU(E, D, L), main=True),
     "GRU, both directions": Row(lambda: GRU(E, D, L, bidirectional=True), exceptions=TWO_DIRECTIONS),
 }

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.func import functional_call, vjp
@@ -25,15 +25,25 @@ def to(value: Any, dtype: torch.dtype) -> Any:
     return tree_map_only(Tensor, lambda tensor: tensor.detach().to(dtype), value)
 
 
-def reference(module: nn.Module, x: Tensor, state: Any, mask: Tensor | None, upstream: Any) -> list[Tensor]:
+def reference(
+    module: nn.Module,
+    x: Tensor,
+    state: Any,
+    mask: Tensor | None,
+    upstream: Any,
+    reset: Tensor | None = None,
+) -> list[Tensor]:
     """Compute in float64. Inside `torch.func` every recurrence is the reference, step by step."""
     module = copy.deepcopy(module).double()
 
-    def run(parameters: dict[str, Tensor], x: Tensor, state: Any) -> tuple[Tensor, Any]:
-        return functional_call(module, parameters, (x, state), {"mask_pad": mask})[:2]
+    where = {"mask_pad": mask, "reset": reset}
+
+    def run(parameters: dict[str, Tensor], x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        return functional_call(module, parameters, (x, state), where)[:2]
 
     parameters = to(dict(module.named_parameters()), torch.float64)
-    results, pull = vjp(run, parameters, to(x, torch.float64), to(state, torch.float64))
+    given = [] if state is None else [to(state, torch.float64)]
+    results, pull = vjp(run, parameters, to(x, torch.float64), *given)
     of_parameters, *of_inputs = pull(to(upstream, torch.float64))
     return tensors(
         results, of_inputs, [of_parameters[n] for n, p in module.named_parameters() if p.requires_grad]
@@ -66,6 +76,32 @@ def test_all_results(row: Row, dtype, length, batch, masked, seed):
     kept = dtype if hasattr(module, "mode") else accumulate_dtype(dtype)
     assert {part.dtype for part in tensors(results[1])} == {kept}
     expected = reference(module, x, state, mask, upstream)
+    rtol, atol = (bound * row.magnifies for bound in STACK_TOLERANCES[dtype])
+    for actual, exact in zip([*tensors(results), *gradients], expected, strict=True):
+        torch.testing.assert_close(actual.double(), exact, rtol=rtol, atol=atol)
+
+
+@pytest.mark.parametrize("dtype", STACK_TOLERANCES, ids=str)
+@rows()
+@settings(examples, max_examples=3)
+@given(data=st.data(), batch=st.integers(1, 3), masked=st.booleans(), seed=st.integers(0, 999))
+def test_all_results_where_sequences_begin(row: Row, dtype, data, batch, masked, seed):
+    """From no state, so also for a learned one; in float64 over more steps than a kernel takes at once."""
+    if dtype.itemsize == 2 and "half" in row.exceptions:
+        pytest.skip(row.exceptions["half"])
+    short, long = st.integers(1, 8), st.integers(33, 40)
+    length = data.draw(st.one_of(short, long) if dtype == torch.float64 else short)
+    torch.manual_seed(seed)
+    module, x = row.build(dtype), row.inputs(length, batch, dtype).requires_grad_()
+    mask = torch.rand(length, batch) < 0.3 if masked else None
+    reset = torch.rand(length, batch) < 0.2
+    results = call(module, x, None, mask, reset=reset)
+    upstream = tree_map(torch.randn_like, results)
+    of = [x, *(p for p in module.parameters() if p.requires_grad)]
+    gradients = torch.autograd.grad(
+        tensors(results), of, tensors(upstream), allow_unused=True, materialize_grads=True
+    )
+    expected = reference(module, x, None, mask, upstream, reset)
     rtol, atol = (bound * row.magnifies for bound in STACK_TOLERANCES[dtype])
     for actual, exact in zip([*tensors(results), *gradients], expected, strict=True):
         torch.testing.assert_close(actual.double(), exact, rtol=rtol, atol=atol)

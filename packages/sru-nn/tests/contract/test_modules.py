@@ -27,6 +27,11 @@ def given(row: Row) -> tuple[nn.Module, Tensor, Any, Tensor]:
     return row.build(), row.inputs(4, 3), row.state(row.build(), 3), torch.rand(4, 3) < 0.3
 
 
+def a_beginning() -> Tensor:
+    """Marks for the input, so that a learned initial state has a part in the results."""
+    return torch.tensor([[False] * 3, [True, False, True], [False] * 3, [False] * 3])
+
+
 def train_step(module: nn.Module, results: Any) -> list[Tensor]:
     """Return the gradients of all parameters."""
     total = sum(part.double().square().sum() for part in tensors(results))
@@ -131,10 +136,10 @@ def test_weight_norm(row: Row):
 @rows()
 def test_autocast(row: Row, dtype):
     module, x = row.build(torch.float32), row.inputs(4, 3, torch.float32)
-    state = row.state(module, 3)
-    expected = call(module, x, state)
+    state, reset = row.state(module, 3), a_beginning()
+    expected = call(module, x, state, reset=reset)
     with torch.autocast("cpu", dtype):
-        results = call(module, x, state)
+        results = call(module, x, state, reset=reset)
         gradients = train_step(module, results)
     assert {part.dtype for part in tensors(results[1])} == {torch.float32}
     assert {gradient.dtype for gradient in gradients} == {torch.float32}
@@ -146,8 +151,9 @@ def test_autocast(row: Row, dtype):
 @rows()
 def test_checkpointing(given):
     module, x, state, mask = given
-    expected = call(module, x, state, mask)
-    results = checkpoint(call, module, x, state, mask, use_reentrant=False)
+    mask[1], reset = False, a_beginning()
+    expected = call(module, x, state, mask, reset=reset)
+    results = checkpoint(call, module, x, state, mask, reset=reset, use_reentrant=False)
     torch.testing.assert_close(results, expected, rtol=0, atol=0)
     torch.testing.assert_close(train_step(module, results), train_step(module, expected))
 
