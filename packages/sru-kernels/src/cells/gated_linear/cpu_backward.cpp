@@ -34,7 +34,7 @@ struct BackwardBlocks {
                 fill_row(static_cast<A*>(args.grad_s_reset) + at, rows * args.value_size, A(0));
             }
         });
-        for (Index segment = group.segments(args) - 1; segment >= 0; --segment) {
+        for (Index segment = group.segments - 1; segment >= 0; --segment) {
             const Steps steps = group.segment(args, segment);
             load(keys, values, steps);
             for_each_block(keys, [&](Index i, Index rows, Index at, A* grad_s) {
@@ -75,9 +75,9 @@ struct BackwardBlocks {
         const Steps steps = group.segment(args, segment);
         const Index i = key / padded(keys), value = i * width;
         const Index size = args.key_size * args.value_size;
-        const Index before = group.start + segment * group.stride - group.state;
+        const Index before = group.slot + segment * group.stride - group.state;
         const A* starts = row_at<A>(args.starts, before * size + at);
-        const A* reset = row_at<A>(args.s_reset, at % (args.heads * size));
+        const A* reset = row_at<A>(args.s_reset, at - (group.state + i) / args.heads * args.heads * size);
         const bool is_first = key % padded(keys) == 0;
         for (Index column = 0; column < width; column += tile) {
             const Index columns = smaller(tile, width - column), from = value + column;
@@ -191,6 +191,7 @@ template <>
 void cpu::Builds<GatedLinearBackward>::SRU_KERNELS_VARIANT(const GatedLinearBackward& args, int num_threads) {
     using namespace SRU_KERNELS_VARIANT;
     using namespace SRU_KERNELS_VARIANT::gated_linear;
+    check_sequences(args, args.kernel.name);
     dispatch_storage(args.dtype, [&](auto zero) {
         using S = decltype(zero);
         using A = AccumulationType<S>;

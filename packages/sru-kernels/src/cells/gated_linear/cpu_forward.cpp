@@ -84,9 +84,9 @@ struct ForwardTiles {
         for_each_tile_row(values, group.state, [&](A* row, Index at, Index size, Index width) {
             set_row(row, row_at<A>(args.s0, at), size, width);
         });
-        for (Index segment = 0; segment < group.segments(args); ++segment) {
+        for (Index segment = 0; segment < group.slots; ++segment) {
             if (args.starts != nullptr) {
-                write_states(values, group.start + segment * group.stride, args.starts);
+                write_states(values, group.slot + segment * group.stride, args.starts);
             }
             const Steps steps = group.segment(args, segment);
             load_rows(keys, steps, args.q, q, args.key_size, load_row<S>);
@@ -175,6 +175,7 @@ template <>
 void cpu::Builds<GatedLinearForward>::SRU_KERNELS_VARIANT(const GatedLinearForward& args, int num_threads) {
     using namespace SRU_KERNELS_VARIANT;
     using namespace SRU_KERNELS_VARIANT::gated_linear;
+    check_sequences(args, args.kernel.name);
     dispatch_storage(args.dtype, [&](auto zero) {
         using S = decltype(zero);
         using Tiles = ForwardTiles<S>;

@@ -5,11 +5,17 @@
 
 #include "cells/gated_linear/fields.hpp"
 #include "cells/gated_linear/step.hpp"
+#include "runtime/cpu/schedule.hpp"
 #include "runtime/cpu/tiles.hpp"
 #include "runtime/cpu/vectors.hpp"
 #include "sru_kernels/storage.hpp"
 
 namespace sru_kernels::SRU_KERNELS_VARIANT::gated_linear {
+
+inline void check_sequences(const GatedLinearInputs& in, const char* kernel) {
+    if (in.cu_seqlens == nullptr) return;
+    cpu::check_offsets(kernel, {in.cu_seqlens, in.batch, in.length, in.heads});
+}
 
 /// Multiplications per thread below which starting other threads does not pay.
 constexpr Index products_per_thread = 32768;
@@ -75,26 +81,30 @@ struct Group {
     Index state;  // the first of them
     Index count;
     Index steps;
+    Index segments;
+    Index slots;   // in `starts`; a sequence may have one more than it has segments
+    Index slot;    // of the first segment
     Index place;   // of the first step in a (T, B·H, size) array
-    Index start;   // of the first segment in `starts`
     Index stride;  // from one step, or segment, to the next
 
     Group(const GatedLinearInputs& in, Index state, Index count) : state(state), count(count) {
         const Index row = state / in.heads, head = state % in.heads;
         const Walked walked = in.walked(row);
-        const Index segment = in.cu_seqlens == nullptr ? 0 : walked.first / in.segment_length;
         steps = walked.count;
+        slots = segments = steps == 0 ? 0 : (steps - 1) / in.segment_length + 1;
+        Index segment = 0;
+        if (in.cu_seqlens != nullptr) {
+            segment = walked.first / in.segment_length;
+            slots = (walked.first + steps) / in.segment_length + 1 - segment;
+        }
         place = walked.first * in.heads + head;
-        start = (segment + row) * in.heads + head;
+        slot = (segment + row) * in.heads + head;
         stride = walked.stride * in.heads;
     }
 
-    Index segments(const GatedLinearInputs& in) const {
-        return steps == 0 ? 0 : (steps - 1) / in.segment_length + 1;
-    }
     Steps segment(const GatedLinearInputs& in, Index segment) const {
         const Index first = segment * in.segment_length;
-        return {first, smaller(in.segment_length, steps - first)};
+        return {first, first < steps ? smaller(in.segment_length, steps - first) : 0};
     }
 
     /// Whether state `i` does not continue at a step but starts from `s_reset`.
