@@ -71,7 +71,7 @@ def test_a_state_for_another_number_of_packed_sequences():
     packed = pack_sequence([torch.randn(length, E) for length in (7, 4, 3)])
     c0 = torch.randn(1, 3, D)
     torch.testing.assert_close(compiled(packed, c0)[1], module(packed, c0)[1])
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match="Runtime assertion failed"):
         compiled(packed, torch.randn(1, 4, D))
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
 from ..conftest import TORCH_2_13, either
-from .rows import ROWS, Row, call, tensors
+from .rows import Row, call, learned, tensors
 
 pytestmark = [
     pytest.mark.usefixtures("implementation"),
@@ -47,14 +47,8 @@ def check(module: nn.Module, run: Any, x: Any, state: Any = None, **options: Ten
     torch.testing.assert_close(gradients(module, results, leaf), gradients(module, expected, leaf))
 
 
-def learned(*only: str) -> pytest.MarkDecorator:
-    """Parametrize over the rows with a learned state, which have all that a graph can hold."""
-    chosen = {name: row for name, row in ROWS.items() if "learned" in name and name.startswith(only)}
-    return pytest.mark.parametrize("row", chosen.values(), ids=chosen)
-
-
 @either
-@learned("")
+@learned()
 def test_resets_and_padding(row: Row):
     module = row.build()
     run = compiled(module)
@@ -64,7 +58,7 @@ def test_resets_and_padding(row: Row):
 
 
 @either
-@learned("")
+@learned()
 def test_sequences_end_to_end(row: Row):
     module = row.build()
     run = compiled(module)
