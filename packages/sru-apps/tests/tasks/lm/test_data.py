@@ -57,6 +57,43 @@ def test_sizes_beyond_the_text_take_no_memory(tiny_texts: Path, sizes: dict[str,
     assert all(batch.inputs.numel() <= 2 * tokens for batch in batches)
 
 
+@pytest.mark.parametrize(
+    ("unit", "separator", "last"),
+    [("words", "<eos>", "<eos>"), ("characters", "\n", "\n"), ("bytes", "\n", "Ċ")],
+)
+def test_documents_end_with_a_token(
+    tiny_texts: Path, tmp_path: Path, unit: Any, separator: str, last: str
+) -> None:
+    """Of the vocabulary, or a text that is one; in streams and windows, in training and after it."""
+    folder = str(tmp_path / "prepared")
+    data = make(
+        tiny_texts, unit=unit, prepared_dir=folder, document_separator=separator, batch_size=2, length=9
+    )
+    assert data.separator is not None
+    assert data.tokenizer.tokens[data.separator] == last
+    inputs, _, reset = next(iter(data.train_dataloader()))
+    assert (reset[1:] == (inputs[:-1] == data.separator)).all()
+    assert reset[0].tolist() == [
+        True,
+        data.prepared.train.tokens[data.train_dataloader().steps - 1] == data.separator,
+    ]
+    window = make(tiny_texts, unit=unit, prepared_dir=folder, document_separator=separator, window=5)
+    for loader in (data.val_dataloader(), window.test_dataloader()):
+        assert sum(int(batch.reset.sum()) for batch in loader) > 10
+    assert next(iter(make(tiny_texts, unit=unit, prepared_dir=folder).train_dataloader())).reset is None
+
+
+@pytest.mark.parametrize(
+    ("separator", "found"), [("fox dog", "2 tokens"), ("<doc>", "not in it"), ("", "not in it")]
+)
+def test_a_separator_that_is_no_token(tiny_texts: Path, separator: str, found: str) -> None:
+    message = (
+        f"^document_separator must be one token of the vocabulary, got '{separator}', which is {found}; name"
+    )
+    with pytest.raises(UserError, match=message):
+        make(tiny_texts, document_separator=separator)
+
+
 def test_the_text_is_read_back(tiny_texts: Path) -> None:
     data = make(tiny_texts)
     ids = data.prepared.test.tokens.to(torch.int64).tolist()

@@ -150,6 +150,10 @@ def test_prepared_folder_alone(
         (["--optimizer.lr=-1"], "lr must be at least 0, got -1"),
         (["--optimizer.schedule=noam"], "the noam schedule needs warmup_steps of at least 1"),
         (["--trainer.max_epochs=0"], "--trainer.max_epochs must be at least 1, got 0"),
+        (
+            ["--data.document_separator=<doc>"],
+            "document_separator must be one token of the vocabulary, got '<doc>', which is not in it; name a",
+        ),
         (["--data.min_count=3"], "got one prepared from min_count = 1 (now 3)"),
     ],
 )

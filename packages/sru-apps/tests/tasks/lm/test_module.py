@@ -117,6 +117,43 @@ def test_every_token_is_scored_once(loader: str):
     assert metrics["validation_bits_per_character"].item() == pytest.approx(nats / 25 / math.log(2), rel=1e-5)
 
 
+@pytest.mark.parametrize("encoder", ["sru", "srupp", "lstm"])
+@pytest.mark.parametrize("length", [4, 30])
+def test_what_stands_before_a_document_counts_for_nothing(encoder: str, length: int):
+    """Each token but the first of a document is scored as in that document alone, in any segments."""
+    module, separator = make(encoder=encoder).eval(), 6
+    documents = [torch.cat([torch.randint(6, (size,)), torch.tensor([separator])]) for size in (5, 0, 1, 9)]
+    text = torch.cat(documents)
+    state, found = None, []
+    with torch.no_grad():
+        for batch in StreamLoader(text, batch_size=1, length=length, separator=separator, whole=True):
+            nll, state = module.network.loss(batch.inputs, batch.targets, state, batch.reset)
+            found.append(nll)
+        losses = torch.cat([torch.zeros(1, 1), *found]).split([len(document) for document in documents])
+        for document, loss in zip(documents, losses, strict=True):
+            if len(document) == 1:  # its only token is the first
+                continue
+            alone, _ = module.network.loss(document[:-1, None], document[1:, None])
+            torch.testing.assert_close(loss[1:], alone)
+
+
+@pytest.mark.parametrize("way", ["fit", "validate"])
+def test_documents_reach_the_network(way: str):
+    seen = []
+    module = make()
+    module.network.encoder.register_forward_pre_hook(
+        lambda _, __, options: seen.append(options["reset"]), with_kwargs=True
+    )
+    loader = StreamLoader(torch.arange(7).repeat(5), batch_size=2, length=5, separator=3)
+    trainer = make_trainer(max_epochs=1)
+    if way == "fit":
+        trainer.fit(module, loader, loader)
+    else:
+        trainer.validate(module, loader, verbose=False)
+    expected = torch.cat([segment.reset for segment in loader])
+    assert torch.equal(torch.cat(seen), expected if way == "validate" else torch.cat([expected, expected]))
+
+
 def test_training_learns_a_repeating_text():
     module = make(lr=5e-2, schedule="one-cycle")
     trainer = fit(module, torch.arange(7).repeat(40), max_epochs=6, gradient_clip_val=1.0)

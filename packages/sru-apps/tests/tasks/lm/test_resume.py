@@ -21,6 +21,7 @@ EVERYTHING = [
     "--optimizer.gamma=0.5",
     "--optimizer.warmup_steps=4",
     "--checkpoint-steps=4",
+    "--data.document_separator=<eos>",
 ]
 
 
@@ -70,11 +71,19 @@ def test_killed_run_continues_as_if_undisturbed(
 @pytest.mark.parametrize(
     ("more", "step"),
     [
-        (["--model.encoder=srupp", "--model.memory_length=12", "--trainer.max_epochs=2"], 27),
+        (
+            [
+                "--model.encoder=srupp",
+                "--model.memory_length=12",
+                "--trainer.max_epochs=2",
+                "--data.document_separator=<eos>",
+            ],
+            27,
+        ),
         (["--optimizer.schedule=plateau", "--optimizer.lr=100", "--optimizer.name=sgd"], 45),
         (["--trainer.precision=bf16-mixed", "--trainer.max_steps=33", "--optimizer.schedule=one-cycle"], 29),
     ],
-    ids=["memory", "plateau", "bf16 and max_steps"],
+    ids=["memory and documents", "plateau", "bf16 and max_steps"],
 )
 def test_interrupted_run_continues_at_the_same_place(
     fit: Callable[..., Path],

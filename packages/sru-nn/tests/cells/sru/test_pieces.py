@@ -274,6 +274,10 @@ def test_second_derivatives(form):
         return sru_recurrence(**given | dict(zip(names, tensors, strict=True)))
 
     assert torch.autograd.gradgradcheck(function, leaves)
+    total = sum(result.sin().sum() for result in function(*leaves))
+    gradients = torch.autograd.grad(total, leaves, retain_graph=True)
+    # Those that can be differentiated are computed in another way.
+    torch.testing.assert_close(torch.autograd.grad(total, leaves, create_graph=True), gradients)
 
 
 def test_the_marks_that_reach_the_kernel():

@@ -115,7 +115,11 @@ class RecurrentEncoder(nn.Module):
         )
 
     def forward(
-        self, x: Tensor, mask: Tensor | None = None, state: State | None = None
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        state: State | None = None,
+        reset: Tensor | None = None,
     ) -> tuple[Tensor, State]:
         """Encode a batch.
 
@@ -123,6 +127,7 @@ class RecurrentEncoder(nn.Module):
             x: (T, B, E) inputs.
             mask: (T, B) bool, True at padding, which must follow the real positions.
             state: What an earlier call returned, to continue from there.
+            reset: (T, B) bool, True where a sequence begins: it is read as if nothing stood before it.
 
         Returns:
             h: (T, B, N·D) outputs, zero at padding.
@@ -133,7 +138,7 @@ class RecurrentEncoder(nn.Module):
         """
         recomputes = self.activation_checkpointing and self.training and torch.is_grad_enabled()
         run = partial(checkpoint, use_reentrant=False) if recomputes else call
-        return self._encoder.read(self.rnn, x, mask, state, run=run, by_layers=recomputes)
+        return self._encoder.read(self.rnn, x, mask, state, reset, run=run, by_layers=recomputes)
 
     def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Read one position: what `forward` does with a sequence of one.

@@ -27,9 +27,14 @@ class Options:
         check_ranges(self)
 
 
-def call(module: Run, *args: Any) -> tuple[Tensor, Any]:
+def call(module: Run, *args: Any, **options: Any) -> tuple[Tensor, Any]:
     """Call a module: a `Run` that does nothing else."""
-    return module(*args)
+    return module(*args, **options)
+
+
+def beginnings(reset: Tensor | None) -> dict[str, Tensor]:
+    """Return what to call a module with, by name, so that sequences begin where `reset` is True."""
+    return {} if reset is None else {"reset": reset}
 
 
 def between_layers(dropout: float, num_layers: int) -> float:
@@ -52,7 +57,14 @@ def build_stack(
 
 
 def read_stack(
-    rnn: Any, x: Tensor, mask: Tensor | None, state: Any, *, run: Run, by_layers: bool
+    rnn: Any,
+    x: Tensor,
+    mask: Tensor | None,
+    state: Any,
+    reset: Tensor | None,
+    *,
+    run: Run,
+    by_layers: bool,
 ) -> tuple[Tensor, Any]:
     """Read a sequence with one of the stacks of sru-nn.
 
@@ -61,6 +73,7 @@ def read_stack(
         x: (T, B, E).
         mask: (T, B) bool, True at padding, or None.
         state: The states before, with the layers as the first axis; None at the start.
+        reset: (T, B) bool, True where a sequence begins, or None.
         run: Calls a module with arguments.
         by_layers: Whether to call `run` for each layer instead of the whole stack.
 
@@ -69,14 +82,14 @@ def read_stack(
         state: The states after.
     """
     if not by_layers or mask is not None:
-        return run(rnn, x, state, mask)
+        return run(rnn, x, state, mask, **beginnings(reset))
     layers = rnn.rnn_lst if hasattr(rnn, "rnn_lst") else rnn.layers
     states = [None] * len(layers) if state is None else state.unbind(0)
     if rnn.input_to_hidden is not None:
         x = rnn.input_to_hidden(x)
     last = []
     for layer, before in zip(layers, states, strict=True):
-        x, after = run(layer, x, before)
+        x, after = run(layer, x, before, **beginnings(reset))
         last.append(after)
     norm = getattr(rnn, "norm", None)
     return x if norm is None else norm(x), torch.stack(last)

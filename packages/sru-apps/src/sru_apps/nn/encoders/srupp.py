@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sru_apps.nn.encoders.record import Encoder, Run, call
+from sru_apps.nn.encoders.record import Encoder, Run, beginnings, call
 from sru_apps.nn.encoders.sru import HighwayOptions
 from sru_apps.ranges import ranged
 from sru_nn import SRUpp, SRUppAttention, SRUppState
@@ -62,23 +62,30 @@ def build(
 
 
 def read(
-    rnn: Any, x: Tensor, mask: Tensor | None, state: Any, *, run: Run, by_layers: bool
+    rnn: Any,
+    x: Tensor,
+    mask: Tensor | None,
+    state: Any,
+    reset: Tensor | None,
+    *,
+    run: Run,
+    by_layers: bool,
 ) -> tuple[Tensor, Any]:
     """Read a sequence: in training without padding with `read_with_memory`, else with `SRUpp.stream`."""
     remembers = rnn.training if state is None else not isinstance(state, SRUppState)
     if remembers and mask is None:
-        return read_with_memory(rnn, x, state, run=run)
+        return read_with_memory(rnn, x, state, reset, run=run)
     if remembers and state is not None:
         raise ValueError(
             "srupp: a state from training without a mask cannot be continued with a mask; "
             "start from state=None"
         )
-    return rnn.stream(x, state, mask_pad=mask)  # type: ignore[no-any-return]
+    return rnn.stream(x, state, mask_pad=mask, **beginnings(reset))  # type: ignore[no-any-return]
 
 
 def read_with_memory(
-    rnn: Any, x: Tensor, state: tuple[Tensor, tuple[Tensor, ...]] | None, *, run: Run
-) -> tuple[Tensor, tuple[Tensor, tuple[Tensor, ...]]]:
+    rnn: Any, x: Tensor, state: tuple[Any, ...] | None, reset: Tensor | None = None, *, run: Run
+) -> tuple[Tensor, tuple[Any, ...]]:
     """Read a segment and return the outputs of `SRUpp.stream`, with gradients through the memory's weights.
 
     `stream` remembers keys and values; once they are detached, the loss of a segment does not reach the
@@ -88,26 +95,43 @@ def read_with_memory(
         rnn: A causal stack that normalises its memory.
         x: (T, B, E), the segment.
         state: What the call for the segment before returned, detached; None at the start.
+        reset: (T, B) bool, True where a sequence begins, or None.
         run: Calls a layer with arguments.
 
     Returns:
         h: (T, B, D).
-        state: The states c (L, B, D), and for each layer that attends the inputs it remembers: (M, B, ·).
+        state: The states c (L, B, D); for each layer that attends the inputs it remembers: (M, B, ·); and
+        once a sequence has begun, (M, B) bool, True at what belongs to those before it.
     """
     cells: list[Any] = list(rnn.rnn_lst)
     states = [None] * len(cells) if state is None else state[0].unbind(0)
     earlier = iter(() if state is None else state[1])
+    gone = None if state is None or len(state) < 3 else state[2]
     last, memory = [], []
     for cell, c in zip(cells, states, strict=True):
         attends = isinstance(cell.transform, SRUppAttention)
         read = next(earlier, None) if attends else None
         inputs = x
-        x, c = run(cell, x, c, None, None, read)
+        x, c = run(cell, x, c, None, None, read, None if read is None else gone, **beginnings(reset))
         last.append(c)
         if attends:
             known = inputs if read is None else torch.cat([read, inputs])
             memory.append(known if rnn.context is None else known[-rnn.context :])
-    return x, (torch.stack(last), tuple(memory))
+    result = torch.stack(last), tuple(memory)
+    if not memory or (gone is None and reset is None):
+        return x, result
+    mask = _of_earlier_sequences(gone, reset, x, 0 if state is None else len(state[1][0]))
+    return x, (*result, mask[-len(memory[0]) :])
+
+
+def _of_earlier_sequences(gone: Tensor | None, reset: Tensor | None, x: Tensor, remembered: int) -> Tensor:
+    """Mark what later positions must not attend to: `(M + T, B)`, True where a sequence begins after it."""
+    length, batch = x.shape[:2]
+    before = x.new_zeros(remembered, batch, dtype=torch.bool) if gone is None else gone
+    if reset is None:
+        return torch.cat([before, before.new_zeros(length, batch)])
+    left = reset.flip(0).cumsum(0).flip(0)  # the beginnings at a position or after it
+    return torch.cat([before | reset.any(0), left > reset.long()])
 
 
 def step(rnn: Any, x: Tensor, state: Any) -> tuple[Tensor, Any]:

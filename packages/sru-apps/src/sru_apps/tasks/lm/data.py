@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from sru_apps.ranges import check_at_least
-from sru_apps.tasks.lm.texts import check_source, find_corpus, prepare_corpus, usual_unit
+from sru_apps.tasks.lm.texts import check_source, find_corpus, prepare_corpus, token_of, usual_unit
 from sru_apps.train.data import TaskData
 from sru_apps.train.errors import UserError
 from sru_apps.train.export import dump_tokenizer, parse_tokenizer
@@ -43,6 +43,8 @@ class LanguageModelData(TaskData):
         lowercase: Lowercase the words.
         prepared_dir: Folder of the token files; default: one in the cache. One that `sru lm prepare` has
             filled needs neither `name` nor files.
+        document_separator: The token that ends a document, such as <eos> for a line of words; what stands
+            before it counts for nothing in the next one. Default: the text is one document.
         batch_size: Streams that each process reads.
         length: Steps of a segment, and so of back-propagation.
         random_lengths: Let segments vary in length, as in AWD-LSTM.
@@ -55,6 +57,7 @@ class LanguageModelData(TaskData):
     Attributes:
         prepared: The token files.
         tokenizer: Text to tokens.
+        separator: The id of `document_separator`, or None.
 
     Raises:
         ValueError: A size is out of its range.
@@ -76,6 +79,7 @@ class LanguageModelData(TaskData):
         min_count: int = 1,
         lowercase: bool = False,
         prepared_dir: str | None = None,
+        document_separator: str | None = None,
         batch_size: int = 32,
         length: int = 64,
         random_lengths: bool = False,
@@ -138,8 +142,11 @@ class LanguageModelData(TaskData):
 
         Raises:
             DataError: They do not belong to the checkpoint whose state was loaded.
+            UserError: The vocabulary has no `document_separator`.
         """
         self.prepare_data()
+        separator = self.hparams["document_separator"]
+        self.separator = None if separator is None else token_of(self.tokenizer, separator)
         expected = self._expected
         if expected is not None and expected["digest"] != self.prepared.tokenizer_digest:
             theirs = len(parse_tokenizer(expected["tokenizer"]))
@@ -218,6 +225,7 @@ class LanguageModelData(TaskData):
             batch_size=min(batch_size, 1 - (window - steps) // stride),
             window=window,
             stride=stride,
+            separator=self.separator,
             rank=rank,
             world_size=world_size,
         )
@@ -230,6 +238,7 @@ class LanguageModelData(TaskData):
                 self._file(split).tokens,
                 batch_size=batch_size,
                 length=length,
+                separator=self.separator,
                 random_lengths=train and self.hparams["random_lengths"],
                 whole=not train,
                 seed=self.hparams["seed"],

@@ -186,20 +186,24 @@ class LanguageModel(nn.Module):
         h, state = self._encode(ids, state)
         return self.output(h), state
 
-    def loss(self, inputs: Tensor, targets: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def loss(
+        self, inputs: Tensor, targets: Tensor, state: State | None = None, reset: Tensor | None = None
+    ) -> tuple[Tensor, State]:
         """Score the symbols that follow, without the logits of all positions at once.
 
         Args:
             inputs: (T, B) int64, the symbols read.
             targets: (T, B) int64, the symbol after each, `IGNORE` (-100) where nothing is scored.
             state: As for `forward`.
+            reset: (T, B) bool, True where the symbol read is the first of a document, which is read as if
+                nothing stood before it; None for one document.
 
         Returns:
             nll: (T, B) float32, or float64 in a model of it: the negative log-likelihoods; 0 where nothing is
             scored.
             state: As `forward` returns it.
         """
-        h, state = self._encode(inputs, state)
+        h, state = self._encode(inputs, state, reset)
         flat, wanted = h.flatten(0, 1), targets.flatten()
         if isinstance(self.output, AdaptiveSoftmax):
             nll = self.output.loss(flat, wanted)
@@ -237,8 +241,8 @@ class LanguageModel(nn.Module):
             h, state = self.encoder(self.embedding_dropout(self.embedding(part)), state=state)
         return self.output(self._features(h[-1])), state  # type: ignore[return-value]
 
-    def _encode(self, ids: Tensor, state: State | None) -> tuple[Tensor, State]:
-        h, state = self.encoder(self.embedding_dropout(self.embedding(ids)), state=state)
+    def _encode(self, ids: Tensor, state: State | None, reset: Tensor | None = None) -> tuple[Tensor, State]:
+        h, state = self.encoder(self.embedding_dropout(self.embedding(ids)), state=state, reset=reset)
         return self._features(h), state
 
     def _features(self, h: Tensor) -> Tensor:

@@ -34,6 +34,8 @@ class LanguageModelModule(TaskModule):
 
         loss = (1/N) · Σ −log p(target)   · (T / nominal_length)
 
+    Where a document begins in a batch, what stands before it counts for nothing.
+
     A state is carried between the batches of a `StreamLoader`, and reset with each epoch; the batches of any
     other loader are independent of each other. The carried states of all processes are part of a checkpoint
     within an epoch, so that a continued run equals an undisturbed one.
@@ -95,7 +97,7 @@ class LanguageModelModule(TaskModule):
     def training_step(self, batch: Segment, batch_idx: int) -> dict[str, Tensor]:
         """Return the loss of a segment; `mean_loss` is that of a token, in nats."""
         state = self._state if self._carries and batch_idx > 0 else None
-        nll, state = self.network.loss(batch.inputs, batch.targets, state)
+        nll, state = self.network.loss(batch.inputs, batch.targets, state, batch.reset)
         self._state = detach_state(state) if self._carries else None
         mean = nll.sum() / (batch.targets != IGNORE).sum().clamp(min=1)
         loss = mean if self.nominal_length is None else mean * (len(batch.inputs) / self.nominal_length)
@@ -114,7 +116,7 @@ class LanguageModelModule(TaskModule):
     def validation_step(self, batch: Segment, batch_idx: int) -> None:
         """Add up the losses of the tokens."""
         state = self._evaluated if self._evaluation_carries and batch_idx > 0 else None
-        nll, self._evaluated = self.network.loss(batch.inputs, batch.targets, state)
+        nll, self._evaluated = self.network.loss(batch.inputs, batch.targets, state, batch.reset)
         self._sums[0] += nll.sum(dtype=self._sums.dtype)
         self._sums[1] += (batch.targets != IGNORE).sum()
 

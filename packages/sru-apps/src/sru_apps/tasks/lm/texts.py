@@ -111,6 +111,29 @@ def prepare_corpus(
         )
 
 
+def token_of(tokenizer: Tokenizer, text: str) -> int:
+    """Return the id of the token that ends a document.
+
+    Args:
+        tokenizer: The tokenizer.
+        text: A token as the vocabulary spells it, such as `<eos>`, or a text that is one, such as a line end.
+
+    Raises:
+        UserError: The vocabulary has no such token.
+    """
+    tokens = tokenizer.tokens
+    if text in tokens:
+        return tokens.index(text)
+    ids = tokenizer.encode(text) if text else []
+    if len(ids) == 1 and ids[0] != tokenizer.unk_id:
+        return ids[0]
+    found = f"{len(ids)} tokens" if len(ids) > 1 else "not in it"
+    raise UserError(
+        f"document_separator must be one token of the vocabulary, got {text!r}, which is {found}; name a "
+        "token that it has, such as <eos> for the end of a line of words"
+    )
+
+
 def _train_tokenizer(corpus: Corpus, unit: Unit, options: dict[str, Any]) -> Tokenizer:
     try:
         return train_tokenizer(corpus.train, unit=unit, **options)

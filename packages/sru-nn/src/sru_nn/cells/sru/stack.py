@@ -261,13 +261,14 @@ def run_layers(
         `c`: `(L, B, N·D)`, the states after the last step.
     """
     cells = list(cells)
-    options = where.options()
-    if x.shape[0] == 1 and where.mask_pad is None and not options and can_step(cells, x, c0):
+    mask_pad, reset, cu_seqlens = where
+    nothing = mask_pad is None and reset is None and cu_seqlens is None
+    if x.shape[0] == 1 and nothing and can_step(cells, x, c0):
         return step(cells, x, c0, after)
 
-    last = []
+    last, options = [], where.options()
     for layer, (cell, c) in enumerate(zip(cells, by_layer(c0, len(cells)), strict=True)):
-        x, c = cell(x, c, where.mask_pad, **options)
+        x, c = cell(x, c, mask_pad, **options)
         x = x if after is None else after(layer, x)
         last.append(c)
     return x, torch.stack(last)

@@ -284,10 +284,10 @@ class SRUpp(StreamingStack):
         c0, memory, memory_mask_pad = state
         x, saved, last = self._enter(x, where.mask_pad), [], []
         states = by_layer(self._layer_states(c0), self.num_layers)
-        memory = memory or [None] * self.num_layers
+        memory, options = memory or [None] * self.num_layers, where.options()
         for cell, c, earlier in zip(self.rnn_lst, states, memory, strict=True):
             saved.append(x)
-            x, c = cell(x, c, where.mask_pad, attn_mask, earlier, memory_mask_pad, **where.options())
+            x, c = cell(x, c, where.mask_pad, attn_mask, earlier, memory_mask_pad, **options)
             last.append(c)
         kept = [saved] if where.reset is None else [saved, ended(where.mask_pad, where.reset)]
         return x, (self._returned_states(torch.stack(last)), *kept)
