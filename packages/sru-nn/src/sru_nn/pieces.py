@@ -118,8 +118,9 @@ def check_pieces(
     initial, restart, given = state
     if cu_seqlens is None:
         check("mask_pad", mask_pad, "(T, B)", (length, batch), (torch.bool,), optional=True)
-        check("reset", reset, "(T, B)", (length, batch), (torch.bool,), optional=True)
-        if given is not None and reset is None:
+        if reset is not None:
+            check("reset", reset, "(T, B)", (length, batch), (torch.bool,))
+        elif given is not None:
             raise ValueError(f"{who}: {restart} has no effect without reset; pass reset, or {restart}=None")
         return "B", batch
     if mask_pad is not None:
