@@ -5,7 +5,8 @@ dtype, C order, and that no output overlaps another array unless its description
 
 T length, B batch, H heads, K key size, V value size. S is the storage dtype (`dtype`); A is float64 for
 S = float64 and float32 otherwise. Time is cut into ⌈T / segment_length⌉ segments of `segment_length` steps;
-the last one may be shorter. Backward holds the states of one segment.
+the last one may be shorter. With `cu_seqlens` those of each sequence begin at its first step. Backward holds
+the states of one segment.
 """
 
 from ._arguments import arguments_type

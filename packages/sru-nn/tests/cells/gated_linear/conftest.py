@@ -7,8 +7,8 @@ import pytest
 from sru_nn.cells.gated_linear import chunks
 
 
-@pytest.fixture(autouse=True)
-def _many_turns(implementation):
+@pytest.fixture
+def many_turns(implementation):
     """Few chunks a turn, so that short sequences take several."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chunks, "_CPU_SIZE", 1024)

@@ -19,6 +19,7 @@ from sru_nn.functional import gated_linear_recurrence
 from ...conftest import examples, looks_at_grad
 from .inputs import GATES, make_inputs, outputs_and_gradients
 
+pytestmark = pytest.mark.usefixtures("many_turns")
 operators = torch.ops.sru_nn
 needs_kernels = pytest.mark.skipif(backend.active() == "reference", reason="there are no kernels here")
 by_chunks = pytest.mark.parametrize("implementation", ["reference"], indirect=True)

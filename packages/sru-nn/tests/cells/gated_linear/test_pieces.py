@@ -16,6 +16,7 @@ from sru_nn.functional import gated_linear_recurrence
 from ...conftest import CHOICES, either, examples, looks_at_grad
 from .inputs import GATES, make_inputs, outputs_and_gradients
 
+pytestmark = pytest.mark.usefixtures("many_turns")
 operators = torch.ops.sru_nn
 needs_kernels = pytest.mark.skipif("kernels" not in CHOICES, reason="there are no kernels here")
 FUNCTIONS = {"reference": reference.gated_linear_recurrence, "functional": gated_linear_recurrence}
@@ -68,7 +69,7 @@ def one_by_one(q, k, v, log_g, s0, mask_pad=None, *, lengths):
     states=st.booleans(),
     **sizes,
 )
-def test_a_reset_begins_a_sequence(implementation, length, batch, share, padded, states, seed, **options):
+def test_a_reset_begins_a_sequence(length, batch, share, padded, states, seed, **options):
     inputs = make_inputs(length, batch, seed=seed, **options)
     if states:
         inputs["s_reset"] = inputs["s0"].sum(0)
@@ -82,7 +83,7 @@ def test_a_reset_begins_a_sequence(implementation, length, batch, share, padded,
 
 @settings(examples, max_examples=12)
 @given(lengths=st.lists(st.sampled_from([0, 1, 5, 31, 32, 33, 70]), min_size=1, max_size=5), **sizes)
-def test_sequences_lie_end_to_end(implementation, lengths, seed, **options):
+def test_sequences_lie_end_to_end(lengths, seed, **options):
     inputs = make_inputs(sum(lengths), 1, seed=seed, **options)
     inputs["s0"] = torch.randn(len(lengths), *inputs["s0"].shape[1:], dtype=torch.float64)
     expected = outputs_and_gradients(one_by_one, inputs, lengths=lengths)
@@ -94,7 +95,7 @@ def test_sequences_lie_end_to_end(implementation, lengths, seed, **options):
 
 @either_function
 @pytest.mark.parametrize("sequences", [0, 2])
-def test_sequences_without_a_position(implementation, function, sequences):
+def test_sequences_without_a_position(function, sequences):
     inputs = {name: tensor[:0] for name, tensor in make_inputs(1, 1).items() if name != "s0"}
     s0 = torch.randn(sequences, 2, 3, 4)
     offsets = torch.zeros(sequences + 1, dtype=torch.int64)
@@ -106,7 +107,7 @@ def test_sequences_without_a_position(implementation, function, sequences):
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
 @pytest.mark.parametrize("ragged", [False, True])
-def test_other_dtypes(implementation, ragged, dtype, tolerance):
+def test_other_dtypes(ragged, dtype, tolerance):
     inputs = make_inputs(80, 1, key_size=20, value_size=33)
     given = {"cu_seqlens": torch.tensor([0, 3, 80])} if ragged else {"reset": draw((80, 1), 0.1, 0)}
     inputs["s0" if ragged else "s_reset"] = torch.randn(*(2,) * (1 + ragged), 20, 33, dtype=torch.float64)
@@ -120,7 +121,7 @@ def test_other_dtypes(implementation, ragged, dtype, tolerance):
 
 
 @pytest.mark.parametrize("length", [4, 40])
-def test_nothing_crosses_a_reset(implementation, length):
+def test_nothing_crosses_a_reset(length):
     inputs = make_inputs(length, 1)
     inputs["s_reset"] = torch.randn(2, 3, 4, dtype=torch.float64)
     leaves = {name: tensor.requires_grad_() for name, tensor in inputs.items()}
@@ -149,7 +150,7 @@ def test_what_is_not_finite_ends_at_a_reset(function, bad):
     assert not o[3].isfinite().all()
 
 
-def test_a_reset_of_padding_counts_for_nothing(implementation):
+def test_a_reset_of_padding_counts_for_nothing():
     inputs, mask_pad = make_inputs(40), draw((40, 2), 0.4, 0)
     expected = gated_linear_recurrence(**inputs, mask_pad=mask_pad)
     found = gated_linear_recurrence(**inputs, mask_pad=mask_pad, reset=mask_pad)
@@ -157,7 +158,7 @@ def test_a_reset_of_padding_counts_for_nothing(implementation):
 
 
 @pytest.mark.parametrize("length", [1, 40])
-def test_it_may_be_cut_anywhere(implementation, length):
+def test_it_may_be_cut_anywhere(length):
     inputs, reset = make_inputs(length + 30), draw((length + 30, 2), 0.2, 0)
     s_reset = inputs["s0"].sum(0)
     expected = gated_linear_recurrence(**inputs, reset=reset, s_reset=s_reset)
@@ -182,7 +183,7 @@ def piece_inputs(ragged: bool, length: int = 5, *sizes: int) -> list[Tensor | No
 
 
 @pytest.mark.parametrize("ragged", [False, True])
-def test_first_and_second_derivatives(implementation, ragged):
+def test_first_and_second_derivatives(ragged):
     *given, marks, offsets = piece_inputs(ragged, 4, 1, 2, 2)
     leaves = [tensor.requires_grad_() for tensor in given if tensor is not None]
     reset = None if marks is None else marks.bool()
@@ -210,7 +211,7 @@ def test_the_two_ways_save_the_same_states(forward, ragged):
 
 @pytest.mark.parametrize("ragged", [False, True])
 @pytest.mark.parametrize("save", [False, True])
-def test_the_shapes_of_the_results_are_known(implementation, save, ragged):
+def test_the_shapes_of_the_results_are_known(save, ragged):
     given = piece_inputs(ragged, 40)
     torch.library.opcheck(operators.gated_linear_pieces_forward, (*given, save), test_utils="test_faketensor")
 
@@ -218,7 +219,7 @@ def test_the_shapes_of_the_results_are_known(implementation, save, ragged):
 @either
 @looks_at_grad
 @pytest.mark.parametrize("ragged", [False, True])
-def test_the_operators_are_well_made(implementation, ragged):
+def test_the_operators_are_well_made(ragged):
     given = piece_inputs(ragged, 40)
     o, s, starts = operators.gated_linear_pieces_forward(*given, True)
     grads = (torch.randn_like(o), torch.randn_like(s))

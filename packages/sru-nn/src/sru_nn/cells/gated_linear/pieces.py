@@ -75,9 +75,10 @@ def _fields(inputs: PieceInputs) -> tuple[Any, ...]:
 
 
 def _of_reference(inputs: PieceInputs) -> tuple[Tensor, Tensor]:
-    *given, s_reset, _, cu_seqlens = inputs
-    reset = None if cu_seqlens is not None else plain.begins(inputs)
-    return reference.gated_linear_recurrence(*given, reset=reset, s_reset=s_reset, cu_seqlens=cu_seqlens)
+    reset = None if inputs.cu_seqlens is not None else plain.begins(inputs)
+    return reference.gated_linear_recurrence(
+        *inputs[:5], reset=reset, s_reset=inputs.s_reset, cu_seqlens=inputs.cu_seqlens
+    )
 
 
 _INPUTS = (

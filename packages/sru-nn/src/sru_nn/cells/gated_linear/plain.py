@@ -34,7 +34,7 @@ def forward(inputs: PieceInputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
     q, k, v, log_g, s0, s_reset, _, cu_seqlens = inputs
     if cu_seqlens is not None:
         padded, _ = pad_out(cu_seqlens, q, k, v, log_g)
-        o, s, states = chunks.forward(chunks.Inputs(*padded, s0), save)
+        o, s, states = chunks.forward(chunks.Inputs(*padded)._replace(s0=s0), save)
         states = _lay_states(states, cu_seqlens, q, len(padded[0])) if save else states[:, : q.shape[2]]
         return lay_end_to_end(o, cu_seqlens), s, states
     o, s, states = chunks.forward(_shut(inputs), save)
@@ -58,8 +58,8 @@ def backward(
         padded, _ = pad_out(cu_seqlens, *given)
         states = _pad_states(states, cu_seqlens, len(padded[0]))
         grad_o = None if grad_o is None else padded[4]
-        *found, grad_s0 = chunks.backward(chunks.Inputs(*padded[:4]), states, grad_o, grad_s)
-        return *(lay_end_to_end(grad, cu_seqlens) for grad in found), grad_s0, grad_s_reset
+        *parts, grad_s0 = chunks.backward(chunks.Inputs(*padded[:4]), states, grad_o, grad_s)
+        return *(lay_end_to_end(grad, cu_seqlens) for grad in parts), grad_s0, grad_s_reset
     if s_reset is None:
         return *chunks.backward(_shut(inputs), states, grad_o, grad_s), grad_s_reset
     gates, d = _decay(inputs)
