@@ -15,20 +15,23 @@ namespace {
 /// Column steps below which a unit is not worth fetching.
 constexpr Index smallest_unit = 4096;
 
-/// The most units of average size that each thread takes.
-constexpr Index units_per_thread = 8;
+/// A unit is at most one part in so many of what a thread has to do. No finer: the fewer columns walk
+/// together, the longer they wait for memory.
+constexpr Index parts_of_share = 2;
 
 Index rounded_up_quotient(Index size, Index by) { return (size + by - 1) / by; }
 
 std::vector<Unit> cut(const Sequences& sequences, Index line, Index tile, int threads) {
-    const Index share = sequences.length * sequences.columns / (units_per_thread * threads);
-    const Index most_work = std::max(smallest_unit, share);
+    const Index share = sequences.length * sequences.columns / threads;
+    const Index most_work = std::max(smallest_unit, threads > 1 ? share / parts_of_share : share);
     const Index lines = rounded_up_quotient(sequences.columns, line);
     std::vector<Unit> units;
     for (Index row = 0; row < sequences.rows; ++row) {
         const Index steps = std::max<Index>(1, sequences.offsets[row + 1] - sequences.offsets[row]);
         const Index most_lines = std::clamp<Index>(most_work / (steps * line), 1, tile / line);
-        const Index parts = rounded_up_quotient(lines, most_lines);
+        Index parts = rounded_up_quotient(lines, most_lines);
+        // As many for each thread.
+        if (parts > 1) parts = std::min(lines, rounded_up_quotient(parts, threads) * threads);
         for (Index part = 0; part < parts; ++part) {
             const Index begin = lines * part / parts * line, end = lines * (part + 1) / parts * line;
             units.push_back({row, begin, std::min(end, sequences.columns) - begin});
