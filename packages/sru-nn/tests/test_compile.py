@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch.nn.utils.rnn import PackedSequence, pack_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import pack_sequence
 
 from sru_nn import SRU
 
-from .conftest import TORCH_2_13, looks_at_grad, scripts_itself
+from .conftest import TORCH_2_13, scripts_itself
 
 E, D = 5, 6
 
@@ -43,16 +43,36 @@ def test_dropout_is_drawn_anew_in_each_call():
     assert not torch.equal(first, second)
 
 
-@looks_at_grad
-@pytest.mark.skipif(not TORCH_2_13, reason="older compilers fail on padding a PackedSequence")
-def test_a_packed_sequence_breaks_the_graph_and_nothing_else():
-    module = SRU(E, D, 2, bidirectional=True)
-    compiled = torch.compile(module, backend="aot_eager")
-    packed = pack_sequence([torch.randn(length, E) for length in (2, 5, 3)], enforce_sorted=False)
-    (h, c), (h_eager, c_eager) = compiled(packed), module(packed)
-    assert isinstance(h, PackedSequence)
-    torch.testing.assert_close(pad_packed_sequence(h)[0], pad_packed_sequence(h_eager)[0])
-    torch.testing.assert_close(c, c_eager)
+@pytest.mark.skipif(not TORCH_2_13, reason="older compilers take no data-dependent number of sequences")
+def test_packed_sequences_of_fifty_lengths_make_one_graph():
+    """Sorted ones without a state: nothing but the values of `batch_sizes` tells how many there are."""
+    module = SRU(E, D, 1, bidirectional=True)
+    compiled = torch.compile(module, fullgraph=True, dynamic=True, backend="aot_eager")
+    for longest in range(7, 57):
+        lengths = torch.randint(1, longest, (1 + longest % 9,)).sort(descending=True).values
+        packed = pack_sequence([torch.randn(length, E) for length in (longest, *lengths.tolist())])
+        packed.data.requires_grad_()
+        results, expected = compiled(packed), module(packed)
+        assert results[0].batch_sizes is packed.batch_sizes
+        weights = torch.randn_like(expected[0].data)
+        for actual, wanted in zip(*(((h.data, c) for h, c in (results, expected))), strict=True):
+            torch.testing.assert_close(actual, wanted)
+        gradients = [
+            torch.autograd.grad((h.data * weights).sum() + c.sum(), [packed.data, *module.parameters()])
+            for h, c in (results, expected)
+        ]
+        torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.skipif(not TORCH_2_13, reason="older compilers cannot lay out a PackedSequence")
+def test_a_state_for_another_number_of_packed_sequences():
+    module = SRU(E, D, 1)
+    compiled = torch.compile(module, fullgraph=True, dynamic=True, backend="aot_eager")
+    packed = pack_sequence([torch.randn(length, E) for length in (7, 4, 3)])
+    c0 = torch.randn(1, 3, D)
+    torch.testing.assert_close(compiled(packed, c0)[1], module(packed, c0)[1])
+    with pytest.raises(RuntimeError, match="Runtime assertion failed"):
+        compiled(packed, torch.randn(1, 4, D))
 
 
 def test_autocast():

@@ -12,8 +12,10 @@ PAGES = [
     "docs/index.md",
     "docs/quickstart.md",
     "docs/concepts/padding.md",
+    "docs/concepts/sequences.md",
     "docs/concepts/state-and-streaming.md",
     "docs/guides/long-sequences.md",
+    "docs/guides/sequences.md",
 ]
 pytestmark = pytest.mark.skipif(
     not (ROOT / "docs").is_dir(), reason="these tests were taken without the documentation"

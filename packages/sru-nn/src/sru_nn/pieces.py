@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from sru_nn.arguments import Checker, check_tensor
-from sru_nn.linear_scan import shifted
 from sru_nn.operators import define, is_plain, is_transformed
 
 PAD, FIRST, SECOND = 1, 2, 4
@@ -43,13 +42,14 @@ def marks(mask_pad: Tensor | None, reset: Tensor | None, bidirectional: bool) ->
 
 def _is_followed_by_reset(mask_pad: Tensor | None, reset: Tensor) -> Tensor:
     """Return whether the next real position is a reset; at padding anything."""
+    # Not an edge beside x[1:]: a graph would ask whether T - 1 is one.
     if mask_pad is None:
-        return shifted(reset, True)
+        return torch.cat([reset, torch.zeros_like(reset[:1])])[1:]
     length = reset.shape[0]
     # Even at a reset and growing with time, so that the least one that follows tells of the next position.
     keys = 2 * torch.arange(length, device=reset.device).unsqueeze(1) + ~reset
     keys = keys.masked_fill(mask_pad, 2 * length + 1).flip(0)
-    following = torch.cat([torch.full_like(keys[:1], 2 * length + 1), keys[:-1]])
+    following = torch.cat([torch.full_like(keys[:1], 2 * length + 1), keys])[:-1]
     return following.cummin(0).values.flip(0) % 2 == 0
 
 
@@ -140,14 +140,15 @@ def check_pieces(
 
 def sequence_numbers(cu_seqlens: Tensor, total: int) -> Tensor:
     """Return `(total,)` int64, the number of the sequence that each position belongs to, from 0."""
-    return torch.bucketize(torch.arange(total, device=cu_seqlens.device), cu_seqlens[1:], right=True)
+    return torch.bucketize(torch.arange(total, device=cu_seqlens.device), cu_seqlens, right=True) - 1
 
 
 def sequence_marks(cu_seqlens: Tensor, total: int) -> Tensor:
     """Return `marks` `(total, 1)` of both directions for sequences that lie end to end."""
     numbers = sequence_numbers(cu_seqlens, total).unsqueeze(1)
     edge = torch.full_like(numbers[:1], -1)
-    first, second = (numbers != torch.cat(pair) for pair in ([edge, numbers[:-1]], [numbers[1:], edge]))
+    around = torch.cat([edge, numbers, edge])
+    first, second = numbers != around[:-2], numbers != around[2:]
     return first.to(torch.uint8) * FIRST + second.to(torch.uint8) * SECOND
 
 

@@ -274,3 +274,9 @@ def rows(test: str | None = None, *, main: bool = False, also: Sequence[str] = (
         if test not in row.exceptions and (row.main or not main or name in also)
     }
     return pytest.mark.parametrize("row", chosen.values(), ids=chosen)
+
+
+def learned(*names: str) -> pytest.MarkDecorator:
+    """Parametrize a test over the rows with a learned state, or those of them that begin with a name."""
+    chosen = {name: row for name, row in ROWS.items() if "learned" in name and name.startswith(names or "")}
+    return pytest.mark.parametrize("row", chosen.values(), ids=chosen)

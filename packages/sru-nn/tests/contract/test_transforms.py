@@ -14,8 +14,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sru_nn import SRU, backend
 
-from ..conftest import TORCH_2_13, scripts_itself
-from .rows import Row, call, rows, tensors
+from ..conftest import TORCH_2_13, either, scripts_itself
+from .rows import Row, call, learned, rows, tensors
 
 pytestmark = [pytest.mark.usefixtures("implementation"), scripts_itself]
 T, B = 2, 2
@@ -148,3 +148,26 @@ def test_compiled_transforms(transform):
 
     x = torch.randn(T, B, 3, dtype=torch.float64)
     torch.testing.assert_close(torch.compile(run, backend="aot_eager", fullgraph=True)(x), run(x))
+
+
+POSITIONS = {
+    "reset": {"reset": torch.tensor([[False, True], [True, False], [False, True]])},
+    "cu_seqlens": {"cu_seqlens": torch.tensor([0, 1, 1, 3])},
+}
+
+
+@either
+@pytest.mark.parametrize("where", POSITIONS)
+@learned("SRU,", "MinGRU", "LSTM")
+def test_second_derivatives_where_sequences_begin(row: Row, where: str):
+    options = POSITIONS[where]
+    module = row.build()
+    x = row.inputs(3, 2) if where == "reset" else row.inputs(3, 1).squeeze(1)
+    names, values = zip(*module.named_parameters(), strict=True)
+
+    def run(x: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
+        replaced = dict(zip(names, parameters, strict=True))
+        return tuple(tensors(functional_call(module, replaced, (x,), options)[:2]))
+
+    given = (x.requires_grad_(), *values)
+    assert torch.autograd.gradgradcheck(run, given, fast_mode=True, atol=1e-6)

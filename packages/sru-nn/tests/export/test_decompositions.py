@@ -7,7 +7,6 @@ import itertools
 
 import pytest
 import torch
-from torch import Tensor, nn
 from torch.export import Dim
 
 from sru_nn import SRU, GatedLinearRNN, MinGRU, pieces
