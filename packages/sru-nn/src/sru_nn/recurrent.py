@@ -156,7 +156,11 @@ class Recurrent(nn.Module):
         check_like_parameters(who, x, self._first())
         x = x.transpose(0, 1) if whole else x.unsqueeze(1)
         check_cu_seqlens(who, cu_seqlens, x.shape[0], x)
-        self._check_states(state, cu_seqlens.shape[0] - 1, x)
+        try:
+            self._check_state(state, cu_seqlens.shape[0] - 1)
+        except ValueError as error:
+            raise ValueError(str(error).replace(" B,", " S,")) from None
+        check_device(who, state, x)
         h, state = self._run(x, state, Positions(cu_seqlens=cu_seqlens.to(torch.int64)), **options)
         return h.transpose(0, 1) if whole else h.squeeze(1), state
 
@@ -172,7 +176,8 @@ class Recurrent(nn.Module):
         sequences = cu_seqlens.shape[0] - 1
         if order is None and state is not None and torch.compiler.is_compiling():
             sequences = _counted(state, sequences)
-        self._check_states(state, sequences, data)
+        self._check_state(state, sequences)
+        check_device(who, state, data)
         x = reorder(data, to, fro).unsqueeze(1)
         h, state = self._run_packed(x, state, cu_seqlens, batch_sizes.shape[0], **options)
         return PackedSequence(reorder(h.squeeze(1), fro, to), batch_sizes, order, back), state
@@ -182,14 +187,6 @@ class Recurrent(nn.Module):
     ) -> tuple[Tensor, Any]:
         """Run sequences of at most `longest` steps that lie end to end, `(total, 1, E)`."""
         return self._run(x, state, Positions(cu_seqlens=cu_seqlens), **options)
-
-    def _check_states(self, state: Any, sequences: int, x: Tensor) -> None:
-        """Raise unless there is a state for each of the sequences, on the device of the input."""
-        try:
-            self._check_state(state, sequences)
-        except ValueError as error:
-            raise ValueError(str(error).replace(" B,", " S,")) from None
-        check_device(type(self).__name__, state, x)
 
     def step(self, x: Tensor, state: Any = None, *, reset: Tensor | None = None) -> tuple[Tensor, Any]:
         """Run one time step: what `forward` does with a sequence of one.

@@ -71,7 +71,7 @@ def test_positions_of_the_arguments(ours, theirs):
     for name in [*names, "proj_size", "mode"]:
         assert getattr(mine, name) == getattr(peer, name)
     assert {(p.device.type, p.dtype) for p in mine.parameters()} == {("meta", torch.float64)}
-    assert list(inspect.signature(ours).parameters) == [*names, "device", "dtype"]
+    assert list(inspect.signature(ours).parameters) == [*names, "device", "dtype", "learn_initial_state"]
     assert list(inspect.signature(ours.forward).parameters)[:3] == ["self", "input", "hx"]
 
 
