@@ -55,6 +55,7 @@ BENCHMARKS = {
     "compile": "sru-nn",
     "quantized": "sru-nn",
     "gated_linear": "sru-nn",
+    "sequences": "sru-nn",
     "classification": "sru-apps",
     "language_model": "sru-apps",
     "squad": "sru-apps",
