@@ -102,7 +102,7 @@ def memory(case: Case) -> None:
     content = {name: chance.integers(0, 256, arrays[name].size + 2 * GUARD, dtype=np.uint8) for name in given}
     if is_ragged and case.draw(st.integers(0, 9), "offsets are right"):
         offsets = np.sort(chance.integers(0, options["length"] + 1, options["batch"] + 1))
-        offsets[-1], inside[0] = options["length"], 0
+        offsets[-1], offsets[0] = options["length"], 0
         content["cu_seqlens"][GUARD:-GUARD] = offsets.view(np.uint8)
     before = {name: array.copy() for name, array in content.items()}
     addresses = {name: content[name].ctypes.data + GUARD if name in given else 0 for name in arrays}
