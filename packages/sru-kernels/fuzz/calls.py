@@ -46,14 +46,17 @@ def _options(case: Case, fields: list[Any], sizes: st.SearchStrategy[int]) -> di
     }
 
 
-def _arrays(fields: list[Any], options: dict[str, Any]) -> dict[str, Array]:
-    """Work out the arrays of a call from the descriptions of its fields."""
+def _arrays(fields: list[Any], options: dict[str, Any], *, is_ragged: bool = False) -> dict[str, Array]:
+    """Work out the arrays of a call, with offsets or without, from the descriptions of its fields."""
     get = options.get
     sizes = {"2": 2, "T": get("length"), "B": get("batch"), "H": get("heads"), "V": get("value_size")}
     sizes |= {"K": get("num_gates", get("key_size")), "E": get("input_size")}
     sizes["N·D"] = get("columns", get("num_directions", 0) * get("hidden_size", 0))
     sizes["B+1"] = get("batch") + 1
-    sizes["segments"] = -(-get("length", 0) // (get("segment_length") or 1))
+    segment_length = get("segment_length") or 1
+    sizes["segments"] = -(-get("length", 0) // segment_length)
+    if is_ragged:
+        sizes["segments"] = get("length") // segment_length + get("batch")
     wide = 8 if options["dtype"] is DType.float64 else 4
     narrow = wide if options["dtype"] in (DType.float64, DType.float32) else 2
     bytes_of = {"S": narrow, "A": wide, "bytes": 1, "offsets": 8}
@@ -62,7 +65,10 @@ def _arrays(fields: list[Any], options: dict[str, Any]) -> dict[str, Array]:
         forms = re.findall(r"\(([^()]*)\) (S|A|bytes|offsets)\b", description)
         if description.startswith(("In,", "Out,")):
             axes, kind = forms[-1] if get("v_per_position") and "v_per_position" in description else forms[0]
-            size = math.prod(sizes[axis] or 0 for axis in axes.split(", "))
+            letters = axes.split(", ")
+            if is_ragged and letters[0] in ("T", "segments"):
+                letters = [letter for letter in letters if letter != "B"]
+            size = math.prod(sizes[letter] or 0 for letter in letters)
             found[name] = Array(description.startswith("Out,"), size * bytes_of[kind])
     return found
 
@@ -89,9 +95,15 @@ def memory(case: Case) -> None:
     kind, fields = TUPLES[kernel]
     options = _options(case, fields, st.integers(0, 20))
     chance = np.random.default_rng(case.draw(st.integers(0, 2**32 - 1), "seed"))
-    arrays = _arrays(fields, options)
-    given = {name for name in arrays if case.draw(st.integers(0, 9), name)}
+    is_ragged = "cu_seqlens" in kind._fields and case.draw(st.booleans(), "is_ragged")
+    arrays = _arrays(fields, options, is_ragged=is_ragged)
+    given = {name for name in arrays if name != "cu_seqlens" and case.draw(st.integers(0, 9), name)}
+    given |= {"cu_seqlens"} if is_ragged else set()
     content = {name: chance.integers(0, 256, arrays[name].size + 2 * GUARD, dtype=np.uint8) for name in given}
+    if is_ragged and case.draw(st.integers(0, 9), "offsets are right"):
+        offsets = np.sort(chance.integers(0, options["length"] + 1, options["batch"] + 1))
+        offsets[-1], offsets[0] = options["length"], 0
+        content["cu_seqlens"][GUARD:-GUARD] = offsets.view(np.uint8)
     before = {name: array.copy() for name, array in content.items()}
     addresses = {name: content[name].ctypes.data + GUARD if name in given else 0 for name in arrays}
     getattr(cpu, kernel)(kind(**addresses, **options), num_threads=case.draw(st.integers(1, 3), "threads"))

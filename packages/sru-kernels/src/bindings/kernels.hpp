@@ -46,7 +46,8 @@ Args:
 
 Raises:
     TypeError: An argument has the wrong type.
-    ValueError: A size is out of range, a required array is absent, or one is given that must be absent.
+    ValueError: A size is out of range, a required array is absent, one is given that must be absent, or
+        offsets do not rise from 0 to the number of positions.
     MemoryError: There is too little memory to work in.
 )";
     module.attr("cpu").cast<py::module_>().def(Args::kernel.name, function, py::arg("args"), py::kw_only(),

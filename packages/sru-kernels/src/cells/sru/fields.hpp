@@ -63,7 +63,8 @@ K = 3 with x, else 0:
     c = f ⊙ c' + (1 − f) ⊙ u_c         h = r ⊙ m ⊙ g(c) + (1 − r ⊙ m) ⊙ x'
 
 At a padded position c = c' and h = 0, whatever u, v and x hold there. At any other position that starts anew,
-c' is c_reset. With cu_seqlens the rows are sequences of different lengths, end to end.
+c' is c_reset. With cu_seqlens the rows are sequences of different lengths, end to end. A GPU does not check
+offsets; wrong ones are kept within bounds.
 
 NaN makes NaN of all that depends on it. An infinite u_f or u_r opens or shuts its gate exactly. An infinite u_c
 or c0 makes the state of its column infinite or NaN from there on. Which of the two is not specified, since 0 · ∞

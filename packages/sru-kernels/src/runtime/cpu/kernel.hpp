@@ -7,8 +7,9 @@ namespace sru_kernels::cpu {
 /// The builds of the kernel that takes `Args`. The file `cpu_*.cpp` of its cell is compiled once per
 /// instruction set and defines the one that SRU_KERNELS_VARIANT names.
 ///
-/// A kernel runs on up to `num_threads` threads, and its results do not depend on how many. It throws
-/// std::bad_alloc, before it writes anything, if there is too little memory to work in.
+/// A kernel runs on up to `num_threads` threads, and its results do not depend on how many. Before it writes
+/// anything it throws std::bad_alloc if there is too little memory to work in, and std::invalid_argument if
+/// offsets are wrong.
 template <typename Args>
 struct Builds {
     static void baseline(const Args& args, int num_threads);
