@@ -219,8 +219,9 @@ inline Index group_size(const GatedLinearInputs& in) {
     return width == 0 || width > 512 ? 1 : smaller(512 / width, most);
 }
 
-/// The first of the `parts` of all states that has so many steps of others before it, at least one.
+/// The first of the `parts` of all states that has so many steps of others before it.
 inline Index part_after(const GatedLinearInputs& in, Index parts, Index steps) {
+    if (steps == 0) return 0;  // the first sequence may be empty
     const Index of_row = in.heads * parts;
     Index row = 0;
     for (Index end = in.batch - 1; row < end;) {
@@ -243,8 +244,7 @@ void share_out_parts(const GatedLinearInputs& in, Index parts, int num_threads, 
     if (in.cu_seqlens == nullptr) return share_out(all, is_worthwhile(in), num_threads, run);
     const Index steps = in.steps() * parts;
     share_out(steps, is_worthwhile(in), num_threads, [&](int thread, Index begin, Index end) {
-        run(thread, begin == 0 ? 0 : part_after(in, parts, begin),
-            end == steps ? all : part_after(in, parts, end));
+        run(thread, part_after(in, parts, begin), end == steps ? all : part_after(in, parts, end));
     });
 }
 

@@ -44,16 +44,14 @@ struct GatedLinearInputs {
     bool has_states() const { return has_rows(key_size) && value_size > 0; }
 };
 
-#define GATED_LINEAR_FORWARD_FIELDS(FIELD)                                                                   \
-    FIELD(In, s0, optional, "(B, H, K, V) A, the state before the first step; zeros if absent.")             \
-    FIELD(Out, o, required_if(has_values()), "(T, B, H, V) S.")                                              \
-    FIELD(Out, s, required_if(has_states()), "(B, H, K, V) A, the state after the last step. May be `s0`.")  \
-    FIELD(Out, starts, optional,                                                                             \
-          "(segments, B, H, K, V) A, the state before each segment; with `cu_seqlens`, without the axis B, " \
-          "that "                                                                                            \
-          "before segment j of row b is at cu_seqlens[b] // segment_length + b + j. Backward needs it; may " \
-          "be "                                                                                              \
-          "absent in inference.")
+#define GATED_LINEAR_FORWARD_FIELDS(FIELD)                                                                  \
+    FIELD(In, s0, optional, "(B, H, K, V) A, the state before the first step; zeros if absent.")            \
+    FIELD(Out, o, required_if(has_values()), "(T, B, H, V) S.")                                             \
+    FIELD(Out, s, required_if(has_states()), "(B, H, K, V) A, the state after the last step. May be `s0`.") \
+    FIELD(Out, starts, optional,                                                                            \
+          "(segments, B, H, K, V) A, the state before each segment; without an axis B with `cu_seqlens`, "  \
+          "where segment j of row b has place cu_seqlens[b] // segment_length + b + j. Backward needs it; " \
+          "may be absent in inference.")
 
 struct GatedLinearForward : GatedLinearInputs {
     static constexpr Kernel kernel{"gated_linear_forward", "GatedLinearForward",

@@ -127,6 +127,11 @@ def test_the_number_of_threads_does_not_change_a_bit(heads, lengths, num_threads
     assert_same_bits(case.both(num_threads=num_threads), case.both(), [*OVER_TIME, "s", "grad_s0"])
 
 
+def test_there_may_be_more_threads_than_steps():
+    case = end_to_end([0, 1, 1], 1, 4096, 16)  # large enough for a second thread
+    assert_same_bits(case.both(num_threads=4), case.both(), [*OVER_TIME, "s", "grad_s0"])
+
+
 def test_states_that_are_absent_are_zeros():
     case = end_to_end([3, 0, 5])
     without, zeros = replace(case, s0=None, grad_s=None), np.zeros_like(case.s0)
