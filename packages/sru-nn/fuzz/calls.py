@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import sys
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import torch
 from cases import Case, Refused
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
 
 # The rows and the tolerances of the contract suite.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from tests.conftest import CHOICES, STACK_TOLERANCES, TOLERANCES
+from tests.contract.one_by_one import by_sequences
 from tests.contract.rows import ROWS, Row, call, tensors
 
 from sru_nn import backend, functional, reference
@@ -115,14 +117,16 @@ def wrong_module_calls(case: Case) -> None:
     """One argument of a module in place of another thing: refused, or as if it were right."""
     row, module = _module(case)
     steps = "step" not in row.exceptions and hasattr(module, "step") and case.draw(st.booleans(), "step")
-    x = row.inputs(3, 2, torch.float32)
-    given = [x[0], row.state(module, 2)] if steps else [x, row.state(module, 2), torch.zeros(3, 2).bool()]
+    x, reset = row.inputs(3, 2, torch.float32), torch.tensor([[False, True]] * 3)
+    state = row.state(module, 2)
+    given = [x[0], state, reset[0]] if steps else [x, state, torch.zeros(3, 2).bool(), reset]
     leaves, spec = tree_flatten(given)
     at = case.draw(st.integers(0, len(leaves) - 1), "argument")
     odd = _odd(leaves[at])
     leaves[at] = odd[case.draw(st.integers(0, len(odd) - 1), "in its place")]
+    *args, reset = tree_unflatten(leaves, spec)
     with backend.using(case.draw(st.sampled_from(CHOICES))):
-        (module.step if steps else functools.partial(call, module))(*tree_unflatten(leaves, spec))
+        (module.step if steps else functools.partial(call, module))(*args, reset=reset)
 
 
 def module_values(case: Case) -> None:
@@ -131,22 +135,60 @@ def module_values(case: Case) -> None:
     length, batch = case.draw(st.integers(0, 9), "length"), case.draw(st.integers(0, 4), "batch")
     x = row.inputs(length, batch, torch.float32)
     state = row.state(module, batch) if batch and case.draw(st.booleans(), "state") else None
-    mask = torch.rand(length, batch) < 0.3 if case.draw(st.booleans(), "mask") else None
-    exact = row.make().eval().double()
-    exact.load_state_dict(module.state_dict())
-    leaves, spec = tree_flatten(state)
-    wide = tree_unflatten([leaf.double() if isinstance(leaf, Tensor) else leaf for leaf in leaves], spec)
-    with backend.using("reference"), torch.no_grad():
-        expected = call(exact, x.double(), wide, mask)
-    form, choice = case.draw(FORMS, "form"), case.draw(st.sampled_from(CHOICES), "backend")
-    formed = tree_unflatten(
-        [_same(leaf, form) if isinstance(leaf, Tensor) else leaf for leaf in leaves], spec
+    mask, reset = (
+        torch.rand(length, batch) < 0.3 if case.draw(st.booleans(), name) else None
+        for name in ("mask", "reset")
     )
+    with backend.using("reference"), torch.no_grad():
+        expected = call(_exact(row, module), x.double(), _wide(state), mask, reset=reset)
+    form, choice = case.draw(FORMS, "form"), case.draw(st.sampled_from(CHOICES), "backend")
+    formed = tree_map_only(Tensor, lambda leaf: _same(leaf, form), state)
     with backend.using(choice), torch.set_grad_enabled(case.draw(st.booleans(), "gradients")):
-        actual = call(module, _same(x, form), formed, mask)
+        actual = call(module, _same(x, form), formed, mask, reset=reset)
     _check(
         f"{type(module).__name__}, {choice}, {form}", actual, expected, STACK_TOLERANCES, scale=row.magnifies
     )
+
+
+def sequences_end_to_end(case: Case) -> None:
+    """Sequences of any lengths laid end to end: the same as each alone in float64, on every backend."""
+    row, module = _module(case)
+    lengths = case.draw(st.lists(st.integers(0, 9), min_size=1, max_size=5), "lengths")
+    offsets = [0, *accumulate(lengths)]
+    x = row.inputs(sum(lengths), 1, torch.float32).squeeze(1)
+    state = row.state(module, len(lengths)) if case.draw(st.booleans(), "state") else None
+    with backend.using("reference"), torch.no_grad():
+        expected = by_sequences(row, _exact(row, module), x.double(), _wide(state), offsets)
+    form, choice = case.draw(FORMS, "form"), case.draw(st.sampled_from(CHOICES), "backend")
+    cu_seqlens = torch.tensor(offsets, dtype=case.draw(st.sampled_from([torch.int32, torch.int64]), "dtype"))
+    with backend.using(choice), torch.set_grad_enabled(case.draw(st.booleans(), "gradients")):
+        actual = call(module, _same(x, form), state, cu_seqlens=cu_seqlens)
+    _check(f"{type(module).__name__}, {choice}", actual, expected, STACK_TOLERANCES, scale=row.magnifies)
+
+
+def wrong_offsets(case: Case) -> None:
+    """Offsets of any values: refused, or those of sequences laid end to end."""
+    row, module = _module(case)
+    values = case.draw(st.lists(st.integers(-3, 12), max_size=5), "values")
+    dtype = case.draw(st.sampled_from([torch.int32, torch.int64, torch.int16, torch.float32]), "dtype")
+    total = case.draw(st.integers(0, 9), "total")
+    x = row.inputs(total, 1, torch.float32).squeeze(1)
+    with backend.using(case.draw(st.sampled_from(CHOICES), "backend")):
+        call(module, x, cu_seqlens=torch.tensor(values, dtype=dtype))
+    assert values[0] == 0, "offsets that do not begin at 0"
+    assert values[-1] == total, "offsets that do not end at the number of positions"
+    assert values == sorted(values), "offsets that decrease"
+
+
+def _exact(row: Row, module: nn.Module) -> nn.Module:
+    """Return a module of float64 with the same weights."""
+    exact = row.make().eval().double()
+    exact.load_state_dict(module.state_dict())
+    return exact
+
+
+def _wide(state: Any) -> Any:
+    return tree_map_only(Tensor, Tensor.double, state)
 
 
 def _recurrence(case: Case) -> tuple[str, dict[str, Any], dict[str, Any]]:
@@ -182,7 +224,11 @@ def _recurrence(case: Case) -> tuple[str, dict[str, Any], dict[str, Any]]:
     else:
         given = {"u": torch.randn(length, batch, 2, hidden, dtype=dtype)}
         few["h0"] = torch.randn(batch, hidden, dtype=wide)
+    few["reset"] = torch.rand(length, batch) < 0.3
     given |= {key: tensor for key, tensor in few.items() if case.draw(st.booleans(), key)}
+    state = next(key for key in few if key in ("c0", "s0", "h0"))
+    if "reset" in given and case.draw(st.booleans(), "state at a reset"):
+        given[f"{state[0]}_reset"] = torch.randn(few[state].shape[1:], dtype=few[state].dtype)
     return f"{name}_recurrence", given, options
 
 
@@ -249,9 +295,5 @@ def wrong_sizes(case: Case) -> None:
     wrong = [None, "8", 8.0, -1, 0, 3, 0.5, float("nan"), [], (4,), True, torch.tensor(4)]
     value = wrong[case.draw(st.integers(0, len(wrong) - 1), "value")]
     module = kind(**{**sizes, name: value})
-    call(
-        module,
-        torch.randn(3, 2, 4).transpose(0, 1)
-        if getattr(module, "batch_first", False)
-        else torch.randn(3, 2, 4),
-    )
+    x = torch.randn(3, 2, 4)
+    call(module, x.transpose(0, 1) if getattr(module, "batch_first", False) else x)

@@ -123,16 +123,16 @@ def padding_between(row: Row, x: Tensor) -> tuple[Tensor | None, Tensor]:
     return mask_for(row, mask), mask
 
 
-@pytest.mark.parametrize("bidirectional_end", [False, True])
+@pytest.mark.parametrize("with_others", [False, True])
 @rows("padding")
-def test_a_mark_at_padding_counts_for_nothing(row: Row, bidirectional_end: bool):
+def test_a_mark_at_padding_counts_for_nothing(row: Row, with_others: bool):
     module, x, state = row.build(), row.inputs(5, 4), row.state(row.build(), 4)
     mask, marked = padding_between(row, x)
     others = torch.zeros_like(marked)
-    others[3, :2] = bidirectional_end
+    others[3, :2] = with_others
     results = call(module, x, state, mask, reset=marked | others)
     torch.testing.assert_close(results, call(module, x, state, mask, reset=others), rtol=0, atol=0)
-    if not bidirectional_end:
+    if not with_others:
         torch.testing.assert_close(results, call(module, x, state, mask))
 
 

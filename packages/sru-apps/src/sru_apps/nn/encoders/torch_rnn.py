@@ -72,7 +72,7 @@ def read_pieces(
     number = begins.flatten().cumsum(0) - 1
     first, last = number.view_as(begins)[:, 0], number.view_as(begins)[:, -1]
     lengths = torch.bincount(number[real.flatten()]).tolist()
-    pieces = pack_sequence(torch.split(x.transpose(0, 1)[real], lengths), enforce_sorted=False)
+    pieces = pack_sequence(list(torch.split(x.transpose(0, 1)[real], lengths)), enforce_sorted=False)
     ways = 2 if rnn.bidirectional else 1
 
     def before(given: Tensor) -> Tensor:
