@@ -11,7 +11,7 @@ from torch.export import Dim, ExportedProgram
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
 from sru_nn import SRU, GatedLinearRNN, MinGRU, SRUpp
-from sru_nn.export import decompositions, to_aoti
+from sru_nn.export import decompositions
 
 from .conftest import D, E, needs_scan
 
@@ -125,9 +125,3 @@ def test_packed_sequences(kind, strict, enforce_sorted):
         torch.testing.assert_close(run(*args), model(*args))
     with pytest.raises(RuntimeError, match=r"lays out a PackedSequence.*with cu_seqlens, or padded"):
         program.run_decompositions(decompositions())
-
-
-def test_a_package_takes_no_packed_sequence(tmp_path):
-    packed = pack_sequence([torch.randn(3, E)])
-    with pytest.raises(TypeError, match=r"to_aoti: a PackedSequence .*cu_seqlens"):
-        to_aoti(SRU(E, D, 1).eval(), (packed,), tmp_path / "rnn.pt2")

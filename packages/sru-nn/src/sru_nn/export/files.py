@@ -169,6 +169,5 @@ def _check(who: str, model: Any, args: Any) -> None:
             )
     if PackedSequence in map(type, pytree.tree_leaves(args, is_leaf=lambda x: isinstance(x, PackedSequence))):
         raise TypeError(
-            f"{who}: a PackedSequence needs sru_nn where the file runs; pass the sequences end to end with "
-            "cu_seqlens, or padded with mask_pad"
+            f"{who}: a PackedSequence needs sru_nn where the file runs; pass a padded tensor and mask_pad"
         )
