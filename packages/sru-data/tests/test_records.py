@@ -120,6 +120,14 @@ def test_a_record_of_any_length_is_no_record(tmp_path, monkeypatch, head: bytes,
         list(read_records(tmp_path / "x"))
 
 
+def test_a_record_of_nothing_but_brackets_is_no_record(tmp_path) -> None:
+    (tmp_path / "x").write_bytes(b"[1,\n" + b"[" * 100_001)
+    with pytest.raises(
+        DataError, match="x:2: expected brackets that are at most 100,000 deep, got deeper ones"
+    ):
+        list(read_records(tmp_path / "x"))
+
+
 def test_patterns_name_files(tmp_path: Path) -> None:
     for name in ("b.txt", "a.txt", "[a].txt"):
         (tmp_path / name).touch()

@@ -16,6 +16,8 @@ _TOKEN = re.compile(rb'\\.|["\[\]{}]', re.DOTALL)
 _BETWEEN_ITEMS = b" \t\r\n,"
 # With the white space around the colon. To look further back takes time quadratic in the number of fields.
 _LONGEST_KEY = 256
+# Deeper than any parser of Python goes. To count a record of nothing but brackets takes half a minute.
+_DEEPEST = 100_000
 _STEPS = {b"[": 1, b"{": 1, b"]": -1, b"}": -1}
 # From one depth to another, counted within the array; what is between items should be blank, and is a record
 # if it is not.
@@ -44,8 +46,8 @@ def read_records(path: str | Path, *, field: str | None = None) -> Iterator[Reco
             passed over.
 
     Raises:
-        DataError: The file is missing or damaged, a record has more than 32 MiB, an array does not end, or
-            the field is missing.
+        DataError: The file is missing or damaged, a record has more than 32 MiB or is nested too deep, an
+            array does not end, or the field is missing.
     """
     chunks = TextFile.at(path).stored_chunks()
     first = next(chunks, b"")
@@ -78,6 +80,10 @@ def _items(path: str | Path, chunks: Iterable[bytes], field: str | None = None) 
             if quoted or token[0] not in _STEPS or ended:
                 continue
             before, depth = depth, depth + _STEPS[token[0]]
+            if depth > _DEEPEST:
+                raise DataError.at(
+                    path, line, f"expected brackets that are at most {_DEEPEST:,} deep, got deeper ones"
+                )
             move = (before - within, depth - within)
             ended = depth == 0
             if move == _ARRAY_BEGINS and token[0] == b"[":
