@@ -10,19 +10,17 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from .one_by_one import by_pieces
-from .rows import ROWS, Row, call, tensors
+from .rows import Row, call, learned, tensors
 from .test_sequences import gradients
 
 pytestmark = pytest.mark.usefixtures("implementation")
-LEARNED = {name: row for name, row in ROWS.items() if "learned" in name}
-learned = pytest.mark.parametrize("row", LEARNED.values(), ids=LEARNED)
 
 
 def initial(module: nn.Module) -> list[Tensor]:
     return [parameter for name, parameter in module.named_parameters() if name.endswith("initial_state")]
 
 
-@learned
+@learned()
 def test_it_is_there_when_no_state_is_given(row: Row):
     """Outputs, the last state, and all gradients: those of the state spelled out."""
     module, x = row.build(), row.inputs(4, 3)
@@ -36,7 +34,7 @@ def test_it_is_there_when_no_state_is_given(row: Row):
     assert all(part.grad is None and gradient.ne(0).any() for part, gradient in zip(of, actual, strict=True))
 
 
-@learned
+@learned()
 def test_a_state_that_is_given_is_taken(row: Row):
     """Zeros too. Where nothing begins anew the parameter then has no part in the results."""
     module, x = row.build(), row.inputs(4, 3)
@@ -52,7 +50,7 @@ def test_a_state_that_is_given_is_taken(row: Row):
     assert all((part == 0).all() for part in found)
 
 
-@learned
+@learned()
 def test_its_gradient_is_the_sum_over_all_beginnings(row: Row):
     module, x, state = row.build(), row.inputs(5, 3), row.state(row.build(), 3)
     reset = torch.zeros(5, 3, dtype=torch.bool)
@@ -65,7 +63,7 @@ def test_its_gradient_is_the_sum_over_all_beginnings(row: Row):
     assert all(part.ne(0).any() for part in actual)
 
 
-@learned
+@learned()
 def test_it_starts_at_zero_and_can_be_set_back(row: Row):
     module = row.make()
     assert initial(module)
@@ -77,7 +75,7 @@ def test_it_starts_at_zero_and_can_be_set_back(row: Row):
     assert all((parameter == 0).all() for parameter in initial(module))
 
 
-@learned
+@learned()
 def test_state_dicts_tell_whether_it_is_learned(row: Row):
     module = row.build()
     state_dict = module.state_dict()
@@ -88,7 +86,7 @@ def test_state_dicts_tell_whether_it_is_learned(row: Row):
         row.make().load_state_dict(without)
 
 
-@learned
+@learned()
 @torch.no_grad()
 def test_a_step_without_a_state_begins_with_it(row: Row):
     if "step" in row.exceptions:
