@@ -46,11 +46,11 @@ def _is_followed_by_reset(mask_pad: Tensor | None, reset: Tensor) -> Tensor:
     if mask_pad is None:
         return torch.cat([reset, torch.zeros_like(reset[:1])])[1:]
     length = reset.shape[0]
-    # Even at a reset and growing with time, so that the least one that follows tells of the next position.
-    keys = 2 * torch.arange(length, device=reset.device).unsqueeze(1) + ~reset
-    keys = keys.masked_fill(mask_pad, 2 * length + 1).flip(0)
-    following = torch.cat([torch.full_like(keys[:1], 2 * length + 1), keys])[:-1]
-    return following.cummin(0).values.flip(0) % 2 == 0
+    # The resets of the real positions alone, in their order; what padding holds goes behind the last.
+    count = (~mask_pad).cumsum(0)
+    places = torch.where(mask_pad, length, count - 1)
+    resets = reset.new_zeros(length + 1, reset.shape[1]).scatter(0, places, reset & ~mask_pad)
+    return resets.gather(0, count)
 
 
 def padding(marks: Tensor) -> Tensor:

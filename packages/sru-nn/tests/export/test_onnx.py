@@ -99,6 +99,29 @@ def test_resets_and_an_explicit_state(tmp_path):
         check(run, model, *make(length, size))
 
 
+@needs_scan
+@torch.no_grad()
+def test_resets_in_both_directions(tmp_path, everything):
+    time, batch = Dim("time"), Dim("batch")
+
+    class Episodes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn = everything
+
+        def forward(self, x: torch.Tensor, mask_pad: torch.Tensor, reset: torch.Tensor) -> tuple:
+            return self.rnn(x, mask_pad=mask_pad, reset=reset)
+
+    def make(length: int, size: int) -> tuple[torch.Tensor, ...]:
+        return torch.randn(length, size, E), *(torch.rand(2, length, size) < 0.3)
+
+    model = Episodes().eval()
+    to_onnx(model, make(4, 3), tmp_path / "rnn.onnx", dynamic_shapes=({0: time, 1: batch},) * 3)
+    run, *_ = runner(tmp_path / "rnn.onnx")
+    for length, size in LENGTHS:
+        check(run, model, *make(length, size))
+
+
 class LanguageModel(nn.Module):
     """A model around the recurrence, with its state as an input and an output."""
 
