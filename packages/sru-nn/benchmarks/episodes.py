@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from itertools import pairwise
 
 import torch
 from measure import compare
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_sequence, pad_sequence, unpack_sequence
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from sru_nn import SRU, GatedLinearRNN, MinGRU
 
@@ -66,28 +65,31 @@ def training(rnn: nn.Module, x: Tensor, run: Run) -> Call:
     return call
 
 
-def pieces(x: Tensor, reset: Tensor) -> tuple[Tensor, ...]:
-    """Cut each row where an episode begins; the rows one after the other."""
+def split(x: Tensor, reset: Tensor) -> tuple[Tensor, Tensor]:
+    """Give each episode a row of its own, padded: `(T, S, E)`, and `(S, T)`, true at what is real."""
     begins = reset.t().clone()
     begins[:, 0] = True
-    bounds = [*begins.flatten().nonzero().squeeze(1).tolist(), begins.numel()]
-    lengths = [end - begin for begin, end in pairwise(bounds)]
-    return torch.split(x.transpose(0, 1).flatten(0, 1), lengths)
+    bounds = torch.cat([begins.flatten().nonzero().squeeze(1), torch.tensor([begins.numel()])])
+    lengths = bounds.diff()
+    real = torch.arange(int(lengths.max())) < lengths[:, None]
+    # pad_sequence does the same, but its backward pass copies the whole batch once per episode.
+    rows = x.new_zeros(*real.shape, x.shape[2])
+    rows[real] = x.transpose(0, 1).flatten(0, 1)
+    return rows.transpose(0, 1), real
 
 
 def padded(rnn: nn.Module, x: Tensor, reset: Tensor) -> Tensor:
-    """Give each episode a row of its own, padded to the longest, as recurrent policies usually do."""
-    parts = pieces(x, reset)
-    h = rnn(pad_sequence(parts))[0]  # padding at the end changes nothing before it
-    lengths = torch.tensor([len(part) for part in parts])
-    rows = h.transpose(0, 1)[torch.arange(len(h)) < lengths[:, None]]
-    return rows.view(x.shape[1], x.shape[0], -1).transpose(0, 1)
+    """Run the episodes as a padded batch, as recurrent policies usually do."""
+    rows, real = split(x, reset)
+    h = rnn(rows)[0]  # padding at the end changes nothing before it
+    return h.transpose(0, 1)[real].view(x.shape[1], x.shape[0], -1).transpose(0, 1)
 
 
 def packed(rnn: nn.Module, x: Tensor, reset: Tensor) -> Tensor:
-    """Give each episode a row of its own, packed."""
-    h = rnn(pack_sequence(pieces(x, reset), enforce_sorted=False))[0]
-    rows = torch.cat(unpack_sequence(h))
+    """Run the episodes as a packed batch."""
+    rows, real = split(x, reset)
+    h = rnn(pack_padded_sequence(rows, real.sum(1), enforce_sorted=False))[0]
+    rows = pad_packed_sequence(h)[0].transpose(0, 1)[real]
     return rows.view(x.shape[1], x.shape[0], -1).transpose(0, 1)
 
 
