@@ -140,8 +140,10 @@ def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None
     if not ctx.needs_input_grad[1]:
         return grad_x, None
     left, right = (part.reshape(-1, part.shape[-1]).t() for part in (grad, x))
-    # oneDNN copies the first matrix, which is transposed: let that be the smaller one.
-    if len(left) > len(right):
+    # oneDNN copies the first matrix, which is transposed. Let that be the smaller one, unless bringing the
+    # result, which then is transposed, into the weight's layout costs more.
+    (outputs, rows), inputs = left.shape, len(right)
+    if (outputs - inputs) * rows > outputs * inputs:
         return grad_x, _apply(right, left).t()
     return grad_x, _apply(left, right)
 

@@ -271,7 +271,9 @@ def run_kernel(name: str, like: Tensor, *fields: Any) -> None:
     package, constants = kernels()
     held, values = [], []
     for field in fields:
-        if isinstance(field, Tensor):
+        if field is None:  # most of them, usually
+            values.append(0)
+        elif isinstance(field, Tensor):
             if not field.is_contiguous():
                 field = field.contiguous()
                 held.append(field)  # the kernel only sees its address
@@ -288,8 +290,8 @@ def run_kernel(name: str, like: Tensor, *fields: Any) -> None:
 
 @functools.cache
 def kernels() -> tuple[Any, dict[Any, Any]]:
-    """Return the package, and what it takes for None, a dtype or the name of an activation."""
+    """Return the package, and what it takes for a dtype or the name of an activation."""
     import sru_kernels
 
     dtypes = {getattr(torch, name): member for name, member in sru_kernels.DType.__members__.items()}
-    return sru_kernels, {None: 0, **dtypes, **sru_kernels.Activation.__members__}
+    return sru_kernels, {**dtypes, **sru_kernels.Activation.__members__}
