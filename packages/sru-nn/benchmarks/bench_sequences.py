@@ -227,7 +227,8 @@ def table(rows: list[dict[str, Any]], kind: str, baseline: str) -> Iterator[str]
     base = value(rows, kind, baseline)
     yield f"| | ms | times as long as {baseline} |\n| --- | --- | --- |"
     for row in chosen:
-        low, median, high = (f"{1e3 * row[key]:.3g}" for key in ("low", "median", "high"))
+        times = [1e3 * row[key] for key in ("low", "median", "high")]
+        low, median, high = (f"{time:,.0f}" if time >= 100 else f"{time:.3g}" for time in times)
         yield f"| {row['contender']} | {median} [{low}, {high}] | {row['median'] / base:.2f} |"
     yield ""
 
