@@ -95,7 +95,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"), help="folder of the record")
     options, rest = parser.parse_known_args()
     logs = Path("build/against")
-    logs.mkdir(parents=True, exist_ok=True)
+    for folder in (logs, options.out):  # before anything is timed
+        folder.mkdir(parents=True, exist_ok=True)
     turns: dict[str, list[list[tuple[float, float]]]] = {}
     for _ in range(options.processes):
         sides = [
