@@ -38,10 +38,10 @@ def test_restart_selects_in_nested_states():
 def test_a_dropout_mask_belongs_to_a_sequence():
     cell, x = SRUCell(E, D, dropout=0.5, rnn_dropout=0.5).train(), torch.randn(5, E)
     masks = {size: torch.rand(3, size) for size in (E, D)}
-    cell._variational_mask = lambda like, size, p: masks[size][: like.shape[1]]
+    cell._variational_mask = lambda like, sequences, size, p: masks[size][:sequences]
     h, _ = cell(x, cu_seqlens=CU_SEQLENS)
     for number, (begin, end) in enumerate(itertools.pairwise(CU_SEQLENS)):
-        cell._variational_mask = lambda like, size, p, row=number: masks[size][row : row + 1]
+        cell._variational_mask = lambda like, sequences, size, p, row=number: masks[size][row : row + 1]
         torch.testing.assert_close(h[begin:end, None], cell(x[begin:end, None])[0])
 
 

@@ -109,6 +109,14 @@ def check_cu_seqlens(who: str, cu_seqlens: Any, total: int, like: Tensor) -> Non
         )
 
 
+def check_alone(who: str, mask_pad: Any, reset: Any) -> None:
+    """Raise if what belongs to a batch is given beside `cu_seqlens`."""
+    if mask_pad is not None:
+        raise ValueError(f"{who}: with cu_seqlens pass mask_pad=None; there is no padding")
+    if reset is not None:
+        raise ValueError(f"{who}: with cu_seqlens pass reset=None; add a boundary to cu_seqlens")
+
+
 def check_pieces(
     check: Checker, mask_pad: Any, reset: Any, cu_seqlens: Any, state: tuple[str, str, Any]
 ) -> tuple[str, int]:
@@ -116,6 +124,8 @@ def check_pieces(
     who, like = check.who, check.like
     length, batch = like.shape[:2]
     initial, restart, given = state
+    if mask_pad is reset is cu_seqlens is given is None:  # the usual case, and a small part of its time
+        return "B", batch
     if cu_seqlens is None:
         check("mask_pad", mask_pad, "(T, B)", (length, batch), (torch.bool,), optional=True)
         if reset is not None:
@@ -123,10 +133,7 @@ def check_pieces(
         elif given is not None:
             raise ValueError(f"{who}: {restart} has no effect without reset; pass reset, or {restart}=None")
         return "B", batch
-    if mask_pad is not None:
-        raise ValueError(f"{who}: with cu_seqlens pass mask_pad=None; there is no padding")
-    if reset is not None:
-        raise ValueError(f"{who}: with cu_seqlens pass reset=None; add a boundary to cu_seqlens")
+    check_alone(who, mask_pad, reset)
     if given is not None:
         raise ValueError(f"{who}: with cu_seqlens pass {restart}=None; {initial} has a state per sequence")
     if batch != 1:

@@ -48,14 +48,6 @@ def check_reset(who: str, reset: Any, letters: str, shape: tuple[int, ...], like
     check_shape(who, "reset", reset, letters, shape, like=like, hint=hint)
 
 
-def check_alone(who: str, where: Positions) -> None:
-    """Raise if anything else is given beside `cu_seqlens`."""
-    if where.mask_pad is not None:
-        raise ValueError(f"{who}: with cu_seqlens pass mask_pad=None; there is no padding")
-    if where.reset is not None:
-        raise ValueError(f"{who}: with cu_seqlens pass reset=None; add a boundary to cu_seqlens")
-
-
 def check_packed(who: str, **others: Any) -> None:
     """Raise if anything that says where sequences are is given beside a `PackedSequence`."""
     for name, given in others.items():

@@ -19,8 +19,8 @@ from sru_nn.arguments import (
     check_sizes,
 )
 from sru_nn.gemm import is_watched, project
-from sru_nn.pieces import check_cu_seqlens, packed_layout, reorder
-from sru_nn.positions import Positions, check_alone, check_packed, check_reset, restart
+from sru_nn.pieces import check_alone, check_cu_seqlens, packed_layout, reorder
+from sru_nn.positions import Positions, check_packed, check_reset, restart
 
 Sequences = TypeVar("Sequences", Tensor, PackedSequence)
 
@@ -116,7 +116,7 @@ class Recurrent(nn.Module):
             check_packed(type(self).__name__, mask_pad=mask_pad, reset=reset, cu_seqlens=cu_seqlens)
             return self._forward_packed(x, state, **options)
         if cu_seqlens is not None:
-            check_alone(type(self).__name__, Positions(mask_pad, reset))
+            check_alone(type(self).__name__, mask_pad, reset)
             return self._forward_ragged(x, state, cu_seqlens, **options)
         self._check_input(x, mask_pad, reset)
         single = x.dim() == 2

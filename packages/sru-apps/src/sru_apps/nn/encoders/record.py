@@ -32,11 +32,6 @@ def call(module: Run, *args: Any, **options: Any) -> tuple[Tensor, Any]:
     return module(*args, **options)
 
 
-def beginnings(reset: Tensor | None) -> dict[str, Tensor]:
-    """Return what to call a module with, by name, so that sequences begin where `reset` is True."""
-    return {} if reset is None else {"reset": reset}
-
-
 def between_layers(dropout: float, num_layers: int) -> float:
     """The dropout of a stack; none where there is no second layer to put it before."""
     return dropout if num_layers > 1 else 0.0
@@ -82,14 +77,14 @@ def read_stack(
         state: The states after.
     """
     if not by_layers or mask is not None:
-        return run(rnn, x, state, mask, **beginnings(reset))
+        return run(rnn, x, state, mask, reset=reset)
     layers = rnn.rnn_lst if hasattr(rnn, "rnn_lst") else rnn.layers
     states = [None] * len(layers) if state is None else state.unbind(0)
     if rnn.input_to_hidden is not None:
         x = rnn.input_to_hidden(x)
     last = []
     for layer, before in zip(layers, states, strict=True):
-        x, after = run(layer, x, before, **beginnings(reset))
+        x, after = run(layer, x, before, reset=reset)
         last.append(after)
     norm = getattr(rnn, "norm", None)
     return x if norm is None else norm(x), torch.stack(last)

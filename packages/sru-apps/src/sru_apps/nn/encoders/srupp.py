@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sru_apps.nn.encoders.record import Encoder, Run, beginnings, call
+from sru_apps.nn.encoders.record import Encoder, Run, call
 from sru_apps.nn.encoders.sru import HighwayOptions
 from sru_apps.ranges import ranged
 from sru_nn import SRUpp, SRUppAttention, SRUppState
@@ -80,7 +80,7 @@ def read(
             "srupp: a state from training without a mask cannot be continued with a mask; "
             "start from state=None"
         )
-    return rnn.stream(x, state, mask_pad=mask, **beginnings(reset))  # type: ignore[no-any-return]
+    return rnn.stream(x, state, mask_pad=mask, reset=reset)  # type: ignore[no-any-return]
 
 
 def read_with_memory(
@@ -112,7 +112,7 @@ def read_with_memory(
         attends = isinstance(cell.transform, SRUppAttention)
         read = next(earlier, None) if attends else None
         inputs = x
-        x, c = run(cell, x, c, None, None, read, None if read is None else gone, **beginnings(reset))
+        x, c = run(cell, x, c, None, None, read, None if read is None else gone, reset=reset)
         last.append(c)
         if attends:
             known = inputs if read is None else torch.cat([read, inputs])
@@ -130,8 +130,8 @@ def _of_earlier_sequences(gone: Tensor | None, reset: Tensor | None, x: Tensor, 
     before = x.new_zeros(remembered, batch, dtype=torch.bool) if gone is None else gone
     if reset is None:
         return torch.cat([before, before.new_zeros(length, batch)])
-    left = reset.flip(0).cumsum(0).flip(0)  # the beginnings at a position or after it
-    return torch.cat([before | reset.any(0), left > reset.long()])
+    sequence = reset.cumsum(0)
+    return torch.cat([before | reset.any(0), sequence != sequence[-1:]])
 
 
 def step(rnn: Any, x: Tensor, state: Any) -> tuple[Tensor, Any]:

@@ -13,7 +13,6 @@ from torch import Tensor
 from sru_nn import backend
 from sru_nn.cells.mingru import reference
 from sru_nn.cells.sru import operator as sru
-from sru_nn.cells.sru import pieces
 from sru_nn.dtypes import accumulate_dtype
 from sru_nn.linear_scan import linear_scan
 from sru_nn.operators import is_transformed
@@ -95,6 +94,4 @@ def by_sru(
     gates = torch.stack([u_h, -u_z, torch.zeros_like(u_z)], 2)
     chosen: backend.Backend | None = None if torch.compiler.is_compiling() else "kernels"
     inputs = sru.Inputs(gates, torch.zeros_like(bias), bias, h0, mask_pad=mask_pad)
-    if reset is None and cu_seqlens is None:
-        return sru.run(chosen, inputs)
-    return pieces.run(chosen, inputs, reset, h_reset, cu_seqlens)
+    return sru.run(chosen, inputs, reset, h_reset, cu_seqlens)

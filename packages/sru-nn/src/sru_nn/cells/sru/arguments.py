@@ -52,10 +52,8 @@ def check_arguments(
     check("v", v, letters, (*shape, 2, columns))
     check("bias", bias, "(2, N·D)", (2, columns))
     check("x", x, "(T, B, N·D)", (length, batch, columns), (u.dtype,), optional=True)
-    rows, count = "B", batch
-    if not (mask_pad is reset is cu_seqlens is c_reset is None):
-        rows, count = check_pieces(check, mask_pad, reset, cu_seqlens, ("c0", "c_reset", c_reset))
-        check("c_reset", c_reset, "(N·D,)", (columns,), optional=True)
-    for name, given in (("c0", c0), ("mask_c", mask_c)):
-        if given is not None:
-            check(name, given, f"({rows}, N·D)", (count, columns))
+    rows, count = check_pieces(check, mask_pad, reset, cu_seqlens, ("c0", "c_reset", c_reset))
+    letters, shape = f"({rows}, N·D)", (count, columns)
+    check("c0", c0, letters, shape, optional=True)
+    check("mask_c", mask_c, letters, shape, optional=True)
+    check("c_reset", c_reset, "(N·D,)", (columns,), optional=True)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from sru_nn.arguments import check_features, check_like_parameters, check_shape
-from sru_nn.pieces import check_cu_seqlens
-from sru_nn.positions import Positions, check_alone, check_reset
+from sru_nn.pieces import check_alone, check_cu_seqlens
+from sru_nn.positions import Positions, check_reset
 from sru_nn.recurrent import without_padding
 
 
@@ -54,7 +54,7 @@ def checked(cell: Any, input: Any, c0: Any, where: Positions) -> tuple[Tensor, P
 
 
 def _checked_ragged(who: str, cell: Any, input: Any, c0: Any, where: Positions) -> tuple[Tensor, Positions]:
-    check_alone(who, where)
+    check_alone(who, where.mask_pad, where.reset)
     columned = isinstance(input, Tensor) and input.dim() == 3 and input.shape[1] == 1
     name, letters = "with cu_seqlens input", "(total, E) or (total, 1, E)"
     check_features(who, name, input, letters, (3,) if columned else (2,), cell.input_size)

@@ -256,8 +256,9 @@ class SRUCell(nn.Module):
         """
         given, c0 = input_and_state(self, input, c0, x, state)
         if isinstance(given, fx.Proxy):
-            options = {"reset": reset, "cu_seqlens": cu_seqlens}
-            return as_leaf(self, given, c0, mask_pad, **options)  # type: ignore[no-any-return]
+            return as_leaf(  # type: ignore[no-any-return]
+                self, given, c0, mask_pad, reset=reset, cu_seqlens=cu_seqlens
+            )
         return self._run(given, c0, Positions(mask_pad, reset, cu_seqlens))
 
     def step(
@@ -300,15 +301,14 @@ class SRUCell(nn.Module):
         x, mask_c, norm = input, None, self.layer_norm
         if norm is not None and not self.normalize_after:
             x = norm(x)
-        cu_seqlens = where.cu_seqlens
-        like = x if cu_seqlens is None else x.new_empty(1, where.sequences(x), 0)
+        cu_seqlens, sequences = where.cu_seqlens, where.sequences(x)
         if self.training and self.rnn_dropout > 0:
-            mask = self._variational_mask(like, self.input_size, self.rnn_dropout)
+            mask = self._variational_mask(x, sequences, self.input_size, self.rnn_dropout)
             if cu_seqlens is not None:
                 mask = mask[sequence_numbers(cu_seqlens, x.shape[0])].unsqueeze(1)
             x = x * mask
         if self.training and self.dropout > 0:
-            mask_c = self._variational_mask(like, self.output_size, self.dropout)
+            mask_c = self._variational_mask(x, sequences, self.output_size, self.dropout)
         u, v = self._in_gates(x, self._transformed(x, where, **attention))
         if not (self.amp_recurrence_fp16 and u.dtype in (torch.float16, torch.bfloat16)):
             u = u.to(input.dtype)
@@ -318,7 +318,7 @@ class SRUCell(nn.Module):
             u,
             v,
             self.bias.view(2, self.output_size),
-            expand_initial(initial, where.sequences(x)) if c0 is None else c0,
+            expand_initial(initial, sequences) if c0 is None else c0,
             x=highway,
             bidirectional=self.bidirectional,
             activation=self.activation,
@@ -351,9 +351,9 @@ class SRUCell(nn.Module):
             v = gate_major(self, "v", rest[0] + self.weight_c, x, 2)
         return gate_major(self, "u", u, x, self.num_matrices), v
 
-    def _variational_mask(self, like: Tensor, size: int, p: float) -> Tensor:
-        """Draw one dropout mask `(B, size)` for all steps, in the dtype and on the device of `like`."""
-        return F.dropout(like.new_ones(like.shape[1], size), p)
+    def _variational_mask(self, like: Tensor, sequences: int, size: int, p: float) -> Tensor:
+        """Draw one dropout mask per sequence for all its steps, in the dtype and on the device of `like`."""
+        return F.dropout(like.new_ones(sequences, size), p)
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, local_metadata: Mapping[str, Any], *args: Any

@@ -37,13 +37,19 @@ def sru_recurrence(
         # Not _asdict, which the compiler of torch 2.6 cannot trace.
         fields: dict[str, Any] = dict(zip(Inputs._fields, inputs, strict=True))
         return reference.sru_recurrence(**fields, reset=reset, c_reset=c_reset, cu_seqlens=cu_seqlens)
-    if reset is None and cu_seqlens is None:
-        return run(chosen, inputs)
-    return pieces.run(chosen, inputs, reset, c_reset, cu_seqlens)
+    return run(chosen, inputs, reset, c_reset, cu_seqlens)
 
 
-def run(chosen: backend.Backend | None, inputs: Inputs) -> tuple[Tensor, Tensor]:
+def run(
+    chosen: backend.Backend | None,
+    inputs: Inputs,
+    reset: Tensor | None = None,
+    c_reset: Tensor | None = None,
+    cu_seqlens: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
     """Run the operators on a backend, or on the one they choose if None; `mask_c` has no gradient."""
+    if reset is not None or cu_seqlens is not None:
+        return pieces.run(chosen, inputs, reset, c_reset, cu_seqlens)
     u, v, bias, c0, x, mask_c, *rest = inputs
     v, bias, c0, mask_c = pieces.in_accumulate_dtype(u.dtype, v, bias, c0, mask_c)
     return _OPERATORS(chosen, Inputs(u, v, bias, c0, x, mask_c, *rest))  # type: ignore[arg-type]

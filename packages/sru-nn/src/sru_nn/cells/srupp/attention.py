@@ -25,8 +25,8 @@ from sru_nn.cells.srupp.ragged_attention import attend_by_length, can_read
 from sru_nn.cells.srupp.transform import Transform
 from sru_nn.gemm import project
 from sru_nn.operators import is_transformed
-from sru_nn.pieces import check_cu_seqlens
-from sru_nn.positions import Positions, check_alone, check_reset
+from sru_nn.pieces import check_alone, check_cu_seqlens
+from sru_nn.positions import Positions, check_reset
 
 
 class SRUppAttention(Transform):
@@ -252,7 +252,7 @@ class SRUppAttention(Transform):
         if reset is not None:
             check_reset(who, reset, "(T, B)", (length, batch), input)
         if cu_seqlens is not None:
-            check_alone(who, where)
+            check_alone(who, mask_pad, reset)
             if memory is not None:
                 raise ValueError(f"{who}: with cu_seqlens pass memory=None; a memory needs a batch (T, B, E)")
             check_shape(who, "input", input, "(total, 1, E)", (length, 1, features))

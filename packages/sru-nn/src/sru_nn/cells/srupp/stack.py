@@ -231,9 +231,9 @@ class SRUpp(StreamingStack):
         """
         given, c0 = input_and_state(self, input, c0, x, state)
         if isinstance(given, fx.Proxy):
-            options = Positions(None, reset, cu_seqlens).options()
+            earlier = (memory, memory_mask_pad)
             return as_leaf(  # type: ignore[no-any-return]
-                self, given, c0, mask_pad, attn_mask, memory, memory_mask_pad, **options
+                self, given, c0, mask_pad, attn_mask, *earlier, reset=reset, cu_seqlens=cu_seqlens
             )
         turned = self.batch_first
         if isinstance(given, Tensor):
