@@ -1,6 +1,7 @@
 #include <pybind11/pybind11.h>
 
 #include "arguments.hpp"
+#include "cells/gated_linear/fields.hpp"
 #include "cells/sru/fields.hpp"
 #include "runtime/cuda/devices.hpp"
 #include "runtime/cuda/kernel.hpp"
@@ -35,6 +36,13 @@ py::list devices() {
     return found;
 }
 
+/// By the members of DType in Python.
+py::dict largest_heads() {
+    py::dict found;
+    for (const auto& [member, dtype] : members_of<DType>()) found[member] = gated_linear_largest_head(dtype);
+    return found;
+}
+
 }  // namespace
 }  // namespace sru_kernels::bindings
 
@@ -50,5 +58,7 @@ PYBIND11_MODULE(_cuda, module) {
     module.attr("runtime") = SRU_KERNELS_CUDART;
     module.def("driver_version", &cuda::driver_version);
     module.def("devices", &bindings::devices);
+    module.attr("gated_linear_largest_head") = bindings::largest_heads();
     bindings::add_launchers<SruForward, SruBackward>(module);
+    bindings::add_launchers<GatedLinearForward, GatedLinearBackward>(module);
 }

@@ -1,7 +1,8 @@
 """Kernels that run on NVIDIA GPUs: addresses in device memory in, work put into the caller's stream.
 
 Nothing is loaded before it is used, so this module imports on a machine with no GPU or driver, and in a build
-without CUDA; `problem` says why the kernels cannot run. `sru_kernels.sru` says what the addresses must hold.
+without CUDA; `problem` says why the kernels cannot run. `sru_kernels.sru` and `sru_kernels.gated_linear` say what
+the addresses must hold.
 The kernels neither allocate nor wait, so a CUDA graph can capture them.
 """
 
@@ -13,6 +14,8 @@ import os
 from types import ModuleType
 from typing import Any, NamedTuple, Protocol, TypedDict, TypeVar
 
+from ._native import DType
+from .gated_linear import GatedLinearBackward, GatedLinearForward
 from .sru import SruBackward, SruForward
 
 __all__ = [
@@ -23,6 +26,9 @@ __all__ = [
     "build_info",
     "devices",
     "driver_version",
+    "gated_linear_backward",
+    "gated_linear_forward",
+    "gated_linear_largest_head",
     "problem",
     "sru_backward",
     "sru_forward",
@@ -159,12 +165,13 @@ class Launcher(Protocol[_Arguments]):
             stream: The `cudaStream_t` to put the kernel into; 0 is the default stream.
             columns_per_thread: How many adjacent columns of N·D a thread owns: 1, or as many as fit into 16
                 bytes of the storage dtype, which needs a hidden size divisible by it, arrays aligned to 16
-                bytes and no v per position. 0 lets the kernel choose. The result does not depend on it.
+                bytes and no v per position. 0 lets the kernel choose, as the gated linear ones always do. The
+                result does not depend on it.
 
         Raises:
             TypeError: An argument has the wrong type.
             ValueError: As for the function of that name in `sru_kernels.cpu`, or `columns_per_thread` is not
-                possible.
+                possible, or a head is larger than `gated_linear_largest_head(dtype)`.
             Error: CUDA refused the launch, or this build holds no CUDA kernels.
         """
 
@@ -182,3 +189,19 @@ sru_forward: Launcher[SruForward] = _launcher("sru_forward")
 """Run the SRU recurrence as `sru_kernels.cpu.sru_forward` does, on a GPU."""
 sru_backward: Launcher[SruBackward] = _launcher("sru_backward")
 """Write the gradients of `sru_forward` as `sru_kernels.cpu.sru_backward` does, on a GPU."""
+gated_linear_forward: Launcher[GatedLinearForward] = _launcher("gated_linear_forward")
+"""Run linear attention with a gate for each key as `sru_kernels.cpu.gated_linear_forward` does, on a GPU."""
+gated_linear_backward: Launcher[GatedLinearBackward] = _launcher("gated_linear_backward")
+"""Write the gradients of `gated_linear_forward` as `sru_kernels.cpu.gated_linear_backward` does, on a GPU."""
+
+
+def gated_linear_largest_head(dtype: DType) -> int:
+    """Return the most keys and the most values of a head that the kernels take; 0 in a build without CUDA.
+
+    Args:
+        dtype: The storage dtype.
+    """
+    try:
+        return _extension().gated_linear_largest_head[dtype]  # type: ignore[no-any-return]
+    except Error:
+        return 0

@@ -7,6 +7,9 @@
 // type of gates, states and sums.
 namespace sru_kernels {
 
+/// The most keys and values of a head on a GPU, where registers hold the state.
+constexpr Index gated_linear_largest_head(DType dtype) { return dtype == DType::float64 ? 64 : 128; }
+
 #define GATED_LINEAR_INPUT_FIELDS(FIELD)                                                                     \
     FIELD(DType, dtype, any, "The storage dtype S.")                                                         \
     FIELD(Size, length, at_least(0), "T")                                                                    \

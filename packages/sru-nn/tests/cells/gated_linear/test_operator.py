@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 from sru_nn import backend, reference
 from sru_nn.cells.gated_linear import chunks as gated_linear_chunks
 from sru_nn.cells.gated_linear import meet as gated_linear_meet
+from sru_nn.cells.gated_linear import pieces
 from sru_nn.functional import gated_linear_recurrence
 
 from ...conftest import examples, looks_at_grad
@@ -235,6 +237,15 @@ def test_on_a_cpu_the_kernels_take_the_steps(length, monkeypatch):
         torch.testing.assert_close(outputs_and_gradients(gated_linear_recurrence, inputs), expected)
         with torch.no_grad():
             torch.testing.assert_close(gated_linear_recurrence(**inputs), tuple(expected[:2]))
+
+
+@pytest.mark.parametrize(("key_size", "value_size", "chosen"), [(64, 64, "kernels"), (65, 1, "reference"), (1, 65, "reference")])
+def test_heads_that_are_too_large_for_the_kernels_of_a_gpu_go_to_plain_pytorch(key_size, value_size, chosen, monkeypatch):
+    package = SimpleNamespace(cuda=SimpleNamespace(gated_linear_largest_head={"float64": 64}.get))
+    monkeypatch.setattr(pieces, "kernels", lambda: (package, {torch.float64: "float64"}))
+    monkeypatch.setattr(backend, "active", lambda device: "kernels")
+    q, v = (torch.empty(2, 1, 1, size, dtype=torch.float64, device="meta") for size in (key_size, value_size))
+    assert pieces.choose(SimpleNamespace(q=q, v=v)) == chosen
 
 
 @pytest.mark.parametrize("which", [0, 1])

@@ -1,7 +1,7 @@
 """The gated linear recurrence as the operators `sru_nn::gated_linear_forward` and `_backward`, on any device.
 
-On a CPU the kernels run them where they can, step by step; everywhere else plain PyTorch does, by chunks.
-Both save the states before each chunk. The arguments have been checked by `sru_nn.functional`.
+The kernels run them where they can, step by step on a CPU and by chunks on a GPU; everywhere else plain PyTorch
+does, by chunks. All save the states before each chunk. The arguments have been checked by `sru_nn.functional`.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from sru_nn import backend
 from sru_nn.cells.gated_linear import chunks, plain, reference
 from sru_nn.cells.gated_linear.plain import PieceInputs as PieceInputs
 from sru_nn.dtypes import accumulate_dtype
-from sru_nn.operators import Passes, Recurrence, by_reference, run_kernel
+from sru_nn.operators import Passes, Recurrence, by_reference, kernels, run_kernel
 
 
 def run(chosen: backend.Backend | None, inputs: PieceInputs) -> tuple[Tensor, Tensor]:
@@ -25,8 +25,13 @@ def run(chosen: backend.Backend | None, inputs: PieceInputs) -> tuple[Tensor, Te
 
 
 def choose(inputs: Any) -> backend.Backend:
-    """Return what runs the operators; the kernels are for CPU tensors."""
-    return backend.active(inputs.q.device) if inputs.q.is_cpu else "reference"
+    """Return what runs the operators: plain PyTorch also where heads are too large for the kernels of a GPU."""
+    chosen, q, v = backend.active(inputs.q.device), inputs.q, inputs.v
+    if chosen != "kernels" or q.is_cpu:
+        return chosen
+    package, constants = kernels()
+    largest = package.cuda.gated_linear_largest_head(constants[q.dtype])
+    return chosen if max(q.shape[-1], v.shape[-1]) <= largest else "reference"
 
 
 def results(inputs: PieceInputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
