@@ -48,11 +48,11 @@ struct BackwardMemory {
 
 /// A chunk on the way from the last state that is known before another one, which is differentiated, up to that.
 struct Task {
-    Index segment;  // the step that the segment begins with
-    Index known;    // before which the state is known: `segment`, or a step where it starts anew
-    Index now;      // the first step of the chunk
-    Index end;      // the step after the chunk to differentiate
-    bool anew;      // at `known`
+    int segment;  // the step that the segment begins with
+    int known;    // before which the state is known: `segment`, or a step where it starts anew
+    int now;      // the first step of the chunk
+    int end;      // the step after the chunk to differentiate
+    bool anew;    // at `known`
 };
 
 /// A block's work on a state, by chunks of so many steps at most.
@@ -62,8 +62,8 @@ struct BackwardBlock {
     const Shape& shape;
     const BackwardMemory& m;
     unsigned char* const shared;
-    const Thread thread;
-    const Walk walk;
+    Thread thread;
+    Walk walk;
 
     __device__ __forceinline__ BackwardBlock(const GatedLinearBackward& args, const Shape& shape,
                                              const BackwardMemory& memory, unsigned char* shared)
@@ -88,41 +88,44 @@ struct BackwardBlock {
                             args.grad_s_reset)};
     }
 
-    __device__ __forceinline__ void run() const {
+    __device__ __forceinline__ void run() {
         Owned<A> state, grad;
         if (args.grad_s_reset != nullptr) {
             grad.clear();
             states().write(args.grad_s_reset, walk.state, grad);
         }
         states().read(args.grad_s, walk.state, grad);
-        const Index end = walk.positions.count;
-        Task task = task_before(end, end == 0 ? 0 : (end - 1) / args.segment_length * args.segment_length);
-        fetch_chunk(task);
-        if (task.end > 0) read_known(task, state);
-        while (task.end > 0) {
-            wait_for_copies<0>();
-            __syncthreads();
-            unpack_chunk(task);
-            __syncthreads();
-            fetch_chunk(task_after(task));
-            const bool known_next = is_last(task);
-            if (known_next) {
-                retreat(task, state, grad);
-            } else {
-                bring_to_end(key_rows(m.k), in(m.g), shape.steps(), in(m.ends), in(m.gates));
+        const int end = walk.count, length = walk.segment_length();
+        Task task{};
+        Task next = task_before(end, end == 0 ? 0 : (end - 1) / length * length);
+        for (bool has_task = false;; has_task = true) {
+            thread.hide();
+            walk.hide();
+            if (has_task) {
+                wait_for_copies<0>();
                 __syncthreads();
-                state.advance(thread, in(m.gates), in(m.ends), m.keys, in(m.v), m.column_stride, shape.steps());
+                unpack_chunk(task);
+                __syncthreads();
             }
-            task = task_after(task);
-            if (known_next && task.end > 0) read_known(task, state);
+            fetch_chunk(next);
+            const bool retreats = has_task && is_last(task);
+            if (retreats) {
+                retreat(task, state, grad);
+            } else if (has_task) {
+                advance(state);
+            }
+            if (next.end == 0) break;
+            if (retreats || !has_task) read_known(next, state);
+            task = next;
+            next = task_after(task);
         }
         states().write(args.grad_s0, walk.state, grad);
     }
 
     /// The first task for the chunk that ends at a step, in a segment that begins at another.
-    __device__ __forceinline__ Task task_before(Index end, Index segment) const {
+    __device__ __forceinline__ Task task_before(int end, int segment) const {
         Task task{segment, segment, segment, end, false};
-        for (Index last = end - 1; args.marks != nullptr && last >= segment && last >= 0; last -= 32) {
+        for (int last = end - 1; args.marks != nullptr && last >= segment && last >= 0; last -= 32) {
             const unsigned int found = walk.starts(last, thread.lane, -1, segment);
             if (found == 0) continue;
             task.known = task.now = last - (__ffs(static_cast<int>(found)) - 1);
@@ -137,7 +140,7 @@ struct BackwardBlock {
 
     __device__ __forceinline__ Task task_after(const Task& task) const {
         if (is_last(task)) {
-            return task_before(task.now, task.now > task.segment ? task.segment : task.segment - args.segment_length);
+            return task_before(task.now, task.now > task.segment ? task.segment : task.segment - walk.segment_length());
         }
         Task next = task;
         next.now += shape.steps();
@@ -145,27 +148,27 @@ struct BackwardBlock {
     }
 
     __device__ __forceinline__ int count_of(const Task& task) const {
-        return is_last(task) ? static_cast<int>(task.end - task.now) : shape.steps();
+        return is_last(task) ? task.end - task.now : shape.steps();
     }
 
     __device__ __forceinline__ void read_known(const Task& task, Owned<A>& state) const {
-        if (task.anew) return states().read(args.s_reset, walk.head, state);
-        states().read(args.starts, walk.slot(task.segment / args.segment_length), state);
+        const Index place = task.anew ? walk.head : walk.slot(task.segment / walk.segment_length());
+        states().read(task.anew ? args.s_reset : args.starts, place, state);
     }
 
     __device__ __forceinline__ void fetch_chunk(const Task& task) const {
         if (task.end == 0) return;
         const int count = count_of(task);
         const auto of_keys = [&](const void* array, int to) {
-            fetch(walk.rows<S>(array, task.now, key_size(), 0, key_size()), count,
+            fetch(thread, walk.rows<S>(array, task.now, key_size(), 0, key_size()), count,
                   SharedRows<S>{in<S>(to), m.staged_keys, key_size()});
         };
         const auto of_values = [&](const void* array, int to) {
-            fetch(walk.rows<S>(array, task.now, value_size(), 0, value_size()), count,
+            fetch(thread, walk.rows<S>(array, task.now, value_size(), 0, value_size()), count,
                   SharedRows<S>{in<S>(to), m.staged_columns, value_size()});
         };
         of_keys(args.k, m.next_k);
-        fetch(walk.rows<A>(args.log_g, task.now, key_size(), 0, key_size()), count,
+        fetch(thread, walk.rows<A>(args.log_g, task.now, key_size(), 0, key_size()), count,
               SharedRows<A>{in(m.next_g), m.staged_gates, key_size()});
         of_values(args.v, m.next_v);
         if (is_last(task)) {
@@ -179,14 +182,14 @@ struct BackwardBlock {
         const int count = count_of(task);
         const auto number = [](S value) { return load(value); };
         const auto of_keys = [&](int from, int to) {
-            unpack(SharedRows<S>{in<S>(from), m.staged_keys, key_size()}, count, key_rows(to), count, number);
+            unpack(thread, SharedRows<S>{in<S>(from), m.staged_keys, key_size()}, count, key_rows(to), count, number);
         };
         const auto of_values = [&](int from, int width, int to) {
             const SharedRows<A> rows{in(to), m.column_stride, shape.columns};
-            unpack(SharedRows<S>{in<S>(from), m.staged_columns, width}, count, rows, count, number);
+            unpack(thread, SharedRows<S>{in<S>(from), m.staged_columns, width}, count, rows, count, number);
         };
         of_keys(m.next_k, m.k);
-        unpack(SharedRows<A>{in(m.next_g), m.staged_gates, key_size()}, count, key_rows(m.g), count,
+        unpack(thread, SharedRows<A>{in(m.next_g), m.staged_gates, key_size()}, count, key_rows(m.g), count,
                [](A log_g) { return exp_of_negative(log_g); });
         of_values(m.next_v, value_size(), m.v);
         if (!is_last(task)) return;
@@ -194,18 +197,27 @@ struct BackwardBlock {
         of_values(m.next_grad_o, args.grad_o == nullptr ? 0 : value_size(), m.grad_o);
     }
 
+    /// Takes the state through a whole chunk.
+    __device__ __forceinline__ void advance(Owned<A>& state) const {
+        bring_to_end(thread, key_rows(m.k), in(m.g), shape.steps(), in(m.ends), in(m.gates));
+        __syncthreads();
+        state.advance(thread, in(m.gates), in(m.ends), m.keys, in(m.v), m.column_stride, shape.steps());
+    }
+
     /// Writes the gradients of a chunk, given the state before it and the gradient of the state after it, which it
     /// takes to that of the state before.
-    __device__ __forceinline__ void retreat(const Task& task, const Owned<A>& state, Owned<A>& grad) const {
+    __device__ __forceinline__ void retreat(const Task& task, const Owned<A>& state, Owned<A>& grad) {
         const int count = count_of(task);
-        meet(key_rows(m.q), in(m.k), in(m.g), count, thread.lane, in(m.a), shape.steps());
-        bring_to_end(key_rows(m.k), in(m.g), count, in(m.ends), in(m.gates));
+        meet(thread, key_rows(m.q), in(m.k), in(m.g), count, in(m.a), shape.steps());
+        bring_to_end(thread, key_rows(m.k), in(m.g), count, in(m.ends), in(m.gates));
         multiply_values(count);
         __syncthreads();
         write_grad_v(task.now, count, grad);
         __syncthreads();  // u and y take the places of grad_v and the keys
+        thread.hide();
         multiply_states(count, state, grad);
         __syncthreads();
+        thread.hide();
         const Index at = walk.at(task.now, key_size());
         const KeyRows<S> rows{in(m.g),
                               in(m.grad_a),
@@ -224,7 +236,7 @@ struct BackwardBlock {
         for (int key = thread.index; key < key_size(); key += static_cast<int>(blockDim.x)) {
             differentiate_key<most_steps>(rows, key, count);
         }
-        bring_to_start(key_rows(m.q), in(m.g), count);
+        bring_to_start(thread, key_rows(m.q), in(m.g), count);
         __syncthreads();
         grad.advance(thread, in(m.gates), in(m.q), m.keys, in(m.grad_o), m.column_stride, count);
         if (task.anew && task.now == task.known) {
@@ -235,7 +247,7 @@ struct BackwardBlock {
 
     /// grad_a_ts = do_t · v_s
     __device__ __forceinline__ void multiply_values(int count) const {
-        for_each_piece(count, count, [&](int t, int s) {
+        for_each_piece(thread, count, count, [&](int t, int s) {
             if (s > t) return;
             A sum = 0;
 #pragma unroll 2
@@ -253,7 +265,7 @@ struct BackwardBlock {
     /// The gradient of v: Σ_t A_ts do_t and the keys times the gradient of the state.
     ///
     /// The warps hold different keys. They add to the rows in turns, in the same order every time.
-    __device__ __forceinline__ void write_grad_v(Index first, int count, const Owned<A>& grad) const {
+    __device__ __forceinline__ void write_grad_v(int first, int count, const Owned<A>& grad) const {
         const int warps = static_cast<int>(blockDim.x) / 32, warp = thread.index / 32;
 #pragma unroll 1
         for (int turn = 0; turn < warps; ++turn) {
@@ -270,7 +282,7 @@ struct BackwardBlock {
             __syncthreads();
         }
         const bool wide = in_fours<S>(args.value_size, args.grad_v);
-        for_each_piece(count, shape.columns / 4, [&](int s, int four) {
+        for_each_piece(thread, count, shape.columns / 4, [&](int s, int four) {
             A sums[4];
             read4(column_row(m.grad_v, s) + 4 * four, sums);
             for (int t = s; t < count; ++t) {
@@ -317,7 +329,7 @@ __global__ void __launch_bounds__(large ? largest_backward_block : small_backwar
     gated_linear_backward_kernel(const GatedLinearBackward args, const Shape shape, const BackwardMemory memory) {
     SRU_KERNELS_SHARED_MEMORY(shared);
     constexpr int steps = most_steps<AccumulationType<S>>;
-    const BackwardBlock<S, large ? steps / 2 : steps> block(args, shape, memory, shared);
+    BackwardBlock<S, large ? steps / 2 : steps> block(args, shape, memory, shared);
     block.run();
 }
 

@@ -45,6 +45,14 @@ struct Thread {
     int group;  // of the columns
     int parts;
 
+    /// Hides from the compiler that the place stays the same. It would keep every address that follows from it
+    /// in a register for the whole walk, more than there are.
+    __device__ __forceinline__ void hide() {
+#if defined(__CUDA_ARCH__)
+        asm volatile("" : "+r"(index), "+r"(lane), "+r"(part), "+r"(group));
+#endif
+    }
+
     __device__ __forceinline__ explicit Thread(const Shape& shape)
         : index(static_cast<int>(threadIdx.x)),
           lane(index & 31),

@@ -48,8 +48,8 @@ struct ForwardBlock {
     const Shape& shape;
     const ForwardMemory& m;
     unsigned char* const shared;
-    const Thread thread;
-    const Walk walk;
+    Thread thread;
+    Walk walk;
     const Index column;  // the first of the block
 
     __device__ __forceinline__ ForwardBlock(const GatedLinearForward& args, const Shape& shape,
@@ -69,30 +69,34 @@ struct ForwardBlock {
     __device__ __forceinline__ int key_size() const { return static_cast<int>(args.key_size); }
     __device__ __forceinline__ SharedRows<A> key_rows(int offset) const { return {in(offset), m.key_stride, m.keys}; }
 
-    __device__ __forceinline__ void run() const {
+    __device__ __forceinline__ void run() {
         State state(args, shape, thread, column,
                     in_fours<A>(args.value_size, args.s0, args.s, args.starts, args.s_reset));
         state.read(args.s0, walk.state);
-        const Index slots = args.starts == nullptr ? 0 : walk.slots();
-        Index segment = 0, left = args.segment_length;
-        Chunk chunk = walk.chunk_from(0, left, shape.steps(), thread.lane);
-        fetch_chunk(chunk);
-        while (true) {
-            if (left == args.segment_length && segment < slots) state.write(args.starts, walk.slot(segment));
-            if (chunk.count == 0) break;
-            if (chunk.anew) state.read(args.s_reset, walk.head);
-            wait_for_copies<0>();
-            __syncthreads();
-            unpack_chunk(chunk);
-            left -= chunk.count;
-            if (left == 0 || chunk.first + chunk.count == walk.positions.count) {
-                left = args.segment_length;
+        const int slots = args.starts == nullptr ? 0 : walk.slots();
+        int segment = -1, left = 0;
+        Chunk chunk{0, 0, false};
+        for (bool has_chunk = false;; has_chunk = true) {
+            thread.hide();
+            walk.hide();
+            if (has_chunk) {
+                wait_for_copies<0>();
+                __syncthreads();
+                unpack_chunk(chunk);
+                __syncthreads();
+            }
+            const bool new_segment = left == 0 || chunk.first + chunk.count == walk.count;
+            if (new_segment) {
+                left = walk.segment_length();
                 ++segment;
             }
             const Chunk next = walk.chunk_from(chunk.first + chunk.count, left, shape.steps(), thread.lane);
-            __syncthreads();
             fetch_chunk(next);
-            advance(chunk, state);
+            if (has_chunk) advance(chunk, state);
+            if (new_segment && segment < slots) state.write(args.starts, walk.slot(segment));
+            if (next.count == 0) break;
+            if (next.anew) state.read(args.s_reset, walk.head);
+            left -= next.count;
             chunk = next;
         }
         state.write(args.s, walk.state);
@@ -100,14 +104,14 @@ struct ForwardBlock {
 
     __device__ __forceinline__ void fetch_chunk(const Chunk& chunk) const {
         const auto of_keys = [&](const void* array, int to) {
-            fetch(walk.rows<S>(array, chunk.first, key_size(), 0, key_size()), chunk.count,
+            fetch(thread, walk.rows<S>(array, chunk.first, key_size(), 0, key_size()), chunk.count,
                   SharedRows<S>{in<S>(to), m.staged_keys, key_size()});
         };
         of_keys(args.q, m.next_q);
         of_keys(args.k, m.next_k);
-        fetch(walk.rows<A>(args.log_g, chunk.first, key_size(), 0, key_size()), chunk.count,
+        fetch(thread, walk.rows<A>(args.log_g, chunk.first, key_size(), 0, key_size()), chunk.count,
               SharedRows<A>{in(m.next_g), m.staged_gates, key_size()});
-        fetch(walk.rows<S>(args.v, chunk.first, args.value_size, column, width()), chunk.count,
+        fetch(thread, walk.rows<S>(args.v, chunk.first, args.value_size, column, width()), chunk.count,
               SharedRows<S>{in<S>(m.next_v), m.staged_columns, width()});
         commit_copies();
     }
@@ -124,24 +128,24 @@ struct ForwardBlock {
         const SharedRows<S> k{in<S>(m.next_k), m.staged_keys, key_size()};
         const SharedRows<A> log_g{in(m.next_g), m.staged_gates, key_size()};
         const SharedRows<S> v{in<S>(m.next_v), m.staged_columns, width()};
-        unpack(q, chunk.count, key_rows(m.q), rows, number);
-        unpack(k, chunk.count, key_rows(m.k), rows, number);
-        unpack(log_g, chunk.count, key_rows(m.g), chunk.count, [](A x) { return exp_of_negative(x); });
-        unpack(v, chunk.count, SharedRows<A>{in(m.v), m.column_stride, shape.columns}, rows, number);
+        unpack(thread, q, chunk.count, key_rows(m.q), rows, number);
+        unpack(thread, k, chunk.count, key_rows(m.k), rows, number);
+        unpack(thread, log_g, chunk.count, key_rows(m.g), chunk.count, [](A x) { return exp_of_negative(x); });
+        unpack(thread, v, chunk.count, SharedRows<A>{in(m.v), m.column_stride, shape.columns}, rows, number);
     }
 
     /// Writes the outputs of a chunk and takes the state to its end.
     __device__ __forceinline__ void advance(const Chunk& chunk, State& state) const {
-        meet(key_rows(m.q), in(m.k), in(m.g), chunk.count, thread.lane, in(m.a), shape.steps());
+        meet(thread, key_rows(m.q), in(m.k), in(m.g), chunk.count, in(m.a), shape.steps());
         __syncthreads();
-        bring_to_start(key_rows(m.q), in(m.g), chunk.count);
-        bring_to_end(key_rows(m.k), in(m.g), chunk.count, in(m.k), in(m.gates));
+        bring_to_start(thread, key_rows(m.q), in(m.g), chunk.count);
+        bring_to_end(thread, key_rows(m.k), in(m.g), chunk.count, in(m.k), in(m.gates));
         __syncthreads();
         state.multiply(in(m.q), m.key_stride, in(m.o), m.column_stride, chunk.count);
         state.advance(in(m.gates), in(m.k), m.key_stride, in(m.v), m.column_stride, chunk.count);
         __syncthreads();
         const bool wide = in_fours<S>(args.value_size, args.o);
-        for_each_piece(chunk.count, shape.columns / 4, [&](int t, int four) {
+        for_each_piece(thread, chunk.count, shape.columns / 4, [&](int t, int four) {
             A sums[4];
             read4(in(m.o) + t * m.column_stride + 4 * four, sums);
             for (int s = 0; s <= t; ++s) {
@@ -159,7 +163,7 @@ __global__ void __launch_bounds__(largest_forward_block, 4)
     gated_linear_forward_kernel(const GatedLinearForward args, const Shape shape, const ForwardMemory memory) {
     SRU_KERNELS_SHARED_MEMORY(shared);
     using State = std::conditional_t<on_tensor_cores, TensorState<S>, PlainState<AccumulationType<S>>>;
-    const ForwardBlock<S, State> block(args, shape, memory, shared);
+    ForwardBlock<S, State> block(args, shape, memory, shared);
     block.run();
 }
 

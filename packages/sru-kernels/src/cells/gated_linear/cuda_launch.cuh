@@ -89,14 +89,15 @@ void check(const Args& args, const cuda::Launch& launch) {
         throw std::invalid_argument(kernel + ": columns_per_thread must be 0, got " +
                                     std::to_string(launch.columns_per_thread));
     }
-    const Index most = gated_linear_largest_head(args.dtype);
-    const auto check_size = [&](const char* name, Index size) {
+    const auto check_size = [&](const char* name, Index size, Index most, const char* where) {
         if (size <= most) return;
-        throw std::invalid_argument(kernel + ": " + name + " must be at most " + std::to_string(most) +
-                                    " on a GPU in this dtype, got " + std::to_string(size));
+        throw std::invalid_argument(kernel + ": " + name + " must be at most " + std::to_string(most) + where +
+                                    ", got " + std::to_string(size));
     };
-    check_size("key_size", args.key_size);
-    check_size("value_size", args.value_size);
+    const Index most = gated_linear_largest_head(args.dtype);
+    check_size("key_size", args.key_size, most, " on a GPU in this dtype");
+    check_size("value_size", args.value_size, most, " on a GPU in this dtype");
+    check_size("length", args.length, INT32_MAX, " on a GPU");
 }
 
 inline std::string shape_of(const GatedLinearInputs& in) {

@@ -185,6 +185,12 @@ def test_heads_that_are_too_large_are_refused(workers, name, kernel):
 
 
 @pytest.mark.cuda
+def test_more_steps_than_an_int_counts_are_refused(workers):
+    with pytest.raises(ValueError, match="length must be at most 2147483647 on a GPU, got 2147483648$"):
+        refused(workers, "gated_linear_forward", batch=0, length=2**31)
+
+
+@pytest.mark.cuda
 def test_there_is_no_choice_of_columns(workers):
     with pytest.raises(ValueError, match="^gated_linear_forward: columns_per_thread must be 0, got 1$"):
         launch(workers("ptx-120"), columns_per_thread=1)
@@ -192,11 +198,13 @@ def test_there_is_no_choice_of_columns(workers):
 
 @pytest.mark.cuda
 def test_a_grid_that_is_too_large_is_refused(workers):
-    """The launcher sees it before it looks at memory."""
-    fields = {**SHAPE, "batch": 2**31, "key_size": 1, "value_size": 1}
-    message = "^gated_linear_backward: needs a grid of 2147483648 blocks, of which CUDA allows 2147483647; split"
+    message = "needs a grid of 2147483648 blocks, of which CUDA allows 2147483647; split the batch$"
     with pytest.raises(ValueError, match=message):
-        workers("ptx-120").request(
-            *("launch_at", "gated_linear_backward", fields, {"grad_s0": 64}),
-            **{"device": 0, "stream": 0, "columns_per_thread": 0},
-        )
+        refused(workers, "gated_linear_backward", batch=2**31, grad_s0=64)
+
+
+def refused(workers, kernel, *, grad_s0=0, **sizes):
+    """A call that ends before the launcher looks at memory."""
+    fields = {**SHAPE, "key_size": 1, "value_size": 1, **sizes}
+    options = {"device": 0, "stream": 0, "columns_per_thread": 0}
+    workers("ptx-120").request("launch_at", kernel, fields, {"grad_s0": grad_s0} if grad_s0 else {}, **options)
