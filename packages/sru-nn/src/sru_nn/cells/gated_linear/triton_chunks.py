@@ -27,21 +27,22 @@ def total(which, x, precision: tl.constexpr):
 
 
 @triton.jit
-def level(t, r, steps: tl.constexpr):
-    """Return which steps r lie between step t and where its block joins another, and which meet it there.
+def level(t, r, i):
+    """Return which steps r lie between step t and where its block of 2ⁱ joins another, and which meet it there.
 
-    Step t itself is among the former in the later of the two blocks of `steps`, and not in the earlier.
+    Step t itself is among the former in the later of the two blocks, and not in the earlier.
     """
-    later = (t // steps) % 2 == 1
-    return (t // steps == r // steps) & ((r <= t) == later), later & (t // steps == r // steps + 1)
+    block, other = t >> i, r >> i
+    later = block % 2 == 1
+    return (block == other) & ((r <= t) == later), later & (block == other + 1)
 
 
 @triton.jit
 def meet(q, k, log_g, t, r, precision: tl.constexpr):
     """Return `(CHUNK, CHUNK)`, q_tᵀ diag(Π g) k_s with the gates after s up to t; zero for s > t."""
     a = tl.where(t == r, tl.sum(q * k, 1)[:, None], 0.0)
-    for i in tl.static_range(LEVELS):
-        between, pairs = level(t, r, 1 << i)
+    for i in range(LEVELS):  # not unrolled: the matrices of all levels would not fit in the registers
+        between, pairs = level(t, r, i)
         decay = tl.exp(total(between, log_g, precision))
         met = tl.dot(q * decay, tl.trans(k * decay), input_precision=precision)
         a += tl.where(pairs, met, 0.0)

@@ -210,15 +210,15 @@ def gradients_of_keys(
     by_log_g = tl.where(here, by_gates[None, :], 0.0)
     by_log_g += total((t <= r) & same, queries * by_q, precision) + total(r < t, keys * by_k, precision)
     grad_a = tl.where(same, grad_a, 0.0)
-    for i in tl.static_range(LEVELS):
-        between, pairs = level(t, r, 1 << i)
+    for i in range(LEVELS):
+        between, pairs = level(t, r, i)
         decay = tl.exp(total(between, gates, precision))
         met = tl.where(pairs, grad_a, 0.0)
         to_q = decay * tl.dot(met, keys * decay, input_precision=precision)
         to_k = decay * tl.dot(tl.trans(met), queries * decay, input_precision=precision)
         by_q += to_q
         by_k += to_k
-        by_log_g += total(level(r, t, 1 << i)[0], queries * to_q + keys * to_k, precision)
+        by_log_g += total(level(r, t, i)[0], queries * to_q + keys * to_k, precision)
     itself = tl.sum(tl.where(t == r, grad_a, 0.0), 1)[:, None]
     store(grad_q, where, rows, by_q + itself * keys, key_size)
     store(grad_k, where, rows, by_k + itself * queries, key_size)
