@@ -16,7 +16,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-from sru_nn import SRU, GatedLinearRNN, MinGRU, SRUCell, SRUpp, SRUppAttention, SRUppCell, SRUppState
+from sru_nn import (
+    SRU,
+    GatedLinearRNN,
+    LiGRU,
+    MinGRU,
+    SLiGRU,
+    SRUCell,
+    SRUpp,
+    SRUppAttention,
+    SRUppCell,
+    SRUppState,
+)
 from sru_nn.compat import GRU, LSTM
 
 E, D, L = 5, 8, 2
@@ -53,6 +64,8 @@ LOOKS_BACK = {
 }
 NORMS = {"half": "a norm that divides by a small number amplifies the rounding of half precision"}
 # Over many steps, and where the state is small after a reset, it does so to the rounding of single precision.
+LEARNED_NORMS = {"normalization": "layer", "nonlinearity": "tanh", "recurrent_elementwise_affine": True}
+RECTIFIES = {"half": "the slope of a rectifier jumps where rounding changes a sign"}
 COUNTS_PADDING = {"padding": "the context counts positions, padded or not", "packed": "as for padding"}
 
 
@@ -257,6 +270,12 @@ ROWS = {
     ),
     "MinGRU": Row(lambda: MinGRU(E, D, L), main=True, exceptions=NORMS),
     "MinGRU, learned state": Row(lambda: MinGRU(E, D, L, learn_initial_state=True), exceptions=NORMS),
+    # In evaluation: in training batch norm mixes the sequences of a batch.
+    "LiGRU": Row(lambda: LiGRU(E, D, L).eval(), main=True, exceptions=RECTIFIES),
+    "SLiGRU, both directions, learned state": Row(
+        lambda: SLiGRU(E, D, L, bidirectional=True, learn_initial_state=True, **LEARNED_NORMS),
+        exceptions=NORMS | TWO_DIRECTIONS,
+    ),
     "LSTM": Row(lambda: LSTM(E, D, L), main=True),
     "LSTM, both directions, projected": Row(
         lambda: LSTM(E, D, L, bidirectional=True, proj_size=2), exceptions=TWO_DIRECTIONS
