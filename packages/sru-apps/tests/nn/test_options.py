@@ -9,9 +9,7 @@ from sru_apps.nn import EncoderOptions, RecurrentEncoder
 
 
 def test_unknown_encoder() -> None:
-    message = (
-        "unknown recurrent encoder 'rnn'; expected one of sru, srupp, lstm, gru, ligru, sligru, mingru, "
-    )
+    message = "unknown recurrent encoder 'rnn'; expected one of sru, srupp, lstm, gru, ligru, sligru, mingru"
     with pytest.raises(ValueError, match=message):
         RecurrentEncoder("rnn", 5, 4)
 

@@ -82,9 +82,8 @@ def record(kind: str, training: bool, with_state: bool, arguments: dict[str, Any
         layer._sample_drop_mask = lambda w, take=take: drawn.append(take(w)) or drawn[-1]
     x = x.double().requires_grad_()
     rows = BATCH * (2 if arguments.get("bidirectional") else 1)
-    hx = (
-        torch.randn(arguments.get("num_layers", 1), rows, HIDDEN, dtype=torch.float64) if with_state else None
-    )
+    layers = arguments.get("num_layers", 1)
+    hx = torch.randn(layers, rows, HIDDEN).double() if with_state else None
     h, _ = module(x, hx)
     upstream = torch.randn_like(h)
     h.backward(upstream)

@@ -51,9 +51,8 @@ def test_parity(case, monkeypatch):
     expected = copy.deepcopy(module)
     expected.load_state_dict(case["gradients"])
     for (name, parameter), gradient in zip(module.named_parameters(), expected.parameters(), strict=True):
-        torch.testing.assert_close(
-            parameter.grad, gradient.detach(), msg=lambda m, n=name: f"{n}: {m}", **close
-        )
+        named = {"msg": lambda m, n=name: f"{n}: {m}"}
+        torch.testing.assert_close(parameter.grad, gradient.detach(), **named, **close)
     expected.load_state_dict(case["state_dict"] | case["statistics"])
     before, ours, theirs = (statistics(part) for part in (loaded(case), module, expected))
     for name, value in ours.items():
