@@ -3,7 +3,7 @@
 Run it in an environment with SpeechBrain, beside the source of `fast_sligru`. That is read as it is: its CUDA
 extension, which is not built, has a part on GPUs only::
 
-    python -m venv scratch && scratch/bin/pip install torch==2.13.0 torchaudio speechbrain==1.1.2
+    python -m venv scratch && scratch/bin/pip install torch==2.11.0 torchaudio==2.11.0 speechbrain==1.1.2
     git clone https://github.com/Adel-Moumen/fast_sligru
     git -C fast_sligru checkout cbfea9ea
     PYTHONPATH=fast_sligru scratch/bin/python packages/sru-nn/tests/golden/make_ligru.py

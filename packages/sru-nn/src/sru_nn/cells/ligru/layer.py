@@ -11,9 +11,9 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from sru_nn.arguments import shown_options
 from sru_nn.cells.ligru import reference
-from sru_nn.cells.ligru.arguments import Activation, Normalization
+from sru_nn.cells.ligru.arguments import Activation, Normalization, check_arguments
 from sru_nn.cells.ligru.norm import FrameNorm
-from sru_nn.functional import ligru_recurrence
+from sru_nn.cells.ligru.operator import ligru_recurrence
 from sru_nn.gemm import is_watched, project
 from sru_nn.pieces import marks
 from sru_nn.positions import Positions, expand_initial, learned
@@ -116,29 +116,29 @@ class LiGRULayer(nn.Module):
             given = (u, state, begins, mask_h, found, cu_seqlens, self.bidirectional, self.nonlinearity)
             return reference.by_product(lambda h: self._product(h, u.dtype), *given)
         norm = self.recurrent_norm
-        return ligru_recurrence(
-            u,
-            self.recurrent.weight,
-            state,
-            bidirectional=self.bidirectional,
-            activation=self.nonlinearity,
-            norm_eps=None if norm is None else norm.eps,
-            norm_weight=None if norm is None else norm.weight,
-            norm_bias=None if norm is None else norm.bias,
-            mask_h=mask_h,
-            mask_pad=mask_pad,
-            h_reset=begins,
-            **where.options(),
-        )
+        options: dict[str, Any] = {
+            "bidirectional": self.bidirectional,
+            "activation": self.nonlinearity,
+            "norm_eps": None if norm is None else norm.eps,
+            "norm_weight": None if norm is None else norm.weight,
+            "norm_bias": None if norm is None else norm.bias,
+            "mask_h": mask_h,
+            "mask_pad": mask_pad,
+            "reset": reset,
+            "h_reset": begins,
+            "cu_seqlens": cu_seqlens,
+        }
+        check_arguments(u, self.recurrent.weight, state, **options)
+        return ligru_recurrence(u, self.recurrent.weight, state, **options)
 
     def _product_is_called(self) -> bool:
         """Return whether the modules of the product are called at each step, as they are not what we made."""
         linear, norm = self.recurrent, self.recurrent_norm
         return (
-            not isinstance(linear, nn.Linear)
-            or is_watched(linear)
+            _is_another(linear, nn.Linear)
+            or linear.bias is not None
             or is_traceable_wrapper_subclass(linear.weight)  # quantized by others
-            or (norm is not None and (not isinstance(norm, nn.LayerNorm) or is_watched(norm)))
+            or (norm is not None and _is_another(norm, nn.LayerNorm))
         )
 
     def _product(self, h: Tensor, storage: torch.dtype) -> Tensor:
@@ -157,3 +157,8 @@ class LiGRULayer(nn.Module):
         """Show the sizes and every option that is not at its default."""
         usual: dict[str, Any] = {"nonlinearity": "relu", "dropout": 0.0, "bidirectional": False, "bias": True}
         return ", ".join(filter(None, (f"{self.input_size}, {self.hidden_size}", shown_options(self, usual))))
+
+
+def _is_another(module: nn.Module, kind: type[nn.Module]) -> bool:
+    """Return whether a call of a module may do anything else than `forward` of this class."""
+    return type(module).forward is not kind.forward or is_watched(module)

@@ -1,8 +1,8 @@
 """The two operators of the Li-GRU in plain PyTorch.
 
 Only the product with the state has to wait for the step before. The backward pass computes these products
-anew, for all steps at once, from the states, which is all it needs beside the inputs; its loop holds the way
-back through the product alone, and the gradient of the weight is one product after it.
+anew from the states, which is all it needs beside the inputs: of many steps at once, as it does the gradient
+of the weight. Its loop over single steps holds the way back through the product alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from sru_nn import pieces
 from sru_nn.cells.ligru.reference import activate
 from sru_nn.cells.ligru.rows import Rows, both_ways, from_rows, last_from_rows, read_rows, to_rows
 from sru_nn.dtypes import without_autocast
-from sru_nn.gemm import multiply
+from sru_nn.gemm import add_product_, multiply
+
+# Steps of the backward pass whose products are computed at once: enough for a GEMM, few for the caches.
+_STEPS = 64
 
 
 class Inputs(NamedTuple):
@@ -121,8 +124,8 @@ def backward(
         grad_weight,
         grad_h0.clone(),
         nothing if inputs.h_reset is None else grad_h_reset.sum(0),
-        nothing if inputs.norm_weight is None else of_norm[0],
-        nothing.clone() if inputs.norm_bias is None else of_norm[1],
+        nothing if inputs.norm_weight is None else of_norm[0].clone(),
+        nothing.clone() if inputs.norm_bias is None else of_norm[1].clone(),
     )
 
 
@@ -131,30 +134,36 @@ def _gradients(inputs: Inputs, rows: Rows, states: Tensor, outer: Tensor, grad: 
 
     Of u `(T, R, 2, D)`, the weight, the states before the first step and at starts, and what the norm learns.
     """
+    (length, count, size), starts = states.shape, rows.starts
+    grad_u, grad_starts = states.new_empty(length, count, 2, size), torch.zeros_like(grad)
+    grad_weight = torch.zeros_like(inputs.weight)
+    of_norm = grad_weight.new_zeros(2, 2 * size)
     before = torch.cat([rows.h.unsqueeze(0), states])[:-1]
-    if rows.starts is not None:
-        before = torch.where(rows.starts, rows.h_reset, before)  # type: ignore[arg-type]
-    product, norm = multiply(before, inputs.weight), None
-    added = product
-    if inputs.norm_eps is not None:
-        norm = _Norm(product, inputs.norm_weight, inputs.norm_bias, inputs.norm_eps)
-        added = norm.output
-    # What the gradient of h_t is multiplied by: to that of the sums, and on the direct way to h_{t-1}.
-    grad_sums, keep = _slopes(rows.u + added, before, rows.mask_h, inputs.activation)
-    grad_product = grad_sums.flatten(2) if norm is None else torch.empty_like(product)
-    grad_starts = torch.zeros_like(grad)
-    for t in reversed(range(len(states))):
-        grad = grad + outer[t]
-        of_sums = grad_sums[t].mul_(grad.unsqueeze(1)).flatten(1)
+    if starts is not None:
+        before = torch.where(starts, rows.h_reset, before)  # type: ignore[arg-type]
+    for first in reversed(range(0, length, _STEPS)):
+        now = slice(first, first + _STEPS)
+        norm, sums = None, multiply(before[now], inputs.weight)
+        if inputs.norm_eps is not None:
+            norm = _Norm(sums, inputs.norm_weight, inputs.norm_bias, inputs.norm_eps)
+            sums = norm.output
+        sums += rows.u[now]
+        slopes, keep = _slopes(sums, before[now], rows.mask_h, inputs.activation)
+        grad_sums = grad_u[now].copy_(slopes)
+        grad_product = grad_sums.flatten(2) if norm is None else sums
+        for t in reversed(range(len(keep))):
+            grad = grad + outer[first + t]
+            of_sums = grad_sums[t].mul_(grad.unsqueeze(1)).flatten(1)
+            if norm is not None:
+                of_sums = grad_product[t].copy_(norm.differentiate(of_sums, t))
+            grad = torch.addmm(grad * keep[t], of_sums, inputs.weight)
+            if starts is not None:
+                grad_starts += grad.masked_fill(~starts[first + t], 0.0)
+                grad = grad.masked_fill(starts[first + t], 0.0)
+        add_product_(grad_weight, grad_product.flatten(0, 1).t(), before[now].flatten(0, 1))
         if norm is not None:
-            grad_product[t] = of_sums = norm.differentiate(of_sums, t)
-        grad = torch.addmm(grad * keep[t], of_sums, inputs.weight)
-        if rows.starts is not None:
-            grad_starts += grad.masked_fill(~rows.starts[t], 0.0)
-            grad = grad.masked_fill(rows.starts[t], 0.0)
-    grad_weight = multiply(grad_product.flatten(0, 1).t(), before.flatten(0, 1).t())
-    of_norm = () if norm is None else norm.of_parameters(grad_sums.flatten(2))
-    return grad_sums, grad_weight, grad, grad_starts, *of_norm
+            of_norm += norm.of_parameters(grad_sums.flatten(2))
+    return grad_u, grad_weight, grad, grad_starts, *of_norm
 
 
 def _slopes(sums: Tensor, before: Tensor, mask_h: Tensor | None, activation: str) -> tuple[Tensor, Tensor]:
@@ -175,7 +184,7 @@ def _slopes(sums: Tensor, before: Tensor, mask_h: Tensor | None, activation: str
 
 
 class _Norm:
-    """The layer norm of the products of all steps, differentiated step by step."""
+    """The layer norm of the products of some steps, differentiated step by step."""
 
     def __init__(self, product: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> None:
         self.product, self.weight, self.bias = product, weight, bias
@@ -188,10 +197,10 @@ class _Norm:
         of_product = [True, False, False]
         return torch.ops.aten.native_layer_norm_backward(grad, *given, of_product)[0]  # type: ignore[no-any-return]
 
-    def of_parameters(self, grad: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the gradients of the weight and of the bias from those of the norms of all steps."""
+    def of_parameters(self, grad: Tensor) -> Tensor:
+        """Return the gradients of the weight and of the bias, from those of the norms of these steps."""
         normalized = (self.product - self.mean) * self.rstd
-        return (grad * normalized).sum((0, 1)), grad.sum((0, 1))
+        return torch.stack([(grad * normalized).sum((0, 1)), grad.sum((0, 1))])
 
 
 def _padded_out(inputs: Inputs, cu_seqlens: Tensor) -> Inputs:
