@@ -58,10 +58,7 @@ ONE_LAYER = {
     "single": "two axes are one step of a batch, as in sru",
     "batch_first": "as for packed",
 }
-LOOKS_BACK = {
-    "chunks": "a layer attends to what its stack keeps",
-    "step": "as for chunks",
-}
+LOOKS_BACK = {"chunks": "a layer attends to what its stack keeps", "step": "as for chunks"}
 NORMS = {"half": "a norm that divides by a small number amplifies the rounding of half precision"}
 # Over many steps, and where the state is small after a reset, it does so to the rounding of single precision.
 LEARNED_NORMS = {"normalization": "layer", "nonlinearity": "tanh", "recurrent_elementwise_affine": True}
@@ -81,6 +78,7 @@ class Row:
         pads_with_zero: Whether the output at padding is zero.
         magnifies: How much larger rounding errors are than in other stacks.
         main: Whether slow tests, which hardly depend on the options, take this row.
+        kernels: Whether it has any; if not, all backends are one, and it is tested once.
         input_size: E, where it differs.
         exceptions: The tests that leave this row out, each with the reason.
     """
@@ -92,6 +90,7 @@ class Row:
     pads_with_zero: bool = True
     magnifies: float = 1.0
     main: bool = False
+    kernels: bool = True
     input_size: int = E
     exceptions: Mapping[str, str] = field(default_factory=dict)
 
@@ -271,9 +270,10 @@ ROWS = {
     "MinGRU": Row(lambda: MinGRU(E, D, L), main=True, exceptions=NORMS),
     "MinGRU, learned state": Row(lambda: MinGRU(E, D, L, learn_initial_state=True), exceptions=NORMS),
     # In evaluation: in training batch norm mixes the sequences of a batch.
-    "LiGRU": Row(lambda: LiGRU(E, D, L).eval(), main=True, exceptions=RECTIFIES),
+    "LiGRU": Row(lambda: LiGRU(E, D, L).eval(), main=True, kernels=False, exceptions=RECTIFIES),
     "SLiGRU, both directions, learned state": Row(
         lambda: SLiGRU(E, D, L, bidirectional=True, learn_initial_state=True, **LEARNED_NORMS),
+        kernels=False,
         exceptions=NORMS | TWO_DIRECTIONS,
     ),
     "LSTM": Row(lambda: LSTM(E, D, L), main=True),
