@@ -14,10 +14,10 @@ from torch import Tensor
 from sru_nn import backend
 
 TORCH_2_13 = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 13)
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 # What can run a recurrence here; with Triton's interpreter, which is slow, that alone.
 CHOICES = ["reference", "kernels"] if backend.active() == "kernels" else ["reference"]
-if os.environ.get("TRITON_INTERPRET") == "1":
-    CHOICES = ["triton"]
+CHOICES = ["triton"] if INTERPRETED else CHOICES
 # For slow tests, such as those that trace, which hardly depend on the implementation.
 either = pytest.mark.parametrize("implementation", CHOICES[-1:], indirect=True)
 # The first use of forward mode or of the C++ compiler makes PyTorch script some of its own functions, which
