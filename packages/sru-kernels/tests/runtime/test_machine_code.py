@@ -94,8 +94,28 @@ def test_the_longest_way_is_taken(branch):
     assert any(one.name == "MUFU" for one in loop.path)
 
 
+def test_a_way_that_reads_for_sure_is_preferred():
+    """The steps at the end are read one by one, each under a condition."""
+    at_the_end = [op(f"@P{k} LDG.E.U8 R{k}, desc[UR4][R2.64]", 9, writes=5) for k in (4, 5, 6)]
+    branch, go_on = op("@P1 BRA `(.L_x_2)"), op("BRA `(.L_x_3)")
+    loop = loop_of(
+        *(".L_x_1:", WAIT, branch, *READS, go_on, ".L_x_2:", *at_the_end, ".L_x_3:", *STEP, op(BACK))
+    )
+    assert [one.size for one in loop.path if one.name == "LDG"] == [4, 4, 4]
+
+
+def test_one_of_two_reads_into_the_same_register():
+    either = (
+        op("@P1 LDG.E R4, desc[UR4][R2.64]", writes=3),
+        op("@!P1 LDG.E R4, desc[UR4][R2.64]", waits=[3], writes=5),
+    )
+    loop = loop_of(".L_x_1:", WAIT, *either, *READS[1:], *STEP, op(BACK))
+    assert loop.steps_ahead == 7 / 11
+    assert loop.step_time(100) == 100 + 4
+
+
 def test_loops_that_cannot_be_told():
-    with pytest.raises(ValueError, match="no loop reads global memory"):
+    with pytest.raises(ValueError, match="no loop reads global memory and writes"):
         loop_of(".L_x_1:", *STEP, op(BACK))
     with pytest.raises(ValueError, match="a branch to a computed address: BRX R4"):
         loop_of(".L_x_1:", *READS, *STEP, op("BRX R4"))
@@ -104,7 +124,8 @@ def test_loops_that_cannot_be_told():
 def test_the_loop_that_reads_most_comes_first():
     first = (".L_x_1:", *READS, *STEP, op(BACK))
     second = (".L_x_2:", WAIT, *READS, *READS, *STEP, op("@P0 BRA `(.L_x_2)"))
-    text = "\n".join([".text.first:", *first, *second, op("EXIT")])
+    before = (".L_x_3:", *READS, *READS, *READS, op("@P0 BRA `(.L_x_3)"))  # writes nothing
+    text = "\n".join([".text.first:", *first, *second, *before, op("EXIT")])
     assert [len(path) for path in read_kernels(text)["first"].paths()] == [10, 6]
 
 

@@ -13,6 +13,7 @@ LABEL = re.compile(r"^(\.L_\w+):")
 FIRST_WORD = re.compile(r"^\s*/\*[0-9a-f]{4,}\*/\s+(.*?)\s*;?\s*/\* 0x([0-9a-f]{16}) \*/")
 SECOND_WORD = re.compile(r"^\s*/\* 0x([0-9a-f]{16}) \*/")
 TARGET = re.compile(r"`\((\.L_\w+)\)")
+STORES = ("STG", "STS")
 BRANCHES = ("BRA", "BRX", "JMX", "EXIT", "RET")
 SIZES = {"U8": 1, "S8": 1, "U16": 2, "S16": 2, "64": 8, "128": 16, "256": 32}
 
@@ -39,6 +40,10 @@ class Instruction:
     def size(self) -> int:
         """The bytes that an access to memory moves per thread."""
         return next((SIZES[word] for word in self.words if word in SIZES), 4)
+
+    @property
+    def is_conditional(self) -> bool:
+        return self.text.startswith("@")
 
     @property
     def cycles(self) -> int:
@@ -82,14 +87,15 @@ class Code:
     labels: dict[str, int] = field(default_factory=dict)
 
     def paths(self) -> list[list[Instruction]]:
-        """For each loop that reads global memory, the instructions of one turn; what reads most comes first.
+        """For each loop that reads global memory and writes, one turn; what reads most comes first.
 
-        Of all ways through a loop it is the one that takes longest to issue. Left out is what happens now and
-        then: loops inside it, lanes that have diverged before a shuffle (BRA.DIV), and blocks that read one
-        value or two into registers, such as the state of a reset; a step needs more.
+        Of all ways through a loop it is the one that reads most without a condition, and of these the one
+        that takes longest to issue. Left out is what happens now and then: loops inside it, lanes that have
+        diverged before a shuffle (BRA.DIV), and blocks that read one value or two into registers, such as the
+        state of a reset; a step needs more.
 
         Raises:
-            ValueError: No loop reads global memory.
+            ValueError: There is no such loop.
         """
         loops = self._loops()
         paths = []
@@ -99,9 +105,10 @@ class Code:
             rare = {block for block in blocks if self._reads(block) in (1, 2)}
             path = self._longest(header, blocks - rare) or self._longest(header, blocks)
             paths.append([self.instructions[i] for start in path for i in self._block(start)])
-        if not any(map(bytes_read, paths)):
-            raise ValueError("no loop reads global memory")
-        return sorted(filter(bytes_read, paths), key=bytes_read, reverse=True)
+        found = [path for path in paths if bytes_read(path) and any(one.name in STORES for one in path)]
+        if not found:
+            raise ValueError("no loop reads global memory and writes")
+        return sorted(found, key=bytes_read, reverse=True)
 
     @cached_property
     def _ends(self) -> dict[int, int]:
@@ -168,21 +175,26 @@ class Code:
         return found
 
     def _longest(self, header: int, blocks: set[int]) -> list[int]:
-        """The blocks of the way from the header back to it that takes longest; none if there is no way."""
-        best: dict[int, tuple[int, list[int]]] = {}
+        """The blocks of the way from the header back to it that `paths` takes; none if there is no way."""
+        best: dict[int, tuple[int, int, list[int]] | None] = {}
 
-        def walk(start: int) -> tuple[int, list[int]]:
+        def walk(start: int) -> tuple[int, int, list[int]] | None:
             if start not in best:
-                best[start] = (-1, [])
-                ways = [(0, [])] if header in self._next[start] else []
-                ways += [walk(to) for to in self._next[start] if to in blocks and to != header]
-                after, path = max(ways, key=lambda way: way[0], default=(-1, []))
-                if after >= 0:
-                    cycles = sum(self.instructions[i].cycles for i in self._block(start))
-                    best[start] = (cycles + after, [start, *path])
+                best[start] = None
+                ways = [walk(to) for to in self._next[start] if to in blocks and to != header]
+                found = [way for way in ways if way is not None]
+                if header in self._next[start]:
+                    found.append((0, 0, []))
+                if found:
+                    ahead, cycles, path = max(found)
+                    instructions = [self.instructions[i] for i in self._block(start)]
+                    sure = bytes_read([one for one in instructions if not one.is_conditional])
+                    cycles += sum(one.cycles for one in instructions)
+                    best[start] = (ahead + sure, cycles, [start, *path])
             return best[start]
 
-        return walk(header)[1]
+        way = walk(header)
+        return [] if way is None else way[2]
 
 
 def bytes_read(path: Sequence[Instruction]) -> int:

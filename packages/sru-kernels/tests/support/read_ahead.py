@@ -44,17 +44,21 @@ class Turn:
         """How far steps are read ahead: the fewest issue cycles from a read to the wait for it, in steps."""
         wanted = "LDGSTS" if self.has_copies else "LDG"
         reads = [k for k, one in enumerate(self.path) if one.name == wanted]
-        return min(self._cycles_until_wait(k) for k in reads) / self.cycles
+        waits = [self._cycles_until_wait(k) for k in reads]
+        return min(cycles for cycles in waits if cycles is not None) / self.cycles
 
-    def _cycles_until_wait(self, read: int) -> int:
-        """Issue cycles from a read to the first instruction that waits for it."""
+    def _cycles_until_wait(self, read: int) -> int | None:
+        """Issue cycles from a read to the first instruction that waits for it.
+
+        None if that is another read, in place of this one where the condition does not hold.
+        """
         length = len(self.path)
         one, cycles, groups = self.path[read], self.path[read].cycles, -1
         for k in range(read + 1, MOST_GROUPS * length):
             other = self.path[k % length]
             if one.name == "LDG":
-                if one.writes == NO_SCOREBOARD or other.waits_for(one.writes):
-                    return cycles
+                if other.waits_for(one.writes):
+                    return None if one.is_conditional and other.name == "LDG" else cycles
             elif other.name == "LDGDEPBAR":
                 groups += 1  # that were committed after the one of this copy
             elif groups >= 0 and (left := groups_left(other)) is not None and left <= groups:
@@ -90,12 +94,14 @@ class Turn:
 
     @cached_property
     def _plan(self) -> list[tuple[str, int, tuple[int, ...], int | None, int]]:
-        """What the issue of the path depends on."""
-        scoreboards = range(NO_SCOREBOARD)
-        return [
-            (one.name, one.writes, tuple(filter(one.waits_for, scoreboards)), groups_left(one), one.cycles)
-            for one in self.path
-        ]
+        """What the issue of the path depends on. A read in whose place another is made is none."""
+        plan = []
+        for k, one in enumerate(self.path):
+            is_none = one.name == "LDG" and self._cycles_until_wait(k) is None
+            writes = NO_SCOREBOARD if is_none else one.writes
+            waits = tuple(filter(one.waits_for, range(NO_SCOREBOARD)))
+            plan.append((one.name, writes, waits, groups_left(one), one.cycles))
+        return plan
 
 
 def groups_left(one: Instruction) -> int | None:
