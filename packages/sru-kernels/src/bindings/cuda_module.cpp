@@ -36,11 +36,11 @@ py::list devices() {
     return found;
 }
 
-/// By the members of DType in Python.
-py::dict largest_heads() {
-    py::dict found;
-    for (const auto& [member, dtype] : members_of<DType>()) found[member] = gated_linear_largest_head(dtype);
-    return found;
+bool fits(py::handle dtype, Index key_size, Index value_size) {
+    for (const auto& [member, known] : members_of<DType>()) {
+        if (dtype.is(member)) return gated_linear_fits(known, key_size, value_size);
+    }
+    return false;
 }
 
 }  // namespace
@@ -58,7 +58,7 @@ PYBIND11_MODULE(_cuda, module) {
     module.attr("runtime") = SRU_KERNELS_CUDART;
     module.def("driver_version", &cuda::driver_version);
     module.def("devices", &bindings::devices);
-    module.attr("gated_linear_largest_head") = bindings::largest_heads();
+    module.def("gated_linear_fits", &bindings::fits);
     bindings::add_launchers<SruForward, SruBackward>(module);
     bindings::add_launchers<GatedLinearForward, GatedLinearBackward>(module);
 }

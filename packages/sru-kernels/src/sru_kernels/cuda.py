@@ -1,8 +1,8 @@
 """Kernels that run on NVIDIA GPUs: addresses in device memory in, work put into the caller's stream.
 
 Nothing is loaded before it is used, so this module imports on a machine with no GPU or driver, and in a build
-without CUDA; `problem` says why the kernels cannot run. `sru_kernels.sru` and `sru_kernels.gated_linear` say what
-the addresses must hold.
+without CUDA; `problem` says why the kernels cannot run. `sru_kernels.sru` and `sru_kernels.gated_linear` say
+what the addresses must hold.
 The kernels neither allocate nor wait, so a CUDA graph can capture them.
 """
 
@@ -27,8 +27,8 @@ __all__ = [
     "devices",
     "driver_version",
     "gated_linear_backward",
+    "gated_linear_fits",
     "gated_linear_forward",
-    "gated_linear_largest_head",
     "problem",
     "sru_backward",
     "sru_forward",
@@ -171,7 +171,7 @@ class Launcher(Protocol[_Arguments]):
         Raises:
             TypeError: An argument has the wrong type.
             ValueError: As for the function of that name in `sru_kernels.cpu`, or `columns_per_thread` is not
-                possible, or a head is larger than `gated_linear_largest_head(dtype)`.
+                possible, or a head does not fit (`gated_linear_fits`).
             Error: CUDA refused the launch, or this build holds no CUDA kernels.
         """
 
@@ -195,13 +195,18 @@ gated_linear_backward: Launcher[GatedLinearBackward] = _launcher("gated_linear_b
 """Write the gradients of `gated_linear_forward` as `sru_kernels.cpu.gated_linear_backward` does, on a GPU."""
 
 
-def gated_linear_largest_head(dtype: DType) -> int:
-    """Return the most keys and the most values of a head that the kernels take; 0 in a build without CUDA.
+def gated_linear_fits(dtype: DType, key_size: int, value_size: int) -> bool:
+    """Return whether the kernels of the gated linear RNN take heads of this size.
+
+    Registers hold the states of heads: at most 128 keys and 128 values, and 8192 numbers, or 4096 for float64, once both are rounded up to powers
+    of two. False in a build without CUDA.
 
     Args:
         dtype: The storage dtype.
+        key_size: K.
+        value_size: V.
     """
     try:
-        return _extension().gated_linear_largest_head[dtype]  # type: ignore[no-any-return]
+        return _extension().gated_linear_fits(dtype, key_size, value_size)  # type: ignore[no-any-return]
     except Error:
-        return 0
+        return False

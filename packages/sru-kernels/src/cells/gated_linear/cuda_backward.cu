@@ -1,62 +1,11 @@
+#include "cells/gated_linear/cuda_backward.cuh"
 #include "cells/gated_linear/cuda_keys.cuh"
 #include "cells/gated_linear/cuda_launch.cuh"
 
 namespace sru_kernels::SRU_KERNELS_VARIANT::gated_linear {
 
-/// Offsets in the shared memory of a block, and sizes of rows.
-struct BackwardMemory {
-    int keys, column_stride;
-    int staged_keys, staged_gates, staged_columns;       // strides
-    int q, k, g;                                         // (steps, keys)
-    int ends, y;                                         // the keys at the end of the chunk, and Y in their place
-    int grad_v, u;                                       // (steps, columns), and U in its place
-    int v, grad_o;                                       // (steps, columns)
-    int a, grad_a, gates, z;                             // (steps, steps), (keys)
-    int next_q, next_k, next_g, next_v, next_grad_o;     // as they come from global memory
-    int bytes;
-
-    template <typename S, typename A = AccumulationType<S>>
-    static BackwardMemory of(const Shape& shape, Index key_size) {
-        SharedMemory shared;
-        BackwardMemory m{};
-        const int steps = shape.steps();
-        m.keys = keys_per_thread<A> * shape.parts();
-        m.column_stride = shape.columns + 4;
-        m.staged_keys = aligned_stride<S>(static_cast<int>(key_size));
-        m.staged_gates = aligned_stride<A>(static_cast<int>(key_size));
-        m.staged_columns = aligned_stride<S>(shape.columns);
-        m.q = shared.take<A>(steps * m.keys);
-        m.k = shared.take<A>(steps * m.keys);
-        m.g = shared.take<A>(steps * m.keys);
-        m.y = m.ends = shared.take<A>(steps * m.keys);
-        m.u = m.grad_v = shared.take<A>(steps * (m.keys > m.column_stride ? m.keys : m.column_stride));
-        m.v = shared.take<A>(steps * m.column_stride);
-        m.grad_o = shared.take<A>(steps * m.column_stride);
-        m.a = shared.take<A>(steps * steps);
-        m.grad_a = shared.take<A>(steps * steps);
-        m.gates = shared.take<A>(m.keys);
-        m.z = shared.take<A>(m.keys);
-        m.next_q = shared.take<S>(steps * m.staged_keys);
-        m.next_k = shared.take<S>(steps * m.staged_keys);
-        m.next_g = shared.take<A>(steps * m.staged_gates);
-        m.next_v = shared.take<S>(steps * m.staged_columns);
-        m.next_grad_o = shared.take<S>(steps * m.staged_columns);
-        m.bytes = shared.used;
-        return m;
-    }
-};
-
-/// A chunk on the way from the last state that is known before another one, which is differentiated, up to that.
-struct Task {
-    int segment;  // the step that the segment begins with
-    int known;    // before which the state is known: `segment`, or a step where it starts anew
-    int now;      // the first step of the chunk
-    int end;      // the step after the chunk to differentiate
-    bool anew;    // at `known`
-};
-
-/// A block's work on a state, by chunks of so many steps at most.
-template <typename S, int most_steps, typename A = AccumulationType<S>>
+/// A block's work on a state.
+template <typename S, typename A = AccumulationType<S>>
 struct BackwardBlock {
     const GatedLinearBackward& args;
     const Shape& shape;
@@ -80,8 +29,12 @@ struct BackwardBlock {
     }
     __device__ __forceinline__ int key_size() const { return static_cast<int>(args.key_size); }
     __device__ __forceinline__ int value_size() const { return static_cast<int>(args.value_size); }
-    __device__ __forceinline__ SharedRows<A> key_rows(int offset) const { return {in(offset), m.keys, m.keys}; }
-    __device__ __forceinline__ A* column_row(int offset, int row) const { return in(offset) + row * m.column_stride; }
+    __device__ __forceinline__ SharedRows<A> key_rows(int offset) const {
+        return {in(offset), m.keys, m.keys};
+    }
+    __device__ __forceinline__ A* column_row(int offset, int row) const {
+        return in(offset) + row * m.column_stride;
+    }
     __device__ __forceinline__ StateRows<A> states() const {
         return {thread, args.key_size, args.value_size, thread.column(),
                 in_fours<A>(args.value_size, args.starts, args.s_reset, args.grad_s, args.grad_s0,
@@ -108,7 +61,7 @@ struct BackwardBlock {
                 __syncthreads();
             }
             fetch_chunk(next);
-            const bool retreats = has_task && is_last(task);
+            const bool retreats = has_task && task.is_last(shape.steps());
             if (retreats) {
                 retreat(task, state, grad);
             } else if (has_task) {
@@ -135,20 +88,14 @@ struct BackwardBlock {
         return task;
     }
 
-    /// Whether the chunk is the one to differentiate.
-    __device__ __forceinline__ bool is_last(const Task& task) const { return task.end - task.now <= shape.steps(); }
-
     __device__ __forceinline__ Task task_after(const Task& task) const {
-        if (is_last(task)) {
-            return task_before(task.now, task.now > task.segment ? task.segment : task.segment - walk.segment_length());
+        if (task.is_last(shape.steps())) {
+            return task_before(task.now,
+                               task.now > task.segment ? task.segment : task.segment - walk.segment_length());
         }
         Task next = task;
         next.now += shape.steps();
         return next;
-    }
-
-    __device__ __forceinline__ int count_of(const Task& task) const {
-        return is_last(task) ? task.end - task.now : shape.steps();
     }
 
     __device__ __forceinline__ void read_known(const Task& task, Owned<A>& state) const {
@@ -158,7 +105,7 @@ struct BackwardBlock {
 
     __device__ __forceinline__ void fetch_chunk(const Task& task) const {
         if (task.end == 0) return;
-        const int count = count_of(task);
+        const int count = task.count(shape.steps());
         const auto of_keys = [&](const void* array, int to) {
             fetch(thread, walk.rows<S>(array, task.now, key_size(), 0, key_size()), count,
                   SharedRows<S>{in<S>(to), m.staged_keys, key_size()});
@@ -171,7 +118,7 @@ struct BackwardBlock {
         fetch(thread, walk.rows<A>(args.log_g, task.now, key_size(), 0, key_size()), count,
               SharedRows<A>{in(m.next_g), m.staged_gates, key_size()});
         of_values(args.v, m.next_v);
-        if (is_last(task)) {
+        if (task.is_last(shape.steps())) {
             of_keys(args.q, m.next_q);
             of_values(args.grad_o, m.next_grad_o);
         }
@@ -179,10 +126,11 @@ struct BackwardBlock {
     }
 
     __device__ __forceinline__ void unpack_chunk(const Task& task) const {
-        const int count = count_of(task);
+        const int count = task.count(shape.steps());
         const auto number = [](S value) { return load(value); };
         const auto of_keys = [&](int from, int to) {
-            unpack(thread, SharedRows<S>{in<S>(from), m.staged_keys, key_size()}, count, key_rows(to), count, number);
+            unpack(thread, SharedRows<S>{in<S>(from), m.staged_keys, key_size()}, count, key_rows(to), count,
+                   number);
         };
         const auto of_values = [&](int from, int width, int to) {
             const SharedRows<A> rows{in(to), m.column_stride, shape.columns};
@@ -192,7 +140,7 @@ struct BackwardBlock {
         unpack(thread, SharedRows<A>{in(m.next_g), m.staged_gates, key_size()}, count, key_rows(m.g), count,
                [](A log_g) { return exp_of_negative(log_g); });
         of_values(m.next_v, value_size(), m.v);
-        if (!is_last(task)) return;
+        if (!task.is_last(shape.steps())) return;
         of_keys(m.next_q, m.q);
         of_values(m.next_grad_o, args.grad_o == nullptr ? 0 : value_size(), m.grad_o);
     }
@@ -204,10 +152,10 @@ struct BackwardBlock {
         state.advance(thread, in(m.gates), in(m.ends), m.keys, in(m.v), m.column_stride, shape.steps());
     }
 
-    /// Writes the gradients of a chunk, given the state before it and the gradient of the state after it, which it
-    /// takes to that of the state before.
+    /// Writes the gradients of a chunk, given the state before it and the gradient of the state after it,
+    /// which it takes to that of the state before.
     __device__ __forceinline__ void retreat(const Task& task, const Owned<A>& state, Owned<A>& grad) {
-        const int count = count_of(task);
+        const int count = task.count(shape.steps());
         meet(thread, key_rows(m.q), in(m.k), in(m.g), count, in(m.a), shape.steps());
         bring_to_end(thread, key_rows(m.k), in(m.g), count, in(m.ends), in(m.gates));
         multiply_values(count);
@@ -234,7 +182,7 @@ struct BackwardBlock {
                               walk.pitch(key_size())};
 #pragma unroll 1
         for (int key = thread.index; key < key_size(); key += static_cast<int>(blockDim.x)) {
-            differentiate_key<most_steps>(rows, key, count);
+            differentiate_key<most_steps<A>>(rows, key, count);
         }
         bring_to_start(thread, key_rows(m.q), in(m.g), count);
         __syncthreads();
@@ -275,9 +223,9 @@ struct BackwardBlock {
                 read_keys(in(m.ends) + s * m.keys, thread, k);
                 grad.times_keys(k, sums);
                 A* row = column_row(m.grad_v, s) + thread.column();
-                sum_over_lanes<columns_per_thread>(sums, thread.lane, shape.groups(), 32, 0, [&](int j, A sum) {
-                    row[j] = turn == 0 ? sum : row[j] + sum;
-                });
+                sum_over_lanes<columns_per_thread>(
+                    sums, thread.lane, shape.groups(), 32, 0,
+                    [&](int j, A sum) { row[j] = turn == 0 ? sum : row[j] + sum; });
             }
             __syncthreads();
         }
@@ -294,7 +242,8 @@ struct BackwardBlock {
     }
 
     /// U, Y and Z of `cuda_keys.cuh`.
-    __device__ __forceinline__ void multiply_states(int count, const Owned<A>& state, const Owned<A>& grad) const {
+    __device__ __forceinline__ void multiply_states(int count, const Owned<A>& state,
+                                                    const Owned<A>& grad) const {
         constexpr int keys = Owned<A>::keys;
         const auto put = [&](const A(&sums)[keys], A* row) {
             sum_over_lanes<keys>(sums, thread.lane, 1, shape.groups(), 0,
@@ -323,13 +272,12 @@ struct BackwardBlock {
     }
 };
 
-/// Blocks that are large have short chunks, and take fewer registers.
-template <typename S, bool large>
-__global__ void __launch_bounds__(large ? largest_backward_block : small_backward_block, large ? 1 : 3)
-    gated_linear_backward_kernel(const GatedLinearBackward args, const Shape shape, const BackwardMemory memory) {
+template <typename S>
+__global__ void __launch_bounds__(largest_backward_block)
+    gated_linear_backward_kernel(const GatedLinearBackward args, const Shape shape,
+                                 const BackwardMemory memory) {
     SRU_KERNELS_SHARED_MEMORY(shared);
-    constexpr int steps = most_steps<AccumulationType<S>>;
-    BackwardBlock<S, large ? steps / 2 : steps> block(args, shape, memory, shared);
+    BackwardBlock<S> block(args, shape, memory, shared);
     block.run();
 }
 
@@ -344,12 +292,8 @@ void sru_kernels::cuda::run(const GatedLinearBackward& args, const Launch& launc
     dispatch_storage(args.dtype, [&](auto zero) {
         using S = decltype(zero);
         Division division = divide_keys<AccumulationType<S>>(args);
-        const bool large = division.threads > small_backward_block;
-        if (large) --division.shape.step_bits;
-        const auto memory = fit(division.shape, [&](const Shape& shape) {
-            return BackwardMemory::of<S>(shape, args.key_size);
-        });
-        launch_blocks(args, launch, division, memory,
-                      large ? gated_linear_backward_kernel<S, true> : gated_linear_backward_kernel<S, false>);
+        const auto memory = fit(
+            division.shape, [&](const Shape& shape) { return BackwardMemory::of<S>(shape, args.key_size); });
+        launch_blocks(args, launch, division, memory, gated_linear_backward_kernel<S>);
     });
 }

@@ -8,12 +8,12 @@
 #include "sru_kernels/math.hpp"
 #include "sru_kernels/storage.hpp"
 
-// How a block holds a state in registers: a thread owns some keys of four neighbouring columns. Sums over keys or
-// columns pass through the lanes of a warp.
+// How a block holds a state in registers: a thread owns some keys of four neighbouring columns. Sums over
+// keys or columns pass through the lanes of a warp.
 namespace sru_kernels::SRU_KERNELS_VARIANT::gated_linear {
 
 constexpr int columns_per_thread = 4;
-constexpr int largest_forward_block = 128, small_backward_block = 128, largest_backward_block = 512;
+constexpr int largest_forward_block = 128, largest_backward_block = 256;
 
 template <typename A>
 constexpr int keys_per_thread = 32 / sizeof(A);
@@ -45,8 +45,8 @@ struct Thread {
     int group;  // of the columns
     int parts;
 
-    /// Hides from the compiler that the place stays the same. It would keep every address that follows from it
-    /// in a register for the whole walk, more than there are.
+    /// Hides from the compiler that the place stays the same. It would keep every address that follows from
+    /// it in a register for the whole walk, more than there are.
     __device__ __forceinline__ void hide() {
 #if defined(__CUDA_ARCH__)
         asm volatile("" : "+r"(index), "+r"(lane), "+r"(part), "+r"(group));
@@ -70,7 +70,8 @@ template <typename A>
 __device__ __forceinline__ void read4(const A* from, A (&to)[4]) {
     uint4 words[sizeof(to) / sizeof(uint4)];
 #pragma unroll
-    for (unsigned int i = 0; i < sizeof(to) / sizeof(uint4); ++i) words[i] = reinterpret_cast<const uint4*>(from)[i];
+    for (unsigned int i = 0; i < sizeof(to) / sizeof(uint4); ++i)
+        words[i] = reinterpret_cast<const uint4*>(from)[i];
     memcpy(to, words, sizeof(to));
 }
 
@@ -79,7 +80,8 @@ __device__ __forceinline__ void write4(A* to, const A (&from)[4]) {
     uint4 words[sizeof(from) / sizeof(uint4)];
     memcpy(words, from, sizeof(from));
 #pragma unroll
-    for (unsigned int i = 0; i < sizeof(from) / sizeof(uint4); ++i) reinterpret_cast<uint4*>(to)[i] = words[i];
+    for (unsigned int i = 0; i < sizeof(from) / sizeof(uint4); ++i)
+        reinterpret_cast<uint4*>(to)[i] = words[i];
 }
 
 /// The numbers of a thread's keys in a row of shared memory.
@@ -191,17 +193,21 @@ struct StateRows {
     template <typename Array>
     __device__ __forceinline__ void read(const Array* array, Index state, Owned<A>& owned) const {
         owned.clear();
-        if (array != nullptr) visit(static_cast<const A*>(array) + state * key_size * value_size, [&](const A* at, int i, int count) {
-            if (wide) return read4(at, owned.s[i]);
-            for (int j = 0; j < columns_per_thread; ++j) if (j < count) owned.s[i][j] = at[j];
-        });
+        if (array != nullptr)
+            visit(static_cast<const A*>(array) + state * key_size * value_size,
+                  [&](const A* at, int i, int count) {
+                      if (wide) return read4(at, owned.s[i]);
+                      for (int j = 0; j < columns_per_thread; ++j)
+                          if (j < count) owned.s[i][j] = at[j];
+                  });
     }
 
     __device__ __forceinline__ void write(void* array, Index state, const Owned<A>& owned) const {
         visit(static_cast<A*>(array) + state * key_size * value_size, [&](A* at, int i, int count) {
             if (wide) return write4(at, owned.s[i]);
 #pragma unroll
-            for (int j = 0; j < columns_per_thread; ++j) if (j < count) at[j] = owned.s[i][j];
+            for (int j = 0; j < columns_per_thread; ++j)
+                if (j < count) at[j] = owned.s[i][j];
         });
     }
 
@@ -234,8 +240,8 @@ struct StateRows {
     }
 };
 
-/// The numbers of a state that a thread holds where all types are multiplied, and what the forward kernel does
-/// with them. A warp has all keys of its columns.
+/// The numbers of a state that a thread holds where all types are multiplied, and what the forward kernel
+/// does with them. A warp has all keys of its columns.
 template <typename A>
 struct PlainState {
     static constexpr bool on_tensor_cores = false;
@@ -246,8 +252,8 @@ struct PlainState {
     const StateRows<A> rows;
     Owned<A> owned;
 
-    __device__ __forceinline__ PlainState(const GatedLinearInputs& in, const Shape& shape, const Thread& thread,
-                                          Index first, bool wide)
+    __device__ __forceinline__ PlainState(const GatedLinearInputs& in, const Shape& shape,
+                                          const Thread& thread, Index first, bool wide)
         : thread(thread),
           groups(shape.groups()),
           rows{thread, in.key_size, in.value_size, first + thread.column(), wide} {}
@@ -256,7 +262,8 @@ struct PlainState {
     __device__ __forceinline__ void write(void* array, Index state) const { rows.write(array, state, owned); }
 
     /// Rows of `o` are the queries times the state.
-    __device__ __forceinline__ void multiply(const A* q, int key_stride, A* o, int column_stride, int count) const {
+    __device__ __forceinline__ void multiply(const A* q, int key_stride, A* o, int column_stride,
+                                             int count) const {
 #pragma unroll 1
         for (int t = 0; t < count; ++t) {
             A queries[Owned<A>::keys], sums[columns_per_thread];

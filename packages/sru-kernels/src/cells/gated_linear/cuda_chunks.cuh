@@ -3,14 +3,14 @@
 #include "cells/gated_linear/cuda_block.cuh"
 #include "runtime/cuda/async_copy.cuh"
 
-// How a block walks its state through time, by chunks of a few steps. With P_t = Π g up to step t of a chunk and
-// R_s = Π g after step s, queries are brought to the start of their chunk and keys to its end:
+// How a block walks its state through time, by chunks of a few steps. With P_t = Π g up to step t of a chunk
+// and R_s = Π g after step s, queries are brought to the start of their chunk and keys to its end:
 //
 //     A_ts = Σ_K q_t ⊙ Π_{r from s+1 to t} g_r ⊙ k_s     for s ≤ t
 //     o_t = Σ_s A_ts v_s + (q_t ⊙ P_t) S                 S' = diag(Π g) S + Σ_s (k_s ⊙ R_s) v_sᵀ
 //
-// Gates are only ever multiplied, never divided by, so they may be arbitrarily small. A chunk ends where a segment
-// does and before a step that starts anew: nothing from before it enters a product.
+// Gates are only ever multiplied, never divided by, so they may be arbitrarily small. A chunk ends where a
+// segment does and before a step that starts anew: nothing from before it enters a product.
 namespace sru_kernels::SRU_KERNELS_VARIANT::gated_linear {
 
 /// Rows of a (T, B, H, size) array, or some columns of them.
@@ -36,7 +36,10 @@ struct Walk {
     int count;
 
     __device__ __forceinline__ Walk(const GatedLinearInputs& in, int state)
-        : in(in), state(state), row(state / static_cast<int>(in.heads)), head(state % static_cast<int>(in.heads)) {
+        : in(in),
+          state(state),
+          row(state / static_cast<int>(in.heads)),
+          head(state % static_cast<int>(in.heads)) {
         const Walked positions = in.walked(row);
         place = positions.first;
         stride = positions.stride;
@@ -117,14 +120,16 @@ __device__ __forceinline__ void for_each_piece(const Thread& thread, int rows, i
 
 /// Copies rows, 16 bytes at a time and behind the threads' back if they are aligned.
 template <typename Element>
-__device__ __forceinline__ void fetch(const Thread& thread, const Rows<Element>& rows, int count, const SharedRows<Element>& to) {
+__device__ __forceinline__ void fetch(const Thread& thread, const Rows<Element>& rows, int count,
+                                      const SharedRows<Element>& to) {
     if (rows.from == nullptr) return;
     constexpr int piece = 16 / sizeof(Element);
     const bool aligned = reinterpret_cast<std::uintptr_t>(rows.from) % 16 == 0 && rows.pitch % piece == 0 &&
                          rows.width % piece == 0;
     if (has_async_copies && aligned) {
         for_each_piece(thread, count, rows.width / piece, [&](int row, int unit) {
-            copy_async(to.first + row * to.stride + unit * piece, rows.from + row * rows.pitch + unit * piece);
+            copy_async(to.first + row * to.stride + unit * piece,
+                       rows.from + row * rows.pitch + unit * piece);
         });
     } else {
         for_each_piece(thread, count, rows.width, [&](int row, int unit) {
@@ -135,8 +140,8 @@ __device__ __forceinline__ void fetch(const Thread& thread, const Rows<Element>&
 
 /// Converts rows of shared memory, and adds columns and rows of zeros up to a size.
 template <typename Element, typename A, typename Convert>
-__device__ __forceinline__ void unpack(const Thread& thread, const SharedRows<Element>& from, int count, const SharedRows<A>& to, int rows,
-                                       const Convert& convert) {
+__device__ __forceinline__ void unpack(const Thread& thread, const SharedRows<Element>& from, int count,
+                                       const SharedRows<A>& to, int rows, const Convert& convert) {
     for_each_piece(thread, rows, to.width / 4, [&](int row, int unit) {
         A four[4];
 #pragma unroll
@@ -150,8 +155,8 @@ __device__ __forceinline__ void unpack(const Thread& thread, const SharedRows<El
 
 /// A_ts `(steps, steps)` for s ≤ t; the rest is not written.
 template <typename A>
-__device__ __forceinline__ void meet(const Thread& thread, const SharedRows<A>& q, const A* k, const A* g, int count, A* a,
-                                     int steps) {
+__device__ __forceinline__ void meet(const Thread& thread, const SharedRows<A>& q, const A* k, const A* g,
+                                     int count, A* a, int steps) {
     constexpr int pair = 2;  // a thread takes two s and four keys
     const int quads = q.width / 4, bits = 31 - __clz(quads);
     const int items = ((count + pair - 1) / pair) << bits;
@@ -183,7 +188,8 @@ __device__ __forceinline__ void meet(const Thread& thread, const SharedRows<A>& 
 
 /// Brings keys to the end of their chunk, k_s ⊙ R_s, and computes the product of its gates.
 template <typename A>
-__device__ __forceinline__ void bring_to_end(const Thread& thread, const SharedRows<A>& k, const A* g, int count, A* ends, A* gates) {
+__device__ __forceinline__ void bring_to_end(const Thread& thread, const SharedRows<A>& k, const A* g,
+                                             int count, A* ends, A* gates) {
 #pragma unroll 1
     for (int key = thread.index; key < k.width; key += static_cast<int>(blockDim.x)) {
         A after = 1;
@@ -197,7 +203,8 @@ __device__ __forceinline__ void bring_to_end(const Thread& thread, const SharedR
 
 /// Brings queries to the start of their chunk, q_t ⊙ P_t.
 template <typename A>
-__device__ __forceinline__ void bring_to_start(const Thread& thread, const SharedRows<A>& q, const A* g, int count) {
+__device__ __forceinline__ void bring_to_start(const Thread& thread, const SharedRows<A>& q, const A* g,
+                                               int count) {
 #pragma unroll 1
     for (int key = thread.index; key < q.width; key += static_cast<int>(blockDim.x)) {
         A before = 1;
@@ -219,11 +226,13 @@ __device__ __forceinline__ void store4(S* to, const A (&from)[4], Index left, bo
         Word words[sizeof(stored) / sizeof(Word)];
         memcpy(words, stored, sizeof(stored));
 #pragma unroll
-        for (unsigned int i = 0; i < sizeof(stored) / sizeof(Word); ++i) reinterpret_cast<Word*>(to)[i] = words[i];
+        for (unsigned int i = 0; i < sizeof(stored) / sizeof(Word); ++i)
+            reinterpret_cast<Word*>(to)[i] = words[i];
         return;
     }
 #pragma unroll
-    for (int j = 0; j < 4; ++j) if (j < left) to[j] = stored[j];
+    for (int j = 0; j < 4; ++j)
+        if (j < left) to[j] = stored[j];
 }
 
 /// Adds a multiple of four neighbouring numbers.

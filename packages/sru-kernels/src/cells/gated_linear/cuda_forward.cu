@@ -67,7 +67,9 @@ struct ForwardBlock {
         return reinterpret_cast<Element*>(shared + offset);
     }
     __device__ __forceinline__ int key_size() const { return static_cast<int>(args.key_size); }
-    __device__ __forceinline__ SharedRows<A> key_rows(int offset) const { return {in(offset), m.key_stride, m.keys}; }
+    __device__ __forceinline__ SharedRows<A> key_rows(int offset) const {
+        return {in(offset), m.key_stride, m.keys};
+    }
 
     __device__ __forceinline__ void run() {
         State state(args, shape, thread, column,
@@ -130,7 +132,8 @@ struct ForwardBlock {
         const SharedRows<S> v{in<S>(m.next_v), m.staged_columns, width()};
         unpack(thread, q, chunk.count, key_rows(m.q), rows, number);
         unpack(thread, k, chunk.count, key_rows(m.k), rows, number);
-        unpack(thread, log_g, chunk.count, key_rows(m.g), chunk.count, [](A x) { return exp_of_negative(x); });
+        unpack(thread, log_g, chunk.count, key_rows(m.g), chunk.count,
+               [](A x) { return exp_of_negative(x); });
         unpack(thread, v, chunk.count, SharedRows<A>{in(m.v), m.column_stride, shape.columns}, rows, number);
     }
 
@@ -160,7 +163,8 @@ struct ForwardBlock {
 
 template <typename S, bool on_tensor_cores>
 __global__ void __launch_bounds__(largest_forward_block, 4)
-    gated_linear_forward_kernel(const GatedLinearForward args, const Shape shape, const ForwardMemory memory) {
+    gated_linear_forward_kernel(const GatedLinearForward args, const Shape shape,
+                                const ForwardMemory memory) {
     SRU_KERNELS_SHARED_MEMORY(shared);
     using State = std::conditional_t<on_tensor_cores, TensorState<S>, PlainState<AccumulationType<S>>>;
     ForwardBlock<S, State> block(args, shape, memory, shared);
@@ -183,7 +187,8 @@ void sru_kernels::cuda::run(const GatedLinearForward& args, const Launch& launch
         if constexpr (sizeof(A) == sizeof(float)) {
             // With all keys of the largest heads there is room for the columns of two warps.
             const int threads = args.key_size > 64 ? 64 : largest_forward_block;
-            const Division division = divide_columns(args, shape, TensorState<S>::columns_per_warp, threads, wanted);
+            const Division division =
+                divide_columns(args, shape, TensorState<S>::columns_per_warp, threads, wanted);
             const auto memory = ForwardMemory::of<S, TensorState<S>>(division.shape, args.key_size);
             if (multiplies_fast(launch.device) && memory.bytes <= most_shared_memory) {
                 return launch_blocks(args, launch, division, memory, gated_linear_forward_kernel<S, true>);

@@ -2,15 +2,17 @@
 
 #include "cells/gated_linear/cuda_chunks.cuh"
 
-// The gradients of the queries, keys and gates of a chunk, for each key by itself. Given are the products over
-// the columns
+// The gradients of the queries, keys and gates of a chunk, for each key by itself. Given are the products
+// over the columns
 //
 //     U_t = S do_t        Y_s = dS' v_s        Z = (S ⊙ dS') 1        dA_ts = do_t · v_s
 //
-// with S the state before the chunk and dS' the gradient of the state after it. With D_ts = Π g from after s to t
+// with S the state before the chunk and dS' the gradient of the state after it. With D_ts = Π g from after s
+// to t
 //
 //     dq_t = P_t U_t + Σ_s dA_ts D_ts k_s        dk_s = R_s Y_s + Σ_t dA_ts D_ts q_t
-//     d(log g)_r = Σ q_t P_t U_t over t ≥ r  +  Σ k_s R_s Y_s over s < r  +  P R Z  +  Σ dA_ts D_ts q_t k_s over s < r ≤ t
+//     d(log g)_r = Σ q_t P_t U_t over t ≥ r  +  Σ k_s R_s Y_s over s < r  +  P R Z  +  Σ dA_ts D_ts q_t k_s
+//     over s < r ≤ t
 //
 // where each term of the last line holds g_r: a closed gate has a gradient of exactly 0, and nothing cancels.
 namespace sru_kernels::SRU_KERNELS_VARIANT::gated_linear {
@@ -29,8 +31,8 @@ struct KeyRows {
 
 /// What passes through the states at the ends of the chunk; leaves R_s Y_s in y.
 template <int most, typename S, typename A>
-__device__ __forceinline__ void through_states(const KeyRows<S, A>& rows, int key, int count, A (&grad_q)[most],
-                                               A (&grad_g)[most]) {
+__device__ __forceinline__ void through_states(const KeyRows<S, A>& rows, int key, int count,
+                                               A (&grad_q)[most], A (&grad_g)[most]) {
     A product = 1;
 #pragma unroll
     for (int s = most - 1; s >= 0; --s) {
@@ -65,8 +67,8 @@ __device__ __forceinline__ void through_states(const KeyRows<S, A>& rows, int ke
 
 /// What passes from step s to later ones within the chunk; returns what it adds to the gradient of k_s.
 template <int most, typename S, typename A>
-__device__ __forceinline__ A through_steps(const KeyRows<S, A>& rows, int key, int s, int count, A (&grad_q)[most],
-                                           A (&grad_g)[most]) {
+__device__ __forceinline__ A through_steps(const KeyRows<S, A>& rows, int key, int s, int count,
+                                           A (&grad_q)[most], A (&grad_g)[most]) {
     const A* grad_a = rows.grad_a + s * rows.steps;
     A later[most];  // Σ dA_ts D_tr q_t over t ≥ r
     A sum = 0;

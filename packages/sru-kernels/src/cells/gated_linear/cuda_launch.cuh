@@ -47,8 +47,8 @@ Shape shape_of_keys(Index key_size) {
 }
 
 /// A warp holds all keys of so many columns. Blocks are smaller when there would be too few.
-inline Division divide_columns(const GatedLinearForward& args, Shape shape, int columns_per_warp, int most_threads,
-                               int multiprocessors) {
+inline Division divide_columns(const GatedLinearForward& args, Shape shape, int columns_per_warp,
+                               int most_threads, int multiprocessors) {
     const auto tiles = [&](int threads) {
         const int columns = threads / 32 * columns_per_warp;
         return (args.value_size + columns - 1) / columns;
@@ -82,6 +82,12 @@ auto fit(Shape& shape, const Memory& memory_for) {
     return memory;
 }
 
+inline std::string shape_of(const GatedLinearInputs& in) {
+    const auto comma = [](Index size) { return std::to_string(size) + ", "; };
+    return "(T, B, H, K, V) = (" + comma(in.length) + comma(in.batch) + comma(in.heads) + comma(in.key_size) +
+           std::to_string(in.value_size) + ")";
+}
+
 template <typename Args>
 void check(const Args& args, const cuda::Launch& launch) {
     const std::string kernel = Args::kernel.name;
@@ -89,27 +95,19 @@ void check(const Args& args, const cuda::Launch& launch) {
         throw std::invalid_argument(kernel + ": columns_per_thread must be 0, got " +
                                     std::to_string(launch.columns_per_thread));
     }
-    const auto check_size = [&](const char* name, Index size, Index most, const char* where) {
-        if (size <= most) return;
-        throw std::invalid_argument(kernel + ": " + name + " must be at most " + std::to_string(most) + where +
-                                    ", got " + std::to_string(size));
-    };
-    const Index most = gated_linear_largest_head(args.dtype);
-    check_size("key_size", args.key_size, most, " on a GPU in this dtype");
-    check_size("value_size", args.value_size, most, " on a GPU in this dtype");
-    check_size("length", args.length, INT32_MAX, " on a GPU");
-}
-
-inline std::string shape_of(const GatedLinearInputs& in) {
-    const auto comma = [](Index size) { return std::to_string(size) + ", "; };
-    return "(T, B, H, K, V) = (" + comma(in.length) + comma(in.batch) + comma(in.heads) + comma(in.key_size) +
-           std::to_string(in.value_size) + ")";
+    if (args.length > INT32_MAX) {
+        throw std::invalid_argument(kernel + ": length must be at most " + std::to_string(INT32_MAX) +
+                                    " on a GPU, got " + std::to_string(args.length));
+    }
+    if (gated_linear_fits(args.dtype, args.key_size, args.value_size)) return;
+    throw std::invalid_argument(kernel + ": the state of a head must fit into registers of a GPU, got " +
+                                shape_of(args));
 }
 
 /// Puts a kernel into the caller's stream.
 template <typename Args, typename Memory>
-void launch_blocks(const Args& args, const cuda::Launch& launch, const Division& division, const Memory& memory,
-                   void (*kernel)(Args, Shape, Memory)) {
+void launch_blocks(const Args& args, const cuda::Launch& launch, const Division& division,
+                   const Memory& memory, void (*kernel)(Args, Shape, Memory)) {
     const char* const name = Args::kernel.name;
     const Index blocks = args.states() * division.shape.tiles;
     if (blocks > INT32_MAX) {

@@ -8,7 +8,8 @@ namespace sru_kernels::SRU_KERNELS_VARIANT::gated_linear {
 /// The numbers of a state that a lane holds where tensor cores multiply: a warp has all keys of 16 columns.
 ///
 /// The transposed state is the result of products with the values. As such it lies in registers in the way in
-/// which a product with the queries takes it, if these give neighbouring keys to the steps t and t + 4 of the sum.
+/// which a product with the queries takes it, if these give neighbouring keys to the steps t and t + 4 of the
+/// sum.
 template <typename S>
 struct TensorState {
     static constexpr bool values_are_short = sizeof(S) == 2;  // 8 or 11 bits, of which nothing is left out
@@ -16,17 +17,17 @@ struct TensorState {
     static constexpr int columns_per_warp = 16;
     /// With which rows of shared memory begin in other banks than the three before them.
     static constexpr int key_padding = 8, column_padding = 8;
-    static constexpr int most_tiles = static_cast<int>(gated_linear_largest_head(DType::float32)) / 8;
+    static constexpr int most_tiles = 16;  // of 8 keys
 
     const Index key_size, value_size;
-    const int tiles;     // of 8 keys
+    const int tiles;     // of 8 keys, those that there are
     const int row, two;  // g and 2t
     const int column;    // in the block
     const Index first;   // of the columns of the block
     float s[most_tiles][4];
 
-    __device__ __forceinline__ TensorState(const GatedLinearInputs& in, const Shape& shape, const Thread& thread,
-                                           Index first, bool)
+    __device__ __forceinline__ TensorState(const GatedLinearInputs& in, const Shape& shape,
+                                           const Thread& thread, Index first, bool)
         : key_size(in.key_size),
           value_size(in.value_size),
           tiles(shape.parts()),
@@ -64,7 +65,8 @@ struct TensorState {
     }
 
     /// Rows of `o` are the queries (16, keys) times the state.
-    __device__ __forceinline__ void multiply(const float* q, int key_stride, float* o, int column_stride, int) const {
+    __device__ __forceinline__ void multiply(const float* q, int key_stride, float* o, int column_stride,
+                                             int) const {
         float sums[2][4] = {};
 #pragma unroll
         for (int tile = 0; tile < most_tiles; ++tile) {
@@ -87,8 +89,8 @@ struct TensorState {
     }
 
     /// S = diag(gates) S + Σ keys_t values_tᵀ over 16 rows, zeros where there are fewer.
-    __device__ __forceinline__ void advance(const float* gates, const float* k, int key_stride, const float* v,
-                                            int column_stride, int) {
+    __device__ __forceinline__ void advance(const float* gates, const float* k, int key_stride,
+                                            const float* v, int column_stride, int) {
         const int step = two / 2;
         const auto values = [&](int rows) {
             const float* upper = v + (rows + step) * column_stride + column + row;

@@ -240,13 +240,15 @@ def test_the_fastest_backend_takes_the_steps(length, monkeypatch):
             torch.testing.assert_close(gated_linear_recurrence(**inputs), tuple(expected[:2]))
 
 
-@pytest.mark.parametrize(("key_size", "value_size", "chosen"), [(64, 64, "kernels"), (65, 1, "reference"), (1, 65, "reference")])
-def test_heads_that_are_too_large_for_the_kernels_of_a_gpu_go_to_plain_pytorch(key_size, value_size, chosen, monkeypatch):
-    package = SimpleNamespace(cuda=SimpleNamespace(gated_linear_largest_head={"float64": 64}.get))
-    monkeypatch.setattr(pieces, "kernels", lambda: (package, {torch.float64: "float64"}))
+@pytest.mark.parametrize(("fits", "chosen"), [(True, "kernels"), (False, "reference")])
+def test_heads_that_are_too_large_for_the_kernels_of_a_gpu_go_to_plain_pytorch(fits, chosen, monkeypatch):
+    asked = []
+    cuda = SimpleNamespace(gated_linear_fits=lambda *head: asked.append(head) or fits)
+    monkeypatch.setattr(pieces, "kernels", lambda: (SimpleNamespace(cuda=cuda), {torch.float64: "float64"}))
     monkeypatch.setattr(backend, "active", lambda device: "kernels")
-    q, v = (torch.empty(2, 1, 1, size, dtype=torch.float64, device="meta") for size in (key_size, value_size))
+    q, v = (torch.empty(2, 1, 1, size, dtype=torch.float64, device="meta") for size in (3, 5))
     assert pieces.choose(SimpleNamespace(q=q, v=v)) == chosen
+    assert asked == [("float64", 3, 5)]
 
 
 @pytest.mark.parametrize("which", [0, 1])

@@ -25,13 +25,13 @@ def run(chosen: backend.Backend | None, inputs: PieceInputs) -> tuple[Tensor, Te
 
 
 def choose(inputs: Any) -> backend.Backend:
-    """Return what runs the operators: plain PyTorch also where heads are too large for the kernels of a GPU."""
+    """Return what runs the operators; heads too large for the kernels of a GPU go to plain PyTorch."""
     chosen, q, v = backend.active(inputs.q.device), inputs.q, inputs.v
     if chosen != "kernels" or q.is_cpu:
         return chosen
     package, constants = kernels()
-    largest = package.cuda.gated_linear_largest_head(constants[q.dtype])
-    return chosen if max(q.shape[-1], v.shape[-1]) <= largest else "reference"
+    fits = package.cuda.gated_linear_fits(constants[q.dtype], q.shape[-1], v.shape[-1])
+    return chosen if fits else "reference"
 
 
 def results(inputs: PieceInputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
