@@ -198,8 +198,8 @@ gated_linear_backward: Launcher[GatedLinearBackward] = _launcher("gated_linear_b
 def gated_linear_fits(dtype: DType, key_size: int, value_size: int) -> bool:
     """Return whether the kernels of the gated linear RNN take heads of this size.
 
-    Registers hold the states of heads: at most 128 keys and 128 values, and 8192 numbers, or 4096 for float64, once both are rounded up to powers
-    of two. False in a build without CUDA.
+    Registers hold the states of heads: at most 128 keys and 128 values, and 8192 numbers, or 4096 for float64,
+    once both are rounded up to powers of two. False in a build without CUDA.
 
     Args:
         dtype: The storage dtype.
