@@ -149,7 +149,8 @@ class RingReader {
     template <typename Body>
     __device__ __forceinline__ void each(Body& body) {
         constexpr int group = decltype(ring_)::steps;
-        for (int left = count_, at = 0; left > 0; left -= group, at = (at + group) % warp_size) {
+        unsigned int at = 0;  // among the 32 steps whose marks the warp holds
+        for (int left = count_; left > 0; left -= group, at = (at + group) % warp_size) {
             if (at == 0) marks_.advance();
             ring_.next();
             if (left >= group + is_backward<Args> && !marks_.any(at, group)) {
