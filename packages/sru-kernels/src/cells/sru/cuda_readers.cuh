@@ -206,7 +206,7 @@ class RegisterReader {
 
     template <typename Body>
     __device__ __forceinline__ void each(Body& body) {
-        constexpr int chunk = 4;
+        constexpr int chunk = is_backward<Args> ? 3 : 4;  // as many as fit into 128 registers
         const auto read_next = [&](MarkedStep& step, Index left) { read(step, left); };
         const auto take = [&](const MarkedStep& step, Index left) {
             body.take(step, Marks(step.marks.words[0], reversed_), left == 1);
