@@ -123,7 +123,9 @@ void launch_blocks(const Args& args, const cuda::Launch& launch, const Division&
                                     nullptr,
                                     0};
     const cudaError_t status = cudaLaunchKernelEx(&config, kernel, args, division.shape, memory);
-    const cuda::Work work{name, args.dtype, 0, 0, 0, false, ""};
+    cuda::Work work{};
+    work.kernel = name;
+    work.dtype = args.dtype;
     if (status != cudaSuccess) cuda::fail_launch(work, launch, shape_of(args), status);
 }
 
