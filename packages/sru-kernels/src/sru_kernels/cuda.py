@@ -165,8 +165,8 @@ class Launcher(Protocol[_Arguments]):
             stream: The `cudaStream_t` to put the kernel into; 0 is the default stream.
             columns_per_thread: How many adjacent columns of N·D a thread owns: 1, or as many as fit into 16
                 bytes of the storage dtype, which needs a hidden size divisible by 32 times as many, arrays
-                aligned to 16 bytes, no v per position and compute capability 8.0. 0 lets the kernel choose, as
-                those of the gated linear RNN always do. The result does not depend on it.
+                aligned to 16 bytes, no v per position and compute capability 8.0. 0 lets the kernel choose,
+                as those of the gated linear RNN always do. The result does not depend on it.
 
         Raises:
             TypeError: An argument has the wrong type.
@@ -198,8 +198,8 @@ gated_linear_backward: Launcher[GatedLinearBackward] = _launcher("gated_linear_b
 def gated_linear_fits(dtype: DType, key_size: int, value_size: int) -> bool:
     """Return whether the kernels of the gated linear RNN take heads of this size.
 
-    Registers hold the states of heads: at most 128 keys and 128 values, and 8192 numbers, or 4096 for float64,
-    once both are rounded up to powers of two. False in a build without CUDA.
+    Registers hold the states of heads: at most 128 keys and 128 values, and 8192 numbers, or 4096 for
+    float64, once both are rounded up to powers of two. False in a build without CUDA.
 
     Args:
         dtype: The storage dtype.
