@@ -162,7 +162,7 @@ struct ForwardBlock {
 };
 
 template <typename S, bool on_tensor_cores>
-__global__ void __launch_bounds__(largest_forward_block, 4)
+__global__ void __launch_bounds__(largest_forward_block, on_tensor_cores ? 3 : 4)
     gated_linear_forward_kernel(const GatedLinearForward args, const Shape shape,
                                 const ForwardMemory memory) {
     SRU_KERNELS_SHARED_MEMORY(shared);

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .instruction import Instruction, instruction
-from .operands import CPP, UNSIGNED
+from .operands import CPP, UNSIGNED, UnsupportedError
 
 LOGIC = {"and": "&", "or": "|", "xor": "^"}
 
@@ -62,3 +62,13 @@ def count_bits(i: Instruction) -> str:
         "brev": f"brev({value})",
     }[i.name]
     return f"{i.target} = {result};"
+
+
+@instruction("bfind")
+def find_highest_bit(i: Instruction) -> str:
+    if i.kind[0] != "u":
+        raise UnsupportedError(f"bfind.{'.'.join(i.words)}")
+    value = i.bits(1)
+    zeros = f"__builtin_clzll({value}) - {64 - i.width}"
+    place = zeros if "shiftamt" in i.words else f"{i.width - 1} - ({zeros})"
+    return f"{i.target} = {value} ? {place} : 0xffffffffu;"
