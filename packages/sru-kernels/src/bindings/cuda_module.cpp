@@ -12,11 +12,13 @@ namespace {
 template <typename Args>
 void add_launcher(py::module_& module) {
     module.def(Args::kernel.name,
-               [](const py::tuple& fields, int device, std::uintptr_t stream, int columns) {
-                   const auto args =
-                       read_arguments<Args>(fields, {{"device", device}, {"columns_per_thread", columns}}, 0);
+               [](const py::tuple& fields, int device, std::uintptr_t stream, int columns, int threads) {
+                   const auto args = read_arguments<Args>(
+                       fields,
+                       {{"device", device}, {"columns_per_thread", columns}, {"threads_per_column", threads}},
+                       0);
                    const py::gil_scoped_release release;
-                   cuda::run(args, cuda::Launch{device, stream, columns});
+                   cuda::run(args, cuda::Launch{device, stream, columns, threads});
                });
 }
 

@@ -1,4 +1,5 @@
-#include "cells/sru/cuda_steps.cuh"
+#include "cells/sru/cuda_sums.cuh"
+#include "cells/sru/cuda_team.cuh"
 
 namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
 
@@ -11,30 +12,6 @@ struct BackwardStep {
     StepInputs<S, columns> in;
     Pack<S, columns> grad_h;
     Pack<AccumulationType<S>, columns> c_before;
-};
-
-/// The sums over time of what every step adds to the gradients of the parameters.
-template <typename A, int columns>
-struct ParameterSums {
-    A v_f[columns]{}, v_r[columns]{}, b_f[columns]{}, b_r[columns]{};
-
-    __device__ __forceinline__ void add(const Gradients<A>& grad, int k) {
-        v_f[k] += grad.v_f;
-        v_r[k] += grad.v_r;
-        b_f[k] += grad.u_f;
-        b_r[k] += grad.u_r;
-    }
-
-    __device__ __forceinline__ void write_to(const SruBackward& args, const Place& place) const {
-        const Index plane = args.batch * args.columns();
-        A* sums = static_cast<A*>(args.grad_bias) + place.at;
-        write<A>(sums, b_f);
-        write<A>(sums + plane, b_r);
-        if (args.v_per_position) return;
-        sums = static_cast<A*>(args.grad_v) + place.at;
-        write<A>(sums, v_f);
-        write<A>(sums + plane, v_r);
-    }
 };
 
 /// What a start changes around a step. One column has registers for that, as in `ResetState`; of several, the
@@ -146,8 +123,8 @@ __global__ void __launch_bounds__(cuda::largest_block, min_blocks<S, columns>)
             for (int k = 0; k < columns; ++k) {
                 const auto p = parameters<S>(own, k, step.in, args.v_per_position);
                 const A slope = activation_slope(args.activation, c[k], g[k]);
-                const Gradients<A> grad =
-                    gradients<true>(in.column(k), p, c_before[k], g[k], slope, grad_h[k], grad_c[k]);
+                const auto linear = linearize<true>(in.column(k), p, c_before[k], g[k], slope, grad_h[k]);
+                const Gradients<A> grad = gradients(linear, p, grad_c[k]);
                 u_c[k] = grad.u_c;
                 u_f[k] = grad.u_f;
                 u_r[k] = grad.u_r;
@@ -188,6 +165,7 @@ __global__ void __launch_bounds__(cuda::largest_block, min_blocks<S, columns>)
 
 template <>
 void sru_kernels::cuda::run(const SruBackward& args, const Launch& launch) {
+    if (launch_team(args, launch)) return;
     launch_kernel(args, work_of(args), launch, [&](auto zero, auto columns) {
         using namespace SRU_KERNELS_VARIANT::sru;
         using S = decltype(zero);

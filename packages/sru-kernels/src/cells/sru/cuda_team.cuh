@@ -1,0 +1,65 @@
+#pragma once
+
+#include "cells/sru/cuda_steps.cuh"
+
+// Where a GPU has more threads than there are columns, the threads of a team share one: those of the same lane in
+// all warps of a block. A team takes a tile of time at once, each thread a slice of a few steps of it, while the
+// next tile is on its way.
+namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
+
+constexpr int lanes = cuda::team_columns;
+
+/// The column of this thread's team.
+struct TeamPlace : Place {
+    int lane, warp;
+    bool is_beyond_row;
+
+    __device__ __forceinline__ explicit TeamPlace(const SruInputs& in)
+        : Place(takes_second(in)),
+          lane(static_cast<int>(threadIdx.x) % lanes),
+          warp(static_cast<int>(threadIdx.x) / lanes) {
+        const Index blocks_per_row = (in.hidden_size + lanes - 1) / lanes;
+        row = block(in) / blocks_per_row;
+        const Index column = (block(in) - row * blocks_per_row) * lanes + lane;
+        is_beyond_row = column >= in.hidden_size;
+        settle(in, column);
+    }
+};
+
+/// Where the steps of a row are: the offsets of one in arrays of the shapes of u, h and the marks.
+struct TeamStep {
+    Index u, h, mark;
+    Index u_stride, h_stride, mark_stride;
+
+    __device__ __forceinline__ TeamStep(const SruInputs& in, const Walked& positions, const Place& place,
+                                        bool backwards)
+        : mark(positions.first + (backwards ? (positions.count - 1) * positions.stride : 0)),
+          mark_stride(backwards ? -positions.stride : positions.stride) {
+        h = mark * in.columns() + place.first;
+        h_stride = mark_stride * in.columns();
+        u = mark * in.num_gates * in.columns() + place.first;
+        u_stride = h_stride * in.num_gates;
+    }
+
+    __device__ __forceinline__ void advance(int steps) {
+        u += steps * u_stride;
+        h += steps * h_stride;
+        mark += steps * mark_stride;
+    }
+};
+
+}  // namespace sru_kernels::SRU_KERNELS_VARIANT::sru
+
+namespace sru_kernels {
+
+/// Launches the kernel for teams if they are wanted, or returns false.
+bool launch_team(const SruForward& args, const cuda::Launch& launch);
+bool launch_team(const SruBackward& args, const cuda::Launch& launch);
+
+inline cuda::Team team_of(const SruInputs& in, int threads, int steps) {
+    const Index length = in.cu_seqlens == nullptr || in.batch == 0 ? in.length : in.length / in.batch;
+    return {threads, steps, length, !in.v_per_position,
+            "one v for all positions and columns_per_thread 0 or 1"};
+}
+
+}  // namespace sru_kernels
