@@ -100,22 +100,6 @@ struct TeamMaps {
     }
 };
 
-/// g(c) and g'(c) of all steps under one branch, so that they can be computed in parallel.
-template <typename A, int steps>
-__device__ __forceinline__ void activate(Activation activation, const A (&c)[steps], A (&g)[steps],
-                                         A (&slope)[steps]) {
-    const auto apply = [&](Activation known) {
-#pragma unroll
-        for (int k = 0; k < steps; ++k) {
-            g[k] = activate(known, c[k]);
-            slope[k] = activation_slope(known, c[k], g[k]);
-        }
-    };
-    if (activation == Activation::tanh) return apply(Activation::tanh);
-    if (activation == Activation::relu) return apply(Activation::relu);
-    apply(Activation::identity);
-}
-
 template <typename S, int warps>
 __global__ void __launch_bounds__(lanes* warps) sru_backward_team_kernel(const SruBackward args) {
     using A = AccumulationType<S>;
@@ -125,11 +109,10 @@ __global__ void __launch_bounds__(lanes* warps) sru_backward_team_kernel(const S
     if (place.is_beyond_row) return;
 
     const Walked positions = args.walked(place.row);
-    const ColumnParameters<A, 1> own(args, place);
-    const Parameters<A> p{own.v_f[0], own.v_r[0], own.b_f[0], own.b_r[0], own.mask[0]};
+    const Parameters<A> p = ColumnParameters<A, 1>(args, place).column(0);
     const A scale = highway_scale<A>(args);
     ParameterSums<A, 1> sums;
-    A c_reset[1], grad_c_reset[1]{}, grad_c_end[1];
+    A c_reset[1], grad_c_end[1];
     read(args.c_reset, place.first, c_reset, A(0));
     read(args.grad_c_last, place.at, grad_c_end, A(0));
 
@@ -148,7 +131,13 @@ __global__ void __launch_bounds__(lanes* warps) sru_backward_team_kernel(const S
         A c[steps], g[steps], slope[steps];
 #pragma unroll
         for (int k = 0; k < steps; ++k) c[k] = unpacked(slice.c[k]);
-        activate(args.activation, c, g, slope);
+        with_activation(args.activation, [&](Activation activation) {
+#pragma unroll
+            for (int k = 0; k < steps; ++k) {
+                g[k] = activate(activation, c[k]);
+                slope[k] = activation_slope(activation, c[k], g[k]);
+            }
+        });
         Linearized<A> linear[steps];
         SliceMap<A> map{A(1), A(0), false};
 #pragma unroll
@@ -174,7 +163,7 @@ __global__ void __launch_bounds__(lanes* warps) sru_backward_team_kernel(const S
             sums.add(grad, 0);
             grad_c = grad.c_before;
             if (slice.is_start(k, place.reversed)) {
-                grad_c_reset[0] += grad_c;
+                sums.c_reset[0] += grad_c;
                 grad_c = 0;
             }
             if (k < left) {
@@ -190,11 +179,10 @@ __global__ void __launch_bounds__(lanes* warps) sru_backward_team_kernel(const S
         left -= tile;
     }
 
-    for (A* sum : {sums.v_f, sums.v_r, sums.b_f, sums.b_r, grad_c_reset}) *sum = maps.sum(*sum, place);
+    for (A* sum : {sums.v_f, sums.v_r, sums.b_f, sums.b_r, sums.c_reset}) *sum = maps.sum(*sum, place);
     if (place.warp > 0) return;
     write<A>(static_cast<A*>(args.grad_c0) + place.at, grad_c_end);
     sums.write_to(args, place);
-    if (args.grad_c_reset != nullptr) write<A>(static_cast<A*>(args.grad_c_reset) + place.at, grad_c_reset);
 }
 
 }  // namespace sru_kernels::SRU_KERNELS_VARIANT::sru

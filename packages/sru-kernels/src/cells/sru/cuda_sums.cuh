@@ -1,13 +1,13 @@
 #pragma once
 
-#include "cells/sru/cuda_steps.cuh"
+#include "cells/sru/cuda_columns.cuh"
 
 namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
 
 /// The sums over time of what every step adds to the gradients of the parameters.
 template <typename A, int columns>
 struct ParameterSums {
-    A v_f[columns]{}, v_r[columns]{}, b_f[columns]{}, b_r[columns]{};
+    A v_f[columns]{}, v_r[columns]{}, b_f[columns]{}, b_r[columns]{}, c_reset[columns]{};
 
     __device__ __forceinline__ void add(const Gradients<A>& grad, int k) {
         v_f[k] += grad.v_f;
@@ -21,6 +21,7 @@ struct ParameterSums {
         A* sums = static_cast<A*>(args.grad_bias) + place.at;
         write<A>(sums, b_f);
         write<A>(sums + plane, b_r);
+        if (args.grad_c_reset != nullptr) write<A>(static_cast<A*>(args.grad_c_reset) + place.at, c_reset);
         if (args.v_per_position) return;
         sums = static_cast<A*>(args.grad_v) + place.at;
         write<A>(sums, v_f);

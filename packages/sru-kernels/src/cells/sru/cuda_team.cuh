@@ -1,6 +1,6 @@
 #pragma once
 
-#include "cells/sru/cuda_steps.cuh"
+#include "cells/sru/cuda_columns.cuh"
 
 // Where a GPU has more threads than there are columns, the threads of a team share one: those of the same lane in
 // all warps of a block. A team takes a tile of time at once, each thread a slice of a few steps of it, while the

@@ -5,7 +5,8 @@
 namespace sru_kernels::cuda {
 namespace {
 
-constexpr int smallest_block = 32;  // a warp
+constexpr int warp = 32;
+constexpr int smallest_block = warp;
 
 constexpr Index most_blocks = INT32_MAX;  // of a grid
 
@@ -21,11 +22,13 @@ const char* to_string(DType dtype) {
     return names[static_cast<int>(dtype)];
 }
 
-Index multiprocessors(int device) {
-    int count = 0;
-    cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device);
-    return count;
+int attribute(cudaDeviceAttr name, int device) {
+    int value = 0;
+    cudaDeviceGetAttribute(&value, name, device);
+    return value;
 }
+
+Index multiprocessors(int device) { return attribute(cudaDevAttrMultiProcessorCount, device); }
 
 cudaLaunchConfig_t grid(const Work& work, const Launch& launch, Index blocks, int block) {
     if (blocks > most_blocks) {
@@ -67,10 +70,15 @@ DeviceGuard::~DeviceGuard() {
     if (changed_) cudaSetDevice(before_);
 }
 
+bool fits_ring(const Work& work, int device, int columns) {
+    return work.allows_rings && work.row_size % (warp * columns) == 0 &&
+           attribute(cudaDevAttrComputeCapabilityMajor, device) >= 8;  // cp.async
+}
+
 bool choose_wide(const Work& work, const Launch& launch, int wide) {
     const int wanted = launch.columns_per_thread;
     if (wanted == 1) return false;
-    const bool possible = work.allows_wide && work.row_size % wide == 0;
+    const bool possible = fits_ring(work, launch.device, wide);
     if (wanted == 0) {
         const Index threads = work.rows * work.directions * work.row_size / wide;
         return possible && threads >= enough_threads * multiprocessors(launch.device);
@@ -81,18 +89,21 @@ bool choose_wide(const Work& work, const Launch& launch, int wide) {
                                     to_string(work.dtype) + ", got " + std::to_string(wanted));
     }
     if (!possible) {
-        throw std::invalid_argument(head + "= " + std::to_string(wide) + " needs " + work.wide_needs +
-                                    "; pass 0 to let the kernel choose");
+        throw std::invalid_argument(
+            head + "= " + std::to_string(wide) + " needs compute capability 8.0, a hidden_size that " +
+            std::to_string(warp * wide) +
+            " divides, arrays aligned to 16 bytes and one v for all positions; pass 0 to "
+            "let the kernel choose");
     }
     return true;
 }
 
 bool choose_team(const Work& work, const Team& team, const Launch& launch) {
     const int wanted = launch.threads_per_column;
-    if (work.rows == 0 || work.row_size == 0 || wanted == 1 || (wanted == 0 && launch.columns_per_thread != 0)) return false;
+    if (work.rows == 0 || work.row_size == 0 || wanted == 1) return false;
     if (wanted == 0) {
         const Index columns = work.rows * work.directions * work.row_size;
-        return team.is_allowed && team.length >= team.steps &&
+        return launch.columns_per_thread == 0 && team.is_allowed && team.length >= team.steps &&
                columns < few_columns * multiprocessors(launch.device);
     }
     const std::string head = std::string(work.kernel) + ": threads_per_column ";
