@@ -146,8 +146,7 @@ class Backward {
 #pragma unroll
         for (int k = 0; k < columns; ++k) {
             const auto p = parameters<v_may_vary>(args_, own_, k, given);
-            const auto linear =
-                linearize<true>(in.column(k), p, c_before[k], g[k], slope[k], grad_h[k]);
+            const auto linear = linearize<true>(in.column(k), p, c_before[k], g[k], slope[k], grad_h[k]);
             grad[k] = gradients(linear, p, grad_c_[k]);
             grad_c_[k] = grad[k].c_before;
             sums_.add(grad[k], k);

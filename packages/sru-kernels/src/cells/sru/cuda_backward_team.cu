@@ -15,7 +15,8 @@ struct BackwardSlice {
     Pack<std::uint8_t, 1> marks[steps];
 
     /// `left` steps are to be taken from the first of the slice on. Those beyond count as padding.
-    __device__ __forceinline__ void read(const SruBackward& args, const Place& place, TeamStep at, Index left) {
+    __device__ __forceinline__ void read(const SruBackward& args, const Place& place, TeamStep at,
+                                         Index left) {
         const int count = static_cast<int>(within(-1, left, steps + 1));
         const Index width = args.columns();
 #pragma unroll
@@ -32,17 +33,11 @@ struct BackwardSlice {
             if (k < count) u_r[k].read(u + 2 * width);
             if (k < count && args.num_gates == 4) highway[k].read(u + 3 * width);
             if (k < count && args.x != nullptr) highway[k].read(static_cast<const S*>(args.x) + at.h);
-            if (k < count && args.grad_h != nullptr) grad_h[k].read(static_cast<const S*>(args.grad_h) + at.h);
+            if (k < count && args.grad_h != nullptr)
+                grad_h[k].read(static_cast<const S*>(args.grad_h) + at.h);
             if (k < count && args.marks != nullptr) marks[k].read(args.marks + at.mark);
             at.advance(1);
         }
-    }
-
-    __device__ __forceinline__ bool is_padding(int k) const { return (marks[k].words[0] & 1) != 0; }
-
-    /// Whether the direction starts anew here.
-    __device__ __forceinline__ bool is_start(int k, bool reversed) const {
-        return (marks[k].words[0] & (reversed ? 5 : 3)) == (reversed ? 4 : 2);
     }
 };
 
@@ -63,15 +58,15 @@ struct SliceMap {
     }
 };
 
-/// Where the threads of a team exchange the maps of their slices. Two rooms alternate from tile to tile, so that
-/// one barrier for each suffices.
+/// Where the threads of a team exchange the maps of their slices. Two rooms alternate from tile to tile, so
+/// that one barrier for each suffices.
 template <typename A, int warps>
 struct TeamMaps {
     A factor[2][warps][lanes], constant[2][warps][lanes];
     bool is_cut[2][warps][lanes];
 
-    /// Returns the gradient that the slice of this thread begins with, and takes `grad_c` to the end of the tile.
-    /// All threads of a team apply all maps in the same order, so that they agree on every bit.
+    /// Returns the gradient that the slice of this thread begins with, and takes `grad_c` to the end of the
+    /// tile. All threads of a team apply all maps in the same order, so that they agree on every bit.
     __device__ __forceinline__ A apply(const SliceMap<A>& own, int room, const TeamPlace& place, A& grad_c) {
         factor[room][place.warp][place.lane] = own.factor;
         constant[room][place.warp][place.lane] = own.constant;
@@ -109,11 +104,10 @@ __global__ void __launch_bounds__(lanes* warps) sru_backward_team_kernel(const S
     if (place.is_beyond_row) return;
 
     const Walked positions = args.walked(place.row);
-    const Parameters<A> p = ColumnParameters<A, 1>(args, place).column(0);
+    const TeamColumn<A> own(args, place);
     const A scale = highway_scale<A>(args);
     ParameterSums<A, 1> sums;
-    A c_reset[1], grad_c_end[1];
-    read(args.c_reset, place.first, c_reset, A(0));
+    A grad_c_end[1];
     read(args.grad_c_last, place.at, grad_c_end, A(0));
 
     TeamStep at(args, positions, place, !place.reversed);
@@ -142,27 +136,28 @@ __global__ void __launch_bounds__(lanes* warps) sru_backward_team_kernel(const S
         SliceMap<A> map{A(1), A(0), false};
 #pragma unroll
         for (int k = 0; k < steps; ++k) {
-            const bool is_start = slice.is_start(k, place.reversed);
-            const A c_before = is_start ? c_reset[0] : unpacked(slice.c[k + 1]);
+            const Marks marks(slice.marks[k].words[0], place.reversed);
+            const A c_before = marks.is_start ? own.c_reset : unpacked(slice.c[k + 1]);
             const Inputs<A> in{unpacked(slice.u_c[k]), unpacked(slice.u_f[k]), unpacked(slice.u_r[k]),
                                unpacked(slice.highway[k]) * scale};
-            linear[k] = linearize<true>(in, p, c_before, g[k], slope[k], unpacked(slice.grad_h[k]));
-            if (slice.is_padding(k)) linear[k] = Linearized<A>{A(0), A(0), {A(1), A(0)}, A(0), A(0), A(0), A(0)};
-            map.append(affine(linear[k], p), is_start);
+            linear[k] = linearize<true>(in, own.p, c_before, g[k], slope[k], unpacked(slice.grad_h[k]));
+            if (marks.is_padding) linear[k] = Linearized<A>{A(0), A(0), {A(1), A(0)}, A(0), A(0), A(0), A(0)};
+            map.append(affine(linear[k], own.p), marks.is_start);
         }
 
         A grad_c = maps.apply(map, room, place, grad_c_end[0]);
         room ^= 1;
 #pragma unroll
         for (int k = 0; k < steps; ++k) {
-            Gradients<A> grad = gradients(linear[k], p, grad_c);
-            if (slice.is_padding(k)) {
+            const Marks marks(slice.marks[k].words[0], place.reversed);
+            Gradients<A> grad = gradients(linear[k], own.p, grad_c);
+            if (marks.is_padding) {
                 grad = Gradients<A>{};
                 grad.c_before = grad_c;
             }
             sums.add(grad, 0);
             grad_c = grad.c_before;
-            if (slice.is_start(k, place.reversed)) {
+            if (marks.is_start) {
                 sums.c_reset[0] += grad_c;
                 grad_c = 0;
             }
@@ -172,7 +167,8 @@ __global__ void __launch_bounds__(lanes* warps) sru_backward_team_kernel(const S
                 write<S>(u + args.columns(), {grad.u_f});
                 write<S>(u + 2 * args.columns(), {grad.u_r});
                 if (args.num_gates == 4) write<S>(u + 3 * args.columns(), {grad.highway});
-                if (args.grad_x != nullptr) write<S>(static_cast<S*>(args.grad_x) + out.h, {grad.highway * scale});
+                if (args.grad_x != nullptr)
+                    write<S>(static_cast<S*>(args.grad_x) + out.h, {grad.highway * scale});
             }
             out.advance(1);
         }

@@ -51,6 +51,14 @@ struct Place {
     }
 };
 
+/// The marks of a position, as a direction sees them.
+struct Marks {
+    bool is_padding, is_start;  // a start at padding counts for nothing
+
+    __device__ __forceinline__ Marks(unsigned int bits, bool reversed)
+        : is_padding((bits & 1) != 0), is_start((bits & (reversed ? 5 : 3)) == (reversed ? 4 : 2)) {}
+};
+
 /// The parameters of the columns.
 template <typename A, int columns>
 struct ColumnParameters {

@@ -2,9 +2,9 @@
 
 #include "cells/sru/cuda_columns.cuh"
 
-// Where a GPU has more threads than there are columns, the threads of a team share one: those of the same lane in
-// all warps of a block. A team takes a tile of time at once, each thread a slice of a few steps of it, while the
-// next tile is on its way.
+// Where a GPU has more threads than there are columns, the threads of a team share one: those of the same
+// lane in all warps of a block. A team takes a tile of time at once, each thread a slice of a few steps of
+// it, while the next tile is on its way.
 namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
 
 constexpr int lanes = cuda::team_columns;
@@ -23,6 +23,20 @@ struct TeamPlace : Place {
         const Index column = (block(in) - row * blocks_per_row) * lanes + lane;
         is_beyond_row = column >= in.hidden_size;
         settle(in, column);
+    }
+};
+
+/// The parameters of a team's column, and what starts begin with.
+template <typename A>
+struct TeamColumn {
+    Parameters<A> p;
+    A c_reset;
+
+    __device__ __forceinline__ TeamColumn(const SruInputs& in, const Place& place)
+        : p(ColumnParameters<A, 1>(in, place).column(0)) {
+        A value[1];
+        read(in.c_reset, place.first, value, A(0));
+        c_reset = value[0];
     }
 };
 

@@ -39,7 +39,8 @@ void launch_grid(void (*kernel)(Args), const Args& args, const Work& work, const
     if (status != cudaSuccess) fail_launch(work, launch, shape_of(args), status);
 }
 
-/// Launches the kernel `select(zero of the storage type, columns per thread, whether it reads through a ring)`.
+/// Launches the kernel `select(zero of the storage type, columns per thread, whether it reads through a
+/// ring)`.
 template <typename Args, typename Select>
 void launch_kernel(const Args& args, const Work& work, const Launch& launch, const Select& select) {
     if (work.rows == 0 || work.row_size == 0) return;
