@@ -3,41 +3,46 @@
 
 namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
 
-/// How many steps a slice has.
-constexpr int backward_steps = 4;
+/// How many steps a slice has: as many as fit into registers on every architecture.
+template <typename S>
+constexpr int backward_steps = sizeof(S) < 8 ? 3 : 2;
 
 /// The inputs of a slice as they were read. The step that is taken first is the latest.
-template <typename S, int steps>
+template <typename S>
 struct BackwardSlice {
     using A = AccumulationType<S>;
+    static constexpr int steps = backward_steps<S>;
     Pack<S, 1> u_c[steps], u_f[steps], u_r[steps], highway[steps], grad_h[steps];
     Pack<A, 1> c[steps + 1];  // after each step, and before the last one taken
     Pack<std::uint8_t, 1> marks[steps];
 
-    /// `left` steps are to be taken from the first of the slice on. Those beyond count as padding.
-    __device__ __forceinline__ void read(const SruBackward& args, const Place& place, TeamStep at,
+    /// Of the row, `left` steps are left from the first of the slice on, perhaps none.
+    __device__ __forceinline__ void read(const SruBackward& args, const Place& place, const TeamStep& at,
                                          Index left) {
-        const int count = static_cast<int>(within(-1, left, steps + 1));
-        const Index width = args.columns();
+        if (left > steps) return read(args, at, Constant<steps + 1>{});
+        const int count = static_cast<int>(within(-1, left, steps));
+        read(args, at, count);
 #pragma unroll
         for (int k = 0; k <= steps; ++k) {
-            c[k] = {};
-            if (k < count) c[k].read(static_cast<const A*>(args.c) + at.h);
             if (k == count && args.c0 != nullptr) c[k].read(static_cast<const A*>(args.c0) + place.at);
-            if (k == steps) break;
-            u_c[k] = u_f[k] = u_r[k] = highway[k] = grad_h[k] = {};
-            marks[k].words[0] = k < count ? 0 : 1;
-            const S* u = static_cast<const S*>(args.u) + at.u;
-            if (k < count) u_c[k].read(u);
-            if (k < count) u_f[k].read(u + width);
-            if (k < count) u_r[k].read(u + 2 * width);
-            if (k < count && args.num_gates == 4) highway[k].read(u + 3 * width);
-            if (k < count && args.x != nullptr) highway[k].read(static_cast<const S*>(args.x) + at.h);
-            if (k < count && args.grad_h != nullptr)
-                grad_h[k].read(static_cast<const S*>(args.grad_h) + at.h);
-            if (k < count && args.marks != nullptr) marks[k].read(args.marks + at.mark);
-            at.advance(1);
         }
+    }
+
+ private:
+    template <typename Count>
+    __device__ __forceinline__ void read(const SruBackward& args, const TeamStep& at, Count count) {
+        const S* u = static_cast<const S*>(args.u) + at.u;
+        read_steps(u_c, u, at.u_stride, count);
+        read_steps(u_f, u + args.columns(), at.u_stride, count);
+        read_steps(u_r, u + 2 * args.columns(), at.u_stride, count);
+        read_highway(highway, args, at, count);
+        if (args.grad_h != nullptr) {
+            read_steps(grad_h, static_cast<const S*>(args.grad_h) + at.h, at.h_stride, count);
+        } else {
+            read_steps(grad_h, static_cast<const S*>(nullptr), 0, 0);
+        }
+        read_steps(c, static_cast<const A*>(args.c) + at.h, at.h_stride, count);
+        read_marks(marks, args, at, count);
     }
 };
 
@@ -95,90 +100,133 @@ struct TeamMaps {
     }
 };
 
+/// The backward pass of one thread of a team.
 template <typename S, int warps>
-__global__ void __launch_bounds__(lanes* warps) sru_backward_team_kernel(const SruBackward args) {
+class TeamMember {
     using A = AccumulationType<S>;
-    constexpr int steps = backward_steps, tile = warps * steps;
-    __shared__ TeamMaps<A, warps> maps;
-    const TeamPlace place(args);
-    if (place.is_beyond_row) return;
+    static constexpr int steps = backward_steps<S>;
 
-    const Walked positions = args.walked(place.row);
-    const TeamColumn<A> own(args, place);
-    const A scale = highway_scale<A>(args);
-    ParameterSums<A, 1> sums;
-    A grad_c_end[1];
-    read(args.grad_c_last, place.at, grad_c_end, A(0));
+ public:
+    __device__ __forceinline__ TeamMember(const SruBackward& args, const TeamPlace& place)
+        : args_(args), place_(place), own_(args, place), scale_(highway_scale<A>(args)) {}
 
-    TeamStep at(args, positions, place, !place.reversed);
-    at.advance(place.warp * steps);
-    Index left = positions.count - place.warp * steps;
-    BackwardSlice<S, steps> next;
-    next.read(args, place, at, left);
-    int room = 0;
-    for (Index begin = 0; begin < positions.count; begin += tile) {
-        const BackwardSlice<S, steps> slice = next;
-        TeamStep out = at;
-        at.advance(tile);
-        next.read(args, place, at, left - tile);
-
+    /// Linearises the steps of a slice, and returns what they do to the gradient of the state together.
+    template <typename HasMarks>
+    __device__ __forceinline__ SliceMap<A> linearize_slice(const BackwardSlice<S>& slice, HasMarks) {
         A c[steps], g[steps], slope[steps];
 #pragma unroll
         for (int k = 0; k < steps; ++k) c[k] = unpacked(slice.c[k]);
-        with_activation(args.activation, [&](Activation activation) {
+        with_activation(args_.activation, [&](Activation activation) {
 #pragma unroll
             for (int k = 0; k < steps; ++k) {
                 g[k] = activate(activation, c[k]);
                 slope[k] = activation_slope(activation, c[k], g[k]);
             }
         });
-        Linearized<A> linear[steps];
         SliceMap<A> map{A(1), A(0), false};
 #pragma unroll
         for (int k = 0; k < steps; ++k) {
-            const Marks marks(slice.marks[k].words[0], place.reversed);
-            const A c_before = marks.is_start ? own.c_reset : unpacked(slice.c[k + 1]);
+            const Marks marks = marks_of<HasMarks>(slice, k);
+            if (marks.is_padding) continue;
+            const A c_before = marks.is_start ? own_.c_reset : unpacked(slice.c[k + 1]);
             const Inputs<A> in{unpacked(slice.u_c[k]), unpacked(slice.u_f[k]), unpacked(slice.u_r[k]),
-                               unpacked(slice.highway[k]) * scale};
-            linear[k] = linearize<true>(in, own.p, c_before, g[k], slope[k], unpacked(slice.grad_h[k]));
-            if (marks.is_padding) linear[k] = Linearized<A>{A(0), A(0), {A(1), A(0)}, A(0), A(0), A(0), A(0)};
-            map.append(affine(linear[k], own.p), marks.is_start);
+                               unpacked(slice.highway[k]) * scale_};
+            linear_[k] = linearize<true>(in, own_.p, c_before, g[k], slope[k], unpacked(slice.grad_h[k]));
+            map.append(affine(linear_[k], own_.p), marks.is_start);
         }
-
-        A grad_c = maps.apply(map, room, place, grad_c_end[0]);
-        room ^= 1;
-#pragma unroll
-        for (int k = 0; k < steps; ++k) {
-            const Marks marks(slice.marks[k].words[0], place.reversed);
-            Gradients<A> grad = gradients(linear[k], own.p, grad_c);
-            if (marks.is_padding) {
-                grad = Gradients<A>{};
-                grad.c_before = grad_c;
-            }
-            sums.add(grad, 0);
-            grad_c = grad.c_before;
-            if (marks.is_start) {
-                sums.c_reset[0] += grad_c;
-                grad_c = 0;
-            }
-            if (k < left) {
-                S* u = static_cast<S*>(args.grad_u) + out.u;
-                write<S>(u, {grad.u_c});
-                write<S>(u + args.columns(), {grad.u_f});
-                write<S>(u + 2 * args.columns(), {grad.u_r});
-                if (args.num_gates == 4) write<S>(u + 3 * args.columns(), {grad.highway});
-                if (args.grad_x != nullptr)
-                    write<S>(static_cast<S*>(args.grad_x) + out.h, {grad.highway * scale});
-            }
-            out.advance(1);
-        }
-        left -= tile;
+        return map;
     }
 
-    for (A* sum : {sums.v_f, sums.v_r, sums.b_f, sums.b_r, sums.c_reset}) *sum = maps.sum(*sum, place);
-    if (place.warp > 0) return;
-    write<A>(static_cast<A*>(args.grad_c0) + place.at, grad_c_end);
-    sums.write_to(args, place);
+    /// Writes the gradients of the slice, given that of the state after it. `count` of its steps exist.
+    template <typename HasMarks, typename Count>
+    __device__ __forceinline__ void write_slice(const BackwardSlice<S>& slice, const TeamStep& at, A grad_c,
+                                                HasMarks, Count count) {
+        A u_c[steps]{}, u_f[steps]{}, u_r[steps]{}, highway[steps]{};
+#pragma unroll
+        for (int k = 0; k < steps; ++k) {
+            const Marks marks = marks_of<HasMarks>(slice, k);
+            if (marks.is_padding) continue;
+            const Gradients<A> grad = gradients(linear_[k], own_.p, grad_c);
+            u_c[k] = grad.u_c;
+            u_f[k] = grad.u_f;
+            u_r[k] = grad.u_r;
+            highway[k] = grad.highway * scale_;
+            sums_.add(grad, 0);
+            grad_c = grad.c_before;
+            if (!marks.is_start) continue;
+            sums_.c_reset[0] += grad_c;
+            grad_c = 0;
+        }
+        S* u = static_cast<S*>(args_.grad_u) + at.u;
+        const Index width = args_.columns();
+        write_steps(u, u_c, at.u_stride, count);
+        write_steps(u + width, u_f, at.u_stride, count);
+        write_steps(u + 2 * width, u_r, at.u_stride, count);
+        if (args_.num_gates == 4) write_steps(u + 3 * width, highway, at.u_stride, count);
+        if (args_.grad_x != nullptr)
+            write_steps(static_cast<S*>(args_.grad_x) + at.h, highway, at.h_stride, count);
+    }
+
+    /// Adds up the sums of the team and writes them.
+    __device__ __forceinline__ void finish(TeamMaps<A, warps>& maps, A grad_c0) {
+        for (A* sum : {sums_.v_f, sums_.v_r, sums_.b_f, sums_.b_r, sums_.c_reset})
+            *sum = maps.sum(*sum, place_);
+        if (place_.warp > 0) return;
+        write<A>(static_cast<A*>(args_.grad_c0) + place_.at, {grad_c0});
+        sums_.write_to(args_, place_);
+    }
+
+ private:
+    template <typename HasMarks>
+    __device__ __forceinline__ Marks marks_of(const BackwardSlice<S>& slice, int k) const {
+        return Marks(HasMarks::value ? slice.marks[k].words[0] : 0, place_.reversed);
+    }
+
+    const SruBackward& args_;
+    const TeamPlace& place_;
+    TeamColumn<A> own_;
+    A scale_;
+    Linearized<A> linear_[steps];
+    ParameterSums<A, 1> sums_;
+};
+
+template <typename S, int warps>
+__global__ void __launch_bounds__(lanes* warps, sizeof(S) < 8 ? 2 : 1) sru_backward_team_kernel(const SruBackward args) {
+    using A = AccumulationType<S>;
+    constexpr int steps = backward_steps<S>, tile = warps * steps;
+    constexpr std::true_type marked;
+    constexpr std::false_type unmarked;
+    __shared__ TeamMaps<A, warps> maps;
+    const TeamPlace place(args);
+    if (place.is_beyond_row) return;
+
+    const Walked positions = args.walked(place.row);
+    TeamMember<S, warps> member(args, place);
+    A grad_c[1];  // after the tile
+    read(args.grad_c_last, place.at, grad_c, A(0));
+    TeamStep at(args, positions, place, !place.reversed);
+    at.advance(place.warp * steps);
+    Index left = positions.count - place.warp * steps;
+    BackwardSlice<S> next;
+    next.read(args, place, at, left);
+    int room = 0;
+    for (Index begin = 0; begin < positions.count; begin += tile, left -= tile, room ^= 1) {
+        const BackwardSlice<S> slice = next;
+        const TeamStep of_slice = at;
+        at.advance(tile);
+        next.read(args, place, at, left - tile);
+        const bool has_marks = any_of(slice.marks);
+        const SliceMap<A> map =
+            has_marks ? member.linearize_slice(slice, marked) : member.linearize_slice(slice, unmarked);
+        const A grad_c_of_slice = maps.apply(map, room, place, grad_c[0]);
+        if (has_marks) {
+            member.write_slice(slice, of_slice, grad_c_of_slice, marked,
+                               static_cast<int>(within(0, left, steps)));
+        } else {
+            member.write_slice(slice, of_slice, grad_c_of_slice, unmarked, Constant<steps>{});
+        }
+    }
+    member.finish(maps, grad_c[0]);
 }
 
 }  // namespace sru_kernels::SRU_KERNELS_VARIANT::sru
@@ -186,6 +234,6 @@ __global__ void __launch_bounds__(lanes* warps) sru_backward_team_kernel(const S
 bool sru_kernels::launch_team(const SruBackward& args, const cuda::Launch& launch) {
     using namespace SRU_KERNELS_VARIANT::sru;
     constexpr int warps = 8;
-    return cuda::launch_team(args, work_of(args), team_of(args, warps, warps * backward_steps), launch,
+    return cuda::launch_team(args, work_of(args), team_of(args, warps, warps * backward_steps<float>), launch,
                              [](auto zero) { return sru_backward_team_kernel<decltype(zero), warps>; });
 }

@@ -13,53 +13,39 @@ struct TeamStates {
     A c[2][tile + 1][lanes];
 };
 
-/// What the chain reads of a tile. Steps beyond the `left` that are to be taken count as padding.
+/// What the chain reads of a tile.
 template <typename S, int tile>
 struct ChainInputs {
     Pack<S, 1> u_c[tile], u_f[tile];
     Pack<std::uint8_t, 1> marks[tile];
 
-    __device__ __forceinline__ void read(const SruForward& args, TeamStep at, Index left) {
-        const int count = static_cast<int>(within(0, left, tile));
-#pragma unroll
-        for (int k = 0; k < tile; ++k) {
-            u_c[k] = u_f[k] = {};
-            marks[k].words[0] = k < count ? 0 : 1;
+    /// Of the row, `left` steps are left from the first of the tile on, perhaps none.
+    __device__ __forceinline__ void read(const SruForward& args, const TeamStep& at, Index left) {
+        const auto read = [&](auto count) {
             const S* u = static_cast<const S*>(args.u) + at.u;
-            if (k < count) u_c[k].read(u);
-            if (k < count) u_f[k].read(u + args.columns());
-            if (k < count && args.marks != nullptr) marks[k].read(args.marks + at.mark);
-            at.advance(1);
-        }
-    }
-
-    __device__ __forceinline__ bool has_marks() const {
-        unsigned int any = 0;
-#pragma unroll
-        for (int k = 0; k < tile; ++k) any |= marks[k].words[0];
-        return any != 0;
+            read_steps(u_c, u, at.u_stride, count);
+            read_steps(u_f, u + args.columns(), at.u_stride, count);
+            read_marks(marks, args, at, count);
+        };
+        left >= tile ? read(Constant<tile>{}) : read(static_cast<int>(within(0, left, tile)));
     }
 };
 
 /// What the outputs of a slice are computed from, but for the states.
-template <typename S, int steps>
+template <typename S>
 struct OutputInputs {
+    static constexpr int steps = forward_steps;
     Pack<S, 1> u_r[steps], highway[steps];
     Pack<std::uint8_t, 1> marks[steps];
 
-    __device__ __forceinline__ void read(const SruForward& args, TeamStep at, Index left) {
-        const int count = static_cast<int>(within(0, left, steps));
-#pragma unroll
-        for (int k = 0; k < steps; ++k) {
-            u_r[k] = highway[k] = {};
-            marks[k] = {};
+    __device__ __forceinline__ void read(const SruForward& args, const TeamStep& at, Index left) {
+        const auto read = [&](auto count) {
             const S* u = static_cast<const S*>(args.u) + at.u;
-            if (k < count) u_r[k].read(u + 2 * args.columns());
-            if (k < count && args.num_gates == 4) highway[k].read(u + 3 * args.columns());
-            if (k < count && args.x != nullptr) highway[k].read(static_cast<const S*>(args.x) + at.h);
-            if (k < count && args.marks != nullptr) marks[k].read(args.marks + at.mark);
-            at.advance(1);
-        }
+            read_steps(u_r, u + 2 * args.columns(), at.u_stride, count);
+            read_highway(highway, args, at, count);
+            read_marks(marks, args, at, count);
+        };
+        left >= steps ? read(Constant<steps>{}) : read(static_cast<int>(within(0, left, steps)));
     }
 };
 
@@ -77,10 +63,10 @@ __device__ __forceinline__ void walk_chain(const SruForward& args, const TeamPla
         const ChainInputs<S, tile> given = next;
         at.advance(tile);
         next.read(args, at, left - tile);
-        const auto walk = [&](auto with_marks) {
+        const auto walk = [&](auto has_marks) {
 #pragma unroll
             for (int k = 0; k < tile; ++k) {
-                const Marks marks(with_marks ? given.marks[k].words[0] : 0, place.reversed);
+                const Marks marks(decltype(has_marks)::value ? given.marks[k].words[0] : 0, place.reversed);
                 const Inputs<A> in{unpacked(given.u_c[k]), unpacked(given.u_f[k]), A(0), A(0)};
                 const A before = marks.is_start ? own.c_reset : c[0];
                 const A after = next_state(in, gates(in, own.p, before).f, before);
@@ -89,10 +75,31 @@ __device__ __forceinline__ void walk_chain(const SruForward& args, const TeamPla
             }
         };
         states.c[room][0][place.lane] = c[0];
-        given.has_marks() ? walk(std::true_type{}) : walk(std::false_type{});
+        any_of(given.marks) ? walk(std::true_type{}) : walk(std::false_type{});
         __syncthreads();
     }
     write<A>(static_cast<A*>(args.c_last) + place.at, c);
+}
+
+/// Computes h of a slice from the states before and after each step.
+template <typename S, typename A, typename HasMarks>
+__device__ __forceinline__ void outputs(const SruForward& args, const TeamColumn<A>& own, bool reversed,
+                                        const OutputInputs<S>& given, const A (&c)[forward_steps + 1],
+                                        A (&h)[forward_steps], HasMarks) {
+    const A scale = highway_scale<A>(args);
+    A g[forward_steps];
+    with_activation(args.activation, [&](Activation activation) {
+#pragma unroll
+        for (int k = 0; k < forward_steps; ++k) g[k] = activate(activation, c[k + 1]);
+    });
+#pragma unroll
+    for (int k = 0; k < forward_steps; ++k) {
+        const Marks marks(HasMarks::value ? given.marks[k].words[0] : 0, reversed);
+        const Inputs<A> in{A(0), A(0), unpacked(given.u_r[k]), unpacked(given.highway[k]) * scale};
+        const A before = marks.is_start ? own.c_reset : c[k];
+        const A weight = gates(in, own.p, before).r.open * own.p.mask;
+        h[k] = marks.is_padding ? A(0) : output<true>(in, weight, g[k]);
+    }
 }
 
 template <typename S, int tile, typename A = AccumulationType<S>>
@@ -100,37 +107,32 @@ __device__ __forceinline__ void write_outputs(const SruForward& args, const Team
                                               const Walked& positions, const TeamStates<A, tile>& states) {
     constexpr int steps = forward_steps;
     const TeamColumn<A> own(args, place);
-    const A scale = highway_scale<A>(args);
     const int first = (place.warp - 1) * steps;  // of the tile
     TeamStep at(args, positions, place, place.reversed);
     at.advance(first);
-    OutputInputs<S, steps> next;
+    OutputInputs<S> next;
     next.read(args, at, positions.count - first);
     int room = 0;
     for (Index left = positions.count; left > 0; left -= tile, room ^= 1) {
-        const OutputInputs<S, steps> given = next;
-        TeamStep out = at;
+        const OutputInputs<S> given = next;
+        const TeamStep of_slice = at;
         at.advance(tile);
         next.read(args, at, left - tile - first);
         __syncthreads();
-        A c[steps + 1], g[steps];
+        A c[steps + 1], h[steps];
 #pragma unroll
         for (int k = 0; k <= steps; ++k) c[k] = states.c[room][first + k][place.lane];
-        with_activation(args.activation, [&](Activation activation) {
+        const auto take = [&](auto has_marks, auto count) {
+            outputs(args, own, place.reversed, given, c, h, has_marks);
+            write_steps(static_cast<S*>(args.h) + of_slice.h, h, of_slice.h_stride, count);
+            if (args.c == nullptr) return;
+            A c_after[steps];
 #pragma unroll
-            for (int k = 0; k < steps; ++k) g[k] = activate(activation, c[k + 1]);
-        });
-#pragma unroll
-        for (int k = 0; k < steps; ++k) {
-            const Marks marks(given.marks[k].words[0], place.reversed);
-            const Inputs<A> in{A(0), A(0), unpacked(given.u_r[k]), unpacked(given.highway[k]) * scale};
-            const A before = marks.is_start ? own.c_reset : c[k];
-            const A weight = gates(in, own.p, before).r.open * own.p.mask;
-            const A h = marks.is_padding ? A(0) : output<true>(in, weight, g[k]);
-            if (k < left - first) write<S>(static_cast<S*>(args.h) + out.h, {h});
-            if (k < left - first && args.c != nullptr) write<A>(static_cast<A*>(args.c) + out.h, {c[k + 1]});
-            out.advance(1);
-        }
+            for (int k = 0; k < steps; ++k) c_after[k] = c[k + 1];
+            write_steps(static_cast<A*>(args.c) + of_slice.h, c_after, of_slice.h_stride, count);
+        };
+        any_of(given.marks) ? take(std::true_type{}, static_cast<int>(within(0, left - first, steps)))
+                            : take(std::false_type{}, Constant<steps>{});
     }
 }
 

@@ -62,6 +62,66 @@ struct TeamStep {
     }
 };
 
+/// A number that is known when the kernel is compiled; std::integral_constant converts on the host alone.
+template <int number>
+struct Constant {
+    __device__ __forceinline__ constexpr operator int() const { return number; }
+};
+
+/// Reads steps of a slice. `count` of them exist; the others are zero.
+template <typename Element, int steps, typename Count>
+__device__ __forceinline__ void read_steps(Pack<Element, 1> (&to)[steps], const Element* from, Index stride,
+                                           Count count) {
+#pragma unroll
+    for (int k = 0; k < steps; ++k) {
+        to[k] = {};
+        if (k < count) to[k].read(from);
+        from += stride;
+    }
+}
+
+template <typename S, int steps, typename Count>
+__device__ __forceinline__ void read_highway(Pack<S, 1> (&to)[steps], const SruInputs& in, const TeamStep& at,
+                                             Count count) {
+    if (in.num_gates == 4) {
+        read_steps(to, static_cast<const S*>(in.u) + at.u + 3 * in.columns(), at.u_stride, count);
+    } else if (in.x != nullptr) {
+        read_steps(to, static_cast<const S*>(in.x) + at.h, at.h_stride, count);
+    } else {
+        read_steps(to, static_cast<const S*>(nullptr), 0, 0);
+    }
+}
+
+/// Those of steps that do not exist say padding.
+template <int steps, typename Count>
+__device__ __forceinline__ void read_marks(Pack<std::uint8_t, 1> (&to)[steps], const SruInputs& in,
+                                           const TeamStep& at, Count count) {
+    read_steps(to, in.marks + at.mark, at.mark_stride, in.marks == nullptr ? 0 : static_cast<int>(count));
+#pragma unroll
+    for (int k = 0; k < steps; ++k) {
+        if (k >= count) to[k].words[0] = 1;
+    }
+}
+
+template <int steps>
+__device__ __forceinline__ bool any_of(const Pack<std::uint8_t, 1> (&marks)[steps]) {
+    unsigned int any = 0;
+#pragma unroll
+    for (int k = 0; k < steps; ++k) any |= marks[k].words[0];
+    return any != 0;
+}
+
+/// Writes steps of a slice, of which `count` exist.
+template <typename S, int steps, typename Count>
+__device__ __forceinline__ void write_steps(S* to, const AccumulationType<S> (&values)[steps], Index stride,
+                                            Count count) {
+#pragma unroll
+    for (int k = 0; k < steps; ++k) {
+        if (k < count) write<S>(to, {values[k]});
+        to += stride;
+    }
+}
+
 }  // namespace sru_kernels::SRU_KERNELS_VARIANT::sru
 
 namespace sru_kernels {
