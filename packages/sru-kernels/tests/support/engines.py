@@ -25,7 +25,9 @@ from .invoke import arguments, invoke
 Array = NDArray[np.generic]
 # Runs a kernel, given its name, the fields that are not arrays, the arrays it reads, those it fills, and the
 # options of a launch on a GPU.
-Engine = Callable[[str, Mapping[str, object], Mapping[str, Array], Mapping[str, Array], Mapping[str, int]], None]
+Engine = Callable[
+    [str, Mapping[str, object], Mapping[str, Array], Mapping[str, Array], Mapping[str, int]], None
+]
 
 WORKER = Path(__file__).with_name("worker.py")
 # The sanitizers expect memory at addresses that Linux does not guarantee when it randomizes them.
@@ -80,9 +82,7 @@ class Worker:
         self, function: str, fields: Mapping, inputs: Mapping, outputs: Mapping, options: Mapping
     ) -> None:
         """Run a kernel: an `Engine`."""
-        written = self.request(
-            "launch", function, fields, inputs, outputs, device=0, stream=0, **options
-        )
+        written = self.request("launch", function, fields, inputs, outputs, device=0, stream=0, **options)
         for name, array in outputs.items():
             array[...] = written[name]
 

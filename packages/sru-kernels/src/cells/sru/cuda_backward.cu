@@ -65,11 +65,12 @@ class Backward {
         : args_(args),
           place_(place),
           own_(args, place),
+          c0_(args.c0, place.at),
+          c_reset_(args.c_reset, place.first),
           scale_(highway_scale<A>(args)),
           writer_(args, place, positions) {
         const Walk<const A> c(args.c, positions, args.columns(), place.first, !place.reversed);
         read(positions.count == 0 ? nullptr : c.at, 0, c_, A(0));
-        read(args.c0, place.at, c0_, A(0));
         read(args.grad_c_last, place.at, grad_c_, A(0));
     }
 
@@ -91,7 +92,7 @@ class Backward {
     __device__ __forceinline__ void take(const Step<S, columns>& given, Marks marks, bool is_last) {
         A saved[columns];
         unpack(given.c_before, saved);
-        if (is_last) assign(saved, c0_);
+        if (is_last) c0_.get(saved);
         if (marks.is_padding) {
             const Gradients<A> none[columns]{};
             writer_(none);
@@ -126,7 +127,7 @@ class Backward {
                                                    const A (&saved)[columns]) {
         A c_before[columns], g[columns], slope[columns];
         assign(c_before, saved);
-        if (is_start) read(args_.c_reset, place_.first, c_before, A(0));
+        if (is_start) c_reset_.get(c_before);
         with_activation(args_.activation, [&](Activation activation) { slopes(activation, c_, g, slope); });
         step_back(given, c_before, g, slope);
         if (!is_start) return;
@@ -157,7 +158,8 @@ class Backward {
     const SruBackward& args_;
     const Place& place_;
     ColumnParameters<A, columns> own_;
-    A scale_, c_[columns], c0_[columns], grad_c_[columns];
+    SeldomNeeded<A, columns> c0_, c_reset_;
+    A scale_, c_[columns], grad_c_[columns];
     ParameterSums<A, columns> sums_;
     GradientWriter<S, columns, v_may_vary> writer_;
 };

@@ -79,6 +79,30 @@ struct ColumnParameters {
     }
 };
 
+/// The columns' values of an array that few steps need. One is kept in a register: a load among the steps
+/// would share a scoreboard with those that read ahead, and whatever waits for it would wait for them.
+/// Several are read when they are needed, since there are no registers to spare.
+template <typename A, int columns>
+class SeldomNeeded {
+ public:
+    __device__ __forceinline__ SeldomNeeded(const void* array, Index at) : array_(array), at_(at) {
+        if constexpr (columns == 1) read(array, at, kept_, A(0));
+    }
+
+    __device__ __forceinline__ void get(A (&values)[columns]) const {
+        if constexpr (columns == 1) {
+            values[0] = kept_[0];
+        } else {
+            read(array_, at_, values, A(0));
+        }
+    }
+
+ private:
+    const void* array_;
+    Index at_;
+    A kept_[columns];
+};
+
 /// The factor of x; 1 for the fourth gate and for the zeros in place of an absent highway.
 template <typename A>
 __device__ __forceinline__ A highway_scale(const SruInputs& in) {

@@ -14,6 +14,7 @@ class Forward {
         : args_(args),
           place_(place),
           own_(args, place),
+          c_reset_(args.c_reset, place.first),
           scale_(highway_scale<A>(args)),
           h_out_(args.h, positions, args.columns(), place.first, place.reversed),
           c_out_(args.c, positions, args.columns(), place.first, place.reversed) {
@@ -57,7 +58,7 @@ class Forward {
             write_step(h, c_);
             return;
         }
-        if (marks.is_start) read(args_.c_reset, place_.first, c_, A(0));
+        if (marks.is_start) c_reset_.get(c_);
         const Step<S, columns> given[1] = {step};
         take(given);
     }
@@ -77,6 +78,7 @@ class Forward {
     const SruForward& args_;
     const Place& place_;
     ColumnParameters<A, columns> own_;
+    SeldomNeeded<A, columns> c_reset_;
     A scale_, c_[columns];
     Walk<S> h_out_;
     Walk<A> c_out_;

@@ -141,7 +141,8 @@ class RingReader {
     template <typename Body>
     __device__ __forceinline__ void each(Body& body) {
         constexpr int group = decltype(ring_)::steps;
-        for (int left = count_, at = 0; left > 0; left -= group, at = (at + group) % warp_size) {
+        unsigned int at = 0;  // among the 32 steps whose marks the warp holds
+        for (int left = count_; left > 0; left -= group, at = (at + group) % warp_size) {
             if (at == 0) marks_.advance();
             ring_.next();
             if (left >= group + is_backward<Args> && !marks_.any(at, group)) {
@@ -197,7 +198,7 @@ class RegisterReader {
 
     template <typename Body>
     __device__ __forceinline__ void each(Body& body) {
-        constexpr int chunk = 4;
+        constexpr int chunk = is_backward<Args> ? 3 : 4;  // as many as fit into 128 registers
         const auto read_next = [&](MarkedStep& step, Index left) { read(step, left); };
         const auto take = [&](const MarkedStep& step, Index left) {
             body.take(step, Marks(step.marks.words[0], reversed_), left == 1);

@@ -90,10 +90,9 @@ bool choose_wide(const Work& work, const Launch& launch, int wide) {
     }
     if (!possible) {
         throw std::invalid_argument(
-            head + "= " + std::to_string(wide) + " needs compute capability 8.0, a hidden_size that " +
-            std::to_string(warp * wide) +
-            " divides, arrays aligned to 16 bytes and one v for all positions; pass 0 to "
-            "let the kernel choose");
+            head + "= " + std::to_string(wide) + " needs a hidden_size that " + std::to_string(warp * wide) +
+            " divides, arrays aligned to 16 bytes, one v for all positions and compute "
+            "capability 8.0; pass 0 to let the kernel choose");
     }
     return true;
 }

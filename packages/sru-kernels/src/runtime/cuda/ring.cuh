@@ -69,7 +69,7 @@ class Ring {
         piece_ = together == 1 ? lane() : lane() % pieces;
         target_ = phase * step_bytes + piece_ * 16;
         aim(std::index_sequence_for<Elements...>{}, phase, streams...);
-#pragma unroll
+#pragma unroll 1
         for (int i = 0; i < groups - 1; ++i) start_copies(i * group_bytes);
         read_ = (groups - 1) * group_bytes;
     }
@@ -162,7 +162,7 @@ class WarpMarks {
     }
 
     /// Whether the marks of any of `count` steps are set.
-    __device__ __forceinline__ bool any(int step, int count) const {
+    __device__ __forceinline__ bool any(unsigned int step, int count) const {
         return (set_ >> step & ((1U << count) - 1)) != 0;
     }
 

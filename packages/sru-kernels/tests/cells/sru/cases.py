@@ -69,7 +69,8 @@ class Sru(Case):
     def widest(self) -> int:
         """The columns per thread that fill 16 bytes, or 1 if the case does not allow them."""
         width = 16 // np.dtype(STORAGES[self.storage].array).itemsize
-        is_wide = not self.v_per_position and self.u.shape[-1] // self.num_directions % width == 0
+        hidden_size = self.u.shape[-1] // self.num_directions
+        is_wide = not self.v_per_position and hidden_size % (32 * width) == 0
         return width if is_wide else 1
 
     def forward(

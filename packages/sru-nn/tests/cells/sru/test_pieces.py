@@ -118,7 +118,9 @@ def test_the_kernels_are_told_the_order_in_which_a_gpu_starts(monkeypatch):
     told = {}
 
     def run_kernel(name: str, like: Tensor, *fields: Any) -> None:
-        told[name] = getattr(kernels, {"sru_forward": "SruForward", "sru_backward": "SruBackward"}[name])(*fields)
+        told[name] = getattr(kernels, {"sru_forward": "SruForward", "sru_backward": "SruBackward"}[name])(
+            *fields
+        )
 
     monkeypatch.setattr(ops, "launch_order", lambda cu_seqlens, columns: longest_first(cu_seqlens) + columns)
     monkeypatch.setattr(ops, "run_kernel", run_kernel)
