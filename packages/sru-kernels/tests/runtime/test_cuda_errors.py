@@ -129,7 +129,7 @@ def test_a_launch_restores_the_current_device(worker, error):
         ({"threads_per_column": -1}, "threads_per_column must be at least 0, got -1"),
         (
             {"threads_per_column": 5, "columns_per_thread": 4},
-            "threads_per_column = 5 needs one v for all positions and columns_per_thread 0 or 1; pass 0 to let",
+            "threads_per_column = 5 needs one v for all positions and columns_per_thread 0 or 1; pass 0",
         ),
         ({"threads_per_column": 5, "v_per_position": True}, "threads_per_column = 5 needs one v for all"),
         (

@@ -86,7 +86,7 @@ def test_wrong_offsets_touch_no_other_memory(engine, offsets):
 
 
 def launched(worker, storage, batch, hidden_size, multiprocessors, *, shift=0, machine=None, **changes):
-    """The launcher's choice: columns per thread or threads of a team, whether through a ring, blocks, threads."""
+    """What the launcher chooses: columns per thread or threads of a team, a ring or not, blocks, threads."""
     fields = {**SHAPE, "batch": batch, "hidden_size": hidden_size, "num_directions": 1, **changes}
     large_enough = np.zeros(
         fields["length"] * batch * 3 * fields["num_directions"] * hidden_size * 8, np.uint8
