@@ -14,7 +14,9 @@ from .test_cuda import launched
 from .test_recurrence import STORED, assert_all_close
 from .test_sequences import assert_same_bits
 
-ON_GPU = pytest.mark.parametrize("engine_name", [*ON_SOURCES, *ON_PTX, GPU])
+EVERYWHERE = pytest.mark.parametrize("engine_name", [*ON_SOURCES, *ON_PTX, GPU])
+# The race detector takes seconds for a team, and both architectures have the same source.
+ON_GPU = pytest.mark.parametrize("engine_name", [ON_SOURCES[0], ON_PTX[1], GPU])
 FORWARD, BACKWARD = 5, 8  # threads of a team
 # Tiles have 16 steps forward and 32 backward, blocks 32 columns.
 OPTIONS = [
@@ -40,7 +42,7 @@ def oracle():
     return given, {"h": h, "c": c, "c_last": c_last}, oracle_backward(given)
 
 
-@ON_GPU
+@EVERYWHERE
 def test_a_team_agrees_with_the_oracle(engine):
     given, outputs, gradients = oracle()
     assert_all_close(forward(given, engine), outputs, "float64")
@@ -67,9 +69,9 @@ def test_a_team_takes_fewer_steps_than_it_has_threads(engine, length):
     assert_a_team_agrees_with_one_thread(make_sru(length, 2, 5, num_directions=2), engine)
 
 
-@ON_GPU
+@EVERYWHERE
 def test_a_team_takes_sequences_end_to_end(engine):
-    given = make_ragged([40, 0, 3, 17, 33], 33, num_directions=2, storage="float64")
+    given = make_ragged([40, 0, 33], 9, num_directions=2, storage="float64")
     assert_a_team_agrees_with_one_thread(given, engine)
 
 
@@ -145,28 +147,36 @@ def test_gradients_are_the_same_bits_when_one_is_not_wanted(engine, name):
     assert_same_bits(others, {other: wanted[other] for other in others})
 
 
+def in_order(engine, given, c, is_team, order=None):
+    """The results of rows that start in an order."""
+    given = replace(given, order=None if order is None else np.array(order))
+    options = [
+        {"columns_per_thread": 1, "threads_per_column": n if is_team else 1} for n in (FORWARD, BACKWARD)
+    ]
+    return given.forward(engine, **options[0]) | given.backward(c, engine, **options[1])
+
+
 @pytest.mark.parametrize("is_team", [False, True])
 @ON_GPU
 def test_rows_start_in_the_order_that_is_given(engine, is_team):
-    def run(given):
-        options = [
-            {"columns_per_thread": 1, "threads_per_column": n if is_team else 1} for n in (FORWARD, BACKWARD)
-        ]
-        return given.forward(engine, **options[0]) | given.backward(c, engine, **options[1])
-
     given = make_ragged([5, 0, 9, 2], 33, num_directions=2)
     c = given.forward()["c"]
-    expected = run(given)
-    for name, value in run(replace(given, order=np.array([2, 0, 3, 1]))).items():
-        np.testing.assert_array_equal(value, expected[name], err_msg=name)
-    # A row that is left out is not computed. A GPU cannot refuse what is no permutation.
-    for wrong in ([2, 2, 2, 2], [2, 2**62, 3, 3], [2, -1, -(2**62), 0]):
-        got = run(replace(given, order=np.array(wrong)))
-        rows = sorted(set(np.clip(wrong, 0, 3)))
-        np.testing.assert_array_equal(got["c_last"][rows], expected["c_last"][rows])
-        np.testing.assert_array_equal(got["grad_c0"][rows], expected["grad_c0"][rows])
-        assert np.isnan(np.delete(got["c_last"], rows, 0)).all()
-        assert np.isnan(np.delete(got["grad_c0"], rows, 0)).all()
+    expected = in_order(engine, given, c, is_team)
+    assert_same_bits(in_order(engine, given, c, is_team, [2, 0, 3, 1]), expected)
+
+
+@pytest.mark.parametrize("is_team", [False, True])
+@pytest.mark.parametrize("engine_name", [ON_SOURCES[0]])
+@pytest.mark.parametrize("order", [[2, 2, 2, 2], [2, 2**62, 3, 3], [2, -1, -(2**62), 0]])
+def test_a_row_that_an_order_leaves_out_is_not_computed(engine, order, is_team):
+    """A GPU cannot refuse what is no permutation; the address sanitizer ends the process on an error."""
+    given = make_ragged([5, 0, 9, 2], 4)
+    c = given.forward()["c"]
+    expected, got = in_order(engine, given, c, is_team), in_order(engine, given, c, is_team, order)
+    rows = sorted(set(np.clip(order, 0, 3)))
+    for name in ("c_last", "grad_c0"):
+        np.testing.assert_array_equal(got[name][rows], expected[name][rows])
+        assert np.isnan(np.delete(got[name], rows, 0)).all()
 
 
 @pytest.mark.cuda
