@@ -10,6 +10,8 @@ from types import FunctionType
 from sru_nn.arguments import checked
 from sru_nn.cells.gated_linear import arguments as _gated_linear
 from sru_nn.cells.gated_linear.reference import gated_linear_recurrence, without_padding
+from sru_nn.cells.ligru import arguments as _ligru
+from sru_nn.cells.ligru.reference import ligru_recurrence
 from sru_nn.cells.mingru import arguments as _mingru
 from sru_nn.cells.mingru.reference import mingru_recurrence
 from sru_nn.cells.sru import arguments as _sru
@@ -27,6 +29,7 @@ __all__ = [
     "accumulate_dtype",
     "activate",
     "gated_linear_recurrence",
+    "ligru_recurrence",
     "mingru_recurrence",
     "reverse_second_direction",
     "sru_recurrence",
@@ -39,6 +42,7 @@ _functions = [function for function in map(globals().get, __all__) if isinstance
 _checks: dict[str, Callable[..., None]] = {
     "sru_recurrence": _sru.check_arguments,
     "gated_linear_recurrence": _gated_linear.check_arguments,
+    "ligru_recurrence": _ligru.check_arguments,
     "mingru_recurrence": _mingru.check_arguments,
 }
 globals().update(

@@ -9,7 +9,12 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from sru_nn.functional import gated_linear_recurrence, mingru_recurrence, sru_recurrence
+from sru_nn.functional import (
+    gated_linear_recurrence,
+    ligru_recurrence,
+    mingru_recurrence,
+    sru_recurrence,
+)
 
 from .rows import Row, call, rows, tensors
 
@@ -57,6 +62,13 @@ FUNCTIONS = {
         torch.randn(t, b, 4, 2 * d, requires_grad=True),
         torch.randn(2, 2 * d),
         torch.randn(2, 2 * d),
+        torch.ones(b, 2 * d),
+        bidirectional=True,
+        mask_pad=torch.zeros(t, b, dtype=torch.bool),
+    ),
+    "ligru": lambda t, b, d: ligru_recurrence(
+        torch.randn(t, b, 2, d, requires_grad=True),
+        torch.randn(2 * d, d),
         torch.ones(b, 2 * d),
         bidirectional=True,
         mask_pad=torch.zeros(t, b, dtype=torch.bool),
