@@ -4,14 +4,13 @@
 namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
 
 /// How many steps a slice has: as many as fit into registers on every architecture.
-template <typename S>
-constexpr int backward_steps = sizeof(S) < 8 ? 3 : 2;
+constexpr int backward_steps = 3;
 
 /// The inputs of a slice as they were read. The step that is taken first is the latest.
 template <typename S>
 struct BackwardSlice {
     using A = AccumulationType<S>;
-    static constexpr int steps = backward_steps<S>;
+    static constexpr int steps = backward_steps;
     Pack<S, 1> u_c[steps], u_f[steps], u_r[steps], highway[steps], grad_h[steps];
     Pack<A, 1> c[steps + 1];  // after each step, and before the last one taken
     Pack<std::uint8_t, 1> marks[steps];
@@ -104,7 +103,7 @@ struct TeamMaps {
 template <typename S, int warps>
 class TeamMember {
     using A = AccumulationType<S>;
-    static constexpr int steps = backward_steps<S>;
+    static constexpr int steps = backward_steps;
 
  public:
     __device__ __forceinline__ TeamMember(const SruBackward& args, const TeamPlace& place)
@@ -193,7 +192,7 @@ class TeamMember {
 template <typename S, int warps>
 __global__ void __launch_bounds__(lanes* warps, sizeof(S) < 8 ? 2 : 1) sru_backward_team_kernel(const SruBackward args) {
     using A = AccumulationType<S>;
-    constexpr int steps = backward_steps<S>, tile = warps * steps;
+    constexpr int steps = backward_steps, tile = warps * steps;
     constexpr std::true_type marked;
     constexpr std::false_type unmarked;
     __shared__ TeamMaps<A, warps> maps;
@@ -234,6 +233,6 @@ __global__ void __launch_bounds__(lanes* warps, sizeof(S) < 8 ? 2 : 1) sru_backw
 bool sru_kernels::launch_team(const SruBackward& args, const cuda::Launch& launch) {
     using namespace SRU_KERNELS_VARIANT::sru;
     constexpr int warps = 8;
-    return cuda::launch_team(args, work_of(args), team_of(args, warps, warps * backward_steps<float>), launch,
+    return cuda::launch_team(args, work_of(args), team_of(args, warps, warps * backward_steps), launch,
                              [](auto zero) { return sru_backward_team_kernel<decltype(zero), warps>; });
 }
