@@ -266,6 +266,15 @@ def cuda_report(session: nox.Session) -> None:
     session.run("python", "packages/sru-kernels/benchmarks/cuda_report.py", *session.posargs)
 
 
+@nox.session(name="gpu-report")
+def gpu_report(session: nox.Session) -> None:
+    """Test and time the kernels on this machine's GPU, in ten minutes; writes docs/benchmarks/gpu.md."""
+    if problem := no_cuda_device():
+        session.error(f"gpu-report needs a CUDA device: {problem}")
+    session.install(*PINS, TORCH, *folders("sru-kernels", "sru-nn"), *PYTEST, *cuda("ON", "native"))
+    session.run("python", "packages/sru-kernels/benchmarks/gpu_report.py", *session.posargs)
+
+
 @nox.session
 def sanitize(session: nox.Session) -> None:
     """Run the tests of the CPU kernels under the address and the undefined behaviour sanitizer."""
