@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -17,7 +17,7 @@ from sru_nn.dtypes import accumulate_dtype
 from sru_nn.functional import sru_recurrence
 from sru_nn.pieces import FIRST, PAD, SECOND, longest_first
 
-from ...conftest import TOLERANCES, either, examples, looks_at_grad
+from ...conftest import TOLERANCES, either, looks_at_grad, random_cases
 
 LEAVES = ("u", "v", "bias", "c0", "c_reset", "x")
 OPTIONS = {
@@ -134,7 +134,7 @@ USED = st.sampled_from([(True, True), (True, True), (True, False), (False, True)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
-@settings(examples, max_examples=10)
+@random_cases(10)
 @given(
     length=st.sampled_from([0, 1, 2, 7, 20]),
     batch=st.integers(0, 3),
@@ -151,7 +151,7 @@ def test_resets(implementation, assert_close, dtype, length, batch, hidden, opti
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
-@settings(examples, max_examples=10)
+@random_cases(10)
 @given(
     lengths=st.lists(st.sampled_from([0, 1, 2, 9]), max_size=4),
     hidden=st.sampled_from([1, 5, 17]),

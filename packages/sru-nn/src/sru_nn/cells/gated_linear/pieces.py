@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from sru_nn import backend
@@ -27,7 +28,15 @@ def run(chosen: backend.Backend | None, inputs: PieceInputs) -> tuple[Tensor, Te
 def choose(inputs: Any) -> backend.Backend:
     """Return what runs the operators; the kernels are for CPU tensors."""
     chosen = backend.active(inputs.q.device)
-    return "reference" if chosen == "kernels" and not inputs.q.is_cpu else chosen
+    return chosen if chosen != "kernels" or inputs.q.is_cpu else _without_kernels(inputs.q.device)
+
+
+def _without_kernels(device: torch.device) -> backend.Backend:
+    try:
+        with backend.using("triton"):
+            return backend.active(device)
+    except RuntimeError:  # which says why it cannot run there
+        return "reference"
 
 
 def results(inputs: PieceInputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
