@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_map
 
 from sru_nn.functional import gated_linear_recurrence, mingru_recurrence, sru_recurrence
 
-from .rows import Row, call, rows, tensors
+from .rows import Row, call, on_backends, tensors
 
 pytestmark = pytest.mark.usefixtures("implementation")
 LENGTH, BATCH, STEP = 5, 3, 3
@@ -22,7 +22,7 @@ LOOKS_AHEAD = ("SRUpp", "SRUppCell", "GatedLinearRNN")
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("gradients", [False, True])
-@rows()
+@on_backends()
 def test_an_input(row: Row, gradients: bool, bad: float) -> None:
     module, x = row.build(), row.inputs(LENGTH, BATCH)
     changed, state = x.clone(), row.state(module, BATCH)
@@ -40,7 +40,7 @@ def test_an_input(row: Row, gradients: bool, bad: float) -> None:
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @torch.no_grad()
-@rows("step")
+@on_backends("step")
 def test_a_state_before_a_step(row: Row, bad: float) -> None:
     module, x, state = row.build(), row.inputs(1, BATCH)[0], row.state(row.build(), BATCH)
     changed = tree_map(Tensor.clone, state)

@@ -1,7 +1,7 @@
 """The gated linear recurrence as the operators `sru_nn::gated_linear_forward` and `_backward`, on any device.
 
 On a CPU the kernels run them where they can, step by step; everywhere else plain PyTorch does, by chunks.
-Both save the states before each chunk. The arguments have been checked by `sru_nn.functional`.
+Both save the states before each chunk. The arguments have been checked, by `arguments.py` beside this file.
 """
 
 from __future__ import annotations
