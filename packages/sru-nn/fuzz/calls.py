@@ -26,7 +26,8 @@ from sru_nn import backend, functional, reference
 from sru_nn.dtypes import accumulate_dtype
 
 SECONDS = 20
-NAMES = "SRU|SRUpp|SRUCell|SRUppCell|SRUppAttention|SRUppProjectedLinear|GatedLinearRNN|MinGRU|LSTM|GRU"
+NAMES = "SRU|SRUpp|SRUCell|SRUppCell|SRUppAttention|SRUppProjectedLinear|GatedLinearRNN"
+NAMES += "|LiGRU|SLiGRU|MinGRU|LSTM|GRU"
 OURS = re.compile(rf"(({NAMES})(\.\w+)?|\w+_recurrence|backend\.\w+)\b.*: |({NAMES}) needs", re.DOTALL)
 
 
@@ -193,7 +194,7 @@ def _wide(state: Any) -> Any:
 
 def _recurrence(case: Case) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """Draw a recurrence, its tensors and its options."""
-    name = case.draw(st.sampled_from(["sru", "gated_linear", "mingru"]), "recurrence")
+    name = case.draw(st.sampled_from(["sru", "gated_linear", "ligru", "mingru"]), "recurrence")
     torch.manual_seed(case.draw(st.integers(0, 2**32 - 1), "seed"))
     length, batch, hidden = (case.draw(st.integers(0, 6), letter) for letter in "TBD")
     dtype = case.draw(st.sampled_from(list(TOLERANCES)), "dtype")
@@ -224,6 +225,9 @@ def _recurrence(case: Case) -> tuple[str, dict[str, Any], dict[str, Any]]:
     else:
         given = {"u": torch.randn(length, batch, 2, hidden, dtype=dtype)}
         few["h0"] = torch.randn(batch, hidden, dtype=wide)
+        if name == "ligru":
+            given["weight"] = 0.3 * torch.randn(2 * hidden, hidden, dtype=wide)
+            few["mask_h"] = (torch.rand(batch, hidden) < 0.7).to(wide) / 0.7
     few["reset"] = torch.rand(length, batch) < 0.3
     given |= {key: tensor for key, tensor in few.items() if case.draw(st.booleans(), key)}
     state = next(key for key in few if key in ("c0", "s0", "h0"))
@@ -277,15 +281,8 @@ def wrong_sizes(case: Case) -> None:
     import sru_nn
     from sru_nn import compat
 
-    kinds = [
-        sru_nn.SRU,
-        sru_nn.SRUCell,
-        sru_nn.SRUpp,
-        sru_nn.GatedLinearRNN,
-        sru_nn.MinGRU,
-        compat.LSTM,
-        compat.GRU,
-    ]
+    ours = ("SRU", "SRUCell", "SRUpp", "GatedLinearRNN", "LiGRU", "SLiGRU", "MinGRU")
+    kinds = [*(getattr(sru_nn, name) for name in ours), compat.LSTM, compat.GRU]
     kind = case.draw(st.sampled_from(kinds), "class")
     names = list(inspect.signature(kind).parameters)
     sizes = {name: 4 for name in ("input_size", "hidden_size", "proj_size") if name in names}

@@ -48,6 +48,14 @@ SCHEMAS = [
     "sru_nn::gated_linear_pieces_backward(Tensor q, Tensor k, Tensor v, Tensor log_g, Tensor? s0, Tensor? "
     "s_reset, Tensor? marks, Tensor? cu_seqlens, Tensor starts, Tensor? grad_o, Tensor? grad_s) -> "
     "(Tensor grad_q, Tensor grad_k, Tensor grad_v, Tensor grad_log_g, Tensor grad_s0, Tensor grad_s_reset)",
+    "sru_nn::ligru_forward(Tensor u, Tensor weight, Tensor? h0, Tensor? h_reset, Tensor? norm_weight, "
+    "Tensor? norm_bias, Tensor? mask_h, Tensor? marks, Tensor? cu_seqlens, bool bidirectional, "
+    "str activation, float? norm_eps, bool save) -> (Tensor h, Tensor h_last, Tensor states)",
+    "sru_nn::ligru_backward(Tensor u, Tensor weight, Tensor? h0, Tensor? h_reset, Tensor? norm_weight, "
+    "Tensor? norm_bias, Tensor? mask_h, Tensor? marks, Tensor? cu_seqlens, bool bidirectional, "
+    "str activation, float? norm_eps, Tensor states, Tensor? grad_h, Tensor? grad_h_last) -> (Tensor grad_u, "
+    "Tensor grad_weight, Tensor grad_h0, Tensor grad_h_reset, Tensor grad_norm_weight, "
+    "Tensor grad_norm_bias)",
     "sru_nn::linear_scan(Tensor a, Tensor b, bool reverse) -> Tensor",
     "sru_nn::onednn_linear(Tensor x, Tensor weight) -> Tensor",
     "sru_nn::sru_states(Tensor u_c, Tensor u_f, Tensor v_f, Tensor c0, int chunk, float? tolerance, float "

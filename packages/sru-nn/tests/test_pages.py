@@ -14,6 +14,7 @@ PAGES = [
     "docs/concepts/padding.md",
     "docs/concepts/sequences.md",
     "docs/concepts/state-and-streaming.md",
+    "docs/guides/from-fast-sligru.md",
     "docs/guides/long-sequences.md",
     "docs/guides/sequences.md",
 ]

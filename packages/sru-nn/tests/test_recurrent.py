@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from sru_nn import SRU, GatedLinearRNN, MinGRU, SRUCell, SRUpp
+from sru_nn import SRU, GatedLinearRNN, LiGRU, MinGRU, SRUCell, SRUpp
 from sru_nn.compat import GRU, LSTM
 from sru_nn.recurrent import Recurrent
 
@@ -42,7 +42,7 @@ def test_the_base_combines_with_another_module_class():
         ours(x, torch.zeros(1, B, D))
 
 
-@pytest.mark.parametrize("kind", [SRU, SRUCell, SRUpp, GatedLinearRNN, MinGRU, LSTM, GRU])
+@pytest.mark.parametrize("kind", [SRU, SRUCell, SRUpp, GatedLinearRNN, LiGRU, MinGRU, LSTM, GRU])
 @pytest.mark.parametrize("wrong", [torch.ones(T, B, E).numpy(), [[[0.0] * E]], "x"], ids=type)
 def test_what_is_no_tensor(kind, wrong):
     rnn = kind(E, D, 4) if kind is SRUpp else kind(E, D)

@@ -31,6 +31,18 @@ GATED_LINEAR = {name: torch.zeros(T, B, H, K) for name in ("q", "k", "v", "log_g
     "s0": torch.zeros(B, H, K, K),
     "mask_pad": MASK,
 }
+LIGRU = {
+    "u": torch.zeros(T, B, 2, D),
+    "weight": torch.zeros(2 * D, D),
+    "h0": torch.zeros(B, D),
+    "norm_weight": torch.ones(2 * D),
+    "norm_bias": torch.zeros(2 * D),
+    "mask_h": torch.ones(B, D),
+    "mask_pad": MASK,
+    "bidirectional": False,
+    "activation": "tanh",
+    "norm_eps": 1e-5,
+}
 MINGRU = {"u": torch.zeros(T, B, 2, D), "h0": torch.zeros(B, D), "mask_pad": MASK}
 SRU_OPTIONS = {"bidirectional": False, "activation": "tanh", "scale_x": 1.0}
 SIZES = {"input_size": 2, "hidden_size": 4, "num_layers": 1}
@@ -47,9 +59,11 @@ def using(choice: Any) -> None:
 CALLS: dict[Callable[..., Any], dict[str, Any]] = {
     functional.sru_recurrence: SRU_TENSORS | SRU_OPTIONS | {"length_parallel": False},
     functional.gated_linear_recurrence: GATED_LINEAR,
+    functional.ligru_recurrence: LIGRU,
     functional.mingru_recurrence: MINGRU,
     reference.sru_recurrence: SRU_TENSORS | SRU_OPTIONS,
     reference.gated_linear_recurrence: GATED_LINEAR,
+    reference.ligru_recurrence: LIGRU,
     reference.mingru_recurrence: MINGRU,
     reference.sru_states: {name: torch.zeros(T, B, D) for name in ("u_c", "u_f", "v_f")}
     | {"c": torch.zeros(B, D)},
@@ -103,6 +117,7 @@ FINE = {
     ("dynamic_shapes", "a list"),
     ("state_dict", "a dict"),
     *((name, "None") for name in ("c0", "x", "mask_c", "mask_pad", "s0", "h0", "filter_fn")),
+    *((name, "None") for name in ("mask_h", "norm_eps", "norm_weight", "norm_bias")),
     *((name, "None") for name in ("dynamic_shapes", "input_names", "output_names")),
 }
 
@@ -144,6 +159,7 @@ RECURRENCES = [
     for functions in (
         (functional.sru_recurrence, reference.sru_recurrence),
         (functional.gated_linear_recurrence, reference.gated_linear_recurrence),
+        (functional.ligru_recurrence, reference.ligru_recurrence),
         (functional.mingru_recurrence, reference.mingru_recurrence),
     )
     for name, value in CALLS[functions[0]].items()

@@ -14,7 +14,7 @@ from torch import nn
 from sru_apps.nn import EncoderOptions, RecurrentEncoder, detach_state
 from sru_nn import SRU, SRUppState
 
-BOTH_WAYS = ["sru", "lstm", "gru"]
+BOTH_WAYS = ["sru", "lstm", "gru", "sligru"]
 NAMES = [*BOTH_WAYS, "srupp", "mingru", "gated-linear"]
 
 
@@ -235,6 +235,11 @@ def test_options_reach_the_encoders() -> None:
     ]
     assert srupp.rnn.num_heads == 2
     assert srupp.rnn.context == 256
+    for name in ("ligru", "sligru"):
+        first, last = build(name, options=EncoderOptions(normalization="batch")).rnn.layers
+        assert "running_mean" in first.norm.state_dict()
+        assert (last.recurrent_norm is None) == (name == "ligru")
+        assert "running_mean" not in build(name).rnn.layers[0].norm.state_dict()
     gated = build("gated-linear", options=EncoderOptions(num_heads=2, key_size=3))
     _, state = gated(inputs(2, 1))
     assert state.shape == (2, 1, 2, 3, 2)

@@ -9,7 +9,7 @@ from sru_apps.nn import EncoderOptions, RecurrentEncoder
 
 
 def test_unknown_encoder() -> None:
-    message = "unknown recurrent encoder 'rnn'; expected one of sru, srupp, lstm, gru, mingru, gated-linear"
+    message = "unknown recurrent encoder 'rnn'; expected one of sru, srupp, lstm, gru, ligru, sligru, mingru"
     with pytest.raises(ValueError, match=message):
         RecurrentEncoder("rnn", 5, 4)
 
@@ -21,6 +21,7 @@ def test_unknown_encoder() -> None:
         ("gru", {"layer_norm": False}, "layer_norm, which belongs to sru and srupp"),
         ("sru", {"memory_length": 9}, "memory_length, which belongs to srupp"),
         ("srupp", {"rnn_dropout": 0.0}, "rnn_dropout, which belongs to sru"),
+        ("sru", {"normalization": "batch"}, "normalization, which belongs to ligru and sligru"),
         ("mingru", {"num_heads": 1}, "num_heads, which belongs to srupp and gated-linear"),
     ],
 )
@@ -53,5 +54,5 @@ def test_out_of_range(option: dict[str, Any], message: str) -> None:
 
 
 def _with(name: str) -> EncoderOptions:
-    values = {"activation": "tanh", "rnn_dropout": 0.1, "attention_dropout": 0.1}
+    values = {"activation": "tanh", "normalization": "batch", "rnn_dropout": 0.1, "attention_dropout": 0.1}
     return EncoderOptions(**{name: values.get(name, 1)})

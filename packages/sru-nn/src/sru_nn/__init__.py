@@ -1,13 +1,14 @@
 """Simple Recurrent Units for PyTorch.
 
 `SRU` and `SRUCell` replace the modules of the same name in the `sru` package, version 2.6.0; `SRUpp` and the
-modules it is built from replace those of version 3.0.0.dev6. `GatedLinearRNN` and `MinGRU` are recurrent
-networks whose gates do not see the state. Use the functions of `functional`, the bare recurrences, with
-projections of your own.
+modules it is built from replace those of version 3.0.0.dev6. `LiGRU` and `SLiGRU` replace the modules of
+SpeechBrain and `fast_sligru`. `GatedLinearRNN` and `MinGRU` are recurrent networks whose gates do not see the
+state. Use the functions of `functional`, the bare recurrences, with projections of your own.
 """
 
 from sru_nn import backend, compat, functional
 from sru_nn.cells.gated_linear.layer import GatedLinearRNN
+from sru_nn.cells.ligru.stack import LiGRU, SLiGRU
 from sru_nn.cells.mingru.layer import MinGRU
 from sru_nn.cells.sru.layer import SRUCell
 from sru_nn.cells.sru.stack import SRU
@@ -22,7 +23,9 @@ __version__ = "0.1.0"
 __all__ = [
     "SRU",
     "GatedLinearRNN",
+    "LiGRU",
     "MinGRU",
+    "SLiGRU",
     "SRUCell",
     "SRUpp",
     "SRUppAttention",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import torch
 
 STORAGE_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -10,3 +12,10 @@ STORAGE_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 def accumulate_dtype(dtype: torch.dtype) -> torch.dtype:
     """Return the dtype of the state and of every sum: float64 for float64 storage, float32 for any other."""
     return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def without_autocast(device: torch.device) -> contextlib.AbstractContextManager[None]:
+    """Return a context in which products on a device keep their dtype, whatever autocast says."""
+    if torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return contextlib.nullcontext()

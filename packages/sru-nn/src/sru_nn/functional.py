@@ -7,6 +7,8 @@ from torch import Tensor
 from sru_nn.arguments import check_number
 from sru_nn.cells.gated_linear import arguments as gated_linear_arguments
 from sru_nn.cells.gated_linear import operator as gated_linear
+from sru_nn.cells.ligru import arguments as ligru_arguments
+from sru_nn.cells.ligru import operator as ligru
 from sru_nn.cells.mingru import arguments as mingru_arguments
 from sru_nn.cells.mingru import operator as mingru
 from sru_nn.cells.sru import arguments as sru_arguments
@@ -148,9 +150,11 @@ def gated_linear_recurrence(
         TypeError: A dtype is wrong.
 
     On a CPU the kernels of `sru-kernels` run it where they can (`sru_nn.backend`), step by step. Everywhere
-    else matrix products compute chunks of 32 steps; what decays within a chunk below 1e-19 of a query, a key
-    or a state (1e-154 in float64) counts as zero. Both are accurate for gates of any size. Forward-mode
-    differentiation, the transforms of `torch.func` and second derivatives run the reference, step by step.
+    else matrix products compute chunks of 32 steps, in Triton on a GPU, whose float32 products obey
+    `torch.set_float32_matmul_precision`, or in plain PyTorch, where what decays within a chunk below 1e-19 of
+    a query, a key or a state (1e-154 in float64) counts as zero. All are accurate for gates of any size.
+    Forward-mode differentiation, the transforms of `torch.func` and second derivatives run the reference,
+    step by step.
 
     What is not finite stays in its head of its sequence; chunks may carry it to earlier steps too.
 
@@ -217,3 +221,69 @@ def mingru_recurrence(
     return mingru.mingru_recurrence(
         u, h0, mask_pad=mask_pad, reset=reset, h_reset=h_reset, cu_seqlens=cu_seqlens
     )
+
+
+def ligru_recurrence(
+    u: Tensor,
+    weight: Tensor,
+    h0: Tensor | None = None,
+    *,
+    bidirectional: bool = False,
+    activation: ligru_arguments.Activation = "relu",
+    norm_eps: float | None = None,
+    norm_weight: Tensor | None = None,
+    norm_bias: Tensor | None = None,
+    mask_h: Tensor | None = None,
+    mask_pad: Tensor | None = None,
+    reset: Tensor | None = None,
+    h_reset: Tensor | None = None,
+    cu_seqlens: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Run the recurrence of the light GRU, or of the stabilised one, over a batch of pre-activations.
+
+        r = U h_{t-1}, or layer_norm(U h_{t-1}) with `norm_eps`
+        z_t = σ(u_z + r_z)        h̃_t = g(u_h + r_h) ⊙ m        h_t = z_t ⊙ h_{t-1} + (1 − z_t) ⊙ h̃_t
+
+    At a padded position the state is h_{t-1} and the output zero, and no gradient reaches the inputs of that
+    position. The second direction reads the same `u` from the last step to the first, with the same weights.
+
+    Args:
+        u: `(T, B, 2, D)`, the pre-activations `u_h, u_z`. float32, float64, float16 or bfloat16; this is the
+            storage dtype. All other tensors but masks are in that or in the accumulation dtype.
+        weight: `(2·D, D)`, the matrix U, U_h before U_z.
+        h0: `(B, N·D)`, the state before the first step; zeros if None.
+        bidirectional: Whether there is a second direction (N = 2).
+        activation: The function g: `"relu"`, `"tanh"`, `"sin"` or `"leaky_relu"`.
+        norm_eps: The ε of the layer norm over the 2·D elements of U h; None for no norm.
+        norm_weight: `(2·D,)`, the weight of the norm; ones if None.
+        norm_bias: `(2·D,)`, its bias; zeros if None.
+        mask_h: `(B, N·D)`, the dropout mask m of the candidates, already divided by the keep probability.
+        mask_pad: `(T, B)` bool, True where a position is padding.
+        reset: `(T, B)` bool, True where a sequence begins; at padding it counts for nothing.
+        h_reset: `(N·D,)`, the state that sequences begin with at a reset; zeros if None.
+        cu_seqlens: `(S + 1,)` int32 or int64, the ends of S sequences that lie end to end in a batch of one,
+            after a 0, as for `sru_recurrence`. `h0`, `mask_h` and `h_last` have S in place of B.
+
+    Returns:
+        `h`: `(T, B, N·D)`, the states after each step in the storage dtype.
+        `h_last`: `(B, N·D)`, the state after the last step, in the accumulation dtype: float64 for float64
+        storage, float32 for every other.
+
+    Raises:
+        ValueError: A shape, a device or the combination of options is wrong.
+        TypeError: A dtype is wrong.
+
+    Products are in the accumulation dtype, under autocast too. The operators run in plain PyTorch. The
+    transforms of `torch.func`, a `mask_h` with a gradient and gradients that are differentiated again run the
+    reference; a compiled graph has first derivatives only. What is not finite stays in its sequence.
+
+    Source: Ravanelli et al., "Light Gated Recurrent Units for Speech Recognition", 2018 (arXiv:1803.10225);
+    Moumen and Parcollet, "Stabilising and Accelerating Light Gated Recurrent Units for Automatic Speech
+    Recognition", ICASSP 2023 (arXiv:2302.10144).
+    """
+    norm = {"norm_eps": norm_eps, "norm_weight": norm_weight, "norm_bias": norm_bias}
+    where = {"mask_pad": mask_pad, "reset": reset, "h_reset": h_reset, "cu_seqlens": cu_seqlens}
+    options = {"bidirectional": bidirectional, "activation": activation, "mask_h": mask_h, **norm, **where}
+    ligru_arguments.check_arguments(u, weight, h0, **options)
+    check_ends("ligru_recurrence", cu_seqlens, u.shape[0])
+    return ligru.ligru_recurrence(u, weight, h0, **options)  # type: ignore[arg-type]

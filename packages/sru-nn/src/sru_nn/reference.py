@@ -11,6 +11,8 @@ from typing import Any
 from sru_nn.arguments import checked
 from sru_nn.cells.gated_linear import arguments as _gated_linear
 from sru_nn.cells.gated_linear.reference import gated_linear_recurrence, without_padding
+from sru_nn.cells.ligru import arguments as _ligru
+from sru_nn.cells.ligru.reference import ligru_recurrence
 from sru_nn.cells.mingru import arguments as _mingru
 from sru_nn.cells.mingru.reference import mingru_recurrence
 from sru_nn.cells.sru import arguments as _sru
@@ -29,6 +31,7 @@ __all__ = [
     "accumulate_dtype",
     "activate",
     "gated_linear_recurrence",
+    "ligru_recurrence",
     "mingru_recurrence",
     "reverse_second_direction",
     "sru_recurrence",
@@ -52,6 +55,7 @@ _functions = [function for function in map(globals().get, __all__) if isinstance
 _checks: dict[str, Callable[..., None]] = {
     "sru_recurrence": _with_ends("sru_recurrence", _sru.check_arguments),
     "gated_linear_recurrence": _with_ends("gated_linear_recurrence", _gated_linear.check_arguments),
+    "ligru_recurrence": _with_ends("ligru_recurrence", _ligru.check_arguments),
     "mingru_recurrence": _with_ends("mingru_recurrence", _mingru.check_arguments),
 }
 globals().update(

@@ -16,10 +16,19 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-from sru_nn import SRU, GatedLinearRNN, MinGRU, SRUCell, SRUpp, SRUppAttention, SRUppCell, SRUppState
+from sru_nn import (
+    SRU,
+    GatedLinearRNN,
+    LiGRU,
+    MinGRU,
+    SLiGRU,
+    SRUCell,
+    SRUpp,
+    SRUppAttention,
+    SRUppCell,
+    SRUppState,
+)
 from sru_nn.compat import GRU, LSTM
-
-from ..conftest import CHOICES
 
 E, D, L = 5, 8, 2
 
@@ -49,12 +58,11 @@ ONE_LAYER = {
     "single": "two axes are one step of a batch, as in sru",
     "batch_first": "as for packed",
 }
-LOOKS_BACK = {
-    "chunks": "a layer attends to what its stack keeps",
-    "step": "as for chunks",
-}
+LOOKS_BACK = {"chunks": "a layer attends to what its stack keeps", "step": "as for chunks"}
 NORMS = {"half": "a norm that divides by a small number amplifies the rounding of half precision"}
 # Over many steps, and where the state is small after a reset, it does so to the rounding of single precision.
+LEARNED_NORMS = {"normalization": "layer", "nonlinearity": "tanh", "recurrent_elementwise_affine": True}
+RECTIFIES = {"half": "the slope of a rectifier jumps where rounding changes a sign"}
 COUNTS_PADDING = {"padding": "the context counts positions, padded or not", "packed": "as for padding"}
 
 
@@ -69,7 +77,9 @@ class Row:
         carry: Makes the state of `stream` from the state that the call takes.
         pads_with_zero: Whether the output at padding is zero.
         magnifies: How much larger rounding errors are than in other stacks.
-        main: Whether slow tests, which hardly depend on the options, take this row.
+        main: Whether slow tests, which hardly depend on the options, take this row, and the tests that run on
+            every backend take it on each.
+        kernels: Whether it has any; if not, all backends are one.
         input_size: E, where it differs.
         exceptions: The tests that leave this row out, each with the reason.
     """
@@ -81,6 +91,7 @@ class Row:
     pads_with_zero: bool = True
     magnifies: float = 1.0
     main: bool = False
+    kernels: bool = True
     input_size: int = E
     exceptions: Mapping[str, str] = field(default_factory=dict)
 
@@ -259,6 +270,13 @@ ROWS = {
     ),
     "MinGRU": Row(lambda: MinGRU(E, D, L), main=True, exceptions=NORMS),
     "MinGRU, learned state": Row(lambda: MinGRU(E, D, L, learn_initial_state=True), exceptions=NORMS),
+    # In evaluation: in training batch norm mixes the sequences of a batch.
+    "LiGRU": Row(lambda: LiGRU(E, D, L).eval(), main=True, kernels=False, exceptions=RECTIFIES),
+    "SLiGRU, both directions, learned state": Row(
+        lambda: SLiGRU(E, D, L, bidirectional=True, learn_initial_state=True, **LEARNED_NORMS),
+        kernels=False,
+        exceptions=NORMS | TWO_DIRECTIONS,
+    ),
     "LSTM": Row(lambda: LSTM(E, D, L), main=True),
     "LSTM, both directions, projected": Row(
         lambda: LSTM(E, D, L, bidirectional=True, proj_size=2), exceptions=TWO_DIRECTIONS
@@ -278,21 +296,6 @@ def rows(test: str | None = None, *, main: bool = False, also: Sequence[str] = (
         if test not in row.exceptions and (row.main or not main or name in also)
     }
     return pytest.mark.parametrize("row", chosen.values(), ids=chosen)
-
-
-def on_backends(test: str | None = None) -> pytest.MarkDecorator:
-    """Parametrize a test over the rows and what computes them.
-
-    Every backend takes the main rows. The others differ in what the module does around its recurrence, and in
-    what it passes to it, for which tests/cells compares every backend with the reference: they take one.
-    """
-    cases = [
-        pytest.param(row, choice, id=f"{name}-{choice}")
-        for name, row in ROWS.items()
-        if test not in row.exceptions
-        for choice in (CHOICES if row.main else CHOICES[-1:])
-    ]
-    return pytest.mark.parametrize(("row", "implementation"), cases, indirect=["implementation"])
 
 
 def learned(*names: str) -> pytest.MarkDecorator:

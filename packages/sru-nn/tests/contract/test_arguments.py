@@ -7,7 +7,7 @@ import re
 import pytest
 import torch
 
-from sru_nn import SRU, GatedLinearRNN, MinGRU, SRUCell, SRUpp, SRUppAttention, SRUppCell
+from sru_nn import SRU, GatedLinearRNN, LiGRU, MinGRU, SLiGRU, SRUCell, SRUpp, SRUppAttention, SRUppCell
 from sru_nn.compat import GRU, LSTM
 
 from .rows import ROWS, Row, call, rows
@@ -20,6 +20,8 @@ SIZES = {
     SRUpp: {"input_size": 5, "hidden_size": 4, "proj_size": 4, "num_layers": 2, "num_heads": 2},
     SRUppCell: {"input_size": 5, "hidden_size": 4},
     GatedLinearRNN: {"input_size": 5, "hidden_size": 4, "num_layers": 2, "num_heads": 2, "key_size": 3},
+    LiGRU: {"input_size": 5, "hidden_size": 4, "num_layers": 2},
+    SLiGRU: {"input_size": 5, "hidden_size": 4, "num_layers": 2},
     MinGRU: {"input_size": 5, "hidden_size": 4, "num_layers": 2},
     LSTM: {"input_size": 5, "hidden_size": 4, "num_layers": 2, "proj_size": 2},
     GRU: {"input_size": 5, "hidden_size": 4, "num_layers": 2},

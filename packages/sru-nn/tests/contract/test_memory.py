@@ -11,7 +11,12 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.utils._pytree import tree_map
 
-from sru_nn.functional import gated_linear_recurrence, mingru_recurrence, sru_recurrence
+from sru_nn.functional import (
+    gated_linear_recurrence,
+    ligru_recurrence,
+    mingru_recurrence,
+    sru_recurrence,
+)
 
 from .rows import Row, call, rows, tensors
 
@@ -64,6 +69,10 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], Callable[[int, int], dict[str, Te
             "s0": draw(b, 2, 3, 3),
         },
     ),
+    "ligru": (
+        ligru_recurrence,
+        lambda t, b: {"u": draw(t, b, 2, 4), "weight": draw(8, 4), "h0": draw(b, 4), "mask_h": draw(b, 4)},
+    ),
     "mingru": (mingru_recurrence, lambda t, b: {"u": draw(t, b, 2, 4), "h0": draw(b, 4)}),
 }
 
@@ -86,7 +95,7 @@ def test_arguments_of_functions(name, gradients, length, batch, kind):
 def run(function: Callable[..., Any], given: dict[str, Tensor], gradients: bool) -> list[Tensor]:
     if not gradients:
         return tensors(function(**given))
-    leaves = {name: value.requires_grad_(name != "mask_c") for name, value in given.items()}
+    leaves = {name: value.requires_grad_(not name.startswith("mask_")) for name, value in given.items()}
     results = tensors(function(**leaves))
     of = [value for value in leaves.values() if value.requires_grad]
     upstream = [kind(torch.ones_like(result)) for kind, result in zip((negated, zero), results, strict=True)]

@@ -9,9 +9,14 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from sru_nn.functional import gated_linear_recurrence, mingru_recurrence, sru_recurrence
+from sru_nn.functional import (
+    gated_linear_recurrence,
+    ligru_recurrence,
+    mingru_recurrence,
+    sru_recurrence,
+)
 
-from .rows import Row, call, on_backends, tensors
+from .rows import Row, call, rows, tensors
 
 pytestmark = pytest.mark.usefixtures("implementation")
 LENGTH, BATCH, STEP = 5, 3, 3
@@ -22,7 +27,7 @@ LOOKS_AHEAD = ("SRUpp", "SRUppCell", "GatedLinearRNN")
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("gradients", [False, True])
-@on_backends()
+@rows()
 def test_an_input(row: Row, gradients: bool, bad: float) -> None:
     module, x = row.build(), row.inputs(LENGTH, BATCH)
     changed, state = x.clone(), row.state(module, BATCH)
@@ -40,7 +45,7 @@ def test_an_input(row: Row, gradients: bool, bad: float) -> None:
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @torch.no_grad()
-@on_backends("step")
+@rows("step")
 def test_a_state_before_a_step(row: Row, bad: float) -> None:
     module, x, state = row.build(), row.inputs(1, BATCH)[0], row.state(row.build(), BATCH)
     changed = tree_map(Tensor.clone, state)
@@ -57,6 +62,13 @@ FUNCTIONS = {
         torch.randn(t, b, 4, 2 * d, requires_grad=True),
         torch.randn(2, 2 * d),
         torch.randn(2, 2 * d),
+        torch.ones(b, 2 * d),
+        bidirectional=True,
+        mask_pad=torch.zeros(t, b, dtype=torch.bool),
+    ),
+    "ligru": lambda t, b, d: ligru_recurrence(
+        torch.randn(t, b, 2, d, requires_grad=True),
+        torch.randn(2 * d, d),
         torch.ones(b, 2 * d),
         bidirectional=True,
         mask_pad=torch.zeros(t, b, dtype=torch.bool),

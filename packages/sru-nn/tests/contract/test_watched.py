@@ -142,15 +142,17 @@ def test_backward_hooks_of_inner_linear_maps(row: Row, everywhere: bool) -> None
         if type(linear) is nn.Linear:
             seen.append(linear)
 
-    inner = [linear for _, _, linear in linears(module)]
+    length, calls = 4, []
+    for _, name, linear in linears(module):
+        calls += [linear] * (length if name == "recurrent" else 1)  # that multiplies the state of each step
     if everywhere:
         global_hooks.register_module_full_backward_hook(note)
     else:
-        for linear in inner:
+        for linear in set(calls):
             linear.register_full_backward_hook(note)
-    h, _ = call(module, row.inputs(4, 3, torch.float32).requires_grad_())
+    h, _ = call(module, row.inputs(length, 3, torch.float32).requires_grad_())
     h.sum().backward()
-    assert sorted(map(id, seen)) == sorted(map(id, inner))
+    assert sorted(map(id, seen)) == sorted(map(id, calls))
 
 
 def layers(module: nn.Module) -> list[nn.Module]:
@@ -247,7 +249,9 @@ def test_transforms_of_sru_pp(way: str, length: int, gradients: bool, monkeypatc
             assert state.eq(0).all()
 
 
-@pytest.mark.parametrize("name", ["SRU", "SRUCell", "SRUpp", "GatedLinearRNN", "MinGRU", "LSTM", "GRU"])
+@pytest.mark.parametrize(
+    "name", ["SRU", "SRUCell", "SRUpp", "GatedLinearRNN", "LiGRU", "MinGRU", "LSTM", "GRU"]
+)
 def test_a_step_runs_the_forward_of_a_subclass(name: str):
     row = ROWS[name]
     module, x = row.build(), row.inputs(1, 2)

@@ -66,7 +66,7 @@ def refused(row: Row, call: Callable[[], Any]) -> None:
     with pytest.raises((TypeError, ValueError)) as caught:
         call()
     message = str(caught.value)
-    assert message.startswith((kind, "SRU", "sru_", "mingru_", "gated_linear_")), message
+    assert message.startswith((kind, "SRU", "sru_", "ligru_", "mingru_", "gated_linear_")), message
     assert " must " in message, message
     assert len(message) < 300
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
-from sru_nn import SRU, GatedLinearRNN, MinGRU, SRUpp
+from sru_nn import SRU, GatedLinearRNN, MinGRU, SLiGRU, SRUpp
 from sru_nn.export import decompositions
 
 from .conftest import D, E, needs_scan
@@ -19,6 +19,7 @@ pytestmark = needs_scan
 RNNS = {
     "SRU": lambda: SRU(E, D, 1, bidirectional=True, layer_norm=True, learn_initial_state=True),
     "SRU++": lambda: SRUpp(E, D, 4, 1, learn_initial_state=True),
+    "SLi-GRU": lambda: SLiGRU(E, D, bidirectional=True, normalization="layer", learn_initial_state=True),
     "minGRU": lambda: MinGRU(E, D, 1, learn_initial_state=True),
     "gated linear": lambda: GatedLinearRNN(E, D, 1, num_heads=2, key_size=4, learn_initial_state=True),
 }

@@ -97,7 +97,7 @@ def check_stack(stack: Mapping[str, Any], state_dict: Mapping[str, Any], prefix:
     if not layers:
         return
     if max(layers) + 1 != stack["num_layers"]:
-        _refuse(prefix, "num_layers", stack["num_layers"], max(layers) + 1)
+        refuse(prefix, "num_layers", stack["num_layers"], max(layers) + 1)
     layer = f"{prefix}rnn_lst.0."
     entries = {name: value for name, value in state_dict.items() if name.startswith(layer)}
     read_cell(entries, layer)
@@ -109,11 +109,11 @@ def check_stack(stack: Mapping[str, Any], state_dict: Mapping[str, Any], prefix:
         weight = None
     if not first or (weight is not None) == stack[name]:
         if weight is not None and weight.shape[1] != stack["input_size"]:
-            _refuse(prefix, "input_size", stack["input_size"], weight.shape[1])
+            refuse(prefix, "input_size", stack["input_size"], weight.shape[1])
     elif weight is not None:
-        _refuse(prefix, name, False, True, f"{name}=True and input_size={weight.shape[1]}")
+        refuse(prefix, name, False, True, f"{name}=True and input_size={weight.shape[1]}")
     elif first.get("input_size") not in (first["output_size"], None):
-        _refuse(prefix, name, True, False)
+        refuse(prefix, name, True, False)
 
 
 def check_cell(cell: Mapping[str, Any], state_dict: Mapping[str, Any], prefix: str) -> None:
@@ -134,9 +134,9 @@ def check_cell(cell: Mapping[str, Any], state_dict: Mapping[str, Any], prefix: s
     custom, theirs = cell["custom_m"], told.pop("custom_m", None)
     if custom is None and theirs:
         module = f"a module with {', '.join(map(shortened, theirs[:3]))}"
-        _refuse(prefix, "custom_m", None, module, "custom_m=<that module>")
+        refuse(prefix, "custom_m", None, module, "custom_m=<that module>")
     if custom is not None and "projection_size" in told:
-        _refuse(prefix, "custom_m", custom, None)
+        refuse(prefix, "custom_m", custom, None)
     if told.get("v1"):
         del told["v1"]  # zero vectors fit any module
     if not told.get("bias"):
@@ -145,17 +145,17 @@ def check_cell(cell: Mapping[str, Any], state_dict: Mapping[str, Any], prefix: s
         if name in cell and cell[name] != value:
             remedy = "the attention_every_n_layers or attention_last_n_layers that the saved one had"
             alias = "n_proj" if name == "projection_size" and "rnn_lst." not in prefix else name
-            _refuse(prefix, alias, cell[name], value, remedy if name == "attention" else None)
+            refuse(prefix, alias, cell[name], value, remedy if name == "attention" else None)
     # Only a highway that takes the input itself is scaled.
     if "highway_scale" in told and cell["has_skip_term"] and cell["num_matrices"] == 3:
         tolerance = max(1e-5, told["tolerance"])  # a module in half precision rounds it
         if not math.isclose(told["highway_scale"], cell["scale_x"], rel_tol=tolerance):
             bias = scaled_for(told["highway_scale"])
             if bias is None:
-                _refuse(prefix, "rescale", True, False)
+                refuse(prefix, "rescale", True, False)
             if not cell["rescale"]:
-                _refuse(prefix, "rescale", False, True, f"rescale=True and highway_bias={bias:g}")
-            _refuse(prefix, "highway_bias", f"{cell['highway_bias']:g}", f"{bias:g}")
+                refuse(prefix, "rescale", False, True, f"rescale=True and highway_bias={bias:g}")
+            refuse(prefix, "highway_bias", f"{cell['highway_bias']:g}", f"{bias:g}")
 
 
 def _check_hidden_size(module: Mapping[str, Any], saved: int, prefix: str) -> None:
@@ -168,13 +168,22 @@ def _check_hidden_size(module: Mapping[str, Any], saved: int, prefix: str) -> No
             f"in {'one direction' if directions == 1 else 'two directions'} hidden_size={saved // directions}"
         )
         remedy = f"bidirectional={directions == 1}, or {same}" if fits else None
-        _refuse(prefix, "bidirectional", directions == 2, directions == 1, remedy)
+        refuse(prefix, "bidirectional", directions == 2, directions == 1, remedy)
     if fits:
-        _refuse(prefix, "hidden_size", size, saved // directions)
-    _refuse(prefix, "hidden_size", size, saved, f"hidden_size={saved} and bidirectional=False")
+        refuse(prefix, "hidden_size", size, saved // directions)
+    refuse(prefix, "hidden_size", size, saved, f"hidden_size={saved} and bidirectional=False")
 
 
-def _refuse(prefix: str, field: str, ours: object, theirs: object, remedy: str | None = None) -> NoReturn:
+def refuse(prefix: str, field: str, ours: object, theirs: object, remedy: str | None = None) -> NoReturn:
+    """Raise an error that names an argument, its two values and what to do.
+
+    Args:
+        prefix: What the names of the module's entries begin with.
+        field: The argument.
+        ours: Its value in this module.
+        theirs: Its value in the state dict.
+        remedy: How to build a module that fits; by default with the value of the state dict.
+    """
     where = f"{prefix[:-1]}: " if prefix else ""
     raise RuntimeError(
         f"{where}{field}: this module has {ours}, the state dict {theirs}; "

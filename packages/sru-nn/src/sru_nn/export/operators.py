@@ -11,6 +11,9 @@ from torch import Tensor
 from sru_nn import pieces, reference
 from sru_nn.cells.gated_linear.pieces import PieceInputs as GatedPieces
 from sru_nn.cells.gated_linear.reference import gated_linear_recurrence
+from sru_nn.cells.ligru import reference as ligru
+from sru_nn.cells.ligru.operator import Inputs as LiGRUInputs
+from sru_nn.cells.ligru.rows import Rows
 from sru_nn.cells.sru.plain import Inputs, PieceInputs
 from sru_nn.cells.sru.reference import by_marks, sru_states
 from sru_nn.operators import TORCH_2_13
@@ -39,6 +42,7 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
         operators.sru_pieces_forward.default: _sru_pieces_forward,
         operators.gated_linear_forward.default: _gated_linear_forward,
         operators.gated_linear_pieces_forward.default: _gated_linear_pieces_forward,
+        operators.ligru_forward.default: _ligru_forward,
         operators.packed_layout.default: _refuse_packed,
     }
 
@@ -157,6 +161,36 @@ def _gated_linear_pieces_forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
         return o, s, nothing
     _, o, states = _scan(step, s.new_zeros(1, *s.shape[1:]), over_time)
     return o, pieces.last_states(states, s, cu_seqlens), nothing
+
+
+def _ligru_forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
+    inputs, save = LiGRUInputs(*args[:-1]), args[-1]
+    _refuse_gradients(save)
+    h, last = ligru.by_marks(*inputs, states=_scan_ligru_states)
+    return h, last, inputs.weight.new_empty(0)
+
+
+def _scan_ligru_states(rows: Rows, product: ligru.Product, activation: str) -> tuple[Tensor, Tensor]:
+    """Compute `reference.ligru_states` of the cell with the loop in the graph."""
+    if _has_no_loop(rows.u.shape[0]):
+        return ligru.ligru_states(rows, product, activation)
+    given = {**rows._asdict(), **product._asdict()}
+    tensors = {name: x for name, x in given.items() if isinstance(x, Tensor) and name != "h"}
+    over_time = {name: x for name, x in tensors.items() if x.dim() == 3}
+    constant = {name: x for name, x in tensors.items() if x.dim() < 3}
+
+    def step(h: Tensor, *values: Any) -> tuple[Tensor, Tensor]:
+        now = given | {"h": h} | dict(zip((*over_time, *constant), values, strict=False))  # symbols follow
+        one_step = {name: now[name].unsqueeze(0) if name in over_time else now[name] for name in now}
+        _, h = ligru.ligru_states(
+            Rows(*(one_step[name] for name in Rows._fields)),
+            ligru.Product(*(one_step[name] for name in ligru.Product._fields)),
+            activation,
+        )
+        return h, h.clone()  # results may not share memory
+
+    last, states = _scan(step, rows.h, tuple(over_time.values()), *constant.values())
+    return states, last
 
 
 def _refuse_packed(*_: Any) -> Any:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from sru_apps.nn.encoders import gated_linear, mingru, sru, srupp, torch_rnn
+from sru_apps.nn.encoders import gated_linear, ligru, mingru, sru, srupp, torch_rnn
 from sru_apps.nn.encoders.gated_linear import GatedLinearOptions
+from sru_apps.nn.encoders.ligru import LiGRUOptions
 from sru_apps.nn.encoders.record import Encoder, call
 from sru_apps.nn.encoders.sru import SRUOptions
 from sru_apps.nn.encoders.srupp import SRUppOptions
@@ -23,6 +24,8 @@ ENCODERS: dict[str, Encoder] = {
     "srupp": srupp.ENCODER,
     "lstm": torch_rnn.LSTM,
     "gru": torch_rnn.GRU,
+    "ligru": ligru.LIGRU,
+    "sligru": ligru.SLIGRU,
     "mingru": mingru.ENCODER,
     "gated-linear": gated_linear.ENCODER,
 }
@@ -34,7 +37,7 @@ else:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncoderOptions(SRUOptions, SRUppOptions, GatedLinearOptions):
+class EncoderOptions(SRUOptions, SRUppOptions, LiGRUOptions, GatedLinearOptions):
     """The options of all encoders; None leaves a choice to the encoder.
 
     Raises:
@@ -73,13 +76,14 @@ class RecurrentEncoder(nn.Module):
     """A stack of recurrent layers over padded, time-major sequences; padding never changes a result.
 
     Args:
-        name: The cell: `sru`, `srupp` (SRU with causal attention), `lstm`, `gru`, `mingru` or `gated-linear`.
+        name: The cell: `sru`, `srupp` (SRU with causal attention), `lstm`, `gru`, `ligru`, `sligru`, `mingru`
+            or `gated-linear`.
         input_size: E.
         hidden_size: D, per direction.
         num_layers: L.
-        dropout: Dropout between layers.
-        bidirectional: Add a second stack that reads the sequence backwards (N = 2 instead of 1); `sru`,
-            `lstm` and `gru` only.
+        dropout: Dropout between layers; of the candidates of every layer for `ligru` and `sligru`.
+        bidirectional: Read the sequence backwards too (N = 2 instead of 1); not `srupp`, `mingru` and
+            `gated-linear`.
         options: Options that only some encoders have.
         activation_checkpointing: Keep only the inputs of the layers for the backward pass and recompute the
             rest: layer by layer where the encoder is a list of layers, else all at once.

@@ -64,7 +64,7 @@ def read_stack(
     """Read a sequence with one of the stacks of sru-nn.
 
     Args:
-        rnn: An SRU, MinGRU or GatedLinearRNN, time-major.
+        rnn: An SRU, LiGRU, SLiGRU, MinGRU or GatedLinearRNN, time-major.
         x: (T, B, E).
         mask: (T, B) bool, True at padding, or None.
         state: The states before, with the layers as the first axis; None at the start.

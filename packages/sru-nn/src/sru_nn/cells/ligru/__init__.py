@@ -1,0 +1,1 @@
+"""The light GRU and its stabilised form."""

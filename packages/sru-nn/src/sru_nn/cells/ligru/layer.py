@@ -1,0 +1,165 @@
+"""One layer of a Li-GRU or an SLi-GRU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
+
+from sru_nn.arguments import shown_options
+from sru_nn.cells.ligru import reference
+from sru_nn.cells.ligru.arguments import Activation, Normalization, check_arguments
+from sru_nn.cells.ligru.norm import FrameNorm
+from sru_nn.cells.ligru.operator import ligru_recurrence
+from sru_nn.gemm import project
+from sru_nn.pieces import marks
+from sru_nn.positions import Positions, expand_initial, learned
+from sru_nn.watched import is_watched
+
+
+class LiGRULayer(nn.Module):
+    """One layer over a whole sequence, in one direction or two; the arguments are those of `SLiGRU`.
+
+    Args:
+        recurrent_norm: Whether the product with the state is normalised, as in an `SLiGRU`.
+
+    Attributes:
+        transform: W, an `nn.Linear` with 2·D outputs, u_h then u_z; with a bias where nothing normalises it.
+        norm: The norm of W x, or None.
+        recurrent: U, an `nn.Linear` with 2·D outputs, of both directions.
+        recurrent_norm: The norm of U h, or None.
+        initial_state: `(N·D,)`, with `learn_initial_state`; otherwise None.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        normalization: Normalization,
+        nonlinearity: Activation,
+        bias: bool,
+        dropout: float,
+        re_init: bool,
+        bidirectional: bool,
+        recurrent_norm: bool,
+        recurrent_elementwise_affine: bool,
+        learn_initial_state: bool,
+    ) -> None:
+        super().__init__()
+        self.input_size, self.hidden_size = input_size, hidden_size
+        self.output_size = hidden_size * (2 if bidirectional else 1)
+        self.normalization, self.nonlinearity = normalization, nonlinearity
+        self.dropout, self.bidirectional = float(dropout), bool(bidirectional)
+        self.bias, self.re_init = bool(bias), bool(re_init)
+        gates = 2 * hidden_size
+        self.transform = nn.Linear(input_size, gates, bias=self.bias and normalization == "none")
+        self.norm: nn.Module | None = None
+        if normalization != "none":
+            self.norm = FrameNorm(gates) if normalization == "batch" else nn.LayerNorm(gates)
+            if not self.bias:  # a buffer, out of reach of optimizers and initialisers
+                del self.norm.bias
+                self.norm.register_buffer("bias", torch.zeros(gates))
+        self.recurrent = nn.Linear(hidden_size, gates, bias=False)
+        affine = recurrent_elementwise_affine
+        self.recurrent_norm = nn.LayerNorm(gates, elementwise_affine=affine) if recurrent_norm else None
+        self.initial_state = nn.Parameter(torch.zeros(self.output_size)) if learn_initial_state else None
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw the weights anew, as PyTorch initialises each module; U is orthogonal with `re_init`."""
+        for module in (self.transform, self.norm, self.recurrent, self.recurrent_norm):
+            if module is not None:
+                module.reset_parameters()  # type: ignore[operator]
+        if self.re_init:
+            nn.init.orthogonal_(self.recurrent.weight)
+        if self.initial_state is not None:
+            self.initial_state.zero_()
+
+    def forward(
+        self,
+        x: Tensor,
+        state: Tensor | None = None,
+        mask_pad: Tensor | None = None,
+        *,
+        reset: Tensor | None = None,
+        cu_seqlens: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Run the layer.
+
+        Args:
+            x: `(T, B, E)`; `(total, 1, E)` with `cu_seqlens`.
+            state: `(B, N·D)`, the state before the first step; `initial_state`, or zeros, if None.
+            mask_pad: `(T, B)` bool, True where a position is padding; x is zero there.
+            reset: `(T, B)` bool, True where a sequence begins.
+            cu_seqlens: `(S + 1,)` int64, where the sequences begin and end that lie end to end.
+
+        Returns:
+            `h`: `(T, B, N·D)`.
+            `state`: `(B, N·D)`, the state after the last step.
+        """
+        where = Positions(mask_pad, reset, cu_seqlens)
+        u = self._normalized(project(self.transform, x), mask_pad)
+        initial, sequences = learned(self.initial_state, u), where.sequences(x)
+        if state is None:
+            state = expand_initial(initial, sequences)
+        mask_h = None
+        if self.training and self.dropout > 0:
+            mask_h = F.dropout(u.new_ones(sequences, self.output_size), self.dropout)
+        u = torch.unflatten(u, -1, (2, self.hidden_size))
+        begins = None if reset is None else initial
+        if self._product_is_called():
+            found = mask_pad if reset is None else marks(mask_pad, reset, self.bidirectional)
+            given = (u, state, begins, mask_h, found, cu_seqlens, self.bidirectional, self.nonlinearity)
+            return reference.by_product(lambda h: self._product(h, u.dtype), *given)
+        norm = self.recurrent_norm
+        options: dict[str, Any] = {
+            "bidirectional": self.bidirectional,
+            "activation": self.nonlinearity,
+            "norm_eps": None if norm is None else norm.eps,
+            "norm_weight": None if norm is None else norm.weight,
+            "norm_bias": None if norm is None else norm.bias,
+            "mask_h": mask_h,
+            "mask_pad": mask_pad,
+            "reset": reset,
+            "h_reset": begins,
+            "cu_seqlens": cu_seqlens,
+        }
+        check_arguments(u, self.recurrent.weight, state, **options)
+        return ligru_recurrence(u, self.recurrent.weight, state, **options)
+
+    def _product_is_called(self) -> bool:
+        """Return whether the modules of the product are called at each step, as they are not what we made."""
+        linear, norm = self.recurrent, self.recurrent_norm
+        return (
+            _is_another(linear, nn.Linear)
+            or linear.bias is not None
+            or is_traceable_wrapper_subclass(linear.weight)  # quantized by others
+            or (norm is not None and _is_another(norm, nn.LayerNorm))
+        )
+
+    def _product(self, h: Tensor, storage: torch.dtype) -> Tensor:
+        product = self.recurrent(h.to(storage))
+        return (product if self.recurrent_norm is None else self.recurrent_norm(product)).to(h.dtype)
+
+    def _normalized(self, u: Tensor, mask_pad: Tensor | None) -> Tensor:
+        if self.norm is None:
+            return u
+        frames = u.flatten(0, 1)
+        if mask_pad is None or not isinstance(self.norm, FrameNorm):
+            return self.norm(frames).view_as(u)  # type: ignore[no-any-return]
+        return self.norm(frames, mask_pad.flatten()).view_as(u)  # type: ignore[no-any-return]
+
+    def extra_repr(self) -> str:
+        """Show the sizes and every option that is not at its default."""
+        usual: dict[str, Any] = {"nonlinearity": "relu", "dropout": 0.0, "bidirectional": False, "bias": True}
+        return ", ".join(filter(None, (f"{self.input_size}, {self.hidden_size}", shown_options(self, usual))))
+
+
+def _is_another(module: nn.Module, kind: type[nn.Module]) -> bool:
+    """Return whether a call of a module may do anything else than `forward` of this class."""
+    return type(module).forward is not kind.forward or is_watched(module)

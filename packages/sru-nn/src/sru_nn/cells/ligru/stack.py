@@ -1,0 +1,281 @@
+"""Stacks of Li-GRU and SLi-GRU layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sru_nn.cells.ligru.arguments import Activation, Normalization, check_options
+from sru_nn.cells.ligru.checkpoints import check_stack, read_stack
+from sru_nn.cells.ligru.layer import LiGRULayer
+from sru_nn.operators import is_plain
+from sru_nn.positions import Positions
+from sru_nn.recurrent import Sequences, without_padding
+from sru_nn.stack import Stack, by_layer
+
+
+class LightStack(Stack):
+    """What `LiGRU` and `SLiGRU` share: everything but the norm of the product with the state."""
+
+    def __init__(
+        self, input_size: int, hidden_size: int, num_layers: int, *, batch_first: bool, **options: Any
+    ) -> None:
+        super().__init__()
+        self._set_sizes(
+            input_size,
+            hidden_size,
+            num_layers,
+            bidirectional=options["bidirectional"],
+            batch_first=batch_first,
+            project_input=False,
+        )
+        check_options(type(self).__name__, **options)
+        self.normalization: Normalization = options["normalization"]
+        self.layers = nn.ModuleList(
+            LiGRULayer(self.output_size if layer else self.input_size, self.hidden_size, **options)
+            for layer in range(self.num_layers)
+        )
+
+    def forward(
+        self,
+        x: Sequences,
+        state: Tensor | None = None,
+        mask_pad: Tensor | None = None,
+        *,
+        reset: Tensor | None = None,
+        cu_seqlens: Tensor | None = None,
+    ) -> tuple[Sequences, Tensor]:
+        """Run the stack.
+
+        Args:
+            x: `(T, B, E)`, `(B, T, E)` with `batch_first`, `(T, E)` for a single sequence; `(total, E)` or
+                `(1, total, E)` with `cu_seqlens`; or a `PackedSequence`.
+            state: `(L, B, N·D)`, or `(L, N·D)` for a single sequence: the states before the first step; the
+                learned ones, or zeros, if None.
+            mask_pad: `(T, B)`, `(B, T)` with `batch_first`, or `(T,)` for a single sequence: non-zero where a
+                position is padding. The state passes it unchanged and its output is zero.
+            reset: Bool, in the shape of `mask_pad`: True where a sequence begins. No state and no gradient
+                passes that point; the second direction starts anew just before it. A reset at padding counts
+                for nothing.
+            cu_seqlens: `(S + 1,)` int32 or int64: S sequences lie end to end in the input, number s from
+                `cu_seqlens[s]` to `cu_seqlens[s + 1]`, without padding. The states then have S where
+                they have B. Its values are checked on the CPU only.
+
+        Returns:
+            `h`: the outputs of the last layer, in the form of `x` with N·D features.
+            `state`: `(L, B, N·D)`, the states after the last step, which for the second direction is the
+            first in time; float32, or float64 for float64 input.
+
+        Raises:
+            ValueError: A shape does not fit, `cu_seqlens` does not divide the input, something comes with it,
+                or with a `PackedSequence`, that cannot, or batch norm has a single real frame to learn from.
+            TypeError: A dtype does not fit.
+        """
+        return self._forward(x, state, mask_pad, reset=reset, cu_seqlens=cu_seqlens)
+
+    def _first(self) -> nn.Module:
+        return self.layers[0].transform  # type: ignore[return-value]
+
+    def _initial(self) -> Any:
+        states = [layer.initial_state for layer in self.layers]
+        return None if states[0] is None else torch.stack(states)  # type: ignore[arg-type]
+
+    def _check_state(self, state: Any, *batch: int) -> None:
+        if state is not None:
+            self._check_state_tensor(
+                "state", state, batch, "(L, B, N·D)", (self.num_layers, self.output_size)
+            )
+
+    def _run(self, x: Tensor, state: Tensor | None, where: Positions) -> tuple[Tensor, Tensor]:
+        if self.training and self.normalization == "batch":
+            self._check_frames(x, where.mask_pad)
+        x, last = without_padding(x, where.mask_pad), []
+        for layer, before in zip(self.layers, by_layer(state, self.num_layers), strict=True):
+            x, after = layer(x, before, where.mask_pad, **where.options())
+            last.append(after)
+        return x, torch.stack(last)
+
+    def _check_frames(self, x: Tensor, mask_pad: Tensor | None) -> None:
+        """Raise if batch norm has no two frames; a mask is read on the CPU only, so that no GPU waits."""
+        frames = x.shape[0] * x.shape[1]
+        if mask_pad is not None:
+            if not (mask_pad.is_cpu and is_plain(mask_pad)):
+                return
+            frames -= int(mask_pad.sum())
+        if frames < 2 and any(layer.norm.training for layer in self.layers):  # type: ignore[union-attr]
+            raise ValueError(
+                f"{type(self).__name__}: batch norm in training needs two real frames or more, got {frames}; "
+                "pass more at once, call .eval(), or choose normalization='layer'"
+            )
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, local_metadata: Mapping[str, Any], *args: Any
+    ) -> None:
+        read_stack(state_dict, prefix)
+        check_stack(self, state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
+
+    def extra_repr(self) -> str:
+        """Show what the layers' own lines do not."""
+        return f"{super().extra_repr()}, normalization={self.normalization!r}"
+
+
+class LiGRU(LightStack):
+    """A stack of light GRU layers: one gate, a rectified candidate and a norm of the projected input.
+
+        u = norm(W x_t)
+        z_t = σ(u_z + U_z h_{t-1})        h̃_t = g(u_h + U_h h_{t-1}) ⊙ m
+        h_t = z_t ⊙ h_{t-1} + (1 − z_t) ⊙ h̃_t
+
+    The second direction has the same weights and the same norm as the first: that is the published model.
+
+    Args:
+        input_size: E, the number of input features.
+        hidden_size: D, the number of hidden features of each direction.
+        num_layers: L, the number of layers.
+        normalization: What normalises W x: `"batch"`, batch norm over the real frames of a batch; `"layer"`,
+            layer norm; `"none"`.
+        nonlinearity: g: `"relu"`, `"tanh"`, `"sin"` or `"leaky_relu"`.
+        bias: Whether the norm, or W where there is none, learns a bias; if False that stays zero.
+        dropout: Probability of the dropout m of the candidates of every layer: one mask per sequence and
+            direction, drawn in advance for all steps.
+        re_init: Whether U is drawn orthogonal, rather than as an `nn.Linear` is.
+        bidirectional: Whether each layer has a second direction from the last step to the first.
+        batch_first: Whether input, output and `mask_pad` have the batch before the time. The state does not.
+        learn_initial_state: Whether each layer learns the state in which sequences begin, a parameter
+            `initial_state` `(N·D,)`, instead of zeros. Where a state is always given and no sequence is
+            reset, it gets no gradient.
+
+    State dicts of `speechbrain.nnet.RNN.LiGRU` and of `fast_sligru` load as they are; one of another
+    architecture raises a `RuntimeError` that names the first argument that differs and both values, also with
+    `strict=False`. With any other word than `"batchnorm"` these packages do use layer norm.
+
+    Attributes:
+        layers: The L layers, each with `transform` (W, an `nn.Linear`, u_h then u_z), `norm`, and `recurrent`
+            (U, an `nn.Linear`).
+
+    Raises:
+        TypeError: A size is not an integer.
+        ValueError: An argument is outside its range.
+
+    Source: Ravanelli et al., "Light Gated Recurrent Units for Speech Recognition", IEEE Transactions on
+    Emerging Topics in Computational Intelligence, 2018 (arXiv:1803.10225), section III.
+
+    Example:
+        >>> import torch
+        >>> rnn = LiGRU(40, 128, num_layers=2, bidirectional=True)
+        >>> h, state = rnn(torch.randn(20, 8, 40))
+        >>> h.shape, state.shape
+        (torch.Size([20, 8, 256]), torch.Size([2, 8, 256]))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        normalization: Normalization = "batch",
+        nonlinearity: Activation = "relu",
+        bias: bool = True,
+        dropout: float = 0.0,
+        re_init: bool = True,
+        bidirectional: bool = False,
+        batch_first: bool = False,
+        learn_initial_state: bool = False,
+    ) -> None:
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            normalization=normalization,
+            nonlinearity=nonlinearity,
+            bias=bias,
+            dropout=dropout,
+            re_init=re_init,
+            bidirectional=bidirectional,
+            batch_first=batch_first,
+            learn_initial_state=learn_initial_state,
+            recurrent_norm=False,
+            recurrent_elementwise_affine=False,
+        )
+
+
+class SLiGRU(LightStack):
+    """A stack of stabilised light GRU layers: a `LiGRU` whose product with the state is normalised too.
+
+        u = norm(W x_t)        r = layer_norm(U h_{t-1})
+        z_t = σ(u_z + r_z)        h̃_t = g(u_h + r_h) ⊙ m
+        h_t = z_t ⊙ h_{t-1} + (1 − z_t) ⊙ h̃_t
+
+    The layer norm is over both halves of r together. It keeps gradients through many steps from exploding.
+
+    Args:
+        input_size: E, the number of input features.
+        hidden_size: D, the number of hidden features of each direction.
+        num_layers: L, the number of layers.
+        normalization: As for `LiGRU`; `ff_normalization` in SpeechBrain.
+        nonlinearity: As for `LiGRU`.
+        recurrent_elementwise_affine: Whether the layer norm of U h learns a weight and a bias.
+        bias: As for `LiGRU`.
+        dropout: As for `LiGRU`.
+        re_init: As for `LiGRU`.
+        bidirectional: As for `LiGRU`.
+        batch_first: As for `LiGRU`.
+        learn_initial_state: As for `LiGRU`.
+
+    State dicts of `speechbrain.nnet.RNN.SLiGRU` and of `fast_sligru` load as they are, as for `LiGRU`.
+
+    Attributes:
+        layers: The L layers, as for `LiGRU`, each also with `recurrent_norm`.
+
+    Raises:
+        TypeError: A size is not an integer.
+        ValueError: An argument is outside its range.
+
+    Source: Moumen and Parcollet, "Stabilising and Accelerating Light Gated Recurrent Units for Automatic
+    Speech Recognition", ICASSP 2023 (arXiv:2302.10144), section 3.
+
+    Example:
+        >>> import torch
+        >>> rnn = SLiGRU(40, 128, num_layers=2)
+        >>> h, state = rnn(torch.randn(20, 8, 40))
+        >>> h, state = rnn.eval().step(torch.randn(8, 40), state)
+        >>> h.shape, state.shape
+        (torch.Size([8, 128]), torch.Size([2, 8, 128]))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        normalization: Normalization = "batch",
+        nonlinearity: Activation = "relu",
+        recurrent_elementwise_affine: bool = False,
+        bias: bool = True,
+        dropout: float = 0.0,
+        re_init: bool = True,
+        bidirectional: bool = False,
+        batch_first: bool = False,
+        learn_initial_state: bool = False,
+    ) -> None:
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            normalization=normalization,
+            nonlinearity=nonlinearity,
+            bias=bias,
+            dropout=dropout,
+            re_init=re_init,
+            bidirectional=bidirectional,
+            batch_first=batch_first,
+            learn_initial_state=learn_initial_state,
+            recurrent_norm=True,
+            recurrent_elementwise_affine=recurrent_elementwise_affine,
+        )
