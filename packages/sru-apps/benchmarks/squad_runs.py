@@ -40,7 +40,7 @@ pages, so about 3 % of its answers stand at another occurrence of their text; th
 """.splitlines()
 
 
-def record(folder: Path, facts: Mapping[str, str], commit: str) -> dict[str, Any]:
+def record(folder: Path, facts: Mapping[str, str], commit: str, note: str) -> dict[str, Any]:
     """Read what is worth keeping of a run."""
     summary = json.loads((folder / "summary.json").read_text())
     settings = yaml.safe_load((folder / "config.yaml").read_text())
@@ -51,12 +51,13 @@ def record(folder: Path, facts: Mapping[str, str], commit: str) -> dict[str, Any
         "recipe": settings["recipe"],
         "encoder": summary["encoder"],
         "reader": settings["model"]["reader"],
-        "precision": settings["trainer"]["precision"],
+        "precision": settings["trainer"].get("precision", "32-true"),
         "features": settings["data"]["features"],
         "seed": summary["seed"],
         "parameters": summary["parameters_without_embedding"],
         "steps": summary["steps"],
         "ended_by": summary["ended_by"],
+        "note": note,
         "seconds": summary["seconds"],
         "best": {"epoch": summary["best_epoch"], **summary["validation"]},
         "curve": [
@@ -93,7 +94,7 @@ def page(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield "Parameters are counted without word vectors."
     for run in runs:
         yield f"\n## {run['encoder']}, {run['precision']}, seed {run['seed']}\n"
-        yield f"{described(run['machine'])}.\n"
+        yield f"{described(run['machine'])}.{run['note'] and ' ' + run['note']}\n"
         yield "| epoch | minutes | training loss | exact match | F1 |"
         yield "| --- | --- | --- | --- | --- |"
         for row in run["curve"]:
@@ -110,13 +111,16 @@ def main() -> None:
     )
     parser.add_argument("runs", nargs="+", type=Path, help="run folders")
     parser.add_argument("--commit", required=True, help="what they were trained with")
+    parser.add_argument("--note", default="", help="a sentence for the report")
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"), help="folder of the report")
     options = parser.parse_args()
     facts = machine("cpu")
     path = options.out / f"{NAME}.json"
     former = json.loads(path.read_text())["runs"] if path.is_file() else []
     kept = {key(run): run for run in former}
-    kept |= {key(run): run for run in (record(folder, facts, options.commit) for folder in options.runs)}
+    for folder in options.runs:
+        run = record(folder, facts, options.commit, options.note)
+        kept[key(run)] = run
     runs = [kept[name] for name in sorted(kept, key=str)]
     save(options.out, NAME, {"runs": runs}, page(runs))
     curves = {

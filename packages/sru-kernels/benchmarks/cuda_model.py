@@ -1,13 +1,29 @@
-"""What registers, bytes and Little's law predict for a CUDA kernel, without timing anything."""
+"""What machine code, bytes and the vendors' figures predict for a CUDA kernel, without timing anything."""
 
 from __future__ import annotations
 
+import math
+import re
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+
+from support.cuda_kernels import CudaKernel
+
+PACKAGE = Path(__file__).resolve().parents[1]
 WARP = 32
 BLOCK = 128
-REGISTERS = 65_536  # per multiprocessor, on every architecture here
+SCHEDULERS = 4  # of a multiprocessor; each issues one instruction per cycle
+REGISTERS = 65_536  # of a multiprocessor, on every architecture here
 REGISTER_UNIT = 256  # registers are allocated to a warp in multiples of this
+RESERVED = 1024  # bytes of shared memory that a block takes beside its own, from 8.0 on
+NANOSECONDS = (600, 1000)  # until global memory answers; an assumption
+SHAPES = ((128, 32, 512), (512, 16, 256), (1024, 1, 1024), (256, 32, 1024))  # (T, B, D)
+Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -16,113 +32,155 @@ class Multiprocessor:
 
     warps: int
     blocks: int
+    shared: int  # bytes
 
 
 MULTIPROCESSORS = {
-    "75": Multiprocessor(32, 16),
-    "80": Multiprocessor(64, 32),
-    "86": Multiprocessor(48, 16),
-    "89": Multiprocessor(48, 24),
-    "90": Multiprocessor(64, 32),
-    "100": Multiprocessor(64, 32),
-    "110": Multiprocessor(48, 24),
-    "120": Multiprocessor(48, 24),
+    "75": Multiprocessor(32, 16, 64 << 10),
+    "80": Multiprocessor(64, 32, 164 << 10),
+    "86": Multiprocessor(48, 16, 100 << 10),
+    "89": Multiprocessor(48, 24, 100 << 10),
+    "90": Multiprocessor(64, 32, 228 << 10),
+    "100": Multiprocessor(64, 32, 228 << 10),
+    "110": Multiprocessor(48, 24, 228 << 10),
+    "120": Multiprocessor(48, 24, 100 << 10),
 }
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU with its vendor's figures; bandwidth in bytes per second."""
+    """A GPU with its vendor's figures."""
 
     name: str
     architecture: str
     multiprocessors: int
-    bandwidth: float
+    bandwidth: float  # bytes per second
+    clock: float  # Hz, boost
 
 
 GPUS = (
-    Gpu("T4", "75", 40, 320e9),
-    Gpu("A100 40 GB", "80", 108, 1555e9),
-    Gpu("RTX 3090", "86", 82, 936e9),
-    Gpu("RTX 4090", "89", 128, 1008e9),
-    Gpu("H100 SXM", "90", 132, 3350e9),
-    Gpu("B200", "100", 148, 8000e9),
-    Gpu("RTX 5090", "120", 170, 1792e9),
+    Gpu("T4", "75", 40, 320e9, 1.59e9),
+    Gpu("A100 40 GB", "80", 108, 1555e9, 1.41e9),
+    Gpu("RTX 3090", "86", 82, 936e9, 1.70e9),
+    Gpu("RTX 4090", "89", 128, 1008e9, 2.52e9),
+    Gpu("H100 SXM", "90", 132, 3350e9, 1.98e9),
+    Gpu("B200", "100", 148, 8000e9, 1.96e9),
+    Gpu("RTX 5090", "120", 170, 1792e9, 2.41e9),
 )
 
-STORAGE = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2}
+
+def latencies(architecture: str) -> dict[str, float]:
+    """The cycles that NANOSECONDS are on the GPU of an architecture, and 0: memory that answers at once."""
+    clocks = [gpu.clock for gpu in GPUS if gpu.architecture == architecture]
+    return {"0 ns": 0.0, **{f"{time} ns": time * 1e-9 * clock for clock in clocks for time in NANOSECONDS}}
+
+
+def constant(file: str, name: str) -> int:
+    """A number in the sources, from the line `constexpr TYPE name = NUMBER;`."""
+    found = re.search(rf"constexpr \w+ {name} = (\d+);", (PACKAGE / "src" / file).read_text())
+    if found is None:
+        sys.exit(f"cuda_model: {file} has no constexpr {name}")
+    return int(found[1])
+
+
+def shortest_for_team(kernel: CudaKernel) -> int:
+    """The steps of a tile, below which the launcher takes no team."""
+    short = kernel.function.removeprefix("sru_")
+    steps = constant(f"cells/sru/cuda_{short}_team.cu", f"{short}_steps")
+    return steps * (kernel.threads - (short == "forward"))  # one of them walks the chain
+
+
+def kernel_of(row: Row) -> CudaKernel:
+    """The kernel of a row of the report."""
+    return CudaKernel(**row["kernel"])
+
+
+def threads_per_block(kernel: CudaKernel) -> int:
+    """Of the largest block."""
+    return BLOCK if kernel.threads == 1 else WARP * kernel.threads
+
+
+def resident_warps(row: Row) -> int:
+    """Warps per multiprocessor, as limited by registers, shared memory and the architecture."""
+    limits = MULTIPROCESSORS[row["architecture"]]
+    warps = threads_per_block(kernel_of(row)) // WARP
+    per_warp = -(-row["registers"] * WARP // REGISTER_UNIT) * REGISTER_UNIT
+    blocks = min(REGISTERS // per_warp // warps, limits.blocks, limits.warps // warps)
+    if row["shared"]:
+        blocks = min(blocks, limits.shared // (row["shared"] + RESERVED))
+    return blocks * warps
+
+
+def chosen(rows: Sequence[Row], function: str, dtype: str, shape: Sequence[int], gpu: Gpu) -> Row:
+    """The kernel that the launcher takes for dense arrays of a shape, by the rule of `launch.cpp`."""
+    length, batch, size = shape
+    columns = batch * size
+    enough, few = (constant("runtime/cuda/launch.cpp", name) for name in ("enough_threads", "few_columns"))
+    fitting = {}
+    for row in rows:
+        kernel = kernel_of(row)
+        if (kernel.function, kernel.dtype, row["architecture"]) != (function, dtype, gpu.architecture):
+            continue
+        if kernel.threads > 1:
+            if columns < few * gpu.multiprocessors and length >= shortest_for_team(kernel):
+                fitting[3] = row
+        elif not kernel.in_ring:
+            fitting[0] = row
+        elif int(gpu.architecture) >= 80 and size % (WARP * kernel.columns) == 0:
+            if kernel.columns == 1:
+                fitting[1] = row
+            elif columns // kernel.columns >= enough * gpu.multiprocessors:
+                fitting[2] = row
+    return fitting[max(fitting)]
 
 
 @dataclass(frozen=True)
-class Kernel:
-    """One compiled kernel, which reads `depth` steps ahead."""
+class Prediction:
+    """Bounds on the time of a kernel, in seconds."""
 
-    function: str  # sru_forward or sru_backward
-    dtype: str
-    columns: int
-    depth: int
-
-    @property
-    def name(self) -> str:
-        """The name on the page."""
-        return (
-            f"{self.function}, {self.dtype}, {'1 column' if self.columns == 1 else f'{self.columns} columns'}"
-        )
+    memory: float  # the bytes at the full bandwidth
+    issue: float  # the instructions of all warps of the busiest multiprocessor
+    latency: float  # a warp that waits for global memory as the machine code says
+    chain: float  # the same if memory answered at once: what a step takes from state to state
 
     @property
-    def sizes(self) -> tuple[int, int]:
-        """Bytes of the storage type and of the accumulation type."""
-        stored = STORAGE[self.dtype]
-        return stored, max(stored, 4)
+    def fraction(self) -> float:
+        """Of the bandwidth, at most."""
+        return self.memory / max(self.memory, self.issue, self.latency, self.chain)
 
-    def read(self) -> int:
-        """Bytes that a step must read per column, for K = 3 with x: u, x, and in backward grad_h and c."""
-        stored, accumulated = self.sizes
-        return 4 * stored if self.function == "sru_forward" else 5 * stored + accumulated
-
-    def written(self) -> int:
-        """Bytes that a step must write per column: h and the saved c, or grad_u and grad_x."""
-        stored, accumulated = self.sizes
-        return stored + accumulated if self.function == "sru_forward" else 4 * stored
-
-    def once(self) -> int:
-        """Bytes per column that are moved once, not at every step.
-
-        Forward: c0, mask_c, c_last, v and bias. Backward: c0, mask_c, grad_c_last, v, bias, the gradients of
-        v, bias and c0, and the state after the last step again.
-        """
-        accumulated = self.sizes[1]
-        return accumulated * (7 if self.function == "sru_forward" else 13)
-
-    def moved(self, length: int, hidden_size: int) -> float:
-        """Bytes moved per step and column, including the marks and everything moved once."""
-        return self.read() + self.written() + self.once() / length + 1 / hidden_size
-
-    def in_flight(self) -> int:
-        """Bytes that a thread has requested and not yet used."""
-        return self.depth * self.columns * self.read()
+    @property
+    def bound(self) -> str:
+        """What bounds it."""
+        if self.fraction == 1:
+            return "memory"
+        if self.issue >= self.latency:
+            return "issue"
+        return "chain" if self.latency < 1.1 * self.chain else "latency"
 
 
-def resident_warps(registers: int, architecture: str) -> int:
-    """Warps per multiprocessor, as limited by the registers and by the architecture."""
-    limits = MULTIPROCESSORS[architecture]
-    per_warp = -(-registers * WARP // REGISTER_UNIT) * REGISTER_UNIT
-    per_block = BLOCK // WARP
-    blocks = min(REGISTERS // per_warp // per_block, limits.blocks, limits.warps // per_block)
-    return blocks * per_block
+def predict(row: Row, shape: Sequence[int], gpu: Gpu, latency: str) -> Prediction:
+    """The bounds for a kernel on a shape."""
+    length, batch, size = shape
+    kernel = kernel_of(row)
+    columns = batch * size
+    warps = columns / (WARP * kernel.columns) * kernel.threads
+    turns = max(1.0, warps / (resident_warps(row) * gpu.multiprocessors))
+    groups = math.ceil(columns / (WARP * kernel.columns) / gpu.multiprocessors)  # of columns, where most are
+    per_scheduler = groups / SCHEDULERS if kernel.threads > 1 else math.ceil(groups / SCHEDULERS)
+    moved = kernel.read() + kernel.written()
+    step = length / gpu.clock
+    return Prediction(
+        memory=length * columns * moved / gpu.bandwidth,
+        issue=step * per_scheduler * row["instructions"],
+        latency=step * turns * row[latency],
+        chain=step * turns * row["0 ns"],
+    )
 
 
-def is_wide(columns: int, width: int, multiprocessors: int) -> bool:
-    """The launcher's rule: a wide kernel only if every multiprocessor still gets a block."""
-    return columns // width >= BLOCK * multiprocessors
-
-
-def fraction_of_bandwidth(kernel: Kernel, threads: int, gpu: Gpu, registers: int, latency: float) -> float:
-    """Little's law: memory can be read at most at bytes in flight / latency.
-
-    Reads and writes share the bandwidth, so the traffic that `r` bytes of reads per second allow is
-    r · (read + written) / read.
-    """
-    most = resident_warps(registers, gpu.architecture) * WARP * gpu.multiprocessors
-    reads = min(threads, most) * kernel.in_flight() / latency
-    return min(1.0, reads * (kernel.read() + kernel.written()) / kernel.read() / gpu.bandwidth)
+def kibibytes_ahead(row: Row, shape: Sequence[int], gpu: Gpu) -> float:
+    """What a multiprocessor has requested and not yet used, on average over the GPU."""
+    kernel = kernel_of(row)
+    _, batch, size = shape
+    resident = resident_warps(row) * WARP * kernel.columns / kernel.threads
+    columns = min(batch * size / gpu.multiprocessors, resident)
+    return columns * row["steps_ahead"] * kernel.read() / 1024

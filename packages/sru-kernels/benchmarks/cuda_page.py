@@ -6,110 +6,116 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cuda_model import (
-    BLOCK,
     GPUS,
     MULTIPROCESSORS,
-    WARP,
-    Gpu,
-    Kernel,
-    fraction_of_bandwidth,
-    is_wide,
+    NANOSECONDS,
+    SHAPES,
+    CudaKernel,
+    chosen,
+    constant,
+    kernel_of,
+    kibibytes_ahead,
+    predict,
     resident_warps,
 )
+from gpu_page import summary
+from support.read_ahead import LATENCIES, OTHER_LATENCY
 
-SHAPE = (128, 32, 512)
-LATENCIES = (600e-9, 1000e-9)
+SHOWN = ("80", "90", "100", "120")
+DTYPES = ("float32", "bfloat16")
+LATENCY = f"{NANOSECONDS[-1]} ns"
 Row = Mapping[str, Any]
 
-COMPILER = f"""## Registers and occupancy
+INTRODUCTION = """A thread owns one column of the batch, or several neighbours, and walks over time with the
+state in registers. There are four kinds of kernel. The launcher takes the first that fits the shape:
 
-Registers per thread and, in brackets, the resident warps per multiprocessor that they allow out of the
-architecture's maximum. This assumes blocks of {BLOCK} threads, 65,536 registers per multiprocessor and
-allocation in units of 256 registers per warp (CUDA C++ Programming Guide, "Technical Specifications per
-Compute Capability"). The tests compile for the oldest and the newest architecture and fail if a kernel
-needs more registers than listed here, spills, or uses shared memory. Sequences of different lengths
-(`cu_seqlens`) have kernels of their own: their threads count their own steps.
+| kind | reads | where |
+| --- | --- | --- |
+| team | several threads share a column, a tile of time at once | at least a tile of steps, and fewer than \
+{few} columns (B·N·D) per multiprocessor |
+| wide ring | 16 bytes per thread and array, through a ring in shared memory | D is a multiple of 32 · \
+columns, and there are at least {enough} threads per multiprocessor |
+| ring | one column per thread, through a ring in shared memory | D is a multiple of 32 |
+| registers | one column per thread, in chunks of steps | any other shape, `v` per position, compute \
+capability 7.5 |
+
+A warp fills its own ring by `cp.async`, 16 bytes at a time, and waits for nothing but the oldest group of
+steps. In backward teams each thread takes a slice of a tile, and the slices are composed in a fixed
+order. In forward teams one warp walks the chain of the forget gate, and the others compute r and h of the
+tile before.
 """
-TRAFFIC = f"""## Memory traffic
+TRAFFIC = """## Bytes
 
-Bytes per step and column, with K = 3, a highway input x and, in forward, the states saved for backward.
-Forward has to read u_c, u_f, u_r and x and to write h and c. Backward has to read those four, grad_h and
-the previous state, and to write grad_u and grad_x. The kernels read each of these once: the state of a step
-stays in registers for the next one. Once per column they also move v, bias, c0, mask_c and the last state
-(in backward the gradients of these too), and one byte of marks per row and step. The last column
-includes that, at {SHAPE}. The threads of a warp own adjacent columns, so every fetched sector is used in
-full.
+Per step and column, with K = 3, a highway input x and, in forward, the states saved for backward. Forward
+reads u_c, u_f, u_r and x and writes h and c. Backward reads those four, grad_h and the state before, and
+writes grad_u and grad_x. Each is moved once. Parameters, first and last states come on top, once per
+column, and marks, a byte per row and step.
 """
-FLIGHT = """## Bytes in flight
+CODE = """## Machine code
 
-A thread loads several steps ahead of the one it computes. Its loads in flight amount to steps ahead ·
-columns · bytes read. The columns on the right give the KiB in flight on a fully occupied multiprocessor. A
-GPU needs bandwidth · latency bytes in flight: 15 KiB per multiprocessor on an H100 SXM at 600 ns. With
-`cu_seqlens` backward reads one step less ahead.
+Read from nvdisasm's output by `tests/support/cuda_kernels.py`. Each cell holds the registers per thread
+and the resident warps per multiprocessor that these and shared memory allow; the steps between a read and
+the instruction that waits for it, at least; instructions and issue cycles per step. The last two count
+all columns of a thread, on the way through the main loop that takes longest; in forward teams, the
+instructions of the chain and of the outputs, and the cycles of the chain.
+"""
+PREDICTIONS = """## Predicted shares of the bandwidth: not measured
+
+Upper bounds. Each cell is the smallest of four, and names it:
+
+* **memory**: the bytes above at the vendor's bandwidth.
+* **issue**: the instructions of all warps of a multiprocessor; each of four schedulers issues one per cycle.
+* **latency**: a warp that is issued in order and waits where its machine code does, if memory answers after
+  {latency}. This is an assumption: one access to idle memory takes about 300 ns (Luo et al., 2024,
+  arXiv:2402.13499), and queues add to that.
+* **chain**: the same if memory answers at once. A step begins with the state of the one before, and goes
+  through the forget gate's exponential and reciprocal. Neither bandwidth nor reading ahead makes it shorter.
+
+Shared memory is taken to answer after {shared} cycles and special functions after {special}. The launch,
+the first reads, marks and barriers are left out.
 """
 RAGGED = """## Sequences of different lengths
 
-With `cu_seqlens` a thread walks its sequence to the end, and a warp runs as long as the longest sequence
-among its threads. All threads of a warp belong to one sequence if the hidden size is a multiple of
-32 · columns per thread. Blocks are not sorted by length. While all of them fit onto the GPU at once, a long
-sequence delays no other.
-"""
-PREDICTIONS = """## Predicted bandwidth for (T, B, D) = {shape}: not measured on any GPU
-
-By Little's law, memory can be read at most at bytes in flight / latency. With F bytes in flight on the whole
-GPU, R bytes read and W written per step and column, latency L and bandwidth M, a kernel can use
-
-    min(1, F / L · (R + W) / R / M)
-
-of the bandwidth. L is an assumption: {low} and {high}. Microbenchmarks report 400 to 600 cycles, about
-300 ns, for one access to idle memory (for example Luo et al., 2024, arXiv:2402.13499); queueing in a nearly
-saturated memory system adds to that. M and the number of multiprocessors are the vendor's figures. The
-launcher picks a wide kernel only if it still leaves every multiprocessor {block} threads.
-
-These are upper bounds. They leave out the launch and the first loads, a few microseconds, and arithmetic:
-each step depends on the one before, and a multiprocessor with only four warps has little else to do in the
-meantime.
+With `cu_seqlens` a thread or team walks its sequence to the end, and a warp runs as long as the longest
+among its threads. All threads of a warp belong to one sequence where the hidden size is a multiple of
+32 · columns per thread.
 """
 SANITIZER = """## Checks on a GPU
 
-compute-sanitizer, part of the CUDA toolkit, checks kernels on a real GPU. It has not been run for this page.
-In an environment made by `nox -s tests-gpu`:
+compute-sanitizer, part of the CUDA toolkit, checks kernels on a real GPU. It has not been run for this
+page. In an environment made by `nox -s tests-gpu`, for each of the tools memcheck, initcheck, racecheck
+and synccheck:
 
-    compute-sanitizer --error-exitcode 1 --tool memcheck  python -m pytest -m gpu packages/sru-kernels
-    compute-sanitizer --error-exitcode 1 --tool initcheck python -m pytest -m gpu packages/sru-kernels
-    compute-sanitizer --error-exitcode 1 --tool racecheck python -m pytest -m gpu packages/sru-kernels
-    compute-sanitizer --error-exitcode 1 --tool synccheck python -m pytest -m gpu packages/sru-kernels
+    export PYTORCH_NO_CUDA_MEMORY_CACHING=1
+    compute-sanitizer --error-exitcode 1 --tool TOOL python -m pytest -m gpu packages/sru-kernels
 
-Set `PYTORCH_NO_CUDA_MEMORY_CACHING=1`. Otherwise torch carves its tensors out of large blocks, and memcheck
-cannot see an access that runs from one tensor into the next. The kernels use neither shared memory nor
-barriers, so racecheck and synccheck have little to find."""
+Without that variable torch carves its tensors out of large blocks, and memcheck cannot see an access that
+runs from one tensor into the next."""
 
 
-def page(facts: Row, rows: Sequence[Row], kernels: Sequence[Kernel]) -> Iterator[str]:
+def page(facts: Row, rows: Sequence[Row], measured: Row | None) -> Iterator[str]:
     """The lines of the page.
 
     Args:
         facts: The compiler and the machine.
-        rows: The report of ptxas, one row per kernel and architecture.
-        kernels: Each kernel of dense arrays once.
+        rows: One row per kernel and architecture.
+        measured: What `gpu_report.py` wrote, if it has ever run.
     """
-    registers = {(_name(row), row["architecture"]): row["registers"] for row in rows}
+    few, enough = (constant("runtime/cuda/launch.cpp", name) for name in ("few_columns", "enough_threads"))
     yield "# The CUDA kernels\n"
-    yield (
-        "Written by `nox -s cuda-report`: "
-        + ", ".join(f"{key} {value}" for key, value in facts.items())
-        + ".\n"
-    )
-    yield COMPILER
-    yield from _compiler_table(rows, registers)
+    yield f"Written by `nox -s cuda-report`: {', '.join(f'{key} {value}' for key, value in facts.items())}.\n"
+    yield INTRODUCTION.format(few=few, enough=enough)
     yield TRAFFIC
-    yield from _traffic_table(kernels)
-    yield FLIGHT
-    yield from _flight_table(kernels, registers)
+    yield from _traffic()
+    yield CODE
+    yield from _code(rows)
+    yield PREDICTIONS.format(latency=LATENCY, shared=LATENCIES["LDS"], special=OTHER_LATENCY)
+    yield from _predictions(rows)
+    yield "## Measured\n"
+    yield "By `gpu_report.py`, on a machine with a GPU.\n"
+    yield from summary(measured, SHAPES)
+    yield ""
     yield RAGGED
-    low, high = (f"{1e9 * latency:.0f} ns" for latency in LATENCIES)
-    yield PREDICTIONS.format(shape=SHAPE, low=low, high=high, block=BLOCK)
-    yield from _prediction_table(kernels, registers, (low, high))
     yield SANITIZER
 
 
@@ -117,83 +123,79 @@ def _head(*cells: str) -> str:
     return "| " + " | ".join(cells) + " |\n" + "| --- " * len(cells) + "|"
 
 
-def _name(row: Row) -> str:
-    name = Kernel(row["function"], row["dtype"], row["columns"], 0).name
-    return f"{name}, `cu_seqlens`" if row["ragged"] else name
+def _kind(kernel: CudaKernel) -> str:
+    if kernel.threads > 1:
+        return f"team of {kernel.threads}"
+    if not kernel.in_ring:
+        return "registers"
+    return "ring" if kernel.columns == 1 else f"ring, {kernel.columns} columns"
 
 
-def _compiler_table(rows: Sequence[Row], registers: Mapping) -> Iterator[str]:
+def _traffic() -> Iterator[str]:
+    yield _head("function", "dtype", "reads", "writes")
+    for function in ("sru_forward", "sru_backward"):
+        for dtype in DTYPES:
+            kernel = CudaKernel(function, dtype)
+            yield f"| {function} | {dtype} | {kernel.read()} | {kernel.written()} |"
+    yield ""
+
+
+def _code(rows: Sequence[Row]) -> Iterator[str]:
     bad = sorted(
-        {f"{row['function']} on sm_{row['architecture']}" for row in rows if row["spills"] or row["shared"]}
+        {f"{row['kernel']['function']} on sm_{row['architecture']}" for row in rows if row["spills"]}
     )
-    if bad:
-        yield f"**These spill registers or use shared memory: {', '.join(bad)}.**\n"
-    else:
-        yield "No kernel spills registers or uses shared memory on any of these architectures.\n"
-    yield _head("kernel", *(f"sm_{name}" for name in MULTIPROCESSORS))
-    for kernel in dict.fromkeys(map(_name, rows)):
-        cells = []
-        for name, limits in MULTIPROCESSORS.items():
-            used = registers[kernel, name]
-            cells.append(f"{used} ({resident_warps(used, name)}/{limits.warps})")
-        yield f"| {kernel} | " + " | ".join(cells) + " |"
+    yield f"**These spill registers: {', '.join(bad)}.**\n" if bad else "No kernel spills registers.\n"
+    yield _head("kernel", *(f"sm_{name}" for name in SHOWN))
+    for kernel in dict.fromkeys(map(kernel_of, rows)):
+        if kernel.function.startswith("sru_") and kernel.dtype in DTYPES:
+            cells = [
+                _cell(row)
+                for name in SHOWN
+                for row in rows
+                if (kernel_of(row), row["architecture"]) == (kernel, name)
+            ]
+            yield f"| {kernel.function}, {kernel.dtype}, {_kind(kernel)} | " + " | ".join(cells) + " |"
     yield ""
 
 
-def _traffic_table(kernels: Sequence[Kernel]) -> Iterator[str]:
-    length, _, hidden_size = SHAPE
-    yield _head("function", "dtype", "reads", "writes", "minimum", "moved")
-    for kernel in kernels:
-        if kernel.columns == 1:
-            must = kernel.read() + kernel.written()
-            moved = kernel.moved(length, hidden_size)
-            yield (
-                f"| {kernel.function} | {kernel.dtype} | {kernel.read()} | {kernel.written()} | {must} "
-                f"| {moved:.2f} ({100 * (moved / must - 1):+.1f} %) |"
-            )
-    yield ""
-
-
-def _flight_table(kernels: Sequence[Kernel], registers: Mapping) -> Iterator[str]:
-    yield _head("kernel", "steps ahead", "bytes per thread", *(f"sm_{name}" for name in MULTIPROCESSORS))
-    for kernel in kernels:
-        full = [
-            resident_warps(registers[kernel.name, name], name) * WARP * kernel.in_flight() / 1024
-            for name in MULTIPROCESSORS
-        ]
-        cells = (kernel.name, str(kernel.depth), str(kernel.in_flight()), *(f"{kib:.0f}" for kib in full))
-        yield "| " + " | ".join(cells) + " |"
-    yield ""
-
-
-def _prediction_table(
-    kernels: Sequence[Kernel], registers: Mapping, latencies: tuple[str, str]
-) -> Iterator[str]:
-    yield _head(
-        "GPU",
-        "kernel",
-        "threads",
-        "KiB in flight per multiprocessor",
-        *(f"predicted, {name}" for name in latencies),
+def _cell(row: Row) -> str:
+    most = MULTIPROCESSORS[row["architecture"]].warps
+    return (
+        f"{row['registers']} ({resident_warps(row)}/{most} warps), {row['steps_ahead']:.0f} ahead, "
+        f"{row['instructions']:.0f} in {row['cycles']:.0f}"
     )
+
+
+def _predictions(rows: Sequence[Row]) -> Iterator[str]:
+    yield _head("(T, B, D), dtype, function", *(gpu.name for gpu in GPUS))
+    bounds = {gpu.name: set() for gpu in GPUS}
+    for shape in SHAPES:
+        for dtype in DTYPES:
+            for function in ("sru_forward", "sru_backward"):
+                cells = []
+                for gpu in GPUS:
+                    row = chosen(rows, function, dtype, shape, gpu)
+                    bound = predict(row, shape, gpu, LATENCY)
+                    bounds[gpu.name].add((shape, bound.bound))
+                    cells.append(f"{bound.fraction:.0%} {bound.bound}")
+                yield f"| {shape}, {dtype}, {function.removeprefix('sru_')} | " + " | ".join(cells) + " |"
+    yield ""
+    small = [gpu.name for gpu in GPUS if (SHAPES[0], "chain") in bounds[gpu.name]]
+    if small:
+        yield (
+            f"At small batches such as {SHAPES[0]} the chain of the forget gate, and not memory, bounds "
+            f"{', '.join(small)}: a multiprocessor has too few columns to hide it. Larger batches fill it.\n"
+        )
+    yield "KiB in flight per multiprocessor at the first shape, " + " and ".join(DTYPES) + ":\n"
+    yield from _flight(rows)
+    yield ""
+
+
+def _flight(rows: Sequence[Row]) -> Iterator[str]:
+    yield _head("GPU", "forward", "backward")
     for gpu in GPUS:
+        cells = []
         for function in ("sru_forward", "sru_backward"):
-            for dtype in ("float32", "bfloat16"):
-                narrow, wide = sorted(
-                    (kernel for kernel in kernels if (kernel.function, kernel.dtype) == (function, dtype)),
-                    key=lambda kernel: kernel.columns,
-                )
-                chosen = wide if is_wide(SHAPE[1] * SHAPE[2], wide.columns, gpu.multiprocessors) else narrow
-                yield _prediction(gpu, chosen, registers[chosen.name, gpu.architecture])
-    yield ""
-
-
-def _prediction(gpu: Gpu, kernel: Kernel, registers: int) -> str:
-    threads = SHAPE[1] * SHAPE[2] // kernel.columns
-    resident = min(threads / gpu.multiprocessors, resident_warps(registers, gpu.architecture) * WARP)
-    fractions = (fraction_of_bandwidth(kernel, threads, gpu, registers, latency) for latency in LATENCIES)
-    cells = (
-        *(gpu.name, kernel.name, f"{threads:,}", f"{resident * kernel.in_flight() / 1024:.1f}"),
-        *(f"{100 * fraction:.0f} %" for fraction in fractions),
-    )
-    return "| " + " | ".join(cells) + " |"
+            found = [chosen(rows, function, dtype, SHAPES[0], gpu) for dtype in DTYPES]
+            cells.append(" and ".join(f"{kibibytes_ahead(row, SHAPES[0], gpu):.0f}" for row in found))
+        yield f"| {gpu.name} | " + " | ".join(cells) + " |"

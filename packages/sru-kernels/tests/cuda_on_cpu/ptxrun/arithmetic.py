@@ -14,6 +14,8 @@ COMPARE = {
 
 @instruction("cvt")
 def convert(i: Instruction) -> str:
+    if i.words == ["rna", "tf32", "f32"]:
+        return f"{i.target} = cushim::to_tf32({i.value(1)});"
     to, source = (word for word in i.words if word in WIDTH)
     rounding = i.one_of("rz", "rm", "rp", "rni", "rzi", "rmi", "rpi")
     if i.one_of("relu", "rna"):

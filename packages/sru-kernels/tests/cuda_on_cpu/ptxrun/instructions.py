@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import arithmetic, bits, control, memory  # noqa: F401
+from . import arithmetic, bits, control, memory, tensor_core  # noqa: F401
 from .instruction import FIXED, HANDLERS, Instruction
 from .operands import Kernel, UnsupportedError
 

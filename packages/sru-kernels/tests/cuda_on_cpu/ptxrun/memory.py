@@ -1,9 +1,9 @@
-"""Loads, stores, atomics and moves."""
+"""Loads, stores, asynchronous copies, atomics and moves."""
 
 from __future__ import annotations
 
 from .instruction import Instruction, instruction
-from .operands import CPP, FLOATS, UNSIGNED, split_operands
+from .operands import CPP, FLOATS, UNSIGNED, UnsupportedError, split_operands
 
 
 @instruction("ld", "ldu")
@@ -43,6 +43,28 @@ def _vector(operand: str) -> list[str]:
 
 def _space(i: Instruction) -> str:
     return i.one_of("global", "shared", "local", "const") or "generic"
+
+
+@instruction("cp")
+def copy_async(i: Instruction) -> str:
+    kind = i.words[1] if i.words[0] == "async" else None
+    if kind == "commit_group":
+        return "cushim::async_commit();"
+    if kind == "wait_group":
+        return f"cushim::async_wait({i.bits(0, 32)});"
+    if kind == "wait_all":
+        return "cushim::async_commit(); cushim::async_wait(0);"
+    if kind not in ("ca", "cg"):
+        raise UnsupportedError("cp." + ".".join(i.words))
+    size = int(i.operands[2])
+    taken = str(size)
+    if len(i.operands) > 3:
+        ignores = i.kernel.registers.get(i.operands[3].lstrip("!")) == 1
+        taken = f"({i.bits(3, 1)} ? 0 : {size})" if ignores else i.bits(3, 32)
+    to = i.kernel.address(i.operands[0], "shared", size)
+    # The address is checked with the copy: it may be anything if nothing is read.
+    source = i.kernel.address(i.operands[1], "global", 1)
+    return f"cushim::async_copy({to}, (const void*)({source}), {size}, {taken});"
 
 
 @instruction("atom", "red")

@@ -5,3 +5,4 @@
 
 #include "cushim/device_functions.h"
 #include "cushim/runtime.h"
+#include "cushim/tensor_core.h"

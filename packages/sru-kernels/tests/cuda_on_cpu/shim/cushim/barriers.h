@@ -28,7 +28,8 @@ inline void block_sync(int pred = 0) {
     __tsan_acquire(&b->bar.sync[g & 1]);
 #endif
 }
-inline void warp_sync(uint32_t mask) {
+/// Waits for the lanes of the mask. A shuffle or a vote does too, but orders no access to memory.
+inline void warp_sync(uint32_t mask, bool orders_memory = true) {
     asm volatile("" ::: "memory");
     CUSHIM_QUIET;
     Block* b = B;
@@ -42,18 +43,22 @@ inline void warp_sync(uint32_t mask) {
     unsigned g = r.gen;
     ++b->progress;
 #if defined(__SANITIZE_THREAD__)
-    __tsan_release(&r.sync[g & 1]);
+    if (orders_memory) __tsan_release(&r.sync[g & 1]);
 #endif
     if (++r.count == (unsigned)__builtin_popcount(mask)) {
         r.count = 0;
         ++r.gen;
+        const unsigned first = b->cur->lin & ~31u;
+        if (orders_memory)
+            for (unsigned i = 0; i < 32; ++i)
+                if (mask >> i & 1) b->publish(first + i, first + i + 1);
     } else
         while (r.gen == g) {
             if (mask & w.exited) die("a lane in the mask of a *_sync warp operation has exited");
             b->yield();
         }
 #if defined(__SANITIZE_THREAD__)
-    __tsan_acquire(&r.sync[g & 1]);
+    if (orders_memory) __tsan_acquire(&r.sync[g & 1]);
 #endif
 }
 inline void grid_sync() {
@@ -73,13 +78,13 @@ T warp_exchange(uint32_t mask, T v, int src) {
     uint64_t raw = 0;
     memcpy(&raw, &v, sizeof(T));
     w.slot[lane] = raw;
-    warp_sync(mask);
+    warp_sync(mask, false);
     T r;
     if (mask >> src & 1)
         memcpy(&r, &w.slot[src], sizeof(T));
     else
         memset(&r, 0xff, sizeof(T));  // undefined on hardware: poison
-    warp_sync(mask);
+    warp_sync(mask, false);
     return r;
 }
 

@@ -22,6 +22,7 @@
 #include <utility>
 #include <vector>
 
+#include "cushim/async_copy.h"
 #include "cushim/language.h"
 #include "cushim/machine.h"
 
@@ -54,6 +55,7 @@ struct Launch {
 };
 struct Warp {
     uint64_t slot[32];
+    unsigned char fragments[32][24];
     uint32_t exited = 0;
     std::map<uint32_t, Bar> bars;
 };
@@ -78,6 +80,7 @@ struct Fiber {
     bool done = true;
     uint3 tid{};
     unsigned lin = 0;
+    Copies copies;
     void* tsan = nullptr;
     void* fake = nullptr;
 };
@@ -111,6 +114,12 @@ struct Block {
         last_or = std::exchange(acc_or, 0);
         last_and = std::exchange(acc_and, 1);
         last_cnt = std::exchange(acc_cnt, 0);
+        publish(0, nthreads);
+    }
+
+    /// What threads copied is seen by all from here on.
+    void publish(unsigned first, unsigned end) {
+        for (unsigned i = first; i < end; ++i) fibers[i]->copies.publish(fibers[i].get() != cur);
     }
 };
 inline thread_local Block* B = nullptr;
@@ -134,6 +143,7 @@ inline void entry() {
     {
         CUSHIM_QUIET;
         f->done = true;
+        f->copies = {};
         --b->alive;
         ++b->progress;
         b->warps[f->lin / 32].exited |= 1u << (f->lin % 32);
@@ -151,6 +161,7 @@ inline void entry() {
 
 inline void Block::yield() {
     Fiber* f = cur;
+    f->copies.hide();
 #if defined(__SANITIZE_THREAD__)
     __tsan_switch_to_fiber(main_tsan, __tsan_switch_to_fiber_no_sync);
 #endif
@@ -161,6 +172,7 @@ inline void Block::yield() {
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_finish_switch_fiber(f->fake, &main_bottom, &main_size);
 #endif
+    f->copies.show();
 }
 
 inline unsigned seed() {

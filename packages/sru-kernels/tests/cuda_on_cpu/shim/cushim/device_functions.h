@@ -34,6 +34,14 @@ inline int lane() {
     CUSHIM_QUIET;
     return B->cur->lin % 32;
 }
+inline void async_copy(void* to, const void* from, unsigned size, unsigned taken) {
+    if (size != 4 && size != 8 && size != 16) die("cp.async of a size that is not 4, 8 or 16");
+    if (taken > size) die("cp.async reads more than it writes");
+    if ((uintptr_t)to % size || (taken && (uintptr_t)from % size)) die("misaligned access of cp.async");
+    B->cur->copies.issue({static_cast<unsigned char*>(to), from, size, taken, {}});
+}
+inline void async_commit() { B->cur->copies.commit(); }
+inline void async_wait(unsigned left) { B->cur->copies.wait(left); }
 }  // namespace cushim
 template <typename T>
 T __shfl_sync(unsigned m, T v, int src, int w = 32) {
@@ -60,10 +68,10 @@ inline unsigned __ballot_sync(unsigned m, int p) {
     unsigned r = 0;
     auto& w = cushim::B->warps[cushim::B->cur->lin / 32];
     w.slot[cushim::lane()] = p != 0;
-    cushim::warp_sync(m);
+    cushim::warp_sync(m, false);
     for (int i = 0; i < 32; ++i)
         if (m >> i & 1 && w.slot[i]) r |= 1u << i;
-    cushim::warp_sync(m);
+    cushim::warp_sync(m, false);
     return r;
 }
 inline int __any_sync(unsigned m, int p) { return __ballot_sync(m, p) != 0; }

@@ -41,6 +41,8 @@ struct Quiet {
 #include <sanitizer/common_interface_defs.h>
 #endif
 
+#define CUSHIM 1  // says that this is no compiler of CUDA
+
 #undef __shared__
 #define __shared__ thread_local
 #ifndef __forceinline__

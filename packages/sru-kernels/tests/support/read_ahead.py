@@ -1,0 +1,110 @@
+"""What one turn of a loop tells: how far it reads ahead, and how long a step takes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from .machine_code import Instruction
+
+NO_SCOREBOARD = 7
+# Cycles until a result is there, for instructions of no fixed time that need no global memory. Assumed: about
+# what microbenchmarks of Ampere and Hopper report.
+LATENCIES = {"LDS": 30, "SHFL": 25}
+OTHER_LATENCY = 20
+MOST_GROUPS = 64
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One turn of a loop, in which a thread takes `steps` time steps."""
+
+    path: Sequence[Instruction]
+    steps: int
+
+    @property
+    def instructions(self) -> float:
+        """Per step."""
+        return len(self.path) / self.steps
+
+    @property
+    def cycles(self) -> float:
+        """Per step: what the scheduler takes to issue the instructions of a warp that waits for nothing."""
+        return sum(one.cycles for one in self.path) / self.steps
+
+    @cached_property
+    def has_copies(self) -> bool:
+        """Whether steps are copied to shared memory, rather than read into registers."""
+        return any(one.name == "LDGSTS" for one in self.path)
+
+    @property
+    def steps_ahead(self) -> float:
+        """How far steps are read ahead: the fewest issue cycles from a read to the wait for it, in steps."""
+        wanted = "LDGSTS" if self.has_copies else "LDG"
+        reads = [k for k, one in enumerate(self.path) if one.name == wanted]
+        waits = [self._cycles_until_wait(k) for k in reads]
+        return min(cycles for cycles in waits if cycles is not None) / self.cycles
+
+    def _cycles_until_wait(self, read: int) -> int | None:
+        """Issue cycles from a read to the first instruction that waits for it.
+
+        None if that is another read, in place of this one where the condition does not hold.
+        """
+        length = len(self.path)
+        one, cycles, groups = self.path[read], self.path[read].cycles, -1
+        for k in range(read + 1, MOST_GROUPS * length):
+            other = self.path[k % length]
+            if one.name == "LDG":
+                if other.waits_for(one.writes):
+                    return None if one.is_conditional and other.name == "LDG" else cycles
+            elif other.name == "LDGDEPBAR":
+                groups += 1  # that were committed after the one of this copy
+            elif groups >= 0 and (left := groups_left(other)) is not None and left <= groups:
+                return cycles
+            cycles += other.cycles
+        raise ValueError(f"nothing waits for {one.text}")
+
+    def step_time(self, latency: float) -> float:
+        """Cycles per step of a lone warp, if an access to global memory takes `latency` cycles."""
+        # As many turns as groups are on their way: the thread may stop in one of them for all.
+        turns = 1 + max((left for *_, left, _ in self._plan if left is not None), default=1)
+        return (self._time(4 * turns, latency) - self._time(2 * turns, latency)) / (2 * turns * self.steps)
+
+    def _time(self, turns: int, latency: float) -> float:
+        """Cycles that some turns take, issued in order."""
+        now = arrived = 0.0  # `arrived`: when all copies of the group that is not committed are there
+        free = [0.0] * (NO_SCOREBOARD + 1)
+        groups: list[float] = []
+        for name, writes, waits, left, cycles in turns * self._plan:
+            for scoreboard in waits:
+                now = max(now, free[scoreboard])
+            if left is not None and len(groups) > left:
+                now = max(now, groups[-left - 1])
+            if name == "LDGSTS":
+                arrived = now + latency
+            elif name == "LDGDEPBAR":
+                groups.append(arrived)
+            elif writes != NO_SCOREBOARD:
+                takes = latency if name == "LDG" else LATENCIES.get(name, OTHER_LATENCY)
+                free[writes] = max(free[writes], now + takes)
+            now += cycles
+        return now
+
+    @cached_property
+    def _plan(self) -> list[tuple[str, int, tuple[int, ...], int | None, int]]:
+        """What the issue of the path depends on. A read in whose place another is made is none."""
+        plan = []
+        for k, one in enumerate(self.path):
+            is_none = one.name == "LDG" and self._cycles_until_wait(k) is None
+            writes = NO_SCOREBOARD if is_none else one.writes
+            waits = tuple(filter(one.waits_for, range(NO_SCOREBOARD)))
+            plan.append((one.name, writes, waits, groups_left(one), one.cycles))
+        return plan
+
+
+def groups_left(one: Instruction) -> int | None:
+    """How many groups of copies may be on their way after a wait; None if the instruction is none."""
+    found = re.match(r"DEPBAR\.LE SB\d, 0x([0-9a-f]+)", one.text)
+    return int(found[1], 16) if found else None
