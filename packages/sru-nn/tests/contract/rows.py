@@ -30,6 +30,8 @@ from sru_nn import (
 )
 from sru_nn.compat import GRU, LSTM
 
+from ..conftest import CHOICES
+
 E, D, L = 5, 8, 2
 
 
@@ -295,6 +297,21 @@ def rows(test: str | None = None, *, main: bool = False, also: Sequence[str] = (
         if test not in row.exceptions and (row.main or not main or name in also)
     }
     return pytest.mark.parametrize("row", chosen.values(), ids=chosen)
+
+
+def on_backends(test: str | None = None) -> pytest.MarkDecorator:
+    """Parametrize a test over the rows and what computes them.
+
+    Every backend takes the main rows. The others differ in what the module does around its recurrence, and in
+    what it passes to it, for which tests/cells compares every backend with the reference: they take one.
+    """
+    cases = [
+        pytest.param(row, choice, id=f"{name}-{choice}")
+        for name, row in ROWS.items()
+        if test not in row.exceptions
+        for choice in (CHOICES if row.main else CHOICES[-1:])
+    ]
+    return pytest.mark.parametrize(("row", "implementation"), cases, indirect=["implementation"])
 
 
 def learned(*names: str) -> pytest.MarkDecorator:

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_map
 from torch.utils.checkpoint import checkpoint
 
 from ..conftest import TORCH_2_13, either
-from .rows import Row, call, rows, tensors
+from .rows import Row, call, on_backends, rows, tensors
 
 pytestmark = pytest.mark.usefixtures("implementation")
 
@@ -38,7 +38,7 @@ def train_step(module: nn.Module, results: Any) -> list[Tensor]:
     return list(torch.autograd.grad(total, [p for p in module.parameters() if p.requires_grad]))
 
 
-@rows()
+@on_backends()
 def test_copies_are_equal_and_independent(given):
     module, *inputs = given
     expected = call(module, *inputs)
@@ -60,7 +60,7 @@ def test_copies_are_equal_and_independent(given):
     torch.testing.assert_close(call(module, *inputs), expected, rtol=0, atol=0)
 
 
-@rows()
+@on_backends()
 def test_a_module_on_the_meta_device_takes_weights(row: Row, given):
     module, *inputs = given
     with torch.device("meta"):
@@ -70,7 +70,7 @@ def test_a_module_on_the_meta_device_takes_weights(row: Row, given):
     torch.testing.assert_close(call(empty, *inputs), call(module, *inputs), rtol=0, atol=0)
 
 
-@rows()
+@on_backends()
 def test_all_weights_can_be_drawn_anew(row: Row):
     """What the constructor draws is drawn again, and what it sets is set again."""
     module, new = row.build(torch.float32), row.make()
@@ -83,7 +83,7 @@ def test_all_weights_can_be_drawn_anew(row: Row):
             assert not torch.equal(redrawn, value)
 
 
-@rows()
+@on_backends()
 def test_functional_call(given):
     module, x, state, mask = given
     other = {
@@ -101,7 +101,7 @@ class Doubled(nn.Module):
 
 
 @pytest.mark.parametrize("length", [4, 1])
-@rows()
+@on_backends()
 def test_parametrized_weights(row: Row, length):
     """Each parameter in turn, also in a step without gradients, which takes short cuts."""
     module, x = row.build(), row.inputs(length, 2)
@@ -133,7 +133,7 @@ def test_weight_norm(row: Row):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@rows()
+@on_backends()
 def test_autocast(row: Row, dtype):
     module, x = row.build(torch.float32), row.inputs(4, 3, torch.float32)
     state, reset = row.state(module, 3), a_beginning()
@@ -148,7 +148,7 @@ def test_autocast(row: Row, dtype):
         torch.testing.assert_close(tree_map(Tensor.float, results), expected, rtol=0.05, atol=0.05)
 
 
-@rows()
+@on_backends()
 def test_checkpointing(given):
     module, x, state, mask = given
     mask[1], reset = False, a_beginning()
@@ -158,7 +158,7 @@ def test_checkpointing(given):
     torch.testing.assert_close(train_step(module, results), train_step(module, expected))
 
 
-@rows()
+@on_backends()
 def test_hooks_of_the_module_see_a_call(given):
     module, x, state, mask = given
     seen = []
@@ -194,6 +194,7 @@ def test_the_compiler_makes_one_graph_for_all_shapes(row: Row):
     "ignore:Attempted to insert a get_attr Node:UserWarning", "ignore:.*'get_attr' Nodes:UserWarning"
 )
 @torch.no_grad()
+@either
 @rows(main=True)
 def test_an_exported_program_computes_the_same(given):
     module, x, state, mask = given

@@ -16,7 +16,7 @@ from sru_nn.functional import (
     sru_recurrence,
 )
 
-from .rows import Row, call, rows, tensors
+from .rows import Row, call, on_backends, tensors
 
 pytestmark = pytest.mark.usefixtures("implementation")
 LENGTH, BATCH, STEP = 5, 3, 3
@@ -27,7 +27,7 @@ LOOKS_AHEAD = ("SRUpp", "SRUppCell", "GatedLinearRNN")
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("gradients", [False, True])
-@rows()
+@on_backends()
 def test_an_input(row: Row, gradients: bool, bad: float) -> None:
     module, x = row.build(), row.inputs(LENGTH, BATCH)
     changed, state = x.clone(), row.state(module, BATCH)
@@ -45,7 +45,7 @@ def test_an_input(row: Row, gradients: bool, bad: float) -> None:
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @torch.no_grad()
-@rows("step")
+@on_backends("step")
 def test_a_state_before_a_step(row: Row, bad: float) -> None:
     module, x, state = row.build(), row.inputs(1, BATCH)[0], row.state(row.build(), BATCH)
     changed = tree_map(Tensor.clone, state)

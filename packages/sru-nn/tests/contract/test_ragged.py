@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_map
 
 from ..conftest import examples
 from .one_by_one import by_sequences
-from .rows import Row, call, rows
+from .rows import Row, call, on_backends
 from .test_resets import multiplies
 from .test_sequences import SEEDS, check, gradients, leaves, make
 
@@ -32,7 +32,7 @@ def laid_out(row: Row, module: nn.Module, x: Tensor, state: Any, bounds: list[in
     return call(module, x, state, cu_seqlens=torch.tensor(bounds, **options))
 
 
-@rows()
+@on_backends()
 @examples
 @given(
     lengths=LENGTHS,
@@ -53,7 +53,7 @@ def test_each_sequence_is_one_of_its_own(row: Row, lengths, dtype, batch_first, 
 
 
 @pytest.mark.parametrize("lengths", [[3, 1, 4], [0, 0], []], ids=["some", "empty ones", "none"])
-@rows()
+@on_backends()
 def test_both_forms(row: Row, lengths: list[int]):
     """`(1, total, E)` is `(total, E)` in another form; a layer takes `(total, 1, E)` in its place."""
     module, x = row.build(), row.inputs(sum(lengths), 1).squeeze(1)
@@ -68,7 +68,7 @@ def test_both_forms(row: Row, lengths: list[int]):
         torch.testing.assert_close(laid_out(row, module, x, state, offsets(lengths))[1], state)
 
 
-@rows("padding")
+@on_backends("padding")
 @examples
 @given(lengths=LENGTHS, with_state=st.booleans(), seed=SEEDS)
 def test_padded_sequences_are_the_same(row: Row, lengths, with_state, seed):
@@ -84,7 +84,7 @@ def test_padded_sequences_are_the_same(row: Row, lengths, with_state, seed):
     torch.testing.assert_close(gradients(results, upstream, of), gradients(expected, upstream, of))
 
 
-@rows("packed")
+@on_backends("packed")
 @examples
 @given(lengths=st.lists(st.integers(1, 5), min_size=1, max_size=4), with_state=st.booleans(), seed=SEEDS)
 def test_packed_sequences_are_the_same(row: Row, lengths, with_state, seed):
@@ -97,7 +97,7 @@ def test_packed_sequences_are_the_same(row: Row, lengths, with_state, seed):
     torch.testing.assert_close((real, packed_last), (h, last))
 
 
-@rows()
+@on_backends()
 def test_the_order_of_sequences_does_not_matter(row: Row):
     lengths = [3, 0, 5, 1]
     module, x, state = row.build(), row.inputs(9, 1).squeeze(1), row.state(row.build(), 4)
@@ -117,7 +117,7 @@ def test_the_order_of_sequences_does_not_matter(row: Row):
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-@rows()
+@on_backends()
 def test_what_is_not_finite_stays_in_its_sequence(row: Row, bad: float, implementation: str):
     """In outputs, states and gradients of the inputs."""
     module, state = row.build(), row.state(row.build(), 3)
@@ -137,7 +137,7 @@ def test_what_is_not_finite_stays_in_its_sequence(row: Row, bad: float, implemen
     assert not h[4].isfinite().all()
 
 
-@rows()
+@on_backends()
 def test_no_gradient_crosses(row: Row):
     module, state = row.build(), tree_map(Tensor.requires_grad_, row.state(row.build(), 3))
     x = row.inputs(8, 1).squeeze(1).requires_grad_()

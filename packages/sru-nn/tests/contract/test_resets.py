@@ -16,7 +16,7 @@ from sru_nn import GatedLinearRNN, SRUpp, SRUppCell
 
 from ..conftest import examples
 from .one_by_one import by_pieces
-from .rows import Row, call, rows, tensors
+from .rows import Row, call, on_backends, rows, tensors
 from .test_sequences import SEEDS, check, leaves, make
 
 pytestmark = pytest.mark.usefixtures("implementation")
@@ -46,7 +46,7 @@ def mask_for(row: Row, mask: Tensor, masked: bool = True) -> Tensor | None:
     return mask if masked and "padding" not in row.exceptions else None
 
 
-@rows()
+@on_backends()
 @examples
 @given(marked=marks(), masked=st.booleans(), with_state=st.booleans(), seed=SEEDS)
 def test_each_piece_is_a_sequence(row: Row, marked, masked, with_state, seed):
@@ -60,7 +60,7 @@ def test_each_piece_is_a_sequence(row: Row, marked, masked, with_state, seed):
     )
 
 
-@rows("chunks")
+@on_backends("chunks")
 @examples
 @given(
     sizes=st.lists(st.integers(0, 3), min_size=1, max_size=4),
@@ -86,7 +86,7 @@ def test_chunks_are_the_whole(row: Row, sizes, masked, with_state, seed):
     check(in_chunks, call(module, x, state, mask, reset=reset), of)
 
 
-@rows("step")
+@on_backends("step")
 @examples
 @given(length=st.integers(1, 5), batch=st.integers(1, 3), with_state=st.booleans(), seed=SEEDS)
 def test_steps_are_the_whole(row: Row, length, batch, with_state, seed):
@@ -104,7 +104,7 @@ def test_steps_are_the_whole(row: Row, length, batch, with_state, seed):
     check(step_by_step, call(module, x, state, reset=reset), of)
 
 
-@rows()
+@on_backends()
 def test_a_mark_everywhere_makes_sequences_of_one(row: Row):
     module, x, state = row.build(), row.inputs(4, 3), row.state(row.build(), 3)
     everywhere = torch.ones(4, 3, dtype=torch.bool)
@@ -124,7 +124,7 @@ def padding_between(row: Row, x: Tensor) -> tuple[Tensor | None, Tensor]:
 
 
 @pytest.mark.parametrize("with_others", [False, True])
-@rows("padding")
+@on_backends("padding")
 def test_a_mark_at_padding_counts_for_nothing(row: Row, with_others: bool):
     module, x, state = row.build(), row.inputs(5, 4), row.state(row.build(), 4)
     mask, marked = padding_between(row, x)
@@ -137,7 +137,7 @@ def test_a_mark_at_padding_counts_for_nothing(row: Row, with_others: bool):
 
 
 @pytest.mark.parametrize("masked", [False, True])
-@rows()
+@on_backends()
 def test_no_mark_changes_nothing(row: Row, masked: bool, implementation: str):
     module, x, state = row.build(), row.inputs(5, 4), row.state(row.build(), 4)
     mask = padding_between(row, x)[0] if masked else None
@@ -158,7 +158,7 @@ def one_mark() -> Tensor:
     return reset
 
 
-@rows()
+@on_backends()
 def test_no_gradient_crosses(row: Row):
     """Not a small one either: zero, bit for bit, in both directions and for the state."""
     module, state = row.build(), tree_map(Tensor.requires_grad_, row.state(row.build(), BATCH))
@@ -194,7 +194,7 @@ def test_no_gradient_crosses(row: Row):
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("begin", [0, BEGIN], ids=["before", "after"])
-@rows()
+@on_backends()
 def test_what_is_not_finite_does_not_cross(row: Row, begin: int, bad: float, implementation: str):
     """From the first piece to the second, or back; in outputs, the state, and gradients of the inputs."""
     module, state = row.build(), row.state(row.build(), BATCH)
@@ -218,7 +218,7 @@ def test_what_is_not_finite_does_not_cross(row: Row, begin: int, bad: float, imp
     torch.testing.assert_close(results[1], results[0])
 
 
-@rows("batch_first")
+@on_backends("batch_first")
 @examples
 @given(marked=marks(), with_state=st.booleans(), seed=SEEDS)
 def test_batch_first_is_a_transposition(row: Row, marked, with_state, seed):
@@ -232,7 +232,7 @@ def test_batch_first_is_a_transposition(row: Row, marked, with_state, seed):
     torch.testing.assert_close(results, (h.transpose(0, 1), last))
 
 
-@rows("single")
+@on_backends("single")
 @examples
 @given(marked=marks(), with_state=st.booleans(), batch_first=st.booleans(), seed=SEEDS)
 def test_a_single_sequence_is_a_batch_of_one(row: Row, marked, with_state, batch_first, seed):

@@ -191,7 +191,19 @@ def mute_by_global_hook(layer: nn.Module, patch: pytest.MonkeyPatch) -> None:
     )
 
 
-muting = pytest.mark.parametrize("mute", [mute_by_hook, mute_by_instance, mute_by_class, mute_by_global_hook])
+def mute_by_compiling(layer: nn.Module, patch: pytest.MonkeyPatch) -> None:
+    """Put something else where `layer.compile()` puts the compiled call."""
+
+    def muted(*args: object, **options: object) -> tuple[Tensor, ...]:
+        h, *rest = layer._call_impl(*args, **options)
+        return (0 * h, *rest)
+
+    layer._compiled_call_impl = muted
+
+
+muting = pytest.mark.parametrize(
+    "mute", [mute_by_hook, mute_by_instance, mute_by_class, mute_by_global_hook, mute_by_compiling]
+)
 
 
 @paths

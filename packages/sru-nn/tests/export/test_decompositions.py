@@ -34,7 +34,6 @@ def saved_and_loaded(program):
 
 
 @torch.no_grad()
-@pytest.mark.usefixtures("implementation")
 def test_the_operator_stays_in_the_graph(everything, inputs, shapes):
     program = torch.export.export(everything, inputs(4, 3), dynamic_shapes=shapes)
     assert targets(program).count(OPERATOR) == L
