@@ -273,7 +273,7 @@ ROWS = {
     # In evaluation: in training batch norm mixes the sequences of a batch.
     "LiGRU": Row(lambda: LiGRU(E, D, L).eval(), main=True, kernels=False, exceptions=RECTIFIES),
     "SLiGRU, both directions, learned state": Row(
-        lambda: SLiGRU(E, D, L, bidirectional=True, learn_initial_state=True, **LEARNED_NORMS),
+        lambda: SLiGRU(E, D, bidirectional=True, learn_initial_state=True, **LEARNED_NORMS),
         kernels=False,
         exceptions=NORMS | TWO_DIRECTIONS,
     ),
