@@ -158,8 +158,9 @@ class Launcher(Protocol[_Arguments]):
             device: The index of the device, as CUDA counts.
             stream: The `cudaStream_t` to put the kernel into; 0 is the default stream.
             columns_per_thread: How many adjacent columns of N·D a thread owns: 1, or as many as fit into 16
-                bytes of the storage dtype, which needs a hidden size divisible by it, arrays aligned to 16
-                bytes and no v per position. 0 lets the kernel choose. The result does not depend on it.
+                bytes of the storage dtype, which needs a hidden size divisible by 32 times as many, arrays
+                aligned to 16 bytes, no v per position and compute capability 8.0. 0 lets the kernel choose.
+                The result does not depend on it.
 
         Raises:
             TypeError: An argument has the wrong type.

@@ -5,7 +5,8 @@
 namespace sru_kernels::cuda {
 namespace {
 
-constexpr int smallest_block = 32;  // a warp
+constexpr int warp = 32;
+constexpr int smallest_block = warp;
 
 constexpr Index most_blocks = INT32_MAX;  // of a grid
 
@@ -18,11 +19,13 @@ const char* to_string(DType dtype) {
     return names[static_cast<int>(dtype)];
 }
 
-Index multiprocessors(int device) {
-    int count = 0;
-    cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device);
-    return count;
+int attribute(cudaDeviceAttr name, int device) {
+    int value = 0;
+    cudaDeviceGetAttribute(&value, name, device);
+    return value;
 }
+
+Index multiprocessors(int device) { return attribute(cudaDevAttrMultiProcessorCount, device); }
 
 }  // namespace
 
@@ -49,10 +52,15 @@ DeviceGuard::~DeviceGuard() {
     if (changed_) cudaSetDevice(before_);
 }
 
+bool fits_ring(const Work& work, int device, int columns) {
+    return work.allows_rings && work.row_size % (warp * columns) == 0 &&
+           attribute(cudaDevAttrComputeCapabilityMajor, device) >= 8;  // cp.async
+}
+
 bool choose_wide(const Work& work, const Launch& launch, int wide) {
     const int wanted = launch.columns_per_thread;
     if (wanted == 1) return false;
-    const bool possible = work.allows_wide && work.row_size % wide == 0;
+    const bool possible = fits_ring(work, launch.device, wide);
     if (wanted == 0) {
         const Index threads = work.rows * work.directions * work.row_size / wide;
         return possible && threads >= enough_threads * multiprocessors(launch.device);
@@ -63,8 +71,10 @@ bool choose_wide(const Work& work, const Launch& launch, int wide) {
                                     to_string(work.dtype) + ", got " + std::to_string(wanted));
     }
     if (!possible) {
-        throw std::invalid_argument(head + "= " + std::to_string(wide) + " needs " + work.wide_needs +
-                                    "; pass 0 to let the kernel choose");
+        throw std::invalid_argument(
+            head + "= " + std::to_string(wide) + " needs a hidden_size that " + std::to_string(warp * wide) +
+            " divides, arrays aligned to 16 bytes, one v for all positions and compute "
+            "capability 8.0; pass 0 to let the kernel choose");
     }
     return true;
 }
