@@ -14,9 +14,10 @@ from sru_nn.cells.ligru import reference
 from sru_nn.cells.ligru.arguments import Activation, Normalization, check_arguments
 from sru_nn.cells.ligru.norm import FrameNorm
 from sru_nn.cells.ligru.operator import ligru_recurrence
-from sru_nn.gemm import is_watched, project
+from sru_nn.gemm import project
 from sru_nn.pieces import marks
 from sru_nn.positions import Positions, expand_initial, learned
+from sru_nn.watched import is_watched
 
 
 class LiGRULayer(nn.Module):

@@ -1,6 +1,6 @@
 """The recurrence of Li-GRU and SLi-GRU as the operators `sru_nn::ligru_forward` and `sru_nn::ligru_backward`.
 
-Plain PyTorch runs them on every device. The arguments have been checked by `sru_nn.cells.ligru.arguments`.
+Plain PyTorch runs them on every device. The arguments have been checked, by `arguments.py` beside this file.
 """
 
 from __future__ import annotations

@@ -53,6 +53,8 @@ def ligru_states(rows: Rows, product: Callable[[Tensor], Tensor], activation: st
         `h_last`: `(R, D)`, the state after the last step.
     """
     u, h, mask_h, starts, h_reset = rows
+    if u.shape[0] == 0:
+        return u.chunk(2, -1)[0], h
     shape = (u.shape[0], *h.shape)
     over_time = [u]
     if mask_h is not None:
@@ -70,7 +72,7 @@ def ligru_states(rows: Rows, product: Callable[[Tensor], Tensor], activation: st
             candidate = candidate * now[0]
         h = torch.lerp(candidate, h, torch.sigmoid(z))  # z ⊙ h + (1 − z) ⊙ candidate
         states.append(h)
-    return torch.stack(states) if states else u.new_empty(shape), h
+    return torch.stack(states), h
 
 
 def ligru_recurrence(
