@@ -274,7 +274,6 @@ ROWS = {
     "LiGRU": Row(lambda: LiGRU(E, D, L).eval(), main=True, kernels=False, exceptions=RECTIFIES),
     "SLiGRU, both directions, learned state": Row(
         lambda: SLiGRU(E, D, bidirectional=True, learn_initial_state=True, **LEARNED_NORMS),
-        kernels=False,
         exceptions=NORMS | TWO_DIRECTIONS,
     ),
     "LSTM": Row(lambda: LSTM(E, D, L), main=True),

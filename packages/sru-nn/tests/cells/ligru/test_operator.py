@@ -37,7 +37,7 @@ def make_inputs(
     if where == "cu_seqlens":
         count = 3
         given["u"] = draw(length, 1, 2, D)
-        given["cu_seqlens"] = torch.tensor([0, length // 2, length // 2, length])
+        given["cu_seqlens"] = torch.tensor([0, length // 3, length // 3, length])
     if where in ("mask_pad", "reset"):
         given["mask_pad"] = torch.rand(length, batch) < 0.3
     if where == "reset":

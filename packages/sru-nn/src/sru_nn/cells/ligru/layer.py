@@ -137,14 +137,16 @@ class LiGRULayer(nn.Module):
         linear, norm = self.recurrent, self.recurrent_norm
         return (
             _is_another(linear, nn.Linear)
-            or linear.bias is not None
+            or linear._parameters.get("bias") is not None
             or is_traceable_wrapper_subclass(linear.weight)  # quantized by others
             or (norm is not None and _is_another(norm, nn.LayerNorm))
         )
 
     def _product(self, h: Tensor, storage: torch.dtype) -> Tensor:
-        product = self.recurrent(h.to(storage))
-        return (product if self.recurrent_norm is None else self.recurrent_norm(product)).to(h.dtype)
+        product: Tensor = self.recurrent(h.to(storage))
+        if self.recurrent_norm is not None:
+            product = self.recurrent_norm(product)
+        return product.to(h.dtype)
 
     def _normalized(self, u: Tensor, mask_pad: Tensor | None) -> Tensor:
         if self.norm is None:
