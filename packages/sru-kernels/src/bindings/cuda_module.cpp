@@ -1,6 +1,7 @@
 #include <pybind11/pybind11.h>
 
 #include "arguments.hpp"
+#include "cells/gated_linear/fields.hpp"
 #include "cells/sru/fields.hpp"
 #include "runtime/cuda/devices.hpp"
 #include "runtime/cuda/kernel.hpp"
@@ -36,6 +37,13 @@ py::list devices() {
     return found;
 }
 
+bool fits(py::handle dtype, Index key_size, Index value_size) {
+    for (const auto& [member, known] : members_of<DType>()) {
+        if (dtype.is(member)) return gated_linear_fits(known, key_size, value_size);
+    }
+    return false;
+}
+
 }  // namespace
 }  // namespace sru_kernels::bindings
 
@@ -51,5 +59,7 @@ PYBIND11_MODULE(_cuda, module) {
     module.attr("runtime") = SRU_KERNELS_CUDART;
     module.def("driver_version", &cuda::driver_version);
     module.def("devices", &bindings::devices);
+    module.def("gated_linear_fits", &bindings::fits);
     bindings::add_launchers<SruForward, SruBackward>(module);
+    bindings::add_launchers<GatedLinearForward, GatedLinearBackward>(module);
 }
