@@ -19,10 +19,11 @@ import nox
 nox.needs_version = ">=2024.4.15"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.error_on_missing_interpreters = True
-nox.options.sessions = ["lint", "types", "tests"]
+nox.options.sessions = ["lint", "types", "tests", "tests-triton"]
 
 VERSIONS = nox.project.load_toml("ci/versions.toml")
 TORCH = f"torch=={VERSIONS['torch']['default']}"
+TRITON = f"triton=={VERSIONS['triton']}"
 PINS = ("--constraint", "ci/constraints.txt")
 PYTEST = ("pytest", "pytest-randomly", "pytest-timeout", "pytest-xdist", "hypothesis", "numpy")
 # One process of tests per processor, up to what the memory of a small machine holds. A file stays in one
@@ -48,6 +49,15 @@ PACKAGES = {
     "sru-data": [],
     "sru-apps": ["sru-data", "sru-nn"],
 }
+
+# The tests that run the recurrences themselves, with every backend.
+RECURRENCES = (
+    "packages/sru-nn/tests/cells/sru/test_operator.py",
+    "packages/sru-nn/tests/cells/sru/test_pieces.py",
+    "packages/sru-nn/tests/cells/mingru/test_operator.py",
+    "packages/sru-nn/tests/contract/test_recurrences.py",
+    "packages/sru-nn/tests/test_infinities.py",
+)
 
 # What `nox -s bench` can time, and the package whose folder of benchmarks holds it.
 BENCHMARKS = {
@@ -120,6 +130,22 @@ def tests(session: nox.Session) -> None:
 def tests_matrix(session: nox.Session, torch: str) -> None:
     """Run `tests` on every supported Python and torch, or one pair: `nox -s "tests-matrix-3.12(2.6.0)"`."""
     run_tests(session, f"torch=={torch}", *PARALLEL, kernels=cuda("OFF"))
+
+
+@nox.session(name="tests-triton")
+def tests_triton(session: nox.Session) -> None:
+    """Run the recurrences in Triton's interpreter and compile their kernels; no GPU is needed."""
+    session.install(*PINS, TORCH, *folders("sru-nn"), *PYTEST)
+    # A torch for GPUs has brought the Triton that fits it.
+    find = "import importlib.util; print(importlib.util.find_spec('triton') is not None)"
+    if "True" not in str(session.run("python", "-c", find, silent=True)):
+        session.install(TRITON)
+    pytest, environment = ("python", "-m", "pytest", *PARALLEL), THREADS | {"TRITON_DEFAULT_FP_FUSION": "1"}
+    interpreted = environment | {"TRITON_INTERPRET": "1"}
+    # Second derivatives come from the reference, after many forward passes.
+    chosen = ("-k", "triton and not second_derivatives", *RECURRENCES)
+    session.run(*pytest, *chosen, *session.posargs, env=interpreted)
+    session.run(*pytest, "-m", "triton", "packages/sru-nn/tests", *session.posargs, env=environment)
 
 
 @nox.session(name="tests-gpu")
@@ -398,4 +424,5 @@ def test_wheels(session: nox.Session, names: list[str], torch: str, ours: Path, 
     with session.chdir(tree):
         pytest = (python, "-I", "-m", "pytest", "-p", "no:cacheprovider")
         tests = [f"packages/{name}/tests" for name in names]
-        session.run(*pytest, *PARALLEL, "-m", "not gpu and not cuda", *tests, env=THREADS, external=True)
+        chosen = ("-m", "not gpu and not cuda and not triton", *tests)
+        session.run(*pytest, *PARALLEL, *chosen, env=THREADS, external=True)

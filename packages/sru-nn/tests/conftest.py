@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -12,8 +14,10 @@ from torch import Tensor
 from sru_nn import backend
 
 TORCH_2_13 = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 13)
-# What can run a recurrence here.
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+# What can run a recurrence here; with Triton's interpreter, which is slow, that alone.
 CHOICES = ["reference", "kernels"] if backend.active() == "kernels" else ["reference"]
+CHOICES = ["triton"] if INTERPRETED else CHOICES
 # For slow tests, such as those that trace, which hardly depend on the implementation.
 either = pytest.mark.parametrize("implementation", CHOICES[-1:], indirect=True)
 # The first use of forward mode or of the C++ compiler makes PyTorch script some of its own functions, which
@@ -70,6 +74,14 @@ def implementation(request: pytest.FixtureRequest) -> Iterator[str]:
     """Run a test with each of them."""
     with backend.using(request.param):
         yield request.param
+
+
+@pytest.fixture
+def compile_launches() -> Callable[[Callable[[], Any], str], Any]:
+    """Compile what a call starts in Triton, for a test marked `triton`."""
+    from .support.compile_triton import compile_launches  # only these tests need Triton
+
+    return compile_launches
 
 
 @pytest.fixture(autouse=True)

@@ -20,12 +20,12 @@ from .conftest import STACK_TOLERANCES
 pytestmark = pytest.mark.gpu
 
 
-@pytest.fixture(autouse=True)
-def _kernels():
+@pytest.fixture(autouse=True, params=["kernels", "triton"])
+def _fast(request):
     """Never the reference: a build without CUDA kernels must fail here."""
     allowed = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = False
-    with backend.using("kernels"):
+    with backend.using(request.param):
         yield
     torch.backends.cuda.matmul.allow_tf32 = allowed
 

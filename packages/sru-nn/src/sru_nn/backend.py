@@ -1,7 +1,10 @@
-"""Which implementation runs a recurrence: the compiled kernels or plain PyTorch.
+"""Which implementation runs a recurrence: the compiled kernels, Triton's or plain PyTorch.
 
-The kernels come with the package `sru-kernels` (`pip install sru-nn[kernels]`). With the choice at `"auto"`
-they run wherever they can, and plain PyTorch everywhere else, with ROCm too. The environment variable
+The kernels come with the package `sru-kernels` (`pip install sru-nn[kernels]`) and run on CPU and CUDA
+tensors. Triton comes with PyTorch where it has a GPU: CUDA, ROCm (whose devices are called `cuda` too) or
+Intel's (`xpu`). Plain PyTorch, the reference, runs on any device, Apple's `mps` among them, step by step.
+
+With the choice at `"auto"` the first of the three that can run on a device does. The environment variable
 `SRU_NN_BACKEND` is the choice a process starts with; without it that is `"auto"`.
 """
 
@@ -11,6 +14,7 @@ import contextlib
 import importlib
 import importlib.util
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -19,12 +23,24 @@ from typing import Literal, get_args
 
 import torch
 
-Backend = Literal["kernels", "reference"]
-Choice = Literal["auto", "kernels", "reference"]
+Backend = Literal["kernels", "triton", "reference"]
+Choice = Literal["auto", "kernels", "triton", "reference"]
 
 VARIABLE = "SRU_NN_BACKEND"
-# The devices that sru-kernels has kernels for.
-_DEVICES = ("cpu", "cuda")
+# What a backend has code for. Triton runs on a CPU in its interpreter, which is for tests: "auto" skips it.
+_DEVICES = {"kernels": ("cpu", "cuda"), "triton": ("cpu", "cuda", "xpu")}
+_AUTO: dict[str, tuple[Backend, ...]] = {
+    "cpu": ("kernels",),
+    "cuda": ("kernels", "triton"),
+    "xpu": ("triton",),
+}
+_PACKAGES = {"kernels": "sru-kernels", "triton": "Triton"}
+_MISSING = {
+    "kernels": "the package sru-kernels is not installed (pip install sru-nn[kernels])",
+    "triton": "Triton is not installed (pip install triton)",
+}
+# The first release that can carry a tuple through a loop, that of torch 2.7.
+_OLDEST_TRITON, _OLDEST_GPU = (3, 3), (7, 5)
 
 
 def _checked(choice: object, source: str) -> Choice:
@@ -35,19 +51,23 @@ def _checked(choice: object, source: str) -> Choice:
 
 _default: Choice = _checked(os.environ.get(VARIABLE, "auto"), f"the environment variable {VARIABLE}")
 _choice: ContextVar[Choice | None] = ContextVar("sru_nn.backend", default=None)
-_installed = importlib.util.find_spec("sru_kernels") is not None
-# Why the kernels cannot run on a device, or None; filled in as devices are met.
-_problems: dict[torch.device, str | None] = {}
+_installed = {
+    "kernels": importlib.util.find_spec("sru_kernels") is not None,
+    "triton": importlib.util.find_spec("triton") is not None,
+}
+# Why a backend cannot run on a device, or None; filled in as devices are met.
+_problems: dict[str, dict[torch.device, str | None]] = {"kernels": {}, "triton": {}}
+_warned: set[torch.device] = set()
 
 
 def choose(choice: Choice) -> None:
     """Choose the implementation for the whole process; a `with using(...)` block goes before it.
 
     Args:
-        choice: `"auto"`, `"kernels"` (an error where they cannot run) or `"reference"`.
+        choice: `"auto"`, `"kernels"` or `"triton"` (an error where they cannot run) or `"reference"`.
 
     Raises:
-        ValueError: The choice is not one of the three.
+        ValueError: The choice is not one of the four.
     """
     global _default
     _default = _checked(choice, "backend.choose: choice")
@@ -64,7 +84,7 @@ def using(choice: Choice) -> Iterator[None]:
         choice: As for `choose`.
 
     Raises:
-        ValueError: The choice is not one of the three.
+        ValueError: The choice is not one of the four.
     """
     _checked(choice, "backend.using: choice")
     if torch.compiler.is_dynamo_compiling():  # which can trace no context variable
@@ -92,7 +112,7 @@ def active(device: torch.device | str = "cpu") -> Backend:
         device: The device of the tensors.
 
     Raises:
-        RuntimeError: The choice is `"kernels"` and they cannot run there; the message says why.
+        RuntimeError: The choice is `"kernels"` or `"triton"` and they cannot run there; the message says why.
         ValueError: PyTorch knows no such device.
     """
     choice = _current()
@@ -100,11 +120,18 @@ def active(device: torch.device | str = "cpu") -> Backend:
         device = _device(device)
     if choice == "reference":
         return "reference"
-    problem = _problem(device, choice)
-    if problem is None:
-        return "kernels"
-    if choice == "kernels":
-        raise RuntimeError(f"the backend 'kernels' was chosen, but {problem}; choose 'auto' or 'reference'")
+    if choice != "auto":
+        problem = _problem(choice, device)
+        if problem is not None:
+            raise RuntimeError(
+                f"the backend '{choice}' was chosen, but {problem}; choose 'auto' or 'reference'"
+            )
+        return choice
+    candidates = _AUTO.get(device.type, ())
+    for candidate in candidates:
+        if _problem(candidate, device) is None:
+            return candidate
+    _warn(device, candidates)
     return "reference"
 
 
@@ -117,26 +144,39 @@ def _device(name: str) -> torch.device:
         ) from None
 
 
-def _problem(device: torch.device, choice: Choice) -> str | None:
-    """Return why the kernels cannot run on a device, or None; each device is examined once."""
-    if not _installed and device.type in _DEVICES:
-        return "the package sru-kernels is not installed (pip install sru-nn[kernels])"
+def _problem(name: Backend, device: torch.device) -> str | None:
+    """Return why a backend cannot run on a device, or None; each device is examined once."""
+    problems = _problems[name]
+    if device in problems:
+        return problems[device]
+    if device.type not in _DEVICES[name]:
+        return f"{_PACKAGES[name]} has no kernels for {device.type} tensors"
+    if not _installed[name]:
+        return _MISSING[name]
     # A compiler cannot trace an import; the operator itself says what is wrong, when it first runs.
-    if device in _problems or torch.compiler.is_compiling():
-        return _problems.get(device)
-    problem = _problems[device] = _examine(device)
-    if problem is not None and choice == "auto" and device.type in _DEVICES:
-        warnings.warn(
-            f"sru_nn runs its slower reference operators on {device.type} tensors, because {problem}; "
-            f"fix that, or set {VARIABLE}=reference to silence this warning",
-            stacklevel=4,
-        )
-    return problem
+    if torch.compiler.is_compiling():
+        return None
+    problems[device] = _kernels_problem(device) if name == "kernels" else _triton_problem(device)
+    return problems[device]
 
 
-def _examine(device: torch.device) -> str | None:
-    if device.type not in _DEVICES:
-        return f"sru-kernels has no kernels for {device.type} tensors"
+def _warn(device: torch.device, candidates: tuple[Backend, ...]) -> None:
+    """Say once for each device that it could be used better, unless there is nothing to try on it."""
+    if torch.compiler.is_compiling() or device in _warned:
+        return
+    _warned.add(device)
+    # On a CPU the reference is a choice: whoever wants the kernels there has installed them.
+    if not candidates or (device.type == "cpu" and not _installed["kernels"]):
+        return
+    reasons = " and ".join(str(_problem(name, device)) for name in candidates)
+    warnings.warn(
+        f"sru_nn runs its slower reference operators on {device.type} tensors, because {reasons}; "
+        f"fix that, or set {VARIABLE}=reference to silence this warning",
+        stacklevel=4,
+    )
+
+
+def _kernels_problem(device: torch.device) -> str | None:
     if device.type == "cuda" and torch.version.hip is not None:  # ROCm calls its devices so
         return "this PyTorch is built for ROCm, for which sru-kernels has no kernels"
     try:
@@ -147,3 +187,28 @@ def _examine(device: torch.device) -> str | None:
         return None
     index = torch.cuda.current_device() if device.index is None else device.index
     return kernels.cuda.problem(index)  # type: ignore[no-any-return]
+
+
+def _triton_problem(device: torch.device) -> str | None:
+    interpreted = os.environ.get("TRITON_INTERPRET") == "1"
+    if device.type == "cpu" and not interpreted:
+        return "Triton runs cpu tensors in its interpreter only (start Python with TRITON_INTERPRET=1)"
+    try:
+        triton = importlib.import_module("triton")
+    except ImportError as error:
+        return f"the installed Triton cannot be imported: {error}"
+    version = triton.__version__
+    if tuple(map(int, re.findall(r"\d+", version)[:2])) < _OLDEST_TRITON:
+        oldest = ".".join(map(str, _OLDEST_TRITON))
+        return f"Triton {version} is too old (pip install 'triton>={oldest}', or torch 2.7 or newer)"
+    if interpreted:
+        return None
+    try:
+        triton.runtime.driver.active.get_current_target()
+    except Exception as error:  # each driver has errors of its own
+        return f"Triton {version} cannot use the GPU: {error}"
+    if device.type == "cuda" and torch.version.hip is None:
+        major, minor = torch.cuda.get_device_capability(device)
+        if (major, minor) < _OLDEST_GPU:
+            return f"Triton needs compute capability 7.5, this GPU has {major}.{minor}"
+    return None

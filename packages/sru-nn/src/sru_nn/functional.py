@@ -177,9 +177,11 @@ def gated_linear_recurrence(
         TypeError: A dtype is wrong.
 
     On a CPU the kernels of `sru-kernels` run it where they can (`sru_nn.backend`), step by step. Everywhere
-    else matrix products compute chunks of 32 steps; what decays within a chunk below 1e-19 of a query, a key
-    or a state (1e-154 in float64) counts as zero. Both are accurate for gates of any size. Forward-mode
-    differentiation, the transforms of `torch.func` and second derivatives run the reference, step by step.
+    else matrix products compute chunks of 32 steps, in Triton on a GPU, whose float32 products obey
+    `torch.set_float32_matmul_precision`, or in plain PyTorch, where what decays within a chunk below 1e-19 of
+    a query, a key or a state (1e-154 in float64) counts as zero. All are accurate for gates of any size.
+    Forward-mode differentiation, the transforms of `torch.func` and second derivatives run the reference,
+    step by step.
 
     What is not finite stays in its head of its sequence; chunks may carry it to earlier steps too.
 

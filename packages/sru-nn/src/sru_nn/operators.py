@@ -8,7 +8,9 @@ ways, as long as many a decoding step or training step of a small model.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import importlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -99,6 +101,15 @@ class Passes(NamedTuple):
     backward: Callable[..., tuple[Tensor, ...]]
 
 
+def passes_of(module: str) -> Passes:
+    """Return the functions `forward` and `backward` of a module, which is imported when one of them runs."""
+
+    def run(name: str) -> Callable[..., Any]:
+        return lambda *args: getattr(importlib.import_module(module), name)(*args)
+
+    return Passes(run("forward"), run("backward"))
+
+
 class Recurrence:
     """A recurrence as the operators `sru_nn::NAME_forward` and `sru_nn::NAME_backward`.
 
@@ -113,6 +124,7 @@ class Recurrence:
         inputs: A named tuple for the inputs, tensors first.
         schemas: The arguments and results of both. The backward pass may leave out the last inputs.
         kernels: Runs them on the kernels.
+        triton: Runs them in Triton; None where it cannot, and `choose` never returns it.
         plain: Runs them in plain PyTorch.
         results: Returns their results, empty.
         choose: Returns the backend for these inputs.
@@ -127,6 +139,7 @@ class Recurrence:
         schemas: tuple[str, str],
         *,
         kernels: Passes,
+        triton: Passes | None = None,
         plain: Passes,
         results: Passes,
         choose: Callable[[Any], backend.Backend],
@@ -135,6 +148,8 @@ class Recurrence:
         self.name = name
         self.inputs = inputs
         self.passes = {"kernels": kernels, "reference": plain}
+        if triton is not None:
+            self.passes["triton"] = triton
         self.results = results
         self.choose = choose
         self.differentiate_twice = differentiate_twice
@@ -257,6 +272,13 @@ def by_reference(reference: Callable[[Any], tuple[Tensor, Tensor]]) -> Callable[
         return tuple(next(found) if is_wanted else None for is_wanted in learns)
 
     return differentiate_twice
+
+
+def current_device(like: Tensor) -> contextlib.AbstractContextManager[Any]:
+    """Return a block in which the device of a tensor is the current one, where Triton starts its kernels."""
+    if like.is_cpu:  # in its interpreter
+        return contextlib.nullcontext()
+    return torch.get_device_module(like.device).device(like.device)  # type: ignore[no-any-return]
 
 
 def run_kernel(name: str, like: Tensor, *fields: Any) -> None:

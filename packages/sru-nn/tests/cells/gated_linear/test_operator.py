@@ -1,4 +1,4 @@
-"""The gated linear recurrence by kernels and by chunks against the reference, with gates that are hard."""
+"""The gated linear recurrence with every backend against the reference, with gates that are hard."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from sru_nn.cells.gated_linear import chunks as gated_linear_chunks
 from sru_nn.cells.gated_linear import meet as gated_linear_meet
 from sru_nn.functional import gated_linear_recurrence
 
-from ...conftest import examples, looks_at_grad
+from ...conftest import CHOICES, examples, looks_at_grad
 from .inputs import GATES, make_inputs, outputs_and_gradients
 
 pytestmark = pytest.mark.usefixtures("many_turns")
 operators = torch.ops.sru_nn
-needs_kernels = pytest.mark.skipif(backend.active() == "reference", reason="there are no kernels here")
+FASTEST = CHOICES[-1]
+needs_two = pytest.mark.skipif(FASTEST == "reference", reason="there are no kernels here")
 by_chunks = pytest.mark.parametrize("implementation", ["reference"], indirect=True)
 
 
@@ -208,11 +209,11 @@ def test_derivatives_of_the_operator():
     assert torch.autograd.gradcheck(lambda *given: operators.gated_linear_forward(*given, True)[:2], leaves)
 
 
-@needs_kernels
-@pytest.mark.parametrize("forward", ["kernels", "reference"])
+@needs_two
+@pytest.mark.parametrize("forward", [FASTEST, "reference"])
 def test_the_two_ways_save_the_same_states(forward):
     *inputs, s0 = make_inputs(70).values()
-    backward = {"kernels": "reference", "reference": "kernels"}[forward]
+    backward = FASTEST if forward == "reference" else "reference"
     with backend.using(forward):
         o, s, starts = operators.gated_linear_forward(*inputs, s0, True)
         expected = operators.gated_linear_backward(*inputs, starts, o, s)
@@ -224,14 +225,14 @@ def test_the_two_ways_save_the_same_states(forward):
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
 
 
-@needs_kernels
+@needs_two
 @pytest.mark.parametrize("length", [1, 40])
-def test_on_a_cpu_the_kernels_take_the_steps(length, monkeypatch):
+def test_the_fastest_backend_takes_the_steps(length, monkeypatch):
     inputs = make_inputs(length)
     expected = outputs_and_gradients(reference.gated_linear_recurrence, inputs)
     monkeypatch.setattr(gated_linear_chunks, "forward", None)
     monkeypatch.setattr(gated_linear_chunks, "backward", None)
-    with backend.using("kernels"):
+    with backend.using(FASTEST):
         torch.testing.assert_close(outputs_and_gradients(gated_linear_recurrence, inputs), expected)
         with torch.no_grad():
             torch.testing.assert_close(gated_linear_recurrence(**inputs), tuple(expected[:2]))

@@ -1,4 +1,4 @@
-"""Several sequences in a row, or end to end, by kernels and by chunks against each of them alone."""
+"""Several sequences in a row, or end to end, with every backend against each of them alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from .inputs import GATES, make_inputs, outputs_and_gradients
 
 pytestmark = pytest.mark.usefixtures("many_turns")
 operators = torch.ops.sru_nn
-needs_kernels = pytest.mark.skipif("kernels" not in CHOICES, reason="there are no kernels here")
+FASTEST = CHOICES[-1]
+needs_two = pytest.mark.skipif(FASTEST == "reference", reason="there are no kernels here")
 FUNCTIONS = {"reference": reference.gated_linear_recurrence, "functional": gated_linear_recurrence}
 either_function = pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
 sizes = {
@@ -143,7 +144,7 @@ def test_what_is_not_finite_ends_at_a_reset(function, bad):
     reset[20] = True
     expected, last = function(**inputs, reset=reset)
     inputs["k"][3] = bad
-    with backend.using(CHOICES[-1]):
+    with backend.using(FASTEST):
         o, s = function(**inputs, reset=reset)
     if function is reference.gated_linear_recurrence or "kernels" in CHOICES:
         torch.testing.assert_close((o[20:], s), (expected[20:], last), rtol=1e-10, atol=1e-10)
@@ -195,12 +196,12 @@ def test_first_and_second_derivatives(ragged):
     assert torch.autograd.gradgradcheck(run, leaves)
 
 
-@needs_kernels
+@needs_two
 @pytest.mark.parametrize("ragged", [False, True])
-@pytest.mark.parametrize("forward", ["kernels", "reference"])
+@pytest.mark.parametrize("forward", [FASTEST, "reference"])
 def test_the_two_ways_save_the_same_states(forward, ragged):
     given = piece_inputs(ragged, 70)
-    backward = {"kernels": "reference", "reference": "kernels"}[forward]
+    backward = FASTEST if forward == "reference" else "reference"
     with backend.using(forward):
         o, s, starts = operators.gated_linear_pieces_forward(*given, True)
         expected = operators.gated_linear_pieces_backward(*given, starts, o, s)

@@ -17,7 +17,7 @@ from sru_nn.cells.sru import operator as ops
 from sru_nn.dtypes import accumulate_dtype
 from sru_nn.functional import sru_recurrence
 
-from ...conftest import TOLERANCES, examples, looks_at_grad
+from ...conftest import INTERPRETED, TOLERANCES, examples, looks_at_grad
 
 needs_kernels = pytest.mark.skipif(backend.active() == "reference", reason="there are no kernels here")
 LEAVES = ("u", "v", "bias", "c0", "x")
@@ -81,7 +81,7 @@ def oracle(inputs: ops.Inputs) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
-@settings(examples, max_examples=40)
+@settings(examples, max_examples=12 if INTERPRETED else 40)
 @given(
     length=st.sampled_from([0, 1, 2, 7, 33]),
     batch=st.integers(0, 4),
@@ -244,8 +244,7 @@ class Watch(TorchDispatchMode):
 
 def test_fake_tensors_on_cuda_reach_the_operators(monkeypatch):
     # A machine with a usable GPU, as far as the choice of the backend can see.
-    monkeypatch.setattr(backend, "_installed", True)
-    monkeypatch.setattr(backend, "_problems", {torch.device("cuda", 0): None})
+    monkeypatch.setitem(backend._problems["kernels"], torch.device("cuda", 0), None)
     with FakeTensorMode(), Watch() as watch, torch.device("cuda"):
         u, v, bias = torch.empty(7, 3, 4, 10), torch.empty(2, 10), torch.empty(2, 10)
         h, c_last = sru_recurrence(u, v, bias, bidirectional=True)

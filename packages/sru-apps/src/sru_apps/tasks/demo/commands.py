@@ -192,6 +192,10 @@ def comparison(results: Mapping[str, Result]) -> Iterator[str]:
         step = statistics.median(1e3 / row["steps_per_second"] for row in rows)
         head = f"{name.upper():<6}{count_parameters(module):>12,}"
         yield f"{head}{step:>13.1f}{rows[-1]['seconds']:>9.1f}{bits:>33.3f}"
-    means = {"kernels": "the kernels of sru-kernels", "reference": "reference operators in plain PyTorch"}
+    means = {
+        "kernels": "the kernels of sru-kernels",
+        "triton": "Triton's interpreter",
+        "reference": "reference operators in plain PyTorch",
+    }
     yield f"A step reads {STREAMS} x {SEGMENT} characters, on {torch.get_num_threads()} CPU threads."
     yield f"The SRU runs {means[backend.active('cpu')]}, the LSTM PyTorch's compiled code."

@@ -1,12 +1,11 @@
 """The gated linear recurrence as the operators `sru_nn::gated_linear_forward` and `_backward`, on any device.
 
-On a CPU the kernels run them where they can, step by step; everywhere else plain PyTorch does, by chunks.
-Both save the states before each chunk. The arguments have been checked by `sru_nn.functional`.
+On a CPU the kernels run them where they can, step by step; on a GPU Triton does, and everywhere else plain
+PyTorch, both by chunks. All save the states before each chunk. The arguments have been checked by
+`sru_nn.functional`.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,20 +51,13 @@ def gated_linear_recurrence(
     return pieces.run(chosen, PieceInputs(*inputs, s_reset, marks, offsets))
 
 
-def _results(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
-    return pieces.results(PieceInputs(*inputs), save)
+def _passes(of_pieces: Passes) -> Passes:
+    """Return the passes of `gated_linear_pieces` with the inputs and gradients of `gated_linear`."""
 
+    def backward(inputs: Inputs, *saved: Tensor | None) -> tuple[Tensor, ...]:
+        return of_pieces.backward(PieceInputs(*inputs), *saved)[:5]
 
-def _gradients(inputs: Inputs, *_: Any) -> tuple[Tensor, ...]:
-    return pieces.gradients(PieceInputs(*inputs))[:5]
-
-
-def _forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
-    return pieces.forward(PieceInputs(*inputs), save)
-
-
-def _backward(inputs: Inputs, *saved: Tensor | None) -> tuple[Tensor, ...]:
-    return pieces.backward(PieceInputs(*inputs), *saved)[:5]
+    return Passes(lambda inputs, save: of_pieces.forward(PieceInputs(*inputs), save), backward)
 
 
 _INPUTS = "Tensor q, Tensor k, Tensor v, Tensor log_g"
@@ -77,9 +69,10 @@ _OPERATORS = Recurrence(
         f"({_INPUTS}, Tensor starts, Tensor? grad_o, Tensor? grad_s) "
         "-> (Tensor grad_q, Tensor grad_k, Tensor grad_v, Tensor grad_log_g, Tensor grad_s0)",
     ),
-    kernels=Passes(_forward, _backward),
+    kernels=_passes(pieces.KERNELS),
+    triton=_passes(pieces.TRITON),
     plain=Passes(chunks.forward, chunks.backward),
-    results=Passes(_results, _gradients),
+    results=_passes(pieces.RESULTS),
     choose=pieces.choose,
     differentiate_twice=by_reference(lambda given: reference.gated_linear_recurrence(*given)),
 )

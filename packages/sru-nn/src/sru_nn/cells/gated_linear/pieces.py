@@ -16,7 +16,7 @@ from sru_nn import backend
 from sru_nn.cells.gated_linear import chunks, plain, reference
 from sru_nn.cells.gated_linear.plain import PieceInputs as PieceInputs
 from sru_nn.dtypes import accumulate_dtype
-from sru_nn.operators import Passes, Recurrence, by_reference, run_kernel
+from sru_nn.operators import Passes, Recurrence, by_reference, passes_of, run_kernel
 
 
 def run(chosen: backend.Backend | None, inputs: PieceInputs) -> tuple[Tensor, Tensor]:
@@ -26,7 +26,8 @@ def run(chosen: backend.Backend | None, inputs: PieceInputs) -> tuple[Tensor, Te
 
 def choose(inputs: Any) -> backend.Backend:
     """Return what runs the operators; the kernels are for CPU tensors."""
-    return backend.active(inputs.q.device) if inputs.q.is_cpu else "reference"
+    chosen = backend.active(inputs.q.device)
+    return "reference" if chosen == "kernels" and not inputs.q.is_cpu else chosen
 
 
 def results(inputs: PieceInputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -81,6 +82,9 @@ def _of_reference(inputs: PieceInputs) -> tuple[Tensor, Tensor]:
     )
 
 
+KERNELS = Passes(forward, backward)
+RESULTS = Passes(results, gradients)
+TRITON = passes_of("sru_nn.cells.gated_linear.triton")
 _INPUTS = (
     "Tensor q, Tensor k, Tensor v, Tensor log_g, Tensor? s0, Tensor? s_reset, Tensor? marks, "
     "Tensor? cu_seqlens"
@@ -93,9 +97,10 @@ _OPERATORS = Recurrence(
         f"({_INPUTS}, Tensor starts, Tensor? grad_o, Tensor? grad_s) -> (Tensor grad_q, Tensor grad_k, "
         "Tensor grad_v, Tensor grad_log_g, Tensor grad_s0, Tensor grad_s_reset)",
     ),
-    kernels=Passes(forward, backward),
+    kernels=KERNELS,
+    triton=TRITON,
     plain=Passes(plain.forward, plain.backward),
-    results=Passes(results, gradients),
+    results=RESULTS,
     choose=choose,
     differentiate_twice=by_reference(_of_reference),
 )

@@ -38,7 +38,7 @@ def mingru_recurrence(
     if reset is None and cu_seqlens is None:
         return _fastest(u)(u, h0, mask_pad=mask_pad)
     compiling = torch.compiler.is_compiling()
-    if not is_transformed() and (compiling or backend.active(u.device) == "kernels"):
+    if not is_transformed() and (compiling or backend.active(u.device) != "reference"):
         return by_sru(u, h0, mask_pad=mask_pad, reset=reset, h_reset=h_reset, cu_seqlens=cu_seqlens)
     if cu_seqlens is None or is_transformed():
         # Not by a scan, which multiplies the state before a start by zero: it may be NaN.
@@ -61,7 +61,7 @@ def _fastest(u: Tensor) -> Callable[..., tuple[Tensor, Tensor]]:
     states = u.shape[1] * u.shape[3] if u.device.type == "cpu" else 0
     if states >= _WIDE[learns]:
         return reference.mingru_recurrence
-    if backend.active(u.device) == "kernels":
+    if backend.active(u.device) != "reference":
         return by_sru
     return reference.mingru_recurrence if states > _WIDE_FOR_A_SCAN[learns] else by_scan
 
@@ -92,6 +92,6 @@ def by_sru(
     bias = torch.tensor([[0.0], [_OPEN]], dtype=accumulate_dtype(u.dtype), device=u.device)
     bias = bias.expand(2, u.shape[-1])
     gates = torch.stack([u_h, -u_z, torch.zeros_like(u_z)], 2)
-    chosen: backend.Backend | None = None if torch.compiler.is_compiling() else "kernels"
+    chosen: backend.Backend | None = None if torch.compiler.is_compiling() else backend.active(u.device)
     inputs = sru.Inputs(gates, torch.zeros_like(bias), bias, h0, mask_pad=mask_pad)
     return sru.run(chosen, inputs, reset, h_reset, cu_seqlens)

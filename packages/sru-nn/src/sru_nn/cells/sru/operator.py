@@ -55,25 +55,14 @@ def run(
     return _OPERATORS(chosen, Inputs(u, v, bias, c0, x, mask_c, *rest))  # type: ignore[arg-type]
 
 
-def _results(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
-    return pieces.results(plain.in_pieces(inputs), save)
+def _passes(of_pieces: Passes) -> Passes:
+    """Return the passes of `sru_pieces` with the inputs and gradients of `sru`."""
 
+    def backward(inputs: Inputs, *saved: Tensor | None) -> tuple[Tensor, ...]:
+        *grads, _, grad_x = of_pieces.backward(plain.in_pieces(inputs), *saved)
+        return *grads, grad_x
 
-def _gradients(inputs: Inputs, *_: Any) -> tuple[Tensor, ...]:
-    return _without_c_reset(pieces.gradients(plain.in_pieces(inputs)))
-
-
-def _forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor | None]:
-    return pieces.forward(plain.in_pieces(inputs), save)
-
-
-def _backward(inputs: Inputs, *saved: Tensor | None) -> tuple[Tensor, ...]:
-    return _without_c_reset(pieces.backward(plain.in_pieces(inputs), *saved))
-
-
-def _without_c_reset(gradients: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    *grads, _, grad_x = gradients
-    return *grads, grad_x
+    return Passes(lambda inputs, save: of_pieces.forward(plain.in_pieces(inputs), save), backward)
 
 
 _INPUTS = (
@@ -88,9 +77,10 @@ _OPERATORS = Recurrence(
         f"({_INPUTS}, Tensor c, Tensor? grad_h, Tensor? grad_c_last) "
         "-> (Tensor grad_u, Tensor grad_v, Tensor grad_bias, Tensor grad_c0, Tensor grad_x)",
     ),
-    kernels=Passes(_forward, _backward),
-    plain=Passes(plain.forward, plain.backward),
-    results=Passes(_results, _gradients),
+    kernels=_passes(pieces.KERNELS),
+    triton=_passes(pieces.TRITON),
+    plain=_passes(pieces.PLAIN),
+    results=_passes(pieces.RESULTS),
     choose=lambda inputs: backend.active(inputs.u.device),
     differentiate_twice=by_reference(lambda inputs: reference.by_marks(*plain.in_pieces(inputs))),
 )

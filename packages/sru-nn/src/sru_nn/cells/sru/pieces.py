@@ -16,7 +16,7 @@ from sru_nn.cells.sru import plain, reference
 from sru_nn.cells.sru.plain import Inputs
 from sru_nn.cells.sru.plain import PieceInputs as PieceInputs
 from sru_nn.dtypes import accumulate_dtype
-from sru_nn.operators import Passes, Recurrence, by_reference, run_kernel
+from sru_nn.operators import Passes, Recurrence, by_reference, passes_of, run_kernel
 from sru_nn.pieces import marks as make_marks
 
 
@@ -104,6 +104,10 @@ def _fields(inputs: PieceInputs) -> tuple[Any, ...]:
     return u.dtype, activation, *sizes, *tensors, scale_x, v.dim() == 4
 
 
+KERNELS = Passes(forward, backward)
+TRITON = passes_of("sru_nn.cells.sru.triton")
+PLAIN = Passes(plain.forward, plain.backward)
+RESULTS = Passes(results, gradients)
 _INPUTS = (
     "Tensor u, Tensor v, Tensor bias, Tensor? c0, Tensor? c_reset, Tensor? x, Tensor? mask_c, Tensor? marks, "
     "Tensor? cu_seqlens, bool bidirectional, str activation, float scale_x"
@@ -116,9 +120,10 @@ _OPERATORS = Recurrence(
         f"({_INPUTS}, Tensor c, Tensor? grad_h, Tensor? grad_c_last) -> (Tensor grad_u, Tensor grad_v, "
         "Tensor grad_bias, Tensor grad_c0, Tensor grad_c_reset, Tensor grad_x)",
     ),
-    kernels=Passes(forward, backward),
-    plain=Passes(plain.forward_pieces, plain.backward_pieces),
-    results=Passes(results, gradients),
+    kernels=KERNELS,
+    triton=TRITON,
+    plain=PLAIN,
+    results=RESULTS,
     choose=lambda inputs: backend.active(inputs.u.device),
     differentiate_twice=by_reference(lambda inputs: reference.by_marks(*inputs)),
 )

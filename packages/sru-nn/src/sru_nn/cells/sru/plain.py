@@ -63,22 +63,11 @@ def in_pieces(inputs: Inputs) -> PieceInputs:
     return PieceInputs(u, v, bias, c0, None, x, mask_c, mask_pad, None, *options)  # type: ignore[arg-type]
 
 
-def forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return `h`, `c_last` and, with `save`, the states after each position `(T, B, N·D)`."""
-    return forward_pieces(in_pieces(inputs), save)
-
-
-def backward(inputs: Inputs, *saved: Any) -> tuple[Tensor, ...]:
-    """Return the gradients of `u`, `v`, `bias`, `c0` and `x`."""
-    *grads, _, grad_x = backward_pieces(in_pieces(inputs), *saved)
-    return *grads, grad_x
-
-
-def forward_pieces(inputs: PieceInputs, save: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+def forward(inputs: PieceInputs, save: bool) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return `h`, `c_last` and, with `save`, the states after each position `(T, B, N·D)`."""
     cu_seqlens = inputs.cu_seqlens
     if cu_seqlens is not None:
-        h, c_last, c = forward_pieces(_padded_out(inputs, cu_seqlens), save)
+        h, c_last, c = forward(_padded_out(inputs, cu_seqlens), save)
         h = pieces.lay_end_to_end(h, cu_seqlens)
         return h, c_last, None if c is None else pieces.lay_end_to_end(c, cu_seqlens)
     walked: list[Tensor] = []
@@ -95,7 +84,7 @@ def forward_pieces(inputs: PieceInputs, save: bool) -> tuple[Tensor, Tensor, Ten
     return h, c_last.clone(), c if save else None
 
 
-def backward_pieces(
+def backward(
     inputs: PieceInputs, c: Tensor, grad_h: Tensor | None, grad_c_last: Tensor | None
 ) -> tuple[Tensor, ...]:
     """Return the gradients of `u`, `v`, `bias`, `c0`, `c_reset` and `x`.
@@ -177,7 +166,7 @@ def _backward_padded_out(
     if inputs.c0 is not None:  # the second direction begins with the padding
         c = torch.where(mask_pad.unsqueeze(2), inputs.c0, c)
     grad_h = None if grad_h is None else pieces.pad_out(cu_seqlens, grad_h)[0][0]
-    found = list(backward_pieces(_padded_out(inputs, cu_seqlens), c, grad_h, grad_c_last))
+    found = list(backward(_padded_out(inputs, cu_seqlens), c, grad_h, grad_c_last))
     for i in (0, *[1] * (inputs.v.dim() == 4), *[5] * (inputs.x is not None)):
         found[i] = pieces.lay_end_to_end(found[i], cu_seqlens)
     return tuple(found)
