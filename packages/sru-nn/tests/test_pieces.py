@@ -98,6 +98,13 @@ def test_sequences_that_lie_end_to_end(lengths):
         assert torch.equal(last, torch.stack(expected) if expected else initial)
 
 
+def test_the_longest_sequence_first():
+    order = pieces.longest_first(offsets([2, 0, 5, 3]))
+    assert order.dtype == torch.int64
+    assert order.tolist() == [2, 3, 0, 1]
+    assert pieces.launch_order(offsets([2, 0, 5, 3]), 10**9) is None  # the kernels of a CPU order them
+
+
 @settings(examples, max_examples=30)
 @given(lengths=LENGTHS)
 def test_padding_out_and_back(lengths):

@@ -111,6 +111,7 @@ class Case:
         *,
         without: tuple[str, ...] = (),
         columns_per_thread: int | None = None,
+        threads_per_column: int = 1,
         **saved: Array,
     ) -> dict[str, Array]:
         """Return every output except `without`. They start as NaN, so that unwritten numbers show."""
@@ -123,5 +124,6 @@ class Case:
                 inputs[name] = storage.encode(value, kind)
         fields = {"dtype": self.storage, **self.options()}
         width = self.widest() if columns_per_thread is None else columns_per_thread
-        (engine or cpu_engine())(kernel, fields, inputs, outputs, width)
+        options = {"columns_per_thread": width, "threads_per_column": threads_per_column}
+        (engine or cpu_engine())(kernel, fields, inputs, outputs, options)
         return {name: storage.decode(array, ARRAYS[kernel][name][2]) for name, array in outputs.items()}

@@ -208,6 +208,28 @@ def lay_end_to_end(tensor: Tensor, cu_seqlens: Tensor, total: int | None = None)
     return tensor.flatten(0, 1).index_select(0, _places(cu_seqlens, total)).unsqueeze(1)
 
 
+def longest_first(cu_seqlens: Tensor) -> Tensor:
+    """Return `(S,)` int64, the numbers of the sequences, the longest first."""
+    return cu_seqlens.diff().argsort(descending=True)
+
+
+COLUMNS_AT_ONCE = 512
+"""The columns of a recurrence that a multiprocessor holds at once, one for each thread."""
+
+
+def launch_order(cu_seqlens: Tensor, columns: int) -> Tensor | None:
+    """Return the order in which a GPU starts sequences of so many columns; nothing waits for it.
+
+    A long sequence that starts last would run alone at the end. None on a CPU, whose kernels order them
+    themselves, and if all start at once.
+    """
+    if not cu_seqlens.is_cuda:
+        return None
+    processors = torch.cuda.get_device_properties(cu_seqlens.device).multi_processor_count
+    starts_at_once = (cu_seqlens.shape[0] - 1) * columns <= COLUMNS_AT_ONCE * processors
+    return None if starts_at_once else longest_first(cu_seqlens)
+
+
 def _places(cu_seqlens: Tensor, total: int) -> Tensor:
     """Return where in the flattened batch `(T·S,)` each position lies."""
     numbers = sequence_numbers(cu_seqlens, total)

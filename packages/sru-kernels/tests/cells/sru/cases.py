@@ -26,6 +26,7 @@ class Sru(Case):
     marks: Array | None = None
     c_reset: Array | None = None
     cu_seqlens: Array | None = None
+    order: Array | None = None
     num_directions: int = 1
     activation: str = "identity"
     scale_x: float = 1.0
@@ -68,7 +69,8 @@ class Sru(Case):
     def widest(self) -> int:
         """The columns per thread that fill 16 bytes, or 1 if the case does not allow them."""
         width = 16 // np.dtype(STORAGES[self.storage].array).itemsize
-        is_wide = not self.v_per_position and self.u.shape[-1] // self.num_directions % width == 0
+        hidden_size = self.u.shape[-1] // self.num_directions
+        is_wide = not self.v_per_position and hidden_size % (32 * width) == 0
         return width if is_wide else 1
 
     def forward(

@@ -15,7 +15,7 @@ from sru_nn import reference
 from sru_nn.cells.sru import pieces as ops
 from sru_nn.dtypes import accumulate_dtype
 from sru_nn.functional import sru_recurrence
-from sru_nn.pieces import FIRST, PAD, SECOND
+from sru_nn.pieces import FIRST, PAD, SECOND, longest_first
 
 from ...conftest import TOLERANCES, either, examples, looks_at_grad
 
@@ -111,6 +111,23 @@ def check(implementation, assert_close, arguments, dispatched, used):
     assert [tensor.dtype for tensor in actual[:2]] == [dtype, wide]
     for ours, theirs in zip(actual, expected, strict=True):
         assert_close(ours, theirs)
+
+
+def test_the_kernels_are_told_the_order_in_which_a_gpu_starts(monkeypatch):
+    kernels = pytest.importorskip("sru_kernels")
+    told = {}
+
+    def run_kernel(name: str, like: Tensor, *fields: Any) -> None:
+        told[name] = getattr(kernels, {"sru_forward": "SruForward", "sru_backward": "SruBackward"}[name])(
+            *fields
+        )
+
+    monkeypatch.setattr(ops, "launch_order", lambda cu_seqlens, columns: longest_first(cu_seqlens) + columns)
+    monkeypatch.setattr(ops, "run_kernel", run_kernel)
+    arguments = make_arguments(lengths=[2, 5, 3], bidirectional=True)
+    arguments["u"].requires_grad_()
+    run("kernels", arguments)[0].sum().backward()
+    assert [fields.order.tolist() for fields in told.values()] == [[11, 12, 10]] * 2
 
 
 USED = st.sampled_from([(True, True), (True, True), (True, False), (False, True)])
