@@ -190,7 +190,8 @@ class TeamMember {
 };
 
 template <typename S, int warps>
-__global__ void __launch_bounds__(lanes* warps, sizeof(S) < 8 ? 2 : 1) sru_backward_team_kernel(const SruBackward args) {
+__global__ void __launch_bounds__(lanes* warps, sizeof(S) < 8 ? 2 : 1)
+    sru_backward_team_kernel(const SruBackward args) {
     using A = AccumulationType<S>;
     constexpr int steps = backward_steps, tile = warps * steps;
     constexpr std::true_type marked;

@@ -58,6 +58,7 @@ __device__ __forceinline__ void walk_chain(const SruForward& args, const TeamPla
     TeamStep at(args, positions, place, place.reversed);
     ChainInputs<S, tile> next;
     next.read(args, at, positions.count);
+    bool is_marked = any_of(next.marks);
     int room = 0;
     for (Index left = positions.count; left > 0; left -= tile, room ^= 1) {
         const ChainInputs<S, tile> given = next;
@@ -75,7 +76,9 @@ __device__ __forceinline__ void walk_chain(const SruForward& args, const TeamPla
             }
         };
         states.c[room][0][place.lane] = c[0];
-        any_of(given.marks) ? walk(std::true_type{}) : walk(std::false_type{});
+        is_marked ? walk(std::true_type{}) : walk(std::false_type{});
+        // Here, since a wait for these loads after the next are issued would be one for both.
+        is_marked = any_of(next.marks);
         __syncthreads();
     }
     write<A>(static_cast<A*>(args.c_last) + place.at, c);
@@ -112,6 +115,7 @@ __device__ __forceinline__ void write_outputs(const SruForward& args, const Team
     at.advance(first);
     OutputInputs<S> next;
     next.read(args, at, positions.count - first);
+    bool is_marked = any_of(next.marks);
     int room = 0;
     for (Index left = positions.count; left > 0; left -= tile, room ^= 1) {
         const OutputInputs<S> given = next;
@@ -131,8 +135,9 @@ __device__ __forceinline__ void write_outputs(const SruForward& args, const Team
             for (int k = 0; k < steps; ++k) c_after[k] = c[k + 1];
             write_steps(static_cast<A*>(args.c) + of_slice.h, c_after, of_slice.h_stride, count);
         };
-        any_of(given.marks) ? take(std::true_type{}, static_cast<int>(within(0, left - first, steps)))
-                            : take(std::false_type{}, Constant<steps>{});
+        is_marked ? take(std::true_type{}, static_cast<int>(within(0, left - first, steps)))
+                  : take(std::false_type{}, Constant<steps>{});
+        is_marked = any_of(next.marks);
     }
 }
 

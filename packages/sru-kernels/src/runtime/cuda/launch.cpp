@@ -14,8 +14,9 @@ constexpr Index most_blocks = INT32_MAX;  // of a grid
 /// step decides, which more columns increase, and the bytes in flight are the same either way. Not measured.
 constexpr Index enough_threads = 128;
 
-/// Columns per multiprocessor below which teams share them. Not measured.
-constexpr Index few_columns = 256;
+/// Columns per multiprocessor below which teams share them: their threads wait for each other, and more of
+/// them than a multiprocessor can issue for do not help. Predicted from machine code, not measured.
+constexpr Index few_columns = 96;
 
 const char* to_string(DType dtype) {
     constexpr const char* names[] = {"float32", "float64", "float16", "bfloat16"};

@@ -182,9 +182,9 @@ def test_a_row_that_an_order_leaves_out_is_not_computed(engine, order, is_team):
 @pytest.mark.cuda
 def test_a_team_shares_a_column_where_there_are_few(workers):
     worker = workers("ptx-120")
-    assert launched(worker, "float32", 3, 85, 1, length=16) == (FORWARD, False, 9, 160)
-    assert launched(worker, "float32", 1, 66, 1, length=16, num_directions=2) == (FORWARD, False, 6, 160)
-    assert launched(worker, "float32", 1, 256, 2, length=16)[0] == FORWARD
-    assert launched(worker, "float32", 1, 256, 1, length=16)[0] != FORWARD
-    assert launched(worker, "float32", 3, 85, 1, length=15)[0] == 1
-    assert launched(worker, "float32", 3, 85, 1, length=16, v_per_position=True)[0] == 1
+    assert launched(worker, "float32", 2, 47, 1, length=16) == (FORWARD, False, 4, 160)
+    assert launched(worker, "float32", 1, 33, 1, length=16, num_directions=2) == (FORWARD, False, 4, 160)
+    assert launched(worker, "float32", 1, 96, 2, length=16)[0] == FORWARD
+    assert launched(worker, "float32", 1, 96, 1, length=16)[0] == 1
+    assert launched(worker, "float32", 2, 47, 1, length=15)[0] == 1
+    assert launched(worker, "float32", 2, 47, 1, length=16, v_per_position=True)[0] == 1
