@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from sru_nn import SRU, GatedLinearRNN, backend
 from sru_nn.functional import sru_recurrence
+from sru_nn.pieces import launch_order
 
 from .conftest import STACK_TOLERANCES
 
@@ -82,6 +83,17 @@ def arguments(length: int, batch: int, columns: int, device: str, dtype: torch.d
 def test_input_on_another_device():
     with pytest.raises(ValueError, match="input must be on the device of the parameters, cuda:0, got cpu"):
         SRU(4, 4).cuda()(torch.randn(3, 2, 4))
+
+
+def test_the_order_in_which_sequences_start_changes_no_bit(monkeypatch):
+    lengths = torch.arange(1, 400) % 7
+    cu_seqlens = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)]).cuda()
+    assert launch_order(cu_seqlens, 1024) is not None
+    given = arguments(int(lengths.sum()), 1, 1024, "cuda")
+    expected = sru_recurrence(**given, cu_seqlens=cu_seqlens)
+    monkeypatch.setattr("sru_nn.cells.sru.pieces.launch_order", lambda *_: None)
+    for got, value in zip(sru_recurrence(**given, cu_seqlens=cu_seqlens), expected, strict=True):
+        assert torch.equal(got, value)
 
 
 def test_a_stream_of_the_caller():

@@ -12,13 +12,14 @@ namespace {
 /// Adds a function that launches a kernel; `sru_kernels/cuda.py` documents it.
 template <typename Args>
 void add_launcher(py::module_& module) {
-    module.def(Args::kernel.name,
-               [](const py::tuple& fields, int device, std::uintptr_t stream, int columns) {
-                   const auto args =
-                       read_arguments<Args>(fields, {{"device", device}, {"columns_per_thread", columns}}, 0);
-                   const py::gil_scoped_release release;
-                   cuda::run(args, cuda::Launch{device, stream, columns});
-               });
+    module.def(Args::kernel.name, [](const py::tuple& fields, int device, std::uintptr_t stream, int columns,
+                                     int threads) {
+        const auto args = read_arguments<Args>(
+            fields, {{"device", device}, {"columns_per_thread", columns}, {"threads_per_column", threads}},
+            0);
+        const py::gil_scoped_release release;
+        cuda::run(args, cuda::Launch{device, stream, columns, threads});
+    });
 }
 
 /// Adds the kernels of a cell.

@@ -156,7 +156,15 @@ def _runs_on(architecture: str, capability: tuple[int, int]) -> bool:
 class Launcher(Protocol[_Arguments]):
     """A function that puts a kernel into a stream of a GPU."""
 
-    def __call__(self, args: _Arguments, *, device: int, stream: int, columns_per_thread: int = 0) -> None:
+    def __call__(
+        self,
+        args: _Arguments,
+        *,
+        device: int,
+        stream: int,
+        columns_per_thread: int = 0,
+        threads_per_column: int = 0,
+    ) -> None:
         """Put the kernel into a stream.
 
         Args:
@@ -167,18 +175,24 @@ class Launcher(Protocol[_Arguments]):
                 bytes of the storage dtype, which needs a hidden size divisible by 32 times as many, arrays
                 aligned to 16 bytes, no v per position and compute capability 8.0. 0 lets the kernel choose,
                 as those of the gated linear RNN always do. The result does not depend on it.
+            threads_per_column: How many threads share a column, each taking some steps at a time: 1, or 5 in
+                `sru_forward` and 8 in `sru_backward`, which needs one column per thread and no v per
+                position. 0 lets the kernel choose, and is 1 beside `columns_per_thread`. Gradients depend on
+                it by rounding only, outputs do not.
 
         Raises:
             TypeError: An argument has the wrong type.
-            ValueError: As for the function of that name in `sru_kernels.cpu`, or `columns_per_thread` is not
-                possible, or a head does not fit (`gated_linear_fits`).
+            ValueError: As for the function of that name in `sru_kernels.cpu`, or `columns_per_thread` or
+                `threads_per_column` is not possible, or a head does not fit (`gated_linear_fits`).
             Error: CUDA refused the launch, or this build holds no CUDA kernels.
         """
 
 
 def _launcher(name: str) -> Launcher[Any]:
-    def launch(args: Any, *, device: int, stream: int, columns_per_thread: int = 0) -> None:
-        getattr(_extension(), name)(args, device, stream, columns_per_thread)
+    def launch(
+        args: Any, *, device: int, stream: int, columns_per_thread: int = 0, threads_per_column: int = 0
+    ) -> None:
+        getattr(_extension(), name)(args, device, stream, columns_per_thread, threads_per_column)
 
     launch.__name__ = launch.__qualname__ = name
     launch.__doc__ = Launcher.__call__.__doc__

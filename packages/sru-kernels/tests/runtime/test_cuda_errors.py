@@ -21,7 +21,10 @@ BACKWARD = ("u", "v", "bias", "c", "grad_u", "grad_v", "grad_bias", "grad_c0")
 
 
 def launch(worker, kernel="sru_forward", addresses=ADDRESSES, environment=None, **changes):
-    options = {name: changes.pop(name, 0) for name in ("device", "stream", "columns_per_thread")}
+    options = {
+        name: changes.pop(name, 0)
+        for name in ("device", "stream", "columns_per_thread", "threads_per_column")
+    }
     fields = {**FIELDS, **changes}
     worker.request("launch_at", kernel, fields, addresses, environment=environment, **options)
 
@@ -122,6 +125,13 @@ def test_a_launch_restores_the_current_device(worker, error):
     [
         ({"columns_per_thread": 3}, "columns_per_thread must be 0, 1 or 4 for float32, got 3"),
         ({"columns_per_thread": -1}, "columns_per_thread must be at least 0, got -1"),
+        ({"threads_per_column": 3}, "threads_per_column must be 0, 1 or 5, got 3"),
+        ({"threads_per_column": -1}, "threads_per_column must be at least 0, got -1"),
+        (
+            {"threads_per_column": 5, "columns_per_thread": 4},
+            "threads_per_column = 5 needs one v for all positions and columns_per_thread 0 or 1; pass 0",
+        ),
+        ({"threads_per_column": 5, "v_per_position": True}, "threads_per_column = 5 needs one v for all"),
         (
             {"dtype": "float16", "columns_per_thread": 4},
             "columns_per_thread must be 0, 1 or 8 for float16, got 4",

@@ -107,6 +107,7 @@ class Case:
         *,
         without: tuple[str, ...] = (),
         columns_per_thread: int = 0,
+        threads_per_column: int = 1,
         **saved: Array,
     ) -> dict[str, Array]:
         """Return every output except `without`. They start as NaN, so that unwritten numbers show."""
@@ -118,5 +119,6 @@ class Case:
             elif way == "In" and (value := saved.get(name, getattr(self, name, None))) is not None:
                 inputs[name] = storage.encode(value, kind)
         fields = {"dtype": self.storage, **self.options()}
-        (engine or cpu_engine())(kernel, fields, inputs, outputs, columns_per_thread)
+        options = {"columns_per_thread": columns_per_thread, "threads_per_column": threads_per_column}
+        (engine or cpu_engine())(kernel, fields, inputs, outputs, options)
         return {name: storage.decode(array, ARRAYS[kernel][name][2]) for name, array in outputs.items()}

@@ -1,32 +1,9 @@
 #include "cells/sru/cuda_columns.cuh"
 #include "cells/sru/cuda_readers.cuh"
+#include "cells/sru/cuda_sums.cuh"
+#include "cells/sru/cuda_team.cuh"
 
 namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
-
-/// The sums over time of what every step adds to the gradients of the parameters.
-template <typename A, int columns>
-struct ParameterSums {
-    A v_f[columns]{}, v_r[columns]{}, b_f[columns]{}, b_r[columns]{}, c_reset[columns]{};
-
-    __device__ __forceinline__ void add(const Gradients<A>& grad, int k) {
-        v_f[k] += grad.v_f;
-        v_r[k] += grad.v_r;
-        b_f[k] += grad.u_f;
-        b_r[k] += grad.u_r;
-    }
-
-    __device__ __forceinline__ void write_to(const SruBackward& args, const Place& place) const {
-        const Index plane = args.batch * args.columns();
-        A* sums = static_cast<A*>(args.grad_bias) + place.at;
-        write<A>(sums, b_f);
-        write<A>(sums + plane, b_r);
-        if (args.grad_c_reset != nullptr) write<A>(static_cast<A*>(args.grad_c_reset) + place.at, c_reset);
-        if (args.v_per_position) return;
-        sums = static_cast<A*>(args.grad_v) + place.at;
-        write<A>(sums, v_f);
-        write<A>(sums + plane, v_r);
-    }
-};
 
 /// Writes the gradients of what has a position, step by step.
 template <typename S, int columns, bool v_may_vary>
@@ -170,7 +147,8 @@ class Backward {
 #pragma unroll
         for (int k = 0; k < columns; ++k) {
             const auto p = parameters<v_may_vary>(args_, own_, k, given);
-            grad[k] = gradients<true>(in.column(k), p, c_before[k], g[k], slope[k], grad_h[k], grad_c_[k]);
+            const auto linear = linearize<true>(in.column(k), p, c_before[k], g[k], slope[k], grad_h[k]);
+            grad[k] = gradients(linear, p, grad_c_[k]);
             grad_c_[k] = grad[k].c_before;
             sums_.add(grad[k], k);
         }
@@ -203,6 +181,7 @@ __global__ void __launch_bounds__(cuda::largest_block, min_blocks<S, columns>)
 
 template <>
 void sru_kernels::cuda::run(const SruBackward& args, const Launch& launch) {
+    if (launch_team(args, launch)) return;
     launch_kernel(args, work_of(args), launch, [&](auto zero, auto columns, auto in_ring) {
         using namespace SRU_KERNELS_VARIANT::sru;
         return sru_backward_kernel<decltype(zero), columns(), in_ring()>;

@@ -23,17 +23,40 @@ struct Place {
     Index at;       // in the flattened (B, N·D) space
     bool reversed;  // walks time from T−1 to 0
 
-    /// The second half of the blocks takes the second direction, so all threads of a block walk the same way
-    /// and share the registers of the strides.
-    __device__ __forceinline__ Place(const SruInputs& in, int columns) {
-        const unsigned int blocks = in.num_directions == 2 ? gridDim.x / 2 : gridDim.x;
-        reversed = blockIdx.x >= blocks;
-        const unsigned int block = reversed ? blockIdx.x - blocks : blockIdx.x;
-        const Index index = (static_cast<Index>(block) * blockDim.x + threadIdx.x) * columns;
+    /// `columns` for each thread, whatever row they are in.
+    __device__ __forceinline__ Place(const SruInputs& in, int columns) : reversed(takes_second(in)) {
+        const Index index = (block(in) * blockDim.x + threadIdx.x) * columns;
         row = index / in.hidden_size;
-        first = index - row * in.hidden_size + (reversed ? in.hidden_size : 0);
+        settle(in, index - row * in.hidden_size);
+    }
+
+ protected:
+    /// Directions alternate from block to block, so that the long rows of both are started first. All threads
+    /// of a block walk the same way and share the registers of the strides.
+    __device__ __forceinline__ static bool takes_second(const SruInputs& in) {
+        return in.num_directions == 2 && blockIdx.x % 2 == 1;
+    }
+
+    /// The number of this block among those of its direction.
+    __device__ __forceinline__ static Index block(const SruInputs& in) {
+        return in.num_directions == 2 ? blockIdx.x / 2 : blockIdx.x;
+    }
+
+    __device__ __forceinline__ explicit Place(bool second) : reversed(second) {}
+
+    __device__ __forceinline__ void settle(const SruInputs& in, Index column) {
+        if (in.order != nullptr && row < in.batch) row = within(0, in.order[row], in.batch - 1);
+        first = column + (reversed ? in.hidden_size : 0);
         at = row * in.columns() + first;
     }
+};
+
+/// The marks of a position, as a direction sees them.
+struct Marks {
+    bool is_padding, is_start;  // a start at padding counts for nothing
+
+    __device__ __forceinline__ Marks(unsigned int bits, bool reversed)
+        : is_padding((bits & 1) != 0), is_start((bits & (reversed ? 5 : 3)) == (reversed ? 4 : 2)) {}
 };
 
 /// The parameters of the columns.

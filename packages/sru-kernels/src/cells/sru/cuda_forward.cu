@@ -1,5 +1,6 @@
 #include "cells/sru/cuda_columns.cuh"
 #include "cells/sru/cuda_readers.cuh"
+#include "cells/sru/cuda_team.cuh"
 
 namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
 
@@ -100,6 +101,7 @@ __global__ void __launch_bounds__(cuda::largest_block, min_blocks<S, columns>)
 
 template <>
 void sru_kernels::cuda::run(const SruForward& args, const Launch& launch) {
+    if (launch_team(args, launch)) return;
     launch_kernel(args, work_of(args), launch, [&](auto zero, auto columns, auto in_ring) {
         using namespace SRU_KERNELS_VARIANT::sru;
         return sru_forward_kernel<decltype(zero), columns(), in_ring()>;

@@ -60,14 +60,6 @@ __device__ __forceinline__ Parameters<A> parameters(const SruInputs& in,
     return p;
 }
 
-/// The marks of a position, as a direction sees them.
-struct Marks {
-    bool is_padding, is_start;  // `is_start` means nothing at padding
-
-    __device__ __forceinline__ Marks(unsigned int bits, bool reversed)
-        : is_padding((bits & 1) != 0), is_start((bits & (reversed ? 4 : 2)) != 0) {}
-};
-
 /// The walks over what the forward and the backward kernel both read.
 template <typename S>
 struct InputWalks {

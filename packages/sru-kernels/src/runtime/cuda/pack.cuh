@@ -49,6 +49,13 @@ __device__ __forceinline__ void unpack(const Pack<S, columns>& pack, Accumulatio
     for (int k = 0; k < columns; ++k) values[k] = load(elements[k]);
 }
 
+template <typename S>
+__device__ __forceinline__ AccumulationType<S> unpacked(const Pack<S, 1>& pack) {
+    AccumulationType<S> values[1];
+    unpack(pack, values);
+    return values[0];
+}
+
 /// Rounds to the storage type and writes.
 template <typename S, int columns>
 __device__ __forceinline__ void write(S* to, const AccumulationType<S> (&values)[columns]) {

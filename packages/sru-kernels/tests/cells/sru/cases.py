@@ -26,6 +26,7 @@ class Sru(Case):
     marks: Array | None = None
     c_reset: Array | None = None
     cu_seqlens: Array | None = None
+    order: Array | None = None
     num_directions: int = 1
     activation: str = "identity"
     scale_x: float = 1.0

@@ -86,9 +86,11 @@ def test_wrong_offsets_touch_no_other_memory(engine, offsets):
 
 
 def launched(worker, storage, batch, hidden_size, multiprocessors, *, shift=0, machine=None, **changes):
-    """The columns per thread, whether they are read through a ring, the blocks and the threads of a block."""
+    """What the launcher chooses: columns per thread or threads of a team, a ring or not, blocks, threads."""
     fields = {**SHAPE, "batch": batch, "hidden_size": hidden_size, "num_directions": 1, **changes}
-    large_enough = np.zeros(batch * 3 * fields["num_directions"] * hidden_size * 8, np.uint8)
+    large_enough = np.zeros(
+        fields["length"] * batch * 3 * fields["num_directions"] * hidden_size * 8, np.uint8
+    )
     worker.request(
         *("launch", "sru_forward", {**fields, "dtype": storage, "activation": "identity"}),
         *(dict.fromkeys(("u", "v", "bias"), large_enough), dict.fromkeys(("h", "c_last"), large_enough)),
@@ -96,7 +98,7 @@ def launched(worker, storage, batch, hidden_size, multiprocessors, *, shift=0, m
         environment={"CUSHIM_MULTIPROCESSORS": str(multiprocessors), **(machine or {})},
     )
     name, blocks, threads = worker.request("last_launch")
-    columns, in_ring = re.search(r"Li(\d+)ELb([01])E", name).groups()
+    columns, in_ring = re.search(r"Li(\d+)E(?:Lb([01])E)?", name).groups()
     return int(columns), in_ring == "1", blocks, threads
 
 

@@ -2,7 +2,7 @@
 
 The kernels run them where they can, step by step on a CPU and by chunks on a GPU; then Triton on a GPU, and
 everywhere else plain PyTorch, both by chunks. All save the states before each chunk. The arguments have been
-checked by `sru_nn.functional`.
+checked by `arguments.py` beside this file.
 """
 
 from __future__ import annotations

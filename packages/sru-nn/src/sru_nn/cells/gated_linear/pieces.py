@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from sru_nn import backend
@@ -25,13 +26,21 @@ def run(chosen: backend.Backend | None, inputs: PieceInputs) -> tuple[Tensor, Te
 
 
 def choose(inputs: Any) -> backend.Backend:
-    """Return what runs the operators; heads too large for the kernels of a GPU go to plain PyTorch."""
+    """Return what runs the operators; heads too large for the kernels of a GPU go without them."""
     chosen, q, v = backend.active(inputs.q.device), inputs.q, inputs.v
     if chosen != "kernels" or q.is_cpu:
         return chosen
     package, constants = kernels()
     fits = package.cuda.gated_linear_fits(constants[q.dtype], q.shape[-1], v.shape[-1])
-    return chosen if fits else "reference"
+    return chosen if fits else _without_kernels(q.device)
+
+
+def _without_kernels(device: torch.device) -> backend.Backend:
+    try:
+        with backend.using("triton"):
+            return backend.active(device)
+    except RuntimeError:  # which says why it cannot run there
+        return "reference"
 
 
 def results(inputs: PieceInputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:

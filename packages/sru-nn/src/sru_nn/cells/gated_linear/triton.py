@@ -71,7 +71,7 @@ def _launch(kernel: Any, programs: int, inputs: PieceInputs, *tensors: Tensor | 
 
 
 def _block(size: int) -> int:
-    return min(_MOST, max(_FEWEST, triton.next_power_of_2(size)))
+    return min(_MOST, max(_FEWEST, int(triton.next_power_of_2(size))))
 
 
 def _count_blocks(inputs: PieceInputs) -> list[int]:

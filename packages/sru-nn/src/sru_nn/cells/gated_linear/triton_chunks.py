@@ -28,7 +28,7 @@ def total(which, x, precision: tl.constexpr):
 
 @triton.jit
 def level(t, r, i):
-    """Return which steps r lie between step t and where its block of 2ⁱ joins another, and which meet it there.
+    """Return which steps r lie between step t and where its block of 2ⁱ joins another, and which it meets.
 
     Step t itself is among the former in the later of the two blocks, and not in the earlier.
     """
