@@ -95,6 +95,10 @@ void check(const Args& args, const cuda::Launch& launch) {
         throw std::invalid_argument(kernel + ": columns_per_thread must be 0, got " +
                                     std::to_string(launch.columns_per_thread));
     }
+    if (launch.threads_per_column > 1) {
+        throw std::invalid_argument(kernel + ": threads_per_column must be 0 or 1, got " +
+                                    std::to_string(launch.threads_per_column));
+    }
     if (args.length > INT32_MAX) {
         throw std::invalid_argument(kernel + ": length must be at most " + std::to_string(INT32_MAX) +
                                     " on a GPU, got " + std::to_string(args.length));

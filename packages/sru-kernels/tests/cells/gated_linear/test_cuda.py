@@ -135,14 +135,14 @@ def test_wrong_offsets_touch_no_other_memory(engine, offsets):
 SHAPE = {"dtype": "bfloat16", "length": 0, "batch": 2, "heads": 1, "segment_length": 32}
 
 
-def launch(worker, kernel="gated_linear_forward", multiprocessors=1, columns_per_thread=0, **sizes):
+def launch(worker, kernel="gated_linear_forward", multiprocessors=1, options=None, **sizes):
     """Run a kernel without a step, from states of zeros; return the blocks and the threads of a block."""
     fields = {**SHAPE, "key_size": 64, "value_size": 128, **sizes}
     state = np.empty(2 * fields["key_size"] * fields["value_size"], np.float32)
     outputs = {"s" if kernel == "gated_linear_forward" else "grad_s0": state}
     written = worker.request(
         *("launch", kernel, fields, {}, outputs),
-        **{"device": 0, "stream": 0, "columns_per_thread": columns_per_thread},
+        **{"device": 0, "stream": 0, **(options or {})},
         environment={"CUSHIM_MULTIPROCESSORS": str(multiprocessors)},
     )
     assert not any(array.any() for array in written.values())
@@ -204,9 +204,13 @@ def test_more_steps_than_an_int_counts_are_refused(workers):
 
 
 @pytest.mark.cuda
-def test_there_is_no_choice_of_columns(workers):
-    with pytest.raises(ValueError, match=r"^gated_linear_forward: columns_per_thread must be 0, got 1$"):
-        launch(workers("ptx-120"), columns_per_thread=1)
+@pytest.mark.parametrize(
+    ("option", "value", "allowed"), [("columns_per_thread", 1, "0"), ("threads_per_column", 2, "0 or 1")]
+)
+def test_there_is_no_choice_of_columns(workers, option, value, allowed):
+    message = f"^gated_linear_forward: {option} must be {allowed}, got {value}$"
+    with pytest.raises(ValueError, match=message):
+        launch(workers("ptx-120"), options={option: value})
 
 
 @pytest.mark.cuda
@@ -219,5 +223,5 @@ def test_a_grid_that_is_too_large_is_refused(workers):
 def refused(worker, kernel, *, grad_s0=0, **sizes):
     """Make a call that ends before the launcher looks at memory."""
     fields = {**SHAPE, "key_size": 1, "value_size": 1, **sizes}
-    options = {"device": 0, "stream": 0, "columns_per_thread": 0}
+    options = {"device": 0, "stream": 0}
     worker.request("launch_at", kernel, fields, {"grad_s0": grad_s0} if grad_s0 else {}, **options)
