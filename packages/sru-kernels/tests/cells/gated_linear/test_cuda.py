@@ -81,7 +81,7 @@ def test_sequences_end_to_end(engine):
 @ON_ONE
 def test_a_start_is_a_cut(engine):
     """Bit for bit, and nothing that is not finite crosses it."""
-    case = make_gated_linear(12, 2, 1, 17, 33)
+    case = make_gated_linear(12, 2, 1, 17, 33, segment_length=32)
     case.k[3] = case.q[5] = case.v[6] = np.nan
     case = replace(case, marks=np.where(np.arange(24).reshape(12, 2) // 2 == 7, START, 0))
     whole = case.both(engine)
