@@ -83,13 +83,6 @@ def constant(file: str, name: str) -> int:
     return int(found[1])
 
 
-def shortest_for_team(kernel: CudaKernel) -> int:
-    """The steps of a tile, below which the launcher takes no team."""
-    short = kernel.function.removeprefix("sru_")
-    steps = constant(f"cells/sru/cuda_{short}_team.cu", f"{short}_steps")
-    return steps * (kernel.threads - (short == "forward"))  # one of them walks the chain
-
-
 def kernel_of(row: Row) -> CudaKernel:
     """The kernel of a row of the report."""
     return CudaKernel(**row["kernel"])
@@ -122,7 +115,7 @@ def chosen(rows: Sequence[Row], function: str, dtype: str, shape: Sequence[int],
         if (kernel.function, kernel.dtype, row["architecture"]) != (function, dtype, gpu.architecture):
             continue
         if kernel.threads > 1:
-            if columns < few * gpu.multiprocessors and length >= shortest_for_team(kernel):
+            if columns < few * gpu.multiprocessors and length >= row["steps"]:
                 fitting[3] = row
         elif not kernel.in_ring:
             fitting[0] = row

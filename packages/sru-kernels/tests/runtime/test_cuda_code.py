@@ -1,4 +1,4 @@
-"""The machine code of the CUDA kernels: registers, spills and 16-byte accesses."""
+"""The machine code of the CUDA kernels: registers, spills, 16-byte accesses, and how far it reads ahead."""
 
 import json
 import re
@@ -7,58 +7,119 @@ import pytest
 
 from ..cuda_on_cpu.build import ARCHITECTURES, SOURCE, run
 from ..cuda_on_cpu.toolkit import find_tool
+from ..support.cuda_kernels import STORAGE, CudaKernel
+from ..support.machine_code import read_kernels
 
-pytestmark = [pytest.mark.cuda, pytest.mark.parametrize("architecture", ARCHITECTURES)]
-NAME = re.compile(r"\d([a-z_]+)_kernelI(?:(f|d)|\w*?\d(Half|BFloat16)E)Li(\d+)ELb([01])E")
-DTYPES = {"f": "float32", "d": "float64", "Half": "float16", "BFloat16": "bfloat16"}
-WIDTHS = {"float32": 4, "float64": 2, "float16": 8, "bfloat16": 8}
+pytestmark = pytest.mark.cuda
+built = pytest.mark.parametrize("architecture", ARCHITECTURES)
+TEAMS = {"sru_forward": 5, "sru_backward": 8}
 KERNELS = {
-    (function, dtype, columns, ragged)
-    for function in ("sru_forward", "sru_backward")
-    for dtype, width in WIDTHS.items()
-    for columns in (1, width)
-    for ragged in (False, True)
+    kernel
+    for function, threads in TEAMS.items()
+    for dtype, size in STORAGE.items()
+    for kernel in (
+        CudaKernel(function, dtype),
+        CudaKernel(function, dtype, in_ring=True),
+        CudaKernel(function, dtype, 16 // size, in_ring=True),
+        CudaKernel(function, dtype, threads=threads),
+    )
 }
 
 
-def kernel(text):
-    function, letter, half, columns, ragged = NAME.search(text).groups()
-    return function, DTYPES[letter or half], int(columns), ragged == "1"
+@pytest.fixture(scope="module")
+def machine_code(builds):
+    """A function that returns the kernels of an architecture and their machine code."""
+    found = {}
+
+    def read(architecture):
+        if architecture not in found:
+            found[architecture] = {
+                CudaKernel.named(name): code
+                for cubin, _ in builds.cubins[architecture].result()
+                for name, code in read_kernels(run(find_tool("nvdisasm"), "-c", "-hex", cubin)).items()
+            }
+        return found[architecture]
+
+    return read
 
 
-def test_no_kernel_spills_or_needs_more_registers_than_the_docs_say(builds, architecture):
+def documented(architecture):
+    """The rows of docs/benchmarks/cuda-kernels.json for an architecture."""
     page = json.loads((SOURCE.parents[1] / "docs/benchmarks/cuda-kernels.json").read_text())
-    documented = {
-        (row["function"], row["dtype"], row["columns"], row["ragged"]): row["registers"]
-        for row in page["kernels"]
-        if row["architecture"] == architecture
+    return {
+        CudaKernel(**row["kernel"]): row for row in page["kernels"] if row["architecture"] == architecture
     }
-    assert documented.keys() == KERNELS
+
+
+@built
+def test_no_kernel_spills_or_needs_more_than_the_docs_say(builds, architecture):
+    rows = documented(architecture)
     reports = [
         part for _, said in builds.cubins[architecture].result() for part in said.split("Compiling entry")[1:]
     ]
-    assert {kernel(part) for part in reports} == KERNELS
+    assert {CudaKernel.named(part) for part in reports} == rows.keys() >= KERNELS
     for part in reports:
+        kernel = CudaKernel.named(part)
         assert "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads" in part
-        assert "smem" not in part
-        registers = int(re.search(r"Used (\d+) registers", part)[1])
-        assert registers <= documented[kernel(part)], (
-            f"{kernel(part)} on sm_{architecture}; nox -s cuda-report"
-        )
+        shared = re.search(r"(\d+) bytes smem", part)
+        used = {
+            "registers": int(re.search(r"Used (\d+) registers", part)[1]),
+            "shared": int(shared[1]) if shared else 0,
+        }
+        for what, amount in used.items():
+            assert amount <= rows[kernel][what], f"{kernel} on sm_{architecture}: {what}; nox -s cuda-report"
 
 
-def test_wide_kernels_read_and_write_16_bytes_at_a_time(builds, architecture):
-    seen = set()
-    for cubin, _ in builds.cubins[architecture].result():
-        listing = run(find_tool("nvdisasm"), "-c", cubin)
-        for part in re.split(r"^\s*\.section\s+\.text\.", listing, flags=re.MULTILINE)[1:]:
-            seen.add(kernel(part))
-            wide = kernel(part)[2] > 1
-            for access in ("LDG", "STG"):
-                assert bool(re.search(rf"\b{access}\.E\.\S*128", part)) == wide, (access, kernel(part))
-    assert seen == KERNELS
+def sru_kernels(machine_code, architecture):
+    """The kernels of the SRU, but for rings where there is no cp.async: those return at once."""
+    for kernel, code in machine_code(architecture).items():
+        if kernel.function.startswith("sru_") and not (kernel.in_ring and int(architecture) < 80):
+            yield kernel, code
 
 
+@built
+def test_rings_copy_and_wide_kernels_write_16_bytes_at_a_time(machine_code, architecture):
+    for kernel, code in sru_kernels(machine_code, architecture):
+        sizes = {
+            name: {one.size for one in code.instructions if one.name == name} for name in ("LDGSTS", "STG")
+        }
+        assert sizes["LDGSTS"] == ({16} if kernel.in_ring else set()), kernel
+        assert (16 in sizes["STG"]) == (kernel.columns > 1), kernel
+
+
+def is_read_far_ahead(kernel, ahead):
+    """By twelve steps, or by 16 KiB per multiprocessor where each of its four schedulers has a warp.
+
+    By ten in teams, whose steps are shorter, and by more than one where registers hold what is read.
+    """
+    if kernel.in_ring:
+        return ahead >= 12 or ahead * 128 * kernel.columns * kernel.read() >= 16 << 10
+    return ahead >= (10 if kernel.threads > 1 else 1.5)
+
+
+def waits_sooner(kernel, architecture):
+    """What waits for a read in the same turn: float64 without a ring, and forward teams from 10.0 on."""
+    is_forward_team = kernel.threads > 1 and kernel.function == "sru_forward"
+    return not kernel.in_ring and (
+        kernel.dtype == "float64" or (is_forward_team and int(architecture) >= 100)
+    )
+
+
+@built
+def test_memory_is_read_ahead(machine_code, architecture):
+    for kernel, code in sru_kernels(machine_code, architecture):
+        ahead = kernel.figures(code, {})["steps_ahead"]
+        assert is_read_far_ahead(kernel, ahead) != waits_sooner(kernel, architecture), (kernel, ahead)
+
+
+@built
+def test_steps_take_no_longer_to_issue_than_the_docs_say(machine_code, architecture):
+    rows = documented(architecture)
+    for kernel, code in sru_kernels(machine_code, architecture):
+        assert kernel.figures(code, {})["cycles"] <= 1.05 * rows[kernel]["cycles"], kernel
+
+
+@built
 def test_a_cuda_graph_can_capture_the_first_launch(builds, architecture):
     """The extension calls nothing that capture forbids: no allocation, wait or copy, no attribute is set."""
     symbols = run("nm", "--dynamic", "--undefined-only", builds.extension.result())
@@ -69,3 +130,15 @@ def test_a_cuda_graph_can_capture_the_first_launch(builds, architecture):
     assert called >= around_a_launch
     by_the_compiler = {"cudaLaunchKernel"}  # for `<<<...>>>`, which nothing here uses
     assert called <= around_a_launch | by_the_compiler | after_an_error | about_the_machine
+
+
+@pytest.mark.parametrize("architecture", ["80", "90", "100", "120"])
+def test_targets_that_the_docs_show_as_met(architecture):
+    """Per step of one column: at most 200 issue cycles forward and 300 backward, with no spills."""
+    limits = {"sru_forward": 200, "sru_backward": 300}
+    rows = documented(architecture)
+    for function, limit in limits.items():
+        for dtype in ("float32", "float16", "bfloat16"):
+            row = rows[CudaKernel(function, dtype, in_ring=True)]
+            assert row["cycles"] <= limit, row
+    assert not any(row["spills"] for row in rows.values())

@@ -47,6 +47,26 @@ def test_the_smallest_bound_is_named(change, bound):
     assert prediction.fraction == pytest.approx(expected, rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("shape", "kernel"),
+    [
+        ((128, 8, 512), {"threads": 8}),
+        ((20, 8, 512), {"in_ring": True}),  # shorter than a tile
+        ((128, 64, 1024), {"in_ring": True}),
+        ((128, 256, 1024), {"in_ring": True, "columns": 4}),
+        ((128, 4096, 33), {}),
+    ],
+)
+def test_the_kernel_that_the_launcher_takes(shape, kernel):
+    model, gpu = h100()
+    kinds = ({}, {"in_ring": True}, {"in_ring": True, "columns": 4}, {"threads": 8})
+    kernels = [{"function": "sru_forward", "dtype": "float32", **kind} for kind in kinds]
+    rows = [{"kernel": each, "architecture": name, "steps": 24} for each in kernels for name in ("90", "75")]
+    taken = model.chosen(rows, "sru_forward", "float32", shape, gpu)
+    assert taken["architecture"] == "90"
+    assert model.kernel_of(taken) == model.CudaKernel("sru_forward", "float32", **kernel)
+
+
 def test_shared_memory_limits_the_warps_that_are_resident():
     model, _ = h100()
     assert model.resident_warps({**ROW, "shared": 0}) == 32  # 64 registers

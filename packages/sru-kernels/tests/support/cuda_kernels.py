@@ -88,6 +88,7 @@ class CudaKernel:
         """
         turns = self.turns(code)
         return {
+            "steps": turns[0][0].steps,  # in a turn of the loop: a group, a chunk or a tile
             "steps_ahead": min(turn.steps_ahead for turn, _ in turns),
             "instructions": sum(turn.instructions * threads for turn, threads in turns),
             "cycles": turns[0][0].cycles,

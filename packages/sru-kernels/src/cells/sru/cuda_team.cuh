@@ -68,9 +68,10 @@ struct Constant {
     __device__ __forceinline__ constexpr operator int() const { return number; }
 };
 
-/// A stride that the compiler does not know to be constant: it would keep a multiple of it for every step.
+/// A stride that the compiler does not know to be constant: for 10.0 and newer it would keep a multiple of it
+/// for every step.
 __device__ __forceinline__ Index hidden(Index stride) {
-#if defined(__CUDA_ARCH__)
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
     asm volatile("" : "+l"(stride));
 #endif
     return stride;
