@@ -57,8 +57,6 @@ RECURRENCES = (
     "packages/sru-nn/tests/cells/mingru/test_operator.py",
     "packages/sru-nn/tests/cells/gated_linear/test_operator.py",
     "packages/sru-nn/tests/cells/gated_linear/test_pieces.py",
-    "packages/sru-nn/tests/contract/test_recurrences.py",
-    "packages/sru-nn/tests/test_infinities.py",
 )
 
 # What `nox -s bench` can time, and the package whose folder of benchmarks holds it.

@@ -123,17 +123,8 @@ def run_tests() -> str:
     options = ("-m", "gpu", "-q", "--import-mode=importlib", "--continue-on-collection-errors")
     plugins = ("-p", "no:cacheprovider", "-p", "no:randomly")
     folders = [str(ROOT / "packages" / name / "tests") for name in ("sru-kernels", "sru-nn")]
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-c",
-        "/dev/null",
-        f"--rootdir={ROOT}",
-        *options,
-        *plugins,
-        *folders,
-    ]
+    program = (sys.executable, "-m", "pytest", "-c", "/dev/null", f"--rootdir={ROOT}")
+    command = [*program, *options, *plugins, *folders]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TESTS, cwd=ROOT)
     except subprocess.TimeoutExpired:

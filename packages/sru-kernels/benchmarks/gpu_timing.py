@@ -14,6 +14,7 @@ from sru_nn import SRU, backend
 from sru_nn.functional import sru_recurrence
 
 Call = Callable[[], object]
+DEVICE = "cuda"
 LARGER_THAN_CACHES = 512 << 20  # bytes
 SECONDS = 0.3  # for the repetitions of one measurement
 FEWEST, MOST = 5, 100
@@ -23,7 +24,7 @@ class Clock:
     """Times calls on the device, each with cold caches and with the device busy until it begins."""
 
     def __init__(self) -> None:
-        self._flush = torch.empty(LARGER_THAN_CACHES, dtype=torch.uint8, device="cuda")
+        self._flush = torch.empty(LARGER_THAN_CACHES, dtype=torch.uint8, device=DEVICE)
 
     def __call__(self, call: Call) -> dict[str, float]:
         """The median and the quartiles, in seconds."""
@@ -47,7 +48,7 @@ class Clock:
 def copy_bandwidth(clock: Clock) -> float:
     """Bytes per second that a copy within the device's memory reads and writes."""
     free, _ = torch.cuda.mem_get_info()
-    source = torch.empty(min(1 << 30, free // 4), dtype=torch.uint8, device="cuda")
+    source = torch.empty(min(1 << 30, free // 4), dtype=torch.uint8, device=DEVICE)
     target = torch.empty_like(source)
     return 2 * source.numel() / clock(lambda: target.copy_(source))["median"]
 
@@ -76,9 +77,9 @@ def contenders(
 def recurrence(shape: tuple[int, int, int], dtype: str, name: Any) -> dict[str, Call]:
     """The recurrence alone, with a highway input."""
     length, batch, size = shape
-    options: Mapping[str, Any] = {"device": "cuda", "dtype": getattr(torch, dtype)}
+    options: Mapping[str, Any] = {"device": DEVICE, "dtype": getattr(torch, dtype)}
     u, x = torch.randn(length, batch, 3, size, **options), torch.randn(length, batch, size, **options)
-    v, bias = torch.rand(2, size, device="cuda"), torch.zeros(2, size, device="cuda")
+    v, bias = torch.rand(2, size, device=DEVICE), torch.zeros(2, size, device=DEVICE)
 
     def run(u: Tensor, v: Tensor, bias: Tensor, x: Tensor) -> Tensor:
         return sru_recurrence(u, v, bias, x=x)[0]
@@ -89,8 +90,8 @@ def recurrence(shape: tuple[int, int, int], dtype: str, name: Any) -> dict[str, 
 def layer(kind: Any, shape: tuple[int, int, int], dtype: str, name: Any) -> dict[str, Call]:
     """One layer whose input is as wide as its output."""
     length, batch, size = shape
-    module = kind(size, size).to("cuda", getattr(torch, dtype))
-    x = torch.randn(length, batch, size, device="cuda", dtype=getattr(torch, dtype))
+    module = kind(size, size).to(DEVICE, getattr(torch, dtype))
+    x = torch.randn(length, batch, size, device=DEVICE, dtype=getattr(torch, dtype))
     return _calls(lambda x: module(x)[0], (x,), tuple(module.parameters()), name)
 
 

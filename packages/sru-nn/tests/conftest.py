@@ -41,6 +41,12 @@ examples = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
+
+def random_cases(count: int) -> settings:
+    """Return `examples` with this many; with fewer in Triton's interpreter, where one takes a second."""
+    return settings(examples, max_examples=max(4, count // 4) if INTERPRETED else count)
+
+
 # Relative and absolute error allowed of each element, against a float64 computation from the same inputs: of
 # what one recurrence returns, and of what a stack of layers does, with all gradients.
 TOLERANCES = {

@@ -30,7 +30,7 @@ FSDP_WAYS = [pytest.param(way, marks=needs_fsdp) for way in ("fsdp_layers", "fsd
 WORKER = Path(__file__).with_name("distributed_worker.py")
 
 
-@pytest.fixture(scope="module", params=CHOICES)
+@pytest.fixture(scope="module", params=CHOICES[-1:])
 def trained(request, tmp_path_factory) -> dict[str, dict[str, list[float]]]:
     """For each model and way of training it the numbers that came out."""
     environment = os.environ | {"SRU_NN_BACKEND": request.param, "OMP_NUM_THREADS": "1"}

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from sru_nn import SRU, backend
+from sru_nn import SRU, GatedLinearRNN, backend
 from sru_nn.functional import sru_recurrence
+from sru_nn.pieces import launch_order
 
 from .conftest import STACK_TOLERANCES
 
@@ -30,7 +31,7 @@ def _fast(request):
     torch.backends.cuda.matmul.allow_tf32 = allowed
 
 
-def run(rnn: SRU, x: Tensor, lengths: Tensor, upstream: Tensor) -> list[Tensor]:
+def run(rnn: SRU | GatedLinearRNN, x: Tensor, lengths: Tensor, upstream: Tensor) -> list[Tensor]:
     x = x.detach().requires_grad_()
     h, c = rnn(pack_padded_sequence(x, lengths, enforce_sorted=False))
     h, _ = pad_packed_sequence(h)
@@ -54,6 +55,21 @@ def test_outputs_and_gradients(bidirectional, dtype, hidden_size):
         torch.testing.assert_close(ours.double().cpu(), theirs, rtol=rtol, atol=atol)
 
 
+@pytest.mark.parametrize("num_heads", [1, 2])  # too large for the kernels, and as large as they take
+@pytest.mark.parametrize("dtype", STACK_TOLERANCES, ids=str)
+def test_gated_linear_rnn(dtype, num_heads):
+    rnn = GatedLinearRNN(33, 128, 2, num_heads=num_heads).to(dtype)
+    exact = copy.deepcopy(rnn).double()
+    x, lengths = torch.randn(70, 5, 33, dtype=dtype), torch.tensor([3, 70, 7, 1, 20])
+    upstream = torch.randn(70, 5, 128, dtype=dtype)
+    with backend.using("reference"):
+        expected = run(exact, x.double(), lengths, upstream.double())
+    actual = run(rnn.cuda(), x.cuda(), lengths, upstream.cuda())
+    rtol, atol = STACK_TOLERANCES[dtype]
+    for ours, theirs in zip(actual, expected, strict=True):
+        torch.testing.assert_close(ours.double().cpu(), theirs, rtol=rtol, atol=atol)
+
+
 def arguments(length: int, batch: int, columns: int, device: str, dtype: torch.dtype = torch.float32) -> dict:
     return {
         "u": torch.randn(length, batch, 3, columns, device=device, dtype=dtype),
@@ -67,6 +83,17 @@ def arguments(length: int, batch: int, columns: int, device: str, dtype: torch.d
 def test_input_on_another_device():
     with pytest.raises(ValueError, match="input must be on the device of the parameters, cuda:0, got cpu"):
         SRU(4, 4).cuda()(torch.randn(3, 2, 4))
+
+
+def test_the_order_in_which_sequences_start_changes_no_bit(monkeypatch):
+    lengths = torch.arange(1, 400) % 7
+    cu_seqlens = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)]).cuda()
+    assert launch_order(cu_seqlens, 1024) is not None
+    given = arguments(int(lengths.sum()), 1, 1024, "cuda")
+    expected = sru_recurrence(**given, cu_seqlens=cu_seqlens)
+    monkeypatch.setattr("sru_nn.cells.sru.pieces.launch_order", lambda *_: None)
+    for got, value in zip(sru_recurrence(**given, cu_seqlens=cu_seqlens), expected, strict=True):
+        assert torch.equal(got, value)
 
 
 def test_a_stream_of_the_caller():

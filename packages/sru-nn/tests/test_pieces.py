@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -98,6 +96,13 @@ def test_sequences_that_lie_end_to_end(lengths):
         assert torch.equal(last, torch.stack(expected) if expected else initial)
 
 
+def test_the_longest_sequence_first():
+    order = pieces.longest_first(offsets([2, 0, 5, 3]))
+    assert order.dtype == torch.int64
+    assert order.tolist() == [2, 3, 0, 1]
+    assert pieces.launch_order(offsets([2, 0, 5, 3]), 10**9) is None  # the kernels of a CPU order them
+
+
 @settings(examples, max_examples=30)
 @given(lengths=LENGTHS)
 def test_padding_out_and_back(lengths):
@@ -158,33 +163,3 @@ def test_opcheck(order):
     _, to, back = torch.ops.sru_nn.packed_layout(*arguments)
     x = torch.randn(5, 2, requires_grad=True)
     torch.library.opcheck(torch.ops.sru_nn.reorder.default, (x, to, back))
-
-
-WRONG = {
-    "a list": ([0, 5], TypeError, "must be a tensor, got a list"),
-    "numbers": (torch.tensor([0.0, 5.0]), TypeError, "must be int32 or int64, got torch.float32"),
-    "two axes": (torch.zeros(2, 4, dtype=torch.int64), ValueError, "must have shape (S + 1,), got (2, 4)"),
-    "nothing": (torch.zeros(0, dtype=torch.int64), ValueError, "must have shape (S + 1,), got (0,)"),
-    "the beginning": (torch.tensor([3, 5]), ValueError, "must begin at 0, got 3"),
-    "the end": (torch.tensor([0, 2, 4]), ValueError, "must end at the number of positions, 5, got 4"),
-    "an end beyond": (torch.tensor([0, 9]), ValueError, "must end at the number of positions, 5, got 9"),
-    "no order": (torch.tensor([0, 4, 3, 5]), ValueError, "must not decrease, got 3 after 4"),
-    "the device": (
-        torch.zeros(2, dtype=torch.int64, device="meta"),
-        ValueError,
-        "must be on the device of the input, cpu, got meta; move one of them with .to()",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", WRONG)
-def test_wrong_offsets(case):
-    cu_seqlens, error, message = WRONG[case]
-    with pytest.raises(error, match="^who: cu_seqlens " + re.escape(message)):
-        pieces.check_cu_seqlens("who", cu_seqlens, 5, torch.zeros(5, 1))
-
-
-@pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
-@pytest.mark.parametrize(("values", "total"), [([0, 2, 2, 5], 5), ([0], 0), ([0, 0, 0], 0)])
-def test_right_offsets(values, total, dtype):
-    pieces.check_cu_seqlens("who", torch.tensor(values, dtype=dtype), total, torch.zeros(total, 1))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import pytest
 import torch
 from torch import fx, nn
 from torch.nn.utils.rnn import pack_sequence
 
-from sru_nn import SRU, MinGRU, SRUCell
+from sru_nn import SRU, GatedLinearRNN, MinGRU, SRUCell, positions
 from sru_nn.compat import GRU, LSTM
-from sru_nn.positions import restart
+from sru_nn.functional import mingru_recurrence
+from sru_nn.positions import check_cu_seqlens, check_ends, restart
 
 E, D, L = 4, 6, 2
 CU_SEQLENS = torch.tensor([0, 2, 2, 5])
@@ -110,3 +112,57 @@ def test_length_parallel_takes_no_sequences():
     rnn = SRU(E, D, L, length_parallel=True)
     with pytest.raises(ValueError, match="length_parallel takes no reset and no cu_seqlens; choose"):
         rnn(torch.randn(5, 1, E), reset=torch.zeros(5, 1, dtype=torch.bool))
+
+
+WRONG = {
+    "a list": ([0, 5], TypeError, "must be a tensor, got a list"),
+    "numbers": (torch.tensor([0.0, 5.0]), TypeError, "must be int32 or int64, got torch.float32"),
+    "two axes": (torch.zeros(2, 4, dtype=torch.int64), ValueError, "must have shape (S + 1,), got (2, 4)"),
+    "nothing": (torch.zeros(0, dtype=torch.int64), ValueError, "must have shape (S + 1,), got (0,)"),
+    "the beginning": (torch.tensor([3, 5]), ValueError, "must begin at 0, got 3"),
+    "the end": (torch.tensor([0, 2, 4]), ValueError, "must end at the number of positions, 5, got 4"),
+    "an end beyond": (torch.tensor([0, 9]), ValueError, "must end at the number of positions, 5, got 9"),
+    "no order": (torch.tensor([0, 4, 3, 5]), ValueError, "must not decrease, got 3 after 4"),
+    "the device": (
+        torch.zeros(2, dtype=torch.int64, device="meta"),
+        ValueError,
+        "must be on the device of the input, cpu, got meta; move one of them with .to()",
+    ),
+}
+
+
+def check_offsets(cu_seqlens, total):
+    check_cu_seqlens("who", cu_seqlens, torch.zeros(total, 1))
+    check_ends("who", cu_seqlens, total)
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_offsets(case):
+    cu_seqlens, error, message = WRONG[case]
+    with pytest.raises(error, match="^who: cu_seqlens " + re.escape(message)):
+        check_offsets(cu_seqlens, 5)
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
+@pytest.mark.parametrize(("values", "total"), [([0, 2, 2, 5], 5), ([0], 0), ([0, 0, 0], 0)])
+def test_right_offsets(values, total, dtype):
+    check_offsets(torch.tensor(values, dtype=dtype), total)
+
+
+CALLS = {
+    "SRU": lambda x: SRU(E, D, L, bidirectional=True)(x, cu_seqlens=CU_SEQLENS),
+    "SRUCell": lambda x: SRUCell(E, D)(x, cu_seqlens=CU_SEQLENS),
+    "LSTM": lambda x: LSTM(E, D, L)(x, cu_seqlens=CU_SEQLENS),
+    "MinGRU": lambda x: MinGRU(E, D, L)(x, cu_seqlens=CU_SEQLENS),
+    "GatedLinearRNN": lambda x: GatedLinearRNN(E, D, L)(x, cu_seqlens=CU_SEQLENS),
+    "mingru_recurrence": lambda x: mingru_recurrence(x.view(5, 1, 2, E // 2), cu_seqlens=CU_SEQLENS),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_offsets_are_read_once_however_many_layers_there_are(call, monkeypatch: pytest.MonkeyPatch):
+    seen = []
+    is_plain = positions.is_plain
+    monkeypatch.setattr(positions, "is_plain", lambda *given: seen.append(given) or is_plain(*given))
+    call(torch.randn(5, E))
+    assert len(seen) == 1

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from sru_nn import SRU, backend
-from sru_nn.cells.sru import stack
+from sru_nn.cells.sru import run
 from sru_nn.quantization import Int4Linear, Int8Linear, quantize_weights_
 
 from .conftest import examples
@@ -85,7 +85,7 @@ def test_step_by_step_is_the_sequence(options, implementation):
 @pytest.mark.skipif(backend.active() != "kernels", reason="the kernels are not installed")
 def test_a_step_is_one_call_of_a_kernel_for_each_layer(monkeypatch):
     taken = []
-    monkeypatch.setattr(stack, "step", lambda *given, step=stack.step: taken.append(1) or step(*given))
+    monkeypatch.setattr(run, "step", lambda *given, step=run.step: taken.append(1) or step(*given))
     rnn, x = SRU(E, D, L).eval(), torch.randn(1, 2, E)
     quantize_weights_(rnn)
     with backend.using("kernels"):

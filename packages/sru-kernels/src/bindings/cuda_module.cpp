@@ -1,6 +1,7 @@
 #include <pybind11/pybind11.h>
 
 #include "arguments.hpp"
+#include "cells/gated_linear/fields.hpp"
 #include "cells/sru/fields.hpp"
 #include "runtime/cuda/devices.hpp"
 #include "runtime/cuda/kernel.hpp"
@@ -11,13 +12,14 @@ namespace {
 /// Adds a function that launches a kernel; `sru_kernels/cuda.py` documents it.
 template <typename Args>
 void add_launcher(py::module_& module) {
-    module.def(Args::kernel.name,
-               [](const py::tuple& fields, int device, std::uintptr_t stream, int columns) {
-                   const auto args =
-                       read_arguments<Args>(fields, {{"device", device}, {"columns_per_thread", columns}}, 0);
-                   const py::gil_scoped_release release;
-                   cuda::run(args, cuda::Launch{device, stream, columns});
-               });
+    module.def(Args::kernel.name, [](const py::tuple& fields, int device, std::uintptr_t stream, int columns,
+                                     int threads) {
+        const auto args = read_arguments<Args>(
+            fields, {{"device", device}, {"columns_per_thread", columns}, {"threads_per_column", threads}},
+            0);
+        const py::gil_scoped_release release;
+        cuda::run(args, cuda::Launch{device, stream, columns, threads});
+    });
 }
 
 /// Adds the kernels of a cell.
@@ -35,6 +37,13 @@ py::list devices() {
     return found;
 }
 
+bool fits(py::handle dtype, Index key_size, Index value_size) {
+    for (const auto& [member, known] : members_of<DType>()) {
+        if (dtype.is(member)) return gated_linear_fits(known, key_size, value_size);
+    }
+    return false;
+}
+
 }  // namespace
 }  // namespace sru_kernels::bindings
 
@@ -50,5 +59,7 @@ PYBIND11_MODULE(_cuda, module) {
     module.attr("runtime") = SRU_KERNELS_CUDART;
     module.def("driver_version", &cuda::driver_version);
     module.def("devices", &bindings::devices);
+    module.def("gated_linear_fits", &bindings::fits);
     bindings::add_launchers<SruForward, SruBackward>(module);
+    bindings::add_launchers<GatedLinearForward, GatedLinearBackward>(module);
 }

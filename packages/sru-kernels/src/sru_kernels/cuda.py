@@ -1,7 +1,8 @@
 """Kernels that run on NVIDIA GPUs: addresses in device memory in, work put into the caller's stream.
 
 Nothing is loaded before it is used, so this module imports on a machine with no GPU or driver, and in a build
-without CUDA; `problem` says why the kernels cannot run. `sru_kernels.sru` says what the addresses must hold.
+without CUDA; `problem` says why the kernels cannot run. `sru_kernels.sru` and `sru_kernels.gated_linear` say
+what the addresses must hold.
 The kernels neither allocate nor wait, so a CUDA graph can capture them.
 """
 
@@ -13,6 +14,8 @@ import os
 from types import ModuleType
 from typing import Any, NamedTuple, Protocol, TypedDict, TypeVar
 
+from ._native import DType
+from .gated_linear import GatedLinearBackward, GatedLinearForward
 from .sru import SruBackward, SruForward
 
 __all__ = [
@@ -23,6 +26,9 @@ __all__ = [
     "build_info",
     "devices",
     "driver_version",
+    "gated_linear_backward",
+    "gated_linear_fits",
+    "gated_linear_forward",
     "problem",
     "sru_backward",
     "sru_forward",
@@ -150,7 +156,15 @@ def _runs_on(architecture: str, capability: tuple[int, int]) -> bool:
 class Launcher(Protocol[_Arguments]):
     """A function that puts a kernel into a stream of a GPU."""
 
-    def __call__(self, args: _Arguments, *, device: int, stream: int, columns_per_thread: int = 0) -> None:
+    def __call__(
+        self,
+        args: _Arguments,
+        *,
+        device: int,
+        stream: int,
+        columns_per_thread: int = 0,
+        threads_per_column: int = 0,
+    ) -> None:
         """Put the kernel into a stream.
 
         Args:
@@ -158,20 +172,27 @@ class Launcher(Protocol[_Arguments]):
             device: The index of the device, as CUDA counts.
             stream: The `cudaStream_t` to put the kernel into; 0 is the default stream.
             columns_per_thread: How many adjacent columns of N·D a thread owns: 1, or as many as fit into 16
-                bytes of the storage dtype, which needs a hidden size divisible by it, arrays aligned to 16
-                bytes and no v per position. 0 lets the kernel choose. The result does not depend on it.
+                bytes of the storage dtype, which needs a hidden size divisible by 32 times as many, arrays
+                aligned to 16 bytes, no v per position and compute capability 8.0. 0 lets the kernel choose,
+                as those of the gated linear RNN always do. The result does not depend on it.
+            threads_per_column: How many threads share a column, each taking some steps at a time: 1, or 5 in
+                `sru_forward` and 8 in `sru_backward`, which needs one column per thread and no v per
+                position. 0 lets the kernel choose, and is 1 beside `columns_per_thread`. Gradients depend on
+                it by rounding only, outputs do not.
 
         Raises:
             TypeError: An argument has the wrong type.
-            ValueError: As for the function of that name in `sru_kernels.cpu`, or `columns_per_thread` is not
-                possible.
+            ValueError: As for the function of that name in `sru_kernels.cpu`, or `columns_per_thread` or
+                `threads_per_column` is not possible, or a head does not fit (`gated_linear_fits`).
             Error: CUDA refused the launch, or this build holds no CUDA kernels.
         """
 
 
 def _launcher(name: str) -> Launcher[Any]:
-    def launch(args: Any, *, device: int, stream: int, columns_per_thread: int = 0) -> None:
-        getattr(_extension(), name)(args, device, stream, columns_per_thread)
+    def launch(
+        args: Any, *, device: int, stream: int, columns_per_thread: int = 0, threads_per_column: int = 0
+    ) -> None:
+        getattr(_extension(), name)(args, device, stream, columns_per_thread, threads_per_column)
 
     launch.__name__ = launch.__qualname__ = name
     launch.__doc__ = Launcher.__call__.__doc__
@@ -182,3 +203,24 @@ sru_forward: Launcher[SruForward] = _launcher("sru_forward")
 """Run the SRU recurrence as `sru_kernels.cpu.sru_forward` does, on a GPU."""
 sru_backward: Launcher[SruBackward] = _launcher("sru_backward")
 """Write the gradients of `sru_forward` as `sru_kernels.cpu.sru_backward` does, on a GPU."""
+gated_linear_forward: Launcher[GatedLinearForward] = _launcher("gated_linear_forward")
+"""Run linear attention with a gate for each key as `sru_kernels.cpu.gated_linear_forward` does, on a GPU."""
+gated_linear_backward: Launcher[GatedLinearBackward] = _launcher("gated_linear_backward")
+"""Write the gradients of `gated_linear_forward` as `sru_kernels.cpu.gated_linear_backward` does, on a GPU."""
+
+
+def gated_linear_fits(dtype: DType, key_size: int, value_size: int) -> bool:
+    """Return whether the kernels of the gated linear RNN take heads of this size.
+
+    Registers hold the states of heads: at most 128 keys and 128 values, and 8192 numbers, or 4096 for
+    float64, once both are rounded up to powers of two. False in a build without CUDA.
+
+    Args:
+        dtype: The storage dtype.
+        key_size: K.
+        value_size: V.
+    """
+    try:
+        return _extension().gated_linear_fits(dtype, key_size, value_size)  # type: ignore[no-any-return]
+    except Error:
+        return False

@@ -15,12 +15,16 @@ FIELDS = {
     **{"dtype": "float32", "activation": "identity", "length": 2, "batch": 3, "hidden_size": 8},
     **{"num_directions": 1, "num_gates": 3, "scale_x": 1.0, "v_per_position": False},
 }
+FOUR = {"hidden_size": 128, "columns_per_thread": 4}
 ADDRESSES = dict.fromkeys(("u", "v", "bias", "h", "c_last"), 1024)  # never read
 BACKWARD = ("u", "v", "bias", "c", "grad_u", "grad_v", "grad_bias", "grad_c0")
 
 
 def launch(worker, kernel="sru_forward", addresses=ADDRESSES, environment=None, **changes):
-    options = {name: changes.pop(name, 0) for name in ("device", "stream", "columns_per_thread")}
+    options = {
+        name: changes.pop(name, 0)
+        for name in ("device", "stream", "columns_per_thread", "threads_per_column")
+    }
     fields = {**FIELDS, **changes}
     worker.request("launch_at", kernel, fields, addresses, environment=environment, **options)
 
@@ -121,12 +125,23 @@ def test_a_launch_restores_the_current_device(worker, error):
     [
         ({"columns_per_thread": 3}, "columns_per_thread must be 0, 1 or 4 for float32, got 3"),
         ({"columns_per_thread": -1}, "columns_per_thread must be at least 0, got -1"),
+        ({"threads_per_column": 3}, "threads_per_column must be 0, 1 or 5, got 3"),
+        ({"threads_per_column": -1}, "threads_per_column must be at least 0, got -1"),
+        (
+            {"threads_per_column": 5, "columns_per_thread": 4},
+            "threads_per_column = 5 needs one v for all positions and columns_per_thread 0 or 1; pass 0",
+        ),
+        ({"threads_per_column": 5, "v_per_position": True}, "threads_per_column = 5 needs one v for all"),
         (
             {"dtype": "float16", "columns_per_thread": 4},
             "columns_per_thread must be 0, 1 or 8 for float16, got 4",
         ),
-        ({"hidden_size": 9, "columns_per_thread": 4}, "columns_per_thread = 4 needs a hidden_size that it"),
-        ({"v_per_position": True, "columns_per_thread": 4}, "columns_per_thread = 4 needs .* one v for all"),
+        ({**FOUR, "hidden_size": 64}, "columns_per_thread = 4 needs a hidden_size that 128 divides"),
+        ({"v_per_position": True, **FOUR}, "columns_per_thread = 4 needs .* one v for all"),
+        (
+            {"environment": {"CUSHIM_COMPUTE_CAPABILITY": "75"}, **FOUR},
+            "columns_per_thread = 4 needs .* compute capability 8.0",
+        ),
         ({"device": -1}, "device must be at least 0, got -1"),
         ({"batch": 2**31, "hidden_size": 2**31}, "hidden_size must keep the product of all sizes below 2"),
         (
@@ -152,7 +167,7 @@ def test_impossible_arguments_are_refused(worker, changes, message):
 def test_every_array_must_be_aligned_for_wide_reads(worker, kernel, names, misaligned):
     addresses = {**dict.fromkeys(names, 1024), misaligned: 1028}
     with pytest.raises(ValueError, match=rf"^{kernel}: columns_per_thread = 4 needs .* arrays aligned to 16"):
-        launch(worker, kernel, addresses, columns_per_thread=4)
+        launch(worker, kernel, addresses, **FOUR)
 
 
 @pytest.fixture

@@ -84,6 +84,25 @@ def test_a_machine_without_a_gpu(monkeypatch, tmp_path, installed, message):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_contenders_run(monkeypatch, dtype):
+    """On the CPU, all but Triton."""
+    pytest.importorskip("sru_nn")
+    import gpu_timing
+
+    monkeypatch.setattr(gpu_timing, "DEVICE", "cpu")
+    names = set()
+    for name, prepare in gpu_timing.contenders((3, 2, 8), dtype):
+        names.add(name)
+        if "triton" not in name:
+            calls = prepare()
+            h, grad_x = calls["forward"](), calls["both"]()[3 if "recurrence" in name else 0]
+            assert h.shape == grad_x.shape == (3, 2, 8), name
+            assert not h.requires_grad, name
+    assert len(names) == 6
+    assert gpu_timing.bytes_moved((1, 1, 1), "bfloat16") == {"forward": 10, "both": 36}
+
+
 def timed(seconds):
     return {"low": 0.9 * seconds, "median": seconds, "high": 1.1 * seconds}
 

@@ -78,10 +78,6 @@ class Case:
         """The sizes of the axes by their letters."""
         raise NotImplementedError
 
-    def widest(self) -> int:
-        """The most columns per thread on a GPU; 0 lets the kernel choose."""
-        return 0
-
     def shape(self, name: str, axes: list[str]) -> tuple[int, ...]:
         """The shape of an output with these axes."""
         sizes = {"2": 2, **self.axes()}
@@ -110,7 +106,8 @@ class Case:
         engine: Engine | None = None,
         *,
         without: tuple[str, ...] = (),
-        columns_per_thread: int | None = None,
+        columns_per_thread: int = 0,
+        threads_per_column: int = 1,
         **saved: Array,
     ) -> dict[str, Array]:
         """Return every output except `without`. They start as NaN, so that unwritten numbers show."""
@@ -122,6 +119,6 @@ class Case:
             elif way == "In" and (value := saved.get(name, getattr(self, name, None))) is not None:
                 inputs[name] = storage.encode(value, kind)
         fields = {"dtype": self.storage, **self.options()}
-        width = self.widest() if columns_per_thread is None else columns_per_thread
-        (engine or cpu_engine())(kernel, fields, inputs, outputs, width)
+        options = {"columns_per_thread": columns_per_thread, "threads_per_column": threads_per_column}
+        (engine or cpu_engine())(kernel, fields, inputs, outputs, options)
         return {name: storage.decode(array, ARRAYS[kernel][name][2]) for name, array in outputs.items()}

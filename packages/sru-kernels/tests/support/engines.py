@@ -24,8 +24,10 @@ from .invoke import arguments, invoke
 
 Array = NDArray[np.generic]
 # Runs a kernel, given its name, the fields that are not arrays, the arrays it reads, those it fills, and the
-# columns per thread of a GPU.
-Engine = Callable[[str, Mapping[str, object], Mapping[str, Array], Mapping[str, Array], int], None]
+# options of a launch on a GPU.
+Engine = Callable[
+    [str, Mapping[str, object], Mapping[str, Array], Mapping[str, Array], Mapping[str, int]], None
+]
 
 WORKER = Path(__file__).with_name("worker.py")
 # The sanitizers expect memory at addresses that Linux does not guarantee when it randomizes them.
@@ -54,11 +56,9 @@ ERRORS = {"Error": CudaError, "ValueError": ValueError, "TypeError": TypeError, 
 
 
 def cpu_engine(num_threads: int = 1) -> Engine:
-    """The CPU kernels, in this process. They ignore the columns per thread."""
+    """The CPU kernels, in this process. They ignore the options of a launch."""
 
-    def run(
-        function: str, fields: Mapping, inputs: Mapping, outputs: Mapping, columns_per_thread: int
-    ) -> None:
+    def run(function: str, fields: Mapping, inputs: Mapping, outputs: Mapping, options: Mapping) -> None:
         invoke(getattr(cpu, function), fields, inputs, outputs, num_threads=num_threads)
 
     return run
@@ -79,19 +79,10 @@ class Worker:
     errors: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
 
     def __call__(
-        self, function: str, fields: Mapping, inputs: Mapping, outputs: Mapping, columns_per_thread: int
+        self, function: str, fields: Mapping, inputs: Mapping, outputs: Mapping, options: Mapping
     ) -> None:
         """Run a kernel: an `Engine`."""
-        written = self.request(
-            "launch",
-            function,
-            fields,
-            inputs,
-            outputs,
-            device=0,
-            stream=0,
-            columns_per_thread=columns_per_thread,
-        )
+        written = self.request("launch", function, fields, inputs, outputs, device=0, stream=0, **options)
         for name, array in outputs.items():
             array[...] = written[name]
 
@@ -170,9 +161,7 @@ def gpu_engine() -> Engine:
 
     from sru_kernels import cuda
 
-    def run(
-        function: str, fields: Mapping, inputs: Mapping, outputs: Mapping, columns_per_thread: int
-    ) -> None:
+    def run(function: str, fields: Mapping, inputs: Mapping, outputs: Mapping, options: Mapping) -> None:
         def on_device(array: Array) -> torch.Tensor:
             return torch.from_numpy(array.reshape(-1).view("uint8")).cuda()
 
@@ -180,12 +169,7 @@ def gpu_engine() -> Engine:
         addresses = {name: tensor.data_ptr() for name, tensor in tensors.items()}
         kernel: Callable[..., None] = getattr(cuda, function)
         stream = torch.cuda.current_stream().cuda_stream
-        kernel(
-            arguments(function, fields, addresses),
-            device=0,
-            stream=stream,
-            columns_per_thread=columns_per_thread,
-        )
+        kernel(arguments(function, fields, addresses), device=0, stream=stream, **options)
         for name, array in outputs.items():
             array.reshape(-1).view("uint8")[...] = tensors[name].cpu().numpy()
 

@@ -22,7 +22,7 @@ def outputs():
     h, c_last = np.empty(LENGTH * BATCH * SIZE, np.float32), np.empty(BATCH * SIZE, np.float32)
     sizes = {"length": LENGTH, "batch": BATCH, "hidden_size": SIZE, "num_directions": 1, "num_gates": 3}
     given = {"u": u, "v": zeros, "bias": zeros, "h": h, "c_last": c_last}
-    absent = dict.fromkeys(("c0", "x", "mask_c", "marks", "c_reset", "cu_seqlens", "c"), 0)
+    absent = dict.fromkeys(("c0", "x", "mask_c", "marks", "c_reset", "cu_seqlens", "order", "c"), 0)
     addresses = {name: array.ctypes.data for name, array in given.items()}
     options = {"dtype": DType.float32, "activation": Activation.tanh, "scale_x": 1.0, "v_per_position": False}
     cpu.sru_forward(SruForward(**sizes, **options, **addresses, **absent), num_threads=2)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
-import torch
 from torch import Tensor
 
 from sru_nn.arguments import check_number
@@ -16,10 +13,9 @@ from sru_nn.cells.mingru import arguments as mingru_arguments
 from sru_nn.cells.mingru import operator as mingru
 from sru_nn.cells.sru import arguments as sru_arguments
 from sru_nn.cells.sru import operator as sru
-from sru_nn.cells.sru import reference
 from sru_nn.cells.sru.arguments import Activation as Activation
 from sru_nn.experimental.length_parallel import LengthParallel
-from sru_nn.operators import is_transformed
+from sru_nn.positions import check_ends
 
 
 def sru_recurrence(
@@ -103,31 +99,8 @@ def sru_recurrence(
         check_number("sru_recurrence", "scale_x", scale_x)
     inputs = sru.Inputs(u, v, bias, c0, x, mask_c, mask_pad, bidirectional, activation, float(scale_x))
     sru_arguments.check_arguments(*inputs, reset=reset, c_reset=c_reset, cu_seqlens=cu_seqlens)
-    if length_parallel is not False:
-        if reset is not None or cu_seqlens is not None:
-            raise ValueError(
-                "sru_recurrence: length_parallel takes no reset and no cu_seqlens; "
-                "choose length_parallel=False"
-            )
-        if not is_transformed():
-            return reference.sru_recurrence(**inputs._asdict(), states=_solver(length_parallel).states)
-    return sru.sru_recurrence(inputs, reset, c_reset, cu_seqlens)
-
-
-def _solver(length_parallel: object) -> LengthParallel:
-    solver = LengthParallel() if length_parallel is True else length_parallel
-    if not isinstance(solver, LengthParallel):
-        raise TypeError(
-            "sru_recurrence: length_parallel must be a bool or a LengthParallel, "
-            f"got {type(length_parallel).__name__}"
-        )
-    if not torch.compiler.is_compiling():
-        warnings.warn(
-            "length_parallel is experimental and may be removed: sru_nn.experimental.length_parallel",
-            FutureWarning,
-            stacklevel=3,
-        )
-    return solver
+    check_ends("sru_recurrence", cu_seqlens, u.shape[0])
+    return sru.sru_recurrence(inputs, reset, c_reset, cu_seqlens, length_parallel)
 
 
 def gated_linear_recurrence(
@@ -190,6 +163,7 @@ def gated_linear_recurrence(
     Training", ICML 2024, sections 3 and 4.
     """
     gated_linear_arguments.check_arguments(q, k, v, log_g, s0, mask_pad, reset, s_reset, cu_seqlens)
+    check_ends("gated_linear_recurrence", cu_seqlens, q.shape[0])
     return gated_linear.gated_linear_recurrence(
         q, k, v, log_g, s0, mask_pad=mask_pad, reset=reset, s_reset=s_reset, cu_seqlens=cu_seqlens
     )
@@ -243,6 +217,7 @@ def mingru_recurrence(
     Source: Feng et al., "Were RNNs All We Needed?", 2024 (arXiv:2410.01201), section 3.1.
     """
     mingru_arguments.check_arguments(u, h0, mask_pad, reset, h_reset, cu_seqlens)
+    check_ends("mingru_recurrence", cu_seqlens, u.shape[0])
     return mingru.mingru_recurrence(
         u, h0, mask_pad=mask_pad, reset=reset, h_reset=h_reset, cu_seqlens=cu_seqlens
     )
@@ -310,4 +285,5 @@ def ligru_recurrence(
     where = {"mask_pad": mask_pad, "reset": reset, "h_reset": h_reset, "cu_seqlens": cu_seqlens}
     options = {"bidirectional": bidirectional, "activation": activation, "mask_h": mask_h, **norm, **where}
     ligru_arguments.check_arguments(u, weight, h0, **options)
+    check_ends("ligru_recurrence", cu_seqlens, u.shape[0])
     return ligru.ligru_recurrence(u, weight, h0, **options)  # type: ignore[arg-type]

@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules import module as every_module
 
 from sru_nn.operators import define, is_plain
+from sru_nn.watched import is_watched
 
 VARIABLE = "SRU_NN_GEMM"
 
@@ -78,32 +78,6 @@ def _is_for_here() -> bool:
     return torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting()
 
 
-def is_watched(module: nn.Module) -> bool:
-    """Return whether a call of a module may do more than the `forward` of its class, and so has to be made.
-
-    That is so with a hook, on this module or on all modules, and where `forward` has been replaced: on the
-    module, as offloading and adapters do, or on its class.
-    """
-    kind = type(module)
-    # Where it was written, even if functools.wraps says otherwise.
-    written = getattr(kind.forward, "__globals__", {}).get("__name__")
-    return bool(
-        module._forward_hooks
-        or module._forward_pre_hooks
-        or module._backward_hooks
-        or module._backward_pre_hooks
-        or every_module._global_forward_hooks
-        or every_module._global_forward_pre_hooks
-        or every_module._global_backward_hooks
-        or every_module._global_backward_pre_hooks
-        or "forward" in module.__dict__
-        or (
-            written != kind.__module__
-            and written != next(base for base in kind.__mro__ if "forward" in vars(base)).__module__
-        )
-    )
-
-
 def _choose_onednn() -> bool:
     choice = os.environ.get(VARIABLE, "auto")
     if choice not in ("auto", "onednn", "torch"):
@@ -160,9 +134,11 @@ class _OneDNNLinear(torch.autograd.Function):
 
 
 def _apply(x: Tensor, weight: Tensor) -> Tensor:
-    if is_plain(x, weight):
+    if not is_plain(x, weight):
+        return torch.ops.sru_nn.onednn_linear(x, weight)  # type: ignore[no-any-return]
+    if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
         return _OneDNNLinear.apply(x, weight)  # type: ignore[no-any-return,no-untyped-call]
-    return torch.ops.sru_nn.onednn_linear(x, weight)  # type: ignore[no-any-return]
+    return _multiply(x, weight)
 
 
 def _multiply(x: Tensor, weight: Tensor) -> Tensor:

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sru_nn.arguments import Checker, check_tensor
-from sru_nn.operators import define, is_plain, is_transformed
+from sru_nn.operators import define, is_transformed
 
 PAD, FIRST, SECOND = 1, 2, 4
 """The bits of `marks`: a padded position; one where the first or the second direction starts anew."""
@@ -76,75 +75,6 @@ def piece_ids(reset: Tensor, mask_pad: Tensor | None) -> Tensor:
     return (reset if mask_pad is None else reset & ~mask_pad).cumsum(0)
 
 
-def check_cu_seqlens(who: str, cu_seqlens: Any, total: int, like: Tensor) -> None:
-    """Raise unless `cu_seqlens` divides `total` positions into sequences.
-
-    Its values are checked on the CPU alone: reading them would make a GPU wait.
-
-    Raises:
-        TypeError: It is not a tensor of integers.
-        ValueError: A shape, a device or a value is wrong.
-    """
-    check_tensor(who, "cu_seqlens", cu_seqlens)
-    if cu_seqlens.dtype not in (torch.int32, torch.int64):
-        raise TypeError(f"{who}: cu_seqlens must be int32 or int64, got {cu_seqlens.dtype}")
-    if cu_seqlens.dim() != 1 or cu_seqlens.shape[0] == 0:
-        raise ValueError(f"{who}: cu_seqlens must have shape (S + 1,), got {tuple(cu_seqlens.shape)}")
-    if cu_seqlens.device != like.device:
-        raise ValueError(
-            f"{who}: cu_seqlens must be on the device of the input, {like.device}, got {cu_seqlens.device}; "
-            "move one of them with .to()"
-        )
-    if not (cu_seqlens.is_cpu and is_plain(cu_seqlens)):
-        return
-    if cu_seqlens[0] != 0:
-        raise ValueError(f"{who}: cu_seqlens must begin at 0, got {cu_seqlens[0]}")
-    falls = cu_seqlens[1:] < cu_seqlens[:-1]
-    if falls.any():
-        before, after = cu_seqlens[int(falls.byte().argmax()) :][:2].tolist()
-        raise ValueError(f"{who}: cu_seqlens must not decrease, got {after} after {before}")
-    if cu_seqlens[-1] != total:
-        raise ValueError(
-            f"{who}: cu_seqlens must end at the number of positions, {total}, got {cu_seqlens[-1]}"
-        )
-
-
-def check_alone(who: str, mask_pad: Any, reset: Any) -> None:
-    """Raise if what belongs to a batch is given beside `cu_seqlens`."""
-    if mask_pad is not None:
-        raise ValueError(f"{who}: with cu_seqlens pass mask_pad=None; there is no padding")
-    if reset is not None:
-        raise ValueError(f"{who}: with cu_seqlens pass reset=None; add a boundary to cu_seqlens")
-
-
-def check_pieces(
-    check: Checker, mask_pad: Any, reset: Any, cu_seqlens: Any, state: tuple[str, str, Any]
-) -> tuple[str, int]:
-    """Check where sequences begin and end; return the letter and the number of states they begin with."""
-    who, like = check.who, check.like
-    length, batch = like.shape[:2]
-    initial, restart, given = state
-    if mask_pad is reset is cu_seqlens is given is None:  # the usual case, and a small part of its time
-        return "B", batch
-    if cu_seqlens is None:
-        check("mask_pad", mask_pad, "(T, B)", (length, batch), (torch.bool,), optional=True)
-        if reset is not None:
-            check("reset", reset, "(T, B)", (length, batch), (torch.bool,))
-        elif given is not None:
-            raise ValueError(f"{who}: {restart} has no effect without reset; pass reset, or {restart}=None")
-        return "B", batch
-    check_alone(who, mask_pad, reset)
-    if given is not None:
-        raise ValueError(f"{who}: with cu_seqlens pass {restart}=None; {initial} has a state per sequence")
-    if batch != 1:
-        raise ValueError(
-            f"{who}: with cu_seqlens {check.first} must hold the sequences end to end, as a batch of one, "
-            f"got {tuple(like.shape)}"
-        )
-    check_cu_seqlens(who, cu_seqlens, length, like)
-    return "S", cu_seqlens.shape[0] - 1
-
-
 def sequence_numbers(cu_seqlens: Tensor, total: int) -> Tensor:
     """Return `(total,)` int64, the number of the sequence that each position belongs to, from 0."""
     return torch.bucketize(torch.arange(total, device=cu_seqlens.device), cu_seqlens, right=True) - 1
@@ -206,6 +136,28 @@ def lay_end_to_end(tensor: Tensor, cu_seqlens: Tensor, total: int | None = None)
     """Bring a batch `(T, S, ...)` from `pad_out` back to `(total, 1, ...)`; a graph must be told `total`."""
     total = int(cu_seqlens[-1]) if total is None else total
     return tensor.flatten(0, 1).index_select(0, _places(cu_seqlens, total)).unsqueeze(1)
+
+
+def longest_first(cu_seqlens: Tensor) -> Tensor:
+    """Return `(S,)` int64, the numbers of the sequences, the longest first."""
+    return cu_seqlens.diff().argsort(descending=True)
+
+
+COLUMNS_AT_ONCE = 512
+"""The columns of a recurrence that a multiprocessor holds at once, one for each thread."""
+
+
+def launch_order(cu_seqlens: Tensor, columns: int) -> Tensor | None:
+    """Return the order in which a GPU starts sequences of so many columns; nothing waits for it.
+
+    A long sequence that starts last would run alone at the end. None on a CPU, whose kernels order them
+    themselves, and if all start at once.
+    """
+    if not cu_seqlens.is_cuda:
+        return None
+    processors = torch.cuda.get_device_properties(cu_seqlens.device).multi_processor_count
+    starts_at_once = (cu_seqlens.shape[0] - 1) * columns <= COLUMNS_AT_ONCE * processors
+    return None if starts_at_once else longest_first(cu_seqlens)
 
 
 def _places(cu_seqlens: Tensor, total: int) -> Tensor:

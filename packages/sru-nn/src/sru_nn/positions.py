@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from sru_nn.arguments import check_shape, check_tensor
+from sru_nn.arguments import Checker, check_shape, check_tensor
 from sru_nn.dtypes import accumulate_dtype
+from sru_nn.operators import is_plain
 
 
 class Positions(NamedTuple):
@@ -57,6 +58,85 @@ def check_packed(who: str, **others: Any) -> None:
             )
         if given is not None:
             raise ValueError(f"{who}: a PackedSequence brings its own lengths; pass {name}=None")
+
+
+def check_cu_seqlens(who: str, cu_seqlens: Any, like: Tensor) -> None:
+    """Raise unless `cu_seqlens` has the form of one; `check_ends` looks at the values.
+
+    Raises:
+        TypeError: It is not a tensor of integers.
+        ValueError: Its shape is wrong, or its device not that of `like`.
+    """
+    check_tensor(who, "cu_seqlens", cu_seqlens)
+    if cu_seqlens.dtype not in (torch.int32, torch.int64):
+        raise TypeError(f"{who}: cu_seqlens must be int32 or int64, got {cu_seqlens.dtype}")
+    if cu_seqlens.dim() != 1 or cu_seqlens.shape[0] == 0:
+        raise ValueError(f"{who}: cu_seqlens must have shape (S + 1,), got {tuple(cu_seqlens.shape)}")
+    if cu_seqlens.device != like.device:
+        raise ValueError(
+            f"{who}: cu_seqlens must be on the device of the input, {like.device}, got {cu_seqlens.device}; "
+            "move one of them with .to()"
+        )
+
+
+def check_ends(who: str, cu_seqlens: Tensor | None, total: int) -> None:
+    """Raise unless the values of `cu_seqlens` divide `total` positions into sequences; None has none.
+
+    They are checked on the CPU alone, because reading them makes a GPU wait, and once, where a user calls:
+    layers that a stack runs, and recurrences that a layer runs, take them as they are.
+    """
+    if cu_seqlens is None or not (cu_seqlens.is_cpu and is_plain(cu_seqlens)):
+        return
+    if cu_seqlens[0] != 0:
+        raise ValueError(f"{who}: cu_seqlens must begin at 0, got {cu_seqlens[0]}")
+    falls = cu_seqlens[1:] < cu_seqlens[:-1]
+    if falls.any():
+        before, after = cu_seqlens[int(falls.byte().argmax()) :][:2].tolist()
+        raise ValueError(f"{who}: cu_seqlens must not decrease, got {after} after {before}")
+    if cu_seqlens[-1] != total:
+        raise ValueError(
+            f"{who}: cu_seqlens must end at the number of positions, {total}, got {cu_seqlens[-1]}"
+        )
+
+
+def check_alone(who: str, mask_pad: Any, reset: Any) -> None:
+    """Raise if what belongs to a batch is given beside `cu_seqlens`."""
+    if mask_pad is not None:
+        raise ValueError(f"{who}: with cu_seqlens pass mask_pad=None; there is no padding")
+    if reset is not None:
+        raise ValueError(f"{who}: with cu_seqlens pass reset=None; add a boundary to cu_seqlens")
+
+
+def check_pieces(
+    check: Checker, mask_pad: Any, reset: Any, cu_seqlens: Any, state: tuple[str, str, Any]
+) -> tuple[str, int]:
+    """Check what says where sequences begin and end, but for the values of `cu_seqlens`.
+
+    Returns:
+        The letter and the number of the states that they begin with.
+    """
+    who, like = check.who, check.like
+    length, batch = like.shape[:2]
+    initial, restart, given = state
+    if mask_pad is reset is cu_seqlens is given is None:  # the usual case, and a small part of its time
+        return "B", batch
+    if cu_seqlens is None:
+        check("mask_pad", mask_pad, "(T, B)", (length, batch), (torch.bool,), optional=True)
+        if reset is not None:
+            check("reset", reset, "(T, B)", (length, batch), (torch.bool,))
+        elif given is not None:
+            raise ValueError(f"{who}: {restart} has no effect without reset; pass reset, or {restart}=None")
+        return "B", batch
+    check_alone(who, mask_pad, reset)
+    if given is not None:
+        raise ValueError(f"{who}: with cu_seqlens pass {restart}=None; {initial} has a state per sequence")
+    if batch != 1:
+        raise ValueError(
+            f"{who}: with cu_seqlens {check.first} must hold the sequences end to end, as a batch of one, "
+            f"got {tuple(like.shape)}"
+        )
+    check_cu_seqlens(who, cu_seqlens, like)
+    return "S", cu_seqlens.shape[0] - 1
 
 
 def restart(state: Any, reset: Tensor, initial: Any = None, axis: int = 1) -> Any:

@@ -1,31 +1,28 @@
-"""The base classes of every recurrent module: inputs of any form outside, time-major batches inside."""
+"""The base class of every recurrent module: inputs of any form outside, time-major batches inside."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from reprlib import repr as short
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from sru_nn.arguments import (
-    check_features,
-    check_flags,
-    check_floating,
-    check_like_parameters,
-    check_shape,
-    check_sizes,
+from sru_nn.arguments import check_features, check_floating, check_like_parameters, check_shape
+from sru_nn.pieces import packed_layout, reorder
+from sru_nn.positions import (
+    Positions,
+    check_alone,
+    check_cu_seqlens,
+    check_ends,
+    check_packed,
+    check_reset,
+    restart,
 )
-from sru_nn.gemm import is_watched, project
-from sru_nn.pieces import check_alone, check_cu_seqlens, packed_layout, reorder
-from sru_nn.positions import Positions, check_packed, check_reset, restart
+from sru_nn.watched import as_leaf, is_altered
 
 Sequences = TypeVar("Sequences", Tensor, PackedSequence)
-
-MOST_LAYERS = 1000
-"""More than any network is deep; a wrong number of layers would be built for hours."""
 
 
 class Recurrent(nn.Module):
@@ -155,7 +152,8 @@ class Recurrent(nn.Module):
         check_features(who, name, x, letters, (3,) if whole else (2,), self.input_size)
         check_like_parameters(who, x, self._first())
         x = x.transpose(0, 1) if whole else x.unsqueeze(1)
-        check_cu_seqlens(who, cu_seqlens, x.shape[0], x)
+        check_cu_seqlens(who, cu_seqlens, x)
+        check_ends(who, cu_seqlens, x.shape[0])
         try:
             self._check_state(state, cu_seqlens.shape[0] - 1)
         except ValueError as error:
@@ -226,60 +224,6 @@ class Recurrent(nn.Module):
         return h.squeeze(0), state
 
 
-class Stack(Recurrent):
-    """Layers of which each takes the output of the one before; a subclass builds and runs them."""
-
-    input_to_hidden: nn.Linear | None
-
-    def _set_sizes(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int,
-        *,
-        bidirectional: bool,
-        batch_first: bool,
-        project_input: bool,
-    ) -> int:
-        """Set the attributes of all stacks and return the input size of the first layer."""
-        who = type(self).__name__
-        self.input_size, self.hidden_size, self.num_layers = check_sizes(
-            who, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers
-        )
-        if self.num_layers > MOST_LAYERS:
-            raise ValueError(f"{who}: num_layers must be at most {MOST_LAYERS}, got {short(num_layers)}")
-        check_flags(who, bidirectional=bidirectional, batch_first=batch_first)
-        self.num_directions = 2 if bidirectional else 1
-        self.output_size = self.num_directions * self.hidden_size
-        self.bidirectional = bool(bidirectional)
-        self.batch_first = bool(batch_first)
-        self.input_to_hidden = None
-        if not project_input or self.input_size == self.output_size:
-            return self.input_size
-        self.input_to_hidden = nn.Linear(self.input_size, self.output_size, bias=False)
-        return self.output_size
-
-    def _first(self) -> nn.Module | None:
-        return self.input_to_hidden
-
-    def _enter(self, x: Tensor, mask_pad: Tensor | None) -> Tensor:
-        """Zero the padding and apply the linear map before the layers."""
-        x = without_padding(x, mask_pad)
-        return x if self.input_to_hidden is None else project(self.input_to_hidden, x)
-
-    def reset_parameters(self) -> None:
-        """Draw all weights anew."""
-        for child in self.children():
-            for module in child if isinstance(child, nn.ModuleList) else (child,):
-                module.reset_parameters()  # type: ignore[operator]
-
-    def extra_repr(self) -> str:
-        """Show what the layers' own lines do not."""
-        shown = ("bidirectional", "nn_rnn_compatible_return", "causal", "batch_first")
-        flags = [f"{name}=True" for name in shown if getattr(self, name, False)]
-        return ", ".join([f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}", *flags])
-
-
 def check_step(module: Any, x: Any, dims: tuple[int, ...]) -> None:
     """Raise unless the module can run step by step and x has one of these numbers of dimensions."""
     if module.bidirectional:
@@ -323,30 +267,3 @@ def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
     if isinstance(value, (tuple, list)):
         return type(value)([map_tensors(function, item) for item in value])
     return function(value) if isinstance(value, Tensor) else value
-
-
-def is_altered(module: nn.Module) -> bool:
-    """Return whether a call of a module may do more than our `forward`: it is watched, or of a subclass."""
-    home = getattr(type(module).forward, "__globals__", {}).get("__name__", "")
-    return is_watched(module) or not home.startswith("sru_nn.")
-
-
-def as_leaf(module: nn.Module, x: fx.Proxy, *args: Any, **kwargs: Any) -> Any:
-    """Record the call of a module as one node of a `torch.fx` graph, as for PyTorch's own modules.
-
-    Raises:
-        TraceError: What a hook or a subclass adds to `forward` would be recorded a second time.
-    """
-    if is_altered(module):
-        raise fx.proxy.TraceError(
-            f"torch.fx cannot record {type(module).__name__} with a hook, or whose class overrides forward, "
-            "as one node; trace with a Tracer whose is_leaf_module returns True for it"
-        )
-    kwargs = {name: value for name, value in kwargs.items() if value is not None}
-    tracer: Any = x.tracer
-    return tracer.create_proxy("call_module", tracer.path_of_module(module), (x, *args), kwargs)
-
-
-def by_layer(states: Tensor | None, layers: int) -> Iterable[Tensor | None]:
-    """Return the state of each layer, from `(L, ...)` or None for zeros."""
-    return [None] * layers if states is None else states.unbind(0)

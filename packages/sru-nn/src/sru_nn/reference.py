@@ -6,6 +6,7 @@ folder of its cell. Here arguments are checked, those of the recurrences as in `
 
 from collections.abc import Callable
 from types import FunctionType
+from typing import Any
 
 from sru_nn.arguments import checked
 from sru_nn.cells.gated_linear import arguments as _gated_linear
@@ -23,6 +24,7 @@ from sru_nn.cells.sru.reference import (
     sru_states,
 )
 from sru_nn.dtypes import accumulate_dtype
+from sru_nn.positions import check_ends as _check_ends
 
 __all__ = [
     "States",
@@ -37,13 +39,24 @@ __all__ = [
     "without_padding",
 ]
 
+
+def _with_ends(name: str, check: Callable[..., None]) -> Callable[..., None]:
+    """Return the check of a recurrence with that of the values of `cu_seqlens`."""
+
+    def run(**given: Any) -> None:
+        check(**given)
+        _check_ends(name, given.get("cu_seqlens"), next(iter(given.values())).shape[0])
+
+    return run
+
+
 # The cells call their own, which trust their arguments.
 _functions = [function for function in map(globals().get, __all__) if isinstance(function, FunctionType)]
 _checks: dict[str, Callable[..., None]] = {
-    "sru_recurrence": _sru.check_arguments,
-    "gated_linear_recurrence": _gated_linear.check_arguments,
-    "ligru_recurrence": _ligru.check_arguments,
-    "mingru_recurrence": _mingru.check_arguments,
+    "sru_recurrence": _with_ends("sru_recurrence", _sru.check_arguments),
+    "gated_linear_recurrence": _with_ends("gated_linear_recurrence", _gated_linear.check_arguments),
+    "ligru_recurrence": _with_ends("ligru_recurrence", _ligru.check_arguments),
+    "mingru_recurrence": _with_ends("mingru_recurrence", _mingru.check_arguments),
 }
 globals().update(
     {

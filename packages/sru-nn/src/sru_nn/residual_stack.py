@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from sru_nn.arguments import check_probabilities
 from sru_nn.gemm import project
 from sru_nn.positions import Positions, expand_initial, learned
-from sru_nn.recurrent import Sequences, Stack, by_layer, without_padding
+from sru_nn.recurrent import Sequences, without_padding
+from sru_nn.stack import Stack, by_layer
 
 
 class ResidualBlock(nn.Module):

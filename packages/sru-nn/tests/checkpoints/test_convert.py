@@ -243,6 +243,14 @@ def test_attention_in_some_layers(argument):
     assert found.call == call
 
 
+@pytest.mark.parametrize("kind", ["SRU(4, 4, num_layers=2", "SRUpp(4, 4, 2, num_layers=2", "SRUCell(4, 4"])
+def test_a_learned_initial_state(kind):
+    call = f"{kind}, learn_initial_state=True)"
+    new, (found,) = convert(eval(call, vars(sru_nn)).state_dict())
+    assert found.call.replace(", rescale=False", "") == call
+    assert any(name.endswith("initial_state") for name in new)
+
+
 def test_the_command():
     command = [sys.executable, "-m", "sru_nn.convert", "--help"]
     result = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -178,6 +178,10 @@ MISMATCHES = {
         {"layer_norm": True},
     ),
     "rnn_lst.0: v1: this module has True, the state dict False": ({"v1": True}, {}),
+    "rnn_lst.0: learn_initial_state: this module has False, the state dict True": (
+        {},
+        {"learn_initial_state": True},
+    ),
     "proj_input_to_hidden_first: this module has False, the state dict True": (
         {},
         {"proj_input_to_hidden_first": True},

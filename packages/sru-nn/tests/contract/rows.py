@@ -77,8 +77,9 @@ class Row:
         carry: Makes the state of `stream` from the state that the call takes.
         pads_with_zero: Whether the output at padding is zero.
         magnifies: How much larger rounding errors are than in other stacks.
-        main: Whether slow tests, which hardly depend on the options, take this row.
-        kernels: Whether it has any; if not, all backends are one, and it is tested once.
+        main: Whether slow tests, which hardly depend on the options, take this row, and the tests that run on
+            every backend take it on each.
+        kernels: Whether it has any; if not, all backends are one.
         input_size: E, where it differs.
         exceptions: The tests that leave this row out, each with the reason.
     """
@@ -272,8 +273,7 @@ ROWS = {
     # In evaluation: in training batch norm mixes the sequences of a batch.
     "LiGRU": Row(lambda: LiGRU(E, D, L).eval(), main=True, kernels=False, exceptions=RECTIFIES),
     "SLiGRU, both directions, learned state": Row(
-        lambda: SLiGRU(E, D, L, bidirectional=True, learn_initial_state=True, **LEARNED_NORMS),
-        kernels=False,
+        lambda: SLiGRU(E, D, bidirectional=True, learn_initial_state=True, **LEARNED_NORMS),
         exceptions=NORMS | TWO_DIRECTIONS,
     ),
     "LSTM": Row(lambda: LSTM(E, D, L), main=True),

@@ -194,6 +194,7 @@ def test_the_compiler_makes_one_graph_for_all_shapes(row: Row):
     "ignore:Attempted to insert a get_attr Node:UserWarning", "ignore:.*'get_attr' Nodes:UserWarning"
 )
 @torch.no_grad()
+@either
 @rows(main=True)
 def test_an_exported_program_computes_the_same(given):
     module, x, state, mask = given

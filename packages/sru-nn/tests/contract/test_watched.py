@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as global_hooks
+from torch.utils._pytree import tree_map
 
 from sru_nn import gemm
 
@@ -137,6 +138,7 @@ def test_inner_linear_maps(row: Row, watcher: str, length: int, gradients: bool,
 @watched
 def test_backward_hooks_of_inner_linear_maps(row: Row, everywhere: bool) -> None:
     module, seen = row.build(torch.float32), []
+    state = tree_map(Tensor.requires_grad_, row.state(module, 3))
 
     def note(linear: nn.Module, grad_input: object, grad_output: object) -> None:
         if type(linear) is nn.Linear:
@@ -150,7 +152,7 @@ def test_backward_hooks_of_inner_linear_maps(row: Row, everywhere: bool) -> None
     else:
         for linear in set(calls):
             linear.register_full_backward_hook(note)
-    h, _ = call(module, row.inputs(length, 3, torch.float32).requires_grad_())
+    h, _ = call(module, row.inputs(length, 3, torch.float32).requires_grad_(), state)
     h.sum().backward()
     assert sorted(map(id, seen)) == sorted(map(id, calls))
 
@@ -189,7 +191,19 @@ def mute_by_global_hook(layer: nn.Module, patch: pytest.MonkeyPatch) -> None:
     )
 
 
-muting = pytest.mark.parametrize("mute", [mute_by_hook, mute_by_instance, mute_by_class, mute_by_global_hook])
+def mute_by_compiling(layer: nn.Module, patch: pytest.MonkeyPatch) -> None:
+    """Put something else where `layer.compile()` puts the compiled call."""
+
+    def muted(*args: object, **options: object) -> tuple[Tensor, ...]:
+        h, *rest = layer._call_impl(*args, **options)
+        return (0 * h, *rest)
+
+    layer._compiled_call_impl = muted
+
+
+muting = pytest.mark.parametrize(
+    "mute", [mute_by_hook, mute_by_instance, mute_by_class, mute_by_global_hook, mute_by_compiling]
+)
 
 
 @paths

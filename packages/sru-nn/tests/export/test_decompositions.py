@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.export import Dim
 
-from sru_nn import SRU, GatedLinearRNN, LiGRU, MinGRU, pieces
+from sru_nn import SRU, GatedLinearRNN, MinGRU, pieces
 from sru_nn.cells.sru import operator as ops
 from sru_nn.cells.sru.plain import PieceInputs
 from sru_nn.export import decompositions, operators
@@ -34,7 +34,6 @@ def saved_and_loaded(program):
 
 
 @torch.no_grad()
-@pytest.mark.usefixtures("implementation")
 def test_the_operator_stays_in_the_graph(everything, inputs, shapes):
     program = torch.export.export(everything, inputs(4, 3), dynamic_shapes=shapes)
     assert targets(program).count(OPERATOR) == L
@@ -154,10 +153,9 @@ def test_an_older_torch_unrolls_a_fixed_length_and_refuses_any_other(monkeypatch
     ("rnn", "operators_of"),
     [
         (GatedLinearRNN(E, D, L, num_heads=2, key_size=4, output_gate=True), "gated_linear_forward"),
-        (LiGRU(E, D, L), "ligru_forward"),
         (MinGRU(E, D, L), "sru_forward"),
     ],
-    ids=["gated linear", "Li-GRU", "minGRU"],
+    ids=["gated linear", "minGRU"],
 )
 def test_the_other_recurrences_become_loops_too(rnn, operators_of):
     time, batch = Dim("time"), Dim("batch")

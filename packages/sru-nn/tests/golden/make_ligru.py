@@ -75,7 +75,8 @@ def record(kind: str, training: bool, with_state: bool, arguments: dict[str, Any
     module(torch.randn(BATCH, 9, INPUT))  # which moves the running statistics
     module = module.double().train(training)
     state_dict = {name: value.clone() for name, value in module.state_dict().items()}
-    state_dict.update({name: value[:1] for name, value in state_dict.items() if name.endswith("drop_masks")})
+    short = {name: value[:1].clone() for name, value in state_dict.items() if name.endswith("drop_masks")}
+    state_dict.update(short)
     drawn = []
     for layer in module.rnn:
         take = layer._sample_drop_mask

@@ -7,6 +7,17 @@
 // type of gates, states and sums.
 namespace sru_kernels {
 
+/// Whether registers of a block of a GPU hold a head: at most 128 keys and values, and 8192 numbers of 4
+/// bytes or 4096 of 8 once both are rounded up to powers of two.
+constexpr bool gated_linear_fits(DType dtype, Index key_size, Index value_size) {
+    constexpr Index most = 128;
+    if (key_size > most || value_size > most) return false;
+    Index keys = 1, values = 1;
+    while (keys < key_size) keys *= 2;
+    while (values < value_size) values *= 2;
+    return keys * values <= (dtype == DType::float64 ? 4096 : 8192);
+}
+
 #define GATED_LINEAR_INPUT_FIELDS(FIELD)                                                                     \
     FIELD(DType, dtype, any, "The storage dtype S.")                                                         \
     FIELD(Size, length, at_least(0), "T")                                                                    \

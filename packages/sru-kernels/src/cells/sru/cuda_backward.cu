@@ -1,197 +1,189 @@
-#include "cells/sru/cuda_steps.cuh"
+#include "cells/sru/cuda_columns.cuh"
+#include "cells/sru/cuda_readers.cuh"
+#include "cells/sru/cuda_sums.cuh"
+#include "cells/sru/cuda_team.cuh"
 
 namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
 
-/// How many steps are read ahead: as many as fit into registers on every architecture.
-template <int columns>
-constexpr int backward_depth = columns > 1 ? 2 : 4;
+/// Writes the gradients of what has a position, step by step.
+template <typename S, int columns, bool v_may_vary>
+class GradientWriter {
+    using A = AccumulationType<S>;
 
-template <typename S, int columns>
-struct BackwardStep {
-    StepInputs<S, columns> in;
-    Pack<S, columns> grad_h;
-    Pack<AccumulationType<S>, columns> c_before;
-};
-
-/// The sums over time of what every step adds to the gradients of the parameters.
-template <typename A, int columns>
-struct ParameterSums {
-    A v_f[columns]{}, v_r[columns]{}, b_f[columns]{}, b_r[columns]{};
-
-    __device__ __forceinline__ void add(const Gradients<A>& grad, int k) {
-        v_f[k] += grad.v_f;
-        v_r[k] += grad.v_r;
-        b_f[k] += grad.u_f;
-        b_r[k] += grad.u_r;
-    }
-
-    __device__ __forceinline__ void write_to(const SruBackward& args, const Place& place) const {
-        const Index plane = args.batch * args.columns();
-        A* sums = static_cast<A*>(args.grad_bias) + place.at;
-        write<A>(sums, b_f);
-        write<A>(sums + plane, b_r);
-        if (args.v_per_position) return;
-        sums = static_cast<A*>(args.grad_v) + place.at;
-        write<A>(sums, v_f);
-        write<A>(sums + plane, v_r);
-    }
-};
-
-/// What a start changes around a step. One column has registers for that, as in `ResetState`; of several, the
-/// states and sums wait in the thread's columns of grad_c0 and grad_c_reset.
-template <typename A, int columns>
-class Start {
  public:
-    __device__ __forceinline__ Start(const SruBackward& args, const Place& place)
-        : args_(args), place_(place), reset_(args, place) {
-        if (columns > 1 && args.grad_c_reset != nullptr) write<A>(grad_c_reset(), sum_);
-    }
+    __device__ __forceinline__ GradientWriter(const SruBackward& args, const Place& place,
+                                              const Walked& positions)
+        : args_(args),
+          scale_(highway_scale<A>(args)),
+          u_(args.grad_u, positions, args.num_gates * args.columns(), place.first, !place.reversed),
+          highway_(args.num_gates == 4
+                       ? u_.beside(3 * args.columns())
+                       : Walk<S>(args.grad_x, positions, args.columns(), place.first, !place.reversed)),
+          v_(args.grad_v, positions, 2 * args.columns(), place.first, !place.reversed) {}
 
-    /// Before the step: the saved state gives way to c_reset. It is kept, as that after the step taken next.
-    __device__ __forceinline__ void enter(bool is_start, A (&c_before)[columns]) {
-        if constexpr (columns == 1) {
-            kept_ = c_before[0];
-        } else if (is_start) {
-            write<A>(grad_c0(), c_before);
+    __device__ __forceinline__ void operator()(const Gradients<A> (&grad)[columns]) {
+        const Index width = args_.columns();
+        put(u_.at, grad, [](const Gradients<A>& one) { return one.u_c; });
+        put(u_.at + width, grad, [](const Gradients<A>& one) { return one.u_f; });
+        put(u_.at + 2 * width, grad, [](const Gradients<A>& one) { return one.u_r; });
+        u_.advance();
+        if (args_.num_gates == 4 || args_.grad_x != nullptr) {
+            put(highway_.at, grad, [this](const Gradients<A>& one) { return one.highway * scale_; });
         }
-        reset_.replace(is_start, c_before);
-    }
-
-    /// After the step: the gradient ends in that of c_reset, and the saved state is back.
-    __device__ __forceinline__ void leave(bool is_start, A (&c_before)[columns], A (&grad_c)[columns]) {
-        if constexpr (columns == 1) {
-            c_before[0] = kept_;
-            if (is_start) sum_[0] += grad_c[0];
-            if (is_start) grad_c[0] = 0;
-        } else if (is_start) {
-#pragma unroll
-            for (int k = 0; k < columns; ++k) {
-                c_before[k] = grad_c0()[k];
-                if (args_.grad_c_reset != nullptr) grad_c_reset()[k] += grad_c[k];
-                grad_c[k] = 0;
+        highway_.advance();
+        if constexpr (v_may_vary) {
+            if (args_.v_per_position) {
+                put(v_.at, grad, [](const Gradients<A>& one) { return one.v_f; });
+                put(v_.at + width, grad, [](const Gradients<A>& one) { return one.v_r; });
             }
+            v_.advance();
         }
-    }
-
-    __device__ __forceinline__ void write_sums() const {
-        if (columns == 1 && args_.grad_c_reset != nullptr) write<A>(grad_c_reset(), sum_);
     }
 
  private:
-    __device__ __forceinline__ A* grad_c0() const { return static_cast<A*>(args_.grad_c0) + place_.at; }
-    __device__ __forceinline__ A* grad_c_reset() const {
-        return static_cast<A*>(args_.grad_c_reset) + place_.at;
+    template <typename Element, typename Part>
+    __device__ __forceinline__ void put(Element* to, const Gradients<A> (&grad)[columns], const Part& part) {
+        A values[columns];
+#pragma unroll
+        for (int k = 0; k < columns; ++k) values[k] = part(grad[k]);
+        write<Element>(to, values);
+    }
+
+    const SruBackward& args_;
+    A scale_;
+    Walk<S> u_, highway_;
+    Walk<A> v_;
+};
+
+/// The body of the backward pass: the columns of a thread, from the last step to the first.
+template <typename S, int columns, bool v_may_vary>
+class Backward {
+    using A = AccumulationType<S>;
+
+ public:
+    __device__ __forceinline__ Backward(const SruBackward& args, const Place& place, const Walked& positions)
+        : args_(args),
+          place_(place),
+          own_(args, place),
+          c0_(args.c0, place.at),
+          c_reset_(args.c_reset, place.first),
+          scale_(highway_scale<A>(args)),
+          writer_(args, place, positions) {
+        const Walk<const A> c(args.c, positions, args.columns(), place.first, !place.reversed);
+        read(positions.count == 0 ? nullptr : c.at, 0, c_, A(0));
+        read(args.grad_c_last, place.at, grad_c_, A(0));
+    }
+
+    /// g and its slope for all steps under one branch, then the chain of gradients.
+    template <int steps>
+    __device__ __forceinline__ void take(const Step<S, columns> (&given)[steps]) {
+        A c_before[steps][columns], g[steps][columns], slope[steps][columns];
+#pragma unroll
+        for (int i = 0; i < steps; ++i) unpack(given[i].c_before, c_before[i]);
+        with_activation(args_.activation, [&](Activation activation) {
+#pragma unroll
+            for (int i = 0; i < steps; ++i) slopes(activation, i == 0 ? c_ : c_before[i - 1], g[i], slope[i]);
+        });
+#pragma unroll
+        for (int i = 0; i < steps; ++i) step_back(given[i], c_before[i], g[i], slope[i]);
+        assign(c_, c_before[steps - 1]);
+    }
+
+    __device__ __forceinline__ void take(const Step<S, columns>& given, Marks marks, bool is_last) {
+        A saved[columns];
+        unpack(given.c_before, saved);
+        if (is_last) c0_.get(saved);
+        if (marks.is_padding) {
+            const Gradients<A> none[columns]{};
+            writer_(none);
+        } else {
+            step_back_from(given, marks.is_start, saved);
+        }
+        assign(c_, saved);
+    }
+
+    __device__ __forceinline__ void finish() const {
+        write<A>(static_cast<A*>(args_.grad_c0) + place_.at, grad_c_);
+        sums_.write_to(args_, place_);
+    }
+
+ private:
+    static __device__ __forceinline__ void assign(A (&to)[columns], const A (&from)[columns]) {
+#pragma unroll
+        for (int k = 0; k < columns; ++k) to[k] = from[k];
+    }
+
+    static __device__ __forceinline__ void slopes(Activation activation, const A (&c)[columns],
+                                                  A (&g)[columns], A (&slope)[columns]) {
+#pragma unroll
+        for (int k = 0; k < columns; ++k) {
+            g[k] = activate(activation, c[k]);
+            slope[k] = activation_slope(activation, c[k], g[k]);
+        }
+    }
+
+    /// A step that may start anew, which keeps the gradient from the steps before.
+    __device__ __forceinline__ void step_back_from(const Step<S, columns>& given, bool is_start,
+                                                   const A (&saved)[columns]) {
+        A c_before[columns], g[columns], slope[columns];
+        assign(c_before, saved);
+        if (is_start) c_reset_.get(c_before);
+        with_activation(args_.activation, [&](Activation activation) { slopes(activation, c_, g, slope); });
+        step_back(given, c_before, g, slope);
+        if (!is_start) return;
+#pragma unroll
+        for (int k = 0; k < columns; ++k) {
+            sums_.c_reset[k] += grad_c_[k];
+            grad_c_[k] = 0;
+        }
+    }
+
+    __device__ __forceinline__ void step_back(const Step<S, columns>& given, const A (&c_before)[columns],
+                                              const A (&g)[columns], const A (&slope)[columns]) {
+        const UnpackedInputs<S, columns> in(given, scale_);
+        Gradients<A> grad[columns];
+        A grad_h[columns];
+        unpack(given.grad_h, grad_h);
+#pragma unroll
+        for (int k = 0; k < columns; ++k) {
+            const auto p = parameters<v_may_vary>(args_, own_, k, given);
+            const auto linear = linearize<true>(in.column(k), p, c_before[k], g[k], slope[k], grad_h[k]);
+            grad[k] = gradients(linear, p, grad_c_[k]);
+            grad_c_[k] = grad[k].c_before;
+            sums_.add(grad[k], k);
+        }
+        writer_(grad);
     }
 
     const SruBackward& args_;
     const Place& place_;
-    ResetState<A, columns> reset_;
-    A kept_, sum_[columns]{};
+    ColumnParameters<A, columns> own_;
+    SeldomNeeded<A, columns> c0_, c_reset_;
+    A scale_, c_[columns], grad_c_[columns];
+    ParameterSums<A, columns> sums_;
+    GradientWriter<S, columns, v_may_vary> writer_;
 };
 
-template <typename S, int columns, bool ragged>
+template <typename S, int columns, bool in_ring>
 __global__ void __launch_bounds__(cuda::largest_block, min_blocks<S, columns>)
     sru_backward_kernel(const SruBackward args) {
-    using A = AccumulationType<S>;
+    if (in_ring && !has_async_copies) return;
     const Place place(args, columns);
-    const Index width = args.columns();
     if (place.row >= args.batch) return;
-
-    const Walked positions = walked<ragged>(args, place.row);
-    const bool backwards = !place.reversed;
-    const ColumnParameters<A, columns> own(args, place);
-    const A scale = highway_scale<A>(args);
-    A grad_c[columns], c[columns];
-    ParameterSums<A, columns> sums;
-    Start<A, columns> start(args, place);
-    read(args.grad_c_last, place.at, grad_c, A(0));
-
-    InputReader<S, columns> inputs(args, positions, place.first, backwards);
-    Walk<const S> grad_h_in(args.grad_h, positions, width, place.first, backwards);
-    Walk<const A> c_in(args.c, positions, width, place.first, backwards);
-    read(positions.count == 0 ? nullptr : c_in.at, 0, c, A(0));
-    c_in.advance();
-    // Each step reads one state: the state after it is the state before the step taken previously.
-    const auto read_step = [&](BackwardStep<S, columns>& step, Index left) {
-        inputs.read(step.in);
-        step.grad_h = {};
-        if (args.grad_h != nullptr) step.grad_h.read(grad_h_in.at);
-        grad_h_in.advance();
-        step.c_before = {};
-        if (left > 1) {
-            step.c_before.read(c_in.at);
-        } else if (args.c0 != nullptr) {
-            step.c_before.read(static_cast<const A*>(args.c0) + place.at);
-        }
-        c_in.advance();
-    };
-    Walk<S> grad_u(args.grad_u, positions, args.num_gates * width, place.first, backwards);
-    Walk<S> grad_highway(args.grad_x, positions, width, place.first, backwards);
-    if (args.num_gates == 4) grad_highway = grad_u.beside(3 * width);
-    const bool wants_highway = args.num_gates == 4 || args.grad_x != nullptr;
-    Walk<A> grad_v(args.grad_v, positions, 2 * width, place.first, backwards);
-
-    const auto retreat = [&](const BackwardStep<S, columns>& step) {
-        A u_c[columns]{}, u_f[columns]{}, u_r[columns]{}, highway[columns]{}, v_f[columns]{}, v_r[columns]{};
-        A c_before[columns];
-        unpack(step.c_before, c_before);
-        if (!step.in.is_padding()) {
-            const bool is_start = step.in.is_start(place.reversed);
-            start.enter(is_start, c_before);
-            const UnpackedInputs<S, columns> in(step.in, scale);
-            A g[columns], grad_h[columns];
-            unpack(step.grad_h, grad_h);
-            activate(args.activation, c, g);
-#pragma unroll
-            for (int k = 0; k < columns; ++k) {
-                const auto p = parameters<S>(own, k, step.in, args.v_per_position);
-                const A slope = activation_slope(args.activation, c[k], g[k]);
-                const Gradients<A> grad =
-                    gradients<true>(in.column(k), p, c_before[k], g[k], slope, grad_h[k], grad_c[k]);
-                u_c[k] = grad.u_c;
-                u_f[k] = grad.u_f;
-                u_r[k] = grad.u_r;
-                highway[k] = grad.highway * scale;
-                v_f[k] = grad.v_f;
-                v_r[k] = grad.v_r;
-                grad_c[k] = grad.c_before;
-                sums.add(grad, k);
-            }
-            start.leave(is_start, c_before, grad_c);
-        }
-        write<S>(grad_u.at, u_c);
-        write<S>(grad_u.at + width, u_f);
-        write<S>(grad_u.at + 2 * width, u_r);
-        grad_u.advance();
-        if (wants_highway) write<S>(grad_highway.at, highway);
-        grad_highway.advance();
-        if constexpr (columns == 1) {
-            if (args.v_per_position) {
-                write<A>(grad_v.at, v_f);
-                write<A>(grad_v.at + width, v_r);
-            }
-            grad_v.advance();
-        }
-#pragma unroll
-        for (int k = 0; k < columns; ++k) c[k] = c_before[k];
-    };
-
-    constexpr int depth = backward_depth<columns> - (ragged ? 1 : 0);  // counts take the registers of a step
-    read_ahead<BackwardStep<S, columns>, depth>(positions.count, read_step, retreat);
-
-    write<A>(static_cast<A*>(args.grad_c0) + place.at, grad_c);
-    sums.write_to(args, place);
-    start.write_sums();
+    const Walked positions = args.walked(place.row);
+    Reader<SruBackward, S, columns, in_ring> reader(args, place, positions);
+    Backward<S, columns, !in_ring> body(args, place, positions);
+    reader.each(body);
+    body.finish();
 }
 
 }  // namespace sru_kernels::SRU_KERNELS_VARIANT::sru
 
 template <>
 void sru_kernels::cuda::run(const SruBackward& args, const Launch& launch) {
-    launch_kernel(args, work_of(args), launch, [&](auto zero, auto columns) {
+    if (launch_team(args, launch)) return;
+    launch_kernel(args, work_of(args), launch, [&](auto zero, auto columns, auto in_ring) {
         using namespace SRU_KERNELS_VARIANT::sru;
-        using S = decltype(zero);
-        return args.cu_seqlens == nullptr ? sru_backward_kernel<S, columns(), false>
-                                          : sru_backward_kernel<S, columns(), true>;
+        return sru_backward_kernel<decltype(zero), columns(), in_ring()>;
     });
 }

@@ -29,6 +29,9 @@ namespace sru_kernels {
     FIELD(Offsets, cu_seqlens, optional,                                                                     \
           "(B+1) offsets: row b has positions cu_seqlens[b] to cu_seqlens[b+1] of the T in all, and arrays " \
           "(T, B, ...) have no axis B.")                                                                     \
+    FIELD(Offsets, order, optional,                                                                          \
+          "(B) offsets: the order in which a GPU starts the rows, a permutation; the longest should come "   \
+          "first. Each in turn if absent. A CPU orders them itself.")                                        \
     FIELD(Number, scale_x, any, "Multiplies x.")                                                             \
     FIELD(Flag, v_per_position, any, "Whether v differs between positions.")
 

@@ -80,35 +80,66 @@ SRU_KERNELS_HOST_DEVICE Outputs<A> forward(const Inputs<A>& in, const Parameters
     return {output<has_highway>(in, gate.r.open * p.mask, activate(activation, c)), c};
 }
 
-/// The gates are recomputed from the inputs and c'. `g` and `slope` are g(c) and g'(c); `grad_c` is the
-/// gradient of c from later steps.
+/// What a step passes on from the gradient of c, in which its gradients are linear; and those that do not
+/// depend on it.
+template <typename A>
+struct Linearized {
+    A c_before, difference;  // c' and c' − u_c
+    Gate<A> f;
+    A grad_g, slope;  // the gradient of g(c), and g'(c)
+    A grad_u_r, grad_highway;
+};
+
+/// The gates are recomputed from the inputs and c'. `g` and `slope` are g(c) and g'(c).
 template <bool has_highway, typename A>
-SRU_KERNELS_HOST_DEVICE Gradients<A> gradients(const Inputs<A>& in, const Parameters<A>& p, A c_before, A g,
-                                               A slope, A grad_h, A grad_c) {
+SRU_KERNELS_HOST_DEVICE Linearized<A> linearize(const Inputs<A>& in, const Parameters<A>& p, A c_before, A g,
+                                                A slope, A grad_h) {
     const auto [f, r] = gates(in, p, c_before);
     const A weight = r.open * p.mask;
-    const A total_c = multiply_add(grad_h * weight, slope, grad_c);
-
-    Gradients<A> grad{};
+    Linearized<A> step{c_before, c_before - in.u_c, f, grad_h * weight, slope, A(0), A(0)};
     A contrast = g;
     if constexpr (has_highway) {
         contrast = g - in.highway;
-        grad.highway = grad_h * (A(1) - weight);
+        step.grad_highway = grad_h * (A(1) - weight);
     }
-    grad.u_c = total_c * f.closed;
-    grad.u_f = total_c * (c_before - in.u_c) * (f.open * f.closed);
-    grad.u_r = grad_h * p.mask * contrast * (r.open * r.closed);
-    grad.v_f = grad.u_f * c_before;
-    grad.v_r = grad.u_r * c_before;
-    grad.c_before = multiply_add(grad.u_r, p.v_r, multiply_add(grad.u_f, p.v_f, total_c * f.open));
+    step.grad_u_r = grad_h * p.mask * contrast * (r.open * r.closed);
+    return step;
+}
+
+/// `grad_c` is the gradient of c from later steps.
+template <typename A>
+SRU_KERNELS_HOST_DEVICE Gradients<A> gradients(const Linearized<A>& step, const Parameters<A>& p, A grad_c) {
+    const A total_c = multiply_add(step.grad_g, step.slope, grad_c);
+    Gradients<A> grad{};
+    grad.u_c = total_c * step.f.closed;
+    grad.u_f = total_c * step.difference * (step.f.open * step.f.closed);
+    grad.u_r = step.grad_u_r;
+    grad.highway = step.grad_highway;
+    grad.v_f = grad.u_f * step.c_before;
+    grad.v_r = grad.u_r * step.c_before;
+    grad.c_before = multiply_add(grad.u_r, p.v_r, multiply_add(grad.u_f, p.v_f, total_c * step.f.open));
     return grad;
+}
+
+/// Maps the gradient of a state to that of an earlier one.
+template <typename A>
+struct Affine {
+    A factor, constant;
+};
+
+/// From the gradient of c to that of c'.
+template <typename A>
+SRU_KERNELS_HOST_DEVICE Affine<A> affine(const Linearized<A>& step, const Parameters<A>& p) {
+    const A factor = multiply_add(step.difference * (step.f.open * step.f.closed), p.v_f, step.f.open);
+    return {factor, multiply_add(step.grad_g * step.slope, factor, step.grad_u_r * p.v_r)};
 }
 
 template <Activation activation, bool has_highway, typename A>
 SRU_KERNELS_HOST_DEVICE Gradients<A> backward(const Inputs<A>& in, const Parameters<A>& p, A c_before, A c,
                                               A grad_h, A grad_c) {
     const A g = activate(activation, c);
-    return gradients<has_highway>(in, p, c_before, g, activation_slope(activation, c, g), grad_h, grad_c);
+    const A slope = activation_slope(activation, c, g);
+    return gradients(linearize<has_highway>(in, p, c_before, g, slope, grad_h), p, grad_c);
 }
 
 }  // namespace sru_kernels::SRU_KERNELS_VARIANT::sru

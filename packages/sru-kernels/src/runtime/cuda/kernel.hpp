@@ -10,6 +10,7 @@ struct Launch {
     int device;
     std::uintptr_t stream;   // a cudaStream_t; 0 is the default stream
     int columns_per_thread;  // 1, or as many as 16 bytes of the storage type hold; 0 lets the kernel choose
+    int threads_per_column;  // 1, or the kernel's team; 0 lets the kernel choose
 };
 
 /// CUDA refused a launch; names the kernel, its shape and CUDA's error.
@@ -21,8 +22,8 @@ class Error : public std::runtime_error {
 /// Puts the kernel that takes `Args` into a stream; defined in `cuda_*.cu` of its cell.
 ///
 /// It neither allocates nor waits, so a CUDA graph can capture it. Arrays are in device memory.
-/// The result does not depend on `columns_per_thread`. Throws Error, and std::invalid_argument for a
-/// `columns_per_thread` that the arrays do not allow.
+/// The result does not depend on `columns_per_thread`, and on `threads_per_column` by rounding only. Throws
+/// Error, and std::invalid_argument for either where the arrays do not allow it.
 template <typename Args>
 void run(const Args& args, const Launch& launch);
 

@@ -5,7 +5,8 @@
 namespace sru_kernels::cuda {
 namespace {
 
-constexpr int smallest_block = 32;  // a warp
+constexpr int warp = 32;
+constexpr int smallest_block = warp;
 
 constexpr Index most_blocks = INT32_MAX;  // of a grid
 
@@ -13,15 +14,36 @@ constexpr Index most_blocks = INT32_MAX;  // of a grid
 /// step decides, which more columns increase, and the bytes in flight are the same either way. Not measured.
 constexpr Index enough_threads = 128;
 
+/// Columns per multiprocessor below which teams share them: their threads wait for each other, and more of
+/// them than a multiprocessor can issue for do not help. Predicted from machine code, not measured.
+constexpr Index few_columns = 96;
+
 const char* to_string(DType dtype) {
     constexpr const char* names[] = {"float32", "float64", "float16", "bfloat16"};
     return names[static_cast<int>(dtype)];
 }
 
-Index multiprocessors(int device) {
-    int count = 0;
-    cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device);
-    return count;
+int attribute(cudaDeviceAttr name, int device) {
+    int value = 0;
+    cudaDeviceGetAttribute(&value, name, device);
+    return value;
+}
+
+Index multiprocessors(int device) { return attribute(cudaDevAttrMultiProcessorCount, device); }
+
+cudaLaunchConfig_t grid(const Work& work, const Launch& launch, Index blocks, int block) {
+    if (blocks > most_blocks) {
+        throw std::invalid_argument(std::string(work.kernel) + ": needs a grid of " + std::to_string(blocks) +
+                                    " blocks, of which CUDA allows " + std::to_string(most_blocks) +
+                                    "; split the batch");
+    }
+    constexpr std::size_t shared_memory = 0;
+    return {dim3(static_cast<unsigned int>(blocks)),
+            dim3(static_cast<unsigned int>(block)),
+            shared_memory,
+            reinterpret_cast<cudaStream_t>(launch.stream),
+            nullptr,
+            0};
 }
 
 }  // namespace
@@ -49,10 +71,15 @@ DeviceGuard::~DeviceGuard() {
     if (changed_) cudaSetDevice(before_);
 }
 
+bool fits_ring(const Work& work, int device, int columns) {
+    return work.allows_rings && work.row_size % (warp * columns) == 0 &&
+           attribute(cudaDevAttrComputeCapabilityMajor, device) >= 8;  // cp.async
+}
+
 bool choose_wide(const Work& work, const Launch& launch, int wide) {
     const int wanted = launch.columns_per_thread;
     if (wanted == 1) return false;
-    const bool possible = work.allows_wide && work.row_size % wide == 0;
+    const bool possible = fits_ring(work, launch.device, wide);
     if (wanted == 0) {
         const Index threads = work.rows * work.directions * work.row_size / wide;
         return possible && threads >= enough_threads * multiprocessors(launch.device);
@@ -63,7 +90,29 @@ bool choose_wide(const Work& work, const Launch& launch, int wide) {
                                     to_string(work.dtype) + ", got " + std::to_string(wanted));
     }
     if (!possible) {
-        throw std::invalid_argument(head + "= " + std::to_string(wide) + " needs " + work.wide_needs +
+        throw std::invalid_argument(
+            head + "= " + std::to_string(wide) + " needs a hidden_size that " + std::to_string(warp * wide) +
+            " divides, arrays aligned to 16 bytes, one v for all positions and compute "
+            "capability 8.0; pass 0 to let the kernel choose");
+    }
+    return true;
+}
+
+bool choose_team(const Work& work, const Team& team, const Launch& launch) {
+    const int wanted = launch.threads_per_column;
+    if (work.rows == 0 || work.row_size == 0 || wanted == 1) return false;
+    if (wanted == 0) {
+        const Index columns = work.rows * work.directions * work.row_size;
+        return launch.columns_per_thread == 0 && team.is_allowed && team.length >= team.steps &&
+               columns < few_columns * multiprocessors(launch.device);
+    }
+    const std::string head = std::string(work.kernel) + ": threads_per_column ";
+    if (wanted != team.threads) {
+        throw std::invalid_argument(head + "must be 0, 1 or " + std::to_string(team.threads) + ", got " +
+                                    std::to_string(wanted));
+    }
+    if (!team.is_allowed || launch.columns_per_thread > 1) {
+        throw std::invalid_argument(head + "= " + std::to_string(wanted) + " needs " + team.needs +
                                     "; pass 0 to let the kernel choose");
     }
     return true;
@@ -75,18 +124,12 @@ cudaLaunchConfig_t grid_for(const Work& work, const Launch& launch, int columns)
     const Index wanted = multiprocessors(launch.device);
     int block = largest_block;
     while (block > smallest_block && blocks(block) < wanted) block /= 2;
-    if (blocks(block) > most_blocks) {
-        throw std::invalid_argument(std::string(work.kernel) + ": needs a grid of " +
-                                    std::to_string(blocks(block)) + " blocks, of which CUDA allows " +
-                                    std::to_string(most_blocks) + "; split the batch");
-    }
-    constexpr std::size_t shared_memory = 0;
-    return {dim3(static_cast<unsigned int>(blocks(block))),
-            dim3(static_cast<unsigned int>(block)),
-            shared_memory,
-            reinterpret_cast<cudaStream_t>(launch.stream),
-            nullptr,
-            0};
+    return grid(work, launch, blocks(block), block);
+}
+
+cudaLaunchConfig_t grid_for_team(const Work& work, const Launch& launch, int threads) {
+    const Index blocks = work.rows * ((work.row_size + team_columns - 1) / team_columns);
+    return grid(work, launch, work.directions * blocks, threads * team_columns);
 }
 
 void fail_launch(const Work& work, const Launch& launch, const std::string& shape, cudaError_t status) {

@@ -30,21 +30,43 @@ bool all_aligned(Args args) {
     return alignment.is_wide;
 }
 
-/// Puts the kernel `select(zero of the storage type, columns per thread)`, whose only parameter is `args`,
-/// into the caller's stream. `shape_of(args)` describes the arguments in an error.
+/// Puts `kernel`, whose only parameter is `args`, into the caller's stream. `shape_of(args)` describes the
+/// arguments in an error.
+template <typename Args>
+void launch_grid(void (*kernel)(Args), const Args& args, const Work& work, const Launch& launch,
+                 const cudaLaunchConfig_t& grid) {
+    const cudaError_t status = cudaLaunchKernelEx(&grid, kernel, args);
+    if (status != cudaSuccess) fail_launch(work, launch, shape_of(args), status);
+}
+
+/// Launches the kernel `select(zero of the storage type, columns per thread, whether it reads through a
+/// ring)`.
 template <typename Args, typename Select>
 void launch_kernel(const Args& args, const Work& work, const Launch& launch, const Select& select) {
     if (work.rows == 0 || work.row_size == 0) return;
     SRU_KERNELS_VARIANT::dispatch_storage(work.dtype, [&](auto zero) {
-        constexpr int wide = 16 / sizeof(zero);
+        constexpr std::integral_constant<int, 1> narrow;
+        constexpr std::integral_constant<int, 16 / sizeof(zero)> wide;
         const DeviceGuard guard(work.kernel, launch.device);
         const bool is_wide = choose_wide(work, launch, wide);
-        const auto kernel = is_wide ? select(zero, std::integral_constant<int, wide>{})
-                                    : select(zero, std::integral_constant<int, 1>{});
-        const cudaLaunchConfig_t config = grid_for(work, launch, is_wide ? wide : 1);
-        const cudaError_t status = cudaLaunchKernelEx(&config, kernel, args);
-        if (status != cudaSuccess) fail_launch(work, launch, shape_of(args), status);
+        const auto kernel = is_wide ? select(zero, wide, std::true_type{})
+                            : fits_ring(work, launch.device, narrow)
+                                ? select(zero, narrow, std::true_type{})
+                                : select(zero, narrow, std::false_type{});
+        launch_grid(kernel, args, work, launch, grid_for(work, launch, is_wide ? wide : narrow));
     });
+}
+
+/// Launches the kernel `select(zero of the storage type)` if teams are wanted, or returns false.
+template <typename Args, typename Select>
+bool launch_team(const Args& args, const Work& work, const Team& team, const Launch& launch,
+                 const Select& select) {
+    if (!choose_team(work, team, launch)) return false;
+    SRU_KERNELS_VARIANT::dispatch_storage(work.dtype, [&](auto zero) {
+        const DeviceGuard guard(work.kernel, launch.device);
+        launch_grid(select(zero), args, work, launch, grid_for_team(work, launch, team.threads));
+    });
+    return true;
 }
 
 }  // namespace sru_kernels::cuda

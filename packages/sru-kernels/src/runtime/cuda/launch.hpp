@@ -12,16 +12,30 @@ namespace sru_kernels::cuda {
 /// The largest block, for which the kernels are compiled. Blocks are smaller when there would be too few.
 constexpr int largest_block = 128;
 
+/// The longest row that a ring can read: it counts steps in 32 bits.
+constexpr Index longest_in_ring = INT32_MAX / 2;
+
+/// The neighbouring columns of a row that the teams of a block share: one for each lane of a warp.
+constexpr int team_columns = 32;
+
 /// What the launcher knows about a kernel: it computes independent columns. A thread takes one, or several
-/// neighbours of a row.
+/// neighbours of a row; or several threads, a team, share one.
 struct Work {
     const char* kernel;
     DType dtype;
     Index rows;
-    Index row_size;          // columns of a row in one direction
-    Index directions;        // each has its own blocks
-    bool allows_wide;        // whether a thread may take several columns if they divide `row_size`
-    const char* wide_needs;  // the conditions, for an error message
+    Index row_size;     // columns of a row in one direction
+    Index directions;   // each has its own blocks
+    bool allows_rings;  // whether a warp may read through a ring if its columns divide `row_size`
+};
+
+/// What the launcher knows about a kernel for teams.
+struct Team {
+    int threads;   // of a team
+    Index steps;   // that it takes at a time
+    Index length;  // of a row, on average
+    bool is_allowed;
+    const char* needs;  // the conditions, for an error message
 };
 
 /// The name of an error and CUDA's description.
@@ -43,12 +57,22 @@ class DeviceGuard {
     bool changed_ = false;
 };
 
-/// Returns whether a thread takes `wide` columns rather than one. Throws std::invalid_argument if the caller
-/// asks for that and the work does not allow it.
+/// Whether the warps of a kernel with that many columns per thread can read through rings in shared memory.
+bool fits_ring(const Work& work, int device, int columns);
+
+/// Returns whether a thread takes `wide` columns rather than one, which only kernels with rings do. Throws
+/// std::invalid_argument if the caller asks for that and the work does not allow it.
 bool choose_wide(const Work& work, const Launch& launch, int wide);
+
+/// Returns whether teams share the columns. Throws std::invalid_argument if the caller asks for that and the
+/// work does not allow it.
+bool choose_team(const Work& work, const Team& team, const Launch& launch);
 
 /// One thread per `columns` columns, with the same number of blocks for each direction.
 cudaLaunchConfig_t grid_for(const Work& work, const Launch& launch, int columns);
+
+/// One block per `team_columns` columns of a row, with a warp for each of the `threads` of a team.
+cudaLaunchConfig_t grid_for_team(const Work& work, const Launch& launch, int threads);
 
 /// Throws the Error of a launch that CUDA refused.
 [[noreturn]] void fail_launch(const Work& work, const Launch& launch, const std::string& shape,

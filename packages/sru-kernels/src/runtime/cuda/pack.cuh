@@ -17,8 +17,7 @@ using BitsOf =
                                           std::conditional_t<bytes == 4, unsigned int, unsigned long long>>>;
 
 /// `columns` neighbouring elements as stored in memory. Several are read and written 16 bytes at a time and
-/// stay packed until they are needed; otherwise a ring of steps read ahead would not fit into registers. A
-/// single one is held as bits, because __ldg does not take enums.
+/// stay packed until they are needed. A single one is held as bits, because __ldg does not take enums.
 template <typename Element, int columns>
 struct Pack {
     using Word = std::conditional_t<columns == 1, BitsOf<sizeof(Element)>, uint4>;
@@ -29,6 +28,11 @@ struct Pack {
     __device__ __forceinline__ void read(const Element* from) {
 #pragma unroll
         for (int i = 0; i < size; ++i) words[i] = __ldg(reinterpret_cast<const Word*>(from) + i);
+    }
+
+    __device__ __forceinline__ void read_shared(const Element* from) {
+#pragma unroll
+        for (int i = 0; i < size; ++i) words[i] = reinterpret_cast<const Word*>(from)[i];
     }
 
     __device__ __forceinline__ void write(Element* to) const {
@@ -43,6 +47,13 @@ __device__ __forceinline__ void unpack(const Pack<S, columns>& pack, Accumulatio
     memcpy(elements, pack.words, sizeof(elements));
 #pragma unroll
     for (int k = 0; k < columns; ++k) values[k] = load(elements[k]);
+}
+
+template <typename S>
+__device__ __forceinline__ AccumulationType<S> unpacked(const Pack<S, 1>& pack) {
+    AccumulationType<S> values[1];
+    unpack(pack, values);
+    return values[0];
 }
 
 /// Rounds to the storage type and writes.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from ...support.cases import Case
-from ...support.engines import Array, cpu_engine
+from ...support.engines import Array, Engine, cpu_engine
 
 START = 2  # the bit of marks where a state starts anew
 
@@ -65,18 +65,23 @@ class GatedLinear(Case):
         }
         return replace(self, **signed)
 
-    def forward(self, *, keep_states: bool = True, num_threads: int = 1) -> dict[str, Array]:
+    def forward(
+        self, engine: Engine | None = None, *, keep_states: bool = True, num_threads: int = 1
+    ) -> dict[str, Array]:
         without = () if keep_states else ("starts",)
-        return self.run("gated_linear_forward", cpu_engine(num_threads), without=without)
+        return self.run("gated_linear_forward", engine or cpu_engine(num_threads), without=without)
 
-    def backward(self, starts: Array, *, num_threads: int = 1) -> dict[str, Array]:
+    def backward(
+        self, starts: Array, engine: Engine | None = None, *, num_threads: int = 1
+    ) -> dict[str, Array]:
         without = () if self.s_reset is not None else ("grad_s_reset",)
-        return self.run("gated_linear_backward", cpu_engine(num_threads), without=without, starts=starts)
+        engine = engine or cpu_engine(num_threads)
+        return self.run("gated_linear_backward", engine, without=without, starts=starts)
 
-    def both(self, *, num_threads: int = 1) -> dict[str, Array]:
+    def both(self, engine: Engine | None = None, *, num_threads: int = 1) -> dict[str, Array]:
         """The outputs and every gradient."""
-        forward = self.forward(num_threads=num_threads)
-        return {**forward, **self.backward(forward["starts"], num_threads=num_threads)}
+        forward = self.forward(engine, num_threads=num_threads)
+        return {**forward, **self.backward(forward["starts"], engine, num_threads=num_threads)}
 
 
 def make_gated_linear(

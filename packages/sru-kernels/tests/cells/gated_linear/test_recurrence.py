@@ -38,12 +38,12 @@ SIZES = [
 ]
 
 
-def assert_parity(case, num_threads=1):
+def assert_parity(case, engine=None):
     exact = case.rounded()
     terms = exact.magnitudes()
-    got = case.forward(num_threads=num_threads)
+    got = case.forward(engine)
     assert_all_close(got, oracle_forward(exact), oracle_forward(terms), case.storage)
-    grads = case.backward(got["starts"], num_threads=num_threads)
+    grads = case.backward(got["starts"], engine)
     assert_all_close(grads, oracle_backward(exact), oracle_backward(terms), case.storage)
 
 

@@ -26,6 +26,7 @@ class Sru(Case):
     marks: Array | None = None
     c_reset: Array | None = None
     cu_seqlens: Array | None = None
+    order: Array | None = None
     num_directions: int = 1
     activation: str = "identity"
     scale_x: float = 1.0
@@ -66,10 +67,8 @@ class Sru(Case):
         return replace(exact, scale_x=float(STORAGES[self.storage].accumulation(self.scale_x)))
 
     def widest(self) -> int:
-        """The columns per thread that fill 16 bytes, or 1 if the case does not allow them."""
-        width = 16 // np.dtype(STORAGES[self.storage].array).itemsize
-        is_wide = not self.v_per_position and self.u.shape[-1] // self.num_directions % width == 0
-        return width if is_wide else 1
+        """The most columns per thread on a GPU: as many as 16 bytes hold."""
+        return 16 // np.dtype(STORAGES[self.storage].array).itemsize
 
     def forward(
         self, engine: Engine | None = None, *, keep_states: bool = True, **options: int

@@ -1,4 +1,4 @@
-"""The sequences of a case one by one: each in a run of its own, without marks and offsets."""
+"""Parts of a case: its sequences one by one, without marks and offsets, or some of its columns."""
 
 from __future__ import annotations
 
@@ -84,3 +84,19 @@ def pieces_of_row(case: Sru, row: int) -> Sru:
         "marks": marks & PAD,
     }
     return replace(case, **arrays, cu_seqlens=bounds)
+
+
+def first_columns(case: Sru, hidden_size: int) -> Sru:
+    """The case with only the first columns of each direction."""
+    arrays = {
+        name: columns_of(value, case.num_directions, hidden_size)
+        for name, axes in AXES.items()
+        if axes[-1] == "N·D" and (value := getattr(case, name, None)) is not None
+    }
+    return replace(case, **arrays)
+
+
+def columns_of(array: Array, num_directions: int, hidden_size: int) -> Array:
+    """The first columns of each direction of an array (..., N·D)."""
+    by_direction = array.reshape(*array.shape[:-1], num_directions, -1)[..., :hidden_size]
+    return by_direction.reshape(*array.shape[:-1], -1)

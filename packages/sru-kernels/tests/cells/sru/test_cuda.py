@@ -1,5 +1,6 @@
 """CUDA launches: the columns per thread do not change results, and the grid fits the GPU."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -7,39 +8,70 @@ import pytest
 
 from ...support.engines import GPU, ON_PTX, ON_SOURCES
 from .cases import make_sru
-from .pieces import make_ragged
+from .pieces import columns_of, first_columns, make_ragged
 
 STORAGES = ["float32", "float64", "float16", "bfloat16"]
+READS_RINGS = pytest.mark.parametrize("engine_name", [*ON_SOURCES, ON_PTX[-1], GPU])  # not sm_75
 SHAPE = {"length": 1, "num_gates": 3, "scale_x": 1.0, "v_per_position": False}
 
 
-@pytest.mark.parametrize("engine_name", [*ON_SOURCES, *ON_PTX, GPU])
-@pytest.mark.parametrize("storage", STORAGES)
-@pytest.mark.parametrize("activation", ["identity", "tanh", "relu"])
-@pytest.mark.parametrize("num_gates", [3, 4])
-@pytest.mark.parametrize("columns_per_thread", [0, 1])
-def test_columns_per_thread_do_not_change_a_bit(engine, columns_per_thread, num_gates, activation, storage):
-    options = {"num_directions": 2, "activation": activation, "storage": storage}
-    given = make_sru(7, 2, 16, num_gates=num_gates, **options)
-    assert given.widest() > 1
-    wide = given.forward(engine)
-    wide |= given.backward(wide["c"], engine)
-    got = given.forward(engine, columns_per_thread=columns_per_thread)
-    got |= given.backward(wide["c"], engine, columns_per_thread=columns_per_thread)
-    for name, value in wide.items():
+def assert_same_bits(got, expected):
+    for name, value in expected.items():
         np.testing.assert_array_equal(got[name], value, err_msg=name)
 
 
-@pytest.mark.parametrize("engine_name", [*ON_SOURCES, *ON_PTX, GPU])
+def both(given, engine, **options):
+    forward = given.forward(engine, **options)
+    return forward | given.backward(forward["c"], engine, **options)
+
+
+def few_marks(case):
+    """The case with marks at some positions only, so that whole groups of steps have none."""
+    positions = np.arange(len(case.u)).reshape(-1, *[1] * (case.marks.ndim - 1))
+    return replace(case, marks=np.where(positions % 16 < 6, case.marks, 0).astype(np.uint8))
+
+
+@READS_RINGS
 @pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize(
+    ("num_gates", "activation", "absent"),
+    [(3, "tanh", ()), (4, "relu", ("c0", "grad_h", "c_reset")), (3, "identity", ("x", "marks", "mask_c"))],
+)
+def test_a_ring_gives_the_bits_of_registers(engine, absent, num_gates, activation, storage):
+    options = {"num_directions": 2, "num_gates": num_gates, "activation": activation, "storage": storage}
+    given = make_sru(43, 2, 33, absent=absent, **options)
+    if given.marks is not None:
+        given = few_marks(given)
+    in_registers = both(given, engine)
+    in_ring = both(first_columns(given, 32), engine)
+    assert_same_bits(in_ring, {name: columns_of(value, 2, 32) for name, value in in_registers.items()})
+
+
+@READS_RINGS
+@pytest.mark.parametrize("storage", STORAGES)
+def test_a_ring_gives_the_bits_of_registers_for_sequences(engine, storage):
+    given = few_marks(make_ragged([5, 0, 39, 1, 4], 33, num_directions=2, activation="tanh", storage=storage))
+    in_registers = both(given, engine)
+    in_ring = both(first_columns(given, 32), engine)
+    assert_same_bits(in_ring, {name: columns_of(value, 2, 32) for name, value in in_registers.items()})
+
+
+@READS_RINGS
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize(("num_gates", "activation"), [(3, "tanh"), (4, "relu")])
+def test_columns_per_thread_do_not_change_a_bit(engine, num_gates, activation, storage):
+    options = {"num_directions": 2, "num_gates": num_gates, "activation": activation, "storage": storage}
+    given = few_marks(make_sru(11, 1, 256, **options))
+    wide = both(given, engine, columns_per_thread=given.widest())
+    assert_same_bits(both(given, engine, columns_per_thread=1), wide)
+
+
+@READS_RINGS
+@pytest.mark.parametrize("storage", ["float32", "bfloat16"])
 def test_columns_per_thread_do_not_change_a_bit_of_sequences(engine, storage):
-    given = make_ragged([5, 0, 9], 16, num_directions=2, storage=storage)
-    wide = given.forward(engine)
-    wide |= given.backward(wide["c"], engine)
-    got = given.forward(engine, columns_per_thread=1)
-    got |= given.backward(wide["c"], engine, columns_per_thread=1)
-    for name, value in wide.items():
-        np.testing.assert_array_equal(got[name], value, err_msg=name)
+    given = few_marks(make_ragged([5, 0, 9], 256, storage=storage))
+    wide = both(given, engine, columns_per_thread=given.widest())
+    assert_same_bits(both(given, engine, columns_per_thread=1), wide)
 
 
 @pytest.mark.parametrize("engine_name", [ON_SOURCES[0]])
@@ -53,19 +85,21 @@ def test_wrong_offsets_touch_no_other_memory(engine, offsets):
     assert np.isfinite(wrong.backward(c, engine)["grad_c0"]).all()
 
 
-def launched(worker, storage, batch, hidden_size, multiprocessors, num_directions=1, shift=0):
-    """The columns per thread, the blocks and the threads of a block that the launcher chooses."""
-    columns = num_directions * hidden_size
-    size = {"batch": batch, "hidden_size": hidden_size, "num_directions": num_directions}
-    large_enough = np.zeros(batch * 3 * columns * 8, np.uint8)
+def launched(worker, storage, batch, hidden_size, multiprocessors, *, shift=0, machine=None, **changes):
+    """What the launcher chooses: columns per thread or threads of a team, a ring or not, blocks, threads."""
+    fields = {**SHAPE, "batch": batch, "hidden_size": hidden_size, "num_directions": 1, **changes}
+    large_enough = np.zeros(
+        fields["length"] * batch * 3 * fields["num_directions"] * hidden_size * 8, np.uint8
+    )
     worker.request(
-        *("launch", "sru_forward", {**SHAPE, **size, "dtype": storage, "activation": "identity"}),
+        *("launch", "sru_forward", {**fields, "dtype": storage, "activation": "identity"}),
         *(dict.fromkeys(("u", "v", "bias"), large_enough), dict.fromkeys(("h", "c_last"), large_enough)),
         **{"device": 0, "stream": 0, "columns_per_thread": 0, "shift": shift},
-        environment={"CUSHIM_MULTIPROCESSORS": str(multiprocessors)},
+        environment={"CUSHIM_MULTIPROCESSORS": str(multiprocessors), **(machine or {})},
     )
     name, blocks, threads = worker.request("last_launch")
-    return int(name.partition("Li")[2].partition("E")[0]), blocks, threads
+    columns, in_ring = re.search(r"Li(\d+)E(?:Lb([01])E)?", name).groups()
+    return int(columns), in_ring == "1", blocks, threads
 
 
 @pytest.mark.cuda
@@ -74,10 +108,26 @@ def launched(worker, storage, batch, hidden_size, multiprocessors, num_direction
 )
 def test_a_thread_takes_more_columns_once_there_are_enough_of_them(workers, storage, width):
     worker = workers("ptx-120")
-    assert launched(worker, storage, 2, 64 * width, 1) == (width, 1, 128)
+    assert launched(worker, storage, 2, 64 * width, 1) == (width, True, 1, 128)
     assert launched(worker, storage, 2, 64 * width, 2)[0] == 1
-    assert launched(worker, storage, 2, 64 * width + 1, 1)[0] == 1
+    assert launched(worker, storage, 8, 16 * width, 1)[0] == 1
     assert launched(worker, storage, 2, 64 * width, 1, shift=8)[0] == 1
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize(
+    ("changes", "in_ring"),
+    [
+        ({}, True),
+        ({"hidden_size": 33}, False),
+        ({"shift": 8}, False),
+        ({"v_per_position": True}, False),
+        ({"machine": {"CUSHIM_COMPUTE_CAPABILITY": "75"}}, False),
+    ],
+)
+def test_a_ring_is_read_where_it_fits(workers, changes, in_ring):
+    given = {"storage": "float32", "batch": 1, "hidden_size": 32, "multiprocessors": 1, **changes}
+    assert launched(workers("ptx-120"), **given)[:2] == (1, in_ring)
 
 
 @pytest.mark.cuda
@@ -85,9 +135,9 @@ def test_a_thread_takes_more_columns_once_there_are_enough_of_them(workers, stor
     ("multiprocessors", "blocks", "threads"), [(2, 2, 128), (3, 4, 64), (5, 8, 32), (100, 8, 32)]
 )
 def test_blocks_are_smaller_where_there_would_be_too_few(workers, multiprocessors, blocks, threads):
-    assert launched(workers("ptx-120"), "float32", 4, 63, multiprocessors) == (1, blocks, threads)
+    assert launched(workers("ptx-120"), "float32", 4, 63, multiprocessors)[2:] == (blocks, threads)
 
 
 @pytest.mark.cuda
 def test_no_block_holds_columns_of_both_directions(workers):
-    assert launched(workers("ptx-120"), "float32", 1, 33, 1, num_directions=2) == (1, 2, 128)
+    assert launched(workers("ptx-120"), "float32", 1, 33, 1, num_directions=2)[2:] == (2, 128)

@@ -169,9 +169,9 @@ def test_wrong_offsets_are_refused_before_anything_is_written(engine, offsets, m
     wrong = replace(make_ragged([1] * (len(offsets) - 1)), cu_seqlens=np.array(offsets), u=given.u)
     written = {}
 
-    def keep(kernel, fields, inputs, outputs, width):
+    def keep(kernel, fields, inputs, outputs, options):
         written.update(outputs)
-        engine(kernel, fields, inputs, outputs, width)
+        engine(kernel, fields, inputs, outputs, options)
 
     with pytest.raises(ValueError, match=f"^sru_forward: cu_seqlens must {message}$"):
         wrong.forward(keep)

@@ -126,9 +126,15 @@ def copy_sign(i: Instruction) -> str:
     return i.assign(f"std::copysign({i.value(2)}, {i.value(1)})")  # the sign comes first in PTX
 
 
+INEXACT = {"rcp": 1, "ex2": 2}  # the units in the last place by which a GPU may be off
+
+
 @instruction("rcp", "sqrt", "rsqrt", "ex2", "lg2", "tanh", "sin", "cos")
 def function(i: Instruction) -> str:
-    return _rounded(i, f"f_{i.name}({i.value(1)})")
+    result = f"f_{i.name}({i.value(1)})"
+    if "approx" in i.words and i.kind == "f32" and i.name in INEXACT:
+        result = f"ptxrun::off({result}, {INEXACT[i.name]})"
+    return _rounded(i, result)
 
 
 @instruction("testp")

@@ -25,6 +25,15 @@ inline uint64_t chk(uint64_t a, unsigned n) {
     if (a % n) cushim::die("misaligned access");
     return a;
 }
+inline int inexact = 0;  // -1 or 1: approximate results are below or above the exact ones
+inline float off(float exact, int ulps) {
+    if (!inexact || !std::isfinite(exact) || exact == 0 || exact == 1) return exact;
+    uint32_t bits;
+    memcpy(&bits, &exact, 4);
+    bits += inexact * ulps;
+    memcpy(&exact, &bits, 4);
+    return exact;
+}
 inline void acq() {
     std::this_thread::yield();
     std::atomic_thread_fence(std::memory_order_seq_cst);

@@ -48,6 +48,8 @@ def describe_cell(state_dict: Mapping[str, Any], prefix: str) -> dict[str, Any]:
             told["has_skip_term"] = gates == 4
         if not is_srupp:
             told["projection_size"] = 0 if first is last else first.shape[0]
+    if "initial_state" in own:
+        told["learn_initial_state"] = True
     norm = own.get("layer_norm.weight")
     if custom or last is not None:
         told["layer_norm"] = norm is not None

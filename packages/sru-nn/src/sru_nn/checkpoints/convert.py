@@ -142,6 +142,7 @@ def _describe(
         "v1=True": name != "SRUpp" and all(layer.get("v1") for layer in layers),
         "custom_m=...": told("custom_m"),
         "proj_input_to_hidden_first=True": first_map is not None,
+        "learn_initial_state=True": first.get("learn_initial_state"),
     }
     words = [*map(str, sizes), *(f"{name}={value}" for name, value in arguments.items())]
     return f"{name}({', '.join([*words, *(word for word, holds in given.items() if holds)])})", tuple(untold)

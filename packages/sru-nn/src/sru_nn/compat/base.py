@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from sru_nn.arguments import check_alike, check_flags, check_probabilities, check_sizes
 from sru_nn.cells.sru.layer import SRUCell
-from sru_nn.cells.sru.stack import SRUStack, run_layers
+from sru_nn.cells.sru.run import run_layers
+from sru_nn.cells.sru.stack import SRUStack
 from sru_nn.gemm import project
 from sru_nn.pieces import last_states
 from sru_nn.positions import Positions
@@ -147,7 +148,7 @@ class DropIn(SRUStack):
         """Run the layers from states `(L·N, B, D)`, and return the output and such states."""
         if c0 is not None and c0.dtype is not x.dtype:
             check_alike(self.mode, "hx" if self.mode == "GRU" else "c0", c0, "the input", x)
-        c0 = self._layer_states(c0)
+        x, c0 = self._enter(x, where.mask_pad), self._layer_states(c0)
         output, c = run_layers(self.rnn_lst, x, c0, where, after)  # type: ignore[arg-type]
         return output, self._returned_states(c).to(x.dtype)
 

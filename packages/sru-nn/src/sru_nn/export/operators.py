@@ -174,7 +174,7 @@ def _scan_ligru_states(rows: Rows, product: ligru.Product, activation: str) -> t
     """Compute `reference.ligru_states` of the cell with the loop in the graph."""
     if _has_no_loop(rows.u.shape[0]):
         return ligru.ligru_states(rows, product, activation)
-    given = {**rows._asdict(), **product._asdict()}
+    given = {**rows._asdict(), **vars(product)}
     tensors = {name: x for name, x in given.items() if isinstance(x, Tensor) and name != "h"}
     over_time = {name: x for name, x in tensors.items() if x.dim() == 3}
     constant = {name: x for name, x in tensors.items() if x.dim() < 3}
@@ -184,7 +184,7 @@ def _scan_ligru_states(rows: Rows, product: ligru.Product, activation: str) -> t
         one_step = {name: now[name].unsqueeze(0) if name in over_time else now[name] for name in now}
         _, h = ligru.ligru_states(
             Rows(*(one_step[name] for name in Rows._fields)),
-            ligru.Product(*(one_step[name] for name in ligru.Product._fields)),
+            ligru.Product(**{name: one_step[name] for name in vars(product)}),
             activation,
         )
         return h, h.clone()  # results may not share memory

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 from sru_nn import backend, reference
 from sru_nn.cells.gated_linear import chunks as gated_linear_chunks
 from sru_nn.cells.gated_linear import meet as gated_linear_meet
+from sru_nn.cells.gated_linear import pieces
 from sru_nn.functional import gated_linear_recurrence
 
 from ...conftest import CHOICES, examples, looks_at_grad
@@ -242,6 +244,17 @@ def test_the_fastest_backend_takes_the_steps(length, monkeypatch):
         torch.testing.assert_close(outputs_and_gradients(gated_linear_recurrence, inputs), expected)
         with torch.no_grad():
             torch.testing.assert_close(gated_linear_recurrence(**inputs), tuple(expected[:2]))
+
+
+@pytest.mark.parametrize(("fits", "chosen"), [(True, "kernels"), (False, "reference")])
+def test_heads_that_are_too_large_for_the_kernels_of_a_gpu_go_to_plain_pytorch(fits, chosen, monkeypatch):
+    asked = []
+    cuda = SimpleNamespace(gated_linear_fits=lambda *head: asked.append(head) or fits)
+    monkeypatch.setattr(pieces, "kernels", lambda: (SimpleNamespace(cuda=cuda), {torch.float64: "float64"}))
+    monkeypatch.setattr(backend, "active", lambda device: "kernels")
+    q, v = (torch.empty(2, 1, 1, size, dtype=torch.float64, device="meta") for size in (3, 5))
+    assert pieces.choose(SimpleNamespace(q=q, v=v)) == chosen
+    assert asked == [("float64", 3, 5)]
 
 
 @pytest.mark.parametrize("which", [0, 1])

@@ -22,7 +22,7 @@ FUNCTIONS = {
 @pytest.mark.parametrize("activation", FUNCTIONS)
 def test_the_equations(activation, norm_eps):
     u, weight = torch.randn(T, 1, 2, D, dtype=torch.float64), torch.randn(2 * D, D, dtype=torch.float64)
-    h0, mask_h = torch.randn(1, D, dtype=torch.float64), torch.tensor([[2.0, 0.0, 2.0]])
+    h0, mask_h = torch.randn(1, D, dtype=torch.float64), torch.tensor([[2.0, 0.0, 2.0]], dtype=torch.float64)
     norm_weight, norm_bias = torch.randn(2, 2 * D, dtype=torch.float64)
     h, outputs = h0[0].tolist(), []
     for u_t in u[:, 0].tolist():

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -14,7 +14,7 @@ from sru_nn.cells.mingru import operator as mingru
 from sru_nn.cells.mingru import reference
 from sru_nn.functional import mingru_recurrence
 
-from ...conftest import examples
+from ...conftest import random_cases
 
 WAYS = {"scan": mingru.by_scan, "sru": mingru.by_sru, "chosen": mingru_recurrence}
 
@@ -49,7 +49,7 @@ def outputs_and_gradients(function, inputs: list[Tensor], mask_pad: Tensor | Non
 @pytest.mark.usefixtures("implementation")
 @pytest.mark.parametrize("way", WAYS, indirect=True)
 def test_equals_the_reference(way):
-    @settings(examples, max_examples=30)
+    @random_cases(30)
     @given(
         length=st.integers(0, 70),
         batch=st.integers(0, 3),
@@ -87,7 +87,7 @@ def test_second_derivatives():
     assert torch.autograd.gradgradcheck(mingru_recurrence, leaves)
 
 
-@settings(examples, max_examples=30)
+@random_cases(30)
 @given(
     length=st.integers(0, 20),
     batch=st.integers(0, 3),
@@ -115,7 +115,7 @@ def test_resets(implementation, length, batch, size, padded, replaced, seed):
     torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
 
 
-@settings(examples, max_examples=20)
+@random_cases(20)
 @given(lengths=st.lists(st.integers(0, 9), max_size=4), size=st.integers(1, 4), seed=st.integers(0, 999))
 def test_sequences_end_to_end(implementation, lengths, size, seed):
     inputs = [make_inputs(sum(lengths), 1, size, seed=seed)[0], make_inputs(0, len(lengths), size)[1]]

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from sru_nn import SRU, SRUCell, backend
-from sru_nn.cells.sru import stack
+from sru_nn.cells.sru import run
 
 pytest.importorskip("sru_kernels", reason="the kernels are not installed")
 
@@ -34,8 +34,8 @@ def _kernels():
 @pytest.fixture
 def steps(monkeypatch):
     """Count the steps that take the short way."""
-    taken, step = [], stack.step
-    monkeypatch.setattr(stack, "step", lambda *arguments: taken.append(1) or step(*arguments))
+    taken, step = [], run.step
+    monkeypatch.setattr(run, "step", lambda *arguments: taken.append(1) or step(*arguments))
     return taken
 
 

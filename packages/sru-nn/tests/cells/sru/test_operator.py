@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -17,7 +17,7 @@ from sru_nn.cells.sru import operator as ops
 from sru_nn.dtypes import accumulate_dtype
 from sru_nn.functional import sru_recurrence
 
-from ...conftest import INTERPRETED, TOLERANCES, examples, looks_at_grad
+from ...conftest import TOLERANCES, looks_at_grad, random_cases
 
 needs_kernels = pytest.mark.skipif(backend.active() == "reference", reason="there are no kernels here")
 LEAVES = ("u", "v", "bias", "c0", "x")
@@ -81,7 +81,7 @@ def oracle(inputs: ops.Inputs) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
-@settings(examples, max_examples=12 if INTERPRETED else 40)
+@random_cases(40)
 @given(
     length=st.sampled_from([0, 1, 2, 7, 33]),
     batch=st.integers(0, 4),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -15,9 +15,9 @@ from sru_nn import reference
 from sru_nn.cells.sru import pieces as ops
 from sru_nn.dtypes import accumulate_dtype
 from sru_nn.functional import sru_recurrence
-from sru_nn.pieces import FIRST, PAD, SECOND
+from sru_nn.pieces import FIRST, PAD, SECOND, longest_first
 
-from ...conftest import TOLERANCES, either, examples, looks_at_grad
+from ...conftest import TOLERANCES, either, looks_at_grad, random_cases
 
 LEAVES = ("u", "v", "bias", "c0", "c_reset", "x")
 OPTIONS = {
@@ -113,11 +113,28 @@ def check(implementation, assert_close, arguments, dispatched, used):
         assert_close(ours, theirs)
 
 
+def test_the_kernels_are_told_the_order_in_which_a_gpu_starts(monkeypatch):
+    kernels = pytest.importorskip("sru_kernels")
+    told = {}
+
+    def run_kernel(name: str, like: Tensor, *fields: Any) -> None:
+        told[name] = getattr(kernels, {"sru_forward": "SruForward", "sru_backward": "SruBackward"}[name])(
+            *fields
+        )
+
+    monkeypatch.setattr(ops, "launch_order", lambda cu_seqlens, columns: longest_first(cu_seqlens) + columns)
+    monkeypatch.setattr(ops, "run_kernel", run_kernel)
+    arguments = make_arguments(lengths=[2, 5, 3], bidirectional=True)
+    arguments["u"].requires_grad_()
+    run("kernels", arguments)[0].sum().backward()
+    assert [fields.order.tolist() for fields in told.values()] == [[11, 12, 10]] * 2
+
+
 USED = st.sampled_from([(True, True), (True, True), (True, False), (False, True)])
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
-@settings(examples, max_examples=10)
+@random_cases(10)
 @given(
     length=st.sampled_from([0, 1, 2, 7, 20]),
     batch=st.integers(0, 3),
@@ -134,7 +151,7 @@ def test_resets(implementation, assert_close, dtype, length, batch, hidden, opti
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
-@settings(examples, max_examples=10)
+@random_cases(10)
 @given(
     lengths=st.lists(st.sampled_from([0, 1, 2, 9]), max_size=4),
     hidden=st.sampled_from([1, 5, 17]),

@@ -134,6 +134,21 @@ def test_chunks_with_resets_are_the_whole(chunks, context, batch_first, padded, 
     torch.testing.assert_close(state.c, c)
 
 
+def test_a_layer_in_chunks_with_resets():
+    cell = make(causal=True, num_layers=1)[0]
+    x, (reset, mask) = draw(T, B, E), draw_resets(T)
+    h, last = cell(x, None, mask, reset=reset)
+    c, cache, hidden, parts = None, None, torch.zeros(B, 0, dtype=torch.bool), []
+    for begin, end in itertools.pairwise([0, 1, 4, 5, T]):
+        pads, marks = mask[begin:end], reset[begin:end]
+        pad = torch.cat([hidden, pads.T], 1)
+        part, c, cache = cell.stream(x[begin:end], c, cache, pads, pad, reset=marks)
+        parts.append(part)
+        pieces = torch.cat([torch.zeros(begin, B), (marks & ~pads).cumsum(0)])
+        hidden = pad | (pieces != pieces[-1]).T
+    torch.testing.assert_close((torch.cat(parts), c), (h, last))
+
+
 def test_segments_hide_what_a_reset_has_ended():
     rnn = make(causal=True, layer_norm=True, normalize_memory=True)
     reset, mask = draw_resets(3 * T)

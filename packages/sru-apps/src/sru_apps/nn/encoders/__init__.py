@@ -17,7 +17,7 @@ from sru_apps.nn.encoders.record import Encoder, call
 from sru_apps.nn.encoders.sru import SRUOptions
 from sru_apps.nn.encoders.srupp import SRUppOptions
 from sru_apps.nn.states import State
-from sru_nn.recurrent import MOST_LAYERS
+from sru_nn.stack import MOST_LAYERS
 
 ENCODERS: dict[str, Encoder] = {
     "sru": sru.ENCODER,

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from sru_nn.arguments import Checker
-from sru_nn.pieces import check_pieces
+from sru_nn.positions import check_pieces
 
 
 def check_arguments(

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sru_nn.arguments import check_number, check_sizes
+from sru_nn.cells.gated_linear.arguments import check_arguments
+from sru_nn.cells.gated_linear.operator import gated_linear_recurrence
 from sru_nn.dtypes import accumulate_dtype
-from sru_nn.functional import gated_linear_recurrence
 from sru_nn.positions import Positions
 from sru_nn.residual_stack import ResidualBlock, ResidualStack
 
@@ -158,7 +159,9 @@ class GatedLinearBlock(ResidualBlock):
         q, k, u_g, v = (torch.unflatten(part, -1, (self.num_heads, -1)) for part in parts[:4])
         # The logarithm of a gate near one would be lost in half precision.
         log_g = F.logsigmoid(u_g.to(accumulate_dtype(u.dtype)) + self.gate_bias)
-        given = {"mask_pad": where.mask_pad, "s_reset": self._at_resets(u, where), **where.options()}
-        o, state = gated_linear_recurrence(q, k, v, log_g, state, **given)
+        mask_pad, reset, cu_seqlens = where
+        begins = {"reset": reset, "s_reset": self._at_resets(u, where), "cu_seqlens": cu_seqlens}
+        check_arguments(q, k, v, log_g, state, mask_pad, **begins)
+        o, state = gated_linear_recurrence(q, k, v, log_g, state, mask_pad=mask_pad, **begins)
         o = F.layer_norm(o, (self.value_size,)).flatten(-2)
         return (o * F.silu(parts[4]) if len(parts) > 4 else o), state

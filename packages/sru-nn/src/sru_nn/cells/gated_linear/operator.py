@@ -1,8 +1,8 @@
 """The gated linear recurrence as the operators `sru_nn::gated_linear_forward` and `_backward`, on any device.
 
-On a CPU the kernels run them where they can, step by step; on a GPU Triton does, and everywhere else plain
-PyTorch, both by chunks. All save the states before each chunk. The arguments have been checked by
-`sru_nn.functional`.
+The kernels run them where they can, step by step on a CPU and by chunks on a GPU; then Triton on a GPU, and
+everywhere else plain PyTorch, both by chunks. All save the states before each chunk. The arguments have been
+checked by `arguments.py` beside this file.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from sru_nn import backend
 from sru_nn.cells.gated_linear import chunks, plain, reference
 from sru_nn.cells.gated_linear.plain import PieceInputs as PieceInputs
 from sru_nn.dtypes import accumulate_dtype
-from sru_nn.operators import Passes, Recurrence, by_reference, passes_of, run_kernel
+from sru_nn.operators import Passes, Recurrence, by_reference, kernels, passes_of, run_kernel
 
 
 def run(chosen: backend.Backend | None, inputs: PieceInputs) -> tuple[Tensor, Tensor]:
@@ -26,9 +26,13 @@ def run(chosen: backend.Backend | None, inputs: PieceInputs) -> tuple[Tensor, Te
 
 
 def choose(inputs: Any) -> backend.Backend:
-    """Return what runs the operators; the kernels are for CPU tensors."""
-    chosen = backend.active(inputs.q.device)
-    return chosen if chosen != "kernels" or inputs.q.is_cpu else _without_kernels(inputs.q.device)
+    """Return what runs the operators; heads too large for the kernels of a GPU go without them."""
+    chosen, q, v = backend.active(inputs.q.device), inputs.q, inputs.v
+    if chosen != "kernels" or q.is_cpu:
+        return chosen
+    package, constants = kernels()
+    fits = package.cuda.gated_linear_fits(constants[q.dtype], q.shape[-1], v.shape[-1])
+    return chosen if fits else _without_kernels(q.device)
 
 
 def _without_kernels(device: torch.device) -> backend.Backend:

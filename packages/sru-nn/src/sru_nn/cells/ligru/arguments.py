@@ -6,7 +6,7 @@ from reprlib import repr as short
 from typing import Any, Literal, get_args
 
 from sru_nn.arguments import Checker, check_flags, check_number, check_probabilities
-from sru_nn.pieces import check_pieces
+from sru_nn.positions import check_pieces
 
 Normalization = Literal["none", "batch", "layer"]
 Activation = Literal["relu", "tanh", "sin", "leaky_relu"]

@@ -41,9 +41,9 @@ def check_stack(stack: Any, state_dict: dict[str, Any], prefix: str) -> None:
     home = f"{prefix}layers."
     layers: dict[int, dict[str, Any]] = {}
     for name, value in state_dict.items():
-        number, _, entry = name.removeprefix(home).partition(".")
-        if name.startswith(home) and number.isdecimal():
-            layers.setdefault(int(number), {})[entry] = value
+        layer, _, entry = name.removeprefix(home).partition(".")
+        if name.startswith(home) and layer.isdecimal():
+            layers.setdefault(int(layer), {})[entry] = value
     if not layers:
         return
     if max(layers) + 1 != stack.num_layers:

@@ -14,9 +14,10 @@ from sru_nn.cells.ligru import reference
 from sru_nn.cells.ligru.arguments import Activation, Normalization, check_arguments
 from sru_nn.cells.ligru.norm import FrameNorm
 from sru_nn.cells.ligru.operator import ligru_recurrence
-from sru_nn.gemm import is_watched, project
+from sru_nn.gemm import project
 from sru_nn.pieces import marks
 from sru_nn.positions import Positions, expand_initial, learned
+from sru_nn.watched import is_watched
 
 
 class LiGRULayer(nn.Module):
@@ -136,14 +137,16 @@ class LiGRULayer(nn.Module):
         linear, norm = self.recurrent, self.recurrent_norm
         return (
             _is_another(linear, nn.Linear)
-            or linear.bias is not None
+            or linear._parameters.get("bias") is not None
             or is_traceable_wrapper_subclass(linear.weight)  # quantized by others
             or (norm is not None and _is_another(norm, nn.LayerNorm))
         )
 
     def _product(self, h: Tensor, storage: torch.dtype) -> Tensor:
-        product = self.recurrent(h.to(storage))
-        return (product if self.recurrent_norm is None else self.recurrent_norm(product)).to(h.dtype)
+        product: Tensor = self.recurrent(h.to(storage))
+        if self.recurrent_norm is not None:
+            product = self.recurrent_norm(product)
+        return product.to(h.dtype)
 
     def _normalized(self, u: Tensor, mask_pad: Tensor | None) -> Tensor:
         if self.norm is None:

@@ -1,6 +1,6 @@
 """The recurrence of Li-GRU and SLi-GRU as the operators `sru_nn::ligru_forward` and `sru_nn::ligru_backward`.
 
-Plain PyTorch runs them on every device. The arguments have been checked by `sru_nn.cells.ligru.arguments`.
+Plain PyTorch runs them on every device. The arguments have been checked, by `arguments.py` beside this file.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def ligru_recurrence(
     small = (weight, h0, h_reset, norm_weight, norm_bias, mask_h)
     dtype = accumulate_dtype(u.dtype)
     small = tuple(x if x is None or x.dtype == dtype else x.to(dtype) for x in small)  # type: ignore[assignment]
-    inputs = Inputs(u, *small, marks, offsets, bidirectional, activation, norm_eps)  # type: ignore[arg-type]
+    inputs = Inputs(u, *small, marks, offsets, bidirectional, activation, norm_eps)
     # The operators give the dropout mask no gradient; the modules draw it at random.
     if is_transformed() or (mask_h is not None and mask_h.requires_grad):
         return reference.by_marks(*inputs)

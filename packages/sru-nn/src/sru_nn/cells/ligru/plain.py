@@ -118,14 +118,14 @@ def backward(
     if pad is not None:
         grad_u = grad_u.masked_fill(pad.unsqueeze(3), 0.0)
     grad_h0, grad_h_reset = (last_from_rows(part, both) for part in (grad_h0, grad_h_reset))
-    nothing = grad_h0.new_empty(0)
+    optional = (inputs.h_reset, inputs.norm_weight, inputs.norm_bias)
+    found = (grad_h_reset.sum(0), *of_norm)
     return (
         grad_u.to(inputs.u.dtype).contiguous(),
         grad_weight,
         grad_h0.clone(),
-        nothing if inputs.h_reset is None else grad_h_reset.sum(0),
-        nothing if inputs.norm_weight is None else of_norm[0].clone(),
-        nothing.clone() if inputs.norm_bias is None else of_norm[1].clone(),
+        # The results of an operator share no memory.
+        *(grad.new_empty(0) if x is None else grad.clone() for x, grad in zip(optional, found, strict=True)),
     )
 
 

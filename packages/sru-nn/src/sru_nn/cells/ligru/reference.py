@@ -6,7 +6,7 @@ Written from the papers, with autograd for the gradients. Nothing here calls a k
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,7 +19,8 @@ from sru_nn.dtypes import accumulate_dtype, without_autocast
 States = Callable[..., tuple[Tensor, Tensor]]
 
 
-class Product(NamedTuple):
+@dataclass(frozen=True)
+class Product:
     """What a step adds to the pre-activations: U h, with a layer norm if there is an `eps`."""
 
     weight: Tensor
@@ -53,6 +54,8 @@ def ligru_states(rows: Rows, product: Callable[[Tensor], Tensor], activation: st
         `h_last`: `(R, D)`, the state after the last step.
     """
     u, h, mask_h, starts, h_reset = rows
+    if u.shape[0] == 0:
+        return u.chunk(2, -1)[0], h
     shape = (u.shape[0], *h.shape)
     over_time = [u]
     if mask_h is not None:
@@ -70,7 +73,7 @@ def ligru_states(rows: Rows, product: Callable[[Tensor], Tensor], activation: st
             candidate = candidate * now[0]
         h = torch.lerp(candidate, h, torch.sigmoid(z))  # z ⊙ h + (1 − z) ⊙ candidate
         states.append(h)
-    return torch.stack(states) if states else u.new_empty(shape), h
+    return torch.stack(states), h
 
 
 def ligru_recurrence(
@@ -113,8 +116,8 @@ def by_marks(
 ) -> tuple[Tensor, Tensor]:
     """Compute it from `marks` (`sru_nn.pieces`, or the padding alone as bool) in place of masks."""
     dtype = accumulate_dtype(u.dtype)
-    parts = [part if part is None else part.to(dtype) for part in (weight, norm_weight, norm_bias)]
-    product = Product(*parts, norm_eps)  # type: ignore[arg-type]
+    affine = [part if part is None else part.to(dtype) for part in (norm_weight, norm_bias)]
+    product = Product(weight.to(dtype), *affine, norm_eps)
     with without_autocast(u.device):
         return by_product(
             product, u, h0, h_reset, mask_h, marks, cu_seqlens, bidirectional, activation, states

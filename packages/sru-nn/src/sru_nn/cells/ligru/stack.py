@@ -13,7 +13,8 @@ from sru_nn.cells.ligru.checkpoints import check_stack, read_stack
 from sru_nn.cells.ligru.layer import LiGRULayer
 from sru_nn.operators import is_plain
 from sru_nn.positions import Positions
-from sru_nn.recurrent import Sequences, Stack, by_layer, without_padding
+from sru_nn.recurrent import Sequences, without_padding
+from sru_nn.stack import Stack, by_layer
 
 
 class LightStack(Stack):

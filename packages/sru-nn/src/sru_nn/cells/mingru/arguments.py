@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sru_nn.arguments import Checker
-from sru_nn.pieces import check_pieces
+from sru_nn.positions import check_pieces
 
 
 def check_arguments(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sru_nn.functional import mingru_recurrence
+from sru_nn.cells.mingru.arguments import check_arguments
+from sru_nn.cells.mingru.operator import mingru_recurrence
 from sru_nn.positions import Positions
 from sru_nn.residual_stack import ResidualBlock, ResidualStack
 
@@ -87,11 +88,8 @@ class MinGRUBlock(ResidualBlock):
 
     def recur(self, u: Tensor, state: Tensor | None, where: Positions) -> tuple[Tensor, Tensor]:
         """Return the states `(T, B, D)`, and the last."""
-        u = u.view(*u.shape[:-1], 2, u.shape[-1] // 2)
-        return mingru_recurrence(
-            u + self.bias.to(u.dtype),
-            state,
-            mask_pad=where.mask_pad,
-            h_reset=self._at_resets(u, where),
-            **where.options(),
-        )
+        u = u.view(*u.shape[:-1], 2, u.shape[-1] // 2) + self.bias.to(u.dtype)
+        mask_pad, reset, cu_seqlens = where
+        begins = {"reset": reset, "h_reset": self._at_resets(u, where), "cu_seqlens": cu_seqlens}
+        check_arguments(u, state, mask_pad, **begins)
+        return mingru_recurrence(u, state, mask_pad=mask_pad, **begins)

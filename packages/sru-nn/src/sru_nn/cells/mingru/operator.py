@@ -1,6 +1,6 @@
 """The recurrence of the minimal GRU: a loop, a scan in parallel over time, or the operators of the SRU.
 
-The arguments have been checked by `sru_nn.functional`.
+The arguments have been checked, by `arguments.py` beside this file.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 from torch import Tensor
 
 from sru_nn.arguments import Checker, check_flags
-from sru_nn.pieces import check_pieces
+from sru_nn.positions import check_pieces
 
 Activation = Literal["identity", "tanh", "relu"]
 _ACTIVATIONS = get_args(Activation)

@@ -17,9 +17,10 @@ from sru_nn import backend
 from sru_nn.cells.sru import operator as ops
 from sru_nn.cells.sru.layer import SRUCell
 from sru_nn.dtypes import accumulate_dtype
-from sru_nn.gemm import is_watched, project
+from sru_nn.gemm import project
 from sru_nn.operators import is_plain
 from sru_nn.quantization import Int8Linear
+from sru_nn.watched import is_watched
 
 # The kernel multiplies one sequence after the other. At D = 1024 a plain matrix product catches up at 16
 # sequences in float32 and bfloat16, and earlier where PyTorch's is good or the kernel has to convert. Smaller

@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sru_nn.arguments import check_features, check_like_parameters, check_shape
-from sru_nn.pieces import check_alone, check_cu_seqlens
-from sru_nn.positions import Positions, check_reset
+from sru_nn.arguments import check_features, check_shape
+from sru_nn.positions import Positions, check_alone, check_cu_seqlens, check_ends, check_reset
 from sru_nn.recurrent import without_padding
 
 
@@ -28,14 +27,13 @@ def checked(cell: Any, input: Any, c0: Any, where: Positions) -> tuple[Tensor, P
 
     Raises:
         ValueError: A shape, a device or the combination of arguments is wrong.
-        TypeError: A dtype is wrong.
+        TypeError: What is given is no tensor, or `reset` and `cu_seqlens` have another dtype.
     """
     who = type(cell).__name__
     if where.cu_seqlens is not None:
         return _checked_ragged(who, cell, input, c0, where)
     mask_pad, reset = where.mask_pad, where.reset
     check_features(who, "input", input, "(T, B, E) or (B, E)", (2, 3), cell.input_size)
-    check_like_parameters(who, input, cell.bias if cell.transform is None else cell.transform)
     if input.dim() == 2:
         input = input.unsqueeze(0)
         if isinstance(mask_pad, Tensor) and mask_pad.dim() == 1:
@@ -58,9 +56,9 @@ def _checked_ragged(who: str, cell: Any, input: Any, c0: Any, where: Positions) 
     columned = isinstance(input, Tensor) and input.dim() == 3 and input.shape[1] == 1
     name, letters = "with cu_seqlens input", "(total, E) or (total, 1, E)"
     check_features(who, name, input, letters, (3,) if columned else (2,), cell.input_size)
-    check_like_parameters(who, input, cell.bias if cell.transform is None else cell.transform)
     input = input if columned else input.unsqueeze(1)
-    check_cu_seqlens(who, where.cu_seqlens, input.shape[0], input)
+    check_cu_seqlens(who, where.cu_seqlens, input)
+    check_ends(who, where.cu_seqlens, input.shape[0])
     where = Positions(cu_seqlens=where.cu_seqlens.to(torch.int64))  # type: ignore[union-attr]
     if c0 is not None:
         check_shape(who, "c0", c0, "(S, N·D)", (where.sequences(input), cell.output_size), like=input)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,41 +10,28 @@ from torch.nn import functional as F
 
 from sru_nn.arguments import (
     check_exclusive,
+    check_features,
+    check_like_parameters,
     check_number,
     check_probabilities,
     check_sizes,
     input_and_state,
     one_of_two_names,
-    shown_options,
 )
+from sru_nn.cells.sru.arguments import Activation, check_arguments
 from sru_nn.cells.sru.inputs import checked
-from sru_nn.cells.sru.transform import draw_transform, gate_major, make_transform, scale_
-from sru_nn.checkpoints.architecture import check_cell, check_version
-from sru_nn.checkpoints.layouts import read_cell, strip_wrappers
+from sru_nn.cells.sru.operator import Inputs, sru_recurrence
+from sru_nn.cells.sru.transform import in_gates, make_transform
+from sru_nn.cells.sru.weights import Weights
 from sru_nn.experimental.length_parallel import LengthParallel
-from sru_nn.functional import Activation, sru_recurrence
 from sru_nn.gemm import project
 from sru_nn.pieces import sequence_numbers
 from sru_nn.positions import Positions, check_reset, expand_initial, learned
-from sru_nn.recurrent import as_leaf, check_step
-
-# Arguments that a state dict can contradict.
-_TOLD = (
-    "input_size",
-    "hidden_size",
-    "num_directions",
-    "num_matrices",
-    "projection_size",
-    "has_skip_term",
-    "normalize_after",
-    "v1",
-    "rescale",
-    "highway_bias",
-    "scale_x",
-)
+from sru_nn.recurrent import check_step
+from sru_nn.watched import as_leaf
 
 
-class SRUCell(nn.Module):
+class SRUCell(Weights):
     """One SRU layer over a whole sequence, in one direction or two.
 
         u = W x_t
@@ -103,11 +88,6 @@ class SRUCell(nn.Module):
 
     Source: Lei et al., "Simple Recurrent Units for Highly Parallelizable Recurrence", EMNLP 2018.
     """
-
-    # 1: as sru keeps its weights, gates innermost. 2: gates outermost.
-    _version = 2
-    weight_c: Tensor
-    bias: Tensor
 
     def __init__(
         self,
@@ -183,43 +163,6 @@ class SRUCell(nn.Module):
         self.layer_norm = nn.LayerNorm(width) if layer_norm else None
         self.reset_parameters()
 
-    @property
-    def scale_x(self) -> float:
-        """The factor of the highway term with which the output keeps the variance of the input."""
-        return math.sqrt(1 + 2 * math.exp(self.highway_bias)) if self.rescale and self.has_skip_term else 1.0
-
-    @torch.no_grad()
-    def reset_parameters(self) -> None:
-        """Draw the weights so that u_c has the input's variance and the gates' inputs half of it."""
-        self.bias.zero_()
-        if "bias" not in self._buffers:
-            self.bias[self.output_size :].fill_(self.highway_bias)
-        if self.v1:
-            self.weight_c.zero_()
-        else:
-            bound = math.sqrt(1.5) if self.weight_c_init is None else self.weight_c_init
-            self.weight_c.uniform_(-bound, bound)
-        if self.initial_state is not None:
-            self.initial_state.zero_()
-        if self.layer_norm is not None:
-            self.layer_norm.reset_parameters()
-        if self.custom_m is None:
-            self._reset_transform()
-        elif callable(reset := getattr(self.custom_m, "reset_parameters", None)):
-            reset()
-
-    def _reset_transform(self) -> None:
-        assert self.transform is not None
-        gates = draw_transform(self.transform, self.num_matrices)
-        scale_(gates, math.sqrt(1 - self.rnn_dropout))
-        scale_(gates[0], math.sqrt(1 - self.dropout))
-        if not self.v1:
-            scale_(gates[1:3], math.sqrt(0.5))
-        if self.layer_norm is not None:
-            scale_(gates, 0.1)
-        if self.num_matrices == 4:
-            scale_(gates[3], self.scale_x)
-
     def forward(
         self,
         input: Tensor | None = None,
@@ -259,7 +202,7 @@ class SRUCell(nn.Module):
             return as_leaf(  # type: ignore[no-any-return]
                 self, given, c0, mask_pad, reset=reset, cu_seqlens=cu_seqlens
             )
-        return self._run(given, c0, Positions(mask_pad, reset, cu_seqlens))
+        return self._forward(given, c0, Positions(mask_pad, reset, cu_seqlens))
 
     def step(
         self,
@@ -294,14 +237,24 @@ class SRUCell(nn.Module):
         result = self(x.unsqueeze(0), state, **beside)
         return result[0].squeeze(0), result[1]
 
-    def _run(self, input: Any, c0: Any, where: Positions, **attention: Any) -> tuple[Tensor, Tensor]:
-        """Run the layer; the transform of SRU++ takes the other arguments."""
+    def _forward(self, input: Any, c0: Any, where: Positions, *attention: Any) -> tuple[Tensor, Tensor]:
+        """Check what the layer was called with, and run it."""
         flat = where.cu_seqlens is not None and isinstance(input, Tensor) and input.dim() == 2
         input, where = checked(self, input, c0, where)
-        x, mask_c, norm = input, None, self.layer_norm
+        h, c = self._run(input, c0, where, *attention)
+        return h.squeeze(1) if flat else h, c
+
+    def _run(
+        self, input: Tensor, c0: Tensor | None, where: Positions, *attention: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Run `(T, B, E)`, finite at padding; the transform of SRU++ takes the other arguments."""
+        transform, norm = self.transform, self.layer_norm
+        check_features(type(self).__name__, "input", input, "(T, B, E)", (3,), self.input_size)
+        check_like_parameters(type(self).__name__, input, self.bias if transform is None else transform)
+        mask_pad, reset, cu_seqlens = where
+        x, mask_c, sequences = input, None, where.sequences(input)
         if norm is not None and not self.normalize_after:
             x = norm(x)
-        cu_seqlens, sequences = where.cu_seqlens, where.sequences(x)
         if self.training and self.rnn_dropout > 0:
             mask = self._variational_mask(x, sequences, self.input_size, self.rnn_dropout)
             if cu_seqlens is not None:
@@ -309,83 +262,35 @@ class SRUCell(nn.Module):
             x = x * mask
         if self.training and self.dropout > 0:
             mask_c = self._variational_mask(x, sequences, self.output_size, self.dropout)
-        u, v = self._in_gates(x, self._transformed(x, where, **attention))
+        u, v = self._transformed(x, where, *attention), self.weight_c.view(2, self.output_size)
+        if transform is None:
+            u, v = in_gates(self, u, v, x)
+        else:
+            u = u.view(*x.shape[:2], self.num_matrices, self.output_size)
         if not (self.amp_recurrence_fp16 and u.dtype in (torch.float16, torch.bfloat16)):
             u = u.to(input.dtype)
         highway = input.to(u.dtype) if self.has_skip_term and self.num_matrices == 3 else None
         initial = learned(self.initial_state, u)
-        h, c = sru_recurrence(
+        inputs = Inputs(
             u,
             v,
             self.bias.view(2, self.output_size),
             expand_initial(initial, sequences) if c0 is None else c0,
-            x=highway,
-            bidirectional=self.bidirectional,
-            activation=self.activation,
-            scale_x=1.0 if highway is None else self.scale_x,
-            mask_c=mask_c,
-            mask_pad=where.mask_pad,
-            reset=where.reset,
-            c_reset=None if where.reset is None else initial,
-            cu_seqlens=cu_seqlens,
-            length_parallel=self.length_parallel,
+            highway,
+            mask_c,
+            mask_pad,
+            self.bidirectional,
+            self.activation,
+            1.0 if highway is None else self.scale_x,
         )
-        h = norm(h) if norm is not None and self.normalize_after else h
-        return h.squeeze(1) if flat else h, c
+        sequences_begin = (reset, None if reset is None else initial, cu_seqlens)
+        check_arguments(*inputs, *sequences_begin)
+        h, c = sru_recurrence(inputs, *sequences_begin, self.length_parallel)
+        return norm(h) if norm is not None and self.normalize_after else h, c
 
-    def _transformed(self, x: Tensor, where: Positions) -> Any:
+    def _transformed(self, x: Tensor, where: Positions, *attention: Any) -> Any:
         return self.custom_m(x) if self.transform is None else project(self.transform, x)  # type: ignore[misc]
-
-    def _in_gates(self, x: Tensor, result: Any) -> tuple[Tensor, Tensor]:
-        """Bring what a transform returned to `u` `(T, B, K, N·D)` and `v` `(2, N·D)` or `(T, B, 2, N·D)`."""
-        v = self.weight_c.view(2, self.output_size)
-        if self.transform is not None:
-            return result.view(*x.shape[:2], self.num_matrices, self.output_size), v
-        u, *rest = result if isinstance(result, (tuple, list)) else (result,)
-        if len(rest) > 1:
-            raise ValueError(
-                f"{type(self).__name__}: custom_m must return u or (u, v), got {1 + len(rest)} values"
-            )
-        if rest:
-            # As in sru 2.6.0, the parameter is added while v still has its gates innermost.
-            v = gate_major(self, "v", rest[0] + self.weight_c, x, 2)
-        return gate_major(self, "u", u, x, self.num_matrices), v
 
     def _variational_mask(self, like: Tensor, sequences: int, size: int, p: float) -> Tensor:
         """Draw one dropout mask per sequence for all its steps, in the dtype and on the device of `like`."""
         return F.dropout(like.new_ones(sequences, size), p)
-
-    def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, local_metadata: Mapping[str, Any], *args: Any
-    ) -> None:
-        check_version(type(self).__name__, self._version, local_metadata, prefix)
-        strip_wrappers(state_dict, prefix)
-        read_cell(state_dict, prefix, custom=self.custom_m is not None, output_size=self.output_size)
-        check_cell(self._arguments(), state_dict, prefix)
-        state_dict.pop(f"{prefix}scale_x", None)  # here it follows from the arguments
-        super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
-
-    def _arguments(self) -> dict[str, Any]:
-        """Return the arguments that a state dict can contradict."""
-        return {name: getattr(self, name) for name in _TOLD} | {
-            "custom_m": None if self.custom_m is None else type(self.custom_m).__name__,
-            "layer_norm": self.layer_norm is not None,
-            "bias": "bias" not in self._buffers,
-        }
-
-    def extra_repr(self) -> str:
-        """Show the sizes and every option that is not at its default."""
-        usual: dict[str, Any] = {
-            "projection_size": 0,
-            "dropout": 0.0,
-            "rnn_dropout": 0.0,
-            "bidirectional": False,
-            "activation": "identity",
-            "highway_bias": 0.0,
-            "has_skip_term": True,
-            "rescale": True,
-            "v1": False,
-            "normalize_after": False,
-        }
-        sizes = f"{self.input_size}, {self.hidden_size}"
-        return ", ".join(filter(None, (sizes, shown_options(self, usual))))

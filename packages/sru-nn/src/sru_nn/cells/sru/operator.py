@@ -1,10 +1,11 @@
 """The SRU recurrence as the operators `sru_nn::sru_forward` and `sru_nn::sru_backward`.
 
-The arguments have been checked by `sru_nn.functional`.
+The arguments have been checked, by `arguments.py` beside this file.
 """
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from sru_nn import backend
 from sru_nn.cells.sru import pieces, plain, reference
 from sru_nn.cells.sru.plain import Inputs as Inputs
+from sru_nn.experimental.length_parallel import LengthParallel
 from sru_nn.operators import Passes, Recurrence, by_reference, is_transformed, kernels
 
 
@@ -21,8 +23,17 @@ def sru_recurrence(
     reset: Tensor | None = None,
     c_reset: Tensor | None = None,
     cu_seqlens: Tensor | None = None,
+    length_parallel: bool | LengthParallel = False,
 ) -> tuple[Tensor, Tensor]:
     """Compute `sru_nn.functional.sru_recurrence` in the way that is fastest here."""
+    if length_parallel is not False:
+        if reset is not None or cu_seqlens is not None:
+            raise ValueError(
+                "sru_recurrence: length_parallel takes no reset and no cu_seqlens; "
+                "choose length_parallel=False"
+            )
+        if not is_transformed():
+            return reference.sru_recurrence(**inputs._asdict(), states=_solver(length_parallel).states)
     compiling, mask_c = torch.compiler.is_compiling(), inputs.mask_c
     chosen = None if compiling else backend.active(inputs.u.device)
     # The kernels give the dropout mask no gradient; the modules draw it at random. A graph gets the operator
@@ -38,6 +49,22 @@ def sru_recurrence(
         fields: dict[str, Any] = dict(zip(Inputs._fields, inputs, strict=True))
         return reference.sru_recurrence(**fields, reset=reset, c_reset=c_reset, cu_seqlens=cu_seqlens)
     return run(chosen, inputs, reset, c_reset, cu_seqlens)
+
+
+def _solver(length_parallel: object) -> LengthParallel:
+    solver = LengthParallel() if length_parallel is True else length_parallel
+    if not isinstance(solver, LengthParallel):
+        raise TypeError(
+            "sru_recurrence: length_parallel must be a bool or a LengthParallel, "
+            f"got {type(length_parallel).__name__}"
+        )
+    if not torch.compiler.is_compiling():
+        warnings.warn(
+            "length_parallel is experimental and may be removed: sru_nn.experimental.length_parallel",
+            FutureWarning,
+            stacklevel=4,
+        )
+    return solver
 
 
 def run(

@@ -17,6 +17,7 @@ from sru_nn.cells.sru.plain import Inputs
 from sru_nn.cells.sru.plain import PieceInputs as PieceInputs
 from sru_nn.dtypes import accumulate_dtype
 from sru_nn.operators import Passes, Recurrence, by_reference, passes_of, run_kernel
+from sru_nn.pieces import launch_order
 from sru_nn.pieces import marks as make_marks
 
 
@@ -100,7 +101,8 @@ def _fields(inputs: PieceInputs) -> tuple[Any, ...]:
     length, _, gates, columns = u.shape
     directions = 2 if bidirectional else 1
     sizes = (length, _rows(inputs), columns // directions, directions, gates)
-    tensors = (u, v, bias, c0, x, mask_c, marks, c_reset, cu_seqlens)
+    order = None if cu_seqlens is None else launch_order(cu_seqlens, columns)
+    tensors = (u, v, bias, c0, x, mask_c, marks, c_reset, cu_seqlens, order)
     return u.dtype, activation, *sizes, *tensors, scale_x, v.dim() == 4
 
 

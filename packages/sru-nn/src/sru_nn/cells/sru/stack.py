@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from sru_nn.arguments import input_and_state, one_of_two_names
-from sru_nn.cells.sru.decoding import can_step, step
 from sru_nn.cells.sru.layer import SRUCell
+from sru_nn.cells.sru.run import run_layers
 from sru_nn.checkpoints.architecture import check_stack
 from sru_nn.checkpoints.layouts import strip_wrappers
 from sru_nn.experimental.length_parallel import LengthParallel
 from sru_nn.positions import Positions
-from sru_nn.recurrent import Stack, by_layer
+from sru_nn.stack import Stack
 
 
 class SRUStack(Stack):
@@ -234,44 +234,9 @@ class SRU(SRUStack):
         return self._forward(given, c0, mask_pad, reset=reset, cu_seqlens=cu_seqlens)
 
     def _run(self, x: Tensor, state: Tensor | None, where: Positions) -> tuple[Tensor, Tensor]:
-        if self.input_to_hidden is not None:  # the layers zero the padding before their own
-            x = self._enter(x, where.mask_pad)
+        x = self._enter(x, where.mask_pad)
         h, c = run_layers(self.rnn_lst, x, self._layer_states(state), where)  # type: ignore[arg-type]
         return h, self._returned_states(c)
-
-
-def run_layers(
-    cells: Iterable[SRUCell],
-    x: Tensor,
-    c0: Tensor | None,
-    where: Positions,
-    after: Callable[[int, Tensor], Tensor] | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Run layers, each on the output of the one before.
-
-    Args:
-        cells: The L layers.
-        x: `(T, B, E)`, anything at padding.
-        c0: `(L, B, N·D)`, the states before the first step; zeros if None.
-        where: Which positions are real, and where sequences begin.
-        after: Maps the number of a layer and its output to the input of the next layer.
-
-    Returns:
-        `h`: `(T, B, N·D)`, the output of the last layer.
-        `c`: `(L, B, N·D)`, the states after the last step.
-    """
-    cells = list(cells)
-    mask_pad, reset, cu_seqlens = where
-    nothing = mask_pad is None and reset is None and cu_seqlens is None
-    if x.shape[0] == 1 and nothing and can_step(cells, x, c0):
-        return step(cells, x, c0, after)
-
-    last, options = [], where.options()
-    for layer, (cell, c) in enumerate(zip(cells, by_layer(c0, len(cells)), strict=True)):
-        x, c = cell(x, c, mask_pad, **options)
-        x = x if after is None else after(layer, x)
-        last.append(c)
-    return x, torch.stack(last)
 
 
 def _per_layer(name: str, value: Any, num_layers: int) -> list[Any]:

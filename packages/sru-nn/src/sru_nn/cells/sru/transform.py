@@ -34,6 +34,24 @@ def draw_transform(transform: nn.Module, num_matrices: int) -> Tensor:
     return last.view(num_matrices, last.shape[0] // num_matrices, -1)
 
 
+def in_gates(cell: Any, result: Any, v: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Bring what a layer's own module returned for `x`, u or (u, v), from gates innermost to gates outermost.
+
+    Returns:
+        `u`: `(T, B, K, N·D)`.
+        `v`: `(2, N·D)`, the layer's own, or `(T, B, 2, N·D)` with what the module returned added to it.
+    """
+    u, *rest = result if isinstance(result, (tuple, list)) else (result,)
+    if len(rest) > 1:
+        raise ValueError(
+            f"{type(cell).__name__}: custom_m must return u or (u, v), got {1 + len(rest)} values"
+        )
+    if rest:
+        # As in sru 2.6.0, the parameter is added while v still has its gates innermost.
+        v = gate_major(cell, "v", rest[0] + cell.weight_c, x, 2)
+    return gate_major(cell, "u", u, x, cell.num_matrices), v
+
+
 def gate_major(cell: Any, name: str, tensor: Tensor, x: Tensor, gates: int) -> Tensor:
     """Bring what a layer's own module returned from gates innermost to `(T, B, K, N·D)`."""
     length, batch, _ = x.shape

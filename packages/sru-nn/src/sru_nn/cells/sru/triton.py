@@ -102,7 +102,7 @@ def _read(step, inputs, place, gates: tl.constexpr, v_varies: tl.constexpr):
 def _read_chunk(begin, inputs, place, gates: tl.constexpr, v_varies: tl.constexpr, chunk_size: tl.constexpr):
     chunk = ()
     for i in tl.static_range(chunk_size):
-        chunk += (_read(begin + i, inputs, place, gates, v_varies),)
+        chunk += (_read(begin + i, inputs, place, gates, v_varies),)  # type: ignore[assignment]
     return chunk
 
 

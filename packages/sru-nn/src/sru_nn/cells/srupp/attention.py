@@ -25,8 +25,7 @@ from sru_nn.cells.srupp.ragged_attention import attend_by_length, can_read
 from sru_nn.cells.srupp.transform import Transform
 from sru_nn.gemm import project
 from sru_nn.operators import is_transformed
-from sru_nn.pieces import check_alone, check_cu_seqlens
-from sru_nn.positions import Positions, check_reset
+from sru_nn.positions import Positions, check_alone, check_cu_seqlens, check_ends, check_reset
 
 
 class SRUppAttention(Transform):
@@ -256,7 +255,8 @@ class SRUppAttention(Transform):
             if memory is not None:
                 raise ValueError(f"{who}: with cu_seqlens pass memory=None; a memory needs a batch (T, B, E)")
             check_shape(who, "input", input, "(total, 1, E)", (length, 1, features))
-            check_cu_seqlens(who, cu_seqlens, length, input)
+            check_cu_seqlens(who, cu_seqlens, input)
+            check_ends(who, cu_seqlens, length)
         if attn_mask is not None:
             check_shape(who, "attn_mask", attn_mask, "(T, M + T)", (length, earlier + length), like=input)
             if attn_mask.dtype != torch.bool and not attn_mask.is_floating_point():

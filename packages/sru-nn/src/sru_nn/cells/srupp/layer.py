@@ -12,7 +12,7 @@ from sru_nn.cells.srupp.attention import SRUppAttention
 from sru_nn.cells.srupp.memory import Cache, KeyValues
 from sru_nn.cells.srupp.transform import SRUppProjectedLinear
 from sru_nn.positions import Positions
-from sru_nn.recurrent import as_leaf
+from sru_nn.watched import as_leaf
 
 
 class SRUppCell(SRUCell):
@@ -159,6 +159,10 @@ class SRUppCell(SRUCell):
             return as_leaf(  # type: ignore[no-any-return]
                 self, given, c0, mask_pad, attn_mask, memory, memory_mask_pad, **where.options()
             )
+        return self._forward(given, c0, where, attn_mask, memory, memory_mask_pad)
+
+    def _transformed(self, x: Tensor, where: Positions, *attention: Any) -> Any:
+        attn_mask, memory, memory_mask_pad = attention
         if isinstance(memory, Cache) and (self.bidirectional or self.transform is None):
             raise ValueError(
                 "SRUppCell: stream needs one direction, and SRUppAttention or SRUppProjectedLinear as its "
@@ -167,12 +171,9 @@ class SRUppCell(SRUCell):
         normalizes = self.normalize_memory and not self.normalize_after and self.layer_norm is not None
         if normalizes and isinstance(memory, Tensor):
             memory = self.layer_norm(memory)  # type: ignore[misc]
-        attention = {"attn_mask": attn_mask, "memory": memory, "memory_mask_pad": memory_mask_pad}
-        return self._run(given, c0, where, **attention)
-
-    def _transformed(self, x: Tensor, where: Positions, **attention: Any) -> Any:
+        given = {"attn_mask": attn_mask, "memory": memory, "memory_mask_pad": memory_mask_pad}
         transform = self.custom_m if self.transform is None else self.transform
-        return transform(x, mask_pad=where.mask_pad, **attention, **where.options())  # type: ignore[misc]
+        return transform(x, mask_pad=where.mask_pad, **given, **where.options())  # type: ignore[misc]
 
     def step(
         self,
@@ -196,6 +197,8 @@ class SRUppCell(SRUCell):
         cache: KeyValues | None = None,
         mask_pad: Tensor | None = None,
         pad: Tensor | None = None,
+        *,
+        reset: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, KeyValues | None]:
         """Run the layer over the next positions of a sequence.
 
@@ -204,7 +207,9 @@ class SRUppCell(SRUCell):
             c0: `(B, N·D)`, the state before them; zeros if None.
             cache: What `stream` returned before; None at the start and in a layer without attention.
             mask_pad: `(T, B)`, non-zero where a position is padding.
-            pad: `(B, S + T)` bool, True where a position, of the cache or of the input, is padding.
+            pad: `(B, S + T)` bool, True where a position, of the cache or of the input, is padding. After a
+                `reset`, the next call is to have True where a sequence has ended too.
+            reset: `(T, B)` bool, True where a sequence begins. The cache belongs to what is before the first.
 
         Returns:
             `h`: `(T, B, N·D)`.
@@ -217,7 +222,7 @@ class SRUppCell(SRUCell):
         """
         memory = Cache(cache)
         earlier = None if pad is None else pad[:, : pad.shape[1] - input.shape[0]].t()
-        h, c = self(input, c0, mask_pad, None, memory, earlier)
+        h, c = self(input, c0, mask_pad, None, memory, earlier, reset=reset)
         return h, c, memory.seen
 
     def _arguments(self) -> dict[str, Any]:

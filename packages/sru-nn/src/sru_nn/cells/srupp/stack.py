@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from sru_nn.arguments import check_exclusive, check_sizes, check_tensor, input_and_state
+from sru_nn.cells.sru.run import run_layer
 from sru_nn.cells.srupp.attention import SRUppAttention
 from sru_nn.cells.srupp.attention_masks import ended
 from sru_nn.cells.srupp.layer import SRUppCell
@@ -18,7 +19,9 @@ from sru_nn.cells.srupp.streaming import StreamingStack
 from sru_nn.cells.srupp.transform import SRUppProjectedLinear
 from sru_nn.pieces import lay_end_to_end, pad_out
 from sru_nn.positions import Positions
-from sru_nn.recurrent import as_leaf, by_layer, map_tensors
+from sru_nn.recurrent import map_tensors
+from sru_nn.stack import by_layer
+from sru_nn.watched import as_leaf
 
 
 class SRUpp(StreamingStack):
@@ -284,10 +287,10 @@ class SRUpp(StreamingStack):
         c0, memory, memory_mask_pad = state
         x, saved, last = self._enter(x, where.mask_pad), [], []
         states = by_layer(self._layer_states(c0), self.num_layers)
-        memory, options = memory or [None] * self.num_layers, where.options()
+        memory = memory or [None] * self.num_layers
         for cell, c, earlier in zip(self.rnn_lst, states, memory, strict=True):
             saved.append(x)
-            x, c = cell(x, c, where.mask_pad, attn_mask, earlier, memory_mask_pad, **options)
+            x, c = run_layer(cell, x, c, where, attn_mask, earlier, memory_mask_pad)  # type: ignore[arg-type]
             last.append(c)
         kept = [saved] if where.reset is None else [saved, ended(where.mask_pad, where.reset)]
         return x, (self._returned_states(torch.stack(last)), *kept)

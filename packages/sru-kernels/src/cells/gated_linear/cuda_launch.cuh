@@ -1,0 +1,132 @@
+#pragma once
+
+#include <stdexcept>
+#include <string>
+
+#include "cells/gated_linear/cuda_block.cuh"
+#include "runtime/cuda/launch.hpp"
+#include "runtime/cuda/shared_memory.cuh"
+
+namespace sru_kernels::SRU_KERNELS_VARIANT::gated_linear {
+
+/// How states are divided among blocks and threads.
+struct Division {
+    Shape shape;
+    int threads;  // per block
+};
+
+inline int attribute(cudaDeviceAttr name, int device) {
+    int value = 0;
+    cudaDeviceGetAttribute(&value, name, device);
+    return value;
+}
+
+inline int multiprocessors(int device) { return attribute(cudaDevAttrMultiProcessorCount, device); }
+
+/// Whether tensor cores multiply floats, three times for one product, faster than the other units: on the
+/// GPUs of data centers, not on those for graphics.
+inline bool multiplies_fast(int device) {
+    const int major = attribute(cudaDevAttrComputeCapabilityMajor, device);
+    return major >= 8 && major < 12 && attribute(cudaDevAttrComputeCapabilityMinor, device) == 0;
+}
+
+/// The smallest exponent of two with which it is at least `count`.
+inline int bits_of(Index count) {
+    int bits = 0;
+    while ((Index{1} << bits) < count) ++bits;
+    return bits;
+}
+
+template <typename A>
+Shape shape_of_keys(Index key_size) {
+    Shape shape{};
+    shape.step_bits = bits_of(most_steps<A>);
+    shape.part_bits = bits_of((key_size + keys_per_thread<A> - 1) / keys_per_thread<A>);
+    shape.tiles = 1;
+    return shape;
+}
+
+/// A warp holds all keys of so many columns. Blocks are smaller when there would be too few.
+inline Division divide_columns(const GatedLinearForward& args, Shape shape, int columns_per_warp,
+                               int most_threads, int multiprocessors) {
+    const auto tiles = [&](int threads) {
+        const int columns = threads / 32 * columns_per_warp;
+        return (args.value_size + columns - 1) / columns;
+    };
+    int threads = 32;
+    while (threads < most_threads && tiles(threads) > 1) threads *= 2;
+    while (threads > 32 && args.states() * tiles(threads) < multiprocessors) threads /= 2;
+    shape.columns = threads / 32 * columns_per_warp;
+    shape.tiles = static_cast<int>(tiles(threads));
+    return {shape, threads};
+}
+
+/// A block holds a state, and a warp all columns of some keys: most sums of a step go over columns.
+template <typename A>
+Division divide_keys(const GatedLinearBackward& args) {
+    Shape shape = shape_of_keys<A>(args.key_size);
+    shape.group_bits = bits_of((args.value_size + columns_per_thread - 1) / columns_per_thread);
+    if (shape.group_bits + shape.part_bits < 5) shape.group_bits = 5 - shape.part_bits;
+    shape.columns = columns_per_thread << shape.group_bits;
+    return {shape, 1 << (shape.group_bits + shape.part_bits)};
+}
+
+/// Halves the steps of a chunk until the shared memory suffices. `memory_for(shape)` says what they need.
+template <typename Memory>
+auto fit(Shape& shape, const Memory& memory_for) {
+    auto memory = memory_for(shape);
+    while (memory.bytes > most_shared_memory) {
+        --shape.step_bits;
+        memory = memory_for(shape);
+    }
+    return memory;
+}
+
+inline std::string shape_of(const GatedLinearInputs& in) {
+    const auto comma = [](Index size) { return std::to_string(size) + ", "; };
+    return "(T, B, H, K, V) = (" + comma(in.length) + comma(in.batch) + comma(in.heads) + comma(in.key_size) +
+           std::to_string(in.value_size) + ")";
+}
+
+template <typename Args>
+void check(const Args& args, const cuda::Launch& launch) {
+    const std::string kernel = Args::kernel.name;
+    if (launch.columns_per_thread != 0) {
+        throw std::invalid_argument(kernel + ": columns_per_thread must be 0, got " +
+                                    std::to_string(launch.columns_per_thread));
+    }
+    if (args.length > INT32_MAX) {
+        throw std::invalid_argument(kernel + ": length must be at most " + std::to_string(INT32_MAX) +
+                                    " on a GPU, got " + std::to_string(args.length));
+    }
+    if (gated_linear_fits(args.dtype, args.key_size, args.value_size)) return;
+    throw std::invalid_argument(kernel + ": the state of a head must fit into registers of a GPU, got " +
+                                shape_of(args));
+}
+
+/// Puts a kernel into the caller's stream.
+template <typename Args, typename Memory>
+void launch_blocks(const Args& args, const cuda::Launch& launch, const Division& division,
+                   const Memory& memory, void (*kernel)(Args, Shape, Memory)) {
+    const char* const name = Args::kernel.name;
+    const Index blocks = args.states() * division.shape.tiles;
+    if (blocks > INT32_MAX) {
+        throw std::invalid_argument(std::string(name) + ": needs a grid of " + std::to_string(blocks) +
+                                    " blocks, of which CUDA allows " + std::to_string(INT32_MAX) +
+                                    "; split the batch");
+    }
+    const cuda::DeviceGuard guard(name, launch.device);
+    const cudaLaunchConfig_t config{dim3(static_cast<unsigned int>(blocks)),
+                                    dim3(static_cast<unsigned int>(division.threads)),
+                                    static_cast<std::size_t>(memory.bytes),
+                                    reinterpret_cast<cudaStream_t>(launch.stream),
+                                    nullptr,
+                                    0};
+    const cudaError_t status = cudaLaunchKernelEx(&config, kernel, args, division.shape, memory);
+    cuda::Work work{};
+    work.kernel = name;
+    work.dtype = args.dtype;
+    if (status != cudaSuccess) cuda::fail_launch(work, launch, shape_of(args), status);
+}
+
+}  // namespace sru_kernels::SRU_KERNELS_VARIANT::gated_linear

@@ -1,0 +1,246 @@
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+#include "cells/sru/cuda_columns.cuh"
+#include "runtime/cuda/chunks.cuh"
+#include "runtime/cuda/ring.cuh"
+
+// How the kernels read what belongs to a position: ahead of time, in shared memory or in registers. A reader
+// gives the steps to a body, which has
+//
+//   take(steps)                       several, none of them the last of a backward pass, without marks
+//   take(step, marks, is_last)        one
+namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
+
+/// What is read at one step. Nothing is computed from it before the step is taken, because that would wait
+/// for memory.
+template <typename S, int columns>
+struct Step {
+    using A = AccumulationType<S>;
+    Pack<S, columns> u_c{}, u_f{}, u_r{}, highway{};
+    Pack<A, 1> v_f{}, v_r{};      // only where v differs between positions
+    Pack<S, columns> grad_h{};    // only in a backward pass
+    Pack<A, columns> c_before{};  // likewise; not at the last step, before which the state was c0
+};
+
+/// The inputs of one step, ready to compute with.
+template <typename S, int columns, typename A = AccumulationType<S>>
+struct UnpackedInputs {
+    A u_c[columns], u_f[columns], u_r[columns], highway[columns];
+
+    __device__ __forceinline__ UnpackedInputs(const Step<S, columns>& step, A highway_scale) {
+        unpack(step.u_c, u_c);
+        unpack(step.u_f, u_f);
+        unpack(step.u_r, u_r);
+        unpack(step.highway, highway);
+#pragma unroll
+        for (int k = 0; k < columns; ++k) highway[k] *= highway_scale;
+    }
+
+    __device__ __forceinline__ Inputs<A> column(int k) const { return {u_c[k], u_f[k], u_r[k], highway[k]}; }
+};
+
+/// The parameters of column k, of which v may belong to the position.
+template <bool v_may_vary, typename S, int columns, typename A>
+__device__ __forceinline__ Parameters<A> parameters(const SruInputs& in,
+                                                    const ColumnParameters<A, columns>& own, int k,
+                                                    const Step<S, columns>& step) {
+    Parameters<A> p = own.column(k);
+    if constexpr (v_may_vary) {
+        if (in.v_per_position) {
+            A v_f[1], v_r[1];
+            unpack(step.v_f, v_f);
+            unpack(step.v_r, v_r);
+            p.v_f = v_f[0];
+            p.v_r = v_r[0];
+        }
+    }
+    return p;
+}
+
+/// The walks over what the forward and the backward kernel both read.
+template <typename S>
+struct InputWalks {
+    Walk<const S> u, highway;
+    Walk<const AccumulationType<S>> v;
+    Walk<const std::uint8_t> marks;
+
+    __device__ __forceinline__ InputWalks(const SruInputs& in, const Walked& positions, Index first,
+                                          bool backwards)
+        : u(in.u, positions, in.num_gates * in.columns(), first, backwards),
+          highway(in.num_gates == 4 ? u.beside(3 * in.columns())
+                                    : Walk<const S>(in.x, positions, in.columns(), first, backwards)),
+          v(in.v, positions, 2 * in.columns(), first, backwards),
+          marks(in.marks, positions, 1, 0, backwards) {}
+};
+
+/// The walks over what only the backward kernel reads. The state before a step is that of the next in the
+/// walk.
+template <typename S>
+struct BackwardWalks : InputWalks<S> {
+    Walk<const S> grad_h;
+    Walk<const AccumulationType<S>> c_before;
+
+    __device__ __forceinline__ BackwardWalks(const SruBackward& in, const Walked& positions, Index first,
+                                             bool backwards)
+        : InputWalks<S>(in, positions, first, backwards),
+          grad_h(in.grad_h, positions, in.columns(), first, backwards),
+          c_before(in.c, positions, in.columns(), first, backwards) {
+        c_before.advance();
+    }
+};
+
+__device__ __forceinline__ bool has_highway(const SruInputs& in) {
+    return in.num_gates == 4 || in.x != nullptr;
+}
+
+template <typename Args>
+constexpr bool is_backward = std::is_same_v<Args, SruBackward>;
+
+/// The first column of the warp.
+template <int columns>
+__device__ __forceinline__ Index first_of_warp(const Place& place) {
+    return place.first - lane() * columns;
+}
+
+template <typename S, int columns>
+__device__ __forceinline__ Ring<columns, S, S, S, S> ring_of(const SruForward& args, const Place& place,
+                                                             const Walked& positions) {
+    const InputWalks<S> in(args, positions, first_of_warp<columns>(place), place.reversed);
+    const int count = static_cast<int>(positions.count);
+    return Ring<columns, S, S, S, S>(Stream(in.u, count), Stream(in.u.beside(args.columns()), count),
+                                     Stream(in.u.beside(2 * args.columns()), count),
+                                     Stream(in.highway, has_highway(args) ? count : 0));
+}
+
+template <typename S, int columns, typename A = AccumulationType<S>>
+__device__ __forceinline__ Ring<columns, S, S, S, S, S, A> ring_of(const SruBackward& args,
+                                                                   const Place& place,
+                                                                   const Walked& positions) {
+    const BackwardWalks<S> in(args, positions, first_of_warp<columns>(place), !place.reversed);
+    const int count = static_cast<int>(positions.count);
+    return Ring<columns, S, S, S, S, S, A>(
+        Stream(in.u, count), Stream(in.u.beside(args.columns()), count),
+        Stream(in.u.beside(2 * args.columns()), count), Stream(in.highway, has_highway(args) ? count : 0),
+        Stream(in.grad_h, args.grad_h != nullptr ? count : 0), Stream(in.c_before, count - 1));
+}
+
+/// Reads through a ring in shared memory. All lanes of the warp have a column of the same row.
+template <typename Args, typename S, int columns>
+class RingReader {
+ public:
+    __device__ __forceinline__ RingReader(const Args& args, const Place& place, const Walked& positions)
+        : reversed_(place.reversed),
+          count_(static_cast<int>(positions.count)),
+          ring_(ring_of<S, columns>(args, place, positions)),
+          marks_(Walk<const std::uint8_t>(args.marks, positions, 1, 0, place.reversed != is_backward<Args>),
+                 args.marks == nullptr ? 0 : count_) {}
+
+    template <typename Body>
+    __device__ __forceinline__ void each(Body& body) {
+        constexpr int group = decltype(ring_)::steps;
+        unsigned int at = 0;  // among the 32 steps whose marks the warp holds
+        for (int left = count_; left > 0; left -= group, at = (at + group) % warp_size) {
+            if (at == 0) marks_.advance();
+            ring_.next();
+            if (left >= group + is_backward<Args> && !marks_.any(at, group)) {
+                Step<S, columns> steps[group];
+#pragma unroll
+                for (int i = 0; i < group; ++i) read(i, steps[i]);
+                body.take(steps);
+            } else {
+#pragma unroll 1
+                for (int i = 0; i < group && i < left; ++i) {
+                    Step<S, columns> step;
+                    read(i, step);
+                    body.take(step, Marks(marks_.at(at + i), reversed_), left - i == 1);
+                }
+            }
+        }
+    }
+
+ private:
+    __device__ __forceinline__ void read(int i, Step<S, columns>& step) const {
+        ring_.template read<0>(i, step.u_c);
+        ring_.template read<1>(i, step.u_f);
+        ring_.template read<2>(i, step.u_r);
+        ring_.template read<3>(i, step.highway);
+        if constexpr (is_backward<Args>) {
+            ring_.template read<4>(i, step.grad_h);
+            ring_.template read<5>(i, step.c_before);
+        }
+    }
+
+    bool reversed_;
+    int count_;
+    decltype(ring_of<S, columns>(std::declval<const Args&>(), std::declval<const Place&>(),
+                                 std::declval<const Walked&>())) ring_;
+    WarpMarks marks_;
+};
+
+/// Reads into registers, one column per thread, whatever the shape.
+template <typename Args, typename S>
+class RegisterReader {
+    using A = AccumulationType<S>;
+
+    struct MarkedStep : Step<S, 1> {
+        Pack<std::uint8_t, 1> marks{};
+    };
+
+ public:
+    __device__ __forceinline__ RegisterReader(const Args& args, const Place& place, const Walked& positions)
+        : args_(args),
+          reversed_(place.reversed),
+          count_(positions.count),
+          walks_(args, positions, place.first, place.reversed != is_backward<Args>) {}
+
+    template <typename Body>
+    __device__ __forceinline__ void each(Body& body) {
+        constexpr int chunk = is_backward<Args> ? 3 : 4;  // as many as fit into 128 registers
+        const auto read_next = [&](MarkedStep& step, Index left) { read(step, left); };
+        const auto take = [&](const MarkedStep& step, Index left) {
+            body.take(step, Marks(step.marks.words[0], reversed_), left == 1);
+        };
+        take_in_chunks<MarkedStep, chunk>(count_, read_next, take);
+    }
+
+ private:
+    __device__ __forceinline__ void read(MarkedStep& step, Index left) {
+        const Index width = args_.columns();
+        step.u_c.read(walks_.u.at);
+        step.u_f.read(walks_.u.at + width);
+        step.u_r.read(walks_.u.at + 2 * width);
+        walks_.u.advance();
+        step.highway = {};
+        if (has_highway(args_)) step.highway.read(walks_.highway.at);
+        walks_.highway.advance();
+        step.marks = {};
+        if (args_.marks != nullptr) step.marks.read(walks_.marks.at);
+        walks_.marks.advance();
+        if (args_.v_per_position) {
+            step.v_f.read(walks_.v.at);
+            step.v_r.read(walks_.v.at + width);
+        }
+        walks_.v.advance();
+        if constexpr (is_backward<Args>) {
+            step.grad_h = {};
+            if (args_.grad_h != nullptr) step.grad_h.read(walks_.grad_h.at);
+            walks_.grad_h.advance();
+            step.c_before = {};
+            if (left > 1) step.c_before.read(walks_.c_before.at);
+            walks_.c_before.advance();
+        }
+    }
+
+    const Args& args_;
+    bool reversed_;
+    Index count_;
+    std::conditional_t<is_backward<Args>, BackwardWalks<S>, InputWalks<S>> walks_;
+};
+
+template <typename Args, typename S, int columns, bool in_ring>
+using Reader = std::conditional_t<in_ring, RingReader<Args, S, columns>, RegisterReader<Args, S>>;
+
+}  // namespace sru_kernels::SRU_KERNELS_VARIANT::sru

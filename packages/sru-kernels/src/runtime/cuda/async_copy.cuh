@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cuda_runtime.h>
+
+// Copies from global to shared memory that a thread starts and waits for later, in groups. After the wait a
+// thread sees what it copied itself; the rest of its warp sees it after `__syncwarp`.
+namespace sru_kernels::SRU_KERNELS_VARIANT {
+
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+constexpr bool has_async_copies = false;
+#else
+constexpr bool has_async_copies = true;
+#endif
+
+/// Starts to copy 16 bytes between addresses that are multiples of 16. Only where `has_async_copies`.
+__device__ __forceinline__ void copy_async([[maybe_unused]] void* shared,
+                                           [[maybe_unused]] const void* global) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    const auto address = static_cast<unsigned int>(__cvta_generic_to_shared(shared));
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address), "l"(global) : "memory");
+#elif defined(CUSHIM)
+    cushim::async_copy(shared, global, 16, 16);
+#endif
+}
+
+/// Ends a group: all copies started since the last one, or none.
+__device__ __forceinline__ void commit_copies() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.commit_group;" ::: "memory");
+#elif defined(CUSHIM)
+    cushim::async_commit();
+#endif
+}
+
+/// Waits until at most the `left` newest groups are on their way.
+template <int left>
+__device__ __forceinline__ void wait_for_copies() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.wait_group %0;" ::"n"(left) : "memory");
+#elif defined(CUSHIM)
+    cushim::async_wait(left);
+#endif
+}
+
+}  // namespace sru_kernels::SRU_KERNELS_VARIANT

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include "sru_kernels/host_device.hpp"
+
+/// Declares the shared memory whose size the launch gives.
+#if defined(CUSHIM_DYNAMIC_SMEM)
+#define SRU_KERNELS_SHARED_MEMORY(name) CUSHIM_DYNAMIC_SMEM(name)
+#else
+#define SRU_KERNELS_SHARED_MEMORY(name) extern __shared__ __align__(16) unsigned char name[]
+#endif
+
+namespace sru_kernels::SRU_KERNELS_VARIANT {
+
+/// What a block may have without an attribute that the host would have to set.
+constexpr int most_shared_memory = 48 * 1024;
+
+/// Divides the shared memory of a block on the host. A kernel gets the offsets as a parameter, which takes no
+/// register.
+struct SharedMemory {
+    int used = 0;
+
+    /// Returns the offset of an array, a multiple of 16.
+    template <typename Element>
+    int take(int count) {
+        const int offset = used;
+        used += (count * static_cast<int>(sizeof(Element)) + 15) / 16 * 16;
+        return offset;
+    }
+};
+
+/// Elements from one row to the next if rows begin at multiples of 16 bytes.
+template <typename Element>
+constexpr int aligned_stride(int width) {
+    constexpr int piece = 16 / sizeof(Element);
+    return (width + piece - 1) / piece * piece;
+}
+
+}  // namespace sru_kernels::SRU_KERNELS_VARIANT

@@ -1,0 +1,223 @@
+"""The CUDA kernels of the gated linear recurrence, by chunks, against the NumPy oracle."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sru_kernels import DType
+
+from ...support.engines import GPU, ON_PTX, ON_SOURCES
+from .cases import START, make_gated_linear
+from .test_pieces import OVER_TIME, assert_same_bits, end_to_end, with_starts
+from .test_recurrence import STORAGES, assert_parity
+
+ON_ALL = pytest.mark.parametrize("engine_name", [*ON_SOURCES, *ON_PTX, GPU])
+ON_ONE = pytest.mark.parametrize("engine_name", [ON_PTX[-1], GPU])
+# Warps and blocks that are full or not, one warp or several, rows that are copied 16 bytes at a time or not.
+SIZES = [(1, 1), (5, 7), (3, 70), (32, 64), (64, 20)]
+
+
+@ON_ALL
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_parity(size, storage, engine):
+    case = make_gated_linear(21, 1, 2, *size, segment_length=19, storage=storage)
+    assert_parity(with_starts(case, 0.1), engine)
+
+
+@pytest.mark.parametrize("engine_name", [*ON_SOURCES, ON_PTX[-1], GPU])
+@pytest.mark.parametrize("storage", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("size", [(5, 7), (64, 100), (128, 36)], ids=str)
+def test_parity_on_tensor_cores(size, storage, engine, engine_name, on_a_gpu_for_data_centers):
+    case = make_gated_linear(21, 1, 2, *size, segment_length=19, storage=storage)
+    assert_parity(with_starts(case, 0.1), engine)
+    if engine_name.startswith("ptx"):
+        case.forward(engine)
+        name, _, threads = engine.request("last_launch")
+        fits = size[0] <= 64 or storage != "float32"
+        assert ("Lb1E" in name, threads) == (fits, 64 if size == (64, 100) else 32)
+
+
+@pytest.fixture
+def on_a_gpu_for_data_centers(engine):
+    """The machine has compute capability 9.0, whose tensor cores are fast at products of floats."""
+    machine = getattr(engine, "machine", {})
+    machine["CUSHIM_COMPUTE_CAPABILITY"] = "90"
+    yield
+    del machine["CUSHIM_COMPUTE_CAPABILITY"]
+
+
+@ON_ONE
+@pytest.mark.parametrize("size", [(0, 5), (5, 0), (128, 64), (17, 33)])
+@pytest.mark.parametrize("absent", [(), ("s0", "grad_o", "grad_s")])
+def test_parity_without_optional_inputs(absent, size, engine):
+    assert_parity(make_gated_linear(9, 1, 1, *size, segment_length=100, absent=absent), engine)
+
+
+@ON_ONE
+@pytest.mark.parametrize("length", [0, 1, 16, 33])
+@pytest.mark.parametrize("segment_length", [1, 8, 32, 2**63 - 1])
+def test_parity_of_every_cut(segment_length, length, engine):
+    case = make_gated_linear(length, 1, 1, segment_length=segment_length, storage="float64")
+    assert_parity(with_starts(case, 0.1, states=False), engine)
+
+
+@ON_ALL
+def test_sequences_end_to_end(engine):
+    """Bit for bit what each is alone."""
+    case = end_to_end([3, 0, 40, 1, 5], 2, 17, 33, segment_length=32, storage="bfloat16")
+    got = case.both(engine)
+    for row, (begin, end) in enumerate(zip(case.cu_seqlens[:-1], case.cu_seqlens[1:], strict=True)):
+        alone = case.cut(slice(begin, end), 0, s0=case.s0[row : row + 1], grad_s=case.grad_s[row : row + 1])
+        expected = alone.both(engine)
+        for name in OVER_TIME:
+            np.testing.assert_array_equal(got[name][begin:end], expected[name], err_msg=name)
+        for name in ("s", "grad_s0"):
+            np.testing.assert_array_equal(got[name][row : row + 1], expected[name], err_msg=name)
+    assert np.isfinite(got["starts"]).all()  # places that no segment has are written too
+
+
+@ON_ONE
+def test_a_start_is_a_cut(engine):
+    """Bit for bit, and nothing that is not finite crosses it."""
+    case = make_gated_linear(12, 2, 1, 17, 33)
+    case.k[3] = case.q[5] = case.v[6] = np.nan
+    case = replace(case, marks=np.where(np.arange(24).reshape(12, 2) // 2 == 7, START, 0))
+    whole = case.both(engine)
+    second = case.cut(slice(7, None), 1, s0=None, grad_s=case.grad_s[1:]).both(engine)
+    for name in OVER_TIME:
+        np.testing.assert_array_equal(whole[name][7:, 1:], second[name], err_msg=name)
+    np.testing.assert_array_equal(whole["s"][1:], second["s"])
+    assert np.isfinite(second["s"]).all()
+
+
+@ON_ONE
+def test_a_number_that_is_not_finite_reaches_no_earlier_output(engine):
+    clean = make_gated_linear(12, 1, 2, 17, 33, segment_length=32)
+    v, grad_o = clean.v.copy(), clean.grad_o.copy()
+    v[6, 0, 1, 32] = grad_o[4, 0, 1, 0] = np.inf
+    got, expected = replace(clean, v=v).forward(engine), clean.forward(engine)
+    reached = np.zeros(expected["o"].shape, bool)
+    reached[6:, 0, 1, 32] = True
+    assert not np.isfinite(got["o"][reached]).any()
+    np.testing.assert_array_equal(got["o"][~reached], expected["o"][~reached])
+    starts = expected["starts"]
+    got = replace(clean, grad_o=grad_o).backward(starts, engine)
+    expected = clean.backward(starts, engine)
+    assert np.isfinite(got["grad_v"][5:]).all()
+    assert_same_bits(
+        {name: a[:, :, 0] for name, a in got.items() if name in OVER_TIME[1:]},
+        {name: a[:, :, 0] for name, a in expected.items() if name in OVER_TIME[1:]},
+        OVER_TIME[1:],
+    )
+
+
+@ON_ONE
+@pytest.mark.parametrize("storage", ["float32", "float64"])
+def test_a_shut_gate_has_no_gradient(engine, storage):
+    case = make_gated_linear(20, 1, 1, 5, 7, segment_length=32, storage=storage)
+    grads = case.both(engine)["grad_log_g"]
+    assert np.isneginf(case.log_g).any()
+    assert not grads[np.isneginf(case.log_g)].any()
+
+
+@pytest.mark.parametrize("engine_name", [ON_SOURCES[0]])
+@pytest.mark.parametrize("offsets", [[-3, 2, 5], [0, 9, 5], [5, 5, 2**62], [-9, -2, -1]])
+def test_wrong_offsets_touch_no_other_memory(engine, offsets):
+    """A GPU cannot refuse them without waiting for it; the address sanitizer ends the process on an error."""
+    case = end_to_end([2, 3], 1, 5, 7)
+    wrong = replace(case, cu_seqlens=np.array(offsets))
+    assert np.isfinite(wrong.forward(engine)["s"]).all()
+    assert np.isfinite(wrong.backward(case.forward()["starts"], engine)["grad_s0"]).all()
+
+
+SHAPE = {"dtype": "bfloat16", "length": 0, "batch": 2, "heads": 1, "segment_length": 32}
+
+
+def launch(worker, kernel="gated_linear_forward", multiprocessors=1, columns_per_thread=0, **sizes):
+    """Run a kernel without a step, from states of zeros; return the blocks and the threads of a block."""
+    fields = {**SHAPE, "key_size": 64, "value_size": 128, **sizes}
+    state = np.empty(2 * fields["key_size"] * fields["value_size"], np.float32)
+    outputs = {"s" if kernel == "gated_linear_forward" else "grad_s0": state}
+    written = worker.request(
+        *("launch", kernel, fields, {}, outputs),
+        **{"device": 0, "stream": 0, "columns_per_thread": columns_per_thread},
+        environment={"CUSHIM_MULTIPROCESSORS": str(multiprocessors)},
+    )
+    assert not any(array.any() for array in written.values())
+    return worker.request("last_launch")[1:]
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize(
+    ("multiprocessors", "blocks", "threads"), [(4, 4, 128), (5, 8, 64), (9, 16, 32), (100, 16, 32)]
+)
+def test_blocks_are_smaller_where_there_would_be_too_few(workers, multiprocessors, blocks, threads):
+    assert launch(workers("ptx-120"), multiprocessors=multiprocessors) == (blocks, threads)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("capability", ["90", "120"])
+def test_the_size_of_a_block_does_not_change_a_bit(workers, capability, monkeypatch):
+    case, worker, results = make_gated_linear(20, 1, 1, 64, 128, storage="bfloat16"), workers("ptx-120"), {}
+    monkeypatch.setitem(worker.machine, "CUSHIM_COMPUTE_CAPABILITY", capability)
+    for multiprocessors in ("1", "100"):
+        monkeypatch.setitem(worker.machine, "CUSHIM_MULTIPROCESSORS", multiprocessors)
+        results[multiprocessors] = case.forward(worker)
+    assert_same_bits(*results.values(), ("o", "s", "starts"))
+
+
+@pytest.mark.cuda
+def test_a_block_of_the_backward_kernel_holds_a_state(workers):
+    worker = workers("ptx-120")
+    assert launch(worker, "gated_linear_backward") == (2, 256)
+    assert launch(worker, "gated_linear_backward", key_size=65, value_size=33) == (2, 256)
+    assert launch(worker, "gated_linear_backward", key_size=3, value_size=5) == (2, 32)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("kernel", ["gated_linear_forward", "gated_linear_backward"])
+@pytest.mark.parametrize(
+    ("dtype", "sizes", "fits"),
+    [
+        *[("bfloat16", sizes, True) for sizes in [(0, 0), (64, 128), (128, 64), (65, 33), (1, 128)]],
+        *[("bfloat16", sizes, False) for sizes in [(65, 65), (129, 1), (1, 129)]],
+        *[("float64", (64, 64), True), ("float64", (128, 32), True), ("float64", (64, 65), False)],
+    ],
+)
+def test_heads_that_do_not_fit_are_refused(workers, dtype, sizes, fits, kernel):
+    worker = workers("ptx-120")
+    assert worker.request("ask", "gated_linear_fits", DType[dtype], *sizes) == fits
+    shape = {"dtype": dtype, "key_size": sizes[0], "value_size": sizes[1], "batch": 0}
+    if fits:
+        return refused(worker, kernel, **shape)  # there is nothing to do
+    message = f"^{kernel}: the state of a head must fit into registers of a GPU, got .* = .*, {sizes[1]}"
+    with pytest.raises(ValueError, match=message):
+        refused(worker, kernel, **shape)
+
+
+@pytest.mark.cuda
+def test_more_steps_than_an_int_counts_are_refused(workers):
+    with pytest.raises(ValueError, match=r"length must be at most 2147483647 on a GPU, got 2147483648$"):
+        refused(workers("ptx-120"), "gated_linear_forward", batch=0, length=2**31)
+
+
+@pytest.mark.cuda
+def test_there_is_no_choice_of_columns(workers):
+    with pytest.raises(ValueError, match=r"^gated_linear_forward: columns_per_thread must be 0, got 1$"):
+        launch(workers("ptx-120"), columns_per_thread=1)
+
+
+@pytest.mark.cuda
+def test_a_grid_that_is_too_large_is_refused(workers):
+    message = "needs a grid of 2147483648 blocks, of which CUDA allows 2147483647; split the batch$"
+    with pytest.raises(ValueError, match=message):
+        refused(workers("ptx-120"), "gated_linear_backward", batch=2**31, grad_s0=64)
+
+
+def refused(worker, kernel, *, grad_s0=0, **sizes):
+    """Make a call that ends before the launcher looks at memory."""
+    fields = {**SHAPE, "key_size": 1, "value_size": 1, **sizes}
+    options = {"device": 0, "stream": 0, "columns_per_thread": 0}
+    worker.request("launch_at", kernel, fields, {"grad_s0": grad_s0} if grad_s0 else {}, **options)

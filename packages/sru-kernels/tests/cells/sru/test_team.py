@@ -1,0 +1,190 @@
+"""Teams on a GPU: threads that share a column compute what one alone does."""
+
+import functools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ...support.engines import GPU, ON_PTX, ON_SOURCES
+from .cases import make_sru
+from .oracle import FIRST, PAD, SECOND, oracle_backward, oracle_forward
+from .pieces import make_ragged
+from .test_cuda import launched
+from .test_recurrence import STORED, assert_all_close
+from .test_sequences import assert_same_bits
+
+EVERYWHERE = pytest.mark.parametrize("engine_name", [*ON_SOURCES, *ON_PTX, GPU])
+# The race detector takes seconds for a team, and both architectures have the same source.
+ON_GPU = pytest.mark.parametrize("engine_name", [ON_SOURCES[0], ON_PTX[1], GPU])
+FORWARD, BACKWARD = 5, 8  # threads of a team
+# Tiles have 16 steps forward and 24 backward, blocks 32 columns.
+OPTIONS = [
+    {"num_gates": 4, "activation": "relu"},
+    {"absent": ("c0", "x", "mask_c", "marks", "c_reset", "grad_h", "grad_c_last")},
+    {"absent": ("x", "c0", "c_reset"), "activation": "tanh"},
+]
+
+
+def forward(case, engine):
+    return case.forward(engine, columns_per_thread=1, threads_per_column=FORWARD)
+
+
+def backward(case, c, engine, **options):
+    return case.backward(c, engine, columns_per_thread=1, threads_per_column=BACKWARD, **options)
+
+
+@functools.cache
+def oracle():
+    """A case and all that the oracle says of it."""
+    given = make_sru(37, 1, 33, num_directions=2, storage="float64", activation="tanh", scale_x=1.7)
+    h, c, c_last = oracle_forward(given)
+    return given, {"h": h, "c": c, "c_last": c_last}, oracle_backward(given)
+
+
+@EVERYWHERE
+def test_a_team_agrees_with_the_oracle(engine):
+    given, outputs, gradients = oracle()
+    assert_all_close(forward(given, engine), outputs, "float64")
+    assert_all_close(backward(given, outputs["c"], engine), gradients, "float64")
+
+
+def assert_a_team_agrees_with_one_thread(given, engine):
+    alone = given.forward(engine, columns_per_thread=1)
+    assert_same_bits(forward(given, engine), alone)
+    expected = given.backward(alone["c"], engine, columns_per_thread=1)
+    assert_all_close(backward(given, alone["c"], engine), expected, given.storage)
+
+
+@pytest.mark.parametrize("storage", STORED)
+@pytest.mark.parametrize("options", OPTIONS)
+@ON_GPU
+def test_a_team_agrees_with_one_thread(engine, options, storage):
+    assert_a_team_agrees_with_one_thread(make_sru(65, 1, 40, storage=storage, **options), engine)
+
+
+@pytest.mark.parametrize("length", [0, 1, 16, 24])
+@ON_GPU
+def test_a_team_takes_fewer_steps_than_it_has_threads(engine, length):
+    assert_a_team_agrees_with_one_thread(make_sru(length, 2, 5, num_directions=2), engine)
+
+
+@EVERYWHERE
+def test_a_team_takes_sequences_end_to_end(engine):
+    given = make_ragged([40, 0, 33], 9, num_directions=2, storage="float64")
+    assert_a_team_agrees_with_one_thread(given, engine)
+
+
+@ON_GPU
+def test_a_team_that_keeps_no_states(engine):
+    given = make_sru(25)
+    options = {"columns_per_thread": 1, "threads_per_column": FORWARD}
+    kept, dropped = forward(given, engine), given.forward(engine, keep_states=False, **options)
+    assert_same_bits(dropped, {name: kept[name] for name in ("h", "c_last")})
+
+
+@pytest.mark.parametrize("poison", [np.nan, np.inf])
+@ON_GPU
+def test_no_gradient_crosses_a_start(engine, poison):
+    """Whatever it is: the start and what comes after it lie in different slices, and in different tiles."""
+    marks = np.zeros((70, 3), np.uint8)
+    for row, start in enumerate([3, 31, 40]):
+        marks[start, row], marks[69 - start, row] = FIRST, SECOND
+    clean = replace(make_sru(70, 3, 33, num_directions=2), marks=marks)
+    c = clean.forward()["c"]
+    expected = backward(clean, c, engine)
+    grad_c_last, grad_h = clean.grad_c_last.copy(), clean.grad_h.copy()
+    grad_c_last[...] = poison
+    for row, start in enumerate([3, 31, 40]):
+        grad_h[start:, row, :33] = grad_h[: 70 - start, row, 33:] = poison
+    got = backward(replace(clean, grad_c_last=grad_c_last, grad_h=grad_h), c, engine)
+    for row, start in enumerate([3, 31, 40]):
+        for name in ("grad_u", "grad_x"):
+            for own, before in ((slice(33), slice(start)), (slice(33, None), slice(70 - start, None))):
+                np.testing.assert_array_equal(
+                    got[name][before, row, ..., own], expected[name][before, row, ..., own]
+                )
+    np.testing.assert_array_equal(got["grad_c0"], expected["grad_c0"])
+    assert not np.isfinite(got["grad_c_reset"]).any()
+
+
+@pytest.mark.parametrize("poison", [np.nan, np.inf])
+@ON_GPU
+def test_what_padding_holds_reaches_nothing(engine, poison):
+    clean = make_sru(40, 3, num_directions=2)
+    pad = clean.marks & PAD != 0
+    dirty = {name: getattr(clean, name).copy() for name in ("u", "x", "grad_h")}
+    for array in dirty.values():
+        array[pad] = poison
+    poisoned = replace(clean, **dirty)
+    expected = forward(clean, engine)
+    assert_same_bits(forward(poisoned, engine), expected)
+    assert_same_bits(backward(poisoned, expected["c"], engine), backward(clean, expected["c"], engine))
+
+
+@ON_GPU
+def test_nan_reaches_all_that_depends_on_it(engine):
+    """A team multiplies factors before it has the gradient; one that vanishes must not hide a NaN."""
+    given = make_sru(70, 1, 33, absent=("marks",))
+    u = given.u.copy()
+    u[:64, :, 1] = -60.0  # shut the gate of 64 steps: no gradient is left of what comes later
+    grad_h = given.grad_h.copy()
+    grad_h[66] = np.nan
+    given = replace(given, u=u, grad_h=grad_h)
+    got = backward(given, given.forward()["c"], engine)
+    assert np.isnan(got["grad_u"][:67, :, 1]).all()
+    assert np.isnan(got["grad_c0"]).all()
+    assert np.isfinite(got["grad_u"][67:]).all()
+
+
+@pytest.mark.parametrize("name", ["grad_x", "grad_c_reset"])
+@ON_GPU
+def test_gradients_are_the_same_bits_when_one_is_not_wanted(engine, name):
+    given = make_sru(25)
+    c = given.forward()["c"]
+    wanted, others = backward(given, c, engine), backward(given, c, engine, without=(name,))
+    assert others.keys() == wanted.keys() - {name}
+    assert_same_bits(others, {other: wanted[other] for other in others})
+
+
+def in_order(engine, given, c, is_team, order=None):
+    """The results of rows that start in an order."""
+    given = replace(given, order=None if order is None else np.array(order))
+    options = [
+        {"columns_per_thread": 1, "threads_per_column": n if is_team else 1} for n in (FORWARD, BACKWARD)
+    ]
+    return given.forward(engine, **options[0]) | given.backward(c, engine, **options[1])
+
+
+@pytest.mark.parametrize("is_team", [False, True])
+@ON_GPU
+def test_rows_start_in_the_order_that_is_given(engine, is_team):
+    given = make_ragged([5, 0, 9, 2], 33, num_directions=2)
+    c = given.forward()["c"]
+    expected = in_order(engine, given, c, is_team)
+    assert_same_bits(in_order(engine, given, c, is_team, [2, 0, 3, 1]), expected)
+
+
+@pytest.mark.parametrize("is_team", [False, True])
+@pytest.mark.parametrize("engine_name", [ON_SOURCES[0]])
+@pytest.mark.parametrize("order", [[2, 2, 2, 2], [2, 2**62, 3, 3], [2, -1, -(2**62), 0]])
+def test_a_row_that_an_order_leaves_out_is_not_computed(engine, order, is_team):
+    """A GPU cannot refuse what is no permutation; the address sanitizer ends the process on an error."""
+    given = make_ragged([5, 0, 9, 2], 4)
+    c = given.forward()["c"]
+    expected, got = in_order(engine, given, c, is_team), in_order(engine, given, c, is_team, order)
+    rows = sorted(set(np.clip(order, 0, 3)))
+    for name in ("c_last", "grad_c0"):
+        np.testing.assert_array_equal(got[name][rows], expected[name][rows])
+        assert np.isnan(np.delete(got[name], rows, 0)).all()
+
+
+@pytest.mark.cuda
+def test_a_team_shares_a_column_where_there_are_few(workers):
+    worker = workers("ptx-120")
+    assert launched(worker, "float32", 2, 47, 1, length=16) == (FORWARD, False, 4, 160)
+    assert launched(worker, "float32", 1, 33, 1, length=16, num_directions=2) == (FORWARD, False, 4, 160)
+    assert launched(worker, "float32", 1, 96, 2, length=16)[0] == FORWARD
+    assert launched(worker, "float32", 1, 96, 1, length=16)[0] == 1
+    assert launched(worker, "float32", 2, 47, 1, length=15)[0] == 1
+    assert launched(worker, "float32", 2, 47, 1, length=16, v_per_position=True)[0] == 1

@@ -1,0 +1,113 @@
+"""The weights of an SRU layer: how they are drawn, and how they are read from a state dict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sru_nn.arguments import shown_options
+from sru_nn.cells.sru.transform import draw_transform, scale_
+from sru_nn.checkpoints.architecture import check_cell, check_version
+from sru_nn.checkpoints.layouts import read_cell, strip_wrappers
+
+# Arguments that a state dict can contradict.
+_TOLD = (
+    "input_size",
+    "hidden_size",
+    "num_directions",
+    "num_matrices",
+    "projection_size",
+    "has_skip_term",
+    "normalize_after",
+    "v1",
+    "rescale",
+    "highway_bias",
+    "scale_x",
+)
+
+
+class Weights(nn.Module):
+    """What an `SRUCell` does with its weights; `SRUCell` makes them and says what they are."""
+
+    # 1: as sru keeps its weights, gates innermost. 2: gates outermost.
+    _version = 2
+    weight_c: Tensor
+    bias: Tensor
+    transform: nn.Module | None
+
+    @property
+    def scale_x(self) -> float:
+        """The factor of the highway term with which the output keeps the variance of the input."""
+        return math.sqrt(1 + 2 * math.exp(self.highway_bias)) if self.rescale and self.has_skip_term else 1.0
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw the weights so that u_c has the input's variance and the gates' inputs half of it."""
+        self.bias.zero_()
+        if "bias" not in self._buffers:
+            self.bias[self.output_size :].fill_(self.highway_bias)
+        if self.v1:
+            self.weight_c.zero_()
+        else:
+            bound = math.sqrt(1.5) if self.weight_c_init is None else self.weight_c_init
+            self.weight_c.uniform_(-bound, bound)
+        if self.initial_state is not None:
+            self.initial_state.zero_()
+        if self.layer_norm is not None:
+            self.layer_norm.reset_parameters()
+        if self.custom_m is None:
+            self._reset_transform()
+        elif callable(reset := getattr(self.custom_m, "reset_parameters", None)):
+            reset()
+
+    def _reset_transform(self) -> None:
+        assert self.transform is not None
+        gates = draw_transform(self.transform, self.num_matrices)
+        scale_(gates, math.sqrt(1 - self.rnn_dropout))
+        scale_(gates[0], math.sqrt(1 - self.dropout))
+        if not self.v1:
+            scale_(gates[1:3], math.sqrt(0.5))
+        if self.layer_norm is not None:
+            scale_(gates, 0.1)
+        if self.num_matrices == 4:
+            scale_(gates[3], self.scale_x)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, local_metadata: Mapping[str, Any], *args: Any
+    ) -> None:
+        check_version(type(self).__name__, self._version, local_metadata, prefix)
+        strip_wrappers(state_dict, prefix)
+        read_cell(state_dict, prefix, custom=self.custom_m is not None, output_size=self.output_size)
+        check_cell(self._arguments(), state_dict, prefix)
+        state_dict.pop(f"{prefix}scale_x", None)  # here it follows from the arguments
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
+
+    def _arguments(self) -> dict[str, Any]:
+        """Return the arguments that a state dict can contradict."""
+        return {name: getattr(self, name) for name in _TOLD} | {
+            "custom_m": None if self.custom_m is None else type(self.custom_m).__name__,
+            "layer_norm": self.layer_norm is not None,
+            "bias": "bias" not in self._buffers,
+            "learn_initial_state": self.initial_state is not None,
+        }
+
+    def extra_repr(self) -> str:
+        """Show the sizes and every option that is not at its default."""
+        usual: dict[str, Any] = {
+            "projection_size": 0,
+            "dropout": 0.0,
+            "rnn_dropout": 0.0,
+            "bidirectional": False,
+            "activation": "identity",
+            "highway_bias": 0.0,
+            "has_skip_term": True,
+            "rescale": True,
+            "v1": False,
+            "normalize_after": False,
+        }
+        sizes = f"{self.input_size}, {self.hidden_size}"
+        return ", ".join(filter(None, (sizes, shown_options(self, usual))))

@@ -1,0 +1,57 @@
+"""What has to see the call of a module: hooks, a `forward` of somebody else, a trace."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import fx, nn
+from torch.nn.modules import module as every_module
+
+
+def is_watched(module: nn.Module) -> bool:
+    """Return whether a call of a module may do more than the `forward` of its class, and so has to be made.
+
+    That is so with a hook, on this module or on all modules, after `module.compile()`, and where `forward`
+    has been replaced: on the module, as offloading and adapters do, or on its class.
+    """
+    kind = type(module)
+    # Where it was written, even if functools.wraps says otherwise.
+    written = getattr(kind.forward, "__globals__", {}).get("__name__")
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        or every_module._global_forward_hooks
+        or every_module._global_forward_pre_hooks
+        or every_module._global_backward_hooks
+        or every_module._global_backward_pre_hooks
+        or module._compiled_call_impl is not None
+        or "forward" in module.__dict__
+        or (
+            written != kind.__module__
+            and written != next(base for base in kind.__mro__ if "forward" in vars(base)).__module__
+        )
+    )
+
+
+def is_altered(module: nn.Module) -> bool:
+    """Return whether a call of a module may do more than our `forward`: it is watched, or of a subclass."""
+    home = getattr(type(module).forward, "__globals__", {}).get("__name__", "")
+    return is_watched(module) or not home.startswith("sru_nn.")
+
+
+def as_leaf(module: nn.Module, x: fx.Proxy, *args: Any, **kwargs: Any) -> Any:
+    """Record the call of a module as one node of a `torch.fx` graph, as for PyTorch's own modules.
+
+    Raises:
+        TraceError: What a hook or a subclass adds to `forward` would be recorded a second time.
+    """
+    if is_altered(module):
+        raise fx.proxy.TraceError(
+            f"torch.fx cannot record {type(module).__name__} with a hook, or whose class overrides forward, "
+            "as one node; trace with a Tracer whose is_leaf_module returns True for it"
+        )
+    kwargs = {name: value for name, value in kwargs.items() if value is not None}
+    tracer: Any = x.tracer
+    return tracer.create_proxy("call_module", tracer.path_of_module(module), (x, *args), kwargs)
