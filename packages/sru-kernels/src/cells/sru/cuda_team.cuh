@@ -68,6 +68,14 @@ struct Constant {
     __device__ __forceinline__ constexpr operator int() const { return number; }
 };
 
+/// A stride that the compiler does not know to be constant: it would keep a multiple of it for every step.
+__device__ __forceinline__ Index hidden(Index stride) {
+#if defined(__CUDA_ARCH__)
+    asm volatile("" : "+l"(stride));
+#endif
+    return stride;
+}
+
 /// Reads steps of a slice. `count` of them exist; the others are zero.
 template <typename Element, int steps, typename Count>
 __device__ __forceinline__ void read_steps(Pack<Element, 1> (&to)[steps], const Element* from, Index stride,
@@ -76,7 +84,7 @@ __device__ __forceinline__ void read_steps(Pack<Element, 1> (&to)[steps], const 
     for (int k = 0; k < steps; ++k) {
         to[k] = {};
         if (k < count) to[k].read(from);
-        from += stride;
+        from += hidden(stride);
     }
 }
 
@@ -118,7 +126,7 @@ __device__ __forceinline__ void write_steps(S* to, const AccumulationType<S> (&v
 #pragma unroll
     for (int k = 0; k < steps; ++k) {
         if (k < count) write<S>(to, {values[k]});
-        to += stride;
+        to += hidden(stride);
     }
 }
 
