@@ -189,8 +189,18 @@ class TeamMember {
     ParameterSums<A, 1> sums_;
 };
 
+/// Blocks per multiprocessor that registers must allow. From compute capability 10.0 on the compiler keeps
+/// more in registers, and two would make it spill.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
+template <typename S>
+constexpr int team_blocks = 1;
+#else
+template <typename S>
+constexpr int team_blocks = sizeof(S) < 8 ? 2 : 1;
+#endif
+
 template <typename S, int warps>
-__global__ void __launch_bounds__(lanes* warps, sizeof(S) < 8 ? 2 : 1)
+__global__ void __launch_bounds__(lanes* warps, team_blocks<S>)
     sru_backward_team_kernel(const SruBackward args) {
     using A = AccumulationType<S>;
     constexpr int steps = backward_steps, tile = warps * steps;

@@ -142,7 +142,7 @@ __device__ __forceinline__ void write_outputs(const SruForward& args, const Team
 }
 
 template <typename S, int warps>
-__global__ void __launch_bounds__(lanes* warps) sru_forward_team_kernel(const SruForward args) {
+__global__ void __launch_bounds__(lanes* warps, 1) sru_forward_team_kernel(const SruForward args) {
     using A = AccumulationType<S>;
     constexpr int tile = (warps - 1) * forward_steps;
     __shared__ TeamStates<A, tile> states;
