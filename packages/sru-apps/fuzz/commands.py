@@ -26,7 +26,10 @@ VALUES = [
     *("{a: b}", "!!python/name:os.system", "&a [*a]", "a: - b"),
     *("cpu", "sru", "lstm", "mean", "words", "adam", *TEXTS[:-1]),
 ]
-LINES = [b"a warm film", b"", b" ", b"\xff", b"\0", b"the quick", b"say a", b"x" * 5000]
+LINES = [
+    *(b"a warm film", b"", b" ", b"\xff", b"\0", b"the quick", b"say a", b"x" * 5000),
+    *(b"Ada lives in Oslo.", b"Who lives in Oslo?", b"/passage", b"/quit"),
+]
 YAML = [
     *(b"model: 3", b"trainer: null", b"a: &a [*a]", b"\xff\xfe", b"- 1", b"", b"data: {unit: [words]}"),
     b"lr_scheduler: {class_path: x.Y}",
@@ -97,7 +100,7 @@ def names_of_runs(case: Case) -> None:
 def inputs(case: Case) -> None:
     """Use a model with random options, and lines of standard input; lines out are lines in."""
     task = case.draw(st.sampled_from(samples.TASKS), "task")
-    command = {"classify": "predict", "lm": "generate", "chat": "reply"}[task]
+    command = {"classify": "predict", "lm": "generate", "chat": "reply", "squad": "ask"}[task]
     run = samples.run_folder(task, case.samples)
     args = [task, command, f"--model={run}"]
     names = [name for name in _options(task, command) if name not in ("--model", "--message", "--samples")]
@@ -105,9 +108,9 @@ def inputs(case: Case) -> None:
         name = case.draw(st.sampled_from(names))
         is_flag = name in ("--json", "--greedy", "--allow-unknown", "--forbid-unknown")
         args.append(name if is_flag else f"{name}={case.draw(st.sampled_from(VALUES))}")
-    if command != "predict":
+    if task in ("lm", "chat"):
         args.append("--max-tokens=5")
-    lines = case.draw(st.lists(st.sampled_from(LINES), max_size=5), "lines")
+    lines = case.draw(st.lists(st.sampled_from(LINES), max_size=6), "lines")
     end = case.draw(st.sampled_from([b"\n", b"\r\n"]), "end")
     mark = case.draw(st.sampled_from([b"", b"\xef\xbb\xbf"]), "mark")
     out = samples.run(case, args, stdin=mark + b"".join(line + end for line in lines))

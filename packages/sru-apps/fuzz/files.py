@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,10 @@ USES: dict[str, Callable[[Path], list[list[str]]]] = {
         ["score", f"--model={model}", str(model.parent / "text.txt")],
     ],
     "chat": lambda model: [["reply", f"--model={model}", "--message=say a", "--max-tokens=5"]],
+    "squad": lambda model: [
+        ["predict", f"--model={model}", "--passage=Ada lives in Oslo.", "Where does Ada live?"],
+        ["predict", f"--model={model}", f"--file={model.parent / 'questions.json'}"],
+    ],
 }
 """The commands of each task that use a model."""
 
@@ -38,7 +43,7 @@ def _copy(case: Case) -> tuple[str, Path]:
     """Copy the run of a task, with the data beside it."""
     task = case.draw(st.sampled_from(samples.TASKS), "task")
     run = case.copy(str(samples.run_folder(task, case.samples).relative_to(case.samples)))
-    for name in ("data", "text.txt", "talk.jsonl", "prepared"):
+    for name in samples.DATA:
         case.copy(name)
     samples.use_tiny_sets()
     return task, run
@@ -48,6 +53,8 @@ def _use(case: Case, task: str, model: Path) -> str:
     """Run a command with a model."""
     uses = USES[task](model)
     (model.parent / "text.txt").write_text("the quick fox\njumps\n")
+    if task == "squad":
+        shutil.copy(case.folder / "questions.json", model.parent)
     return samples.run(case, [task, *uses[case.draw(st.integers(0, len(uses) - 1), "command")]])
 
 

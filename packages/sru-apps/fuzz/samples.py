@@ -26,7 +26,18 @@ SMALL = (
     *("--trainer.max_epochs=2", "--trainer.accelerator=cpu", "--optimizer.lr=0.01"),
     *("--data.batch_size=4", "--model.hidden_size=6"),
 )
-TASKS = ("classify", "lm", "chat")
+PEOPLE = [
+    ("Ada", "Oslo"),
+    ("Bo", "Rome"),
+    ("Cleo", "Lima"),
+    ("Dora", "Bern"),
+    ("Emil", "Cairo"),
+    ("Fay", "Bonn"),
+]
+TASKS = ("classify", "lm", "chat", "squad")
+"""All that are trained."""
+DATA = ("data", "text.txt", "talk.jsonl", "questions.json", "prepared", "prepared-questions")
+"""What `write_data` and the trainings leave beside the runs."""
 ERROR = re.compile(r"sru\b[^:\n]*: (error: )?(?P<message>.*)")
 
 
@@ -48,6 +59,16 @@ def write_data(folder: Path) -> None:
     lines = [" ".join(words[(line * 5 + word * 2) % len(words)] for word in range(6)) for line in range(100)]
     (folder / "text.txt").write_text("\n".join(lines) + "\n")
     (folder / "talk.jsonl").write_text("".join(json.dumps(turn) + "\n" for turn in TURNS * 3))
+    paragraphs = []
+    for name, city in PEOPLE:
+        passage = f"{name} lives in {city}. It rains there."
+        asked = {f"Where does {name} live?": city, f"Who lives in {city}?": name}
+        answers = {text: {"text": text, "answer_start": passage.index(text)} for text in asked.values()}
+        questions = [
+            {"id": text, "question": question, "answers": [answers[text]]} for question, text in asked.items()
+        ]
+        paragraphs.append({"context": passage, "qas": questions})
+    (folder / "questions.json").write_text(json.dumps({"data": [{"title": "", "paragraphs": paragraphs}]}))
 
 
 def fit_options(task: str, folder: Path) -> list[str]:
@@ -57,17 +78,23 @@ def fit_options(task: str, folder: Path) -> list[str]:
         f"--data.prepared_dir={folder}/prepared",
         "--data.unit=words",
     ]
+    squad = [
+        *(f"--data.train_file={folder}/questions.json", f"--data.prepared_dir={folder}/prepared-questions"),
+        *("--data.embedding_size=8", "--data.min_count=1", "--data.processes=1", "--model.num_layers=1"),
+    ]
     own = {
         "classify": ["--recipe=sst2", f"--data-dir={folder}/data", "--data.embedding_size=8"],
         "lm": [*lm, "--data.length=9", "--model.embedding_size=6", "--model.dropout=0.2"],
         "chat": [f"--data.train_file={folder}/talk.jsonl", "--data.unit=characters", "--model.num_layers=1"],
+        "squad": squad,
     }
     return [task, "fit", *own[task], *SMALL, f"--runs-dir={folder}/runs"]
 
 
 def run_folder(task: str, folder: Path) -> Path:
     """Return where the run called "trained" is."""
-    return folder / "runs" / task / {"classify": "sst2", "lm": "text", "chat": "talk"}[task] / "trained"
+    group = {"classify": "sst2", "lm": "text", "chat": "talk", "squad": "questions"}[task]
+    return folder / "runs" / task / group / "trained"
 
 
 def prepare(folder: Path) -> None:

@@ -46,9 +46,10 @@ def test_a_row_of_zeros():
     assert not Int8Linear(linear)(torch.randn(20, 8)).any()
 
 
-def test_a_few_rows_are_as_many_to_bfloat16():
-    quantized = Int8Linear(nn.Linear(E, 48))
-    x = torch.randn(30, E)
+@pytest.mark.parametrize("inputs", [E, 5, 24])
+def test_a_few_rows_are_as_many_to_bfloat16(inputs):
+    quantized = Int8Linear(nn.Linear(inputs, 48))
+    x = torch.randn(30, inputs)
     few = torch.cat([quantized(x[:1]), quantized(x[1:15]), quantized(x[15:])])
     assert few.dtype == torch.float32
     torch.testing.assert_close(few, quantized(x), rtol=2e-2, atol=2e-2)

@@ -97,8 +97,9 @@ SRU_KERNELS_HOST_DEVICE A absolute(A x) {
 }
 
 #if defined(__CUDA_ARCH__)
-/// e^x for −88 ≤ x ≤ 0, from one approximate 2^y. y = x·log2(e) is rounded; what that leaves of x, x − y·ln 2, is
-/// so small that its exponential is 1 more than itself. Good to 5 ulp, of which the instruction takes up to 4.
+/// e^x for −88 ≤ x ≤ 0, from one approximate 2^y. y = x·log2(e) is rounded; what that leaves of x, x − y·ln
+/// 2, is so small that its exponential is 1 more than itself. Good to 5 ulp, of which the instruction takes
+/// up to 4.
 __device__ __forceinline__ float exp_of_negative_in_range(float x) {
     using C = ExpConstants<float>;
     const float y = x * C::log2_e;
@@ -155,8 +156,8 @@ SRU_KERNELS_HOST_DEVICE A reciprocal(A x) {
     return A(1) / x;
 }
 
-/// σ(x) and 1 − σ(x), each to full relative precision: neither is computed by subtraction. Good to 3 ulp; on a
-/// GPU the smaller of the two, in float32, to 8.
+/// σ(x) and 1 − σ(x), each to full relative precision: neither is computed by subtraction. Good to 3 ulp; on
+/// a GPU the smaller of the two, in float32, to 8.
 template <typename A>
 struct Gate {
     A open;

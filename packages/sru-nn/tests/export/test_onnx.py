@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.export import Dim
 
-from sru_nn import SRU
+from sru_nn import SRU, SLiGRU
 from sru_nn.export import to_onnx
 from sru_nn.quantization import quantize_weights_
 
@@ -67,6 +67,17 @@ def test_options_of_the_layers(tmp_path):
     run, *_ = runner(tmp_path / "rnn.onnx")
     for length, batch in LENGTHS:
         check(run, rnn, torch.randn(batch, length, D))
+
+
+@needs_scan
+@torch.no_grad()
+def test_a_step_that_multiplies_the_state(tmp_path, inputs, shapes):
+    rnn = SLiGRU(E, D, L, bidirectional=True, recurrent_elementwise_affine=True).eval()
+    to_onnx(rnn, inputs(4, 3), tmp_path / "rnn.onnx", dynamic_shapes=shapes)
+    run, kinds, _ = runner(tmp_path / "rnn.onnx")
+    assert kinds.count("Scan") == L
+    for length, batch in LENGTHS:
+        check(run, rnn, *inputs(length, batch))
 
 
 class Policy(nn.Module):

@@ -102,16 +102,20 @@ def test_a_longer_memory_in_the_test(fit: Callable[..., Path], capsys: pytest.Ca
 @pytest.mark.parametrize(
     ("unit", "figure"),
     [
-        (["--data.unit=bytes"], "bits_per_byte"),
+        (["--data.unit=bytes", "--data.document_separator=\n"], "bits_per_byte"),
         (["--data.unit=characters", "--data.min_count=2"], "bits_per_character"),
         (["--data.unit=subwords", "--data.vocab_size=300"], "word_perplexity"),
     ],
 )
 def test_other_units(unit: list[str], figure: str, fit: Callable[..., Path], tmp_path: Path) -> None:
     more = [QUICK, "--trainer.max_steps=3", f"--data.prepared_dir={tmp_path / 'prepared'}"]
-    summary = json.loads((fit("one", *unit, *more) / "summary.json").read_text())
+    run = fit("one", *unit, *more)
+    summary = json.loads((run / "summary.json").read_text())
     assert 0 < summary["test"][figure] < math.inf
     assert summary["steps"] == 3
+    for path in (run, run / "checkpoints/best.ckpt"):
+        model = load_trained(TASK, path)
+        assert model.separator == (model.tokenizer.encode("\n")[0] if "bytes" in unit[0] else None)
 
 
 def test_prepared_folder_alone(

@@ -11,6 +11,7 @@ import torch
 import sru_apps
 from sru_apps.cli import main
 from sru_apps.tasks.lm.model import LanguageModel, LanguageModelConfig
+from sru_apps.train.errors import UserError
 from sru_apps.train.export import export_model
 from sru_data.tokenizers import WordTokenizer
 
@@ -49,6 +50,31 @@ def test_scores_are_those_of_the_command(
     *rows, _ = map(json.loads, capsys.readouterr().out.splitlines())
     found = sru_apps.load(model).score(TEXT.splitlines(keepends=True), independent=independent)
     assert [(score.tokens, score.nll) for score in found] == [(row["tokens"], row["nll"]) for row in rows]
+
+
+def test_a_document_counts_for_nothing_in_the_next(model: Path) -> None:
+    """The first token of a document is still predicted from the one before, as in training."""
+    config = json.loads((model / "config.json").read_text())
+    separator = sru_apps.load(model).tokenizer.encode("\n")[0]
+    lines = ["jumps the\n", "\n", "quick\n", "the fox\n"]
+    others = ["fox fox fox quick\n", *lines[1:]]
+
+    def scores(texts: list[str]) -> list[float]:
+        return [score.nll for score in sru_apps.load(model).score(texts, independent=False)]
+
+    assert scores(lines)[2:] != scores(others)[2:]
+    (model / "config.json").write_text(json.dumps({**config, "separator": separator}))
+    assert scores(lines)[1] != scores(others)[1]
+    assert scores(lines)[2:] == scores(others)[2:]
+    assert scores(lines)[3] == pytest.approx(scores(lines[2:])[1])
+
+
+@pytest.mark.parametrize("separator", [-1, 99, "<eos>", True])
+def test_a_separator_that_is_no_symbol(model: Path, separator: object) -> None:
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "separator": separator}))
+    with pytest.raises(UserError, match="separator must be the number of a symbol, below 7"):
+        sru_apps.load(model)
 
 
 def test_what_is_refused(model: Path) -> None:

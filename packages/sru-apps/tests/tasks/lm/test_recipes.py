@@ -51,6 +51,7 @@ def build(name: str) -> Fit:
     with pytest.MonkeyPatch.context() as patch, torch.device("meta"):
         patch.setattr(LanguageModelData, "tokenizer", range(vocab_size), raising=False)
         patch.setattr(LanguageModelData, "unit", UNITS.get(text, "words"))
+        patch.setattr(LanguageModelData, "separator", None, raising=False)
         for name_of_hook in ("prepare_data", "setup", "train_dataloader"):
             patch.setattr(LanguageModelData, name_of_hook, lambda *_: None)
         return Fit(TASK, [f"--recipe={name}", "--runs-dir=nowhere", "--trainer.accelerator=cpu"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,11 @@ def test_without_vectors_the_words_of_training_are_learned(make: Callable[..., S
     # Each passage counts once: 28 full stops, 24 times `the`, and as many question marks.
     assert data.tokenizer.tokens[2:6] == [".", "the", "?", "lives"]
     assert "ada" not in data.tokenizer.tokens
+    *_, begin, unknown = data.opening().splitlines()
+    words = len(data.tokenizer) - 2
+    assert begin.startswith(f"the vectors of all {words} words begin at random; --embeddings FILE gives")
+    assert re.fullmatch(r"\d+\.\d % of the words .* occur fewer than 9 times; lower .*min_count", unknown)
+    assert "unknown" not in make().opening()
     assert (data.fixed_vectors, data.pretrained, data.embedding_size) == (0, None, 100)
     cased = make(lowercase=False)
     assert {"The", "the", "Ada"} <= set(cased.tokenizer.tokens)  # type: ignore[union-attr]

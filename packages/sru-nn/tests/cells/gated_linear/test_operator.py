@@ -246,12 +246,13 @@ def test_the_fastest_backend_takes_the_steps(length, monkeypatch):
             torch.testing.assert_close(gated_linear_recurrence(**inputs), tuple(expected[:2]))
 
 
-@pytest.mark.parametrize(("fits", "chosen"), [(True, "kernels"), (False, "reference")])
-def test_heads_that_are_too_large_for_the_kernels_of_a_gpu_go_to_plain_pytorch(fits, chosen, monkeypatch):
+@pytest.mark.parametrize(("fits", "chosen"), [(True, "kernels"), (False, "triton")])
+def test_heads_that_are_too_large_for_the_kernels_of_a_gpu_go_without_them(fits, chosen, monkeypatch):
     asked = []
     cuda = SimpleNamespace(gated_linear_fits=lambda *head: asked.append(head) or fits)
     monkeypatch.setattr(pieces, "kernels", lambda: (SimpleNamespace(cuda=cuda), {torch.float64: "float64"}))
-    monkeypatch.setattr(backend, "active", lambda device: "kernels")
+    found = iter(["kernels", "triton"])  # the choice, and the one without the kernels
+    monkeypatch.setattr(backend, "active", lambda device: next(found))
     q, v = (torch.empty(2, 1, 1, size, dtype=torch.float64, device="meta") for size in (3, 5))
     assert pieces.choose(SimpleNamespace(q=q, v=v)) == chosen
     assert asked == [("float64", 3, 5)]

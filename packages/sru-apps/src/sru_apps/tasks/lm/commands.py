@@ -144,8 +144,9 @@ def score(task: Task, args: Sequence[str]) -> int:
         "sru lm score",
         "Tokens, negative log-likelihood, perplexity and bits per character of each line of a file and of "
         "the whole, and the number of tokens that are not in the vocabulary and read as the unknown token. "
-        "The state is carried from line to line, and the first token is predicted from a line end. Line ends "
-        "are scored with their lines where the vocabulary has them.",
+        "The state is carried from line to line, though not beyond the token that ended a document in "
+        "training, and the first token is predicted from a line end. Line ends are scored with their lines "
+        "where the vocabulary has them.",
         [
             ("file", str, ..., "A text in UTF-8, plain or compressed, or JSON lines."),
             ("--model", str, ..., _MODEL),
@@ -167,7 +168,12 @@ def score(task: Task, args: Sequence[str]) -> int:
     changes = {} if options.memory_length is None else {"memory_length": options.memory_length}
     model = load_trained(task, Path(options.model), changes)
     total = Score()
-    scores = score_lines(model, TextSource.from_files([path]), independent=options.independent_lines)
+    scores = score_lines(
+        model,
+        TextSource.from_files([path]),
+        independent=options.independent_lines,
+        separator=model.separator,
+    )
     for number, found in enumerate(scores, 1):
         if number == 1 and not options.json:
             print("line\ttokens\tnats\tperplexity\tbits/character\tunknown")

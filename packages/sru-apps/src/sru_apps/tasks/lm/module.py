@@ -45,6 +45,7 @@ class LanguageModelModule(TaskModule):
         optimizer: The optimizer and its schedule, or the same.
         unit: What a token is, which decides the figure.
         nominal_length: The length of a segment whose loss has weight one, where lengths are random.
+        separator: The id of the token that ends a document; None if a text is one document.
     """
 
     config_class = LanguageModelConfig
@@ -58,8 +59,10 @@ class LanguageModelModule(TaskModule):
         *,
         unit: Unit = "words",
         nominal_length: int | None = None,
+        separator: int | None = None,
     ) -> None:
-        super().__init__(config, optimizer, unit=unit, nominal_length=nominal_length)
+        super().__init__(config, optimizer, unit=unit, nominal_length=nominal_length, separator=separator)
+        self.exported = {} if separator is None else {"separator": separator}
         self.unit = unit
         self.nominal_length = nominal_length
         self.network = LanguageModel(self.config)
@@ -78,6 +81,7 @@ class LanguageModelModule(TaskModule):
             optimizer,
             unit=cast(Unit, data.unit),
             nominal_length=data.hparams["length"] if data.hparams["random_lengths"] else None,
+            separator=data.separator,
         )
 
     @classmethod

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from sru_apps.decoding.completion import complete, encode_prompt
 from sru_apps.decoding.sampling import Sampling
@@ -19,10 +20,33 @@ class TrainedLanguageModel(Trained):
         model = sru_apps.load("runs/lm/quick/first")
         print("The king" + model.generate("The king", seed=1))
         print(model.score(["A line of text."])[0].perplexity)
+
+    Attributes:
+        separator: The id of the token that ends a document, as in training; None if a text is one document.
     """
 
     config_class = LanguageModelConfig
     network_class = LanguageModel
+
+    def __init__(self, network: Any, tokenizer: Any, entries: Mapping[str, Any] | None = None) -> None:
+        super().__init__(network, tokenizer, entries)
+        self.separator: int | None = (entries or {}).get("separator")
+
+    @classmethod
+    def entries(cls, hyper_parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Turn the hyper-parameters of a checkpoint into the entries of an exported `config.json`."""
+        return {**super().entries(hyper_parameters), "separator": hyper_parameters.get("separator")}
+
+    @classmethod
+    def check(cls, config: LanguageModelConfig, entries: Mapping[str, Any]) -> None:
+        """Refuse a separator that is no symbol.
+
+        Raises:
+            ValueError: It is none.
+        """
+        separator = entries.get("separator")
+        if separator is not None and (type(separator) is not int or not 0 <= separator < config.vocab_size):
+            raise ValueError(f"separator must be the number of a symbol, below {config.vocab_size:,}")
 
     def generate(
         self,
@@ -101,6 +125,8 @@ class TrainedLanguageModel(Trained):
     def score(self, texts: Iterable[str], *, independent: bool = True) -> list[Score]:
         """Score texts, as `sru lm score` does the lines of a file.
 
+        After the token that ended a document in training, a text begins anew.
+
         Args:
             texts: The texts. A line feed at the end of one is scored too where the vocabulary has line ends.
             independent: Score each text by itself; otherwise the state is carried from one to the next.
@@ -113,4 +139,4 @@ class TrainedLanguageModel(Trained):
         """
         if isinstance(texts, str):
             raise ValueError(f"score: texts must be a list of texts, got one text: [{texts[:40]!r}]")
-        return list(score_groups(self, [list(texts)], independent=independent))
+        return list(score_groups(self, [list(texts)], independent=independent, separator=self.separator))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from itertools import chain, islice
+from typing import NamedTuple
 
 import torch
 
@@ -55,7 +56,9 @@ class Score:
         return Score(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 
 
-def score_lines(model: Trained, source: TextSource, *, independent: bool = False) -> Iterator[Score]:
+def score_lines(
+    model: Trained, source: TextSource, *, independent: bool = False, separator: int | None = None
+) -> Iterator[Score]:
     """Score a text line by line.
 
     The first token is predicted from a line end; where the vocabulary has none it is not scored.
@@ -64,6 +67,8 @@ def score_lines(model: Trained, source: TextSource, *, independent: bool = False
         model: The trained model.
         source: The text, which may be larger than memory.
         independent: Score each line without the lines before it.
+        separator: The id of the token that ends a document: nothing before it counts for what follows. None
+            if the text is one document.
 
     Yields:
         One score per line, in their order.
@@ -71,11 +76,18 @@ def score_lines(model: Trained, source: TextSource, *, independent: bool = False
     Raises:
         DataError: The text is missing, empty or not UTF-8, or has a line of more than `MAX_LINE` characters.
     """
-    yield from score_groups(model, _lines(source), UnknownParts(model.tokenizer), independent=independent)
+    yield from score_groups(
+        model, _lines(source), UnknownParts(model.tokenizer), independent=independent, separator=separator
+    )
 
 
 def score_groups(
-    model: Trained, groups: Iterable[list[str]], unknown: UnknownParts | None = None, *, independent: bool
+    model: Trained,
+    groups: Iterable[list[str]],
+    unknown: UnknownParts | None = None,
+    *,
+    independent: bool,
+    separator: int | None = None,
 ) -> Iterator[Score]:
     """Score lines that come in groups.
 
@@ -84,13 +96,14 @@ def score_groups(
         groups: Lines, with their line ends.
         unknown: Told of what the model does not know.
         independent: As for `score_lines`.
+        separator: As for `score_lines`.
 
     Yields:
         One score per line, in their order.
     """
     tokenizer = model.tokenizer
     start = line_end(tokenizer)
-    before, state = [] if start is None else [start], None
+    before, place = [] if start is None else [start], _Place()
     for lines in groups:
         texts = lines if start is not None else [line.rstrip(LINE_END) for line in lines]
         ids = [encode(tokenizer, text) for text in texts]
@@ -98,11 +111,11 @@ def score_groups(
             unknown.report(zip(texts, ids, strict=True))
         if independent:
             costs = chain.from_iterable(
-                _costs(model, part, before)[0] for part in side_by_side(ids, _AT_ONCE)
+                _costs(model, part, before, place, separator)[0] for part in side_by_side(ids, _AT_ONCE)
             )
         else:
             joined = list(chain.from_iterable(ids))
-            found, state = _costs(model, [joined], before, state)
+            found, place = _costs(model, [joined], before, place, separator)
             costs, before = chain(found), [*before, *joined][-1:]
         for text, tokens in zip(texts, ids, strict=True):
             scored = [nll for nll in islice(costs, len(tokens)) if nll is not None]
@@ -134,10 +147,23 @@ def _lines(source: TextSource) -> Iterator[list[str]]:
         yield [rest]
 
 
+class _Place(NamedTuple):
+    """Where a text is read on: before a symbol that has been scored but not read."""
+
+    state: State | None = None
+    """The state before it."""
+    begins: bool = False
+    """Whether it is the first of a document."""
+
+
 @torch.inference_mode()
 def _costs(
-    model: Trained, lines: Sequence[Sequence[int]], before: list[int], state: State | None = None
-) -> tuple[list[float | None], State | None]:
+    model: Trained,
+    lines: Sequence[Sequence[int]],
+    before: list[int],
+    place: _Place,
+    separator: int | None,
+) -> tuple[list[float | None], _Place]:
     """Compute the negative log-likelihood of each symbol of each line, line after line.
 
     Padding after a shorter line changes nothing before it, so no mask is needed.
@@ -146,20 +172,27 @@ def _costs(
         model: The trained model.
         lines: The symbols of the lines, which are read side by side.
         before: The symbol before each line, if there is one; without it, the first of a line costs None.
-        state: The state before that symbol.
+        place: That of the symbol before each line.
+        separator: As for `score_lines`.
 
     Returns:
         costs: One per symbol.
-        state: That of the longest line before its last symbol.
+        place: That of the last symbol of the longest line.
     """
     texts = [[*before, *line] for line in lines]
     inputs = pad_sequences(texts, batch_first=False).ids
     targets = pad_sequences(texts, pad_id=IGNORE, batch_first=False).ids
-    parts = [torch.zeros(0, len(texts), dtype=torch.float64)]
-    for ids, wanted in zip(torch.split(inputs[:-1], _STEPS), torch.split(targets[1:], _STEPS), strict=True):
+    first = torch.full_like(inputs[:1], place.begins, dtype=torch.bool)
+    begins = torch.cat([first, inputs[:-1] == (-1 if separator is None else separator)])
+    state, parts = place.state, [torch.zeros(0, len(texts), dtype=torch.float64)]
+    for ids, wanted, reset in zip(
+        *(torch.split(part, _STEPS) for part in (inputs[:-1], targets[1:], begins[:-1])), strict=True
+    ):
         if len(ids):
-            nll, state = model.network.loss(ids.to(model.device), wanted.to(model.device), state)
+            marks = None if separator is None else reset.to(model.device)
+            nll, state = model.network.loss(ids.to(model.device), wanted.to(model.device), state, marks)
             parts.append(nll.cpu().double())
     rows = zip(lines, torch.cat(parts).t().tolist(), strict=True)
-    first = [] if before else [None]
-    return [cost for line, row in rows for cost in [*first, *row][: len(line)]], state
+    unscored = [] if before else [None]
+    costs = [cost for line, row in rows for cost in [*unscored, *row][: len(line)]]
+    return costs, _Place(state, bool(begins[-1, 0]) if len(begins) else place.begins)

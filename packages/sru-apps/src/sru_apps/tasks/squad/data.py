@@ -18,7 +18,7 @@ from sru_apps.tasks.squad.source import (
     prepare_questions,
     report_lines,
 )
-from sru_apps.tasks.squad.vocabulary import SPECIAL, make_vocabulary
+from sru_apps.tasks.squad.vocabulary import Vocabulary, describe, make_vocabulary
 from sru_apps.train.data import BatchData, BatchLoader
 from sru_apps.train.errors import UserError
 from sru_apps.train.own_files import Files, name_of_files
@@ -92,6 +92,8 @@ class SquadData(BatchData[Example, Batch]):
     tokenizer: WordTokenizer | None = None
     pretrained: EmbeddingMatrix | None = None
     fixed_vectors = 0
+    _chosen = False
+    """Whether the vocabulary has been chosen here, and is not that of another model."""
 
     def __init__(
         self,
@@ -168,6 +170,7 @@ class SquadData(BatchData[Example, Batch]):
         self.no_answer = prepared.report["train"].impossible > 0
         if self.tokenizer is None:
             self.tokenizer, self.fixed_vectors, self.pretrained = make_vocabulary(prepared, options)
+            self._chosen = True
             if self.pretrained is not None:
                 self.embedding_size = self.pretrained.weight.shape[1]
         self._table = WordTable.of(prepared.words, self.tokenizer, lower=prepared.lower)
@@ -204,7 +207,7 @@ class SquadData(BatchData[Example, Batch]):
                 )
 
     def opening(self) -> str:
-        """Count the questions, and the words with a pretrained vector."""
+        """Count the questions, the words with a pretrained vector, and those without any."""
         assert self.tokenizer is not None
         parts: dict[str, Any] = self.parts
         others = [f", {len(parts[part]):,} for {part}" for part in parts if part != "train"]
@@ -214,10 +217,9 @@ class SquadData(BatchData[Example, Batch]):
             limits = f"{self.hparams['max_question']} words, or about passages of over"
             limits += f" {self.hparams['max_context']} words"
             lines.append(f"{self._too_long:,} training questions left out: of over {limits}")
-        words, learned = len(self.tokenizer) - SPECIAL, len(self.tokenizer) - self.fixed_vectors - SPECIAL
-        if self.pretrained is not None:
-            found, file = self.pretrained.found, self.hparams["embeddings"]
-            lines.append(f"{found:,} of {words:,} words have a vector in {file}; {learned:,} are trained")
+        if self._chosen:
+            vocabulary = Vocabulary(self.tokenizer, self.fixed_vectors, self.pretrained)
+            lines += describe(vocabulary, self.prepared, self._table.rows, self.hparams)
         return "\n".join(lines)
 
     def report(self) -> str:

@@ -16,6 +16,8 @@ from sru_data.tokenizers import WordTokenizer
 
 SPECIAL = 2
 """Padding and the unknown word, which come first."""
+MANY = 0.1
+"""The share of unknown words in training from which on it is worth a line."""
 
 
 class Vocabulary(NamedTuple):
@@ -66,6 +68,36 @@ def make_vocabulary(prepared: PreparedQuestions, options: Mapping[str, Any]) -> 
     tokenizer = tuned.extended(known)
     matrix = embedding_matrix(path, tokenizer.tokens, dim=size, seed=options["seed"], vectors=known)
     return Vocabulary(tokenizer, 0 if tune == "all" else len(tokenizer) - len(tuned), matrix)
+
+
+def describe(
+    vocabulary: Vocabulary, prepared: PreparedQuestions, rows: Tensor, options: Mapping[str, Any]
+) -> list[str]:
+    """Say where the vectors come from, and whether many words have none of their own.
+
+    Args:
+        vocabulary: The vocabulary.
+        prepared: The questions.
+        rows: (S,) int64, the number of each surface form in the vocabulary.
+        options: The options `--data.*`.
+    """
+    tokenizer, fixed, pretrained = vocabulary
+    words = len(tokenizer) - SPECIAL
+    if pretrained is None:
+        lines = [
+            f"the vectors of all {words:,} words begin at random; --embeddings FILE gives pretrained ones"
+        ]
+    else:
+        found, file = pretrained.found, options["embeddings"]
+        lines = [f"{found:,} of {words:,} words have a vector in {file}; {words - fixed:,} are trained"]
+    counts = prepared.training_words
+    share = float(counts[rows == tokenizer.unk_id].sum() / counts.sum())
+    if share >= MANY:
+        lines.append(
+            f"{100 * share:.1f} % of the words in training are unknown, because they occur fewer than "
+            f"{options['min_count']} times; lower --data.min_count"
+        )
+    return lines
 
 
 def _by_frequency(

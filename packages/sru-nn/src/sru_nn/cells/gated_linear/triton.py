@@ -65,7 +65,7 @@ def _launch(kernel: Any, programs: int, inputs: PieceInputs, *tensors: Tensor | 
             *sizes,
             *(_block(size) for size in sizes[3:]),
             _precision(q),
-            num_warps=4,
+            num_warps=8 if kernel is gradients_of_keys else 4,  # it holds most
             enable_fp_fusion=True,
         )
 

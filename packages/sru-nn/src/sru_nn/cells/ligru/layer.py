@@ -138,7 +138,7 @@ class LiGRULayer(nn.Module):
         return (
             _is_another(linear, nn.Linear)
             or linear._parameters.get("bias") is not None
-            or is_traceable_wrapper_subclass(linear.weight)  # quantized by others
+            or is_traceable_wrapper_subclass(linear.weight)  # type: ignore[unreachable]  # quantized by others
             or (norm is not None and _is_another(norm, nn.LayerNorm))
         )
 

@@ -116,8 +116,8 @@ def by_marks(
 ) -> tuple[Tensor, Tensor]:
     """Compute it from `marks` (`sru_nn.pieces`, or the padding alone as bool) in place of masks."""
     dtype = accumulate_dtype(u.dtype)
-    affine = [part if part is None else part.to(dtype) for part in (norm_weight, norm_bias)]
-    product = Product(weight.to(dtype), *affine, norm_eps)
+    norm_weight, norm_bias = (part if part is None else part.to(dtype) for part in (norm_weight, norm_bias))
+    product = Product(weight.to(dtype), norm_weight, norm_bias, norm_eps)
     with without_autocast(u.device):
         return by_product(
             product, u, h0, h_reset, mask_h, marks, cu_seqlens, bidirectional, activation, states

@@ -98,7 +98,7 @@ def from_rows(h: Tensor, bidirectional: bool) -> Tensor:
     """Return `(T, R, D)` as `(T, B, N·D)`."""
     if not bidirectional:
         return h
-    first, second = h.chunk(2, 1)
+    first, second = _halves(h, 1)
     return torch.cat([first, second.flip(0)], -1)
 
 
@@ -112,4 +112,10 @@ def to_rows(h: Tensor, bidirectional: bool) -> Tensor:
 
 def last_from_rows(h: Tensor, bidirectional: bool) -> Tensor:
     """Return `(R, D)` as `(B, N·D)`."""
-    return torch.cat(h.chunk(2), -1) if bidirectional else h
+    return torch.cat(_halves(h, 0), -1) if bidirectional else h
+
+
+def _halves(tensor: Tensor, axis: int) -> tuple[Tensor, ...]:
+    """Return the rows of the first and of the second direction."""
+    # Not chunk(2, axis), which ONNX cannot optimise where the number of rows is not known.
+    return torch.unflatten(tensor, axis, (2, tensor.shape[axis] // 2)).unbind(axis)

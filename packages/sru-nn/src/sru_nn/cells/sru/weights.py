@@ -37,7 +37,19 @@ class Weights(nn.Module):
     _version = 2
     weight_c: Tensor
     bias: Tensor
+    initial_state: nn.Parameter | None
     transform: nn.Module | None
+    layer_norm: nn.LayerNorm | None
+    custom_m: nn.Module | None
+    output_size: int
+    num_matrices: int
+    dropout: float
+    rnn_dropout: float
+    highway_bias: float
+    weight_c_init: float | None
+    has_skip_term: bool
+    rescale: bool
+    v1: bool
 
     @property
     def scale_x(self) -> float:
