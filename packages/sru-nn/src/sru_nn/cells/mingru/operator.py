@@ -89,8 +89,9 @@ def by_sru(
 ) -> tuple[Tensor, Tensor]:
     """Compute it as an SRU whose gates do not see the state, with f = 1 − z and an output gate of one."""
     u_h, u_z = u.unbind(2)
-    bias = torch.tensor([[0.0], [_OPEN]], dtype=accumulate_dtype(u.dtype), device=u.device)
-    bias = bias.expand(2, u.shape[-1])
+    # Made on the device: a CUDA graph cannot capture a copy from the host.
+    bias = torch.arange(2, dtype=accumulate_dtype(u.dtype), device=u.device) * _OPEN
+    bias = bias.unsqueeze(1).expand(2, u.shape[-1])
     gates = torch.stack([u_h, -u_z, torch.zeros_like(u_z)], 2)
     chosen: backend.Backend | None = None if torch.compiler.is_compiling() else backend.active(u.device)
     inputs = sru.Inputs(gates, torch.zeros_like(bias), bias, h0, mask_pad=mask_pad)
