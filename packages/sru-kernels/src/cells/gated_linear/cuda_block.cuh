@@ -112,7 +112,7 @@ __device__ __forceinline__ void sum_over_lanes(const A (&x)[n], int lane, int bi
             for (int i = 0; i < n; ++i) take(first + i, x[i]);
             return;
         }
-        // Each lane of a pair goes on with one half.
+        // Each lane of a pair keeps one half.
         const bool second = (lane & bit) != 0;
         A half[n / 2];
 #pragma unroll

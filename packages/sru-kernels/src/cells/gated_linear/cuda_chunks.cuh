@@ -118,7 +118,7 @@ __device__ __forceinline__ void for_each_piece(const Thread& thread, int rows, i
     }
 }
 
-/// Copies rows, 16 bytes at a time and behind the threads' back if they are aligned.
+/// Copies rows: asynchronously and 16 bytes at a time if they are aligned.
 template <typename Element>
 __device__ __forceinline__ void fetch(const Thread& thread, const Rows<Element>& rows, int count,
                                       const SharedRows<Element>& to) {

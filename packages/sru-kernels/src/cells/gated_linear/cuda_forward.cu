@@ -183,7 +183,7 @@ void sru_kernels::cuda::run(const GatedLinearForward& args, const Launch& launch
         using S = decltype(zero);
         using A = AccumulationType<S>;
         Shape shape = shape_of_keys<A>(args.key_size);
-        const int wanted = multiprocessors(launch.device);
+        const Index wanted = multiprocessors(launch.device);
         if constexpr (sizeof(A) == sizeof(float)) {
             // With all keys of the largest heads there is room for the columns of two warps.
             const int threads = args.key_size > 64 ? 64 : largest_forward_block;

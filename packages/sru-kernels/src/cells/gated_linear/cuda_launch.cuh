@@ -4,8 +4,18 @@
 #include <string>
 
 #include "cells/gated_linear/cuda_block.cuh"
-#include "runtime/cuda/launch.hpp"
+#include "runtime/cuda/launch.cuh"
 #include "runtime/cuda/shared_memory.cuh"
+
+namespace sru_kernels {
+
+inline std::string shape_of(const GatedLinearInputs& in) {
+    const auto comma = [](Index size) { return std::to_string(size) + ", "; };
+    return "(T, B, H, K, V) = (" + comma(in.length) + comma(in.batch) + comma(in.heads) + comma(in.key_size) +
+           std::to_string(in.value_size) + ")";
+}
+
+}  // namespace sru_kernels
 
 namespace sru_kernels::SRU_KERNELS_VARIANT::gated_linear {
 
@@ -15,19 +25,11 @@ struct Division {
     int threads;  // per block
 };
 
-inline int attribute(cudaDeviceAttr name, int device) {
-    int value = 0;
-    cudaDeviceGetAttribute(&value, name, device);
-    return value;
-}
-
-inline int multiprocessors(int device) { return attribute(cudaDevAttrMultiProcessorCount, device); }
-
 /// Whether tensor cores multiply floats, three times for one product, faster than the other units: on the
 /// GPUs of data centers, not on those for graphics.
 inline bool multiplies_fast(int device) {
-    const int major = attribute(cudaDevAttrComputeCapabilityMajor, device);
-    return major >= 8 && major < 12 && attribute(cudaDevAttrComputeCapabilityMinor, device) == 0;
+    const int major = cuda::attribute(cudaDevAttrComputeCapabilityMajor, device);
+    return major >= 8 && major < 12 && cuda::attribute(cudaDevAttrComputeCapabilityMinor, device) == 0;
 }
 
 /// The smallest exponent of two with which it is at least `count`.
@@ -48,7 +50,7 @@ Shape shape_of_keys(Index key_size) {
 
 /// A warp holds all keys of so many columns. Blocks are smaller when there would be too few.
 inline Division divide_columns(const GatedLinearForward& args, Shape shape, int columns_per_warp,
-                               int most_threads, int multiprocessors) {
+                               int most_threads, Index multiprocessors) {
     const auto tiles = [&](int threads) {
         const int columns = threads / 32 * columns_per_warp;
         return (args.value_size + columns - 1) / columns;
@@ -82,12 +84,6 @@ auto fit(Shape& shape, const Memory& memory_for) {
     return memory;
 }
 
-inline std::string shape_of(const GatedLinearInputs& in) {
-    const auto comma = [](Index size) { return std::to_string(size) + ", "; };
-    return "(T, B, H, K, V) = (" + comma(in.length) + comma(in.batch) + comma(in.heads) + comma(in.key_size) +
-           std::to_string(in.value_size) + ")";
-}
-
 template <typename Args>
 void check(const Args& args, const cuda::Launch& launch) {
     const std::string kernel = Args::kernel.name;
@@ -112,25 +108,13 @@ void check(const Args& args, const cuda::Launch& launch) {
 template <typename Args, typename Memory>
 void launch_blocks(const Args& args, const cuda::Launch& launch, const Division& division,
                    const Memory& memory, void (*kernel)(Args, Shape, Memory)) {
-    const char* const name = Args::kernel.name;
-    const Index blocks = args.states() * division.shape.tiles;
-    if (blocks > INT32_MAX) {
-        throw std::invalid_argument(std::string(name) + ": needs a grid of " + std::to_string(blocks) +
-                                    " blocks, of which CUDA allows " + std::to_string(INT32_MAX) +
-                                    "; split the batch");
-    }
-    const cuda::DeviceGuard guard(name, launch.device);
-    const cudaLaunchConfig_t config{dim3(static_cast<unsigned int>(blocks)),
-                                    dim3(static_cast<unsigned int>(division.threads)),
-                                    static_cast<std::size_t>(memory.bytes),
-                                    reinterpret_cast<cudaStream_t>(launch.stream),
-                                    nullptr,
-                                    0};
-    const cudaError_t status = cudaLaunchKernelEx(&config, kernel, args, division.shape, memory);
     cuda::Work work{};
-    work.kernel = name;
+    work.kernel = Args::kernel.name;
     work.dtype = args.dtype;
-    if (status != cudaSuccess) cuda::fail_launch(work, launch, shape_of(args), status);
+    const cudaLaunchConfig_t grid =
+        cuda::grid_of(work, launch, args.states() * division.shape.tiles, division.threads, memory.bytes);
+    const cuda::DeviceGuard guard(work.kernel, launch.device);
+    cuda::launch_grid(kernel, work, launch, grid, args, division.shape, memory);
 }
 
 }  // namespace sru_kernels::SRU_KERNELS_VARIANT::gated_linear

@@ -23,6 +23,8 @@ const char* to_string(DType dtype) {
     return names[static_cast<int>(dtype)];
 }
 
+}  // namespace
+
 int attribute(cudaDeviceAttr name, int device) {
     int value = 0;
     cudaDeviceGetAttribute(&value, name, device);
@@ -30,23 +32,6 @@ int attribute(cudaDeviceAttr name, int device) {
 }
 
 Index multiprocessors(int device) { return attribute(cudaDevAttrMultiProcessorCount, device); }
-
-cudaLaunchConfig_t grid(const Work& work, const Launch& launch, Index blocks, int block) {
-    if (blocks > most_blocks) {
-        throw std::invalid_argument(std::string(work.kernel) + ": needs a grid of " + std::to_string(blocks) +
-                                    " blocks, of which CUDA allows " + std::to_string(most_blocks) +
-                                    "; split the batch");
-    }
-    constexpr std::size_t shared_memory = 0;
-    return {dim3(static_cast<unsigned int>(blocks)),
-            dim3(static_cast<unsigned int>(block)),
-            shared_memory,
-            reinterpret_cast<cudaStream_t>(launch.stream),
-            nullptr,
-            0};
-}
-
-}  // namespace
 
 std::string describe(cudaError_t status) {
     return std::string(cudaGetErrorName(status)) + " (" + cudaGetErrorString(status) + ")";
@@ -118,18 +103,33 @@ bool choose_team(const Work& work, const Team& team, const Launch& launch) {
     return true;
 }
 
+cudaLaunchConfig_t grid_of(const Work& work, const Launch& launch, Index blocks, int block,
+                           int shared_memory) {
+    if (blocks > most_blocks) {
+        throw std::invalid_argument(std::string(work.kernel) + ": needs a grid of " + std::to_string(blocks) +
+                                    " blocks, of which CUDA allows " + std::to_string(most_blocks) +
+                                    "; split the batch");
+    }
+    return {dim3(static_cast<unsigned int>(blocks)),
+            dim3(static_cast<unsigned int>(block)),
+            static_cast<std::size_t>(shared_memory),
+            reinterpret_cast<cudaStream_t>(launch.stream),
+            nullptr,
+            0};
+}
+
 cudaLaunchConfig_t grid_for(const Work& work, const Launch& launch, int columns) {
     const Index threads = work.rows * work.row_size / columns;
     const auto blocks = [&](int block) { return work.directions * ((threads + block - 1) / block); };
     const Index wanted = multiprocessors(launch.device);
     int block = largest_block;
     while (block > smallest_block && blocks(block) < wanted) block /= 2;
-    return grid(work, launch, blocks(block), block);
+    return grid_of(work, launch, blocks(block), block);
 }
 
 cudaLaunchConfig_t grid_for_team(const Work& work, const Launch& launch, int threads) {
     const Index blocks = work.rows * ((work.row_size + team_columns - 1) / team_columns);
-    return grid(work, launch, work.directions * blocks, threads * team_columns);
+    return grid_of(work, launch, work.directions * blocks, threads * team_columns);
 }
 
 void fail_launch(const Work& work, const Launch& launch, const std::string& shape, cudaError_t status) {

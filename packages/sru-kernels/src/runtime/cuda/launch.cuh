@@ -30,12 +30,12 @@ bool all_aligned(Args args) {
     return alignment.is_wide;
 }
 
-/// Puts `kernel`, whose only parameter is `args`, into the caller's stream. `shape_of(args)` describes the
-/// arguments in an error.
-template <typename Args>
-void launch_grid(void (*kernel)(Args), const Args& args, const Work& work, const Launch& launch,
-                 const cudaLaunchConfig_t& grid) {
-    const cudaError_t status = cudaLaunchKernelEx(&grid, kernel, args);
+/// Puts `kernel` into the caller's stream. Its parameters are `args`, which `shape_of(args)` describes in an
+/// error, and `more`.
+template <typename Args, typename... More>
+void launch_grid(void (*kernel)(Args, More...), const Work& work, const Launch& launch,
+                 const cudaLaunchConfig_t& grid, const Args& args, const More&... more) {
+    const cudaError_t status = cudaLaunchKernelEx(&grid, kernel, args, more...);
     if (status != cudaSuccess) fail_launch(work, launch, shape_of(args), status);
 }
 
@@ -53,7 +53,7 @@ void launch_kernel(const Args& args, const Work& work, const Launch& launch, con
                             : fits_ring(work, launch.device, narrow)
                                 ? select(zero, narrow, std::true_type{})
                                 : select(zero, narrow, std::false_type{});
-        launch_grid(kernel, args, work, launch, grid_for(work, launch, is_wide ? wide : narrow));
+        launch_grid(kernel, work, launch, grid_for(work, launch, is_wide ? wide : narrow), args);
     });
 }
 
@@ -64,7 +64,7 @@ bool launch_team(const Args& args, const Work& work, const Team& team, const Lau
     if (!choose_team(work, team, launch)) return false;
     SRU_KERNELS_VARIANT::dispatch_storage(work.dtype, [&](auto zero) {
         const DeviceGuard guard(work.kernel, launch.device);
-        launch_grid(select(zero), args, work, launch, grid_for_team(work, launch, team.threads));
+        launch_grid(select(zero), work, launch, grid_for_team(work, launch, team.threads), args);
     });
     return true;
 }

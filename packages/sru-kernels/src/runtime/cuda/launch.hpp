@@ -57,6 +57,10 @@ class DeviceGuard {
     bool changed_ = false;
 };
 
+/// A property of a device.
+int attribute(cudaDeviceAttr name, int device);
+Index multiprocessors(int device);
+
 /// Whether the warps of a kernel with that many columns per thread can read through rings in shared memory.
 bool fits_ring(const Work& work, int device, int columns);
 
@@ -67,6 +71,10 @@ bool choose_wide(const Work& work, const Launch& launch, int wide);
 /// Returns whether teams share the columns. Throws std::invalid_argument if the caller asks for that and the
 /// work does not allow it.
 bool choose_team(const Work& work, const Team& team, const Launch& launch);
+
+/// So many blocks of `block` threads. Throws std::invalid_argument if CUDA allows fewer.
+cudaLaunchConfig_t grid_of(const Work& work, const Launch& launch, Index blocks, int block,
+                           int shared_memory = 0);
 
 /// One thread per `columns` columns, with the same number of blocks for each direction.
 cudaLaunchConfig_t grid_for(const Work& work, const Launch& launch, int columns);
