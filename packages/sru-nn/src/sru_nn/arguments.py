@@ -41,6 +41,12 @@ def check_flags(who: str, **flags: Any) -> None:
             raise TypeError(f"{who}: {name} must be a bool, got {short(flag)} ({type(flag).__name__})")
 
 
+def check_choice(who: str, name: str, choice: Any, choices: tuple[str, ...]) -> None:
+    """Raise unless an argument is one of these words."""
+    if not isinstance(choice, str) or choice not in choices:
+        raise ValueError(f"{who}: {name} must be one of {choices}, got {short(choice)}")
+
+
 def check_number(who: str, name: str, value: Any, *, at_least: float = -math.inf) -> None:
     """Raise unless a value is a number of at least `at_least`."""
     is_number = isinstance(value, (float, Real))  # on a line of its own: mypy knows no order of Real

@@ -51,7 +51,7 @@ def meet(q, k, log_g, t, r, precision: tl.constexpr):
 
 @triton.jit
 def number_pieces(marks, steps, end, row, batch):
-    """Return the number of the piece that each step belongs to, 0 for the one that goes on, and the last."""
+    """Return the number of the piece that each step belongs to, and the last; 0 began before the chunk."""
     numbers, last = tl.zeros_like(steps).to(tl.int32), 0
     if marks is not None:
         found = tl.load(marks + steps * batch + row, steps < end, 0).to(tl.int32)
@@ -61,12 +61,18 @@ def number_pieces(marks, steps, end, row, batch):
 
 
 @triton.jit
-def load(x, where, columns, size: tl.constexpr, dtype: tl.constexpr):
-    """Load some columns of some steps of a line of `(T, lines, size)`, zero from step `end` on."""
+def places(where, columns, size: tl.constexpr):
+    """Return where some columns of some steps of a line are in `(T, lines, size)`, and which exist."""
     steps, end, line, lines = where
     inside = (steps < end)[:, None] & (columns < size)[None, :]
-    places = (steps * lines + line)[:, None] * size + columns[None, :]
-    return tl.load(x + places, inside, 0.0).to(dtype)
+    return (steps * lines + line)[:, None] * size + columns[None, :], inside
+
+
+@triton.jit
+def load(x, where, columns, size: tl.constexpr, dtype: tl.constexpr):
+    """Load what stands at `places`, zero where nothing does."""
+    at, inside = places(where, columns, size)
+    return tl.load(x + at, inside, 0.0).to(dtype)
 
 
 @triton.jit
@@ -79,21 +85,26 @@ def load_log_gates(log_g, where, columns, size: tl.constexpr, dtype: tl.constexp
 @triton.jit
 def store(x, where, columns, value, size: tl.constexpr):
     """Store what `load` would load."""
-    steps, end, line, lines = where
-    inside = (steps < end)[:, None] & (columns < size)[None, :]
-    places = (steps * lines + line)[:, None] * size + columns[None, :]
-    tl.store(x + places, value.to(x.dtype.element_ty), inside)
+    at, inside = places(where, columns, size)
+    tl.store(x + at, value.to(x.dtype.element_ty), inside)
+
+
+@triton.jit
+def state_places(place, keys, values, key_size: tl.constexpr, value_size: tl.constexpr):
+    """Return where a block of a matrix of `(places, K, V)` is, and what of it exists."""
+    inside = (keys < key_size)[:, None] & (values < value_size)[None, :]
+    return (place * key_size + keys)[:, None] * value_size + values[None, :], inside
 
 
 @triton.jit
 def load_state(states, place, keys, values, key_size: tl.constexpr, value_size: tl.constexpr):
-    """Load a block of a matrix of `(places, K, V)`."""
-    inside = (keys < key_size)[:, None] & (values < value_size)[None, :]
-    return tl.load(states + (place * key_size + keys)[:, None] * value_size + values[None, :], inside, 0.0)
+    """Load what stands at `state_places`, zero where nothing does."""
+    at, inside = state_places(place, keys, values, key_size, value_size)
+    return tl.load(states + at, inside, 0.0)
 
 
 @triton.jit
 def store_state(states, place, keys, values, state, key_size: tl.constexpr, value_size: tl.constexpr):
     """Store what `load_state` would load."""
-    inside = (keys < key_size)[:, None] & (values < value_size)[None, :]
-    tl.store(states + (place * key_size + keys)[:, None] * value_size + values[None, :], state, inside)
+    at, inside = state_places(place, keys, values, key_size, value_size)
+    tl.store(states + at, state, inside)

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from reprlib import repr as short
 from typing import Any, Literal, get_args
 
-from sru_nn.arguments import Checker, check_flags, check_number, check_probabilities
+from sru_nn.arguments import Checker, check_choice, check_flags, check_number, check_probabilities
 from sru_nn.positions import check_pieces
 
 Normalization = Literal["none", "batch", "layer"]
 Activation = Literal["relu", "tanh", "sin", "leaky_relu"]
-
-
-def check_choice(who: str, name: str, choice: Any, choices: tuple[str, ...]) -> None:
-    """Raise unless an argument is one of these words."""
-    if not isinstance(choice, str) or choice not in choices:
-        raise ValueError(f"{who}: {name} must be one of {choices}, got {short(choice)}")
 
 
 def check_options(who: str, normalization: Any, nonlinearity: Any, dropout: Any, **flags: Any) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from reprlib import repr as short
 from typing import Any, Literal, get_args
 
 from torch import Tensor
 
-from sru_nn.arguments import Checker, check_flags
+from sru_nn.arguments import Checker, check_choice, check_flags
 from sru_nn.positions import check_pieces
 
 Activation = Literal["identity", "tanh", "relu"]
@@ -31,8 +30,7 @@ def check_arguments(
 ) -> None:
     """Raise unless the arguments of `sru_nn.functional.sru_recurrence` fit."""
     check = Checker("sru_recurrence", "u", u, "(T, B, K, N·D)", "gates before columns", sizes=(3, 4))
-    if not isinstance(activation, str) or activation not in _ACTIVATIONS:
-        raise ValueError(f"sru_recurrence: activation must be one of {_ACTIVATIONS}, got {short(activation)}")
+    check_choice(check.who, "activation", activation, _ACTIVATIONS)
     if type(bidirectional) is not bool:
         check_flags("sru_recurrence", bidirectional=bidirectional)
     length, batch, gates, columns = u.shape

@@ -32,7 +32,7 @@ def _activate(c, activation: tl.constexpr):
     if activation == "tanh":
         e, square = tl.exp(-2 * tl.abs(c)), c * c
         g = (1 - e) / (1 + e)
-        # Of a small c that is the difference of two numbers near one.
+        # For small c this is the difference of two numbers near one.
         series = square * (-1 / 3 + square * (2 / 15 + square * (-17 / 315 + square * (62 / 2835))))
         g = tl.where(square < 0.01, c + c * series, tl.where(c < 0, -g, g))
         slope = 1 - g * g
@@ -65,10 +65,10 @@ def _place(cu_seqlens, length, rows, hidden, columns, back: tl.constexpr, block:
 
 @triton.jit
 def _read(step, inputs, place, gates: tl.constexpr, v_varies: tl.constexpr):
-    """Return what a step reads; zeros for what there is none of.
+    """Return what a step reads, zeros for absent inputs.
 
-    That is the mark, u_c, u_f, u_r, the highway, v_f and v_r; for the way back the state of the step that
-    follows in the walk, unless this is the last one, and the gradient of h.
+    That is the mark, u_c, u_f, u_r, the highway, v_f and v_r; in the backward pass also the state of the
+    next step of the walk, unless this is the last one, and the gradient of h.
     """
     u, v, x, marks, c, grad_h = inputs
     _, _, columns, column, _, first, apart, steps, limit = place
@@ -108,7 +108,7 @@ def _read_chunk(begin, inputs, place, gates: tl.constexpr, v_varies: tl.constexp
 
 @triton.jit
 def _row(tensor, row, place, like):
-    """Return what a row of a tensor holds for the columns of a program, zeros without a tensor."""
+    """Return the columns of a program from a row of a tensor, zeros without a tensor."""
     _, _, columns, column, exists, _, _, _, _ = place
     if tensor is None:
         found = tl.zeros_like(like)
@@ -119,7 +119,7 @@ def _row(tensor, row, place, like):
 
 @triton.jit
 def _parameters(v, bias, place, v_varies: tl.constexpr):
-    """Return b_f, b_r, v_f and v_r, the latter two of no meaning if they vary."""
+    """Return b_f, b_r, v_f and v_r; ignore the last two where v varies."""
     _, _, _, column, exists, _, _, _, _ = place
     b_f = tl.load(bias + column, mask=exists, other=0.0)
     b_r = _row(bias, 1, place, b_f)
