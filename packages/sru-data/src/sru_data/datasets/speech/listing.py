@@ -64,8 +64,8 @@ def check_files(utterances: list[Utterance], listed: Path) -> list[Utterance]:
         # Not shortened: all of them are to be mended at once.
         raise DataError(
             printable(
-                f"{listed}: expected the files of {len(utterances):,} utterances, got {len(missing):,} that "
-                f"are missing: {', '.join(named[:_MOST_LISTED])}{more}; restore them or remove their lines"
+                f"{listed}: expected all files that it names, got {len(missing):,} missing: "
+                f"{', '.join(named[:_MOST_LISTED])}{more}; restore them or remove their lines"
             )
         )
     return utterances
