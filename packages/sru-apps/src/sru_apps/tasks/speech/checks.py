@@ -134,8 +134,8 @@ def choose(
         if options["on_short"] == "refuse" and bool(short.any()):
             found = _where(file, short)
             raise DataError(
-                f"{place}: expected utterances that are long enough for their transcripts when subsampled by "
-                f"{factor}, got {len(found):,} that are not: {named(found)}; lower --data.subsampling, or give "
+                f"{place}: expected utterances that are long enough, got {len(found):,} too short for their "
+                f"transcripts when subsampled by {factor}: {named(found)}; lower --data.subsampling, or give "
                 "--data.on_short skip"
             )
     if most is not None:
@@ -144,9 +144,7 @@ def choose(
     for mask in reasons.values():
         kept &= ~mask
     if not kept.any():
-        raise DataError(
-            f"{place}: expected utterances to train on, got none that is not {' or '.join(reasons)}"
-        )
+        raise DataError(f"{place}: expected utterances to train on, got none: all are {' or '.join(reasons)}")
     left_out = {reason: _where(file, mask) for reason, mask in reasons.items() if mask.any()}
     return kept.nonzero().flatten(), left_out
 

@@ -79,9 +79,14 @@ def transcribe(task: Task, args: Sequence[str]) -> int:
     if options.sample_rate is not None and options.files:
         raise UserError("--sample-rate is for --raw and --microphone; a file names its own", status=2)
     model: Transcriber = load_trained(task, Path(options.model))
+    names = ("beam", "lm_weight", "word_bonus")
+    given = {name: options[name] for name in names}
     if not model.config.classify:
-        names = ("beam", "lm_weight", "word_bonus")
-        model.decode_with(options.lm, **{name: options[name] for name in names})
+        model.decode_with(options.lm, **given)
+    elif any(value is not None for value in (options.lm, *given.values())):
+        raise UserError(
+            "--beam and a language model are for transcripts, and the model labels clips", status=2
+        )
     return _files(model, options) if options.files and not options.stream else _streams(model, options)
 
 
@@ -211,7 +216,7 @@ def microphone(rate: int, size: int) -> Iterator[Tensor]:
     """
     # Here, since nobody else needs it.
     try:
-        import sounddevice  # type: ignore[import-not-found,unused-ignore]
+        import sounddevice  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except (ImportError, OSError) as error:
         raise UserError(
             "the microphone is read by sounddevice, which cannot be imported; run `pip install sounddevice`, "

@@ -53,7 +53,7 @@ def count_errors(rate: Rate, references: Sequence[str], hypotheses: Sequence[str
     Raises:
         UserError: jiwer is not installed.
     """
-    jiwer = _jiwer()
+    jiwer = import_jiwer()
     process = jiwer.process_characters if rate == "cer" else jiwer.process_words
     references, hypotheses = (
         [" ".join(text.split()) for text in texts] for texts in (references, hypotheses)
@@ -73,7 +73,7 @@ def alignment(reference: str, hypothesis: str) -> str:
     Returns:
         Lines with their ends.
     """
-    jiwer = _jiwer()
+    jiwer = import_jiwer()
     found = jiwer.process_words([" ".join(reference.split())], [" ".join(hypothesis.split())])
     text = jiwer.visualize_alignment(found, show_measures=False, skip_correct=False)
     # Without its first line, which numbers the utterance.
@@ -106,10 +106,15 @@ class ErrorRates:
         return {rate: errors.rate for rate, errors in self.errors.items()}
 
 
-def _jiwer() -> Any:
+def import_jiwer() -> Any:
+    """Return the module jiwer.
+
+    Raises:
+        UserError: It is not installed.
+    """
     # Not above: whoever transcribes needs no references.
     try:
-        import jiwer  # type: ignore[import-not-found,unused-ignore]
+        import jiwer  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except ImportError as error:
         raise UserError(
             "error rates are computed by jiwer, which is not installed; run `pip install 'sru-apps[speech]'`"

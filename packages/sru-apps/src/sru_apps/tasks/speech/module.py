@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 from torch import Tensor
 from torch.nn import functional as F
 
-from sru_apps.tasks.speech.data import SpeechData
 from sru_apps.tasks.speech.batches import Batch
-from sru_apps.tasks.speech.metrics import ErrorRates, rates_of
+from sru_apps.tasks.speech.data import SpeechData
+from sru_apps.tasks.speech.metrics import ErrorRates, import_jiwer, rates_of
 from sru_apps.tasks.speech.model import SpeechConfig, SpeechModel, ctc_losses
 from sru_apps.train.module import TaskModule
 from sru_apps.train.optimizers import OptimizerConfig
@@ -65,8 +65,10 @@ class SpeechModule(TaskModule):
             classify=data.classify,
             **options,
         )
-        # Refuses a language model that cannot be used, before anything is trained.
-        data.decoding(config)
+        if not config.classify:
+            # What validation needs is missed before anything is trained.
+            import_jiwer()
+            data.decoding(config)
         return cls(config, optimizer, features=data.describe_features(), unit=data.unit_of_symbols)
 
     @classmethod

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from sru_apps.tasks.speech.checks import named
 from sru_apps.train.errors import UserError
 from sru_apps.train.own_files import check_files
-from sru_apps.tasks.speech.checks import named
 from sru_data import DataError
 from sru_data.datasets import speech
 from sru_data.datasets.speech import PartName, Utterance
