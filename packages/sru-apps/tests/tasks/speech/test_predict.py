@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import math
+import sys
+import wave
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,10 +17,12 @@ import torch
 from torch import Tensor
 
 import sru_apps
+from sru_apps.cli import main
 from sru_apps.tasks.speech.metrics import ErrorRates, alignment, count_errors
 from sru_apps.tasks.speech.model import SpeechConfig, SpeechModel
 from sru_apps.tasks.speech.predict import Transcriber
 from sru_apps.train.errors import UserError
+from sru_apps.train.export import export_model
 from sru_data import DataError
 from sru_data.features import FeatureConfig, extract_samples
 from sru_data.tokenizers import CharTokenizer, WordTokenizer
@@ -76,6 +83,35 @@ def test_text_appears_before_the_utterance_ends() -> None:
     early = [stream.accept(piece).text for piece in samples.split(RATE // 10)]
     assert "".join(early[:8])
     assert ("".join(early) + stream.finish().text) == model.transcribe(samples).text
+
+
+def test_standard_input_and_a_file_give_the_same_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("soundfile", reason="audio files are read by soundfile")
+    pytest.importorskip("kaldi_native_fbank", reason="features of audio are computed by kaldi-native-fbank")
+    model, file = untrained(), tmp_path / "tones.wav"
+    content = (tones(1.3) * 32768).to(torch.int16).numpy().tobytes()
+    with wave.open(str(file), "wb") as audio:
+        audio.setnchannels(1)
+        audio.setsampwidth(2)
+        audio.setframerate(RATE)
+        audio.writeframes(content)
+    config = {"task": "speech", "model": asdict(model.config), "features": FBANK, "unit": "characters"}
+    export_model(tmp_path / "model", model.network, config, model.tokenizer)
+    command = ["speech", "transcribe", "--model", str(tmp_path / "model")]
+    assert main([*command, str(file), "--stats"]) == 0
+    shown = capsys.readouterr()
+    name, text = shown.out.rstrip("\n").split("\t")
+    assert (name, text) == (str(file), model.transcribe(file).text)
+    assert "real-time factor" in shown.err
+    for args in ([str(file), "--stream"], ["--raw"], ["--raw", "--piece=0.003"]):
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content)))
+        assert main([*command, *args]) == 0
+        assert capsys.readouterr().out == f"{text}\n"
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO()))
+    assert main([*command, "--raw"]) == 1
+    assert "no audio: the input is empty" in capsys.readouterr().err
 
 
 def test_audio_that_is_too_short_is_refused() -> None:

@@ -155,11 +155,11 @@ def _follow(
         # How a microphone is switched off.
         if not options.microphone:
             raise
+    if not count:
+        raise UserError("no audio: the input is empty")
     start = time.perf_counter()
     print(stream.finish().text, flush=True)
     times.append(time.perf_counter() - start)
-    if not count:
-        raise UserError("no audio: the input is empty")
     if options.stats:
         _print_speed(count / rate, sum(times))
         print(
