@@ -153,9 +153,9 @@ class GrowingFile:
         """Write a line of JSON; return its place."""
         return self.write(json.dumps(value, ensure_ascii=False).encode() + b"\n")
 
-    def write_numbers(self, kind: Literal["i", "q"], *columns: Sequence[int]) -> int:
+    def write_numbers(self, kind: Literal["i", "q", "f"], *columns: Sequence[float]) -> int:
         """Write columns of numbers, one after the other; return their place in bytes."""
-        numbers = array(kind)
+        numbers: array[Any] = array(kind)
         for column in columns:
             numbers.extend(column)
         return self.write(numbers.tobytes())
@@ -246,6 +246,8 @@ def _typed(value: Any, kind: Any) -> Any:
     origin, choices = get_origin(kind), get_args(kind)
     if origin is dict and isinstance(value, dict):
         return {name: _typed(entry, choices[1]) for name, entry in value.items()}
+    if origin is list and isinstance(value, list):
+        return [_typed(entry, choices[0]) for entry in value]
     if (value if origin is Literal else type(value)) not in (choices or (kind,)):
         raise TypeError(f"{shortened(repr(value), 60)} in place of {kind}")
     return value

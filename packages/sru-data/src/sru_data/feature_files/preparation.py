@@ -205,7 +205,7 @@ def _write_part(
             else:
                 for features in copies:
                     rows.write_numbers("q", [place, len(features)])
-                    frames.write(features.contiguous().numpy().tobytes())
+                    frames.write_numbers("f", features.flatten().tolist())
                     place += len(features)
                 listed.write_line(list(utterance))
             report(Progress(name, done, total))
@@ -231,9 +231,11 @@ def _extracted(
     """Yield the features of each utterance at each speed, or why there are none."""
     for utterance in utterances:
         try:
-            yield utterance, [extract(config, utterance, speed=speed) for speed in speeds]
+            copies = [extract(config, utterance, speed=speed) for speed in speeds]
         except DataError as error:
             yield utterance, error
+        else:
+            yield utterance, copies
 
 
 def _fingerprint(part: str, utterances: Sequence[Utterance]) -> str:

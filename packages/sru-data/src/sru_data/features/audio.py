@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sru_data.errors import DataError, shortened
-from sru_data.features.config import FeatureConfig
+from sru_data.features.config import SHIFT_SECONDS, FeatureConfig
 from sru_data.features.packages import audio_package
 from sru_data.reading import why_not_a_file
 
@@ -38,7 +38,8 @@ def read_audio(
         (S,) float32 at `config.sample_rate`, full scale at ±1.
 
     Raises:
-        DataError: The file is missing, no audio, empty, damaged, longer than an hour, shorter than `end`, or
+        DataError: The file is missing, no audio, empty, damaged, longer than an hour, more than 10 ms
+            shorter than `end`, or
             something that the configuration refuses.
     """
     with _opened(path) as file:
@@ -61,7 +62,8 @@ def read_audio(
         raise DataError.at(
             path, None, f"expected an utterance of at most {LONGEST_SECONDS:,} seconds, got more; cut it"
         )
-    if end is not None and len(samples) < count:
+    # Lists of pieces round the times, or give the length of a file as its end.
+    if end is not None and len(samples) < count - round(SHIFT_SECONDS * rate):
         ends = (first + len(samples)) / rate
         raise DataError.at(
             path, None, f"expected audio up to second {end:g}, got a file that ends at second {ends:g}"

@@ -60,7 +60,8 @@ def symbols_outside(alphabet: Tokenizer, text: str) -> list[str]:
         alphabet: The alphabet.
         text: The transcript.
     """
-    if UNK_ID not in encode_transcript(alphabet, text):
+    ids, words = encode_transcript(alphabet, text), text.split()
+    if UNK_ID not in ids:
         return []
-    parts = set(text.split() if isinstance(alphabet, WordTokenizer) else text)
-    return sorted(part for part in parts if UNK_ID in alphabet.encode(part) and part.strip())
+    parts = words if len(ids) == len(words) else list(text)
+    return sorted({part for part in parts if UNK_ID in encode_transcript(alphabet, part)})

@@ -10,16 +10,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sru_data.datasets.speech import an4, digits
+from sru_data.datasets.speech import an4, commands, common_voice, digits, librispeech, timit
+from sru_data.datasets.speech.kaldi import read_kaldi
+from sru_data.datasets.speech.manifests import read_manifest
 from sru_data.datasets.speech.utterance import PartName, Parts, Utterance
 from sru_data.download import DATA_DIR_VARIABLE, resolve_data_dir
 from sru_data.errors import DataError
 
-__all__ = ["NAMES", "PartName", "Parts", "Utterance", "data_folder", "load"]
+__all__ = ["NAMES", "PartName", "Parts", "Utterance", "data_folder", "load", "read_kaldi", "read_manifest"]
 
 _SETS: dict[str, tuple[Callable[..., Parts], tuple[str, ...], str]] = {
     "an4": (an4.read_an4, an4.PLACES, an4.HOME_URL),
     "fsdd": (digits.read_fsdd, digits.PLACES, digits.HOME_URL),
+    "timit": (timit.read_timit, timit.PLACES, timit.HOME_URL),
+    "librispeech": (librispeech.read_librispeech, librispeech.PLACES, librispeech.HOME_URL),
+    "common-voice": (common_voice.read_common_voice, common_voice.PLACES, common_voice.HOME_URL),
+    "speech-commands": (commands.read_speech_commands, commands.PLACES, commands.HOME_URL),
 }
 NAMES: tuple[str, ...] = tuple(_SETS)
 
@@ -30,7 +36,8 @@ def load(name: str, *, data_dir: str | Path | None = None, **options: Any) -> Pa
     Args:
         name: One of `NAMES`.
         data_dir: The data folder; `$SRU_DATA` if None.
-        options: What the reader of this set takes: `seed` for `an4`, `held_out` for `fsdd`.
+        options: What the reader of this set takes: `seed` for `an4`, `held_out` for `fsdd`, `phones` for
+            `timit`, the folders `train`, `validation` and `test` for `librispeech`.
 
     Returns:
         The utterances of "train", "validation" and "test".
