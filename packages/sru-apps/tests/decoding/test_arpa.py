@@ -93,6 +93,23 @@ def test_every_word_has_the_probability_computed_by_hand(
     assert found == pytest.approx([log * math.log(10) for log in logs], abs=1e-12)
 
 
+def test_how_words_begin(tmp_path: Path) -> None:
+    path = tmp_path / "words.lm"
+    path.write_text("\\data\\\nngram 1=2\n\\1-grams:\n-0.3 no\n-0.3 nine\n\\end\\\n")
+    ngrams = NGramModel.read(path)
+    begun = {
+        "": True,
+        "n": True,
+        "ni": True,
+        "nine": True,
+        "no": True,
+        "na": False,
+        "nines": False,
+        "z": False,
+    }
+    assert {letters: ngrams.begins(letters) for letters in begun} == begun
+
+
 def test_a_unigram_model_with_a_preamble(tmp_path: Path) -> None:
     ngrams = model(tmp_path, UNIGRAMS)
     yes, context = ngrams.score(ngrams.start(), "YES")

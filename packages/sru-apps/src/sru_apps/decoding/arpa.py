@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,6 +41,7 @@ class NGramModel:
 
     def __init__(self, words: dict[str, int], ngrams: dict[Context, tuple[float, float]], order: int) -> None:
         self._words, self._ngrams, self.order = words, ngrams, order
+        self._sorted = sorted(words)
         self._unknown = next((words[word] for word in _UNKNOWN if word in words), -1)
 
     @classmethod
@@ -104,6 +106,11 @@ class NGramModel:
         number = self._words.get(word, self._unknown)
         after = (*context, number)
         return self._log10(context, number) * math.log(10), after[len(after) - self.order + 1 :]
+
+    def begins(self, letters: str) -> bool:
+        """Whether a word of the vocabulary begins like this."""
+        place = bisect_left(self._sorted, letters)
+        return place < len(self._sorted) and self._sorted[place].startswith(letters)
 
     def end(self, context: Context) -> float:
         """Return the natural logarithm of the probability that the sentence ends here."""

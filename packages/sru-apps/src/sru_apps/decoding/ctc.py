@@ -66,8 +66,15 @@ class WordState(NamedTuple):
     """The last ones, as the language model needs them."""
     begun: str
     """The letters of the word that is not complete yet."""
-    score: float
+    added: float
     """What the complete ones have added to the score."""
+    ahead: float
+    """What that word will add, once no word of the vocabulary begins like it; 0 before that."""
+
+    @property
+    def score(self) -> float:
+        """What all of them add to the score, as far as it is known."""
+        return self.added + self.ahead
 
 
 class WordScorer:
@@ -91,25 +98,30 @@ class WordScorer:
 
     def start(self) -> WordState:
         """Return the state before the first token."""
-        return WordState(self._model.start(), "", 0.0)
+        return WordState(self._model.start(), "", 0.0, 0.0)
 
     def extend(self, state: WordState, token: int) -> WordState:
         """Return the state after one more token."""
         text, begins, ends = self._tokens[token]
         state = self._complete(state) if begins else state
         state = state._replace(begun=state.begun + text)
-        return self._complete(state) if ends else state
+        if ends:
+            return self._complete(state)
+        if not text or self._model.begins(state.begun):
+            return state
+        # However it goes on, it is unknown: a beam should not fill with such words.
+        return state._replace(ahead=self._complete(state).added - state.added)
 
     def total(self, state: WordState) -> float:
         """Return what the words of a hypothesis add to its score if it ends here."""
         state = self._complete(state)
-        return state.score + self._weight * self._model.end(state.context)
+        return state.added + self._weight * self._model.end(state.context)
 
     def _complete(self, state: WordState) -> WordState:
         if not state.begun:
             return state
         log_prob, context = self._model.score(state.context, state.begun)
-        return WordState(context, "", state.score + self._weight * log_prob + self._bonus)
+        return WordState(context, "", state.added + self._weight * log_prob + self._bonus, 0.0)
 
 
 class Hypothesis(NamedTuple):

@@ -47,7 +47,7 @@ def untrained(features: dict[str, Any] | None = None, **options: Any) -> Transcr
     network = SpeechModel(config)
     with torch.no_grad():
         # So that it spells something.
-        network.output.weight *= 30
+        network.output.weight *= 8
         network.normalize_by(torch.full((config.input_size,), 5.0), torch.full((config.input_size,), 4.0))
     unit = "labels" if config.classify else "characters"
     return Transcriber(network, tokenizer, {"features": features, "unit": unit})
