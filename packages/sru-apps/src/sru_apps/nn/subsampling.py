@@ -28,7 +28,7 @@ class ConvSubsampling(nn.Module):
         super().__init__()
         halvings = {1: 0, 2: 1, 4: 2}[factor]
         sizes = [input_size, *[size] * halvings]
-        self.output_size = sizes[-1]
+        self._sizes, self.output_size = sizes, sizes[-1]
         self.layers = nn.ModuleList(
             nn.Conv1d(before, size, kernel_size=3, stride=2) for before in sizes[:halvings]
         )
@@ -58,7 +58,7 @@ class ConvSubsampling(nn.Module):
             batch: B.
             like: A tensor of the dtype and on the device of the inputs.
         """
-        return tuple(like.new_zeros(1, batch, layer.in_channels) for layer in self.layers)  # type: ignore[arg-type]
+        return tuple(like.new_zeros(1, batch, size) for size in self._sizes[:-1])
 
     def stream(self, x: Tensor, state: ConvState, *, last: bool = False) -> tuple[Tensor, ConvState]:
         """Shorten the next piece of sequences; all pieces together give what `forward` gives.
@@ -73,14 +73,13 @@ class ConvSubsampling(nn.Module):
             state: For the next piece.
         """
         after = []
-        for layer, before in zip(self.layers, state, strict=True):
+        for layer, before, size in zip(self.layers, state, self._sizes[1:], strict=True):
             x = torch.cat([before, x])
             if last and x.shape[0] % 2 == 0:
                 x = F.pad(x, (0, 0, 0, 0, 0, 1))
             known = (x.shape[0] - 1) // 2
             after.append(x[2 * known :])
-            size = layer.out_channels
-            x = _convolve(layer, x[: 2 * known + 1]) if known else x.new_zeros(0, x.shape[1], size)  # type: ignore[call-overload]
+            x = _convolve(layer, x[: 2 * known + 1]) if known else x.new_zeros(0, x.shape[1], size)
         return x, tuple(after)
 
 

@@ -4,7 +4,6 @@ import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -18,13 +17,14 @@ HASTY = "ABBAABBA"
 """Spoken so fast that a model which halves the frames cannot spell it."""
 
 
-def spoken(text: str, seed: int = 0) -> Tensor:
+def spoken(text: str, seed: int) -> Tensor:
     """Frames that sound like a text: six for each letter and four for each pause, or two if it is hasty."""
     generator = torch.Generator().manual_seed(seed)
     sounds = torch.randn(3, FEATURES, generator=torch.Generator().manual_seed(0))
     numbers = [2, 2]
     for letter in text:
-        sound = "AB ".index(letter)
+        # Any other letter sounds like a pause.
+        sound = "AB".find(letter) % 3
         numbers += [sound] * 2 if text == HASTY else [2] * 4 if letter == " " else [sound] * 5 + [2]
     return sounds[numbers] + 0.1 * torch.randn(len(numbers), FEATURES, generator=generator)
 
@@ -102,10 +102,15 @@ def trained(_trained_speech: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def mfc(tmp_path: Path) -> Callable[[str], Path]:
+def mfc(tmp_path: Path) -> Callable[..., Path]:
     """Write an utterance as a file of features."""
 
-    def write(text: str, **options: Any) -> Path:
-        return write_mfc(tmp_path / f"{text}.mfc", spoken(text, **options))
+    def write(text: str, *, seed: int = 0, name: str | None = None) -> Path:
+        return write_mfc(tmp_path / f"{name or text}.mfc", spoken(text, seed))
 
     return write
+
+
+@pytest.fixture(name="write_an4")
+def _write_an4() -> Callable[..., Path]:
+    return write_an4

@@ -123,6 +123,7 @@ def test_wrong_command_lines_are_refused(
             "validation_file and test_file need a train_file; give --data.train_file too",
         ),
         (["--held-out=theo"], "--data.held_out is for fsdd, whose test is one speaker; leave it out"),
+        (["--train-sets", "a", "b"], "--data.train_sets is for librispeech, which has several; leave it out"),
         (["--task=classify"], "expected a label for every utterance, got none for"),
         (["--max-frames=1"], "an4: expected utterances to train on, got none: all are"),
         (["--subsampling=4", "--on-short=refuse"], "too short for their transcripts when subsampled by 4"),

@@ -17,6 +17,8 @@ from sru_apps.train.options import recipe_names, recipe_path
 RECIPES = {
     **{f"an4-{encoder}": (29, 1.1) for encoder in ("sru", "ligru", "sligru", "lstm", "gru", "srupp")},
     "fsdd": (12, None),
+    "timit-ligru": (41, None),
+    "librispeech-sligru": (1000, None),
 }
 AN4 = [name for name in RECIPES if name.startswith("an4")]
 

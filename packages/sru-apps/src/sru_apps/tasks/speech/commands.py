@@ -117,7 +117,7 @@ def _streams(model: Transcriber, options: Namespace) -> int:
             stream, samples = model.stream(), read_samples(model.features, Utterance(file, file))
             if len(options.files) > 1:
                 print(f"{file}\t", end="")
-            _follow(stream, samples.split(size), size, model, options)
+            _follow(stream, torch.split(samples, size), size, model, options)
         return 0
     if model.features.kind == "file":
         raise UserError("the model reads files of features, not audio; train one with --data.features fbank")
@@ -130,7 +130,8 @@ def _streams(model: Transcriber, options: Namespace) -> int:
 
 
 def _piece_size(rate: float, options: Namespace) -> int:
-    return max(1, round(options.piece * rate))
+    seconds: float = options.piece
+    return max(1, round(seconds * rate))
 
 
 def _follow(

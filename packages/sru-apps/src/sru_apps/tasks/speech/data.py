@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from functools import cached_property
 from typing import Any, Literal
 
@@ -48,7 +47,8 @@ class SpeechData(BatchData[Example, Batch]):
         data_dir: Folder with the published sets; default: $SRU_DATA, else the data are downloaded.
         prepared_dir: Folder of the prepared features; default: one in the cache.
         task: transcribe utterances, or classify clips by their label.
-        held_out: The speaker of fsdd to test on; default: the last one.
+        held_out: The speaker of fsdd to test on; default: the first in the alphabet.
+        train_sets: The folders of librispeech to train on; default: train-clean-100.
         unit: What a symbol of transcripts is: characters, words, phones (between spaces) or subwords.
         vocab_size: Subwords to learn.
         features: fbank (log-mel energies) or mfcc of audio, or those of a file.
@@ -96,6 +96,7 @@ class SpeechData(BatchData[Example, Batch]):
         prepared_dir: str | None = None,
         task: Literal["transcribe", "classify"] = "transcribe",
         held_out: str | None = None,
+        train_sets: list[str] | None = None,
         unit: Literal["characters", "words", "phones", "subwords"] = "characters",
         vocab_size: int | None = None,
         features: Literal["fbank", "mfcc", "file"] = "fbank",
@@ -137,10 +138,6 @@ class SpeechData(BatchData[Example, Batch]):
         self._speeds = tuple(speeds or (1.0,))
         self._left_out: dict[str, list[Utterance]] = {}
         self._decoding: tuple[SpeechConfig, Decoding] | None = None
-
-    def describe_features(self) -> dict[str, Any]:
-        """Return how features are computed, as plain values."""
-        return asdict(self.features)
 
     def prepare_data(self) -> None:
         """Compute the features where that is not done yet, in one process while others wait.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -69,7 +70,7 @@ class SpeechModule(TaskModule):
             # What validation needs is missed before anything is trained.
             import_jiwer()
             data.decoding(config)
-        return cls(config, optimizer, features=data.describe_features(), unit=data.unit_of_symbols)
+        return cls(config, optimizer, features=asdict(data.features), unit=data.unit_of_symbols)
 
     @classmethod
     def any_sizes(cls, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -44,6 +44,8 @@ def check_source(options: Mapping[str, Any]) -> None:
         raise UserError("validation_file and test_file need a train_file; give --data.train_file too")
     if options["held_out"] is not None and name != "fsdd":
         raise UserError("--data.held_out is for fsdd, whose test is one speaker; leave it out")
+    if options["train_sets"] is not None and name != "librispeech":
+        raise UserError("--data.train_sets is for librispeech, which has several; leave it out")
 
 
 def feature_config(options: Mapping[str, Any]) -> FeatureConfig:
@@ -72,12 +74,18 @@ def find_utterances(options: Mapping[str, Any]) -> dict[PartName, list[Utterance
     Raises:
         DataError: A file is missing or wrongly formed, or an utterance lacks what the task needs.
     """
-    name, seed = options["name"], options["seed"]
+    name = options["name"]
     if name is None:
         parts = _own_parts(options)
     else:
-        chosen = {"an4": {"seed": seed}, "fsdd": {"held_out": options["held_out"]}}
-        parts = dict(speech.load(name, data_dir=options["data_dir"], **chosen.get(name, {})))
+        chosen: dict[str, Any] = {}
+        if name == "an4":
+            chosen = {"seed": options["seed"]}
+        elif name == "fsdd":
+            chosen = {"held_out": options["held_out"]}
+        elif name == "librispeech" and options["train_sets"] is not None:
+            chosen = {"train": options["train_sets"]}
+        parts = dict(speech.load(name, data_dir=options["data_dir"], **chosen))
     field = "label" if options["task"] == "classify" else "text"
     for utterances in parts.values():
         if lacking := [utterance for utterance in utterances if getattr(utterance, field) is None]:
@@ -88,7 +96,11 @@ def find_utterances(options: Mapping[str, Any]) -> dict[PartName, list[Utterance
 
 def _own_parts(options: Mapping[str, Any]) -> dict[PartName, list[Utterance]]:
     """Read the user's own files, and hold out what they do not name."""
-    parts = {part: read_files(files) for part in _PARTS if (files := options[f"{part}_file"]) is not None}
+    from_files = options["features"] == "file"
+    given = {part: options[f"{part}_file"] for part in _PARTS}
+    parts = {
+        part: read_files(files, features=from_files) for part, files in given.items() if files is not None
+    }
     if parts.keys() == {"train"}:
         parts["train"], parts["test"] = hold_out(parts["train"], seed=options["seed"])
     if "validation" not in parts:
@@ -96,16 +108,22 @@ def _own_parts(options: Mapping[str, Any]) -> dict[PartName, list[Utterance]]:
     return parts
 
 
-def read_files(files: Sequence[str] | str) -> list[Utterance]:
+def read_files(files: Sequence[str] | str, *, features: bool) -> list[Utterance]:
     """Read manifests, or Kaldi data directories.
 
     Args:
         files: A path, a pattern, or several.
+        features: Whether to take the features of a Kaldi directory, not its audio.
+
+    Raises:
+        DataError: A file is missing or wrongly formed.
     """
     paths = [files] if isinstance(files, str) else list(files)
-    found: list[Utterance] = []
+    manifests = [path for path in paths if not Path(path).is_dir()]
+    found = speech.read_manifest(manifests) if manifests else []
     for path in paths:
-        found += speech.read_kaldi(path) if Path(path).is_dir() else speech.read_manifest(path)
+        if path not in manifests:
+            found += speech.read_kaldi(path, features=features)
     return found
 
 
