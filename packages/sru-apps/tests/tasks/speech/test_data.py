@@ -123,7 +123,7 @@ def test_missing_files_are_listed_all_at_once(
     file = manifest("mine", ["A B", "BA"] * 3)
     for number in (1, 4):
         (tmp_path / f"mine-{number}.mfc").unlink()
-    with pytest.raises(DataError, match=r"2 that are missing: .*mine-1.mfc.*mine-4.mfc"):
+    with pytest.raises(DataError, match=r"got 2 missing: .*mine-1.mfc.*mine-4.mfc"):
         data(tmp_path, train_file=file)
 
 
