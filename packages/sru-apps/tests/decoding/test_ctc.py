@@ -116,7 +116,7 @@ DECODERS = {
 
 
 @pytest.mark.parametrize("name", DECODERS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 99), cuts=st.lists(st.integers(0, 30), max_size=6))
 def test_pieces_of_any_size_give_the_tokens_of_the_whole(name: str, seed: int, cuts: list[int]) -> None:
     log_probs = outputs(seed, 30, 4)

@@ -49,7 +49,7 @@ def test_padding_changes_nothing_whatever_it_holds(factor: int) -> None:
 
 
 @pytest.mark.parametrize("factor", [1, 2, 4])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(length=st.integers(0, 13), cuts=st.lists(st.integers(0, 13), max_size=5))
 def test_pieces_of_any_size_give_the_outputs_of_the_whole(factor: int, length: int, cuts: list[int]) -> None:
     stage, x = layer(factor), torch.randn(13, 2, 3, dtype=torch.float64)[:length]

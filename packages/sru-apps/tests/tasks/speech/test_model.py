@@ -99,7 +99,7 @@ def test_which_utterances_are_too_short() -> None:
 
 
 @pytest.mark.parametrize("encoder", STREAMING)
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(cuts=st.lists(st.integers(0, 23), max_size=6), factor=st.sampled_from([1, 2, 4]))
 def test_a_stream_in_pieces_of_any_size_gives_the_outputs_of_the_whole(
     encoder: str, cuts: list[int], factor: int
