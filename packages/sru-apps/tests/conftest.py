@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -10,8 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import docstring_parser
 import pytest
 import torch
+from lightning_fabric.utilities import registry
 from matplotlib.figure import Figure
 
 from sru_apps.cli import main
@@ -49,6 +52,15 @@ def _nobody_pulls_the_plug() -> Iterator[None]:
     # Dozens of times per training, for milliseconds each; only a loss of power would show the difference.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda file: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _what_is_installed_is_read_once() -> Iterator[None]:
+    # Each training asks again for the docstrings of all options, in their sources, and for plugins.
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in ((docstring_parser, "parse_from_object"), (registry, "entry_points")):
+            patch.setattr(module, name, functools.cache(getattr(module, name)))
         yield
 
 

@@ -52,7 +52,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("cuda") and not is_named_for_builds(item.nodeid):
             raise pytest.UsageError(
-                f"{item.nodeid} is marked cuda: name an engine in its parameters, or put it in a file test_cuda*"
+                f"{item.nodeid} is marked cuda: name an engine in its parameters, or its file test_cuda*"
             )
 
 

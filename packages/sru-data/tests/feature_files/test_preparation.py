@@ -125,6 +125,19 @@ def test_another_version_is_refused(folder: Path, utterances, change, message: s
             use()
 
 
+def test_a_changed_record_is_refused(folder: Path) -> None:
+    path = folder / "features.json"
+    whole = path.read_text()
+    path.write_text(whole.replace('"num_bins": 2', '"num_bins": 3'))
+    with pytest.raises(
+        DataError, match=r"train\.frames: expected 3 frames of 6 features, got 48 bytes; dele"
+    ):
+        open_prepared(folder)
+    path.write_text(whole.replace("1.0", "0.9"))
+    with pytest.raises(DataError, match=r"got something else \(speeds \[0\.9\] without 1\.0\); delete"):
+        open_prepared(folder)
+
+
 def test_utterances_that_cannot_be_read_are_refused_or_left_out(utterances, tmp_path: Path) -> None:
     bad = utterances["train"][0].path
     Path(bad).write_bytes(b"\0")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sru_data.datasets.speech.utterance import PartName, Utterance
+from sru_data.errors import DataError
 from sru_data.features.config import FeatureConfig
 from sru_data.prepared_folders import FEATURES_NAME, Stored, map_tensor, read_record
 
@@ -56,6 +57,8 @@ class Part:
     def __post_init__(self) -> None:
         if self.count < 1 or self.rows.size != 16 * self.count * len(self.speeds):
             raise ValueError(f"{self.count:,} utterances in {self.rows.size:,} bytes")
+        if 1.0 not in self.speeds:
+            raise ValueError(f"speeds {self.speeds} without 1.0")
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,12 @@ class FeatureFile(Sequence[Tensor]):
         for path, stored in zip(paths, (part.rows, part.frames, part.utterances), strict=True):
             stored.check(path, content="prepared features", remedy=REMEDY, verify=verify)
         rows = map_tensor(paths.rows, torch.int64).view(part.count, len(part.speeds), 2)
+        if (frames := int(rows[..., 1].sum())) * size * 4 != part.frames.size:
+            raise DataError.at(
+                paths.frames,
+                None,
+                f"expected {frames:,} frames of {size} features, got {part.frames.size:,} bytes; {REMEDY}",
+            )
         lines = paths.utterances.read_bytes().splitlines()
         return cls(
             name,

@@ -70,5 +70,5 @@ def _stretches(size: int, count: int, widest: Tensor, lengths: Tensor) -> Tensor
     widths = (width_of * (widest + 1)).long()
     starts = (place_of * (lengths - widths + 1)).long()
     place = torch.arange(size)
-    inside = (place >= starts[..., None]) & (place < (starts + widths)[..., None])
+    inside: Tensor = (place >= starts[..., None]) & (place < (starts + widths)[..., None])
     return inside.any(0)

@@ -7,6 +7,7 @@ compressed kinds (`CM`, `CM2`, `CM3`).
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 from typing import BinaryIO
@@ -107,7 +108,8 @@ def _plain(path: str | Path, file: BinaryIO, width: int) -> Tensor:
 
 
 def _compressed(path: str | Path, file: BinaryIO, kind: bytes) -> Tensor:
-    smallest, spread, rows, columns = _COMPRESSED_HEAD.unpack(_exactly(path, file, _COMPRESSED_HEAD.size))
+    head: tuple[float, float, int, int] = _COMPRESSED_HEAD.unpack(_exactly(path, file, _COMPRESSED_HEAD.size))
+    smallest, spread, rows, columns = head
     width = _WIDTHS[kind]
     _check_shape(path, rows, columns, width)
     if kind != b"CM":
@@ -144,9 +146,8 @@ def _check_size(path: str | Path, size: int) -> None:
 
 
 def _exactly(path: str | Path, file: BinaryIO, count: int) -> bytearray:
-    content = bytearray(file.read(count))
-    if len(content) < count:
-        raise DataError.at(
-            path, None, f"expected {count:,} bytes of features, got {len(content):,}; {_REMEDY}"
-        )
-    return content
+    # Before they are read, since a damaged head may ask for more than there is memory for.
+    left = os.fstat(file.fileno()).st_size - file.tell()
+    if left < count:
+        raise DataError.at(path, None, f"expected {count:,} bytes of features, got {left:,}; {_REMEDY}")
+    return bytearray(file.read(count))

@@ -139,19 +139,19 @@ class LengthBatchSampler(Resumable[list[int]], Sampler[list[int]]):
         self._seed = seed
         self._shortest_first = shortest_first
         # The sorted lengths are the same in every epoch, and so are the places where batches are cut.
-        shortest_first, order = self._lengths.sort(stable=True)
-        if len(order) and shortest_first[0] < 0:
+        ascending, order = self._lengths.sort(stable=True)
+        if len(order) and ascending[0] < 0:
             raise ValueError(
                 "LengthBatchSampler: lengths must not be negative, "
-                f"got {int(shortest_first[0])} at index {int(order[0])}"
+                f"got {int(ascending[0])} at index {int(order[0])}"
             )
-        if len(order) and max_tokens is not None and shortest_first[-1] > max_tokens:
+        if len(order) and max_tokens is not None and ascending[-1] > max_tokens:
             raise ValueError(
-                f"LengthBatchSampler: sequence {int(order[-1])} has {int(shortest_first[-1])} tokens, more "
+                f"LengthBatchSampler: sequence {int(order[-1])} has {int(ascending[-1])} tokens, more "
                 f"than max_tokens={max_tokens}; truncate or drop it, or raise max_tokens"
             )
         self._batch_sizes: list[int] = []
-        for length in shortest_first.tolist():
+        for length in ascending.tolist():
             size = self._batch_sizes[-1] if self._batch_sizes else 0
             # In ascending order the newest sequence is the longest, so it alone sets the padded width.
             full = size == batch_size if max_tokens is None else (size + 1) * length > max_tokens

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sru_data.datasets.speech.utterance import Utterance
-from sru_data.errors import DataError, printable
+from sru_data.errors import DataError, printable, shortened
 from sru_data.reading import decode, read_bytes
 
 VALIDATION_SHARE = 0.1
 """The share of the training utterances that validate, where a data set says nothing."""
 _MOST_LISTED = 1000
+_LONGEST_NAME = 160
 
 
 def text_lines(path: Path) -> list[tuple[int, str]]:
@@ -59,13 +60,16 @@ def check_files(utterances: list[Utterance], listed: Path) -> list[Utterance]:
     places = {utterance.path: utterance.place for utterance in reversed(utterances)}
     missing = {path: place for path, place in reversed(places.items()) if not _is_file(path)}
     if missing:
-        named = [f"{path} ({place})" if place else path for path, place in missing.items()]
+        named = [
+            f"{shortened(path, _LONGEST_NAME)} ({place})" if place else shortened(path, _LONGEST_NAME)
+            for path, place in missing.items()
+        ]
         more = f" and {len(named) - _MOST_LISTED:,} more" if len(named) > _MOST_LISTED else ""
         # Not shortened: all of them are to be mended at once.
         raise DataError(
             printable(
-                f"{listed}: expected the files of {len(utterances):,} utterances, got {len(missing):,} that "
-                f"are missing: {', '.join(named[:_MOST_LISTED])}{more}; restore them or remove their lines"
+                f"{listed}: expected all files that it names, got {len(missing):,} missing: "
+                f"{', '.join(named[:_MOST_LISTED])}{more}; restore them or remove their lines"
             )
         )
     return utterances
