@@ -70,6 +70,18 @@ class Reader {
         refuse(name, std::string("a member of ") + enum_name<Enum>, value);
     }
 
+    template <typename Enum>
+    void operator()(const char* name, Enum& field, Members allowed, const char* description) {
+        (*this)(name, field, any, description);
+        std::string names;
+        for (const auto& [member, value] : members_of<Enum>()) {
+            if ((allowed.bits >> static_cast<unsigned>(value) & 1U) == 0) continue;
+            if (value == field) return;
+            names += (names.empty() ? "" : ", ") + name_of(member);
+        }
+        fail(name, "must be one of " + names + ", got " + name_of(PyTuple_GET_ITEM(tuple_, next_ - 1)));
+    }
+
     void operator()(const char* name, Size& field, Range range, const char*) {
         const py::handle value = next();
         field = PyLong_AsLongLong(value.ptr());
@@ -114,6 +126,8 @@ class Reader {
 
  private:
     py::handle next() { return PyTuple_GET_ITEM(tuple_, next_++); }
+
+    static std::string name_of(py::handle member) { return py::str(member.attr("name")); }
 
     [[noreturn]] void fail(const char* name, const std::string& what) const {
         throw std::invalid_argument(std::string(function_) + ": " + name + " " + what);

@@ -55,6 +55,16 @@ constexpr bool not_an_axis = false;
 constexpr Range at_least(Index low, bool is_axis = true) { return {low, Range::unbounded, is_axis}; }
 constexpr Range one_of(Index low, Index high) { return {low, high, true}; }
 
+/// The rule of an enum of which a kernel takes some members: a bit for each.
+struct Members {
+    unsigned bits;
+};
+
+template <typename... Enum>
+constexpr Members among(Enum... members) {
+    return {((1U << static_cast<unsigned>(members)) | ...)};
+}
+
 /// The rule of an array: whether it is required, or why it must be absent.
 struct Presence {
     bool required;
