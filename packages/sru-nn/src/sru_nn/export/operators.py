@@ -167,7 +167,7 @@ def _ligru_forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
     inputs, save = LiGRUInputs(*args[:-1]), args[-1]
     _refuse_gradients(save)
     h, last = ligru.by_marks(*inputs, states=_scan_ligru_states)
-    return h, last, inputs.weight.new_empty(0)
+    return h, last, last.new_empty(0)
 
 
 def _scan_ligru_states(rows: Rows, product: ligru.Product, activation: str) -> tuple[Tensor, Tensor]:

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from sru_nn import reference
+from sru_nn.cells.ligru import operator
 from sru_nn.cells.ligru.arguments import Activation
 from sru_nn.cells.ligru.plain import Inputs
 from sru_nn.functional import ligru_recurrence
@@ -20,30 +21,39 @@ from sru_nn.pieces import marks
 
 from ...conftest import examples, looks_at_grad
 
+pytestmark = pytest.mark.usefixtures("implementation")
 D = 3
 ACTIVATIONS = Activation.__args__
 
 
 def make_inputs(
-    length: int, batch: int, *, both: bool, norm: bool, where: str, dropped: bool, activation: str = "relu"
+    length: int,
+    batch: int,
+    *,
+    size: int = D,
+    both: bool,
+    norm: bool,
+    where: str,
+    dropped: bool,
+    activation: str = "relu",
 ) -> dict[str, Any]:
     """Draw the arguments of the recurrence, in float64."""
-    columns, count = D * (2 if both else 1), batch
+    columns, count = size * (2 if both else 1), batch
 
     def draw(*shape: int) -> Tensor:
         return torch.randn(shape, dtype=torch.float64)
 
-    given: dict[str, Any] = {"u": draw(length, batch, 2, D), "weight": draw(2 * D, D)}
+    given: dict[str, Any] = {"u": draw(length, batch, 2, size), "weight": draw(2 * size, size) / size**0.5}
     if where == "cu_seqlens":
         count = 3
-        given["u"] = draw(length, 1, 2, D)
+        given["u"] = draw(length, 1, 2, size)
         given["cu_seqlens"] = torch.tensor([0, length // 3, length // 3, length])
     if where in ("mask_pad", "reset"):
         given["mask_pad"] = torch.rand(length, batch) < 0.3
     if where == "reset":
         given |= {"reset": torch.rand(length, batch) < 0.3, "h_reset": draw(columns)}
     if norm:
-        given |= {"norm_eps": 1e-5, "norm_weight": draw(2 * D), "norm_bias": draw(2 * D)}
+        given |= {"norm_eps": 1e-5, "norm_weight": draw(2 * size), "norm_bias": draw(2 * size)}
     if dropped:
         given["mask_h"] = 2 * torch.rand(count, columns, dtype=torch.float64).round()
     return given | {"h0": draw(count, columns), "bidirectional": both, "activation": activation}
@@ -75,6 +85,7 @@ def outputs_and_gradients(function: Any, given: dict[str, Any]) -> list[Tensor]:
 @given(
     length=st.integers(0, 12),
     batch=st.integers(0, 3),
+    size=st.sampled_from([1, D, 40]),  # 40: more than a vector of any instruction set
     both=st.booleans(),
     norm=st.booleans(),
     where=st.sampled_from(["nowhere", "mask_pad", "reset", "cu_seqlens"]),
@@ -99,6 +110,11 @@ def test_other_storage_keeps_its_state_in_float32(dtype, assert_close):
     assert (h.dtype, last.dtype, grad_u.dtype) == (dtype, torch.float32, dtype)
     assert_close(h, expected[0])
     torch.testing.assert_close(last.double(), expected[1], rtol=1e-4, atol=1e-5)
+
+
+def test_each_backend_runs_its_own(implementation):
+    inputs = Inputs(torch.zeros(2, 1, 2, D), torch.zeros(2 * D, D))
+    assert operator.choose(inputs) == implementation
 
 
 def test_autocast_rounds_no_product():
