@@ -88,9 +88,11 @@ class Reader {
         if (PyBool_Check(value.ptr()) || (field == -1 && PyErr_Occurred()))
             refuse(name, "an int of 64 bits", value);
         check(name, field, range);
-        if (!range.is_axis || field == 0) return;
-        if (!__builtin_mul_overflow(product_, field, &product_) && product_ < too_many) return;
-        fail(name, "must keep the product of all sizes below 2^50, got " + std::to_string(field));
+        if (field == 0) return;
+        for (int axis = 0; axis < range.axes; ++axis) {
+            if (!__builtin_mul_overflow(product_, field, &product_) && product_ < too_many) continue;
+            fail(name, "must keep the product of all sizes below 2^50, got " + std::to_string(field));
+        }
     }
 
     /// An address as an integer, such as `data_ptr()` and `ctypes.data`; 0 for an absent array.

@@ -14,7 +14,7 @@ namespace sru_kernels {
           "g, applied to the pre-activation of the candidate.")                                              \
     FIELD(Size, length, at_least(0), "T")                                                                    \
     FIELD(Size, batch, at_least(0), "B")                                                                     \
-    FIELD(Size, hidden_size, at_least(0), "D")                                                               \
+    FIELD(Size, hidden_size, at_least(0, 2), "D")                                                            \
     FIELD(Size, num_directions, one_of(1, 2), "N")                                                           \
     FIELD(Flag, has_norm, any, "Whether a layer norm follows the product with the state.")                   \
     FIELD(In, u, required_if(has_steps()), "(T, B, 2, D) S: u_h and u_z, which both directions read.")       \
@@ -65,26 +65,26 @@ p = norm_weight ⊙ (U h' − mean) / sqrt(variance + norm_eps) + norm_bias over
 
     z = σ(u_z + p_z)        h = z ⊙ h' + (1 − z) ⊙ g(u_h + p_h) ⊙ m
 
-The state is of type A; the product reads it rounded to S, and its sums are of type A. At a padded position the
-state stays h' and h = 0, whatever u holds there. At any other position that starts anew, h' is h_reset. With
-cu_seqlens the rows are sequences of different lengths, end to end. A GPU does not check offsets; wrong ones are
-kept within bounds.)"};
+The product takes the state as it is, of type A, and so are its sums. At a padded position the state stays h' and
+h = 0, whatever u holds there. At any other position that starts anew, h' is h_reset. With cu_seqlens the rows are
+sequences of different lengths, end to end. A GPU does not check offsets; wrong ones are kept within bounds.)"};
 
     SRU_KERNELS_MORE_FIELDS(LigruInputs, LIGRU_FORWARD_FIELDS)
 };
 
-#define LIGRU_BACKWARD_FIELDS(FIELD)                                                                   \
-    FIELD(In, before, required_if(has_steps()), "(T, B, N, D) A, the state h' before each step.")      \
-    FIELD(In, products, required_if(has_steps()), "(T, B, N, 2, D) A, as `ligru_forward` writes it.")  \
-    FIELD(In, rstd, required_if(has_norm&& has_steps()), "(T, B, N) A, as `ligru_forward` writes it.") \
-    FIELD(In, grad_h, optional, "(T, B, N·D) S; zeros if absent.")                                     \
-    FIELD(In, grad_h_last, optional, "(B, N·D) A; zeros if absent.")                                   \
-    FIELD(Out, grad_sums, required_if(has_steps()),                                                    \
-          "(T, B, N, 2, D) A, of u_h + p_h and u_z + p_z. That of u is its sum over N.")               \
-    FIELD(Out, grad_products, required_if(has_norm&& has_steps()),                                     \
-          "(T, B, N, 2, D) A, with a norm: of U h'. Without one it is `grad_sums`.")                   \
-    FIELD(Out, grad_h0, required_if(has_states()), "(B, N·D) A.")                                      \
-    FIELD(Out, grad_h_reset, optional,                                                                 \
+#define LIGRU_BACKWARD_FIELDS(FIELD)                                                                       \
+    FIELD(In, before, required_if(has_steps()), "(T, B, N, D) A, the state h' before each step.")          \
+    FIELD(In, products, required_if(has_steps()), "(T, B, N, 2, D) A, as `ligru_forward` writes it.")      \
+    FIELD(In, rstd, required_if(has_norm&& has_steps()), "(T, B, N) A, as `ligru_forward` writes it.")     \
+    FIELD(In, grad_h, optional, "(T, B, N·D) S; zeros if absent.")                                         \
+    FIELD(In, grad_h_last, optional, "(B, N·D) A; zeros if absent.")                                       \
+    FIELD(Out, grad_sums, required_if(has_steps()),                                                        \
+          "(T, B, N, 2, D) A, of u_h + p_h and u_z + p_z; that of u is its sum over N. May be `products` " \
+          "if there is no norm.")                                                                          \
+    FIELD(Out, grad_products, required_if(has_norm&& has_steps()),                                         \
+          "(T, B, N, 2, D) A, with a norm: of U h'. Without one it is `grad_sums`. May be `products`.")    \
+    FIELD(Out, grad_h0, required_if(has_states()), "(B, N·D) A.")                                          \
+    FIELD(Out, grad_h_reset, optional,                                                                     \
           "(B, N·D) A, summed over the starts of a row; the caller sums over B. Not computed if absent.")
 
 struct LigruBackward : LigruInputs {
