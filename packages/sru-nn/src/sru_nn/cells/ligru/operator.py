@@ -50,12 +50,14 @@ def ligru_recurrence(
 
 
 def choose(inputs: Inputs) -> backend.Backend:
-    """Return what runs the operators: plain PyTorch where there are no kernels."""
+    """Return what runs the operators: plain PyTorch where there are no kernels, and for a single step.
+
+    A kernel first packs the weight, which takes longer than to multiply by it once.
+    """
     device = inputs.u.device
-    has_kernels = backend.active(device) == "kernels" and hasattr(
-        getattr(kernels()[0], device.type), "ligru_forward"
-    )
-    return "kernels" if has_kernels else "reference"
+    if backend.active(device) != "kernels" or inputs.u.shape[0] == 1:
+        return "reference"
+    return "kernels" if hasattr(getattr(kernels()[0], device.type), "ligru_forward") else "reference"
 
 
 def results(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -90,12 +92,12 @@ def backward(inputs: Inputs, states: Tensor, *grads: Tensor | None) -> tuple[Ten
     before, rstd = _before(inputs, states), None
     grad_starts = None if inputs.h_reset is None else torch.empty_like(grad_h0)
     with without_autocast(u.device):
-        products = multiply(before, inputs.weight.to(before.dtype))
-        grad_sums = grad_products = torch.empty_like(products)
+        # A step reads its products before its gradients take their place.
+        products = grad_sums = grad_products = multiply(before, inputs.weight.to(before.dtype))
         if inputs.norm_eps is not None:
             shape = products.shape[-1:]
             products, _, rstd = torch.native_layer_norm(products, shape, None, None, inputs.norm_eps)
-            grad_products = torch.empty_like(products)
+            grad_products = products if inputs.norm_weight is None else torch.empty_like(products)
         found = (grad_sums, grad_products if inputs.norm_eps is not None else None, grad_h0, grad_starts)
         run_kernel("ligru_backward", u, *_fields(inputs), before, products, rstd, *grads, *found)
         grad_weight = weight_gradient(grad_products.flatten(0, 2), before.flatten(0, 2))
@@ -119,15 +121,14 @@ def _before(inputs: Inputs, states: Tensor) -> Tensor:
     edge = states.new_zeros(1, states.shape[1], columns) if h0 is None else h0.unsqueeze(0)
     begins = states.new_zeros(columns) if begins is None else begins
     directions = 2 if inputs.bidirectional else 1
+    by_direction = zip(*(x.chunk(directions, -1) for x in (states, edge, begins)), strict=True)
     parts = []
-    for second, (after, first, begin) in enumerate(
-        zip(*(x.chunk(directions, -1) for x in (states, edge, begins)), strict=True)
-    ):
+    for second, (after, first, begin) in enumerate(by_direction):
         before = torch.cat([after[1:], first] if second else [first, after])[:length]
         if marks is not None and marks.dtype != torch.bool:
             before = torch.where(pieces.starts(marks, bool(second)).unsqueeze(2), begin, before)
         parts.append(before)
-    return torch.stack(parts, 2) if second else before.unsqueeze(2)
+    return torch.stack(parts, 2) if inputs.bidirectional else parts[0].unsqueeze(2)
 
 
 def _fields(inputs: Inputs) -> tuple[Any, ...]:
