@@ -93,6 +93,8 @@ def modules(dtype: torch.dtype = torch.float32, *, scripted: bool = True) -> dic
                 made[name].load_state_dict(weights, strict=False)  # which leaves out the masks
             if scripted:
                 made[SCRIPTED] = script(made[SCRIPTED])
+                # The layer counts the masks it has drawn; a new number is no reason to compile again.
+                torch._dynamo.config.allow_unspec_int_on_nn_module = True
                 made[COMPILED] = torch.compile(made[COMPILED])  # type: ignore[assignment]
     return {name: module.to(dtype) for name, module in made.items()}
 
