@@ -20,7 +20,7 @@ def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
         row = given.get("row")
         if not isinstance(row, Row) or given.get("implementation") not in CHOICES[:-1]:
             return False
-        return not row.main
+        return not (row.main and row.kernels)
 
     repeated = [item for item in items if repeats(item)]
     items[:] = [item for item in items if not repeats(item)]

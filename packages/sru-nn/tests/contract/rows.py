@@ -79,6 +79,7 @@ class Row:
         magnifies: How much larger rounding errors are than in other stacks.
         main: Whether slow tests, which hardly depend on the options, take this row, and the tests that run on
             every backend take it on each.
+        kernels: Whether it has any; if not, all backends are one.
         input_size: E, where it differs.
         exceptions: The tests that leave this row out, each with the reason.
     """
@@ -90,6 +91,7 @@ class Row:
     pads_with_zero: bool = True
     magnifies: float = 1.0
     main: bool = False
+    kernels: bool = True
     input_size: int = E
     exceptions: Mapping[str, str] = field(default_factory=dict)
 
@@ -269,7 +271,7 @@ ROWS = {
     "MinGRU": Row(lambda: MinGRU(E, D, L), main=True, exceptions=NORMS),
     "MinGRU, learned state": Row(lambda: MinGRU(E, D, L, learn_initial_state=True), exceptions=NORMS),
     # In evaluation: in training batch norm mixes the sequences of a batch.
-    "LiGRU": Row(lambda: LiGRU(E, D, L).eval(), main=True, exceptions=RECTIFIES),
+    "LiGRU": Row(lambda: LiGRU(E, D, L).eval(), main=True, kernels=False, exceptions=RECTIFIES),
     "SLiGRU, both directions, learned state": Row(
         lambda: SLiGRU(E, D, bidirectional=True, learn_initial_state=True, **LEARNED_NORMS),
         exceptions=NORMS | TWO_DIRECTIONS,
