@@ -19,7 +19,7 @@ from sru_nn.cells.ligru.plain import Inputs
 from sru_nn.functional import ligru_recurrence
 from sru_nn.pieces import marks
 
-from ...conftest import examples, looks_at_grad
+from ...conftest import either, examples, looks_at_grad
 
 pytestmark = pytest.mark.usefixtures("implementation")
 D = 3
@@ -126,6 +126,7 @@ def test_autocast_rounds_no_product():
     torch.testing.assert_close(actual, expected, rtol=0, atol=0)
 
 
+@either
 @looks_at_grad
 @pytest.mark.parametrize("where", ["reset", "cu_seqlens"])
 def test_the_operators_keep_what_the_dispatcher_expects(where):
@@ -144,6 +145,7 @@ def test_the_operators_keep_what_the_dispatcher_expects(where):
     torch.library.opcheck(torch.ops.sru_nn.ligru_backward.default, (*detached, states, *upstream))
 
 
+@either
 @pytest.mark.parametrize("where", ["reset", "cu_seqlens"])
 def test_second_derivatives(where):
     inputs = make_inputs(3, 1, both=True, norm=True, where=where, dropped=False, activation="tanh")
@@ -157,12 +159,14 @@ def test_second_derivatives(where):
     assert torch.autograd.gradgradcheck(run, leaves, fast_mode=True)
 
 
+@either
 def test_a_dropout_mask_has_a_gradient():
     inputs = make_inputs(3, 2, both=False, norm=False, where="nowhere", dropped=True, activation="tanh")
     mask = inputs.pop("mask_h").requires_grad_()
     assert torch.autograd.gradcheck(lambda m: ligru_recurrence(**inputs, mask_h=m), mask)
 
 
+@either
 def test_a_backward_pass_through_the_reference_is_linear_in_the_length():
     """A gradient as large as the whole input at each step would make it quadratic."""
     sizes = []
@@ -208,6 +212,7 @@ WRONG = {
 }
 
 
+@either
 @pytest.mark.parametrize(("changes", "message"), WRONG.values(), ids=WRONG)
 def test_wrong_arguments(changes, message):
     inputs = make_inputs(4, 2, both=False, norm=True, where="reset", dropped=False)
