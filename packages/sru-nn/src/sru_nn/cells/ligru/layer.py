@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
-from sru_nn.arguments import shown_options
+from sru_nn.arguments import check_like_parameters, shown_options
 from sru_nn.cells.ligru import reference
 from sru_nn.cells.ligru.arguments import Activation, Normalization, check_arguments
 from sru_nn.cells.ligru.norm import FrameNorm
@@ -103,6 +103,9 @@ class LiGRULayer(nn.Module):
             `h`: `(T, B, N·D)`.
             `state`: `(B, N·D)`, the state after the last step.
         """
+        # Not in the stack: FSDP may shard each layer and bring its input to the dtype it computes in.
+        who = "LiGRU" if self.recurrent_norm is None else "SLiGRU"
+        check_like_parameters(who, x, self.transform)
         where = Positions(mask_pad, reset, cu_seqlens)
         u = self._normalized(project(self.transform, x), mask_pad)
         initial, sequences = learned(self.initial_state, u), where.sequences(x)
