@@ -71,7 +71,7 @@ class Reader {
     }
 
     template <typename Enum>
-    void operator()(const char* name, Enum& field, Members allowed, const char* description) {
+    void operator()(const char* name, Enum& field, AnyOf allowed, const char* description) {
         (*this)(name, field, any, description);
         std::string names;
         for (const auto& [member, value] : members_of<Enum>()) {

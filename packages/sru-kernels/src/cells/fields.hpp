@@ -54,12 +54,12 @@ constexpr Range at_least(Index low, int axes = 1) { return {low, Range::unbounde
 constexpr Range one_of(Index low, Index high) { return {low, high, 1}; }
 
 /// The rule of an enum of which a kernel takes some members: a bit for each.
-struct Members {
+struct AnyOf {
     unsigned bits;
 };
 
 template <typename... Enum>
-constexpr Members among(Enum... members) {
+constexpr AnyOf among(Enum... members) {
     return {((1U << static_cast<unsigned>(members)) | ...)};
 }
 

@@ -1,3 +1,5 @@
+#include <initializer_list>
+
 #include "cells/ligru/cpu_rows.hpp"
 #include "runtime/cpu/kernel.hpp"
 
@@ -40,8 +42,8 @@ struct BackwardWork {
     // With a norm: for each part of a row the sum of these gradients, weighted, and of them times the
     // products; and for each thread the means of the rows.
     A *const sums = pieces.take(slots * plan.panels), *const aligned = pieces.take(slots * plan.panels);
-    A *const mean = pieces.take(slots * plan.threads), *const mean_aligned =
-                                                           pieces.take(slots * plan.threads);
+    A* const mean = pieces.take(slots * plan.threads);
+    A* const mean_aligned = pieces.take(slots * plan.threads);
     const RunColumns<BackwardColumns<S>> take_step = select_columns<BackwardColumns<S>>(args.activation);
     const OptionalRows<A> masks{args.mask_h, units, A(1)};
     const OptionalRows<A> scales{args.norm_weight, units, A(1)}, shifts{args.norm_bias, units, A(0)};
@@ -101,8 +103,22 @@ struct BackwardWork {
         if (args.grad_h_reset != nullptr) fill_row(static_cast<A*>(args.grad_h_reset) + at, count, A(0));
     }
 
+    /// Fetches what `differentiate` reads, which lies too far from what was read before for a processor's own
+    /// prefetcher.
+    void prefetch(const Row& row, Index step, Index panel) const {
+        const Index first = panel * units, at = plan.of_position(row, step) * size;
+        const Index count = plan.size_of(panel) * Index{sizeof(A)};
+        for (Index gate = 0; gate < 2; ++gate) {
+            prefetch_row(row_at<S>(args.u, (row.position(step) * 2 + gate) * size + first), count);
+            prefetch_row(row_at<A>(args.products, 2 * at + gate * size + first), count);
+        }
+        prefetch_row(row_at<A>(args.before, at + first), count);
+        if (args.grad_h != nullptr) prefetch_row(row_at<S>(args.grad_h, at + first), count);
+    }
+
     /// Takes the gradient of the state of a row's units through the functions of a step.
     void differentiate(const Row& row, Index slot, Index panel, Index step) const {
+        if (step > 0) prefetch(row, step - 1, panel);
         const Index position = row.position(step), first = panel * units, count = plan.size_of(panel);
         const Index at = plan.of_position(row, step) * size, gates = 2 * at + first;
         A *grad_sums = static_cast<A*>(args.grad_sums) + gates,

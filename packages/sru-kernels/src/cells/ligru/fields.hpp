@@ -75,13 +75,13 @@ sequences of different lengths, end to end. A GPU does not check offsets; wrong 
 #define LIGRU_BACKWARD_FIELDS(FIELD)                                                                       \
     FIELD(In, before, required_if(has_steps()), "(T, B, N, D) A, the state h' before each step.")          \
     FIELD(In, products, required_if(has_steps()), "(T, B, N, 2, D) A, as `ligru_forward` writes it.")      \
-    FIELD(In, rstd, required_if(has_norm&& has_steps()), "(T, B, N) A, as `ligru_forward` writes it.")     \
+    FIELD(In, rstd, required_if(has_steps() && has_norm), "(T, B, N) A, as `ligru_forward` writes it.")    \
     FIELD(In, grad_h, optional, "(T, B, N·D) S; zeros if absent.")                                         \
     FIELD(In, grad_h_last, optional, "(B, N·D) A; zeros if absent.")                                       \
     FIELD(Out, grad_sums, required_if(has_steps()),                                                        \
           "(T, B, N, 2, D) A, of u_h + p_h and u_z + p_z; that of u is its sum over N. May be `products` " \
           "if there is no norm.")                                                                          \
-    FIELD(Out, grad_products, required_if(has_norm&& has_steps()),                                         \
+    FIELD(Out, grad_products, required_if(has_steps() && has_norm),                                        \
           "(T, B, N, 2, D) A, with a norm: of U h'. Without one it is `grad_sums`. May be `products`.")    \
     FIELD(Out, grad_h0, required_if(has_states()), "(B, N·D) A.")                                          \
     FIELD(Out, grad_h_reset, optional,                                                                     \
