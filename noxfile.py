@@ -53,6 +53,7 @@ BENCHMARKS = {
     "compile": "sru-nn",
     "quantized": "sru-nn",
     "gated_linear": "sru-nn",
+    "ligru": "sru-nn",
     "sequences": "sru-nn",
     "classification": "sru-apps",
     "language_model": "sru-apps",
@@ -186,6 +187,8 @@ def bench(session: nox.Session) -> None:
     # The old package is compiled when it is imported, with ninja and whatever compiler there is.
     peers = ("sru==2.6.0", "ninja", "setuptools", "torchao")
     session.install(*PINS, TORCH, *folders(*names), *peers, "matplotlib", *cuda_of_this_machine())
+    if name == "ligru":  # of which one file is read; the package needs a torchaudio of this torch
+        session.install("--no-deps", "speechbrain==1.1.2")
     session.run("python", f"{folder}/bench_{name}.py", *options)
 
 
