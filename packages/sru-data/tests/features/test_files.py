@@ -51,13 +51,13 @@ def test_matrices_of_kaldi(tmp_path: Path) -> None:
         # Each column has its own quartiles, and codes between them.
         (
             b"CM",
-            struct.pack("<8H", 0, 6400, 19200, 65535, 100, 100, 100, 100) + bytes([32, 128, 5, 250]),
-            [[33.0, 2.0], [129.0, 2.0]],
+            struct.pack("<8H", 0, 6400, 19200, 65535, 100, 100, 100, 100) + bytes([32, 128, 213, 5, 250, 0]),
+            [[33.0, 2.0], [129.0, 2.0], [347.45, 2.0]],
         ),
     ],
 )
 def test_compressed_matrices_of_kaldi(tmp_path: Path, kind: bytes, content: bytes, expected) -> None:
-    head = b"\0B" + kind + b" " + struct.pack("<ffii", 1.0, 655.35, 2, 2)
+    head = b"\0B" + kind + b" " + struct.pack("<ffii", 1.0, 655.35, len(expected), 2)
     found = read(tmp_path / "feats.ark", head + content, position=0)
     torch.testing.assert_close(found, torch.tensor(expected), rtol=1e-6, atol=0)
 

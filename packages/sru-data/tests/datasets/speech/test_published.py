@@ -66,6 +66,13 @@ def test_an4_with_speakers_held_out(write_files) -> None:
             r"an4_train\.fileids: expected all files that it names, got 2 missing: "
             r"\S+/an1-s\.mfc \(\S+\.transcription:2\), \S+/an2-s\.mfc \(\S+\.transcription:3\); restore",
         ),
+        (
+            {
+                "an4/etc/an4_test.fileids": "x" * 999,
+                "an4/etc/an4_test.transcription": f"A ({'x' * 999})",
+            },
+            r"an4_test\.fileids: expected all files that it names, got 1 missing: \S+x+ \.\.\. x+\.mfc",
+        ),
         ({"an4/etc/an4_test.fileids": None}, r"an4_test\.fileids: expected a list of utterances, got: No su"),
         (
             {

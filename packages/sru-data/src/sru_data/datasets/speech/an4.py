@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from sru_data.datasets.speech.listing import check_files, split_speakers, text_lines
+from sru_data.datasets.speech.listing import check_files, is_file, split_speakers, text_lines
 from sru_data.datasets.speech.utterance import Parts, Utterance
 from sru_data.errors import DataError
 
@@ -61,5 +61,5 @@ def _read(folder: Path, part: str) -> list[Utterance]:
 
 
 def _kind(folder: Path, name: str) -> tuple[str, str]:
-    found = (kind for kind in _KINDS if (folder / kind[0] / f"{name}{kind[1]}").is_file())
+    found = (kind for kind in _KINDS if is_file(folder / kind[0] / f"{name}{kind[1]}"))
     return next(found, _KINDS[0])

@@ -58,7 +58,7 @@ def check_files(utterances: list[Utterance], listed: Path) -> list[Utterance]:
             )
         seen[utterance.id] = utterance.place
     places = {utterance.path: utterance.place for utterance in reversed(utterances)}
-    missing = {path: place for path, place in reversed(places.items()) if not _is_file(path)}
+    missing = {path: place for path, place in reversed(places.items()) if not is_file(path)}
     if missing:
         named = [
             f"{shortened(path, _LONGEST_NAME)} ({place})" if place else shortened(path, _LONGEST_NAME)
@@ -110,7 +110,12 @@ def split_speakers(
     )
 
 
-def _is_file(path: str) -> bool:
+def is_file(path: str | Path) -> bool:
+    """Whether there is a file, whatever its name is.
+
+    Args:
+        path: The file.
+    """
     try:
         return os.path.isfile(path)
     except ValueError:  # A NUL byte.

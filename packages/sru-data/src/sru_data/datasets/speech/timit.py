@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
-from sru_data.datasets.speech.listing import check_files, text_lines
+from sru_data.datasets.speech.listing import check_files, is_file, text_lines
 from sru_data.datasets.speech.utterance import Parts, Utterance
 from sru_data.errors import DataError
 
@@ -120,4 +120,4 @@ def _audio(listed: Path) -> Path:
     """Return the audio beside a file of phones; some copies have a converted `.WAV.wav` beside it."""
     upper, lower = listed.with_suffix(".WAV"), listed.with_suffix(".wav")
     places = (listed.with_suffix(".WAV.wav"), upper, lower)
-    return next((path for path in places if path.is_file()), upper)
+    return next((path for path in places if is_file(path)), upper)
