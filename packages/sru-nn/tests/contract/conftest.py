@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ..conftest import CHOICES
-from .rows import Row
+from .rows import ROWS, Row
+
+# A row for each recurrence in Triton, whose interpreter is slow.
+IN_TRITON = ("SRU", "SRU, both directions, norm, tanh", "GatedLinearRNN", "MinGRU")
 
 
 def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
@@ -17,10 +20,12 @@ def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
 
     def repeats(item: Any) -> bool:
         given = item.callspec.params if hasattr(item, "callspec") else {}
-        row = given.get("row")
-        if not isinstance(row, Row) or given.get("implementation") not in CHOICES[:-1]:
+        row, implementation = given.get("row"), given.get("implementation")
+        if not isinstance(row, Row):
             return False
-        return not (row.main and row.kernels)
+        if implementation == "triton":
+            return not any(row is ROWS[name] for name in IN_TRITON)
+        return implementation in CHOICES[:-1] and not (row.main and row.kernels)
 
     repeated = [item for item in items if repeats(item)]
     items[:] = [item for item in items if not repeats(item)]
