@@ -48,7 +48,6 @@ INTERPRETED = (
     "packages/sru-nn/tests/cells/gated_linear/test_pieces.py",
     "packages/sru-nn/tests/cells/gated_linear/test_triton.py",
     "packages/sru-nn/tests/contract/test_sequences.py",
-    "packages/sru-nn/tests/contract/test_ragged.py",
     "packages/sru-nn/tests/test_triton.py",
 )
 
