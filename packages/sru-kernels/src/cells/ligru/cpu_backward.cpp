@@ -8,11 +8,14 @@ namespace {
 
 template <typename S, typename A = AccumulationType<S>>
 struct BackwardColumns {
+    static constexpr Index units = panel_columns<A>;
+
     const S *u_h, *u_z, *grad_h;
     const A *p_h, *p_z, *mask, *before;
     const A *scale_h, *scale_z, *shift_h, *shift_z;
     A* grad;  // of the state after the step on entry; of that before it without the product on return
     A *grad_s_h, *grad_s_z;
+    A *left_h, *left_z;  // the same, weighted: what the product multiplies
 
     template <Activation activation>
     SRU_KERNELS_HOST_DEVICE void column(Index i) const {
@@ -21,6 +24,8 @@ struct BackwardColumns {
         const Gradients<A> found = backward<activation>(sums, mask[i], before[i], grad[i] + load(grad_h[i]));
         grad_s_h[i] = found.h;
         grad_s_z[i] = found.z;
+        left_h[i] = found.h * scale_h[i];
+        left_z[i] = found.z * scale_z[i];
         grad[i] = found.before;
     }
 };
@@ -135,23 +140,14 @@ struct BackwardWork {
                     z_shift = args.norm_bias == nullptr ? 0 : size;
         take_step({u, u + size, grad_h.at(at + first), p, p + size, masks.at(plan.of_sequence(row, panel)),
                    row_at<A>(args.before, at + first), scale, scale + z, shift, shift + z_shift,
-                   state_of(row, panel), grad_sums, grad_sums + size},
+                   state_of(row, panel), grad_sums, grad_sums + size, grad, grad + size},
                   count);
-        if (!args.has_norm) {
-            copy_row(grad, grad_sums, count);
-            return copy_row(grad + size, grad_sums + size, count);
-        }
-        A sum(0), product(0);
-        for (Index gate = 0; gate < 2; ++gate) {
-            const A *from = grad_sums + gate * size, *weights = scale + gate * z, *normal = p + gate * size;
-            A* to = grad + gate * size;
-#pragma omp simd reduction(+ : sum, product)
-            for (Index i = 0; i < count; ++i) {
-                to[i] = from[i] * weights[i];
-                sum += to[i];
-                product += to[i] * normal[i];
-            }
-        }
+        if (!args.has_norm) return;
+        const A sum = sum_of<units>(
+            count, [&](Index i) __attribute__((always_inline)) { return grad[i] + grad[size + i]; });
+        const A product = sum_of<units>(count, [&](Index i) __attribute__((always_inline)) {
+            return grad[i] * p[i] + grad[size + i] * p[size + i];
+        });
         sums[panel * slots + slot] = sum;
         aligned[panel * slots + slot] = product;
     }
@@ -187,10 +183,9 @@ struct BackwardWork {
             const A* normal = row_at<A>(args.products, place);
             A* grad = grads[step % 2] + slot * stride + gate * size + first;
             A* to = static_cast<A*>(args.grad_products) + place;
-#pragma omp simd
-            for (Index i = 0; i < count; ++i) {
+            for_each_column<units>(count, [&](Index i) __attribute__((always_inline)) {
                 to[i] = grad[i] = through_norm(grad[i], normal[i], rstd, center, slope);
-            }
+            });
         }
     }
 
