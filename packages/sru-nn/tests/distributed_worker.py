@@ -40,7 +40,8 @@ if hasattr(sru_nn, "SRUpp"):
 
 def main() -> None:
     """Start the processes; the first of them writes results.json into the folder."""
-    mp.spawn(work, (Path(sys.argv[1]),), nprocs=PROCESSES)
+    # Forked, they find everything imported, and no thread has started yet.
+    mp.start_processes(work, (Path(sys.argv[1]),), nprocs=PROCESSES, start_method="fork")
 
 
 def work(rank: int, folder: Path) -> None:

@@ -61,7 +61,7 @@ def test_whole_sequences_of_any_length(tmp_path, everything, inputs, shapes):
 @needs_scan
 @torch.no_grad()
 def test_options_of_the_layers(tmp_path):
-    rnn = SRU(D, D, L, projection_size=2, use_relu=True, batch_first=True, has_skip_term=False).eval()
+    rnn = SRU(D, D, 1, projection_size=2, use_relu=True, batch_first=True, has_skip_term=False).eval()
     shapes = ({0: Dim("batch"), 1: Dim("time")},)
     to_onnx(rnn, (torch.randn(3, 4, D),), tmp_path / "rnn.onnx", dynamic_shapes=shapes)
     run, *_ = runner(tmp_path / "rnn.onnx")
@@ -72,12 +72,17 @@ def test_options_of_the_layers(tmp_path):
 @needs_scan
 @torch.no_grad()
 def test_a_step_that_multiplies_the_state(tmp_path, inputs, shapes):
-    rnn = SLiGRU(E, D, L, bidirectional=True, recurrent_elementwise_affine=True).eval()
-    to_onnx(rnn, inputs(4, 3), tmp_path / "rnn.onnx", dynamic_shapes=shapes)
+    rnn = SLiGRU(E, D, 1, bidirectional=True, recurrent_elementwise_affine=True).eval()
+
+    def make(length: int, batch: int) -> tuple[torch.Tensor, ...]:
+        x, h0, mask = inputs(length, batch)
+        return x, h0[:1], mask
+
+    to_onnx(rnn, make(4, 3), tmp_path / "rnn.onnx", dynamic_shapes=shapes)
     run, kinds, _ = runner(tmp_path / "rnn.onnx")
-    assert kinds.count("Scan") == L
+    assert kinds.count("Scan") == 1
     for length, batch in LENGTHS:
-        check(run, rnn, *inputs(length, batch))
+        check(run, rnn, *make(length, batch))
 
 
 class Policy(nn.Module):
@@ -85,7 +90,7 @@ class Policy(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.rnn, self.head = SRU(E, D, L, learn_initial_state=True), nn.Linear(D, 3)
+        self.rnn, self.head = SRU(E, D, 1, learn_initial_state=True), nn.Linear(D, 3)
 
     def forward(self, x: torch.Tensor, c: torch.Tensor, is_init: torch.Tensor) -> tuple[torch.Tensor, ...]:
         h, c = self.rnn(x, c, reset=is_init.squeeze(-1))
@@ -100,25 +105,25 @@ def test_resets_and_an_explicit_state(tmp_path):
         nn.init.normal_(cell.initial_state)
 
     def make(length: int, size: int) -> tuple[torch.Tensor, ...]:
-        return torch.randn(length, size, E), torch.randn(L, size, D), torch.rand(length, size, 1) < 0.3
+        return torch.randn(length, size, E), torch.randn(1, size, D), torch.rand(length, size, 1) < 0.3
 
     shapes = {0: time, 1: batch}, {1: batch}, {0: time, 1: batch}
     to_onnx(model, make(4, 3), tmp_path / "rnn.onnx", dynamic_shapes=shapes)
     run, kinds, _ = runner(tmp_path / "rnn.onnx")
-    assert kinds.count("Scan") == L
+    assert kinds.count("Scan") == 1
     for length, size in LENGTHS:
         check(run, model, *make(length, size))
 
 
 @needs_scan
 @torch.no_grad()
-def test_resets_in_both_directions(tmp_path, everything):
+def test_resets_in_both_directions(tmp_path):
     time, batch = Dim("time"), Dim("batch")
 
     class Episodes(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.rnn = everything
+            self.rnn = SRU(E, D, 1, bidirectional=True, layer_norm=True, use_tanh=True)
 
         def forward(self, x: torch.Tensor, mask_pad: torch.Tensor, reset: torch.Tensor) -> tuple:
             return self.rnn(x, mask_pad=mask_pad, reset=reset)

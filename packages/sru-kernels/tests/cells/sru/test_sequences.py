@@ -192,7 +192,7 @@ def test_the_number_of_threads_does_not_change_a_bit_of_sequences(lengths, num_t
             np.testing.assert_array_equal(got, sequence.forward()["c_last"][0])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @draws(
     st.lists(st.integers(0, 40), min_size=1, max_size=6),
     st.integers(1, 70),
