@@ -74,12 +74,9 @@ def parity() -> float:
     """Return the largest error of outputs and gradients among those with the same weights."""
     made = {name: module for name, module in modules(scripted=False).items() if name in (OURS, *SAME)}
     x = sequences(PARITY_LENGTH, torch.float32)
-    calls = [forward_calls(made, x), training_calls(made, x)]
-    return max(
-        compare([of[OURS]() for of in calls], [of[name]() for of in calls])  # type: ignore[misc]
-        for name in made
-        if name != OURS
-    )
+    forward, training = forward_calls(made, x), training_calls(made, x)
+    found: dict[str, list[Any]] = {name: [forward[name](), training[name]()] for name in made}
+    return max(compare(found[OURS], found[name]) for name in made if name != OURS)
 
 
 def sequence_rows(length: int, dtype: torch.dtype, seconds: float) -> list[dict[str, Any]]:
