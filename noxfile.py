@@ -15,12 +15,11 @@ import nox
 sys.path.insert(0, str(Path(__file__).parent))
 from ci.environments import (
     CUDA_TOOLS,
-    FORMATS,
+    EXTRAS,
     PACKAGES,
     PARALLEL,
     PINS,
     PYTEST,
-    SPACY,
     THREADS,
     TORCH,
     TRITON,
@@ -54,6 +53,7 @@ BENCHMARKS = {
     "compile": "sru-nn",
     "quantized": "sru-nn",
     "gated_linear": "sru-nn",
+    "ligru": "sru-nn",
     "sequences": "sru-nn",
     "classification": "sru-apps",
     "language_model": "sru-apps",
@@ -91,7 +91,7 @@ def types(session: nox.Session) -> None:
 
 def run_tests(session: nox.Session, torch: str, *options: str, kernels: list[str]) -> None:
     """Install the four packages with one torch version and run their tests."""
-    session.install(*PINS, torch, *folders(), *PYTEST, *FORMATS, *SPACY, *CUDA_TOOLS, *kernels)
+    session.install(*PINS, torch, *folders(), *PYTEST, *EXTRAS, *CUDA_TOOLS, *kernels)
     session.run("python", "-m", "pytest", *options, *session.posargs, env=THREADS)
 
 
@@ -136,7 +136,7 @@ def tests_gpu(session: nox.Session) -> None:
 @nox.session
 def fuzz(session: nox.Session) -> None:
     """Try random files, calls and kills for ten minutes: `-- --minutes 60`, `--seed N`, `--only readers`."""
-    session.install(*PINS, TORCH, *folders(), *PYTEST, *FORMATS, *cuda("OFF"))
+    session.install(*PINS, TORCH, *folders(), *PYTEST, *EXTRAS, *cuda("OFF"))
     session.run("python", "ci/fuzz", *session.posargs)
 
 
@@ -187,6 +187,8 @@ def bench(session: nox.Session) -> None:
     # The old package is compiled when it is imported, with ninja and whatever compiler there is.
     peers = ("sru==2.6.0", "ninja", "setuptools", "torchao")
     session.install(*PINS, TORCH, *folders(*names), *peers, "matplotlib", *cuda_of_this_machine())
+    if name == "ligru":  # of which one file is read; the package needs a torchaudio of this torch
+        session.install("--no-deps", "speechbrain==1.1.2")
     session.run("python", f"{folder}/bench_{name}.py", *options)
 
 
@@ -228,7 +230,7 @@ def dev(session: nox.Session) -> None:
     """Make one environment with everything, our packages editable, in the folder .venv."""
     session.run(sys.executable, "-m", "virtualenv", "--clear", ".venv")
     editable = [word for folder in folders() for word in ("--editable", folder)]
-    tools = (*PYTEST, *FORMATS, *SPACY, *CUDA_TOOLS, *LINTERS, "mypy")
+    tools = (*PYTEST, *EXTRAS, *CUDA_TOOLS, *LINTERS, "mypy")
     install = (".venv/bin/python", "-m", "pip", "install", *PINS, TORCH, *cuda_of_this_machine())
     session.run(*install, *editable, *tools, *session.posargs)
     session.log("Done. Activate it with: source .venv/bin/activate")

