@@ -60,7 +60,7 @@ struct AnyOf {
 
 template <typename... Enum>
 constexpr AnyOf among(Enum... members) {
-    const unsigned bits = ((1U << static_cast<unsigned>(members)) | ...);  // nvcc takes no braces around a fold
+    const unsigned bits = ((1U << static_cast<unsigned>(members)) | ...);
     return {bits};
 }
 
