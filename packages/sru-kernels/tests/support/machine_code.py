@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -109,6 +109,23 @@ class Code:
         if not found:
             raise ValueError("no loop reads global memory and writes")
         return sorted(found, key=bytes_read, reverse=True)
+
+    def between(self, start: int, is_end: Callable[[Instruction], bool]) -> set[int]:
+        """The instructions that may be issued after one and before any of those where `is_end` holds."""
+        found: set[int] = set()
+        waiting = [start + 1]
+        while waiting:
+            first = waiting.pop()
+            if first in found:
+                continue
+            block = max(start for start in self._ends if start <= first)
+            for k in range(first, self._ends[block]):
+                if is_end(self.instructions[k]):
+                    break
+                found.add(k)
+            else:
+                waiting += self._next[block]
+        return found
 
     @cached_property
     def _ends(self) -> dict[int, int]:
