@@ -70,8 +70,10 @@ class Ring {
         const int own = 2 * static_cast<int>(blockDim.x) <= cuda::largest_block ? 2 : 1;
         memory_ = reinterpret_cast<unsigned char*>(memory[own * warp]);
         last_ = own * room - group_bytes;
-        const int phase = together == 1 ? 0 : lane() / pieces;
-        piece_ = together == 1 ? lane() : lane() % pieces;
+        // Through a shuffle, because the compiler would compute it again at every turn to save a register.
+        lane_ = __shfl_sync(whole_warp, lane(), lane());
+        const int phase = together == 1 ? 0 : lane_ / pieces;
+        piece_ = together == 1 ? lane_ : lane_ % pieces;
         target_ = phase * step_bytes + piece_ * 16;
         aim(std::index_sequence_for<Elements...>{}, phase, streams...);
 #pragma unroll 1
@@ -81,7 +83,8 @@ class Ring {
 
     /// Waits for the next group, and starts to copy a later one to where the last one was.
     __device__ __forceinline__ void next() {
-        last_ < room ? wait_for_copies<groups - 2>() : wait_for_copies<2 * groups - 2>();
+        wait_for_copies<2 * groups - 2>();
+        if (last_ < room) wait_for_copies<groups - 2>();
         __syncwarp();
         const int free = read_;
         read_ = free == last_ ? 0 : free + group_bytes;
@@ -94,7 +97,7 @@ class Ring {
         constexpr int from = begin(array);
         static_assert(begin(array + 1) - from == warp_size * columns * static_cast<int>(sizeof(Element)));
         const unsigned char* row = memory_ + read_ + step * step_bytes + from;
-        pack.read_shared(reinterpret_cast<const Element*>(row) + lane() * columns);
+        pack.read_shared(reinterpret_cast<const Element*>(row) + lane_ * columns);
     }
 
  private:
@@ -147,7 +150,7 @@ class Ring {
     }
 
     unsigned char* memory_;
-    int piece_, target_;
+    int lane_, piece_, target_;
     int read_, last_;  // where the group to read begins, and the last of the ring
     Cursor cursors_[copies];
 };
