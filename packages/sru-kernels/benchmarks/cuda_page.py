@@ -60,10 +60,9 @@ CODE = """## Machine code
 
 Read from nvdisasm's output by `tests/support/cuda_kernels.py`. Each cell holds the registers per thread
 and the resident warps per multiprocessor that these and shared memory allow; the steps between a read and
-the instruction that waits for it, at least, in full and in smaller blocks; instructions and issue cycles per
-step. The last two count
-all columns of a thread, on the way through the main loop that takes longest; in forward teams, the
-instructions of the chain and of the outputs, and the cycles of the chain.
+the instruction that waits for it, at least, for a ring in full and in smaller blocks; instructions and issue
+cycles per step. The last two count all columns of a thread, on the way through the main loop that takes
+longest; in forward teams, the instructions of the chain and of the outputs, and the cycles of the chain.
 """
 PREDICTIONS = """## Predicted shares of the bandwidth: not measured
 
