@@ -212,8 +212,8 @@ class RegisterReader {
         const auto read_next = [&](Chunk& chunk, int i, bool is_last) {
             read(chunk.steps[i], chunk.marks[i], is_last);
         };
-        const auto take = [&](Chunk& chunk, Index left) {
-            if (left >= Chunk::size + is_backward<Args> && !chunk.has_marks()) return body.take(chunk.steps);
+        const auto take = [&](Chunk& chunk, Index left, bool has_marks) {
+            if (left >= Chunk::size + is_backward<Args> && !has_marks) return body.take(chunk.steps);
 #pragma unroll 1
             for (int i = 0; i < Chunk::size && i < left; ++i) {
                 body.take(chunk.steps[0], Marks(chunk.marks[0].words[0], reversed_), left - i == 1);

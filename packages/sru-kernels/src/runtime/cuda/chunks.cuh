@@ -8,8 +8,8 @@ namespace sru_kernels::SRU_KERNELS_VARIANT {
 
 /// Takes `count` steps in chunks. The loads of the next chunk are issued before this one is computed, and
 /// nothing touches their registers until it has been: a register that is read any earlier waits for memory.
-/// `read(chunk, i, is_last)` reads step i of a chunk; `take(chunk, left)` takes the chunk, of whose steps
-/// only `left` may exist.
+/// `read(chunk, i, is_last)` reads step i of a chunk; `take(chunk, left, has_marks)` takes the chunk, of
+/// whose steps only `left` may exist.
 template <typename Chunk, typename Read, typename Take>
 __device__ __forceinline__ void take_in_chunks(Index count, const Read& read, const Take& take) {
     Chunk next{};
@@ -24,10 +24,13 @@ __device__ __forceinline__ void take_in_chunks(Index count, const Read& read, co
         }
     };
     read_next(count);
+    bool has_marks = next.has_marks();
     for (Index left = count; left > 0; left -= Chunk::size) {
         Chunk now = next;
         read_next(left - Chunk::size);
-        take(now, left);
+        take(now, left, has_marks);
+        // Here, since a wait for these loads after the next are issued would be one for both.
+        has_marks = next.has_marks();
     }
 }
 
