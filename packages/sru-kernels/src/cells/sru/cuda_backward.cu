@@ -158,7 +158,7 @@ class Backward {
     ColumnParameters<A, columns> own_;
     SeldomNeeded<A, columns> c0_, c_reset_;
     A scale_, c_[columns], grad_c_[columns];
-    ParameterSums<A, columns> sums_;
+    ParameterSums<A, columns, v_varies> sums_;
     GradientWriter<S, columns, v_varies> writer_;
 };
 
