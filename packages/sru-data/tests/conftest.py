@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+import wave
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor
 
 from sru_data import download
+from sru_data.datasets.speech import Utterance
 
 
 @dataclass
@@ -66,3 +70,25 @@ def real_data() -> Path:
     if not folder:
         pytest.skip(f"{download.DATA_DIR_VARIABLE} names no data folder")
     return Path(folder)
+
+
+@pytest.fixture
+def noise() -> Tensor:
+    """A quarter of a second at 16 kHz."""
+    return torch.rand(4000, generator=torch.Generator().manual_seed(0)) * 0.8 - 0.4
+
+
+@pytest.fixture
+def write_wav(tmp_path: Path) -> Callable[..., Utterance]:
+    """Write (S,) or (S, channels) samples to a WAV file of 16 bits."""
+
+    def write(samples: Tensor, *, rate: int = 16_000, name: str = "x.wav") -> Utterance:
+        path = tmp_path / name
+        with wave.open(str(path), "wb") as file:
+            file.setnchannels(samples.shape[1] if samples.dim() > 1 else 1)
+            file.setsampwidth(2)
+            file.setframerate(rate)
+            file.writeframes((samples * 32768).clamp(-32768, 32767).to(torch.int16).numpy().tobytes())
+        return Utterance(name, str(path))
+
+    return write

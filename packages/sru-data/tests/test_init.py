@@ -14,6 +14,7 @@ import sru_data
         "sru_data",
         "sru_data.datasets.classification",
         "sru_data.datasets.language_modelling",
+        "sru_data.datasets.speech",
         "sru_data.datasets.squad",
         "sru_data.annotation.processes",
     ],

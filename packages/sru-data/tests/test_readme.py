@@ -49,6 +49,16 @@ def test_the_example_of_questions_runs_as_written(tmp_path, monkeypatch, capsys)
     assert capsys.readouterr().out == "0 0 ['Rain', 'falls', 'from', 'clouds', '.']\nRain\n"
 
 
+def test_the_example_of_speech_runs_as_written(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(EXAMPLES[7], {})
+    assert capsys.readouterr().out.splitlines() == [
+        "torch.Size([98, 2, 80]) tensor(50) tensor([48, 98])",
+        "[3, 2]",
+        "True",
+    ]
+
+
 def test_the_data_example_runs_as_written(real_data, capsys) -> None:
     exec(EXAMPLES[1], {})
     assert capsys.readouterr().out.startswith("6920 872 1821 ('negative', 'positive')\n")

@@ -31,7 +31,7 @@ class Array(NamedTuple):
 
 def refuses(error: BaseException) -> bool:
     """Name the function and the field, or lack memory to work in."""
-    names_it = re.match(r"(sru|gated_linear)_\w+(: |\(\): incompatible function arguments)", str(error))
+    names_it = re.match(r"(sru|gated_linear|ligru)_\w+(: |\(\): incompatible function arguments)", str(error))
     return isinstance(error, MemoryError) or bool(names_it and isinstance(error, (TypeError, ValueError)))
 
 
@@ -51,6 +51,7 @@ def _arrays(fields: list[Any], options: dict[str, Any], *, is_ragged: bool = Fal
     get = options.get
     sizes = {"2": 2, "T": get("length"), "B": get("batch"), "H": get("heads"), "V": get("value_size")}
     sizes |= {"K": get("num_gates", get("key_size")), "E": get("input_size")}
+    sizes |= {"N": get("num_directions"), "D": get("hidden_size")}
     sizes["N·D"] = get("columns", get("num_directions", 0) * get("hidden_size", 0))
     sizes["B+1"] = get("batch") + 1
     segment_length = get("segment_length") or 1

@@ -37,10 +37,23 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class ByFileAndBuild(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            uses_builds = any(name in nodeid for name in ("cuda", *SOURCES, *PTX))
-            return "CUDA builds" if uses_builds else super()._split_scope(nodeid)
+            return "CUDA builds" if is_named_for_builds(nodeid) else super()._split_scope(nodeid)
 
     return ByFileAndBuild(config, log)
+
+
+def is_named_for_builds(nodeid: str) -> bool:
+    """Whether the name of a test says that it uses the CUDA builds; the scheduler sees nothing else of it."""
+    return any(name in nodeid for name in ("cuda", *SOURCES, *PTX))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse a test that would have a second process make the builds again."""
+    for item in items:
+        if item.get_closest_marker("cuda") and not is_named_for_builds(item.nodeid):
+            raise pytest.UsageError(
+                f"{item.nodeid} is marked cuda: name an engine in its parameters, or its file test_cuda*"
+            )
 
 
 @pytest.fixture(scope="session")

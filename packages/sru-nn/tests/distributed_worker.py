@@ -21,7 +21,7 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 import sru_nn
-from sru_nn import SRU, backend
+from sru_nn import SRU, SLiGRU, backend
 from sru_nn.compat import LSTM
 
 # PyTorch 2.6 has FSDP2, but for devices with streams only.
@@ -32,6 +32,7 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "SRU": lambda: SRU(E, D, L, bidirectional=True, layer_norm=True, rescale=True),
     "SRU with projections": lambda: SRU(E, D, L, projection_size=2, proj_input_to_hidden_first=True),
     "LSTM": lambda: LSTM(E, D, L, bidirectional=True, proj_size=2),
+    "SLiGRU": lambda: SLiGRU(E, D, L, bidirectional=True, normalization="layer"),
 }
 if hasattr(sru_nn, "SRUpp"):
     MODELS["SRUpp"] = lambda: sru_nn.SRUpp(E, D, 4, L)
@@ -39,7 +40,8 @@ if hasattr(sru_nn, "SRUpp"):
 
 def main() -> None:
     """Start the processes; the first of them writes results.json into the folder."""
-    mp.spawn(work, (Path(sys.argv[1]),), nprocs=PROCESSES)
+    # Forked, they find everything imported, and no thread has started yet.
+    mp.start_processes(work, (Path(sys.argv[1]),), nprocs=PROCESSES, start_method="fork")
 
 
 def work(rank: int, folder: Path) -> None:
@@ -90,7 +92,7 @@ def ddp(model: nn.Module) -> nn.Module:
 
 def fsdp_layers(model: nn.Module, **options: object) -> nn.Module:
     """Shard each layer, and then what is left."""
-    for layer in model.rnn_lst:
+    for layer in model.layers if isinstance(model, SLiGRU) else model.rnn_lst:
         fully_shard(layer, mesh=init_device_mesh("cpu", (PROCESSES,)), **options)
     return fsdp_whole(model, **options)
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
     not torch.distributed.is_available() or not torch.distributed.is_gloo_available(),
     reason="this PyTorch was built without gloo",
 )
-MODELS = ["SRU", "SRU with projections", "LSTM", *["SRUpp"] * hasattr(sru_nn, "SRUpp")]
+MODELS = ["SRU", "SRU with projections", "LSTM", "SLiGRU", *["SRUpp"] * hasattr(sru_nn, "SRUpp")]
 needs_fsdp = pytest.mark.skipif(
     not hasattr(torch.cpu.Stream, "record_event"), reason="FSDP2 of this PyTorch does not run on the CPU"
 )

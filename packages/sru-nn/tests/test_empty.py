@@ -45,6 +45,15 @@ def test_sru(shape, gates, bidirectional):
     assert_like_the_oracle("sru_recurrence", given)
 
 
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_ligru(shape, bidirectional):
+    length, batch, size = shape
+    given = {"u": torch.randn(length, batch, 2, size), "weight": torch.randn(2 * size, size)}
+    given |= {"h0": torch.randn(batch, size * (1 + bidirectional)), "bidirectional": bidirectional}
+    assert_like_the_oracle("ligru_recurrence", given)
+
+
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_mingru(shape):
     length, batch, size = shape

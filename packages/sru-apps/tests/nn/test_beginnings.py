@@ -46,7 +46,7 @@ def test_each_sequence_is_read_alone(name: str, bidirectional: bool, training: b
 
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("name", NAMES)
-@settings(deadline=None, max_examples=8)
+@settings(max_examples=8)
 @given(
     cuts=st.lists(st.integers(1, 8), max_size=3, unique=True).map(sorted),
     memory=st.integers(1, 12),

@@ -74,7 +74,7 @@ def test_gradient_ignores_what_stands_in_padding(name: str) -> None:
 
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("name", NAMES)
-@settings(deadline=None, max_examples=8)
+@settings(max_examples=8)
 @given(cuts=st.lists(st.integers(1, 8), max_size=3, unique=True).map(sorted), memory=st.integers(1, 12))
 def test_pieces_with_the_state_carried_on(name: str, training: bool, cuts: list[int], memory: int) -> None:
     options = EncoderOptions(memory_length=memory) if name == "srupp" else None

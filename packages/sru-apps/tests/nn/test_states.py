@@ -17,7 +17,7 @@ from sru_apps.nn import (
 )
 from sru_apps.nn.states import map_state
 
-NAMES = ["sru", "srupp", "lstm", "gru", "mingru", "gated-linear"]
+NAMES = ["sru", "srupp", "lstm", "gru", "sligru", "mingru", "gated-linear"]
 
 
 @pytest.fixture(params=NAMES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,63 +17,24 @@ from sru_apps.cli import main
 from sru_apps.train.module import SHARDS_ON_CPU
 from sru_apps.train.weights import read_checkpoint
 
+from ..fork_server import Forked, Request
 from ..tasks.lm.conftest import small_options
 
-KILL = """
-import os, signal
+# A file, since Lightning starts the second process with the command line of the first.
+KILLED = """
+import os, signal, sys
+from sru_apps.cli import main
 from sru_apps.train.checkpoints import SeedEveryStep
 
-def stop_before(step):
-    seed = SeedEveryStep.on_train_batch_start
+seed = SeedEveryStep.on_train_batch_start
 
-    def stop_and_seed(self, trainer, *args):
-        if trainer.global_step == step:
-            os.kill(os.getpid(), signal.SIGKILL)
-        seed(self, trainer, *args)
+def stop_and_seed(self, trainer, *args):
+    if trainer.global_step == 15:
+        os.kill(os.getpid(), signal.SIGKILL)
+    seed(self, trainer, *args)
 
-    SeedEveryStep.on_train_batch_start = stop_and_seed
-"""
-# A file, since Lightning starts the second process with the command line of the first.
-KILLED = f"""{KILL}
-import sys
-from sru_apps.cli import main
-
-stop_before(15)
+SeedEveryStep.on_train_batch_start = stop_and_seed
 sys.exit(main())
-"""
-# What torchrun does, for one run after the other, with the imports paid for once.
-LAUNCHER = f"""{KILL}
-import json, socket, sys
-import sru_apps.train.fit, sru_apps.tasks.lm.module
-from sru_apps.cli import main
-
-def process(rank, port, args, kill_at, folder):
-    os.environ.update(
-        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", LOCAL_WORLD_SIZE="2", GROUP_RANK="0",
-        MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), TORCHELASTIC_RUN_ID="test",
-    )
-    for number, name in ((1, "out"), (2, "err")):
-        os.dup2(os.open(f"{{folder}}/{{rank}}.{{name}}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-    if kill_at is not None:
-        stop_before(kill_at)
-    status = main(args)
-    sys.stdout.flush()
-    os._exit(status)
-
-for args, kill_at, folder in json.loads(sys.argv[1]):
-    os.makedirs(folder)
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    children = []
-    for rank in range(2):
-        child = os.fork()
-        if child == 0:
-            process(rank, port, args, kill_at, folder)
-        children.append(child)
-    ends = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-    with open(f"{{folder}}/ends", "w") as file:
-        json.dump(ends, file)
 """
 SHORT = ["--trainer.max_epochs=1", "--model.dropout=0"]
 TWO = [*SHORT, "--data.batch_size=2", "--checkpoint-steps=6"]
@@ -92,8 +54,30 @@ def assert_went_well(outputs: Path) -> None:
     assert (outputs / "0.err").read_text() == (outputs / "1.err").read_text() == ""
 
 
+def as_torchrun_does(args: list[str], outputs: Path, stop_before: tuple[int, str] | None) -> list[Request]:
+    """Two processes that find each other."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    common = dict(os.environ, OMP_NUM_THREADS="1", TORCHELASTIC_RUN_ID="test", GROUP_RANK="0", WORLD_SIZE="2")
+    common |= {"LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return [
+        Request(
+            args=args,
+            environment={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stop_before=stop_before,
+            output=str(outputs / str(rank)),
+        )
+        for rank in range(2)
+    ]
+
+
 @pytest.fixture(scope="module")
-def runs(tiny_texts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def runs(
+    tiny_texts: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    forked: Forked,
+) -> Path:
     """The folder of all runs, and in `outputs` what the processes of each printed."""
     folder = tmp_path_factory.mktemp("distributed")
     options = small_options(tiny_texts, folder)
@@ -104,7 +88,6 @@ def runs(tiny_texts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert main(["lm", "fit", *options, *SHORT, "--name=one"]) == 0
     finally:
         torch.set_num_threads(threads)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
 
     # Lightning's own launch.
     program = folder / "program.py"
@@ -114,7 +97,7 @@ def runs(tiny_texts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         [sys.executable, str(program), "lm", "fit", *two, "--trainer.devices=2", "--name=killed"],
         capture_output=True,
         text=True,
-        env=environment,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
     (runs / "killed/checkpoints/at-the-kill.ckpt").write_bytes(
@@ -122,23 +105,23 @@ def runs(tiny_texts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
     shared = [*options, *TWO, "--trainer.strategy=fsdp", "--name=shared"]
-    jobs = [
-        (["lm", "fit", *two, "--name=undisturbed"], None, str(outputs / "undisturbed")),
-        (["lm", "fit", f"--resume={runs / 'killed'}"], None, str(outputs / "killed")),
+    jobs: list[tuple[str, list[str], tuple[int, str] | None]] = [
+        ("undisturbed", [*two, "--name=undisturbed"], None),
+        ("killed", [f"--resume={runs / 'killed'}"], None),
     ]
     if SHARDS_ON_CPU:
-        jobs += [
-            (["lm", "fit", *shared], 15, str(outputs / "shared")),
-            (["lm", "fit", f"--resume={runs / 'shared'}"], None, str(outputs / "shared again")),
-        ]
-    subprocess.run([sys.executable, "-c", LAUNCHER, json.dumps(jobs)], env=environment, check=True)
+        jobs += [("shared", shared, (15, "SIGKILL")), ("shared again", [f"--resume={runs / 'shared'}"], None)]
+    for name, args, stop_before in jobs:
+        (outputs / name).mkdir(parents=True)
+        ends = forked(as_torchrun_does(["lm", "fit", *args], outputs / name, stop_before))
+        (outputs / name / "ends").write_text(json.dumps(ends))
     return folder
 
 
 def test_two_processes_are_one_with_twice_the_streams(runs: Path) -> None:
     assert_went_well(runs / "outputs/undisturbed")
     summaries = [
-        (runs / f"outputs/undisturbed/{rank}.out").read_text().count("tokens per second,") for rank in (0, 1)
+        (runs / f"outputs/undisturbed/{rank}").read_text().count("tokens per second,") for rank in (0, 1)
     ]
     assert summaries == [1, 0], "only one process may sum up"
     one, two = runs / "lm/train/one", runs / "lm/train/undisturbed"

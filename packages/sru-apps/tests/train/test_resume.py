@@ -55,7 +55,7 @@ def test_killed_run_continues_as_if_undisturbed(
     assert_same: Callable[[Path, Path], None],
 ) -> None:
     more = "--checkpoint-steps=5"
-    done = run_and_stop("SIGKILL:17", "classify", "fit", *small_options, "--name=killed", more)
+    done = run_and_stop(17, "SIGKILL", "classify", "fit", *small_options, "--name=killed", more)
     run = undisturbed.parent / "killed"
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert read_checkpoint(run / "checkpoints/last.ckpt")["global_step"] == 15

@@ -102,7 +102,7 @@ def test_validations_and_epochs_matter_to_their_schedules_only():
     assert optimizer.param_groups[0]["lr"] == 0.5
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     name=st.sampled_from(get_args(ScheduleName)),
     before=st.integers(0, 19),

@@ -113,7 +113,7 @@ def test_a_killed_run_continues_without_the_model(
     more = ["--trainer.max_epochs=2", f"--init-from={model}"]
     runs = tmp_path / "runs/classify/sst2"
     assert main(["classify", "fit", *options, *more, "--name=undisturbed"]) == 0
-    done = run_and_stop("SIGKILL:3", "classify", "fit", *options, *more, "--name=killed")
+    done = run_and_stop(3, "SIGKILL", "classify", "fit", *options, *more, "--name=killed")
     assert done.returncode == -signal.SIGKILL, done.stderr
     shutil.rmtree(model)
     assert main(["classify", "fit", f"--resume={runs / 'killed'}"]) == 0

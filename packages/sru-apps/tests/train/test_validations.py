@@ -115,7 +115,7 @@ def test_killed_run_continues_from_its_last_validation(
     run_and_stop: Callable[..., subprocess.CompletedProcess[str]],
     assert_same: Callable[[Path, Path], None],
 ) -> None:
-    done = run_and_stop("SIGKILL:21", "classify", "fit", *small_options, *OFTEN, "--name=x")
+    done = run_and_stop(21, "SIGKILL", "classify", "fit", *small_options, *OFTEN, "--name=x")
     assert done.returncode == -signal.SIGKILL, done.stderr
     run = tmp_path / "runs/classify/sst2/x"
     assert read_checkpoint(run / "checkpoints/last.ckpt")["global_step"] == 17

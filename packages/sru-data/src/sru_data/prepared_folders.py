@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import mmap
 import os
 import sys
 import warnings
 import zlib
-from dataclasses import asdict, is_dataclass
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor
@@ -22,8 +25,12 @@ from sru_data.reading import parse_json, read_bytes
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-CORPUS_NAME, QUESTIONS_NAME = "corpus.json", "questions.json"
-_CONTENTS = {CORPUS_NAME: "a prepared corpus", QUESTIONS_NAME: "prepared questions"}
+CORPUS_NAME, QUESTIONS_NAME, FEATURES_NAME = "corpus.json", "questions.json", "features.json"
+_CONTENTS = {
+    CORPUS_NAME: "a prepared corpus",
+    QUESTIONS_NAME: "prepared questions",
+    FEATURES_NAME: "prepared features",
+}
 """What a folder with a file of that name holds."""
 _Record = TypeVar("_Record")
 _RECORD_BYTES = 1 << 20
@@ -81,6 +88,102 @@ def checksum(path: Path) -> int:
         while chunk := file.read(1 << 20):
             found = zlib.crc32(chunk, found)
     return found
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What is known of a file."""
+
+    size: int
+    """Its size in bytes."""
+    crc32: int
+    """Its checksum."""
+
+    def check(self, path: Path, *, content: str, remedy: str, verify: bool | None = None) -> None:
+        """Refuse the file if it is not the one that was written.
+
+        Args:
+            path: The file.
+            content: What it belongs to, for messages.
+            remedy: What to do if it is another one.
+            verify: Whether to read it and compare the checksum; None does so for up to 64 MiB.
+
+        Raises:
+            DataError: It is missing, or has another size or checksum.
+        """
+        try:
+            size = path.stat().st_size
+            found = checksum(path) if verify or (verify is None and size <= ALWAYS_VERIFIED_BYTES) else None
+        except OSError as error:
+            raise DataError.at(
+                path, None, f"expected a file of {content}, got {error.strerror}; {remedy}"
+            ) from error
+        if size != self.size:
+            state = "truncated" if size < self.size else "not the one described"
+            raise DataError.at(
+                path, None, f"expected {self.size:,} bytes, got {size:,}; the file is {state}, {remedy}"
+            )
+        if found not in (None, self.crc32):
+            raise DataError.at(
+                path,
+                None,
+                f"expected the checksum {self.crc32:08x}, got {found:08x}; the file is damaged, {remedy}",
+            )
+
+
+class GrowingFile:
+    """A file that is written bit by bit, with its checksum.
+
+    Args:
+        file: The file, open for writing.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._size, self._crc32 = file, 0, 0
+
+    def write(self, content: bytes) -> int:
+        """Write content; return its place."""
+        place = self._size
+        self._file.write(content)
+        self._size += len(content)
+        self._crc32 = zlib.crc32(content, self._crc32)
+        return place
+
+    def write_line(self, value: object) -> int:
+        """Write a line of JSON; return its place."""
+        return self.write(json.dumps(value, ensure_ascii=False).encode() + b"\n")
+
+    def write_numbers(self, kind: Literal["i", "q", "f"], *columns: Sequence[float]) -> int:
+        """Write columns of numbers, one after the other; return their place in bytes."""
+        numbers: array[Any] = array(kind)
+        for column in columns:
+            numbers.extend(column)
+        return self.write(numbers.tobytes())
+
+    def stored(self) -> Stored:
+        """Return what is known of the file so far."""
+        return Stored(self._size, self._crc32)
+
+
+@contextlib.contextmanager
+def system_errors(folder: Path, *, doing: str) -> Iterator[None]:
+    """Say of an error of the system what was going on.
+
+    Args:
+        folder: The folder that is written to.
+        doing: What was going on, such as "prepare questions".
+
+    Raises:
+        DataError: The system refused something.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise DataError.at(
+            error.filename or folder,
+            None,
+            f"expected to {doing} in {folder}, got: {error.strerror or error}; fix that and start again",
+        ) from error
 
 
 def write_record(path: Path, record: DataclassInstance, *, version: int) -> None:
@@ -143,6 +246,8 @@ def _typed(value: Any, kind: Any) -> Any:
     origin, choices = get_origin(kind), get_args(kind)
     if origin is dict and isinstance(value, dict):
         return {name: _typed(entry, choices[1]) for name, entry in value.items()}
+    if origin is list and isinstance(value, list):
+        return [_typed(entry, choices[0]) for entry in value]
     if (value if origin is Literal else type(value)) not in (choices or (kind,)):
         raise TypeError(f"{shortened(repr(value), 60)} in place of {kind}")
     return value

@@ -56,7 +56,7 @@ def test_tokens_have_lemmas_tags_and_entities(annotator) -> None:
 
 @needs_spacy
 @pytest.mark.parametrize("lang", ["en", "xx"])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     texts=st.lists(st.text("aB'.1- \t\n\u00a0\u200b\u4e2d\u0301(\U0001f600\ud83d") | st.text(), min_size=1)
 )

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from sru_data.loaders.buckets import LengthBatchSampler, PaddedBatch, pad_sequences
+from sru_data.loaders.buckets import LengthBatchSampler, PaddedBatch, pad_features, pad_sequences
 
 LENGTHS = st.lists(st.integers(0, 30), max_size=60)
 SEEDS = st.integers(0, 2**40)
@@ -91,6 +91,18 @@ def test_without_shuffle_the_order_runs_from_long_to_short_in_every_epoch() -> N
     assert list(sampler) == [[4], [2, 0], [1, 3]]
 
 
+def test_the_first_epochs_run_from_short_to_long() -> None:
+    lengths = [3, 1, 4, 1, 5, 9, 2, 6]
+    sampler = LengthBatchSampler(lengths, batch_size=2, seed=1, shortest_first=2)
+    for epoch in range(2):
+        sampler.set_epoch(epoch)
+        assert [[lengths[i] for i in batch] for batch in sampler] == [[1, 1], [2, 3], [4, 5], [6, 9]]
+    plain = LengthBatchSampler(lengths, batch_size=2, seed=1)
+    sampler.set_epoch(2)
+    plain.set_epoch(2)
+    assert list(sampler) == list(plain)
+
+
 def test_lengths_may_be_a_tensor() -> None:
     lengths = [3, 1, 2, 1, 3]
     batches = [
@@ -120,6 +132,7 @@ def test_a_data_loader_takes_it() -> None:
         ([1], {"batch_size": 1, "max_tokens": 1}, r"exactly one of .* got batch_size=1 and max_tokens=1"),
         ([1], {"batch_size": 0}, r"batch_size must be at least 1, got 0"),
         ([1], {"max_tokens": -1}, r"max_tokens must be at least 1, got -1"),
+        ([1], {"batch_size": 1, "shortest_first": -1}, r"shortest_first must not be negative, got -1"),
         ([2, -3], {"batch_size": 1}, r"lengths must not be negative, got -3 at index 1"),
         (
             [2, 9, 3],
@@ -160,3 +173,12 @@ def test_padding_nothing_is_an_error() -> None:
         ValueError, match=r"pad_sequences: sequences must hold at least one sequence, got none"
     ):
         pad_sequences([])
+
+
+def test_features_are_padded_in_time() -> None:
+    batch = pad_features([torch.ones(1, 2), torch.full((3, 2), 2.0)])
+    assert batch.features.tolist() == [[[1, 1], [2, 2]], [[0, 0], [2, 2]], [[0, 0], [2, 2]]]
+    assert batch.mask.tolist() == [[False, False], [True, False], [True, False]]
+    assert batch.lengths.tolist() == [1, 3]
+    with pytest.raises(ValueError, match=r"pad_features: utterances must hold at least one utterance, got n"):
+        pad_features([])

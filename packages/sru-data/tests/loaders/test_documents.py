@@ -19,7 +19,7 @@ def beginnings(tokens: torch.Tensor) -> list[bool]:
     return [True, *(before == SEPARATOR for before in tokens.tolist()[:-1])]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(TEXTS, DTYPES, st.integers(1, 3), st.integers(1, 9), st.booleans(), st.integers(1, 2))
 def test_streams(tokens, dtype, batch_size, length, whole, world_size) -> None:
     """Also where a segment or a stream begins, on each rank."""
@@ -42,7 +42,7 @@ def test_streams(tokens, dtype, batch_size, length, whole, world_size) -> None:
     assert found[:end] == expected[:end]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(TEXTS, DTYPES, st.integers(1, 3), st.integers(1, 9), st.data())
 def test_windows(tokens, dtype, batch_size, window, data) -> None:
     stride, expected = data.draw(st.integers(1, window)), beginnings(tokens)

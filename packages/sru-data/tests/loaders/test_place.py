@@ -50,7 +50,7 @@ def plain(items) -> list[list]:
 
 
 @loaders
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(epoch=st.integers(0, 4), data=st.data())
 def test_resuming_yields_the_undisturbed_rest(positions, make, epoch, data) -> None:
     tokens = positions(200)
@@ -99,7 +99,7 @@ def test_the_place_is_the_same_on_all_ranks(positions, make) -> None:
     assert states[0]["position"] == 3
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.integers(2, 300), ANY, st.integers(1, 5), st.integers(1, 4), st.integers(0, 3))
 def test_the_ranks_together_read_what_one_process_would(
     positions, num_tokens, make, batch_size, world_size, epoch
@@ -118,7 +118,7 @@ def test_the_ranks_together_read_what_one_process_would(
         assert torch.equal(whole.targets, torch.cat([part.targets for part in parts], dim=1))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.integers(2, 300), WHOLE, st.integers(1, 5), st.integers(1, 4))
 def test_every_token_but_the_first_is_scored_once(
     positions, count_targets, num_tokens, make, batch_size, world_size

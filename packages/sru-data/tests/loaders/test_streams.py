@@ -28,7 +28,7 @@ def joined(segments) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.cat(inputs), torch.cat(targets)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(SIZES, OPTIONS, st.integers(0, 3))
 def test_streams_are_contiguous_and_continue_each_other(positions, num_tokens, options, epoch) -> None:
     assume(options["whole"] or num_tokens > options["batch_size"])
@@ -51,7 +51,7 @@ def test_without_random_lengths_only_the_last_segment_is_shorter(positions) -> N
     assert [len(segment.inputs) for segment in StreamLoader(positions(11), batch_size=2, length=5)] == [5]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(0, 2**40), st.integers(0, 100))
 def test_random_lengths_are_a_function_of_seed_and_epoch(positions, seed, epoch) -> None:
     def lengths(**options: int) -> list[int]:

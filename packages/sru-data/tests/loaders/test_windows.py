@@ -9,7 +9,7 @@ from sru_data import DataError
 from sru_data.loaders import IGNORE, WindowLoader
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(2, 120), st.integers(1, 5), st.integers(1, 15), st.data())
 def test_every_window_but_the_first_scores_what_has_enough_context(
     positions, num_tokens, batch_size, window, data

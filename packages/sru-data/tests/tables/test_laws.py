@@ -38,7 +38,7 @@ def rows_of(path: Path, columns=NAMES, **options) -> list[tuple[str, ...]]:
     return [row.values for row in open_table(path, **options).rows(columns)]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(ROWS, st.sampled_from(",;"), st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]), st.booleans())
 def test_what_csv_writes_is_read_back(folder, rows, delimiter, quoting, marked) -> None:
     content = as_csv(rows, delimiter, quoting)
@@ -51,7 +51,7 @@ def test_what_csv_writes_is_read_back(folder, rows, delimiter, quoting, marked) 
     assert lines == list(before)[:-1]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(ROWS, st.lists(st.tuples(ADDED, ADDED), min_size=6, max_size=6))
 def test_a_copy_joins_with_its_table(folder, rows, added) -> None:
     added = added[: len(rows)]
@@ -92,7 +92,7 @@ def written(value: object) -> str:
     return value if isinstance(value, str) else "" if value is None else json.dumps(value)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0\n")), max_size=6))
 def test_lines_of_text_become_a_csv(folder, texts) -> None:
     (folder / "x.txt").write_bytes("".join(f"{text}\n" for text in ["first", *texts]).encode())
@@ -104,7 +104,7 @@ def test_lines_of_text_become_a_csv(folder, texts) -> None:
     assert copied == [(text, str(n)) for n, (text,) in enumerate(rows_of(folder / "x.txt", ["text"]))]
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(ROWS, st.lists(ADDED, min_size=6, max_size=6))
 def test_a_copy_of_parquet_joins_with_its_table(folder, rows, added) -> None:
     pyarrow = pytest.importorskip("pyarrow")
@@ -125,7 +125,7 @@ def test_a_copy_of_parquet_joins_with_its_table(folder, rows, added) -> None:
     assert parquet.read_table(folder / "y.parquet").column("label_2").to_pylist() == added
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.dictionaries(st.sampled_from(["a", "b", "c.txt", "d"]), TEXT, min_size=1), ADDED)
 def test_a_copy_of_a_folder_joins_with_its_texts(tmp_path_factory, texts, value) -> None:
     folder = tmp_path_factory.mktemp("folder")

@@ -127,7 +127,7 @@ def fuse(steps: int):
         yield burning
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(kills=st.lists(st.tuples(st.integers(0, 50), st.booleans()), max_size=6), num_blocks=st.integers(1, 9))
 def test_any_sequence_of_kills_gives_the_files_of_an_undisturbed_run(make_corpus, kills, num_blocks) -> None:
     folder = Path(tempfile.mkdtemp())

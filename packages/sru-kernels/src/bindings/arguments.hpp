@@ -70,15 +70,29 @@ class Reader {
         refuse(name, std::string("a member of ") + enum_name<Enum>, value);
     }
 
+    template <typename Enum>
+    void operator()(const char* name, Enum& field, AnyOf allowed, const char* description) {
+        (*this)(name, field, any, description);
+        std::string names;
+        for (const auto& [member, value] : members_of<Enum>()) {
+            if ((allowed.bits >> static_cast<unsigned>(value) & 1U) == 0) continue;
+            if (value == field) return;
+            names += (names.empty() ? "" : ", ") + name_of(member);
+        }
+        fail(name, "must be one of " + names + ", got " + name_of(PyTuple_GET_ITEM(tuple_, next_ - 1)));
+    }
+
     void operator()(const char* name, Size& field, Range range, const char*) {
         const py::handle value = next();
         field = PyLong_AsLongLong(value.ptr());
         if (PyBool_Check(value.ptr()) || (field == -1 && PyErr_Occurred()))
             refuse(name, "an int of 64 bits", value);
         check(name, field, range);
-        if (!range.is_axis || field == 0) return;
-        if (!__builtin_mul_overflow(product_, field, &product_) && product_ < too_many) return;
-        fail(name, "must keep the product of all sizes below 2^50, got " + std::to_string(field));
+        if (field == 0) return;
+        for (int axis = 0; axis < range.axes; ++axis) {
+            if (!__builtin_mul_overflow(product_, field, &product_) && product_ < too_many) continue;
+            fail(name, "must keep the product of all sizes below 2^50, got " + std::to_string(field));
+        }
     }
 
     /// An address as an integer, such as `data_ptr()` and `ctypes.data`; 0 for an absent array.
@@ -114,6 +128,8 @@ class Reader {
 
  private:
     py::handle next() { return PyTuple_GET_ITEM(tuple_, next_++); }
+
+    static std::string name_of(py::handle member) { return py::str(member.attr("name")); }
 
     [[noreturn]] void fail(const char* name, const std::string& what) const {
         throw std::invalid_argument(std::string(function_) + ": " + name + " " + what);

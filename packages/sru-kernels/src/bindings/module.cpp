@@ -1,6 +1,7 @@
 #include <pybind11/pybind11.h>
 
 #include "cells/gated_linear/fields.hpp"
+#include "cells/ligru/fields.hpp"
 #include "cells/sru/fields.hpp"
 #include "kernels.hpp"
 
@@ -12,4 +13,5 @@ PYBIND11_MODULE(_native, module) {
     bindings::register_runtime(module);
     bindings::add_cpu_kernels<SruForward, SruBackward, SruStep>(module);
     bindings::add_cpu_kernels<GatedLinearForward, GatedLinearBackward>(module);
+    bindings::add_cpu_kernels<LigruForward, LigruBackward>(module);
 }

@@ -33,10 +33,12 @@ States and sums are float32, or float64 for float64: the accumulation dtype.)")
         .value("bfloat16", DType::bfloat16)
         .finalize();
     py::native_enum<Activation>(module, enum_name<Activation>, "enum.Enum",
-                                "What is applied to the state before the output gate.")
+                                "A function that a cell applies to each number; each cell has some of them.")
         .value("identity", Activation::identity)
         .value("tanh", Activation::tanh)
         .value("relu", Activation::relu)
+        .value("sin", Activation::sin)
+        .value("leaky_relu", Activation::leaky_relu)
         .finalize();
     module.def_submodule("cpu").def(
         "instruction_set", [] { return cpu::to_string(cpu::instruction_set()); },

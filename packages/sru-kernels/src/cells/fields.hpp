@@ -43,17 +43,25 @@ SRU_KERNELS_HOST_DEVICE Walked sequence(Offsets offsets, Index row, Index length
 struct Any {};
 constexpr Any any;
 
-/// The rule of a size: its smallest and its largest value, and whether arrays have an axis of that size.
+/// The rule of a size: its smallest and its largest value, and how many axes of one array have that size.
 struct Range {
     static constexpr Index unbounded = INT64_MAX;
     Index low, high;
-    bool is_axis;
+    int axes;
 };
 
-constexpr bool not_an_axis = false;
+constexpr Range at_least(Index low, int axes = 1) { return {low, Range::unbounded, axes}; }
+constexpr Range one_of(Index low, Index high) { return {low, high, 1}; }
 
-constexpr Range at_least(Index low, bool is_axis = true) { return {low, Range::unbounded, is_axis}; }
-constexpr Range one_of(Index low, Index high) { return {low, high, true}; }
+/// The rule of an enum of which a kernel takes some members: a bit for each.
+struct AnyOf {
+    unsigned bits;
+};
+
+template <typename... Enum>
+constexpr AnyOf among(Enum... members) {
+    return {((1U << static_cast<unsigned>(members)) | ...)};
+}
 
 /// The rule of an array: whether it is required, or why it must be absent.
 struct Presence {

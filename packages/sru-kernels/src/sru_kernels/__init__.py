@@ -13,6 +13,7 @@ from typing import TypedDict, cast
 from . import _native, cpu, cuda
 from ._native import Activation, DType, __version__
 from .gated_linear import GatedLinearBackward, GatedLinearForward
+from .ligru import LigruBackward, LigruForward
 from .sru import SruBackward, SruForward, SruStep
 
 __all__ = [
@@ -21,6 +22,8 @@ __all__ = [
     "DType",
     "GatedLinearBackward",
     "GatedLinearForward",
+    "LigruBackward",
+    "LigruForward",
     "SruBackward",
     "SruForward",
     "SruStep",

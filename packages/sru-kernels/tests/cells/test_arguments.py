@@ -15,12 +15,16 @@ STEP = {"dtype": "float32", "activation": "identity", "batch": 3, "input_size": 
 STEP |= {"num_gates": 3, "scale_x": 1.0}
 GATED = {"dtype": "float32", "length": 2, "batch": 3, "heads": 2, "key_size": 4, "value_size": 4}
 GATED |= {"segment_length": 8}
+LIGRU = {"dtype": "float32", "activation": "relu", "length": 2, "batch": 3, "hidden_size": 4}
+LIGRU |= {"num_directions": 1, "has_norm": False}
 SIZES = {
     "sru_forward": SRU,
     "sru_backward": SRU,
     "sru_step": STEP,
     "gated_linear_forward": GATED,
     "gated_linear_backward": GATED,
+    "ligru_forward": {**LIGRU, "norm_eps": 0.0},
+    "ligru_backward": LIGRU,
 }
 REQUIRED = {
     "sru_forward": ("u", "v", "bias", "h", "c_last"),
@@ -31,6 +35,8 @@ REQUIRED = {
         *("q", "k", "v", "log_g", "starts"),
         *("grad_q", "grad_k", "grad_v", "grad_log_g", "grad_s0"),
     ),
+    "ligru_forward": ("u", "weight", "h", "h_last"),
+    "ligru_backward": ("u", "weight", "before", "products", "grad_sums", "grad_h0"),
 }
 AXES = ("length", "batch", "heads", "hidden_size", "input_size", "columns", "key_size", "value_size")
 LEAST = {**dict.fromkeys(AXES, 0), "segment_length": 1}
@@ -94,11 +100,46 @@ def test_gates_are_three_or_four(kernel, num_gates):
         call(kernel, num_gates=num_gates)
 
 
-@pytest.mark.parametrize("kernel", ["sru_forward", "sru_backward"])
+@pytest.mark.parametrize("kernel", ["sru_forward", "sru_backward", "ligru_forward", "ligru_backward"])
 @pytest.mark.parametrize("num_directions", [0, 3])
 def test_directions_are_one_or_two(kernel, num_directions):
     with pytest.raises(ValueError, match=rf"^{kernel}: num_directions must be 1 or 2, got {num_directions}$"):
         call(kernel, num_directions=num_directions)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "activation", "known"),
+    [
+        ("sru_forward", "sin", "identity, tanh, relu"),
+        ("sru_step", "leaky_relu", "identity, tanh, relu"),
+        ("ligru_backward", "identity", "tanh, relu, sin, leaky_relu"),
+    ],
+)
+def test_a_cell_has_some_of_the_activations(kernel, activation, known):
+    message = f"^{kernel}: activation must be one of {known}, got {activation}$"
+    with pytest.raises(ValueError, match=message):
+        call(kernel, activation=activation)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "names"),
+    [
+        ("ligru_forward", ("norm_weight", "norm_bias", "rstd")),
+        ("ligru_backward", ("norm_weight", "norm_bias")),
+    ],
+)
+def test_what_belongs_to_a_norm_is_refused_without_one(kernel, names):
+    for name in names:
+        message = rf"^{kernel}: {name} must be absent \(0\) without a norm$"
+        with pytest.raises(ValueError, match=message):
+            call(kernel, **{name: 64})
+
+
+@pytest.mark.parametrize("name", ["rstd", "grad_products"])
+def test_a_norm_needs_more_arrays(name):
+    given = {"rstd": 64, "grad_products": 64, name: 0}
+    with pytest.raises(ValueError, match=f"^ligru_backward: {name} is required, got a null pointer$"):
+        call("ligru_backward", has_norm=True, **given)
 
 
 @pytest.mark.parametrize("kernel", ["sru_forward", "sru_backward", "sru_step"])
@@ -144,6 +185,8 @@ def test_gradients_of_v_per_position_are_not_required_of_an_empty_sequence():
         ("v", -1, "v must be an address as an int, or 0, got -1"),
         ("scale_x", "1", "scale_x must be a float, got '1'"),
         ("v_per_position", 0, "v_per_position must be a bool, got 0"),
+        ("has_norm", 1, "has_norm must be a bool, got 1"),
+        ("norm_eps", None, "norm_eps must be a float, got None"),
         ("length", True, "length must be an int of 64 bits, got True"),
         ("u", True, "u must be an address as an int, or 0, got True"),
     ],
@@ -164,7 +207,15 @@ def test_the_arguments_are_those_of_the_kernel(kernel):
 
 
 @pytest.mark.skipif("libasan" in os.environ.get("LD_PRELOAD", ""), reason="the sanitizer ends the process")
-@pytest.mark.parametrize("kernel", ["gated_linear_forward", "gated_linear_backward"])
-def test_too_little_memory_is_an_exception(kernel):
+@pytest.mark.parametrize(
+    ("kernel", "sizes"),
+    [
+        ("gated_linear_forward", {"key_size": 2**30, "value_size": 2**16}),
+        ("gated_linear_backward", {"key_size": 2**30, "value_size": 2**16}),
+        ("ligru_forward", {"hidden_size": 2**23}),
+        ("ligru_backward", {"hidden_size": 2**23}),
+    ],
+)
+def test_too_little_memory_is_an_exception(kernel, sizes):
     with pytest.raises(MemoryError):
-        call(kernel, key_size=2**30, value_size=2**16)
+        call(kernel, **sizes)

@@ -11,6 +11,7 @@ import numpy as np
 from sru_kernels import DType, _native
 
 from .engines import Array, Engine, cpu_engine
+from .invoke import TUPLES
 
 # By kernel and array, from the field's description: In or Out, the letters of its axes, and S, A, bytes or
 # offsets.
@@ -84,7 +85,7 @@ class Case:
         return tuple(sizes[axis] for axis in axes)
 
     def options(self) -> dict[str, object]:
-        """The fields that are not arrays, except `dtype`."""
+        """The fields that are not arrays, except `dtype`: those of each kernel."""
         raise NotImplementedError
 
     def rounded(self) -> Any:
@@ -118,7 +119,8 @@ class Case:
                 outputs[name] = np.full(self.shape(name, axes), storage.encode(np.array(np.nan), kind))
             elif way == "In" and (value := saved.get(name, getattr(self, name, None))) is not None:
                 inputs[name] = storage.encode(value, kind)
-        fields = {"dtype": self.storage, **self.options()}
+        known = TUPLES[kernel]._fields
+        fields = {name: value for name, value in self.options().items() if name in known}
         options = {"columns_per_thread": columns_per_thread, "threads_per_column": threads_per_column}
-        (engine or cpu_engine())(kernel, fields, inputs, outputs, options)
+        (engine or cpu_engine())(kernel, {"dtype": self.storage, **fields}, inputs, outputs, options)
         return {name: storage.decode(array, ARRAYS[kernel][name][2]) for name, array in outputs.items()}

@@ -250,7 +250,7 @@ def ligru_recurrence(
     Args:
         u: `(T, B, 2, D)`, the pre-activations `u_h, u_z`. float32, float64, float16 or bfloat16; this is the
             storage dtype. All other tensors but masks are in that or in the accumulation dtype.
-        weight: `(2·D, D)`, the matrix U, U_h before U_z.
+        weight: `(2·D, D)`, the matrix U, U_h before U_z; rounded to the storage dtype.
         h0: `(B, N·D)`, the state before the first step; zeros if None.
         bidirectional: Whether there is a second direction (N = 2).
         activation: The function g: `"relu"`, `"tanh"`, `"sin"` or `"leaky_relu"`.
@@ -273,9 +273,10 @@ def ligru_recurrence(
         ValueError: A shape, a device or the combination of options is wrong.
         TypeError: A dtype is wrong.
 
-    Products are in the accumulation dtype, under autocast too. The operators run in plain PyTorch. The
-    transforms of `torch.func`, a `mask_h` with a gradient and gradients that are differentiated again run the
-    reference; a compiled graph has first derivatives only. What is not finite stays in its sequence.
+    Products are in the accumulation dtype, under autocast too. The kernels of `sru-kernels` run it where they
+    can (`sru_nn.backend`), plain PyTorch everywhere else. The transforms of `torch.func`, a `mask_h` with a
+    gradient and gradients that are differentiated again run the reference; a compiled graph has first
+    derivatives only. What is not finite stays in its sequence.
 
     Source: Ravanelli et al., "Light Gated Recurrent Units for Speech Recognition", 2018 (arXiv:1803.10225);
     Moumen and Parcollet, "Stabilising and Accelerating Light Gated Recurrent Units for Automatic Speech

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,16 @@ def add_product_(out: Tensor, a: Tensor, b: Tensor) -> None:
         out += multiply(a, b.t())
     else:
         out.addmm_(a, b)
+
+
+def weight_gradient(grad: Tensor, x: Tensor) -> Tensor:
+    """Return the gradient of a weight `(outputs, inputs)`, without a gradient of its own.
+
+    Args:
+        grad: `(rows, outputs)`, the gradients of the outputs.
+        x: `(rows, inputs)`, the inputs.
+    """
+    return _weight_gradient(grad, x, multiply)
 
 
 def _is_for_onednn(x: Tensor, weight: Tensor) -> bool:
@@ -113,13 +124,18 @@ def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None
     grad_x = _apply(grad, weight.t()) if ctx.needs_input_grad[0] else None
     if not ctx.needs_input_grad[1]:
         return grad_x, None
-    left, right = (part.reshape(-1, part.shape[-1]).t() for part in (grad, x))
+    grad, x = (part.reshape(-1, part.shape[-1]) for part in (grad, x))
+    return grad_x, _weight_gradient(grad, x, _apply)
+
+
+def _weight_gradient(grad: Tensor, x: Tensor, multiply: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    left, right = grad.t(), x.t()
     # oneDNN copies the first matrix, which is transposed. Let that be the smaller one, unless bringing the
     # result, which then is transposed, into the weight's layout costs more.
     (outputs, rows), inputs = left.shape, len(right)
     if (outputs - inputs) * rows > outputs * inputs:
-        return grad_x, _apply(right, left).t()
-    return grad_x, _apply(left, right)
+        return multiply(right, left).t()
+    return multiply(left, right)
 
 
 class _OneDNNLinear(torch.autograd.Function):

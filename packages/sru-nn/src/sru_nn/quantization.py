@@ -77,6 +77,10 @@ class Int8Linear(QuantizedLinear):
         self.register_buffer("weight", (weight / scale[:, None]).round().to(torch.int8))
         self.register_buffer("scale", scale)
 
+    def dequantized(self) -> Tensor:
+        """Return the weight `(outputs, inputs)` in the dtype of the scale."""
+        return self.weight * self.scale[:, None]
+
     def forward(self, input: Tensor) -> Tensor:
         """Map `(..., inputs)` to `(..., outputs)`."""
         self._check(input, self.weight)

@@ -9,18 +9,18 @@ from .rows import Row
 
 
 def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
-    """Leave out what would run the same code again: all but the main rows on any backend but the last.
+    """On any backend but the last, and in Triton's interpreter, leave out rows with the recurrence of others.
 
-    The other rows differ in what the module does around its recurrence, and in what it passes to it, with
-    which tests/cells compares every backend with the reference.
+    They differ in what the module does around it, and in what it passes to it, with which tests/cells
+    compares every backend with the reference. SRU++, LSTM and GRU run the recurrence of the SRU.
     """
 
     def repeats(item: Any) -> bool:
         given = item.callspec.params if hasattr(item, "callspec") else {}
         row = given.get("row")
-        if not isinstance(row, Row) or given.get("implementation") not in CHOICES[:-1]:
+        if not isinstance(row, Row) or given.get("implementation") not in (*CHOICES[:-1], "triton"):
             return False
-        return not (row.main and row.kernels)
+        return not row.backends
 
     repeated = [item for item in items if repeats(item)]
     items[:] = [item for item in items if not repeats(item)]

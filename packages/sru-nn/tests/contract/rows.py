@@ -77,9 +77,8 @@ class Row:
         carry: Makes the state of `stream` from the state that the call takes.
         pads_with_zero: Whether the output at padding is zero.
         magnifies: How much larger rounding errors are than in other stacks.
-        main: Whether slow tests, which hardly depend on the options, take this row, and the tests that run on
-            every backend take it on each.
-        kernels: Whether it has any; if not, all backends are one.
+        main: Whether slow tests, which hardly depend on the options, take this row.
+        backends: Whether its recurrence is that of no other row, so that tests run it on every backend.
         input_size: E, where it differs.
         exceptions: The tests that leave this row out, each with the reason.
     """
@@ -91,7 +90,7 @@ class Row:
     pads_with_zero: bool = True
     magnifies: float = 1.0
     main: bool = False
-    kernels: bool = True
+    backends: bool = False
     input_size: int = E
     exceptions: Mapping[str, str] = field(default_factory=dict)
 
@@ -180,10 +179,11 @@ def tensors(*results: Any) -> list[Tensor]:
 
 
 ROWS = {
-    "SRU": Row(lambda: SRU(E, D, L), main=True),
+    "SRU": Row(lambda: SRU(E, D, L), main=True, backends=True),
     "SRU, both directions, norm, tanh": Row(
         lambda: SRU(E, D, L, bidirectional=True, layer_norm=True, use_tanh=True),
         main=True,
+        backends=True,
         exceptions=TWO_DIRECTIONS,
     ),
     "SRU, narrow projections, rescaled": Row(
@@ -257,6 +257,7 @@ ROWS = {
     "GatedLinearRNN": Row(
         lambda: GatedLinearRNN(E, 2 * D, L, num_heads=2, key_size=3),
         main=True,
+        backends=True,
         magnifies=10,
         exceptions=NORMS,
     ),
@@ -268,10 +269,10 @@ ROWS = {
         magnifies=10,
         exceptions=NORMS,
     ),
-    "MinGRU": Row(lambda: MinGRU(E, D, L), main=True, exceptions=NORMS),
+    "MinGRU": Row(lambda: MinGRU(E, D, L), main=True, backends=True, exceptions=NORMS),
     "MinGRU, learned state": Row(lambda: MinGRU(E, D, L, learn_initial_state=True), exceptions=NORMS),
     # In evaluation: in training batch norm mixes the sequences of a batch.
-    "LiGRU": Row(lambda: LiGRU(E, D, L).eval(), main=True, kernels=False, exceptions=RECTIFIES),
+    "LiGRU": Row(lambda: LiGRU(E, D, L).eval(), main=True, backends=True, exceptions=RECTIFIES),
     "SLiGRU, both directions, learned state": Row(
         lambda: SLiGRU(E, D, bidirectional=True, learn_initial_state=True, **LEARNED_NORMS),
         exceptions=NORMS | TWO_DIRECTIONS,

@@ -7,11 +7,11 @@ import sys
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.export import Dim
 from torch.nn.utils.rnn import pack_sequence
 
-from sru_nn import SRU
+from sru_nn import SRU, SLiGRU
 from sru_nn.export import to_aoti
 
 from ..conftest import TORCH_2_13
@@ -28,11 +28,26 @@ print("the same")
 """
 
 
-# Compiling C++ takes most of the time.
+class TwoCells(nn.Module):
+    """One after the other, in one package: compiling C++ takes most of the time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn, self.light = (
+            SRU(E, D, 1, bidirectional=True, layer_norm=True),
+            SLiGRU(2 * D, D, bidirectional=True),
+        )
+
+    def forward(self, x: Tensor, c0: Tensor, mask_pad: Tensor) -> tuple[Tensor, ...]:
+        """Return the outputs and both states."""
+        h, c = self.rnn(x, c0, mask_pad)
+        return *self.light(h, c0, mask_pad), c
+
+
 @torch.no_grad()
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:Skipping serialization")
 def test_a_package_runs_without_this_one(tmp_path, inputs, shapes):
-    rnn = SRU(E, D, 1, bidirectional=True, layer_norm=True).eval()
+    rnn = TwoCells().eval()
     lengths = LENGTHS if TORCH_2_13 else [(4, batch) for _, batch in LENGTHS]
     shapes = shapes if TORCH_2_13 else ({1: Dim("batch")}, {1: Dim("batch")}, {1: Dim("batch")})
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.export import Dim
 
-from sru_nn import SRU, SLiGRU
+from sru_nn import SRU, LiGRU, SLiGRU
 from sru_nn.export import to_onnx
 from sru_nn.quantization import quantize_weights_
 
@@ -61,7 +61,7 @@ def test_whole_sequences_of_any_length(tmp_path, everything, inputs, shapes):
 @needs_scan
 @torch.no_grad()
 def test_options_of_the_layers(tmp_path):
-    rnn = SRU(D, D, L, projection_size=2, use_relu=True, batch_first=True, has_skip_term=False).eval()
+    rnn = SRU(D, D, 1, projection_size=2, use_relu=True, batch_first=True, has_skip_term=False).eval()
     shapes = ({0: Dim("batch"), 1: Dim("time")},)
     to_onnx(rnn, (torch.randn(3, 4, D),), tmp_path / "rnn.onnx", dynamic_shapes=shapes)
     run, *_ = runner(tmp_path / "rnn.onnx")
@@ -72,12 +72,17 @@ def test_options_of_the_layers(tmp_path):
 @needs_scan
 @torch.no_grad()
 def test_a_step_that_multiplies_the_state(tmp_path, inputs, shapes):
-    rnn = SLiGRU(E, D, L, bidirectional=True, recurrent_elementwise_affine=True).eval()
-    to_onnx(rnn, inputs(4, 3), tmp_path / "rnn.onnx", dynamic_shapes=shapes)
+    rnn = SLiGRU(E, D, 1, bidirectional=True, recurrent_elementwise_affine=True).eval()
+
+    def make(length: int, batch: int) -> tuple[torch.Tensor, ...]:
+        x, h0, mask = inputs(length, batch)
+        return x, h0[:1], mask
+
+    to_onnx(rnn, make(4, 3), tmp_path / "rnn.onnx", dynamic_shapes=shapes)
     run, kinds, _ = runner(tmp_path / "rnn.onnx")
-    assert kinds.count("Scan") == L
+    assert kinds.count("Scan") == 1
     for length, batch in LENGTHS:
-        check(run, rnn, *inputs(length, batch))
+        check(run, rnn, *make(length, batch))
 
 
 class Policy(nn.Module):
@@ -85,7 +90,7 @@ class Policy(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.rnn, self.head = SRU(E, D, L, learn_initial_state=True), nn.Linear(D, 3)
+        self.rnn, self.head = SRU(E, D, 1, learn_initial_state=True), nn.Linear(D, 3)
 
     def forward(self, x: torch.Tensor, c: torch.Tensor, is_init: torch.Tensor) -> tuple[torch.Tensor, ...]:
         h, c = self.rnn(x, c, reset=is_init.squeeze(-1))
@@ -100,25 +105,25 @@ def test_resets_and_an_explicit_state(tmp_path):
         nn.init.normal_(cell.initial_state)
 
     def make(length: int, size: int) -> tuple[torch.Tensor, ...]:
-        return torch.randn(length, size, E), torch.randn(L, size, D), torch.rand(length, size, 1) < 0.3
+        return torch.randn(length, size, E), torch.randn(1, size, D), torch.rand(length, size, 1) < 0.3
 
     shapes = {0: time, 1: batch}, {1: batch}, {0: time, 1: batch}
     to_onnx(model, make(4, 3), tmp_path / "rnn.onnx", dynamic_shapes=shapes)
     run, kinds, _ = runner(tmp_path / "rnn.onnx")
-    assert kinds.count("Scan") == L
+    assert kinds.count("Scan") == 1
     for length, size in LENGTHS:
         check(run, model, *make(length, size))
 
 
 @needs_scan
 @torch.no_grad()
-def test_resets_in_both_directions(tmp_path, everything):
+def test_resets_in_both_directions(tmp_path):
     time, batch = Dim("time"), Dim("batch")
 
     class Episodes(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.rnn = everything
+            self.rnn = SRU(E, D, 1, bidirectional=True, layer_norm=True, use_tanh=True)
 
         def forward(self, x: torch.Tensor, mask_pad: torch.Tensor, reset: torch.Tensor) -> tuple:
             return self.rnn(x, mask_pad=mask_pad, reset=reset)
@@ -136,9 +141,9 @@ def test_resets_in_both_directions(tmp_path, everything):
 class LanguageModel(nn.Module):
     """A model around the recurrence, with its state as an input and an output."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: type[nn.Module]) -> None:
         super().__init__()
-        self.embedding, self.rnn, self.head = nn.Embedding(11, E), SRU(E, D, L), nn.Linear(D, 11)
+        self.embedding, self.rnn, self.head = nn.Embedding(11, E), kind(E, D, L), nn.Linear(D, 11)
 
     def forward(self, token: torch.Tensor, c: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Predict the next token."""
@@ -147,8 +152,9 @@ class LanguageModel(nn.Module):
 
 
 @torch.no_grad()
-def test_streaming_with_an_explicit_state(tmp_path):
-    model, tokens, c = LanguageModel().eval(), torch.randint(11, (6, 2)), torch.zeros(L, 2, D)
+@pytest.mark.parametrize("kind", [SRU, SLiGRU])
+def test_streaming_with_an_explicit_state(tmp_path, kind):
+    model, tokens, c = LanguageModel(kind).eval(), torch.randint(11, (6, 2)), torch.zeros(L, 2, D)
     batch = Dim("batch")
     to_onnx(
         model,
@@ -181,6 +187,18 @@ def test_chunks_of_a_fixed_length_with_weights_of_8_bits(tmp_path):
         h, c = run(chunk, c)
         outputs.append(h)
     torch.testing.assert_close((torch.cat(outputs), c), (expected, last), rtol=1e-5, atol=1e-5)
+
+
+@needs_scan
+@torch.no_grad()
+def test_a_matrix_of_the_state_in_8_bits(tmp_path):
+    """The loop multiplies by it in floating point, for any length."""
+    rnn, time, batch = LiGRU(E, D).eval(), Dim("time"), Dim("batch")
+    quantize_weights_(rnn)
+    to_onnx(rnn, (torch.randn(4, 3, E),), tmp_path / "rnn.onnx", dynamic_shapes=({0: time, 1: batch},))
+    run, kinds, _ = runner(tmp_path / "rnn.onnx")
+    assert kinds.count("Scan") == 1
+    check(run, rnn, torch.randn(20, 2, E))
 
 
 def test_wrong_requests(tmp_path, monkeypatch):

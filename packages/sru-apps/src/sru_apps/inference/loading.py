@@ -31,8 +31,8 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> Any:
         device: Where it computes, as torch names it.
 
     Returns:
-        A `Classifier` of `sru classify`, a `QuestionAnswerer` of `sru squad`, a `TrainedLanguageModel` of
-        `sru lm`, or a `TrainedChatModel` of `sru chat`.
+        A `Classifier` of `sru classify`, a `QuestionAnswerer` of `sru squad`, a `Transcriber` of `sru
+        speech`, a `TrainedLanguageModel` of `sru lm`, or a `TrainedChatModel` of `sru chat`.
 
     Raises:
         UserError: There is no model, it is damaged, its weights are not finite, or there is no such device.

@@ -11,6 +11,9 @@ TASKS = {
         "reading comprehension: find the answer to a question in a passage", "sru_apps.tasks.squad:TASK"
     ),
     "chat": Command("a small model that answers, trained on your dialogues", "sru_apps.tasks.chat:TASK"),
+    "speech": Command(
+        "speech recognition and classification of clips, streaming included", "sru_apps.tasks.speech:TASK"
+    ),
     "demo": Command(
         "train a small character language model, with no data set to download",
         "sru_apps.tasks.demo.commands:demo",

@@ -60,7 +60,8 @@ def written_out(parser: ArgumentParser, args: Sequence[str]) -> list[str]:
         for action in parser._actions
         for name in action.option_strings
     }
-    short = short_names(all_options(parser))
+    shown = all_options(parser)
+    short = short_names(shown)
     found: list[str] = []
     lists: dict[str, list[str]] = {}
     rest = list(args)
@@ -69,7 +70,8 @@ def written_out(parser: ArgumentParser, args: Sequence[str]) -> list[str]:
         if option == "--":
             found += [option, *rest]
             break
-        if option.startswith("--") and option not in types:
+        # A hidden option, such as the name of the task in files, gives way to a short form.
+        if option.startswith("--") and option not in shown:
             option = short.get(option.replace("_", "-"), option)
         if types.get(option) is None:
             found.append(option + equals + value)

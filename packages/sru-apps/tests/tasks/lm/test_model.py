@@ -10,7 +10,7 @@ from sru_apps.nn import detach_state
 from sru_apps.tasks.lm.model import LanguageModel, LanguageModelConfig
 from sru_data.loaders import IGNORE
 
-NAMES = ["sru", "srupp", "lstm", "gru", "mingru", "gated-linear"]
+NAMES = ["sru", "srupp", "lstm", "gru", "sligru", "mingru", "gated-linear"]
 ADAPTIVE = {"embedding": "adaptive", "output": "adaptive", "cutoffs": (3, 6), "cluster_shrink": 2}
 KINDS = [{}, {"tie_weights": True}, ADAPTIVE, {**ADAPTIVE, "tie_weights": True}]
 

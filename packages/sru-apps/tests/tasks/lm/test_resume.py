@@ -56,7 +56,7 @@ def test_killed_run_continues_as_if_undisturbed(
     run_and_stop: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
     undisturbed = fit("undisturbed", *EVERYTHING)
-    done = run_and_stop("SIGKILL:23", "lm", "fit", *options, *EVERYTHING, "--name=killed")
+    done = run_and_stop(23, "SIGKILL", "lm", "fit", *options, *EVERYTHING, "--name=killed")
     assert done.returncode == -signal.SIGKILL, done.stderr
     killed = undisturbed.parent / "killed"
     saved = read_checkpoint(killed / "checkpoints/last.ckpt")

@@ -19,7 +19,7 @@ def test_killed_run_continues_as_if_undisturbed(
 ) -> None:
     every = ["--checkpoint-steps=2", "--optimizer.schedule=cosine"]
     undisturbed = fit("undisturbed", *every)
-    done = run_and_stop("SIGKILL:9", "squad", "fit", *options, *every, "--name=killed")
+    done = run_and_stop(9, "SIGKILL", "squad", "fit", *options, *every, "--name=killed")
     assert done.returncode == -signal.SIGKILL, done.stderr
     killed = undisturbed.parent / "killed"
     assert main(["squad", "fit", f"--resume={killed}"]) == 0

@@ -56,6 +56,33 @@ def pad_sequences(
     return PaddedBatch(ids, mask, lengths)
 
 
+class PaddedFeatures(NamedTuple):
+    """Utterances of different lengths in one tensor."""
+
+    features: Tensor
+    """(T, B, F) float32, time-major; padding is 0."""
+    mask: Tensor
+    """(T, B) bool; True marks padding."""
+    lengths: Tensor
+    """(B,) int64."""
+
+
+def pad_features(utterances: Sequence[Tensor]) -> PaddedFeatures:
+    """Pad the features of utterances at their end to the length of the longest.
+
+    Args:
+        utterances: B tensors, (T, F) float32 each; at least one.
+
+    Raises:
+        ValueError: There is no utterance.
+    """
+    if not utterances:
+        raise ValueError("pad_features: utterances must hold at least one utterance, got none")
+    lengths = torch.tensor([len(features) for features in utterances])
+    mask = torch.arange(int(lengths.max()))[:, None] >= lengths
+    return PaddedFeatures(pad_sequence(list(utterances)), mask, lengths)
+
+
 class LengthBatchSampler(Resumable[list[int]], Sampler[list[int]]):
     """Batches of indices whose sequences have similar lengths, for `DataLoader(batch_sampler=...)`.
 
@@ -63,7 +90,8 @@ class LengthBatchSampler(Resumable[list[int]], Sampler[list[int]]):
     which are then shuffled. Each index comes once per epoch. The order is a pure function of `seed` and the
     epoch, which `set_epoch` chooses; it does not advance by itself. Without `shuffle` the batches run from
     long to short sequences in every epoch, equal lengths by index: if the memory does for the first batch, it
-    does for all, and each fits where the one before it was.
+    does for all, and each fits where the one before it was. In the first `shortest_first` epochs the batches
+    run from short to long, since a recurrent network that recognises speech learns the short ones first.
 
     A batch holds either `batch_size` sequences (the last may hold fewer) or as many as keep
 
@@ -77,10 +105,14 @@ class LengthBatchSampler(Resumable[list[int]], Sampler[list[int]]):
         max_tokens: The budget of tokens per batch; no sequence may be longer.
         shuffle: Whether the order is random.
         seed: Seed of the order.
+        shortest_first: How many epochs run from short to long before the batches are shuffled.
 
     Raises:
         ValueError: Both or neither of `batch_size` and `max_tokens`, one that is not positive, a negative
-            length, or a sequence longer than `max_tokens`.
+            length or `shortest_first`, or a sequence longer than `max_tokens`.
+
+    Source for `shortest_first`: Amodei et al., "Deep Speech 2: end-to-end speech recognition in English and
+    Mandarin", 2016, section 3.3.
     """
 
     def __init__(
@@ -91,6 +123,7 @@ class LengthBatchSampler(Resumable[list[int]], Sampler[list[int]]):
         max_tokens: int | None = None,
         shuffle: bool = True,
         seed: int = 0,
+        shortest_first: int = 0,
     ) -> None:
         if (batch_size is None) == (max_tokens is None):
             raise ValueError(
@@ -98,24 +131,27 @@ class LengthBatchSampler(Resumable[list[int]], Sampler[list[int]]):
                 f"got batch_size={batch_size} and max_tokens={max_tokens}"
             )
         self._check_positive(batch_size=batch_size, max_tokens=max_tokens)
+        if shortest_first < 0:
+            raise ValueError(f"LengthBatchSampler: shortest_first must not be negative, got {shortest_first}")
         given = lengths if isinstance(lengths, Tensor) else list(lengths)
         self._lengths = torch.as_tensor(given, dtype=torch.int64)
         self._shuffle = shuffle
         self._seed = seed
+        self._shortest_first = shortest_first
         # The sorted lengths are the same in every epoch, and so are the places where batches are cut.
-        shortest_first, order = self._lengths.sort(stable=True)
-        if len(order) and shortest_first[0] < 0:
+        ascending, order = self._lengths.sort(stable=True)
+        if len(order) and ascending[0] < 0:
             raise ValueError(
                 "LengthBatchSampler: lengths must not be negative, "
-                f"got {int(shortest_first[0])} at index {int(order[0])}"
+                f"got {int(ascending[0])} at index {int(order[0])}"
             )
-        if len(order) and max_tokens is not None and shortest_first[-1] > max_tokens:
+        if len(order) and max_tokens is not None and ascending[-1] > max_tokens:
             raise ValueError(
-                f"LengthBatchSampler: sequence {int(order[-1])} has {int(shortest_first[-1])} tokens, more "
+                f"LengthBatchSampler: sequence {int(order[-1])} has {int(ascending[-1])} tokens, more "
                 f"than max_tokens={max_tokens}; truncate or drop it, or raise max_tokens"
             )
         self._batch_sizes: list[int] = []
-        for length in shortest_first.tolist():
+        for length in ascending.tolist():
             size = self._batch_sizes[-1] if self._batch_sizes else 0
             # In ascending order the newest sequence is the longest, so it alone sets the padded width.
             full = size == batch_size if max_tokens is None else (size + 1) * length > max_tokens
@@ -135,7 +171,9 @@ class LengthBatchSampler(Resumable[list[int]], Sampler[list[int]]):
         shortest_first = order[self._lengths[order].sort(stable=True).indices]
         batches = torch.split(shortest_first, self._batch_sizes)
         places = self._order(len(self), generator)
-        if not self._shuffle:
+        if self.epoch < self._shortest_first:
+            places = torch.arange(len(self))
+        elif not self._shuffle:
             places = places.flip(0)
         return (batches[place].tolist() for place in places[start:])
 

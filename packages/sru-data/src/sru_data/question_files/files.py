@@ -12,8 +12,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
-from sru_data.errors import DataError
-from sru_data.prepared_folders import ALWAYS_VERIFIED_BYTES, checksum, map_tensor
+from sru_data.prepared_folders import Stored, map_tensor
 
 REMEDY = "delete the folder and prepare the questions again"
 
@@ -92,45 +91,6 @@ class QuestionText(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Stored:
-    """What is known of a file."""
-
-    size: int
-    """Its size in bytes."""
-    crc32: int
-    """Its checksum."""
-
-    def check(self, path: Path, *, verify: bool | None = None) -> None:
-        """Refuse the file if it is not the one that was written.
-
-        Args:
-            path: The file.
-            verify: Whether to read it and compare the checksum; None does so for up to 64 MiB.
-
-        Raises:
-            DataError: It is missing, or has another size or checksum.
-        """
-        try:
-            size = path.stat().st_size
-            found = checksum(path) if verify or (verify is None and size <= ALWAYS_VERIFIED_BYTES) else None
-        except OSError as error:
-            raise DataError.at(
-                path, None, f"expected a file of prepared questions, got {error.strerror}; {REMEDY}"
-            ) from error
-        if size != self.size:
-            state = "truncated" if size < self.size else "not the one described"
-            raise DataError.at(
-                path, None, f"expected {self.size:,} bytes, got {size:,}; the file is {state}, {REMEDY}"
-            )
-        if found not in (None, self.crc32):
-            raise DataError.at(
-                path,
-                None,
-                f"expected the checksum {self.crc32:08x}, got {found:08x}; the file is damaged, {REMEDY}",
-            )
-
-
-@dataclass(frozen=True)
 class PartFiles:
     """The three files of a part."""
 
@@ -197,7 +157,7 @@ class QuestionFile(Sequence[Example]):
         """
         paths = part_paths(folder, name)
         for path, stored in zip(paths, (files.rows, files.tokens, files.texts), strict=True):
-            stored.check(path, verify=verify)
+            stored.check(path, content="prepared questions", remedy=REMEDY, verify=verify)
         rows = map_tensor(paths.rows, torch.int64).view(-1, len(Row._fields))
         with paths.texts.open("rb") as file:
             texts = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

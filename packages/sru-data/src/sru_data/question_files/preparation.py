@@ -19,9 +19,9 @@ from sru_data.atomic import atomic_write, lock_folder, remove_temporaries
 from sru_data.datasets.squad import Paragraph, read_squad
 from sru_data.errors import DataError
 from sru_data.paths import matching_files
-from sru_data.prepared_folders import check_contents, write_record
+from sru_data.prepared_folders import Stored, check_contents, system_errors, write_record
 from sru_data.question_files.annotating import annotated_paragraphs
-from sru_data.question_files.files import Stored, part_paths
+from sru_data.question_files.files import part_paths
 from sru_data.question_files.prepared import (
     FILE_NAME,
     FORMAT,
@@ -104,7 +104,10 @@ def prepare(
     wanted = _Wanted.of(files, name, features, spacy_model, max_context_tokens)
     folder = wanted.folder if folder is None else Path(folder)
     if not _is_finished(folder, wanted):
-        with lock_folder(folder, wait=lambda: report(Progress("waiting"))), _system_errors(folder):
+        with (
+            lock_folder(folder, wait=lambda: report(Progress("waiting"))),
+            system_errors(folder, doing="prepare questions"),
+        ):
             # Another process may have finished it before this one got the lock.
             if not _is_finished(folder, wanted):
                 _finish(folder, wanted, processes or _processes(features), report)
@@ -255,19 +258,6 @@ def _fingerprint(paths: Sequence[Path]) -> str:
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
     return digest.hexdigest()
-
-
-@contextlib.contextmanager
-def _system_errors(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise DataError.at(
-            error.filename or folder,
-            None,
-            f"expected to prepare questions in {folder}, got: {error.strerror or error}; fix that and start "
-            "again",
-        ) from error
 
 
 def _processes(features: Features) -> int:

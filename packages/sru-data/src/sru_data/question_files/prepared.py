@@ -11,8 +11,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from sru_data.prepared_folders import QUESTIONS_NAME, read_record
-from sru_data.question_files.files import REMEDY, ROW_BYTES, PartFiles, QuestionFile, Stored
+from sru_data.prepared_folders import QUESTIONS_NAME, Stored, read_record
+from sru_data.question_files.files import REMEDY, ROW_BYTES, PartFiles, QuestionFile
 from sru_data.question_files.writing import PartReport
 
 FORMAT = 1
@@ -142,7 +142,7 @@ def open_prepared(folder: str | Path, *, verify: bool | None = None) -> Prepared
     folder = Path(folder)
     settings = Settings.read(folder)
     path = folder / VOCABULARY_NAME
-    settings.vocabulary.check(path, verify=True)
+    settings.vocabulary.check(path, content="prepared questions", remedy=REMEDY, verify=True)
     vocabulary: dict[str, Any] = json.loads(path.read_bytes())
     columns = {name: vocabulary[name] for name in _COLUMNS}
     has_lemmas, has_tags, has_entities = (bool(columns[name]) for name in _COLUMNS[1:])

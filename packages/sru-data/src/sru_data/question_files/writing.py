@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import re
-import zlib
-from array import array
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 from sru_data.annotation import Annotated
 from sru_data.atomic import atomic_write
 from sru_data.datasets.squad import Answer, Paragraph, Question, question_place
 from sru_data.errors import DataError, shortened
-from sru_data.question_files.files import PartFiles, Row, Stored, part_paths
+from sru_data.prepared_folders import GrowingFile
+from sru_data.question_files.files import PartFiles, Row, part_paths
 
 Reason = Literal[
     "empty context",
@@ -164,7 +162,7 @@ class PartWriter:
     def __enter__(self) -> PartWriter:
         self._stack = ExitStack()
         self._rows, self._tokens, self._texts = (
-            _Growing(self._stack.enter_context(atomic_write(path))) for path in self._paths
+            GrowingFile(self._stack.enter_context(atomic_write(path))) for path in self._paths
         )
         return self
 
@@ -259,30 +257,3 @@ class PartWriter:
         place = self._tokens.write_numbers("i", *numbers) // 4
         row = Row(place, len(tokens.words), context[0], context_length, *span, text, context[1])
         self._rows.write_numbers("q", row)
-
-
-class _Growing:
-    """A file that is written bit by bit, with its checksum."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file, self._size, self._crc32 = file, 0, 0
-
-    def write(self, content: bytes) -> int:
-        """Write content; return its place."""
-        place = self._size
-        self._file.write(content)
-        self._size += len(content)
-        self._crc32 = zlib.crc32(content, self._crc32)
-        return place
-
-    def write_line(self, value: object) -> int:
-        return self.write(json.dumps(value, ensure_ascii=False).encode() + b"\n")
-
-    def write_numbers(self, kind: Literal["i", "q"], *columns: Sequence[int]) -> int:
-        numbers = array(kind)
-        for column in columns:
-            numbers.extend(column)
-        return self.write(numbers.tobytes())
-
-    def stored(self) -> Stored:
-        return Stored(self._size, self._crc32)

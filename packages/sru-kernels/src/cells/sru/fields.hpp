@@ -9,7 +9,8 @@ namespace sru_kernels {
 
 #define SRU_INPUT_FIELDS(FIELD)                                                                              \
     FIELD(DType, dtype, any, "The storage dtype S.")                                                         \
-    FIELD(Activation, activation, any, "g, applied to the state before the output gate.")                    \
+    FIELD(Activation, activation, among(Activation::identity, Activation::tanh, Activation::relu),           \
+          "g, applied to the state before the output gate.")                                                 \
     FIELD(Size, length, at_least(0), "T")                                                                    \
     FIELD(Size, batch, at_least(0), "B")                                                                     \
     FIELD(Size, hidden_size, at_least(0), "D")                                                               \
@@ -104,7 +105,8 @@ crosses a start.)"};
 
 #define SRU_STEP_FIELDS(FIELD)                                                                          \
     FIELD(DType, dtype, any, "The storage dtype S.")                                                    \
-    FIELD(Activation, activation, any, "g, applied to the state before the output gate.")               \
+    FIELD(Activation, activation, among(Activation::identity, Activation::tanh, Activation::relu),      \
+          "g, applied to the state before the output gate.")                                            \
     FIELD(Size, batch, at_least(0), "B")                                                                \
     FIELD(Size, input_size, at_least(0), "E")                                                           \
     FIELD(Size, columns, at_least(0), "N·D: in a single step directions are only more columns")         \

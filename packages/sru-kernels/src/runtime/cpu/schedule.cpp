@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstddef>
+#include <numeric>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -79,6 +80,13 @@ void for_each_unit(const Sequences& sequences, Index line, Index tile, bool wort
         }
     };
     run_team(threads, [](const void* team, int, int) { (*static_cast<decltype(&take)>(team))(); }, &take);
+}
+
+void longest_first(const Index* offsets, Index rows, Index* order) {
+    std::iota(order, order + rows, Index{0});
+    std::stable_sort(order, order + rows, [&](Index a, Index b) {
+        return offsets[a + 1] - offsets[a] > offsets[b + 1] - offsets[b];
+    });
 }
 
 }  // namespace sru_kernels::cpu

@@ -29,4 +29,7 @@ void check_offsets(const char* kernel, const Sequences& sequences);
 void for_each_unit(const Sequences& sequences, Index line, Index tile, bool worthwhile, int num_threads,
                    UnitWork work, const void* argument);
 
+/// Writes the numbers of the rows to `order`, those of long sequences first.
+void longest_first(const Index* offsets, Index rows, Index* order);
+
 }  // namespace sru_kernels::cpu

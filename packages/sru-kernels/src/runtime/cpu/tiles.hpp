@@ -38,6 +38,17 @@ const Element* row_at(const void* array, Index offset) {
     return array == nullptr ? nullptr : static_cast<const Element*>(array) + offset;
 }
 
+/// Calls `work(thread, threads)` once on each thread of a team of at most `num_threads`.
+template <typename Work>
+void run_on_team(int num_threads, const Work& work) {
+    cpu::run_team(
+        num_threads,
+        [](const void* argument, int thread, int threads) {
+            (*static_cast<const Work*>(argument))(thread, threads);
+        },
+        &work);
+}
+
 /// Calls `visit(thread, begin, end)` once on each thread of a team, with its share of `total` items.
 ///
 /// The team has all threads, or one if more are not worthwhile: libgomp ends and starts threads whenever the
@@ -48,12 +59,7 @@ void share_out(Index total, bool worthwhile, int num_threads, const Visit& visit
         visit(thread, total * thread / threads, total * (thread + 1) / threads);
     };
     if (num_threads <= 1 || !worthwhile || total <= 1) return share(0, 1);
-    cpu::run_team(
-        num_threads,
-        [](const void* argument, int thread, int threads) {
-            (*static_cast<decltype(&share)>(argument))(thread, threads);
-        },
-        &share);
+    run_on_team(num_threads, share);
 }
 
 /// Calls `visit(begin, size)` for every `tile` of `total` columns, on up to `num_threads` threads. Each

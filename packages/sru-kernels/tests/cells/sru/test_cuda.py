@@ -9,6 +9,7 @@ import pytest
 from ...support.engines import GPU, ON_PTX, ON_SOURCES
 from .cases import make_sru
 from .pieces import columns_of, first_columns, make_ragged
+from .test_team import FORWARD
 
 STORAGES = ["float32", "float64", "float16", "bfloat16"]
 READS_RINGS = pytest.mark.parametrize("engine_name", [*ON_SOURCES, ON_PTX[-1], GPU])  # not sm_75
@@ -151,3 +152,14 @@ def test_blocks_are_smaller_where_there_would_be_too_few(workers, multiprocessor
 @pytest.mark.cuda
 def test_no_block_holds_columns_of_both_directions(workers):
     assert launched(workers("ptx-120"), "float32", 1, 33, 1, num_directions=2)[2:] == (2, 128)
+
+
+@pytest.mark.cuda
+def test_a_team_shares_a_column_where_there_are_few(workers):
+    worker = workers("ptx-120")
+    assert launched(worker, "float32", 2, 47, 1, length=16) == (FORWARD, False, 4, 160)
+    assert launched(worker, "float32", 1, 33, 1, length=16, num_directions=2) == (FORWARD, False, 4, 160)
+    assert launched(worker, "float32", 1, 96, 2, length=16)[0] == FORWARD
+    assert launched(worker, "float32", 1, 96, 1, length=16)[0] == 1
+    assert launched(worker, "float32", 2, 47, 1, length=15)[0] == 1
+    assert launched(worker, "float32", 2, 47, 1, length=16, v_per_position=True)[0] == 1

@@ -10,7 +10,6 @@ from ...support.engines import GPU, ON_PTX, ON_SOURCES
 from .cases import make_sru
 from .oracle import FIRST, PAD, SECOND, oracle_backward, oracle_forward
 from .pieces import make_ragged
-from .test_cuda import launched
 from .test_recurrence import STORED, assert_all_close
 from .test_sequences import assert_same_bits
 
@@ -177,14 +176,3 @@ def test_a_row_that_an_order_leaves_out_is_not_computed(engine, order, is_team):
     for name in ("c_last", "grad_c0"):
         np.testing.assert_array_equal(got[name][rows], expected[name][rows])
         assert np.isnan(np.delete(got[name], rows, 0)).all()
-
-
-@pytest.mark.cuda
-def test_a_team_shares_a_column_where_there_are_few(workers):
-    worker = workers("ptx-120")
-    assert launched(worker, "float32", 2, 47, 1, length=16) == (FORWARD, False, 4, 160)
-    assert launched(worker, "float32", 1, 33, 1, length=16, num_directions=2) == (FORWARD, False, 4, 160)
-    assert launched(worker, "float32", 1, 96, 2, length=16)[0] == FORWARD
-    assert launched(worker, "float32", 1, 96, 1, length=16)[0] == 1
-    assert launched(worker, "float32", 2, 47, 1, length=15)[0] == 1
-    assert launched(worker, "float32", 2, 47, 1, length=16, v_per_position=True)[0] == 1

@@ -10,6 +10,7 @@ COMPARE = {
     **{"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="},
     **{"lo": "<", "ls": "<=", "hi": ">", "hs": ">="},
 }
+SIGNS = {"add": "+", "sub": "-", "mul": "*"}
 
 
 @instruction("cvt")
@@ -51,6 +52,8 @@ def compare(i: Instruction) -> str:
     else:
         result = f"(!{unordered} && {a} {COMPARE[test]} {b})"
     with_third = {"and": "&&", "or": "||", "xor": "!="}.get(i.one_of("and", "or", "xor"))
+    if not with_third and "|" not in i.operands[0]:
+        return f"{i.target} = {result};"
     code = f"bool e_ = {result};"
     for target, value in zip(i.operands[0].split("|"), ("e_", "!e_"), strict=False):
         if target != "_":
@@ -69,8 +72,7 @@ def arithmetic(i: Instruction) -> str:
     if i.one_of("cc", "relu"):
         raise UnsupportedError(f"{i.name}.{'.'.join(i.words)}")
     if i.kind in FLOATS:
-        operands = ", ".join(i.value(k) for k in range(1, len(i.operands)))
-        return _rounded(i, f"f_{'fma' if i.name == 'mad' else i.name}({operands})")
+        return _rounded(i, _of_floats(i, [i.value(k) for k in range(1, len(i.operands))]))
     if i.one_of("wide", "hi"):
         return _wide_product(i)
     # Unsigned: signed overflow wraps around in PTX and is undefined in C++.
@@ -78,6 +80,14 @@ def arithmetic(i: Instruction) -> str:
     values = [i.value(k, kind) for k in range(1, len(i.operands))]
     pattern = {"add": "{} + {}", "sub": "{} - {}", "mul": "{} * {}", "mad": "{} * {} + {}"}[i.name]
     return i.assign(pattern.format(*values), kind)
+
+
+def _of_floats(i: Instruction, values: list[str]) -> str:
+    if i.kind not in ("f32", "f64"):  # in double, and rounded once
+        return f"f_{'fma' if i.name == 'mad' else i.name}({', '.join(values)})"
+    if i.name in ("fma", "mad"):
+        return f"__builtin_fma{'f' if i.kind == 'f32' else ''}({', '.join(values)})"
+    return f" {SIGNS[i.name]} ".join(values)
 
 
 def _rounded(i: Instruction, value: str) -> str:

@@ -21,6 +21,8 @@ def complement(i: Instruction) -> str:
 @instruction("shl", "shr")
 def shift(i: Instruction) -> str:
     value, count = i.value(1), i.bits(2, 32)
+    if i.operands[2].isdecimal() and int(i.operands[2]) < i.width:
+        return i.assign(f"{value} {'<<' if i.name == 'shl' else '>>'} {i.operands[2]}")
     if i.name == "shl":
         return i.assign(f"({count} >= {i.width} ? 0 : {value} << {count})")
     if i.kind[0] == "s":

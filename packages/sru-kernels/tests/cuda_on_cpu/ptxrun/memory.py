@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .instruction import Instruction, instruction
-from .operands import CPP, FLOATS, UNSIGNED, UnsupportedError, split_operands
+from .operands import CPP, UNSIGNED, UnsupportedError, split_operands
 
 
 @instruction("ld", "ldu")
@@ -12,8 +12,12 @@ def load(i: Instruction) -> str:
     size = i.width // 8
     targets = _vector(i.operands[0])
     place = i.kernel.address(i.operands[1], _space(i), size * len(targets))
-    read = f"ldv{'_a' if ordered else ''}<{CPP[i.kind]}>"
-    loads = [i.kernel.assign(name, f"{read}(a_ + {k * size})", i.kind) for k, name in enumerate(targets)]
+    if not ordered and all(i.kernel.registers.get(name) == i.width for name in targets):
+        word = UNSIGNED[i.width]
+        loads = [f"{i.kernel.register(name)} = (({word}*)a_)[{k}];" for k, name in enumerate(targets)]
+    else:
+        read = f"ldv{'_a' if ordered else ''}<{CPP[i.kind]}>"
+        loads = [i.kernel.assign(name, f"{read}(a_ + {k * size})", i.kind) for k, name in enumerate(targets)]
     before = "ptxrun::acq(); " if ordered else ""
     return f"{{ {before}const char* a_ = (const char*)({place}); {' '.join(loads)} }}"
 
@@ -24,15 +28,13 @@ def store(i: Instruction) -> str:
     size = i.width // 8
     sources = _vector(i.operands[1])
     place = i.kernel.address(i.operands[0], _space(i), size * len(sources))
-    kind = CPP[i.kind]
-
-    def stored(name: str) -> str:
-        if i.kind in FLOATS:
-            return i.kernel.value(name, i.kind)
-        return f"({kind}){i.kernel.bits(name, max(i.width, 16))}"  # no register is narrower than 16 bits
-
-    write = f"stv{'_a' if ordered else ''}<{kind}>"
-    stores = [f"{write}(a_ + {k * size}, {stored(name)});" for k, name in enumerate(sources)]
+    word = UNSIGNED[i.width]
+    # No register is narrower than 16 bits.
+    stored = [f"({word})({i.kernel.bits(name, max(i.width, 16))})" for name in sources]
+    if ordered:
+        stores = [f"stv_a<{word}>(a_ + {k * size}, {value});" for k, value in enumerate(stored)]
+    else:
+        stores = [f"(({word}*)a_)[{k}] = {value};" for k, value in enumerate(stored)]
     after = " ptxrun::rel();" if "release" in i.words else ""
     return f"{{ char* a_ = (char*)({place}); {' '.join(stores)}{after} }}"
 

@@ -1,7 +1,9 @@
 """Registers, constants and addresses of PTX as C++ expressions.
 
 A register of PTX has a width and no type; an instruction gives its operands their type. In C++ a register is
-an unsigned integer of that width, and `as<float>(r)` and `bits<uint32_t>(x)` of ptxrun.h change the view.
+an unsigned integer of that width, seen as another type by `__builtin_bit_cast`, or by `as<float>(r)` and
+`bits<uint32_t>(x)` of ptxrun.h where the widths differ. There are hundreds of thousands of statements, and
+templates and calls take most of the time to compile and to run them.
 """
 
 from __future__ import annotations
@@ -89,11 +91,11 @@ class Kernel:
     def value(self, operand: str, kind: str) -> str:
         """The operand as a value of a PTX type."""
         text = self.bits(operand, WIDTH[kind])
-        return (
-            f"({CPP[kind]})({text})"
-            if kind[0] in "bup" and kind not in FLOATS
-            else f"as<{CPP[kind]}>({text})"
-        )
+        if kind not in FLOATS:
+            return f"({CPP[kind]})({text})"
+        if self.registers.get(operand, WIDTH[kind]) == WIDTH[kind]:
+            return f"__builtin_bit_cast({CPP[kind]}, {text})"
+        return f"as<{CPP[kind]}>({text})"
 
     def assign(self, target: str, expression: str, kind: str) -> str:
         """Assign a value of a PTX type to a register."""
@@ -105,6 +107,10 @@ class Kernel:
         if width > WIDTH[kind]:  # a narrow load: extended by the sign or by zeros
             wide = f"{'' if kind[0] == 's' else 'u'}int{width}_t"
             return f"{name} = ({UNSIGNED[width]})({wide})({CPP[kind]})({expression});"
+        if width == WIDTH[kind] and kind not in FLOATS:
+            return f"{name} = ({CPP[kind]})({expression});"
+        if width == WIDTH[kind]:
+            return f"{name} = __builtin_bit_cast({UNSIGNED[width]}, ({CPP[kind]})({expression}));"
         return f"{name} = bits<{UNSIGNED[width]}>(({CPP[kind]})({expression}));"
 
     def address(self, operand: str, space: str, size: int) -> str:

@@ -94,10 +94,6 @@ inline T ldv(const void* p) {
     return t;
 }
 template <typename T>
-inline void stv(void* p, T v) {
-    memcpy(p, &v, sizeof v);
-}
-template <typename T>
 inline T ldv_a(const void* p) {
     T t;
     __atomic_load((T*)p, &t, __ATOMIC_SEQ_CST);

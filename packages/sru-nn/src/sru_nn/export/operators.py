@@ -68,7 +68,7 @@ def _has_no_loop(length: Any) -> bool:
     return False
 
 
-def _scan(step: Callable[..., Any], state: Tensor, over_time: Sequence[Tensor], *constant: Tensor) -> Any:
+def _scan(step: Callable[..., Any], state: Tensor, over_time: Sequence[Tensor], *constant: Any) -> Any:
     """Put a loop into the graph; `step` maps a state and what belongs to its step to a state and results."""
     from torch._higher_order_ops.scan import scan_op
 
@@ -166,12 +166,19 @@ def _gated_linear_pieces_forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
 def _ligru_forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
     inputs, save = LiGRUInputs(*args[:-1]), args[-1]
     _refuse_gradients(save)
-    h, last = ligru.by_marks(*inputs, states=_scan_ligru_states)
-    return h, last, inputs.weight.new_empty(0)
+    # The rows of two directions are twice the batch, which then is a symbol of its own.
+    batch = [inputs.u.shape[1]] if inputs.bidirectional else []
+    h, last = ligru.by_marks(*inputs, states=lambda *given: _scan_ligru_states(*given, *batch))
+    return h, last, last.new_empty(0)
 
 
-def _scan_ligru_states(rows: Rows, product: ligru.Product, activation: str) -> tuple[Tensor, Tensor]:
-    """Compute `reference.ligru_states` of the cell with the loop in the graph."""
+def _scan_ligru_states(
+    rows: Rows, product: ligru.Product, activation: str, *sizes: Any
+) -> tuple[Tensor, Tensor]:
+    """Compute `reference.ligru_states` of the cell with the loop in the graph.
+
+    The `sizes` are those that the number of rows is computed from.
+    """
     if _has_no_loop(rows.u.shape[0]):
         return ligru.ligru_states(rows, product, activation)
     given = {**rows._asdict(), **vars(product)}
@@ -189,7 +196,8 @@ def _scan_ligru_states(rows: Rows, product: ligru.Product, activation: str) -> t
         )
         return h, h.clone()  # results may not share memory
 
-    last, states = _scan(step, rows.h, tuple(over_time.values()), *constant.values())
+    symbols = [size for size in sizes if not isinstance(size, int)]
+    last, states = _scan(step, rows.h, tuple(over_time.values()), *constant.values(), *symbols)
     return states, last
 
 

@@ -141,11 +141,24 @@ def test_quantized_weights_decode(kind):
     h, last = rnn(x)
     torch.testing.assert_close(h, expected, rtol=0, atol=0.05)
     assert not torch.equal(h, expected)
+    floating = kind(32, 32, L, normalization="layer").eval()
+    floating.load_state_dict(rnn.state_dict(), strict=False)
+    for layer, quantized in zip(floating.layers, rnn.layers, strict=True):
+        for name in ("transform", "recurrent"):
+            getattr(layer, name).weight.data = getattr(quantized, name).dequantized()
+    torch.testing.assert_close((h, last), floating(x))  # a sequence multiplies in floating point
     outputs, state = [], None
     for x_t in x:
         h_t, state = rnn.step(x_t, state)
         outputs.append(h_t)
     torch.testing.assert_close((torch.stack(outputs), state), (h, last), rtol=0, atol=0.05)
+
+
+def test_weights_in_4_bits():
+    rnn, x = SLiGRU(32, 32, normalization="layer").eval(), torch.randn(T, B, 32)
+    expected, _ = rnn(x)
+    quantize_weights_(rnn, bits=4)
+    torch.testing.assert_close(rnn(x)[0], expected, rtol=0, atol=0.5)
 
 
 def test_the_options_are_shown():

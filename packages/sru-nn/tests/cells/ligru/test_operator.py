@@ -13,37 +13,47 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from sru_nn import reference
+from sru_nn.cells.ligru import operator
 from sru_nn.cells.ligru.arguments import Activation
 from sru_nn.cells.ligru.plain import Inputs
 from sru_nn.functional import ligru_recurrence
 from sru_nn.pieces import marks
 
-from ...conftest import examples, looks_at_grad
+from ...conftest import either, examples, looks_at_grad
 
+pytestmark = pytest.mark.usefixtures("implementation")
 D = 3
 ACTIVATIONS = Activation.__args__
 
 
 def make_inputs(
-    length: int, batch: int, *, both: bool, norm: bool, where: str, dropped: bool, activation: str = "relu"
+    length: int,
+    batch: int,
+    *,
+    size: int = D,
+    both: bool,
+    norm: bool,
+    where: str,
+    dropped: bool,
+    activation: str = "relu",
 ) -> dict[str, Any]:
     """Draw the arguments of the recurrence, in float64."""
-    columns, count = D * (2 if both else 1), batch
+    columns, count = size * (2 if both else 1), batch
 
     def draw(*shape: int) -> Tensor:
         return torch.randn(shape, dtype=torch.float64)
 
-    given: dict[str, Any] = {"u": draw(length, batch, 2, D), "weight": draw(2 * D, D)}
+    given: dict[str, Any] = {"u": draw(length, batch, 2, size), "weight": draw(2 * size, size) / size**0.5}
     if where == "cu_seqlens":
         count = 3
-        given["u"] = draw(length, 1, 2, D)
+        given["u"] = draw(length, 1, 2, size)
         given["cu_seqlens"] = torch.tensor([0, length // 3, length // 3, length])
     if where in ("mask_pad", "reset"):
         given["mask_pad"] = torch.rand(length, batch) < 0.3
     if where == "reset":
         given |= {"reset": torch.rand(length, batch) < 0.3, "h_reset": draw(columns)}
     if norm:
-        given |= {"norm_eps": 1e-5, "norm_weight": draw(2 * D), "norm_bias": draw(2 * D)}
+        given |= {"norm_eps": 1e-5, "norm_weight": draw(2 * size), "norm_bias": draw(2 * size)}
     if dropped:
         given["mask_h"] = 2 * torch.rand(count, columns, dtype=torch.float64).round()
     return given | {"h0": draw(count, columns), "bidirectional": both, "activation": activation}
@@ -75,6 +85,7 @@ def outputs_and_gradients(function: Any, given: dict[str, Any]) -> list[Tensor]:
 @given(
     length=st.integers(0, 12),
     batch=st.integers(0, 3),
+    size=st.sampled_from([1, D, 40]),  # 40: more than a vector of any instruction set
     both=st.booleans(),
     norm=st.booleans(),
     where=st.sampled_from(["nowhere", "mask_pad", "reset", "cu_seqlens"]),
@@ -101,6 +112,11 @@ def test_other_storage_keeps_its_state_in_float32(dtype, assert_close):
     torch.testing.assert_close(last.double(), expected[1], rtol=1e-4, atol=1e-5)
 
 
+def test_each_backend_runs_its_own(implementation):
+    inputs = Inputs(torch.zeros(2, 1, 2, D), torch.zeros(2 * D, D))
+    assert operator.choose(inputs) == implementation
+
+
 def test_autocast_rounds_no_product():
     inputs = make_inputs(4, 2, both=False, norm=True, where="reset", dropped=False)
     inputs = converted(inputs, torch.float32)
@@ -110,6 +126,7 @@ def test_autocast_rounds_no_product():
     torch.testing.assert_close(actual, expected, rtol=0, atol=0)
 
 
+@either
 @looks_at_grad
 @pytest.mark.parametrize("where", ["reset", "cu_seqlens"])
 def test_the_operators_keep_what_the_dispatcher_expects(where):
@@ -128,6 +145,7 @@ def test_the_operators_keep_what_the_dispatcher_expects(where):
     torch.library.opcheck(torch.ops.sru_nn.ligru_backward.default, (*detached, states, *upstream))
 
 
+@either
 @pytest.mark.parametrize("where", ["reset", "cu_seqlens"])
 def test_second_derivatives(where):
     inputs = make_inputs(3, 1, both=True, norm=True, where=where, dropped=False, activation="tanh")
@@ -141,12 +159,14 @@ def test_second_derivatives(where):
     assert torch.autograd.gradgradcheck(run, leaves, fast_mode=True)
 
 
+@either
 def test_a_dropout_mask_has_a_gradient():
     inputs = make_inputs(3, 2, both=False, norm=False, where="nowhere", dropped=True, activation="tanh")
     mask = inputs.pop("mask_h").requires_grad_()
     assert torch.autograd.gradcheck(lambda m: ligru_recurrence(**inputs, mask_h=m), mask)
 
 
+@either
 def test_a_backward_pass_through_the_reference_is_linear_in_the_length():
     """A gradient as large as the whole input at each step would make it quadratic."""
     sizes = []
@@ -192,6 +212,7 @@ WRONG = {
 }
 
 
+@either
 @pytest.mark.parametrize(("changes", "message"), WRONG.values(), ids=WRONG)
 def test_wrong_arguments(changes, message):
     inputs = make_inputs(4, 2, both=False, norm=True, where="reset", dropped=False)

@@ -13,6 +13,8 @@ from torch import nn
 
 from sru_nn import SRUCell
 
+from ...conftest import either
+
 T, B, D = 6, 3, 8
 pytestmark = pytest.mark.usefixtures("implementation")
 
@@ -73,6 +75,7 @@ def test_layer_norm_before_or_after():
     torch.testing.assert_close(c, c_scaled)  # the state sees the normalised input
 
 
+@either
 @pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
 def test_building_a_layer_starts_no_threads() -> None:
     # A child that is forked afterwards would wait for them.

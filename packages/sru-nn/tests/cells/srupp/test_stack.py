@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sru_nn import SRUpp, SRUppAttention, SRUppCell, SRUppProjectedLinear
+from sru_nn.cells.srupp import ragged_attention
 
 from ...conftest import either, examples
 
@@ -86,6 +87,21 @@ def test_packed_sequences_with_a_memory():
     packed = pack_padded_sequence(x, lengths, enforce_sorted=False)
     h_packed, c_packed, saved_packed = rnn(packed, c0, None, None, memory, memory_mask)
     torch.testing.assert_close((pad_packed_sequence(h_packed)[0], c_packed, saved_packed), (h, c, saved))
+
+
+def test_the_lengths_of_sequences_are_read_once_for_all_layers(monkeypatch):
+    """A layer alone reads them too, and the next call reads its own, though they be in the same tensor."""
+    rnn, x, cu_seqlens = make(causal=True), draw(9, E), torch.tensor([0, 4, 9])
+    run, read = ragged_attention._read, []
+    monkeypatch.setattr(ragged_attention, "_read", lambda *given: read.append(given) or run(*given))
+    h, _, _ = rnn(x, cu_seqlens=cu_seqlens)
+    assert len(read) == 1
+    cu_seqlens[1] = 2
+    expected = torch.cat([rnn(x[:2])[0], rnn(x[2:])[0]])
+    torch.testing.assert_close(rnn(x, cu_seqlens=cu_seqlens)[0], expected)
+    assert not torch.equal(h, expected)
+    rnn[0](draw(9, 1, E), cu_seqlens=cu_seqlens)
+    assert len(read) == 3
 
 
 def test_causal_is_a_causal_mask():

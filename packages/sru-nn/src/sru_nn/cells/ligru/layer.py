@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
-from sru_nn.arguments import shown_options
+from sru_nn.arguments import check_like_parameters, shown_options
 from sru_nn.cells.ligru import reference
 from sru_nn.cells.ligru.arguments import Activation, Normalization, check_arguments
 from sru_nn.cells.ligru.norm import FrameNorm
@@ -17,6 +17,7 @@ from sru_nn.cells.ligru.operator import ligru_recurrence
 from sru_nn.gemm import project
 from sru_nn.pieces import marks
 from sru_nn.positions import Positions, expand_initial, learned
+from sru_nn.quantization import Int8Linear
 from sru_nn.watched import is_watched
 
 
@@ -102,6 +103,9 @@ class LiGRULayer(nn.Module):
             `h`: `(T, B, N·D)`.
             `state`: `(B, N·D)`, the state after the last step.
         """
+        # Not in the stack: FSDP may shard each layer and bring its input to the dtype it computes in.
+        who = "LiGRU" if self.recurrent_norm is None else "SLiGRU"
+        check_like_parameters(who, x, self.transform)
         where = Positions(mask_pad, reset, cu_seqlens)
         u = self._normalized(project(self.transform, x), mask_pad)
         initial, sequences = learned(self.initial_state, u), where.sequences(x)
@@ -112,7 +116,8 @@ class LiGRULayer(nn.Module):
             mask_h = F.dropout(u.new_ones(sequences, self.output_size), self.dropout)
         u = torch.unflatten(u, -1, (2, self.hidden_size))
         begins = None if reset is None else initial
-        if self._product_is_called():
+        weight = self._weight(x.shape[0])
+        if weight is None:
             found = mask_pad if reset is None else marks(mask_pad, reset, self.bidirectional)
             given = (u, state, begins, mask_h, found, cu_seqlens, self.bidirectional, self.nonlinearity)
             return reference.by_product(lambda h: self._product(h, u.dtype), *given)
@@ -129,18 +134,26 @@ class LiGRULayer(nn.Module):
             "h_reset": begins,
             "cu_seqlens": cu_seqlens,
         }
-        check_arguments(u, self.recurrent.weight, state, **options)
-        return ligru_recurrence(u, self.recurrent.weight, state, **options)
+        check_arguments(u, weight, state, **options)
+        return ligru_recurrence(u, weight, state, **options)
 
-    def _product_is_called(self) -> bool:
-        """Return whether the modules of the product are called at each step, as they are not what we made."""
-        linear, norm = self.recurrent, self.recurrent_norm
-        return (
-            _is_another(linear, nn.Linear)
-            or linear._parameters.get("bias") is not None
-            or is_traceable_wrapper_subclass(linear.weight)  # type: ignore[unreachable]  # quantized by others
-            or (norm is not None and _is_another(norm, nn.LayerNorm))
-        )
+    def _weight(self, steps: int) -> Tensor | None:
+        """Return U, or None if the modules of the product are called at each step: they are not what we made.
+
+        Weights of 8 bits are made floating-point once for a sequence. A single step reads them as they are.
+        """
+        linear: Any = self.recurrent
+        if self.recurrent_norm is not None and _is_another(self.recurrent_norm, nn.LayerNorm):
+            return None
+        if linear._parameters.get("bias") is not None:
+            return None
+        if type(linear) is Int8Linear and not is_watched(linear):
+            is_sequence = torch.compiler.is_compiling() or steps > 1  # a graph holds for any number of steps
+            return linear.dequantized() if is_sequence else None
+        if _is_another(linear, nn.Linear):
+            return None
+        weight: Any = linear.weight
+        return None if is_traceable_wrapper_subclass(weight) else weight  # quantized by others
 
     def _product(self, h: Tensor, storage: torch.dtype) -> Tensor:
         product: Tensor = self.recurrent(h.to(storage))

@@ -1,6 +1,7 @@
 """The recurrence of Li-GRU and SLi-GRU as the operators `sru_nn::ligru_forward` and `sru_nn::ligru_backward`.
 
-Plain PyTorch runs them on every device. The arguments have been checked, by `arguments.py` beside this file.
+The kernels run what has to go step by step. Gradients of the weight and of the norm are products and sums
+over all steps at once. The arguments have been checked, by `arguments.py` beside this file.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sru_nn import backend, pieces
 from sru_nn.cells.ligru import plain, reference
 from sru_nn.cells.ligru.plain import Inputs as Inputs
-from sru_nn.dtypes import accumulate_dtype
-from sru_nn.operators import Passes, Recurrence, by_reference, is_transformed
-from sru_nn.pieces import marks as make_marks
+from sru_nn.dtypes import accumulate_dtype, without_autocast
+from sru_nn.gemm import multiply, weight_gradient
+from sru_nn.operators import Passes, Recurrence, by_reference, is_transformed, kernels, run_kernel
 
 
 def ligru_recurrence(
@@ -34,41 +36,114 @@ def ligru_recurrence(
     cu_seqlens: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """Compute `sru_nn.functional.ligru_recurrence` in the way that is fastest here."""
-    marks = mask_pad if reset is None else make_marks(mask_pad, reset, bidirectional)
+    marks = mask_pad if reset is None else pieces.marks(mask_pad, reset, bidirectional)
     offsets = None if cu_seqlens is None else cu_seqlens.to(torch.int64)
-    small = (weight, h0, h_reset, norm_weight, norm_bias, mask_h)
     dtype = accumulate_dtype(u.dtype)
+    weight = weight if weight.dtype == u.dtype else weight.to(u.dtype)
+    small = (h0, h_reset, norm_weight, norm_bias, mask_h)
     small = tuple(x if x is None or x.dtype == dtype else x.to(dtype) for x in small)  # type: ignore[assignment]
-    inputs = Inputs(u, *small, marks, offsets, bidirectional, activation, norm_eps)
+    inputs = Inputs(u, weight, *small, marks, offsets, bidirectional, activation, norm_eps)
     # The operators give the dropout mask no gradient; the modules draw it at random.
     if is_transformed() or (mask_h is not None and mask_h.requires_grad):
         return reference.by_marks(*inputs)
-    return _OPERATORS(None if torch.compiler.is_compiling() else "reference", inputs)
+    return _OPERATORS(None if torch.compiler.is_compiling() else choose(inputs), inputs)
 
 
-def _results(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
+def choose(inputs: Inputs) -> backend.Backend:
+    """Return what runs the operators: plain PyTorch where there are no kernels, and for a single step.
+
+    A kernel first packs the weight, which takes longer than to multiply by it once.
+    """
+    device = inputs.u.device
+    if backend.active(device) != "kernels" or inputs.u.shape[0] == 1:
+        return "reference"
+    return "kernels" if hasattr(getattr(kernels()[0], device.type), "ligru_forward") else "reference"
+
+
+def results(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Return `h`, the last state and the states, empty without `save`; none has a value."""
-    u, weight = inputs.u, inputs.weight
+    u, dtype = inputs.u, accumulate_dtype(inputs.u.dtype)
     length, batch, _, size = u.shape
     columns = size * (2 if inputs.bidirectional else 1)
     count = batch if inputs.cu_seqlens is None else inputs.cu_seqlens.shape[0] - 1
-    states = weight.new_empty((length, batch, columns) if save else (0,))
-    return u.new_empty(length, batch, columns), weight.new_empty(count, columns), states
+    states = u.new_empty((length, batch, columns) if save else (0,), dtype=dtype)
+    return u.new_empty(length, batch, columns), u.new_empty(count, columns, dtype=dtype), states
 
 
-def _gradients(inputs: Inputs, *_: Any) -> tuple[Tensor, ...]:
+def gradients(inputs: Inputs, *_: Any) -> tuple[Tensor, ...]:
     """Return the gradients of `u` to `norm_bias`; none has a value."""
-    last = _results(inputs, False)[1]
+    last = results(inputs, False)[1]
     optional = (inputs.h_reset, inputs.norm_weight, inputs.norm_bias)
     parts = [last.new_empty(0 if x is None else x.shape) for x in optional]
-    return inputs.u.new_empty(inputs.u.shape), inputs.weight.new_empty(inputs.weight.shape), last, *parts
+    return inputs.u.new_empty(inputs.u.shape), last.new_empty(inputs.weight.shape), last, *parts
+
+
+def forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Compute the results by the kernel."""
+    h, last, states = results(inputs, save)
+    given = (inputs.norm_eps or 0.0, inputs.h0, inputs.h_reset)
+    run_kernel("ligru_forward", h, *_fields(inputs), *given, h, last, states if save else None, None, None)
+    return h, last, states if save else None
+
+
+def backward(inputs: Inputs, states: Tensor, *grads: Tensor | None) -> tuple[Tensor, ...]:
+    """Compute the gradients: step by step by the kernel, the rest by products of all steps."""
+    u, (_, _, grad_h0, grad_h_reset, *of_norm) = inputs.u, gradients(inputs)
+    before, rstd = _before(inputs, states), None
+    grad_starts = None if inputs.h_reset is None else torch.empty_like(grad_h0)
+    with without_autocast(u.device):
+        # A step reads its products before its gradients take their place.
+        products = grad_sums = grad_products = multiply(before, inputs.weight.to(before.dtype))
+        if inputs.norm_eps is not None:
+            shape = products.shape[-1:]
+            products, _, rstd = torch.native_layer_norm(products, shape, None, None, inputs.norm_eps)
+            grad_products = products if inputs.norm_weight is None else torch.empty_like(products)
+        found = (grad_sums, grad_products if inputs.norm_eps is not None else None, grad_h0, grad_starts)
+        run_kernel("ligru_backward", u, *_fields(inputs), before, products, rstd, *grads, *found)
+        grad_weight = weight_gradient(grad_products.flatten(0, 2), before.flatten(0, 2))
+    if inputs.norm_weight is not None:
+        of_norm[0] = (products * grad_sums).sum((0, 1, 2))
+    if inputs.norm_bias is not None:
+        of_norm[1] = grad_sums.sum((0, 1, 2))
+    grad_u = grad_sums.sum(2) if inputs.bidirectional else grad_sums
+    grad_h_reset = grad_h_reset if grad_starts is None else grad_starts.sum(0)
+    return grad_u.view(u.shape).to(u.dtype), grad_weight.contiguous(), grad_h0, grad_h_reset, *of_norm
+
+
+def _before(inputs: Inputs, states: Tensor) -> Tensor:
+    """Return the state before each step, `(T, B, N, D)`, from those after the steps."""
+    length, _, columns = states.shape
+    h0, cu_seqlens, marks, begins = inputs.h0, inputs.cu_seqlens, inputs.marks, inputs.h_reset
+    if cu_seqlens is not None:
+        marks = pieces.sequence_marks(cu_seqlens, length)
+        if h0 is not None:
+            begins, h0 = h0[pieces.sequence_numbers(cu_seqlens, length)].unsqueeze(1), None
+    edge = states.new_zeros(1, states.shape[1], columns) if h0 is None else h0.unsqueeze(0)
+    begins = states.new_zeros(columns) if begins is None else begins
+    directions = 2 if inputs.bidirectional else 1
+    by_direction = zip(*(x.chunk(directions, -1) for x in (states, edge, begins)), strict=True)
+    parts = []
+    for second, (after, first, begin) in enumerate(by_direction):
+        before = torch.cat([after[1:], first] if second else [first, after])[:length]
+        if marks is not None and marks.dtype != torch.bool:
+            before = torch.where(pieces.starts(marks, bool(second)).unsqueeze(2), begin, before)
+        parts.append(before)
+    return torch.stack(parts, 2) if inputs.bidirectional else parts[0].unsqueeze(2)
+
+
+def _fields(inputs: Inputs) -> tuple[Any, ...]:
+    """Return the fields that both kernels begin with, in their order."""
+    u, weight, _, _, norm_weight, norm_bias, mask_h, marks, cu_seqlens, both, activation, norm_eps = inputs
+    count = u.shape[1] if cu_seqlens is None else cu_seqlens.shape[0] - 1
+    sizes = (len(u), count, u.shape[3], 2 if both else 1)
+    tensors = (u, weight, norm_weight, norm_bias, mask_h, marks, cu_seqlens)
+    return u.dtype, activation, *sizes, norm_eps is not None, *tensors
 
 
 _INPUTS = (
     "Tensor u, Tensor weight, Tensor? h0, Tensor? h_reset, Tensor? norm_weight, Tensor? norm_bias, "
     "Tensor? mask_h, Tensor? marks, Tensor? cu_seqlens, bool bidirectional, str activation, float? norm_eps"
 )
-_PLAIN = Passes(plain.forward, plain.backward)
 _OPERATORS = Recurrence(
     "ligru",
     Inputs,
@@ -78,9 +153,9 @@ _OPERATORS = Recurrence(
         "Tensor grad_weight, Tensor grad_h0, Tensor grad_h_reset, Tensor grad_norm_weight, "
         "Tensor grad_norm_bias)",
     ),
-    kernels=_PLAIN,
-    plain=_PLAIN,
-    results=Passes(_results, _gradients),
-    choose=lambda inputs: "reference",
+    kernels=Passes(forward, backward),
+    plain=Passes(plain.forward, plain.backward),
+    results=Passes(results, gradients),
+    choose=choose,
     differentiate_twice=by_reference(lambda inputs: reference.by_marks(*inputs)),
 )

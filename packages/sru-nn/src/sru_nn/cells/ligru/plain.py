@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from sru_nn import pieces
 from sru_nn.cells.ligru.reference import activate
 from sru_nn.cells.ligru.rows import Rows, both_ways, from_rows, last_from_rows, read_rows, to_rows
-from sru_nn.dtypes import without_autocast
+from sru_nn.dtypes import accumulate_dtype, without_autocast
 from sru_nn.gemm import add_product_, multiply
 
 # Steps of the backward pass whose products are computed at once: enough for a GEMM, few for the caches.
@@ -42,6 +42,10 @@ class Inputs(NamedTuple):
     activation: str = "relu"
     norm_eps: float | None = None
 
+    def in_accumulate_dtype(self) -> Inputs:
+        """Return the same with the weight in the accumulation dtype."""
+        return self._replace(weight=self.weight.to(accumulate_dtype(self.u.dtype)))
+
     def rows(self) -> Rows:
         """Bring them to rows."""
         return read_rows(
@@ -55,7 +59,7 @@ def forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor | None]:
         h, last, states = forward(_padded_out(inputs, inputs.cu_seqlens), save)
         laid = [x if x is None else pieces.lay_end_to_end(x, inputs.cu_seqlens) for x in (h, states)]
         return laid[0], last, laid[1]  # type: ignore[return-value]
-    rows = inputs.rows()
+    inputs, rows = inputs.in_accumulate_dtype(), inputs.rows()
     with without_autocast(inputs.u.device):
         walked, last = _walk(inputs, rows)
     states = from_rows(walked, inputs.bidirectional)
@@ -104,7 +108,8 @@ def backward(
         grad_h = None if grad_h is None else pieces.pad_out(cu_seqlens, grad_h)[0][0]
         grad_u, *others = backward(_padded_out(inputs, cu_seqlens), states, grad_h, grad_last)
         return pieces.lay_end_to_end(grad_u, cu_seqlens), *others
-    rows, pad = inputs.rows(), None if marks is None else pieces.padding(marks).unsqueeze(2)
+    inputs, rows = inputs.in_accumulate_dtype(), inputs.rows()
+    pad = None if marks is None else pieces.padding(marks).unsqueeze(2)
     states = to_rows(states, both)
     outer = torch.zeros_like(states)
     if grad_h is not None:

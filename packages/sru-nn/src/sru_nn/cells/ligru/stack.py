@@ -76,9 +76,6 @@ class LightStack(Stack):
         """
         return self._forward(x, state, mask_pad, reset=reset, cu_seqlens=cu_seqlens)
 
-    def _first(self) -> nn.Module:
-        return self.layers[0].transform  # type: ignore[return-value]
-
     def _initial(self) -> Any:
         states = [layer.initial_state for layer in self.layers]
         return None if states[0] is None else torch.stack(states)  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ The arguments have been checked, by `arguments.py` beside this file.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -35,34 +36,35 @@ def mingru_recurrence(
     cu_seqlens: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """Compute `sru_nn.functional.mingru_recurrence` in the way that is fastest here."""
+    chosen: backend.Backend | None = None if torch.compiler.is_compiling() else backend.active(u.device)
     if reset is None and cu_seqlens is None:
-        return _fastest(u)(u, h0, mask_pad=mask_pad)
-    compiling = torch.compiler.is_compiling()
-    if not is_transformed() and (compiling or backend.active(u.device) != "reference"):
-        return by_sru(u, h0, mask_pad=mask_pad, reset=reset, h_reset=h_reset, cu_seqlens=cu_seqlens)
+        return _fastest(u, chosen)(u, h0, mask_pad=mask_pad)
+    if not is_transformed() and chosen != "reference":
+        return by_sru(
+            u, h0, chosen=chosen, mask_pad=mask_pad, reset=reset, h_reset=h_reset, cu_seqlens=cu_seqlens
+        )
     if cu_seqlens is None or is_transformed():
         # Not by a scan, which multiplies the state before a start by zero: it may be NaN.
         return reference.mingru_recurrence(
             u, h0, mask_pad=mask_pad, reset=reset, h_reset=h_reset, cu_seqlens=cu_seqlens
         )
     (u,), mask_pad = pad_out(cu_seqlens, u)
-    h, last = _fastest(u)(u, h0, mask_pad=mask_pad)
+    h, last = _fastest(u, chosen)(u, h0, mask_pad=mask_pad)
     return lay_end_to_end(h, cu_seqlens), last
 
 
-def _fastest(u: Tensor) -> Callable[..., tuple[Tensor, Tensor]]:
-    """Return the fastest way for rows of one sequence each."""
-    compiling = torch.compiler.is_compiling()
-    if (not compiling and u.shape[0] <= 1) or is_transformed():
+def _fastest(u: Tensor, chosen: backend.Backend | None) -> Callable[..., tuple[Tensor, Tensor]]:
+    """Return the fastest way for rows of one sequence each; `chosen` is None in a graph."""
+    if (chosen is not None and u.shape[0] <= 1) or is_transformed():
         return reference.mingru_recurrence
-    if compiling:
-        return by_sru  # a graph would unroll the loop
+    if chosen is None:
+        return partial(by_sru, chosen=None)  # a graph would unroll the loop
     learns = torch.is_grad_enabled() and u.requires_grad
     states = u.shape[1] * u.shape[3] if u.device.type == "cpu" else 0
     if states >= _WIDE[learns]:
         return reference.mingru_recurrence
-    if backend.active(u.device) != "reference":
-        return by_sru
+    if chosen != "reference":
+        return partial(by_sru, chosen=chosen)
     return reference.mingru_recurrence if states > _WIDE_FOR_A_SCAN[learns] else by_scan
 
 
@@ -82,17 +84,20 @@ def by_sru(
     u: Tensor,
     h0: Tensor | None,
     *,
+    chosen: backend.Backend | None,
     mask_pad: Tensor | None,
     reset: Tensor | None = None,
     h_reset: Tensor | None = None,
     cu_seqlens: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Compute it as an SRU whose gates do not see the state, with f = 1 − z and an output gate of one."""
+    """Compute it as an SRU whose gates do not see the state, with f = 1 − z and an output gate of one.
+
+    The backend is `chosen`, or the one that the operators choose if None.
+    """
     u_h, u_z = u.unbind(2)
     # Made on the device: a CUDA graph cannot capture a copy from the host.
     bias = torch.arange(2, dtype=accumulate_dtype(u.dtype), device=u.device) * _OPEN
     bias = bias.unsqueeze(1).expand(2, u.shape[-1])
     gates = torch.stack([u_h, -u_z, torch.zeros_like(u_z)], 2)
-    chosen: backend.Backend | None = None if torch.compiler.is_compiling() else backend.active(u.device)
     inputs = sru.Inputs(gates, torch.zeros_like(bias), bias, h0, mask_pad=mask_pad)
     return sru.run(chosen, inputs, reset, h_reset, cu_seqlens)

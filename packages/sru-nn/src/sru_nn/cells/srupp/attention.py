@@ -21,7 +21,7 @@ from sru_nn.arguments import (
 )
 from sru_nn.cells.srupp.attention_masks import attention_mask, joined_masks, pieces_of_all
 from sru_nn.cells.srupp.memory import Cache, KeyValues
-from sru_nn.cells.srupp.ragged_attention import attend_by_length, can_read
+from sru_nn.cells.srupp.ragged_attention import attend_by_length, can_read, is_read_once
 from sru_nn.cells.srupp.transform import Transform
 from sru_nn.gemm import project
 from sru_nn.operators import is_transformed
@@ -256,7 +256,8 @@ class SRUppAttention(Transform):
                 raise ValueError(f"{who}: with cu_seqlens pass memory=None; a memory needs a batch (T, B, E)")
             check_shape(who, "input", input, "(total, 1, E)", (length, 1, features))
             check_cu_seqlens(who, cu_seqlens, input)
-            check_ends(who, cu_seqlens, length)
+            if not is_read_once(cu_seqlens):
+                check_ends(who, cu_seqlens, length)
         if attn_mask is not None:
             check_shape(who, "attn_mask", attn_mask, "(T, M + T)", (length, earlier + length), like=input)
             if attn_mask.dtype != torch.bool and not attn_mask.is_floating_point():

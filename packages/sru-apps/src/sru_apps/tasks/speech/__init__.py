@@ -1,0 +1,46 @@
+"""Speech recognition by connectionist temporal classification, and classification of clips."""
+
+from sru_apps.task import DATA_DIR, Command, Task, moved_files
+
+_FILES = ("train_file", "validation_file", "test_file")
+
+TASK = Task(
+    name="speech",
+    description="Speech recognition (CTC) and classification of clips, streaming included.\n"
+    "Start with: sru speech fit --recipe an4-sru",
+    data="sru_apps.tasks.speech.data:SpeechData",
+    module="sru_apps.tasks.speech.module:SpeechModule",
+    predictor="sru_apps.tasks.speech.predict:Transcriber",
+    figures=("wer", "per", "error_rate"),
+    mode="min",
+    usage=("--recipe NAME", "--train-file FILE"),
+    examples=(
+        "--recipe an4-sru",
+        "--recipe fsdd --held-out theo --encoder lstm",
+        "--train-file manifest.jsonl --subsampling 4 --bidirectional false --name first",
+    ),
+    common=(
+        *("data.train_file", "data.data_dir", "data.task", "data.features", "data.subsampling"),
+        *("model.hidden_size", "model.num_layers", "model.bidirectional"),
+    ),
+    defaults={"trainer.max_epochs": 40, "trainer.gradient_clip_val": 5.0},
+    movable=frozenset({"data_dir", "prepared_dir", "lm", "evaluation_batch_size", *_FILES}),
+    evaluation=(
+        ("--batch-size", "data.evaluation_batch_size", int, "Utterances per batch; default: as in training."),
+        ("--beam", "model.beam", int, "Prefixes that decoding keeps; 1 takes the most probable path."),
+        ("--lm", "data.lm", str, "An n-gram model of the words in the ARPA format, for decoding."),
+        ("--lm-weight", "model.lm_weight", float, "How much the language model counts."),
+        ("--word-bonus", "model.word_bonus", float, "What each word adds to a hypothesis."),
+        DATA_DIR,
+        ("--prepared-dir", "data.prepared_dir", str, "Folder of the prepared features, if it has moved."),
+        *moved_files(_FILES),
+    ),
+    report="sru_apps.tasks.speech.figures:write",
+    generic=("prepare", "fit", "validate", "test", "table"),
+    commands={
+        "transcribe": Command(
+            "text of audio files, of standard input or of a microphone",
+            "sru_apps.tasks.speech.commands:transcribe",
+        ),
+    },
+)

@@ -1,0 +1,111 @@
+"""Utterances as a network takes them: features and symbols, padded into batches."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any, NamedTuple, overload
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from sru_data.feature_files import FeatureFile
+from sru_data.loaders import LengthBatchSampler, pad_features
+
+
+class Example(NamedTuple):
+    """An utterance."""
+
+    features: Tensor
+    """(T, F) float32."""
+    targets: Tensor
+    """(S,) int64, the symbols of its transcript; (1,) its label."""
+    index: int  # type: ignore[assignment]  # hides the method of tuples
+    """Its number in its part of the data."""
+
+
+class Batch(NamedTuple):
+    """Utterances side by side, time-major."""
+
+    features: Tensor
+    """(T, B, F) float32."""
+    mask: Tensor | None
+    """(T, B) bool, True at padding; None without any, which is faster."""
+    targets: Tensor
+    """(B, S) int64, the symbols, padded with the blank; (B, 1) the labels."""
+    target_lengths: Tensor
+    """(B,) int64."""
+    index: Tensor  # type: ignore[assignment]  # hides the method of tuples
+    """(B,) int64, the numbers of the utterances."""
+
+
+def make_batch(examples: Sequence[Example]) -> Batch:
+    """Pad utterances into a batch."""
+    features, mask, _ = pad_features([example.features for example in examples])
+    targets = [example.targets for example in examples]
+    return Batch(
+        features,
+        mask if bool(mask.any()) else None,
+        pad_sequence(targets, batch_first=True),
+        torch.tensor([len(symbols) for symbols in targets]),
+        torch.tensor([example.index for example in examples]),
+    )
+
+
+class Examples(Sequence[Example]):
+    """The utterances of one part of the data, or some of them.
+
+    Args:
+        part: Their features.
+        targets: The symbols of each utterance of the part.
+        numbers: (N,) int64, which utterances; default: all.
+        speeds: Speeds at which features were computed; each epoch draws one for each utterance.
+        seed: Seed of the speeds.
+        sampler: Knows the epoch.
+
+    Attributes:
+        lengths: (N,) int64, the frames of each at its own speed.
+    """
+
+    def __init__(
+        self,
+        part: FeatureFile,
+        targets: Sequence[Tensor],
+        numbers: Tensor | None = None,
+        *,
+        speeds: Sequence[float] = (1.0,),
+        seed: int = 0,
+        sampler: LengthBatchSampler | None = None,
+    ) -> None:
+        self.part, self.targets, self.speeds, self.seed = part, targets, speeds, seed
+        self._sampler = sampler
+        self.numbers = torch.arange(len(part)) if numbers is None else numbers
+        self.lengths: Tensor = part.lengths[self.numbers]
+
+    def drawn(self, sampler: LengthBatchSampler) -> Examples:
+        """Return the same utterances for a loader with this sampler."""
+        return Examples(
+            self.part, self.targets, self.numbers, speeds=self.speeds, seed=self.seed, sampler=sampler
+        )
+
+    def __len__(self) -> int:
+        """Return their number."""
+        return len(self.numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Example]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        """Return an utterance, or several."""
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        number = int(self.numbers[index])
+        return Example(self.part.features(number, speed=self._speed(number)), self.targets[number], number)
+
+    def _speed(self, number: int) -> float:
+        """Draw from (seed, epoch, number), so that a resumed run draws what an undisturbed one does."""
+        if self._sampler is None or len(self.speeds) == 1:
+            return 1.0
+        return random.Random(f"speed:{self.seed}:{self._sampler.epoch}:{number}").choice(self.speeds)

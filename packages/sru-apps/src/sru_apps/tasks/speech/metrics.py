@@ -1,0 +1,122 @@
+"""Error rates of transcripts, computed by jiwer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+from sru_apps.train.errors import UserError
+
+Rate = Literal["wer", "cer", "per"]
+UNITS = ("characters", "words", "phones", "subwords")
+"""What a symbol of a transcript may be."""
+
+
+def rates_of(unit: str) -> tuple[Rate, ...]:
+    """Return the error rates that are measured of transcripts in a unit, the figure of merit first.
+
+    Args:
+        unit: What a symbol of the alphabet is.
+    """
+    return ("per",) if unit == "phones" else ("wer", "cer")
+
+
+class Errors(NamedTuple):
+    """How a transcript differs from the reference, in words, phones or characters."""
+
+    substitutions: int
+    deletions: int
+    insertions: int
+    length: int
+    """That of the reference."""
+
+    @property
+    def count(self) -> int:  # type: ignore[override]  # hides the method of tuples
+        """All errors."""
+        return self.substitutions + self.deletions + self.insertions
+
+    @property
+    def rate(self) -> float:
+        """The errors per word of the reference; their number where that is empty."""
+        return self.count / max(1, self.length)
+
+
+def count_errors(rate: Rate, references: Sequence[str], hypotheses: Sequence[str]) -> Errors:
+    """Count the errors of transcripts, those of all together.
+
+    Args:
+        rate: What to count: `wer` and `per` what stands between white space, `cer` characters, of which the
+            spaces between words are some.
+        references: The true transcripts.
+        hypotheses: As many others.
+
+    Raises:
+        UserError: jiwer is not installed.
+    """
+    jiwer = import_jiwer()
+    process = jiwer.process_characters if rate == "cer" else jiwer.process_words
+    references, hypotheses = (
+        [" ".join(text.split()) for text in texts] for texts in (references, hypotheses)
+    )
+    found = process(references, hypotheses)
+    length = found.hits + found.substitutions + found.deletions
+    return Errors(found.substitutions, found.deletions, found.insertions, length)
+
+
+def alignment(reference: str, hypothesis: str) -> str:
+    """Write a transcript below its reference, word by word: S, D and I mark the errors.
+
+    Args:
+        reference: The true transcript.
+        hypothesis: Another one.
+
+    Returns:
+        Lines with their ends.
+    """
+    jiwer = import_jiwer()
+    found = jiwer.process_words([" ".join(reference.split())], [" ".join(hypothesis.split())])
+    text = jiwer.visualize_alignment(found, show_measures=False, skip_correct=False)
+    # Without its first line, which numbers the utterance.
+    return "".join(f"{line.rstrip()}\n" for line in text.splitlines()[1:] if line.strip())
+
+
+class ErrorRates:
+    """Adds up the errors of utterances.
+
+    Args:
+        rates: Which.
+    """
+
+    def __init__(self, rates: Sequence[Rate]) -> None:
+        self._rates = rates
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all utterances."""
+        self.errors = dict.fromkeys(self._rates, Errors(0, 0, 0, 0))
+
+    def update(self, references: Sequence[str], hypotheses: Sequence[str]) -> None:
+        """Add utterances."""
+        for rate, errors in self.errors.items():
+            more = count_errors(rate, references, hypotheses)
+            self.errors[rate] = Errors(*map(sum, zip(errors, more, strict=True)))
+
+    def compute(self) -> dict[str, float]:
+        """Return each rate, of all utterances together."""
+        return {rate: errors.rate for rate, errors in self.errors.items()}
+
+
+def import_jiwer() -> Any:
+    """Return the module jiwer.
+
+    Raises:
+        UserError: It is not installed.
+    """
+    # Not above: whoever transcribes needs no references.
+    try:
+        import jiwer  # type: ignore[import-not-found,import-untyped,unused-ignore]
+    except ImportError as error:
+        raise UserError(
+            "error rates are computed by jiwer, which is not installed; run `pip install 'sru-apps[speech]'`"
+        ) from error
+    return jiwer

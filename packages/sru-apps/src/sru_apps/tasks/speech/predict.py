@@ -1,0 +1,233 @@
+"""Trained speech recognisers in use: whole files, and streams in pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from sru_apps.decoding.arpa import NGramModel
+from sru_apps.inference.trained import Trained
+from sru_apps.tasks.speech.decoding import Decoding
+from sru_apps.tasks.speech.metrics import UNITS
+from sru_apps.tasks.speech.model import SPECIAL, SpeechConfig, SpeechModel
+from sru_apps.train.errors import UserError, building
+from sru_data import DataError
+from sru_data.datasets.speech import Utterance
+from sru_data.features import FeatureConfig, OnlineFeatures, extract, extract_samples
+from sru_data.tokenizers.streaming import StreamingDecoder
+
+
+class Transcript(NamedTuple):
+    """What was said in an utterance, or the label of a clip."""
+
+    text: str
+    """The words; of a model of labels, the most probable one."""
+    probability: float | None
+    """The probability of the label; None of words."""
+    frames: int
+    """The frames of the utterance."""
+
+
+class Piece(NamedTuple):
+    """What the next piece of a stream has decided."""
+
+    text: str
+    """The text that follows what was decided before; often empty."""
+    log_probs: Tensor
+    """(T, V) log-probabilities of the outputs that are known now; T may be 0."""
+
+
+class Stream:
+    """An utterance that arrives in pieces of any size.
+
+    The texts of all pieces together, and their log-probabilities, are those of the whole utterance.
+
+    Args:
+        network: The network, which reads one way.
+        features: Makes frames of samples.
+        decoding: How outputs become text.
+    """
+
+    def __init__(self, network: SpeechModel, features: OnlineFeatures, decoding: Decoding) -> None:
+        self._network, self._features = network, features
+        self._decoder, self._text = decoding.decoder(), StreamingDecoder(decoding.tokenizer)
+        self._state = network.start()
+
+    def accept(self, samples: Tensor) -> Piece:
+        """Take the next samples.
+
+        Args:
+            samples: (N,) float32 from -1 to 1; of a model of features from files, (N, features) of those.
+        """
+        return self._read(self._features.accept(samples), last=False)
+
+    def finish(self) -> Piece:
+        """End the utterance and return the rest."""
+        return self._read(self._features.finish(), last=True)
+
+    @torch.inference_mode()
+    def _read(self, frames: Tensor, *, last: bool) -> Piece:
+        frames = frames.to(self._network.mean.device)
+        logits, self._state = self._network.stream(frames.unsqueeze(1), self._state, last=last)
+        log_probs = logits.squeeze(1).float().log_softmax(-1).cpu()
+        tokens = self._decoder.feed(log_probs) if len(log_probs) else []
+        tokens += self._decoder.finish() if last else []
+        text = "".join(map(self._text.feed, tokens))
+        return Piece(text + self._text.finish() if last else text, log_probs)
+
+
+class Transcriber(Trained):
+    """A trained speech recogniser, or a classifier of clips.
+
+        model = sru_apps.load("runs/speech/an4-sru/first")
+        print(model.transcribe("hello.wav").text)
+
+        stream = model.stream(sample_rate=16_000)      # of a model that reads one way
+        for samples in pieces:
+            print(stream.accept(samples).text, end="")
+        print(stream.finish().text)
+
+    Attributes:
+        features: How features are computed.
+        unit: What a symbol of the alphabet is; labels of a classifier.
+    """
+
+    config_class = SpeechConfig
+    network_class = SpeechModel
+
+    def __init__(self, network: Any, tokenizer: Any, entries: Mapping[str, Any]) -> None:
+        super().__init__(network, tokenizer)
+        self.features = FeatureConfig(**entries["features"])
+        self.unit: str = entries["unit"]
+        self._decoding: Decoding | None = None
+
+    @classmethod
+    def entries(cls, hyper_parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Turn the hyper-parameters of a checkpoint into the entries of an exported `config.json`."""
+        return {**hyper_parameters, "model": hyper_parameters["config"]}
+
+    @classmethod
+    def check(cls, config: SpeechConfig, entries: Mapping[str, Any]) -> None:
+        """Refuse features and units that do not fit the network.
+
+        Raises:
+            ValueError: One does not fit.
+        """
+        size = FeatureConfig(**entries["features"]).size
+        if size != config.input_size:
+            raise ValueError(f"features must have {config.input_size} values, got {size}")
+        known = ("labels",) if config.classify else UNITS
+        if entries["unit"] not in known:
+            raise ValueError(f"unit must be one of {', '.join(known)}, got {entries['unit']!r}")
+
+    def decode_with(
+        self,
+        language_model: str | Path | NGramModel | None = None,
+        *,
+        beam: int | None = None,
+        lm_weight: float | None = None,
+        word_bonus: float | None = None,
+    ) -> Transcriber:
+        """Choose how outputs become text.
+
+        Args:
+            language_model: An n-gram model of words in the ARPA format, or its file; default: none.
+            beam: Prefixes to keep; 1 takes the most probable path; default: that of the model.
+            lm_weight: How much the language model counts; default: that of the model.
+            word_bonus: What each word adds to a hypothesis; default: that of the model.
+
+        Returns:
+            This model.
+
+        Raises:
+            DataError: The file is missing or damaged.
+            UserError: A number is out of its range, or a language model has no beam to choose from.
+        """
+        given = {"beam": beam, "lm_weight": lm_weight, "word_bonus": word_bonus}
+        with building():
+            config = replace(
+                self.config, **{name: value for name, value in given.items() if value is not None}
+            )
+        if language_model is not None and not isinstance(language_model, NGramModel):
+            language_model = NGramModel.read(language_model)
+        self._decoding = Decoding(config, self.tokenizer, self.unit, language_model)
+        return self
+
+    @property
+    def decoding(self) -> Decoding:
+        """How outputs become text."""
+        if self._decoding is None:
+            self._decoding = Decoding(self.config, self.tokenizer, self.unit)
+        return self._decoding
+
+    def transcribe(self, audio: str | Path | Tensor, *, sample_rate: int | None = None) -> Transcript:
+        """Transcribe an utterance, or label a clip.
+
+        Args:
+            audio: A file, or samples from -1 to 1, (N,) float32.
+            sample_rate: Samples per second, where samples are given; default: that of the model.
+
+        Raises:
+            DataError: The audio is unreadable, empty, or refused by the model's options.
+        """
+        if isinstance(audio, Tensor):
+            frames = extract_samples(self.features, audio, sample_rate=sample_rate)
+            if not len(frames):
+                raise DataError(f"expected at least 25 ms of audio, got {len(audio):,} samples")
+        else:
+            frames = extract(self.features, Utterance(id=str(audio), path=str(audio)))
+        return self._read(frames)
+
+    def predict(self, files: Iterable[str | Path]) -> Iterator[Transcript]:
+        """Transcribe, or label, files one after the other.
+
+        Args:
+            files: The files.
+
+        Yields:
+            A transcript of each.
+        """
+        return map(self.transcribe, files)
+
+    @torch.inference_mode()
+    def log_probs(self, frames: Tensor) -> Tensor:
+        """Return the log-probabilities of an utterance: (T′, V) of symbols, or of labels (C,).
+
+        Args:
+            frames: (T, F) float32.
+        """
+        logits, _ = self.network(frames.to(self.device).unsqueeze(1))
+        logits = logits[0] if self.config.classify else logits[:, 0]
+        return logits.float().log_softmax(-1).cpu()  # type: ignore[no-any-return]
+
+    def _read(self, frames: Tensor) -> Transcript:
+        log_probs = self.log_probs(frames)
+        if not self.config.classify:
+            (text,) = self.decoding.texts(log_probs.unsqueeze(1), None)
+            return Transcript(text, None, len(frames))
+        best = int(log_probs.argmax())
+        return Transcript(self.tokenizer.tokens[SPECIAL + best], float(log_probs[best].exp()), len(frames))
+
+    def stream(self, *, sample_rate: int | None = None) -> Stream:
+        """Begin an utterance that arrives in pieces.
+
+        Args:
+            sample_rate: Samples per second; default: that of the model.
+
+        Raises:
+            UserError: The model reads both ways, labels whole clips, or normalises each utterance by its own
+                mean and standard deviation.
+        """
+        if self.features.per_utterance:
+            raise UserError(
+                "a model that normalises each utterance by its own mean needs all of it and cannot stream; "
+                "train one with --data.normalization global"
+            )
+        with building():
+            features = OnlineFeatures(self.features, sample_rate=sample_rate)
+            return Stream(self.network, features, self.decoding)

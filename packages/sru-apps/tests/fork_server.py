@@ -1,0 +1,88 @@
+"""Runs `sru` in processes forked from one that has imported everything: the imports are paid for once.
+
+A program, which the fixture `forked` of conftest.py starts. Each line of stdin asks for processes that run
+side by side, as a list of `Request`; a line of stdout says how they ended, -9 for one that was killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, NoReturn, TypedDict
+
+from sru_apps.cli import main
+from sru_apps.train.checkpoints import SeedEveryStep
+from sru_data.datasets.classification import SOURCES
+from sru_data.datasets.sources import Source
+
+
+class Request(TypedDict):
+    """A process: what to run, where its output goes, and before which step it sends itself which signal."""
+
+    args: list[str]
+    environment: dict[str, str]
+    stop_before: tuple[int, str] | None
+    output: str
+    """The path of a file for stdout; stderr goes beside it, to a file that ends in `.err`."""
+
+
+Forked = Callable[[Sequence[Request]], list[int]]
+
+
+def of_any_size(source: Source) -> Source:
+    """The real sets have a known number of lines, those of the tests do not."""
+    parts = ("train", "validation", "test")
+    return replace(source, **{part: replace(getattr(source, part), lines=None) for part in parts})
+
+
+def stopping(step: int, number: signal.Signals) -> Callable[..., None]:
+    """Stand in for `SeedEveryStep.on_train_batch_start`: send this process a signal, once, before a step."""
+    seed, sent = SeedEveryStep.on_train_batch_start, []
+
+    def stop_and_seed(self: SeedEveryStep, trainer: Any, *args: Any) -> None:
+        if trainer.global_step == step and not sent:
+            sent.append(step)
+            os.kill(os.getpid(), number)
+        seed(self, trainer, *args)
+
+    return stop_and_seed
+
+
+def run(request: Request) -> NoReturn:
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    for number, ending in ((1, ""), (2, ".err")):
+        os.dup2(os.open(request["output"] + ending, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    if request["stop_before"] is not None:
+        step, name = request["stop_before"]
+        SeedEveryStep.on_train_batch_start = stopping(step, signal.Signals[name])  # type: ignore[method-assign]
+    status = main(request["args"])
+    sys.stdout.flush()
+    os._exit(status)
+
+
+def serve() -> None:
+    import sru_apps.tasks.classify.module
+    import sru_apps.tasks.lm.module
+    import sru_apps.tasks.squad.module
+    import sru_apps.train.fit  # noqa: F401
+
+    SOURCES["sst2"] = of_any_size(SOURCES["sst2"])
+    for line in sys.stdin:
+        children = []
+        for request in json.loads(line):
+            child = os.fork()
+            if child == 0:
+                run(request)
+            children.append(child)
+        print(
+            json.dumps([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]), flush=True
+        )
+
+
+if __name__ == "__main__":
+    serve()

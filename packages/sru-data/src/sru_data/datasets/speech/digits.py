@@ -1,0 +1,74 @@
+"""The Free Spoken Digit Dataset: `{digit}_{speaker}_{index}.wav`, 50 recordings of each digit and speaker.
+
+One speaker is held out for the test. Of the others, recordings 0 to 4 of each digit validate, which are the
+test set of the data set's authors.
+
+Source: https://github.com/Jakobovski/free-spoken-digit-dataset. CC BY-SA 4.0.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from sru_data.datasets.speech.utterance import Parts, Utterance
+from sru_data.errors import DataError
+
+HOME_URL = "https://github.com/Jakobovski/free-spoken-digit-dataset"
+PLACES = (
+    "speech/fsdd",
+    "speech/free-spoken-digit-dataset/recordings",
+    "free-spoken-digit-dataset/recordings",
+)
+"""Where the data folder may have it."""
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_NAME = re.compile(r"([0-9])_([A-Za-z]+)_([0-9]{1,4})\.wav")
+_VALIDATION_RECORDINGS = 5
+
+
+def read_fsdd(folder: Path, *, held_out: str | None = None) -> Parts:
+    """Read the three parts. The label of an utterance is its digit, "0" to "9", its text the word.
+
+    Args:
+        folder: The folder of the recordings.
+        held_out: The speaker of the test; the first in alphabetical order if None.
+
+    Raises:
+        DataError: There are no recordings, or none of this speaker or of others.
+    """
+    found = []
+    for path in sorted(folder.iterdir()):
+        if match := _NAME.fullmatch(path.name):
+            digit, speaker, number = match.groups()
+            text = DIGITS[int(digit)]
+            utterance = Utterance(path.stem, str(path), text, label=digit, speaker=speaker)
+            found.append((utterance, int(number)))
+    speakers = sorted({str(utterance.speaker) for utterance, _ in found})
+    if len(speakers) < 2:
+        raise DataError.at(
+            folder,
+            None,
+            f"expected recordings of several speakers, such as 7_jackson_32.wav, got {len(speakers)}; "
+            f"download {HOME_URL}",
+        )
+    held_out = speakers[0] if held_out is None else held_out
+    if held_out not in speakers:
+        raise DataError.at(
+            folder, None, f"expected held_out to be one of {', '.join(speakers)}, got {held_out!r}"
+        )
+    parts: Parts = {"train": [], "validation": [], "test": []}
+    for utterance, number in found:
+        is_validation = number < _VALIDATION_RECORDINGS
+        others = parts["validation" if is_validation else "train"]
+        (parts["test"] if utterance.speaker == held_out else others).append(utterance)
+    return parts
+
+
+def fsdd_speakers(folder: Path) -> list[str]:
+    """Return the speakers, in alphabetical order.
+
+    Args:
+        folder: The folder of the recordings.
+    """
+    matches = (_NAME.fullmatch(path.name) for path in folder.iterdir())
+    return sorted({match[2] for match in matches if match})

@@ -1,0 +1,34 @@
+"""The record that every reader of speech makes."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+PartName = Literal["train", "validation", "test"]
+
+
+class Utterance(NamedTuple):
+    """A recording or a piece of one, and what is known of it."""
+
+    id: str
+    """Its id, unique in its part."""
+    path: str
+    """The file of its audio, or of features that come with the data."""
+    text: str | None = None
+    """What is said, if it is known: words, or phones between spaces."""
+    label: str | None = None
+    """The class of the whole clip, in data for classification."""
+    speaker: str | None = None
+    """Who speaks, if that is known."""
+    start: float = 0.0
+    """Where it begins in its file, in seconds."""
+    end: float | None = None
+    """Where it ends; None for the end of the file."""
+    position: int | None = None
+    """Where its features begin in a Kaldi archive, in bytes; None for any other file."""
+    place: str = ""
+    """Where it is listed, for messages: `train.tsv:12`."""
+
+
+Parts = dict[PartName, list[Utterance]]
+"""The utterances of "train" and, if there are any, "validation" and "test"."""

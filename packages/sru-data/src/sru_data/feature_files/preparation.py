@@ -1,0 +1,253 @@
+"""Computes features once for every run that reads them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from torch import Tensor
+
+from sru_data import download
+from sru_data.atomic import atomic_write, lock_folder, remove_temporaries
+from sru_data.datasets.speech.utterance import PartName, Utterance
+from sru_data.errors import DataError
+from sru_data.feature_files.prepared import (
+    FILE_NAME,
+    FORMAT,
+    PARTS,
+    Part,
+    PreparedFeatures,
+    Settings,
+    identity,
+    open_prepared,
+    part_paths,
+)
+from sru_data.features.config import FeatureConfig
+from sru_data.features.extraction import extract
+from sru_data.prepared_folders import GrowingFile, check_contents, system_errors, write_record
+
+
+class Progress(NamedTuple):
+    """How far a preparation is."""
+
+    stage: Literal["waiting"] | PartName
+    """`waiting` while another process prepares the same folder, or the part that is being written."""
+    utterances: int = 0
+    """How many utterances of the part are done."""
+    total: int | None = None
+    """How many it has, if known."""
+
+
+def prepare(
+    utterances: Mapping[PartName, Sequence[Utterance]],
+    folder: str | Path | None = None,
+    *,
+    name: str,
+    config: FeatureConfig,
+    speeds: Sequence[float] = (1.0,),
+    skip_bad: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+) -> PreparedFeatures:
+    """Compute the features of utterances and write them to files, or open the files if they exist.
+
+    If two processes prepare the same folder, one works and the other waits for it. A folder is complete or
+    not used: an interrupted preparation starts over. Recordings count as the same ones while their names,
+    sizes and times are.
+
+    Args:
+        utterances: The utterances of each part.
+        folder: The folder of this data set with these features, made if missing; default: `prepared_folder`.
+        name: The name of the data set.
+        config: Which features.
+        speeds: The speeds of the training utterances, 1.0 among them; other parts are prepared at 1.0.
+        skip_bad: Whether utterances that cannot be read are left out, as `left_out` of their part says,
+            rather than refused.
+        progress: Called before each part and after each utterance.
+
+    Returns:
+        The prepared features.
+
+    Raises:
+        DataError: A file cannot be read, a part has no utterance that can, or the folder holds other features
+            or damaged files.
+        ValueError: An option has no meaning.
+    """
+    report = progress or (lambda _: None)
+    wanted = _Wanted.of(utterances, name, config, speeds)
+    folder = wanted.folder if folder is None else Path(folder)
+    if not _is_finished(folder, wanted):
+        with (
+            lock_folder(folder, wait=lambda: report(Progress("waiting"))),
+            system_errors(folder, doing="prepare features"),
+        ):
+            # Another process may have finished it before this one got the lock.
+            if not _is_finished(folder, wanted):
+                _finish(folder, wanted, skip_bad, report)
+    return open_prepared(folder)
+
+
+def prepared_folder(
+    utterances: Mapping[PartName, Sequence[Utterance]],
+    *,
+    name: str,
+    config: FeatureConfig,
+    speeds: Sequence[float] = (1.0,),
+) -> Path:
+    """Return the folder below `download.cache_dir()` for recordings and options; others have other folders.
+
+    Args:
+        utterances: As for `prepare`, and so are the others.
+        name: The name of the data set.
+        config: Which features.
+        speeds: The speeds of the training utterances.
+
+    Raises:
+        DataError: A file is missing.
+        ValueError: An option has no meaning.
+    """
+    return _Wanted.of(utterances, name, config, speeds).folder
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What a folder should hold."""
+
+    name: str
+    config: FeatureConfig
+    utterances: Mapping[PartName, Sequence[Utterance]]
+    speeds: Mapping[PartName, tuple[float, ...]]
+    sources: Mapping[PartName, str]
+
+    @classmethod
+    def of(
+        cls,
+        utterances: Mapping[PartName, Sequence[Utterance]],
+        name: str,
+        config: FeatureConfig,
+        speeds: Sequence[float],
+    ) -> _Wanted:
+        if not utterances or not utterances.keys() <= set(PARTS):
+            given = ", ".join(utterances) or "nothing"
+            raise ValueError(f"prepare: utterances must be for train, validation or test, got {given}")
+        if 1.0 not in speeds or len(set(speeds)) < len(speeds) or not all(0 < speed < 10 for speed in speeds):
+            raise ValueError(
+                f"prepare: speeds must be different, from above 0 to below 10, 1.0 among them, got {speeds}"
+            )
+        if config.kind == "file" and len(speeds) > 1:
+            raise ValueError("prepare: speeds are for audio, got several for features that come in files")
+        return cls(
+            name,
+            config,
+            utterances,
+            {part: tuple(map(float, speeds)) if part == "train" else (1.0,) for part in utterances},
+            {part: _fingerprint(part, utterances[part]) for part in utterances},
+        )
+
+    @property
+    def identity(self) -> dict[str, object]:
+        sources = {str(part): (self.sources[part], self.speeds[part]) for part in self.utterances}
+        return identity(self.name, self.config, sources)
+
+    @property
+    def folder(self) -> Path:
+        content = json.dumps([FORMAT, sorted(self.identity.items())])
+        key = hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
+        return download.cache_dir() / "prepared" / f"{self.name}-{self.config.kind}-{key}"
+
+
+def _is_finished(folder: Path, wanted: _Wanted) -> bool:
+    if not (folder / FILE_NAME).is_file():
+        return False
+    if difference := Settings.read(folder).difference(wanted.identity):
+        raise DataError.at(
+            folder,
+            None,
+            f"expected a folder for {wanted.name} with these features, got one prepared with {difference}; "
+            "delete it or name another folder",
+        )
+    return True
+
+
+def _finish(folder: Path, wanted: _Wanted, skip_bad: bool, report: Callable[[Progress], None]) -> None:
+    check_contents(folder, FILE_NAME)
+    remove_temporaries(folder)
+    for path in chain.from_iterable(part_paths(folder, part) for part in PARTS):
+        path.unlink(missing_ok=True)
+    parts = {str(part): _write_part(folder, part, wanted, skip_bad, report) for part in wanted.utterances}
+    # Last: a folder with this file is finished.
+    write_record(folder / FILE_NAME, Settings(wanted.name, wanted.config, parts), version=FORMAT)
+
+
+def _write_part(
+    folder: Path, name: PartName, wanted: _Wanted, skip_bad: bool, report: Callable[[Progress], None]
+) -> Part:
+    utterances, speeds = wanted.utterances[name], wanted.speeds[name]
+    total, done, place = len(utterances), 0, 0
+    left_out: dict[str, str] = {}
+    report(Progress(name, 0, total))
+    with ExitStack() as stack:
+        rows, frames, listed = (
+            GrowingFile(stack.enter_context(atomic_write(path))) for path in part_paths(folder, name)
+        )
+        for utterance, copies in _extracted(utterances, wanted.config, speeds):
+            done += 1
+            if isinstance(copies, DataError):
+                if not skip_bad:
+                    raise copies
+                left_out[utterance.id] = str(copies)
+            else:
+                for features in copies:
+                    rows.write_numbers("q", [place, len(features)])
+                    frames.write_numbers("f", features.flatten().tolist())
+                    place += len(features)
+                listed.write_line(list(utterance))
+            report(Progress(name, done, total))
+        if len(left_out) == total:
+            raise DataError(
+                f"{name}: expected utterances that can be read, got {total:,}, of which none can: "
+                f"{next(iter(left_out.values()), 'there is none')}"
+            )
+    return Part(
+        source=wanted.sources[name],
+        count=total - len(left_out),
+        speeds=list(speeds),
+        left_out=left_out,
+        rows=rows.stored(),
+        frames=frames.stored(),
+        utterances=listed.stored(),
+    )
+
+
+def _extracted(
+    utterances: Sequence[Utterance], config: FeatureConfig, speeds: Sequence[float]
+) -> Iterator[tuple[Utterance, list[Tensor] | DataError]]:
+    """Yield the features of each utterance at each speed, or why there are none."""
+    for utterance in utterances:
+        try:
+            copies = [extract(config, utterance, speed=speed) for speed in speeds]
+        except DataError as error:
+            yield utterance, error
+        else:
+            yield utterance, copies
+
+
+def _fingerprint(part: str, utterances: Sequence[Utterance]) -> str:
+    """Return a checksum of what is known of utterances and of the sizes and times of their files."""
+    digest = hashlib.sha256()
+    for utterance in utterances:
+        try:
+            status = os.stat(utterance.path)
+        except (OSError, ValueError):
+            # The error with all that is needed to mend it comes from whoever reads the file.
+            known = [0, 0]
+        else:
+            known = [status.st_size, status.st_mtime_ns]
+        digest.update(json.dumps([*utterance, *known]).encode())
+    return f"{part}:{digest.hexdigest()}"

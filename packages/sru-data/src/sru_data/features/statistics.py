@@ -1,0 +1,56 @@
+"""Mean and standard deviation of features, over many utterances or in one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+_SMALLEST = 1e-8
+
+
+def statistics(utterances: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of each feature over all frames of all utterances.
+
+    The sums of one utterance are taken about its own mean and then merged, so nothing cancels however many
+    frames there are.
+
+    Args:
+        utterances: The features of each, (T, F); at least one frame in all.
+
+    Returns:
+        The mean and the standard deviation, (F,) float64. A feature that never changes has the deviation 1.
+
+    Raises:
+        ValueError: There is no frame.
+
+    Source: Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample
+    variances", 1979.
+    """
+    count = 0
+    mean = squares = torch.zeros((), dtype=torch.float64)
+    for features in utterances:
+        if not len(features):
+            continue
+        frames = features.double()
+        added, total = len(frames), count + len(frames)
+        own = frames.mean(0)
+        difference = own - mean
+        squares = squares + (frames - own).square().sum(0) + difference.square() * (count * added / total)
+        mean = mean + difference * (added / total)
+        count = total
+    if not count:
+        raise ValueError("statistics: utterances must have at least one frame, got none")
+    deviation = (squares / count).sqrt()
+    return mean, torch.where(deviation > _SMALLEST * mean.abs().clamp(min=1.0), deviation, 1.0)
+
+
+def normalised(features: Tensor) -> Tensor:
+    """Return the features of an utterance with mean 0 and, where they change, variance 1.
+
+    Args:
+        features: (T, F) float32, with at least one frame.
+    """
+    mean, deviation = statistics([features])
+    return ((features - mean) / deviation).float()

@@ -1,0 +1,67 @@
+"""Alphabets for recognition: the tokenizer whose tokens a model of speech writes, and transcripts as ids.
+
+Any tokenizer is an alphabet. Its padding, id 0, is the blank of CTC, which no text ever becomes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, get_args
+
+from sru_data.tokenizers.characters import CharTokenizer
+from sru_data.tokenizers.protocol import UNK_ID, Tokenizer
+from sru_data.tokenizers.subwords import SubwordTokenizer
+from sru_data.tokenizers.words import WordTokenizer
+
+Unit = Literal["characters", "words", "phones", "subwords"]
+"""What a model writes at a time; phones are the words of a transcript that lists phones between spaces."""
+
+
+def train_alphabet(texts: Iterable[str], *, unit: Unit, vocab_size: int | None = None) -> Tokenizer:
+    """Make the alphabet of some transcripts, in which case counts.
+
+    Args:
+        texts: The transcripts to train on.
+        unit: What a token is.
+        vocab_size: The size of the vocabulary, blank and unknown included: for `subwords` alone, which need
+            it.
+
+    Raises:
+        ValueError: Unknown `unit`, a `vocab_size` that the unit lacks, or no text.
+    """
+    if unit not in get_args(Unit):
+        raise ValueError(f"train_alphabet: unit must be one of {', '.join(get_args(Unit))}, got {unit!r}")
+    if (unit == "subwords") != (vocab_size is not None):
+        raise ValueError(
+            f"train_alphabet: vocab_size is for subwords, which need it, got {vocab_size} for {unit}"
+        )
+    spoken = [text for text in texts if text.strip()]
+    if vocab_size is not None:
+        return SubwordTokenizer.train(spoken, vocab_size=vocab_size)
+    if unit == "characters":
+        return CharTokenizer.train(spoken)
+    return WordTokenizer.train(spoken, lowercase=False)
+
+
+def encode_transcript(alphabet: Tokenizer, text: str) -> list[int]:
+    """Return the ids of a transcript, the target of CTC; none if nothing is said.
+
+    Args:
+        alphabet: The alphabet.
+        text: The transcript.
+    """
+    return alphabet.encode(text) if text.strip() else []
+
+
+def symbols_outside(alphabet: Tokenizer, text: str) -> list[str]:
+    """Return the words, phones or characters of a transcript that the alphabet lacks, sorted.
+
+    Args:
+        alphabet: The alphabet.
+        text: The transcript.
+    """
+    ids, words = encode_transcript(alphabet, text), text.split()
+    if UNK_ID not in ids:
+        return []
+    parts = words if len(ids) == len(words) else list(text)
+    return sorted({part for part in parts if UNK_ID in encode_transcript(alphabet, part)})

@@ -1,0 +1,208 @@
+#pragma once
+
+#include "cells/ligru/fields.hpp"
+#include "cells/ligru/step.hpp"
+#include "runtime/cpu/barrier.hpp"
+#include "runtime/cpu/product.hpp"
+#include "runtime/cpu/schedule.hpp"
+#include "runtime/cpu/tiles.hpp"
+#include "runtime/cpu/work_space.hpp"
+#include "sru_kernels/storage.hpp"
+
+// How the rows of both directions are walked: all of them together, step by step, because a step is a product
+// of the states of all rows with one matrix.
+//
+// Every thread of a team owns some units of the state, the columns of some panels of the matrix, which so
+// stay in its own cache; after a step the threads wait for each other, since the next one takes all units.
+// Where there are more threads than panels, groups of them have rows of their own.
+namespace sru_kernels::SRU_KERNELS_VARIANT::ligru {
+
+/// Multiplications per thread and step below which starting other threads does not pay.
+constexpr Index products_per_thread = 65536;
+
+/// A direction of a sequence.
+struct Row {
+    Walked walked;
+    Index sequence;
+    Index direction;
+
+    Index steps() const { return walked.count; }
+    Index position(Index step) const {
+        return walked.first + (direction == 0 ? step : walked.count - 1 - step) * walked.stride;
+    }
+};
+
+/// All rows, those with most steps first.
+class Rows {
+ public:
+    Rows(const LigruInputs& in, const char* kernel)
+        : in_(in), is_ragged_(in.cu_seqlens != nullptr), order_(is_ragged_ ? in.batch : 0, 1) {
+        if (!is_ragged_) return;
+        cpu::check_offsets(kernel, {in.cu_seqlens, in.batch, in.length, in.hidden_size});
+        cpu::longest_first(in.cu_seqlens, in.batch, order_.of_thread(0));
+    }
+
+    Index count() const { return in_.batch * in_.num_directions; }
+
+    Row operator[](Index i) const {
+        const Index second = in_.num_directions - 1, place = i >> second, direction = i & second;
+        const Index sequence = is_ragged_ ? order_.of_thread(0)[place] : place;
+        return {in_.walked(sequence), sequence, direction};
+    }
+
+ private:
+    const LigruInputs& in_;
+    const bool is_ragged_;
+    const WorkSpace<Index> order_;
+};
+
+/// A thread's part of the work: every so many-th row, and panels `begin` to `end`.
+struct Member {
+    Index thread, group, groups, members;
+    Index rows;
+    Index slot;  // of its first row in the work space
+    Index begin, end;
+};
+
+/// How a team shares the work.
+struct Plan {
+    const LigruInputs& in;
+    const Rows& rows;
+    const cpu::Barriers& barriers;
+    const Index units;  // of a panel
+    const Index threads;
+    const Index panels = (in.hidden_size + units - 1) / units;
+    const Index slots = rows.count() + smaller(threads, rows.count());
+
+    /// Calls `pack(panel)` for every panel, then `walk(member)` for the part of this thread.
+    template <typename Pack, typename Walk>
+    void run(Index thread, Index team, const Pack& pack, const Walk& walk) const {
+        const Index end = in.has_steps() ? panels * (thread + 1) / team : 0;
+        for (Index panel = panels * thread / team; panel < end; ++panel) pack(panel);
+        barriers.wait(0, static_cast<int>(team));
+        const Index members = smaller(team, panels), groups = smaller(team / members, rows.count());
+        const Index group = thread / members, place = thread % members;
+        if (group >= groups) return;
+        walk(Member{thread, group, groups, members, (rows.count() - group + groups - 1) / groups,
+                    group * ((rows.count() + groups - 1) / groups), panels * place / members,
+                    panels * (place + 1) / members});
+    }
+
+    /// Waits for the other members of a group.
+    void wait(const Member& member) const {
+        barriers.wait(static_cast<int>(1 + member.group), static_cast<int>(member.members));
+    }
+
+    Row row_of(const Member& member, Index i) const { return rows[member.group + i * member.groups]; }
+
+    /// Calls `visit(row, slot, panel)` for each panel of a thread and each of its first `count` rows.
+    template <typename Visit>
+    void for_each_part(const Member& member, Index count, const Visit& visit) const {
+        for (Index panel = member.begin; panel < member.end; ++panel) {
+            for (Index i = 0; i < count; ++i) visit(row_of(member, i), member.slot + i, panel);
+        }
+    }
+
+    Index size_of(Index panel) const { return smaller(units, in.hidden_size - panel * units); }
+
+    /// The offset of a row's units in a (B, N·D) array.
+    Index of_sequence(const Row& row, Index panel) const {
+        return (row.sequence * in.num_directions + row.direction) * in.hidden_size + panel * units;
+    }
+
+    /// The offset of a row in a (T, B, N) array.
+    Index of_position(const Row& row, Index step) const {
+        return row.position(step) * in.num_directions + row.direction;
+    }
+};
+
+/// What `marks` says of a position.
+enum class Mark { none, padding, start };
+
+inline Mark mark_of(const LigruInputs& in, const Row& row, Index position) {
+    if (in.marks == nullptr) return Mark::none;
+    const std::uint8_t mark = in.marks[position];
+    if ((mark & 1) != 0) return Mark::padding;
+    return (mark & (row.direction == 0 ? 2 : 4)) != 0 ? Mark::start : Mark::none;
+}
+
+/// Calls `visit(i)` for each of `size` columns. A whole part of a row needs no loop for what fills no vector.
+template <Index units, typename Visit>
+SRU_KERNELS_HOST_DEVICE void for_each_column(Index size, const Visit& visit) {
+    if (size == units) {
+#pragma omp simd
+        for (Index i = 0; i < units; ++i) visit(i);
+    } else {
+#pragma omp simd
+        for (Index i = 0; i < size; ++i) visit(i);
+    }
+}
+
+/// Runs a step of some columns of a row: `columns.column<activation>(i)` for each.
+template <typename Columns>
+using RunColumns = void (*)(const Columns& columns, Index size);
+
+template <typename Columns, Activation activation>
+void run_columns(const Columns& given, Index size) {
+    const Columns columns = given;  // a copy, so the compiler knows that no store changes it
+    for_each_column<Columns::units>(
+        size, [&](Index i) __attribute__((always_inline)) { columns.template column<activation>(i); });
+}
+
+/// Returns the loop for an activation that is known only at run time.
+template <typename Columns>
+RunColumns<Columns> select_columns(Activation activation) {
+    if (activation == Activation::tanh) return run_columns<Columns, Activation::tanh>;
+    if (activation == Activation::sin) return run_columns<Columns, Activation::sin>;
+    if (activation == Activation::leaky_relu) return run_columns<Columns, Activation::leaky_relu>;
+    return run_columns<Columns, Activation::relu>;
+}
+
+/// The distance of rows that are read in parallel: a line more than their length, or rows whose length is a
+/// power of two would share the places of a cache.
+template <typename A>
+Index padded_stride(Index size) {
+    constexpr Index line = 64 / Index{sizeof(A)};
+    return rounded_up(size, line) + line;
+}
+
+/// The sum of `number(i)` for each of `size` columns.
+template <Index units, typename Number>
+SRU_KERNELS_HOST_DEVICE auto sum_of(Index size, const Number& number) {
+    decltype(number(Index{})) sum(0);
+    if (size == units) {
+#pragma omp simd reduction(+ : sum)
+        for (Index i = 0; i < units; ++i) sum += number(i);
+    } else {
+#pragma omp simd reduction(+ : sum)
+        for (Index i = 0; i < size; ++i) sum += number(i);
+    }
+    return sum;
+}
+
+inline void prefetch_row(const void* row, Index bytes) {
+    for (Index at = 0; at < bytes; at += 64) __builtin_prefetch(static_cast<const char*>(row) + at);
+}
+
+/// Does `Work<S>`, which is made of the arguments, the plan and memory to work in.
+template <template <typename> class Work, typename Args>
+void run_work(const Args& args, int num_threads) {
+    if (!args.has_states()) return;
+    const Rows rows(args, Args::kernel.name);
+    const Index products = 2 * rows.count() * args.hidden_size * args.hidden_size;
+    const int threads = products >= 2 * products_per_thread ? num_threads : 1;
+    const cpu::Barriers barriers(1 + threads);
+    dispatch_storage(args.dtype, [&](auto zero) {
+        using S = decltype(zero);
+        const Plan plan{args, rows, barriers, Work<S>::units, threads};
+        const WorkSpace<AccumulationType<S>> space(Work<S>{args, plan, {nullptr}}.pieces.used, 1);
+        const Work<S> work{args, plan, {space.of_thread(0)}};
+        run_on_team(threads, [&](Index thread, Index team) {
+            plan.run(
+                thread, team, [&](Index panel) { work.pack(panel); },
+                [&](const Member& member) { work.walk(member); });
+        });
+    });
+}
+
+}  // namespace sru_kernels::SRU_KERNELS_VARIANT::ligru

@@ -1,0 +1,97 @@
+#pragma once
+
+#include <cstddef>
+#include <utility>
+
+#include "runtime/cpu/vectors.hpp"
+
+// Products of a few rows with a matrix that is packed once and multiplied by again and again.
+//
+// The packed matrix is a sequence of panels, each a tile of columns wide: two vectors, row after row. For
+// every row of a panel the sums of a tile of the product, which stay in registers, take two loads and one
+// broadcast for each row of the left matrix. A sum adds its terms one after the other, whatever the tile:
+// results do not depend on how rows are grouped.
+namespace sru_kernels::SRU_KERNELS_VARIANT {
+
+/// Rows of the left matrix that are multiplied at a time, as many as leave the sums in registers: 32 of them
+/// with AVX-512, else 16, and without fused instructions a product needs one more.
+#if defined(__AVX512F__)
+constexpr Index most_tile_rows = 12;
+#elif defined(__AVX2__)
+constexpr Index most_tile_rows = 6;
+#else
+constexpr Index most_tile_rows = 4;
+#endif
+
+/// The vectors in a row of a panel.
+constexpr Index panel_vectors = 2;
+
+/// The columns of a panel.
+template <typename A>
+constexpr Index panel_columns = panel_vectors * Vector<A>::size;
+
+/// Rows of the left matrix, `stride` apart, and a panel: `depth` of their columns and of its rows.
+template <typename A>
+struct Factors {
+    const A* left;
+    Index stride;
+    const A* panel;
+    Index depth;
+};
+
+/// Writes the product of `rows` rows with a panel to `out` (rows, columns of a panel).
+template <Index rows, typename A>
+void multiply_tile(const Factors<A>& given, A* out) {
+    using Lanes = Vector<A>;
+    const Factors<A> factors = given;
+    Lanes sums[rows][panel_vectors];
+#pragma GCC unroll 16
+    for (Index row = 0; row < rows; ++row) {
+#pragma GCC unroll 2
+        for (Index j = 0; j < panel_vectors; ++j) sums[row][j] = Lanes::zero();
+    }
+    const A *left = factors.left, *panel = factors.panel;
+    for (Index k = 0; k < factors.depth; ++k, panel += panel_columns<A>) {
+        Lanes right[panel_vectors];
+#pragma GCC unroll 2
+        for (Index j = 0; j < panel_vectors; ++j) right[j] = Lanes::load(panel + j * Lanes::size);
+#pragma GCC unroll 16
+        for (Index row = 0; row < rows; ++row) {
+            const Lanes number = Lanes::all(left[row * factors.stride + k]);
+#pragma GCC unroll 2
+            for (Index j = 0; j < panel_vectors; ++j) {
+                sums[row][j] = multiply_add(number, right[j], sums[row][j]);
+            }
+        }
+    }
+#pragma GCC unroll 16
+    for (Index row = 0; row < rows; ++row) {
+#pragma GCC unroll 2
+        for (Index j = 0; j < panel_vectors; ++j) {
+            sums[row][j].store(out + row * panel_columns<A> + j * Lanes::size);
+        }
+    }
+}
+
+template <typename A, std::size_t... rows>
+void multiply_some(Index count, const Factors<A>& factors, A* out, std::index_sequence<rows...>) {
+    using Multiply = void (*)(const Factors<A>&, A*);
+    static constexpr Multiply of_rows[] = {multiply_tile<Index(rows) + 1, A>...};
+    of_rows[count - 1](factors, out);
+}
+
+/// Calls `visit(first row, rows, their product)` for every tile of `count` rows, all about as high.
+template <typename A, typename Visit>
+void multiply_rows(Index count, Factors<A> factors, const Visit& visit) {
+    alignas(64) A out[most_tile_rows * panel_columns<A>];
+    const Index tiles = (count + most_tile_rows - 1) / most_tile_rows;
+    const A* const left = factors.left;
+    for (Index tile = 0; tile < tiles; ++tile) {
+        const Index first = count * tile / tiles, rows = count * (tile + 1) / tiles - first;
+        factors.left = left + first * factors.stride;
+        multiply_some(rows, factors, out, std::make_index_sequence<std::size_t{most_tile_rows}>{});
+        visit(first, rows, static_cast<const A*>(out));
+    }
+}
+
+}  // namespace sru_kernels::SRU_KERNELS_VARIANT

@@ -1,0 +1,16 @@
+"""The arguments of the kernels of Li-GRU and SLi-GRU, on every device.
+
+Arrays are passed as addresses, 0 where one is absent. The caller guarantees what lies behind them: shape,
+dtype, C order, and that no output overlaps another array unless its description says so.
+
+T length, B batch, D hidden size per direction, N directions. S is the storage dtype (`dtype`); A is float64
+for S = float64 and float32 otherwise. Both directions read the same u and the same weights; the second walks
+time from T−1 to 0.
+"""
+
+from ._arguments import arguments_type
+
+__all__ = ["LigruBackward", "LigruForward"]
+
+LigruForward = arguments_type("LigruForward", __name__)
+LigruBackward = arguments_type("LigruBackward", __name__)
