@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,16 @@ def stored_features(case: Case) -> None:
     assert torch.isfinite(features).all(), "a feature is not finite"
 
 
+def _listed(read: Callable[[], list[Utterance]]) -> list[Utterance]:
+    """Return utterances, or none if files are missing, all of which one long message names."""
+    try:
+        return read()
+    except DataError as error:
+        if "expected all files that it names" not in str(error):
+            raise
+        return []
+
+
 def manifests(case: Case) -> None:
     """A list of recordings with hostile values: what is accepted has files and times in order."""
     for name in ("x.wav", "y.wav"):
@@ -130,7 +141,7 @@ def manifests(case: Case) -> None:
     content = b"\n".join(map(dump_json, rows)) if isinstance(rows, list) else dump_json(rows)
     if case.draw(st.booleans(), "bytes"):
         content = mutated_bytes(content, chance)
-    for utterance in read_manifest(case.write("list.jsonl", content)):
+    for utterance in _listed(lambda: read_manifest(case.write("list.jsonl", content))):
         assert Path(utterance.path).is_file(), "a file that is not there"
         assert 0 <= utterance.start < (utterance.end or float("inf")), "times out of order"
 
@@ -151,7 +162,7 @@ def kaldi_directories(case: Case) -> None:
             written = mutated_bytes(written, case.random()) if kind == "mutated" else more
         case.write(name, written)
     features = case.draw(st.booleans(), "features")
-    for utterance in read_kaldi(case.folder, features=features):
+    for utterance in _listed(lambda: read_kaldi(case.folder, features=features)):
         assert Path(utterance.path).is_file(), "a file that is not there"
         assert (utterance.position is not None) == features, "features for audio"
 
