@@ -161,7 +161,7 @@ def test_wrong_data_are_refused(
 def test_prepare_describes_the_utterances(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     own = [option for option in options if option.startswith(("--data", "--subsampling"))]
     shown = run(capsys, "prepare", *own, "--subsampling=4")
-    assert "an4: utterances: 16 (0.00 h) for train, 9 (0.00 h) for validation, 4 (0.00 h) for test" in shown
+    assert "an4: utterances: train 16 (0.00 h), validation 9 (0.00 h), test 4 (0.00 h)" in shown
     assert "3 characters" in shown
     left_out = "2 training utterances left out, too short for their transcripts when subsampled by 4: train"
     assert left_out in shown
