@@ -19,7 +19,7 @@ def one_layer(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
-    """On any backend but the last, leave out the rows whose recurrence is that of another row.
+    """On any backend but the last, and in Triton's interpreter, leave out rows with the recurrence of others.
 
     They differ in what the module does around it, and in what it passes to it, with which tests/cells
     compares every backend with the reference. SRU++, LSTM and GRU run the recurrence of the SRU.
@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
     def repeats(item: Any) -> bool:
         given = item.callspec.params if hasattr(item, "callspec") else {}
         row = given.get("row")
-        if not isinstance(row, Row) or given.get("implementation") not in CHOICES[:-1]:
+        if not isinstance(row, Row) or given.get("implementation") not in (*CHOICES[:-1], "triton"):
             return False
         return not row.backends
 
