@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from ..conftest import CHOICES
-from .rows import Row
+from . import rows
+from .rows import ROWS, Row
+
+
+@pytest.fixture
+def one_layer(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have rows of one layer, but for that of the SRU: the compiler takes a second for each."""
+    if row is not ROWS["SRU"]:
+        monkeypatch.setattr(rows, "L", 1)
 
 
 def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
