@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from cases import NUMBERS, TEXTS, Case, dump_json, hostile_value, mutated_bytes,
 from hypothesis import strategies as st
 
 from sru_data import DataError
-from sru_data.datasets.speech import Utterance, read_kaldi, read_manifest
+from sru_data.datasets.speech import Utterance, load, read_kaldi, read_manifest
 from sru_data.feature_files import open_prepared
 from sru_data.feature_files import prepare as prepare_features
 from sru_data.features import FeatureConfig, OnlineFeatures, extract, stream_audio
@@ -27,6 +29,32 @@ KALDI = {
     "segments": b"u1 r1 0 1.5\nu2 r2 0.5 -1\n",
     "text": b"u1 OH NO\nu2 \xc3\xa9\n",
     "utt2spk": b"u1 s\nu2 t\n",
+}
+PUBLISHED = {
+    "an4": {
+        "an4/etc/an4_train.fileids": b"a/s1/x1\na/s2/x2\n",
+        "an4/etc/an4_train.transcription": b"<s> GO </s> (x1)\n(x2)\n",
+        "an4/etc/an4_test.fileids": b"a/s3/x3\n",
+        "an4/etc/an4_test.transcription": b"NO (x3)\n",
+        **{f"an4/feat/a/s{n}/x{n}.mfc": b"" for n in (1, 2, 3)},
+    },
+    "librispeech": {
+        f"LibriSpeech/{part}/1/2/{file}": content
+        for part in ("train-clean-100", "dev-clean", "test-clean")
+        for file, content in (("1-2.trans.txt", b"1-2-0000 OH NO\n"), ("1-2-0000.flac", b""))
+    },
+    "common-voice": {
+        **{
+            f"common-voice/{part}.tsv": b'client_id\tpath\tsentence\nme\ta.mp3\t"Oh," no\n'
+            for part in ("train", "dev", "test")
+        },
+        "common-voice/clips/a.mp3": b"",
+    },
+    "timit": {
+        f"TIMIT/{part}/DR1/{speaker}/SX1.{kind}": content
+        for part, speaker in (("TRAIN", "FCJF0"), ("TEST", "MDAB0"), ("TEST", "FAKS0"))
+        for kind, content in (("PHN", b"0 9 h#\n9 12 ix\n12 20 q\n20 30 pau\n"), ("WAV", b""))
+    },
 }
 ROWS: list[dict[str, Any]] = [
     {"audio_filepath": "x.wav", "text": "a", "offset": 0, "duration": 1.5, "label": "up", "id": "1"},
@@ -121,6 +149,27 @@ def stored_features(case: Case) -> None:
     assert torch.isfinite(features).all(), "a feature is not finite"
 
 
+def _listed(read: Callable[[], list[Utterance]]) -> list[Utterance]:
+    """Return utterances, or none if files are missing, all of which one long message names."""
+    try:
+        return read()
+    except DataError as error:
+        if "expected all files that it names" not in str(error):
+            raise
+        return []
+
+
+def published(case: Case) -> None:
+    """A published layout, one file of it mutated: what is accepted has files that are there."""
+    name = case.draw(st.sampled_from(sorted(PUBLISHED)), "name")
+    files = PUBLISHED[name]
+    changed = case.draw(st.sampled_from([path for path, content in files.items() if content]), "changed")
+    for path, content in files.items():
+        case.write(path, mutated_bytes(content, case.random()) if path == changed else content)
+    found = _listed(lambda: list(chain.from_iterable(load(name, data_dir=case.folder).values())))
+    assert all(Path(utterance.path).is_file() for utterance in found), "a file that is not there"
+
+
 def manifests(case: Case) -> None:
     """A list of recordings with hostile values: what is accepted has files and times in order."""
     for name in ("x.wav", "y.wav"):
@@ -130,7 +179,7 @@ def manifests(case: Case) -> None:
     content = b"\n".join(map(dump_json, rows)) if isinstance(rows, list) else dump_json(rows)
     if case.draw(st.booleans(), "bytes"):
         content = mutated_bytes(content, chance)
-    for utterance in read_manifest(case.write("list.jsonl", content)):
+    for utterance in _listed(lambda: read_manifest(case.write("list.jsonl", content))):
         assert Path(utterance.path).is_file(), "a file that is not there"
         assert 0 <= utterance.start < (utterance.end or float("inf")), "times out of order"
 
@@ -151,7 +200,7 @@ def kaldi_directories(case: Case) -> None:
             written = mutated_bytes(written, case.random()) if kind == "mutated" else more
         case.write(name, written)
     features = case.draw(st.booleans(), "features")
-    for utterance in read_kaldi(case.folder, features=features):
+    for utterance in _listed(lambda: read_kaldi(case.folder, features=features)):
         assert Path(utterance.path).is_file(), "a file that is not there"
         assert (utterance.position is not None) == features, "features for audio"
 

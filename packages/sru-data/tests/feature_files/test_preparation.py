@@ -65,6 +65,29 @@ def test_speeds_are_for_training(write_wav, noise, tmp_path: Path) -> None:
     assert len(read_samples(config, utterance, speed=0.5)) == 8000
 
 
+def test_another_process_writes_the_same(utterances, tmp_path: Path) -> None:
+    Path(utterances["train"][0].path).write_bytes(b"\0")
+    given = {"train": utterances["train"]}
+    folders = [
+        prepare(given, tmp_path / f"p{count}", name="x", config=CONFIG, skip_bad=True, processes=count).folder
+        for count in (1, 2)
+    ]
+    for name in (*FILES[:3], "features.json"):
+        assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
+
+
+def test_progress_is_told(utterances, tmp_path: Path) -> None:
+    told = []
+    prepare(utterances, tmp_path / "p", name="x", config=CONFIG, progress=told.append)
+    assert [tuple(progress) for progress in told] == [
+        ("train", 0, 2),
+        ("train", 1, 2),
+        ("train", 2, 2),
+        ("test", 0, 1),
+        ("test", 1, 1),
+    ]
+
+
 def test_a_second_call_opens_the_files_and_other_wishes_are_refused(folder: Path, utterances) -> None:
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     prepare(utterances, folder, name="x", config=CONFIG)
@@ -159,6 +182,7 @@ def test_utterances_that_cannot_be_read_are_refused_or_left_out(utterances, tmp_
     [
         ({}, {}, r"utterances must be for train, validation or test, got nothing"),
         ({"dev": []}, {}, r"utterances must be for train, validation or test, got dev"),
+        ({"train": []}, {"processes": 0}, r"processes must be at least 1, got 0"),
         ({"train": []}, {"speeds": (0.9, 1.1)}, r"speeds must be different, .* 1\.0 among them, got \(0\.9"),
         ({"train": []}, {"speeds": (0.9, 1.0)}, r"speeds are for audio, got several for features that come"),
     ],

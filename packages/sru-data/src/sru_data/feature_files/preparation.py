@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from array import array
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Literal, NamedTuple
-
-from torch import Tensor
 
 from sru_data import download
 from sru_data.atomic import atomic_write, lock_folder, remove_temporaries
@@ -32,6 +32,12 @@ from sru_data.feature_files.prepared import (
 from sru_data.features.config import FeatureConfig
 from sru_data.features.extraction import extract
 from sru_data.prepared_folders import GrowingFile, check_contents, system_errors, write_record
+from sru_data.processes import count_processors, map_in_processes
+
+_BATCH = 32
+_WORTH_A_PROCESS = 5000
+_Copies = list[tuple[int, bytes]]
+"""The number of frames of an utterance and their content, for each speed."""
 
 
 class Progress(NamedTuple):
@@ -53,6 +59,7 @@ def prepare(
     config: FeatureConfig,
     speeds: Sequence[float] = (1.0,),
     skip_bad: bool = False,
+    processes: int | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> PreparedFeatures:
     """Compute the features of utterances and write them to files, or open the files if they exist.
@@ -69,6 +76,8 @@ def prepare(
         speeds: The speeds of the training utterances, 1.0 among them; other parts are prepared at 1.0.
         skip_bad: Whether utterances that cannot be read are left out, as `left_out` of their part says,
             rather than refused.
+        processes: How many processes compute; None: one per processor for 5,000 recordings and more, else
+            only this one. A script that asks for several must call this below `if __name__ == "__main__":`.
         progress: Called before each part and after each utterance.
 
     Returns:
@@ -79,6 +88,8 @@ def prepare(
             or damaged files.
         ValueError: An option has no meaning.
     """
+    if processes is not None and processes < 1:
+        raise ValueError(f"prepare: processes must be at least 1, got {processes}")
     report = progress or (lambda _: None)
     wanted = _Wanted.of(utterances, name, config, speeds)
     folder = wanted.folder if folder is None else Path(folder)
@@ -89,7 +100,8 @@ def prepare(
         ):
             # Another process may have finished it before this one got the lock.
             if not _is_finished(folder, wanted):
-                _finish(folder, wanted, skip_bad, report)
+                usual = _processes(config, utterances)
+                _finish(folder, wanted, skip_bad, processes or usual, report)
     return open_prepared(folder)
 
 
@@ -175,18 +187,28 @@ def _is_finished(folder: Path, wanted: _Wanted) -> bool:
     return True
 
 
-def _finish(folder: Path, wanted: _Wanted, skip_bad: bool, report: Callable[[Progress], None]) -> None:
+def _finish(
+    folder: Path, wanted: _Wanted, skip_bad: bool, processes: int, report: Callable[[Progress], None]
+) -> None:
     check_contents(folder, FILE_NAME)
     remove_temporaries(folder)
     for path in chain.from_iterable(part_paths(folder, part) for part in PARTS):
         path.unlink(missing_ok=True)
-    parts = {str(part): _write_part(folder, part, wanted, skip_bad, report) for part in wanted.utterances}
+    parts = {
+        str(part): _write_part(folder, part, wanted, skip_bad, processes, report)
+        for part in wanted.utterances
+    }
     # Last: a folder with this file is finished.
     write_record(folder / FILE_NAME, Settings(wanted.name, wanted.config, parts), version=FORMAT)
 
 
 def _write_part(
-    folder: Path, name: PartName, wanted: _Wanted, skip_bad: bool, report: Callable[[Progress], None]
+    folder: Path,
+    name: PartName,
+    wanted: _Wanted,
+    skip_bad: bool,
+    processes: int,
+    report: Callable[[Progress], None],
 ) -> Part:
     utterances, speeds = wanted.utterances[name], wanted.speeds[name]
     total, done, place = len(utterances), 0, 0
@@ -196,17 +218,18 @@ def _write_part(
         rows, frames, listed = (
             GrowingFile(stack.enter_context(atomic_write(path))) for path in part_paths(folder, name)
         )
-        for utterance, copies in _extracted(utterances, wanted.config, speeds):
+        extracted = stack.enter_context(closing(_extracted(utterances, wanted.config, speeds, processes)))
+        for utterance, copies in extracted:
             done += 1
             if isinstance(copies, DataError):
                 if not skip_bad:
                     raise copies
                 left_out[utterance.id] = str(copies)
             else:
-                for features in copies:
-                    rows.write_numbers("q", [place, len(features)])
-                    frames.write_numbers("f", features.flatten().tolist())
-                    place += len(features)
+                for length, content in copies:
+                    rows.write_numbers("q", [place, length])
+                    frames.write(content)
+                    place += length
                 listed.write_line(list(utterance))
             report(Progress(name, done, total))
         if len(left_out) == total:
@@ -226,16 +249,31 @@ def _write_part(
 
 
 def _extracted(
-    utterances: Sequence[Utterance], config: FeatureConfig, speeds: Sequence[float]
-) -> Iterator[tuple[Utterance, list[Tensor] | DataError]]:
+    utterances: Sequence[Utterance], config: FeatureConfig, speeds: Sequence[float], processes: int
+) -> Generator[tuple[Utterance, _Copies | DataError], None, None]:
     """Yield the features of each utterance at each speed, or why there are none."""
+    work = partial(_extract, config, speeds)
+    batches = (utterances[start : start + _BATCH] for start in range(0, len(utterances), _BATCH))
+    with closing(
+        map_in_processes(work, batches, processes=processes, doing="feature_files")
+        if processes > 1
+        else (work(batch) for batch in batches)
+    ) as results:
+        yield from zip(utterances, chain.from_iterable(results), strict=True)
+
+
+def _extract(
+    config: FeatureConfig, speeds: Sequence[float], utterances: Sequence[Utterance]
+) -> list[_Copies | DataError]:
+    results: list[_Copies | DataError] = []
     for utterance in utterances:
         try:
             copies = [extract(config, utterance, speed=speed) for speed in speeds]
         except DataError as error:
-            yield utterance, error
+            results.append(error)
         else:
-            yield utterance, copies
+            results.append([(len(copy), array("f", copy.flatten().tolist()).tobytes()) for copy in copies])
+    return results
 
 
 def _fingerprint(part: str, utterances: Sequence[Utterance]) -> str:
@@ -251,3 +289,9 @@ def _fingerprint(part: str, utterances: Sequence[Utterance]) -> str:
             known = [status.st_size, status.st_mtime_ns]
         digest.update(json.dumps([*utterance, *known]).encode())
     return f"{part}:{digest.hexdigest()}"
+
+
+def _processes(config: FeatureConfig, utterances: Mapping[PartName, Sequence[Utterance]]) -> int:
+    """Return how many processes compute, if nobody says; to start them takes seconds."""
+    few = sum(map(len, utterances.values())) < _WORTH_A_PROCESS
+    return 1 if few or config.kind == "file" else count_processors()

@@ -38,9 +38,8 @@ def read_audio(
         (S,) float32 at `config.sample_rate`, full scale at ±1.
 
     Raises:
-        DataError: The file is missing, no audio, empty, damaged, longer than an hour, more than 10 ms
-            shorter than `end`, or
-            something that the configuration refuses.
+        DataError: The file is missing, no audio, empty, damaged, longer than an hour, ends more
+            than 10 ms before `end`, or is something that the configuration refuses.
     """
     with _opened(path) as file:
         rate = file.samplerate

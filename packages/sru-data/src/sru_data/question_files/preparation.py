@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from sru_data.datasets.squad import Paragraph, read_squad
 from sru_data.errors import DataError
 from sru_data.paths import matching_files
 from sru_data.prepared_folders import Stored, check_contents, system_errors, write_record
+from sru_data.processes import count_processors
 from sru_data.question_files.annotating import annotated_paragraphs
 from sru_data.question_files.files import part_paths
 from sru_data.question_files.prepared import (
@@ -110,7 +110,9 @@ def prepare(
         ):
             # Another process may have finished it before this one got the lock.
             if not _is_finished(folder, wanted):
-                _finish(folder, wanted, processes or _processes(features), report)
+                _finish(
+                    folder, wanted, processes or (1 if features == "none" else count_processors()), report
+                )
     return open_prepared(folder)
 
 
@@ -258,9 +260,3 @@ def _fingerprint(paths: Sequence[Path]) -> str:
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
     return digest.hexdigest()
-
-
-def _processes(features: Features) -> int:
-    if features == "none":
-        return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -71,6 +71,7 @@ struct BackwardWork {
         for (Index step = plan.row_of(member, 0).steps() - 1; step >= 0; --step) {
             while (active < member.rows && plan.row_of(member, active).steps() > step) ++active;
             plan.for_each_part(member, active, [&](const Row& row, Index slot, Index panel) {
+                if (panel + 1 < member.end) prefetch(row, step, panel + 1);
                 differentiate(row, slot, panel, step);
             });
             if (args.has_norm) {
@@ -89,6 +90,9 @@ struct BackwardWork {
     void multiply(const Member& member, Index active, Index panel, Index step) const {
         const A* left = grads[step % 2] + member.slot * stride;
         const Factors<A> factors{left, stride, weight + panel * depth * units, depth};
+        if (step > 0 && panel + 1 == member.end) {
+            for (Index i = 0; i < active; ++i) prefetch(plan.row_of(member, i), step - 1, member.begin);
+        }
         multiply_rows(active, factors, [&](Index first, Index count, const A* products) {
             for (Index i = first; i < first + count; ++i, products += units) {
                 finish(plan.row_of(member, i), panel, step, products);
@@ -108,22 +112,21 @@ struct BackwardWork {
         if (args.grad_h_reset != nullptr) fill_row(static_cast<A*>(args.grad_h_reset) + at, count, A(0));
     }
 
-    /// Fetches what `differentiate` reads, which lies too far from what was read before for a processor's own
-    /// prefetcher.
+    /// Fetches what `differentiate` reads and writes.
     void prefetch(const Row& row, Index step, Index panel) const {
         const Index first = panel * units, at = plan.of_position(row, step) * size;
-        const Index count = plan.size_of(panel) * Index{sizeof(A)};
         for (Index gate = 0; gate < 2; ++gate) {
-            prefetch_row(row_at<S>(args.u, (row.position(step) * 2 + gate) * size + first), count);
-            prefetch_row(row_at<A>(args.products, 2 * at + gate * size + first), count);
+            const Index of_gate = gate * size + first;
+            prefetch_row(row_at<S>(args.u, row.position(step) * depth + of_gate), units);
+            prefetch_row(row_at<A>(args.products, 2 * at + of_gate), units);
+            prefetch_row(row_at<A>(args.grad_sums, 2 * at + of_gate), units);
         }
-        prefetch_row(row_at<A>(args.before, at + first), count);
-        if (args.grad_h != nullptr) prefetch_row(row_at<S>(args.grad_h, at + first), count);
+        prefetch_row(row_at<A>(args.before, at + first), units);
+        prefetch_row(row_at<S>(args.grad_h, at + first), units);
     }
 
     /// Takes the gradient of the state of a row's units through the functions of a step.
     void differentiate(const Row& row, Index slot, Index panel, Index step) const {
-        if (step > 0) prefetch(row, step - 1, panel);
         const Index position = row.position(step), first = panel * units, count = plan.size_of(panel);
         const Index at = plan.of_position(row, step) * size, gates = 2 * at + first;
         A *grad_sums = static_cast<A*>(args.grad_sums) + gates,

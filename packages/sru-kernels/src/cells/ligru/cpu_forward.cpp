@@ -80,6 +80,7 @@ struct ForwardWork {
                 plan.wait(member);
                 merge(member, active);
                 plan.for_each_part(member, active, [&](const Row& row, Index slot, Index panel) {
+                    if (panel + 1 < member.end) prefetch(row, step, panel + 1);
                     normalize(member, row, slot, panel, step);
                     finish(row, slot, panel, step, products_of(slot, panel));
                 });
@@ -91,6 +92,9 @@ struct ForwardWork {
     void multiply(const Member& member, Index active, Index panel, Index step) const {
         const A* before = states[step % 2] + member.slot * stride;
         const Factors<A> factors{before, stride, weight + panel * depth * columns, depth};
+        if (!args.has_norm) {
+            for (Index i = 0; i < active; ++i) prefetch(plan.row_of(member, i), step, panel);
+        }
         multiply_rows(active, factors, [&](Index first, Index count, const A* sums) {
             for (Index i = first; i < first + count; ++i, sums += columns) {
                 if (args.has_norm) {
@@ -138,14 +142,15 @@ struct ForwardWork {
         if (step + 1 == row.steps()) {
             return copy_row(static_cast<A*>(args.h_last) + sequence, after, size);
         }
-        prefetch(row, step + 1, panel);
         start_anew(row, step + 1, panel, after);
     }
 
-    /// Fetches u, which lies too far from what was read before for a processor's own prefetcher.
+    /// Fetches what `finish` reads and writes.
     void prefetch(const Row& row, Index step, Index panel) const {
-        const S* u = row_at<S>(args.u, row.position(step) * 2 * depth + panel * units);
-        for (const S* gate : {u, u + depth}) prefetch_row(gate, units * Index{sizeof(S)});
+        const Index first = panel * units, at = plan.of_position(row, step) * depth + first;
+        const S* u = row_at<S>(args.u, row.position(step) * 2 * depth + first);
+        for (const S* part : {u, u + depth, row_at<S>(args.h, at)}) prefetch_row(part, units);
+        prefetch_row(row_at<A>(args.states, at), units);
     }
 
     void write_products(Index at, Index size, const A* p) const {

@@ -180,8 +180,14 @@ SRU_KERNELS_HOST_DEVICE auto sum_of(Index size, const Number& number) {
     return sum;
 }
 
-inline void prefetch_row(const void* row, Index bytes) {
-    for (Index at = 0; at < bytes; at += 64) __builtin_prefetch(static_cast<const char*>(row) + at);
+/// Fetches a part of a row. It is asked for shortly before it is needed: the matrix would push it out of the
+/// caches if that were a step earlier, and it lies too far from what was read before for a processor's own
+/// prefetcher.
+template <typename Element>
+void prefetch_row(const Element* row, Index size) {
+    constexpr Index line = 64 / Index{sizeof(Element)};
+    if (row == nullptr) return;
+    for (Index at = 0; at < size; at += line) __builtin_prefetch(row + at);
 }
 
 /// Does `Work<S>`, which is made of the arguments, the plan and memory to work in.

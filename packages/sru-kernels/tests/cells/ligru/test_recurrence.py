@@ -107,9 +107,9 @@ def test_the_gradients_are_those_of_the_outputs(name, num_directions, norm):
 
 
 @NORM
-@pytest.mark.parametrize("storage", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("storage", ["float32", "float64"])
 @pytest.mark.parametrize("num_threads", [2, 3, 7])  # also more than panels, so that rows are divided too
-@pytest.mark.parametrize("size", [(3, 5, 200), (4, 40, 65), (3, 2, 300)])  # large enough for a second thread
+@pytest.mark.parametrize("size", [(3, 5, 200), (4, 40, 65)])  # large enough for a second thread
 def test_the_number_of_threads_does_not_change_a_bit(size, num_threads, storage, norm):
     case = make_ligru(*size, storage=storage, norm=norm)
     assert_same_bits(case.both(cpu_engine(num_threads)), case.both(), case)

@@ -47,7 +47,10 @@ def test_code_for_a_gpu_keeps_everything_in_registers(compile_launches, monkeypa
     assert [kernel.spilled for kernel in kernels] == [0] * 5
 
 
-@pytest.mark.skipif(not INTERPRETED, reason="needs Triton's interpreter")
+interpreted = pytest.mark.skipif(not INTERPRETED, reason="needs Triton's interpreter")
+
+
+@interpreted
 @pytest.mark.parametrize(("precision", "tolerance"), [("bf16x6", 1e-5), ("tf32", 2e-3)])
 def test_logarithms_of_gates_are_never_rounded(precision, tolerance, monkeypatch):
     """However matrices are multiplied, the product of 32 gates is that of float32."""
@@ -59,3 +62,19 @@ def test_logarithms_of_gates_are_never_rounded(precision, tolerance, monkeypatch
     inputs["log_g"].fill_(-0.6452)
     with backend.using("triton"):
         check_rounding(inputs, tolerance)
+
+
+@interpreted
+def test_a_place_without_a_chunk_holds_zero():
+    """Not what the memory held, which deterministic algorithms fill with NaN."""
+    from sru_nn.cells.gated_linear import triton
+
+    given = make_inputs(40, 1)
+    inputs = PieceInputs(**given | {"s0": torch.ones(3, 2, 3, 4, dtype=torch.float64)})
+    torch.use_deterministic_algorithms(True)
+    try:
+        _, _, states = triton.forward(inputs._replace(cu_seqlens=torch.tensor([0, 20, 20, 40])), True)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert [place.any().item() for place in states] == [True, False, True, False]
+    assert states.isfinite().all()

@@ -21,7 +21,6 @@ PLACES = ("speech/an4_mfc", "speech/an4", "an4")
 UNIGRAMS = "etc/an4.ug.lm"
 """The model of words that comes with the data, in ARPA's form."""
 _KINDS = (("feat", ".mfc"), ("wav", ".sph"), ("wav", ".wav"), ("wav", ".flac"))
-_LINE = re.compile(r"(.*?)\s*\((\S+)\)")
 _MARKS = re.compile("</?s>|<sil>")
 
 
@@ -51,11 +50,10 @@ def _read(folder: Path, part: str) -> list[Utterance]:
     place, ending = _kind(folder, files[0][1] if files else "")
     utterances = []
     for (_, name), (number, line) in zip(files, lines, strict=True):
-        match = _LINE.fullmatch(line)
         id = Path(name).name
-        if match is None or match[2] != id:
+        if not line.endswith(f"({id})"):
             raise DataError.at(texts, number, f"expected a transcript and ({id}), got {line[-60:]!r}")
-        spoken = " ".join(_MARKS.sub(" ", match[1]).split())
+        spoken = " ".join(_MARKS.sub(" ", line.removesuffix(f"({id})")).split())
         path = str(folder / place / f"{name}{ending}")
         speaker = Path(name).parent.name or None
         utterances.append(Utterance(id, path, spoken, speaker=speaker, place=f"{texts}:{number}"))

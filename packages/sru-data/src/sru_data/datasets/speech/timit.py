@@ -11,7 +11,6 @@ Source: Garofolo et al., "TIMIT acoustic-phonetic continuous speech corpus", 199
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
@@ -88,9 +87,12 @@ def folded(phones: Iterable[str]) -> list[str]:
     Args:
         phones: Phones of the 61.
     """
-    mapped = (_FOLDED.get(phone, phone) for phone in phones)
-    kept = groupby(phone for phone in mapped if phone is not None)
-    return [phone for phone, group in kept for _ in ([0] if phone == SILENCE else group)]
+    kept: list[str] = []
+    for phone in phones:
+        mapped = _FOLDED.get(phone, phone)
+        if mapped is not None and (mapped != SILENCE or kept[-1:] != [SILENCE]):
+            kept.append(mapped)
+    return kept
 
 
 def _read(folder: Path, name: str, phones: int) -> Iterator[Utterance]:
