@@ -38,13 +38,17 @@ DOCS_TOOLS = ("mkdocs-material", "mkdocstrings[python]", "ruff")
 LINTERS = ("ruff", "clang-format")
 CXX_SUFFIXES = {".cpp", ".h", ".hpp", ".cu", ".cuh"}
 
-# The tests that run the recurrences themselves, with every backend.
-RECURRENCES = (
+# The tests that run in Triton's interpreter: the recurrences with every backend, and modules around them.
+INTERPRETED = (
     "packages/sru-nn/tests/cells/sru/test_operator.py",
     "packages/sru-nn/tests/cells/sru/test_pieces.py",
+    "packages/sru-nn/tests/cells/sru/test_triton.py",
     "packages/sru-nn/tests/cells/mingru/test_operator.py",
     "packages/sru-nn/tests/cells/gated_linear/test_operator.py",
     "packages/sru-nn/tests/cells/gated_linear/test_pieces.py",
+    "packages/sru-nn/tests/cells/gated_linear/test_triton.py",
+    "packages/sru-nn/tests/contract/test_sequences.py",
+    "packages/sru-nn/tests/test_triton.py",
 )
 
 # What `nox -s bench` can time, and the package whose folder of benchmarks holds it.
@@ -120,7 +124,7 @@ def tests_triton(session: nox.Session) -> None:
     interpreted = environment | {"TRITON_INTERPRET": "1"}
     # NumPy, in the interpreter, warns of what is infinite or NaN. Second derivatives come from the reference,
     # after many forward passes.
-    chosen = ("-W", "ignore::RuntimeWarning", "-k", "triton and not second_derivatives", *RECURRENCES)
+    chosen = ("-W", "ignore::RuntimeWarning", "-k", "triton and not second_derivatives", *INTERPRETED)
     session.run(*pytest, *chosen, *session.posargs, env=interpreted)
     session.run(*pytest, "-m", "triton", "packages/sru-nn/tests/cells", *session.posargs, env=environment)
 

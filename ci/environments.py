@@ -13,7 +13,8 @@ PYTEST = ("pytest", "pytest-randomly", "pytest-timeout", "pytest-xdist", "hypoth
 # process, which sets up its fixtures once.
 PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")
 # Two threads each are enough to meet the threaded code; while they wait, the other processes work.
-THREADS = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
+# The compiler of PyTorch would start processes that import PyTorch, to compile a file or two.
+THREADS = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive", "TORCHINDUCTOR_COMPILE_THREADS": "1"}
 # What some tests write and read back.
 FORMATS = ("safetensors", "onnx", "onnxscript", "onnxruntime", "torchao", "pyarrow")
 # What some tests cut and tag English with: the package and one of its models, which PyPI has too.

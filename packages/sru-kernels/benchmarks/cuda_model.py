@@ -23,6 +23,8 @@ REGISTER_UNIT = 256  # registers are allocated to a warp in multiples of this
 RESERVED = 1024  # bytes of shared memory that a block takes beside its own, from 8.0 on
 NANOSECONDS = (600, 1000)  # until global memory answers; an assumption
 SHAPES = ((128, 32, 512), (512, 16, 256), (1024, 1, 1024), (256, 32, 1024))  # (T, B, D)
+HEAD = 64  # keys and values of a gated linear head
+GATED_BLOCK = 128  # threads of a block for such a head
 Row = Mapping[str, Any]
 
 
@@ -105,14 +107,18 @@ def resident_warps(row: Row) -> int:
 
 
 def chosen(rows: Sequence[Row], function: str, dtype: str, shape: Sequence[int], gpu: Gpu) -> Row:
-    """The kernel that the launcher takes for dense arrays of a shape, by the rule of `launch.cpp`."""
+    """The kernel that the launcher takes for dense arrays of a shape, by the rules of `launch.cpp`.
+
+    In small blocks its figures are those of longer rings.
+    """
     length, batch, size = shape
     columns = batch * size
     enough, few = (constant("runtime/cuda/launch.cpp", name) for name in ("enough_threads", "few_columns"))
     fitting = {}
     for row in rows:
         kernel = kernel_of(row)
-        if (kernel.function, kernel.dtype, row["architecture"]) != (function, dtype, gpu.architecture):
+        wanted = CudaKernel(function, dtype, kernel.columns, kernel.in_ring, threads=kernel.threads)
+        if kernel != wanted or row["architecture"] != gpu.architecture:
             continue
         if kernel.threads > 1:
             if columns < few * gpu.multiprocessors and length >= row["steps"]:
@@ -124,7 +130,10 @@ def chosen(rows: Sequence[Row], function: str, dtype: str, shape: Sequence[int],
                 fitting[1] = row
             elif columns // kernel.columns >= enough * gpu.multiprocessors:
                 fitting[2] = row
-    return fitting[max(fitting)]
+    row = fitting[max(fitting)]
+    if "in_small_blocks" in row and columns // kernel_of(row).columns <= BLOCK * (gpu.multiprocessors - 1):
+        return {**row, **row["in_small_blocks"]}
+    return row
 
 
 @dataclass(frozen=True)
@@ -177,3 +186,18 @@ def kibibytes_ahead(row: Row, shape: Sequence[int], gpu: Gpu) -> float:
     resident = resident_warps(row) * WARP * kernel.columns / kernel.threads
     columns = min(batch * size / gpu.multiprocessors, resident)
     return columns * row["steps_ahead"] * kernel.read() / 1024
+
+
+def gated_blocks(row: Row) -> int:
+    """Blocks of a gated linear kernel per multiprocessor, at least.
+
+    As many as registers and shared memory allow, of which a block takes 48 KiB at most.
+    """
+    limits = MULTIPROCESSORS[row["architecture"]]
+    per_warp = -(-row["registers"] * WARP // REGISTER_UNIT) * REGISTER_UNIT
+    return min(REGISTERS // (per_warp * GATED_BLOCK // WARP), limits.shared // ((48 << 10) + RESERVED))
+
+
+def gated_kibibytes_ahead(row: Row) -> float:
+    """What a multiprocessor with these blocks has requested and not yet used, each the next chunk."""
+    return gated_blocks(row) * kernel_of(row).chunk_bytes(HEAD, HEAD) / 1024

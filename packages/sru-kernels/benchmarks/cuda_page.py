@@ -6,13 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cuda_model import (
+    BLOCK,
     GPUS,
+    HEAD,
     MULTIPROCESSORS,
     NANOSECONDS,
     SHAPES,
     CudaKernel,
     chosen,
     constant,
+    gated_blocks,
+    gated_kibibytes_ahead,
     kernel_of,
     kibibytes_ahead,
     predict,
@@ -40,9 +44,10 @@ columns, and there are at least {enough} threads per multiprocessor |
 capability 7.5 |
 
 A warp fills its own ring by `cp.async`, 16 bytes at a time, and waits for nothing but the oldest group of
-steps. In backward teams each thread takes a slice of a tile, and the slices are composed in a fixed
-order. In forward teams one warp walks the chain of the forget gate, and the others compute r and h of the
-tile before.
+steps. Blocks have {block} threads, or fewer where there would be fewer blocks than multiprocessors. In these
+a ring is twice as long. In backward teams each thread takes a slice of a tile, and the slices are composed
+in a fixed order. In forward teams one warp walks the chain of the forget gate, and the others compute r and
+h of the tile before.
 """
 TRAFFIC = """## Bytes
 
@@ -55,9 +60,9 @@ CODE = """## Machine code
 
 Read from nvdisasm's output by `tests/support/cuda_kernels.py`. Each cell holds the registers per thread
 and the resident warps per multiprocessor that these and shared memory allow; the steps between a read and
-the instruction that waits for it, at least; instructions and issue cycles per step. The last two count
-all columns of a thread, on the way through the main loop that takes longest; in forward teams, the
-instructions of the chain and of the outputs, and the cycles of the chain.
+the instruction that waits for it, at least, for a ring in full and in smaller blocks; instructions and issue
+cycles per step. The last two count all columns of a thread, on the way through the main loop that takes
+longest; in forward teams, the instructions of the chain and of the outputs, and the cycles of the chain.
 """
 PREDICTIONS = """## Predicted shares of the bandwidth: not measured
 
@@ -73,6 +78,14 @@ Upper bounds. Each cell is the smallest of four, and names it:
 
 Shared memory is taken to answer after {shared} cycles and special functions after {special}. The launch,
 the first reads, marks and barriers are left out.
+"""
+GATED = """## The gated linear recurrence
+
+A block holds a state of K keys and V values in registers, in forward perhaps some of its values, and walks
+over time in chunks of 16 steps, or 8 in float64. It copies the next chunk by `cp.async` while it computes
+this one. Each cell holds the registers per thread, and for K = V = {head} the resident blocks per
+multiprocessor and the KiB that they have requested at a time; and the share of the multiplications between
+the start of the copies and the wait for them.
 """
 RAGGED = """## Sequences of different lengths
 
@@ -104,13 +117,15 @@ def page(facts: Row, rows: Sequence[Row], measured: Row | None) -> Iterator[str]
     few, enough = (constant("runtime/cuda/launch.cpp", name) for name in ("few_columns", "enough_threads"))
     yield "# The CUDA kernels\n"
     yield f"Written by `nox -s cuda-report`: {', '.join(f'{key} {value}' for key, value in facts.items())}.\n"
-    yield INTRODUCTION.format(few=few, enough=enough)
+    yield INTRODUCTION.format(few=few, enough=enough, block=BLOCK)
     yield TRAFFIC
     yield from _traffic()
     yield CODE
     yield from _code(rows)
     yield PREDICTIONS.format(latency=LATENCY, shared=LATENCIES["LDS"], special=OTHER_LATENCY)
     yield from _predictions(rows)
+    yield GATED.format(head=HEAD)
+    yield from _gated(rows)
     yield "## Measured\n"
     yield "By `gpu_report.py`, on a machine with a GPU.\n"
     yield from summary(measured, SHAPES)
@@ -127,7 +142,7 @@ def _kind(kernel: CudaKernel) -> str:
     if kernel.threads > 1:
         return f"team of {kernel.threads}"
     if not kernel.in_ring:
-        return "registers"
+        return "registers, v per position" if kernel.v_varies else "registers"
     return "ring" if kernel.columns == 1 else f"ring, {kernel.columns} columns"
 
 
@@ -160,8 +175,11 @@ def _code(rows: Sequence[Row]) -> Iterator[str]:
 
 def _cell(row: Row) -> str:
     most = MULTIPROCESSORS[row["architecture"]].warps
+    ahead = f"{row['steps_ahead']:.0f}"
+    if "in_small_blocks" in row:
+        ahead += f" or {row['in_small_blocks']['steps_ahead']:.0f}"
     return (
-        f"{row['registers']} ({resident_warps(row)}/{most} warps), {row['steps_ahead']:.0f} ahead, "
+        f"{row['registers']} ({resident_warps(row)}/{most} warps), {ahead} ahead, "
         f"{row['instructions']:.0f} in {row['cycles']:.0f}"
     )
 
@@ -199,3 +217,22 @@ def _flight(rows: Sequence[Row]) -> Iterator[str]:
             found = [chosen(rows, function, dtype, SHAPES[0], gpu) for dtype in DTYPES]
             cells.append(" and ".join(f"{kibibytes_ahead(row, SHAPES[0], gpu):.0f}" for row in found))
         yield f"| {gpu.name} | " + " | ".join(cells) + " |"
+
+
+def _gated(rows: Sequence[Row]) -> Iterator[str]:
+    found = {(kernel_of(row), row["architecture"]): row for row in rows if "during_copies" in row}
+    yield _head("kernel", *(f"sm_{name}" for name in SHOWN))
+    for kernel in dict.fromkeys(kernel for kernel, _ in found):
+        if kernel.dtype in DTYPES:
+            way = kernel.function.removeprefix("gated_linear_")
+            cells = [_gated_cell(found[kernel, name]) for name in SHOWN]
+            units = ", tensor cores" if kernel.option else ""
+            yield f"| {way}, {kernel.dtype}{units} | " + " | ".join(cells) + " |"
+    yield ""
+
+
+def _gated_cell(row: Row) -> str:
+    return (
+        f"{row['registers']} ({gated_blocks(row)} blocks), {gated_kibibytes_ahead(row):.0f} KiB, "
+        f"{row['during_copies']:.0%}"
+    )

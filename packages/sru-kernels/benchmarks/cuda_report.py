@@ -27,6 +27,7 @@ from cuda_on_cpu.toolkit import find_tool
 from cuda_page import page
 from support.cuda_kernels import STORAGE
 from support.machine_code import Code, read_kernels
+from support.read_ahead import share_during_copies
 
 Row = Mapping[str, Any]
 
@@ -65,7 +66,7 @@ def compile_all(nvcc: str, jobs: int) -> list[Row]:
 
     def place(row: Row) -> tuple[object, ...]:
         kernel = CudaKernel(**row["kernel"])
-        kind = (kernel.threads, kernel.in_ring, kernel.columns, kernel.option)
+        kind = (kernel.threads, kernel.in_ring, kernel.v_varies, kernel.columns, kernel.option)
         cell, _, way = kernel.function.rpartition("_")
         return cell != "sru", cell, way != "forward", order.index(kernel.dtype), kind
 
@@ -118,13 +119,22 @@ def ptxas_rows(text: str) -> Iterator[tuple[str, Row]]:
         )
 
 
-def figures(code: Code, row: Row, architecture: str) -> dict[str, float]:
-    """What the machine code of an SRU kernel does per step; nothing where a ring has no cp.async."""
+def figures(code: Code, row: Row, architecture: str) -> Row:
+    """What the machine code does; nothing for what has no cp.async before 8.0."""
     kernel = CudaKernel(**row["kernel"])
-    if not kernel.function.startswith("sru_") or (kernel.in_ring and int(architecture) < 80):
+    has_copies = int(architecture) >= 80
+    if kernel.function.startswith("gated_linear_"):
+        return {"during_copies": round(share_during_copies(code), 3)} if has_copies else {}
+    if not kernel.function.startswith("sru_") or (kernel.in_ring and not has_copies):
         return {}
-    found = kernel.figures(code, latencies(architecture))
-    return {name: round(value, 2) for name, value in found.items()}
+
+    def rounded(*, in_small_block: bool) -> dict[str, float]:
+        found = kernel.figures(code, latencies(architecture), in_small_block)
+        return {name: round(value, 2) for name, value in found.items()}
+
+    if kernel.in_ring:
+        return {**rounded(in_small_block=False), "in_small_blocks": rounded(in_small_block=True)}
+    return rounded(in_small_block=False)
 
 
 def machine(nvcc: str) -> Row:

@@ -38,7 +38,7 @@ from sru_nn import SLiGRU
 
 LENGTHS = (100, 500, 1000, 3000)
 COMPILED_LENGTH = 100
-"""torch.compile unrolls a loop of Python: a compilation takes minutes from a few hundred steps on."""
+"""torch.compile unrolls a loop of Python, and compiles for minutes even then."""
 LONGEST_OF_LOOPS = 1000
 """The backward pass of a loop that indexes its input would take several minutes at 3000 steps."""
 MEMORY_LENGTH, PARITY_LENGTH = 500, 100
@@ -54,6 +54,11 @@ def main() -> None:
     parser.add_argument(
         "--dtypes", nargs="+", default=["float32", "bfloat16"], help="dtypes of the sequences"
     )
+    parser.add_argument(
+        "--compiled",
+        action="store_true",
+        help=f"also SpeechBrain's layer compiled for {COMPILED_LENGTH} steps",
+    )
     options = parser.parse_args()
     torch.manual_seed(0)
     facts = machine("cpu")
@@ -61,7 +66,8 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for dtype in (getattr(torch, name) for name in options.dtypes):
         for length in options.lengths:
-            rows += sequence_rows(length, dtype, options.seconds)
+            compiled = options.compiled and length == COMPILED_LENGTH
+            rows += sequence_rows(length, dtype, options.seconds, compiled=compiled)
     rows += deep_rows([length for length in PUBLISHED_LENGTHS if length <= max(options.lengths)])
     rows += to_rows("step", 1, torch.float32, race(step_calls(), seconds=options.seconds, shortest=0.05))
     rows += memory_rows()
@@ -74,19 +80,16 @@ def parity() -> float:
     """Return the largest error of outputs and gradients among those with the same weights."""
     made = {name: module for name, module in modules(scripted=False).items() if name in (OURS, *SAME)}
     x = sequences(PARITY_LENGTH, torch.float32)
-    calls = [forward_calls(made, x), training_calls(made, x)]
-    return max(
-        compare([of[OURS]() for of in calls], [of[name]() for of in calls])  # type: ignore[misc]
-        for name in made
-        if name != OURS
-    )
+    forward, training = forward_calls(made, x), training_calls(made, x)
+    found: dict[str, list[Any]] = {name: [forward[name](), training[name]()] for name in made}
+    return max(compare(found[OURS], found[name]) for name in made if name != OURS)
 
 
-def sequence_rows(length: int, dtype: torch.dtype, seconds: float) -> list[dict[str, Any]]:
+def sequence_rows(length: int, dtype: torch.dtype, seconds: float, *, compiled: bool) -> list[dict[str, Any]]:
     """Measure inference and training of one layer."""
     print(f"{length} {dtype}", flush=True)
     x, made = sequences(length, dtype), modules(dtype)
-    if length > COMPILED_LENGTH:
+    if not compiled:
         made.pop(COMPILED, None)
     trained = {name: made[name] for name in made if name not in SAME or length <= LONGEST_OF_LOOPS}
     modes = {"forward": forward_calls(made, x), "forward and backward": training_calls(trained, x)}

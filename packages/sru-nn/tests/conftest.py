@@ -31,20 +31,23 @@ looks_at_grad = pytest.mark.filterwarnings(
     "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"
 )
 
-# Random shapes, the same in every run. No example changes what a fixture holds.
-examples = settings(
-    max_examples=8,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-
 
 def random_cases(count: int) -> settings:
-    """Return `examples` with this many; with fewer in Triton's interpreter, where one takes a second."""
-    return settings(examples, max_examples=max(4, count // 4) if INTERPRETED else count)
+    """Try so many random shapes, the same in every run; fewer in Triton's interpreter, which is slow.
+
+    No example changes what a fixture holds.
+    """
+    return settings(
+        max_examples=max(4, count // 4) if INTERPRETED else count,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    )
+
+
+examples = random_cases(8)
 
 
 # Relative and absolute error allowed of each element, against a float64 computation from the same inputs: of
@@ -80,6 +83,15 @@ def implementation(request: pytest.FixtureRequest) -> Iterator[str]:
     """Run a test with each of them."""
     with backend.using(request.param):
         yield request.param
+
+
+@pytest.fixture(autouse=INTERPRETED, scope="session")
+def _as_on_a_gpu() -> Iterator[None]:
+    """Let Triton's interpreter notice what only a GPU would."""
+    from .support.interpret_triton import as_on_a_gpu
+
+    with as_on_a_gpu():
+        yield
 
 
 @pytest.fixture

@@ -70,7 +70,7 @@ def words_of(tokens: tuple[int, ...], texts: list[TokenText]) -> list[str]:
 
 @pytest.mark.parametrize("texts", [LETTERS, PIECES, WORDS], ids=["letters", "pieces", "words"])
 def test_a_language_model_adds_the_probability_of_the_words(texts: list[TokenText]) -> None:
-    log_probs, weight, bonus = outputs(7, 5, 4), 0.8, 0.6
+    log_probs, weight, bonus, unknown = outputs(7, 5, 4), 0.8, 0.6, -1.5
     expected = {}
     for tokens, probability in by_all_paths(log_probs).items():
         words, context, score = words_of(tokens, texts), NGRAMS.start(), 0.0
@@ -78,9 +78,12 @@ def test_a_language_model_adds_the_probability_of_the_words(texts: list[TokenTex
             log_prob, context = NGRAMS.score(context, word)
             score += log_prob
         score = weight * (score + NGRAMS.end(context)) + bonus * len(words)
+        score += unknown * sum(word not in ("a", "ab") for word in words)
         expected[tokens] = math.log(probability) + score
     beam = PrefixBeam(
-        EVERYTHING, scorer=WordScorer(NGRAMS, texts, weight=weight, bonus=bonus), margin=math.inf
+        EVERYTHING,
+        scorer=WordScorer(NGRAMS, texts, weight=weight, bonus=bonus, unknown=unknown),
+        margin=math.inf,
     )
     beam.feed(log_probs)
     assert {found.tokens: found.score for found in beam.hypotheses()} == pytest.approx(expected)

@@ -60,7 +60,8 @@ struct AnyOf {
 
 template <typename... Enum>
 constexpr AnyOf among(Enum... members) {
-    return {((1U << static_cast<unsigned>(members)) | ...)};
+    const unsigned bits = ((1U << static_cast<unsigned>(members)) | ...);
+    return {bits};
 }
 
 /// The rule of an array: whether it is required, or why it must be absent.

@@ -4,7 +4,7 @@ import pytest
 
 from ..support.cuda_kernels import CudaKernel
 from ..support.machine_code import read_kernels
-from ..support.read_ahead import Turn
+from ..support.read_ahead import Turn, share_during_copies
 
 BACK = "@P0 BRA `(.L_x_1)"
 
@@ -66,6 +66,27 @@ def test_groups_of_copies(left):
     assert loop.cycles == 10
     assert loop.steps_ahead == left + 0.9
     assert loop.step_time(1000) == pytest.approx((1000 + 1) / (left + 1), abs=1)
+
+
+def test_two_waits_of_which_the_size_of_the_block_chooses_one():
+    waits = (op("@P1 DEPBAR.LE SB0, 0x2"), op("@!P1 DEPBAR.LE SB0, 0x6"))
+    lines = (".text.k:", ".L_x_1:", *waits, *COPY, *STEP, *STEP, op(BACK), op("EXIT"))
+    code = read_kernels("\n".join(lines))["k"]
+    ring = CudaKernel("sru_forward", "float32", in_ring=True)
+    full, small = (ring.figures(code, {"100 ns": 100}, is_small) for is_small in (False, True))
+    assert small["steps_ahead"] == pytest.approx(full["steps_ahead"] + 4)
+    assert small["100 ns"] < full["100 ns"]
+
+
+def test_products_while_copies_are_on_their_way():
+    """One is computed between the wait and the next copies, three after these."""
+    product, wait = op("HMMA.1684.F32.TF32 R4, R4, R6, R4"), op("DEPBAR.LE SB0, 0x0")
+    for turn, share in (
+        ((wait, product, *COPY, product, product, product), 0.75),
+        ((product, *COPY, wait, product, product, product), 0.0),
+    ):
+        text = "\n".join([".text.k:", ".L_x_1:", *turn, op(BACK), op("EXIT")])
+        assert share_during_copies(read_kernels(text)["k"]) == share
 
 
 def test_a_wait_that_never_comes():
@@ -134,9 +155,12 @@ HALF = "_kernelINS0_4HalfE"
 
 
 def test_kernels_by_their_names():
-    ring = CudaKernel.named(f"{SRU}{HALF}Li8ELb1EEEvNS_10SruForwardE")
+    ring = CudaKernel.named(f"{SRU}{HALF}Li8ELb1ELb0EEEvNS_10SruForwardE")
     assert ring == CudaKernel("sru_forward", "float16", 8, in_ring=True)
     assert (ring.read(), ring.written()) == (8, 6)
+    varying = CudaKernel.named("_ZN3sru19sru_backward_kernelIdLi1ELb0ELb1EEEvNS_11SruBackwardE")
+    assert varying == CudaKernel("sru_backward", "float64", v_varies=True)
+    assert (varying.read(), varying.written()) == (64, 48)
     team = CudaKernel.named(f"{SRU}_team_kernelIfLi5EEEvNS_10SruForwardE")
     assert team == CudaKernel("sru_forward", "float32", threads=5)
     other = "_ZN11sru_kernels6device12gated_linear27gated_linear_forward_kernelI"

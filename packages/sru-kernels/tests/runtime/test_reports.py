@@ -79,6 +79,25 @@ def test_requests_in_flight():
     assert model.kibibytes_ahead(ROW, SHAPE, gpu) == columns * 12 * 16 / 1024
 
 
+def test_longer_rings_in_small_blocks():
+    model, gpu = h100()
+    row = {**ROW, "kernel": {**ROW["kernel"], "columns": 1}, "in_small_blocks": {"steps_ahead": 28.0}}
+    ahead = {
+        batch: model.chosen([row], "sru_forward", "float32", (128, batch, 128), gpu)["steps_ahead"]
+        for batch in (131, 132)  # one more than fills a block of every multiprocessor but one
+    }
+    assert ahead == {131: 28.0, 132: 12.0}
+
+
+def test_the_chunks_of_gated_linear():
+    model, _ = h100()
+    kernel = {"function": "gated_linear_backward", "dtype": "bfloat16"}
+    row = {"kernel": kernel, "architecture": "90", "registers": 220}
+    assert model.gated_blocks(row) == 2
+    assert model.gated_blocks({**row, "registers": 64}) == 4  # of 48 KiB of shared memory
+    assert model.gated_kibibytes_ahead(row) == 2 * 16 * 64 * (2 + 2 + 4 + 2 + 2) / 1024
+
+
 def test_a_constant_that_is_not_in_the_sources():
     model, _ = h100()
     with pytest.raises(SystemExit, match=r"runtime/cuda/launch\.cpp has no constexpr missing"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -89,10 +89,10 @@ class Code:
     def paths(self) -> list[list[Instruction]]:
         """For each loop that reads global memory and writes, one turn; what reads most comes first.
 
-        Of all ways through a loop it is the one that reads most without a condition, and of these the one
-        that takes longest to issue. Left out is what happens now and then: loops inside it, lanes that have
-        diverged before a shuffle (BRA.DIV), and blocks that read one value or two into registers, such as the
-        state of a reset; a step needs more.
+        Of all ways through a loop it is the one that reads most without a condition, first in one block and
+        then in all, and of these the one that takes longest to issue. Left out is what happens now and then:
+        loops inside it, lanes that have diverged before a shuffle (BRA.DIV), and blocks that read one value
+        or two into registers, such as the state of a reset; a step needs more.
 
         Raises:
             ValueError: There is no such loop.
@@ -109,6 +109,23 @@ class Code:
         if not found:
             raise ValueError("no loop reads global memory and writes")
         return sorted(found, key=bytes_read, reverse=True)
+
+    def between(self, start: int, is_end: Callable[[Instruction], bool]) -> set[int]:
+        """The instructions that may be issued after one and before any of those where `is_end` holds."""
+        found: set[int] = set()
+        waiting = [start + 1]
+        while waiting:
+            first = waiting.pop()
+            if first in found:
+                continue
+            block = max(start for start in self._ends if start <= first)
+            for k in range(first, self._ends[block]):
+                if is_end(self.instructions[k]):
+                    break
+                found.add(k)
+            else:
+                waiting += self._next[block]
+        return found
 
     @cached_property
     def _ends(self) -> dict[int, int]:
@@ -176,25 +193,25 @@ class Code:
 
     def _longest(self, header: int, blocks: set[int]) -> list[int]:
         """The blocks of the way from the header back to it that `paths` takes; none if there is no way."""
-        best: dict[int, tuple[int, int, list[int]] | None] = {}
+        best: dict[int, tuple[int, int, int, list[int]] | None] = {}
 
-        def walk(start: int) -> tuple[int, int, list[int]] | None:
+        def walk(start: int) -> tuple[int, int, int, list[int]] | None:
             if start not in best:
                 best[start] = None
                 ways = [walk(to) for to in self._next[start] if to in blocks and to != header]
                 found = [way for way in ways if way is not None]
                 if header in self._next[start]:
-                    found.append((0, 0, []))
+                    found.append((0, 0, 0, []))
                 if found:
-                    ahead, cycles, path = max(found)
+                    most, total, cycles, path = max(found)
                     instructions = [self.instructions[i] for i in self._block(start)]
                     sure = bytes_read([one for one in instructions if not one.is_conditional])
                     cycles += sum(one.cycles for one in instructions)
-                    best[start] = (ahead + sure, cycles, [start, *path])
+                    best[start] = (max(most, sure), total + sure, cycles, [start, *path])
             return best[start]
 
         way = walk(header)
-        return [] if way is None else way[2]
+        return [] if way is None else way[-1]
 
 
 def bytes_read(path: Sequence[Instruction]) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from .machine_code import Instruction
+from .machine_code import Code, Instruction
 
 NO_SCOREBOARD = 7
 # Cycles until a result is there, for instructions of no fixed time that need no global memory. Assumed: about
@@ -15,14 +15,20 @@ NO_SCOREBOARD = 7
 LATENCIES = {"LDS": 30, "SHFL": 25}
 OTHER_LATENCY = 20
 MOST_GROUPS = 64
+PRODUCTS = ("HMMA", "FFMA", "FFMA2", "DFMA")
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One turn of a loop, in which a thread takes `steps` time steps."""
+    """One turn of a loop, in which a thread takes `steps` time steps.
+
+    `left` is how many groups of copies may be on their way after a wait, in place of what the waits say: a
+    kernel has two, of which the size of the block chooses one.
+    """
 
     path: Sequence[Instruction]
     steps: int
+    left: int | None = None
 
     @property
     def instructions(self) -> float:
@@ -61,7 +67,7 @@ class Turn:
                     return None if one.is_conditional and other.name == "LDG" else cycles
             elif other.name == "LDGDEPBAR":
                 groups += 1  # that were committed after the one of this copy
-            elif groups >= 0 and (left := groups_left(other)) is not None and left <= groups:
+            elif groups >= 0 and (left := self._groups_left(other)) is not None and left <= groups:
                 return cycles
             cycles += other.cycles
         raise ValueError(f"nothing waits for {one.text}")
@@ -100,11 +106,25 @@ class Turn:
             is_none = one.name == "LDG" and self._cycles_until_wait(k) is None
             writes = NO_SCOREBOARD if is_none else one.writes
             waits = tuple(filter(one.waits_for, range(NO_SCOREBOARD)))
-            plan.append((one.name, writes, waits, groups_left(one), one.cycles))
+            plan.append((one.name, writes, waits, self._groups_left(one), one.cycles))
         return plan
+
+    def _groups_left(self, one: Instruction) -> int | None:
+        found = groups_left(one)
+        return found if found is None or self.left is None else self.left
+
+
+def share_during_copies(code: Code) -> float:
+    """The share of the products that may be issued after copies are started and before the wait for them."""
+    products = {k for k, one in enumerate(code.instructions) if one.name in PRODUCTS}
+    during: set[int] = set()
+    for k, one in enumerate(code.instructions):
+        if one.name == "LDGDEPBAR":
+            during |= code.between(k, lambda other: groups_left(other) == 0)
+    return len(products & during) / len(products)
 
 
 def groups_left(one: Instruction) -> int | None:
     """How many groups of copies may be on their way after a wait; None if the instruction is none."""
-    found = re.match(r"DEPBAR\.LE SB\d, 0x([0-9a-f]+)", one.text)
+    found = re.search(r"DEPBAR\.LE SB\d, 0x([0-9a-f]+)", one.text)
     return int(found[1], 16) if found else None

@@ -124,7 +124,8 @@ def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None
     grad_x = _apply(grad, weight.t()) if ctx.needs_input_grad[0] else None
     if not ctx.needs_input_grad[1]:
         return grad_x, None
-    return grad_x, _weight_gradient(*(part.reshape(-1, part.shape[-1]) for part in (grad, x)), _apply)
+    grad, x = (part.reshape(-1, part.shape[-1]) for part in (grad, x))
+    return grad_x, _weight_gradient(grad, x, _apply)
 
 
 def _weight_gradient(grad: Tensor, x: Tensor, multiply: Callable[[Tensor, Tensor], Tensor]) -> Tensor:

@@ -272,7 +272,7 @@ ROWS = {
     "MinGRU": Row(lambda: MinGRU(E, D, L), main=True, backends=True, exceptions=NORMS),
     "MinGRU, learned state": Row(lambda: MinGRU(E, D, L, learn_initial_state=True), exceptions=NORMS),
     # In evaluation: in training batch norm mixes the sequences of a batch.
-    "LiGRU": Row(lambda: LiGRU(E, D, L).eval(), main=True, exceptions=RECTIFIES),
+    "LiGRU": Row(lambda: LiGRU(E, D, L).eval(), main=True, backends=True, exceptions=RECTIFIES),
     "SLiGRU, both directions, learned state": Row(
         lambda: SLiGRU(E, D, bidirectional=True, learn_initial_state=True, **LEARNED_NORMS),
         exceptions=NORMS | TWO_DIRECTIONS,

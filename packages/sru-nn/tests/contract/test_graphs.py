@@ -11,11 +11,10 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
 from ..conftest import TORCH_2_13, either
-from . import rows
 from .rows import Row, call, learned, tensors
 
 pytestmark = [
-    pytest.mark.usefixtures("implementation"),
+    pytest.mark.usefixtures("implementation", "one_layer"),
     pytest.mark.skipif(not TORCH_2_13, reason="older compilers take no data-dependent number of sequences"),
 ]
 
@@ -27,12 +26,6 @@ def _no_recompiling() -> Iterator[None]:
     with torch._dynamo.config.patch(error_on_recompile=True, allow_rnn=True):
         yield
     torch._dynamo.reset()
-
-
-@pytest.fixture(autouse=True)
-def _one_layer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The compiler takes a second for each; graphs of several layers are those of test_modules.py."""
-    monkeypatch.setattr(rows, "L", 1)
 
 
 def compiled(module: nn.Module) -> Any:

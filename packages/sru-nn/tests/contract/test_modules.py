@@ -171,6 +171,7 @@ def test_hooks_of_the_module_see_a_call(given):
 
 
 @either
+@pytest.mark.usefixtures("one_layer")
 @rows(main=True)
 def test_the_compiler_makes_one_graph_for_all_shapes(row: Row):
     torch._dynamo.reset()

@@ -107,6 +107,10 @@ class NGramModel:
         after = (*context, number)
         return self._log10(context, number) * math.log(10), after[len(after) - self.order + 1 :]
 
+    def knows(self, word: str) -> bool:
+        """Whether a word is in the vocabulary."""
+        return word in self._words
+
     def begins(self, letters: str) -> bool:
         """Whether a word of the vocabulary begins like this."""
         place = bisect_left(self._sorted, letters)

@@ -80,7 +80,7 @@ class WordState(NamedTuple):
 class WordScorer:
     """Adds a language model of words to the score of a hypothesis, word by word.
 
-        score = weight · Σ ln p(word | words before) + bonus · number of words
+        score = weight · Σ ln p(word | words before) + bonus · words + unknown · words outside the vocabulary
 
     and, at its end, weight · ln p(end | words).
 
@@ -89,12 +89,20 @@ class WordScorer:
         tokens: The text of each token.
         weight: How much the language model counts.
         bonus: What each word adds.
+        unknown: What each word outside the vocabulary adds besides.
     """
 
     def __init__(
-        self, model: NGramModel, tokens: Sequence[TokenText], *, weight: float, bonus: float = 0.0
+        self,
+        model: NGramModel,
+        tokens: Sequence[TokenText],
+        *,
+        weight: float,
+        bonus: float = 0.0,
+        unknown: float = 0.0,
     ) -> None:
-        self._model, self._tokens, self._weight, self._bonus = model, tokens, weight, bonus
+        self._model, self._tokens = model, tokens
+        self._weight, self._bonus, self._unknown = weight, bonus, unknown
 
     def start(self) -> WordState:
         """Return the state before the first token."""
@@ -121,7 +129,8 @@ class WordScorer:
         if not state.begun:
             return state
         log_prob, context = self._model.score(state.context, state.begun)
-        return WordState(context, "", state.added + self._weight * log_prob + self._bonus, 0.0)
+        bonus = self._bonus if self._model.knows(state.begun) else self._bonus + self._unknown
+        return WordState(context, "", state.added + self._weight * log_prob + bonus, 0.0)
 
 
 class Hypothesis(NamedTuple):

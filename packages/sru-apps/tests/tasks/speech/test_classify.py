@@ -58,7 +58,7 @@ def test_digits_of_a_speaker_who_was_held_out(
     ]
     assert main(["speech", "fit", *options]) == 0
     shown = capsys.readouterr().out
-    assert "16 (0.00 h) for train, 4 (0.00 h) for validation, 10 (0.00 h) for test; 2 labels" in shown
+    assert "train 16 (0.00 h), validation 4 (0.00 h), test 10 (0.00 h); 2 labels" in shown
     run = tmp_path / "runs/speech/fsdd/first"
     summary = json.loads((run / "summary.json").read_text())
     # The tones are far apart.

@@ -13,9 +13,13 @@ from typing import Any
 import pytest
 import torch
 
+import sru_apps
 from sru_apps.cli import main
 from sru_apps.tasks.speech.commands import microphone, raw_samples
+from sru_apps.tasks.speech.data import SpeechData
+from sru_apps.tasks.speech.model import ctc_losses
 from sru_apps.train.errors import UserError
+from sru_apps.train.weights import read_checkpoint
 
 pytest.importorskip("jiwer", reason="error rates are computed by jiwer")
 
@@ -53,6 +57,24 @@ def test_a_fit_tests_and_exports_its_best_epoch(trained: Path) -> None:
     alignments = (trained / "figures/alignments.txt").read_text()
     assert alignments.count("REF:") == 4
     assert "test1: " in alignments
+
+
+def test_the_loss_is_that_of_all_symbols_of_utterances_that_are_long_enough(trained: Path) -> None:
+    settings = read_checkpoint(trained / "checkpoints/best.ckpt")["datamodule_hyper_parameters"]
+    data, model = SpeechData(**settings), sru_apps.load(trained)
+    data.setup("fit")
+    nats, symbols, short = 0.0, 0, 0
+    for example in data.parts["validation"]:
+        count = torch.tensor([len(example.targets)])
+        with torch.no_grad():
+            logits, mask = model.network(example.features.unsqueeze(1))
+            losses, fits = ctc_losses(logits, mask, example.targets.unsqueeze(0), count)
+        nats += float(losses.sum())
+        symbols += int(count[fits].sum())
+        short += int((~fits).sum())
+    assert short == 1
+    summary = json.loads((trained / "summary.json").read_text())
+    assert summary["validation"]["loss"] == pytest.approx(nats / symbols, rel=1e-5)
 
 
 def test_figures_of_a_checkpoint_with_another_decoding(
@@ -140,7 +162,7 @@ def test_wrong_data_are_refused(
 def test_prepare_describes_the_utterances(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     own = [option for option in options if option.startswith(("--data", "--subsampling"))]
     shown = run(capsys, "prepare", *own, "--subsampling=4")
-    assert "an4: utterances: 16 (0.00 h) for train, 9 (0.00 h) for validation, 4 (0.00 h) for test" in shown
+    assert "an4: utterances: train 16 (0.00 h), validation 9 (0.00 h), test 4 (0.00 h)" in shown
     assert "3 characters" in shown
     left_out = "2 training utterances left out, too short for their transcripts when subsampled by 4: train"
     assert left_out in shown

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 import torch
 
+from sru_apps.tasks.speech.batches import Examples
 from sru_apps.tasks.speech.data import SpeechData
 from sru_apps.tasks.speech.source import hold_out
 from sru_apps.train.errors import UserError
 from sru_data import DataError
 from sru_data.datasets.speech import Utterance
+from sru_data.loaders import LengthBatchSampler
 
 
 def data(folder: Path, **options: Any) -> SpeechData:
@@ -142,3 +144,25 @@ def test_batches_are_padded_and_short_ones_come_first(an4: Path, tmp_path: Path)
             frames = found.prepared.parts["train"].features(index)
             torch.testing.assert_close(batch.features[: len(frames), column], frames)
             assert batch.mask is None or bool(batch.mask[len(frames) :, column].all())
+
+
+def test_each_epoch_draws_a_speed_for_each_utterance_whatever_was_drawn_before() -> None:
+    class Part(list[int]):
+        lengths = torch.full((40,), 9)
+
+        def features(self, number: int, *, speed: float) -> torch.Tensor:
+            return torch.tensor([[float(number), speed]])
+
+    def epoch(number: int, order: range, **options: Any) -> dict[float, float]:
+        sampler = LengthBatchSampler([9] * 40, batch_size=4)
+        sampler.set_epoch(number)
+        part: Any = Part(range(40))
+        examples = Examples(part, [torch.tensor([2])] * 40, speeds=(0.9, 1.0, 1.1), **options)
+        drawn = examples.drawn(sampler)
+        return dict(drawn[place].features[0].tolist() for place in order)
+
+    first = epoch(1, range(40))
+    assert {round(speed, 1) for speed in first.values()} == {0.9, 1.0, 1.1}
+    assert first == epoch(1, range(39, -1, -1))
+    assert first != epoch(2, range(40))
+    assert first != epoch(1, range(40), seed=1)

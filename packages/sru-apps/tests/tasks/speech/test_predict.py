@@ -155,6 +155,7 @@ def test_a_clip_gets_the_most_probable_label() -> None:
     [
         ({"beam": 0}, "beam must be at least 1, got 0"),
         ({"lm_weight": -1.0}, "lm_weight must be at least 0, got -1.0"),
+        ({"lm_unknown": 1.0}, "lm_unknown must be at most 0, got 1.0"),
         ({"language_model": "nowhere.lm", "beam": 2}, "nowhere.lm"),
     ],
 )

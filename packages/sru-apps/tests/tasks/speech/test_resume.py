@@ -23,7 +23,7 @@ def test_killed_run_continues_as_if_undisturbed(
     run_and_stop: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
     extra = ["--name=killed", "--checkpoint-steps=3", "--optimizer.schedule=cosine"]
-    done = run_and_stop("SIGKILL:7", "speech", "fit", *options, *extra)
+    done = run_and_stop(7, "SIGKILL", "speech", "fit", *options, *extra)
     assert done.returncode == -signal.SIGKILL, done.stderr
     killed = trained.parent / "killed"
     assert main(["speech", "fit", f"--resume={killed}"]) == 0

@@ -12,7 +12,7 @@ struct BackwardBlock {
     const BackwardMemory& m;
     unsigned char* const shared;
     Thread thread;
-    Walk walk;
+    StateWalk walk;
 
     __device__ __forceinline__ BackwardBlock(const GatedLinearBackward& args, const Shape& shape,
                                              const BackwardMemory& memory, unsigned char* shared)
@@ -52,8 +52,8 @@ struct BackwardBlock {
         Task task{};
         Task next = task_before(end, end == 0 ? 0 : (end - 1) / length * length);
         for (bool has_task = false;; has_task = true) {
-            thread.hide();
-            walk.hide();
+            thread.hide_place();
+            walk.hide_place();
             if (has_task) {
                 wait_for_copies<0>();
                 __syncthreads();
@@ -162,10 +162,10 @@ struct BackwardBlock {
         __syncthreads();
         write_grad_v(task.now, count, grad);
         __syncthreads();  // u and y take the places of grad_v and the keys
-        thread.hide();
+        thread.hide_place();
         multiply_states(count, state, grad);
         __syncthreads();
-        thread.hide();
+        thread.hide_place();
         const Index at = walk.at(task.now, key_size());
         const KeyRows<S> rows{in(m.g),
                               in(m.grad_a),

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "cells/gated_linear/fields.hpp"
+#include "runtime/cuda/hide.cuh"
 #include "sru_kernels/math.hpp"
 #include "sru_kernels/storage.hpp"
 
@@ -45,12 +46,12 @@ struct Thread {
     int group;  // of the columns
     int parts;
 
-    /// Hides from the compiler that the place stays the same. It would keep every address that follows from
-    /// it in a register for the whole walk, more than there are.
-    __device__ __forceinline__ void hide() {
-#if defined(__CUDA_ARCH__)
-        asm volatile("" : "+r"(index), "+r"(lane), "+r"(part), "+r"(group));
-#endif
+    /// Hides the place, from which many addresses follow.
+    __device__ __forceinline__ void hide_place() {
+        hide(index);
+        hide(lane);
+        hide(part);
+        hide(group);
     }
 
     __device__ __forceinline__ explicit Thread(const Shape& shape)
@@ -222,15 +223,12 @@ struct StateRows {
         write(array, state, sum);
     }
 
-    /// Hides from the compiler that offsets stay the same: it would keep each of them in registers.
     template <typename Element, typename Visit>
     __device__ __forceinline__ void visit(Element* state, const Visit& visit) const {
         const Index left = value_size - column;
         const int count = left < columns_per_thread ? static_cast<int>(left) : columns_per_thread;
         Index pitch = value_size;
-#if defined(__CUDA_ARCH__)
-        asm volatile("" : "+l"(pitch));
-#endif
+        hide(pitch);
         Element* at = state + thread.key(0) * pitch + column;
 #pragma unroll
         for (int i = 0; i < Owned<A>::keys; ++i) {

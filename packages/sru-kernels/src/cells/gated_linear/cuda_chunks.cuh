@@ -28,14 +28,14 @@ struct Chunk {
 };
 
 /// The steps of one state. There are fewer than 2^31; offsets in arrays may be larger.
-struct Walk {
+struct StateWalk {
     const GatedLinearInputs& in;
     const int state;
     int row, head;
     Index place, stride;  // of the first position, and from one to the next
     int count;
 
-    __device__ __forceinline__ Walk(const GatedLinearInputs& in, int state)
+    __device__ __forceinline__ StateWalk(const GatedLinearInputs& in, int state)
         : in(in),
           state(state),
           row(state / static_cast<int>(in.heads)),
@@ -47,10 +47,11 @@ struct Walk {
     }
 
     /// As for a thread.
-    __device__ __forceinline__ void hide() {
-#if defined(__CUDA_ARCH__)
-        asm volatile("" : "+r"(row), "+r"(head), "+l"(place), "+l"(stride));
-#endif
+    __device__ __forceinline__ void hide_place() {
+        hide(row);
+        hide(head);
+        hide(place);
+        hide(stride);
     }
 
     __device__ __forceinline__ Index position(int step) const { return place + step * stride; }

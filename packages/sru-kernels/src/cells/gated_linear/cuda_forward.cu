@@ -49,7 +49,7 @@ struct ForwardBlock {
     const ForwardMemory& m;
     unsigned char* const shared;
     Thread thread;
-    Walk walk;
+    StateWalk walk;
     const Index column;  // the first of the block
 
     __device__ __forceinline__ ForwardBlock(const GatedLinearForward& args, const Shape& shape,
@@ -79,8 +79,8 @@ struct ForwardBlock {
         int segment = -1, left = 0;
         Chunk chunk{0, 0, false};
         for (bool has_chunk = false;; has_chunk = true) {
-            thread.hide();
-            walk.hide();
+            thread.hide_place();
+            walk.hide_place();
             if (has_chunk) {
                 wait_for_copies<0>();
                 __syncthreads();

@@ -25,7 +25,7 @@ constexpr bool gated_linear_fits(DType dtype, Index key_size, Index value_size) 
     FIELD(Size, heads, at_least(0), "H")                                                                     \
     FIELD(Size, key_size, at_least(0), "K")                                                                  \
     FIELD(Size, value_size, at_least(0), "V")                                                                \
-    FIELD(Size, segment_length, at_least(1, 0), "The steps from one of `starts` to the next")      \
+    FIELD(Size, segment_length, at_least(1, 0), "The steps from one of `starts` to the next")                \
     FIELD(In, q, required_if(has_keys()), "(T, B, H, K) S, the queries.")                                    \
     FIELD(In, k, required_if(has_keys()), "(T, B, H, K) S, the keys.")                                       \
     FIELD(In, v, required_if(has_values()), "(T, B, H, V) S, the values.")                                   \

@@ -8,11 +8,14 @@ namespace {
 
 template <typename S, typename A = AccumulationType<S>>
 struct BackwardColumns {
+    static constexpr Index units = panel_columns<A>;
+
     const S *u_h, *u_z, *grad_h;
     const A *p_h, *p_z, *mask, *before;
     const A *scale_h, *scale_z, *shift_h, *shift_z;
     A* grad;  // of the state after the step on entry; of that before it without the product on return
     A *grad_s_h, *grad_s_z;
+    A *left_h, *left_z;  // the same, weighted: what the product multiplies
 
     template <Activation activation>
     SRU_KERNELS_HOST_DEVICE void column(Index i) const {
@@ -21,6 +24,8 @@ struct BackwardColumns {
         const Gradients<A> found = backward<activation>(sums, mask[i], before[i], grad[i] + load(grad_h[i]));
         grad_s_h[i] = found.h;
         grad_s_z[i] = found.z;
+        left_h[i] = found.h * scale_h[i];
+        left_z[i] = found.z * scale_z[i];
         grad[i] = found.before;
     }
 };
@@ -66,6 +71,7 @@ struct BackwardWork {
         for (Index step = plan.row_of(member, 0).steps() - 1; step >= 0; --step) {
             while (active < member.rows && plan.row_of(member, active).steps() > step) ++active;
             plan.for_each_part(member, active, [&](const Row& row, Index slot, Index panel) {
+                if (panel + 1 < member.end) prefetch(row, step, panel + 1);
                 differentiate(row, slot, panel, step);
             });
             if (args.has_norm) {
@@ -84,6 +90,9 @@ struct BackwardWork {
     void multiply(const Member& member, Index active, Index panel, Index step) const {
         const A* left = grads[step % 2] + member.slot * stride;
         const Factors<A> factors{left, stride, weight + panel * depth * units, depth};
+        if (step > 0 && panel + 1 == member.end) {
+            for (Index i = 0; i < active; ++i) prefetch(plan.row_of(member, i), step - 1, member.begin);
+        }
         multiply_rows(active, factors, [&](Index first, Index count, const A* products) {
             for (Index i = first; i < first + count; ++i, products += units) {
                 finish(plan.row_of(member, i), panel, step, products);
@@ -103,22 +112,21 @@ struct BackwardWork {
         if (args.grad_h_reset != nullptr) fill_row(static_cast<A*>(args.grad_h_reset) + at, count, A(0));
     }
 
-    /// Fetches what `differentiate` reads, which lies too far from what was read before for a processor's own
-    /// prefetcher.
+    /// Fetches what `differentiate` reads and writes.
     void prefetch(const Row& row, Index step, Index panel) const {
         const Index first = panel * units, at = plan.of_position(row, step) * size;
-        const Index count = plan.size_of(panel) * Index{sizeof(A)};
         for (Index gate = 0; gate < 2; ++gate) {
-            prefetch_row(row_at<S>(args.u, (row.position(step) * 2 + gate) * size + first), count);
-            prefetch_row(row_at<A>(args.products, 2 * at + gate * size + first), count);
+            const Index of_gate = gate * size + first;
+            prefetch_row(row_at<S>(args.u, row.position(step) * depth + of_gate), units);
+            prefetch_row(row_at<A>(args.products, 2 * at + of_gate), units);
+            prefetch_row(row_at<A>(args.grad_sums, 2 * at + of_gate), units);
         }
-        prefetch_row(row_at<A>(args.before, at + first), count);
-        if (args.grad_h != nullptr) prefetch_row(row_at<S>(args.grad_h, at + first), count);
+        prefetch_row(row_at<A>(args.before, at + first), units);
+        prefetch_row(row_at<S>(args.grad_h, at + first), units);
     }
 
     /// Takes the gradient of the state of a row's units through the functions of a step.
     void differentiate(const Row& row, Index slot, Index panel, Index step) const {
-        if (step > 0) prefetch(row, step - 1, panel);
         const Index position = row.position(step), first = panel * units, count = plan.size_of(panel);
         const Index at = plan.of_position(row, step) * size, gates = 2 * at + first;
         A *grad_sums = static_cast<A*>(args.grad_sums) + gates,
@@ -135,23 +143,14 @@ struct BackwardWork {
                     z_shift = args.norm_bias == nullptr ? 0 : size;
         take_step({u, u + size, grad_h.at(at + first), p, p + size, masks.at(plan.of_sequence(row, panel)),
                    row_at<A>(args.before, at + first), scale, scale + z, shift, shift + z_shift,
-                   state_of(row, panel), grad_sums, grad_sums + size},
+                   state_of(row, panel), grad_sums, grad_sums + size, grad, grad + size},
                   count);
-        if (!args.has_norm) {
-            copy_row(grad, grad_sums, count);
-            return copy_row(grad + size, grad_sums + size, count);
-        }
-        A sum(0), product(0);
-        for (Index gate = 0; gate < 2; ++gate) {
-            const A *from = grad_sums + gate * size, *weights = scale + gate * z, *normal = p + gate * size;
-            A* to = grad + gate * size;
-#pragma omp simd reduction(+ : sum, product)
-            for (Index i = 0; i < count; ++i) {
-                to[i] = from[i] * weights[i];
-                sum += to[i];
-                product += to[i] * normal[i];
-            }
-        }
+        if (!args.has_norm) return;
+        const A sum = sum_of<units>(
+            count, [&](Index i) __attribute__((always_inline)) { return grad[i] + grad[size + i]; });
+        const A product = sum_of<units>(count, [&](Index i) __attribute__((always_inline)) {
+            return grad[i] * p[i] + grad[size + i] * p[size + i];
+        });
         sums[panel * slots + slot] = sum;
         aligned[panel * slots + slot] = product;
     }
@@ -187,10 +186,9 @@ struct BackwardWork {
             const A* normal = row_at<A>(args.products, place);
             A* grad = grads[step % 2] + slot * stride + gate * size + first;
             A* to = static_cast<A*>(args.grad_products) + place;
-#pragma omp simd
-            for (Index i = 0; i < count; ++i) {
+            for_each_column<units>(count, [&](Index i) __attribute__((always_inline)) {
                 to[i] = grad[i] = through_norm(grad[i], normal[i], rstd, center, slope);
-            }
+            });
         }
     }
 

@@ -9,16 +9,19 @@ namespace {
 
 template <typename S, typename A = AccumulationType<S>>
 struct ForwardColumns {
+    static constexpr Index units = Vector<A>::size;
+
     const S *u_h, *u_z;
-    const A *p_h, *p_z, *mask;
-    A* state;  // before the step on entry, after it on return
+    const A *p_h, *p_z, *mask, *before;
+    A *after, *saved;
     S* h;
 
     template <Activation activation>
     SRU_KERNELS_HOST_DEVICE void column(Index i) const {
         const Sums<A> sums{load(u_h[i]) + p_h[i], load(u_z[i]) + p_z[i]};
-        state[i] = forward<activation>(sums, mask[i], state[i]);
-        h[i] = store<S>(state[i]);
+        const A state = forward<activation>(sums, mask[i], before[i]);
+        after[i] = saved[i] = state;
+        h[i] = store<S>(state);
     }
 };
 
@@ -77,6 +80,7 @@ struct ForwardWork {
                 plan.wait(member);
                 merge(member, active);
                 plan.for_each_part(member, active, [&](const Row& row, Index slot, Index panel) {
+                    if (panel + 1 < member.end) prefetch(row, step, panel + 1);
                     normalize(member, row, slot, panel, step);
                     finish(row, slot, panel, step, products_of(slot, panel));
                 });
@@ -88,6 +92,9 @@ struct ForwardWork {
     void multiply(const Member& member, Index active, Index panel, Index step) const {
         const A* before = states[step % 2] + member.slot * stride;
         const Factors<A> factors{before, stride, weight + panel * depth * columns, depth};
+        if (!args.has_norm) {
+            for (Index i = 0; i < active; ++i) prefetch(plan.row_of(member, i), step, panel);
+        }
         multiply_rows(active, factors, [&](Index first, Index count, const A* sums) {
             for (Index i = first; i < first + count; ++i, sums += columns) {
                 if (args.has_norm) {
@@ -116,27 +123,34 @@ struct ForwardWork {
 
     /// Takes a row's units through a step, given p: U_h, then U_z.
     void finish(const Row& row, Index slot, Index panel, Index step, const A* p) const {
+        alignas(64) A unwanted[units];
         const Index position = row.position(step), first = panel * units, size = plan.size_of(panel);
-        const Index at = plan.of_position(row, step) * depth + first;
+        const Index at = plan.of_position(row, step) * depth + first, sequence = plan.of_sequence(row, panel);
         const Index state_at = slot * stride + first;
-        A* state = states[(step + 1) % 2] + state_at;
+        const A* before = states[step % 2] + state_at;
+        A* after = states[(step + 1) % 2] + state_at;
+        A* saved = args.states == nullptr ? unwanted : static_cast<A*>(args.states) + at;
         S* h = static_cast<S*>(args.h) + at;
-        copy_row(state, states[step % 2] + state_at, size);
         if (mark_of(args, row, position) == Mark::padding) {
+            for (A* state : {after, saved}) copy_row(state, before, size);
             fill_row(h, size, S{});
         } else {
             const S* u = row_at<S>(args.u, position * 2 * depth + first);
-            take_step({u, u + depth, p, p + units, masks.at(plan.of_sequence(row, panel)), state, h}, size);
+            take_step({u, u + depth, p, p + units, masks.at(sequence), before, after, saved, h}, size);
         }
         if (!args.has_norm && args.products != nullptr) write_products(at + (at - first), size, p);
-        if (args.states != nullptr) copy_row(static_cast<A*>(args.states) + at, state, size);
         if (step + 1 == row.steps()) {
-            return copy_row(static_cast<A*>(args.h_last) + plan.of_sequence(row, panel), state, size);
+            return copy_row(static_cast<A*>(args.h_last) + sequence, after, size);
         }
-        const S* next = row_at<S>(args.u, row.position(step + 1) * 2 * depth + first);
-        prefetch_row(next, size * Index{sizeof(S)});
-        prefetch_row(next + depth, size * Index{sizeof(S)});
-        start_anew(row, step + 1, panel, state);
+        start_anew(row, step + 1, panel, after);
+    }
+
+    /// Fetches what `finish` reads and writes.
+    void prefetch(const Row& row, Index step, Index panel) const {
+        const Index first = panel * units, at = plan.of_position(row, step) * depth + first;
+        const S* u = row_at<S>(args.u, row.position(step) * 2 * depth + first);
+        for (const S* part : {u, u + depth, row_at<S>(args.h, at)}) prefetch_row(part, units);
+        prefetch_row(row_at<A>(args.states, at), units);
     }
 
     void write_products(Index at, Index size, const A* p) const {
@@ -154,12 +168,14 @@ struct ForwardWork {
         A* to = products_of(slot, panel);
         copy_row(to, sums, columns);
         const Index size = plan.size_of(panel);
-        const A center = (sum_of(sums, size) + sum_of(sums + units, size)) / A(2 * size);
-        A square(0);
-        for (const A* part : {sums, sums + units}) {
-#pragma omp simd reduction(+ : square)
-            for (Index i = 0; i < size; ++i) square += (part[i] - center) * (part[i] - center);
-        }
+        const A center =
+            sum_of<units>(size,
+                          [&](Index i) __attribute__((always_inline)) { return sums[i] + sums[units + i]; }) /
+            A(2 * size);
+        const A square = sum_of<units>(size, [&](Index i) __attribute__((always_inline)) {
+            const A h = sums[i] - center, z = sums[units + i] - center;
+            return h * h + z * z;
+        });
         means[panel * slots + slot] = center;
         squares[panel * slots + slot] = square;
     }
@@ -199,8 +215,9 @@ struct ForwardWork {
         for (Index gate = 0; gate < 2; ++gate) {
             A* part = p + gate * units;
             const A *weights = scales.at(gate * depth + first), *biases = shifts.at(gate * depth + first);
-#pragma omp simd
-            for (Index i = 0; i < size; ++i) part[i] = scale(part[i], weights[i], biases[i]);
+            for_each_column<units>(size, [&](Index i) __attribute__((always_inline)) {
+                part[i] = scale(part[i], weights[i], biases[i]);
+            });
         }
     }
 };

@@ -45,7 +45,7 @@ class Rows {
     Index count() const { return in_.batch * in_.num_directions; }
 
     Row operator[](Index i) const {
-        const Index place = i / in_.num_directions, direction = i % in_.num_directions;
+        const Index second = in_.num_directions - 1, place = i >> second, direction = i & second;
         const Index sequence = is_ragged_ ? order_.of_thread(0)[place] : place;
         return {in_.walked(sequence), sequence, direction};
     }
@@ -126,15 +126,27 @@ inline Mark mark_of(const LigruInputs& in, const Row& row, Index position) {
     return (mark & (row.direction == 0 ? 2 : 4)) != 0 ? Mark::start : Mark::none;
 }
 
-/// Runs a step of some columns of a row: `row.column<activation>(i)` for each.
+/// Calls `visit(i)` for each of `size` columns. A whole part of a row needs no loop for what fills no vector.
+template <Index units, typename Visit>
+SRU_KERNELS_HOST_DEVICE void for_each_column(Index size, const Visit& visit) {
+    if (size == units) {
+#pragma omp simd
+        for (Index i = 0; i < units; ++i) visit(i);
+    } else {
+#pragma omp simd
+        for (Index i = 0; i < size; ++i) visit(i);
+    }
+}
+
+/// Runs a step of some columns of a row: `columns.column<activation>(i)` for each.
 template <typename Columns>
 using RunColumns = void (*)(const Columns& columns, Index size);
 
 template <typename Columns, Activation activation>
 void run_columns(const Columns& given, Index size) {
     const Columns columns = given;  // a copy, so the compiler knows that no store changes it
-#pragma omp simd
-    for (Index i = 0; i < size; ++i) columns.template column<activation>(i);
+    for_each_column<Columns::units>(
+        size, [&](Index i) __attribute__((always_inline)) { columns.template column<activation>(i); });
 }
 
 /// Returns the loop for an activation that is known only at run time.
@@ -154,16 +166,28 @@ Index padded_stride(Index size) {
     return rounded_up(size, line) + line;
 }
 
-template <typename A>
-A sum_of(const A* numbers, Index size) {
-    A sum(0);
+/// The sum of `number(i)` for each of `size` columns.
+template <Index units, typename Number>
+SRU_KERNELS_HOST_DEVICE auto sum_of(Index size, const Number& number) {
+    decltype(number(Index{})) sum(0);
+    if (size == units) {
 #pragma omp simd reduction(+ : sum)
-    for (Index i = 0; i < size; ++i) sum += numbers[i];
+        for (Index i = 0; i < units; ++i) sum += number(i);
+    } else {
+#pragma omp simd reduction(+ : sum)
+        for (Index i = 0; i < size; ++i) sum += number(i);
+    }
     return sum;
 }
 
-inline void prefetch_row(const void* row, Index bytes) {
-    for (Index at = 0; at < bytes; at += 64) __builtin_prefetch(static_cast<const char*>(row) + at);
+/// Fetches a part of a row. It is asked for shortly before it is needed: the matrix would push it out of the
+/// caches if that were a step earlier, and it lies too far from what was read before for a processor's own
+/// prefetcher.
+template <typename Element>
+void prefetch_row(const Element* row, Index size) {
+    constexpr Index line = 64 / Index{sizeof(Element)};
+    if (row == nullptr) return;
+    for (Index at = 0; at < size; at += line) __builtin_prefetch(row + at);
 }
 
 /// Does `Work<S>`, which is made of the arguments, the plan and memory to work in.

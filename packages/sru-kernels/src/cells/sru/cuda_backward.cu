@@ -6,7 +6,7 @@
 namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
 
 /// Writes the gradients of what has a position, step by step.
-template <typename S, int columns, bool v_may_vary>
+template <typename S, int columns, bool v_varies>
 class GradientWriter {
     using A = AccumulationType<S>;
 
@@ -31,11 +31,9 @@ class GradientWriter {
             put(highway_.at, grad, [this](const Gradients<A>& one) { return one.highway * scale_; });
         }
         highway_.advance();
-        if constexpr (v_may_vary) {
-            if (args_.v_per_position) {
-                put(v_.at, grad, [](const Gradients<A>& one) { return one.v_f; });
-                put(v_.at + width, grad, [](const Gradients<A>& one) { return one.v_r; });
-            }
+        if constexpr (v_varies) {
+            put(v_.at, grad, [](const Gradients<A>& one) { return one.v_f; });
+            put(v_.at + width, grad, [](const Gradients<A>& one) { return one.v_r; });
             v_.advance();
         }
     }
@@ -56,7 +54,7 @@ class GradientWriter {
 };
 
 /// The body of the backward pass: the columns of a thread, from the last step to the first.
-template <typename S, int columns, bool v_may_vary>
+template <typename S, int columns, bool v_varies>
 class Backward {
     using A = AccumulationType<S>;
 
@@ -146,7 +144,7 @@ class Backward {
         unpack(given.grad_h, grad_h);
 #pragma unroll
         for (int k = 0; k < columns; ++k) {
-            const auto p = parameters<v_may_vary>(args_, own_, k, given);
+            const auto p = parameters<v_varies>(own_, k, given);
             const auto linear = linearize<true>(in.column(k), p, c_before[k], g[k], slope[k], grad_h[k]);
             grad[k] = gradients(linear, p, grad_c_[k]);
             grad_c_[k] = grad[k].c_before;
@@ -160,19 +158,19 @@ class Backward {
     ColumnParameters<A, columns> own_;
     SeldomNeeded<A, columns> c0_, c_reset_;
     A scale_, c_[columns], grad_c_[columns];
-    ParameterSums<A, columns> sums_;
-    GradientWriter<S, columns, v_may_vary> writer_;
+    ParameterSums<A, columns, v_varies> sums_;
+    GradientWriter<S, columns, v_varies> writer_;
 };
 
-template <typename S, int columns, bool in_ring>
+template <typename S, int columns, bool in_ring, bool v_varies>
 __global__ void __launch_bounds__(cuda::largest_block, min_blocks<S, columns>)
     sru_backward_kernel(const SruBackward args) {
     if (in_ring && !has_async_copies) return;
     const Place place(args, columns);
     if (place.row >= args.batch) return;
     const Walked positions = args.walked(place.row);
-    Reader<SruBackward, S, columns, in_ring> reader(args, place, positions);
-    Backward<S, columns, !in_ring> body(args, place, positions);
+    Reader<SruBackward, S, columns, in_ring, v_varies> reader(args, place, positions);
+    Backward<S, columns, v_varies> body(args, place, positions);
     reader.each(body);
     body.finish();
 }
@@ -184,6 +182,10 @@ void sru_kernels::cuda::run(const SruBackward& args, const Launch& launch) {
     if (launch_team(args, launch)) return;
     launch_kernel(args, work_of(args), launch, [&](auto zero, auto columns, auto in_ring) {
         using namespace SRU_KERNELS_VARIANT::sru;
-        return sru_backward_kernel<decltype(zero), columns(), in_ring()>;
+        using S = decltype(zero);
+        if constexpr (!in_ring()) {
+            if (args.v_per_position) return sru_backward_kernel<S, columns(), false, true>;
+        }
+        return sru_backward_kernel<S, columns(), in_ring(), false>;
     });
 }

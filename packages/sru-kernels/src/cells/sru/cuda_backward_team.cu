@@ -161,9 +161,9 @@ class TeamMember {
         write_steps(u, u_c, at.u_stride, count);
         write_steps(u + width, u_f, at.u_stride, count);
         write_steps(u + 2 * width, u_r, at.u_stride, count);
-        if (args_.num_gates == 4) write_steps(u + 3 * width, highway, at.u_stride, count);
-        if (args_.grad_x != nullptr)
-            write_steps(static_cast<S*>(args_.grad_x) + at.h, highway, at.h_stride, count);
+        const TeamHighway to(args_, at);
+        S* const x = to.in<S>(args_.grad_u, args_.grad_x);
+        if (x != nullptr) write_steps(x, highway, to.stride, count);
     }
 
     /// Adds up the sums of the team and writes them.

@@ -5,7 +5,7 @@
 namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
 
 /// The body of the forward pass: the columns of a thread, step by step.
-template <typename S, int columns, bool v_may_vary>
+template <typename S, int columns, bool v_varies>
 class Forward {
     using A = AccumulationType<S>;
 
@@ -30,7 +30,7 @@ class Forward {
             const UnpackedInputs<S, columns> in(given[i], scale_);
 #pragma unroll
             for (int k = 0; k < columns; ++k) {
-                const auto p = parameters<v_may_vary>(args_, own_, k, given[i]);
+                const auto p = parameters<v_varies>(own_, k, given[i]);
                 const Gates<A> gate = gates(in.column(k), p, c_[k]);
                 c[i][k] = c_[k] = next_state(in.column(k), gate.f, c_[k]);
                 weight[i][k] = gate.r.open * p.mask;
@@ -84,15 +84,15 @@ class Forward {
     Walk<A> c_out_;
 };
 
-template <typename S, int columns, bool in_ring>
+template <typename S, int columns, bool in_ring, bool v_varies>
 __global__ void __launch_bounds__(cuda::largest_block, min_blocks<S, columns>)
     sru_forward_kernel(const SruForward args) {
     if (in_ring && !has_async_copies) return;
     const Place place(args, columns);
     if (place.row >= args.batch) return;
     const Walked positions = args.walked(place.row);
-    Reader<SruForward, S, columns, in_ring> reader(args, place, positions);
-    Forward<S, columns, !in_ring> body(args, place, positions);
+    Reader<SruForward, S, columns, in_ring, v_varies> reader(args, place, positions);
+    Forward<S, columns, v_varies> body(args, place, positions);
     reader.each(body);
     body.finish();
 }
@@ -104,6 +104,10 @@ void sru_kernels::cuda::run(const SruForward& args, const Launch& launch) {
     if (launch_team(args, launch)) return;
     launch_kernel(args, work_of(args), launch, [&](auto zero, auto columns, auto in_ring) {
         using namespace SRU_KERNELS_VARIANT::sru;
-        return sru_forward_kernel<decltype(zero), columns(), in_ring()>;
+        using S = decltype(zero);
+        if constexpr (!in_ring()) {
+            if (args.v_per_position) return sru_forward_kernel<S, columns(), false, true>;
+        }
+        return sru_forward_kernel<S, columns(), in_ring(), false>;
     });
 }

@@ -42,20 +42,14 @@ struct UnpackedInputs {
     __device__ __forceinline__ Inputs<A> column(int k) const { return {u_c[k], u_f[k], u_r[k], highway[k]}; }
 };
 
-/// The parameters of column k, of which v may belong to the position.
-template <bool v_may_vary, typename S, int columns, typename A>
-__device__ __forceinline__ Parameters<A> parameters(const SruInputs& in,
-                                                    const ColumnParameters<A, columns>& own, int k,
+/// The parameters of column k at a step.
+template <bool v_varies, typename S, int columns, typename A>
+__device__ __forceinline__ Parameters<A> parameters(const ColumnParameters<A, columns>& own, int k,
                                                     const Step<S, columns>& step) {
     Parameters<A> p = own.column(k);
-    if constexpr (v_may_vary) {
-        if (in.v_per_position) {
-            A v_f[1], v_r[1];
-            unpack(step.v_f, v_f);
-            unpack(step.v_r, v_r);
-            p.v_f = v_f[0];
-            p.v_r = v_r[0];
-        }
+    if constexpr (v_varies) {
+        p.v_f = unpacked(step.v_f);
+        p.v_r = unpacked(step.v_r);
     }
     return p;
 }
@@ -181,12 +175,29 @@ class RingReader {
 };
 
 /// Reads into registers, one column per thread, whatever the shape.
-template <typename Args, typename S>
+template <typename Args, typename S, bool v_varies>
 class RegisterReader {
-    using A = AccumulationType<S>;
+    /// As many steps as fit into 128 registers twice, beside what is computed from them.
+    struct Chunk {
+        static constexpr int size = is_backward<Args> ? (v_varies ? 3 : 4) : (v_varies ? 4 : 6);
+        Step<S, 1> steps[size];
+        Pack<std::uint8_t, 1> marks[size];
 
-    struct MarkedStep : Step<S, 1> {
-        Pack<std::uint8_t, 1> marks{};
+        __device__ __forceinline__ bool has_marks() const {
+            unsigned int any = 0;
+#pragma unroll
+            for (int i = 0; i < size; ++i) any |= marks[i].words[0];
+            return any != 0;
+        }
+
+        /// Moves the steps forward by one.
+        __device__ __forceinline__ void shift() {
+#pragma unroll
+            for (int i = 1; i < size; ++i) {
+                steps[i - 1] = steps[i];
+                marks[i - 1] = marks[i];
+            }
+        }
     };
 
  public:
@@ -198,16 +209,22 @@ class RegisterReader {
 
     template <typename Body>
     __device__ __forceinline__ void each(Body& body) {
-        constexpr int chunk = is_backward<Args> ? 3 : 4;  // as many as fit into 128 registers
-        const auto read_next = [&](MarkedStep& step, Index left) { read(step, left); };
-        const auto take = [&](const MarkedStep& step, Index left) {
-            body.take(step, Marks(step.marks.words[0], reversed_), left == 1);
+        const auto read_next = [&](Chunk& chunk, int i, bool is_last) {
+            read(chunk.steps[i], chunk.marks[i], is_last);
         };
-        take_in_chunks<MarkedStep, chunk>(count_, read_next, take);
+        const auto take = [&](Chunk& chunk, Index left, bool has_marks) {
+            if (left >= Chunk::size + is_backward<Args> && !has_marks) return body.take(chunk.steps);
+#pragma unroll 1
+            for (int i = 0; i < Chunk::size && i < left; ++i) {
+                body.take(chunk.steps[0], Marks(chunk.marks[0].words[0], reversed_), left - i == 1);
+                chunk.shift();
+            }
+        };
+        take_in_chunks<Chunk>(count_, read_next, take);
     }
 
  private:
-    __device__ __forceinline__ void read(MarkedStep& step, Index left) {
+    __device__ __forceinline__ void read(Step<S, 1>& step, Pack<std::uint8_t, 1>& marks, bool is_last) {
         const Index width = args_.columns();
         step.u_c.read(walks_.u.at);
         step.u_f.read(walks_.u.at + width);
@@ -216,20 +233,20 @@ class RegisterReader {
         step.highway = {};
         if (has_highway(args_)) step.highway.read(walks_.highway.at);
         walks_.highway.advance();
-        step.marks = {};
-        if (args_.marks != nullptr) step.marks.read(walks_.marks.at);
+        marks = {};
+        if (args_.marks != nullptr) marks.read(walks_.marks.at);
         walks_.marks.advance();
-        if (args_.v_per_position) {
+        if constexpr (v_varies) {
             step.v_f.read(walks_.v.at);
             step.v_r.read(walks_.v.at + width);
+            walks_.v.advance();
         }
-        walks_.v.advance();
         if constexpr (is_backward<Args>) {
             step.grad_h = {};
             if (args_.grad_h != nullptr) step.grad_h.read(walks_.grad_h.at);
             walks_.grad_h.advance();
             step.c_before = {};
-            if (left > 1) step.c_before.read(walks_.c_before.at);
+            if (!is_last) step.c_before.read(walks_.c_before.at);
             walks_.c_before.advance();
         }
     }
@@ -240,7 +257,7 @@ class RegisterReader {
     std::conditional_t<is_backward<Args>, BackwardWalks<S>, InputWalks<S>> walks_;
 };
 
-template <typename Args, typename S, int columns, bool in_ring>
-using Reader = std::conditional_t<in_ring, RingReader<Args, S, columns>, RegisterReader<Args, S>>;
+template <typename Args, typename S, int columns, bool in_ring, bool v_varies>
+using Reader = std::conditional_t<in_ring, RingReader<Args, S, columns>, RegisterReader<Args, S, v_varies>>;
 
 }  // namespace sru_kernels::SRU_KERNELS_VARIANT::sru

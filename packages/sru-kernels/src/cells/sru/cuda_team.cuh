@@ -1,6 +1,7 @@
 #pragma once
 
 #include "cells/sru/cuda_columns.cuh"
+#include "runtime/cuda/hide.cuh"
 
 // Where a GPU has more threads than there are columns, the threads of a team share one: those of the same
 // lane in all warps of a block. A team takes a tile of time at once, each thread a slice of a few steps of
@@ -68,15 +69,6 @@ struct Constant {
     __device__ __forceinline__ constexpr operator int() const { return number; }
 };
 
-/// A stride that the compiler does not know to be constant: for 10.0 and newer it would keep a multiple of it
-/// for every step.
-__device__ __forceinline__ Index hidden(Index stride) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
-    asm volatile("" : "+l"(stride));
-#endif
-    return stride;
-}
-
 /// Reads steps of a slice. `count` of them exist; the others are zero.
 template <typename Element, int steps, typename Count>
 __device__ __forceinline__ void read_steps(Pack<Element, 1> (&to)[steps], const Element* from, Index stride,
@@ -85,20 +77,36 @@ __device__ __forceinline__ void read_steps(Pack<Element, 1> (&to)[steps], const 
     for (int k = 0; k < steps; ++k) {
         to[k] = {};
         if (k < count) to[k].read(from);
-        from += hidden(stride);
+        from += stride;
+        hide(stride);
     }
 }
+
+/// The highway of a slice, in an array of the shape of u or in one of the shape of x, which may be absent.
+/// The loads stand once: of two ways to load, one would wait for what the other may have begun.
+struct TeamHighway {
+    bool in_u;
+    Index offset, stride;
+
+    __device__ __forceinline__ TeamHighway(const SruInputs& in, const TeamStep& at)
+        : in_u(in.num_gates == 4),
+          offset(in_u ? at.u + 3 * in.columns() : at.h),
+          stride(in_u ? at.u_stride : at.h_stride) {}
+
+    /// nullptr if there is none.
+    template <typename S, typename Array>
+    __device__ __forceinline__ S* in(Array* u, Array* x) const {
+        Array* array = in_u ? u : x;
+        return array == nullptr ? nullptr : static_cast<S*>(array) + offset;
+    }
+};
 
 template <typename S, int steps, typename Count>
 __device__ __forceinline__ void read_highway(Pack<S, 1> (&to)[steps], const SruInputs& in, const TeamStep& at,
                                              Count count) {
-    if (in.num_gates == 4) {
-        read_steps(to, static_cast<const S*>(in.u) + at.u + 3 * in.columns(), at.u_stride, count);
-    } else if (in.x != nullptr) {
-        read_steps(to, static_cast<const S*>(in.x) + at.h, at.h_stride, count);
-    } else {
-        read_steps(to, static_cast<const S*>(nullptr), 0, 0);
-    }
+    const TeamHighway highway(in, at);
+    const S* from = highway.in<const S>(in.u, in.x);
+    from != nullptr ? read_steps(to, from, highway.stride, count) : read_steps(to, from, 0, 0);
 }
 
 /// Those of steps that do not exist say padding.
@@ -127,7 +135,8 @@ __device__ __forceinline__ void write_steps(S* to, const AccumulationType<S> (&v
 #pragma unroll
     for (int k = 0; k < steps; ++k) {
         if (k < count) write<S>(to, {values[k]});
-        to += hidden(stride);
+        to += stride;
+        hide(stride);
     }
 }
 

@@ -8,24 +8,29 @@ namespace sru_kernels::SRU_KERNELS_VARIANT {
 
 /// Takes `count` steps in chunks. The loads of the next chunk are issued before this one is computed, and
 /// nothing touches their registers until it has been: a register that is read any earlier waits for memory.
-/// `read(step, left)` reads the next step, of which there are `left` from this one on; `take(step, left)`
-/// takes it.
-template <typename Step, int chunk, typename Read, typename Take>
+/// `read(chunk, i, is_last)` reads step i of a chunk; `take(chunk, left, has_marks)` takes the chunk, of
+/// whose steps only `left` may exist.
+template <typename Chunk, typename Read, typename Take>
 __device__ __forceinline__ void take_in_chunks(Index count, const Read& read, const Take& take) {
-    Step next[chunk];
+    Chunk next{};
+    const auto read_next = [&](Index left) {
+        if (left > Chunk::size) {
 #pragma unroll
-    for (int i = 0; i < chunk; ++i)
-        if (i < count) read(next[i], count - i);
-    for (Index left = count; left > 0; left -= chunk) {
-        Step now[chunk];
+            for (int i = 0; i < Chunk::size; ++i) read(next, i, false);
+        } else {
 #pragma unroll
-        for (int i = 0; i < chunk; ++i) now[i] = next[i];
-#pragma unroll
-        for (int i = 0; i < chunk; ++i)
-            if (chunk + i < left) read(next[i], left - chunk - i);
-#pragma unroll
-        for (int i = 0; i < chunk; ++i)
-            if (i < left) take(now[i], left - i);
+            for (int i = 0; i < Chunk::size; ++i)
+                if (i < left) read(next, i, i + 1 == left);
+        }
+    };
+    read_next(count);
+    bool has_marks = next.has_marks();
+    for (Index left = count; left > 0; left -= Chunk::size) {
+        Chunk now = next;
+        read_next(left - Chunk::size);
+        take(now, left, has_marks);
+        // Here, since a wait for these loads after the next are issued would be one for both.
+        has_marks = next.has_marks();
     }
 }
 

@@ -30,7 +30,9 @@ struct Stream {
 /// A ring in shared memory, one for each warp, which holds the next steps of several arrays: `columns`
 /// neighbouring elements for every lane. Groups of steps are on their way while an earlier one is computed.
 ///
-/// The lanes copy 16 bytes at a time, whatever a lane itself reads. One copy may cover several steps.
+/// The lanes copy 16 bytes at a time, whatever a lane itself reads. One copy may cover several steps. In a
+/// block of at most half the size a warp has the room of two, and reads twice as far ahead: such blocks are
+/// launched where a multiprocessor has few warps to request memory.
 template <int columns, typename... Elements>
 class Ring {
     /// Where an array begins in the bytes of a step.
@@ -49,10 +51,10 @@ class Ring {
 
  private:
     static constexpr int group_bytes = steps * step_bytes;
-    static constexpr int groups = 3 * group_bytes < 8192 ? 8192 / group_bytes : 3;
-    static constexpr int bytes = groups * group_bytes;
-    static_assert(bytes * cuda::largest_block / warp_size <= 48 * 1024,
-                  "more needs an attribute of the kernel");
+    static constexpr int groups = 3 * group_bytes < 8192 ? 8192 / group_bytes : 3;  // in a full block
+    static constexpr int room = groups * group_bytes;
+    static constexpr int rooms = cuda::largest_block / warp_size;
+    static_assert(room * rooms <= 48 * 1024, "more needs an attribute of the kernel");
 
     /// The steps that one copy of the whole warp covers, and the copies of as many steps.
     static constexpr int together = steps % 4 == 0 && 4 * pieces <= warp_size   ? 4
@@ -63,23 +65,29 @@ class Ring {
  public:
     template <typename... Streams>
     __device__ __forceinline__ explicit Ring(const Streams&... streams) {
-        __shared__ uint4 memory[cuda::largest_block / warp_size][bytes / 16];
-        memory_ = reinterpret_cast<unsigned char*>(memory[threadIdx.x / warp_size]);
-        const int phase = together == 1 ? 0 : lane() / pieces;
-        piece_ = together == 1 ? lane() : lane() % pieces;
+        __shared__ uint4 memory[rooms][room / 16];
+        const int warp = static_cast<int>(threadIdx.x) / warp_size;
+        const int own = 2 * static_cast<int>(blockDim.x) <= cuda::largest_block ? 2 : 1;
+        memory_ = reinterpret_cast<unsigned char*>(memory[own * warp]);
+        last_ = own * room - group_bytes;
+        // Through a shuffle, because the compiler would compute it again at every turn to save a register.
+        lane_ = __shfl_sync(whole_warp, lane(), lane());
+        const int phase = together == 1 ? 0 : lane_ / pieces;
+        piece_ = together == 1 ? lane_ : lane_ % pieces;
         target_ = phase * step_bytes + piece_ * 16;
         aim(std::index_sequence_for<Elements...>{}, phase, streams...);
 #pragma unroll 1
-        for (int i = 0; i < groups - 1; ++i) start_copies(i * group_bytes);
-        read_ = (groups - 1) * group_bytes;
+        for (int group = 0; group < last_; group += group_bytes) start_copies(group);
+        read_ = last_;
     }
 
     /// Waits for the next group, and starts to copy a later one to where the last one was.
     __device__ __forceinline__ void next() {
-        wait_for_copies<groups - 2>();
+        wait_for_copies<2 * groups - 2>();
+        if (last_ < room) wait_for_copies<groups - 2>();
         __syncwarp();
         const int free = read_;
-        read_ = free == (groups - 1) * group_bytes ? 0 : free + group_bytes;
+        read_ = free == last_ ? 0 : free + group_bytes;
         start_copies(free);
     }
 
@@ -89,7 +97,7 @@ class Ring {
         constexpr int from = begin(array);
         static_assert(begin(array + 1) - from == warp_size * columns * static_cast<int>(sizeof(Element)));
         const unsigned char* row = memory_ + read_ + step * step_bytes + from;
-        pack.read_shared(reinterpret_cast<const Element*>(row) + lane() * columns);
+        pack.read_shared(reinterpret_cast<const Element*>(row) + lane_ * columns);
     }
 
  private:
@@ -119,7 +127,8 @@ class Ring {
             cursors_[i].stride = together * stream.stride;
             cursors_[i].left = stream.steps - phase;
             if (stream.steps > 0) continue;
-            for (int at = target_ + i * warp_size * 16; at < bytes; at += together * step_bytes)
+            const int end_of_ring = last_ + group_bytes;
+            for (int at = target_ + i * warp_size * 16; at < end_of_ring; at += together * step_bytes)
                 *reinterpret_cast<uint4*>(memory_ + at) = uint4{};
         }
     }
@@ -141,7 +150,8 @@ class Ring {
     }
 
     unsigned char* memory_;
-    int piece_, target_, read_;
+    int lane_, piece_, target_;
+    int read_, last_;  // where the group to read begins, and the last of the ring
     Cursor cursors_[copies];
 };
 

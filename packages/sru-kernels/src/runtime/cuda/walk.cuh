@@ -3,6 +3,7 @@
 #include <cuda_runtime.h>
 
 #include "cells/fields.hpp"
+#include "runtime/cuda/hide.cuh"
 #include "sru_kernels/types.hpp"
 
 namespace sru_kernels::SRU_KERNELS_VARIANT {
@@ -30,13 +31,10 @@ struct Walk {
         return other;
     }
 
-    /// To the next step. Hides from the compiler that the stride is constant: it would keep a multiple of it,
-    /// two registers, for every step of an unrolled loop.
+    /// To the next step.
     __device__ __forceinline__ void advance() {
         at += stride;
-#if defined(__CUDA_ARCH__)
-        asm("" : "+l"(stride));
-#endif
+        hide(stride);
     }
 };
 

@@ -75,7 +75,7 @@ class Ligru(Case):
             np.zeros((count, directions, size)) if states is None else states.reshape(count, directions, size)
         )
 
-    def before(self, states: Array) -> Array:
+    def states_before(self, states: Array) -> Array:
         """The states (T, B, N, D) before each step, from those after it (T, B, N·D)."""
         length, batch, _, size = self.u.shape
         states = states.reshape(length, batch, self.num_directions, size)
@@ -114,12 +114,12 @@ class Ligru(Case):
         forward = self.forward(engine, num_threads=num_threads)
         saved = {name: forward[name] for name in ("products", "rstd") if name in forward}
         if self.cu_seqlens is None:
-            saved["before"] = self.rounded().before(forward["states"])
+            saved["before"] = self.rounded().states_before(forward["states"])
         else:
             count = range(len(self.cu_seqlens) - 1)
             ends = zip(self.cu_seqlens[:-1], self.cu_seqlens[1:], strict=True)
             parts = [
-                self.rounded().sequence(i).before(forward["states"][begin:end])
+                self.rounded().sequence(i).states_before(forward["states"][begin:end])
                 for i, (begin, end) in zip(count, ends, strict=True)
             ]
             empty = np.zeros((0, 1, self.num_directions, self.u.shape[-1]))
@@ -149,7 +149,7 @@ def make_ligru(
     arrays["weight"] = random.standard_normal((2, hidden_size, hidden_size)) / max(1, hidden_size) ** 0.5
     arrays["mask_h"] = 2.0 * (random.random((batch, columns)) < 0.5)
     arrays["marks"] = random.choice(
-        [0, PAD, FIRST, SECOND, FIRST + SECOND], (length, batch), p=[0.6, *[0.1] * 4]
+        [0, PAD, FIRST, SECOND, FIRST + SECOND], (length, batch), p=[0.4, 0.3, 0.1, 0.1, 0.1]
     )
     arrays["marks"] = arrays["marks"].astype(np.uint8)
     given = {name: a for name, a in arrays.items() if name not in absent}

@@ -9,8 +9,8 @@ from .cases import Ligru
 
 
 def steps_of(case: Ligru, direction: int) -> range:
-    """The times of a direction, in its order."""
-    length = len(case.u)
+    """The times of a direction, in its order; none if there is nothing to compute."""
+    length = len(case.u) if case.u.size else 0
     return range(length) if direction == 0 else range(length - 1, -1, -1)
 
 
@@ -51,7 +51,8 @@ def oracle_forward(case: Ligru) -> dict[str, Array]:
     """Return what `ligru_forward` writes; at padding `products` and `rstd` are NaN."""
     length, batch, _, size = case.u.shape
     directions, padding = case.num_directions, case.padding()
-    kind = np.result_type(case.u, case.weight, *(x for x in (case.h0, case.h_reset) if x is not None))
+    given = (case.u, case.weight, case.h0, case.h_reset, case.norm_weight, case.norm_bias)
+    kind = np.result_type(*(array for array in given if array is not None))
     states = np.zeros((length, batch, directions, size), kind)
     found = {"products": np.full((length, batch, directions, 2, size), np.nan, kind)}
     if case.norm_eps is not None:
@@ -76,7 +77,7 @@ def oracle_backward(case: Ligru) -> dict[str, Array]:
     """Return what `ligru_backward` writes."""
     length, batch, _, size = case.u.shape
     directions, padding, starts = case.num_directions, case.padding(), case.starts()
-    before = case.before(oracle_forward(case)["states"])
+    before = case.states_before(oracle_forward(case)["states"])
     grad_h = np.zeros((length, batch, directions, size))
     if case.grad_h is not None:
         grad_h = np.where(padding[..., None, None], 0, case.grad_h.reshape(grad_h.shape))

@@ -93,7 +93,7 @@ def test_the_gradients_are_those_of_the_outputs(name, num_directions, norm):
 
     slopes = np.array([slope(index) for index in np.ndindex(given.shape)]).reshape(given.shape)
     forward, grads = oracle_forward(case), oracle_backward(case)
-    sums, before = grads["grad_sums"], case.before(forward["states"])
+    sums, before = grads["grad_sums"], case.states_before(forward["states"])
     products = np.where(case.padding()[..., None, None, None], 0, forward["products"])
     found = {
         "u": sums.sum(2),
@@ -107,9 +107,9 @@ def test_the_gradients_are_those_of_the_outputs(name, num_directions, norm):
 
 
 @NORM
-@pytest.mark.parametrize("storage", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("storage", ["float32", "float64"])
 @pytest.mark.parametrize("num_threads", [2, 3, 7])  # also more than panels, so that rows are divided too
-@pytest.mark.parametrize("size", [(3, 5, 200), (4, 40, 65), (3, 2, 300)])  # large enough for a second thread
+@pytest.mark.parametrize("size", [(3, 5, 200), (4, 40, 65)])  # large enough for a second thread
 def test_the_number_of_threads_does_not_change_a_bit(size, num_threads, storage, norm):
     case = make_ligru(*size, storage=storage, norm=norm)
     assert_same_bits(case.both(cpu_engine(num_threads)), case.both(), case)
@@ -148,7 +148,7 @@ def test_gradients_may_take_the_place_of_the_products(norm):
     case = make_ligru(5, 3, 40, norm=norm)
     forward = case.forward()
     saved = {name: forward[name] for name in ("products", "rstd") if name in forward}
-    saved["before"] = case.rounded().before(forward["states"])
+    saved["before"] = case.rounded().states_before(forward["states"])
     expected = case.backward(saved)
 
     def in_place(kernel, fields, inputs, outputs, options):

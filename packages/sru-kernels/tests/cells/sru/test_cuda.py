@@ -57,6 +57,16 @@ def test_a_ring_gives_the_bits_of_registers_for_sequences(engine, storage):
     assert_same_bits(in_ring, {name: columns_of(value, 2, 32) for name, value in in_registers.items()})
 
 
+@pytest.mark.parametrize("engine_name", [*ON_SOURCES, ON_PTX[-1]])
+@pytest.mark.parametrize("storage", ["float32", "bfloat16"])
+def test_the_longer_rings_of_small_blocks_give_the_same_bits(engine, storage, monkeypatch):
+    """More steps than the longest ring has room for, in blocks of one warp and of four."""
+    given = few_marks(make_sru(90, 1, 32, storage=storage))
+    in_small_blocks = both(given, engine)
+    monkeypatch.setitem(engine.machine, "CUSHIM_MULTIPROCESSORS", "1")
+    assert_same_bits(both(given, engine), in_small_blocks)
+
+
 @READS_RINGS
 @pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize(("num_gates", "activation"), [(3, "tanh"), (4, "relu")])

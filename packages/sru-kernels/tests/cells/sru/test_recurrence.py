@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ...support.engines import cpu_engine
+from ...support.engines import BUT_FOR_RACES, cpu_engine
 from .cases import make_sru
 from .oracle import PAD, oracle_backward, oracle_forward
 
@@ -40,6 +40,7 @@ def assert_all_close(got, expected, storage):
         np.testing.assert_allclose(got[name], value, rtol=rtol, atol=atol, err_msg=name)
 
 
+@pytest.mark.parametrize("engine_name", BUT_FOR_RACES)
 @pytest.mark.parametrize("storage", STORED)
 @pytest.mark.parametrize("activation", ["identity", "tanh", "relu"])
 @pytest.mark.parametrize(("num_gates", "absent"), [(3, ()), (3, ("x",)), (4, ())])

@@ -8,7 +8,7 @@ from hypothesis import given as draws
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from ...support.engines import cpu_engine
+from ...support.engines import BUT_FOR_RACES, cpu_engine
 from .cases import make_sru
 from .oracle import FIRST, PAD, SECOND, oracle_backward, oracle_forward
 from .pieces import joined, make_ragged, one_by_one, pieces_of_row, sequences
@@ -40,6 +40,7 @@ def test_sequences_end_to_end_agree_with_the_oracle(engine, absent, v_per_positi
     assert_all_close(given.both(engine), expected, "float64")
 
 
+@pytest.mark.parametrize("engine_name", BUT_FOR_RACES)
 @DIRECTIONS
 @pytest.mark.parametrize("storage", STORED)
 @pytest.mark.parametrize("num_gates", [3, 4])
@@ -76,6 +77,7 @@ def test_sequences_wider_than_a_tile(engine):
     assert_same_bits(given.both(engine), one_by_one(given, engine))
 
 
+@pytest.mark.parametrize("engine_name", BUT_FOR_RACES)
 @V_PER_POSITION
 @pytest.mark.parametrize("storage", STORED)
 def test_a_row_that_starts_anew_has_the_bits_of_its_pieces(engine, storage, v_per_position):

@@ -154,6 +154,13 @@ def test_quantized_weights_decode(kind):
     torch.testing.assert_close((torch.stack(outputs), state), (h, last), rtol=0, atol=0.05)
 
 
+def test_weights_in_4_bits():
+    rnn, x = SLiGRU(32, 32, normalization="layer").eval(), torch.randn(T, B, 32)
+    expected, _ = rnn(x)
+    quantize_weights_(rnn, bits=4)
+    torch.testing.assert_close(rnn(x)[0], expected, rtol=0, atol=0.5)
+
+
 def test_the_options_are_shown():
     rnn = SLiGRU(E, D, bidirectional=True, dropout=0.2, bias=False)
     assert rnn.extra_repr() == "5, 4, num_layers=1, bidirectional=True, normalization='batch'"

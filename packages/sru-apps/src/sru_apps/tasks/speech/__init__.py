@@ -31,6 +31,7 @@ TASK = Task(
         ("--lm", "data.lm", str, "An n-gram model of the words in the ARPA format, for decoding."),
         ("--lm-weight", "model.lm_weight", float, "How much the language model counts."),
         ("--word-bonus", "model.word_bonus", float, "What each word adds to a hypothesis."),
+        ("--lm-unknown", "model.lm_unknown", float, "What each word outside its vocabulary adds."),
         DATA_DIR,
         ("--prepared-dir", "data.prepared_dir", str, "Folder of the prepared features, if it has moved."),
         *moved_files(_FILES),

@@ -62,6 +62,12 @@ def transcribe(task: Task, args: Sequence[str]) -> int:
             ("--lm", str | None, None, "An n-gram model of the words in the ARPA format; needs a beam."),
             ("--lm-weight", float | None, None, "How much it counts; default: that of the model."),
             ("--word-bonus", float | None, None, "What each word adds; default: that of the model."),
+            (
+                "--lm-unknown",
+                float | None,
+                None,
+                "What each word outside its vocabulary adds; default: that of the model.",
+            ),
             ("--stats", bool, False, "Print the real-time factor, and of a stream the latency."),
             ("--json", bool, False, "Print one JSON object per file."),
         ],
@@ -79,7 +85,7 @@ def transcribe(task: Task, args: Sequence[str]) -> int:
     if options.sample_rate is not None and options.files:
         raise UserError("--sample-rate is for --raw and --microphone; a file names its own", status=2)
     model: Transcriber = load_trained(task, Path(options.model))
-    names = ("beam", "lm_weight", "word_bonus")
+    names = ("beam", "lm_weight", "word_bonus", "lm_unknown")
     given = {name: options[name] for name in names}
     if not model.config.classify:
         model.decode_with(options.lm, **given)

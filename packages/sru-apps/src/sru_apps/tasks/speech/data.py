@@ -235,7 +235,7 @@ class SpeechData(BatchData[Example, Batch]):
         """Count the utterances and the symbols, and say which are left out."""
         parts: dict[str, Any] = self.parts
         sizes = ", ".join(
-            f"{len(part):,} ({int(part.lengths.sum()) / _FRAMES_PER_HOUR:.2f} h) for {name}"
+            f"{name} {len(part):,} ({int(part.lengths.sum()) / _FRAMES_PER_HOUR:.2f} h)"
             for name, part in parts.items()
         )
         what = "labels" if self.classify else self.unit_of_symbols

@@ -20,7 +20,7 @@ class Decoding:
     """How the outputs of a model become text.
 
     Args:
-        config: The model; `beam`, `lm_weight` and `word_bonus` count.
+        config: The model; `beam`, `lm_weight`, `word_bonus` and `lm_unknown` count.
         tokenizer: Its alphabet.
         unit: What a symbol is: characters, words, phones or subwords.
         language_model: A model of the words, or of the phones.
@@ -41,7 +41,13 @@ class Decoding:
         self.tokenizer, self._beam, self._scorer = tokenizer, config.beam, None
         if language_model is not None:
             texts = token_texts(tokenizer, unit)
-            self._scorer = WordScorer(language_model, texts, weight=config.lm_weight, bonus=config.word_bonus)
+            self._scorer = WordScorer(
+                language_model,
+                texts,
+                weight=config.lm_weight,
+                bonus=config.word_bonus,
+                unknown=config.lm_unknown,
+            )
 
     def decoder(self) -> Decoder:
         """Return a decoder for one utterance."""

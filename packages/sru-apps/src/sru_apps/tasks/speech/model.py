@@ -65,6 +65,8 @@ class SpeechConfig(EncoderOptions):
     """How much a language model counts in decoding."""
     word_bonus: float = ranged(0.0, at_least=-1000, at_most=1000)
     """What each word adds to a hypothesis where a language model counts."""
+    lm_unknown: float = ranged(0.0, at_most=0)
+    """What each word outside the language model's vocabulary adds; -20 all but rules them out."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -132,6 +132,7 @@ class Transcriber(Trained):
         beam: int | None = None,
         lm_weight: float | None = None,
         word_bonus: float | None = None,
+        lm_unknown: float | None = None,
     ) -> Transcriber:
         """Choose how outputs become text.
 
@@ -140,6 +141,8 @@ class Transcriber(Trained):
             beam: Prefixes to keep; 1 takes the most probable path; default: that of the model.
             lm_weight: How much the language model counts; default: that of the model.
             word_bonus: What each word adds to a hypothesis; default: that of the model.
+            lm_unknown: What each word outside the language model's vocabulary adds; default: that of the
+                model.
 
         Returns:
             This model.
@@ -148,7 +151,7 @@ class Transcriber(Trained):
             DataError: The file is missing or damaged.
             UserError: A number is out of its range, or a language model has no beam to choose from.
         """
-        given = {"beam": beam, "lm_weight": lm_weight, "word_bonus": word_bonus}
+        given = {"beam": beam, "lm_weight": lm_weight, "word_bonus": word_bonus, "lm_unknown": lm_unknown}
         with building():
             config = replace(
                 self.config, **{name: value for name, value in given.items() if value is not None}

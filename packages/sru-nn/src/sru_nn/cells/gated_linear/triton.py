@@ -14,8 +14,8 @@ from sru_nn.cells.gated_linear.triton_results import gradients_of_keys, gradient
 from sru_nn.cells.gated_linear.triton_walks import walk_backward, walk_forward
 from sru_nn.operators import current_device
 
-# Of keys or values in a block: what every GPU can multiply, and what fits in the registers.
-_FEWEST, _MOST = 16, 32
+# Of keys and of values in a block: as few as any GPU multiplies, and as many as fit in the registers.
+_KEYS, _VALUES = 16, 32
 _VERSION = tuple(int(number) for number in triton.__version__.split(".")[:2])
 
 
@@ -58,25 +58,26 @@ def backward(
 
 
 def _launch(kernel: Any, programs: int, inputs: PieceInputs, *tensors: Tensor | None) -> None:
+    """Start a kernel, unless there is nothing to do."""
+    if programs == 0:
+        return
     q, sizes = inputs.q, (*inputs.q.shape, inputs.v.shape[-1])
+    holds_most = kernel is gradients_of_keys
     with current_device(q):
         kernel[(programs,)](
             *(None if x is None else x.contiguous() for x in tensors),
             *sizes,
-            *(_block(size) for size in sizes[3:]),
+            _KEYS,
+            _KEYS if holds_most else _VALUES,
             _precision(q),
-            num_warps=8 if kernel is gradients_of_keys else 4,  # it holds most
+            num_warps=8 if holds_most else 4,
             enable_fp_fusion=True,
         )
 
 
-def _block(size: int) -> int:
-    return min(_MOST, max(_FEWEST, int(triton.next_power_of_2(size))))
-
-
-def _count_blocks(inputs: PieceInputs) -> list[int]:
+def _count_blocks(inputs: PieceInputs) -> tuple[int, int]:
     """Return the number of blocks of keys and of values."""
-    return [triton.cdiv(x.shape[-1], _block(x.shape[-1])) for x in (inputs.q, inputs.v)]
+    return triton.cdiv(inputs.q.shape[-1], _KEYS), triton.cdiv(inputs.v.shape[-1], _VALUES)
 
 
 def _precision(like: Tensor) -> str:
@@ -98,7 +99,7 @@ def _sequences(offsets: Tensor | None, states: Tensor) -> Tensor | None:
     """Return the number of the sequence that each chunk belongs to, by the place of its state."""
     if offsets is None:
         return None
-    numbers = torch.arange(len(offsets) - 1, device=offsets.device)
-    firsts = offsets[:-1] // chunks.CHUNK + numbers
+    numbers = torch.arange(1, len(offsets) - 1, device=offsets.device)
+    firsts = offsets[1:-1] // chunks.CHUNK + numbers  # of all sequences but the first
     places = torch.arange(len(states), device=offsets.device)
-    return torch.bucketize(places, firsts, right=True) - 1
+    return torch.bucketize(places, firsts, right=True)

@@ -22,8 +22,17 @@ _FIRST = tl.constexpr(FIRST)
 @triton.jit
 def total(which, x, precision: tl.constexpr):
     """For each row of the matrix `which` add up the rows of `x` that are True in it, never rounding `x`."""
-    exact: tl.constexpr = "tf32x3" if precision == "tf32" else precision
-    return tl.dot(which.to(x.dtype), x, input_precision=exact)
+    ones = which.to(x.dtype)
+    if precision == "ieee":
+        found = tl.dot(ones, x, input_precision="ieee")
+    else:
+        # Zeros and ones are bfloat16 numbers, and a float32 number is the sum of three.
+        ones, high = ones.to(tl.bfloat16), x.to(tl.bfloat16)
+        rest = x - high.to(tl.float32)
+        middle = rest.to(tl.bfloat16)
+        low = (rest - middle.to(tl.float32)).to(tl.bfloat16)
+        found = tl.dot(ones, high, tl.dot(ones, middle, tl.dot(ones, low)))
+    return found
 
 
 @triton.jit

@@ -21,6 +21,7 @@ from sru_nn.cells.gated_linear.triton_chunks import (
     store,
     total,
 )
+from sru_nn.triton_pieces import sequence
 
 
 @triton.jit
@@ -38,12 +39,12 @@ def part(offsets, sequences, length, place):
     begin, end = place * CHUNK, length
     if offsets is not None:
         row = tl.load(sequences + place)
-        begin, end = tl.load(offsets + row), tl.load(offsets + row + 1)
-        begin += (place - begin // CHUNK - row) * CHUNK
+        begin, end = sequence(offsets, row, length)
+        begin += tl.maximum(place - begin // CHUNK - row, 0) * CHUNK  # negative for wrong offsets alone
     return begin + tl.arange(0, CHUNK), end
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["length", "batch"])
 def outputs(
     q,
     k,
@@ -97,7 +98,7 @@ def outputs(
     store(o, where, columns, y, value_size)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["length", "batch"])
 def gradients_of_values(
     q,
     k,
@@ -143,7 +144,7 @@ def gradients_of_values(
     store(grad_v, where, columns, y, value_size)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["length", "batch"])
 def gradients_of_keys(
     q,
     k,

@@ -18,6 +18,7 @@ from sru_nn.cells.gated_linear.triton_chunks import (
     store_state,
     total,
 )
+from sru_nn.triton_pieces import sequence
 
 
 @triton.jit
@@ -39,12 +40,12 @@ def walk(
     row, head = pid // heads, pid % heads
     begin, end, place, line = row * 0, row * 0 + length, row * 0, pid
     if offsets is not None:
-        begin, end = tl.load(offsets + row), tl.load(offsets + row + 1)
+        begin, end = sequence(offsets, row, length)
         place, line = begin // CHUNK + row, head
     return row, head, rows, columns, begin, end, place, line
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["length", "batch"])
 def walk_forward(
     k,
     v,
@@ -76,7 +77,13 @@ def walk_forward(
         state += load_state(s0, row * heads + head, rows, columns, key_size, value_size)
     if s_reset is not None:
         anew += load_state(s_reset, head, rows, columns, key_size, value_size)
-    for i in range(tl.cdiv(end - begin, CHUNK)):
+    count = tl.cdiv(end - begin, CHUNK)
+    if offsets is not None:
+        last_place = end // CHUNK + row
+        if place + count <= last_place:  # a place more than there are chunks
+            nothing = tl.zeros([key_block, value_block], state.dtype)
+            store_state(states, last_place * lines + line, rows, columns, nothing, key_size, value_size)
+    for i in range(count):
         store_state(states, (place + i) * lines + line, rows, columns, state, key_size, value_size)
         steps = begin + i * CHUNK + tl.arange(0, CHUNK)
         where = (steps, end, line, lines)
@@ -93,7 +100,7 @@ def walk_forward(
     store_state(s, row * heads + head, rows, columns, state, key_size, value_size)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["length", "batch"])
 def walk_backward(
     q,
     log_g,

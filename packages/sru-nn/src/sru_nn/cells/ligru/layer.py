@@ -145,12 +145,14 @@ class LiGRULayer(nn.Module):
         linear: Any = self.recurrent
         if self.recurrent_norm is not None and _is_another(self.recurrent_norm, nn.LayerNorm):
             return None
-        if type(linear) is Int8Linear and linear.bias is None and not is_watched(linear):
+        if linear._parameters.get("bias") is not None:
+            return None
+        if type(linear) is Int8Linear and not is_watched(linear):
             is_sequence = torch.compiler.is_compiling() or steps > 1  # a graph holds for any number of steps
             return linear.dequantized() if is_sequence else None
-        if _is_another(linear, nn.Linear) or linear._parameters.get("bias") is not None:
+        if _is_another(linear, nn.Linear):
             return None
-        weight: Tensor = linear.weight
+        weight: Any = linear.weight
         return None if is_traceable_wrapper_subclass(weight) else weight  # quantized by others
 
     def _product(self, h: Tensor, storage: torch.dtype) -> Tensor:

@@ -18,6 +18,7 @@ from sru_nn.cells.sru import pieces
 from sru_nn.cells.sru.plain import PieceInputs
 from sru_nn.operators import current_device
 from sru_nn.pieces import FIRST, PAD
+from sru_nn.triton_pieces import sequence
 
 _PAD, _FIRST = tl.constexpr(PAD), tl.constexpr(FIRST)
 # Steps per chunk. What backward reads and keeps for as many steps as forward would not fit in registers.
@@ -55,8 +56,8 @@ def _place(cu_seqlens, length, rows, hidden, columns, back: tl.constexpr, block:
     exists = column < hidden
     first, apart = row, rows.to(tl.int64)
     if cu_seqlens is not None:
-        first, apart = tl.load(cu_seqlens + row), tl.full((), 1, tl.int64)
-        length = (tl.load(cu_seqlens + row + 1) - first).to(tl.int32)
+        first, end = sequence(cu_seqlens, row, length)
+        apart, length = tl.full((), 1, tl.int64), (end - first).to(tl.int32)
     if (second == 1) != back:
         first, apart = first + (length - 1) * apart, -apart
     limit = tl.where(exists, length, 0)
