@@ -5,7 +5,6 @@ Every session passes what follows `--` on, for example `nox -s tests -- -k parit
 
 from __future__ import annotations
 
-import ctypes
 import shutil
 import sys
 from pathlib import Path
@@ -25,7 +24,9 @@ from ci.environments import (
     TRITON,
     VERSIONS,
     cuda,
+    cuda_of_this_machine,
     folders,
+    no_cuda_device,
 )
 from ci.wheels.sessions import build_wheels, check_wheels, wheel_options
 
@@ -63,11 +64,6 @@ BENCHMARKS = {
     "language_model": "sru-apps",
     "squad": "sru-apps",
 }
-
-
-def cuda_of_this_machine() -> list[str]:
-    """CUDA kernels for the GPU that is here; without one, none, because nothing would run them."""
-    return cuda("OFF") if no_cuda_device() else cuda("AUTO", "native")
 
 
 @nox.session
@@ -142,20 +138,6 @@ def fuzz(session: nox.Session) -> None:
     """Try random files, calls and kills for ten minutes: `-- --minutes 60`, `--seed N`, `--only readers`."""
     session.install(*PINS, TORCH, *folders(), *PYTEST, *EXTRAS, *cuda("OFF"))
     session.run("python", "ci/fuzz", *session.posargs)
-
-
-def no_cuda_device() -> str | None:
-    """Say why there is no usable CUDA device, asking the driver itself so that nothing need be installed."""
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return "the NVIDIA driver (libcuda.so.1) is not installed"
-    if error := driver.cuInit(0):
-        return f"the NVIDIA driver did not start (cuInit returned {error})"
-    count = ctypes.c_int()
-    if error := driver.cuDeviceGetCount(ctypes.byref(count)):
-        return f"the NVIDIA driver did not answer (cuDeviceGetCount returned {error})"
-    return None if count.value else "the NVIDIA driver sees none (is CUDA_VISIBLE_DEVICES set?)"
 
 
 @nox.session

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import nox
 
 VERSIONS = nox.project.load_toml("ci/versions.toml")
@@ -45,3 +47,22 @@ def cuda(wanted: str, architectures: str | None = None) -> list[str]:
     if architectures is not None:
         defines["CMAKE_CUDA_ARCHITECTURES"] = architectures
     return [word for name, value in defines.items() for word in ("-C", f"cmake.define.{name}={value}")]
+
+
+def cuda_of_this_machine() -> list[str]:
+    """CUDA kernels for the GPU that is here; without one, none, because nothing would run them."""
+    return cuda("OFF") if no_cuda_device() else cuda("AUTO", "native")
+
+
+def no_cuda_device() -> str | None:
+    """Say why there is no usable CUDA device, asking the driver itself so that nothing need be installed."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return "the NVIDIA driver (libcuda.so.1) is not installed"
+    if error := driver.cuInit(0):
+        return f"the NVIDIA driver did not start (cuInit returned {error})"
+    count = ctypes.c_int()
+    if error := driver.cuDeviceGetCount(ctypes.byref(count)):
+        return f"the NVIDIA driver did not answer (cuDeviceGetCount returned {error})"
+    return None if count.value else "the NVIDIA driver sees none (is CUDA_VISIBLE_DEVICES set?)"
