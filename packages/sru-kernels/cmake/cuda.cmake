@@ -82,6 +82,10 @@ target_compile_definitions(_cuda PRIVATE
 target_compile_options(_cuda PRIVATE
     "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wconversion>"
     "$<$<COMPILE_LANGUAGE:CUDA>:-fmad=false>")
+# A quarter of the size, for a decompression that every driver of CUDA 13 knows.
+if(CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 13.0)
+    target_compile_options(_cuda PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:--compress-mode=size>")
+endif()
 set_target_properties(_cuda PROPERTIES
     CUDA_VISIBILITY_PRESET hidden
     CUDA_RUNTIME_LIBRARY ${SRU_KERNELS_CUDART}
