@@ -1,10 +1,9 @@
 #include "runtime/cpu/barrier.hpp"
 
+#include <pthread.h>
 #include <sched.h>
 
 #include <atomic>
-#include <condition_variable>
-#include <mutex>
 
 namespace sru_kernels::cpu {
 namespace {
@@ -23,22 +22,27 @@ void pause() {
 
 }  // namespace
 
+// Sleeping is POSIX: std::condition_variable would ask for the libstdc++ of GCC 12 where a wheel is used.
 struct alignas(64) Barriers::Barrier {
     std::atomic<int> arrived{0};
     std::atomic<unsigned> round{0};  // how often all have passed
-    std::mutex mutex;
-    std::condition_variable passed;
+    pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    pthread_cond_t passed = PTHREAD_COND_INITIALIZER;
+
+    ~Barrier() {
+        pthread_cond_destroy(&passed);
+        pthread_mutex_destroy(&mutex);
+    }
 
     bool has_passed(unsigned before) const { return round.load(std::memory_order_acquire) != before; }
 
     void open() {
         arrived.store(0, std::memory_order_relaxed);
-        {
-            // Not between a sleeper's last look and its sleep.
-            const std::lock_guard<std::mutex> lock(mutex);
-            round.fetch_add(1, std::memory_order_release);
-        }
-        passed.notify_all();
+        // Not between a sleeper's last look and its sleep.
+        pthread_mutex_lock(&mutex);
+        round.fetch_add(1, std::memory_order_release);
+        pthread_mutex_unlock(&mutex);
+        pthread_cond_broadcast(&passed);
     }
 
     void sleep_until_passed(unsigned before) {
@@ -50,8 +54,9 @@ struct alignas(64) Barriers::Barrier {
             sched_yield();
             if (has_passed(before)) return;
         }
-        std::unique_lock<std::mutex> lock(mutex);
-        passed.wait(lock, [&] { return has_passed(before); });
+        pthread_mutex_lock(&mutex);
+        while (!has_passed(before)) pthread_cond_wait(&passed, &mutex);
+        pthread_mutex_unlock(&mutex);
     }
 };
 
