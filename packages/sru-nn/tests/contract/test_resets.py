@@ -254,7 +254,7 @@ def test_a_single_sequence_is_a_batch_of_one(row: Row, marked, with_state, batch
         torch.testing.assert_close(results, (h[0], without_batch(last)))
 
 
-@rows("step", main=True)
+@rows("step")
 def test_a_step_does_not_multiply_the_state_away(row: Row):
     """What the state holds does not matter where it is replaced, as in `forward` with a sequence of one."""
     module, x, state = row.build(), row.inputs(1, 2), row.state(row.build(), 2)

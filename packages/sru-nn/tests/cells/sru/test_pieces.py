@@ -196,31 +196,35 @@ def test_a_reset_is_a_fresh_sequence(bidirectional, assert_close):
             assert_close(c[:, half:], c_one[:, half:])
 
 
+FUNCTIONS = {"recurrence": lambda given: sru_recurrence(**given), "operators": lambda given: run(None, given)}
+
+
 @pytest.mark.usefixtures("implementation")
+@pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
 @pytest.mark.parametrize("form", ["resets", "end to end"])
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_nothing_crosses_a_start(form, value, bidirectional):
+def test_nothing_crosses_a_start(function, form, value, bidirectional):
     lengths = [3, 4] if form == "end to end" else None
     given = make_arguments(length=7, batch=1, lengths=lengths, bidirectional=bidirectional, padded=False)
     if lengths is None:
         given["reset"] = (torch.arange(7) == 3).unsqueeze(1)
-    clean = run_with_gradient(given)
+    clean = run_with_gradient(function, given)
     for spoiled, others in ((slice(0, 3), slice(3, 7)), (slice(3, 7), slice(0, 3))):
         given["u"] = given["u"].detach().clone()
         before = given["u"][spoiled].clone()
         given["u"][spoiled] = value
-        h, gradient = run_with_gradient(given, others)
+        h, gradient = run_with_gradient(function, given, others)
         given["u"][spoiled] = before
         assert torch.equal(h[others], clean[0][others])
-        _, expected = run_with_gradient(given, others)
+        _, expected = run_with_gradient(function, given, others)
         assert torch.equal(gradient[others], expected[others])
         assert not expected[spoiled].any()  # exactly zero
 
 
-def run_with_gradient(given: dict[str, Any], of: slice = slice(None)) -> tuple[Tensor, Tensor]:
+def run_with_gradient(function: Any, given: dict[str, Any], of: slice = slice(None)) -> tuple[Tensor, Tensor]:
     u = given["u"].detach().requires_grad_()
-    h, _ = sru_recurrence(**given | {"u": u})
+    h, _ = function(given | {"u": u})
     return h.detach(), torch.autograd.grad(h[of].sum(), u)[0]
 
 

@@ -100,8 +100,12 @@ def test_the_lengths_of_sequences_are_read_once_for_all_layers(monkeypatch):
     expected = torch.cat([rnn(x[:2])[0], rnn(x[2:])[0]])
     torch.testing.assert_close(rnn(x, cu_seqlens=cu_seqlens)[0], expected)
     assert not torch.equal(h, expected)
-    rnn[0](draw(9, 1, E), cu_seqlens=cu_seqlens)
+    x, other = draw(9, 1, E), torch.tensor([0, 5, 9])
+    expected = rnn[0](x, cu_seqlens=other)
     assert len(read) == 3
+    with ragged_attention.reading_once(cu_seqlens):
+        rnn[0](x, cu_seqlens=cu_seqlens)
+        torch.testing.assert_close(rnn[0](x, cu_seqlens=other), expected)
 
 
 def test_causal_is_a_causal_mask():
