@@ -65,13 +65,12 @@ def _place(cu_seqlens, length, rows, hidden, columns, back: tl.constexpr, block:
 
 
 @triton.jit
-def _read(step, inputs, place, gates: tl.constexpr, v_varies: tl.constexpr):
+def _read(step, u, v, x, marks, c, grad_h, place, gates: tl.constexpr, v_varies: tl.constexpr):
     """Return what a step reads, zeros for absent inputs.
 
     That is the mark, u_c, u_f, u_r, the highway, v_f and v_r; in the backward pass also the state of the
     next step of the walk, unless this is the last one, and the gradient of h.
     """
-    u, v, x, marks, c, grad_h = inputs
     _, _, columns, column, _, first, apart, steps, limit = place
     at, there, wanted = first + step * apart, step < steps, step < limit
     if marks is None:
@@ -100,10 +99,13 @@ def _read(step, inputs, place, gates: tl.constexpr, v_varies: tl.constexpr):
 
 
 @triton.jit
-def _read_chunk(begin, inputs, place, gates: tl.constexpr, v_varies: tl.constexpr, chunk_size: tl.constexpr):
+def _read_chunk(
+    begin, u, v, x, marks, c, grad_h, place,
+    gates: tl.constexpr, v_varies: tl.constexpr, chunk_size: tl.constexpr,
+):  # fmt: skip
     chunk = ()
     for i in tl.static_range(chunk_size):
-        chunk += (_read(begin + i, inputs, place, gates, v_varies),)  # type: ignore[assignment]
+        chunk += (_read(begin + i, u, v, x, marks, c, grad_h, place, gates, v_varies),)  # type: ignore[assignment]
     return chunk
 
 
@@ -139,16 +141,17 @@ def _forward_kernel(
 ):  # fmt: skip
     place = _place(cu_seqlens, length, rows, hidden, columns, False, block)
     row, second, columns, column, exists, first, apart, steps, limit = place
-    inputs = (u, v, x, marks, None, None)
     b_f, b_r, v_f, v_r = _parameters(v, bias, place, v_varies)
-    m, anew = None, _row(c_reset, 0, place, b_f)
+    m = None
     if mask_c is not None:
         m = _row(mask_c, row, place, b_f)
+    anew = _row(c_reset, 0, place, b_f)
     state = _row(c0, row, place, b_f)
-    ahead = _read_chunk(0, inputs, place, gates, v_varies, chunk_size)
+    ahead = _read_chunk(0, u, v, x, marks, None, None, place, gates, v_varies, chunk_size)
     for begin in range(0, steps, chunk_size):
         now = ahead
-        ahead = _read_chunk(begin + chunk_size, inputs, place, gates, v_varies, chunk_size)
+        after = begin + chunk_size
+        ahead = _read_chunk(after, u, v, x, marks, None, None, place, gates, v_varies, chunk_size)
         for i in tl.static_range(chunk_size):
             mark, u_c, u_f, u_r, highway, v_f_t, v_r_t, _, _ = now[i]
             if v_varies:
@@ -197,19 +200,20 @@ def _backward_kernel(
 ):  # fmt: skip
     place = _place(cu_seqlens, length, rows, hidden, columns, True, block)
     row, second, columns, column, exists, first, apart, steps, limit = place
-    inputs = (u, v, x, marks, c, grad_h)
     b_f, b_r, v_f, v_r = _parameters(v, bias, place, v_varies)
-    m, anew = None, _row(c_reset, 0, place, b_f)
+    m = None
     if mask_c is not None:
         m = _row(mask_c, row, place, b_f)
+    anew = _row(c_reset, 0, place, b_f)
     initial, grad = _row(c0, row, place, b_f), _row(grad_c_last, row, place, b_f)
     state = tl.load(c + first * columns + column, mask=limit > 0, other=0.0)
     zero = tl.zeros_like(b_f)
     of_b_f, of_b_r, of_v_f, of_v_r, of_starts = zero, zero, zero, zero, zero
-    ahead = _read_chunk(0, inputs, place, gates, v_varies, chunk_size)
+    ahead = _read_chunk(0, u, v, x, marks, c, grad_h, place, gates, v_varies, chunk_size)
     for begin in range(0, steps, chunk_size):
         now = ahead
-        ahead = _read_chunk(begin + chunk_size, inputs, place, gates, v_varies, chunk_size)
+        after = begin + chunk_size
+        ahead = _read_chunk(after, u, v, x, marks, c, grad_h, place, gates, v_varies, chunk_size)
         for i in tl.static_range(chunk_size):
             mark, u_c, u_f, u_r, highway, v_f_t, v_r_t, earlier, grad_out = now[i]
             if v_varies:
