@@ -71,6 +71,7 @@ def _read(step, u, v, x, marks, c, grad_h, place, gates: tl.constexpr, v_varies:
     That is the mark, u_c, u_f, u_r, the highway, v_f and v_r; in the backward pass also the state of the
     next step of the walk, unless this is the last one, and the gradient of h.
     """
+    # The tensors come one by one because Triton 3.3 has no tuples that hold None.
     _, _, columns, column, _, first, apart, steps, limit = place
     at, there, wanted = first + step * apart, step < steps, step < limit
     if marks is None:
