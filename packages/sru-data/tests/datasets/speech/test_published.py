@@ -71,7 +71,7 @@ def test_an4_with_speakers_held_out(write_files) -> None:
                 "an4/etc/an4_test.fileids": "x" * 999,
                 "an4/etc/an4_test.transcription": f"A ({'x' * 999})",
             },
-            r"an4_test\.fileids: expected all files that it names, got 1 missing: \S+x+ \.\.\. x+\.mfc",
+            r"an4_test\.fileids: expected all files that it names, got 1 missing: \S+ \.\.\. x+\.mfc",
         ),
         ({"an4/etc/an4_test.fileids": None}, r"an4_test\.fileids: expected a list of utterances, got: No su"),
         (
