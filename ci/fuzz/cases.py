@@ -65,6 +65,16 @@ class Case:
         path.write_bytes(content)
         return path
 
+    def damage(self, folder: Path) -> None:
+        """Mutate one of the files in a folder: its bytes, or in JSON perhaps one of the values."""
+        names = sorted(path.name for path in folder.iterdir() if path.is_file() and path.name != ".lock")
+        path = folder / self.draw(st.sampled_from(names), "file")
+        content, chance = path.read_bytes(), self.random()
+        if path.suffix == ".json" and self.draw(st.booleans(), "as JSON"):
+            path.write_bytes(dump_json(mutated_tree(json.loads(content), chance, hostile_value)))
+        else:
+            path.write_bytes(mutated_bytes(content, chance))
+
 
 def mutated_bytes(content: bytes, chance: random.Random) -> bytes:
     """Return bytes with one to four random edits: flips, cuts, repeats, insertions, a truncated end."""

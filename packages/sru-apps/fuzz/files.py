@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 from collections.abc import Callable
@@ -61,13 +60,7 @@ def _use(case: Case, task: str, model: Path) -> str:
 def exports(case: Case) -> None:
     """An exported model with one file changed: weights, configuration or tokenizer."""
     task, run = _copy(case)
-    name = case.draw(st.sampled_from(sorted(path.name for path in (run / "model").iterdir())), "file")
-    path, chance = run / "model" / name, case.random()
-    content = path.read_bytes()
-    if name.endswith(".json") and case.draw(st.booleans(), "as JSON"):
-        path.write_bytes(dump_json(mutated_tree(json.loads(content), chance, hostile_value)))
-    else:
-        path.write_bytes(mutated_bytes(content, chance))
+    case.damage(run / "model")
     _use(case, task, run / "model")
 
 

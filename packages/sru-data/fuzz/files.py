@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 from typing import Any
 
 import torch
@@ -119,13 +118,7 @@ def damaged_questions(case: Case) -> None:
     """A mutated file of prepared questions: accepted only if the examples are still the same."""
     folder = case.copy("questions")
     expected = open_prepared(case.samples / "questions")
-    names = sorted(path.name for path in folder.iterdir() if path.name != ".lock")
-    path = folder / case.draw(st.sampled_from(names), "file")
-    content, chance = path.read_bytes(), case.random()
-    if path.suffix == ".json" and case.draw(st.booleans(), "as JSON"):
-        path.write_bytes(dump_json(mutated_tree(json.loads(content), chance, hostile_value)))
-    else:
-        path.write_bytes(mutated_bytes(content, chance))
+    case.damage(folder)
     found = open_prepared(folder)
     assert found.words == expected.words, "other words"
     for name, part in found.parts.items():

@@ -253,14 +253,7 @@ def token_files(case: Case) -> None:
     """A mutated file of a prepared corpus: accepted only if the ids are still the same."""
     folder = case.copy("prepared")
     expected = open_prepared(case.samples / "prepared")
-    path = case.draw(
-        st.sampled_from(sorted(path.name for path in folder.iterdir() if path.is_file())), "file"
-    )
-    content, chance = (folder / path).read_bytes(), case.random()
-    if path.endswith(".json") and case.draw(st.booleans(), "as JSON"):
-        (folder / path).write_bytes(dump_json(mutated_tree(json.loads(content), chance, hostile_value)))
-    else:
-        (folder / path).write_bytes(mutated_bytes(content, chance))
+    case.damage(folder)
     found = open_prepared(folder)
     for split in ("train", "validation", "test"):
         one, other = getattr(found, split), getattr(expected, split)

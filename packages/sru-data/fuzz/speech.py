@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Callable
 from itertools import chain
@@ -209,13 +208,7 @@ def damaged_features(case: Case) -> None:
     """A mutated file of prepared features: accepted only if the features are still the same."""
     folder = case.copy("features")
     expected = open_prepared(case.samples / "features")
-    names = sorted(path.name for path in folder.iterdir() if path.name != ".lock")
-    path = folder / case.draw(st.sampled_from(names), "file")
-    content, chance = path.read_bytes(), case.random()
-    if path.suffix == ".json" and case.draw(st.booleans(), "as JSON"):
-        path.write_bytes(dump_json(mutated_tree(json.loads(content), chance, hostile_value)))
-    else:
-        path.write_bytes(mutated_bytes(content, chance))
+    case.damage(folder)
     found = open_prepared(folder)
     for name, part in found.parts.items():
         other = expected.parts[name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import mmap
 import os
@@ -10,7 +11,7 @@ import sys
 import warnings
 import zlib
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
@@ -18,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args, get
 import torch
 from torch import Tensor
 
+from sru_data import download
 from sru_data.atomic import atomic_write
 from sru_data.errors import DataError, shortened
 from sru_data.reading import parse_json, read_bytes
@@ -36,6 +38,35 @@ _Record = TypeVar("_Record")
 _RECORD_BYTES = 1 << 20
 # To check this much takes less than a tenth of a second.
 ALWAYS_VERIFIED_BYTES = 1 << 26
+
+
+def cached_folder(name: str, content: Sequence[object]) -> Path:
+    """Return a folder below `download.cache_dir()` for some content; other content has another folder.
+
+    Args:
+        name: How the name of the folder begins.
+        content: All that determines its files, as plain values.
+    """
+    key = hashlib.blake2b(json.dumps(content).encode(), digest_size=8).hexdigest()
+    return download.cache_dir() / "prepared" / f"{name}-{key}"
+
+
+def first_difference(
+    then: Mapping[str, object], now: Mapping[str, object], *, parts: Collection[str], sources: str
+) -> str | None:
+    """Describe the first of the things by which a folder was prepared that is different now, if any is.
+
+    Args:
+        then: The things by name.
+        now: The same now.
+        parts: The names of those that stand for what a part was read from.
+        sources: What that is, for messages.
+    """
+    for name in {**then, **now}:
+        if then.get(name) != now.get(name):
+            values = f"{name} = {then.get(name)} (now {now.get(name)})"
+            return f"other {sources} for {name}" if name in parts else values
+    return None
 
 
 def check_contents(folder: Path, file_name: str) -> None:

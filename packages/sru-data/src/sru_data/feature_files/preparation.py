@@ -14,7 +14,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from sru_data import download
 from sru_data.atomic import atomic_write, lock_folder, remove_temporaries
 from sru_data.datasets.speech.utterance import PartName, Utterance
 from sru_data.errors import DataError
@@ -31,7 +30,7 @@ from sru_data.feature_files.prepared import (
 )
 from sru_data.features.config import FeatureConfig
 from sru_data.features.extraction import extract
-from sru_data.prepared_folders import GrowingFile, check_contents, system_errors, write_record
+from sru_data.prepared_folders import GrowingFile, cached_folder, check_contents, system_errors, write_record
 from sru_data.processes import count_processors, map_in_processes
 
 _BATCH = 32
@@ -169,9 +168,7 @@ class _Wanted:
 
     @property
     def folder(self) -> Path:
-        content = json.dumps([FORMAT, sorted(self.identity.items())])
-        key = hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
-        return download.cache_dir() / "prepared" / f"{self.name}-{self.config.kind}-{key}"
+        return cached_folder(f"{self.name}-{self.config.kind}", [FORMAT, sorted(self.identity.items())])
 
 
 def _is_finished(folder: Path, wanted: _Wanted) -> bool:

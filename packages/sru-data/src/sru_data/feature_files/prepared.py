@@ -14,7 +14,7 @@ from torch import Tensor
 from sru_data.datasets.speech.utterance import PartName, Utterance
 from sru_data.errors import DataError
 from sru_data.features.config import FeatureConfig
-from sru_data.prepared_folders import FEATURES_NAME, Stored, map_tensor, read_record
+from sru_data.prepared_folders import FEATURES_NAME, Stored, first_difference, map_tensor, read_record
 
 FORMAT = 1
 FILE_NAME = FEATURES_NAME
@@ -100,11 +100,7 @@ class Settings:
         """
         sources = {name: (part.source, part.speeds) for name, part in self.parts.items()}
         then = identity(self.name, self.config, sources)
-        for name in {**then, **now}:
-            if then.get(name) != now.get(name):
-                values = f"{name} = {then.get(name)} (now {now.get(name)})"
-                return f"other recordings or speeds for {name}" if name in PARTS else values
-        return None
+        return first_difference(then, now, parts=PARTS, sources="recordings or speeds")
 
 
 def identity(

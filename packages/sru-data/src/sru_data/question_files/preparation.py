@@ -12,13 +12,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from sru_data import download
 from sru_data.annotation import Annotated, Annotator, Features, make_annotator
 from sru_data.atomic import atomic_write, lock_folder, remove_temporaries
 from sru_data.datasets.squad import Paragraph, read_squad
 from sru_data.errors import DataError
 from sru_data.paths import matching_files
-from sru_data.prepared_folders import Stored, check_contents, system_errors, write_record
+from sru_data.prepared_folders import Stored, cached_folder, check_contents, system_errors, write_record
 from sru_data.processes import count_processors
 from sru_data.question_files.annotating import annotated_paragraphs
 from sru_data.question_files.files import part_paths
@@ -175,10 +174,8 @@ class _Wanted:
 
     @property
     def folder(self) -> Path:
-        content = json.dumps([FORMAT, sorted(self.identity.items())])
-        key = hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
         features = self.annotator.description["features"]
-        return download.cache_dir() / "prepared" / f"{self.name}-{features}-{key}"
+        return cached_folder(f"{self.name}-{features}", [FORMAT, sorted(self.identity.items())])
 
 
 def _is_finished(folder: Path, wanted: _Wanted) -> bool:

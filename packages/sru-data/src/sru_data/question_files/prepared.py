@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from sru_data.prepared_folders import QUESTIONS_NAME, Stored, read_record
+from sru_data.prepared_folders import QUESTIONS_NAME, Stored, first_difference, read_record
 from sru_data.question_files.files import REMEDY, ROW_BYTES, PartFiles, QuestionFile
 from sru_data.question_files.writing import PartReport
 
@@ -82,11 +82,7 @@ class Settings:
         """
         sources = {name: part.source for name, part in self.parts.items()}
         then = identity(self.name, self.annotator, self.max_context_tokens, sources)
-        for name in {**then, **now}:
-            if then.get(name) != now.get(name):
-                values = f"{name} = {then.get(name)} (now {now.get(name)})"
-                return f"other files for {name}" if name in PARTS else values
-        return None
+        return first_difference(then, now, parts=PARTS, sources="files")
 
 
 def identity(

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sru_data import download
 from sru_data.datasets.language_modelling import Corpus
 from sru_data.errors import DataError
-from sru_data.prepared_folders import CORPUS_NAME, read_record
+from sru_data.prepared_folders import CORPUS_NAME, cached_folder, read_record
 from sru_data.token_files.files import FORMAT, REMEDY, TokenFile
 from sru_data.token_files.writing import split_files
 from sru_data.tokenizers import Tokenizer, load_tokenizer
@@ -169,9 +167,7 @@ def prepared_folder(corpus: Corpus, *, unit: str, **options: Option) -> Path:
             that is not made from the text, its `tokenizer_digest`.
     """
     sources = [text and text.fingerprint for text in (corpus.train, corpus.validation, corpus.test)]
-    content = json.dumps([FORMAT, sources, unit, sorted(options.items())])
-    key = hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
-    return download.cache_dir() / "prepared" / f"{corpus.name}-{unit}-{key}"
+    return cached_folder(f"{corpus.name}-{unit}", [FORMAT, sources, unit, sorted(options.items())])
 
 
 def tokenizer_digest(tokenizer: Tokenizer) -> str:

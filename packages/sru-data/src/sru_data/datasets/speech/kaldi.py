@@ -55,16 +55,15 @@ def read_kaldi(folder: str | Path, *, features: bool = False) -> list[Utterance]
 
 
 def _recorded(folder: Path, listed: Path) -> list[Utterance]:
+    entries = _entries(listed) or {}
     recordings = {
-        id: _file(listed, entry, "; run it and name the file that it writes")
-        for id, entry in (_entries(listed) or {}).items()
+        id: _file(listed, entry, "; run it and name the file that it writes") for id, entry in entries.items()
     }
     path = folder / "segments"
     segments = _entries(path, optional=True)
     if segments is None:
         return [
-            Utterance(id, file, place=f"{listed}:{number}")
-            for number, (id, file) in enumerate(recordings.items(), 1)
+            Utterance(id, file, place=f"{listed}:{entries[id].number}") for id, file in recordings.items()
         ]
     utterances = []
     for id, (value, number) in segments.items():
