@@ -95,12 +95,17 @@ def threads_per_block(kernel: CudaKernel) -> int:
     return BLOCK if kernel.threads == 1 else WARP * kernel.threads
 
 
+def blocks_by_registers(row: Row, warps: int) -> int:
+    """Blocks of so many warps per multiprocessor, as limited by registers."""
+    per_warp = -(-row["registers"] * WARP // REGISTER_UNIT) * REGISTER_UNIT
+    return int(REGISTERS // per_warp // warps)
+
+
 def resident_warps(row: Row) -> int:
     """Warps per multiprocessor, as limited by registers, shared memory and the architecture."""
     limits = MULTIPROCESSORS[row["architecture"]]
     warps = threads_per_block(kernel_of(row)) // WARP
-    per_warp = -(-row["registers"] * WARP // REGISTER_UNIT) * REGISTER_UNIT
-    blocks = min(REGISTERS // per_warp // warps, limits.blocks, limits.warps // warps)
+    blocks = min(blocks_by_registers(row, warps), limits.blocks, limits.warps // warps)
     if row["shared"]:
         blocks = min(blocks, limits.shared // (row["shared"] + RESERVED))
     return blocks * warps
@@ -194,8 +199,7 @@ def gated_blocks(row: Row) -> int:
     As many as registers and shared memory allow, of which a block takes 48 KiB at most.
     """
     limits = MULTIPROCESSORS[row["architecture"]]
-    per_warp = -(-row["registers"] * WARP // REGISTER_UNIT) * REGISTER_UNIT
-    return min(REGISTERS // (per_warp * GATED_BLOCK // WARP), limits.shared // ((48 << 10) + RESERVED))
+    return min(blocks_by_registers(row, GATED_BLOCK // WARP), limits.shared // ((48 << 10) + RESERVED))
 
 
 def gated_kibibytes_ahead(row: Row) -> float:

@@ -73,11 +73,13 @@ class Reader {
     template <typename Enum>
     void operator()(const char* name, Enum& field, AnyOf allowed, const char* description) {
         (*this)(name, field, any, description);
+        const auto is_allowed = [&](Enum value) {
+            return (allowed.bits >> static_cast<unsigned>(value) & 1U) != 0;
+        };
+        if (is_allowed(field)) return;
         std::string names;
         for (const auto& [member, value] : members_of<Enum>()) {
-            if ((allowed.bits >> static_cast<unsigned>(value) & 1U) == 0) continue;
-            if (value == field) return;
-            names += (names.empty() ? "" : ", ") + name_of(member);
+            if (is_allowed(value)) names += (names.empty() ? "" : ", ") + name_of(member);
         }
         fail(name, "must be one of " + names + ", got " + name_of(PyTuple_GET_ITEM(tuple_, next_ - 1)));
     }

@@ -84,9 +84,9 @@ class CudaKernel:
         if has_chain:
             tile = int(steps) * (self.threads - 1)
             return [(Turn(main, tile), 1), (Turn(writing, tile), self.threads - 1)]
-        waits = {left for one in code.instructions if (left := groups_left(one)) is not None}
         left = None
         if self.in_ring:
+            waits = [groups for one in code.instructions if (groups := groups_left(one)) is not None]
             left = max(waits) if in_small_block else min(waits)
         return [(Turn(main, int(steps) * self.threads, left), self.threads)]
 

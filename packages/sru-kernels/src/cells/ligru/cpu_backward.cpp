@@ -138,13 +138,11 @@ struct BackwardWork {
         }
         const S* u = row_at<S>(args.u, position * depth + first);
         const A* p = row_at<A>(args.products, gates);
-        const A *scale = scales.at(first), *shift = shifts.at(first);
-        const Index z = args.norm_weight == nullptr ? 0 : size,
-                    z_shift = args.norm_bias == nullptr ? 0 : size;
-        take_step({u, u + size, grad_h.at(at + first), p, p + size, masks.at(plan.of_sequence(row, panel)),
-                   row_at<A>(args.before, at + first), scale, scale + z, shift, shift + z_shift,
-                   state_of(row, panel), grad_sums, grad_sums + size, grad, grad + size},
-                  count);
+        take_step(
+            {u, u + size, grad_h.at(at + first), p, p + size, masks.at(plan.of_sequence(row, panel)),
+             row_at<A>(args.before, at + first), scales.at(first), scales.at(size + first), shifts.at(first),
+             shifts.at(size + first), state_of(row, panel), grad_sums, grad_sums + size, grad, grad + size},
+            count);
         if (!args.has_norm) return;
         const A sum = sum_of<units>(
             count, [&](Index i) __attribute__((always_inline)) { return grad[i] + grad[size + i]; });

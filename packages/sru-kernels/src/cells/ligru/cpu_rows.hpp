@@ -1,5 +1,6 @@
 #pragma once
 
+#include "cells/cpu_marks.hpp"
 #include "cells/ligru/fields.hpp"
 #include "cells/ligru/step.hpp"
 #include "runtime/cpu/barrier.hpp"
@@ -116,14 +117,8 @@ struct Plan {
     }
 };
 
-/// What `marks` says of a position.
-enum class Mark { none, padding, start };
-
 inline Mark mark_of(const LigruInputs& in, const Row& row, Index position) {
-    if (in.marks == nullptr) return Mark::none;
-    const std::uint8_t mark = in.marks[position];
-    if ((mark & 1) != 0) return Mark::padding;
-    return (mark & (row.direction == 0 ? 2 : 4)) != 0 ? Mark::start : Mark::none;
+    return SRU_KERNELS_VARIANT::mark_of(in.marks, position, row.direction != 0);
 }
 
 /// Calls `visit(i)` for each of `size` columns. A whole part of a row needs no loop for what fills no vector.
@@ -197,7 +192,8 @@ void run_work(const Args& args, int num_threads) {
     const Rows rows(args, Args::kernel.name);
     const Index products = 2 * rows.count() * args.hidden_size * args.hidden_size;
     const int threads = products >= 2 * products_per_thread ? num_threads : 1;
-    const cpu::Barriers barriers(1 + threads);
+    // One for all, and one for each group, of which there are no more than threads and rows.
+    const cpu::Barriers barriers(static_cast<int>(1 + smaller(threads, rows.count())));
     dispatch_storage(args.dtype, [&](auto zero) {
         using S = decltype(zero);
         const Plan plan{args, rows, barriers, Work<S>::units, threads};

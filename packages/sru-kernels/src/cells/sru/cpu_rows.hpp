@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "cells/cpu_marks.hpp"
 #include "cells/sru/cpu_loops.hpp"
 #include "cells/sru/step.hpp"
 #include "runtime/cpu/schedule.hpp"
@@ -78,14 +79,8 @@ void for_each_tile(const Args& in, int num_threads, const Visit& visit) {
     });
 }
 
-/// What `marks` says of a step.
-enum class Mark { none, padding, start };
-
 inline Mark mark_of(const SruInputs& in, const Segment& segment) {
-    if (in.marks == nullptr) return Mark::none;
-    const std::uint8_t mark = in.marks[segment.position];
-    if ((mark & 1) != 0) return Mark::padding;
-    return (mark & (segment.reversed ? 4 : 2)) != 0 ? Mark::start : Mark::none;
+    return SRU_KERNELS_VARIANT::mark_of(in.marks, segment.position, segment.reversed);
 }
 
 /// The state before a step at which a direction starts anew. Without marks there is none.

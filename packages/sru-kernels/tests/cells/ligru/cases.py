@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -113,14 +114,13 @@ class Ligru(Case):
         """The outputs and every gradient."""
         forward = self.forward(engine, num_threads=num_threads)
         saved = {name: forward[name] for name in ("products", "rstd") if name in forward}
+        exact = self.rounded()
         if self.cu_seqlens is None:
-            saved["before"] = self.rounded().states_before(forward["states"])
+            saved["before"] = exact.states_before(forward["states"])
         else:
-            count = range(len(self.cu_seqlens) - 1)
-            ends = zip(self.cu_seqlens[:-1], self.cu_seqlens[1:], strict=True)
             parts = [
-                self.rounded().sequence(i).states_before(forward["states"][begin:end])
-                for i, (begin, end) in zip(count, ends, strict=True)
+                exact.sequence(i).states_before(forward["states"][begin:end])
+                for i, (begin, end) in enumerate(pairwise(self.cu_seqlens))
             ]
             empty = np.zeros((0, 1, self.num_directions, self.u.shape[-1]))
             saved["before"] = np.concatenate([empty, *parts])

@@ -1,6 +1,7 @@
 """Starts within a row, and sequences of different lengths end to end: as if each were alone."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ OF_SEQUENCES = ("h_last", "grad_h0")
 def test_sequences_end_to_end_have_the_bits_of_each_alone(lengths, storage, num_directions, norm):
     case = make_ragged(lengths, 20, num_directions=num_directions, norm=norm, storage=storage)
     together = case.both()
-    for number, (begin, end) in enumerate(zip(case.cu_seqlens[:-1], case.cu_seqlens[1:], strict=True)):
+    for number, (begin, end) in enumerate(pairwise(case.cu_seqlens)):
         alone = case.sequence(number)
         part = {
             name: array[number : number + 1] if name in OF_SEQUENCES else array[begin:end]

@@ -224,8 +224,6 @@ PTXRUN_BIN(add, +);
 PTXRUN_BIN(sub, -);
 PTXRUN_BIN(mul, *);
 PTXRUN_BIN(div, /);
-inline float f_fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
-inline double f_fma(double a, double b, double c) { return fma(a, b, c); }
 inline H f_fma(H a, H b, H c) { return cvt_f<H>((double)(float)a * (float)b + (float)c); }
 inline BF f_fma(BF a, BF b, BF c) { return cvt_f<BF>((double)(float)a * (float)b + (float)c); }
 struct H2 {
