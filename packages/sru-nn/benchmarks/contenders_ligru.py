@@ -10,19 +10,16 @@ import copy
 import importlib.util
 import sys
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from unittest import mock
 
 import torch
-from contenders import GRU, LSTM, best_linear
+from contenders import GRU, LSTM, Call, best_linear
 from torch import Tensor, nn
 
 from sru_nn import LiGRU, SLiGRU
 from sru_nn.quantization import quantize_weights_
-
-Call = Callable[[], object]
 
 OURS, STABLE, SLOW = "LiGRU", "SLiGRU", "slow layer of fast_sligru"
 THEIRS, SCRIPTED, COMPILED = "SpeechBrain", "SpeechBrain, torch.jit", "SpeechBrain, torch.compile"

@@ -94,6 +94,17 @@ def target(what: str, goal: str, measured: str, met: bool | None) -> str:
     return f"| {what} | {goal} | {measured} | {'' if met is None else 'met' if met else 'missed'} |"
 
 
+def ratio_target(
+    what: str, bound: float, numerator: float | None, denominator: float | None, *, at_least: bool
+) -> str:
+    """Return the row of a target for a ratio, of which a part is None if it was not measured."""
+    goal = f"at {'least' if at_least else 'most'} {bound:g}x"
+    if numerator is None or denominator is None:
+        return target(what, goal, "not measured", None)
+    ratio = numerator / denominator
+    return target(what, goal, f"{ratio:.2f}x", ratio >= bound if at_least else ratio <= bound)
+
+
 def replace_section(page: Path, name: str, lines: Iterable[str]) -> None:
     """Replace what stands between `<!-- begin NAME -->` and `<!-- end NAME -->`, if the page has them."""
     if not page.is_file():

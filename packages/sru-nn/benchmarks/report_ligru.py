@@ -7,7 +7,7 @@ from typing import Any
 
 from contenders import GRU, LSTM
 from contenders_ligru import BATCH, INPUTS, OURS, PRODUCTS, SIZE, SLOW, STABLE, THEIRS
-from record import described, target
+from record import described, ratio_target
 
 Row = Mapping[str, Any]
 MODES = ("forward", "forward and backward")
@@ -100,31 +100,25 @@ def targets(result: Mapping[str, Any]) -> Iterator[str]:
     rows = result["rows"]
     for mode, bound in CLOSE:
         times = (seconds(rows, mode, name, LENGTH) for name in (OURS, PRODUCTS))
-        yield _judged(f"{mode}, {LENGTH} steps, time over the {PRODUCTS}", bound, *times, at_least=False)
+        yield ratio_target(f"{mode}, {LENGTH} steps, time over the {PRODUCTS}", bound, *times, at_least=False)
     for mode, other, bound in FASTER:
         times = (seconds(rows, mode, name, LENGTH) for name in (other, OURS))
-        yield _judged(f"{mode}, {LENGTH} steps, against {other}", bound, *times, at_least=True)
+        yield ratio_target(f"{mode}, {LENGTH} steps, against {other}", bound, *times, at_least=True)
     for mode in MODES:
         long, short = (seconds(rows, mode, OURS, length) for length in (LONGEST, LENGTH))
         pair = (None if long is None else long / LONGEST, None if short is None else short / LENGTH)
         what = f"{mode}, time per step, {LONGEST} steps over {LENGTH}"
-        yield _judged(what, LINEAR, *pair, at_least=False)
+        yield ratio_target(what, LINEAR, *pair, at_least=False)
     for mode in MODES:
         pair = (seconds(rows, mode, OURS, LENGTH, dtype=dtype) for dtype in ("float32", "bfloat16"))
         what = f"{mode}, {LENGTH} steps, bfloat16 with AMX against float32"
-        yield _judged(what, HALF_PRECISION, *(pair if result["has AMX"] else (None, None)), at_least=True)
+        yield ratio_target(
+            what, HALF_PRECISION, *(pair if result["has AMX"] else (None, None)), at_least=True
+        )
     memory = {row["contender"]: row["bytes"] for row in _of(rows, "memory")}
-    yield _judged(f"peak memory of a training step over {GRU}", 1, memory[OURS], memory[GRU], at_least=False)
-
-
-def _judged(
-    what: str, bound: float, numerator: float | None, denominator: float | None, *, at_least: bool
-) -> str:
-    goal = f"at {'least' if at_least else 'most'} {bound:g}x"
-    if numerator is None or denominator is None:
-        return target(what, goal, "not measured", None)
-    ratio = numerator / denominator
-    return target(what, goal, f"{ratio:.2f}x", ratio >= bound if at_least else ratio <= bound)
+    yield ratio_target(
+        f"peak memory of a training step over {GRU}", 1, memory[OURS], memory[GRU], at_least=False
+    )
 
 
 def seconds(

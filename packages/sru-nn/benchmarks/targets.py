@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from contenders import GEMM, LSTM, OLD, OURS
-from record import target
+from record import ratio_target, target
 
 Row = Mapping[str, Any]
 
@@ -48,22 +48,26 @@ def targets(rows: Sequence[Row]) -> Iterator[str]:
     for mode, wanted, other, factor in FASTER:
         for shape in [wanted] if wanted else shapes(rows, mode):
             ours, theirs = (median(rows, mode, name, shape=shape) for name in (OURS, other))
-            yield _row(f"{mode} {shape} against {other}", factor, theirs, ours, at_least=True)
+            yield ratio_target(f"{mode} {shape} against {other}", factor, theirs, ours, at_least=True)
     for mode, shape, other, factor in CLOSE:
         ours, theirs = (median(rows, mode, name, shape=shape) for name in (OURS, other))
-        yield _row(f"{mode} {shape}, time over the {other}", factor, ours, theirs, at_least=False)
+        yield ratio_target(f"{mode} {shape}, time over the {other}", factor, ours, theirs, at_least=False)
     for layers, other, factor in STEP_FASTER:
         ours, theirs = (median(rows, "step", name, layers=layers) for name in (OURS, other))
-        yield _row(f"one step, {_layers(layers)}, against {other}", factor, theirs, ours, at_least=True)
+        yield ratio_target(
+            f"one step, {_layers(layers)}, against {other}", factor, theirs, ours, at_least=True
+        )
     for layers, other, factor in STEP_CLOSE:
         ours, theirs = (median(rows, "step", name, layers=layers) for name in (OURS, other))
-        yield _row(
+        yield ratio_target(
             f"one step, {_layers(layers)}, time over the {other}", factor, ours, theirs, at_least=False
         )
     short, long = (row["median"] / row["shape"][0] for row in rows if row["mode"] == "length")
-    yield _row("time per step, longest over shortest sequence", LENGTH_RATIO, long, short, at_least=False)
+    yield ratio_target(
+        "time per step, longest over shortest sequence", LENGTH_RATIO, long, short, at_least=False
+    )
     memory = {row["contender"]: row["bytes"] for row in rows if row["mode"] == "memory"}
-    yield _row(f"peak memory over {OLD}", 1, memory[OURS], memory.get(OLD), at_least=False)
+    yield ratio_target(f"peak memory over {OLD}", 1, memory[OURS], memory.get(OLD), at_least=False)
     seconds = next(row["median"] for row in rows if row["mode"] == "import")
     goal, measured = (f"{1e3 * value:.3g} ms" for value in (IMPORT_SECONDS, seconds))
     yield target("import sru_kernels", f"at most {goal}", measured, seconds <= IMPORT_SECONDS)
@@ -79,16 +83,6 @@ def losses(rows: Sequence[Row]) -> Iterator[str]:
                 times = ours["median"] / row["median"]
                 where = f"{row['mode']}, {tuple(row['shape'])}, {row['dtype']}, {_layers(row['layers'])}"
                 yield f"- {row['contender']} was {times:.2f} times as fast: {where}."
-
-
-def _row(
-    what: str, bound: float, numerator: float | None, denominator: float | None, *, at_least: bool
-) -> str:
-    goal = f"at {'least' if at_least else 'most'} {bound:g}x"
-    if numerator is None or denominator is None:
-        return target(what, goal, "not measured", None)
-    ratio = numerator / denominator
-    return target(what, goal, f"{ratio:.2f}x", ratio >= bound if at_least else ratio <= bound)
 
 
 def _layers(number: int) -> str:

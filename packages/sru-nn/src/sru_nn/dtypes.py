@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 import torch
+from torch import Tensor
 
 STORAGE_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
@@ -12,6 +14,12 @@ STORAGE_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 def accumulate_dtype(dtype: torch.dtype) -> torch.dtype:
     """Return the dtype of the state and of every sum: float64 for float64 storage, float32 for any other."""
     return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def in_accumulate_dtype(storage: torch.dtype, *tensors: Tensor | None) -> list[Any]:
+    """Bring small tensors to the accumulation dtype; a kernel is compiled for that one only."""
+    dtype = accumulate_dtype(storage)
+    return [x if x is None or x.dtype == dtype else x.to(dtype) for x in tensors]
 
 
 def without_autocast(device: torch.device) -> contextlib.AbstractContextManager[None]:

@@ -62,14 +62,23 @@ def add_product_(out: Tensor, a: Tensor, b: Tensor) -> None:
         out.addmm_(a, b)
 
 
-def weight_gradient(grad: Tensor, x: Tensor) -> Tensor:
-    """Return the gradient of a weight `(outputs, inputs)`, without a gradient of its own.
+def weight_gradient(
+    grad: Tensor, x: Tensor, product: Callable[[Tensor, Tensor], Tensor] = multiply
+) -> Tensor:
+    """Return the gradient of a weight `(outputs, inputs)`.
 
     Args:
         grad: `(rows, outputs)`, the gradients of the outputs.
         x: `(rows, inputs)`, the inputs.
+        product: The product of two matrices; `multiply` has no gradient of its own.
     """
-    return _weight_gradient(grad, x, multiply)
+    left, right = grad.t(), x.t()
+    # oneDNN copies the first matrix, which is transposed. Let that be the smaller one, unless bringing the
+    # result, which then is transposed, into the weight's layout costs more.
+    (outputs, rows), inputs = left.shape, len(right)
+    if (outputs - inputs) * rows > outputs * inputs:
+        return product(right, left).t()
+    return product(left, right)
 
 
 def _is_for_onednn(x: Tensor, weight: Tensor) -> bool:
@@ -125,17 +134,7 @@ def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None
     if not ctx.needs_input_grad[1]:
         return grad_x, None
     grad, x = (part.reshape(-1, part.shape[-1]) for part in (grad, x))
-    return grad_x, _weight_gradient(grad, x, _apply)
-
-
-def _weight_gradient(grad: Tensor, x: Tensor, multiply: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    left, right = grad.t(), x.t()
-    # oneDNN copies the first matrix, which is transposed. Let that be the smaller one, unless bringing the
-    # result, which then is transposed, into the weight's layout costs more.
-    (outputs, rows), inputs = left.shape, len(right)
-    if (outputs - inputs) * rows > outputs * inputs:
-        return multiply(right, left).t()
-    return multiply(left, right)
+    return grad_x, weight_gradient(grad, x, _apply)
 
 
 class _OneDNNLinear(torch.autograd.Function):

@@ -14,7 +14,7 @@ from torch import Tensor
 from sru_nn import backend, pieces
 from sru_nn.cells.ligru import plain, reference
 from sru_nn.cells.ligru.plain import Inputs as Inputs
-from sru_nn.dtypes import accumulate_dtype, without_autocast
+from sru_nn.dtypes import accumulate_dtype, in_accumulate_dtype, without_autocast
 from sru_nn.gemm import multiply, weight_gradient
 from sru_nn.operators import Passes, Recurrence, by_reference, is_transformed, kernels, run_kernel
 
@@ -38,10 +38,11 @@ def ligru_recurrence(
     """Compute `sru_nn.functional.ligru_recurrence` in the way that is fastest here."""
     marks = mask_pad if reset is None else pieces.marks(mask_pad, reset, bidirectional)
     offsets = None if cu_seqlens is None else cu_seqlens.to(torch.int64)
-    dtype = accumulate_dtype(u.dtype)
     weight = weight if weight.dtype == u.dtype else weight.to(u.dtype)
-    small = (h0, h_reset, norm_weight, norm_bias, mask_h)
-    small = tuple(x if x is None or x.dtype == dtype else x.to(dtype) for x in small)  # type: ignore[assignment]
+    h0, h_reset, norm_weight, norm_bias, mask = in_accumulate_dtype(
+        u.dtype, h0, h_reset, norm_weight, norm_bias, mask_h
+    )
+    small = (h0, h_reset, norm_weight, norm_bias, mask)
     inputs = Inputs(u, weight, *small, marks, offsets, bidirectional, activation, norm_eps)
     # The operators give the dropout mask no gradient; the modules draw it at random.
     if is_transformed() or (mask_h is not None and mask_h.requires_grad):
@@ -62,33 +63,42 @@ def choose(inputs: Inputs) -> backend.Backend:
 
 def results(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Return `h`, the last state and the states, empty without `save`; none has a value."""
-    u, dtype = inputs.u, accumulate_dtype(inputs.u.dtype)
-    length, batch, _, size = u.shape
-    columns = size * (2 if inputs.bidirectional else 1)
-    count = batch if inputs.cu_seqlens is None else inputs.cu_seqlens.shape[0] - 1
-    states = u.new_empty((length, batch, columns) if save else (0,), dtype=dtype)
-    return u.new_empty(length, batch, columns), u.new_empty(count, columns, dtype=dtype), states
+    last = _last(inputs)
+    h = inputs.u.new_empty(*inputs.u.shape[:2], last.shape[1])
+    return h, last, last.new_empty(h.shape if save else (0,))
+
+
+def _last(inputs: Inputs) -> Tensor:
+    """Return the last state, which has no value."""
+    u = inputs.u
+    count = u.shape[1] if inputs.cu_seqlens is None else inputs.cu_seqlens.shape[0] - 1
+    columns = u.shape[3] * (2 if inputs.bidirectional else 1)
+    return u.new_empty(count, columns, dtype=accumulate_dtype(u.dtype))
 
 
 def gradients(inputs: Inputs, *_: Any) -> tuple[Tensor, ...]:
     """Return the gradients of `u` to `norm_bias`; none has a value."""
-    last = results(inputs, False)[1]
-    optional = (inputs.h_reset, inputs.norm_weight, inputs.norm_bias)
-    parts = [last.new_empty(0 if x is None else x.shape) for x in optional]
-    return inputs.u.new_empty(inputs.u.shape), last.new_empty(inputs.weight.shape), last, *parts
+    last, *others = _small_gradients(inputs)
+    return inputs.u.new_empty(inputs.u.shape), last.new_empty(inputs.weight.shape), last, *others
+
+
+def _small_gradients(inputs: Inputs) -> list[Tensor]:
+    """Return the gradients of `h0`, `h_reset` and the norm; none has a value."""
+    last, optional = _last(inputs), (inputs.h_reset, inputs.norm_weight, inputs.norm_bias)
+    return [last, *(last.new_empty(0 if x is None else x.shape) for x in optional)]
 
 
 def forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor | None]:
     """Compute the results by the kernel."""
     h, last, states = results(inputs, save)
-    given = (inputs.norm_eps or 0.0, inputs.h0, inputs.h_reset)
-    run_kernel("ligru_forward", h, *_fields(inputs), *given, h, last, states if save else None, None, None)
-    return h, last, states if save else None
+    given, kept = (inputs.norm_eps or 0.0, inputs.h0, inputs.h_reset), states if save else None
+    run_kernel("ligru_forward", h, *_fields(inputs), *given, h, last, kept, None, None)
+    return h, last, kept
 
 
 def backward(inputs: Inputs, states: Tensor, *grads: Tensor | None) -> tuple[Tensor, ...]:
     """Compute the gradients: step by step by the kernel, the rest by products of all steps."""
-    u, (_, _, grad_h0, grad_h_reset, *of_norm) = inputs.u, gradients(inputs)
+    u, (grad_h0, grad_h_reset, *of_norm) = inputs.u, _small_gradients(inputs)
     before, rstd = _before(inputs, states), None
     grad_starts = None if inputs.h_reset is None else torch.empty_like(grad_h0)
     with without_autocast(u.device):

@@ -14,6 +14,7 @@ from torch import Tensor
 from sru_nn import backend
 from sru_nn.cells.sru import pieces, plain, reference
 from sru_nn.cells.sru.plain import Inputs as Inputs
+from sru_nn.dtypes import in_accumulate_dtype
 from sru_nn.experimental.length_parallel import LengthParallel
 from sru_nn.operators import Passes, Recurrence, by_reference, is_transformed, kernels
 
@@ -78,7 +79,7 @@ def run(
     if reset is not None or cu_seqlens is not None:
         return pieces.run(chosen, inputs, reset, c_reset, cu_seqlens)
     u, v, bias, c0, x, mask_c, *rest = inputs
-    v, bias, c0, mask_c = pieces.in_accumulate_dtype(u.dtype, v, bias, c0, mask_c)
+    v, bias, c0, mask_c = in_accumulate_dtype(u.dtype, v, bias, c0, mask_c)
     return _OPERATORS(chosen, Inputs(u, v, bias, c0, x, mask_c, *rest))  # type: ignore[arg-type]
 
 

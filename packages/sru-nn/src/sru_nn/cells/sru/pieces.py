@@ -15,7 +15,7 @@ from sru_nn import backend
 from sru_nn.cells.sru import plain, reference
 from sru_nn.cells.sru.plain import Inputs
 from sru_nn.cells.sru.plain import PieceInputs as PieceInputs
-from sru_nn.dtypes import accumulate_dtype
+from sru_nn.dtypes import in_accumulate_dtype
 from sru_nn.operators import Passes, Recurrence, by_reference, passes_of, run_kernel
 from sru_nn.pieces import launch_order
 from sru_nn.pieces import marks as make_marks
@@ -35,12 +35,6 @@ def run(
     v, bias, c0, c_reset, mask_c = in_accumulate_dtype(u.dtype, v, bias, c0, c_reset, mask_c)
     where = (marks, offsets, bidirectional)
     return _OPERATORS(chosen, PieceInputs(u, v, bias, c0, c_reset, x, mask_c, *where, activation, scale_x))
-
-
-def in_accumulate_dtype(storage: torch.dtype, *tensors: Tensor | None) -> list[Any]:
-    """Bring the small tensors to the accumulation dtype; a kernel is compiled for that one only."""
-    dtype = accumulate_dtype(storage)
-    return [x if x is None or x.dtype == dtype else x.to(dtype) for x in tensors]
 
 
 def results(inputs: PieceInputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
