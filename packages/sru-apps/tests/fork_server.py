@@ -68,6 +68,7 @@ def run(request: Request) -> NoReturn:
 def serve() -> None:
     import sru_apps.tasks.classify.module
     import sru_apps.tasks.lm.module
+    import sru_apps.tasks.speech.module
     import sru_apps.tasks.squad.module
     import sru_apps.train.fit  # noqa: F401
 

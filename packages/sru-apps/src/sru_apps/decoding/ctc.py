@@ -230,9 +230,10 @@ class PrefixBeam:
                 if self._scorer is not None and words is not None and longer not in fresh:
                     words = self._scorer.extend(words, token)
                 add(longer, words, -math.inf, before + output[token])
-        best = sorted(fresh.items(), key=lambda item: -item[1].score)[: self._beam]
-        least = best[0][1].score - self._margin
-        self._beams = {prefix: beam for prefix, beam in best if beam.score >= least}
+        scored = [(beam.score, prefix, beam) for prefix, beam in fresh.items()]
+        best = sorted(scored, key=lambda entry: -entry[0])[: self._beam]
+        least = best[0][0] - self._margin
+        self._beams = {prefix: beam for score, prefix, beam in best if score >= least}
 
 
 def _add(first: float, second: float) -> float:

@@ -41,7 +41,7 @@ class Trained:
     @classmethod
     def entries(cls, hyper_parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Turn the hyper-parameters of a checkpoint into the entries of an exported `config.json`."""
-        return {"model": hyper_parameters["config"]}
+        return {**hyper_parameters, "model": hyper_parameters["config"]}
 
     @classmethod
     def check(cls, config: Any, entries: Mapping[str, Any]) -> None:

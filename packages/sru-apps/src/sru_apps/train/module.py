@@ -101,6 +101,23 @@ class TaskModule(LightningModule):
         """
         return "", ()
 
+    @property
+    def stage(self) -> str:
+        """The part of the data that is being measured: `validation` or `test`."""
+        return "test" if self.trainer.testing else "validation"
+
+    def log_figures(self, figures: Mapping[str, float]) -> None:
+        """Log the figures of the part that has been measured; all processes log the same.
+
+        Args:
+            figures: The figures by name; those among `shares` are shown beside the progress bar.
+        """
+        for name, value in figures.items():
+            # The loggers get one row per epoch from `History`.
+            self.log(
+                f"{self.stage}_{name}", value, logger=False, prog_bar=name in self.shares, sync_dist=True
+            )
+
     def describe(self, figures: Mapping[str, float]) -> str:
         """Put figures in words: `accuracy 82.51 %, loss 0.4405`."""
         found = [

@@ -133,7 +133,7 @@ class ClassifierModule(TaskModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count correct labels."""
-        stage, size = "test" if self.trainer.testing else "validation", len(batch.labels)
+        stage, size = self.stage, len(batch.labels)
         logits = self._logits(batch)
         # The loggers get one row per epoch from `History`.
         self.log(

@@ -128,13 +128,12 @@ class LanguageModelModule(TaskModule):
         """Log the figures of the whole text."""
         self._evaluated = None
         nats, tokens = self.trainer.strategy.reduce(self._sums, reduce_op="sum").tolist()
-        stage = "test" if self.trainer.testing else "validation"
         counts = getattr(getattr(self.trainer, "datamodule", None), "counts", None)
-        found = figures(self.unit, nats, int(tokens), counts(stage) if counts is not None else None)
+        found = figures(self.unit, nats, int(tokens), counts(self.stage) if counts is not None else None)
         for name, value in found.items():
             # The loggers get one row per epoch from `History`; all processes log the same.
             usual = FIGURE[self.unit]
-            self.log(f"{stage}_{name}", value, logger=False, prog_bar=name == usual, sync_dist=True)
+            self.log(f"{self.stage}_{name}", value, logger=False, prog_bar=name == usual, sync_dist=True)
 
     on_test_epoch_start, test_step = on_validation_epoch_start, validation_step
     on_test_epoch_end = on_validation_epoch_end

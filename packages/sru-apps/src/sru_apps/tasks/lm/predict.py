@@ -33,11 +33,6 @@ class TrainedLanguageModel(Trained):
         self.separator: int | None = (entries or {}).get("separator")
 
     @classmethod
-    def entries(cls, hyper_parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Turn the hyper-parameters of a checkpoint into the entries of an exported `config.json`."""
-        return {**super().entries(hyper_parameters), "separator": hyper_parameters.get("separator")}
-
-    @classmethod
     def check(cls, config: LanguageModelConfig, entries: Mapping[str, Any]) -> None:
         """Refuse a separator that is no symbol.
 

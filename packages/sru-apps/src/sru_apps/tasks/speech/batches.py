@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Any, NamedTuple, overload
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from sru_data.feature_files import FeatureFile
-from sru_data.loaders import LengthBatchSampler, pad_features
+from sru_data.loaders import LengthBatchSampler, pad_features, pad_sequences
 
 
 class Example(NamedTuple):
@@ -43,12 +42,12 @@ class Batch(NamedTuple):
 def make_batch(examples: Sequence[Example]) -> Batch:
     """Pad utterances into a batch."""
     features, mask, _ = pad_features([example.features for example in examples])
-    targets = [example.targets for example in examples]
+    symbols = pad_sequences([example.targets for example in examples])
     return Batch(
         features,
         mask if bool(mask.any()) else None,
-        pad_sequence(targets, batch_first=True),
-        torch.tensor([len(symbols) for symbols in targets]),
+        symbols.ids,
+        symbols.lengths,
         torch.tensor([example.index for example in examples]),
     )
 
@@ -93,14 +92,8 @@ class Examples(Sequence[Example]):
         """Return their number."""
         return len(self.numbers)
 
-    @overload
-    def __getitem__(self, index: int) -> Example: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Example]: ...
-    def __getitem__(self, index: int | slice) -> Any:
-        """Return an utterance, or several."""
-        if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
+    def __getitem__(self, index: int) -> Example:  # type: ignore[override]
+        """Return an utterance."""
         number = int(self.numbers[index])
         return Example(self.part.features(number, speed=self._speed(number)), self.targets[number], number)
 

@@ -14,7 +14,7 @@ from sru_data import DataError
 from sru_data.datasets.speech import Utterance
 from sru_data.errors import shortened
 from sru_data.feature_files import FeatureFile
-from sru_data.tokenizers import WordTokenizer
+from sru_data.tokenizers import UNK_ID, WordTokenizer
 from sru_data.tokenizers.alphabets import symbols_outside
 
 _NAMED = 5
@@ -61,19 +61,25 @@ def check_labels(utterances: Sequence[Utterance], tokenizer: Any, *, place: str)
     _refuse(outside, place, "labels that training has clips of", "correct them, or leave those clips out")
 
 
-def check_symbols(utterances: Sequence[Utterance], tokenizer: Any, *, place: str) -> None:
+def check_symbols(
+    utterances: Sequence[Utterance], symbols: Sequence[Sequence[int]], tokenizer: Any, *, place: str
+) -> None:
     """Refuse transcripts with symbols outside the alphabet.
 
     Args:
         utterances: The utterances.
+        symbols: Their transcripts as numbers.
         tokenizer: The alphabet.
         place: What to call the data.
 
     Raises:
         DataError: A transcript has one.
     """
-    found = {utterance: set(symbols_outside(tokenizer, utterance.text or "")) for utterance in utterances}
-    outside = {utterance: symbols for utterance, symbols in found.items() if symbols}
+    outside = {
+        utterance: set(symbols_outside(tokenizer, utterance.text or ""))
+        for utterance, numbers in zip(utterances, symbols, strict=True)
+        if UNK_ID in numbers
+    }
     _refuse(outside, place, "symbols of the alphabet", "correct them, or give --data.on_unknown keep")
 
 

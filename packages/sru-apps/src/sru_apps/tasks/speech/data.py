@@ -170,8 +170,7 @@ class SpeechData(BatchData[Example, Batch]):
         if self.tokenizer is None:
             self.tokenizer = self._number_symbols(self.prepared.parts["train"].utterances)
         for part, file in self.prepared.parts.items():
-            self._check(file.utterances, f"{self.dataset}, {part}")
-            symbols = map(self._symbols, file.utterances)
+            symbols = self._symbols(file.utterances, f"{self.dataset}, {part}")
             targets = [torch.tensor(numbers, dtype=torch.int64) for numbers in symbols]
             numbers = None
             if part == "train":
@@ -188,17 +187,15 @@ class SpeechData(BatchData[Example, Batch]):
         with building():
             return train_alphabet(texts, unit=self.hparams["unit"], vocab_size=self.hparams["vocab_size"])
 
-    def _check(self, utterances: Sequence[Utterance], place: str) -> None:
+    def _symbols(self, utterances: Sequence[Utterance], place: str) -> list[list[int]]:
         if self.classify:
             check_labels(utterances, self.tokenizer, place=place)
-        elif self.hparams["on_unknown"] == "refuse":
-            check_symbols(utterances, self.tokenizer, place=place)
-
-    def _symbols(self, utterance: Utterance) -> list[int]:
-        if not self.classify:
-            return encode_transcript(self.tokenizer, utterance.text or "")
-        (number,) = self.tokenizer.ids_of([utterance.label])
-        return [number - SPECIAL]
+            numbers = self.tokenizer.ids_of([utterance.label for utterance in utterances])
+            return [[number - SPECIAL] for number in numbers]
+        symbols = [encode_transcript(self.tokenizer, utterance.text or "") for utterance in utterances]
+        if self.hparams["on_unknown"] == "refuse":
+            check_symbols(utterances, symbols, self.tokenizer, place=place)
+        return symbols
 
     def utterance(self, part: str, index: int) -> Utterance:
         """Return an utterance of a part by its number."""
@@ -238,8 +235,8 @@ class SpeechData(BatchData[Example, Batch]):
             f"{name} {len(part):,} ({int(part.lengths.sum()) / _FRAMES_PER_HOUR:.2f} h)"
             for name, part in parts.items()
         )
-        what = "labels" if self.classify else self.unit_of_symbols
-        lines = [f"{self.dataset}: utterances: {sizes}; {len(self.tokenizer) - SPECIAL:,} {what}"]
+        symbols = f"{len(self.tokenizer) - SPECIAL:,} {self.unit_of_symbols}"
+        lines = [f"{self.dataset}: utterances: {sizes}; {symbols}"]
         for name, part in self.prepared.parts.items():
             if part.left_out:
                 first = next(iter(part.left_out.values()))

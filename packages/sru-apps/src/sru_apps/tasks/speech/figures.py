@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sru_apps.tasks.classify.pictures import draw_confusion
 from sru_apps.tasks.classify.tally import Tally
-from sru_apps.tasks.speech.metrics import Errors, alignment, count_errors, rates_of
+from sru_apps.tasks.speech.metrics import Errors, alignment, count_errors, rates_of, total
 from sru_apps.tasks.speech.model import SPECIAL
 from sru_apps.train.csv_rows import write_csv
 from sru_apps.train.report import Report
@@ -42,8 +42,9 @@ def write(module: Any, data: Any, folder: Path, *, part: str, device: torch.devi
     """
     module.network.eval().to(device)
     outputs = _outputs(module, data, part, device)
-    report = _labels(outputs, data, folder, part) if module.config.classify else None
-    if report is None:
+    if module.config.classify:
+        report = _labels(outputs, data, folder, part)
+    else:
         decoding = data.decoding(module.config)
         texts = [
             (index, text)
@@ -84,32 +85,30 @@ def _transcripts(texts: list[tuple[int, str]], data: Any, folder: Path, part: st
             file.write((head + alignment(row.reference, row.hypothesis) + "\n").encode())
     if any(row.speaker for row in rows):
         write_csv(folder / "speakers.csv", _by_speaker(rows))
-    total = _sum(rows)
+    summed = total(row.errors for row in rows)
     words = "phones" if rate == "per" else "words"
     lines = [
-        f"{part}: {total.length:,} {words}, {total.substitutions:,} substituted, {total.deletions:,} "
-        f"deleted, {total.insertions:,} inserted",
+        f"{part}: {summed.length:,} {words}, {summed.substitutions:,} substituted, {summed.deletions:,} "
+        f"deleted, {summed.insertions:,} inserted",
         f"{part} transcripts and alignments: {folder}",
     ]
     return Report("\n".join(lines))
 
 
-def _sum(rows: list[Measured]) -> Errors:
-    return Errors(*map(sum, zip(Errors(0, 0, 0, 0), *(row.errors for row in rows), strict=True)))
-
-
 def _by_speaker(rows: list[Measured]) -> list[dict[str, object]]:
-    found = []
-    for speaker in sorted({row.speaker for row in rows}):
-        own = [row for row in rows if row.speaker == speaker]
-        total = _sum(own)
+    errors: dict[str, list[Errors]] = {}
+    for row in rows:
+        errors.setdefault(row.speaker, []).append(row.errors)
+    found: list[dict[str, object]] = []
+    for speaker, own in sorted(errors.items()):
+        summed = total(own)
         found.append(
             {
                 "speaker": speaker,
                 "utterances": len(own),
-                "length": total.length,
-                "errors": total.count,
-                "rate": round(total.rate, 6),
+                "length": summed.length,
+                "errors": summed.count,
+                "rate": round(summed.rate, 6),
             }
         )
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
 from sru_apps.train.errors import UserError
@@ -39,6 +39,11 @@ class Errors(NamedTuple):
     def rate(self) -> float:
         """The errors per word of the reference; their number where that is empty."""
         return self.count / max(1, self.length)
+
+
+def total(errors: Iterable[Errors]) -> Errors:
+    """Add up errors."""
+    return Errors(*map(sum, zip(Errors(0, 0, 0, 0), *errors, strict=True)))
 
 
 def count_errors(rate: Rate, references: Sequence[str], hypotheses: Sequence[str]) -> Errors:
@@ -99,7 +104,7 @@ class ErrorRates:
         """Add utterances."""
         for rate, errors in self.errors.items():
             more = count_errors(rate, references, hypotheses)
-            self.errors[rate] = Errors(*map(sum, zip(errors, more, strict=True)))
+            self.errors[rate] = total([errors, more])
 
     def compute(self) -> dict[str, float]:
         """Return each rate, of all utterances together."""

@@ -107,7 +107,6 @@ class SpeechModule(TaskModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count errors."""
-        stage = "test" if self.trainer.testing else "validation"
         logits, mask = self.network(batch.features, batch.mask)
         if self.config.classify:
             labels = batch.targets[:, 0]
@@ -119,19 +118,17 @@ class SpeechModule(TaskModule):
         self._nats += float(losses.double().sum())
         self._counted += int(batch.target_lengths[fits].sum())
         data: SpeechData = self.trainer.datamodule  # type: ignore[attr-defined]
-        references = [data.transcript(stage, index) for index in batch.index.tolist()]
+        references = [data.transcript(self.stage, index) for index in batch.index.tolist()]
         self.rates.update(references, data.decoding(self.config).texts(logits, mask))
 
     def on_validation_epoch_end(self) -> None:
         """Log the figures of all utterances."""
-        stage = "test" if self.trainer.testing else "validation"
-        figures = self.rates.compute()
         if self.config.classify:
             accuracy = self._right / max(1, self._counted)
             figures = {"accuracy": accuracy, "error_rate": 1 - accuracy}
-        for name, value in {"loss": self._nats / max(1, self._counted), **figures}.items():
-            # The loggers get one row per epoch from `History`; all processes log the same.
-            self.log(f"{stage}_{name}", value, logger=False, prog_bar=name in self.shares, sync_dist=True)
+        else:
+            figures = self.rates.compute()
+        self.log_figures({"loss": self._nats / max(1, self._counted), **figures})
 
     on_test_epoch_start, test_step = on_validation_epoch_start, validation_step
     on_test_epoch_end = on_validation_epoch_end

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sru_apps.decoding.arpa import NGramModel
+from sru_apps.inference.loading import changed
 from sru_apps.inference.trained import Trained
 from sru_apps.tasks.speech.decoding import Decoding
 from sru_apps.tasks.speech.metrics import UNITS
@@ -107,11 +107,6 @@ class Transcriber(Trained):
         self._decoding: Decoding | None = None
 
     @classmethod
-    def entries(cls, hyper_parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Turn the hyper-parameters of a checkpoint into the entries of an exported `config.json`."""
-        return {**hyper_parameters, "model": hyper_parameters["config"]}
-
-    @classmethod
     def check(cls, config: SpeechConfig, entries: Mapping[str, Any]) -> None:
         """Refuse features and units that do not fit the network.
 
@@ -152,10 +147,7 @@ class Transcriber(Trained):
             UserError: A number is out of its range, or a language model has no beam to choose from.
         """
         given = {"beam": beam, "lm_weight": lm_weight, "word_bonus": word_bonus, "lm_unknown": lm_unknown}
-        with building():
-            config = replace(
-                self.config, **{name: value for name, value in given.items() if value is not None}
-            )
+        config = changed(self.config, {name: value for name, value in given.items() if value is not None})
         if language_model is not None and not isinstance(language_model, NGramModel):
             language_model = NGramModel.read(language_model)
         self._decoding = Decoding(config, self.tokenizer, self.unit, language_model)

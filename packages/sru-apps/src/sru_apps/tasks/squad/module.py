@@ -97,10 +97,9 @@ class SquadModule(TaskModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Compare the best spans with the references."""
-        stage = "test" if self.trainer.testing else "validation"
         scores = self.network(batch.inputs)
         spans = best_spans(scores.start, scores.end, max_length=self.config.max_answer)
-        questions = self.trainer.datamodule.parts[stage]  # type: ignore[attr-defined]
+        questions = self.trainer.datamodule.parts[self.stage]  # type: ignore[attr-defined]
         texts = [questions.text(index) for index in batch.index.tolist()]
         places = zip(spans.start[:, 0].tolist(), spans.end[:, 0].tolist(), strict=True)
         predictions = [answer_of(text, *place)[0] for text, place in zip(texts, places, strict=True)]
@@ -115,11 +114,8 @@ class SquadModule(TaskModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the figures of all questions."""
-        stage = "test" if self.trainer.testing else "validation"
         figures = {name: float(value) for name, value in self.figures.compute().items()}
-        for name, value in {"loss": self._nats / max(1, self._counted), **figures}.items():
-            # The loggers get one row per epoch from `History`; all processes log the same.
-            self.log(f"{stage}_{name}", value, logger=False, prog_bar=name in self.shares, sync_dist=True)
+        self.log_figures({"loss": self._nats / max(1, self._counted), **figures})
 
     on_test_epoch_start, test_step = on_validation_epoch_start, validation_step
     on_test_epoch_end = on_validation_epoch_end

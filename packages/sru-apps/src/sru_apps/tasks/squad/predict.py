@@ -75,11 +75,6 @@ class QuestionAnswerer(Trained):
         self._threshold = float(entries.get("threshold") or 0.0)
 
     @classmethod
-    def entries(cls, hyper_parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Turn the hyper-parameters of a checkpoint into the entries of an exported `config.json`."""
-        return {**hyper_parameters, "model": hyper_parameters["config"]}
-
-    @classmethod
     def wrap(cls, tokenizer: Tokenizer) -> WordTokenizer:
         """Refuse a tokenizer that does not number words."""
         if not isinstance(tokenizer, WordTokenizer):
