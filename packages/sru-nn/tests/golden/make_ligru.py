@@ -110,4 +110,4 @@ def record(kind: str, training: bool, with_state: bool, arguments: dict[str, Any
 
 if __name__ == "__main__":
     torch.manual_seed(19)
-    torch.save([record(*case) for case in CASES], Path(__file__).with_name("ligru.pt"))
+    torch.save({"cases": [record(*case) for case in CASES]}, Path(__file__).with_name("ligru.pt"))

@@ -34,7 +34,10 @@ def extract(config: FeatureConfig, utterance: Utterance, *, speed: float = 1.0) 
     Source for `speed`: Ko, Peddinti, Povey and Khudanpur, "Audio augmentation for speech recognition", 2015.
     """
     samples = read_samples(config, utterance, speed=speed)
-    features = extract_samples(config, samples)
+    try:
+        features = extract_samples(config, samples)
+    except FloatingPointError:
+        features = torch.full((1, config.size), torch.nan)
     if not len(features):
         raise DataError.at(
             utterance.path,
@@ -62,6 +65,7 @@ def extract_samples(config: FeatureConfig, samples: Tensor, *, sample_rate: floa
 
     Raises:
         ValueError: As for `OnlineFeatures`.
+        FloatingPointError: As for `OnlineFeatures.accept`.
         DataError: A package is missing.
     """
     computer = FrameComputer(config, sample_rate=sample_rate)

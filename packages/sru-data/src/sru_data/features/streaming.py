@@ -50,6 +50,7 @@ class OnlineFeatures:
 
         Raises:
             ValueError: The samples have another shape.
+            FloatingPointError: They are so large that their energy is no number.
         """
         return self._computer.accept(samples)
 
@@ -117,7 +118,10 @@ class FrameComputer:
         """Return the frames that end with these samples."""
         filters: Any = self._filters
         if len(samples):
-            filters.accept_waveform(self._config.sample_rate, (samples.float() * _SCALE).numpy())
+            try:
+                filters.accept_waveform(self._config.sample_rate, (samples.float() * _SCALE).numpy())
+            except RuntimeError as error:
+                raise FloatingPointError(f"OnlineFeatures: samples are too large: {error}") from error
         ready = filters.num_frames_ready
         frames = torch.empty(ready - self._done, filters.dim)
         for row, number in enumerate(range(self._done, ready)):

@@ -14,7 +14,7 @@ from sru_nn import LiGRU, SLiGRU
 from sru_nn.cells.ligru import layer
 
 B, T, E, D = 2, 4, 3, 2
-CASES = torch.load(Path(__file__).parents[2] / "golden" / "ligru.pt", weights_only=True)
+CASES = torch.load(Path(__file__).parents[2] / "golden" / "ligru.pt", weights_only=True)["cases"]
 IDS = [f"{case['kind']}, {case['arguments']}" for case in CASES]
 cases = pytest.mark.parametrize("case", CASES, ids=IDS)
 WITH_NORM = ("speechbrain SLiGRU", "fast_sligru SLiGRU")
