@@ -154,7 +154,7 @@ def test_all_files_are_checked_before_the_first_is_written(sources, write, tmp_p
         (
             "train",
             ("a b c\n\n", "x\ny\n"),
-            r"train: expected pairs that can be used, got 2, of which none can: sentence longer .*\.0:1; empty",
+            r"train: expected pairs that can be used, got 2, of which none can: sentence longer .*:1; empty",
         ),
         ("validation", ("", ""), r"validation\.0: expected pairs of sentences, got none"),
     ],
