@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from sru_data.pair_files import Example, PreparedPairs
 from torch import Tensor
 
 from sru_apps.ranges import check_at_least
@@ -18,7 +19,6 @@ from sru_apps.train.export import dump_tokenizer, parse_tokenizer
 from sru_apps.train.own_files import Files, name_of_files
 from sru_data import DataError
 from sru_data.loaders import LengthBatchSampler
-from sru_data.pair_files import Example, PreparedPairs
 
 
 class TranslationData(BatchData[Example, Batch]):
@@ -28,8 +28,8 @@ class TranslationData(BatchData[Example, Batch]):
     the numbers are then mapped into memory.
 
     Args:
-        name: A published set and its direction: multi30k-en-de, multi30k-de-en, iwslt14-de-en or
-            wmt14-en-de.
+        name: A published set and its direction: multi30k-en-de, multi30k-de-en, and likewise of iwslt14 and
+            wmt14, which are read from the data folder.
         train_file: Your own sentences instead, plain or compressed: the source side of parallel text, one
             sentence per line, with `train_target_file`; or a table (TSV, CSV, JSON lines or Parquet) with a
             column for each side. One path, a list, or a pattern.

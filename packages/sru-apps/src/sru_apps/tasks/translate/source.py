@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from sru_data.pair_files import PreparedPairs, VocabularyConfig, open_prepared, prepare
+
 from sru_apps.tasks.translate.vocabularies import TokenizerPair
 from sru_apps.train.console import preparation_bar
-from sru_apps.train.errors import UserError
+from sru_apps.train.errors import UserError, building
 from sru_apps.train.own_files import check_files
 from sru_data.datasets import translation
 from sru_data.datasets.translation import PairFiles
-from sru_data.pair_files import PreparedPairs, VocabularyConfig, open_prepared, prepare
 
-DatasetName = Literal["multi30k-en-de", "multi30k-de-en", "iwslt14-de-en", "wmt14-en-de"]
+DatasetName = Literal[
+    "multi30k-en-de", "multi30k-de-en", "iwslt14-en-de", "iwslt14-de-en", "wmt14-en-de", "wmt14-de-en"
+]
 _PARTS = ("train", "validation", "test")
 
 
@@ -65,10 +68,10 @@ def prepare_pairs(
     """
     if options["name"] is None and options["train_file"] is None:
         return open_prepared(options["prepared_dir"])
-    files = _find(options)
-    if not training:
-        del files["train"]
-    with preparation_bar(name, unit="pairs") as report:
+    with building(), preparation_bar(name, unit="pairs") as report:
+        files = _find(options)
+        if not training:
+            del files["train"]
         return prepare(
             files,
             options["prepared_dir"] if training else None,
