@@ -11,7 +11,8 @@ from sru_apps.nn import RecurrentEncoder, StackedEncoder, State, last
 from sru_apps.nn.encoders import ENCODERS
 from sru_apps.nn.layers import make_dropout
 from sru_apps.tasks.translate.attention import SourceAttention
-from sru_apps.tasks.translate.model import Memory, TranslationConfig, TranslationModel
+from sru_apps.tasks.translate.config import TranslationConfig
+from sru_apps.tasks.translate.model import Memory, TranslationModel
 from sru_nn import SRUppState
 
 

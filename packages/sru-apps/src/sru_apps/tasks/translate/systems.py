@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from sru_apps.tasks.translate.model import TranslationConfig, TranslationModel
+from sru_apps.tasks.translate.config import TranslationConfig
+from sru_apps.tasks.translate.model import TranslationModel
 from sru_apps.tasks.translate.recurrent import EncoderDecoder
+from sru_apps.tasks.translate.transformer import TransformerSRU
+
+SYSTEMS: dict[str, type[TranslationModel]] = {
+    "encoder-decoder": EncoderDecoder,
+    "transformer-sru": TransformerSRU,
+}
 
 
 def build(config: TranslationConfig) -> TranslationModel:
@@ -12,4 +19,4 @@ def build(config: TranslationConfig) -> TranslationModel:
     Args:
         config: Sizes and choices.
     """
-    return EncoderDecoder(config)
+    return SYSTEMS[config.system](config)
