@@ -83,8 +83,8 @@ def beam_search(
         keep_attention: Whether to return the attention of the hypotheses.
 
     Returns:
-        For each sentence its hypotheses, the best first: `n_best`, or fewer where there are no more; none
-        where the model gives no finite score.
+        For each sentence its hypotheses, at least one, the best first: `n_best`, or fewer where there are no
+        more. Where the model gives no finite score, an empty one whose score is no number.
 
     Raises:
         ValueError: The model is in training mode.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -203,6 +204,8 @@ def collect(
 ) -> list[list[Hypothesis]]:
     """Return hypotheses that have ended, those of each sentence in their order.
 
+    A sentence without any, since the model gives no finite score, has an empty one whose score is no number.
+
     Args:
         history: The steps.
         ends: (B, n) int64, as for `History.read`.
@@ -212,6 +215,7 @@ def collect(
         cut: (B, n) bool.
     """
     symbols, attention = history.read(ends, slots)
+    nothing = Hypothesis([], math.nan, math.nan)
     found: list[list[Hypothesis]] = []
     columns = (symbols.cpu(), ends, scores, log_probs, cut, scores.isfinite())
     for row, sentence in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
@@ -220,4 +224,4 @@ def collect(
             weights = None if attention is None else attention[row, place, : end + 1]
             if exists:
                 found[-1].append(Hypothesis(ids[:end], score, log_prob, is_cut, weights))
-    return found
+    return [hypotheses or [nothing] for hypotheses in found]
