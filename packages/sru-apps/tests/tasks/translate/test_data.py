@@ -149,7 +149,7 @@ def test_another_vocabulary_than_the_checkpoints_is_refused(
         data.load_state_dict(state)
     folder = {"train_file": None, "validation_file": None, "test_file": None}
     folder |= {f"{part}_target_file": None for part in ("train", "validation", "test")}
-    with pytest.raises(DataError, match="vocabulary of train in .*rare differs from that of the model"):
+    with pytest.raises(DataError, match=r"vocabulary of train in .*rare differs from that of the model"):
         make(state=state, **folder, prepared_dir=str(tmp_path / "rare"))
 
 
