@@ -215,7 +215,9 @@ NAMES: tuple[str, ...] = tuple(_DIRECTIONS)
 """The published sets with their directions, such as `multi30k-en-de`."""
 
 
-def load(name: str, *, data_dir: str | Path | None = None, test: str | None = None) -> dict[PartName, PairFiles]:
+def load(
+    name: str, *, data_dir: str | Path | None = None, test: str | None = None
+) -> dict[PartName, PairFiles]:
     """Find, or download, the files of one of the sets in `NAMES`.
 
     Args:

@@ -22,8 +22,6 @@ class Batch(NamedTuple):
     """(S, B) bool, True at padding; None without any, which is faster."""
     target: Tensor
     """(T, B) int64, what the decoder reads: the marker of the beginning, then the sentence."""
-    target_mask: Tensor | None
-    """(T, B) bool, as `source_mask`."""
     targets: Tensor
     """(T, B) int64, what it learns: the sentence, then the marker of the end; IGNORE at padding."""
     tokens: int
@@ -49,7 +47,6 @@ def make_batch(examples: Sequence[Example], tokenizer: TokenizerPair) -> Batch:
         source.ids,
         source.mask if bool(source.mask.any()) else None,
         target.ids,
-        target.mask if bool(target.mask.any()) else None,
         targets.ids,
         int(targets.lengths.sum()),
         torch.tensor([example.index for example in examples]),

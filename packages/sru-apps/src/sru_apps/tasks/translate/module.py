@@ -10,9 +10,11 @@ from torch import Tensor
 
 from sru_apps.tasks.lm.figures import exp
 from sru_apps.tasks.translate.batches import Batch
+from sru_apps.tasks.translate.config import TranslationConfig
 from sru_apps.tasks.translate.data import TranslationData
 from sru_apps.tasks.translate.decoding import search
-from sru_apps.tasks.translate.model import TranslationConfig, TranslationModel, build
+from sru_apps.tasks.translate.model import TranslationModel
+from sru_apps.tasks.translate.systems import build
 from sru_apps.train.module import TaskModule
 from sru_apps.train.optimizers import OptimizerConfig
 
@@ -33,6 +35,7 @@ class TranslationModule(TaskModule):
     config_class = TranslationConfig
     network_class = staticmethod(build)
     sharded_methods = ("loss", "encode", "start", "step")
+    sizes_of_data = ("joint",)
     points: ClassVar[Mapping[str, str]] = {"bleu": "BLEU", "chrf": "chrF"}
     network: TranslationModel
 
@@ -60,6 +63,11 @@ class TranslationModule(TaskModule):
         }
         return cls({**sizes, **options}, optimizer)
 
+    @classmethod
+    def any_sizes(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return sizes that allow everything: those of a joint vocabulary."""
+        return {**super().any_sizes(options), "joint": True}
+
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Return the loss of a batch; `mean_loss` is that without smoothing."""
         nll, loss = self._losses(batch, self.config.label_smoothing)
@@ -67,12 +75,7 @@ class TranslationModule(TaskModule):
 
     def _losses(self, batch: Batch, smoothing: float) -> tuple[Tensor, Tensor]:
         return self.network.loss(
-            batch.source,
-            batch.target,
-            batch.targets,
-            batch.source_mask,
-            batch.target_mask,
-            smoothing=smoothing,
+            batch.source, batch.target, batch.targets, batch.source_mask, smoothing=smoothing
         )
 
     def on_validation_epoch_start(self) -> None:
