@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from sru_data.pair_files import Example, PreparedPairs
 from torch import Tensor
 
 from sru_apps.ranges import check_at_least
 from sru_apps.tasks.translate.batches import Batch, make_batch
 from sru_apps.tasks.translate.metrics import BleuTokenizer, TranslationScorer
-from sru_apps.tasks.translate.source import DatasetName, check_source, prepare_pairs
+from sru_apps.tasks.translate.source import DatasetName, check_source, hold_out, prepare_pairs
 from sru_apps.tasks.translate.vocabularies import TokenizerPair
 from sru_apps.train.data import BatchData, BatchLoader
 from sru_apps.train.errors import UserError
@@ -19,6 +18,7 @@ from sru_apps.train.export import dump_tokenizer, parse_tokenizer
 from sru_apps.train.own_files import Files, name_of_files
 from sru_data import DataError
 from sru_data.loaders import LengthBatchSampler
+from sru_data.pair_files import Example, PreparedPairs
 
 
 class TranslationData(BatchData[Example, Batch]):
@@ -34,7 +34,8 @@ class TranslationData(BatchData[Example, Batch]):
             sentence per line, with `train_target_file`; or a table (TSV, CSV, JSON lines or Parquet) with a
             column for each side. One path, a list, or a pattern.
         train_target_file: The translations, line by line.
-        validation_file: The same for validation.
+        validation_file: The same for validation; default: every twentieth pair of `train_file`, and 2,000 at
+            most, drawn by the seed.
         validation_target_file: The translations, line by line.
         test_file: The same for the test; allowed with `name` too.
         test_target_file: The translations, line by line; each further file holds another reference.
@@ -45,17 +46,17 @@ class TranslationData(BatchData[Example, Batch]):
         prepared_dir: Folder of the prepared pairs; default: one in the cache. One that `sru translate
             prepare` has filled needs neither `name` nor files.
         unit: What a token is: subwords, words (between spaces) or characters.
-        vocab_size: The size of each vocabulary; subwords need one, words and characters have all without.
+        vocab_size: The most subwords, words or characters to know; default: 8,000 subwords, else all.
         subword_model: How subwords are learned: unigram or bpe.
         min_count: Words and characters that are rarer are unknown.
-        lowercase: Lower-case both sides, here and when translations are compared with references.
+        lowercase: Lower-case words, here and when translations are compared with references.
         joint: Learn one vocabulary for both languages.
         max_length: Train on sentences of at most this many tokens.
         max_tokens: Tokens per batch, padding included, on the side that has more of them.
         evaluation_batch_size: Sentences per batch in validation and test.
         bleu_tokenizer: How sacrebleu cuts texts into words: 13a, intl, zh, char, or none for text that is
             tokenized.
-        seed: Seed of the order of the batches.
+        seed: Seed of what is held out, and of the order of the batches.
 
     Attributes:
         prepared: The prepared pairs.
@@ -133,7 +134,7 @@ class TranslationData(BatchData[Example, Batch]):
 
         Raises:
             DataError: They were prepared with another vocabulary than that of the checkpoint whose state was
-                loaded.
+                loaded, or there is no pair to hold out.
         """
         if self.parts:
             return
@@ -147,7 +148,10 @@ class TranslationData(BatchData[Example, Batch]):
                 f"({len(found):,} and {len(self.tokenizer):,} tokens); give the files and the options that "
                 "it was trained with"
             )
-        self.parts = dict(self.prepared.parts)
+        parts: dict[str, Any] = dict(self.prepared.parts)
+        if "validation" not in parts:
+            parts["train"], parts["validation"] = hold_out(parts["train"], seed=self.hparams["seed"])
+        self.parts = parts
 
     def opening(self) -> str:
         """Count the pairs and the tokens, and say which are left out."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,9 @@ def write(module: Any, data: Any, folder: Path, *, part: str, device: torch.devi
     """
     module.network.eval().to(device)
     pairs = data.parts[part]
-    translations = _translations(module, data, part, device)
+    found = sorted(_translations(module, data, part, device))
     module.to("cpu")
-    texts = [pairs.text(index) for index in range(len(pairs))]
+    texts, translations = [pairs.text(index) for index, _ in found], [translation for _, translation in found]
     scorer = data.scorer()
     scores = scorer.corpus(translations, [text.targets for text in texts])
     bleu, chrf = scorer.signatures
@@ -54,15 +55,13 @@ def write(module: Any, data: Any, folder: Path, *, part: str, device: torch.devi
 
 
 @torch.inference_mode()
-def _translations(module: Any, data: Any, part: str, device: torch.device) -> list[str]:
-    """Translate in batches of like length; return the translations in the order of the data."""
-    found = [""] * len(data.parts[part])
+def _translations(module: Any, data: Any, part: str, device: torch.device) -> Iterator[tuple[int, str]]:
+    """Yield the numbers of the sentences with their translations, in batches of like length."""
     for batch in data.val_dataloader() if part == "validation" else data.test_dataloader():
         mask = None if batch.source_mask is None else batch.source_mask.to(device)
         hypotheses = search(module.network, batch.source.to(device), mask, beam=module.config.beam)
         for index, (best, *_) in zip(batch.index.tolist(), hypotheses, strict=True):
-            found[index] = data.tokenizer.decode(best.ids)
-    return found
+            yield index, data.tokenizer.decode(best.ids)
 
 
 def _on_one_line(text: str) -> str:
