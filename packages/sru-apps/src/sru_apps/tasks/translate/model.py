@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from sru_apps.nn import State
+from sru_apps.nn.cross_entropy import smoothed_cross_entropy
 from sru_apps.nn.layers import make_dropout
 from sru_apps.tasks.translate.config import TranslationConfig
+from sru_data.loaders import IGNORE
 
 
 class Memory(NamedTuple):
@@ -118,6 +120,32 @@ class TranslationModel(nn.Module):
             (T, B, E), as `decode` returns it.
         """
         return self.decode(target, self.encode(source, source_mask))
+
+    def loss(
+        self,
+        source: Tensor,
+        target: Tensor,
+        targets: Tensor,
+        source_mask: Tensor | None = None,
+        *,
+        smoothing: float = 0.0,
+    ) -> tuple[Tensor, Tensor]:
+        """Score the symbols that follow, without the logits of all positions at once.
+
+        Args:
+            source: As for `encode`.
+            target: As for `decode`.
+            targets: (T, B) int64, the symbol after each position, `IGNORE` (-100) where nothing is scored.
+            source_mask: As for `encode`.
+            smoothing: The share of the probability that label smoothing spreads over all symbols.
+
+        Returns:
+            nll: (N,), the negative log-likelihoods of the N symbols that are scored.
+            loss: (N,), the same with label smoothing.
+        """
+        scored = targets != IGNORE
+        h, output = self(source, target, source_mask)[scored], self.output
+        return smoothed_cross_entropy(h, output.weight, output.bias, targets[scored], smoothing=smoothing)
 
     def embed(self, embedding: nn.Embedding, ids: Tensor) -> Tensor:
         """Look symbols up, and forget whole symbols in training.
