@@ -42,9 +42,7 @@ TASK = Task(
             "translate sentences of a file, of standard input or of the command line",
             "sru_apps.tasks.translate.commands:translate",
         ),
-        "score": Command(
-            "log-probabilities of given translations", "sru_apps.tasks.translate.commands:score"
-        ),
+        "score": Command("log-probabilities of given translations", "sru_apps.tasks.translate.scoring:score"),
         "export": Command(
             "the encoder and a step of the decoder as ONNX", "sru_apps.tasks.translate.export:export"
         ),
