@@ -81,7 +81,7 @@ def test_short_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert every >= {*COMMON, *task.common}
     listed = re.findall(r"^  (--\S+)", shown, re.MULTILINE)
     assert len(listed) == len({*COMMON, *task.common}) < 20
-    assert {"--epochs", "--lr", "--batch-size", "--encoder", "--recipe"} <= set(listed)
+    assert {"--epochs", "--lr", "--encoder", "--recipe"} <= set(listed)
     assert all(f"\n  {recipe} " in shown for recipe in recipe_names(task))
     assert f"`sru {name} fit --help-all` describes all {len(every)} options." in shown
 

@@ -25,6 +25,12 @@ def spelled(numbers: list[list[int]], words: list[str]) -> str:
     return "".join(" ".join(words[number] for number in sentence) + "\n" for sentence in numbers)
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What is prepared to measure a model goes to the cache.
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `train`, `dev` and `test`, each with the endings .en and .de; to read only."""

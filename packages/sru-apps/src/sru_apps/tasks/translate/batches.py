@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from sru_data.pair_files import Example
 from torch import Tensor
 
 from sru_apps.tasks.translate.vocabularies import TokenizerPair
 from sru_data.loaders import IGNORE, pad_sequences
+from sru_data.pair_files import Example
 
 
 class Batch(NamedTuple):

@@ -36,11 +36,12 @@ class TranslationData(BatchData[Example, Batch]):
         train_target_file: The translations, line by line.
         validation_file: The same for validation; default: every twentieth pair of `train_file`, and 2,000 at
             most, drawn by the seed.
-        validation_target_file: The translations, line by line.
+        validation_target_file: The translations, line by line; each further file holds another reference.
         test_file: The same for the test; allowed with `name` too.
-        test_target_file: The translations, line by line; each further file holds another reference.
-        source_field: The column of tables that holds the source.
-        target_field: The column that holds the translation; further ones hold other references.
+        test_target_file: As `validation_target_file`.
+        source_column: The column of tables that holds the source.
+        target_column: The column that holds the translation; further ones hold other references, which
+            training leaves out.
         test_set: Another test set of the published data, such as test_2017_flickr.
         data_dir: Folder with the published sets; default: $SRU_DATA, else the data are downloaded.
         prepared_dir: Folder of the prepared pairs; default: one in the cache. One that `sru translate
@@ -79,8 +80,8 @@ class TranslationData(BatchData[Example, Batch]):
         validation_target_file: Files | None = None,
         test_file: Files | None = None,
         test_target_file: Files | None = None,
-        source_field: str = "source",
-        target_field: list[str] | str = "target",
+        source_column: str = "source",
+        target_column: list[str] | str = "target",
         test_set: str | None = None,
         data_dir: str | None = None,
         prepared_dir: str | None = None,

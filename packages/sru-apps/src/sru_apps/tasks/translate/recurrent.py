@@ -14,6 +14,7 @@ from sru_apps.tasks.translate.attention import SourceAttention
 from sru_apps.tasks.translate.config import TranslationConfig
 from sru_apps.tasks.translate.model import Memory, TranslationModel
 from sru_nn import SRUppState
+from sru_nn.dtypes import accumulate_dtype
 
 
 class EncoderDecoder(TranslationModel):
@@ -26,7 +27,8 @@ class EncoderDecoder(TranslationModel):
 
     That is the attention `bahdanau`: a layer below the others makes the queries and knows nothing of what
     they found, so that all steps of a target are computed at once, while the layers above remember it. With
-    `luong`, hᴸ makes the queries and no layer reads what was found.
+    `luong`, hᴸ makes the queries and no layer reads what was found; input feeding (section 3.3 there) is left
+    out, since it would compute one step after the other.
 
     The first state of layer l is what a step before the first would leave that reads z and remembers nothing:
     W z + b, the candidate, for the state c of an SRU, which has no bound; its tanh for the h of a GRU, and
@@ -112,17 +114,17 @@ class EncoderDecoder(TranslationModel):
     def _run(self, ids: Tensor, state: Any, memory: Memory) -> tuple[Tensor, Tensor, State]:
         """Read symbols, (T, B), or one of each target, (N,)."""
         whole = ids.dim() == 2
-        x, after = self.embed(self.target_embedding, ids), []
-        found, weights = x, x
-        h = x
-        for number, (layer, before) in enumerate(zip(self.layers, state, strict=True)):
-            given = self.dropout(x)
+        layers: Any = self.layers
+        h, after = self.embed(self.target_embedding, ids), []
+        found: Any = None
+        weights: Any = None
+        for number, (layer, before) in enumerate(zip(layers, state, strict=True)):
+            given = self.dropout(h if found is None else torch.cat([h, found], -1))
             new, last_state = layer(given, state=before) if whole else layer.step(given, before)
-            after.append(last_state)
             h = new + h if self.config.residual and number else new
+            after.append(last_state)
             if number == self.queries_from:
                 found, weights = self._attend(h, memory)
-            x = torch.cat([h, found], -1) if self.config.attention == "bahdanau" else h
         h = torch.tanh(self.combine(torch.cat([h, found], -1)))
         return self.output_dropout(h), weights, tuple(after)
 
@@ -131,18 +133,20 @@ class EncoderDecoder(TranslationModel):
         (keys,), (values,), _, mask = memory
         whole = h.dim() == 3
         # A source is a batch of its own for the product: T queries, or those of its K targets.
-        query = h.transpose(0, 1) if whole else h.unflatten(0, (keys.shape[1], -1))
+        query = h.transpose(0, 1) if whole else h.reshape(keys.shape[1], -1, h.shape[-1])
         found, weights = self.attention(query, keys, values, mask)
         return (found.transpose(0, 1), weights) if whole else (found.flatten(0, 1), weights.flatten(0, 1))
 
 
-def _first_state(layer: RecurrentEncoder, vector: Tensor) -> State:
+def _first_state(layer: Any, vector: Tensor) -> State:
     """Return the state of a layer made of (1, B, ·): c of an SRU, h of a GRU, [h; c] of an LSTM."""
     if layer.name == "lstm":
         h, c = vector.chunk(2, -1)
         return h.contiguous(), c.contiguous()
-    vector = vector.contiguous()
-    if layer.name != "srupp":
+    if layer.name == "gru":
+        return vector.contiguous()
+    vector = vector.to(accumulate_dtype(vector.dtype), memory_format=torch.contiguous_format)
+    if layer.name == "sru":
         return vector
     # Nothing is remembered yet, but the state has the form of those to come.
     _, state = layer.rnn.stream(

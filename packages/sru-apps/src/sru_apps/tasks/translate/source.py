@@ -119,19 +119,20 @@ def _vocabulary(options: Mapping[str, Any]) -> VocabularyConfig:
 
 
 def _find(options: Mapping[str, Any]) -> dict[Any, PairFiles]:
-    """Find, or download, the files of each part; those of a published set may have another test."""
+    """Find, or download, the files of each part. All but the training may have several references."""
     files: dict[Any, PairFiles] = {}
     if options["name"] is not None:
         files |= translation.load(options["name"], data_dir=options["data_dir"], test=options["test_set"])
     for part in _PARTS:
         paths, targets = options[f"{part}_file"], options[f"{part}_target_file"]
         if paths is not None and targets is not None:
-            several = part == "test" and isinstance(targets, list)
+            several = part != "train" and isinstance(targets, list)
             files[part] = PairFiles.parallel(paths, *(targets if several else [targets]))
         elif paths is not None:
-            fields = options["target_field"]
-            fields = [fields] if isinstance(fields, str) else fields
-            files[part] = PairFiles.table(paths, source=options["source_field"], targets=tuple(fields))
+            columns = options["target_column"]
+            columns = [columns] if isinstance(columns, str) else columns
+            columns = columns[:1] if part == "train" else columns
+            files[part] = PairFiles.table(paths, source=options["source_column"], targets=columns)
     return files
 
 
