@@ -17,10 +17,11 @@ from sru_apps.train.options import recipe_names, recipe_path
 # The tokens of both vocabularies, and the parameters in millions where the recipe names them.
 RECIPES: dict[str, tuple[int, float | None]] = {
     **{
-        f"multi30k-{direction}-{system}": (6002, None)
-        for direction in ("en-de", "de-en")
-        for system in ("sru", "lstm", "gru", "transformer-sru")
+        f"multi30k-{way}-{cell}": (6002, 4.32)
+        for way in ("en-de", "de-en")
+        for cell in ("sru", "lstm", "gru")
     },
+    **{f"multi30k-{way}-transformer-sru": (6002, None) for way in ("en-de", "de-en")},
 }
 CELLS = ("sru", "lstm", "gru")
 
