@@ -94,9 +94,14 @@ def test_pairs_are_prepared_once(
 def test_a_model_starts_from_another_one(
     trained: Path, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    own = [option for option in options if "prepared_dir" not in option]
+    own = [option for option in options if "prepared_dir" not in option and "unit" not in option]
     out = run(capsys, "fit", *own, f"--init-from={trained}", "--name=second", "--trainer.max_steps=1")
-    assert f"starts from {trained}: " not in out, "all weights fit, so none are new"
+    assert "11 and 11 words" in out
+    assert f"starts from {trained}: " in out
+    assert "; new: " not in out
+    second = trained.parent / "second"
+    assert main(["translate", "fit", f"--resume={second}", "--trainer.max_steps=2"]) == 0
+    assert json.loads((second / "summary.json").read_text())["steps"] == 2
 
 
 @pytest.mark.parametrize(
