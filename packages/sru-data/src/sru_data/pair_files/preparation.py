@@ -198,7 +198,7 @@ def _remove_unfinished(folder: Path) -> None:
 def _finish(folder: Path, wanted: _Wanted, report: Callable[[Progress], None]) -> None:
     _remove_unfinished(folder)
     report(Progress("checking"))
-    totals = {part: sum(1 for _ in found.pairs()) for part, found in wanted.files.items()}
+    totals = {part: _count(found) for part, found in wanted.files.items()}
     vocabularies = wanted.vocabulary
     if isinstance(vocabularies, VocabularyConfig):
         report(Progress("vocabulary"))
@@ -211,6 +211,14 @@ def _finish(folder: Path, wanted: _Wanted, report: Callable[[Progress], None]) -
     settings = Settings(wanted.name, wanted.options, wanted.max_length, parts, tokenizers)
     # Last: a folder with this file is finished.
     write_record(folder / FILE_NAME, settings, version=FORMAT)
+
+
+def _count(files: PairFiles) -> int:
+    """Read all pairs before the work begins; return their number."""
+    count = sum(1 for _ in files.pairs())
+    if not count:
+        raise DataError.at(files.source[0], None, "expected pairs of sentences, got none")
+    return count
 
 
 def _write_vocabularies(folder: Path, vocabularies: Vocabularies) -> dict[str, Stored]:

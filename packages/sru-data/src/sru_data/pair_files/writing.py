@@ -97,8 +97,8 @@ class PartWriter:
         if not self._kept:
             reasons = "; ".join(f"{reason}, as in {place}" for reason, place in self._examples.items())
             raise DataError(
-                f"{self._name}: expected pairs that can be used, got {self._read:,}, of which none can"
-                f"{': ' if reasons else ''}{shortened(reasons, 400)}"
+                f"{self._name}: expected pairs that can be used, got {self._read:,}, of which none can: "
+                f"{shortened(reasons, 400)}"
             )
         return PartReport(self._read, self._kept, dict(self._dropped), self._examples)
 
