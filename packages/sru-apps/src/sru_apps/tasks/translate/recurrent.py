@@ -26,7 +26,8 @@ class EncoderDecoder(TranslationModel):
 
     That is the attention `bahdanau`: a layer below the others makes the queries and knows nothing of what
     they found, so that all steps of a target are computed at once, while the layers above remember it. With
-    `luong`, hᴸ makes the queries and no layer reads what was found.
+    `luong`, hᴸ makes the queries and no layer reads what was found; input feeding (section 3.3 there) is left
+    out, since it would compute one step after the other.
 
     The first state of layer l is what a step before the first would leave that reads z and remembers nothing:
     W z + b, the candidate, for the state c of an SRU, which has no bound; its tanh for the h of a GRU, and
@@ -112,17 +113,16 @@ class EncoderDecoder(TranslationModel):
     def _run(self, ids: Tensor, state: Any, memory: Memory) -> tuple[Tensor, Tensor, State]:
         """Read symbols, (T, B), or one of each target, (N,)."""
         whole = ids.dim() == 2
-        x, after = self.embed(self.target_embedding, ids), []
-        found, weights = x, x
-        h = x
+        h, after = self.embed(self.target_embedding, ids), []
+        found: Any = None
+        weights: Any = None
         for number, (layer, before) in enumerate(zip(self.layers, state, strict=True)):
-            given = self.dropout(x)
+            given = self.dropout(h if found is None else torch.cat([h, found], -1))
             new, last_state = layer(given, state=before) if whole else layer.step(given, before)
-            after.append(last_state)
             h = new + h if self.config.residual and number else new
+            after.append(last_state)
             if number == self.queries_from:
                 found, weights = self._attend(h, memory)
-            x = torch.cat([h, found], -1) if self.config.attention == "bahdanau" else h
         h = torch.tanh(self.combine(torch.cat([h, found], -1)))
         return self.output_dropout(h), weights, tuple(after)
 
