@@ -11,8 +11,8 @@ from sru_apps.train.export import dump_tokenizer, parse_tokenizer
 from sru_data import DataError
 from sru_data.tokenizers import SentenceTokenizer, SubwordTokenizer, WordTokenizer
 
-WORDS = SentenceTokenizer(WordTokenizer.train(["a small house"]))
-OTHERS = SentenceTokenizer(WordTokenizer.train(["ein kleines haus am see"]))
+WORDS = SentenceTokenizer(WordTokenizer.from_words(["a", "small", "house"]))
+OTHERS = SentenceTokenizer(WordTokenizer.from_words(["ein", "kleines", "haus", "am", "see"]))
 
 
 def subwords() -> SentenceTokenizer:
