@@ -113,7 +113,6 @@ class TranslationData(BatchData[Example, Batch]):
         self.save_hyperparameters(logger=False)
         check_source(self.hparams)
         self.group = name or name_of_files(train_file or prepared_dir or "")
-        self.unit = unit
         self._adopted: TokenizerPair | None = None
 
     def prepare_data(self) -> None:
@@ -149,6 +148,7 @@ class TranslationData(BatchData[Example, Batch]):
                 f"({len(found):,} and {len(self.tokenizer):,} tokens); give the files and the options that "
                 "it was trained with"
             )
+        self.unit = self.tokenizer.unit
         parts: dict[str, Any] = dict(self.prepared.parts)
         if "validation" not in parts:
             parts["train"], parts["validation"] = hold_out(parts["train"], seed=self.hparams["seed"])
