@@ -104,6 +104,13 @@ def test_a_loop_reads_as_pytorchs_own_modules_do(name: str) -> None:
     for length, rows in LENGTHS:
         args = inputs(length, rows)
         torch.testing.assert_close(program.module()(*args), encoder(*args))
+    # A single step, from the state at the start.
+    one_way = RecurrentEncoder(name, 3, 4).double().eval()
+    x = torch.randn(2, 3).double()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("torch.compiler.is_exporting", lambda: True)
+        single = one_way.step(x)
+    torch.testing.assert_close(single, one_way.step(x))
 
 
 @torch.no_grad()

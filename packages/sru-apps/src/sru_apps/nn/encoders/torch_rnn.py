@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence, pad_packed_sequence, unpack_sequence
 
-from sru_apps.nn.encoders.record import Encoder, between_layers
+from sru_apps.nn.encoders.record import Encoder, between_layers, call
 from sru_apps.nn.encoders.torch_rnn_loop import read_in_loop
 from sru_apps.nn.states import map_state
 from sru_nn.operators import TORCH_2_13
@@ -104,7 +104,7 @@ def read_pieces(
 
 def step(rnn: Any, x: Tensor, state: Any) -> tuple[Tensor, Any]:
     """Read one position: a sequence of one."""
-    h, state = rnn(x.unsqueeze(0), state)
+    h, state = read(rnn, x.unsqueeze(0), None, state, None, run=call, by_layers=False)
     return h.squeeze(0), state
 
 

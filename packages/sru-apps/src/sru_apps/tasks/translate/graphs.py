@@ -40,6 +40,7 @@ class Graphs(NamedTuple):
     """None without a limit."""
 
 
+@torch.no_grad()
 def write_graphs(model: TranslationModel, folder: Path) -> Graphs:
     """Write `encoder.onnx` and `decoder.onnx`.
 
