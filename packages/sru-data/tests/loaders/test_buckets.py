@@ -112,6 +112,8 @@ def test_ties_order_sequences_of_equal_length_and_nothing_else() -> None:
         sampler.set_epoch(epoch)
         assert all(len({pairs[index] for index in batch}) == 1 for batch in sampler)
         seen.append([index for batch in sorted(sampler, key=sorted) for index in batch])
+    from_long_to_short = LengthBatchSampler(lengths, batch_size=5, ties=ties, shuffle=False)
+    assert [lengths[i] for batch in from_long_to_short for i in reversed(batch)] == sorted(lengths)[::-1]
     # Equal pairs are still in random order.
     assert seen[0] != seen[1]
     assert list(LengthBatchSampler(lengths, batch_size=4, ties=[0] * len(pairs), seed=2)) == list(
