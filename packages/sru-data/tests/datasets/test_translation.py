@@ -61,8 +61,9 @@ def test_files_of_different_numbers_of_lines(folder: Path, english: str, german:
     message = (
         r"x\.de: expected 2 lines, one for each line of x\.en, got 3; line n of one must translate line n"
     )
-    with pytest.raises(DataError, match=message):
-        list(PairFiles.parallel("x.en", "x.en", "x.de").pairs())
+    for sides in (("x.en", "x.de"), ("x.en", "x.en", "x.de")):
+        with pytest.raises(DataError, match=message):
+            list(PairFiles.parallel(*sides).pairs())
     message = r"x\.en: expected 3 lines, one for each line of x\.de, got 2;"
     with pytest.raises(DataError, match=message):
         list(PairFiles.parallel("x.de", "x.en").pairs())
@@ -78,7 +79,7 @@ def test_files_of_different_numbers_of_lines(folder: Path, english: str, german:
             b"one\n" + b"word " * 250_000,
             r"x\.de:2: expected at most 1,048,576 bytes in 'text', got 1,250,000",
         ),
-        (None, r"x\.de: expected a file or folder, got No such file or directory"),
+        (None, r"x\.de: expected a file, got No such file or directory"),
     ],
 )
 def test_damaged_files(folder: Path, content: bytes | None, message: str) -> None:
@@ -150,14 +151,13 @@ def test_a_set_that_is_not_there(cache: Path, tmp_path: Path) -> None:
         load("multi30k-en-de", data_dir=tmp_path)
 
 
-@pytest.mark.parametrize(("test", "number"), [(None, 1000), ("test_2017_flickr", 1000)])
-def test_multi30k(real_data: Path, test: str | None, number: int) -> None:
-    found = load("multi30k-de-en", data_dir=real_data, test=test)
+def test_multi30k(real_data: Path) -> None:
+    found = load("multi30k-de-en", data_dir=real_data, test="test_2017_flickr")
     pairs = {part: list(files.pairs()) for part, files in found.items()}
     assert {part: len(read) for part, read in pairs.items()} == {
         "train": 29_000,
         "validation": 1014,
-        "test": number,
+        "test": 1000,
     }
     assert pairs["train"][0][:2] == (
         "zwei junge weiße männer sind im freien in der nähe vieler büsche .",
