@@ -112,7 +112,7 @@ def test_a_model_starts_from_another_one(
         (
             "train.de",
             (b"eins " * 11 + b"\n") * 30,
-            "got 30, of which none can: sentence longer than the limit",
+            "none can: sentence longer than the limit",
         ),
     ],
 )

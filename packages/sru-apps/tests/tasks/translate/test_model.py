@@ -100,6 +100,18 @@ def test_every_parameter_learns(options: dict[str, Any]) -> None:
     assert first != second
 
 
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_mixed_precision_gives_about_the_same_loss(name: str) -> None:
+    model, (source, mask, target) = model_of(**SYSTEMS[name]).float(), batch()
+    nll, _ = model.loss(source, target, target.roll(-1, 0), mask)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed, _ = model.loss(source, target, target.roll(-1, 0), mask)
+        mixed.sum().backward()
+        memory = model.encode(source, mask)
+        model.step(target[0], model.step(target[0], model.start(memory), memory)[2], memory)
+    torch.testing.assert_close(mixed, nll, atol=0.05, rtol=0)
+
+
 def test_the_parameters_of_an_encoder_decoder() -> None:
     model = model_of(tie_embeddings="none")
     size, units, ways, decoder = 6, 4, 2, 8
@@ -123,8 +135,8 @@ def test_what_is_tied() -> None:
         target, output = model.target_embedding.weight, model.output.weight
         assert (output is target) == (tied != "none")
         assert (model.source_embedding is model.target_embedding) == (tied == "all")
-        # Inputs have unit variance and logits the variance of h's features, tied or not.
-        assert target.std() * 6**0.5 == pytest.approx(1, abs=0.25)
+        # Tied or not, what the layers read has unit variance.
+        assert float(target.detach().std()) * 6**0.5 == pytest.approx(1, abs=0.25)
 
 
 def test_word_dropout_forgets_whole_symbols() -> None:

@@ -218,7 +218,8 @@ class TranslationData(BatchData[Example, Batch]):
 
     def parse_tokenizer(self, content: str) -> TokenizerPair:
         """Read both vocabularies."""
-        return parse_tokenizer(content, TokenizerPair.read)
+        found: TokenizerPair = parse_tokenizer(content, TokenizerPair.read)
+        return found
 
     def take_tokenizer(self, tokenizer: str, config: Mapping[str, Any]) -> None:
         """Use the vocabularies of a trained model."""

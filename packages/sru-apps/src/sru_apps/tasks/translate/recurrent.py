@@ -14,6 +14,7 @@ from sru_apps.tasks.translate.attention import SourceAttention
 from sru_apps.tasks.translate.config import TranslationConfig
 from sru_apps.tasks.translate.model import Memory, TranslationModel
 from sru_nn import SRUppState
+from sru_nn.dtypes import accumulate_dtype
 
 
 class EncoderDecoder(TranslationModel):
@@ -113,10 +114,11 @@ class EncoderDecoder(TranslationModel):
     def _run(self, ids: Tensor, state: Any, memory: Memory) -> tuple[Tensor, Tensor, State]:
         """Read symbols, (T, B), or one of each target, (N,)."""
         whole = ids.dim() == 2
+        layers: Any = self.layers
         h, after = self.embed(self.target_embedding, ids), []
         found: Any = None
         weights: Any = None
-        for number, (layer, before) in enumerate(zip(self.layers, state, strict=True)):
+        for number, (layer, before) in enumerate(zip(layers, state, strict=True)):
             given = self.dropout(h if found is None else torch.cat([h, found], -1))
             new, last_state = layer(given, state=before) if whole else layer.step(given, before)
             h = new + h if self.config.residual and number else new
@@ -131,18 +133,20 @@ class EncoderDecoder(TranslationModel):
         (keys,), (values,), _, mask = memory
         whole = h.dim() == 3
         # A source is a batch of its own for the product: T queries, or those of its K targets.
-        query = h.transpose(0, 1) if whole else h.unflatten(0, (keys.shape[1], -1))
+        query = h.transpose(0, 1) if whole else h.reshape(keys.shape[1], -1, h.shape[-1])
         found, weights = self.attention(query, keys, values, mask)
         return (found.transpose(0, 1), weights) if whole else (found.flatten(0, 1), weights.flatten(0, 1))
 
 
-def _first_state(layer: RecurrentEncoder, vector: Tensor) -> State:
+def _first_state(layer: Any, vector: Tensor) -> State:
     """Return the state of a layer made of (1, B, ·): c of an SRU, h of a GRU, [h; c] of an LSTM."""
     if layer.name == "lstm":
         h, c = vector.chunk(2, -1)
         return h.contiguous(), c.contiguous()
-    vector = vector.contiguous()
-    if layer.name != "srupp":
+    if layer.name == "gru":
+        return vector.contiguous()
+    vector = vector.to(accumulate_dtype(vector.dtype), memory_format=torch.contiguous_format)
+    if layer.name == "sru":
         return vector
     # Nothing is remembered yet, but the state has the form of those to come.
     _, state = layer.rnn.stream(

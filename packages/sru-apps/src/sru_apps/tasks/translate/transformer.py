@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from sru_apps.nn.layers import Dropout
 from sru_apps.tasks.translate.config import TranslationConfig
 from sru_apps.tasks.translate.model import Memory, TranslationModel
 from sru_nn import SRUCell
+from sru_nn.dtypes import accumulate_dtype
 
 _LONGEST_WAVE = 10_000
 
@@ -60,10 +61,12 @@ class TransformerSRU(TranslationModel):
         if mask is not None:
             # What stands there is multiplied by weights of zero, which does not help against a NaN.
             x = x.masked_fill(mask.unsqueeze(-1), 0.0)
-        for layer in self.encoder:
+        encoder: Any = self.encoder
+        decoder: Any = self.decoder
+        for layer in encoder:
             x = layer.read(x, mask)
         x = self.encoder_norm(x)
-        known = [layer.source_attention.keys_and_values(x) for layer in self.decoder]
+        known = [layer.source_attention.keys_and_values(x) for layer in decoder]
         keys, values = zip(*known, strict=True)
         return Memory(keys, values, x.new_zeros(1, x.shape[1], 0), mask)
 
@@ -71,16 +74,14 @@ class TransformerSRU(TranslationModel):
         """Return the state of every layer that has seen nothing."""
         key = memory.keys[0]
         nothing = key.new_zeros(0, *key.shape[1:])
-        c = key.new_zeros(1, key.shape[1], self.config.hidden_size)
+        c = key.new_zeros(1, key.shape[1], self.config.hidden_size, dtype=accumulate_dtype(key.dtype))
         return tuple(LayerState(nothing, nothing, c) for _ in self.decoder)
 
     def decode(self, target: Tensor, memory: Memory) -> Tensor:
         """Read targets as a whole, as the base says."""
         return self._run(target, self.start(memory), memory)[0]
 
-    def step(
-        self, ids: Tensor, state: tuple[LayerState, ...], memory: Memory
-    ) -> tuple[Tensor, Tensor, tuple[LayerState, ...]]:
+    def step(self, ids: Tensor, state: Any, memory: Memory) -> tuple[Tensor, Tensor, tuple[LayerState, ...]]:
         """Read one symbol of each target, as the base says; the weights are those of the last layer."""
         h, weights, state = self._run(ids.unsqueeze(0), state, memory)
         return self.output(h.squeeze(0)), weights.squeeze(0), state
@@ -90,8 +91,9 @@ class TransformerSRU(TranslationModel):
     ) -> tuple[Tensor, Tensor, tuple[LayerState, ...]]:
         x = self.embed(self.target_embedding, ids)
         x = self.dropout(self._placed(x, state[0].keys.shape[0]))
+        decoder: Any = self.decoder
         after, weights = [], x
-        for number, (layer, before) in enumerate(zip(self.decoder, state, strict=True)):
+        for number, (layer, before) in enumerate(zip(decoder, state, strict=True)):
             known = memory.keys[number], memory.values[number]
             x, weights, new = layer.write(x, before, known, memory.mask)
             after.append(new)
@@ -152,7 +154,8 @@ class Layer(nn.Module):
         given = self.norm(x)
         found, _ = self.attention(given, *self.attention.keys_and_values(given), mask)
         x = x + self.dropout(found)
-        return x + self.dropout(self.back(self.sru(self.sru_norm(x), None, mask)[0]))
+        h, _ = self.sru(self.sru_norm(x), None, mask)
+        return x + self.dropout(self.back(h))  # type: ignore[no-any-return]
 
     def write(
         self, x: Tensor, state: LayerState, source: tuple[Tensor, Tensor], mask: Tensor | None
@@ -248,5 +251,5 @@ class HeadedAttention(nn.Module):
             scores = scores.masked_fill(later, -torch.inf)
         weights = scores.softmax(-1).to(v.dtype)
         found = torch.bmm(self.dropout(weights), v).transpose(0, 1).reshape(x.shape)
-        mean = weights.unflatten(0, (-1, self.heads)).mean(1).transpose(0, 1)
+        mean = weights.view(-1, self.heads, steps, places).mean(1).transpose(0, 1)
         return self.output(found), mean
