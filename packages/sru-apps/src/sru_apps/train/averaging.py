@@ -66,6 +66,6 @@ def moving_average(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor]
 
     def update(averages: Sequence[Tensor], weights: Sequence[Tensor], count: Tensor | int) -> None:
         steps = int(count)
-        get_ema_multi_avg_fn(min(decay, steps / (steps + 1)))(averages, weights, count)  # type: ignore[arg-type]
+        get_ema_multi_avg_fn(min(decay, steps / (steps + 1)))(averages, weights, count)  # type: ignore[no-untyped-call]
 
     return update

@@ -66,7 +66,7 @@ def test_a_search_depends_on_its_sentence_alone(system: str) -> None:
     model = translator(system)
     options: Any = {"prefixes": [[3], [], [2, 4], []], "keep_attention": True}
     how = Search(n_best=3, max_length=9, min_length=2, length_penalty="gnmt", alpha=0.6)
-    model.network.output.bias.data[model.tokenizer.eos_id] += 1
+    model.network.output.bias.data[model.tokenizer.eos_id] += 3
     together = search(model.network, *ids_of(model, TEXTS), how, **options)
     assert len({len(hypothesis.ids) for hypotheses in together for hypothesis in hypotheses}) > 1
     for text, prefix, found in zip(TEXTS, options["prefixes"], together, strict=True):
