@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -61,8 +62,9 @@ def test_files_of_different_numbers_of_lines(folder: Path, english: str, german:
     message = (
         r"x\.de: expected 2 lines, one for each line of x\.en, got 3; line n of one must translate line n"
     )
-    with pytest.raises(DataError, match=message):
-        list(PairFiles.parallel("x.en", "x.en", "x.de").pairs())
+    for sides in (("x.en", "x.de"), ("x.en", "x.en", "x.de")):
+        with pytest.raises(DataError, match=message):
+            list(PairFiles.parallel(*sides).pairs())
     message = r"x\.en: expected 3 lines, one for each line of x\.de, got 2;"
     with pytest.raises(DataError, match=message):
         list(PairFiles.parallel("x.de", "x.en").pairs())
@@ -78,7 +80,7 @@ def test_files_of_different_numbers_of_lines(folder: Path, english: str, german:
             b"one\n" + b"word " * 250_000,
             r"x\.de:2: expected at most 1,048,576 bytes in 'text', got 1,250,000",
         ),
-        (None, r"x\.de: expected a file or folder, got No such file or directory"),
+        (None, r"x\.de: expected a file, got No such file or directory"),
     ],
 )
 def test_damaged_files(folder: Path, content: bytes | None, message: str) -> None:
@@ -150,14 +152,28 @@ def test_a_set_that_is_not_there(cache: Path, tmp_path: Path) -> None:
         load("multi30k-en-de", data_dir=tmp_path)
 
 
-@pytest.mark.parametrize(("test", "number"), [(None, 1000), ("test_2017_flickr", 1000)])
-def test_multi30k(real_data: Path, test: str | None, number: int) -> None:
-    found = load("multi30k-de-en", data_dir=real_data, test=test)
+def test_downloads_are_known_by_their_checksums(real_data: Path, cache: Path, monkeypatch) -> None:
+    files: dict[str, str] = {}
+
+    def fetch(relative: str, *, url: str, sha256: str | None, **_: object) -> Path:
+        assert hashlib.sha256((real_data / relative).read_bytes()).hexdigest() == sha256
+        files[relative] = url
+        return real_data / relative
+
+    monkeypatch.setattr("sru_data.datasets.sources.download", fetch)
+    for test in ("test_2016_flickr", "test_2017_flickr"):
+        load("multi30k-en-de", test=test)
+    assert files["mt/multi30k/val.lc.norm.tok.de"] == f"{HOME_URL}/val.lc.norm.tok.de"
+    assert len(files) == 8
+
+
+def test_multi30k(real_data: Path) -> None:
+    found = load("multi30k-de-en", data_dir=real_data, test="test_2017_flickr")
     pairs = {part: list(files.pairs()) for part, files in found.items()}
     assert {part: len(read) for part, read in pairs.items()} == {
         "train": 29_000,
         "validation": 1014,
-        "test": number,
+        "test": 1000,
     }
     assert pairs["train"][0][:2] == (
         "zwei junge weiße männer sind im freien in der nähe vieler büsche .",

@@ -125,7 +125,7 @@ def test_progress_and_a_second_call_that_only_opens(sources, tmp_path: Path) -> 
 @pytest.mark.parametrize("stage", ["vocabulary", "train", "validation"])
 def test_an_interrupted_preparation_leaves_nothing_that_counts(sources, tmp_path: Path, stage: str) -> None:
     def interrupt(progress: Progress) -> None:
-        if progress.stage == stage and progress.pairs == progress.total:
+        if progress.stage == stage and progress.pairs == (progress.total or 0):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -46,7 +46,7 @@ def test_unknown_words_and_characters_are_spelled_as_the_sentence_has_them() -> 
     assert KINDS["words"].encode("The quick rain <unk> .") == [2, 1, 3, 1, 4]
     assert KINDS["words"].pieces("The quick rain <unk> .") == ["the", "quick", "rain", "<unk>", "."]
     assert KINDS["cased words"].pieces(" The  Quick\n") == ["The", "Quick", "<eos>"]
-    assert KINDS["characters"].pieces("rüh") == ["r", "ü", "h"]
+    assert KINDS["characters"].pieces("Rüh") == ["R", "ü", "h"]
     assert KINDS["words"].pieces(" ") == [""]
 
 

@@ -123,7 +123,7 @@ class PairPart(Sequence[Example]):
         row = self._row(index)
         lengths = [row.source_length, row.target_length]
         ids = self._ids[row.place : row.place + sum(lengths)].to(torch.int64)
-        return Example(index % len(self._rows), *ids.split(lengths))
+        return Example(index % len(self._rows), *torch.split(ids, lengths))
 
     def text(self, index: int) -> Pair:
         """Return the texts of a pair, with all translations.

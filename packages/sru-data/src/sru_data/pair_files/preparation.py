@@ -161,9 +161,8 @@ class _Wanted:
                 f"{side} vocabulary": tokenizer_digest(getattr(vocabulary, side)) for side in (SOURCE, TARGET)
             }
         )
-        ordered = {part: files[part] for part in PARTS if part in files}
-        sources: dict[str, str] = {part: _fingerprint(found) for part, found in ordered.items()}
-        return cls(name, vocabulary, options, max_length, ordered, sources)
+        sources: dict[str, str] = {part: _fingerprint(found) for part, found in files.items()}
+        return cls(name, vocabulary, options, max_length, files, sources)
 
     @property
     def identity(self) -> dict[str, object]:

@@ -173,9 +173,13 @@ class TranslationData(BatchData[Example, Batch]):
 
     def train_dataloader(self) -> BatchLoader[Example, Batch]:
         """The share of this process."""
-        train = self.parts["train"]
+        train: Any = self.parts["train"]
+        source, target = train.lengths.unbind(1)
         sampler = LengthBatchSampler(
-            self.lengths(train), max_tokens=self.hparams["max_tokens"], seed=self.hparams["seed"]
+            self.lengths(train),
+            max_tokens=self.hparams["max_tokens"],
+            seed=self.hparams["seed"],
+            ties=source - target,
         )
         return BatchLoader(train, sampler, self.collate, rank=self.rank)
 
