@@ -36,8 +36,8 @@ def export(task: Task, args: Sequence[str]) -> int:
     options = parse_options(
         "sru translate export",
         "Write a trained model as ONNX: encoder.onnx, decoder.onnx (one step), the vocabularies, and "
-        f"{_NAME}, which names what they hold. sru_apps/tasks/translate/onnx_search.py translates with these "
-        "files; it needs numpy and onnxruntime alone, and may be copied.",
+        "translation.json, which names what they hold. sru_apps/tasks/translate/onnx_search.py translates "
+        "with these files; it needs numpy and onnxruntime alone, and may be copied.",
         [
             ("model", str, ..., "A run folder, the `model` folder in it, or a .ckpt file."),
             ("--out", str, ..., "Folder of the files; made when missing."),
