@@ -18,14 +18,11 @@ WAYS = ("en-de", "de-en")
 CELLS = ("sru", "lstm", "gru")
 # The tokens of both vocabularies, and the parameters in millions where the recipe names them.
 RECIPES: dict[str, tuple[int, float | None]] = {
-    **{
-        f"multi30k-{way}-{cell}": (5002, 3.94)
-        for way in ("en-de", "de-en")
-        for cell in ("sru", "lstm", "gru")
-    },
-    **{f"multi30k-{way}-transformer-sru": (5002, None) for way in ("en-de", "de-en")},
+    **{f"multi30k-{way}-{cell}": (5002, 3.94) for way in WAYS for cell in CELLS},
+    **{f"multi30k-{way}-transformer-sru": (5002, None) for way in WAYS},
+    "iwslt14-de-en-transformer-sru": (10_002, None),
+    "wmt14-en-de-transformer-sru": (32_002, None),
 }
-CELLS = ("sru", "lstm", "gru")
 
 
 class Vocabulary(SimpleNamespace):
@@ -41,7 +38,7 @@ def build(name: str) -> Fit:
     pytest.importorskip("sacrebleu", reason="BLEU is computed by sacrebleu")
     side = Vocabulary(size=RECIPES[name][0])
     with pytest.MonkeyPatch.context() as patch, torch.device("meta"):
-        pair = Vocabulary(size=RECIPES[name][0], source=side, target=side, joint=False)
+        pair = Vocabulary(size=RECIPES[name][0], source=side, target=side, joint="multi30k" not in name)
         patch.setattr(TranslationData, "tokenizer", pair)
         for hook in ("prepare_data", "setup", "train_dataloader"):
             patch.setattr(TranslationData, hook, lambda *_: None)
