@@ -27,8 +27,8 @@ class AveragedWeights(WeightAveraging):
     Args:
         decay: The most that an average keeps of itself in a step, from 0 to 1.
 
-    Source: Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging" (1992); d_n is that of
-    TensorFlow's `ExponentialMovingAverage` with `num_updates`.
+    Source: Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging" (1992); d_n is
+    that of TensorFlow's `ExponentialMovingAverage` with `num_updates`.
     """
 
     def __init__(self, decay: float) -> None:
