@@ -102,13 +102,13 @@ def beam_search(
     for step in range(constraints.steps):
         logits, attention, state = network.step(ids, state, memory)
         dtype = torch.promote_types(logits.dtype, torch.float32)
-        scores = logits.log_softmax(-1, dtype=dtype).unflatten(0, (len(sentences), -1))
+        scores = logits.log_softmax(-1, dtype=dtype).view(len(sentences), -1, logits.shape[1])
         if totals is None or ended is None:
             totals = scores.new_zeros(len(sentences), 1)
             ended = _Ended(constraints, beam, totals)
-        weights = (
-            attention.unflatten(0, scores.shape[:2]) if keep_attention and attention is not None else None
-        )
+        weights = None
+        if keep_attention and attention is not None:
+            weights = attention.reshape(*scores.shape[:2], -1)
         cut = constraints.cut(scores, step, sentences)
         constraints.apply(scores, step, sentences)
         best, parents, symbols = _best(scores.add_(totals.unsqueeze(-1)), 2 * size)

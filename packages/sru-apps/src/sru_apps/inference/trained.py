@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -29,7 +28,7 @@ class Trained:
     """The dataclass that the network is built from."""
     network_class: ClassVar[Any]
     """The network."""
-    read_tokenizer: ClassVar[Callable[[Path], Any]] = staticmethod(load_tokenizer)
+    read_tokenizer: ClassVar[Any] = staticmethod(load_tokenizer)
     """Reads the file that the tokenizer was saved to."""
 
     def __init__(self, network: Any, tokenizer: Any, entries: Mapping[str, Any] | None = None) -> None:

@@ -183,7 +183,8 @@ def test_given_translations_are_scored(
         (["translate", "one", "--alpha=-1"], 1, "alpha must be at least 0"),
         (["translate", "one", "--min-length=3", "--max-length=2"], 1, "max_length must be at least 3"),
         (["translate", "one", "--sample", "--top-p=2"], 1, "top_p must be above 0 and at most 1, got 2"),
-        (["score", "in.en", "none"], 1, "none: expected a file or folder, got No such file or directory"),
+        (["score", *["in.en"] * 3], 2, "or one with a column of each, got 3 files"),
+        (["score", "in.en", "none"], 1, "none: expected a file, got No such file or directory"),
         (
             ["score", "in.en", "in.csv"],
             1,

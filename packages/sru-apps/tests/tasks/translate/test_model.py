@@ -115,7 +115,7 @@ def test_mixed_precision_gives_about_the_same_loss(name: str) -> None:
 def test_the_parameters_of_an_encoder_decoder() -> None:
     model = model_of(tie_embeddings="none")
     size, units, ways, decoder = 6, 4, 2, 8
-    embeddings = 11 * size + TARGETS * size + TARGETS * size + TARGETS
+    embeddings = 11 * size + 2 * TARGETS * size
 
     def sru(inputs: int, outputs: int) -> int:
         return (3 if inputs == outputs else 4) * inputs * outputs + 4 * outputs
@@ -123,7 +123,7 @@ def test_the_parameters_of_an_encoder_decoder() -> None:
     encoder = sru(size, ways * units) + sru(ways * units, ways * units)
     layers = sru(size, decoder) + sru(decoder + ways * units, decoder)
     attention, bridge = ways * units * decoder, (ways * units + 1) * 2 * decoder
-    combine = (decoder + ways * units + 1) * size
+    combine = (decoder + ways * units) * size
     assert sum(map(torch.numel, model.parameters())) == sum(
         (embeddings, encoder, layers, attention, bridge, combine)
     )

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from sru_apps.cli import main
+from sru_apps.train.weights import read_checkpoint
 
 from .conftest import EVERY
 
@@ -29,6 +31,10 @@ def test_killed_run_continues_as_if_undisturbed(
     killed = trained.parent / "killed"
     assert main(["translate", "fit", f"--resume={killed}"]) == 0
     assert_same_checkpoints(trained, killed)
+    # Training continues from the weights themselves, and not from their averages.
+    ours, theirs = (read_checkpoint(run / "checkpoints/last.ckpt") for run in (trained, killed))
+    for part in ("current_model_state", "averaging_state"):
+        torch.testing.assert_close(ours[part], theirs[part], rtol=0, atol=0)
     summaries = [json.loads((run / "summary.json").read_text()) for run in (trained, killed)]
     for key in ("validation", "test", "best_epoch", "steps"):
         assert summaries[0][key] == summaries[1][key]

@@ -11,19 +11,19 @@ from sru_apps.tasks.translate.transformer import HeadedAttention
 from .cases import SOURCES, TARGETS, batch, model_of
 
 
-def parameters(sources: int, targets: int, size: int, units: int, layers: int, *, output: bool) -> int:
-    norm, attention = 2 * size, 4 * size * size + 4 * size
+def parameters(sources: int, targets: int, size: int, units: int, layers: int) -> int:
+    norm, attention = 2 * size, 4 * size * size
     sru = 3 * size * units + 4 * units + units * size + size
     encoder, decoder = 2 * norm + attention + sru, 3 * norm + 2 * attention + sru
-    return (sources + targets) * size + (targets if output else 0) + layers * (encoder + decoder) + 2 * norm
+    return (sources + targets) * size + layers * (encoder + decoder) + 2 * norm
 
 
 def test_the_parameters_are_those_of_the_paper() -> None:
     model = model_of(system="transformer-sru", attention_heads=2, num_layers=3)
-    wanted = parameters(SOURCES, TARGETS, 6, 4, 3, output=True)
+    wanted = parameters(SOURCES, TARGETS, 6, 4, 3)
     assert sum(map(torch.numel, model.parameters())) == wanted
     # Table 5 of Lei et al. (2018), with the 32,000 symbols of each side.
-    found = [round(parameters(32_000, 32_000, 512, 2048, layers, output=False) / 1e6) for layers in (4, 5)]
+    found = [round(parameters(32_000, 32_000, 512, 2048, layers) / 1e6) for layers in (4, 5)]
     assert found == [79, 91]
 
 

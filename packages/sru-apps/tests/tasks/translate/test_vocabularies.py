@@ -11,8 +11,8 @@ from sru_apps.train.export import dump_tokenizer, parse_tokenizer
 from sru_data import DataError
 from sru_data.tokenizers import SentenceTokenizer, SubwordTokenizer, WordTokenizer
 
-WORDS = SentenceTokenizer(WordTokenizer.train(["a small house"]))
-OTHERS = SentenceTokenizer(WordTokenizer.train(["ein kleines haus am see"]))
+WORDS = SentenceTokenizer(WordTokenizer.from_words(["a", "small", "house"]))
+OTHERS = SentenceTokenizer(WordTokenizer.from_words(["ein", "kleines", "haus", "am", "see"]))
 
 
 def subwords() -> SentenceTokenizer:
@@ -26,6 +26,7 @@ def test_it_comes_back_from_its_file(source: object) -> None:
     assert not again.joint
     assert again.source.tokens == pair.source.tokens
     assert again.tokens == OTHERS.tokens
+    assert again.unit == "words"
     assert (len(again), again.bos_id, again.eos_id) == (len(OTHERS), len(OTHERS) - 2, len(OTHERS) - 1)
     assert again.encode("ein kleines haus") == pair.source.encode("ein kleines haus")
     ids = [again.bos_id, *OTHERS.encode("ein haus"), again.eos_id, again.pad_id]
@@ -36,6 +37,7 @@ def test_a_shared_vocabulary_stays_one_object() -> None:
     pair = TokenizerPair(WORDS, WORDS)
     again = parse_tokenizer(dump_tokenizer(pair), TokenizerPair.read)
     assert again.joint
+    assert TokenizerPair(WORDS, subwords()).unit == "subwords"
     assert again.source.tokens == WORDS.tokens
 
 

@@ -14,11 +14,11 @@ TASK = Task(
     predictor="sru_apps.tasks.translate.predict:Translator",
     figures=("bleu",),
     mode="max",
-    usage=("--recipe NAME", "--train-file FILE --validation-file FILE"),
+    usage=("--recipe NAME", "--train-file FILE"),
     examples=(
         "--recipe multi30k-en-de-sru",
         "--recipe multi30k-de-en-sru --decoder lstm --name lstm",
-        "--train-file train.en --train-target-file train.de --validation-file dev.tsv --vocab-size 8000",
+        "--train-file train.en --train-target-file train.de --vocab-size 8000 --name first",
     ),
     common=(
         *("data.train_file", "data.train_target_file", "data.data_dir", "data.unit", "data.vocab_size"),

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sru_apps.nn.layers import Dropout
+from sru_nn.gemm import project
 
 
 class SourceAttention(nn.Module):
@@ -65,7 +66,7 @@ class SourceAttention(nn.Module):
         Returns:
             (S, B, Q).
         """
-        return self.source(values)  # type: ignore[no-any-return]
+        return project(self.source, values)
 
     def forward(
         self, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None
@@ -85,7 +86,7 @@ class SourceAttention(nn.Module):
         if self.query is None:
             scores = torch.bmm(query, keys.permute(1, 2, 0))
         else:
-            sums = self.query(query).unsqueeze(2) + keys.transpose(0, 1).unsqueeze(1)
+            sums = project(self.query, query).unsqueeze(2) + keys.transpose(0, 1).unsqueeze(1)
             scores = self.combine(torch.tanh(sums)).squeeze(-1)
         if mask is not None:
             scores = scores.masked_fill(mask.t().unsqueeze(1), -torch.inf)

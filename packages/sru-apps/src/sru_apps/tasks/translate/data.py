@@ -113,7 +113,6 @@ class TranslationData(BatchData[Example, Batch]):
         self.save_hyperparameters(logger=False)
         check_source(self.hparams)
         self.group = name or name_of_files(train_file or prepared_dir or "")
-        self.unit = unit
         self._adopted: TokenizerPair | None = None
 
     def prepare_data(self) -> None:
@@ -149,6 +148,7 @@ class TranslationData(BatchData[Example, Batch]):
                 f"({len(found):,} and {len(self.tokenizer):,} tokens); give the files and the options that "
                 "it was trained with"
             )
+        self.unit = self.tokenizer.unit
         parts: dict[str, Any] = dict(self.prepared.parts)
         if "validation" not in parts:
             parts["train"], parts["validation"] = hold_out(parts["train"], seed=self.hparams["seed"])
@@ -173,9 +173,13 @@ class TranslationData(BatchData[Example, Batch]):
 
     def train_dataloader(self) -> BatchLoader[Example, Batch]:
         """The share of this process."""
-        train = self.parts["train"]
+        train: Any = self.parts["train"]
+        source, target = train.lengths.unbind(1)
         sampler = LengthBatchSampler(
-            self.lengths(train), max_tokens=self.hparams["max_tokens"], seed=self.hparams["seed"]
+            self.lengths(train),
+            max_tokens=self.hparams["max_tokens"],
+            seed=self.hparams["seed"],
+            ties=source - target,
         )
         return BatchLoader(train, sampler, self.collate, rank=self.rank)
 
@@ -218,7 +222,8 @@ class TranslationData(BatchData[Example, Batch]):
 
     def parse_tokenizer(self, content: str) -> TokenizerPair:
         """Read both vocabularies."""
-        return parse_tokenizer(content, TokenizerPair.read)
+        found: TokenizerPair = parse_tokenizer(content, TokenizerPair.read)
+        return found
 
     def take_tokenizer(self, tokenizer: str, config: Mapping[str, Any]) -> None:
         """Use the vocabularies of a trained model."""

@@ -31,7 +31,7 @@ class Memory(NamedTuple):
 class TranslationModel(nn.Module):
     """Scores of the next symbol of a translation: the base of every system.
 
-        x = √E · embedding[symbol]        logits = W · dropout(h) + b
+        x = √E · embedding[symbol]        logits = W · dropout(h)
 
     Embeddings are drawn from N(0, 1/E), so x has unit variance and W may be the embedding of the target.
 
@@ -52,8 +52,7 @@ class TranslationModel(nn.Module):
             if config.tie_embeddings == "all"
             else _embedding(config.source_vocab_size, size)
         )
-        self.output = nn.Linear(size, config.target_vocab_size)
-        nn.init.zeros_(self.output.bias)
+        self.output = nn.Linear(size, config.target_vocab_size, bias=False)
         if config.tie_embeddings != "none":
             self.output.weight = self.target_embedding.weight
         self.output_dropout = make_dropout(
@@ -144,8 +143,8 @@ class TranslationModel(nn.Module):
             loss: (N,), the same with label smoothing.
         """
         scored = targets != IGNORE
-        h, output = self(source, target, source_mask)[scored], self.output
-        return smoothed_cross_entropy(h, output.weight, output.bias, targets[scored], smoothing=smoothing)
+        h = self(source, target, source_mask)[scored]
+        return smoothed_cross_entropy(h, self.output.weight, None, targets[scored], smoothing=smoothing)
 
     def embed(self, embedding: nn.Embedding, ids: Tensor) -> Tensor:
         """Look symbols up, and forget whole symbols in training.

@@ -15,6 +15,7 @@ from sru_apps.tasks.translate.config import TranslationConfig
 from sru_apps.tasks.translate.model import Memory, TranslationModel
 from sru_nn import SRUppState
 from sru_nn.dtypes import accumulate_dtype
+from sru_nn.gemm import project
 
 
 class EncoderDecoder(TranslationModel):
@@ -23,7 +24,7 @@ class EncoderDecoder(TranslationModel):
         m = encoder(source)                     z = [→m_S; ←m_1]
         h¹ = layer¹(target), from a state that follows from z
         o_t = attention(h¹_t, m)
-        hˡ = layerˡ([hˡ⁻¹; o]) for l > 1        h̃_t = tanh(W [hᴸ_t; o_t] + b)
+        hˡ = layerˡ([hˡ⁻¹; o]) for l > 1        h̃_t = tanh(W [hᴸ_t; o_t])
 
     That is the attention `bahdanau`: a layer below the others makes the queries and knows nothing of what
     they found, so that all steps of a target are computed at once, while the layers above remember it. With
@@ -84,7 +85,7 @@ class EncoderDecoder(TranslationModel):
         )
         parts = 2 if config.decoder == "lstm" else 1
         self.bridge = nn.Linear(found, config.layers_of_decoder * parts * units)
-        self.combine = nn.Linear(units + found, config.embedding_size)
+        self.combine = nn.Linear(units + found, config.embedding_size, bias=False)
 
     def encode(self, source: Tensor, mask: Tensor | None = None) -> Memory:
         """Read the source, as the base says; `values` are the outputs m, and the summary is z."""
@@ -109,7 +110,7 @@ class EncoderDecoder(TranslationModel):
     def step(self, ids: Tensor, state: State, memory: Memory) -> tuple[Tensor, Tensor, State]:
         """Read one symbol of each target, as the base says."""
         h, weights, state = self._run(ids, state, memory)
-        return self.output(h), weights, state
+        return project(self.output, h), weights, state
 
     def _run(self, ids: Tensor, state: Any, memory: Memory) -> tuple[Tensor, Tensor, State]:
         """Read symbols, (T, B), or one of each target, (N,)."""
@@ -125,7 +126,7 @@ class EncoderDecoder(TranslationModel):
             after.append(last_state)
             if number == self.queries_from:
                 found, weights = self._attend(h, memory)
-        h = torch.tanh(self.combine(torch.cat([h, found], -1)))
+        h = torch.tanh(project(self.combine, torch.cat([h, found], -1)))
         return self.output_dropout(h), weights, tuple(after)
 
     def _attend(self, h: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:

@@ -130,11 +130,16 @@ def score(task: Task, args: Sequence[str]) -> int:
         "Log-probability, in nats, and perplexity of given translations, of each and of all together. The "
         "marker of the end is scored too, and what is not in the vocabulary as the unknown token.",
         [
-            ("source", str, ..., "Sentences, one per line; or pairs as CSV, TSV, JSON lines or Parquet."),
-            ("target", str | None, None, "Their translations, one per line, unless the first file has them."),
+            (
+                "files",
+                list,
+                [],
+                "Sentences and their translations, one per line; or one CSV, TSV, JSON lines or Parquet file "
+                "with both.",
+            ),
             ("--model", str, ..., "A run folder, the `model` folder in it, or a .ckpt file."),
-            ("--source-column", str, "source", "The column of the sentences in a file of pairs."),
-            ("--target-column", str, "target", "The column of the translations in a file of pairs."),
+            ("--source-column", str, "source", "The column of the sentences in one file."),
+            ("--target-column", str, "target", "The column of the translations in one file."),
             ("--tokens", bool, False, "Print the log-probability of each token too."),
             ("--json", bool, False, "Print one JSON object per pair, with its tokens."),
         ],
@@ -145,7 +150,7 @@ def score(task: Task, args: Sequence[str]) -> int:
     # Before the model is read, so that a wrong path is reported at once.
     first = next(pairs, None)
     if first is None:
-        raise UserError(f"no pairs in {options.source}")
+        raise UserError(f"no pairs in {options.files[0]}")
     model = load_trained(task, Path(options.model))
     if not options.json:
         print("pair\ttokens\tlog-probability\tperplexity\tunknown")
@@ -170,11 +175,17 @@ def score(task: Task, args: Sequence[str]) -> int:
 
 
 def _pairs(options: Namespace) -> Iterator[Pair]:
+    if len(options.files) not in (1, 2):
+        raise UserError(
+            "give a file of sentences and one of their translations, or one with a column of each, got "
+            f"{len(options.files)} files",
+            status=2,
+        )
     with building():
-        if options.target is not None:
-            return PairFiles.parallel(options.source, options.target).pairs()
+        if len(options.files) == 2:
+            return PairFiles.parallel(*options.files).pairs()
         columns = (options.source_column, options.target_column)
-        return PairFiles.table(options.source, source=columns[0], targets=columns[1:]).pairs()
+        return PairFiles.table(options.files, source=columns[0], targets=columns[1:]).pairs()
 
 
 def _print_row(name: object, tokens: int, log_prob: float, unknown: int) -> None:

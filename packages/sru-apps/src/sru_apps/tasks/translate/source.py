@@ -19,6 +19,7 @@ from sru_data.pair_files import (
     Example,
     PairPart,
     PreparedPairs,
+    Progress,
     Vocabularies,
     VocabularyConfig,
     open_prepared,
@@ -84,6 +85,10 @@ def prepare_pairs(
     if options["name"] is None and options["train_file"] is None:
         return open_prepared(options["prepared_dir"])
     with building(), preparation_bar(name, unit="pairs") as report:
+
+        def show(progress: Progress) -> None:
+            report(progress.stage, progress.pairs, progress.total)
+
         files, folder = _find(options), options["prepared_dir"]
         vocabulary: VocabularyConfig | Vocabularies = _vocabulary(options)
         if tokenizer is not None and (training or "validation" in files):
@@ -97,7 +102,7 @@ def prepare_pairs(
             name=name,
             vocabulary=vocabulary,
             max_length=options["max_length"],
-            progress=lambda progress: report(progress.stage, progress.pairs, progress.total),
+            progress=show if training else None,
         )
 
 

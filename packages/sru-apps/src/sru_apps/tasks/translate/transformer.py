@@ -13,6 +13,7 @@ from sru_apps.tasks.translate.config import TranslationConfig
 from sru_apps.tasks.translate.model import Memory, TranslationModel
 from sru_nn import SRUCell
 from sru_nn.dtypes import accumulate_dtype
+from sru_nn.gemm import project
 
 _LONGEST_WAVE = 10_000
 
@@ -84,7 +85,7 @@ class TransformerSRU(TranslationModel):
     def step(self, ids: Tensor, state: Any, memory: Memory) -> tuple[Tensor, Tensor, tuple[LayerState, ...]]:
         """Read one symbol of each target, as the base says; the weights are those of the last layer."""
         h, weights, state = self._run(ids.unsqueeze(0), state, memory)
-        return self.output(h.squeeze(0)), weights.squeeze(0), state
+        return project(self.output, h.squeeze(0)), weights.squeeze(0), state
 
     def _run(
         self, ids: Tensor, state: tuple[LayerState, ...], memory: Memory
@@ -192,7 +193,7 @@ class Layer(nn.Module):
 class HeadedAttention(nn.Module):
     """Scaled dot-product attention with several heads.
 
-        o_t = W [o_t1; ...; o_tH] + b    o_th = Σ_j a_tj V_h y_j    a_tj = softmax_j(q_t · k_j / √(E/H))
+        o_t = W [o_t1; ...; o_tH]    o_th = Σ_j a_tj V_h y_j    a_tj = softmax_j(q_t · k_j / √(E/H))
         q_t = Q_h x_t    k_j = K_h y_j    for each head h
 
     Args:
@@ -206,18 +207,14 @@ class HeadedAttention(nn.Module):
     def __init__(self, size: int, heads: int, *, dropout: float = 0.0) -> None:
         super().__init__()
         self.heads = heads
-        self.query, self.known = nn.Linear(size, size), nn.Linear(size, 2 * size)
-        self.output = nn.Linear(size, size)
+        self.query, self.key, self.value, self.output = (nn.Linear(size, size, bias=False) for _ in range(4))
         self.dropout = Dropout(dropout)
-        for linear in (self.query, self.known, self.output):
-            nn.init.zeros_(linear.bias)
-        for weight in (self.query.weight, *self.known.weight.chunk(2), self.output.weight):
+        for weight in self.parameters():
             nn.init.xavier_uniform_(weight)
 
     def keys_and_values(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return what queries are compared with, and what is averaged: (S, B, E) each of (S, B, E)."""
-        keys, values = self.known(y).chunk(2, -1)
-        return keys.contiguous(), values.contiguous()
+        return project(self.key, y), project(self.value, y)
 
     def forward(
         self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None, *, causal: bool = False
@@ -235,7 +232,7 @@ class HeadedAttention(nn.Module):
             found: (T, B, E).
             weights: (T, B, S), the mean over the heads.
         """
-        queries = self.query(x) * (x.shape[-1] // self.heads) ** -0.5
+        queries = project(self.query, x) * (x.shape[-1] // self.heads) ** -0.5
         # Heads of a sentence lie side by side, as if they were sentences of their own.
         q, k, v = (
             part.reshape(part.shape[0], part.shape[1] * self.heads, -1).transpose(0, 1)
@@ -252,4 +249,4 @@ class HeadedAttention(nn.Module):
         weights = scores.softmax(-1).to(v.dtype)
         found = torch.bmm(self.dropout(weights), v).transpose(0, 1).reshape(x.shape)
         mean = weights.view(-1, self.heads, steps, places).mean(1).transpose(0, 1)
-        return self.output(found), mean
+        return project(self.output, found), mean

@@ -10,7 +10,7 @@ from typing import Any
 from sru_apps.train.export import dump_tokenizer, parse_tokenizer
 from sru_data import DataError
 from sru_data.reading import parse_json, read_bytes
-from sru_data.tokenizers import SentenceTokenizer
+from sru_data.tokenizers import CharTokenizer, SentenceTokenizer, WordTokenizer
 
 
 class TokenizerPair:
@@ -30,6 +30,12 @@ class TokenizerPair:
     def joint(self) -> bool:
         """Whether both languages share a vocabulary."""
         return self.source is self.target
+
+    @property
+    def unit(self) -> str:
+        """What a token of the target is."""
+        kinds: dict[type, str] = {CharTokenizer: "characters", WordTokenizer: "words"}
+        return next((unit for kind, unit in kinds.items() if isinstance(self.target.text, kind)), "subwords")
 
     @property
     def tokens(self) -> list[str]:
