@@ -74,6 +74,27 @@ def test_a_gru_cell_starts_a_layer_from_its_output(assert_close):
         assert_close(h, expected[0])
 
 
+class Pair(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = LSTMCell(E, D), GRUCell(D, D)
+
+    def forward(self, x, h, c):
+        h, c = self.first(x, (h, c))
+        return self.second(h, c), c
+
+
+def test_cells_compile_to_one_graph_for_all_batches():
+    torch._dynamo.reset()
+    model = Pair()
+    compiled = torch.compile(model, fullgraph=True, dynamic=True, backend="aot_eager")
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        for batch in (11, 13):
+            inputs = torch.randn(batch, E), torch.randn(batch, D), torch.randn(batch, D)
+            torch.testing.assert_close(compiled(*inputs), model(*inputs))
+    torch._dynamo.reset()
+
+
 def test_torch_fx_keeps_a_cell_whole():
     model = nn.Sequential(GRUCell(E, D), nn.Linear(D, 2))
     graph = fx.symbolic_trace(model)

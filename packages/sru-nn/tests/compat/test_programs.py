@@ -50,23 +50,30 @@ def test_a_class_of_its_own_above_that_of_pytorch(mixed, kind):
     torch.testing.assert_close(rnn.encode(x, lengths), plain(x, mask_pad=mask)[1])
 
 
-def orthogonal(module: nn.Module) -> None:
-    """Initialise what a toolkit finds by its class."""
+def initialise(module: nn.Module) -> None:
+    """Initialise what a toolkit finds by its class: matrices of each gate, and biases of forget gates."""
     if isinstance(module, nn.RNNBase):
         module.flatten_parameters()
-        for weights in module.all_weights:
-            for weight in weights:
-                if weight.dim() > 1:
-                    nn.init.orthogonal_(weight)
+        for w_ih, w_hh, b_ih, b_hh in module.all_weights:
+            nn.init.orthogonal_(w_ih)
+            for start in range(0, w_hh.size(0), module.hidden_size):
+                nn.init.orthogonal_(w_hh.data[start : start + module.hidden_size])
+            for bias in (b_ih, b_hh):
+                bias.data.zero_()
+                if isinstance(module, nn.LSTM):
+                    bias.data[len(bias) // 4 : len(bias) // 2].fill_(1.0)
 
 
 @KINDS
-def test_an_initialiser_that_asks_for_the_base_class(kind):
-    model = nn.ModuleList([kind(E, D, L)])
-    model.apply(orthogonal)
+def test_an_initialiser_that_asks_for_the_class(kind):
+    model = nn.ModuleList([kind(E, D, L, bidirectional=True)])
+    model.apply(initialise)
     for cell in model[0].rnn_lst:
         weight = cell.transform.weight
         torch.testing.assert_close(weight.T @ weight, torch.eye(weight.shape[1]))
+        torch.testing.assert_close(cell.weight_c.view(4, D).norm(dim=1), torch.ones(4))
+        assert cell.bias.sum() == (D if kind is LSTM else 0)
+    assert model[0](torch.randn(T, B, E))[0].isfinite().all()
 
 
 @KINDS

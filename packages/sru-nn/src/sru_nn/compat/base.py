@@ -129,12 +129,22 @@ class DropIn(SRUStack):
         """Do nothing: these weights never go to cuDNN."""
 
     @property
-    def all_weights(self) -> list[list[nn.Parameter]]:
-        """The parameters of each layer, both directions together, in the order of `named_parameters`."""
-        layers: list[list[nn.Parameter]] = [list(cell.parameters()) for cell in self.rnn_lst]
-        for weights, maps in zip(layers, self.projections, strict=False):
-            weights += maps.parameters()
-        return layers
+    def all_weights(self) -> list[list[Any]]:
+        """A list [w_ih, w_hh, b_ih, b_hh] for each layer and direction, in which initialisers may write.
+
+        w_ih is W, w_hh a view `(2·N·D, 1)` of v_f and v_r, b_ih is b_f and b_r, and b_hh is empty; without
+        `bias` the last two are missing. Both directions of a layer have the same four. With `proj_size` the
+        map of the direction follows.
+        """
+        lists = []
+        for layer, cell in enumerate(self.rnn_lst):
+            weights: list[Any] = [cell.transform.weight, cell.weight_c.unsqueeze(1)]  # type: ignore[union-attr,operator]
+            if self.bias:
+                weights += [cell.bias, cell.bias.new_empty(0)]  # type: ignore[union-attr,operator]
+            for direction in range(self.num_directions):
+                maps = [self.projections[layer][direction].weight] if self.proj_size else []  # type: ignore[index]
+                lists.append([*weights, *maps])
+        return lists
 
     @property
     def _flat_weights(self) -> list[nn.Parameter]:
