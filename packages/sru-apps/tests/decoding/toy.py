@@ -17,6 +17,8 @@ class Toy(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         draw = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64)  # noqa: E731
         self.symbols, self.mixing, self.output = draw(5, size), draw(size, size), draw(size, 5) * 1.5
+        # So that hypotheses end at every length.
+        self.output[:, EOS] /= 2
         self.weight = nn.Parameter(torch.zeros(1))
         self.calls: list[tuple[Tensor, object, object]] = []
         self.eval()

@@ -19,15 +19,15 @@ from sru_apps.train.fit import Fit
 from sru_apps.train.weights import read_checkpoint
 
 
-def test_the_first_steps_count_alike_and_later_ones_more() -> None:
+def test_the_beginning_is_forgotten_first() -> None:
     weights = torch.randn(6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     layer = nn.Linear(3, 1, bias=False, dtype=torch.float64)
-    averaged = AveragedModel(layer, multi_avg_fn=moving_average(0.75))
-    wanted = torch.zeros(3, dtype=torch.float64)
-    for step, now in enumerate(weights, 1):
+    averaged = AveragedModel(layer, multi_avg_fn=moving_average(0.3))
+    wanted = weights[0]
+    for kept, now in zip((0.0, 2 / 11, 3 / 12, 0.3, 0.3, 0.3), weights, strict=True):
         layer.weight.data.copy_(now)
         averaged.update_parameters(layer)
-        wanted = weights[:step].mean(0) if step <= 4 else 0.75 * wanted + 0.25 * now
+        wanted = kept * wanted + (1 - kept) * now
         torch.testing.assert_close(averaged.module.weight[0].detach(), wanted)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -149,6 +150,21 @@ def test_a_set_that_is_not_there(cache: Path, tmp_path: Path) -> None:
         load("iwslt14-de-en")
     with pytest.raises(DataError, match=rf"train\.lc\.norm\.tok\.en: .* save {HOME_URL}/train\.lc"):
         load("multi30k-en-de", data_dir=tmp_path)
+
+
+def test_downloads_are_known_by_their_checksums(real_data: Path, cache: Path, monkeypatch) -> None:
+    files: dict[str, str] = {}
+
+    def fetch(relative: str, *, url: str, sha256: str | None, **_: object) -> Path:
+        assert hashlib.sha256((real_data / relative).read_bytes()).hexdigest() == sha256
+        files[relative] = url
+        return real_data / relative
+
+    monkeypatch.setattr("sru_data.datasets.sources.download", fetch)
+    for test in ("test_2016_flickr", "test_2017_flickr"):
+        load("multi30k-en-de", test=test)
+    assert files["mt/multi30k/val.lc.norm.tok.de"] == f"{HOME_URL}/val.lc.norm.tok.de"
+    assert len(files) == 8
 
 
 def test_multi30k(real_data: Path) -> None:

@@ -18,17 +18,17 @@ from sru_apps.train.weights import check_weights
 class AveragedWeights(WeightAveraging):
     """Average the weights of all steps, later ones with more weight.
 
-        a_n = d_n · a_{n−1} + (1 − d_n) · w_n,   d_n = min(decay, (n − 1)/n)
+        a_0 = w_0,   a_n = d_n · a_{n−1} + (1 − d_n) · w_n,   d_n = min(decay, (n + 1)/(n + 10))
 
-    So the first 1/(1 − decay) steps have the same weight, and those before the last few thousand hardly any:
-    the average of checkpoints, without a copy for each. Checkpoints hold the averages as their `state_dict`,
-    and what training continues from besides.
+    So the last ninth of the steps has most of the weight, and at most the last 1/(1 − decay) of them: the
+    average of the last checkpoints, without a copy for each. Checkpoints hold the averages as their
+    `state_dict`, and what training continues from besides.
 
     Args:
         decay: The most that an average keeps of itself in a step, from 0 to 1.
 
-    Source: Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging" (1992); of an average
-    of checkpoints, Vaswani et al., "Attention Is All You Need" (2017), section 6.1.
+    Source: Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging" (1992); d_n is
+    that of TensorFlow's `ExponentialMovingAverage` with `num_updates`.
     """
 
     def __init__(self, decay: float) -> None:
@@ -66,6 +66,6 @@ def moving_average(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor]
 
     def update(averages: Sequence[Tensor], weights: Sequence[Tensor], count: Tensor | int) -> None:
         steps = int(count)
-        get_ema_multi_avg_fn(min(decay, steps / (steps + 1)))(averages, weights, count)  # type: ignore[no-untyped-call]
+        get_ema_multi_avg_fn(min(decay, (steps + 1) / (steps + 10)))(averages, weights, count)  # type: ignore[no-untyped-call]
 
     return update
