@@ -51,9 +51,7 @@ def test_what_the_packages_work_with_is_tested_and_in_that_version():
     for file, test in (match.groups() for match in named if match):
         assert f"def {test}(" in (ROOT / "packages" / file).read_text(encoding="utf-8")
     pins = dict(re.findall(r"^([\w-]+)==([\w.]+)", (ROOT / "ci/constraints.txt").read_text(), re.MULTILINE))
-    versions = {
-        name: version for row in rows for name, version in zip(*(cell.split(", ") for cell in row[:2]))
-    }
-    pinned = versions.keys() & pins.keys()
-    assert pinned >= {"onnx", "onnxruntime", "torchao", "safetensors"}
-    assert {name: versions[name] for name in pinned} == {name: pins[name] for name in pinned}
+    pairs = [zip(row[0].split(", "), row[1].split(", "), strict=False) for row in rows]
+    versions = {name: version for pair in pairs for name, version in pair if name in pins}
+    assert versions == {name: pins[name] for name in versions}
+    assert versions.keys() >= {"onnx", "onnxruntime", "torchao", "safetensors"}
