@@ -46,7 +46,7 @@ def table_rows(text: str) -> list[list[str]]:
 @pytest.mark.skipif(not (ROOT / "ci").is_dir(), reason="these tests were taken without the sources")
 def test_what_the_packages_work_with_is_tested_and_in_that_version():
     rows = table_rows((ROOT / "docs/guides/works-with.md").read_text(encoding="utf-8"))
-    named = [re.fullmatch(r"`(.*\.py)::(\w+)`", row[-1]) for row in rows]
+    named = [re.fullmatch(r"`(.*\.py)`<br>`(\w+)`", row[-1]) for row in rows]
     assert len([test for test in named if test]) > 30
     for file, test in (match.groups() for match in named if match):
         assert f"def {test}(" in (ROOT / "packages" / file).read_text(encoding="utf-8")
