@@ -108,11 +108,13 @@ def search(
     return beam_search(model, memory, state, constraints, beam, **options)
 
 
-def check(found: Any, expected: list[tuple[float, tuple[int, ...]]], alone: Alone) -> None:
+def check(found: Any, expected: list[tuple[float, tuple[int, ...]]], alone: Alone, most: int) -> None:
     assert [tuple(hypothesis.ids) for hypothesis in found] == [text for _, text in expected]
     for hypothesis, (score, text) in zip(found, expected, strict=True):
         assert hypothesis.score == pytest.approx(score, abs=1e-12)
         assert hypothesis.log_prob == pytest.approx(alone.log_prob(text), abs=1e-12)
+        after = alone.after(text)[0]
+        assert hypothesis.cut == (len(text) == most and max(after) != after[EOS])
 
 
 rankings = st.builds(
@@ -143,7 +145,7 @@ def test_a_wide_beam_equals_trying_everything(
     found = search(model, memory, state, beam, limits)
     for row, limit in enumerate(limits):
         alone = Alone(model, memory[:, row : row + 1], state[:, row : row + 1])
-        check(found[row], everything(alone, beam, limit)[: beam.n_best], alone)
+        check(found[row], everything(alone, beam, limit)[: beam.n_best], alone, limit.most)
 
 
 beams = st.integers(1, 5).flatmap(
@@ -168,7 +170,7 @@ def test_a_narrow_beam_equals_the_search_of_each_sentence_alone(
     found = search(model, memory, state, beam, limits)
     for place, limit in enumerate(limits):
         alone = Alone(model, memory[:, place : place + 1], state[:, place : place + 1])
-        check(found[place], written_out(alone, beam, limit), alone)
+        check(found[place], written_out(alone, beam, limit), alone, limit.most)
 
 
 def test_attention_is_that_of_the_hypothesis() -> None:
