@@ -140,7 +140,7 @@ class DropIn(SRUStack):
         for layer, cell in enumerate(self.rnn_lst):
             weights: list[Any] = [cell.transform.weight, cell.weight_c.unsqueeze(1)]  # type: ignore[union-attr,operator]
             if self.bias:
-                weights += [cell.bias, cell.bias.new_empty(0)]  # type: ignore[union-attr,operator]
+                weights += [cell.bias, cell.bias.new_empty(0)]  # type: ignore[operator]
             for direction in range(self.num_directions):
                 maps = [self.projections[layer][direction].weight] if self.proj_size else []  # type: ignore[index]
                 lists.append([*weights, *maps])
