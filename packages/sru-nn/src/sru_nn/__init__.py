@@ -6,7 +6,7 @@ SpeechBrain and `fast_sligru`. `GatedLinearRNN` and `MinGRU` are recurrent netwo
 state. Use the functions of `functional`, the bare recurrences, with projections of your own.
 """
 
-from sru_nn import backend, compat, functional
+from sru_nn import backend, compat, export, functional
 from sru_nn.cells.gated_linear.layer import GatedLinearRNN
 from sru_nn.cells.ligru.stack import LiGRU, SLiGRU
 from sru_nn.cells.mingru.layer import MinGRU
@@ -35,5 +35,6 @@ __all__ = [
     "__version__",
     "backend",
     "compat",
+    "export",
     "functional",
 ]

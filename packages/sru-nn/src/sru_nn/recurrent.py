@@ -20,7 +20,7 @@ from sru_nn.positions import (
     check_reset,
     restart,
 )
-from sru_nn.watched import as_leaf, is_altered
+from sru_nn.watched import as_leaf, is_altered, refuse_script
 
 Sequences = TypeVar("Sequences", Tensor, PackedSequence)
 
@@ -39,6 +39,7 @@ class Recurrent(nn.Module):
     input_size: int
     batch_first: bool = False
     bidirectional: bool = False
+    __prepare_scriptable__ = refuse_script
 
     def _run(self, x: Tensor, state: Any, where: Positions) -> tuple[Tensor, Any]:
         """Run a time-major batch.

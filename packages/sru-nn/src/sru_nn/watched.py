@@ -55,3 +55,15 @@ def as_leaf(module: nn.Module, x: fx.Proxy, *args: Any, **kwargs: Any) -> Any:
     kwargs = {name: value for name, value in kwargs.items() if value is not None}
     tracer: Any = x.tracer
     return tracer.create_proxy("call_module", tracer.path_of_module(module), (x, *args), kwargs)
+
+
+def refuse_script(module: nn.Module) -> nn.Module:
+    """Raise where `torch.jit.script` prepares a module, as its `__prepare_scriptable__`.
+
+    Raises:
+        NotImplementedError: Always.
+    """
+    raise NotImplementedError(
+        f"{type(module).__name__}: torch.jit.script cannot compile it; deploy the model with torch.export, "
+        "with AOTInductor (sru_nn.export.to_aoti) or with ONNX (sru_nn.export.to_onnx)"
+    )
