@@ -6,6 +6,10 @@ SpeechBrain and `fast_sligru`. `GatedLinearRNN` and `MinGRU` are recurrent netwo
 state. Use the functions of `functional`, the bare recurrences, with projections of your own.
 """
 
+import warnings
+
+import torch
+
 from sru_nn import backend, compat, export, functional
 from sru_nn.cells.gated_linear.layer import GatedLinearRNN
 from sru_nn.cells.ligru.stack import LiGRU, SLiGRU
@@ -19,6 +23,9 @@ from sru_nn.cells.srupp.state import SRUppState
 from sru_nn.cells.srupp.transform import SRUppProjectedLinear
 
 __version__ = "0.1.0"
+
+# As PyTorch does for its own modules: what our checks of arguments compare does not change the trace.
+warnings.filterwarnings("ignore", category=torch.jit.TracerWarning, module=r"sru_nn\.")
 
 __all__ = [
     "SRU",

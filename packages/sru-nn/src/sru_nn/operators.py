@@ -37,6 +37,11 @@ def is_recorded() -> bool:
     )
 
 
+def is_one(size: Any) -> bool:
+    """Return whether a size is one whenever what is recorded runs, not only in the example."""
+    return type(size) is int and size == 1
+
+
 def is_plain(*tensors: Tensor | None) -> bool:
     """Return whether the memory of these tensors holds their values and nothing watches what is done to them.
 

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from sru_nn import pieces, reference
-from sru_nn.cells.gated_linear.pieces import PieceInputs as GatedPieces
+from sru_nn.cells.gated_linear.operator import PieceInputs as GatedPieces
 from sru_nn.cells.gated_linear.reference import gated_linear_recurrence
 from sru_nn.cells.ligru import reference as ligru
 from sru_nn.cells.ligru.operator import Inputs as LiGRUInputs
 from sru_nn.cells.ligru.rows import Rows
-from sru_nn.cells.sru.plain import Inputs, PieceInputs
+from sru_nn.cells.sru.operator import Inputs
+from sru_nn.cells.sru.pieces import PieceInputs
 from sru_nn.cells.sru.reference import by_marks, sru_states
 from sru_nn.operators import TORCH_2_13
 

@@ -20,6 +20,7 @@ from sru_nn.operators import (
     Passes,
     Recurrence,
     by_reference,
+    is_one,
     is_recorded,
     is_transformed,
     kernels,
@@ -64,7 +65,7 @@ def choose(inputs: Inputs) -> backend.Backend:
     A kernel first packs the weight, which takes longer than to multiply by it once.
     """
     device = inputs.u.device
-    if backend.active(device) != "kernels" or inputs.u.shape[0] == 1:
+    if backend.active(device) != "kernels" or is_one(inputs.u.shape[0]):
         return "reference"
     return "kernels" if hasattr(getattr(kernels()[0], device.type), "ligru_forward") else "reference"
 

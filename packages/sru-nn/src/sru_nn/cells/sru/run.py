@@ -38,7 +38,7 @@ def run_layers(
     """
     cells = list(cells)
     mask_pad, reset, cu_seqlens = where
-    if x.shape[0] == 1 and mask_pad is reset is cu_seqlens is None and can_step(cells, x, c0):
+    if mask_pad is reset is cu_seqlens is None and can_step(cells, x, c0):
         return step(cells, x, c0, after)
 
     last = []
