@@ -25,7 +25,8 @@ from sru_nn.cells.srupp.transform import SRUppProjectedLinear
 __version__ = "0.1.0"
 
 # As PyTorch does for its own modules: what our checks of arguments compare does not change the trace.
-warnings.filterwarnings("ignore", category=torch.jit.TracerWarning, module=r"sru_nn\.")
+_TracerWarning = torch.jit.TracerWarning  # type: ignore[attr-defined]
+warnings.filterwarnings("ignore", category=_TracerWarning, module=r"sru_nn\.")
 
 __all__ = [
     "SRU",

@@ -169,7 +169,8 @@ class Recurrence:
         differentiate_twice: Callable[..., Sequence[Tensor | None]],
     ) -> None:
         self.name = name
-        self.direct = type(name.title().replace("_", ""), (_Direct,), {})  # its name is shown in a profile
+        # A profile shows the name of this class.
+        self.direct: Any = type(name.title().replace("_", ""), (_Direct,), {})
         self.inputs = inputs
         self.passes = {"kernels": kernels, "reference": plain}
         if triton is not None:
@@ -297,7 +298,7 @@ class _Direct(torch.autograd.Function):
 
 def profiled(name: str, run: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call a function that does the work of `sru_nn::name`, so that a profile shows that name."""
-    if not torch.autograd._profiler_enabled():
+    if not torch._C._autograd._profiler_enabled():
         return run(*args, **kwargs)
     with torch.profiler.record_function(f"sru_nn::{name}"):
         return run(*args, **kwargs)

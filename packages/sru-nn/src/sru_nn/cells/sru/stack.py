@@ -53,7 +53,7 @@ class SRUStack(Stack):
         """Bring the states from `(L, B, N·D)` to the shape that this module returns."""
         if not self.nn_rnn_compatible_return or self.num_directions == 1:
             return c
-        return torch.stack(c.chunk(self.num_directions, dim=-1), 1).flatten(0, 1)
+        return torch.stack([part for layer in c.unbind(0) for part in layer.chunk(2, dim=-1)])
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         strip_wrappers(state_dict, prefix)
