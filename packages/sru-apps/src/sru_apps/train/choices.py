@@ -38,9 +38,11 @@ def check_choices(module_class: type[TaskModule], options: Mapping[str, Mapping[
         UserError: One of them is refused.
     """
     with building(TypeError):
-        OptimizerConfig.of(options["optimizer"])
+        average = OptimizerConfig.of(options["optimizer"]).average
         check_model(module_class, options["model"])
         check_trainer(options["trainer"])
+    if average is not None and options["trainer"]["strategy"] == "fsdp":
+        raise UserError("--optimizer.average needs whole weights, which fsdp shards; leave one of them out")
 
 
 def check_model(module_class: type[TaskModule], options: Mapping[str, Any]) -> None:

@@ -63,8 +63,19 @@ def _has_no_loop(length: Any) -> bool:
     return False
 
 
-def _scan(step: Callable[..., Any], state: Tensor, over_time: Sequence[Tensor], *constant: Any) -> Any:
-    """Put a loop into the graph; `step` maps a state and what belongs to its step to a state and results."""
+def scan(step: Callable[..., Any], state: Tensor, over_time: Sequence[Tensor], *constant: Any) -> Any:
+    """Put a loop over time into the graph.
+
+    Args:
+        step: Maps a state, what `over_time` holds for its step, what is constant, and perhaps sizes that
+            follow, to the next state and results, none of which share memory.
+        state: The state before the first step.
+        over_time: At least one tensor whose first axis is the time.
+        constant: What every step gets.
+
+    Returns:
+        The state after the last step, and each result for all steps.
+    """
     from torch._higher_order_ops.scan import scan_op
 
     # AOTInductor finds a symbol in the shape of a loop's results only if it is an input of its own.
@@ -108,7 +119,7 @@ def _scan_states(
         # Both states are results, so that nothing is joined after the loop; results may not share memory.
         return c_next, c.clone(), c_next.clone()
 
-    c_last, before, after = _scan(step, c0, tuple(over_time.values()), *constant.values())
+    c_last, before, after = scan(step, c0, tuple(over_time.values()), *constant.values())
     return before, after, c_last
 
 
@@ -149,9 +160,9 @@ def _gated_linear_pieces_forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
         return (s, o.squeeze(0)) if cu_seqlens is None else (s, o.squeeze(0), s.clone())
 
     if cu_seqlens is None:
-        s, o = _scan(step, s, over_time, *constant)
+        s, o = scan(step, s, over_time, *constant)
         return o, s, nothing
-    _, o, states = _scan(step, s.new_zeros(1, *s.shape[1:]), over_time)
+    _, o, states = scan(step, s.new_zeros(1, *s.shape[1:]), over_time)
     return o, pieces.last_states(states, s, cu_seqlens), nothing
 
 
@@ -188,7 +199,7 @@ def _scan_ligru_states(
         return h, h.clone()  # results may not share memory
 
     symbols = [size for size in sizes if not isinstance(size, int)]
-    last, states = _scan(step, rows.h, tuple(over_time.values()), *constant.values(), *symbols)
+    last, states = scan(step, rows.h, tuple(over_time.values()), *constant.values(), *symbols)
     return states, last
 
 

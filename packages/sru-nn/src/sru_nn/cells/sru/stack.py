@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from sru_nn.arguments import input_and_state, one_of_two_names
+from sru_nn.arguments import check_probabilities, input_and_state, one_of_two_names
 from sru_nn.cells.sru.layer import SRUCell
 from sru_nn.cells.sru.run import run_layers
 from sru_nn.checkpoints.architecture import check_stack
@@ -29,6 +29,10 @@ class SRUStack(Stack):
     def __getitem__(self, layer: int) -> Any:
         """Return a layer."""
         return self.rnn_lst[layer]
+
+    def _set_dropout(self, p: float) -> None:
+        for cell in list(self.rnn_lst)[:-1]:
+            cell.dropout = p  # type: ignore[assignment]
 
     def _check_state(self, state: Any, *batch: int) -> None:
         if state is None:
@@ -189,6 +193,18 @@ class SRU(SRUStack):
             )
             for layer in range(num_layers)
         )
+        self.dropout = dropout
+
+    @property
+    def rnn_dropout(self) -> float:
+        """The probability of the dropout of the layers' inputs; a new one counts from the next call on."""
+        return self[0].rnn_dropout  # type: ignore[no-any-return]
+
+    @rnn_dropout.setter
+    def rnn_dropout(self, p: float) -> None:
+        check_probabilities("SRU", rnn_dropout=p)
+        for cell in self.rnn_lst:
+            cell.rnn_dropout = float(p)  # type: ignore[assignment]
 
     def forward(
         self,
