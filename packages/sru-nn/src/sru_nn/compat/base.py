@@ -174,8 +174,8 @@ class DropIn(SRUStack):
         maps: nn.ModuleList = self.projections[layer]  # type: ignore[assignment]
         # By rows: whether the product of half a (T, B, ·) copies depends on B, which a graph must not.
         parts = zip(maps, x.flatten(0, 1).chunk(len(maps), dim=-1), strict=True)
-        joined = torch.cat([project(linear, part) for linear, part in parts], dim=-1)
-        return torch.unflatten(joined, 0, x.shape[:2])
+        outputs = [torch.unflatten(project(linear, part), 0, x.shape[:2]) for linear, part in parts]
+        return torch.cat(outputs, dim=-1)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         refuse_foreign(state_dict, f"{prefix}weight_hh_l0", self.mode, args[-1])
