@@ -13,6 +13,7 @@ from sru_nn.gemm import project
 from sru_nn.positions import Positions, expand_initial, learned
 from sru_nn.recurrent import Sequences, without_padding
 from sru_nn.stack import Stack, by_layer
+from sru_nn.watched import refuse_script
 
 
 class ResidualBlock(nn.Module):
@@ -26,6 +27,8 @@ class ResidualBlock(nn.Module):
         state_shape: The shape of the state of one sequence.
         initial_state: The state in which sequences begin, a parameter; None if it is zero.
     """
+
+    __prepare_scriptable__ = refuse_script
 
     def __init__(
         self,

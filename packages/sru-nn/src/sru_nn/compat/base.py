@@ -172,8 +172,10 @@ class DropIn(SRUStack):
         if not self.proj_size:
             return x
         maps: nn.ModuleList = self.projections[layer]  # type: ignore[assignment]
-        parts = zip(maps, x.chunk(len(maps), dim=-1), strict=True)
-        return torch.cat([project(linear, part) for linear, part in parts], dim=-1)
+        # By rows: whether the product of half a (T, B, ·) copies depends on B, which a graph must not.
+        parts = zip(maps, x.flatten(0, 1).chunk(len(maps), dim=-1), strict=True)
+        outputs = [torch.unflatten(project(linear, part), 0, x.shape[:2]) for linear, part in parts]
+        return torch.cat(outputs, dim=-1)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         refuse_foreign(state_dict, f"{prefix}weight_hh_l0", self.mode, args[-1])

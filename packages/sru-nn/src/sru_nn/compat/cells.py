@@ -27,7 +27,7 @@ from sru_nn.compat.states import (
     state_for,
 )
 from sru_nn.positions import Positions
-from sru_nn.watched import as_leaf
+from sru_nn.watched import as_leaf, refuse_script
 
 
 class CellDropIn(nn.Module):
@@ -35,6 +35,8 @@ class CellDropIn(nn.Module):
 
     Listed before `nn.LSTMCell` or `nn.GRUCell` among a class's bases, it overrides what uses their weights.
     """
+
+    __prepare_scriptable__ = refuse_script
 
     def __init__(
         self,

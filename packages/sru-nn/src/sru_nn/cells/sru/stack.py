@@ -50,13 +50,14 @@ class SRUStack(Stack):
         """Bring the initial state from either of its shapes to `(L, B, N·D)`."""
         if c0 is None or c0.shape[-1] == self.output_size:
             return c0
-        return torch.unflatten(c0, 0, (self.num_layers, self.num_directions)).transpose(1, 2).flatten(2)
+        # Joined, not transposed and flattened: whether that copies depends on B, which a graph must not.
+        return torch.cat(torch.unflatten(c0, 0, (self.num_layers, self.num_directions)).unbind(1), dim=-1)
 
     def _returned_states(self, c: Tensor) -> Tensor:
         """Bring the states from `(L, B, N·D)` to the shape that this module returns."""
         if not self.nn_rnn_compatible_return or self.num_directions == 1:
             return c
-        return torch.unflatten(c, 2, (self.num_directions, self.hidden_size)).transpose(1, 2).flatten(0, 1)
+        return torch.stack([part for layer in c.unbind(0) for part in layer.chunk(2, dim=-1)])
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         strip_wrappers(state_dict, prefix)

@@ -14,6 +14,7 @@ from sru_nn.arguments import shown_options
 from sru_nn.cells.sru.transform import draw_transform, scale_
 from sru_nn.checkpoints.architecture import check_cell, check_version
 from sru_nn.checkpoints.layouts import read_cell, strip_wrappers
+from sru_nn.watched import refuse_script
 
 # Arguments that a state dict can contradict.
 _TOLD = (
@@ -36,6 +37,7 @@ class Weights(nn.Module):
 
     # 1: as sru keeps its weights, gates innermost. 2: gates outermost.
     _version = 2
+    __prepare_scriptable__ = refuse_script
     weight_c: Tensor
     bias: Tensor
     initial_state: nn.Parameter | None

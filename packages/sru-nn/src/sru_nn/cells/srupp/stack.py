@@ -256,6 +256,8 @@ class SRUpp(StreamingStack):
         h, (c, *kept) = self._forward(
             given, (c0, *banks), mask_pad, reset=reset, cu_seqlens=cu_seqlens, attn_mask=attn_mask
         )
+        if torch._C._get_tracing_state() is not None:  # which takes no lists
+            kept = [tuple(part) if isinstance(part, list) else part for part in kept]
         if turned:
             kept = map_tensors(lambda tensor: tensor.transpose(0, 1), kept)
         elif cu_seqlens is not None:
