@@ -45,7 +45,7 @@ InstructionSet detect_instruction_set() {
     // Not __builtin_cpu_supports: Clang 14's does not know F16C, and Zig's answers no to everything.
     constexpr unsigned of_avx2 = bit_FMA | bit_F16C | bit_OSXSAVE | bit_AVX;
     constexpr unsigned of_avx512 = bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL;
-    constexpr unsigned ymm = 0x06, zmm = 0xe6;
+    constexpr unsigned ymm = 0x06, zmm = 0xe6;  // XMM and YMM; also the masks and all of ZMM
     unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
     const bool avx2 = __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && has_all(ecx, of_avx2) &&
                       __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && has_all(ebx, bit_AVX2) &&
