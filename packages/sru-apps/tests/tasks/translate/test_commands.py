@@ -111,6 +111,9 @@ def test_files_of_lines_and_of_rows(model: Path, tmp_path: Path, capsys: pytest.
     assert run("translate", model, f"--file={tmp_path / 'in.en.gz'}", f"--out={out}") == 0
     assert out.read_text(encoding="utf-8").splitlines() == expected
     assert capsys.readouterr().out == f"4 sentences in {out}\n"
+    assert run("translate", model, f"--file={tmp_path / 'in.en.gz'}", "--n-best=2") == 0
+    numbers = [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()]
+    assert numbers == ["1", "1", "2", "3", "3", "4", "4"]
     with (tmp_path / "in.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("en", "score"), *((text, "1") for text in [*TEXTS, "zebra"])])
     options = [f"--file={tmp_path / 'in.csv'}", "--text-column=en", f"--out={tmp_path / 'out.csv'}"]
@@ -166,7 +169,7 @@ def test_given_translations_are_scored(
         ),
         (["translate", "--file=in.csv", "--text-column=b"], 1, "expected a column 'b'"),
         (["translate", "--file=none"], 1, "none: expected a file or folder, got No such file or directory"),
-        (["translate", "--file=latin.txt"], 1, "expected text in utf-8, got the byte 0xe9"),
+        (["translate", "--file=latin.txt", "--out=x"], 1, "expected text in utf-8, got the byte 0xe9"),
         (
             ["translate"],
             1,
@@ -207,7 +210,7 @@ def test_what_cannot_be_done(
     piped(monkeypatch)
     (tmp_path / "in.en").write_text("one\n")
     (tmp_path / "in.csv").write_text("a\none\n")
-    (tmp_path / "latin.txt").write_bytes(b"caf\xe9\n")
+    (tmp_path / "latin.txt").write_bytes(b"one\n" * 2000 + b"caf\xe9\n")
     (tmp_path / "empty").write_text("")
     before = sorted(tmp_path.iterdir())
     try:

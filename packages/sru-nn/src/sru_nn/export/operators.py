@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from sru_nn import pieces, reference
-from sru_nn.cells.gated_linear.pieces import PieceInputs as GatedPieces
+from sru_nn.cells.gated_linear.operator import PieceInputs as GatedPieces
 from sru_nn.cells.gated_linear.reference import gated_linear_recurrence
 from sru_nn.cells.ligru import reference as ligru
 from sru_nn.cells.ligru.operator import Inputs as LiGRUInputs
 from sru_nn.cells.ligru.rows import Rows
-from sru_nn.cells.sru.plain import Inputs, PieceInputs
+from sru_nn.cells.sru.operator import Inputs
+from sru_nn.cells.sru.pieces import PieceInputs
 from sru_nn.cells.sru.reference import by_marks, sru_states
 from sru_nn.operators import TORCH_2_13
 
@@ -24,7 +25,9 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
 
     An operator becomes the operations of `sru_nn.reference`. Its loop over time is PyTorch's `scan`, which
     takes sequences of any length; a single step has no loop. Before torch 2.13 the loop is unrolled instead,
-    and the length of the time axis must be fixed.
+    and the length of the time axis must be fixed. What an operator saves for gradients is left out.
+
+    `torch.onnx.export` with `dynamo=True` replaces the operators by itself.
 
     Returns:
         A function for each operator.
@@ -45,14 +48,6 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
         operators.ligru_forward.default: _ligru_forward,
         operators.packed_layout.default: _refuse_packed,
     }
-
-
-def _refuse_gradients(save: bool) -> None:
-    if save:
-        raise RuntimeError(
-            "sru_nn.export.decompositions: the program computes gradients, which these operations do not "
-            "have; export it under torch.no_grad()"
-        )
 
 
 def _has_no_loop(length: Any) -> bool:
@@ -90,15 +85,13 @@ def scan(step: Callable[..., Any], state: Tensor, over_time: Sequence[Tensor], *
 
 
 def _sru_forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
-    inputs, save = Inputs(*args[:-1]), args[-1]
-    _refuse_gradients(save)
+    inputs = Inputs(*args[:-1])
     h, c_last = reference.sru_recurrence(**inputs._asdict(), states=_scan_states)
     return h, c_last, inputs.bias.new_empty(0)
 
 
 def _sru_pieces_forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
-    inputs, save = PieceInputs(*args[:-1]), args[-1]
-    _refuse_gradients(save)
+    inputs = PieceInputs(*args[:-1])
     h, c_last = by_marks(*inputs, states=_scan_states)
     return h, c_last, inputs.bias.new_empty(0)
 
@@ -135,8 +128,7 @@ def _gated_linear_forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _gated_linear_pieces_forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
-    inputs, save = GatedPieces(*args[:-1]), args[-1]
-    _refuse_gradients(save)
+    inputs = GatedPieces(*args[:-1])
     q, k, v, log_g, s0, s_reset, marks, cu_seqlens = inputs
     length, batch, heads, key_size = q.shape
     sequences = batch if cu_seqlens is None else cu_seqlens.shape[0] - 1
@@ -175,8 +167,7 @@ def _gated_linear_pieces_forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _ligru_forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
-    inputs, save = LiGRUInputs(*args[:-1]), args[-1]
-    _refuse_gradients(save)
+    inputs = LiGRUInputs(*args[:-1])
     # The rows of two directions are twice the batch, which then is a symbol of its own.
     batch = [inputs.u.shape[1]] if inputs.bidirectional else []
     h, last = ligru.by_marks(*inputs, states=lambda *given: _scan_ligru_states(*given, *batch))
@@ -217,3 +208,7 @@ def _refuse_packed(*_: Any) -> Any:
         "sru_nn.export.decompositions: the program lays out a PackedSequence, which needs sru_nn; pass the "
         "sequences end to end with cu_seqlens, or padded with mask_pad"
     )
+
+
+# Where torch.onnx.export looks for an operator that it has no translation of.
+torch._decomp.decomposition_table.update(decompositions())
