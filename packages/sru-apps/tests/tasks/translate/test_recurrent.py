@@ -56,6 +56,7 @@ def test_dropout_of_alignments_leaves_the_weights_that_are_shown() -> None:
 @pytest.mark.parametrize("kind", ["bahdanau", "luong"])
 def test_where_attention_stands(kind: str, residual: bool) -> None:
     model, (source, mask, target) = model_of(attention=kind, residual=residual, num_layers=3), batch()
+    assert model.encoder.residual == residual
     memory = model.encode(source, mask)
     x = model.target_embedding(target) * 6**0.5
 
