@@ -167,10 +167,23 @@ def test_a_narrow_beam_equals_the_search_of_each_sentence_alone(
     model, rows = Toy(seed), order[:count]
     memory, state = (part[:, rows] for part in sentences(5, seed))
     limits = [Limits(2 + 2 * row, least, (0, 1)[: row % 3]) for row in rows]
-    found = search(model, memory, state, beam, limits)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(searching, "_BLOCK", 2)
+        found = search(model, memory, state, beam, limits)
     for place, limit in enumerate(limits):
         alone = Alone(model, memory[:, place : place + 1], state[:, place : place + 1])
         check(found[place], written_out(alone, beam, limit), alone, limit.most)
+
+
+def test_the_best_of_many_symbols_are_found_wherever_they_are() -> None:
+    generator = torch.Generator().manual_seed(0)
+    totals = torch.randn(40, 2, 101, generator=generator)
+    best, hypotheses, symbols = searching._best(totals, 2)
+    torch.testing.assert_close(best, totals.flatten(1).topk(2).values, rtol=0, atol=0)
+    rows = torch.arange(40).unsqueeze(1)
+    torch.testing.assert_close(totals[rows, hypotheses, symbols], best, rtol=0, atol=0)
+    # Behind the last whole block too.
+    assert (hypotheses * 101 + symbols).max() >= 3 * searching._BLOCK
 
 
 def test_attention_is_that_of_the_hypothesis() -> None:
