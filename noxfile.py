@@ -35,7 +35,7 @@ nox.options.default_venv_backend = "virtualenv"
 nox.options.error_on_missing_interpreters = True
 nox.options.sessions = ["lint", "types", "tests", "tests-triton"]
 
-DOCS_TOOLS = ("mkdocs-material", "mkdocstrings[python]", "ruff")
+DOCS_TOOLS = ("mkdocs-material", "mkdocs-jupyter", "mkdocstrings[python]", "ruff")
 LINTERS = ("ruff", "clang-format")
 CXX_SUFFIXES = {".cpp", ".h", ".hpp", ".cu", ".cuh"}
 
@@ -63,6 +63,7 @@ BENCHMARKS = {
     "classification": "sru-apps",
     "language_model": "sru-apps",
     "squad": "sru-apps",
+    "translation": "sru-apps",
 }
 
 
@@ -205,10 +206,10 @@ def bench_srupp(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation site into build/site; a warning is an error."""
-    session.install(*PINS, *DOCS_TOOLS, *folders("sru-kernels"), *cuda("OFF"))
+    """Build the documentation site into build/site, running the notebooks; a warning is an error."""
+    session.install(*PINS, TORCH, *DOCS_TOOLS, *folders(), *cuda("OFF"))
     build = ("mkdocs", "build", "--strict", "--config-file", "docs/site/mkdocs.yml", *session.posargs)
-    session.run(*build, env={"NO_MKDOCS_2_WARNING": "1"})
+    session.run(*build, env=THREADS | {"NO_MKDOCS_2_WARNING": "1"})
 
 
 @nox.session(venv_backend="none")

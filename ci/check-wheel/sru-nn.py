@@ -1,8 +1,13 @@
-"""What a user does with sru-nn alone: train a small network until its loss has halved."""
+"""What a user does with sru-nn, with or without kernels: train a small network until its loss has halved."""
+
+from importlib.util import find_spec
 
 import torch
 
-from sru_nn import SRU
+from sru_nn import SRU, backend
+
+expected = "kernels" if find_spec("sru_kernels") else "reference"
+assert backend.active("cpu") == expected, backend.active("cpu")
 
 torch.manual_seed(0)
 x = torch.randn(20, 8, 4)  # (T, B, E)

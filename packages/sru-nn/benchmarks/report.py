@@ -1,4 +1,4 @@
-"""The report of the benchmark of SRU: JSON, a Markdown page, a picture, and the table of the front pages."""
+"""The report of the benchmark of SRU: JSON, a Markdown page, pictures, and the table of the front pages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MODES = ("forward", "forward and backward")
 
 
 def write_report(folder: Path, device: str, machine: Mapping[str, str], rows: Sequence[Row]) -> None:
-    """Write `sru-DEVICE.json`, `.md` and `.png`; of the CPU also the targets and the front pages' table.
+    """Write `sru-DEVICE.json`, `.md` and `.png`; of the CPU also the targets and what the front pages show.
 
     Args:
         folder: Created if missing.
@@ -30,6 +30,7 @@ def write_report(folder: Path, device: str, machine: Mapping[str, str], rows: Se
         save_targets(folder, name, machine, targets(rows))
         for page in (folder.parent.parent / "README.md", folder.parent / "index.md"):
             replace_section(page, "speed", _news(machine, rows))
+        _draw_news(rows, folder.parent / "images" / "speed.png")
 
 
 def _news(machine: Mapping[str, str], rows: Sequence[Row]) -> Iterator[str]:
@@ -147,3 +148,25 @@ def _draw(rows: Sequence[Row], path: Path) -> None:
         axes.grid(axis="y", alpha=0.3)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=len(names))
     figure.savefig(path, dpi=120)
+
+
+def _draw_news(rows: Sequence[Row], path: Path) -> None:
+    """The picture of the front page, which has to be legible on a phone."""
+    from matplotlib.figure import Figure
+
+    training = {shape: _times(rows, MODES[1], shape=shape) for shape in shapes(rows, MODES[1])}
+    slowest_first = sorted(training, key=lambda shape: training[shape][0] / training[shape][1])
+    figure = Figure(figsize=(6, 4.2), layout="constrained")
+    axes = figure.subplots()
+    for offset, mode, label in ((0.2, MODES[1], "training"), (-0.2, MODES[0], "inference")):
+        times = [_times(rows, mode, shape=shape) for shape in slowest_first]
+        places = [place + offset for place in range(len(times))]
+        bars = axes.barh(places, [theirs / ours for theirs, ours in times], 0.38, label=label)
+        axes.bar_label(bars, fmt="%.1f×", padding=3)
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.set_yticks(range(len(slowest_first)), [" × ".join(map(str, shape)) for shape in slowest_first])
+    axes.margins(x=0.12)
+    axes.set_title("SRU: times as fast as nn.LSTM")
+    axes.set_ylabel("steps × batch × width")
+    axes.legend(loc="lower right")
+    figure.savefig(path, dpi=160)

@@ -169,7 +169,8 @@ SRU_KERNELS_HOST_DEVICE Gate<A> sigmoid(A x) {
     const A z = exp_of_negative(-absolute(x));
     const A large = reciprocal(A(1) + z);
     const A small = z * large;
-    return x < A(0) ? Gate<A>{small, large} : Gate<A>{large, small};
+    const bool negative = x < A(0);  // two choices of a number: of a pair, Clang makes no vectors
+    return {negative ? small : large, negative ? large : small};
 }
 
 /// tanh(x) = −m/(2 + m) with m = e^(−2|x|) − 1, which is accurate near 0, where 1 − e^(−2|x|) cancels.

@@ -41,7 +41,11 @@ def check_choices(module_class: type[TaskModule], options: Mapping[str, Mapping[
         average = OptimizerConfig.of(options["optimizer"]).average
         check_model(module_class, options["model"])
         check_trainer(options["trainer"])
-    if average is not None and options["trainer"]["strategy"] == "fsdp":
+    if options["trainer"]["strategy"] != "fsdp":
+        return
+    if not module_class.shardable:
+        raise UserError("the strategy fsdp cannot train models of this task; give --trainer.strategy ddp")
+    if average is not None:
         raise UserError("--optimizer.average needs whole weights, which fsdp shards; leave one of them out")
 
 

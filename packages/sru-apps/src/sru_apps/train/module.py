@@ -39,6 +39,8 @@ class TaskModule(LightningModule):
     """A dataclass; its fields without a default follow from the data."""
     network_class: ClassVar[Any]
     """Makes the network of a configuration."""
+    shardable: ClassVar[bool] = True
+    """Whether processes can share the weights, as with the strategy fsdp."""
     sharded_methods: ClassVar[tuple[str, ...]] = ()
     """Methods of the network that use its parameters and are called instead of `forward`."""
     sizes_of_data: ClassVar[tuple[str, ...]] = ()

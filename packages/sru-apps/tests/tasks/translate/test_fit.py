@@ -82,6 +82,13 @@ def test_a_beam_given_to_validate_is_that_of_the_search(
     assert found[1]["loss"] == pytest.approx(found[2]["loss"])
 
 
+def test_weights_are_not_shared_among_processes(
+    options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    message = "the strategy fsdp cannot train models of this task; give --trainer.strategy ddp"
+    assert message in refused(capsys, "fit", *options, "--trainer.strategy=fsdp", "--trainer.devices=2")
+
+
 def test_pairs_are_prepared_once(
     options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -156,6 +156,17 @@ def test_variational_dropout_draws_once_for_a_sentence() -> None:
         assert inside == ([0.5] * 4 if decoder == "sru" else [])
 
 
+def test_dropouts_that_follow_from_another_one() -> None:
+    model = model_of(**SYSTEMS["transformer-sru"], dropout=0.3)
+    assert (model.output_dropout.p, model.decoder[0].sru.dropout) == (0.3, 0.3)
+    model = model_of(
+        **SYSTEMS["transformer-sru"], dropout=0.3, output_dropout=0.0, sru_dropout=0.1, alignment_dropout=0.2
+    )
+    layer = model.decoder[0]
+    assert (model.output_dropout.p, layer.sru.dropout, layer.sru.rnn_dropout) == (0.0, 0.1, 0.1)
+    assert (layer.dropout.p, layer.attention.dropout.p, layer.source_attention.dropout.p) == (0.3, 0.2, 0.2)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

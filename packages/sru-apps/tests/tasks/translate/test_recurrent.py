@@ -35,6 +35,13 @@ def test_attention_is_a_mean_weighted_by_the_score(score: Any) -> None:
         assert not weights[b, :, length:].any()
 
 
+def test_general_scores_start_with_unit_variance() -> None:
+    torch.manual_seed(0)
+    attention = SourceAttention(64, 32)
+    query, m = torch.randn(1, 100, 64), torch.randn(100, 1, 32)
+    assert 0.8 < float((query[0] @ attention.keys(m)[:, 0].t()).detach().std()) < 1.2
+
+
 def test_dropout_of_alignments_leaves_the_weights_that_are_shown() -> None:
     torch.manual_seed(0)
     attention = SourceAttention(3, 3, score="dot", dropout=0.5)

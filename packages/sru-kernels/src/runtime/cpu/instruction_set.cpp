@@ -1,5 +1,9 @@
 #include "runtime/cpu/instruction_set.hpp"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
@@ -23,19 +27,35 @@ InstructionSet choose_instruction_set() {
                                 "\"; unset it to use the widest set of this processor");
 }
 
+#if defined(__x86_64__)
+/// Which registers the operating system saves when it switches threads: bits of XCR0.
+unsigned saved_registers() {
+    unsigned low, high;
+    asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return low;
+}
+
+bool has_all(unsigned bits, unsigned wanted) { return (bits & wanted) == wanted; }
+#endif
+
 }  // namespace
 
 InstructionSet detect_instruction_set() {
 #if defined(__x86_64__)
-    __builtin_cpu_init();
-    const bool avx2 =
-        __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
-    const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    if (avx512) return InstructionSet::avx512;
-    if (avx2) return InstructionSet::avx2;
-#endif
+    // Not __builtin_cpu_supports: Clang 14's does not know F16C, and Zig's answers no to everything.
+    constexpr unsigned of_avx2 = bit_FMA | bit_F16C | bit_OSXSAVE | bit_AVX;
+    constexpr unsigned of_avx512 = bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL;
+    constexpr unsigned ymm = 0x06, zmm = 0xe6;  // XMM and YMM; also the masks and all of ZMM
+    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+    const bool avx2 = __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && has_all(ecx, of_avx2) &&
+                      __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && has_all(ebx, bit_AVX2) &&
+                      has_all(saved_registers(), ymm);
+    if (!avx2) return InstructionSet::baseline;
+    const bool avx512 = has_all(ebx, of_avx512) && has_all(saved_registers(), zmm);
+    return avx512 ? InstructionSet::avx512 : InstructionSet::avx2;
+#else
     return InstructionSet::baseline;
+#endif
 }
 
 InstructionSet instruction_set() {

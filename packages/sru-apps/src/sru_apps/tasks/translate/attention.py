@@ -51,6 +51,9 @@ class SourceAttention(nn.Module):
         self.source: nn.Module = nn.Identity()
         if score != "dot":
             self.source = nn.Linear(size, query_size, bias=score == "concat")
+        if score == "general":
+            # Scores of unit variance: with larger ones, attention would have to unlearn its first choices.
+            nn.init.normal_(self.source.weight, std=(query_size * size) ** -0.5)  # type: ignore[arg-type]
         self.query: nn.Linear | None = None
         if score == "concat":
             self.query = nn.Linear(query_size, query_size, bias=False)

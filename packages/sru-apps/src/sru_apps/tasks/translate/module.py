@@ -34,7 +34,8 @@ class TranslationModule(TaskModule):
 
     config_class = TranslationConfig
     network_class = staticmethod(build)
-    sharded_methods = ("loss", "encode", "start", "step")
+    # Its search calls several methods, each of which would gather and give up the weights of the one before.
+    shardable = False
     sizes_of_data = ("joint",)
     points: ClassVar[Mapping[str, str]] = {"bleu": "BLEU", "chrf": "chrF"}
     network: TranslationModel
