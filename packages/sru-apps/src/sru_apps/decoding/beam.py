@@ -112,8 +112,7 @@ def beam_search(
         weights = None
         if keep_attention and attention is not None:
             weights = attention.reshape(*scores.shape[:2], -1)
-        cut = constraints.cut(scores, step, sentences)
-        constraints.apply(scores, step, sentences)
+        cut = constraints.apply(scores, step, sentences)
         best, parents, symbols = _best(scores.add_(totals.unsqueeze(-1)), 2 * size)
         is_end = symbols == eos_id
         done = ended.add(sentences, step, best[:, :size], parents[:, :size], is_end[:, :size], cut)

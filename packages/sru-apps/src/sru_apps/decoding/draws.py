@@ -66,8 +66,7 @@ def draw_hypotheses(
         if sampler is None or totals is None:
             sampler = Sampler(sampling, [()] * len(draws), seeds, vocab_size=logits.shape[1], device=device)
             totals = log_probs.new_zeros(len(draws))
-        cut = constraints.cut(scores, step, sentences).squeeze(1)
-        constraints.apply(scores, step, sentences)
+        cut = constraints.apply(scores, step, sentences).squeeze(1)
         ids = sampler.choose(scores.squeeze(1))
         totals[draws] += log_probs.gather(1, ids.unsqueeze(1)).squeeze(1)
         weights = attention.unsqueeze(1) if keep_attention and attention is not None else None
