@@ -218,8 +218,7 @@ def test_a_symbol_costs_one_step_and_a_finished_sentence_none() -> None:
 
 def test_states_and_memory_are_moved_only_where_they_must_be() -> None:
     model, (memory, state) = Toy(5), sentences(6, 5)
-    returned: list[Tensor] = []
-    step = model.step
+    returned, step = [], model.step
     model.step = lambda *args: returned.append(step(*args)) or returned[-1]
     found = search(model, memory, state, Beam(size=1), [Limits(most) for most in (9, 1, 4, 9, 2, 6)])
     lengths = [len(hypotheses[0].ids) for hypotheses in found]

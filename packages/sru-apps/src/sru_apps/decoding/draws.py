@@ -82,16 +82,8 @@ def draw_hypotheses(
             memory, state = select_streams(memory, going), select_streams(state, going)
             sampler.keep(going.tolist())
     assert totals is not None
-    scores = totals.unsqueeze(1)
-    found = collect(
-        history,
-        ends=ends.unsqueeze(1),
-        slots=torch.zeros_like(ends).unsqueeze(1),
-        scores=scores,
-        log_probs=scores,
-        cut=is_cut.unsqueeze(1),
-    )
-    return [
-        [hypothesis for (hypothesis,) in found[first : first + samples]]
-        for first in range(0, len(found), samples)
-    ]
+    ends, is_cut, scores = ends.unsqueeze(1), is_cut.unsqueeze(1), totals.unsqueeze(1)
+    slots = torch.zeros_like(ends)
+    found = collect(history, ends=ends, slots=slots, scores=scores, log_probs=scores, cut=is_cut)
+    firsts = range(0, len(found), samples)
+    return [[drawn for (drawn,) in found[first : first + samples]] for first in firsts]

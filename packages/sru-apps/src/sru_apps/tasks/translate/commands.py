@@ -88,13 +88,7 @@ def translate(task: Task, args: Sequence[str]) -> int:
             ("--top-k", PositiveInt | None, None, "Of --sample: this many of the most likely tokens."),
             ("--top-p", float | None, None, "Of --sample: the most likely tokens of this probability."),
             ("--repetition-penalty", float | None, None, "Of --sample: above 1 makes repetition unlikely."),
-            (
-                "--seed",
-                Seed,
-                0,
-                "Of --sample: the seed of each sentence, whatever the others are; its translations have "
-                "SEED, SEED + 1, ...",
-            ),
+            ("--seed", Seed, 0, "Of --sample: the seed of each sentence; its others have SEED + 1, ..."),
             (
                 "--attention-picture",
                 str | None,
