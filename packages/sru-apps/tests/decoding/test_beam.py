@@ -51,14 +51,14 @@ class Limits:
 
     def __init__(self, most: int, least: int = 0, prefix: tuple[int, ...] = (), forbidden: Any = ()) -> None:
         self.most, self.least, self.prefix, self.forbidden = most, least, prefix, forbidden
+        self.free = [symbol for symbol in range(FREE) if symbol not in forbidden]
 
     def allowed(self, text: tuple[int, ...]) -> list[int]:
         if len(text) < len(self.prefix):
             return [self.prefix[len(text)]]
         if len(text) == self.most:
             return [EOS]
-        free = [symbol for symbol in range(FREE) if symbol not in self.forbidden]
-        return [*free, EOS] if len(text) >= self.least else free
+        return [*self.free, EOS] if len(text) >= self.least else self.free
 
 
 def everything(alone: Alone, beam: Beam, limits: Limits) -> list[tuple[float, tuple[int, ...]]]:
@@ -108,13 +108,14 @@ def search(
     return beam_search(model, memory, state, constraints, beam, **options)
 
 
-def check(found: Any, expected: list[tuple[float, tuple[int, ...]]], alone: Alone, most: int) -> None:
+def check(found: Any, expected: list[tuple[float, tuple[int, ...]]], alone: Alone, limits: Limits) -> None:
     assert [tuple(hypothesis.ids) for hypothesis in found] == [text for _, text in expected]
     for hypothesis, (score, text) in zip(found, expected, strict=True):
         assert hypothesis.score == pytest.approx(score, abs=1e-12)
         assert hypothesis.log_prob == pytest.approx(alone.log_prob(text), abs=1e-12)
         after = alone.after(text)[0]
-        assert hypothesis.cut == (len(text) == most and max(after) != after[EOS])
+        best = max(after[symbol] for symbol in (*limits.free, EOS))
+        assert hypothesis.cut == (len(text) == limits.most and best != after[EOS])
 
 
 rankings = st.builds(
@@ -145,7 +146,7 @@ def test_a_wide_beam_equals_trying_everything(
     found = search(model, memory, state, beam, limits)
     for row, limit in enumerate(limits):
         alone = Alone(model, memory[:, row : row + 1], state[:, row : row + 1])
-        check(found[row], everything(alone, beam, limit)[: beam.n_best], alone, limit.most)
+        check(found[row], everything(alone, beam, limit)[: beam.n_best], alone, limit)
 
 
 beams = st.integers(1, 5).flatmap(
@@ -167,10 +168,23 @@ def test_a_narrow_beam_equals_the_search_of_each_sentence_alone(
     model, rows = Toy(seed), order[:count]
     memory, state = (part[:, rows] for part in sentences(5, seed))
     limits = [Limits(2 + 2 * row, least, (0, 1)[: row % 3]) for row in rows]
-    found = search(model, memory, state, beam, limits)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(searching, "_BLOCK", 2)
+        found = search(model, memory, state, beam, limits)
     for place, limit in enumerate(limits):
         alone = Alone(model, memory[:, place : place + 1], state[:, place : place + 1])
-        check(found[place], written_out(alone, beam, limit), alone, limit.most)
+        check(found[place], written_out(alone, beam, limit), alone, limit)
+
+
+def test_the_best_of_many_symbols_are_found_wherever_they_are() -> None:
+    generator = torch.Generator().manual_seed(0)
+    totals = torch.randn(40, 2, 101, generator=generator)
+    best, hypotheses, symbols = searching._best(totals, 2)
+    torch.testing.assert_close(best, totals.flatten(1).topk(2).values, rtol=0, atol=0)
+    rows = torch.arange(40).unsqueeze(1)
+    torch.testing.assert_close(totals[rows, hypotheses, symbols], best, rtol=0, atol=0)
+    # Behind the last whole block too.
+    assert (hypotheses * 101 + symbols).max() >= 3 * searching._BLOCK
 
 
 def test_attention_is_that_of_the_hypothesis() -> None:
@@ -204,8 +218,7 @@ def test_a_symbol_costs_one_step_and_a_finished_sentence_none() -> None:
 
 def test_states_and_memory_are_moved_only_where_they_must_be() -> None:
     model, (memory, state) = Toy(5), sentences(6, 5)
-    returned: list[Tensor] = []
-    step = model.step
+    returned, step = [], model.step
     model.step = lambda *args: returned.append(step(*args)) or returned[-1]
     found = search(model, memory, state, Beam(size=1), [Limits(most) for most in (9, 1, 4, 9, 2, 6)])
     lengths = [len(hypotheses[0].ids) for hypotheses in found]

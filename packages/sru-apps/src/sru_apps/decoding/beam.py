@@ -13,6 +13,9 @@ from sru_apps.decoding.hypotheses import Constraints, History, Hypothesis, StepM
 from sru_apps.nn import State, select_streams
 from sru_apps.ranges import check_ranges, ranged
 
+_BLOCK = 64
+"""Scores whose maximum is looked at first."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Beam:
@@ -109,8 +112,7 @@ def beam_search(
         weights = None
         if keep_attention and attention is not None:
             weights = attention.reshape(*scores.shape[:2], -1)
-        cut = constraints.cut(scores, step, sentences)
-        constraints.apply(scores, step, sentences)
+        cut = constraints.apply(scores, step, sentences)
         best, parents, symbols = _best(scores.add_(totals.unsqueeze(-1)), 2 * size)
         is_end = symbols == eos_id
         done = ended.add(sentences, step, best[:, :size], parents[:, :size], is_end[:, :size], cut)
@@ -135,9 +137,20 @@ def beam_search(
 def _best(totals: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return the best continuations of each sentence, with their hypotheses and symbols, each (A, count)."""
     flat = totals.flatten(1)
-    best, place = flat.topk(min(count, flat.shape[1]))
-    missing = (0, count - best.shape[1])
-    best, place = F.pad(best, missing, value=-torch.inf), F.pad(place, missing)
+    blocks = flat.shape[1] // _BLOCK
+    if blocks > count:
+        # The best are in the blocks with the largest maxima, which are found in half of the time.
+        whole = flat[:, : blocks * _BLOCK].view(len(flat), blocks, _BLOCK)
+        chosen = whole.amax(-1).topk(count).indices
+        offsets = torch.arange(_BLOCK, device=flat.device)
+        rest = torch.arange(blocks * _BLOCK, flat.shape[1], device=flat.device).expand(len(flat), -1)
+        places = torch.cat([(chosen.unsqueeze(-1) * _BLOCK + offsets).flatten(1), rest], 1)
+        best, among = flat.gather(1, places).topk(count)
+        place = places.gather(1, among)
+    else:
+        best, place = flat.topk(min(count, flat.shape[1]))
+        missing = (0, count - best.shape[1])
+        best, place = F.pad(best, missing, value=-torch.inf), F.pad(place, missing)
     return best, place // totals.shape[2], place % totals.shape[2]
 
 

@@ -66,8 +66,7 @@ def draw_hypotheses(
         if sampler is None or totals is None:
             sampler = Sampler(sampling, [()] * len(draws), seeds, vocab_size=logits.shape[1], device=device)
             totals = log_probs.new_zeros(len(draws))
-        cut = constraints.cut(scores, step, sentences).squeeze(1)
-        constraints.apply(scores, step, sentences)
+        cut = constraints.apply(scores, step, sentences).squeeze(1)
         ids = sampler.choose(scores.squeeze(1))
         totals[draws] += log_probs.gather(1, ids.unsqueeze(1)).squeeze(1)
         weights = attention.unsqueeze(1) if keep_attention and attention is not None else None
@@ -83,16 +82,8 @@ def draw_hypotheses(
             memory, state = select_streams(memory, going), select_streams(state, going)
             sampler.keep(going.tolist())
     assert totals is not None
-    scores = totals.unsqueeze(1)
-    found = collect(
-        history,
-        ends=ends.unsqueeze(1),
-        slots=torch.zeros_like(ends).unsqueeze(1),
-        scores=scores,
-        log_probs=scores,
-        cut=is_cut.unsqueeze(1),
-    )
-    return [
-        [hypothesis for (hypothesis,) in found[first : first + samples]]
-        for first in range(0, len(found), samples)
-    ]
+    ends, is_cut, scores = ends.unsqueeze(1), is_cut.unsqueeze(1), totals.unsqueeze(1)
+    slots = torch.zeros_like(ends)
+    found = collect(history, ends=ends, slots=slots, scores=scores, log_probs=scores, cut=is_cut)
+    firsts = range(0, len(found), samples)
+    return [[drawn for (drawn,) in found[first : first + samples]] for first in firsts]

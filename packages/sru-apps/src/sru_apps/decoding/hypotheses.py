@@ -103,39 +103,31 @@ class Constraints:
         """The most steps of a search: those of the longest hypothesis and of its end."""
         return len(self._only)
 
-    def apply(self, scores: Tensor, step: int, sentences: Tensor) -> None:
+    def apply(self, scores: Tensor, step: int, sentences: Tensor) -> Tensor:
         """Set the scores of symbols that may not come next to -∞, in place.
 
         Args:
             scores: (A, K, V), of the K hypotheses of A sentences.
             step: The symbols of each so far.
             sentences: (A,) int64, which sentences these are.
-        """
-        only = self._only[step].to(sentences.device)[sentences]
-        rows = (only != _FREE).nonzero().squeeze(1)
-        kept = scores[rows, :, only[rows]]
-        scores.index_fill_(2, self._forbidden.to(scores.device), -torch.inf)
-        if step < self.min_length:
-            scores[..., self.eos_id] = -torch.inf
-        if len(rows):
-            scores[rows] = -torch.inf
-            scores[rows, :, only[rows]] = kept
-
-    def cut(self, scores: Tensor, step: int, sentences: Tensor) -> Tensor:
-        """Say which hypotheses would go on if they might; call it before `apply`.
-
-        Args:
-            scores: As for `apply`.
-            step: As for `apply`.
-            sentences: As for `apply`.
 
         Returns:
-            (A, K) bool.
+            (A, K) bool, which hypotheses are as long as they may be and would go on.
         """
-        last = self.max_lengths.to(sentences.device)[sentences] == step
-        if not last.any():
-            return last.unsqueeze(1).expand(scores.shape[:2])
-        return last.unsqueeze(1) & (scores.argmax(-1) != self.eos_id)
+        device = sentences.device
+        only = self._only[step].to(device)[sentences]
+        rows = (only != _FREE).nonzero().squeeze(1)
+        kept = scores[rows, :, only[rows]]
+        scores.index_fill_(2, self._forbidden.to(device), -torch.inf)
+        if step < self.min_length:
+            scores[..., self.eos_id] = -torch.inf
+        cut = torch.zeros(scores.shape[:2], dtype=torch.bool, device=device)
+        if len(rows):
+            last = self.max_lengths.to(device)[sentences[rows]] == step
+            cut[rows] = last.unsqueeze(1) & (scores[rows].argmax(-1) != self.eos_id)
+            scores[rows] = -torch.inf
+            scores[rows, :, only[rows]] = kept
+        return cut
 
 
 class History:

@@ -52,15 +52,21 @@ def translate(task: Task, args: Sequence[str]) -> int:
             ),
             ("--text-column", str, "text", "The column of the sentences."),
             ("--out", str | None, None, "Write the translations of --file here; default: standard output."),
-            ("--beam", PositiveInt | None, None, "Hypotheses that the search keeps; 1 is greedy."),
+            (
+                "--beam",
+                PositiveInt | None,
+                None,
+                "Hypotheses that the search keeps; 1 is greedy; default: the model's.",
+            ),
             ("--n-best", PositiveInt, 1, "Translations per sentence, the best first."),
             (
                 "--length-penalty",
                 Literal["average", "gnmt", "none"] | None,
                 None,
-                "What divides log-probabilities: |y|^ALPHA, ((5 + |y|) / 6)^ALPHA, or nothing.",
+                "What divides log-probabilities: |y|^ALPHA, ((5 + |y|) / 6)^ALPHA, or nothing; default: the "
+                "model's.",
             ),
-            ("--alpha", float | None, None, "The exponent of the length penalty."),
+            ("--alpha", float | None, None, "The exponent of the length penalty; default: the model's."),
             ("--min-length", TokenCount, 0, "The fewest tokens of a translation."),
             (
                 "--max-length",
@@ -69,7 +75,7 @@ def translate(task: Task, args: Sequence[str]) -> int:
                 "The most tokens of a translation, which ends there, with a warning; default: 20 and twice "
                 "those of the sentence.",
             ),
-            ("--prefix", str, "", "What every translation begins with."),
+            ("--prefix", str | None, None, "What every translation begins with."),
             ("--forbid-unknown", bool, False, "Never choose the unknown token."),
             (
                 "--replace-unknown",
@@ -82,13 +88,7 @@ def translate(task: Task, args: Sequence[str]) -> int:
             ("--top-k", PositiveInt | None, None, "Of --sample: this many of the most likely tokens."),
             ("--top-p", float | None, None, "Of --sample: the most likely tokens of this probability."),
             ("--repetition-penalty", float | None, None, "Of --sample: above 1 makes repetition unlikely."),
-            (
-                "--seed",
-                Seed,
-                0,
-                "Of --sample: the seed of each sentence, whatever the others are; its translations have "
-                "SEED, SEED + 1, ...",
-            ),
+            ("--seed", Seed, 0, "Of --sample: the seed of each sentence; its others have SEED + 1, ..."),
             (
                 "--attention-picture",
                 str | None,
@@ -161,7 +161,7 @@ class _Translating:
         return self.model.stream(
             texts,
             self._how,
-            prefix=self._options.prefix,
+            prefix=self._options.prefix or "",
             seed=self._options.seed,
             replace_unknown=self._options.replace_unknown,
             keep_alignment=self._options.attention_picture is not None,
