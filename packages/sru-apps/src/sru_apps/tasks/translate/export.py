@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import tempfile
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +62,27 @@ def export(task: Task, args: Sequence[str]) -> int:
     # Before the model is read, so that a wrong path is reported at once.
     lines = [] if options.check is None else _read(options.check)
     translator: Any = load_trained(task, Path(options.model))
-    write_export(folder, translator.network, translator.tokenizer)
+    with _quiet_exporter():
+        write_export(folder, translator.network, translator.tokenizer)
     for path in sorted(folder.iterdir()):
         print(f"{path} ({path.stat().st_size:,} bytes)")
     if lines:
         print(compare(folder, translator.network, translator.tokenizer, lines))
     return 0
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Keep back what PyTorch's exporter says of packages it does without, and of its own deprecated calls."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _check_packages(*names: str) -> None:
