@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sru_nn import SRU
+from sru_nn.compat import LSTMCell
 
 from .rows import Row, call, rows
 
@@ -55,6 +56,11 @@ def test_the_graph_of_tensorboard(tmp_path: Path):
     nodes = graph(Tagger(SRU(5, 8, 2)), torch.randn(4, 2, 5))[0].node
     places = {node.name.rpartition("/")[0] for node in nodes if node.op == "sru_nn::sru_forward"}
     assert places == {"Tagger/SRU[rnn]/SRUCell[0]", "Tagger/SRU[rnn]/SRUCell[1]"}
+
+
+def test_scripting_a_cell_is_refused():
+    with pytest.raises(NotImplementedError, match=r"LSTMCell: torch\.jit\.script cannot compile it; deploy"):
+        torch.jit.script(LSTMCell(5, 8))
 
 
 @pytest.mark.usefixtures("one_layer")

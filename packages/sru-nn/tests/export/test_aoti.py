@@ -12,6 +12,7 @@ from torch.export import Dim
 from torch.nn.utils.rnn import pack_sequence
 
 from sru_nn import SRU, SLiGRU
+from sru_nn.compat import LSTM
 from sru_nn.export import to_aoti
 
 from ..conftest import TORCH_2_13
@@ -33,15 +34,13 @@ class TwoCells(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.rnn, self.light = (
-            SRU(E, D, 1, bidirectional=True, layer_norm=True),
-            SLiGRU(2 * D, D, bidirectional=True),
-        )
+        self.rnn = LSTM(E, D, bidirectional=True, batch_first=True)
+        self.light = SLiGRU(2 * D, D, bidirectional=True)
 
     def forward(self, x: Tensor, c0: Tensor, mask_pad: Tensor) -> tuple[Tensor, ...]:
         """Return the outputs and both states."""
-        h, c = self.rnn(x, c0, mask_pad)
-        return *self.light(h, c0, mask_pad), c
+        h, (_, c) = self.rnn(x.transpose(0, 1), mask_pad=mask_pad.t())
+        return *self.light(h.transpose(0, 1), c0, mask_pad), c
 
 
 @torch.no_grad()

@@ -63,10 +63,8 @@ def gradients(inputs: PieceInputs, *_: Any) -> tuple[Tensor, ...]:
 def count_flops(inputs: PieceInputs) -> int:
     """Return how many floating-point operations the equations take, step by step."""
     length, batch, heads, key_size = inputs.q.shape
-    of_state = (
-        5 * key_size * inputs.v.shape[-1]
-    )  # three for the new state, two for its product with the query
-    return length * batch * heads * (key_size + of_state)
+    # One for the gate; then three for the new state and two for its product with the query, at each value.
+    return length * batch * heads * key_size * (1 + 5 * inputs.v.shape[-1])
 
 
 def forward(inputs: PieceInputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
