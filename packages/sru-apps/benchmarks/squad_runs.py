@@ -29,8 +29,8 @@ NAME = "squad"
 HEAD = """# Reading comprehension on two cores
 
 Exact match and F1 on the development set of SQuAD 1.1, in percent, by the time of training: recipes
-`squad-cpu` and `squad-cpu-lstm`, which differ in the encoder and in the number of epochs that an hour
-holds. The time includes the validation after each epoch. The training set was rebuilt from SQuAD's explorer
+`squad-cpu` and `squad-cpu-lstm`, which differ in the encoder and in the number of epochs that 90 minutes
+hold. The time includes the validation after each epoch. The training set was rebuilt from SQuAD's explorer
 pages, so about 3 % of its answers stand at another occurrence of their text; the word vectors are GloVe 6B of
 100 dimensions without numbers and one-letter words. To repeat a row:
 

@@ -70,6 +70,7 @@ def serve() -> None:
     import sru_apps.tasks.lm.module
     import sru_apps.tasks.speech.module
     import sru_apps.tasks.squad.module
+    import sru_apps.tasks.translate.module
     import sru_apps.train.fit  # noqa: F401
 
     SOURCES["sst2"] = of_any_size(SOURCES["sst2"])

@@ -54,6 +54,14 @@ COMMANDS = {
     "speech table": [SUMMARY],
     "speech transcribe": ["--model", MODEL, "x.wav"],
     "squad score": ["predictions.json", "--file", QUESTIONS],
+    "translate prepare": ["--train-file", TEXTS, "--train-target-file", TEXTS, "--prepared-dir", "prepared"],
+    "translate fit": ["--train-file", TEXTS, "--train-target-file", TEXTS, "--prepared-dir", "prepared"],
+    "translate validate": [MODEL],
+    "translate test": [MODEL],
+    "translate table": [SUMMARY],
+    "translate translate": ["--model", MODEL, "x"],
+    "translate score": [TEXTS, TEXTS, "--model", MODEL],
+    "translate export": [MODEL, "--out", "exported"],
 }
 
 

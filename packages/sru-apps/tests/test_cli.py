@@ -43,7 +43,7 @@ def test_unknown_task_is_answered_with_the_valid_ones(capsys: pytest.CaptureFixt
     assert main(["clasify"]) == 2
     error = capsys.readouterr().err
     assert "unknown command 'clasify'. Did you mean 'classify'? " in error
-    assert "Valid commands: classify, lm, squad, chat, speech, demo" in error
+    assert "Valid commands: classify, lm, squad, translate, chat, speech, demo" in error
 
 
 def test_a_command_without_its_task(capsys: pytest.CaptureFixture[str]) -> None:

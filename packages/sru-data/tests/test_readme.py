@@ -49,9 +49,17 @@ def test_the_example_of_questions_runs_as_written(tmp_path, monkeypatch, capsys)
     assert capsys.readouterr().out == "0 0 ['Rain', 'falls', 'from', 'clouds', '.']\nRain\n"
 
 
-def test_the_example_of_speech_runs_as_written(tmp_path, monkeypatch, capsys) -> None:
+def test_the_example_of_translation_runs_as_written(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     exec(EXAMPLES[7], {})
+    *batches, last = capsys.readouterr().out.splitlines()
+    assert len(batches) == 2
+    assert last == "der Schnee Pair(source='the snow', targets=('der Schnee',), place='')"
+
+
+def test_the_example_of_speech_runs_as_written(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(EXAMPLES[8], {})
     assert capsys.readouterr().out.splitlines() == [
         "torch.Size([98, 2, 80]) tensor(50) tensor([48, 98])",
         "[3, 2]",

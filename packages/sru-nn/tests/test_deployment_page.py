@@ -18,7 +18,7 @@ pytestmark = [
     # PyTorch's exporters, and torchao as it is imported, use what they deprecate.
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
 ]
-NEEDS = {"torchao": ("torchao",), "to_onnx": ("onnx", "onnxscript", "onnxruntime")}
+NEEDS = {"torchao": ("torchao",), "onnx": ("onnx", "onnxscript", "onnxruntime")}
 
 
 def missing(block: str) -> list[str]:
@@ -30,7 +30,7 @@ def missing(block: str) -> list[str]:
 def test_the_blocks_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 8
+    assert len(blocks) == 10
     namespace: dict = {}
     absent = set()
     for number, block in enumerate(blocks):

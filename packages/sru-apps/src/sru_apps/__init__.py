@@ -23,8 +23,8 @@ def load(path: str | Path, *, device: Any = "cpu") -> Any:
 
     Returns:
         The inference class of the task that made it: `Classifier` of `sru classify`, `QuestionAnswerer` of
-        `sru squad`, `Transcriber` of `sru speech`, `TrainedLanguageModel` of `sru lm`, `TrainedChatModel` of
-        `sru chat`.
+        `sru squad`, `Translator` of `sru translate`, `Transcriber` of `sru speech`, `TrainedLanguageModel` of
+        `sru lm`, `TrainedChatModel` of `sru chat`.
 
     Raises:
         UserError: There is no model, it is damaged, its weights are not finite, or there is no such device.

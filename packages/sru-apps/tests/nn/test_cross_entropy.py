@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from sru_apps.nn import cross_entropy
-from sru_apps.nn.cross_entropy import linear_cross_entropy
+from sru_apps.nn.cross_entropy import linear_cross_entropy, smoothed_cross_entropy
 from sru_data.loaders import IGNORE
 
 
@@ -67,6 +67,21 @@ def test_autocast_keeps_the_softmax_in_float32():
     assert all(gradient.dtype == torch.float32 for gradient in gradients)
     torch.testing.assert_close(
         gradients, torch.autograd.grad(wanted.mean(), (x, weight, bias)), atol=2e-2, rtol=5e-2
+    )
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_label_smoothing_is_that_of_torch(bias):
+    x, weight, bias, targets = tensors(bias)
+    scored = targets != IGNORE
+    nll, actual = smoothed_cross_entropy(x[scored], weight, bias, targets[scored], smoothing=0.3)
+    logits = F.linear(x, weight, bias)[scored]
+    wanted = F.cross_entropy(logits, targets[scored], reduction="none", label_smoothing=0.3)
+    torch.testing.assert_close(actual, wanted)
+    torch.testing.assert_close(nll, plain(x, weight, bias, targets)[scored])
+    parameters = [p for p in (x, weight, bias) if p is not None]
+    torch.testing.assert_close(
+        torch.autograd.grad(actual.mean(), parameters), torch.autograd.grad(wanted.mean(), parameters)
     )
 
 

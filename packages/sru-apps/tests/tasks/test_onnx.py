@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.export import Dim
 
+from sru_apps.nn import RecurrentEncoder
 from sru_apps.nn.adaptive import AdaptiveEmbedding
 from sru_apps.tasks.classify.model import ClassifierConfig, SentenceClassifier
 from sru_apps.tasks.lm.model import LanguageModel, LanguageModelConfig
@@ -83,6 +84,33 @@ def test_a_classifier_with_padding(tmp_path: Path) -> None:
     for length, batch in LENGTHS:
         args = inputs(length, batch)
         torch.testing.assert_close(run(*args), [model(*args)], rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_a_loop_reads_as_pytorchs_own_modules_do(name: str) -> None:
+    torch.manual_seed(0)
+    encoder = RecurrentEncoder(name, 3, 4, num_layers=2, bidirectional=True).double().eval()
+
+    def inputs(length: int, batch: int) -> tuple[Any, ...]:
+        mask = torch.arange(length)[:, None] >= torch.randint(1, length + 1, (batch,))
+        states = [torch.randn(4, batch, 4, dtype=torch.float64) for _ in range(2)]
+        return torch.randn(length, batch, 3).double(), mask, tuple(states) if name == "lstm" else states[0]
+
+    time, batch = Dim("time"), Dim("batch")
+    axes = {0: time, 1: batch}
+    states = ({1: batch},) * 2 if name == "lstm" else {1: batch}
+    program = torch.export.export(encoder, inputs(5, 3), dynamic_shapes=(axes, axes, states), strict=False)
+    for length, rows in LENGTHS:
+        args = inputs(length, rows)
+        torch.testing.assert_close(program.module()(*args), encoder(*args))
+    # A single step, from the state at the start.
+    one_way = RecurrentEncoder(name, 3, 4).double().eval()
+    x = torch.randn(2, 3).double()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("torch.compiler.is_exporting", lambda: True)
+        single = one_way.step(x)
+    torch.testing.assert_close(single, one_way.step(x))
 
 
 @torch.no_grad()

@@ -1,8 +1,8 @@
 """Data set readers, texts, tokenizers, pretrained embeddings and batching; knows no model.
 
 The parts are `datasets`, `tables`, `texts`, `tokenizers`, `annotation`, `features`, `token_files`,
-`question_files`, `feature_files`, `loaders`, `embeddings` and `download`. Each is imported on demand, so
-`import sru_data` alone costs nothing.
+`question_files`, `pair_files`, `feature_files`, `loaders`, `embeddings` and `download`. Each is imported on
+demand, so `import sru_data` alone costs nothing.
 Their former names (`sru_data.batching`, `sru_data.streams` and so on) still import.
 """
 

@@ -28,10 +28,12 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 CORPUS_NAME, QUESTIONS_NAME, FEATURES_NAME = "corpus.json", "questions.json", "features.json"
+PAIRS_NAME = "pairs.json"
 _CONTENTS = {
     CORPUS_NAME: "a prepared corpus",
     QUESTIONS_NAME: "prepared questions",
     FEATURES_NAME: "prepared features",
+    PAIRS_NAME: "prepared pairs",
 }
 """What a folder with a file of that name holds."""
 _Record = TypeVar("_Record")

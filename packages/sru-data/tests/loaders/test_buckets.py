@@ -103,6 +103,24 @@ def test_the_first_epochs_run_from_short_to_long() -> None:
     assert list(sampler) == list(plain)
 
 
+def test_ties_order_sequences_of_equal_length_and_nothing_else() -> None:
+    pairs = [(source, target) for source in range(1, 6) for target in range(1, 6) for _ in range(3)]
+    lengths, ties = [max(pair) for pair in pairs], [source - target for source, target in pairs]
+    sampler = LengthBatchSampler(lengths, batch_size=3, ties=ties)
+    seen = []
+    for epoch in range(2):
+        sampler.set_epoch(epoch)
+        assert all(len({pairs[index] for index in batch}) == 1 for batch in sampler)
+        seen.append([index for batch in sorted(sampler, key=sorted) for index in batch])
+    from_long_to_short = LengthBatchSampler(lengths, batch_size=5, ties=ties, shuffle=False)
+    assert [lengths[i] for batch in from_long_to_short for i in reversed(batch)] == sorted(lengths)[::-1]
+    # Equal pairs are still in random order.
+    assert seen[0] != seen[1]
+    assert list(LengthBatchSampler(lengths, batch_size=4, ties=[0] * len(pairs), seed=2)) == list(
+        LengthBatchSampler(lengths, batch_size=4, seed=2)
+    )
+
+
 def test_lengths_may_be_a_tensor() -> None:
     lengths = [3, 1, 2, 1, 3]
     batches = [
@@ -133,6 +151,7 @@ def test_a_data_loader_takes_it() -> None:
         ([1], {"batch_size": 0}, r"batch_size must be at least 1, got 0"),
         ([1], {"max_tokens": -1}, r"max_tokens must be at least 1, got -1"),
         ([1], {"batch_size": 1, "shortest_first": -1}, r"shortest_first must not be negative, got -1"),
+        ([1, 2], {"batch_size": 1, "ties": [1]}, r"ties must hold a number for each of 2 sequences, got 1"),
         ([2, -3], {"batch_size": 1}, r"lengths must not be negative, got -3 at index 1"),
         (
             [2, 9, 3],

@@ -6,7 +6,11 @@ SpeechBrain and `fast_sligru`. `GatedLinearRNN` and `MinGRU` are recurrent netwo
 state. Use the functions of `functional`, the bare recurrences, with projections of your own.
 """
 
-from sru_nn import backend, compat, functional
+import warnings
+
+import torch
+
+from sru_nn import backend, compat, export, functional
 from sru_nn.cells.gated_linear.layer import GatedLinearRNN
 from sru_nn.cells.ligru.stack import LiGRU, SLiGRU
 from sru_nn.cells.mingru.layer import MinGRU
@@ -19,6 +23,10 @@ from sru_nn.cells.srupp.state import SRUppState
 from sru_nn.cells.srupp.transform import SRUppProjectedLinear
 
 __version__ = "0.1.0"
+
+# As PyTorch does for its own modules: what our checks of arguments compare does not change the trace.
+_TracerWarning = torch.jit.TracerWarning  # type: ignore[attr-defined]
+warnings.filterwarnings("ignore", category=_TracerWarning, module=r"sru_nn\.")
 
 __all__ = [
     "SRU",
@@ -35,5 +43,6 @@ __all__ = [
     "__version__",
     "backend",
     "compat",
+    "export",
     "functional",
 ]

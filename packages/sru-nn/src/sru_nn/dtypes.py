@@ -22,8 +22,11 @@ def in_accumulate_dtype(storage: torch.dtype, *tensors: Tensor | None) -> list[A
     return [x if x is None or x.dtype == dtype else x.to(dtype) for x in tensors]
 
 
+def is_autocast(device: torch.device) -> bool:
+    """Return whether autocast chooses the dtype of products on a device."""
+    return torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
+
+
 def without_autocast(device: torch.device) -> contextlib.AbstractContextManager[None]:
     """Return a context in which products on a device keep their dtype, whatever autocast says."""
-    if torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type):
-        return torch.autocast(device.type, enabled=False)
-    return contextlib.nullcontext()
+    return torch.autocast(device.type, enabled=False) if is_autocast(device) else contextlib.nullcontext()

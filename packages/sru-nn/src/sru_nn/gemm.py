@@ -169,4 +169,5 @@ define(
     _differentiate,
     lambda ctx, inputs, output: ctx.save_for_backward(*inputs),
     device="cpu",
+    count_flops=lambda x, weight: 2 * x.numel() * weight.shape[0],
 )

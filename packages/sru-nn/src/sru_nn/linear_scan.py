@@ -96,4 +96,5 @@ define(
     lambda a, b, reverse: torch.empty_like(b, memory_format=torch.contiguous_format),
     _differentiate,
     _save_for_backward,
+    count_flops=lambda a, b, reverse: 2 * b.numel(),
 )

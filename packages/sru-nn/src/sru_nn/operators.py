@@ -17,27 +17,40 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from sru_nn import backend
+from sru_nn import backend, flops
 
 TORCH_2_13 = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 13)
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 _is_batch = torch._C._functorch.is_legacy_batchedtensor
 
 
+def is_recorded() -> bool:
+    """Return whether what is called now is recorded or observed, and so has to be the operators themselves.
+
+    True under `torch.compile` and `torch.export`, a dispatch mode (fake tensors, a counter of operations) and
+    a `torch.jit` trace.
+    """
+    return bool(
+        torch.compiler.is_compiling()
+        or torch._C._len_torch_dispatch_stack()
+        or torch._C._get_tracing_state() is not None
+    )
+
+
+def is_one(size: Any) -> bool:
+    """Return whether a size is one whenever what is recorded runs, not only in the example."""
+    return type(size) is int and size == 1
+
+
 def is_plain(*tensors: Tensor | None) -> bool:
     """Return whether the memory of these tensors holds their values and nothing watches what is done to them.
 
-    False for tensor subclasses (fake, quantized, distributed), under `torch.compile` and `torch.export`, a
-    dispatch mode, a transform of `torch.func`, forward-mode differentiation, a batch of gradients
-    (`is_grads_batched`), or a `torch.jit` trace; and for tensors that PyTorch negates or zeroes lazily, such
-    as the imaginary part of a conjugate, which the dispatcher resolves.
+    False for tensor subclasses (fake, quantized, distributed), where `is_recorded`, in a transform of
+    `torch.func`, forward-mode differentiation or a batch of gradients (`is_grads_batched`); and for tensors
+    that PyTorch negates or zeroes lazily, such as the imaginary part of a conjugate, which the dispatcher
+    resolves.
     """
-    if (
-        torch.compiler.is_compiling()
-        or torch._C._len_torch_dispatch_stack()
-        or is_transformed()
-        or torch._C._get_tracing_state() is not None
-    ):
+    if is_recorded() or is_transformed():
         return False
     for tensor in tensors:  # not all(...), which takes as long as the checks
         if tensor is not None and (
@@ -70,6 +83,7 @@ def define(
     differentiate: Callable[..., Any] | None = None,
     save: Callable[..., None] | None = None,
     device: str = "default",
+    count_flops: Callable[..., int] | None = None,
 ) -> None:
     """Register the operator `sru_nn::name`.
 
@@ -81,11 +95,17 @@ def define(
         differentiate: The `backward` of its gradient; None without one.
         save: The `setup_context` of its gradient.
         device: The type of device that `run` is for, "default" for any.
+        count_flops: Returns how many floating-point operations it takes, from its arguments; None for none.
     """
     qualified = f"sru_nn::{name}"
     torch.library.define(qualified, schema)
     torch.library.impl(qualified, device, run)
     torch.library.register_fake(qualified, results)
+    operator = getattr(torch.ops.sru_nn, name)
+    # Without an entry here, a decomposition in PyTorch's table would compute the shapes of a graph.
+    torch._decomp.meta_table[operator.default] = results
+    if count_flops is not None:
+        flops.register(operator, count_flops)
     if differentiate is not None:
         torch.library.register_autograd(qualified, differentiate, setup_context=save)
 
@@ -128,6 +148,8 @@ class Recurrence:
         plain: Runs them in plain PyTorch.
         results: Returns their results, empty.
         choose: Returns the backend for these inputs.
+        count_flops: Returns how many floating-point operations the equations take; backward takes twice as
+            many.
         differentiate_twice: As `backward` but without the states: gradients that can be differentiated. A
             compiled graph, which would unroll them, has first derivatives only.
     """
@@ -143,9 +165,12 @@ class Recurrence:
         plain: Passes,
         results: Passes,
         choose: Callable[[Any], backend.Backend],
+        count_flops: Callable[[Any], int],
         differentiate_twice: Callable[..., Sequence[Tensor | None]],
     ) -> None:
         self.name = name
+        # A profile shows the name of this class.
+        self.direct: Any = type(name.title().replace("_", ""), (_Direct,), {})
         self.inputs = inputs
         self.passes = {"kernels": kernels, "reference": plain}
         if triton is not None:
@@ -163,6 +188,7 @@ class Recurrence:
             lambda *args: results.forward(inputs(*args[:-1]), args[-1]),
             self._differentiate,
             self._set_up,
+            count_flops=lambda *args: count_flops(inputs(*args[:-1])),
         )
         define(
             f"{name}_backward",
@@ -170,6 +196,7 @@ class Recurrence:
             self._run_backward,
             lambda *args: results.backward(inputs(*args[:-3]), *args[-3:]),
             self._refuse_second_derivative,
+            count_flops=lambda *args: 2 * count_flops(inputs(*args[:-3])),
         )
 
     def __call__(self, chosen: backend.Backend | None, inputs: Sequence[Any]) -> tuple[Tensor, Tensor]:
@@ -182,12 +209,27 @@ class Recurrence:
         tensors = tuple(inputs)[: self.tensors]
         save = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
         if chosen is None or not is_plain(*tensors):
+            if torch._C._get_tracing_state() is not None:
+                self._check_trace()
+                save = True  # in a trace a constant, which has to do with gradients and without
             outputs, last, _ = getattr(torch.ops.sru_nn, f"{self.name}_forward")(*inputs, save)
         elif save:
-            outputs, last = _Direct.apply(self, chosen, *inputs)  # type: ignore[no-untyped-call]
+            outputs, last = self.direct.apply(self, chosen, *inputs)
         else:
-            outputs, last, _ = self.passes[chosen].forward(inputs, False)
+            outputs, last, _ = self.run("forward", chosen, inputs, False)
         return outputs, last
+
+    def run(self, way: str, chosen: backend.Backend, *args: Any) -> tuple[Any, ...]:
+        """Run `forward` or `backward` on a backend, in a profile under the name of the operator."""
+        return profiled(f"{self.name}_{way}", getattr(self.passes[chosen], way), *args)  # type: ignore[no-any-return]
+
+    def _check_trace(self) -> None:
+        """Raise in PyTorch's older exporter of ONNX, which would find no translation of the operator."""
+        if torch.onnx.is_in_onnx_export():
+            raise RuntimeError(
+                f"sru_nn::{self.name}_forward: ONNX has no such operator, and an export by torch.jit.trace "
+                "puts no loop in its place; call torch.onnx.export with dynamo=True, or sru_nn.export.to_onnx"
+            )
 
     def save(self, ctx: Any, chosen: backend.Backend, inputs: Sequence[Any], states: Tensor | None) -> None:
         """Keep what the gradients need, and the backend, as another thread may compute them."""
@@ -202,7 +244,7 @@ class Recurrence:
         inputs = self.inputs(*tensors, *ctx.constants)
         found: Sequence[Tensor | None]
         if not torch.is_grad_enabled() and is_plain(*tensors, states, *grads):
-            found = self.passes[ctx.chosen].backward(inputs, states, *grads)
+            found = self.run("backward", ctx.chosen, inputs, states, *grads)
         elif torch.is_grad_enabled() and not torch.compiler.is_compiling():
             found = self.differentiate_twice(inputs, *grads)
         else:  # the operator, which also says that there is no second derivative
@@ -245,13 +287,21 @@ class _Direct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, recurrence: Recurrence, chosen: backend.Backend, *given: Any) -> Any:
         inputs, ctx.recurrence = recurrence.inputs(*given), recurrence
-        outputs, last, states = recurrence.passes[chosen].forward(inputs, True)
+        outputs, last, states = recurrence.run("forward", chosen, inputs, True)
         recurrence.save(ctx, chosen, inputs, states)
         return outputs, last
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         return None, None, *ctx.recurrence.gradients(ctx, *grads)
+
+
+def profiled(name: str, run: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a function that does the work of `sru_nn::name`, so that a profile shows that name."""
+    if not torch._C._autograd._profiler_enabled():
+        return run(*args, **kwargs)
+    with torch.profiler.record_function(f"sru_nn::{name}"):
+        return run(*args, **kwargs)
 
 
 def by_reference(reference: Callable[[Any], tuple[Tensor, Tensor]]) -> Callable[..., Any]:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sru_nn.arguments import check_alike, check_module, check_sizes, check_tensor
+from sru_nn.operators import is_recorded
 
 # PyTorch's quantized products take one row after the other. From about this many rows on, it is as fast to
 # make the weights floating-point again and multiply.
@@ -146,7 +147,7 @@ class Int4Linear(QuantizedLinear):
 
 
 def _is_decoding(input: Tensor) -> bool:
-    if torch.compiler.is_compiling():
+    if is_recorded():
         return False  # a graph must hold for any number of rows
     return input.device.type == "cpu" and 0 < input.numel() <= _MOST_ROWS * input.shape[-1]
 

@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from sru_nn.arguments import check_features, check_floating, check_like_parameters, check_shape
+from sru_nn.operators import is_one
 from sru_nn.pieces import packed_layout, reorder
 from sru_nn.positions import (
     Positions,
@@ -20,7 +21,7 @@ from sru_nn.positions import (
     check_reset,
     restart,
 )
-from sru_nn.watched import as_leaf, is_altered
+from sru_nn.watched import as_leaf, is_altered, refuse_script
 
 Sequences = TypeVar("Sequences", Tensor, PackedSequence)
 
@@ -39,6 +40,7 @@ class Recurrent(nn.Module):
     input_size: int
     batch_first: bool = False
     bidirectional: bool = False
+    __prepare_scriptable__ = refuse_script
 
     def _run(self, x: Tensor, state: Any, where: Positions) -> tuple[Tensor, Any]:
         """Run a time-major batch.
@@ -121,7 +123,7 @@ class Recurrent(nn.Module):
         self._check_state(state, *(() if single else (x.shape[0 if turned else 1],)))
         check_device(type(self).__name__, state, x)
         if turned:
-            x = x.transpose(0, 1)
+            x = swap(x)
             mask_pad, reset = map_tensors(Tensor.t, (mask_pad, reset))
         if single:
             x, state, mask_pad, reset = map_tensors(
@@ -133,11 +135,11 @@ class Recurrent(nn.Module):
         h, state = self._run(x, state, where, **options)
         if single:
             return h.squeeze(1), map_tensors(lambda tensor: tensor.squeeze(1), state)
-        return h.transpose(0, 1) if turned else h, state
+        return swap(h) if turned else h, state
 
     def _begin(self, x: Tensor, state: Any, where: Positions) -> tuple[Any, Positions]:
         """Apply the resets of a single step to the state; with two directions only the first starts anew."""
-        if x.shape[0] != 1 or self.bidirectional or where.reset is None:
+        if where.reset is None or self.bidirectional or not is_one(x.shape[0]):
             return state, where
         reset = where.reset if where.mask_pad is None else where.reset & ~where.mask_pad
         return self._restart(state, reset[0]), Positions(where.mask_pad)
@@ -260,6 +262,13 @@ def check_device(who: str, state: Any, x: Tensor) -> None:
 def without_padding(x: Tensor, mask_pad: Tensor | None) -> Tensor:
     """Zero the padding, so that a NaN in it reaches no result and no gradient."""
     return x if mask_pad is None else x.masked_fill(mask_pad.unsqueeze(-1), 0.0)
+
+
+def swap(x: Tensor) -> Tensor:
+    """Swap time and batch; in a graph for any sizes by a copy, or a product would fix a size of one."""
+    x = x.transpose(0, 1)
+    is_for_any = not all(type(size) is int for size in x.shape[:2])
+    return x.clone(memory_format=torch.contiguous_format) if is_for_any else x
 
 
 def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sru_nn.arguments import check_probabilities
 from sru_nn.gemm import project
 from sru_nn.positions import Positions, expand_initial, learned
 from sru_nn.recurrent import Sequences, without_padding
 from sru_nn.stack import Stack, by_layer
+from sru_nn.watched import refuse_script
 
 
 class ResidualBlock(nn.Module):
@@ -27,6 +27,8 @@ class ResidualBlock(nn.Module):
         state_shape: The shape of the state of one sequence.
         initial_state: The state in which sequences begin, a parameter; None if it is zero.
     """
+
+    __prepare_scriptable__ = refuse_script
 
     def __init__(
         self,
@@ -112,14 +114,17 @@ class ResidualStack(Stack):
             batch_first=batch_first,
             project_input=True,
         )
-        check_probabilities(type(self).__name__, dropout=dropout)
-        self.dropout = float(dropout)
         self.norm = nn.LayerNorm(hidden_size)
         self.layers = nn.ModuleList()
+        self.dropout = dropout
 
     def _add(self, blocks: Iterable[ResidualBlock]) -> None:
         self.layers.extend(blocks)
         self.reset_parameters()
+
+    def _set_dropout(self, p: float) -> None:
+        for block in self.layers:
+            block.dropout.p = p  # type: ignore[union-attr]
 
     def _initial(self) -> Any:
         states = [block.initial_state for block in self.layers]

@@ -7,7 +7,7 @@ from reprlib import repr as short
 
 from torch import Tensor, nn
 
-from sru_nn.arguments import check_flags, check_sizes
+from sru_nn.arguments import check_flags, check_probabilities, check_sizes
 from sru_nn.gemm import project
 from sru_nn.recurrent import Recurrent, without_padding
 
@@ -47,6 +47,21 @@ class Stack(Recurrent):
             return self.input_size
         self.input_to_hidden = nn.Linear(self.input_size, self.output_size, bias=False)
         return self.output_size
+
+    @property
+    def dropout(self) -> float:
+        """The probability of the dropout; a new one counts from the next call on, as for `torch.nn`'s."""
+        return self.__dict__["dropout"]  # type: ignore[no-any-return]
+
+    @dropout.setter
+    def dropout(self, p: float) -> None:
+        check_probabilities(type(self).__name__, dropout=p)
+        self.__dict__["dropout"] = float(p)
+        self._set_dropout(float(p))
+
+    def _set_dropout(self, p: float) -> None:
+        """Give the layers a new probability of dropout."""
+        raise NotImplementedError
 
     def _first(self) -> nn.Module | None:
         return self.input_to_hidden

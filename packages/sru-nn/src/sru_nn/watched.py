@@ -22,8 +22,8 @@ def is_watched(module: nn.Module) -> bool:
         or module._forward_pre_hooks
         or module._backward_hooks
         or module._backward_pre_hooks
-        or every_module._global_forward_hooks
-        or every_module._global_forward_pre_hooks
+        or _may_alter(every_module._global_forward_hooks)
+        or _may_alter(every_module._global_forward_pre_hooks)
         or every_module._global_backward_hooks
         or every_module._global_backward_pre_hooks
         or module._compiled_call_impl is not None
@@ -32,6 +32,13 @@ def is_watched(module: nn.Module) -> bool:
             written != kind.__module__
             and written != next(base for base in kind.__mro__ if "forward" in vars(base)).__module__
         )
+    )
+
+
+def _may_alter(hooks: dict[int, Any]) -> bool:
+    """Return whether hooks on all modules may do more than those of counters, which note names."""
+    return bool(hooks) and any(
+        getattr(hook, "__module__", "") != "torch.utils.module_tracker" for hook in hooks.values()
     )
 
 
@@ -55,3 +62,15 @@ def as_leaf(module: nn.Module, x: fx.Proxy, *args: Any, **kwargs: Any) -> Any:
     kwargs = {name: value for name, value in kwargs.items() if value is not None}
     tracer: Any = x.tracer
     return tracer.create_proxy("call_module", tracer.path_of_module(module), (x, *args), kwargs)
+
+
+def refuse_script(module: nn.Module) -> nn.Module:
+    """Raise where `torch.jit.script` prepares a module, as its `__prepare_scriptable__`.
+
+    Raises:
+        NotImplementedError: Always.
+    """
+    raise NotImplementedError(
+        f"{type(module).__name__}: torch.jit.script cannot compile it; deploy the model with torch.export, "
+        "with AOTInductor (sru_nn.export.to_aoti) or with ONNX (sru_nn.export.to_onnx)"
+    )

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from sru_nn import SRU, SRUCell
+from sru_nn import SRU, SRUCell, SRUpp
 
 from ..conftest import examples
 
@@ -305,3 +305,30 @@ def test_arguments_of_sru_3():
     assert SRU(4, 4, transform_module=transforms)[1].custom_m is transforms[1]
     assert [cell.projection_size for cell in SRU(4, 4, projection_size=[2, 3]).rnn_lst] == [2, 3]
     assert SRUCell(4, 4, projection_size=2).projection_size == 2
+
+
+def as_srupp_3(state_dict):
+    """Rename the entries as those of `sru` 3.0.0.dev6; the order of their rows does not matter here."""
+    return {name.replace("transform.", "transform_module."): value for name, value in state_dict.items()}
+
+
+@pytest.mark.parametrize(
+    ("make", "layout", "first"),
+    [
+        (lambda: SRU(4, 5, 1), as_sru_2, "weight"),
+        (lambda: SRU(4, 5, 1), as_sru_3, "weight"),
+        (lambda: SRUpp(4, 5, 3, 1), as_srupp_3, "linear1.weight"),
+    ],
+    ids=["sru 2", "sru 3", "SRU++"],
+)
+def test_names_that_were_filtered_lose_a_projection_with_a_warning(make, layout, first):
+    model = nn.ModuleDict({"rnn": make()})
+    old = {f"rnn.{name}": value for name, value in layout(make().state_dict()).items()}
+    own = {name: value for name, value in old.items() if name in model.state_dict()}
+    message = rf"has rnn\.rnn_lst\.0\.weight_c but not rnn\.rnn_lst\.0\.transform\.{first}, .* load all of it"
+    with pytest.warns(UserWarning, match=message):
+        model.load_state_dict(own, strict=False)
+    with pytest.warns(UserWarning, match=message), pytest.raises(RuntimeError, match="Missing key"):
+        model.load_state_dict(own)
+    model.load_state_dict(old, strict=False)
+    model.load_state_dict({"rnn.rnn_lst.0.bias": old["rnn.rnn_lst.0.bias"]}, strict=False)  # as fine-tuned

@@ -114,21 +114,20 @@ def test_projection_keeps_the_variance():
     torch.testing.assert_close(weight.var() * 400, torch.tensor(1.0), rtol=0.02, atol=0)
 
 
-@pytest.mark.parametrize("kind", [LSTM, GRU])
-def test_what_code_for_pytorch_reads(kind):
-    rnn = kind(E, D, L, bidirectional=True, dtype=torch.float64)
+@pytest.mark.parametrize(("ours", "theirs"), PAIRS)
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("proj_size", [0, 2])
+def test_what_code_for_pytorch_reads(ours, theirs, bias, proj_size):
+    options = {"bias": bias, "bidirectional": True} | ({"proj_size": proj_size} if ours is LSTM else {})
+    rnn = ours(E, D, L, **options, dtype=torch.float64)
     rnn.flatten_parameters()
-    every = list(itertools.chain(*rnn.all_weights))
-    assert len(rnn.all_weights) == L
-    assert {id(p) for p in every} == {id(p) for p in rnn.parameters()}
-    assert all(p.dtype == torch.float64 for p in every)
-    assert "6, 5, num_layers=2, bidirectional=True" in repr(rnn)
-
-
-def test_all_weights_of_a_projection():
-    rnn = LSTM(E, D, L, proj_size=2)
-    for weights, maps in zip(rnn.all_weights, rnn.projections, strict=True):
-        assert weights[-1] is maps[0].weight
+    lists, expected = rnn.all_weights, theirs(E, D, L, **options, device="meta").all_weights
+    assert [len(weights) for weights in lists] == [len(weights) for weights in expected]
+    memory = {weight.data_ptr() for weight in itertools.chain(*lists) if weight.numel()}
+    assert memory == {p.data_ptr() for p in rnn.parameters()}
+    assert all(weight.dtype == torch.float64 for weight in itertools.chain(*lists))
+    assert "6, 5" in repr(rnn)
+    assert "num_layers=2" in repr(rnn)
 
 
 @pytest.mark.parametrize(("ours", "theirs"), PAIRS)

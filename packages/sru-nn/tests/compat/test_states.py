@@ -64,3 +64,15 @@ def test_a_computed_h0_of_a_gru_counts():
     output.sum().backward()
     assert h0.grad.ne(0).all()
     assert not torch.equal(output, rnn(torch.randn(T, B, E))[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", [LSTM, GRU])
+def test_autocast_rounds_outputs_and_not_states(kind, dtype):
+    rnn, x = kind(E, D, L), torch.randn(T, B, E, dtype=dtype)
+    half = torch.zeros(L, B, D, dtype=torch.bfloat16)  # as a layer before computes it
+    with torch.autocast("cpu", torch.bfloat16):
+        output, hx = rnn(x, (half, half) if kind is LSTM else half)
+    *h, c = hx if kind is LSTM else (hx,)
+    assert {part.dtype for part in (output, *h)} == {torch.bfloat16}
+    assert c.dtype == torch.float32

@@ -15,6 +15,8 @@ from torch.nn.utils import parametrizations, parametrize
 from torch.utils._pytree import tree_map
 from torch.utils.checkpoint import checkpoint
 
+from sru_nn.compat import GRU, LSTM
+
 from ..conftest import TORCH_2_13, either
 from .rows import Row, call, rows, tensors
 
@@ -141,11 +143,26 @@ def test_autocast(row: Row, dtype):
     with torch.autocast("cpu", dtype):
         results = call(module, x, state, reset=reset)
         gradients = train_step(module, results)
-    assert {part.dtype for part in tensors(results[1])} == {torch.float32}
+    if isinstance(module, (LSTM, GRU)):
+        assert results[0].dtype == dtype
+    # Not h_n, which is an output.
+    assert {part.dtype for part in tensors(results[1])[-1:]} == {torch.float32}
     assert {gradient.dtype for gradient in gradients} == {torch.float32}
     assert not torch.equal(results[0].float(), expected[0])  # the products did run in half precision
     if "half" not in row.exceptions:
         torch.testing.assert_close(tree_map(Tensor.float, results), expected, rtol=0.05, atol=0.05)
+
+
+@either
+@rows(main=True)
+def test_a_new_probability_of_dropout_counts_from_the_next_call_on(given):
+    module, *inputs = given
+    module.train()
+    expected = call(module, *inputs)
+    module.dropout = 0.5
+    assert not torch.equal(call(module, *inputs)[0], call(module, *inputs)[0])
+    module.dropout = 0.0
+    torch.testing.assert_close(call(module, *inputs), expected, rtol=0, atol=0)
 
 
 @rows()

@@ -130,12 +130,6 @@ def test_every_argument_of_sequences_end_to_end(cu_seqlens):
         torch.testing.assert_close(decompositions()[PIECES](*inputs, False)[:2], PIECES(*inputs, False)[:2])
 
 
-def test_a_program_with_gradients_is_refused():
-    program = torch.export.export(SRU(E, D, 1), (torch.randn(3, 2, E),))
-    with pytest.raises(RuntimeError, match=r"computes gradients.*torch\.no_grad"):
-        program.run_decompositions(decompositions())
-
-
 @torch.no_grad()
 def test_an_older_torch_unrolls_a_fixed_length_and_refuses_any_other(monkeypatch):
     rnn, x = SRU(E, D, 1).eval(), torch.randn(3, 2, E)

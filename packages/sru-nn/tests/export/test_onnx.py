@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from torch.export import Dim
 
-from sru_nn import SRU, LiGRU, SLiGRU
+from sru_nn import SRU, GatedLinearRNN, LiGRU, SLiGRU
+from sru_nn.compat import LSTM
 from sru_nn.export import to_onnx
 from sru_nn.quantization import quantize_weights_
 
@@ -56,6 +57,39 @@ def test_whole_sequences_of_any_length(tmp_path, everything, inputs, shapes):
     # However long the padding, the state comes through it, though a file has another sigmoid than PyTorch.
     x, c0, mask = inputs(2000, 1)
     check(run, everything, x, 100 * c0, mask.fill_(True))
+
+
+class Everything(nn.Module):
+    """All operators, one after the other: PyTorch takes seconds to export a model."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = LSTM(E, D, bidirectional=True, proj_size=2)
+        self.light, self.gated = LiGRU(4, D), GatedLinearRNN(D, D, 1)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        h, (h_n, c_n) = self.lstm(x)
+        return self.gated(self.light(h)[0])[0], h_n, c_n
+
+
+@needs_scan
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+def test_the_exporter_of_pytorch_by_itself(tmp_path):
+    """Nothing of ours is called, and nobody turns gradients off."""
+    model, path = Everything().eval(), tmp_path / "model.onnx"
+    shapes = ({0: Dim("time"), 1: Dim("batch")},)
+    torch.onnx.export(model, (torch.randn(4, 3, E),), path, dynamo=True, dynamic_shapes=shapes, verbose=False)
+    run, kinds, _ = runner(path)
+    assert kinds.count("Scan") == 3
+    with torch.no_grad():
+        for length, batch in LENGTHS:
+            check(run, model, torch.randn(length, batch, E))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+def test_the_old_exporter_of_pytorch_is_refused(tmp_path):
+    with pytest.raises(RuntimeError, match=r"dynamo=True, or sru_nn\.export\.to_onnx"):
+        torch.onnx.export(Everything(), (torch.randn(3, 2, E),), tmp_path / "rnn.onnx", dynamo=False)
 
 
 @needs_scan

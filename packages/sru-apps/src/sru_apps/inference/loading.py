@@ -31,8 +31,9 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> Any:
         device: Where it computes, as torch names it.
 
     Returns:
-        A `Classifier` of `sru classify`, a `QuestionAnswerer` of `sru squad`, a `Transcriber` of `sru
-        speech`, a `TrainedLanguageModel` of `sru lm`, or a `TrainedChatModel` of `sru chat`.
+        A `Classifier` of `sru classify`, a `QuestionAnswerer` of `sru squad`, a `Translator` of `sru
+        translate`, a `Transcriber` of `sru speech`, a `TrainedLanguageModel` of `sru lm`, or a
+        `TrainedChatModel` of `sru chat`.
 
     Raises:
         UserError: There is no model, it is damaged, its weights are not finite, or there is no such device.
@@ -84,12 +85,13 @@ def _load(
         with reading(path):
             entries = kind.entries(checkpoint["hyper_parameters"])
             network = _build(kind, _network_of(checkpoint["state_dict"]), entries, changes)
-            text = parse_tokenizer(checkpoint[task.data.rpartition(":")[2]]["tokenizer"])
+            content = checkpoint[task.data.rpartition(":")[2]]["tokenizer"]
+            text = parse_tokenizer(content, kind.read_tokenizer)
     else:
         weights, entries = read_export(path, task=task.name)
         with reading(path, kind="an exported model"):
             network = _build(kind, weights, entries, changes)
-        text = read_exported_tokenizer(path)
+        text = read_exported_tokenizer(path, kind.read_tokenizer)
     trained = kind(network, text, entries)
     wanted, found = trained.config.vocab_size, len(trained.tokenizer)
     if wanted != found:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from typing_extensions import Self
 
-from sru_data.tokenizers import Tokenizer
+from sru_data.tokenizers import Tokenizer, load_tokenizer
 
 
 class Trained:
@@ -28,6 +28,8 @@ class Trained:
     """The dataclass that the network is built from."""
     network_class: ClassVar[Any]
     """The network."""
+    read_tokenizer: ClassVar[Any] = staticmethod(load_tokenizer)
+    """Reads the file that the tokenizer was saved to."""
 
     def __init__(self, network: Any, tokenizer: Any, entries: Mapping[str, Any] | None = None) -> None:
         self.network = network.eval()

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 from sru_data.loaders import IGNORE
 from sru_nn.gemm import add_product_, multiply
@@ -47,6 +48,40 @@ def linear_cross_entropy(x: Tensor, weight: Tensor, bias: Tensor | None, targets
         if not torch.is_grad_enabled():
             return _sum_over_slices(x, weight, bias, targets, None, wanted=(False, False, False))[0]
         return _LinearCrossEntropy.apply(x, weight, bias, targets)  # type: ignore[no-any-return,no-untyped-call]
+
+
+def smoothed_cross_entropy(
+    x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, *, smoothing: float
+) -> tuple[Tensor, Tensor]:
+    """Return the negative log-likelihood of each target, and its loss with label smoothing.
+
+        nll_n  = −log p_n(y),  y = targets_n                z_n = W · x_n + b
+        loss_n = (1 − ε) · nll_n − (ε/V) · Σ_v log p_n(v) = nll_n + ε · (z_n,y − mean_v z_n,v)
+
+    The second form needs no more logits than those of the targets.
+
+    Args:
+        x: (N, E) floating-point.
+        weight: (V, E).
+        bias: (V,), or None.
+        targets: (N,) int64; all are scored.
+        smoothing: ε, from 0 to 1.
+
+    Returns:
+        nll: (N,) float32, or float64 for float64 input.
+        loss: The same, and `nll` itself without smoothing.
+
+    Source: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision" (2016), section 7; the
+    loss is that of `F.cross_entropy` with `label_smoothing`.
+    """
+    nll = linear_cross_entropy(x, weight, bias, targets)
+    if not smoothing:
+        return nll, nll
+    # Products by element, which autocast leaves in the type of the weight.
+    above = (x * (F.embedding(targets, weight) - weight.mean(0))).sum(1)
+    if bias is not None:
+        above = above + bias[targets] - bias.mean()
+    return nll, nll + smoothing * above
 
 
 class _LinearCrossEntropy(torch.autograd.Function):

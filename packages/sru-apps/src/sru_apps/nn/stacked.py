@@ -120,7 +120,7 @@ class StackedEncoder(nn.Module):
 
 def _backwards(mask: Tensor) -> Tensor:
     """Return the order, (T, B, 1), that reverses the real positions and leaves padding where it is."""
-    places = torch.arange(len(mask), device=mask.device).unsqueeze(1)
+    places = torch.arange(mask.shape[0], device=mask.device).unsqueeze(1)
     return torch.where(mask, places, (~mask).sum(0) - 1 - places).unsqueeze(-1)
 
 

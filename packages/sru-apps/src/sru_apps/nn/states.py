@@ -27,8 +27,7 @@ def map_state(state: Any, function: Callable[[Tensor], Tensor]) -> Any:
     """
     if state is None or isinstance(state, Tensor):
         return None if state is None else function(state)
-    parts = [map_state(part, function) for part in state]
-    return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
+    return _like(state, [map_state(part, function) for part in state])
 
 
 def detach_state(state: Any) -> Any:
@@ -56,7 +55,14 @@ def select_streams(state: Any, index: Tensor) -> Any:
     if isinstance(state, SRUppState):
         caches, pad = map_state((state.caches, state.pad), lambda part: part.index_select(0, index))
         return SRUppState(state.c.index_select(1, index), caches, pad)
+    if isinstance(state, tuple):
+        return _like(state, [select_streams(part, index) for part in state])
     return map_state(state, lambda part: part.index_select(1, index))
+
+
+def _like(state: tuple[Any, ...], parts: Sequence[Any]) -> Any:
+    """Return parts as a tuple of the kind of another one."""
+    return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
 
 
 def concatenate_states(states: Sequence[Any]) -> Any:

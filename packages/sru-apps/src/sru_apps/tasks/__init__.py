@@ -10,6 +10,9 @@ TASKS = {
     "squad": Command(
         "reading comprehension: find the answer to a question in a passage", "sru_apps.tasks.squad:TASK"
     ),
+    "translate": Command(
+        "translation: train on parallel text, translate, score", "sru_apps.tasks.translate:TASK"
+    ),
     "chat": Command("a small model that answers, trained on your dialogues", "sru_apps.tasks.chat:TASK"),
     "speech": Command(
         "speech recognition and classification of clips, streaming included", "sru_apps.tasks.speech:TASK"

@@ -38,9 +38,15 @@ def check_choices(module_class: type[TaskModule], options: Mapping[str, Mapping[
         UserError: One of them is refused.
     """
     with building(TypeError):
-        OptimizerConfig.of(options["optimizer"])
+        average = OptimizerConfig.of(options["optimizer"]).average
         check_model(module_class, options["model"])
         check_trainer(options["trainer"])
+    if options["trainer"]["strategy"] != "fsdp":
+        return
+    if not module_class.shardable:
+        raise UserError("the strategy fsdp cannot train models of this task; give --trainer.strategy ddp")
+    if average is not None:
+        raise UserError("--optimizer.average needs whole weights, which fsdp shards; leave one of them out")
 
 
 def check_model(module_class: type[TaskModule], options: Mapping[str, Any]) -> None:

@@ -127,6 +127,7 @@ def outlive_terminal() -> None:
 _STAGES = {
     "waiting": "another process prepares it; waiting",
     "tokenizer": "making the vocabulary",
+    "vocabulary": "making the vocabularies",
     "checking": "reading the files",
 }
 

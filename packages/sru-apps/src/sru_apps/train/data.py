@@ -106,6 +106,10 @@ class TaskData(LightningDataModule):
         """Describe the data, for `sru TASK prepare`."""
         return self.opening()
 
+    def count(self, batch: Any) -> int:
+        """The tokens that a batch teaches, where they have a `unit`."""
+        return int(batch.targets.numel())
+
     def unknown(self, stage: str) -> UnknownParts | None:
         """Count what the vocabulary lacks of a part of the data, where that matters."""
         return None
@@ -122,8 +126,9 @@ class TaskData(LightningDataModule):
 class BatchData(TaskData, Generic[Item, Batch]):
     """Data held in memory, as batches of similar lengths in an order that follows from seed and epoch.
 
-    A derived class has the hyper-parameters `batch_size`, `evaluation_batch_size` and `seed`. Its `setup`
-    sets `parts`, and `tokenizer` where that is None.
+    A derived class has the hyper-parameters `batch_size`, `evaluation_batch_size` and `seed`, or has no
+    `batch_size` and draws its training batches otherwise. Its `setup` sets `parts`, and `tokenizer` where
+    that is None.
     """
 
     evaluation_factor = 1
@@ -167,9 +172,9 @@ class BatchData(TaskData, Generic[Item, Batch]):
 
     def _loader(self, part: str, rank: tuple[int, int]) -> BatchLoader[Item, Batch]:
         items, train = self.parts[part], part == "train"
-        size = self.hparams["batch_size"]
-        if not train:
-            size = self.hparams["evaluation_batch_size"] or size * self.evaluation_factor
+        size = None if train else self.hparams["evaluation_batch_size"]
+        if size is None:
+            size = self.hparams["batch_size"] * (1 if train else self.evaluation_factor)
         sampler = LengthBatchSampler(
             self.lengths(items), batch_size=size, shuffle=train, seed=self.hparams["seed"]
         )

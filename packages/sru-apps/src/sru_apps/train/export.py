@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import tempfile
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -91,18 +92,28 @@ def dump_tokenizer(tokenizer: Any) -> str:
     return content.decode() if _is_json(content) else base64.b64encode(content).decode("ascii")
 
 
-def parse_tokenizer(content: str) -> Tokenizer:
-    """Undo `dump_tokenizer`."""
+def parse_tokenizer(content: str, read: Callable[[Path], Any] = load_tokenizer) -> Any:
+    """Undo `dump_tokenizer`.
+
+    Args:
+        content: What that returned.
+        read: Reads the file of such a tokenizer.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "tokenizer")
         path.write_bytes(_bytes(content))
-        return load_tokenizer(path)
+        return read(path)
 
 
-def read_exported_tokenizer(folder: Path) -> Tokenizer:
-    """Read the tokenizer of an exported model."""
+def read_exported_tokenizer(folder: Path, read: Callable[[Path], Any] = load_tokenizer) -> Any:
+    """Read the tokenizer of an exported model.
+
+    Args:
+        folder: The folder.
+        read: Reads the file of such a tokenizer.
+    """
     binary = folder / _BINARY_NAME
-    return load_tokenizer(binary if binary.is_file() else folder / _JSON_NAME)
+    return read(binary if binary.is_file() else folder / _JSON_NAME)
 
 
 def _bytes(content: str) -> bytes:

@@ -20,7 +20,7 @@ from sru_apps.train.wrong_options import refuse
 from sru_apps.train.yaml_files import GROUPS, RENAMED
 
 COMMON = (
-    *("recipe", "config", "name", "resume", "seed", "data.batch_size", "model.encoder"),
+    *("recipe", "config", "name", "resume", "seed", "model.encoder"),
     *("trainer.max_epochs", "optimizer.lr", "trainer.accelerator"),
 )
 """The options of `fit` that most people use, whatever the task."""

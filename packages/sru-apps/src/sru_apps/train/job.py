@@ -16,6 +16,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from sru_apps.task import Task, load
+from sru_apps.train.averaging import AveragedWeights
 from sru_apps.train.checkpoints import AtomicCheckpointIO, RunCheckpoints, SeedEveryStep
 from sru_apps.train.choices import check_choices
 from sru_apps.train.console import EpochBar, wants_progress_bar
@@ -172,7 +173,7 @@ class Fit:
         options, path = self.options.trainer.as_dict(), self.run.path
         speed: dict[str, Any] = {"unit": "tokens"}
         if self.data.unit:
-            speed["count"] = lambda batch: batch.targets.numel()
+            speed["count"] = self.data.count
         encoder = self.options.model.get("encoder", "")
         self.history = History(
             self.run.learning_curve,
@@ -200,6 +201,7 @@ class Fit:
         )
         if options["strategy"] == "fsdp":
             options["strategy"] = sharded_strategy(options["devices"], options["num_nodes"])
+        steps, average = self.options.log_steps, self.module.optimizer.average
         step = self.former.get("global_step")
         # Points from beyond the checkpoint would be there twice.
         purge: dict[str, Any] = {"purge_step": step + 1} if isinstance(step, int) else {}
@@ -210,11 +212,8 @@ class Fit:
                 LambdaCallback(setup=self._check_form, on_train_start=lambda *_: self._save_config()),
                 SeedEveryStep(self.options.seed),
                 self.history,
-                *(
-                    [StepLog(self.run.steps, every=steps, **speed)]
-                    if (steps := self.options.log_steps)
-                    else []
-                ),
+                *([StepLog(self.run.steps, every=steps, **speed)] if steps else []),
+                *([AveragedWeights(average)] if average else []),
                 validations,
                 self.checkpoints,
             ],

@@ -39,12 +39,16 @@ class TaskModule(LightningModule):
     """A dataclass; its fields without a default follow from the data."""
     network_class: ClassVar[Any]
     """Makes the network of a configuration."""
+    shardable: ClassVar[bool] = True
+    """Whether processes can share the weights, as with the strategy fsdp."""
     sharded_methods: ClassVar[tuple[str, ...]] = ()
     """Methods of the network that use its parameters and are called instead of `forward`."""
     sizes_of_data: ClassVar[tuple[str, ...]] = ()
     """Fields of the configuration that an option of the data decides, which has the same name."""
     shares: ClassVar[Mapping[str, str]] = {}
     """Figures that are shares, by name, and what messages call them."""
+    points: ClassVar[Mapping[str, str]] = {}
+    """The same of figures from 0 to 100."""
     exported: Mapping[str, Any] = {}
     """Entries of an exported `config.json` besides the task and the configuration."""
     network: Any
@@ -110,19 +114,20 @@ class TaskModule(LightningModule):
         """Log the figures of the part that has been measured; all processes log the same.
 
         Args:
-            figures: The figures by name; those among `shares` are shown beside the progress bar.
+            figures: The figures by name; those among `shares` and `points` are shown beside the progress
+                bar.
         """
+        shown = {**self.shares, **self.points}
         for name, value in figures.items():
             # The loggers get one row per epoch from `History`.
-            self.log(
-                f"{self.stage}_{name}", value, logger=False, prog_bar=name in self.shares, sync_dist=True
-            )
+            self.log(f"{self.stage}_{name}", value, logger=False, prog_bar=name in shown, sync_dist=True)
 
     def describe(self, figures: Mapping[str, float]) -> str:
         """Put figures in words: `accuracy 82.51 %, loss 0.4405`."""
         found = [
             f"{words} {100 * figures[name]:.2f} %" for name, words in self.shares.items() if name in figures
         ]
+        found += [f"{words} {figures[name]:.2f}" for name, words in self.points.items() if name in figures]
         return ", ".join([*found, f"loss {figures['loss']:.4f}"])
 
     def export(self, folder: Path, tokenizer: Tokenizer, *, task: str) -> None:
@@ -131,12 +136,12 @@ class TaskModule(LightningModule):
         export_model(folder, self.network, config, tokenizer)
 
     def summary(self, figures: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
-        """Return what `summary.json` should hold besides the common entries: the shares of each part."""
+        """Return what `summary.json` holds besides the common entries: the shares and points of each part."""
         return {
             f"{part}_{name}": value
             for part, values in figures.items()
             for name, value in values.items()
-            if name in self.shares
+            if name in self.shares or name in self.points
         }
 
     def configure_model(self) -> None:

@@ -62,11 +62,15 @@ class OptimizerConfig:
     """radam: decouple the weight decay."""
     decay_all: bool = False
     """Apply weight decay to biases, norms and other vectors too."""
+    average: float | None = ranged(None, above=0, below=1)
+    """Validate, test and export a moving average of the weights, which keeps at most this share of itself in
+    a step, such as 0.999; default: the weights themselves."""
     schedule: ScheduleName = "constant"
     """What the learning rate does after the warm-up: stay constant; fall with the inverse square root of the
-    step (noam); fall to `final_fraction` along half a cosine; rise and fall once, with the momentum doing the
-    opposite (one-cycle); be multiplied by `gamma` each epoch from `gamma_from_epoch` on (exponential); be
-    multiplied by `plateau_factor` when the validation loss stops improving (plateau)."""
+    step (noam, the inverse_sqrt of other programs); fall to `final_fraction` along half a cosine; rise and
+    fall once, with the momentum doing the opposite (one-cycle); be multiplied by `gamma` each epoch from
+    `gamma_from_epoch` on (exponential); be multiplied by `plateau_factor` when the validation loss stops
+    improving (plateau)."""
     warmup_steps: int = ranged(0, at_least=0)
     """Steps in which the learning rate rises linearly from zero; for one-cycle, until the peak (0: 30 %)."""
     final_fraction: float = ranged(0.0, at_least=0, at_most=1)

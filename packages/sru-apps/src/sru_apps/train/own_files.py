@@ -10,7 +10,6 @@ from sru_apps.train.errors import UserError
 
 Files = list[str] | str
 """A path, a pattern such as `mail/*.csv`, or several of them."""
-_OPTIONS = ("train_file", "validation_file", "test_file")
 
 
 def check_files(options: Mapping[str, Any]) -> None:
@@ -22,8 +21,8 @@ def check_files(options: Mapping[str, Any]) -> None:
     Raises:
         UserError: One is an empty list or an empty text.
     """
-    for option in _OPTIONS:
-        if (files := options.get(option)) in ([], ""):
+    for option, files in options.items():
+        if option.endswith("_file") and files in ([], ""):
             got = "an empty text" if files == "" else "an empty list"
             raise UserError(f"--data.{option} must name a file, got {got}; name one or leave it out")
 

@@ -167,8 +167,8 @@ def _cell(figure: str, values: Sequence[float | None]) -> str:
 
 
 def title(figure: str) -> str:
-    """Return the name of a figure as it is written: `macro F1`."""
-    return figure.replace("_", " ").replace("f1", "F1")
+    """Return the name of a figure as it is written: `macro F1`, `BLEU`."""
+    return figure.replace("_", " ").replace("f1", "F1").replace("bleu", "BLEU").replace("chrf", "chrF")
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:

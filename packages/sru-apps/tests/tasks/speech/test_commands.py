@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 import sru_apps
 from sru_apps.cli import main
@@ -20,6 +21,7 @@ from sru_apps.tasks.speech.data import SpeechData
 from sru_apps.tasks.speech.model import ctc_losses
 from sru_apps.train.errors import UserError
 from sru_apps.train.weights import read_checkpoint
+from sru_data.features import OnlineFeatures
 
 pytest.importorskip("jiwer", reason="error rates are computed by jiwer")
 
@@ -112,6 +114,17 @@ def test_transcripts_of_files(
         assert shown.out.splitlines() == rows
         assert shown.err.count("real-time factor") == 2
         assert f"pieces of {1000 * float(piece):.0f} ms: text after" in shown.err
+
+
+def test_a_stream_of_samples_that_are_too_large_is_refused(
+    trained: Path, mfc: Callable[[str], Path], capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    def accept(*_: object) -> Tensor:
+        raise FloatingPointError("samples are too large")
+
+    monkeypatch.setattr(OnlineFeatures, "accept", accept)
+    message = refused(capsys, "transcribe", "--model", trained, mfc("B A"), "--stream")
+    assert "the audio cannot be used: samples are too large" in message
 
 
 @pytest.mark.parametrize(

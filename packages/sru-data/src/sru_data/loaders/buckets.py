@@ -86,12 +86,13 @@ def pad_features(utterances: Sequence[Tensor]) -> PaddedFeatures:
 class LengthBatchSampler(Resumable[list[int]], Sampler[list[int]]):
     """Batches of indices whose sequences have similar lengths, for `DataLoader(batch_sampler=...)`.
 
-    In each epoch the sequences are sorted by length, equal lengths in random order, and cut into batches,
-    which are then shuffled. Each index comes once per epoch. The order is a pure function of `seed` and the
-    epoch, which `set_epoch` chooses; it does not advance by itself. Without `shuffle` the batches run from
-    long to short sequences in every epoch, equal lengths by index: if the memory does for the first batch, it
-    does for all, and each fits where the one before it was. In the first `shortest_first` epochs the batches
-    run from short to long, since a recurrent network that recognises speech learns the short ones first.
+    In each epoch the sequences are sorted by length, equal lengths by `ties` and else in random order, and
+    cut into batches, which are then shuffled. Each index comes once per epoch. The order is a pure function
+    of `seed` and the epoch, which `set_epoch` chooses; it does not advance by itself. Without `shuffle` the
+    batches run from long to short sequences in every epoch, equal ones by index: if the memory does for the
+    first batch, it does for all, and each fits where the one before it was. In the first `shortest_first`
+    epochs the batches run from short to long, since a recurrent network that recognises speech learns the
+    short ones first.
 
     A batch holds either `batch_size` sequences (the last may hold fewer) or as many as keep
 
@@ -106,10 +107,14 @@ class LengthBatchSampler(Resumable[list[int]], Sampler[list[int]]):
         shuffle: Whether the order is random.
         seed: Seed of the order.
         shortest_first: How many epochs run from short to long before the batches are shuffled.
+        ties: The order of sequences of equal length, a number for each. Where pairs of S and T tokens have
+            the length max(S, T), S - T brings equal pairs together, which leaves little padding on either
+            side.
 
     Raises:
         ValueError: Both or neither of `batch_size` and `max_tokens`, one that is not positive, a negative
-            length or `shortest_first`, or a sequence longer than `max_tokens`.
+            length or `shortest_first`, a sequence longer than `max_tokens`, or `ties` for more or fewer
+            sequences.
 
     Source for `shortest_first`: Amodei et al., "Deep Speech 2: end-to-end speech recognition in English and
     Mandarin", 2016, section 3.3.
@@ -124,6 +129,7 @@ class LengthBatchSampler(Resumable[list[int]], Sampler[list[int]]):
         shuffle: bool = True,
         seed: int = 0,
         shortest_first: int = 0,
+        ties: Sequence[int] | Tensor | None = None,
     ) -> None:
         if (batch_size is None) == (max_tokens is None):
             raise ValueError(
@@ -135,6 +141,14 @@ class LengthBatchSampler(Resumable[list[int]], Sampler[list[int]]):
             raise ValueError(f"LengthBatchSampler: shortest_first must not be negative, got {shortest_first}")
         given = lengths if isinstance(lengths, Tensor) else list(lengths)
         self._lengths = torch.as_tensor(given, dtype=torch.int64)
+        self._keys = [self._lengths]
+        if ties is not None:
+            if len(ties) != len(self._lengths):
+                raise ValueError(
+                    f"LengthBatchSampler: ties must hold a number for each of {len(self._lengths)} "
+                    f"sequences, got {len(ties)}"
+                )
+            self._keys.insert(0, torch.as_tensor(ties))
         self._shuffle = shuffle
         self._seed = seed
         self._shortest_first = shortest_first
@@ -168,8 +182,9 @@ class LengthBatchSampler(Resumable[list[int]], Sampler[list[int]]):
         mixed = random.Random(f"{self._seed}:{self.epoch}").getrandbits(63)
         generator = torch.Generator().manual_seed(mixed)
         order = self._order(len(self._lengths), generator)
-        shortest_first = order[self._lengths[order].sort(stable=True).indices]
-        batches = torch.split(shortest_first, self._batch_sizes)
+        for key in self._keys:
+            order = order[key[order].sort(stable=True).indices]
+        batches = torch.split(order, self._batch_sizes)
         places = self._order(len(self), generator)
         if self.epoch < self._shortest_first:
             places = torch.arange(len(self))

@@ -14,6 +14,7 @@ from sru_data.tokenizers.bytes import ByteTokenizer, encode_block
 from sru_data.tokenizers.characters import CharTokenizer
 from sru_data.tokenizers.huggingface import HuggingFaceTokenizer
 from sru_data.tokenizers.protocol import PAD_ID, UNK_ID, Tokenizer
+from sru_data.tokenizers.sentences import SentenceTokenizer
 from sru_data.tokenizers.subwords import SubwordTokenizer
 from sru_data.tokenizers.words import WordTokenizer
 
@@ -23,6 +24,7 @@ __all__ = [
     "ByteTokenizer",
     "CharTokenizer",
     "HuggingFaceTokenizer",
+    "SentenceTokenizer",
     "SubwordTokenizer",
     "Tokenizer",
     "WordTokenizer",

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sru_nn.arguments import check_alike, check_flags, check_probabilities, check_sizes
+from sru_nn.arguments import check_flags, check_probabilities, check_sizes
 from sru_nn.cells.sru.layer import SRUCell
 from sru_nn.cells.sru.run import run_layers
 from sru_nn.cells.sru.stack import SRUStack
+from sru_nn.compat.states import refuse_foreign, returned_state, state_for
 from sru_nn.gemm import project
 from sru_nn.pieces import last_states
 from sru_nn.positions import Positions
@@ -82,7 +83,6 @@ class DropIn(SRUStack):
                 stacklevel=2 if self.mode == "LSTM" else 3,  # GRU has an __init__ of its own
             )
         self.bias = bias
-        self.dropout = float(dropout)
         self.proj_size = proj_size
         self._row_size = proj_size or hidden_size  # the output of one direction
         with contextlib.nullcontext() if device is None else torch.device(device):
@@ -93,6 +93,7 @@ class DropIn(SRUStack):
                     dropout=dropout if layer + 1 < num_layers else 0.0,
                     bidirectional=bidirectional,
                     rescale=False,
+                    amp_recurrence_fp16=True,
                     bias=bias,
                     learn_initial_state=learn_initial_state,
                 )
@@ -104,6 +105,7 @@ class DropIn(SRUStack):
                 )
                 for _ in range(num_layers if proj_size else 0)
             )
+        self.dropout = dropout
         self._reset_projections()
         if dtype is not None:
             self.to(dtype)
@@ -127,12 +129,27 @@ class DropIn(SRUStack):
         """Do nothing: these weights never go to cuDNN."""
 
     @property
-    def all_weights(self) -> list[list[nn.Parameter]]:
-        """The parameters of each layer, both directions together, in the order of `named_parameters`."""
-        layers: list[list[nn.Parameter]] = [list(cell.parameters()) for cell in self.rnn_lst]
-        for weights, maps in zip(layers, self.projections, strict=False):
-            weights += maps.parameters()
-        return layers
+    def all_weights(self) -> list[list[Any]]:
+        """A list [w_ih, w_hh, b_ih, b_hh] for each layer and direction, in which initialisers may write.
+
+        w_ih is W, w_hh a view `(2·N·D, 1)` of v_f and v_r, b_ih is b_f and b_r, and b_hh is empty; without
+        `bias` the last two are missing. Both directions of a layer have the same four. With `proj_size` the
+        map of the direction follows.
+        """
+        lists = []
+        for layer, cell in enumerate(self.rnn_lst):
+            weights: list[Any] = [cell.transform.weight, cell.weight_c.unsqueeze(1)]  # type: ignore[union-attr,operator]
+            if self.bias:
+                weights += [cell.bias, cell.bias.new_empty(0)]  # type: ignore[operator]
+            for direction in range(self.num_directions):
+                maps = [self.projections[layer][direction].weight] if self.proj_size else []  # type: ignore[index]
+                lists.append([*weights, *maps])
+        return lists
+
+    @property
+    def _flat_weights(self) -> list[nn.Parameter]:
+        """The parameters, where programs for PyTorch's modules look for the first one's dtype and device."""
+        return list(self.parameters())
 
     def _check_row(self, name: str, state: Tensor, batch: tuple[int, ...], width: int) -> None:
         letters = "(L·N, B, H)" if width == self.hidden_size else "(L·N, B, H_out)"
@@ -146,26 +163,22 @@ class DropIn(SRUStack):
         after: Callable[[int, Tensor], Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Run the layers from states `(L·N, B, D)`, and return the output and such states."""
-        if c0 is not None and c0.dtype is not x.dtype:
-            check_alike(self.mode, "hx" if self.mode == "GRU" else "c0", c0, "the input", x)
-        x, c0 = self._enter(x, where.mask_pad), self._layer_states(c0)
-        output, c = run_layers(self.rnn_lst, x, c0, where, after)  # type: ignore[arg-type]
-        return output, self._returned_states(c).to(x.dtype)
+        c0 = self._layer_states(state_for(self.mode, "hx" if self.mode == "GRU" else "c0", c0, x))
+        output, c = run_layers(self.rnn_lst, self._enter(x, where.mask_pad), c0, where, after)  # type: ignore[arg-type]
+        return output, returned_state(self._returned_states(c), x)
 
     def _projected(self, layer: int, x: Tensor) -> Tensor:
         """Apply the `proj_size` maps of a layer to its output."""
         if not self.proj_size:
             return x
         maps: nn.ModuleList = self.projections[layer]  # type: ignore[assignment]
-        parts = zip(maps, x.chunk(len(maps), dim=-1), strict=True)
-        return torch.cat([project(linear, part) for linear, part in parts], dim=-1)
+        # By rows: whether the product of half a (T, B, ·) copies depends on B, which a graph must not.
+        parts = zip(maps, x.flatten(0, 1).chunk(len(maps), dim=-1), strict=True)
+        outputs = [torch.unflatten(project(linear, part), 0, x.shape[:2]) for linear, part in parts]
+        return torch.cat(outputs, dim=-1)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        if f"{prefix}weight_hh_l0" in state_dict:
-            args[-1].append(
-                f"{prefix}weight_hh_l0: these are weights of a torch.nn module, and an SRU, which multiplies "
-                f"its state by no matrix, cannot take them; train sru_nn.compat.{self.mode} anew"
-            )
+        refuse_foreign(state_dict, f"{prefix}weight_hh_l0", self.mode, args[-1])
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from sru_nn.compat.base import DropIn
+from sru_nn.compat.states import check_one
 from sru_nn.positions import Positions
 from sru_nn.recurrent import Sequences
 
 
-class GRU(DropIn, nn.GRU):
+class GRU(DropIn, nn.GRU):  # type: ignore[misc]
     """A stack of SRU layers with the arguments, calls and shapes of `nn.GRU`, of which it is a subclass.
 
         f_t = σ(u_f + v_f ⊙ c_{t-1} + b_f)        r_t = σ(u_r + v_r ⊙ c_{t-1} + b_r)
@@ -88,7 +89,7 @@ class GRU(DropIn, nn.GRU):
     def forward(
         self,
         input: Sequences,
-        hx: Tensor | None = None,
+        hx: Tensor | tuple[Tensor] | None = None,
         *,
         mask_pad: Tensor | None = None,
         reset: Tensor | None = None,
@@ -100,7 +101,7 @@ class GRU(DropIn, nn.GRU):
             input: `(T, B, E)`, `(B, T, E)` with `batch_first`, `(T, E)` for a single sequence; `(total, E)`
                 or `(1, total, E)` with `cu_seqlens`; or a `PackedSequence`.
             hx: `(L·N, B, D)`, or `(L·N, D)` for a single sequence: the states before the first step; the
-                learned ones, or zeros, if None.
+                learned ones, or zeros, if None. A tuple that holds just this tensor will do.
             mask_pad: `(T, B)`, `(B, T)` with `batch_first`, or `(T,)` for a single sequence: non-zero
                 where a position is padding, anywhere in the sequence. `nn.GRU` has no such argument.
             reset: Bool, in the shape of `mask_pad`: True where a sequence begins, as for `SRU`.
@@ -110,20 +111,20 @@ class GRU(DropIn, nn.GRU):
             `output`: the outputs of the last layer, in the form of `input` with N·D features; zero at
             padding.
             `h_n`: `(L·N, B, D)`, the state c of each layer and direction after its last real step, which for
-            the second direction is the first in time; in the dtype of the input.
+            the second direction is the first in time; in the dtype of the input, or float32 under autocast,
+            where `output` has the dtype of autocast.
 
         Raises:
             ValueError: A shape does not fit, `hx` is not one tensor, `cu_seqlens` does not divide the input,
                 or something comes with it, or with a `PackedSequence`, that cannot.
             TypeError: A dtype does not fit.
         """
+        if isinstance(hx, (tuple, list)) and len(hx) == 1:
+            (hx,) = hx  # as decoders pass it that keep any module's state in a tuple
         return self._forward(input, hx, mask_pad, reset=reset, cu_seqlens=cu_seqlens)
 
     def _check_state(self, state: Any, *batch: int) -> None:
-        if isinstance(state, (tuple, list)):
-            raise ValueError(
-                f"GRU: hx must be one tensor, got {len(state)} values; LSTM takes a pair (h0, c0)"
-            )
+        check_one("GRU", state)
         if state is not None:
             self._check_row("hx", state, batch, self.hidden_size)
 

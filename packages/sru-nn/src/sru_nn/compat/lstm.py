@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from sru_nn.compat.base import DropIn, last_outputs
-from sru_nn.operators import is_plain
+from sru_nn.compat.states import StartsFromC, check_pair
 from sru_nn.positions import Positions
 from sru_nn.recurrent import Sequences
 
 
-class LSTM(DropIn, nn.LSTM):
+class LSTM(StartsFromC, DropIn, nn.LSTM):  # type: ignore[misc]
     """A stack of SRU layers with the arguments, calls and shapes of `nn.LSTM`, of which it is a subclass.
 
         f_t = σ(u_f + v_f ⊙ c_{t-1} + b_f)        r_t = σ(u_r + v_r ⊙ c_{t-1} + b_r)
@@ -64,7 +64,6 @@ class LSTM(DropIn, nn.LSTM):
     """
 
     mode = "LSTM"
-    _carries_state = False
 
     def forward(
         self,
@@ -93,8 +92,8 @@ class LSTM(DropIn, nn.LSTM):
             padding.
             `h_n`: in a pair with c_n; `(L·N, B, H_out)`, the output of each layer and direction at its last
             real step, which for the second direction is the first in time.
-            `c_n`: `(L·N, B, D)`, the state of each layer and direction after that step. Both have the dtype
-            of the input.
+            `c_n`: `(L·N, B, D)`, the state of each layer and direction after that step. All have the dtype of
+            the input; under autocast `output` and `h_n` have that of autocast, and `c_n` is float32.
 
         Raises:
             ValueError: A shape does not fit, `hx` is not a pair, h0 would be lost, `cu_seqlens` does not
@@ -106,11 +105,7 @@ class LSTM(DropIn, nn.LSTM):
     def _check_state(self, state: Any, *batch: int) -> None:
         if state is None:
             return
-        if isinstance(state, Tensor):
-            raise ValueError("LSTM: hx must be a pair (h0, c0), got one tensor, which is what GRU takes")
-        if not isinstance(state, (tuple, list)) or len(state) != 2:
-            got = f"{len(state)} values" if isinstance(state, (tuple, list)) else f"a {type(state).__name__}"
-            raise ValueError(f"LSTM: hx must be a pair (h0, c0), got {got}")
+        check_pair("LSTM", state)
         self._check_row("h0", state[0], batch, self._row_size)
         self._check_row("c0", state[1], batch, self.hidden_size)
 
@@ -130,7 +125,7 @@ class LSTM(DropIn, nn.LSTM):
             return x
 
         output, c = self._run_layers(x, c0, where, after)
-        h = torch.cat(ends).to(x.dtype)
+        h = torch.cat(ends).to(output.dtype)
         if h0 is not None and where.mask_pad is not None:
             h = torch.where(where.mask_pad.all(0).unsqueeze(-1), h0.to(h.dtype), h)
         if h0 is not None and where.cu_seqlens is not None:
@@ -139,19 +134,3 @@ class LSTM(DropIn, nn.LSTM):
         if h0 is not None and x.shape[0] == 0:
             h = h0.to(h.dtype)
         return output, (h, c)
-
-    def _check_h0(self, h0: Tensor, c0: Tensor) -> None:
-        """Raise if h0 is not zero and c0 is, because h0 would be lost."""
-        # is_plain first: a compiled graph must not depend on what eager calls have seen.
-        if not is_plain(h0, c0) or self._carries_state or h0.is_meta:
-            return
-        if h0.is_cuda and torch.cuda.is_current_stream_capturing():
-            return
-        # Only until a state has been carried once: on a GPU every check synchronises.
-        if bool(h0.any()):
-            if not bool(c0.any()):
-                raise ValueError(
-                    "LSTM: h0 is not zero but c0 is, and an SRU starts from c0 alone, so h0 would be lost; "
-                    "pass the initial state as c0"
-                )
-            self._carries_state = True

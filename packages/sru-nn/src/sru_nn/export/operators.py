@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from sru_nn import pieces, reference
-from sru_nn.cells.gated_linear.pieces import PieceInputs as GatedPieces
+from sru_nn.cells.gated_linear.operator import PieceInputs as GatedPieces
 from sru_nn.cells.gated_linear.reference import gated_linear_recurrence
 from sru_nn.cells.ligru import reference as ligru
 from sru_nn.cells.ligru.operator import Inputs as LiGRUInputs
 from sru_nn.cells.ligru.rows import Rows
-from sru_nn.cells.sru.plain import Inputs, PieceInputs
+from sru_nn.cells.sru.operator import Inputs
+from sru_nn.cells.sru.pieces import PieceInputs
 from sru_nn.cells.sru.reference import by_marks, sru_states
 from sru_nn.operators import TORCH_2_13
 
@@ -24,7 +25,9 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
 
     An operator becomes the operations of `sru_nn.reference`. Its loop over time is PyTorch's `scan`, which
     takes sequences of any length; a single step has no loop. Before torch 2.13 the loop is unrolled instead,
-    and the length of the time axis must be fixed.
+    and the length of the time axis must be fixed. What an operator saves for gradients is left out.
+
+    `torch.onnx.export` with `dynamo=True` replaces the operators by itself.
 
     Returns:
         A function for each operator.
@@ -47,14 +50,6 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
     }
 
 
-def _refuse_gradients(save: bool) -> None:
-    if save:
-        raise RuntimeError(
-            "sru_nn.export.decompositions: the program computes gradients, which these operations do not "
-            "have; export it under torch.no_grad()"
-        )
-
-
 def _has_no_loop(length: Any) -> bool:
     """Return whether the steps are written out in the graph; the length may be a symbol."""
     if isinstance(length, int) and (length <= 1 or not TORCH_2_13):
@@ -68,8 +63,19 @@ def _has_no_loop(length: Any) -> bool:
     return False
 
 
-def _scan(step: Callable[..., Any], state: Tensor, over_time: Sequence[Tensor], *constant: Any) -> Any:
-    """Put a loop into the graph; `step` maps a state and what belongs to its step to a state and results."""
+def scan(step: Callable[..., Any], state: Tensor, over_time: Sequence[Tensor], *constant: Any) -> Any:
+    """Put a loop over time into the graph.
+
+    Args:
+        step: Maps a state, what `over_time` holds for its step, what is constant, and perhaps sizes that
+            follow, to the next state and results, none of which share memory.
+        state: The state before the first step.
+        over_time: At least one tensor whose first axis is the time.
+        constant: What every step gets.
+
+    Returns:
+        The state after the last step, and each result for all steps.
+    """
     from torch._higher_order_ops.scan import scan_op
 
     # AOTInductor finds a symbol in the shape of a loop's results only if it is an input of its own.
@@ -79,15 +85,13 @@ def _scan(step: Callable[..., Any], state: Tensor, over_time: Sequence[Tensor], 
 
 
 def _sru_forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
-    inputs, save = Inputs(*args[:-1]), args[-1]
-    _refuse_gradients(save)
+    inputs = Inputs(*args[:-1])
     h, c_last = reference.sru_recurrence(**inputs._asdict(), states=_scan_states)
     return h, c_last, inputs.bias.new_empty(0)
 
 
 def _sru_pieces_forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
-    inputs, save = PieceInputs(*args[:-1]), args[-1]
-    _refuse_gradients(save)
+    inputs = PieceInputs(*args[:-1])
     h, c_last = by_marks(*inputs, states=_scan_states)
     return h, c_last, inputs.bias.new_empty(0)
 
@@ -115,7 +119,7 @@ def _scan_states(
         # Both states are results, so that nothing is joined after the loop; results may not share memory.
         return c_next, c.clone(), c_next.clone()
 
-    c_last, before, after = _scan(step, c0, tuple(over_time.values()), *constant.values())
+    c_last, before, after = scan(step, c0, tuple(over_time.values()), *constant.values())
     return before, after, c_last
 
 
@@ -124,8 +128,7 @@ def _gated_linear_forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _gated_linear_pieces_forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
-    inputs, save = GatedPieces(*args[:-1]), args[-1]
-    _refuse_gradients(save)
+    inputs = GatedPieces(*args[:-1])
     q, k, v, log_g, s0, s_reset, marks, cu_seqlens = inputs
     length, batch, heads, key_size = q.shape
     sequences = batch if cu_seqlens is None else cu_seqlens.shape[0] - 1
@@ -157,15 +160,14 @@ def _gated_linear_pieces_forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
         return (s, o.squeeze(0)) if cu_seqlens is None else (s, o.squeeze(0), s.clone())
 
     if cu_seqlens is None:
-        s, o = _scan(step, s, over_time, *constant)
+        s, o = scan(step, s, over_time, *constant)
         return o, s, nothing
-    _, o, states = _scan(step, s.new_zeros(1, *s.shape[1:]), over_time)
+    _, o, states = scan(step, s.new_zeros(1, *s.shape[1:]), over_time)
     return o, pieces.last_states(states, s, cu_seqlens), nothing
 
 
 def _ligru_forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
-    inputs, save = LiGRUInputs(*args[:-1]), args[-1]
-    _refuse_gradients(save)
+    inputs = LiGRUInputs(*args[:-1])
     # The rows of two directions are twice the batch, which then is a symbol of its own.
     batch = [inputs.u.shape[1]] if inputs.bidirectional else []
     h, last = ligru.by_marks(*inputs, states=lambda *given: _scan_ligru_states(*given, *batch))
@@ -197,7 +199,7 @@ def _scan_ligru_states(
         return h, h.clone()  # results may not share memory
 
     symbols = [size for size in sizes if not isinstance(size, int)]
-    last, states = _scan(step, rows.h, tuple(over_time.values()), *constant.values(), *symbols)
+    last, states = scan(step, rows.h, tuple(over_time.values()), *constant.values(), *symbols)
     return states, last
 
 
@@ -206,3 +208,7 @@ def _refuse_packed(*_: Any) -> Any:
         "sru_nn.export.decompositions: the program lays out a PackedSequence, which needs sru_nn; pass the "
         "sequences end to end with cu_seqlens, or padded with mask_pad"
     )
+
+
+# Where torch.onnx.export looks for an operator that it has no translation of.
+torch._decomp.decomposition_table.update(decompositions())

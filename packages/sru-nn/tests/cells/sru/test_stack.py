@@ -54,6 +54,11 @@ def test_rnn_dropout_is_one_mask_for_all_steps():
     rnn(torch.ones(T, B, 50))
     assert set(seen[0].unique().tolist()) == {0.0, 2.0}
     assert torch.equal(seen[0], seen[0][:1].expand_as(seen[0]))
+    rnn.rnn_dropout = 0.0
+    rnn(torch.ones(T, B, 50))
+    assert (rnn.rnn_dropout, seen[1].unique().tolist()) == (0.0, [1.0])
+    with pytest.raises(ValueError, match="SRU: rnn_dropout must be a probability"):
+        rnn.rnn_dropout = 1.0
 
 
 @pytest.mark.parametrize("half", [False, True])
@@ -100,6 +105,9 @@ def test_custom_m_is_copied_or_taken_layer_by_layer():
     assert rnn.rnn_lst[0].custom_m is not rnn.rnn_lst[1].custom_m
     own = [nn.Linear(D, 3 * D), nn.Linear(D, 3 * D)]
     assert [cell.custom_m for cell in SRU(D, D, 2, custom_m=own).rnn_lst] == own
+    assert [cell.transform_module for cell in SRU(D, D, 2, custom_m=own).rnn_lst] == own
+    assert isinstance(SRU(D, D, 1)[0].transform_module, nn.Linear)
+    assert isinstance(SRU(D, D, 1, projection_size=2)[0].transform_module, nn.Sequential)
 
 
 def packed(features: int = E) -> object:

@@ -143,6 +143,16 @@ def test_a_position_that_may_attend_to_nothing_keeps_its_own_features(mask):
     assert all(p.grad.isfinite().all() for p in module.parameters())
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8])
+def test_integers_are_added_to_the_scores(dtype):
+    module, mask = attention(), torch.tensor([[0, 1, 100], [1, 0, 3], [100, 100, 0]])
+    mask = -100 * mask if dtype == torch.int64 else mask
+    x = draw(3, 2, E)
+    u = module(x, None, mask.to(dtype))
+    torch.testing.assert_close(u, module(x, None, mask.double()), rtol=0, atol=0)
+    assert not torch.allclose(u, module(x))
+
+
 def test_half_precision_keeps_a_very_low_mask_from_making_nan():
     module = SRUppAttention(E, U, P).half()
     attn_mask = torch.full((2, 2), -1e9)  # minus infinity in float16
@@ -371,10 +381,8 @@ def test_shapes_that_do_not_fit(inputs, options, message):
 
 
 def test_dtypes_that_do_not_fit():
-    with pytest.raises(
-        TypeError, match=r"SRUppAttention: attn_mask must be floating-point .* got torch.int64"
-    ):
-        attention()(X, None, torch.zeros(3, 3, dtype=torch.int64))
+    with pytest.raises(TypeError, match=r"attn_mask must be bool .* or of real numbers .* torch.complex64"):
+        attention()(X, None, torch.zeros(3, 3, dtype=torch.complex64))
     with pytest.raises(TypeError, match="SRUppAttention: input must have the dtype of the parameters"):
         attention()(X.float())
 

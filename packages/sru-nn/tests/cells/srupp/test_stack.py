@@ -39,6 +39,13 @@ def causal_mask(length, earlier=0):
     return torch.full((length, earlier + length), -torch.inf, dtype=torch.float64).triu(earlier + 1)
 
 
+def test_the_dropout_after_the_attention_changes_too():
+    rnn, x = make(num_layers=1, dropout=0.5), draw(T, B, E)
+    assert not torch.equal(rnn(x)[0], rnn(x)[0])
+    rnn.dropout = 0.0
+    assert torch.equal(rnn(x)[0], rnn(x)[0])
+
+
 @pytest.mark.parametrize("first", [False, True])
 def test_the_memory_is_the_input_of_each_layer(first):
     rnn = make(bidirectional=True, proj_input_to_hidden_first=first)

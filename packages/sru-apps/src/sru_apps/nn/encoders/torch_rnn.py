@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence, pad_packed_sequence, unpack_sequence
 
-from sru_apps.nn.encoders.record import Encoder, between_layers
+from sru_apps.nn.encoders.record import Encoder, between_layers, call
+from sru_apps.nn.encoders.torch_rnn_loop import read_in_loop
 from sru_apps.nn.states import map_state
+from sru_nn.operators import TORCH_2_13
 
 
 def build(
@@ -38,7 +40,12 @@ def read(
     run: Callable[..., Any],
     by_layers: bool,
 ) -> tuple[Tensor, Any]:
-    """Read a sequence, packed where there is padding; in pieces where sequences begin in it."""
+    """Read a sequence, packed where there is padding; in pieces where sequences begin in it.
+
+    In a graph for export it is a loop, since PyTorch's own modules are written out there step by step.
+    """
+    if TORCH_2_13 and torch.compiler.is_exporting() and reset is None:
+        return read_in_loop(rnn, x, mask, state)
     if reset is not None:
         return read_pieces(rnn, x, mask, state, reset, run=run)
     if mask is None:
@@ -97,7 +104,7 @@ def read_pieces(
 
 def step(rnn: Any, x: Tensor, state: Any) -> tuple[Tensor, Any]:
     """Read one position: a sequence of one."""
-    h, state = rnn(x.unsqueeze(0), state)
+    h, state = read(rnn, x.unsqueeze(0), None, state, None, run=call, by_layers=False)
     return h.squeeze(0), state
 
 

@@ -17,7 +17,10 @@ TASK = Task(
         "--train-file talk.jsonl",
         "--recipe small --train-file talk.jsonl --epochs 5 --name first",
     ),
-    common=("data.train_file", "data.validation_file", "data.unit", "model.hidden_size", "model.num_layers"),
+    common=(
+        *("data.train_file", "data.validation_file", "data.unit", "data.batch_size"),
+        *("model.hidden_size", "model.num_layers"),
+    ),
     missing="no dialogues chosen; give --data.train_file, JSON lines with a field 'bot'",
     defaults={"model.encoder": "gated-linear", "trainer.max_epochs": 10, "trainer.gradient_clip_val": 1.0},
     movable=frozenset({"train_file", "validation_file", "tokenizer", "evaluation_batch_size"}),

@@ -21,7 +21,7 @@ TASK = Task(
     ),
     common=(
         *("data.train_file", "data.text_column", "data.label_column", "data.data_dir", "data.embeddings"),
-        *("model.hidden_size", "model.num_layers"),
+        *("data.batch_size", "model.hidden_size", "model.num_layers"),
     ),
     defaults={"optimizer.weight_decay": 1e-4, "optimizer.decay_all": True, "trainer.max_epochs": 12},
     movable=frozenset({"data_dir", "embeddings", "tokenizer", "evaluation_batch_size", *_FILES}),

@@ -18,7 +18,7 @@ TASK = Task(
     examples=("--recipe quick", "--train-file book.txt --unit characters --encoder srupp --name book"),
     common=(
         *("data.train_file", "data.text_field", "data.data_dir"),
-        *("data.unit", "data.vocab_size", "data.length"),
+        *("data.unit", "data.vocab_size", "data.batch_size", "data.length"),
         *("model.hidden_size", "model.num_layers"),
     ),
     defaults={"trainer.max_epochs": 10, "trainer.gradient_clip_val": 1.0},

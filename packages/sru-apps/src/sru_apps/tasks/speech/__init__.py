@@ -21,7 +21,7 @@ TASK = Task(
     ),
     common=(
         *("data.train_file", "data.data_dir", "data.task", "data.features", "data.subsampling"),
-        *("model.hidden_size", "model.num_layers", "model.bidirectional"),
+        *("data.batch_size", "model.hidden_size", "model.num_layers", "model.bidirectional"),
     ),
     defaults={"trainer.max_epochs": 40, "trainer.gradient_clip_val": 5.0},
     movable=frozenset({"data_dir", "prepared_dir", "lm", "evaluation_batch_size", *_FILES}),

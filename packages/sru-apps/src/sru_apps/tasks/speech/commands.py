@@ -23,9 +23,9 @@ from sru_apps.train.strict_json import dump_json
 from sru_apps.utf8 import use_utf8
 from sru_data.datasets.speech import Utterance
 from sru_data.features import read_samples
+from sru_data.features.config import SHIFT_SECONDS
 
 _FULL_SCALE = 32768.0
-_FRAME_SECONDS = 0.01
 
 
 def transcribe(task: Task, args: Sequence[str]) -> int:
@@ -100,7 +100,7 @@ def _files(model: Transcriber, options: Namespace) -> int:
     seconds = 0.0
     start = time.perf_counter()
     for file, found in zip(options.files, model.predict(options.files), strict=True):
-        seconds += found.frames * _FRAME_SECONDS
+        seconds += found.frames * SHIFT_SECONDS
         if options.json:
             row: dict[str, Any] = {"file": file, "text": found.text}
             if found.probability is not None:
@@ -115,42 +115,26 @@ def _files(model: Transcriber, options: Namespace) -> int:
 
 
 def _streams(model: Transcriber, options: Namespace) -> int:
-    if options.files:
-        by_frames = model.features.kind == "file"
-        size = _piece_size(1 / _FRAME_SECONDS if by_frames else model.features.sample_rate, options)
-        for file in options.files:
-            # Opened before anything is printed.
-            stream, samples = model.stream(), read_samples(model.features, Utterance(file, file))
-            if len(options.files) > 1:
-                print(f"{file}\t", end="")
-            _follow(stream, torch.split(samples, size), size, model, options)
-        return 0
-    if model.features.kind == "file":
+    by_frames = model.features.kind == "file"
+    if by_frames and not options.files:
         raise UserError("the model reads files of features, not audio; train one with --data.features fbank")
-    rate = options.sample_rate or model.features.sample_rate
-    size = _piece_size(rate, options)
-    stream = model.stream(sample_rate=rate)
-    pieces = microphone(rate, size) if options.microphone else raw_samples(sys.stdin.buffer, size)
-    _follow(stream, pieces, size, model, options, rate=rate)
+    rate = round(1 / SHIFT_SECONDS) if by_frames else options.sample_rate or model.features.sample_rate
+    size = max(1, round(options.piece * rate))
+    for file in options.files:
+        # Opened before anything is printed.
+        stream, samples = model.stream(), read_samples(model.features, Utterance(file, file))
+        if len(options.files) > 1:
+            print(f"{file}\t", end="")
+        _follow(stream, torch.split(samples, size), size, rate, options)
+    if not options.files:
+        stream = model.stream(sample_rate=rate)
+        pieces = microphone(rate, size) if options.microphone else raw_samples(sys.stdin.buffer, size)
+        _follow(stream, pieces, size, rate, options)
     return 0
 
 
-def _piece_size(rate: float, options: Namespace) -> int:
-    seconds: float = options.piece
-    return max(1, round(seconds * rate))
-
-
-def _follow(
-    stream: Stream,
-    pieces: Iterable[Tensor],
-    size: int,
-    model: Transcriber,
-    options: Namespace,
-    *,
-    rate: float | None = None,
-) -> None:
+def _follow(stream: Stream, pieces: Iterable[Tensor], size: int, rate: int, options: Namespace) -> None:
     """Print the text of a stream as it is decided."""
-    rate = rate or (1 / _FRAME_SECONDS if model.features.kind == "file" else model.features.sample_rate)
     count, times = 0, []
     try:
         for samples in pieces:
@@ -162,6 +146,8 @@ def _follow(
         # How a microphone is switched off.
         if not options.microphone:
             raise
+    except FloatingPointError as error:
+        raise UserError(f"the audio cannot be used: {error}") from error
     if not count:
         raise UserError("no audio: the input is empty")
     start = time.perf_counter()

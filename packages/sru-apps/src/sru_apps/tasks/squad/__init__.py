@@ -21,7 +21,7 @@ TASK = Task(
     ),
     common=(
         *("data.train_file", "data.data_dir", "data.embeddings", "data.features", "data.subset"),
-        *("model.reader", "model.hidden_size", "model.num_layers"),
+        *("data.batch_size", "model.reader", "model.hidden_size", "model.num_layers"),
     ),
     defaults={"trainer.max_epochs": 20, "trainer.gradient_clip_val": 10.0},
     movable=frozenset(

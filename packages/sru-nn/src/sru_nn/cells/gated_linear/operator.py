@@ -12,9 +12,9 @@ from torch import Tensor
 
 from sru_nn.cells.gated_linear import chunks, pieces, reference
 from sru_nn.cells.gated_linear.chunks import Inputs
-from sru_nn.cells.gated_linear.plain import PieceInputs
+from sru_nn.cells.gated_linear.plain import PieceInputs as PieceInputs
 from sru_nn.dtypes import accumulate_dtype
-from sru_nn.operators import Passes, Recurrence, by_reference, is_transformed
+from sru_nn.operators import Passes, Recurrence, by_reference, is_one, is_recorded, is_transformed
 from sru_nn.pieces import marks as make_marks
 
 
@@ -32,9 +32,9 @@ def gated_linear_recurrence(
 ) -> tuple[Tensor, Tensor]:
     """Compute `sru_nn.functional.gated_linear_recurrence` in the way that is fastest here."""
     inputs = Inputs(q, k, v, log_g, s0)
-    chosen = None if torch.compiler.is_compiling() else pieces.choose(inputs)
+    chosen = None if is_recorded() else pieces.choose(inputs)
     # Chunks gain nothing for a single step.
-    if is_transformed() or (chosen != "kernels" and q.shape[0] == 1):
+    if is_transformed() or (chosen != "kernels" and is_one(q.shape[0])):
         return reference.gated_linear_recurrence(
             *inputs, mask_pad=mask_pad, reset=reset, s_reset=s_reset, cu_seqlens=cu_seqlens
         )
@@ -74,5 +74,6 @@ _OPERATORS = Recurrence(
     plain=Passes(chunks.forward, chunks.backward),
     results=_passes(pieces.RESULTS),
     choose=pieces.choose,
+    count_flops=lambda inputs: pieces.count_flops(PieceInputs(*inputs)),
     differentiate_twice=by_reference(lambda given: reference.gated_linear_recurrence(*given)),
 )

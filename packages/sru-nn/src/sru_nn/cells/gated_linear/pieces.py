@@ -60,6 +60,15 @@ def gradients(inputs: PieceInputs, *_: Any) -> tuple[Tensor, ...]:
     return *(x.new_empty(x.shape) for x in inputs[:4]), s, grad_s_reset
 
 
+def count_flops(inputs: PieceInputs) -> int:
+    """Return how many floating-point operations the equations take, step by step."""
+    length, batch, heads, key_size = inputs.q.shape
+    of_state = (
+        5 * key_size * inputs.v.shape[-1]
+    )  # three for the new state, two for its product with the query
+    return length * batch * heads * (key_size + of_state)
+
+
 def forward(inputs: PieceInputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Compute the results by the kernel."""
     o, s, starts = results(inputs, save)
@@ -115,5 +124,6 @@ _OPERATORS = Recurrence(
     plain=Passes(plain.forward, plain.backward),
     results=RESULTS,
     choose=choose,
+    count_flops=count_flops,
     differentiate_twice=by_reference(_of_reference),
 )

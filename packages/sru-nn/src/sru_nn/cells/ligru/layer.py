@@ -15,10 +15,11 @@ from sru_nn.cells.ligru.arguments import Activation, Normalization, check_argume
 from sru_nn.cells.ligru.norm import FrameNorm
 from sru_nn.cells.ligru.operator import ligru_recurrence
 from sru_nn.gemm import project
+from sru_nn.operators import is_recorded
 from sru_nn.pieces import marks
 from sru_nn.positions import Positions, expand_initial, learned
 from sru_nn.quantization import Int8Linear
-from sru_nn.watched import is_watched
+from sru_nn.watched import is_watched, refuse_script
 
 
 class LiGRULayer(nn.Module):
@@ -34,6 +35,8 @@ class LiGRULayer(nn.Module):
         recurrent_norm: The norm of U h, or None.
         initial_state: `(N·D,)`, with `learn_initial_state`; otherwise None.
     """
+
+    __prepare_scriptable__ = refuse_script
 
     def __init__(
         self,
@@ -148,7 +151,7 @@ class LiGRULayer(nn.Module):
         if linear._parameters.get("bias") is not None:
             return None
         if type(linear) is Int8Linear and not is_watched(linear):
-            is_sequence = torch.compiler.is_compiling() or steps > 1  # a graph holds for any number of steps
+            is_sequence = is_recorded() or steps > 1  # a graph holds for any number of steps
             return linear.dequantized() if is_sequence else None
         if _is_another(linear, nn.Linear):
             return None

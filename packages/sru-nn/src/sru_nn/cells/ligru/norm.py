@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sru_nn.dtypes import accumulate_dtype
+from sru_nn.watched import refuse_script
 
 
 class FrameNorm(nn.BatchNorm1d):
@@ -21,6 +22,7 @@ class FrameNorm(nn.BatchNorm1d):
     running_var: Tensor
     num_batches_tracked: Tensor
     momentum: float
+    __prepare_scriptable__ = refuse_script
 
     def __init__(self, num_features: int, momentum: float = 0.05) -> None:
         super().__init__(num_features, momentum=momentum)

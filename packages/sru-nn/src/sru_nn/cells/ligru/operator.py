@@ -16,7 +16,16 @@ from sru_nn.cells.ligru import plain, reference
 from sru_nn.cells.ligru.plain import Inputs as Inputs
 from sru_nn.dtypes import accumulate_dtype, in_accumulate_dtype, without_autocast
 from sru_nn.gemm import multiply, weight_gradient
-from sru_nn.operators import Passes, Recurrence, by_reference, is_transformed, kernels, run_kernel
+from sru_nn.operators import (
+    Passes,
+    Recurrence,
+    by_reference,
+    is_one,
+    is_recorded,
+    is_transformed,
+    kernels,
+    run_kernel,
+)
 
 
 def ligru_recurrence(
@@ -47,7 +56,7 @@ def ligru_recurrence(
     # The operators give the dropout mask no gradient; the modules draw it at random.
     if is_transformed() or (mask_h is not None and mask_h.requires_grad):
         return reference.by_marks(*inputs)
-    return _OPERATORS(None if torch.compiler.is_compiling() else choose(inputs), inputs)
+    return _OPERATORS(None if is_recorded() else choose(inputs), inputs)
 
 
 def choose(inputs: Inputs) -> backend.Backend:
@@ -56,7 +65,7 @@ def choose(inputs: Inputs) -> backend.Backend:
     A kernel first packs the weight, which takes longer than to multiply by it once.
     """
     device = inputs.u.device
-    if backend.active(device) != "kernels" or inputs.u.shape[0] == 1:
+    if backend.active(device) != "kernels" or is_one(inputs.u.shape[0]):
         return "reference"
     return "kernels" if hasattr(getattr(kernels()[0], device.type), "ligru_forward") else "reference"
 
@@ -86,6 +95,15 @@ def _small_gradients(inputs: Inputs) -> list[Tensor]:
     """Return the gradients of `h0`, `h_reset` and the norm; none has a value."""
     last, optional = _last(inputs), (inputs.h_reset, inputs.norm_weight, inputs.norm_bias)
     return [last, *(last.new_empty(0 if x is None else x.shape) for x in optional)]
+
+
+def count_flops(inputs: Inputs) -> int:
+    """Return how many floating-point operations the equations take."""
+    length, batch, _, size = inputs.u.shape
+    steps = length * batch * (2 if inputs.bidirectional else 1)
+    of_state = 8 + (inputs.mask_h is not None)  # two sums, two activations, four for the new state
+    of_norm = 0 if inputs.norm_eps is None else 5 + sum(x is not None for x in inputs[4:6])
+    return steps * size * (2 * 2 * size + 2 * of_norm + of_state)
 
 
 def forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -167,5 +185,6 @@ _OPERATORS = Recurrence(
     plain=Passes(plain.forward, plain.backward),
     results=Passes(results, gradients),
     choose=choose,
+    count_flops=count_flops,
     differentiate_twice=by_reference(lambda inputs: reference.by_marks(*inputs)),
 )

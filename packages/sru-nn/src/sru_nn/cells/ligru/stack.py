@@ -38,6 +38,11 @@ class LightStack(Stack):
             LiGRULayer(self.output_size if layer else self.input_size, self.hidden_size, **options)
             for layer in range(self.num_layers)
         )
+        self.dropout = options["dropout"]
+
+    def _set_dropout(self, p: float) -> None:
+        for layer in self.layers:
+            layer.dropout = p  # type: ignore[assignment]
 
     def forward(
         self,

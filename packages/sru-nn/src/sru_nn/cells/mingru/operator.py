@@ -16,7 +16,7 @@ from sru_nn.cells.mingru import reference
 from sru_nn.cells.sru import operator as sru
 from sru_nn.dtypes import accumulate_dtype
 from sru_nn.linear_scan import linear_scan
-from sru_nn.operators import is_transformed
+from sru_nn.operators import is_recorded, is_transformed
 from sru_nn.pieces import lay_end_to_end, pad_out
 
 # Its sigmoid is exactly 1, in float64 too.
@@ -36,7 +36,7 @@ def mingru_recurrence(
     cu_seqlens: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """Compute `sru_nn.functional.mingru_recurrence` in the way that is fastest here."""
-    chosen: backend.Backend | None = None if torch.compiler.is_compiling() else backend.active(u.device)
+    chosen: backend.Backend | None = None if is_recorded() else backend.active(u.device)
     if reset is None and cu_seqlens is None:
         return _fastest(u, chosen)(u, h0, mask_pad=mask_pad)
     if not is_transformed() and chosen != "reference":

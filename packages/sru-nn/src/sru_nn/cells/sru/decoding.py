@@ -34,11 +34,12 @@ def can_step(cells: Sequence[SRUCell], x: Tensor, c0: Tensor | None) -> bool:
 
     Args:
         cells: The layers.
-        x: `(1, B, E)`.
+        x: `(T, B, E)`; a step has T = 1.
         c0: `(L, B, N·D)`, or None.
     """
     if not (
-        is_plain(x, c0)
+        is_plain(x, c0)  # first, because a graph must not depend on T
+        and x.shape[0] == 1
         and not torch.is_grad_enabled()
         and x.is_cpu
         and x.shape[1] <= _LARGEST_BATCH.get(x.dtype, 0)

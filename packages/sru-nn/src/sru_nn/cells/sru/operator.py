@@ -16,7 +16,15 @@ from sru_nn.cells.sru import pieces, plain, reference
 from sru_nn.cells.sru.plain import Inputs as Inputs
 from sru_nn.dtypes import in_accumulate_dtype
 from sru_nn.experimental.length_parallel import LengthParallel
-from sru_nn.operators import Passes, Recurrence, by_reference, is_transformed, kernels
+from sru_nn.operators import (
+    Passes,
+    Recurrence,
+    by_reference,
+    is_recorded,
+    is_transformed,
+    kernels,
+    profiled,
+)
 
 
 def sru_recurrence(
@@ -35,8 +43,8 @@ def sru_recurrence(
             )
         if not is_transformed():
             return reference.sru_recurrence(**inputs._asdict(), states=_solver(length_parallel).states)
-    compiling, mask_c = torch.compiler.is_compiling(), inputs.mask_c
-    chosen = None if compiling else backend.active(inputs.u.device)
+    mask_c = inputs.mask_c
+    chosen = None if is_recorded() else backend.active(inputs.u.device)
     # The kernels give the dropout mask no gradient; the modules draw it at random. A graph gets the operator
     # on any device, as it would unroll the loop of the reference.
     if (
@@ -110,6 +118,7 @@ _OPERATORS = Recurrence(
     plain=_passes(pieces.PLAIN),
     results=_passes(pieces.RESULTS),
     choose=lambda inputs: backend.active(inputs.u.device),
+    count_flops=lambda inputs: pieces.count_flops(plain.in_pieces(inputs)),
     differentiate_twice=by_reference(lambda inputs: reference.by_marks(*plain.in_pieces(inputs))),
 )
 
@@ -173,5 +182,5 @@ def sru_step(
         c_last.data_ptr() + offset,
         0 if weight_scale is None else weight_scale.data_ptr(),
     )
-    package.cpu.sru_step(arguments, num_threads=torch.get_num_threads())
+    profiled("sru_step", package.cpu.sru_step, arguments, num_threads=torch.get_num_threads())
     return h

@@ -60,6 +60,15 @@ def gradients(inputs: PieceInputs, *_: Any) -> tuple[Tensor, ...]:
     )
 
 
+def count_flops(inputs: PieceInputs) -> int:
+    """Return how many floating-point operations the equations take."""
+    length, batch, gates, columns = inputs.u.shape
+    has_highway = inputs.x is not None or gates == 4
+    options = (inputs.activation != "identity", inputs.mask_c is not None, inputs.scale_x != 1)
+    # Four for each gate and for the state; for the output a product, or four with the highway.
+    return length * batch * columns * (12 + (4 if has_highway else 1) + sum(options))
+
+
 def forward(inputs: PieceInputs, save: bool) -> tuple[Tensor, Tensor, Tensor | None]:
     """Compute the results by the kernel."""
     length, batch, _, columns = inputs.u.shape
@@ -121,5 +130,6 @@ _OPERATORS = Recurrence(
     plain=PLAIN,
     results=RESULTS,
     choose=lambda inputs: backend.active(inputs.u.device),
+    count_flops=count_flops,
     differentiate_twice=by_reference(lambda inputs: reference.by_marks(*inputs)),
 )

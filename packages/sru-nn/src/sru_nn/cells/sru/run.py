@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sru_nn.cells.sru.decoding import can_step, step
 from sru_nn.cells.sru.layer import SRUCell
+from sru_nn.operators import is_recorded
 from sru_nn.positions import Positions
 from sru_nn.stack import by_layer
 from sru_nn.watched import is_altered
@@ -37,7 +38,7 @@ def run_layers(
     """
     cells = list(cells)
     mask_pad, reset, cu_seqlens = where
-    if x.shape[0] == 1 and mask_pad is reset is cu_seqlens is None and can_step(cells, x, c0):
+    if mask_pad is reset is cu_seqlens is None and can_step(cells, x, c0):
         return step(cells, x, c0, after)
 
     last = []
@@ -53,7 +54,7 @@ def run_layer(
 ) -> tuple[Tensor, Tensor]:
     """Run a layer without the checks of a call, which its stack has made.
 
-    What watches the layer has to see a call, though, and so has a graph, which holds the names of modules.
+    What watches the layer has to see a call, though, and so has a record of calls, which names modules.
 
     Args:
         cell: The layer.
@@ -66,6 +67,6 @@ def run_layer(
         `h`: `(T, B, N·D)`.
         `c`: `(B, N·D)`.
     """
-    if torch.compiler.is_compiling() or is_altered(cell):
+    if is_recorded() or is_altered(cell):
         return cell(x, c0, where.mask_pad, *attention, **where.options())  # type: ignore[no-any-return]
     return cell._run(x, c0, where, *attention)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from sru_nn.arguments import input_and_state, one_of_two_names
+from sru_nn.arguments import check_probabilities, input_and_state, one_of_two_names
 from sru_nn.cells.sru.layer import SRUCell
 from sru_nn.cells.sru.run import run_layers
 from sru_nn.checkpoints.architecture import check_stack
@@ -30,6 +30,10 @@ class SRUStack(Stack):
         """Return a layer."""
         return self.rnn_lst[layer]
 
+    def _set_dropout(self, p: float) -> None:
+        for cell in list(self.rnn_lst)[:-1]:
+            cell.dropout = p  # type: ignore[assignment]
+
     def _check_state(self, state: Any, *batch: int) -> None:
         if state is None:
             return
@@ -46,13 +50,14 @@ class SRUStack(Stack):
         """Bring the initial state from either of its shapes to `(L, B, N·D)`."""
         if c0 is None or c0.shape[-1] == self.output_size:
             return c0
-        return torch.unflatten(c0, 0, (self.num_layers, self.num_directions)).transpose(1, 2).flatten(2)
+        # Joined, not transposed and flattened: whether that copies depends on B, which a graph must not.
+        return torch.cat(torch.unflatten(c0, 0, (self.num_layers, self.num_directions)).unbind(1), dim=-1)
 
     def _returned_states(self, c: Tensor) -> Tensor:
         """Bring the states from `(L, B, N·D)` to the shape that this module returns."""
         if not self.nn_rnn_compatible_return or self.num_directions == 1:
             return c
-        return torch.unflatten(c, 2, (self.num_directions, self.hidden_size)).transpose(1, 2).flatten(0, 1)
+        return torch.stack([part for layer in c.unbind(0) for part in layer.chunk(2, dim=-1)])
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         strip_wrappers(state_dict, prefix)
@@ -188,6 +193,18 @@ class SRU(SRUStack):
             )
             for layer in range(num_layers)
         )
+        self.dropout = dropout
+
+    @property
+    def rnn_dropout(self) -> float:
+        """The probability of the dropout of the layers' inputs; a new one counts from the next call on."""
+        return self[0].rnn_dropout  # type: ignore[no-any-return]
+
+    @rnn_dropout.setter
+    def rnn_dropout(self, p: float) -> None:
+        check_probabilities("SRU", rnn_dropout=p)
+        for cell in self.rnn_lst:
+            cell.rnn_dropout = float(p)  # type: ignore[assignment]
 
     def forward(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from sru_nn.arguments import shown_options
 from sru_nn.cells.sru.transform import draw_transform, scale_
 from sru_nn.checkpoints.architecture import check_cell, check_version
 from sru_nn.checkpoints.layouts import read_cell, strip_wrappers
+from sru_nn.watched import refuse_script
 
 # Arguments that a state dict can contradict.
 _TOLD = (
@@ -35,6 +37,7 @@ class Weights(nn.Module):
 
     # 1: as sru keeps its weights, gates innermost. 2: gates outermost.
     _version = 2
+    __prepare_scriptable__ = refuse_script
     weight_c: Tensor
     bias: Tensor
     initial_state: nn.Parameter | None
@@ -50,6 +53,13 @@ class Weights(nn.Module):
     has_skip_term: bool
     rescale: bool
     v1: bool
+
+    @property
+    def transform_module(self) -> nn.Module:
+        """What maps the input to the pre-activations, by the name that `sru` 3.0.0.dev has for it."""
+        module = self.custom_m if self.transform is None else self.transform
+        assert module is not None
+        return module
 
     @property
     def scale_x(self) -> float:
@@ -96,7 +106,25 @@ class Weights(nn.Module):
         read_cell(state_dict, prefix, custom=self.custom_m is not None, output_size=self.output_size)
         check_cell(self._arguments(), state_dict, prefix)
         state_dict.pop(f"{prefix}scale_x", None)  # here it follows from the arguments
+        self._warn_of_missing(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
+
+    def _warn_of_missing(self, state_dict: Mapping[str, Any], prefix: str) -> None:
+        """Warn of a layer whose vectors are in a state dict and whose projection is not.
+
+        `sru` has other names for its projection, so a loop that keeps the names of this module loses it.
+        """
+        if self.transform is None or not {f"{prefix}weight_c", f"{prefix}bias"} <= state_dict.keys():
+            return
+        matrices = [name for name, value in self.transform.named_parameters() if value.dim() > 1]
+        names = [f"{prefix}transform.{name}" for name in matrices]
+        if missing := [name for name in names if name not in state_dict]:
+            warnings.warn(
+                f"{type(self).__name__}: the state dict has {prefix}weight_c but not {missing[0]}, so that "
+                "projection keeps the weights it has. If its names were filtered, load all of it: "
+                "load_state_dict reads the names of sru. Or convert it first, with sru_nn.convert.convert",
+                stacklevel=2,
+            )
 
     def _arguments(self) -> dict[str, Any]:
         """Return the arguments that a state dict can contradict."""

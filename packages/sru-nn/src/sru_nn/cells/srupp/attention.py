@@ -130,8 +130,8 @@ class SRUppAttention(Transform):
         Args:
             input: `(T, B, E)`.
             mask_pad: `(T, B)`, non-zero where a position is padding, to which no position attends.
-            attn_mask: `(T, M + T)`, the positions of the memory first: a floating-point tensor that is added
-                to the scores, or bool, True where a position must not attend to another one.
+            attn_mask: `(T, M + T)`, the positions of the memory first: bool, True where a position must not
+                attend to another one, or numbers that are added to the scores, integers too.
             memory: `(M, B, E)`, the inputs of the positions before these.
             memory_mask_pad: `(M, B)`, non-zero where a position of the memory is padding.
             reset: `(T, B)` bool, True where a sequence begins; no position attends to another sequence. The
@@ -260,10 +260,10 @@ class SRUppAttention(Transform):
                 check_ends(who, cu_seqlens, length)
         if attn_mask is not None:
             check_shape(who, "attn_mask", attn_mask, "(T, M + T)", (length, earlier + length), like=input)
-            if attn_mask.dtype != torch.bool and not attn_mask.is_floating_point():
+            if attn_mask.is_complex():
                 raise TypeError(
-                    f"{who}: attn_mask must be floating-point (added to the scores) or bool (True where one "
-                    f"must not attend), got {attn_mask.dtype}"
+                    f"{who}: attn_mask must be bool (True where one must not attend) or of real numbers "
+                    f"(added to the scores), got {attn_mask.dtype}"
                 )
         return earlier
 

@@ -38,7 +38,7 @@ def attention_mask(
         earlier: M, the number of positions before them; S = M + T.
         causal: Whether positions attend to nothing that comes later.
         context: With `causal`, how far back a position attends at most; None for no limit.
-        attn_mask: `(T, S)`, bool, True where a position must not attend, or a float added to the scores.
+        attn_mask: `(T, S)`, bool, True where a position must not attend, or numbers added to the scores.
         pad: `(S, B)` bool, True where a position is padding, to which no position attends.
         pieces: `(S, B)`, the number of the sequence that a position belongs to; none attends to another.
     """

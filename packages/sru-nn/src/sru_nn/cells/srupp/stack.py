@@ -174,6 +174,13 @@ class SRUpp(StreamingStack):
                 )
             )
 
+        self.dropout = dropout
+
+    def _set_dropout(self, p: float) -> None:
+        super()._set_dropout(p)
+        for cell in self.rnn_lst:
+            cell.transform.dropout.p = p  # type: ignore[union-attr]
+
     def reset_parameters(self) -> None:
         """Draw all weights anew."""
         super().reset_parameters()
@@ -204,9 +211,9 @@ class SRUpp(StreamingStack):
             mask_pad: `(T, B)`, `(B, T)` with `batch_first`, or `(T,)` for a single sequence: non-zero where a
                 position is padding. No position attends to it, the state passes it unchanged, and its output
                 is zero (the bias of the norm with `normalize_after`).
-            attn_mask: `(T, M + T)`, the positions of the memory first: a floating-point tensor that is added
-                to the scores, or bool, True where a position must not attend to another one. It
-                adds to `causal`. A position that may attend to none attends to nothing.
+            attn_mask: `(T, M + T)`, the positions of the memory first: bool, True where a position must not
+                attend to another one, or numbers that are added to the scores, integers too, as in `sru`.
+                It adds to `causal`. A position that may attend to none attends to nothing.
             memory: For each layer its inputs at M earlier positions, `(M, B, ·)`, or `(B, M, ·)` with
                 `batch_first`, as in the `saved_inputs` of the earlier call; or None. `(M, ·)` for a single
                 sequence.
@@ -249,6 +256,8 @@ class SRUpp(StreamingStack):
         h, (c, *kept) = self._forward(
             given, (c0, *banks), mask_pad, reset=reset, cu_seqlens=cu_seqlens, attn_mask=attn_mask
         )
+        if torch._C._get_tracing_state() is not None:  # which takes no lists
+            kept = [tuple(part) if isinstance(part, list) else part for part in kept]
         if turned:
             kept = map_tensors(lambda tensor: tensor.transpose(0, 1), kept)
         elif cu_seqlens is not None:

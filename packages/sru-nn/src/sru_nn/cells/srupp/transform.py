@@ -10,12 +10,14 @@ from torch import Tensor, nn
 from sru_nn.arguments import check_probabilities, check_sizes
 from sru_nn.cells.srupp.memory import Cache
 from sru_nn.gemm import project
+from sru_nn.watched import refuse_script
 
 
 class Transform(nn.Module):
     """What the two transforms of an SRU++ layer share: sizes, the first matrix, initialisation."""
 
     layer_norm: nn.LayerNorm | None
+    __prepare_scriptable__ = refuse_script
 
     def __init__(self, in_features: int, out_features: int, proj_features: int, dropout: float) -> None:
         super().__init__()

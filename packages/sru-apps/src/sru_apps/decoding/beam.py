@@ -1,0 +1,194 @@
+"""Beam search over a decoder that costs one step per symbol, many sentences at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sru_apps.decoding.hypotheses import Constraints, History, Hypothesis, StepModel, collect
+from sru_apps.nn import State, select_streams
+from sru_apps.ranges import check_ranges, ranged
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beam:
+    """How wide to search, and how to rank hypotheses of different lengths.
+
+        score = log p(y) / penalty(|y|)        with |y| symbols, the end included
+
+        average: |y|^α        gnmt: ((5 + |y|) / 6)^α        none: 1
+
+    Raises:
+        ValueError: A value is out of its range, or `n_best` is more than `size`.
+
+    Source: Wu et al., "Google's Neural Machine Translation System", 2016, equation 14, for `gnmt`.
+    """
+
+    size: int = ranged(5, at_least=1)
+    """K, the open hypotheses of a sentence; 1 takes the most probable symbol each time."""
+    n_best: int = ranged(1, at_least=1)
+    """The most hypotheses to return."""
+    length_penalty: str = ranged("average", among=("average", "gnmt", "none"))
+    """What log-probabilities are divided by."""
+    alpha: float = ranged(1.0, at_least=0, at_most=10)
+    """α, how much the length counts; 0 is no penalty."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        if self.n_best > self.size:
+            raise ValueError(f"n_best must be at most the size of the beam, {self.size}, got {self.n_best}")
+
+    def penalty(self, length: Tensor) -> Tensor:
+        """Return what the log-probability of a hypothesis is divided by.
+
+        Args:
+            length: Numbers of symbols, the ends included, of a floating-point dtype.
+        """
+        if self.length_penalty == "none":
+            return torch.ones_like(length)
+        return (length if self.length_penalty == "average" else (5 + length) / 6) ** self.alpha
+
+
+@torch.inference_mode()
+def beam_search(
+    network: StepModel,
+    memory: Any,
+    state: State,
+    constraints: Constraints,
+    beam: Beam | None = None,
+    *,
+    keep_attention: bool = False,
+) -> list[list[Hypothesis]]:
+    """Find the best hypotheses of B sentences.
+
+    At each step, the 2·K most probable continuations of a sentence's K open hypotheses are taken. Ends among
+    the first K of them are ended hypotheses, which are ranked by their scores; the first K that are no ends
+    stay open. A sentence leaves the batch when K hypotheses have ended, when its limit is reached, or when no
+    open hypothesis can be among its `n_best` any more: log-probabilities only fall and penalties only grow,
+    so none can score more than the best open log-probability divided by the penalty of the longest
+    hypothesis. A hypothesis that never ends is ended at the limit and marked as `cut`.
+
+    No result depends on the other sentences of the batch.
+
+    Args:
+        network: The decoder, in evaluation mode.
+        memory: What the encoder has made of the sentences, with B streams.
+        state: The decoder's first state, of B streams.
+        constraints: What the hypotheses may hold.
+        beam: How to search.
+        keep_attention: Whether to return the attention of the hypotheses.
+
+    Returns:
+        For each sentence its hypotheses, at least one, the best first: `n_best`, or fewer where there are no
+        more. Where the model gives no finite score, an empty one whose score is no number.
+
+    Raises:
+        ValueError: The model is in training mode.
+    """
+    if network.training:
+        raise ValueError("beam_search: the model must be in evaluation mode; call eval() first")
+    if not len(constraints):
+        return []
+    beam = beam or Beam()
+    size, eos_id = beam.size, constraints.eos_id
+    sentences = torch.arange(len(constraints), device=next(network.parameters()).device)
+    ids = torch.full_like(sentences, constraints.bos_id)
+    history = History(len(sentences), size)
+    totals = ended = None
+    for step in range(constraints.steps):
+        logits, attention, state = network.step(ids, state, memory)
+        dtype = torch.promote_types(logits.dtype, torch.float32)
+        scores = logits.log_softmax(-1, dtype=dtype).view(len(sentences), -1, logits.shape[1])
+        if totals is None or ended is None:
+            totals = scores.new_zeros(len(sentences), 1)
+            ended = _Ended(constraints, beam, totals)
+        weights = None
+        if keep_attention and attention is not None:
+            weights = attention.reshape(*scores.shape[:2], -1)
+        cut = constraints.cut(scores, step, sentences)
+        constraints.apply(scores, step, sentences)
+        best, parents, symbols = _best(scores.add_(totals.unsqueeze(-1)), 2 * size)
+        is_end = symbols == eos_id
+        done = ended.add(sentences, step, best[:, :size], parents[:, :size], is_end[:, :size], cut)
+        # A stable sort: the first that are no ends, in their order.
+        order = is_end.to(torch.uint8).argsort(dim=1, stable=True)[:, :size]
+        totals = best.masked_fill(is_end, -torch.inf).gather(1, order)
+        parents, symbols = parents.gather(1, order), symbols.gather(1, order)
+        history.add(sentences, parents, symbols, weights)
+        done |= ended.is_settled(sentences, totals[:, 0])
+        going = (~done).nonzero().squeeze(1)
+        if not len(going):
+            break
+        rows = scores.shape[1] * going.unsqueeze(1) + parents[going]
+        ids = symbols[going].flatten()
+        if len(going) < len(sentences):
+            sentences, totals, memory = sentences[going], totals[going], select_streams(memory, going)
+        state = _reordered(state, rows.flatten(), scores.shape[:2].numel())
+    assert ended is not None
+    return ended.collect(history)
+
+
+def _best(totals: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the best continuations of each sentence, with their hypotheses and symbols, each (A, count)."""
+    flat = totals.flatten(1)
+    best, place = flat.topk(min(count, flat.shape[1]))
+    missing = (0, count - best.shape[1])
+    best, place = F.pad(best, missing, value=-torch.inf), F.pad(place, missing)
+    return best, place // totals.shape[2], place % totals.shape[2]
+
+
+def _reordered(state: State, rows: Tensor, before: int) -> State:
+    """Select the streams of a state, unless all stay where they are."""
+    if len(rows) == before and torch.equal(rows, torch.arange(before, device=rows.device)):
+        return state
+    return select_streams(state, rows)  # type: ignore[no-any-return]
+
+
+class _Ended:
+    """The best hypotheses of each sentence that have ended."""
+
+    def __init__(self, constraints: Constraints, beam: Beam, like: Tensor) -> None:
+        shape = (len(constraints), beam.n_best)
+        self._beam = beam
+        self._limits = constraints.max_lengths.to(like.device)
+        self._largest = beam.penalty((self._limits + 1).to(like.dtype))
+        self._count = torch.zeros_like(self._limits)
+        self._scores, self._log_probs = like.new_full(shape, -torch.inf), like.new_zeros(shape)
+        self._ends, self._slots = self._limits.new_zeros(shape), self._limits.new_zeros(shape)
+        self._cut = self._limits.new_zeros(shape, dtype=torch.bool)
+
+    def add(
+        self, sentences: Tensor, step: int, log_probs: Tensor, slots: Tensor, is_end: Tensor, cut: Tensor
+    ) -> Tensor:
+        """Take the hypotheses that end at a step, and say of which sentences that is all."""
+        is_end = is_end & (log_probs > -torch.inf)
+        if is_end.any():
+            length = log_probs.new_tensor(step + 1)
+            scores = (log_probs / self._beam.penalty(length)).masked_fill(~is_end, -torch.inf)
+            new = (scores, log_probs, torch.full_like(slots, step), slots, cut.gather(1, slots))
+            old = (self._scores, self._log_probs, self._ends, self._slots, self._cut)
+            joined = [torch.cat([past[sentences], now], 1) for past, now in zip(old, new, strict=True)]
+            order = joined[0].argsort(dim=1, descending=True, stable=True)[:, : self._beam.n_best]
+            for past, both in zip(old, joined, strict=True):
+                past[sentences] = both.gather(1, order)
+            self._count[sentences] += is_end.sum(1)
+        return (self._count[sentences] >= self._beam.size) | (self._limits[sentences] == step)
+
+    def is_settled(self, sentences: Tensor, best: Tensor) -> Tensor:
+        """Say of which sentences no open hypothesis can be among the best, given the best of those."""
+        return self._scores[sentences, -1] >= best / self._largest[sentences]
+
+    def collect(self, history: History) -> list[list[Hypothesis]]:
+        """Return the hypotheses."""
+        return collect(
+            history,
+            ends=self._ends,
+            slots=self._slots,
+            scores=self._scores,
+            log_probs=self._log_probs,
+            cut=self._cut,
+        )

@@ -1,0 +1,97 @@
+"""Attention of the decoder over the source, for all steps of a target at once."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from sru_apps.nn.layers import Dropout
+from sru_nn.gemm import project
+
+
+class SourceAttention(nn.Module):
+    """For each query, a mean of the source's vectors, weighted by a score.
+
+        o_t = Σ_j a_tj m_j        a_t = softmax_j(score(q_t, m_j))
+
+        dot:      q_t · m_j
+        general:  q_t · W m_j
+        concat:   v · tanh(U q_t + W m_j + b)
+
+    Args:
+        query_size: Q, the features of a query.
+        size: M, the features of a vector of the source.
+        score: How a query and a vector are compared; concat needs memory for T·B·S·Q numbers.
+        dropout: Dropout on the weights a.
+
+    Raises:
+        ValueError: `dot` needs queries and vectors of the same size.
+
+    Source: Luong et al., "Effective Approaches to Attention-based Neural Machine Translation" (2015), section
+    3.1; concat also Bahdanau et al., "Neural Machine Translation by Jointly Learning to Align and Translate"
+    (2015), appendix A.1.2.
+    """
+
+    def __init__(
+        self,
+        query_size: int,
+        size: int,
+        *,
+        score: Literal["dot", "general", "concat"] = "general",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if score == "dot" and query_size != size:
+            raise ValueError(
+                f"the score dot needs a decoder_size of all the encoder's directions together, {size}, got "
+                f"{query_size}; choose general"
+            )
+        self.source: nn.Module = nn.Identity()
+        if score != "dot":
+            self.source = nn.Linear(size, query_size, bias=score == "concat")
+        if score == "general":
+            # Scores of unit variance: with larger ones, attention would have to unlearn its first choices.
+            nn.init.normal_(self.source.weight, std=(query_size * size) ** -0.5)  # type: ignore[arg-type]
+        self.query: nn.Linear | None = None
+        if score == "concat":
+            self.query = nn.Linear(query_size, query_size, bias=False)
+            self.combine = nn.Linear(query_size, 1, bias=False)
+        self.dropout = Dropout(dropout)
+
+    def keys(self, values: Tensor) -> Tensor:
+        """Return what queries are compared with, computed once for all of them.
+
+        Args:
+            values: (S, B, M), the vectors of the source.
+
+        Returns:
+            (S, B, Q).
+        """
+        return project(self.source, values)
+
+    def forward(
+        self, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Attend.
+
+        Args:
+            query: (B, T, Q).
+            keys: (S, B, Q), what `keys` returned.
+            values: (S, B, M), zero at padding.
+            mask: (S, B) bool, True at padding; None without any.
+
+        Returns:
+            found: (B, T, M).
+            weights: (B, T, S), zero at padding.
+        """
+        if self.query is None:
+            scores = torch.bmm(query, keys.permute(1, 2, 0))
+        else:
+            sums = project(self.query, query).unsqueeze(2) + keys.transpose(0, 1).unsqueeze(1)
+            scores = self.combine(torch.tanh(sums)).squeeze(-1)
+        if mask is not None:
+            scores = scores.masked_fill(mask.t().unsqueeze(1), -torch.inf)
+        weights = scores.softmax(-1).to(values.dtype)
+        return torch.bmm(self.dropout(weights), values.transpose(0, 1)), weights

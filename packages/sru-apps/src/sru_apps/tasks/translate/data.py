@@ -1,0 +1,245 @@
+"""Sentences with their translations for Lightning: prepared once, mapped into memory, batched by tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from torch import Tensor
+
+from sru_apps.ranges import check_at_least
+from sru_apps.tasks.translate.batches import Batch, make_batch
+from sru_apps.tasks.translate.metrics import BleuTokenizer, TranslationScorer
+from sru_apps.tasks.translate.source import DatasetName, check_source, hold_out, prepare_pairs
+from sru_apps.tasks.translate.vocabularies import TokenizerPair
+from sru_apps.train.data import BatchData, BatchLoader
+from sru_apps.train.errors import UserError
+from sru_apps.train.export import dump_tokenizer, parse_tokenizer
+from sru_apps.train.own_files import Files, name_of_files
+from sru_data import DataError
+from sru_data.loaders import LengthBatchSampler
+from sru_data.pair_files import Example, PreparedPairs
+
+
+class TranslationData(BatchData[Example, Batch]):
+    """A published set of parallel sentences, or your own files, as batches of pairs of similar lengths.
+
+    Vocabularies are learned and sentences turned into numbers once, by `prepare` or by the first training;
+    the numbers are then mapped into memory.
+
+    Args:
+        name: A published set and its direction: multi30k-en-de, multi30k-de-en, and likewise of iwslt14 and
+            wmt14, which are read from the data folder.
+        train_file: Your own sentences instead, plain or compressed: the source side of parallel text, one
+            sentence per line, with `train_target_file`; or a table (TSV, CSV, JSON lines or Parquet) with a
+            column for each side. One path, a list, or a pattern.
+        train_target_file: The translations, line by line.
+        validation_file: The same for validation; default: every twentieth pair of `train_file`, and 2,000 at
+            most, drawn by the seed.
+        validation_target_file: The translations, line by line; each further file holds another reference.
+        test_file: The same for the test; allowed with `name` too.
+        test_target_file: As `validation_target_file`.
+        source_column: The column of tables that holds the source.
+        target_column: The column that holds the translation; further ones hold other references, which
+            training leaves out.
+        test_set: Another test set of the published data, such as test_2017_flickr.
+        data_dir: Folder with the published sets; default: $SRU_DATA, else the data are downloaded.
+        prepared_dir: Folder of the prepared pairs; default: one in the cache. One that `sru translate
+            prepare` has filled needs neither `name` nor files.
+        unit: What a token is: subwords, words (between spaces) or characters.
+        vocab_size: The most subwords, words or characters to know; default: 8,000 subwords, else all.
+        subword_model: How subwords are learned: unigram or bpe.
+        min_count: Words and characters that are rarer are unknown.
+        lowercase: Lower-case words, here and when translations are compared with references.
+        joint: Learn one vocabulary for both languages.
+        max_length: Train on sentences of at most this many tokens.
+        max_tokens: Tokens per batch, padding included, on the side that has more of them.
+        evaluation_batch_size: Sentences per batch in validation and test.
+        bleu_tokenizer: How sacrebleu cuts texts into words: 13a, intl, zh, char, or none for text that is
+            tokenized.
+        seed: Seed of what is held out, and of the order of the batches.
+
+    Attributes:
+        prepared: The prepared pairs.
+        tokenizer: Sentences to numbers, and back.
+
+    Raises:
+        ValueError: A size is out of its range, or an option has no such value.
+        UserError: No sentences are named, or two sets of them.
+    """
+
+    prepared: PreparedPairs
+    tokenizer: TokenizerPair | None = None
+
+    def __init__(
+        self,
+        name: DatasetName | None = None,
+        train_file: Files | None = None,
+        train_target_file: Files | None = None,
+        validation_file: Files | None = None,
+        validation_target_file: Files | None = None,
+        test_file: Files | None = None,
+        test_target_file: Files | None = None,
+        source_column: str = "source",
+        target_column: list[str] | str = "target",
+        test_set: str | None = None,
+        data_dir: str | None = None,
+        prepared_dir: str | None = None,
+        unit: Literal["subwords", "words", "characters"] = "subwords",
+        vocab_size: int | None = None,
+        subword_model: Literal["unigram", "bpe"] = "unigram",
+        min_count: int = 1,
+        lowercase: bool = False,
+        joint: bool = False,
+        max_length: int = 256,
+        max_tokens: int = 4096,
+        evaluation_batch_size: int = 64,
+        bleu_tokenizer: BleuTokenizer = "13a",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        check_at_least(
+            1,
+            vocab_size=vocab_size,
+            min_count=min_count,
+            max_length=max_length,
+            evaluation_batch_size=evaluation_batch_size,
+        )
+        if max_tokens <= max_length:
+            raise ValueError(
+                f"max_tokens must be more than max_length ({max_length}), since a sentence has a marker at "
+                f"its end, got {max_tokens}"
+            )
+        self.save_hyperparameters(logger=False)
+        check_source(self.hparams)
+        self.group = name or name_of_files(train_file or prepared_dir or "")
+        self._adopted: TokenizerPair | None = None
+
+    def prepare_data(self) -> None:
+        """Turn the sentences into numbers where that is not done yet, in one process while others wait.
+
+        Raises:
+            DataError: A file is missing or damaged, or the folder holds other pairs.
+        """
+        if hasattr(self, "prepared"):
+            return
+        # A vocabulary that is known by now, and not adopted for a training, is that of a model to evaluate.
+        training = self.tokenizer is None or self._adopted is not None
+        self.prepared = prepare_pairs(self.group, self.hparams, tokenizer=self.tokenizer, training=training)
+        self.dataset = self.prepared.name
+        self.has_test = "test" in self.prepared.parts
+
+    def setup(self, stage: str) -> None:
+        """Open the prepared pairs.
+
+        Raises:
+            DataError: They were prepared with another vocabulary than that of the checkpoint whose state was
+                loaded, or there is no pair to hold out.
+        """
+        if self.parts:
+            return
+        self.prepare_data()
+        found = TokenizerPair(self.prepared.source_tokenizer, self.prepared.target_tokenizer)
+        if self.tokenizer is None:
+            self.tokenizer = found
+        elif dump_tokenizer(found) != dump_tokenizer(self.tokenizer):
+            raise DataError(
+                f"the vocabulary of {self.dataset} in {self.prepared.folder} differs from that of the model "
+                f"({len(found):,} and {len(self.tokenizer):,} tokens); give the files and the options that "
+                "it was trained with"
+            )
+        self.unit = self.tokenizer.unit
+        parts: dict[str, Any] = dict(self.prepared.parts)
+        if "validation" not in parts:
+            parts["train"], parts["validation"] = hold_out(parts["train"], seed=self.hparams["seed"])
+        self.parts = parts
+
+    def opening(self) -> str:
+        """Count the pairs and the tokens, and say which are left out."""
+        assert self.tokenizer is not None
+        parts: dict[str, Any] = self.parts
+        sizes = ", ".join(f"{name} {len(part):,}" for name, part in parts.items())
+        pair = self.tokenizer
+        tokens = f"{len(pair.target):,}" if pair.joint else f"{len(pair.source):,} and {len(pair.target):,}"
+        lines = [f"{self.dataset}: pairs: {sizes}; {tokens} {self.unit}{' of both' if pair.joint else ''}"]
+        for name, report in self.prepared.report.items():
+            for reason, count in report.dropped.items():
+                lines.append(f"{count:,} {name} pairs left out: {reason}, such as {report.examples[reason]}")
+        return "\n".join(lines)
+
+    def report(self) -> str:
+        """Describe the prepared pairs, for `sru translate prepare`."""
+        return f"{self.opening()}\nPrepared pairs: {self.prepared.folder}"
+
+    def train_dataloader(self) -> BatchLoader[Example, Batch]:
+        """The share of this process."""
+        train: Any = self.parts["train"]
+        source, target = train.lengths.unbind(1)
+        sampler = LengthBatchSampler(
+            self.lengths(train),
+            max_tokens=self.hparams["max_tokens"],
+            seed=self.hparams["seed"],
+            ties=source - target,
+        )
+        return BatchLoader(train, sampler, self.collate, rank=self.rank)
+
+    def test_dataloader(self) -> BatchLoader[Example, Batch]:
+        """All test data.
+
+        Raises:
+            UserError: There are none.
+        """
+        if not self.has_test:
+            raise UserError(f"{self.dataset} has no test sentences; give some with --test-file")
+        return super().test_dataloader()
+
+    def lengths(self, items: Any) -> Tensor:
+        """The tokens of the longer side, the marker at the end of the target among them."""
+        source, target = items.lengths.unbind(1)
+        return source.maximum(target + 1)  # type: ignore[no-any-return]
+
+    def length(self, item: Example) -> int:
+        """The tokens of the longer side of a pair."""
+        return max(len(item.source), len(item.target) + 1)
+
+    def collate(self, items: Sequence[Example]) -> Batch:
+        """Pad pairs into a batch."""
+        assert self.tokenizer is not None
+        return make_batch(items, self.tokenizer)
+
+    def count(self, batch: Batch) -> int:
+        """The tokens that a batch teaches."""
+        return batch.tokens
+
+    def scorer(self) -> TranslationScorer:
+        """Return what compares translations with the references.
+
+        Raises:
+            UserError: sacrebleu is not installed.
+        """
+        options = self.hparams
+        return TranslationScorer(tokenizer=options["bleu_tokenizer"], lowercase=options["lowercase"])
+
+    def parse_tokenizer(self, content: str) -> TokenizerPair:
+        """Read both vocabularies."""
+        found: TokenizerPair = parse_tokenizer(content, TokenizerPair.read)
+        return found
+
+    def take_tokenizer(self, tokenizer: str, config: Mapping[str, Any]) -> None:
+        """Use the vocabularies of a trained model."""
+        super().take_tokenizer(tokenizer, config)
+        self._adopted = self.tokenizer
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the vocabularies, and whether they are those of another model."""
+        return {**super().state_dict(), "adopted": self._adopted is not None}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over a checkpoint's vocabularies.
+
+        Raises:
+            DataError: The data gave others.
+        """
+        super().load_state_dict(state_dict)
+        if state_dict["adopted"]:
+            self._adopted = self.tokenizer

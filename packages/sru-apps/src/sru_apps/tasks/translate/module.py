@@ -1,0 +1,114 @@
+"""The training of a translation model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from pytorch_lightning.trainer.states import TrainerFn
+from torch import Tensor
+
+from sru_apps.tasks.lm.figures import exp
+from sru_apps.tasks.translate.batches import Batch
+from sru_apps.tasks.translate.config import TranslationConfig
+from sru_apps.tasks.translate.data import TranslationData
+from sru_apps.tasks.translate.decoding import search
+from sru_apps.tasks.translate.model import TranslationModel
+from sru_apps.tasks.translate.systems import build
+from sru_apps.train.module import TaskModule
+from sru_apps.train.optimizers import OptimizerConfig
+
+
+class TranslationModule(TaskModule):
+    """Training of a `TranslationModel` with label smoothing, and its figures.
+
+        loss of a token = −(1 − ε) · ln p(token) − (ε/V) · Σ_v ln p(v)
+
+    averaged over the tokens of a batch, the markers of the ends among them. The loss of validation and test
+    is without ε. Validations during training translate with `validation_beam`, all others with `beam`.
+
+    Args:
+        config: The network, or its `dataclasses.asdict`.
+        optimizer: The optimizer and its schedule, or the same.
+    """
+
+    config_class = TranslationConfig
+    network_class = staticmethod(build)
+    # Its search calls several methods, each of which would gather and give up the weights of the one before.
+    shardable = False
+    sizes_of_data = ("joint",)
+    points: ClassVar[Mapping[str, str]] = {"bleu": "BLEU", "chrf": "chrF"}
+    network: TranslationModel
+
+    def __init__(
+        self,
+        config: TranslationConfig | Mapping[str, Any],
+        optimizer: OptimizerConfig | Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(config, optimizer)
+        self.network = build(self.config)
+        self._reset()
+
+    @classmethod
+    def build(
+        cls, data: TranslationData, options: Mapping[str, Any], optimizer: OptimizerConfig
+    ) -> TranslationModule:
+        """Build the module for prepared pairs."""
+        assert data.tokenizer is not None
+        # What validation needs is missed before anything is trained.
+        data.scorer()
+        sizes = {
+            "source_vocab_size": len(data.tokenizer.source),
+            "target_vocab_size": len(data.tokenizer.target),
+            "joint": data.tokenizer.joint,
+        }
+        return cls({**sizes, **options}, optimizer)
+
+    @classmethod
+    def any_sizes(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return sizes that allow everything: those of a joint vocabulary."""
+        return {**super().any_sizes(options), "joint": True}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Return the loss of a batch; `mean_loss` is that without smoothing."""
+        nll, loss = self._losses(batch, self.config.label_smoothing)
+        return {"loss": loss.mean(), "mean_loss": nll.detach().mean()}
+
+    def _losses(self, batch: Batch, smoothing: float) -> tuple[Tensor, Tensor]:
+        return self.network.loss(
+            batch.source, batch.target, batch.targets, batch.source_mask, smoothing=smoothing
+        )
+
+    def on_validation_epoch_start(self) -> None:
+        """Start counting."""
+        self._reset()
+
+    def _reset(self) -> None:
+        self._nats, self._tokens = 0.0, 0
+        self._hypotheses: list[str] = []
+        self._references: list[tuple[str, ...]] = []
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add up the losses of the tokens, and translate."""
+        nll, _ = self._losses(batch, 0.0)
+        self._nats += float(nll.double().sum())
+        self._tokens += batch.tokens
+        data: TranslationData = self.trainer.datamodule  # type: ignore[attr-defined]
+        assert data.tokenizer is not None
+        fitting = self.trainer.state.fn == TrainerFn.FITTING
+        beam = self.config.validation_beam if fitting else self.config.beam
+        for best, *_ in search(self.network, batch.source, batch.source_mask, beam=beam):
+            self._hypotheses.append(data.tokenizer.decode(best.ids))
+        part: Any = data.parts[self.stage]
+        self._references += [part.text(index).targets for index in batch.index.tolist()]
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the figures of all sentences."""
+        data: TranslationData = self.trainer.datamodule  # type: ignore[attr-defined]
+        scores = data.scorer().corpus(self._hypotheses, self._references)
+        loss = self._nats / max(1, self._tokens)
+        self.log_figures({"loss": loss, "perplexity": exp(loss), **scores._asdict()})
+        self._reset()
+
+    on_test_epoch_start, test_step = on_validation_epoch_start, validation_step
+    on_test_epoch_end = on_validation_epoch_end

@@ -1,0 +1,192 @@
+"""The likelihood of given translations: `sru translate score`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from jsonargparse import Namespace
+
+from sru_apps.decoding.unknown import encode
+from sru_apps.inference.loading import load_trained
+from sru_apps.inference.trained import Trained
+from sru_apps.task import Task
+from sru_apps.tasks.lm.figures import exp
+from sru_apps.train.errors import UserError, building
+from sru_apps.train.options import parse_options
+from sru_apps.train.strict_json import dump_json
+from sru_apps.utf8 import use_utf8
+from sru_data.datasets.translation import Pair, PairFiles
+from sru_data.loaders import IGNORE, pad_sequences
+from sru_data.loaders.buckets import LengthBatchSampler
+from sru_data.reading import UNPRINTABLE
+
+# Symbols read at once, padding included, and sentences sorted by length together; these bound the memory.
+_AT_ONCE = 2048
+_WINDOW = 1024
+LONGEST = 1024
+"""The most symbols of a sentence, and of a translation to score."""
+T = TypeVar("T")
+
+
+class PairScore(NamedTuple):
+    """The likelihood of a given translation."""
+
+    tokens: list[str]
+    """Its symbols, and the marker of its end."""
+    log_probs: list[float]
+    """The log-probability of each, in nats."""
+    log_prob: float
+    """That of the translation: their sum."""
+    perplexity: float
+    """exp(−log_prob / tokens)."""
+    unknown: int
+    """How many of the symbols are unknown."""
+
+
+def score_pairs(model: Trained, pairs: Iterable[tuple[str, str]]) -> Iterator[PairScore]:
+    """Score a stream of translations, in batches.
+
+    Args:
+        model: A `Translator`.
+        pairs: Sentences, each with its translation.
+
+    Yields:
+        One score per pair, in their order.
+
+    Raises:
+        ValueError: A side has more than `LONGEST` symbols.
+    """
+    return chain.from_iterable(_score(model, window) for window in windows(pairs))
+
+
+@torch.inference_mode()
+def _score(model: Trained, window: Sequence[tuple[str, str]]) -> list[PairScore]:
+    tokenizer, device = model.tokenizer, model.device
+    ids = [(tokenizer.encode(source), encode(tokenizer.target.text, target)) for source, target in window]
+    for (text, _), sides in zip(window, ids, strict=True):
+        if (count := max(map(len, sides))) > LONGEST:
+            raise ValueError(f"a side must have at most {LONGEST:,} symbols, got {count:,}: {text[:40]!r}")
+    found: list[Any] = [None] * len(ids)
+    spellings = tokenizer.tokens
+    for batch in batches([1 + max(map(len, sides)) for sides in ids]):
+        chosen = [ids[row] for row in batch]
+        source = pad_sequences([sides[0] for sides in chosen], batch_first=False)
+        target = pad_sequences([[tokenizer.bos_id, *sides[1]] for sides in chosen], batch_first=False)
+        wanted = [[*sides[1], tokenizer.eos_id] for sides in chosen]
+        targets = pad_sequences(wanted, pad_id=IGNORE, batch_first=False).ids.to(device)
+        mask = source.mask.to(device) if source.mask.any() else None
+        nll, _ = model.network.loss(source.ids.to(device), target.ids.to(device), targets, mask)
+        costs = targets.new_zeros(targets.shape, dtype=torch.float64)
+        costs[targets != IGNORE] = nll.double()
+        for row, symbols, values in zip(batch, wanted, costs.t().tolist(), strict=True):
+            log_probs = [-value for value in values[: len(symbols)]]
+            nats = math.fsum(log_probs)
+            found[row] = PairScore(
+                [spellings[index] for index in symbols],
+                log_probs,
+                nats,
+                exp(-nats / len(symbols)),
+                symbols.count(tokenizer.unk_id),
+            )
+    return found
+
+
+def windows(items: Iterable[T]) -> Iterator[list[T]]:
+    """Cut a stream into parts that are sorted by length together.
+
+    Args:
+        items: Sentences, or pairs.
+    """
+    items = iter(items)
+    while window := list(islice(items, _WINDOW)):
+        yield window
+
+
+def batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Divide sentences of similar lengths into batches that fit into memory.
+
+    Args:
+        lengths: The symbols of each sentence.
+
+    Yields:
+        The places of some sentences.
+    """
+    return iter(
+        LengthBatchSampler(
+            [min(length, LONGEST + 1) for length in lengths], max_tokens=_AT_ONCE, shuffle=False
+        )
+    )
+
+
+def score(task: Task, args: Sequence[str]) -> int:
+    """Print the log-probabilities of given translations."""
+    options = parse_options(
+        "sru translate score",
+        "Log-probability, in nats, and perplexity of given translations, of each and of all together. The "
+        "marker of the end is scored too, and what is not in the vocabulary as the unknown token.",
+        [
+            (
+                "files",
+                list,
+                [],
+                "Sentences and their translations, one per line; or one CSV, TSV, JSON lines or Parquet file "
+                "with both.",
+            ),
+            ("--model", str, ..., "A run folder, the `model` folder in it, or a .ckpt file."),
+            ("--source-column", str, "source", "The column of the sentences in one file."),
+            ("--target-column", str, "target", "The column of the translations in one file."),
+            ("--tokens", bool, False, "Print the log-probability of each token too."),
+            ("--json", bool, False, "Print one JSON object per pair, with its tokens."),
+        ],
+        args,
+    )
+    use_utf8()
+    pairs = _pairs(options)
+    # Before the model is read, so that a wrong path is reported at once.
+    first = next(pairs, None)
+    if first is None:
+        raise UserError(f"no pairs in {options.files[0]}")
+    model = load_trained(task, Path(options.model))
+    if not options.json:
+        print("pair\ttokens\tlog-probability\tperplexity\tunknown")
+    total, count, unknown = 0.0, 0, 0
+    sides = ((pair.source, pair.targets[0]) for pair in chain([first], pairs))
+    with building():
+        for number, found in enumerate(score_pairs(model, sides), 1):
+            total, count, unknown = total + found.log_prob, count + len(found.tokens), unknown + found.unknown
+            if options.json:
+                print(dump_json({"pair": number, **found._asdict()}))
+                continue
+            _print_row(number, len(found.tokens), found.log_prob, found.unknown)
+            if options.tokens:
+                for token, log_prob in zip(found.tokens, found.log_probs, strict=True):
+                    print(f"{number}\t{UNPRINTABLE.sub(' ', token)}\t{log_prob:.4f}")
+    if options.json:
+        figures = {"log_prob": total, "perplexity": exp(-total / count), "unknown": unknown}
+        print(dump_json({"total": True, "tokens": count, **figures}))
+    else:
+        _print_row("total", count, total, unknown)
+    return 0
+
+
+def _pairs(options: Namespace) -> Iterator[Pair]:
+    if len(options.files) not in (1, 2):
+        raise UserError(
+            "give a file of sentences and one of their translations, or one with a column of each, got "
+            f"{len(options.files)} files",
+            status=2,
+        )
+    with building():
+        if len(options.files) == 2:
+            return PairFiles.parallel(*options.files).pairs()
+        columns = (options.source_column, options.target_column)
+        return PairFiles.table(options.files, source=columns[0], targets=columns[1:]).pairs()
+
+
+def _print_row(name: object, tokens: int, log_prob: float, unknown: int) -> None:
+    print(f"{name}\t{tokens}\t{log_prob:.4f}\t{exp(-log_prob / tokens):.4f}\t{unknown}")

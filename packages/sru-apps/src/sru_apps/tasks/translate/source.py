@@ -1,0 +1,189 @@
+"""Where sentences and their translations come from: a published set, or your own files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from sru_apps.tasks.translate.vocabularies import TokenizerPair
+from sru_apps.train.console import preparation_bar
+from sru_apps.train.errors import UserError, building
+from sru_apps.train.own_files import check_files
+from sru_data.datasets import translation
+from sru_data.datasets.translation import Pair, PairFiles
+from sru_data.errors import DataError
+from sru_data.pair_files import (
+    Example,
+    PairPart,
+    PreparedPairs,
+    Progress,
+    Vocabularies,
+    VocabularyConfig,
+    open_prepared,
+    prepare,
+)
+
+DatasetName = Literal[
+    "multi30k-en-de", "multi30k-de-en", "iwslt14-en-de", "iwslt14-de-en", "wmt14-en-de", "wmt14-de-en"
+]
+_PARTS = ("train", "validation", "test")
+_SUBWORDS = 8000
+"""Default size of a vocabulary of subwords."""
+_HELD_OUT, _MOST_HELD_OUT = 20, 2000
+"""Without a validation file, one pair in this many is held out, and no more than that."""
+
+
+def check_source(options: Mapping[str, Any]) -> None:
+    """Refuse options that name no pairs, or two sets of them.
+
+    Args:
+        options: The options `--data.*`.
+
+    Raises:
+        UserError: No pairs are named or two sets are, or files of a part are missing.
+    """
+    name, train = options["name"], options["train_file"]
+    check_files(options)
+    for part in _PARTS:
+        if options[f"{part}_target_file"] is not None and options[f"{part}_file"] is None:
+            raise UserError(
+                f"{part}_target_file holds the translations of a {part}_file; give --data.{part}_file too"
+            )
+    if name is not None and train is not None:
+        raise UserError("both --data.name and --data.train_file name sentences; leave one of them out")
+    if options["test_set"] is not None and name is None:
+        raise UserError("--data.test_set chooses among those of a published set; give --data.test_file")
+    if train is None and options["validation_file"] is not None:
+        raise UserError("validation_file needs a train_file; give --data.train_file too")
+    if name is None and train is None and options["prepared_dir"] is None:
+        raise UserError(
+            f"no sentences chosen; give --recipe, --data.name ({', '.join(translation.NAMES)}), or files of "
+            "your own with --data.train_file",
+            status=2,
+        )
+
+
+def prepare_pairs(
+    name: str, options: Mapping[str, Any], *, tokenizer: TokenizerPair | None = None, training: bool = True
+) -> PreparedPairs:
+    """Turn the sentences that the options name into numbers, or open them where that is done.
+
+    Args:
+        name: What to call the data.
+        options: The options `--data.*`.
+        tokenizer: That of a trained model; default: one is learned.
+        training: Whether they are trained on. If not, the training pairs are left out where there are others
+            for validation, and the folder is one in the cache.
+
+    Raises:
+        UserError: An option has no meaning, or the texts do not have such a vocabulary.
+        DataError: A file is missing or damaged, or the folder holds other pairs.
+    """
+    if options["name"] is None and options["train_file"] is None:
+        return open_prepared(options["prepared_dir"])
+    with building(), preparation_bar(name, unit="pairs") as report:
+
+        def show(progress: Progress) -> None:
+            report(progress.stage, progress.pairs, progress.total)
+
+        files, folder = _find(options), options["prepared_dir"]
+        vocabulary: VocabularyConfig | Vocabularies = _vocabulary(options)
+        if tokenizer is not None and (training or "validation" in files):
+            vocabulary = Vocabularies(tokenizer.source, tokenizer.target)
+        if not training and "validation" in files:
+            del files["train"]
+            folder = None
+        return prepare(
+            files,
+            folder,
+            name=name,
+            vocabulary=vocabulary,
+            max_length=options["max_length"],
+            progress=show if training else None,
+        )
+
+
+def _vocabulary(options: Mapping[str, Any]) -> VocabularyConfig:
+    """Return how a vocabulary is learned.
+
+    Raises:
+        ValueError: The unit does not have one of the options.
+    """
+    size = options["vocab_size"]
+    return VocabularyConfig(
+        unit=options["unit"],
+        size=_SUBWORDS if size is None and options["unit"] == "subwords" else size,
+        model_type=options["subword_model"],
+        min_count=options["min_count"],
+        lowercase=options["lowercase"],
+        joint=options["joint"],
+    )
+
+
+def _find(options: Mapping[str, Any]) -> dict[Any, PairFiles]:
+    """Find, or download, the files of each part. All but the training may have several references."""
+    files: dict[Any, PairFiles] = {}
+    if options["name"] is not None:
+        files |= translation.load(options["name"], data_dir=options["data_dir"], test=options["test_set"])
+    for part in _PARTS:
+        paths, targets = options[f"{part}_file"], options[f"{part}_target_file"]
+        if paths is not None and targets is not None:
+            several = part != "train" and isinstance(targets, list)
+            files[part] = PairFiles.parallel(paths, *(targets if several else [targets]))
+        elif paths is not None:
+            columns = options["target_column"]
+            columns = [columns] if isinstance(columns, str) else columns
+            columns = columns[:1] if part == "train" else columns
+            files[part] = PairFiles.table(paths, source=options["source_column"], targets=columns)
+    return files
+
+
+class Selection(Sequence[Example]):
+    """Some of the pairs of a part.
+
+    Args:
+        pairs: All of them.
+        numbers: (N,) int64, which ones.
+    """
+
+    def __init__(self, pairs: PairPart, numbers: Tensor) -> None:
+        self.pairs, self.numbers = pairs, numbers
+        self.lengths: Tensor = pairs.lengths[numbers]
+
+    def __len__(self) -> int:
+        """Return the number of pairs."""
+        return len(self.numbers)
+
+    def __getitem__(self, index: int) -> Example:  # type: ignore[override]
+        """Return the ids of a pair."""
+        return self.pairs[int(self.numbers[index])]
+
+    def text(self, index: int) -> Pair:
+        """Return the texts of a pair.
+
+        Args:
+            index: Its number among all pairs of the part, which is that of its example.
+        """
+        return self.pairs.text(index)
+
+
+def hold_out(pairs: PairPart, *, seed: int) -> tuple[Selection, Selection]:
+    """Divide pairs into those to train on and those to validate on.
+
+    Args:
+        pairs: The pairs.
+        seed: Seed of the choice.
+
+    Raises:
+        DataError: There is only one pair.
+    """
+    if len(pairs) < 2:
+        raise DataError(
+            "expected two pairs or more, one of them to validate on, got one; give --data.validation_file"
+        )
+    order = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(seed))
+    count = min(-(-len(pairs) // _HELD_OUT), _MOST_HELD_OUT)
+    return Selection(pairs, order[count:].sort().values), Selection(pairs, order[:count].sort().values)

@@ -1,0 +1,139 @@
+"""`sru translate`: training, and figures of files and several references."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import sru_apps
+from sru_apps.cli import main
+from sru_apps.tasks.translate.metrics import TranslationScorer
+
+pytest.importorskip("sacrebleu", reason="BLEU is computed by sacrebleu")
+
+
+def run(capsys: pytest.CaptureFixture[str], *args: object) -> str:
+    capsys.readouterr()
+    assert main(["translate", *map(str, args)]) == 0, capsys.readouterr().err
+    return capsys.readouterr().out
+
+
+def refused(capsys: pytest.CaptureFixture[str], *args: object) -> str:
+    capsys.readouterr()
+    assert main(["translate", *map(str, args)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def test_a_fit_tests_and_exports_its_best_epoch(trained: Path, corpus: Path) -> None:
+    summary = json.loads((trained / "summary.json").read_text())
+    assert {"loss", "perplexity", "bleu", "chrf"} <= summary["test"].keys()
+    assert summary["test_bleu"] == summary["test"]["bleu"]
+    assert (summary["unit"], summary["dataset"]) == ("words", "train")
+    references = (corpus / "test.de").read_text(encoding="utf-8").splitlines()
+    written = (trained / "figures/translations.txt").read_text(encoding="utf-8").splitlines()
+    model = sru_apps.load(trained)
+    sources = (corpus / "test.en").read_text(encoding="utf-8").splitlines()
+    assert written == [found.text for found in model.predict(sources)]
+    scores = TranslationScorer().corpus(written, [(reference,) for reference in references])
+    assert summary["test_chrf"] == pytest.approx(scores.chrf)
+    found = json.loads((trained / "figures/scores.json").read_text())
+    assert found["chrf"] == pytest.approx(scores.chrf)
+    assert found["beam"] == 2
+    assert found["bleu_signature"].startswith("nrefs:1|case:mixed|eff:no|tok:13a|")
+    header, *rows = (trained / "figures/sentences.tsv").read_text(encoding="utf-8").splitlines()
+    assert header.split("\t") == ["bleu", "chrf", "source", "reference", "translation"]
+    assert [row.split("\t")[2:] for row in rows] == [
+        list(row) for row in zip(sources, references, written, strict=True)
+    ]
+
+
+def test_other_sentences_with_several_references(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = sru_apps.load(trained)
+    sources = ["one two three four five six", "seven six five four three"]
+    (tmp_path / "news.en").write_text("\n".join(sources) + "\n")
+    translations = [found.text for found in model.predict(sources)]
+    for name, texts in (("one", translations), ("two", ["etwas anderes"] * 2)):
+        (tmp_path / f"{name}.de").write_text("\n".join(texts) + "\n", encoding="utf-8")
+    files = [
+        f"--test-file={tmp_path / 'news.en'}",
+        "--test-target-file",
+        tmp_path / "two.de",
+        tmp_path / "one.de",
+    ]
+    out = run(capsys, "test", trained, *files, "--bleu-tokenizer=none", f"--out={tmp_path / 'figures'}")
+    assert "chrF 100.00, loss " in out, "the best of both references counts"
+    assert "nrefs:2|case:mixed|eff:no|tok:none|smooth:exp|version:" in out
+    assert (tmp_path / "figures/translations.txt").read_text(encoding="utf-8").splitlines() == translations
+
+
+def test_a_beam_given_to_validate_is_that_of_the_search(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = {
+        beam: json.loads(run(capsys, "validate", trained, f"--beam={beam}", "--json")) for beam in (1, 2)
+    }
+    summary = json.loads((trained / "summary.json").read_text())
+    assert found[2]["bleu"] == pytest.approx(summary["validation"]["bleu"])
+    assert found[1]["loss"] == pytest.approx(found[2]["loss"])
+
+
+def test_weights_are_not_shared_among_processes(
+    options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    message = "the strategy fsdp cannot train models of this task; give --trainer.strategy ddp"
+    assert message in refused(capsys, "fit", *options, "--trainer.strategy=fsdp", "--trainer.devices=2")
+
+
+def test_pairs_are_prepared_once(
+    options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = [option for option in options if option.startswith("--data.")]
+    out = run(capsys, "prepare", *data)
+    assert "train: pairs: train 30, validation 8, test 6; 11 and 11 words" in out
+    assert f"Prepared pairs: {tmp_path / 'prepared'}" in out
+
+
+def test_a_model_starts_from_another_one(
+    trained: Path, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = [option for option in options if "prepared_dir" not in option and "unit" not in option]
+    out = run(capsys, "fit", *own, f"--init-from={trained}", "--name=second", "--trainer.max_steps=1")
+    assert "11 and 11 words" in out
+    assert f"starts from {trained}: " in out
+    assert "; new: " not in out
+    second = trained.parent / "second"
+    assert main(["translate", "fit", f"--resume={second}", "--trainer.max_steps=2"]) == 0
+    assert json.loads((second / "summary.json").read_text())["steps"] == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("dev.de", b"eins\nzwei\n", "dev.de: expected 8 lines, one for each line of "),
+        ("train.en", b"one\ntw\xff\n", "train.en:2: "),
+        (
+            "train.de",
+            (b"eins " * 11 + b"\n") * 30,
+            "none can: sentence longer than the limit",
+        ),
+    ],
+)
+def test_files_that_are_refused(
+    options: list[str],
+    corpus: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    content: bytes,
+    message: str,
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    others = [option.replace(str(corpus / name), str(tmp_path / name)) for option in options]
+    assert message in refused(capsys, "fit", *others, "--name=x")
+    assert not (tmp_path / "runs").exists()
+    assert not list((tmp_path / "prepared").glob("*.ids"))

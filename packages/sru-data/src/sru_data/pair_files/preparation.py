@@ -1,0 +1,261 @@
+"""Prepares pairs once for every run that reads them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from sru_data.atomic import atomic_write, lock_folder, remove_temporaries
+from sru_data.datasets.translation import PairFiles, PartName
+from sru_data.errors import DataError
+from sru_data.pair_files.files import part_paths
+from sru_data.pair_files.prepared import (
+    FILE_NAME,
+    FORMAT,
+    JOINT,
+    PARTS,
+    SOURCE,
+    TARGET,
+    Option,
+    Part,
+    PreparedPairs,
+    Settings,
+    identity,
+    open_prepared,
+    tokenizer_path,
+)
+from sru_data.pair_files.vocabularies import Vocabularies, VocabularyConfig
+from sru_data.pair_files.writing import PartWriter
+from sru_data.prepared_folders import Stored, cached_folder, check_contents, system_errors, write_record
+from sru_data.reading import open_file
+from sru_data.token_files.prepared import saved, tokenizer_digest
+
+MAX_LENGTH = 256
+"""The usual limit of training sentences."""
+_PAIRS_PER_REPORT = 1000
+
+
+class Progress(NamedTuple):
+    """How far a preparation is."""
+
+    stage: Literal["waiting", "checking", "vocabulary"] | PartName
+    """`waiting` while another process prepares the same folder, `checking` while the files are read for the
+    first time, `vocabulary` while the vocabularies are learned, or the part that is being written."""
+    pairs: int = 0
+    """How many pairs of the part are done."""
+    total: int | None = None
+    """How many it has, if known."""
+
+
+def prepare(
+    files: Mapping[PartName, PairFiles],
+    folder: str | Path | None = None,
+    *,
+    name: str,
+    vocabulary: VocabularyConfig | Vocabularies,
+    max_length: int = MAX_LENGTH,
+    progress: Callable[[Progress], None] | None = None,
+) -> PreparedPairs:
+    """Learn the vocabularies of pairs and write their ids to files, or open the files if they exist.
+
+    "train" keeps the pairs that can be trained on: neither sentence is empty or longer than `max_length`.
+    "validation" and "test" keep all, so figures are those of the whole set; an empty sentence there has the
+    one id `unk_id`. `PreparedPairs.report` counts what was left out.
+
+    All files are read and checked before the first one is written. If two processes prepare the same folder,
+    one works and the other waits for it. A folder is complete or not used: an interrupted preparation starts
+    over.
+
+    Args:
+        files: The files of each part. "train" has one translation per sentence, and may be missing if the
+            vocabularies are given.
+        folder: The folder of this data set with these options, made if missing; default: `prepared_folder`.
+        name: The name of the data set.
+        vocabulary: How vocabularies are learned, or those of a model that exists.
+        max_length: The most ids of a training sentence, markers not counted.
+        progress: Called before each stage and after each thousand pairs.
+
+    Returns:
+        The prepared pairs.
+
+    Raises:
+        DataError: A file is missing or damaged, parallel files have different numbers of lines, a part has no
+            pair that can be used, or the folder holds other pairs or damaged files.
+        ValueError: An option has no meaning, or the texts do not have such a vocabulary.
+    """
+    report = progress or (lambda _: None)
+    wanted = _Wanted.of(files, name, vocabulary, max_length)
+    folder = wanted.folder if folder is None else Path(folder)
+    if not _is_finished(folder, wanted):
+        with (
+            lock_folder(folder, wait=lambda: report(Progress("waiting"))),
+            system_errors(folder, doing="prepare pairs"),
+        ):
+            # Another process may have finished it before this one got the lock.
+            if not _is_finished(folder, wanted):
+                _finish(folder, wanted, report)
+    return open_prepared(folder)
+
+
+def prepared_folder(
+    files: Mapping[PartName, PairFiles],
+    *,
+    name: str,
+    vocabulary: VocabularyConfig | Vocabularies,
+    max_length: int = MAX_LENGTH,
+) -> Path:
+    """Return the folder below `download.cache_dir()` for files and options; other ones give another folder.
+
+    Args:
+        files: As for `prepare`, and so are the others.
+        name: The name of the data set.
+        vocabulary: How vocabularies are learned, or given ones.
+        max_length: The limit of training sentences.
+
+    Raises:
+        DataError: A file is missing.
+        ValueError: An option has no meaning.
+    """
+    return _Wanted.of(files, name, vocabulary, max_length).folder
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What a folder should hold."""
+
+    name: str
+    vocabulary: VocabularyConfig | Vocabularies
+    options: dict[str, Option]
+    max_length: int
+    files: Mapping[PartName, PairFiles]
+    sources: Mapping[str, str]
+
+    @classmethod
+    def of(
+        cls,
+        files: Mapping[PartName, PairFiles],
+        name: str,
+        vocabulary: VocabularyConfig | Vocabularies,
+        max_length: int,
+    ) -> _Wanted:
+        required = {"train"} if isinstance(vocabulary, VocabularyConfig) else set()
+        if not files or not required <= files.keys() <= set(PARTS):
+            given = ", ".join(files) or "nothing"
+            raise ValueError(f"prepare: files must be for train and maybe validation and test, got {given}")
+        if max_length < 1:
+            raise ValueError(f"prepare: max_length must be at least 1, got {max_length}")
+        for part, found in files.items():
+            translations = len(found.targets or found.columns[1:])
+            if part == "train" and translations > 1:
+                raise ValueError(f"prepare: train must have one translation, got {translations}")
+        options: dict[str, Option] = (
+            asdict(vocabulary)
+            if isinstance(vocabulary, VocabularyConfig)
+            else {
+                f"{side} vocabulary": tokenizer_digest(getattr(vocabulary, side)) for side in (SOURCE, TARGET)
+            }
+        )
+        sources: dict[str, str] = {part: _fingerprint(found) for part, found in files.items()}
+        return cls(name, vocabulary, options, max_length, files, sources)
+
+    @property
+    def identity(self) -> dict[str, object]:
+        return identity(self.name, self.options, self.max_length, self.sources)
+
+    @property
+    def folder(self) -> Path:
+        return cached_folder(self.name, [FORMAT, sorted(self.identity.items())])
+
+
+def _is_finished(folder: Path, wanted: _Wanted) -> bool:
+    if not (folder / FILE_NAME).is_file():
+        return False
+    if difference := Settings.read(folder).difference(wanted.identity):
+        raise DataError.at(
+            folder,
+            None,
+            f"expected a folder for {wanted.name} with these options, got one prepared with {difference}; "
+            "delete it or name another folder",
+        )
+    return True
+
+
+def _remove_unfinished(folder: Path) -> None:
+    check_contents(folder, FILE_NAME)
+    remove_temporaries(folder)
+    tokenizers = (tokenizer_path(folder, name) for name in (JOINT, SOURCE, TARGET))
+    for path in chain(tokenizers, *(part_paths(folder, part) for part in PARTS)):
+        path.unlink(missing_ok=True)
+
+
+def _finish(folder: Path, wanted: _Wanted, report: Callable[[Progress], None]) -> None:
+    _remove_unfinished(folder)
+    report(Progress("checking"))
+    totals = {part: _count(found) for part, found in wanted.files.items()}
+    vocabularies = wanted.vocabulary
+    if isinstance(vocabularies, VocabularyConfig):
+        report(Progress("vocabulary"))
+        vocabularies = vocabularies.learn(wanted.files["train"])
+    tokenizers = _write_vocabularies(folder, vocabularies)
+    parts = {
+        str(part): _write_part(folder, part, wanted, vocabularies, totals[part], report)
+        for part in wanted.files
+    }
+    settings = Settings(wanted.name, wanted.options, wanted.max_length, parts, tokenizers)
+    # Last: a folder with this file is finished.
+    write_record(folder / FILE_NAME, settings, version=FORMAT)
+
+
+def _count(files: PairFiles) -> int:
+    """Read all pairs before the work begins; return their number."""
+    count = sum(1 for _ in files.pairs())
+    if not count:
+        raise DataError.at(files.source[0], None, "expected pairs of sentences, got none")
+    return count
+
+
+def _write_vocabularies(folder: Path, vocabularies: Vocabularies) -> dict[str, Stored]:
+    source, target = vocabularies
+    files = {JOINT: source} if source is target else {SOURCE: source, TARGET: target}
+    tokenizers = {}
+    for name, tokenizer in files.items():
+        content = saved(tokenizer)
+        with atomic_write(tokenizer_path(folder, name)) as file:
+            file.write(content)
+        tokenizers[name] = Stored(len(content), zlib.crc32(content))
+    return tokenizers
+
+
+def _write_part(
+    folder: Path,
+    part: PartName,
+    wanted: _Wanted,
+    vocabularies: Vocabularies,
+    total: int,
+    report: Callable[[Progress], None],
+) -> Part:
+    report(Progress(part, 0, total))
+    with PartWriter(folder, part, vocabularies, max_length=wanted.max_length) as writer:
+        for done, pair in enumerate(wanted.files[part].pairs(), start=1):
+            writer.add(pair)
+            if done % _PAIRS_PER_REPORT == 0 or done == total:
+                report(Progress(part, done, total))
+        # Refuses a part without any before its files get their names.
+        kept = writer.report()
+    return Part(wanted.sources[part], kept, writer.files())
+
+
+def _fingerprint(files: PairFiles) -> str:
+    """Return a checksum of whole files, in which a single word may have been corrected."""
+    digest = hashlib.sha256(json.dumps([len(files.targets), files.columns, files.encoding]).encode())
+    for path in files.paths:
+        with open_file(path, "expected a file of sentences, got") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()

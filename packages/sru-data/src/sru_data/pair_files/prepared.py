@@ -1,0 +1,159 @@
+"""Prepared pairs: their parts, and what their ids mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from sru_data.datasets.translation import PartName
+from sru_data.pair_files.files import REMEDY, ROW_BYTES, PairPart, PartFiles
+from sru_data.pair_files.vocabularies import Vocabularies
+from sru_data.pair_files.writing import PartReport
+from sru_data.prepared_folders import PAIRS_NAME, Stored, first_difference, read_record
+from sru_data.tokenizers import SentenceTokenizer, load_tokenizer
+
+FORMAT = 1
+FILE_NAME = PAIRS_NAME
+PARTS: tuple[PartName, ...] = get_args(PartName)
+JOINT, SOURCE, TARGET = "joint", "source", "target"
+Option = str | int | bool | None
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is known of one part."""
+
+    source: str
+    """The checksum of the files it was read from."""
+    report: PartReport
+    """What became of their pairs."""
+    files: PartFiles
+    """Its own files."""
+
+    def __post_init__(self) -> None:
+        if self.files.rows.size != self.report.kept * ROW_BYTES:
+            raise ValueError(f"{self.report.kept:,} pairs in {self.files.rows.size:,} bytes")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The content of `pairs.json`, which is written last; without it nothing in the folder counts."""
+
+    name: str
+    """The name of the data set."""
+    vocabulary: dict[str, Option]
+    """How the vocabularies were learned, or the digests of given ones."""
+    max_length: int
+    """The limit of training sentences."""
+    parts: dict[str, Part]
+    """The parts by name."""
+    tokenizers: dict[str, Stored]
+    """The file of the joint vocabulary, or those of the two."""
+
+    def __post_init__(self) -> None:
+        if not self.parts or not self.parts.keys() <= set(PARTS):
+            raise ValueError(f"pairs for {', '.join(self.parts) or 'no part'}")
+        if self.tokenizers.keys() not in ({JOINT}, {SOURCE, TARGET}):
+            raise ValueError(f"tokenizers for {', '.join(self.tokenizers) or 'nothing'}")
+
+    @classmethod
+    def read(cls, folder: Path) -> Settings:
+        """Read the settings of a folder.
+
+        Raises:
+            DataError: They are missing, damaged or of another version.
+        """
+        return read_record(
+            folder / FILE_NAME,
+            cls,
+            expected="prepared pairs",
+            missing="expected prepared pairs, got no such file; prepare pairs in this folder",
+            version=FORMAT,
+            remedy=REMEDY,
+        )
+
+    def difference(self, now: Mapping[str, object]) -> str | None:
+        """Describe the first thing that is different now, if anything is.
+
+        Args:
+            now: The `identity` of what the folder should hold.
+        """
+        sources = {name: part.source for name, part in self.parts.items()}
+        then = identity(self.name, self.vocabulary, self.max_length, sources)
+        return first_difference(then, now, parts=PARTS, sources="files")
+
+
+def identity(
+    name: str, vocabulary: Mapping[str, Option], max_length: int, sources: Mapping[str, str]
+) -> dict[str, object]:
+    """Return all that determines the content of a folder, by the names that messages use."""
+    return {"name": name, **vocabulary, "max_length": max_length, **sources}
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedPairs:
+    """The parts of a data set of pairs, with their sentences as ids."""
+
+    name: str
+    """The name of the data set."""
+    folder: Path
+    """The folder of its files."""
+    vocabulary: Mapping[str, Option]
+    """The fields of the `VocabularyConfig`, or the digests of given vocabularies."""
+    max_length: int
+    """The most ids of a training sentence."""
+    source_tokenizer: SentenceTokenizer
+    """Makes the ids of the source."""
+    target_tokenizer: SentenceTokenizer
+    """Makes those of the translation; the same object if the vocabulary is joint."""
+    parts: Mapping[str, PairPart]
+    """The pairs of "train", "validation" and "test", those that there are."""
+    report: Mapping[str, PartReport]
+    """What was read, kept and left out, for each part."""
+
+
+def tokenizer_path(folder: Path, name: str) -> Path:
+    """Return where the file of a vocabulary is."""
+    return folder / f"{name}.tokenizer"
+
+
+def open_prepared(folder: str | Path, *, verify: bool | None = None) -> PreparedPairs:
+    """Open what `prepare` wrote.
+
+    Args:
+        folder: The folder.
+        verify: Whether to read all files and compare their checksums; None does so for those of up to 64 MiB.
+            Sizes are always compared.
+
+    Raises:
+        DataError: Files are missing, damaged or of another version.
+    """
+    folder = Path(folder)
+    settings = Settings.read(folder)
+    vocabularies = _read_vocabularies(folder, settings.tokenizers)
+    return PreparedPairs(
+        name=settings.name,
+        folder=folder,
+        vocabulary=settings.vocabulary,
+        max_length=settings.max_length,
+        source_tokenizer=vocabularies.source,
+        target_tokenizer=vocabularies.target,
+        parts={
+            name: PairPart.open(folder, name, part.files, verify=verify)
+            for name, part in settings.parts.items()
+        },
+        report={name: part.report for name, part in settings.parts.items()},
+    )
+
+
+def _read_vocabularies(folder: Path, files: Mapping[str, Stored]) -> Vocabularies:
+    tokenizers = {}
+    for name, stored in files.items():
+        path = tokenizer_path(folder, name)
+        stored.check(path, content="prepared pairs", remedy=REMEDY, verify=True)
+        tokenizers[name] = SentenceTokenizer(load_tokenizer(path))
+    if JOINT in tokenizers:
+        return Vocabularies(tokenizers[JOINT], tokenizers[JOINT])
+    return Vocabularies(tokenizers[SOURCE], tokenizers[TARGET])

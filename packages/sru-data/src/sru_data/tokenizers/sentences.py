@@ -1,0 +1,77 @@
+"""Sentences to translate: ids of their text, and of where they begin and end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sru_data.tokenizers.characters import CharTokenizer
+from sru_data.tokenizers.protocol import Tokenizer
+from sru_data.tokenizers.words import WordTokenizer
+
+MARKERS = ("<s>", "</s>")
+"""Where a sentence begins and where it ends."""
+
+
+class SentenceTokenizer:
+    """A tokenizer with two more ids, which no text can contain: a sentence begins, a sentence ends.
+
+    The ids of the text come first; the last two are `bos_id` and `eos_id`. `encode` adds neither.
+
+    Args:
+        text: The tokenizer of the text.
+    """
+
+    def __init__(self, text: Tokenizer) -> None:
+        self.text = text
+        self.pad_id, self.unk_id = text.pad_id, text.unk_id
+        self.bos_id, self.eos_id = range(len(text), len(text) + len(MARKERS))
+
+    @property
+    def tokens(self) -> list[str]:
+        """The vocabulary in the order of its ids."""
+        return [*self.text.tokens, *MARKERS]
+
+    def __len__(self) -> int:
+        """Return the size of the vocabulary, with the markers."""
+        return len(self.text) + len(MARKERS)
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a sentence, at least one, without padding and markers.
+
+        Args:
+            text: The sentence; one without tokens gives `[unk_id]`.
+        """
+        return self.text.encode(text)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of ids, leaving out padding and markers.
+
+        Args:
+            ids: Ids of this tokenizer.
+        """
+        return self.text.decode([index for index in ids if index < self.bos_id])
+
+    def pieces(self, text: str) -> list[str]:
+        """Return how a sentence spells each of its ids, so that an unknown word can be copied.
+
+        Words and characters stand as the sentence has them (lower-cased, if the vocabulary is), whether or
+        not they are known. Subwords stand as in the vocabulary.
+
+        Args:
+            text: The sentence; one without tokens gives one empty spelling.
+        """
+        if isinstance(self.text, WordTokenizer):
+            return self.text.pieces(text) or [""]
+        if isinstance(self.text, CharTokenizer):
+            return list(text) or [""]
+        tokens = self.text.tokens
+        return [tokens[index] for index in self.text.encode(text)]
+
+    def save(self, path: str | Path) -> None:
+        """Write the tokenizer of the text, which `load_tokenizer` reads; the markers are always the same.
+
+        Args:
+            path: The file to write.
+        """
+        self.text.save(path)

@@ -1,0 +1,74 @@
+"""The states and weights that programs for PyTorch's modules pass: checked, and brought to an SRU's form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sru_nn.arguments import check_alike
+from sru_nn.dtypes import accumulate_dtype, is_autocast
+from sru_nn.operators import is_plain
+
+
+def check_pair(who: str, hx: Any) -> None:
+    """Raise unless the state of an LSTM is a pair."""
+    if isinstance(hx, Tensor):
+        raise ValueError(f"{who}: hx must be a pair (h0, c0), got one tensor, which is what GRU takes")
+    if not isinstance(hx, (tuple, list)) or len(hx) != 2:
+        got = f"{len(hx)} values" if isinstance(hx, (tuple, list)) else f"a {type(hx).__name__}"
+        raise ValueError(f"{who}: hx must be a pair (h0, c0), got {got}")
+
+
+def check_one(who: str, hx: Any) -> None:
+    """Raise if the state of a GRU is several tensors."""
+    if isinstance(hx, (tuple, list)):
+        raise ValueError(f"{who}: hx must be one tensor, got {len(hx)} values; LSTM takes a pair (h0, c0)")
+
+
+class StartsFromC:
+    """A module of which c0 is the whole initial state, so that an h0 may be lost."""
+
+    _carries_state = False
+
+    def _check_h0(self, h0: Tensor, c0: Tensor) -> None:
+        """Raise if h0 is not zero and c0 is, because h0 would be lost."""
+        # is_plain first: a compiled graph must not depend on what eager calls have seen.
+        if not is_plain(h0, c0) or self._carries_state or h0.is_meta:
+            return
+        if h0.is_cuda and torch.cuda.is_current_stream_capturing():
+            return
+        # Only until a state has been carried once: on a GPU every check synchronises.
+        if bool(h0.any()):
+            if not bool(c0.any()):
+                raise ValueError(
+                    f"{type(self).__name__}: h0 is not zero but c0 is, and an SRU starts from c0 alone, so "
+                    "h0 would be lost; pass the initial state as c0"
+                )
+            self._carries_state = True
+
+
+def state_for(who: str, name: str, c0: Tensor | None, x: Tensor) -> Tensor | None:
+    """Return a state for layers with the input `x`; raise if its dtype is another one, outside autocast."""
+    dtype = accumulate_dtype(x.dtype)
+    if c0 is None or c0.dtype is dtype:
+        return c0
+    if is_autocast(x.device):
+        return c0.to(dtype)
+    check_alike(who, name, c0, "the input", x)
+    return c0
+
+
+def returned_state(c: Tensor, x: Tensor) -> Tensor:
+    """Return a state in the dtype of the input; under autocast, which rounds outputs, it stays as it is."""
+    return c if is_autocast(x.device) else c.to(x.dtype)
+
+
+def refuse_foreign(state_dict: dict[str, Any], name: str, kind: str, errors: list[str]) -> None:
+    """Add an error if a state dict has an entry of this name, which a module of PyTorch has saved."""
+    if name in state_dict:
+        errors.append(
+            f"{name}: these are weights of a torch.nn module, and an SRU, which multiplies its state by no "
+            f"matrix, cannot take them; train sru_nn.compat.{kind} anew"
+        )

@@ -1,0 +1,60 @@
+"""How many floating-point operations our operators take, for `torch.utils.flop_counter.FlopCounterMode`.
+
+Counted are the operations of the equations, whichever way a backend computes them: each addition,
+multiplication and activation is one. As in PyTorch's own formulas, gradients take twice as many.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+_COUNTER = "torch.utils.flop_counter"
+_formulas: dict[Any, Callable[..., int]] = {}
+
+
+def register(operator: Any, formula: Callable[..., int]) -> None:
+    """Let PyTorch count the operations of an operator; `formula` takes its arguments."""
+
+    def count(*args: Any, out_val: Any = None) -> int:
+        return formula(*args)
+
+    _formulas[operator] = count
+    if _COUNTER in sys.modules:
+        _tell(sys.modules[_COUNTER])
+
+
+def _tell(counter: Any) -> None:
+    for operator in _formulas.keys() - counter.flop_registry.keys():
+        counter.register_flop_formula(operator, get_raw=True)(_formulas[operator])
+
+
+class _Finder:
+    """Tells PyTorch's counter of the formulas when it is imported. Importing it here would import Triton."""
+
+    @classmethod
+    def find_spec(
+        cls, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name != _COUNTER:
+            return None
+        sys.meta_path.remove(cls)
+        spec = importlib.util.find_spec(name)
+        loader: Any = None if spec is None else spec.loader
+        if loader is not None:
+            run = loader.exec_module
+
+            def exec_module(module: ModuleType) -> None:
+                run(module)
+                _tell(module)
+
+            loader.exec_module = exec_module
+        return spec
+
+
+if _COUNTER not in sys.modules:
+    sys.meta_path.insert(0, _Finder)
