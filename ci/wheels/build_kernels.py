@@ -3,6 +3,8 @@
 Usage: python ci/wheels/build_kernels.py SDIST KIND. The KIND is `cuda`, for dist, or `cpu`, for dist/cpu.
 """
 
+import os
+import platform
 import re
 import subprocess
 import sys
@@ -11,9 +13,13 @@ import tempfile
 import time
 from pathlib import Path
 
+import ziglang
 from contents import Contents, look_into
 
 FOLDERS = {"cuda": Path("dist"), "cpu": Path("dist/cpu")}
+# Clang with the headers and symbols of any glibc; this one is no newer than what PyTorch's own wheels need.
+# nvcc does not take it as its host compiler.
+ZIG = f"{Path(ziglang.__file__).with_name('zig')} c++ -target {platform.machine()}-linux-gnu.2.28"
 
 
 def unpack(archive: Path, target: Path) -> Path:
@@ -44,7 +50,8 @@ def build(archive: Path, kind: str) -> Contents:
             mark_cpu_only(source)
         cuda = f"-Ccmake.define.SRU_KERNELS_CUDA={'ON' if kind == 'cuda' else 'OFF'}"
         build = ["-m", "build", "--wheel", cuda, "--outdir", str(work / "linux"), str(source)]
-        subprocess.run([sys.executable, *build], check=True)
+        environment = os.environ | ({"CXX": ZIG} if kind == "cpu" else {})
+        subprocess.run([sys.executable, *build], check=True, env=environment)
         (plain,) = (work / "linux").glob("*.whl")
         # Nothing links libgomp (docs/developers/wheels.md); if something ever does, it must not be bundled.
         repair = ["-m", "auditwheel", "repair", "--only-plat", "--exclude", "libgomp.so.1"]

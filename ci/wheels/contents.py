@@ -44,7 +44,7 @@ def dynamic_tags(library: bytes) -> list[tuple[str, str]]:
 
 def look_into(wheel: Path, *, cuda: bool) -> Contents:
     """Inspect a wheel; end the program with a list of what is wrong with it."""
-    wrong = [] if "-manylinux_" in wheel.name else ["it has no manylinux tag"]
+    wrong = [] if "manylinux_" in wheel.name else ["it has no manylinux tag"]
     libraries = {}
     with zipfile.ZipFile(wheel) as archive:
         for name in (name for name in archive.namelist() if ".so" in Path(name).name):

