@@ -46,6 +46,7 @@ LIGRU = {
 MINGRU = {"u": torch.zeros(T, B, 2, D), "h0": torch.zeros(B, D), "mask_pad": MASK}
 SRU_OPTIONS = {"bidirectional": False, "activation": "tanh", "scale_x": 1.0}
 SIZES = {"input_size": 2, "hidden_size": 4, "num_layers": 1}
+CELL = {"input_size": 2, "hidden_size": 4, "bias": True}
 FLAGS = {"bias": True, "batch_first": False, "bidirectional": False}
 EXPORTED = {"model": nn.Linear(2, 2).eval(), "args": (torch.zeros(1, 2),), "dynamic_shapes": None}
 
@@ -82,6 +83,8 @@ CALLS: dict[Callable[..., Any], dict[str, Any]] = {
     quantization.Int4Linear: {"linear": LINEAR, "group_size": 32},
     compat.LSTM: SIZES | FLAGS | {"dropout": 0.0, "proj_size": 0},
     compat.GRU: SIZES | FLAGS | {"dropout": 0.0},
+    compat.LSTMCell: CELL,
+    compat.GRUCell: CELL,
 }
 OTHERS = {"decompositions", "accumulate_dtype", "QuantizedLinear", "LengthParallel"}
 pytestmark = [

@@ -115,6 +115,8 @@ def test_what_attention_takes(row_name: str, name: str, wrong):
     given["memory_mask_pad"] = torch.zeros(LENGTH, BATCH)
     if name == "memory_mask_pad" and wrong not in MASKS.values():
         pytest.skip("a mask of any dtype will do")
+    if name == "attn_mask" and wrong is WRONG["int64"]:
+        pytest.skip("integers are added to the scores too")
     given[name] = wrong(given[name])
     if row_name == "SRUpp":
         given["memory"] = [given["memory"], None]

@@ -130,7 +130,7 @@ def test_what_cannot_be_loaded(trained_run: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"is not an exported model: config.json is missing"):
         sru_apps.load(tmp_path)
     torch.save({"state_dict": {}, "task": "demo"}, tmp_path / "x.ckpt")
-    made_by = r"was made by `sru demo`; expected one made by `sru` classify, lm, squad, chat"
+    made_by = r"was made by `sru demo`; expected one made by `sru` classify, lm, squad, translate, chat"
     with pytest.raises(UserError, match=made_by):
         sru_apps.load(tmp_path / "x.ckpt")
     with pytest.raises(UserError, match="the device 'gpuu' cannot be used: "):
