@@ -50,7 +50,8 @@ class OnnxTranslator:
                 f"{folder} has the format {self.config['format']}, and this search reads {FORMAT}; take the "
                 "onnx_search.py of the sru_apps that wrote it"
             )
-        import onnxruntime  # type: ignore[import-untyped,unused-ignore]  # export works without it
+        # Here, since the export works without it.
+        import onnxruntime  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
         self._encoder, self._decoder = (
             onnxruntime.InferenceSession(str(folder / f"{name}.onnx"), providers=list(providers))
