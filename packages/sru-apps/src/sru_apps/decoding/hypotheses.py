@@ -47,7 +47,7 @@ class Hypothesis(NamedTuple):
     log_prob: float
     """The log-probability of its symbols and of its end, in nats."""
     cut: bool = False
-    """Whether it ends only because it may be no longer: the model gave another symbol more than the end."""
+    """Whether it ends only because it may be no longer: the model scored another symbol above the end."""
     attention: Tensor | None = None
     """(len(ids) + 1, S), the weights of the source positions for each symbol and for the end, if kept."""
 
@@ -61,8 +61,8 @@ class Constraints:
         max_lengths: The most symbols of the hypotheses of each of B sentences, the end not counted. One that
             has so many ends there, whatever the model gives the end.
         min_length: The least symbols.
-        prefixes: With what the hypotheses of each sentence begin; default: nothing. May hold forbidden
-            symbols, but not the end.
+        prefixes: The symbols that the hypotheses of each sentence begin with; default: none. May hold
+            forbidden symbols, but not the end.
         forbidden: Further symbols that are never chosen.
 
     Raises:

@@ -23,7 +23,7 @@ from sru_apps.train.options import peek
 
 _BROUGHT = {"tokenizer": "tokenizer", "embeddings": "word vectors"}
 """Options of the data that the model stands in for."""
-_VOCABULARY = ("unit", "vocab_size", "min_count", "lowercase", "rules", "embedding_words")
+_VOCABULARY = ("unit", "vocab_size", "subword_model", "min_count", "lowercase", "rules", "embedding_words")
 """Options by which the data would make a vocabulary of their own."""
 _NAMES_SHOWN = 6
 
@@ -73,7 +73,7 @@ class Start:
                     f"--init-from takes the {what} of its model, got --data.{name} "
                     f"{clip(str(options.data[name]), 80)} too; leave one of them out"
                 )
-        for name in _VOCABULARY:
+        for name in (*_VOCABULARY, "joint"):
             if peek(args, f"--data.{name}") is not None:
                 raise UserError(
                     f"--init-from takes the vocabulary of its model, got --data.{name} too; leave it out"

@@ -184,6 +184,7 @@ def test_the_opening_counts_pairs_and_tokens(
         ({"name": "multi30k-en-de", "test_target_file": "x"}, "give --data.test_file too"),
         ({"train_file": "x", "test_set": "y"}, "--data.test_set chooses among those of a published set"),
         ({"validation_file": "x", "prepared_dir": "p"}, "validation_file needs a train_file"),
+        ({"test_file": "x", "prepared_dir": "p"}, "test_file needs sentences to train on"),
         ({"train_file": []}, "--data.train_file must name a file, got an empty list"),
         ({"train_file": "x", "train_target_file": ""}, "--data.train_target_file must name a file"),
     ],

@@ -182,6 +182,16 @@ def test_wrong_command_lines(
     assert "cannot read " in message(trained, *out, "--check", tmp_path / "missing")
     assert "no model at " in message(tmp_path / "missing", *out)
 
+    def refusing(*_: Any) -> str:
+        raise ValueError("sentence 0 must have at most 254 symbols")
+
+    sentences = tmp_path / "sentences"
+    sentences.write_text("one two\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(export, "write_export", lambda folder, *_: folder.mkdir())
+        patch.setattr(export, "compare", refusing)
+        assert "sentence 0 must have at most 254 symbols" in message(trained, *out, "--check", sentences)
+
     def interrupted(model: TranslationModel, folder: Path) -> Any:
         (folder / "encoder.onnx").write_text("half")
         raise OSError("the disk is full")

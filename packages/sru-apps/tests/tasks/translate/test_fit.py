@@ -105,6 +105,9 @@ def test_a_model_starts_from_another_one(
     out = run(capsys, "fit", *own, f"--init-from={trained}", "--name=second", "--trainer.max_steps=1")
     assert "11 and 11 words" in out
     assert f"starts from {trained}: " in out
+    for option in ("--joint=true", "--subword-model=bpe"):
+        assert main(["translate", "fit", *own, f"--init-from={trained}", option]) != 0
+        assert "--init-from takes the vocabulary of its model, got" in capsys.readouterr().err
     assert "; new: " not in out
     second = trained.parent / "second"
     assert main(["translate", "fit", f"--resume={second}", "--trainer.max_steps=2"]) == 0

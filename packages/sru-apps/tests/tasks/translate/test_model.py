@@ -188,6 +188,7 @@ def test_dropouts_that_follow_from_another_one() -> None:
             {"system": "transformer-sru", "layer_norm": True},
             "transformer-sru has no option layer_norm; leave",
         ),
+        ({"alpha": 11.0}, "alpha must be at least 0 and at most 10, got 11"),
         (
             {"system": "transformer-sru", "attention_heads": 4},
             "attention_heads must divide embedding_size=6, got 4",

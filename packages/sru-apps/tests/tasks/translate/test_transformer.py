@@ -46,6 +46,13 @@ def test_attention_is_that_of_pytorch(causal: bool) -> None:
     torch.testing.assert_close(weights, shares.mean(1).transpose(0, 1))
 
 
+def test_positions_are_exact_in_half_precision() -> None:
+    model = model_of(system="transformer-sru", attention_heads=2, num_layers=1)
+    nothing = torch.zeros(400, 1, 6)
+    found = model._placed(nothing.bfloat16(), 0)
+    torch.testing.assert_close(found, model._placed(nothing, 0).bfloat16(), rtol=0, atol=0)
+
+
 def test_a_layer_adds_what_its_parts_find() -> None:
     model, (source, _, _) = model_of(system="transformer-sru", attention_heads=2, num_layers=1), batch()
     x = model.source_embedding(source) * 6**0.5

@@ -72,8 +72,8 @@ def translate(task: Task, args: Sequence[str]) -> int:
                 "--max-length",
                 PositiveCount | None,
                 None,
-                "The most tokens of a translation, which ends there, with a warning; default: 20 and twice "
-                "those of the sentence.",
+                "The most tokens of a translation, which ends there, with a warning; default: twice "
+                "those of the sentence plus 20.",
             ),
             ("--prefix", str | None, None, "What every translation begins with."),
             ("--forbid-unknown", bool, False, "Never choose the unknown token."),

@@ -82,7 +82,7 @@ class TranslationConfig(EncoderOptions):
     """Hypotheses that the search keeps for each sentence; 1 takes the most probable symbol at each step."""
     length_penalty: Literal["average", "gnmt", "none"] = ranged("average", among=("average", "gnmt", "none"))
     """How hypotheses of different lengths compare; see `sru_apps.decoding.beam`."""
-    alpha: float = ranged(1.0, at_least=0)
+    alpha: float = ranged(1.0, at_least=0, at_most=10)
     """The exponent of the length penalty."""
 
     def __post_init__(self) -> None:

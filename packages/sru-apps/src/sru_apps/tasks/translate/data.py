@@ -34,8 +34,8 @@ class TranslationData(BatchData[Example, Batch]):
             sentence per line, with `train_target_file`; or a table (TSV, CSV, JSON lines or Parquet) with a
             column for each side. One path, a list, or a pattern.
         train_target_file: The translations, line by line.
-        validation_file: The same for validation; default: every twentieth pair of `train_file`, and 2,000 at
-            most, drawn by the seed.
+        validation_file: The same for validation; default: one pair in twenty of `train_file`, 2,000 at most,
+            drawn by the seed.
         validation_target_file: The translations, line by line; each further file holds another reference.
         test_file: The same for the test; allowed with `name` too.
         test_target_file: As `validation_target_file`.

@@ -39,7 +39,7 @@ class Search:
     min_length: int = ranged(0, at_least=0)
     """The least symbols of a translation."""
     max_length: int | None = ranged(None, at_least=1)
-    """The most symbols of a translation, which ends there; default: 20 and twice those of the sentence."""
+    """The most symbols of a translation, which ends there; default: twice those of the sentence plus 20."""
     forbid_unknown: bool = False
     """Never choose the unknown symbol."""
     sampling: Sampling | None = None

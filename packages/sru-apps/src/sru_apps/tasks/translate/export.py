@@ -20,7 +20,7 @@ from sru_apps.tasks.translate.graphs import write_graphs
 from sru_apps.tasks.translate.model import TranslationModel
 from sru_apps.tasks.translate.onnx_search import FORMAT, OnnxTranslator
 from sru_apps.tasks.translate.vocabularies import TokenizerPair
-from sru_apps.train.errors import UserError
+from sru_apps.train.errors import UserError, building
 from sru_apps.train.options import parse_options
 from sru_apps.train.strict_json import write_json
 from sru_apps.utf8 import input_lines, use_utf8
@@ -67,7 +67,8 @@ def export(task: Task, args: Sequence[str]) -> int:
     for path in sorted(folder.iterdir()):
         print(f"{path} ({path.stat().st_size:,} bytes)")
     if lines:
-        print(compare(folder, translator.network, translator.tokenizer, lines))
+        with building():  # a sentence may be longer than the graphs read
+            print(compare(folder, translator.network, translator.tokenizer, lines))
     return 0
 
 

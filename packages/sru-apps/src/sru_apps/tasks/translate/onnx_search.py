@@ -93,7 +93,7 @@ class OnnxTranslator:
             For each sentence its translations, the best first.
 
         Raises:
-            ValueError: A sentence is empty or too long for the model, an id is none of the source vocabulary,
+            ValueError: A sentence is empty or too long for the model, an id is not in the source vocabulary,
                 `n_best` is more than `beam`, or a number is out of its range.
         """
         self._check(sentences)

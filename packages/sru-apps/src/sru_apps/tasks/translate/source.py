@@ -58,6 +58,8 @@ def check_source(options: Mapping[str, Any]) -> None:
         raise UserError("--data.test_set chooses among those of a published set; give --data.test_file")
     if train is None and options["validation_file"] is not None:
         raise UserError("validation_file needs a train_file; give --data.train_file too")
+    if name is None and train is None and options["test_file"] is not None:
+        raise UserError("test_file needs sentences to train on; give --data.name or --data.train_file too")
     if name is None and train is None and options["prepared_dir"] is None:
         raise UserError(
             f"no sentences chosen; give --recipe, --data.name ({', '.join(translation.NAMES)}), or files of "
@@ -93,16 +95,17 @@ def prepare_pairs(
         vocabulary: VocabularyConfig | Vocabularies = _vocabulary(options)
         if tokenizer is not None and (training or "validation" in files):
             vocabulary = Vocabularies(tokenizer.source, tokenizer.target)
+        if not training and ("validation" in files or options["test_file"] is not None):
+            folder = None
         if not training and "validation" in files:
             del files["train"]
-            folder = None
         return prepare(
             files,
             folder,
             name=name,
             vocabulary=vocabulary,
             max_length=options["max_length"],
-            progress=show if training else None,
+            progress=show if "train" in files else None,
         )
 
 

@@ -103,11 +103,13 @@ class TransformerSRU(TranslationModel):
     def _placed(self, x: Tensor, first: int) -> Tensor:
         """Add the positions from `first` on: sines and cosines of wavelengths from 2π to 2π · 10,000."""
         steps, _, size = x.shape
-        places = torch.arange(first, first + steps, dtype=x.dtype, device=x.device)
+        # Half types know few whole numbers.
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        places = torch.arange(first, first + steps, dtype=dtype, device=x.device)
         half = (size + 1) // 2
-        powers = torch.arange(half, dtype=x.dtype, device=x.device) / max(1, half - 1)
+        powers = torch.arange(half, dtype=dtype, device=x.device) / max(1, half - 1)
         angles = places.unsqueeze(1) * torch.exp(-math.log(_LONGEST_WAVE) * powers)
-        return x + torch.cat([angles.sin(), angles.cos()], 1)[:, :size].unsqueeze(1)
+        return x + torch.cat([angles.sin(), angles.cos()], 1)[:, :size].unsqueeze(1).to(x.dtype)
 
 
 class Layer(nn.Module):
