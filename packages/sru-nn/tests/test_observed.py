@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -59,6 +61,17 @@ def test_a_counter_that_was_imported_first(monkeypatch: pytest.MonkeyPatch):
     operator = torch.ops.sru_nn.sru_forward
     flops.register(operator, lambda *args: 3)
     assert flop_counter.flop_registry[operator](1, 2, out_val=None) == 3
+
+
+def test_formulas_are_registered_when_the_counter_is_imported():
+    program = """
+import importlib.util, sru_nn, torch
+importlib.util.find_spec("torch.utils.flop_counter")
+from torch.utils import flop_counter
+print(torch.ops.sru_nn.sru_forward in flop_counter.flop_registry)
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout == "True\n"
 
 
 def events(run: Callable[[], object]) -> set[str]:

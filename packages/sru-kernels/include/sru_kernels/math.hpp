@@ -169,7 +169,7 @@ SRU_KERNELS_HOST_DEVICE Gate<A> sigmoid(A x) {
     const A z = exp_of_negative(-absolute(x));
     const A large = reciprocal(A(1) + z);
     const A small = z * large;
-    const bool negative = x < A(0);  // two choices of a number: of a pair, Clang makes no vectors
+    const bool negative = x < A(0);  // Clang does not vectorise a choice between pairs
     return {negative ? small : large, negative ? large : small};
 }
 

@@ -24,7 +24,9 @@ def in_accumulate_dtype(storage: torch.dtype, *tensors: Tensor | None) -> list[A
 
 def is_autocast(device: torch.device) -> bool:
     """Return whether autocast chooses the dtype of products on a device."""
-    return torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
+    # The compiler of torch 2.6 cannot trace is_autocast_available.
+    known = torch.compiler.is_compiling() or torch.amp.is_autocast_available(device.type)
+    return device.type != "meta" and known and torch.is_autocast_enabled(device.type)
 
 
 def without_autocast(device: torch.device) -> contextlib.AbstractContextManager[None]:

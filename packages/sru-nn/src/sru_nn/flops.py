@@ -1,15 +1,14 @@
 """How many floating-point operations our operators take, for `torch.utils.flop_counter.FlopCounterMode`.
 
-Counted are the operations of the equations, whichever way a backend computes them: each addition,
-multiplication and activation is one. As in PyTorch's own formulas, gradients take twice as many.
+Each addition, multiplication and activation of the equations counts as one, whatever a backend does. As in
+PyTorch's own formulas, gradients take twice as many.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Callable, Sequence
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
@@ -42,8 +41,7 @@ class _Finder:
     ) -> ModuleSpec | None:
         if name != _COUNTER:
             return None
-        sys.meta_path.remove(cls)
-        spec = importlib.util.find_spec(name)
+        spec = PathFinder.find_spec(name, path, target)
         loader: Any = None if spec is None else spec.loader
         if loader is not None:
             run = loader.exec_module
@@ -51,6 +49,7 @@ class _Finder:
             def exec_module(module: ModuleType) -> None:
                 run(module)
                 _tell(module)
+                sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not cls]
 
             loader.exec_module = exec_module
         return spec

@@ -25,7 +25,7 @@ _is_batch = torch._C._functorch.is_legacy_batchedtensor
 
 
 def is_recorded() -> bool:
-    """Return whether what is called now is recorded or observed, and so has to be the operators themselves.
+    """Return whether calls are recorded or observed now, so that the operators themselves must run.
 
     True under `torch.compile` and `torch.export`, a dispatch mode (fake tensors, a counter of operations) and
     a `torch.jit` trace.
@@ -103,7 +103,7 @@ def define(
     torch.library.register_fake(qualified, results)
     operator = getattr(torch.ops.sru_nn, name)
     # Without an entry here, a decomposition in PyTorch's table would compute the shapes of a graph.
-    torch._decomp.meta_table[operator.default] = results
+    getattr(torch._decomp, "meta_table", {})[operator.default] = results
     if count_flops is not None:
         flops.register(operator, count_flops)
     if differentiate is not None:
@@ -211,7 +211,7 @@ class Recurrence:
         if chosen is None or not is_plain(*tensors):
             if torch._C._get_tracing_state() is not None:
                 self._check_trace()
-                save = True  # in a trace a constant, which has to do with gradients and without
+                save = True  # a constant in the trace, which must also serve calls that need gradients
             outputs, last, _ = getattr(torch.ops.sru_nn, f"{self.name}_forward")(*inputs, save)
         elif save:
             outputs, last = self.direct.apply(self, chosen, *inputs)

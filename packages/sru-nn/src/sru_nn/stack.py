@@ -50,8 +50,9 @@ class Stack(Recurrent):
 
     @property
     def dropout(self) -> float:
-        """The probability of the dropout; a new one counts from the next call on, as for `torch.nn`'s."""
-        return self.__dict__["dropout"]  # type: ignore[no-any-return]
+        """The probability of the dropout; a new one takes effect at the next call, as for `torch.nn`'s."""
+        # A subclass may keep a module of its own under this name.
+        return self._modules.get("dropout", self.__dict__.get("dropout"))  # type: ignore[return-value]
 
     @dropout.setter
     def dropout(self, p: float) -> None:

@@ -332,3 +332,6 @@ def test_names_that_were_filtered_lose_a_projection_with_a_warning(make, layout,
         model.load_state_dict(own)
     model.load_state_dict(old, strict=False)
     model.load_state_dict({"rnn.rnn_lst.0.bias": old["rnn.rnn_lst.0.bias"]}, strict=False)  # as fine-tuned
+    # An adapter adds matrices that the base weights do not have.
+    model["rnn"][0].transform.adapter = nn.Linear(4, 2)
+    model.load_state_dict(old, strict=False)

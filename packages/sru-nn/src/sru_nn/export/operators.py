@@ -211,4 +211,4 @@ def _refuse_packed(*_: Any) -> Any:
 
 
 # Where torch.onnx.export looks for an operator that it has no translation of.
-torch._decomp.decomposition_table.update(decompositions())
+getattr(torch._decomp, "decomposition_table", {}).update(decompositions())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 
 import pytest
@@ -108,6 +109,22 @@ def test_custom_m_is_copied_or_taken_layer_by_layer():
     assert [cell.transform_module for cell in SRU(D, D, 2, custom_m=own).rnn_lst] == own
     assert isinstance(SRU(D, D, 1)[0].transform_module, nn.Linear)
     assert isinstance(SRU(D, D, 1, projection_size=2)[0].transform_module, nn.Sequential)
+    cell, other = SRU(D, D, 1)[0], nn.Linear(D, 3 * D, bias=False)
+    cell.transform_module = other
+    assert cell.transform is other
+    assert "transform_module" not in dict(cell.named_children())
+
+
+def test_a_subclass_may_keep_dropout_modules_of_its_own():
+    class Encoder(SRU):
+        def __init__(self):
+            super().__init__(D, D, 2, dropout=0.5)
+            self.dropout, self.rnn_dropout = nn.Dropout(0.25), nn.Dropout(0.1)
+
+    encoder = copy.deepcopy(Encoder())
+    assert (encoder.dropout.p, encoder.rnn_dropout.p) == (0.25, 0.1)
+    assert encoder[0].dropout == 0.5
+    assert encoder(torch.randn(3, 2, D))[0].shape == (3, 2, D)
 
 
 def packed(features: int = E) -> object:

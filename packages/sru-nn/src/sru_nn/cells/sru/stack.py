@@ -197,8 +197,8 @@ class SRU(SRUStack):
 
     @property
     def rnn_dropout(self) -> float:
-        """The probability of the dropout of the layers' inputs; a new one counts from the next call on."""
-        return self[0].rnn_dropout  # type: ignore[no-any-return]
+        """The probability of the dropout of the layers' inputs; a new one takes effect at the next call."""
+        return self._modules.get("rnn_dropout") or self[0].rnn_dropout  # type: ignore[return-value]
 
     @rnn_dropout.setter
     def rnn_dropout(self, p: float) -> None:

@@ -61,6 +61,11 @@ class Weights(nn.Module):
         assert module is not None
         return module
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "transform_module":
+            name = "transform" if self.custom_m is None else "custom_m"
+        super().__setattr__(name, value)
+
     @property
     def scale_x(self) -> float:
         """The factor of the highway term with which the output keeps the variance of the input."""
@@ -116,11 +121,11 @@ class Weights(nn.Module):
         """
         if self.transform is None or not {f"{prefix}weight_c", f"{prefix}bias"} <= state_dict.keys():
             return
-        matrices = [name for name, value in self.transform.named_parameters() if value.dim() > 1]
+        matrices = [name for name, value in self.transform.state_dict().items() if value.dim() > 1]
         names = [f"{prefix}transform.{name}" for name in matrices]
-        if missing := [name for name in names if name not in state_dict]:
+        if names and not any(name in state_dict for name in names):
             warnings.warn(
-                f"{type(self).__name__}: the state dict has {prefix}weight_c but not {missing[0]}, so that "
+                f"{type(self).__name__}: the state dict has {prefix}weight_c but not {names[0]}, so that "
                 "projection keeps the weights it has. If its names were filtered, load all of it: "
                 "load_state_dict reads the names of sru. Or convert it first, with sru_nn.convert.convert",
                 stacklevel=2,
