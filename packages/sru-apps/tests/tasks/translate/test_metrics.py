@@ -45,6 +45,17 @@ def test_the_signature_says_how_they_were_computed() -> None:
     assert other.signatures[0].startswith("nrefs:1|case:mixed|eff:no|tok:13a|")
 
 
+def test_an_empty_reference_beside_others_is_missing() -> None:
+    pytest.importorskip("sacrebleu")
+    scorer = TranslationScorer(tokenizer="none")
+    # The length of the empty one would be the closest to that of the second hypothesis.
+    hypotheses = ["a b c d e", "a"]
+    found = scorer.corpus(hypotheses, [("a b c d e", "a b c d f"), ("a g h i j", "")])
+    assert scorer.signatures[0].startswith("nrefs:var|")
+    assert found.bleu < scorer.corpus(hypotheses, [("a b c d e", "a b c d f"), ("a g h i j", "a")]).bleu
+    assert scorer.sentence("a", ("a b c d e", "")).bleu == scorer.sentence("a", ("a b c d e",)).bleu
+
+
 def test_a_sentence_too_short_for_four_grams_has_a_figure() -> None:
     pytest.importorskip("sacrebleu")
     assert TranslationScorer().sentence("a dog", ["a dog"]).bleu == pytest.approx(100)

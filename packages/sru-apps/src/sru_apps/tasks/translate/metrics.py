@@ -45,9 +45,10 @@ class TranslationScorer:
 
         Args:
             hypotheses: The translations.
-            references: As many lists of references; all of one length.
+            references: As many lists of references; all of one length. An empty one beside others is
+                missing.
         """
-        columns = list(map(list, zip(*references, strict=True)))
+        columns: Any = list(map(list, zip(*map(_given, references), strict=True)))
         return Scores(
             self._bleu.corpus_score(hypotheses, columns).score,
             self._chrf.corpus_score(hypotheses, columns).score,
@@ -55,6 +56,7 @@ class TranslationScorer:
 
     def sentence(self, hypothesis: str, references: Sequence[str]) -> Scores:
         """Score one translation; BLEU without the orders of n-grams that it is too short for."""
+        references = [text for text in references if text] or [""]
         return Scores(
             self._sentence_bleu.sentence_score(hypothesis, references).score,
             self._chrf.sentence_score(hypothesis, references).score,
@@ -64,6 +66,11 @@ class TranslationScorer:
     def signatures(self) -> tuple[str, str]:
         """How BLEU and chrF were computed, as papers cite it; known after `corpus`."""
         return str(self._bleu.get_signature()), str(self._chrf.get_signature())
+
+
+def _given(references: Sequence[str]) -> list[str | None]:
+    """Return references with None for those that are missing, which sacrebleu leaves out."""
+    return [text or None for text in references] if any(references) else list(references)
 
 
 def import_sacrebleu() -> Any:
