@@ -153,6 +153,18 @@ def test_another_vocabulary_than_the_checkpoints_is_refused(
         make(state=state, **folder, prepared_dir=str(tmp_path / "rare"))
 
 
+def test_case_does_not_matter_where_the_vocabulary_is_lower_cased(
+    make: Callable[..., TranslationData], tmp_path: Path
+) -> None:
+    pytest.importorskip("sacrebleu")
+    make(lowercase=True)
+    data = TranslationData(prepared_dir=str(tmp_path / "prepared"), max_length=10, max_tokens=40)
+    data.setup("fit")
+    assert data.scorer().sentence("eins zwei drei vier", ["Eins zwei drei vier"]).bleu == pytest.approx(100)
+    cased = make(prepared_dir=str(tmp_path / "cased"))
+    assert cased.scorer().sentence("eins zwei drei vier", ["Eins zwei drei vier"]).bleu < 100
+
+
 @pytest.mark.parametrize("joint", [False, True])
 def test_the_opening_counts_pairs_and_tokens(
     make: Callable[..., TranslationData], corpus: Path, tmp_path: Path, joint: bool
@@ -165,8 +177,8 @@ def test_the_opening_counts_pairs_and_tokens(
     sizes = "18 words of both" if joint else "11 and 11 words"
     assert data.report().splitlines()[:3] == [
         f"train: pairs: train 30, validation 8, test 6; {sizes}",
-        f"1 train pairs left out: empty sentence, such as {source}:31",
-        f"1 train pairs left out: sentence longer than the limit, such as {source}:32",
+        f"1 of 32 train pairs left out: empty sentence, such as {source}:31",
+        f"1 of 32 train pairs left out: sentence longer than the limit, such as {source}:32",
     ]
     assert data.tokenizer is not None
     assert data.tokenizer.joint is joint

@@ -164,7 +164,8 @@ class TranslationData(BatchData[Example, Batch]):
         lines = [f"{self.dataset}: pairs: {sizes}; {tokens} {self.unit}{' of both' if pair.joint else ''}"]
         for name, report in self.prepared.report.items():
             for reason, count in report.dropped.items():
-                lines.append(f"{count:,} {name} pairs left out: {reason}, such as {report.examples[reason]}")
+                left_out = f"{count:,} of {report.read:,} {name} pairs left out"
+                lines.append(f"{left_out}: {reason}, such as {report.examples[reason]}")
         return "\n".join(lines)
 
     def report(self) -> str:
@@ -217,8 +218,9 @@ class TranslationData(BatchData[Example, Batch]):
         Raises:
             UserError: sacrebleu is not installed.
         """
-        options = self.hparams
-        return TranslationScorer(tokenizer=options["bleu_tokenizer"], lowercase=options["lowercase"])
+        # A vocabulary that comes with a prepared folder or a model may lower-case too.
+        lowercase = self.hparams["lowercase"] or (self.tokenizer is not None and self.tokenizer.lowercase)
+        return TranslationScorer(tokenizer=self.hparams["bleu_tokenizer"], lowercase=lowercase)
 
     def parse_tokenizer(self, content: str) -> TokenizerPair:
         """Read both vocabularies."""

@@ -38,6 +38,12 @@ class TokenizerPair:
         return next((unit for kind, unit in kinds.items() if isinstance(self.target.text, kind)), "subwords")
 
     @property
+    def lowercase(self) -> bool:
+        """Whether targets are lower-cased."""
+        text = self.target.text
+        return isinstance(text, WordTokenizer) and text.pieces("A") == ["a"]
+
+    @property
     def tokens(self) -> list[str]:
         """The vocabulary of the target in the order of its ids."""
         return self.target.tokens
