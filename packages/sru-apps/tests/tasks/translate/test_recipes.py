@@ -38,7 +38,8 @@ def build(name: str) -> Fit:
     pytest.importorskip("sacrebleu", reason="BLEU is computed by sacrebleu")
     side = Vocabulary(size=RECIPES[name][0])
     with pytest.MonkeyPatch.context() as patch, torch.device("meta"):
-        pair = Vocabulary(size=RECIPES[name][0], source=side, target=side, joint="multi30k" not in name)
+        sides = {"source": side, "target": side, "joint": "multi30k" not in name}
+        pair = Vocabulary(size=RECIPES[name][0], lowercase=False, **sides)
         patch.setattr(TranslationData, "tokenizer", pair)
         for hook in ("prepare_data", "setup", "train_dataloader"):
             patch.setattr(TranslationData, hook, lambda *_: None)
