@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import mmap
@@ -11,7 +10,7 @@ import sys
 import warnings
 import zlib
 from array import array
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
@@ -196,27 +195,6 @@ class GrowingFile:
     def stored(self) -> Stored:
         """Return what is known of the file so far."""
         return Stored(self._size, self._crc32)
-
-
-@contextlib.contextmanager
-def system_errors(folder: Path, *, doing: str) -> Iterator[None]:
-    """Say of an error of the system what was going on.
-
-    Args:
-        folder: The folder that is written to.
-        doing: What was going on, such as "prepare questions".
-
-    Raises:
-        DataError: The system refused something.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise DataError.at(
-            error.filename or folder,
-            None,
-            f"expected to {doing} in {folder}, got: {error.strerror or error}; fix that and start again",
-        ) from error
 
 
 def write_record(path: Path, record: DataclassInstance, *, version: int) -> None:

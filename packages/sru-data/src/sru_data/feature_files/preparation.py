@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from sru_data.atomic import atomic_write, lock_folder, remove_temporaries
+from sru_data.atomic import atomic_write
 from sru_data.datasets.speech.utterance import PartName, Utterance
 from sru_data.errors import DataError
 from sru_data.feature_files.prepared import (
@@ -30,7 +30,8 @@ from sru_data.feature_files.prepared import (
 )
 from sru_data.features.config import FeatureConfig
 from sru_data.features.extraction import extract
-from sru_data.prepared_folders import GrowingFile, cached_folder, check_contents, system_errors, write_record
+from sru_data.prepared_folders import GrowingFile, cached_folder, write_record
+from sru_data.preparing import prepare_once
 from sru_data.processes import count_processors, map_in_processes
 
 _BATCH = 32
@@ -92,15 +93,18 @@ def prepare(
     report = progress or (lambda _: None)
     wanted = _Wanted.of(utterances, name, config, speeds)
     folder = wanted.folder if folder is None else Path(folder)
-    if not _is_finished(folder, wanted):
-        with (
-            lock_folder(folder, wait=lambda: report(Progress("waiting"))),
-            system_errors(folder, doing="prepare features"),
-        ):
-            # Another process may have finished it before this one got the lock.
-            if not _is_finished(folder, wanted):
-                usual = _processes(config, utterances)
-                _finish(folder, wanted, skip_bad, processes or usual, report)
+    usual = _processes(config, utterances)
+    prepare_once(
+        folder,
+        wanted,
+        lambda: _finish(folder, wanted, skip_bad, processes or usual, report),
+        file_name=FILE_NAME,
+        read=Settings.read,
+        leftovers=chain(*(part_paths(folder, part) for part in PARTS)),
+        content="features",
+        options="features",
+        waiting=lambda: report(Progress("waiting")),
+    )
     return open_prepared(folder)
 
 
@@ -171,26 +175,9 @@ class _Wanted:
         return cached_folder(f"{self.name}-{self.config.kind}", [FORMAT, sorted(self.identity.items())])
 
 
-def _is_finished(folder: Path, wanted: _Wanted) -> bool:
-    if not (folder / FILE_NAME).is_file():
-        return False
-    if difference := Settings.read(folder).difference(wanted.identity):
-        raise DataError.at(
-            folder,
-            None,
-            f"expected a folder for {wanted.name} with these features, got one prepared with {difference}; "
-            "delete it or name another folder",
-        )
-    return True
-
-
 def _finish(
     folder: Path, wanted: _Wanted, skip_bad: bool, processes: int, report: Callable[[Progress], None]
 ) -> None:
-    check_contents(folder, FILE_NAME)
-    remove_temporaries(folder)
-    for path in chain.from_iterable(part_paths(folder, part) for part in PARTS):
-        path.unlink(missing_ok=True)
     parts = {
         str(part): _write_part(folder, part, wanted, skip_bad, processes, report)
         for part in wanted.utterances

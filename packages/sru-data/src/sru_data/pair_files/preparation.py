@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from sru_data.atomic import atomic_write, lock_folder, remove_temporaries
 from sru_data.datasets.translation import PairFiles, PartName
 from sru_data.errors import DataError
 from sru_data.pair_files.files import part_paths
@@ -32,8 +29,8 @@ from sru_data.pair_files.prepared import (
 )
 from sru_data.pair_files.vocabularies import Vocabularies, VocabularyConfig
 from sru_data.pair_files.writing import PartWriter
-from sru_data.prepared_folders import Stored, cached_folder, check_contents, system_errors, write_record
-from sru_data.reading import open_file
+from sru_data.prepared_folders import Stored, cached_folder, write_record
+from sru_data.preparing import fingerprint, prepare_once, write_stored
 from sru_data.token_files.prepared import saved, tokenizer_digest
 
 MAX_LENGTH = 256
@@ -92,14 +89,17 @@ def prepare(
     report = progress or (lambda _: None)
     wanted = _Wanted.of(files, name, vocabulary, max_length)
     folder = wanted.folder if folder is None else Path(folder)
-    if not _is_finished(folder, wanted):
-        with (
-            lock_folder(folder, wait=lambda: report(Progress("waiting"))),
-            system_errors(folder, doing="prepare pairs"),
-        ):
-            # Another process may have finished it before this one got the lock.
-            if not _is_finished(folder, wanted):
-                _finish(folder, wanted, report)
+    tokenizers = (tokenizer_path(folder, name) for name in (JOINT, SOURCE, TARGET))
+    prepare_once(
+        folder,
+        wanted,
+        lambda: _finish(folder, wanted, report),
+        file_name=FILE_NAME,
+        read=Settings.read,
+        leftovers=chain(tokenizers, *(part_paths(folder, part) for part in PARTS)),
+        content="pairs",
+        waiting=lambda: report(Progress("waiting")),
+    )
     return open_prepared(folder)
 
 
@@ -173,29 +173,7 @@ class _Wanted:
         return cached_folder(self.name, [FORMAT, sorted(self.identity.items())])
 
 
-def _is_finished(folder: Path, wanted: _Wanted) -> bool:
-    if not (folder / FILE_NAME).is_file():
-        return False
-    if difference := Settings.read(folder).difference(wanted.identity):
-        raise DataError.at(
-            folder,
-            None,
-            f"expected a folder for {wanted.name} with these options, got one prepared with {difference}; "
-            "delete it or name another folder",
-        )
-    return True
-
-
-def _remove_unfinished(folder: Path) -> None:
-    check_contents(folder, FILE_NAME)
-    remove_temporaries(folder)
-    tokenizers = (tokenizer_path(folder, name) for name in (JOINT, SOURCE, TARGET))
-    for path in chain(tokenizers, *(part_paths(folder, part) for part in PARTS)):
-        path.unlink(missing_ok=True)
-
-
 def _finish(folder: Path, wanted: _Wanted, report: Callable[[Progress], None]) -> None:
-    _remove_unfinished(folder)
     report(Progress("checking"))
     totals = {part: _count(found) for part, found in wanted.files.items()}
     vocabularies = wanted.vocabulary
@@ -223,13 +201,10 @@ def _count(files: PairFiles) -> int:
 def _write_vocabularies(folder: Path, vocabularies: Vocabularies) -> dict[str, Stored]:
     source, target = vocabularies
     files = {JOINT: source} if source is target else {SOURCE: source, TARGET: target}
-    tokenizers = {}
-    for name, tokenizer in files.items():
-        content = saved(tokenizer)
-        with atomic_write(tokenizer_path(folder, name)) as file:
-            file.write(content)
-        tokenizers[name] = Stored(len(content), zlib.crc32(content))
-    return tokenizers
+    return {
+        name: write_stored(tokenizer_path(folder, name), saved(tokenizer))
+        for name, tokenizer in files.items()
+    }
 
 
 def _write_part(
@@ -252,10 +227,5 @@ def _write_part(
 
 
 def _fingerprint(files: PairFiles) -> str:
-    """Return a checksum of whole files, in which a single word may have been corrected."""
-    digest = hashlib.sha256(json.dumps([len(files.targets), files.columns, files.encoding]).encode())
-    for path in files.paths:
-        with open_file(path, "expected a file of sentences, got") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-    return digest.hexdigest()
+    form = json.dumps([len(files.targets), files.columns, files.encoding])
+    return fingerprint(files.paths, content="sentences", beside=form.encode())

@@ -10,10 +10,10 @@ from typing import Literal, get_args
 
 from sru_data.atomic import atomic_write
 from sru_data.datasets.translation import Pair
-from sru_data.errors import DataError, shortened
 from sru_data.pair_files.files import PartFiles, Row, part_paths
 from sru_data.pair_files.vocabularies import Vocabularies
 from sru_data.prepared_folders import GrowingFile
+from sru_data.preparing import check_counts, none_kept
 
 Reason = Literal["empty sentence", "sentence longer than the limit"]
 """Why a training pair was left out."""
@@ -33,9 +33,13 @@ class PartReport:
     """The place of the first pair left out for each reason."""
 
     def __post_init__(self) -> None:
-        known = self.dropped.keys() <= set(get_args(Reason)) and self.dropped.keys() == self.examples.keys()
-        if not known or self.kept < 1 or self.kept + sum(self.dropped.values()) != self.read:
-            raise ValueError("the counts do not add up")
+        check_counts(
+            read=self.read,
+            kept=self.kept,
+            dropped=self.dropped,
+            examples=self.examples,
+            reasons=get_args(Reason),
+        )
 
 
 class PartWriter:
@@ -95,11 +99,7 @@ class PartWriter:
             DataError: None of them could be kept.
         """
         if not self._kept:
-            reasons = "; ".join(f"{reason}, as in {place}" for reason, place in self._examples.items())
-            raise DataError(
-                f"{self._name}: expected pairs that can be used, got {self._read:,}, of which none can: "
-                f"{shortened(reasons, 400)}"
-            )
+            raise none_kept(self._name, "pairs", read=self._read, examples=self._examples)
         return PartReport(self._read, self._kept, dict(self._dropped), self._examples)
 
     def files(self) -> PartFiles:

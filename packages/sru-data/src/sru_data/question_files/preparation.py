@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -13,11 +11,10 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from sru_data.annotation import Annotated, Annotator, Features, make_annotator
-from sru_data.atomic import atomic_write, lock_folder, remove_temporaries
 from sru_data.datasets.squad import Paragraph, read_squad
-from sru_data.errors import DataError
 from sru_data.paths import matching_files
-from sru_data.prepared_folders import Stored, cached_folder, check_contents, system_errors, write_record
+from sru_data.prepared_folders import cached_folder, write_record
+from sru_data.preparing import fingerprint, prepare_once, write_stored
 from sru_data.processes import count_processors
 from sru_data.question_files.annotating import annotated_paragraphs
 from sru_data.question_files.files import part_paths
@@ -34,7 +31,6 @@ from sru_data.question_files.prepared import (
     open_prepared,
 )
 from sru_data.question_files.writing import PartWriter, Vocabulary
-from sru_data.reading import open_file
 
 MAX_CONTEXT_TOKENS = 1000
 """The usual limit of contexts. The longest one of SQuAD has fewer."""
@@ -102,16 +98,17 @@ def prepare(
     report = progress or (lambda _: None)
     wanted = _Wanted.of(files, name, features, spacy_model, max_context_tokens)
     folder = wanted.folder if folder is None else Path(folder)
-    if not _is_finished(folder, wanted):
-        with (
-            lock_folder(folder, wait=lambda: report(Progress("waiting"))),
-            system_errors(folder, doing="prepare questions"),
-        ):
-            # Another process may have finished it before this one got the lock.
-            if not _is_finished(folder, wanted):
-                _finish(
-                    folder, wanted, processes or (1 if features == "none" else count_processors()), report
-                )
+    usual = 1 if features == "none" else count_processors()
+    prepare_once(
+        folder,
+        wanted,
+        lambda: _finish(folder, wanted, processes or usual, report),
+        file_name=FILE_NAME,
+        read=Settings.read,
+        leftovers=[folder / VOCABULARY_NAME, *chain(*(part_paths(folder, part) for part in PARTS))],
+        content="questions",
+        waiting=lambda: report(Progress("waiting")),
+    )
     return open_prepared(folder)
 
 
@@ -165,7 +162,9 @@ class _Wanted:
             raise ValueError(f"prepare: max_context_tokens must be at least 1, got {max_context_tokens}")
         annotator = make_annotator(features, model=spacy_model)
         paths = {part: matching_files(files[part]) for part in PARTS if part in files}
-        sources: dict[str, str] = {part: _fingerprint(found) for part, found in paths.items()}
+        sources: dict[str, str] = {
+            part: fingerprint(found, content="questions") for part, found in paths.items()
+        }
         return cls(name, annotator, max_context_tokens, paths, sources)
 
     @property
@@ -178,28 +177,7 @@ class _Wanted:
         return cached_folder(f"{self.name}-{features}", [FORMAT, sorted(self.identity.items())])
 
 
-def _is_finished(folder: Path, wanted: _Wanted) -> bool:
-    if not (folder / FILE_NAME).is_file():
-        return False
-    if difference := Settings.read(folder).difference(wanted.identity):
-        raise DataError.at(
-            folder,
-            None,
-            f"expected a folder for {wanted.name} with these options, got one prepared with {difference}; "
-            "delete it or name another folder",
-        )
-    return True
-
-
-def _remove_unfinished(folder: Path) -> None:
-    check_contents(folder, FILE_NAME)
-    remove_temporaries(folder)
-    for path in (folder / VOCABULARY_NAME, *chain.from_iterable(part_paths(folder, part) for part in PARTS)):
-        path.unlink(missing_ok=True)
-
-
 def _finish(folder: Path, wanted: _Wanted, processes: int, report: Callable[[Progress], None]) -> None:
-    _remove_unfinished(folder)
     totals = _check(wanted.paths, report)
     vocabulary, parts = Vocabulary(), {}
     for part, found in wanted.paths.items():
@@ -209,7 +187,8 @@ def _finish(folder: Path, wanted: _Wanted, processes: int, report: Callable[[Pro
             for done in _write(annotated, writer):
                 report(Progress(part, done, totals[part]))
         parts[str(part)] = Part(wanted.sources[part], writer.report(), writer.files())
-    stored = _write_vocabulary(folder, vocabulary)
+    content = json.dumps(vocabulary.content(), ensure_ascii=False).encode()
+    stored = write_stored(folder / VOCABULARY_NAME, content)
     settings = Settings(
         wanted.name, dict(wanted.annotator.description), wanted.max_context_tokens, parts, stored
     )
@@ -240,20 +219,3 @@ def _write(
         yield done
     # Refuses a part without any before its files get their names.
     writer.report()
-
-
-def _write_vocabulary(folder: Path, vocabulary: Vocabulary) -> Stored:
-    content = json.dumps(vocabulary.content(), ensure_ascii=False).encode()
-    with atomic_write(folder / VOCABULARY_NAME) as file:
-        file.write(content)
-    return Stored(len(content), zlib.crc32(content))
-
-
-def _fingerprint(paths: Sequence[Path]) -> str:
-    """Return a checksum of whole files, in which a single digit may have been corrected."""
-    digest = hashlib.sha256()
-    for path in paths:
-        with open_file(path, "expected a file of questions, got") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-    return digest.hexdigest()

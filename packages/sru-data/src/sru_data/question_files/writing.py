@@ -14,8 +14,8 @@ from typing import Literal, NamedTuple, get_args
 from sru_data.annotation import Annotated
 from sru_data.atomic import atomic_write
 from sru_data.datasets.squad import Answer, Paragraph, Question, question_place
-from sru_data.errors import DataError, shortened
 from sru_data.prepared_folders import GrowingFile
+from sru_data.preparing import check_counts, none_kept
 from sru_data.question_files.files import PartFiles, Row, part_paths
 
 Reason = Literal[
@@ -59,9 +59,13 @@ class PartReport:
     """The number of kept questions that have answers, of which none begins and ends with a token."""
 
     def __post_init__(self) -> None:
-        known = self.dropped.keys() <= set(get_args(Reason)) and self.dropped.keys() == self.examples.keys()
-        if not known or self.kept < 1 or self.kept + sum(self.dropped.values()) != self.read:
-            raise ValueError("the counts do not add up")
+        check_counts(
+            read=self.read,
+            kept=self.kept,
+            dropped=self.dropped,
+            examples=self.examples,
+            reasons=get_args(Reason),
+        )
 
 
 class Numbering:
@@ -203,11 +207,7 @@ class PartWriter:
             DataError: None of them could be kept.
         """
         if not self._kept:
-            reasons = "; ".join(f"{reason}, as in {place}" for reason, place in self._examples.items())
-            raise DataError(
-                f"{self._name}: expected questions that can be used, got {self._read:,}, of which none can: "
-                f"{shortened(reasons, 400)}"
-            )
+            raise none_kept(self._name, "questions", read=self._read, examples=self._examples)
         return PartReport(
             read=self._read,
             kept=self._kept,
