@@ -150,3 +150,8 @@ def _sum_over_slices(
         if grad_weight is not None:
             add_product_(grad_weight, slopes.t(), inputs)
     return nll, grad_x, grad_weight, grad_bias
+
+
+def exp(loss: float) -> float:
+    """Return the exponential of a loss, infinite where math.exp would raise."""
+    return float(torch.tensor(loss, dtype=torch.float64).exp())

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import torch
-
+from sru_apps.nn.cross_entropy import exp
 from sru_data.texts import Unit
 from sru_data.token_files import TextCounts
 
@@ -42,8 +41,3 @@ def figures(unit: Unit, nats: float, tokens: int, counts: TextCounts | None = No
     if unit == "subwords" and counts is not None:
         result["word_perplexity"] = exp(nats / max(1, counts.words + counts.lines))
     return result
-
-
-def exp(value: float) -> float:
-    """The exponential, infinite where math.exp would raise."""
-    return float(torch.tensor(value, dtype=torch.float64).exp())

@@ -15,7 +15,7 @@ from sru_apps.decoding.completion import LINE_END, line_end
 from sru_apps.decoding.unknown import UnknownParts, encode
 from sru_apps.inference.trained import Trained
 from sru_apps.nn import State
-from sru_apps.tasks.lm.figures import exp
+from sru_apps.nn.cross_entropy import exp
 from sru_apps.utf8 import MAX_LINE
 from sru_data import DataError
 from sru_data.loaders import IGNORE

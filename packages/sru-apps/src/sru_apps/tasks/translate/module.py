@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
-from sru_apps.tasks.lm.figures import exp
+from sru_apps.nn.cross_entropy import exp
 from sru_apps.tasks.translate.batches import Batch
 from sru_apps.tasks.translate.config import TranslationConfig
 from sru_apps.tasks.translate.data import TranslationData

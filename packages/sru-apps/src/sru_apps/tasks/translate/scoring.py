@@ -14,15 +14,17 @@ from jsonargparse import Namespace
 from sru_apps.decoding.unknown import encode
 from sru_apps.inference.loading import load_trained
 from sru_apps.inference.trained import Trained
+from sru_apps.nn.cross_entropy import exp
 from sru_apps.task import Task
-from sru_apps.tasks.lm.figures import exp
+from sru_apps.tasks.translate.batches import make_batch
 from sru_apps.train.errors import UserError, building
 from sru_apps.train.options import parse_options
 from sru_apps.train.strict_json import dump_json
 from sru_apps.utf8 import use_utf8
 from sru_data.datasets.translation import Pair, PairFiles
-from sru_data.loaders import IGNORE, pad_sequences
+from sru_data.loaders import IGNORE
 from sru_data.loaders.buckets import LengthBatchSampler
+from sru_data.pair_files import Example
 from sru_data.reading import UNPRINTABLE
 
 # Symbols read at once, padding included, and sentences sorted by length together; these bound the memory.
@@ -74,16 +76,15 @@ def _score(model: Trained, window: Sequence[tuple[str, str]]) -> list[PairScore]
     found: list[Any] = [None] * len(ids)
     spellings = tokenizer.tokens
     for batch in batches([1 + max(map(len, sides)) for sides in ids]):
-        chosen = [ids[row] for row in batch]
-        source = pad_sequences([sides[0] for sides in chosen], batch_first=False)
-        target = pad_sequences([[tokenizer.bos_id, *sides[1]] for sides in chosen], batch_first=False)
-        wanted = [[*sides[1], tokenizer.eos_id] for sides in chosen]
-        targets = pad_sequences(wanted, pad_id=IGNORE, batch_first=False).ids.to(device)
-        mask = source.mask.to(device) if source.mask.any() else None
-        nll, _ = model.network.loss(source.ids.to(device), target.ids.to(device), targets, mask)
+        tensors = ([torch.tensor(side, dtype=torch.int64) for side in ids[row]] for row in batch)
+        made = make_batch([Example(row, *pair) for row, pair in zip(batch, tensors, strict=True)], tokenizer)
+        mask = None if made.source_mask is None else made.source_mask.to(device)
+        targets = made.targets.to(device)
+        nll, _ = model.network.loss(made.source.to(device), made.target.to(device), targets, mask)
         costs = targets.new_zeros(targets.shape, dtype=torch.float64)
         costs[targets != IGNORE] = nll.double()
-        for row, symbols, values in zip(batch, wanted, costs.t().tolist(), strict=True):
+        for row, values in zip(batch, costs.t().tolist(), strict=True):
+            symbols = [*ids[row][1], tokenizer.eos_id]
             log_probs = [-value for value in values[: len(symbols)]]
             nats = math.fsum(log_probs)
             found[row] = PairScore(
