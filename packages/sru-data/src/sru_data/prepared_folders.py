@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 CORPUS_NAME, QUESTIONS_NAME, FEATURES_NAME = "corpus.json", "questions.json", "features.json"
 PAIRS_NAME = "pairs.json"
 _CONTENTS = {
-    CORPUS_NAME: "a prepared corpus",
-    QUESTIONS_NAME: "prepared questions",
-    FEATURES_NAME: "prepared features",
-    PAIRS_NAME: "prepared pairs",
+    CORPUS_NAME: ("a prepared corpus", "a text"),
+    QUESTIONS_NAME: ("prepared questions", "questions"),
+    FEATURES_NAME: ("prepared features", "features"),
+    PAIRS_NAME: ("prepared pairs", "pairs"),
 }
-"""What a folder with a file of that name holds."""
+"""What a folder with a file of that name holds, and of what it is made."""
 _Record = TypeVar("_Record")
 _RECORD_BYTES = 1 << 20
 # To check this much takes less than a tenth of a second.
@@ -80,12 +80,13 @@ def check_contents(folder: Path, file_name: str) -> None:
     Raises:
         DataError: The folder holds a file that tells another one.
     """
-    for other, content in _CONTENTS.items():
+    wanted, _ = _CONTENTS[file_name]
+    for other, (content, _) in _CONTENTS.items():
         if other != file_name and (folder / other).is_file():
             raise DataError.at(
                 folder,
                 None,
-                f"expected a folder for {_CONTENTS[file_name]}, got one with {content}; name another folder",
+                f"expected a folder for {wanted}, got one with {content}; name another folder",
             )
 
 
@@ -243,6 +244,30 @@ def read_record(
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         message = f"expected {expected} in format {version}, got something else ({error}); {remedy}"
         raise DataError.at(path, None, message) from error
+
+
+def read_settings(folder: Path, file_name: str, make: type[_Record], *, version: int, remedy: str) -> _Record:
+    """Read the record that tells what a folder holds.
+
+    Args:
+        folder: The folder.
+        file_name: The name of the record, which tells the kind of the folder.
+        make: As for `read_record`.
+        version: The version of the format.
+        remedy: What to do about another one.
+
+    Raises:
+        DataError: The file is missing, damaged or of another version.
+    """
+    content, made_of = _CONTENTS[file_name]
+    return read_record(
+        folder / file_name,
+        make,
+        expected=content,
+        missing=f"expected {content}, got no such file; prepare {made_of} in this folder",
+        version=version,
+        remedy=remedy,
+    )
 
 
 def _typed(value: Any, kind: Any) -> Any:

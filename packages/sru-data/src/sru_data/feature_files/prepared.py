@@ -14,7 +14,7 @@ from torch import Tensor
 from sru_data.datasets.speech.utterance import PartName, Utterance
 from sru_data.errors import DataError
 from sru_data.features.config import FeatureConfig
-from sru_data.prepared_folders import FEATURES_NAME, Stored, first_difference, map_tensor, read_record
+from sru_data.prepared_folders import FEATURES_NAME, Stored, first_difference, map_tensor, read_settings
 
 FORMAT = 1
 FILE_NAME = FEATURES_NAME
@@ -83,14 +83,7 @@ class Settings:
         Raises:
             DataError: They are missing, damaged or of another version.
         """
-        return read_record(
-            folder / FILE_NAME,
-            cls,
-            expected="prepared features",
-            missing="expected prepared features, got no such file; prepare features in this folder",
-            version=FORMAT,
-            remedy=REMEDY,
-        )
+        return read_settings(folder, FILE_NAME, cls, version=FORMAT, remedy=REMEDY)
 
     def difference(self, now: Mapping[str, object]) -> str | None:
         """Describe the first thing that is different now, if anything is.

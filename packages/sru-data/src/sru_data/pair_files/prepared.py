@@ -11,7 +11,7 @@ from sru_data.datasets.translation import PartName
 from sru_data.pair_files.files import REMEDY, ROW_BYTES, PairPart, PartFiles
 from sru_data.pair_files.vocabularies import Vocabularies
 from sru_data.pair_files.writing import PartReport
-from sru_data.prepared_folders import PAIRS_NAME, Stored, first_difference, read_record
+from sru_data.prepared_folders import PAIRS_NAME, Stored, first_difference, read_settings
 from sru_data.tokenizers import SentenceTokenizer, load_tokenizer
 
 FORMAT = 1
@@ -65,14 +65,7 @@ class Settings:
         Raises:
             DataError: They are missing, damaged or of another version.
         """
-        return read_record(
-            folder / FILE_NAME,
-            cls,
-            expected="prepared pairs",
-            missing="expected prepared pairs, got no such file; prepare pairs in this folder",
-            version=FORMAT,
-            remedy=REMEDY,
-        )
+        return read_settings(folder, FILE_NAME, cls, version=FORMAT, remedy=REMEDY)
 
     def difference(self, now: Mapping[str, object]) -> str | None:
         """Describe the first thing that is different now, if anything is.

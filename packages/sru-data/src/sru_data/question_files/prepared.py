@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from sru_data.prepared_folders import QUESTIONS_NAME, Stored, first_difference, read_record
+from sru_data.prepared_folders import QUESTIONS_NAME, Stored, first_difference, read_settings
 from sru_data.question_files.files import REMEDY, ROW_BYTES, PartFiles, QuestionFile
 from sru_data.question_files.writing import PartReport
 
@@ -65,14 +65,7 @@ class Settings:
         Raises:
             DataError: They are missing, damaged or of another version.
         """
-        return read_record(
-            folder / FILE_NAME,
-            cls,
-            expected="prepared questions",
-            missing="expected prepared questions, got no such file; prepare questions in this folder",
-            version=FORMAT,
-            remedy=REMEDY,
-        )
+        return read_settings(folder, FILE_NAME, cls, version=FORMAT, remedy=REMEDY)
 
     def difference(self, now: Mapping[str, object]) -> str | None:
         """Describe the first thing that is different now, if anything is.

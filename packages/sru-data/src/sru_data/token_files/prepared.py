@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sru_data.datasets.language_modelling import Corpus
 from sru_data.errors import DataError
-from sru_data.prepared_folders import CORPUS_NAME, cached_folder, read_record
+from sru_data.prepared_folders import CORPUS_NAME, cached_folder, read_settings
 from sru_data.token_files.files import FORMAT, REMEDY, TokenFile
 from sru_data.token_files.writing import split_files
 from sru_data.tokenizers import Tokenizer, load_tokenizer
@@ -47,14 +47,7 @@ class Settings:
         Raises:
             DataError: They are missing, damaged or of another version.
         """
-        return read_record(
-            folder / FILE_NAME,
-            cls,
-            expected="a prepared corpus",
-            missing="expected a prepared corpus, got no such file; prepare a text in this folder",
-            version=FORMAT,
-            remedy=REMEDY,
-        )
+        return read_settings(folder, FILE_NAME, cls, version=FORMAT, remedy=REMEDY)
 
     def difference(self, now: Settings) -> str | None:
         """Describe the first thing that is different now, if anything is.

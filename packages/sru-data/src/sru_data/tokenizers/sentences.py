@@ -1,4 +1,4 @@
-"""Sentences to translate: ids of their text, and of where they begin and end."""
+"""Ids of texts and of markers among them; sentences to translate have one at each end."""
 
 from __future__ import annotations
 
@@ -13,34 +13,32 @@ MARKERS = ("<s>", "</s>")
 """Where a sentence begins and where it ends."""
 
 
-class SentenceTokenizer:
-    """A tokenizer with two more ids, which no text can contain: a sentence begins, a sentence ends.
-
-    The ids of the text come first; the last two are `bos_id` and `eos_id`. `encode` adds neither.
+class MarkedTokenizer:
+    """A tokenizer with more ids, which no text can contain; those of the text come first.
 
     Args:
         text: The tokenizer of the text.
+        markers: What the others are called.
     """
 
-    def __init__(self, text: Tokenizer) -> None:
-        self.text = text
+    def __init__(self, text: Tokenizer, markers: Sequence[str]) -> None:
+        self.text, self._markers = text, tuple(markers)
         self.pad_id, self.unk_id = text.pad_id, text.unk_id
-        self.bos_id, self.eos_id = range(len(text), len(text) + len(MARKERS))
 
     @property
     def tokens(self) -> list[str]:
         """The vocabulary in the order of its ids."""
-        return [*self.text.tokens, *MARKERS]
+        return [*self.text.tokens, *self._markers]
 
     def __len__(self) -> int:
         """Return the size of the vocabulary, with the markers."""
-        return len(self.text) + len(MARKERS)
+        return len(self.text) + len(self._markers)
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of a sentence, at least one, without padding and markers.
+        """Return the ids of a text, at least one, without padding and markers.
 
         Args:
-            text: The sentence; one without tokens gives `[unk_id]`.
+            text: The text; one without tokens gives `[unk_id]`.
         """
         return self.text.encode(text)
 
@@ -50,7 +48,29 @@ class SentenceTokenizer:
         Args:
             ids: Ids of this tokenizer.
         """
-        return self.text.decode([index for index in ids if index < self.bos_id])
+        return self.text.decode([index for index in ids if index < len(self.text)])
+
+    def save(self, path: str | Path) -> None:
+        """Write the tokenizer of the text, which `load_tokenizer` reads; the markers are always the same.
+
+        Args:
+            path: The file to write.
+        """
+        self.text.save(path)
+
+
+class SentenceTokenizer(MarkedTokenizer):
+    """A tokenizer with two more ids: a sentence begins, a sentence ends.
+
+    The last two ids are `bos_id` and `eos_id`. `encode` adds neither.
+
+    Args:
+        text: The tokenizer of the text.
+    """
+
+    def __init__(self, text: Tokenizer) -> None:
+        super().__init__(text, MARKERS)
+        self.bos_id, self.eos_id = range(len(text), len(self))
 
     def pieces(self, text: str) -> list[str]:
         """Return how a sentence spells each of its ids, so that an unknown word can be copied.
@@ -67,11 +87,3 @@ class SentenceTokenizer:
             return list(text) or [""]
         tokens = self.text.tokens
         return [tokens[index] for index in self.text.encode(text)]
-
-    def save(self, path: str | Path) -> None:
-        """Write the tokenizer of the text, which `load_tokenizer` reads; the markers are always the same.
-
-        Args:
-            path: The file to write.
-        """
-        self.text.save(path)

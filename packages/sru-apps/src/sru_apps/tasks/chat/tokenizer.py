@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
 import torch
 
 from sru_data.datasets.dialogues import Dialogue
 from sru_data.loaders import IGNORE, Segment
 from sru_data.tokenizers import Tokenizer
+from sru_data.tokenizers.sentences import MarkedTokenizer
 
 MARKERS = ("<user>", "<bot>", "<end>")
 """Symbols of a dialogue besides its text: the user begins, the bot begins, the bot has ended."""
@@ -19,7 +17,7 @@ Lesson = Segment
 """A dialogue to read, (T,) int64, and the target after each step, IGNORE where the bot does not speak."""
 
 
-class DialogueTokenizer:
+class DialogueTokenizer(MarkedTokenizer):
     """A tokenizer for text, with three more numbers that no text can contain.
 
         <user> what the user says <bot> what the bot says <end> <user> ...
@@ -31,30 +29,8 @@ class DialogueTokenizer:
     """
 
     def __init__(self, text: Tokenizer) -> None:
-        self.text = text
-        self.pad_id, self.unk_id = text.pad_id, text.unk_id
-        self.user_id, self.bot_id, self.end_id = range(len(text), len(text) + len(MARKERS))
-
-    @property
-    def tokens(self) -> list[str]:
-        """The vocabulary in the order of its numbers."""
-        return [*self.text.tokens, *MARKERS]
-
-    def __len__(self) -> int:
-        """Return the size of the vocabulary, with the markers."""
-        return len(self.text) + len(MARKERS)
-
-    def encode(self, text: str) -> list[int]:
-        """Return the numbers of a text, none of them a marker."""
-        return self.text.encode(text)
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of numbers, leaving out padding and markers."""
-        return self.text.decode([index for index in ids if index < len(self.text)])
-
-    def save(self, path: str | Path) -> None:
-        """Write the tokenizer of the text; the markers are the same for all."""
-        self.text.save(path)
+        super().__init__(text, MARKERS)
+        self.user_id, self.bot_id, self.end_id = range(len(text), len(self))
 
     def encode_question(self, said: str | None) -> list[int]:
         """Return what the model reads before it answers.
