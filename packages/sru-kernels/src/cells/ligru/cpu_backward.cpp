@@ -71,7 +71,6 @@ struct BackwardWork {
         for (Index step = plan.row_of(member, 0).steps() - 1; step >= 0; --step) {
             while (active < member.rows && plan.row_of(member, active).steps() > step) ++active;
             plan.for_each_part(member, active, [&](const Row& row, Index slot, Index panel) {
-                if (panel + 1 < member.end) prefetch(row, step, panel + 1);
                 differentiate(row, slot, panel, step);
             });
             if (args.has_norm) {
@@ -90,14 +89,13 @@ struct BackwardWork {
     void multiply(const Member& member, Index active, Index panel, Index step) const {
         const A* left = grads[step % 2] + member.slot * stride;
         const Factors<A> factors{left, stride, weight + panel * depth * units, depth};
-        if (step > 0 && panel + 1 == member.end) {
-            for (Index i = 0; i < active; ++i) prefetch(plan.row_of(member, i), step - 1, member.begin);
-        }
-        multiply_rows(active, factors, [&](Index first, Index count, const A* products) {
-            for (Index i = first; i < first + count; ++i, products += units) {
-                finish(plan.row_of(member, i), panel, step, products);
-            }
-        });
+        multiply_rows(
+            active, factors, [](Index) {},
+            [&](Index first, Index count, const A* products) {
+                for (Index i = first; i < first + count; ++i, products += units) {
+                    finish(plan.row_of(member, i), panel, step, products);
+                }
+            });
     }
 
     /// The gradient of the state of a row's units, which lives where it ends.
@@ -110,19 +108,6 @@ struct BackwardWork {
         const Index at = plan.of_sequence(row, panel), count = plan.size_of(panel);
         copy_row(state_of(row, panel), row_at<A>(args.grad_h_last, at), count);
         if (args.grad_h_reset != nullptr) fill_row(static_cast<A*>(args.grad_h_reset) + at, count, A(0));
-    }
-
-    /// Fetches what `differentiate` reads and writes.
-    void prefetch(const Row& row, Index step, Index panel) const {
-        const Index first = panel * units, at = plan.of_position(row, step) * size;
-        for (Index gate = 0; gate < 2; ++gate) {
-            const Index of_gate = gate * size + first;
-            prefetch_row(row_at<S>(args.u, row.position(step) * depth + of_gate), units);
-            prefetch_row(row_at<A>(args.products, 2 * at + of_gate), units);
-            prefetch_row(row_at<A>(args.grad_sums, 2 * at + of_gate), units);
-        }
-        prefetch_row(row_at<A>(args.before, at + first), units);
-        prefetch_row(row_at<S>(args.grad_h, at + first), units);
     }
 
     /// Takes the gradient of the state of a row's units through the functions of a step.

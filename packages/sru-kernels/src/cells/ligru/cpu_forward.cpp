@@ -80,7 +80,6 @@ struct ForwardWork {
                 plan.wait(member);
                 merge(member, active);
                 plan.for_each_part(member, active, [&](const Row& row, Index slot, Index panel) {
-                    if (panel + 1 < member.end) prefetch(row, step, panel + 1);
                     normalize(member, row, slot, panel, step);
                     finish(row, slot, panel, step, products_of(slot, panel));
                 });
@@ -92,10 +91,10 @@ struct ForwardWork {
     void multiply(const Member& member, Index active, Index panel, Index step) const {
         const A* before = states[step % 2] + member.slot * stride;
         const Factors<A> factors{before, stride, weight + panel * depth * columns, depth};
-        if (!args.has_norm) {
-            for (Index i = 0; i < active; ++i) prefetch(plan.row_of(member, i), step, panel);
-        }
-        multiply_rows(active, factors, [&](Index first, Index count, const A* sums) {
+        const auto prefetch = [&](Index i) {
+            if (!args.has_norm) prefetch_sums(plan.row_of(member, i), step, panel);
+        };
+        multiply_rows(active, factors, prefetch, [&](Index first, Index count, const A* sums) {
             for (Index i = first; i < first + count; ++i, sums += columns) {
                 if (args.has_norm) {
                     keep(sums, member.slot + i, panel);
@@ -145,12 +144,11 @@ struct ForwardWork {
         start_anew(row, step + 1, panel, after);
     }
 
-    /// Fetches what `finish` reads and writes.
-    void prefetch(const Row& row, Index step, Index panel) const {
-        const Index first = panel * units, at = plan.of_position(row, step) * depth + first;
-        const S* u = row_at<S>(args.u, row.position(step) * 2 * depth + first);
-        for (const S* part : {u, u + depth, row_at<S>(args.h, at)}) prefetch_row(part, units);
-        prefetch_row(row_at<A>(args.states, at), units);
+    /// Fetches the u that `finish` reads. Without a norm a part of every row is finished before the next part
+    /// of any, which no processor's own prefetcher follows.
+    void prefetch_sums(const Row& row, Index step, Index panel) const {
+        const S* u = row_at<S>(args.u, row.position(step) * 2 * depth + panel * units);
+        for (const S* part : {u, u + depth}) prefetch_row(part, units);
     }
 
     void write_products(Index at, Index size, const A* p) const {

@@ -96,11 +96,13 @@ struct Plan {
 
     Row row_of(const Member& member, Index i) const { return rows[member.group + i * member.groups]; }
 
-    /// Calls `visit(row, slot, panel)` for each panel of a thread and each of its first `count` rows.
+    /// Calls `visit(row, slot, panel)` for each of a thread's first `count` rows and each of its panels, in
+    /// the order of memory.
     template <typename Visit>
     void for_each_part(const Member& member, Index count, const Visit& visit) const {
-        for (Index panel = member.begin; panel < member.end; ++panel) {
-            for (Index i = 0; i < count; ++i) visit(row_of(member, i), member.slot + i, panel);
+        for (Index i = 0; i < count; ++i) {
+            const Row row = row_of(member, i);
+            for (Index panel = member.begin; panel < member.end; ++panel) visit(row, member.slot + i, panel);
         }
     }
 
@@ -175,14 +177,12 @@ SRU_KERNELS_HOST_DEVICE auto sum_of(Index size, const Number& number) {
     return sum;
 }
 
-/// Fetches a part of a row. It is asked for shortly before it is needed: the matrix would push it out of the
-/// caches if that were a step earlier, and it lies too far from what was read before for a processor's own
-/// prefetcher.
+/// Fetches a part of a row, which may begin and end in the middle of a cache line.
 template <typename Element>
 void prefetch_row(const Element* row, Index size) {
     constexpr Index line = 64 / Index{sizeof(Element)};
-    if (row == nullptr) return;
     for (Index at = 0; at < size; at += line) __builtin_prefetch(row + at);
+    __builtin_prefetch(row + size - 1);
 }
 
 /// Does `Work<S>`, which is made of the arguments, the plan and memory to work in.

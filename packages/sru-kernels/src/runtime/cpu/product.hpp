@@ -80,15 +80,18 @@ void multiply_some(Index count, const Factors<A>& factors, A* out, std::index_se
     of_rows[count - 1](factors, out);
 }
 
-/// Calls `visit(first row, rows, their product)` for every tile of `count` rows, all about as high.
-template <typename A, typename Visit>
-void multiply_rows(Index count, Factors<A> factors, const Visit& visit) {
+/// For every tile of `count` rows, all about as high, calls `prefetch(row)` for each of its rows, multiplies,
+/// and calls `visit(first row, rows, their product)`. Prefetches for more rows at once would be dropped: a
+/// core has about two dozen lines under way.
+template <typename A, typename Prefetch, typename Visit>
+void multiply_rows(Index count, Factors<A> factors, const Prefetch& prefetch, const Visit& visit) {
     alignas(64) A out[most_tile_rows * panel_columns<A>];
     const Index tiles = (count + most_tile_rows - 1) / most_tile_rows;
     const A* const left = factors.left;
     for (Index tile = 0; tile < tiles; ++tile) {
         const Index first = count * tile / tiles, rows = count * (tile + 1) / tiles - first;
         factors.left = left + first * factors.stride;
+        for (Index row = first; row < first + rows; ++row) prefetch(row);
         multiply_some(rows, factors, out, std::make_index_sequence<std::size_t{most_tile_rows}>{});
         visit(first, rows, static_cast<const A*>(out));
     }
