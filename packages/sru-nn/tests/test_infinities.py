@@ -8,7 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from sru_nn.functional import gated_linear_recurrence, mingru_recurrence, sru_recurrence
+from sru_nn.functional import (
+    gated_linear_recurrence,
+    ligru_recurrence,
+    mingru_recurrence,
+    sru_recurrence,
+)
 
 pytestmark = pytest.mark.usefixtures("implementation")
 T, B, D, H, STEP = 40, 3, 4, 2, 21
@@ -89,3 +94,37 @@ def test_gated_linear_keeps_it_in_its_head(name, bad):
     torch.testing.assert_close(o[:, others], expected_o[:, others], **close)
     torch.testing.assert_close(s[others], expected_s[others], **close)
     torch.testing.assert_close(grad[:, others], expected_grad[:, others], **close)
+
+
+@pytest.mark.parametrize("bad", [math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("name", ["u", "h0", "mask_h"])
+def test_ligru_keeps_it_in_its_sequence(name, bad):
+    again = STEP + 10
+    given = {"u": torch.randn(T, B, 2, D), "weight": torch.randn(2 * D, D) / 4, "h0": torch.randn(B, D)}
+    given |= {"mask_h": torch.ones(B, D), "reset": torch.zeros(T, B, dtype=torch.bool)}
+    given["reset"][again, 1] = True
+    changed = given | {name: given[name].clone()}
+    changed[name][(STEP, 1, 0, 2) if name == "u" else (1, 2)] = bad
+    (h, last, gradient), (expected_h, expected_last, expected_gradient) = (
+        run(ligru_recurrence, inputs) for inputs in (changed, given)
+    )
+    others = torch.arange(B) != 1
+    torch.testing.assert_close(h[:, others], expected_h[:, others])
+    torch.testing.assert_close(last[others], expected_last[others])
+    torch.testing.assert_close(gradient[:, others], expected_gradient[:, others])
+    if name == "u":
+        torch.testing.assert_close(h[:STEP], expected_h[:STEP])
+    if name != "mask_h":  # which the sequence after the reset reads too
+        torch.testing.assert_close(h[again:], expected_h[again:])
+        torch.testing.assert_close(last, expected_last)
+
+
+def test_a_gate_that_is_nan_where_a_sequence_begins_is_not_hidden():
+    q, k, v, log_g = (torch.randn(T, B, H, D) for _ in range(4))
+    reset = torch.zeros(T, B, dtype=torch.bool)
+    reset[STEP, 1] = True
+    log_g = -log_g.abs()
+    log_g[STEP, 1, 0, 2] = math.nan
+    o, _ = gated_linear_recurrence(q, k, v, log_g, reset=reset)
+    assert o[STEP:, 1, 0].isnan().all()
+    assert o[:, 0].isfinite().all()

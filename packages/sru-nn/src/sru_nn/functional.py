@@ -276,7 +276,8 @@ def ligru_recurrence(
     Products are in the accumulation dtype, under autocast too. The kernels of `sru-kernels` run it where they
     can (`sru_nn.backend`), plain PyTorch everywhere else. The transforms of `torch.func`, a `mask_h` with a
     gradient and gradients that are differentiated again run the reference; a compiled graph has first
-    derivatives only. What is not finite stays in its sequence.
+    derivatives only. What is not finite stays in its sequence, from its step on; the next step multiplies
+    by it, and which states are then infinite, NaN or finite is unspecified.
 
     Source: Ravanelli et al., "Light Gated Recurrent Units for Speech Recognition", 2018 (arXiv:1803.10225);
     Moumen and Parcollet, "Stabilising and Accelerating Light Gated Recurrent Units for Automatic Speech

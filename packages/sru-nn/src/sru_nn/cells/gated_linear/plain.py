@@ -87,7 +87,8 @@ def begins(inputs: PieceInputs) -> Tensor:
 
 def _shut(inputs: PieceInputs) -> chunks.Inputs:
     q, k, v, log_g, s0, *_ = inputs
-    return chunks.Inputs(q, k, v, log_g.masked_fill(begins(inputs)[:, :, None, None], -torch.inf), s0)
+    shut = begins(inputs)[:, :, None, None] & ~log_g.isnan()  # a gate that is NaN stays so, as in the kernels
+    return chunks.Inputs(q, k, v, log_g.masked_fill(shut, -torch.inf), s0)
 
 
 def _decay(inputs: PieceInputs) -> tuple[Tensor, Tensor]:
