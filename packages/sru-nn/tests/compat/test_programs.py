@@ -81,7 +81,7 @@ def test_the_checks_of_the_base_class(kind):
     rnn, x, hx = kind(E, D, L), torch.randn(T, B, E), torch.zeros(L, B, D)
     rnn.check_forward_args(x, (hx, hx) if kind is LSTM else hx, None)
     assert rnn.get_expected_hidden_size(x, None) == hx.shape
-    with pytest.raises(ValueError, match="RNN input dtype"):
+    with pytest.raises(ValueError, match=r"RNN input dtype|input must have the type"):
         rnn.check_input(x.double(), None)
 
 
@@ -130,6 +130,13 @@ def test_a_state_of_a_gru_in_a_tuple(form):
     elif form == "packed":
         x = pack_padded_sequence(x, torch.tensor([7, 3, 2]))
     torch.testing.assert_close(rnn(x, (h0,)), rnn(x, h0))
+    if form != "packed":
+        torch.testing.assert_close(rnn.step(x[0], [h0]), rnn.step(x[0], h0))
+
+
+def test_a_state_of_a_gru_cell_in_a_tuple():
+    cell, x, h = GRUCell(E, D), torch.randn(B, E), torch.randn(B, D)
+    torch.testing.assert_close(cell(x, (h,)), cell(x, h))
 
 
 class SineWaves(nn.Module):

@@ -15,13 +15,13 @@ from sru_nn.arguments import check_flags, check_probabilities, check_sizes
 from sru_nn.cells.sru.layer import SRUCell
 from sru_nn.cells.sru.run import run_layers
 from sru_nn.cells.sru.stack import SRUStack
-from sru_nn.compat.states import refuse_foreign, returned_state, state_for
+from sru_nn.compat.states import OwnWeights, refuse_foreign, returned_state, state_for
 from sru_nn.gemm import project
 from sru_nn.pieces import last_states
 from sru_nn.positions import Positions
 
 
-class DropIn(SRUStack):
+class DropIn(OwnWeights, SRUStack):
     """A stack of `SRUCell`s with the arguments, attributes and input forms of PyTorch's modules.
 
     Listed before `nn.LSTM` or `nn.GRU` among the bases of a class, it overrides whatever uses their weights.
@@ -109,6 +109,8 @@ class DropIn(SRUStack):
         self._reset_projections()
         if dtype is not None:
             self.to(dtype)
+        if type(self).reset_parameters is not DropIn.reset_parameters:
+            self.reset_parameters()  # PyTorch's constructors call it too
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__.copy()

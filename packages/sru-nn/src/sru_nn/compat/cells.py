@@ -19,9 +19,10 @@ from sru_nn.arguments import (
 from sru_nn.cells.sru.layer import SRUCell
 from sru_nn.cells.sru.run import run_layers
 from sru_nn.compat.states import (
+    OwnWeights,
     StartsFromC,
-    check_one,
     check_pair,
+    one_state,
     refuse_foreign,
     returned_state,
     state_for,
@@ -30,7 +31,7 @@ from sru_nn.positions import Positions
 from sru_nn.watched import as_leaf, refuse_script
 
 
-class CellDropIn(nn.Module):
+class CellDropIn(OwnWeights):
     """An `SRUCell` that takes one step per call, with the arguments and attributes of PyTorch's cells.
 
     Listed before `nn.LSTMCell` or `nn.GRUCell` among a class's bases, it overrides what uses their weights.
@@ -57,6 +58,8 @@ class CellDropIn(nn.Module):
             )
         if dtype is not None:
             self.to(dtype)
+        if type(self).reset_parameters is not CellDropIn.reset_parameters:
+            self.reset_parameters()  # PyTorch's constructors call it too
 
     def reset_parameters(self) -> None:
         """Draw all weights anew; the biases are set to zero."""
@@ -184,12 +187,13 @@ class GRUCell(CellDropIn, nn.GRUCell):
         torch.Size([8, 128])
     """
 
-    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
+    def forward(self, input: Tensor, hx: Tensor | tuple[Tensor] | None = None) -> Tensor:
         """Take one step.
 
         Args:
             input: `(B, E)`, or `(E,)` for a single sequence.
-            hx: `(B, D)`, or `(D,)` for a single sequence: what the last step returned; zeros if None.
+            hx: `(B, D)`, or `(D,)` for a single sequence: what the last step returned; zeros if None. A tuple
+                that holds just this tensor will do.
 
         Returns:
             `h`: `(B, D)`, or `(D,)`, in the dtype of the input, or in that of autocast.
@@ -201,6 +205,6 @@ class GRUCell(CellDropIn, nn.GRUCell):
         given: Any = input
         if isinstance(given, fx.Proxy):
             return as_leaf(self, given, hx)  # type: ignore[no-any-return]
-        check_one("GRUCell", hx)
-        self._check(input, **({} if hx is None else {"hx": hx}))
-        return self._run(input, "hx", hx)[0]
+        h0 = one_state("GRUCell", hx)
+        self._check(input, **({} if h0 is None else {"hx": h0}))
+        return self._run(input, "hx", h0)[0]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sru_nn.compat.base import DropIn
-from sru_nn.compat.states import check_one
+from sru_nn.compat.states import one_state
 from sru_nn.positions import Positions
 from sru_nn.recurrent import Sequences
 
@@ -119,12 +119,14 @@ class GRU(DropIn, nn.GRU):  # type: ignore[misc]
                 or something comes with it, or with a `PackedSequence`, that cannot.
             TypeError: A dtype does not fit.
         """
-        if isinstance(hx, (tuple, list)) and len(hx) == 1:
-            (hx,) = hx  # as decoders pass it that keep any module's state in a tuple
+        hx = one_state("GRU", hx)
         return self._forward(input, hx, mask_pad, reset=reset, cu_seqlens=cu_seqlens)
 
+    def step(self, x: Tensor, state: Any = None, *, reset: Tensor | None = None) -> tuple[Tensor, Any]:
+        """Run one time step, as `SRU.step` does; the state may be in a tuple of one, as for `forward`."""
+        return super().step(x, one_state("GRU", state), reset=reset)
+
     def _check_state(self, state: Any, *batch: int) -> None:
-        check_one("GRU", state)
         if state is not None:
             self._check_row("hx", state, batch, self.hidden_size)
 

@@ -33,9 +33,9 @@ class LSTM(StartsFromC, DropIn, nn.LSTM):  # type: ignore[misc]
         num_layers: L, the number of layers.
         bias: Whether the gates learn their biases b_f and b_r; if False these are buffers of zeros.
         batch_first: Whether input, output and `mask_pad` have the batch before the time. The states do not.
-        dropout: Dropout probability of each layer's output but the last one's. As in every SRU, one mask
-            serves all steps and applies to c_t on its way to the output, not to the highway; `nn.LSTM` drops
-            the whole output and draws a new mask for every step.
+        dropout: Dropout probability, below 1, of each layer's output but the last one's. As in every SRU, one
+            mask serves all steps and applies to c_t on its way to the output, not to the highway; `nn.LSTM`
+            drops the whole output and draws a new mask for every step.
         bidirectional: Whether each layer has a second direction from the last step to the first.
         proj_size: P, the width of each direction's output after a linear map without bias, in each layer; 0
             for none. An LSTM feeds the projection back. An SRU feeds no output back, so the projection only

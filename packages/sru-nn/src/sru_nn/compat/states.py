@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sru_nn.arguments import check_alike
 from sru_nn.dtypes import accumulate_dtype, is_autocast
@@ -21,10 +22,48 @@ def check_pair(who: str, hx: Any) -> None:
         raise ValueError(f"{who}: hx must be a pair (h0, c0), got {got}")
 
 
-def check_one(who: str, hx: Any) -> None:
-    """Raise if the state of a GRU is several tensors."""
-    if isinstance(hx, (tuple, list)):
+def one_state(who: str, hx: Any) -> Any:
+    """Return the state of a GRU; take it out of a tuple, where decoders keep it that treat all modules alike.
+
+    Raises:
+        ValueError: It is several tensors.
+    """
+    if not isinstance(hx, (tuple, list)):
+        return hx
+    if len(hx) != 1:
         raise ValueError(f"{who}: hx must be one tensor, got {len(hx)} values; LSTM takes a pair (h0, c0)")
+    return hx[0]
+
+
+class OwnWeights(nn.Module):
+    """A module without the weights that PyTorch's has; who reads, assigns or loads one of those is told."""
+
+    _THEIRS = re.compile(r"(weight|bias)_(ih|hh|hr)(_l\d+(_reverse)?)?|_all_weights|_flat_weights_names")
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if self._THEIRS.fullmatch(name) is None:
+                raise
+            raise AttributeError(self._has_no(name)) from None
+
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        """Register a parameter, as `nn.Module` does; `module.name = parameter` comes here too.
+
+        Raises:
+            AttributeError: It would stand in for a weight of PyTorch's module, and nothing would use it.
+        """
+        if self._THEIRS.fullmatch(name):
+            raise AttributeError(self._has_no(name))
+        super().register_parameter(name, param)
+
+    def _has_no(self, name: str) -> str:
+        names = ", ".join([name for name, _ in self.named_parameters()][:3])
+        return (
+            f"{type(self).__name__} has no {name}: its weights are those of an SRU, {names} and so on; loop "
+            "over named_parameters()"
+        )
 
 
 class StartsFromC:
