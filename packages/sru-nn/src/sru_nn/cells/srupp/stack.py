@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from sru_nn.arguments import check_exclusive, check_sizes, check_tensor, input_and_state
+from sru_nn.arguments import check_exclusive, check_sizes, input_and_state
 from sru_nn.cells.sru.run import run_layer
 from sru_nn.cells.srupp.attention import SRUppAttention
 from sru_nn.cells.srupp.attention_masks import ended
 from sru_nn.cells.srupp.layer import SRUppCell
 from sru_nn.cells.srupp.memory import Cache
 from sru_nn.cells.srupp.ragged_attention import reading_once
+from sru_nn.cells.srupp.state import check_saved_inputs
 from sru_nn.cells.srupp.streaming import StreamingStack
 from sru_nn.cells.srupp.transform import SRUppProjectedLinear
 from sru_nn.pieces import lay_end_to_end, pad_out
@@ -173,7 +174,6 @@ class SRUpp(StreamingStack):
                     learn_initial_state=learn_initial_state,
                 )
             )
-
         self.dropout = dropout
 
     def _set_dropout(self, p: float) -> None:
@@ -266,17 +266,8 @@ class SRUpp(StreamingStack):
 
     def _check_state(self, state: Any, *batch: int) -> None:
         c0, memory, memory_mask_pad = state
-        if memory_mask_pad is not None:
-            check_tensor("SRUpp", "memory_mask_pad", memory_mask_pad)
         super()._check_state(c0, *batch)
-        if memory is not None and not isinstance(memory, (list, tuple)):
-            raise TypeError(
-                f"SRUpp: memory must be a list with an entry per layer, got a {type(memory).__name__}"
-            )
-        if memory is not None and len(memory) != self.num_layers:
-            raise ValueError(
-                f"SRUpp: memory must hold one tensor or None per layer, {self.num_layers}, got {len(memory)}"
-            )
+        check_saved_inputs(memory, memory_mask_pad, self.num_layers)
 
     def _begin(self, x: Tensor, state: Any, where: Positions) -> tuple[Any, Positions]:
         return state, where  # a reset ends the memory too, so the attention sees to it

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from sru_nn.arguments import check_floating, check_shape
+from sru_nn.arguments import check_floating, check_shape, check_tensor
 from sru_nn.cells.srupp.memory import KeyValues
 from sru_nn.positions import restart
 
@@ -51,6 +51,20 @@ def restarted(state: SRUppState, reset: Tensor, initial: Tensor | None) -> SRUpp
     new = reset.unsqueeze(1).expand(-1, remembered(caches))
     pad = new if state.pad is None else state.pad | new
     return SRUppState(restart(state.c, reset, initial), caches, pad)
+
+
+def check_saved_inputs(memory: Any, mask_pad: Any, layers: int) -> None:
+    """Raise unless the memory of a call is None or has an entry for each of L layers, and its mask is one."""
+    if mask_pad is not None:
+        check_tensor("SRUpp", "memory_mask_pad", mask_pad)
+    if memory is None:
+        return
+    if not isinstance(memory, (list, tuple)):
+        raise TypeError(
+            f"SRUpp: memory must be a list with an entry per layer, got a {type(memory).__name__}"
+        )
+    if len(memory) != layers:
+        raise ValueError(f"SRUpp: memory must hold one tensor or None per layer, {layers}, got {len(memory)}")
 
 
 def check_memory(state: SRUppState, layers: int, batch: int, heads: int, size: int) -> None:
