@@ -15,8 +15,7 @@ def is_watched(module: nn.Module) -> bool:
     has been replaced: on the module, as offloading and adapters do, or on its class.
     """
     kind = type(module)
-    # Where it was written, even if functools.wraps says otherwise.
-    written = getattr(kind.forward, "__globals__", {}).get("__name__")
+    written = _home(kind)
     return bool(
         module._forward_hooks
         or module._forward_pre_hooks
@@ -42,10 +41,18 @@ def _may_alter(hooks: dict[int, Any]) -> bool:
     )
 
 
+def _home(kind: type[nn.Module]) -> str:
+    """Return the name of the module in which `forward` was written, even if functools.wraps gives another."""
+    return getattr(kind.forward, "__globals__", {}).get("__name__", "")  # type: ignore[no-any-return]
+
+
+# As in sru_nn.backend: the compiler of PyTorch 2.6 cannot read the globals of a function.
+_home._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
 def is_altered(module: nn.Module) -> bool:
     """Return whether a call of a module may do more than our `forward`: it is watched, or of a subclass."""
-    home = getattr(type(module).forward, "__globals__", {}).get("__name__", "")
-    return is_watched(module) or not home.startswith("sru_nn.")
+    return is_watched(module) or not _home(type(module)).startswith("sru_nn.")
 
 
 def as_leaf(module: nn.Module, x: fx.Proxy, *args: Any, **kwargs: Any) -> Any:

@@ -9,12 +9,13 @@ from sru_nn.positions import check_pieces
 
 Normalization = Literal["none", "batch", "layer"]
 Activation = Literal["relu", "tanh", "sin", "leaky_relu"]
+_ACTIVATIONS = get_args(Activation)  # here, because the compiler of PyTorch 2.6 cannot call get_args
 
 
 def check_options(who: str, normalization: Any, nonlinearity: Any, dropout: Any, **flags: Any) -> None:
     """Raise unless the options of a layer fit."""
     check_choice(who, "normalization", normalization, get_args(Normalization))
-    check_choice(who, "nonlinearity", nonlinearity, get_args(Activation))
+    check_choice(who, "nonlinearity", nonlinearity, _ACTIVATIONS)
     check_probabilities(who, dropout=dropout)
     check_flags(who, **flags)
 
@@ -36,7 +37,7 @@ def check_arguments(
 ) -> None:
     """Raise unless the arguments of `sru_nn.functional.ligru_recurrence` fit."""
     check = Checker("ligru_recurrence", "u", u, "(T, B, 2, D)", "u_h before u_z", sizes=(2,))
-    check_choice(check.who, "activation", activation, get_args(Activation))
+    check_choice(check.who, "activation", activation, _ACTIVATIONS)
     if type(bidirectional) is not bool:
         check_flags(check.who, bidirectional=bidirectional)
     size = u.shape[3]
