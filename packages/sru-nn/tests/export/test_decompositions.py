@@ -7,12 +7,15 @@ import itertools
 
 import pytest
 import torch
+from torch import nn
 from torch.export import Dim
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn.utils.rnn import pack_padded_sequence
 
 from sru_nn import SRU, GatedLinearRNN, MinGRU, pieces
 from sru_nn.cells.sru import operator as ops
 from sru_nn.cells.sru.plain import PieceInputs
-from sru_nn.export import decompositions, operators
+from sru_nn.export import decompositions, operators, to_onnx
 
 from .conftest import LENGTHS, D, E, L, needs_scan
 
@@ -139,6 +142,68 @@ def test_an_older_torch_unrolls_a_fixed_length_and_refuses_any_other(monkeypatch
     program = torch.export.export(rnn, (x,), dynamic_shapes=({0: Dim("time")},))
     with pytest.raises(RuntimeError, match=r"any length needs torch 2\.13.*fixed length"):
         program.run_decompositions(decompositions())
+
+
+REFUSED = r"^sru_nn\.export\.decompositions: the graph computes gradients.*without its loss"
+
+
+@pytest.mark.parametrize("name", ["sru", "sru_pieces", "gated_linear", "gated_linear_pieces", "ligru"])
+def test_no_operator_of_a_backward_pass_is_replaced(name):
+    operator = getattr(torch.ops.sru_nn, f"{name}_backward").default
+    with pytest.raises(RuntimeError, match=REFUSED):
+        decompositions()[operator]()
+
+
+def test_a_graph_with_its_backward_pass_is_refused():
+    rnn = SRU(E, D, 1)
+
+    def gradient(x: torch.Tensor) -> torch.Tensor:
+        return torch.autograd.grad(rnn(x)[0].sum(), x)[0]
+
+    x = torch.randn(1, 2, E, requires_grad=True)
+    assert torch.ops.sru_nn.sru_backward.default in targets(make_fx(gradient)(x))
+    with pytest.raises(RuntimeError, match=REFUSED):
+        make_fx(gradient, decomposition_table=decompositions())(x)
+
+
+@needs_scan
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+def test_what_is_refused_names_what_was_called(tmp_path):
+    class Packs(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn = SRU(E, D, 1)
+
+        def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+            return self.rnn(pack_padded_sequence(x, lengths))[1]
+
+    model, args, path = Packs().eval(), (torch.randn(3, 2, E), torch.tensor([3, 2])), tmp_path / "model.onnx"
+    with pytest.raises(RuntimeError, match=r"^to_onnx: the program lays out a PackedSequence"):
+        to_onnx(model, args, path)
+    with pytest.raises(Exception, match="export") as refused:
+        torch.onnx.export(model, args, path, dynamo=True, verbose=False)
+    assert str(refused.value.__cause__).startswith("torch.onnx.export: the program lays out a PackedSequence")
+
+
+@needs_scan
+def test_a_distributed_tensor_takes_a_step_or_is_told_that_it_cannot(tmp_path):
+    """PyTorch asks the table of decompositions for how an operator of ours passes shards on."""
+    tensor = pytest.importorskip("torch.distributed.tensor", reason="this PyTorch was built without it")
+    distributed, rnn, x = torch.distributed, SRU(E, D, 1), torch.randn(4, 2, E)
+    expected = rnn(x[:1])[0]
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    try:
+        mesh = distributed.device_mesh.init_device_mesh("cpu", (1,))
+        tensor.distribute_module(rnn, mesh)
+        x = tensor.distribute_tensor(x, mesh, [tensor.Shard(1)])
+        with torch.no_grad():
+            torch.testing.assert_close(rnn(x[:1])[0].full_tensor(), expected)
+            with pytest.raises(NotImplementedError, match=r"sru_forward\.default does not have a sharding"):
+                rnn(x)
+        with pytest.raises(NotImplementedError, match=r"sru_backward\.default does not have a sharding"):
+            rnn(x[:1])[0].sum().backward()
+    finally:
+        distributed.destroy_process_group()
 
 
 @needs_scan

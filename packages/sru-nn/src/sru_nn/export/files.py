@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree
 
 from sru_nn.arguments import check_module, check_path, check_sizes
-from sru_nn.export.operators import decompositions
+from sru_nn.export.operators import inference_table
 from sru_nn.quantization import Int4Linear
 
 _DTYPES = (torch.float32, torch.float64, torch.float16)
@@ -110,19 +110,21 @@ def to_onnx(
                 f"to_onnx: {name} is {parameter.dtype}, which ONNX Runtime cannot compute in; convert the "
                 "model with .float() or .half()"
             )
-    torch.onnx.export(
-        _to_program("to_onnx", model, args, dynamic_shapes),
-        (),
-        path,
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-        input_names=input_names,
-        output_names=output_names,
-        opset_version=opset_version,
-    )
+    with torch.no_grad():  # the file is the same, and there is less to trace
+        torch.onnx.export(
+            _to_program("to_onnx", model, args, dynamic_shapes),
+            (),
+            path,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+            input_names=input_names,
+            output_names=output_names,
+            opset_version=opset_version,
+        )
 
 
+@torch.no_grad()
 def _to_program(who: str, model: nn.Module, args: tuple[Any, ...], dynamic_shapes: Any) -> ExportedProgram:
     """Export a model for inference and replace its operators; `who` names the caller in errors."""
     _check(who, model, args)
@@ -130,8 +132,7 @@ def _to_program(who: str, model: nn.Module, args: tuple[Any, ...], dynamic_shape
         kind = type(dynamic_shapes).__name__
         raise TypeError(f"{who}: dynamic_shapes must be a dict, tuple or list, or None, got a {kind}")
     try:
-        with torch.no_grad():
-            program = torch.export.export(model, args, dynamic_shapes=dynamic_shapes, strict=False)
+        program = torch.export.export(model, args, dynamic_shapes=dynamic_shapes, strict=False)
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         modules = dict(model.named_modules())
@@ -148,7 +149,7 @@ def _to_program(who: str, model: nn.Module, args: tuple[Any, ...], dynamic_shape
                 "out of dynamic_shapes and pass no mask, or choose a module of sru_nn"
             ) from error
         raise
-    return program.run_decompositions(decompositions())  # type: ignore[no-any-return]
+    return program.run_decompositions(inference_table(who))  # type: ignore[no-any-return]
 
 
 def _check(who: str, model: Any, args: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,7 +28,8 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
     takes sequences of any length; a single step has no loop. Before torch 2.13 the loop is unrolled instead,
     and the length of the time axis must be fixed. What an operator saves for gradients is left out.
 
-    `torch.onnx.export` with `dynamo=True` replaces the operators by itself.
+    `torch.onnx.export` with `dynamo=True` replaces the operators by itself. A graph that also computes
+    gradients is refused.
 
     Returns:
         A function for each operator.
@@ -39,15 +41,36 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
         ...     program = torch.export.export(rnn, (x,))
         >>> program = program.run_decompositions(sru_nn.export.decompositions())
     """
-    operators = torch.ops.sru_nn
+    who = "sru_nn.export.decompositions"
+    backward = [f"{name.removesuffix('_forward')}_backward" for name in _FORWARD if name.endswith("_forward")]
+    return {**inference_table(who), **_table(who, dict.fromkeys(backward, _refuse_gradients))}
+
+
+def inference_table(who: str) -> dict[Any, Callable[..., Any]]:
+    """Return the `decompositions` of a graph without gradients; errors begin with `who`, what was called."""
+    return _table(who, _FORWARD)
+
+
+def _table(who: str, functions: dict[str, Callable[..., Any]]) -> dict[Any, Callable[..., Any]]:
     return {
-        operators.sru_forward.default: _sru_forward,
-        operators.sru_pieces_forward.default: _sru_pieces_forward,
-        operators.gated_linear_forward.default: _gated_linear_forward,
-        operators.gated_linear_pieces_forward.default: _gated_linear_pieces_forward,
-        operators.ligru_forward.default: _ligru_forward,
-        operators.packed_layout.default: _refuse_packed,
+        getattr(torch.ops.sru_nn, name).default: _called_by(who, function)
+        for name, function in functions.items()
     }
+
+
+class _NotReplacedError(Exception):
+    """Why an operator cannot be replaced."""
+
+
+def _called_by(who: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def run(*args: Any) -> Any:
+        try:
+            return function(*args)
+        except _NotReplacedError as refusal:
+            raise RuntimeError(f"{who}: {refusal}") from None
+
+    return run
 
 
 def _has_no_loop(length: Any) -> bool:
@@ -55,10 +78,9 @@ def _has_no_loop(length: Any) -> bool:
     if isinstance(length, int) and (length <= 1 or not TORCH_2_13):
         return True
     if not TORCH_2_13:
-        raise RuntimeError(
-            "sru_nn.export.decompositions: a time axis of any length needs torch 2.13, this is "
-            f"{torch.__version__}; upgrade it, or export with a fixed length (no Dim for the time axis) "
-            "and feed longer sequences in chunks, with the state"
+        raise _NotReplacedError(
+            f"a time axis of any length needs torch 2.13, this is {torch.__version__}; upgrade it, or export "
+            "with a fixed length (no Dim for the time axis) and feed longer sequences in chunks, with a state"
         )
     return False
 
@@ -204,11 +226,29 @@ def _scan_ligru_states(
 
 
 def _refuse_packed(*_: Any) -> Any:
-    raise RuntimeError(
-        "sru_nn.export.decompositions: the program lays out a PackedSequence, which needs sru_nn; pass the "
-        "sequences end to end with cu_seqlens, or padded with mask_pad"
+    raise _NotReplacedError(
+        "the program lays out a PackedSequence, which needs sru_nn; pass the sequences end to end with "
+        "cu_seqlens, or padded with mask_pad"
     )
 
 
-# Where torch.onnx.export looks for an operator that it has no translation of.
-getattr(torch._decomp, "decomposition_table", {}).update(decompositions())
+def _refuse_gradients(*_: Any) -> Any:
+    raise _NotReplacedError(
+        "the graph computes gradients, and these operations keep nothing for them; export the model alone, "
+        "without its loss and the backward pass"
+    )
+
+
+_FORWARD = {
+    "sru_forward": _sru_forward,
+    "sru_pieces_forward": _sru_pieces_forward,
+    "gated_linear_forward": _gated_linear_forward,
+    "gated_linear_pieces_forward": _gated_linear_pieces_forward,
+    "ligru_forward": _ligru_forward,
+    "packed_layout": _refuse_packed,
+}
+
+# Where torch.onnx.export looks for an operator that it has no translation of. DTensor looks there too, for
+# how an operator without a sharding strategy passes shards on: it can take a single step. Of a loop it says
+# that there is no strategy; so it must of the backward operators, which are left out for that reason.
+getattr(torch._decomp, "decomposition_table", {}).update(inference_table("torch.onnx.export"))
