@@ -252,6 +252,13 @@ def test_wrong_requests(tmp_path, monkeypatch):
         to_onnx(rnn, (x,), path)
 
 
+def test_nothing_is_traced_for_gradients(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(torch.onnx, "export", lambda *_, **__: seen.append(torch.is_grad_enabled()))
+    to_onnx(SRU(E, D, 1).eval(), (torch.randn(1, 2, E),), tmp_path / "rnn.onnx")
+    assert seen == [False]
+
+
 @torch.no_grad()
 def test_a_module_that_pytorch_unrolls_is_named(tmp_path):
     model = nn.ModuleDict({"rnn": nn.LSTM(E, D)}).eval()
