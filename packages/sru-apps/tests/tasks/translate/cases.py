@@ -28,7 +28,9 @@ SYSTEMS: dict[str, dict[str, Any]] = {
 def config_of(**options: Any) -> TranslationConfig:
     """A configuration of 6 features per symbol, 4 units of an encoder and 8 of a decoder."""
     sizes = {"source_vocab_size": SOURCES, "target_vocab_size": TARGETS, "joint": False}
-    units = {"embedding_size": 6, "hidden_size": 4, "decoder_size": 8}
+    units = {"embedding_size": 6, "hidden_size": 4}
+    if "system" not in options:
+        units["decoder_size"] = 8
     return TranslationConfig(**{**sizes, **units, **options})
 
 

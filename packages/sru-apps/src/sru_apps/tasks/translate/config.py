@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Literal
+from typing import Any, Literal
 
 from sru_apps.nn import EncoderOptions, RecurrentName
 from sru_apps.nn.encoders import ENCODERS
 from sru_apps.ranges import check_at_least, ranged
+from sru_apps.tasks.translate.recurrent import EncoderDecoderOptions
+from sru_apps.tasks.translate.systems import SYSTEMS, SystemName
+from sru_apps.tasks.translate.transformer import TransformerSRUOptions
 
-_SYSTEMS = ("encoder-decoder", "transformer-sru")
-_DECODERS = ("sru", "srupp", "lstm", "gru")
-_SCORES = ("dot", "general", "concat")
 _LEAST_SYMBOLS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class TranslationConfig(EncoderOptions):
-    """Sizes and choices of a `TranslationModel`, and the options of its encoder and decoder.
+class TranslationConfig(EncoderOptions, EncoderDecoderOptions, TransformerSRUOptions):
+    """Sizes and choices of a `TranslationModel`, with the options of every system and of its cells.
 
     Raises:
-        ValueError: A number is out of its range, or two choices exclude each other.
+        ValueError: A number is out of its range, two choices exclude each other, or an option belongs to
+            another system.
     """
 
     source_vocab_size: int
@@ -30,47 +31,29 @@ class TranslationConfig(EncoderOptions):
     # A factory, since a field with a plain default is an option of the command line.
     joint: bool = field(default_factory=bool)
     """Whether both languages have the same symbols."""
-    system: Literal["encoder-decoder", "transformer-sru"] = ranged("encoder-decoder", among=_SYSTEMS)
+    system: SystemName = ranged("encoder-decoder", among=tuple(SYSTEMS))  # noqa: RUF009
     """encoder-decoder: recurrent layers that attend to the source once; transformer-sru: a Transformer with
     an SRU in place of every feed-forward network (Lei et al., 2018)."""
     encoder: RecurrentName = "sru"
     """encoder-decoder: the recurrent encoder of the source."""
-    decoder: Literal["sru", "srupp", "lstm", "gru"] = ranged("sru", among=_DECODERS)
-    """encoder-decoder: the recurrent cell of the decoder."""
     embedding_size: int = ranged(256, at_least=1)
     """E, the features of a symbol; of transformer-sru, those between its layers too."""
     hidden_size: int = ranged(256, at_least=1)
     """Units per direction of an encoder's layer; of transformer-sru, those of every SRU."""
-    decoder_size: int | None = ranged(None, at_least=1)
-    """encoder-decoder: D, the units of a decoder's layer; default: as `hidden_size`."""
     num_layers: int = ranged(2, at_least=1)
     """Layers of the encoder."""
     decoder_layers: int | None = ranged(None, at_least=1)
     """Layers of the decoder; default: as `num_layers`."""
     bidirectional: bool | None = None
     """Read the source both ways; default: yes, transformer-sru: no, since its attention sees all of it."""
-    residual: bool = False
-    """encoder-decoder: add the input of each recurrent layer but the first to its output."""
-    attention: Literal["luong", "bahdanau"] = ranged("bahdanau", among=("luong", "bahdanau"))
-    """encoder-decoder: luong attends after the last layer of the decoder; bahdanau after the first, and the
-    layers above read what it found."""
-    score: Literal["dot", "general", "concat"] | None = ranged(None, among=_SCORES)
-    """encoder-decoder: how attention compares (Luong et al., 2015); concat is that of Bahdanau et al. too;
-    default: general."""
-    attention_heads: int = ranged(8, at_least=1)
-    """transformer-sru: heads of each attention."""
     dropout: float = ranged(0.2, at_least=0, below=1)
     """Dropout on the input of each recurrent layer; of transformer-sru, on what each part adds."""
-    variational: bool = False
-    """encoder-decoder: draw dropout once for all positions of a sentence (Gal and Ghahramani, 2016)."""
     word_dropout: float = ranged(0.0, at_least=0, below=1)
     """Dropout of whole symbols of the source and of the target (Sennrich et al., 2016)."""
     alignment_dropout: float = ranged(0.0, at_least=0, below=1)
     """Dropout on the weights of attention; that of srupp has its own."""
     output_dropout: float | None = ranged(None, at_least=0, below=1)
     """Dropout before the output layer; default: as `dropout`."""
-    sru_dropout: float | None = ranged(None, at_least=0, below=1)
-    """transformer-sru: dropout in each SRU, on its input and its states; default: as `dropout`."""
     tie_embeddings: Literal["none", "target", "all"] = ranged("target", among=("none", "target", "all"))
     """What shares its weights: target: target embedding and output layer (Press and Wolf, 2017); all: the
     source embedding too, which needs a joint vocabulary."""
@@ -98,42 +81,23 @@ class TranslationConfig(EncoderOptions):
                 "tie_embeddings=all needs a joint vocabulary; prepare the data with one, or choose target"
             )
         self._check_options()
-        if self.system == "transformer-sru":
-            self._check_transformer()
-        elif self.attention == "bahdanau" and self.layers_of_decoder < 2:
-            raise ValueError(
-                "the attention bahdanau needs at least 2 layers of the decoder, got "
-                f"{self.layers_of_decoder}; choose luong"
-            )
+        SYSTEMS[self.system].check(self)
 
     def _check_options(self) -> None:
-        """Raise unless every option of a cell belongs to the encoder's or the decoder's."""
+        """Raise unless every option belongs to the system, or to the cell of the encoder or the decoder."""
+        own = _names(SYSTEMS[self.system].options)
+        for owner, system in SYSTEMS.items():
+            for item in fields(system.options):
+                if item.name not in own and getattr(self, item.name) != item.default:
+                    raise ValueError(
+                        f"the system {self.system!r} has no option {item.name}, which belongs to {owner}; "
+                        "leave it out"
+                    )
         if self.encoder not in ENCODERS:
             EncoderOptions().given(self.encoder)
-        taken = {*_options(self.encoder), *(_options(self.decoder) if self.system == _SYSTEMS[0] else ())}
-        rest = {
-            name: getattr(self, name)
-            for name in (item.name for item in fields(EncoderOptions))
-            if name not in taken
-        }
+        taken = [name for cell in (self.encoder, self.decoder) for name in _names(ENCODERS[cell].options)]
+        rest = {name: getattr(self, name) for name in _names(EncoderOptions) if name not in taken}
         EncoderOptions(**rest).given(self.encoder)
-
-    def _check_transformer(self) -> None:
-        if self.encoder != "sru" or self.decoder != "sru":
-            other = self.encoder if self.encoder != "sru" else self.decoder
-            raise ValueError(f"the system transformer-sru is made of SRUs, got {other!r}; leave it out")
-        for name in self.given("sru"):
-            raise ValueError(f"the system transformer-sru has no option {name}; leave it out")
-        if self.both_ways and self.hidden_size % 2:
-            raise ValueError(
-                f"a bidirectional transformer-sru needs an even hidden_size, got {self.hidden_size}; each "
-                "direction has half of the units"
-            )
-        if self.embedding_size % self.attention_heads:
-            raise ValueError(
-                f"attention_heads must divide embedding_size={self.embedding_size}, got "
-                f"{self.attention_heads}"
-            )
 
     def options_of(self, cell: str) -> EncoderOptions:
         """Return the options that a cell has.
@@ -141,12 +105,12 @@ class TranslationConfig(EncoderOptions):
         Args:
             cell: The encoder's or the decoder's.
         """
-        return EncoderOptions(**{name: getattr(self, name) for name in _options(cell)})
+        return EncoderOptions(**{name: getattr(self, name) for name in _names(ENCODERS[cell].options)})
 
     @property
     def both_ways(self) -> bool:
         """Whether the source is read both ways."""
-        return self.system == _SYSTEMS[0] if self.bidirectional is None else self.bidirectional
+        return self.system == "encoder-decoder" if self.bidirectional is None else self.bidirectional
 
     @property
     def units_of_decoder(self) -> int:
@@ -174,5 +138,5 @@ class TranslationConfig(EncoderOptions):
         return self.target_vocab_size - 1
 
 
-def _options(cell: str) -> list[str]:
-    return [item.name for item in fields(ENCODERS[cell].options)]
+def _names(options: Any) -> list[str]:
+    return [item.name for item in fields(options)]
