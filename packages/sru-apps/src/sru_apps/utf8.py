@@ -10,13 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from sru_apps.train.errors import UserError
-from sru_data.reading import without_mark
+from sru_data.reading import UNPRINTABLE, without_mark
 
 
 def use_utf8() -> None:
     """Print UTF-8, whatever the locale."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")
+
+
+def on_one_line(text: str) -> str:
+    """Put spaces in place of what would end a line or a column."""
+    return UNPRINTABLE.sub(" ", text)
 
 
 MAX_LINE = 1 << 20

@@ -23,9 +23,9 @@ from sru_apps.tasks.translate.predict import Translation, Translator
 from sru_apps.train.errors import UserError, building
 from sru_apps.train.options import parse_options
 from sru_apps.train.strict_json import dump_json
-from sru_apps.utf8 import input_lines, use_utf8
+from sru_apps.utf8 import input_lines, on_one_line, use_utf8
 from sru_data.atomic import atomic_write
-from sru_data.reading import MAX_SENTENCE_BYTES, UNPRINTABLE
+from sru_data.reading import MAX_SENTENCE_BYTES
 from sru_data.tables import Row, Table, open_table
 
 _SAMPLING = ("temperature", "top_k", "top_p", "repetition_penalty")
@@ -248,9 +248,9 @@ def _shown(number: int, text: str, translations: Sequence[Translation], options:
     if options.json:
         return dump_json({"source": text, "translations": _fields(translations)})
     if options.n_best == 1:
-        return _on_one_line(translations[0].text)
+        return on_one_line(translations[0].text)
     return "\n".join(
-        f"{number}\t{'' if score is None else f'{score:.4f}'}\t{_on_one_line(written)}"
+        f"{number}\t{'' if score is None else f'{score:.4f}'}\t{on_one_line(written)}"
         for written, score, *_ in translations
     )
 
@@ -268,7 +268,3 @@ def _fields(translations: Sequence[Translation]) -> list[dict[str, Any]]:
 def _columns(translations: Sequence[Translation]) -> Mapping[str, object]:
     text, score, _, note, _ = translations[0]
     return {"translation": text, "score": score, "note": note, "translations": _fields(translations)}
-
-
-def _on_one_line(text: str) -> str:
-    return UNPRINTABLE.sub(" ", text)

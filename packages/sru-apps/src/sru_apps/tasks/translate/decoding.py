@@ -17,7 +17,8 @@ from sru_apps.tasks.translate.config import TranslationConfig
 from sru_apps.tasks.translate.model import TranslationModel
 from sru_data.tokenizers import PAD_ID, UNK_ID
 
-_PER_SYMBOL, _MORE = 2, 20
+PER_SYMBOL, MORE = 2, 20
+"""The most symbols of a translation: so many for each of the sentence, and so many more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +78,7 @@ class Search:
         """
         if self.max_length is not None:
             return self.max_length
-        return max(_PER_SYMBOL * symbols + _MORE, self.min_length, len(prefix) + _MORE)
+        return max(PER_SYMBOL * symbols + MORE, self.min_length, len(prefix) + MORE)
 
 
 @torch.inference_mode()

@@ -15,7 +15,7 @@ import torch
 
 from sru_apps.inference.loading import load_trained
 from sru_apps.task import Task
-from sru_apps.tasks.translate.decoding import search
+from sru_apps.tasks.translate.decoding import MORE, PER_SYMBOL, search
 from sru_apps.tasks.translate.graphs import write_graphs
 from sru_apps.tasks.translate.model import TranslationModel
 from sru_apps.tasks.translate.onnx_search import FORMAT, OnnxTranslator
@@ -128,6 +128,7 @@ def write_export(folder: Path, model: TranslationModel, tokenizer: TokenizerPair
                 "target_vocab_size": config.target_vocab_size,
                 "most_source_symbols": graphs.most_source_symbols,
                 "most_target_symbols": graphs.most_target_symbols,
+                "longest": {"per_source_symbol": PER_SYMBOL, "more": MORE},
                 "pad_id": PAD_ID,
                 "bos_id": config.bos_id,
                 "eos_id": config.eos_id,

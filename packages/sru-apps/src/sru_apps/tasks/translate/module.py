@@ -47,6 +47,8 @@ class TranslationModule(TaskModule):
     ) -> None:
         super().__init__(config, optimizer)
         self.network = build(self.config)
+        self.translations: dict[str, dict[int, str]] = {}
+        """What each part of the data was translated into when it was measured last, by sentences."""
         self._reset()
 
     @classmethod
@@ -85,8 +87,7 @@ class TranslationModule(TaskModule):
 
     def _reset(self) -> None:
         self._nats, self._tokens = 0.0, 0
-        self._hypotheses: list[str] = []
-        self._references: list[tuple[str, ...]] = []
+        self._found: dict[int, str] = {}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add up the losses of the tokens, and translate."""
@@ -97,15 +98,17 @@ class TranslationModule(TaskModule):
         assert data.tokenizer is not None
         fitting = self.trainer.state.fn == TrainerFn.FITTING
         beam = self.config.validation_beam if fitting else self.config.beam
-        for best, *_ in search(self.network, batch.source, batch.source_mask, beam=beam):
-            self._hypotheses.append(data.tokenizer.decode(best.ids))
-        part: Any = data.parts[self.stage]
-        self._references += [part.text(index).targets for index in batch.index.tolist()]
+        hypotheses = search(self.network, batch.source, batch.source_mask, beam=beam)
+        for index, (best, *_) in zip(batch.index.tolist(), hypotheses, strict=True):
+            self._found[index] = data.tokenizer.decode(best.ids)
 
     def on_validation_epoch_end(self) -> None:
         """Log the figures of all sentences."""
         data: TranslationData = self.trainer.datamodule  # type: ignore[attr-defined]
-        scores = data.scorer().corpus(self._hypotheses, self._references)
+        part: Any = data.parts[self.stage]
+        references = [part.text(index).targets for index in self._found]
+        scores = data.scorer().corpus(list(self._found.values()), references)
+        self.translations[self.stage] = self._found
         loss = self._nats / max(1, self._tokens)
         self.log_figures({"loss": loss, "perplexity": exp(loss), **scores._asdict()})
         self._reset()

@@ -87,7 +87,7 @@ class OnnxTranslator:
             length_penalty: average, gnmt or none; default: that of the model.
             alpha: α; default: that of the model.
             min_length: The least symbols of a translation.
-            max_length: The most; default: 20 more than twice those of the sentence.
+            max_length: The most; default: what `longest` in `translation.json` allows for the sentence.
 
         Returns:
             For each sentence its translations, the best first.
@@ -105,9 +105,10 @@ class OnnxTranslator:
             raise ValueError(f"n_best must be from 1 to the beam, {beam}, got {n_best}")
         if kind not in ("average", "gnmt", "none"):
             raise ValueError(f"length_penalty must be average, gnmt or none, got {kind!r}")
-        searches = []
+        searches, longest = [], config["longest"]
         for sentence in sentences:
-            most = 2 * len(sentence) + 20 if max_length is None else max_length
+            usual = longest["per_source_symbol"] * len(sentence) + longest["more"]
+            most = usual if max_length is None else max_length
             if config["most_target_symbols"] is not None:
                 most = min(most, config["most_target_symbols"])
             if not 0 <= min_length <= most:

@@ -20,12 +20,11 @@ from sru_apps.tasks.translate.batches import make_batch
 from sru_apps.train.errors import UserError, building
 from sru_apps.train.options import parse_options
 from sru_apps.train.strict_json import dump_json
-from sru_apps.utf8 import use_utf8
+from sru_apps.utf8 import on_one_line, use_utf8
 from sru_data.datasets.translation import Pair, PairFiles
 from sru_data.loaders import IGNORE
 from sru_data.loaders.buckets import LengthBatchSampler
 from sru_data.pair_files import Example
-from sru_data.reading import UNPRINTABLE
 
 # Symbols read at once, padding included, and sentences sorted by length together; these bound the memory.
 _AT_ONCE = 2048
@@ -166,7 +165,7 @@ def score(task: Task, args: Sequence[str]) -> int:
             _print_row(number, len(found.tokens), found.log_prob, found.unknown)
             if options.tokens:
                 for token, log_prob in zip(found.tokens, found.log_probs, strict=True):
-                    print(f"{number}\t{UNPRINTABLE.sub(' ', token)}\t{log_prob:.4f}")
+                    print(f"{number}\t{on_one_line(token)}\t{log_prob:.4f}")
     if options.json:
         figures = {"log_prob": total, "perplexity": exp(-total / count), "unknown": unknown}
         print(dump_json({"total": True, "tokens": count, **figures}))
