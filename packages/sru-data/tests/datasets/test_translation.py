@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sru_data import DataError
-from sru_data.datasets.translation import HOME_URL, NAMES, Pair, PairFiles, load
+from sru_data.datasets.translation import HOME_URL, NAMES, Pair, PairFiles, load, names_of_tests
 
 
 @pytest.fixture
@@ -134,6 +134,7 @@ def test_a_published_set_in_the_data_folder(tmp_path: Path, name: str, test: str
     for prefix in names:
         (folder / f"{prefix}.{source}").write_text(f"{prefix}\n")
         (folder / f"{prefix}.{target}.gz").write_bytes(gzip.compress(b"x\n"))
+    assert names_of_tests(name)[0 if test is None else 1] == names[2].partition(".")[0]
     found = load(name, data_dir=tmp_path, test=test)
     assert list(found) == ["train", "validation", "test"]
     assert [[pair[:2] for pair in files.pairs()] for files in found.values()] == [

@@ -157,6 +157,13 @@ def test_all_files_are_checked_before_the_first_is_written(sources, write, tmp_p
             r"train: expected pairs that can be used, got 2, of which none can: sentence longer .*:1; empty",
         ),
         ("validation", ("", ""), r"validation\.0: expected pairs of sentences, got none"),
+        (
+            "train",
+            ("\n \n", "x\ny\n"),
+            r"train\.0: expected .* to train on, got pairs with an empty source only",
+        ),
+        ("train", ("a\nb\n", "\n\n"), r"train\.1: expected .*, got pairs with an empty translation only"),
+        ("train", ("a\n\n", "\ny\n"), r"train\.0: expected .*, got pairs with an empty side only"),
     ],
 )
 def test_a_part_without_a_pair_that_can_be_used(sources, write, tmp_path: Path, part, sides, message) -> None:

@@ -88,6 +88,18 @@ class TaskData(LightningDataModule):
     """The tokenizer; known after `setup`."""
     has_test: bool = True
     """Whether there is a test set; known after `setup`."""
+    evaluates: bool = False
+    """Whether a trained model is measured, and nothing is trained; set before the data are made ready."""
+
+    @classmethod
+    def changed(cls, options: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the options of the data that a trained model is measured on.
+
+        Args:
+            options: Those of its training.
+            changes: What the command line of `validate` or `test` gives in place of them.
+        """
+        return {**options, **changes}
 
     def take_tokenizer(self, tokenizer: str, config: Mapping[str, Any]) -> None:
         """Use the tokenizer of a trained model; called before the data are made ready.

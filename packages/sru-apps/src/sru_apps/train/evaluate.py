@@ -136,11 +136,15 @@ def evaluate(stage: Stage, task: Task, args: Sequence[str]) -> int:
     kind = load(task.data)
     with reading(path):
         settings = dict(checkpoint["datamodule_hyper_parameters"])
-        settings = {"seed": settings.pop("seed"), **settings, **changed["data"]}  # every run has one
+        settings = {
+            "seed": settings.pop("seed"),
+            **kind.changed(settings, changed["data"]),
+        }  # every run has one
         state = dict(checkpoint[kind.__qualname__])
         _check_files(task, settings)
         with building():
             data = kind(**settings)
+        data.evaluates = True
         data.load_state_dict(state)
         data.prepare_data()
         data.setup(stage)

@@ -24,9 +24,12 @@ def make(corpus: Path, tmp_path: Path) -> Callable[..., TranslationData]:
         for side, language in (("", "en"), ("_target", "de"))
     }
 
-    def ready(*, state: dict[str, Any] | None = None, **options: Any) -> TranslationData:
+    def ready(
+        *, state: dict[str, Any] | None = None, evaluates: bool = False, **options: Any
+    ) -> TranslationData:
         how = {"prepared_dir": str(tmp_path / "prepared"), "unit": "words"}
         data = TranslationData(**{**files, **how, "max_length": 10, "max_tokens": 40, **options})
+        data.evaluates = evaluates
         if state is not None:
             data.load_state_dict(state)
         data.prepare_data()
@@ -94,7 +97,7 @@ def test_pairs_are_held_out_where_no_file_is_for_validation(make: Callable[..., 
     others = [make(**options, seed=seed).parts["validation"] for seed in range(4)]
     assert len({tuple(other.numbers.tolist()) for other in others}) > 1  # type: ignore[attr-defined]
     # A checkpoint is measured on the same ones, which takes the training pairs too.
-    again = make(**options, seed=3, state=data.state_dict())
+    again = make(**options, seed=3, state=data.state_dict(), evaluates=True)
     assert again.parts["validation"].numbers.tolist() == sorted(held_out)  # type: ignore[attr-defined]
 
 
@@ -132,7 +135,7 @@ def test_a_checkpoint_is_measured_with_its_own_vocabulary_and_without_training_p
     other.write_text("one eleven\n", encoding="utf-8")
     target = tmp_path / "other.de"
     target.write_text("eins elf\n", encoding="utf-8")
-    data = make(state=state, test_file=str(other), test_target_file=str(target))
+    data = make(state=state, evaluates=True, test_file=str(other), test_target_file=str(target))
     assert set(data.parts) == {"validation", "test"}
     assert data.tokenizer is not None
     assert data.parts["test"][0].source.tolist() == [data.tokenizer.source.encode("one")[0], 1]
@@ -150,7 +153,7 @@ def test_another_vocabulary_than_the_checkpoints_is_refused(
     folder = {"train_file": None, "validation_file": None, "test_file": None}
     folder |= {f"{part}_target_file": None for part in ("train", "validation", "test")}
     with pytest.raises(DataError, match=r"vocabulary of train in .*rare differs from that of the model"):
-        make(state=state, **folder, prepared_dir=str(tmp_path / "rare"))
+        make(state=state, evaluates=True, **folder, prepared_dir=str(tmp_path / "rare"))
 
 
 def test_case_does_not_matter_where_the_vocabulary_is_lower_cased(
@@ -194,7 +197,10 @@ def test_the_opening_counts_pairs_and_tokens(
         ),
         ({"train_target_file": "x"}, "give --data.train_file too"),
         ({"name": "multi30k-en-de", "test_target_file": "x"}, "give --data.test_file too"),
-        ({"train_file": "x", "test_set": "y"}, "--data.test_set chooses among those of a published set"),
+        (
+            {"train_file": "x", "test_set": "y"},
+            "--test-set chooses among those of a published set; give --test",
+        ),
         ({"validation_file": "x", "prepared_dir": "p"}, "validation_file needs a train_file"),
         ({"test_file": "x", "prepared_dir": "p"}, "test_file needs sentences to train on"),
         ({"train_file": []}, "--data.train_file must name a file, got an empty list"),
@@ -219,7 +225,23 @@ def test_sizes_out_of_range(options: dict[str, Any], message: str) -> None:
         TranslationData(train_file="x", **options)
 
 
-def test_an_unknown_test_set_is_named(tmp_path: Path) -> None:
-    data = TranslationData(name="multi30k-en-de", data_dir=str(tmp_path), test_set="test_2015")
-    with pytest.raises(UserError, match="test must be one of test_2016_flickr, test_2017_flickr"):
-        data.prepare_data()
+def test_an_unknown_test_set_is_named() -> None:
+    message = "--test-set must be one of test_2016_flickr, test_2017_flickr for multi30k-en-de, got 'nope'"
+    with pytest.raises(UserError, match=message):
+        TranslationData(name="multi30k-en-de", test_set="nope")
+
+
+def test_a_folder_may_hold_longer_sentences_than_a_batch(
+    make: Callable[..., TranslationData], tmp_path: Path
+) -> None:
+    make()
+    data = TranslationData(prepared_dir=str(tmp_path / "prepared"), max_length=4, max_tokens=7)
+    data.setup("fit")
+    assert max(batch.target.numel() for batch in data.train_dataloader()) <= 7
+    data = TranslationData(prepared_dir=str(tmp_path / "prepared"), max_length=4, max_tokens=6)
+    data.setup("fit")
+    message = (
+        "prepared: expected training sentences of at most 6 tokens with their ends, .* got one of 7; raise"
+    )
+    with pytest.raises(DataError, match=message):
+        data.train_dataloader()

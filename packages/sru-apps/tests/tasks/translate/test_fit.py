@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 import sru_apps
 from sru_apps.cli import main
+from sru_apps.tasks.translate.decoding import search
 from sru_apps.tasks.translate.metrics import TranslationScorer
+from sru_data.datasets.translation import PairFiles
 
 pytest.importorskip("sacrebleu", reason="BLEU is computed by sacrebleu")
 
@@ -71,6 +75,37 @@ def test_other_sentences_with_several_references(
     assert (tmp_path / "figures/translations.txt").read_text(encoding="utf-8").splitlines() == translations
 
 
+def test_a_table_of_other_sentences_has_their_translations(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = "one two three four five six"
+    translation = sru_apps.load(trained).translate(source)[0].text
+    for name, columns in (("usual", "source\ttarget"), ("own", "en\tde")):
+        (tmp_path / f"{name}.tsv").write_text(f"{columns}\n{source}\t{translation}\n", encoding="utf-8")
+    assert "chrF 100.00, loss " in run(capsys, "test", trained, f"--test-file={tmp_path / 'usual.tsv'}")
+    columns = ["--source-column=en", "--target-column=de"]
+    out = run(capsys, "test", trained, f"--test-file={tmp_path / 'own.tsv'}", *columns)
+    assert "chrF 100.00, loss " in out
+
+
+def test_nothing_is_translated_twice_for_the_report(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = []
+
+    def counting(network: Any, source: torch.Tensor, *args: Any, **options: Any) -> Any:
+        counted.append(source.shape[1])
+        return search(network, source, *args, **options)
+
+    monkeypatch.setattr("sru_apps.tasks.translate.module.search", counting)
+    run(capsys, "test", trained, f"--out={tmp_path / 'figures'}")
+    assert sum(counted) == 6
+    written, former = (
+        (folder / "translations.txt").read_text() for folder in (tmp_path / "figures", trained / "figures")
+    )
+    assert written == former
+
+
 def test_a_beam_given_to_validate_is_that_of_the_search(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -99,7 +134,11 @@ def test_pairs_are_prepared_once(
 
 
 def test_a_model_starts_from_another_one(
-    trained: Path, options: list[str], capsys: pytest.CaptureFixture[str]
+    trained: Path,
+    corpus: Path,
+    options: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     own = [option for option in options if "prepared_dir" not in option and "unit" not in option]
     out = run(capsys, "fit", *own, f"--init-from={trained}", "--name=second", "--trainer.max_steps=1")
@@ -111,7 +150,22 @@ def test_a_model_starts_from_another_one(
     assert "; new: " not in out
     second = trained.parent / "second"
     assert main(["translate", "fit", f"--resume={second}", "--trainer.max_steps=2"]) == 0
-    assert json.loads((second / "summary.json").read_text())["steps"] == 2
+    summary = json.loads((second / "summary.json").read_text())
+    assert summary["steps"] == 2
+    # Measured without the pairs it was trained on, as any other model.
+    monkeypatch.setattr(PairFiles, "pairs", _but_those_of(corpus / "train.en", PairFiles.pairs))
+    found = json.loads(run(capsys, "validate", second, "--json"))
+    assert found["bleu"] == pytest.approx(summary["validation"]["bleu"])
+
+
+def _but_those_of(path: Path, pairs: Any) -> Any:
+    """Read pairs, unless they are those of a file."""
+
+    def reading(files: PairFiles) -> Any:
+        assert path not in files.paths
+        return pairs(files)
+
+    return reading
 
 
 @pytest.mark.parametrize(

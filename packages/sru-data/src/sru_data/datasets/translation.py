@@ -215,6 +215,11 @@ NAMES: tuple[str, ...] = tuple(_DIRECTIONS)
 """The published sets with their directions, such as `multi30k-en-de`."""
 
 
+def names_of_tests(name: str) -> tuple[str, ...]:
+    """Name the test sets of one of the sets in `NAMES`, the usual one first."""
+    return tuple(prefix.partition(".")[0] for prefix in _SETS[_DIRECTIONS[name][0]].tests)
+
+
 def load(
     name: str, *, data_dir: str | Path | None = None, test: str | None = None
 ) -> dict[PartName, PairFiles]:
@@ -236,7 +241,7 @@ def load(
         raise ValueError(f"translation.load: name must be one of {', '.join(NAMES)}, got {name!r}")
     key, *languages = _DIRECTIONS[name]
     chosen = _SETS[key]
-    tests = {prefix.partition(".")[0]: prefix for prefix in chosen.tests}
+    tests = dict(zip(names_of_tests(name), chosen.tests, strict=True))
     if test is not None and test not in tests:
         raise ValueError(f"translation.load: test must be one of {', '.join(tests)} for {name}, got {test!r}")
     prefixes: Mapping[PartName, str] = {

@@ -176,6 +176,8 @@ class _Wanted:
 def _finish(folder: Path, wanted: _Wanted, report: Callable[[Progress], None]) -> None:
     report(Progress("checking"))
     totals = {part: _count(found) for part, found in wanted.files.items()}
+    if "train" in wanted.files:
+        _check_filled(wanted.files["train"])
     vocabularies = wanted.vocabulary
     if isinstance(vocabularies, VocabularyConfig):
         report(Progress("vocabulary"))
@@ -196,6 +198,20 @@ def _count(files: PairFiles) -> int:
     if not count:
         raise DataError.at(files.source[0], None, "expected pairs of sentences, got none")
     return count
+
+
+def _check_filled(files: PairFiles) -> None:
+    """Refuse training pairs of which none has two sentences: nothing can be learned from them."""
+    filled = [False, False]
+    for pair in files.pairs():
+        sides = [bool(text.strip()) for text in (pair.source, pair.targets[0])]
+        if all(sides):
+            return
+        filled = [before or now for before, now in zip(filled, sides, strict=True)]
+    source, target = filled
+    path = files.targets[0][0] if files.targets and source and not target else files.source[0]
+    empty = "side" if source and target else "translation" if source else "source"
+    raise DataError.at(path, None, f"expected sentences to train on, got pairs with an empty {empty} only")
 
 
 def _write_vocabularies(folder: Path, vocabularies: Vocabularies) -> dict[str, Stored]:

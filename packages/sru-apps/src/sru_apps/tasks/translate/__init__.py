@@ -31,6 +31,13 @@ TASK = Task(
         ("--beam", "model.beam", int, "Hypotheses that the search keeps; 1 is greedy."),
         ("--test-set", "data.test_set", str, "Another test set of the published data."),
         ("--bleu-tokenizer", "data.bleu_tokenizer", BleuTokenizer, "How sacrebleu cuts texts into words."),
+        ("--source-column", "data.source_column", str, "The column of tables that holds the source."),
+        (
+            "--target-column",
+            "data.target_column",
+            list[str] | str,
+            "The column that holds the translation; further ones hold other references.",
+        ),
         DATA_DIR,
         ("--prepared-dir", "data.prepared_dir", str, "Folder of the prepared pairs, if it has moved."),
         *moved_files(_FILES),

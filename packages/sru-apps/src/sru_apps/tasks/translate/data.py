@@ -10,7 +10,14 @@ from torch import Tensor
 from sru_apps.ranges import check_at_least
 from sru_apps.tasks.translate.batches import Batch, make_batch
 from sru_apps.tasks.translate.metrics import BleuTokenizer, TranslationScorer
-from sru_apps.tasks.translate.source import DatasetName, check_source, hold_out, prepare_pairs
+from sru_apps.tasks.translate.source import (
+    PARTS,
+    DatasetName,
+    check_source,
+    hold_out,
+    is_table,
+    prepare_pairs,
+)
 from sru_apps.tasks.translate.vocabularies import TokenizerPair
 from sru_apps.train.data import BatchData, BatchLoader
 from sru_apps.train.errors import UserError
@@ -113,7 +120,7 @@ class TranslationData(BatchData[Example, Batch]):
         self.save_hyperparameters(logger=False)
         check_source(self.hparams)
         self.group = name or name_of_files(train_file or prepared_dir or "")
-        self._adopted: TokenizerPair | None = None
+        self._adopted = False
 
     def prepare_data(self) -> None:
         """Turn the sentences into numbers where that is not done yet, in one process while others wait.
@@ -123,9 +130,13 @@ class TranslationData(BatchData[Example, Batch]):
         """
         if hasattr(self, "prepared"):
             return
-        # A vocabulary that is known by now, and not adopted for a training, is that of a model to evaluate.
-        training = self.tokenizer is None or self._adopted is not None
-        self.prepared = prepare_pairs(self.group, self.hparams, tokenizer=self.tokenizer, training=training)
+        self.prepared = prepare_pairs(
+            self.group,
+            self.hparams,
+            tokenizer=self.tokenizer,
+            adopted=self._adopted,
+            evaluates=self.evaluates,
+        )
         self.dataset = self.prepared.name
         self.has_test = "test" in self.prepared.parts
 
@@ -173,12 +184,25 @@ class TranslationData(BatchData[Example, Batch]):
         return f"{self.opening()}\nPrepared pairs: {self.prepared.folder}"
 
     def train_dataloader(self) -> BatchLoader[Example, Batch]:
-        """The share of this process."""
+        """The share of this process.
+
+        Raises:
+            DataError: A sentence is longer than a batch, as in a folder prepared with another `max_length`.
+        """
         train: Any = self.parts["train"]
         source, target = train.lengths.unbind(1)
+        lengths, most = self.lengths(train), self.hparams["max_tokens"]
+        if (longest := int(lengths.max())) > most:
+            raise DataError.at(
+                self.prepared.folder,
+                None,
+                f"expected training sentences of at most {most:,} tokens with their ends, which is "
+                f"max_tokens, got one of {longest:,}; raise --max-tokens, or prepare the pairs with a "
+                "smaller --max-length",
+            )
         sampler = LengthBatchSampler(
-            self.lengths(train),
-            max_tokens=self.hparams["max_tokens"],
+            lengths,
+            max_tokens=most,
             seed=self.hparams["seed"],
             ties=source - target,
         )
@@ -222,6 +246,16 @@ class TranslationData(BatchData[Example, Batch]):
         lowercase = self.hparams["lowercase"] or (self.tokenizer is not None and self.tokenizer.lowercase)
         return TranslationScorer(tokenizer=self.hparams["bleu_tokenizer"], lowercase=lowercase)
 
+    @classmethod
+    def changed(cls, options: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the options of the data that a trained model is measured on: a table has both sides."""
+        found = super().changed(options, changes)
+        for part in PARTS:
+            file, target = f"{part}_file", f"{part}_target_file"
+            if file in changes and target not in changes and is_table(changes[file]):
+                found[target] = None
+        return found
+
     def parse_tokenizer(self, content: str) -> TokenizerPair:
         """Read both vocabularies."""
         found: TokenizerPair = parse_tokenizer(content, TokenizerPair.read)
@@ -230,11 +264,11 @@ class TranslationData(BatchData[Example, Batch]):
     def take_tokenizer(self, tokenizer: str, config: Mapping[str, Any]) -> None:
         """Use the vocabularies of a trained model."""
         super().take_tokenizer(tokenizer, config)
-        self._adopted = self.tokenizer
+        self._adopted = True
 
     def state_dict(self) -> dict[str, Any]:
         """Return the vocabularies, and whether they are those of another model."""
-        return {**super().state_dict(), "adopted": self._adopted is not None}
+        return {**super().state_dict(), "adopted": self._adopted}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a checkpoint's vocabularies.
@@ -243,5 +277,4 @@ class TranslationData(BatchData[Example, Batch]):
             DataError: The data gave others.
         """
         super().load_state_dict(state_dict)
-        if state_dict["adopted"]:
-            self._adopted = self.tokenizer
+        self._adopted = state_dict["adopted"]

@@ -11,7 +11,7 @@ from torch import Tensor
 from sru_apps.tasks.translate.vocabularies import TokenizerPair
 from sru_apps.train.console import preparation_bar
 from sru_apps.train.errors import UserError, building
-from sru_apps.train.own_files import check_files
+from sru_apps.train.own_files import Files, check_files
 from sru_data.datasets import translation
 from sru_data.datasets.translation import Pair, PairFiles
 from sru_data.errors import DataError
@@ -25,11 +25,12 @@ from sru_data.pair_files import (
     open_prepared,
     prepare,
 )
+from sru_data.tables import open_table
 
 DatasetName = Literal[
     "multi30k-en-de", "multi30k-de-en", "iwslt14-en-de", "iwslt14-de-en", "wmt14-en-de", "wmt14-de-en"
 ]
-_PARTS = ("train", "validation", "test")
+PARTS = ("train", "validation", "test")
 _SUBWORDS = 8000
 """Default size of a vocabulary of subwords."""
 _HELD_OUT, _MOST_HELD_OUT = 20, 2000
@@ -47,15 +48,18 @@ def check_source(options: Mapping[str, Any]) -> None:
     """
     name, train = options["name"], options["train_file"]
     check_files(options)
-    for part in _PARTS:
+    for part in PARTS:
         if options[f"{part}_target_file"] is not None and options[f"{part}_file"] is None:
             raise UserError(
                 f"{part}_target_file holds the translations of a {part}_file; give --data.{part}_file too"
             )
     if name is not None and train is not None:
         raise UserError("both --data.name and --data.train_file name sentences; leave one of them out")
-    if options["test_set"] is not None and name is None:
-        raise UserError("--data.test_set chooses among those of a published set; give --data.test_file")
+    if (test_set := options["test_set"]) is not None:
+        if name is None:
+            raise UserError("--test-set chooses among those of a published set; give --test-file")
+        if test_set not in (known := translation.names_of_tests(name)):
+            raise UserError(f"--test-set must be one of {', '.join(known)} for {name}, got {test_set!r}")
     if train is None and options["validation_file"] is not None:
         raise UserError("validation_file needs a train_file; give --data.train_file too")
     if name is None and train is None and options["test_file"] is not None:
@@ -68,8 +72,21 @@ def check_source(options: Mapping[str, Any]) -> None:
         )
 
 
+def is_table(files: Files) -> bool:
+    """Whether files are tables, which hold both sides, and not lines of text."""
+    try:
+        return open_table(files).kind != "text"
+    except DataError:
+        return False  # whoever reads them says what is wrong
+
+
 def prepare_pairs(
-    name: str, options: Mapping[str, Any], *, tokenizer: TokenizerPair | None = None, training: bool = True
+    name: str,
+    options: Mapping[str, Any],
+    *,
+    tokenizer: TokenizerPair | None = None,
+    adopted: bool = False,
+    evaluates: bool = False,
 ) -> PreparedPairs:
     """Turn the sentences that the options name into numbers, or open them where that is done.
 
@@ -77,8 +94,9 @@ def prepare_pairs(
         name: What to call the data.
         options: The options `--data.*`.
         tokenizer: That of a trained model; default: one is learned.
-        training: Whether they are trained on. If not, the training pairs are left out where there are others
-            for validation, and the folder is one in the cache.
+        adopted: Whether the model that was trained on these pairs had taken it from another one.
+        evaluates: Whether a trained model is measured. The training pairs are then left out unless some of
+            them are held out for validation, and the folder is one in the cache.
 
     Raises:
         UserError: An option has no meaning, or the texts do not have such a vocabulary.
@@ -93,11 +111,13 @@ def prepare_pairs(
 
         files, folder = _find(options), options["prepared_dir"]
         vocabulary: VocabularyConfig | Vocabularies = _vocabulary(options)
-        if tokenizer is not None and (training or "validation" in files):
+        without_training = evaluates and "validation" in files
+        # What is held out is found among the training pairs as they were prepared, with the same vocabulary.
+        if tokenizer is not None and (adopted or without_training):
             vocabulary = Vocabularies(tokenizer.source, tokenizer.target)
-        if not training and ("validation" in files or options["test_file"] is not None):
+        if without_training or (evaluates and options["test_file"] is not None):
             folder = None
-        if not training and "validation" in files:
+        if without_training:
             del files["train"]
         return prepare(
             files,
@@ -131,7 +151,7 @@ def _find(options: Mapping[str, Any]) -> dict[Any, PairFiles]:
     files: dict[Any, PairFiles] = {}
     if options["name"] is not None:
         files |= translation.load(options["name"], data_dir=options["data_dir"], test=options["test_set"])
-    for part in _PARTS:
+    for part in PARTS:
         paths, targets = options[f"{part}_file"], options[f"{part}_target_file"]
         if paths is not None and targets is not None:
             several = part != "train" and isinstance(targets, list)
