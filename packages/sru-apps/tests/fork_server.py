@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NoReturn, TypedDict
 
 from sru_apps.cli import main
@@ -31,6 +33,31 @@ class Request(TypedDict):
 
 
 Forked = Callable[[Sequence[Request]], list[int]]
+
+
+def assert_went_well(outputs: Path) -> None:
+    assert json.loads((outputs / "ends").read_text()) == [0, 0], (outputs / "0.err").read_text()
+    assert (outputs / "0.err").read_text() == (outputs / "1.err").read_text() == ""
+
+
+def as_torchrun_does(
+    args: list[str], outputs: Path, stop_before: tuple[int, str] | None = None
+) -> list[Request]:
+    """Two processes that find each other."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    common = dict(os.environ, OMP_NUM_THREADS="1", TORCHELASTIC_RUN_ID="test", GROUP_RANK="0", WORLD_SIZE="2")
+    common |= {"LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return [
+        Request(
+            args=args,
+            environment={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stop_before=stop_before,
+            output=str(outputs / str(rank)),
+        )
+        for rank in range(2)
+    ]
 
 
 def of_any_size(source: Source) -> Source:

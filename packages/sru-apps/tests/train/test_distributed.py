@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +16,7 @@ from sru_apps.cli import main
 from sru_apps.train.module import SHARDS_ON_CPU
 from sru_apps.train.weights import read_checkpoint
 
-from ..fork_server import Forked, Request
+from ..fork_server import Forked, as_torchrun_does, assert_went_well
 from ..tasks.lm.conftest import small_options
 
 # A file, since Lightning starts the second process with the command line of the first.
@@ -47,29 +46,6 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 def validation_loss(run: Path) -> float:
     header, row = (run / "metrics.csv").read_text().splitlines()
     return float(dict(zip(header.split(","), row.split(","), strict=True))["validation_loss"])
-
-
-def assert_went_well(outputs: Path) -> None:
-    assert json.loads((outputs / "ends").read_text()) == [0, 0], (outputs / "0.err").read_text()
-    assert (outputs / "0.err").read_text() == (outputs / "1.err").read_text() == ""
-
-
-def as_torchrun_does(args: list[str], outputs: Path, stop_before: tuple[int, str] | None) -> list[Request]:
-    """Two processes that find each other."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    common = dict(os.environ, OMP_NUM_THREADS="1", TORCHELASTIC_RUN_ID="test", GROUP_RANK="0", WORLD_SIZE="2")
-    common |= {"LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    return [
-        Request(
-            args=args,
-            environment={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stop_before=stop_before,
-            output=str(outputs / str(rank)),
-        )
-        for rank in range(2)
-    ]
 
 
 @pytest.fixture(scope="module")
