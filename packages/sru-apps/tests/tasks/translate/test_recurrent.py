@@ -28,17 +28,18 @@ def test_attention_is_a_mean_weighted_by_the_score(score: Any) -> None:
                 vector, both = attention.combine.weight[0], attention.query.weight @ q
                 scores = [vector @ torch.tanh(both + attention.source(m[j, b])) for j in range(length)]
             else:
-                scores = [q @ attention.source(m[j, b]) for j in range(length)]
+                scores = [q @ attention.source(m[j, b]) / sizes[0] ** 0.5 for j in range(length)]
             shares = torch.stack(scores).softmax(0)
             torch.testing.assert_close(weights[b, t, :length], shares)
             torch.testing.assert_close(found[b, t], sum(a * m[j, b] for j, a in enumerate(shares)))
         assert not weights[b, :, length:].any()
 
 
-def test_general_scores_start_with_unit_variance() -> None:
+@pytest.mark.parametrize("score", ["dot", "general"])
+def test_scores_start_with_unit_variance(score: Any) -> None:
     torch.manual_seed(0)
-    attention = SourceAttention(64, 32)
-    query, m = torch.randn(1, 100, 64), torch.randn(100, 1, 32)
+    attention = SourceAttention(64, 64, score=score)
+    query, m = torch.randn(1, 100, 64), torch.randn(100, 1, 64)
     assert 0.8 < float((query[0] @ attention.keys(m)[:, 0].t()).detach().std()) < 1.2
 
 

@@ -16,9 +16,12 @@ class SourceAttention(nn.Module):
 
         o_t = Σ_j a_tj m_j        a_t = softmax_j(score(q_t, m_j))
 
-        dot:      q_t · m_j
-        general:  q_t · W m_j
+        dot:      q_t · m_j / √Q
+        general:  q_t · W m_j / √Q
         concat:   v · tanh(U q_t + W m_j + b)
+
+    Luong et al. do not divide by √Q. Without that, the first steps of Adam, which move all elements of W
+    alike, move scores so far that each query attends to one position, and others get no gradient.
 
     Args:
         query_size: Q, the features of a query.
@@ -30,8 +33,8 @@ class SourceAttention(nn.Module):
         ValueError: `dot` needs queries and vectors of the same size.
 
     Source: Luong et al., "Effective Approaches to Attention-based Neural Machine Translation" (2015), section
-    3.1; concat also Bahdanau et al., "Neural Machine Translation by Jointly Learning to Align and Translate"
-    (2015), appendix A.1.2.
+    3.1; of √Q, Vaswani et al., "Attention Is All You Need" (2017), section 3.2.1; concat also Bahdanau et
+    al., "Neural Machine Translation by Jointly Learning to Align and Translate" (2015), appendix A.1.2.
     """
 
     def __init__(
@@ -52,8 +55,9 @@ class SourceAttention(nn.Module):
         if score != "dot":
             self.source = nn.Linear(size, query_size, bias=score == "concat")
         if score == "general":
-            # Scores of unit variance: with larger ones, attention would have to unlearn its first choices.
-            nn.init.normal_(self.source.weight, std=(query_size * size) ** -0.5)  # type: ignore[arg-type]
+            # Scores of unit variance, as of dot.
+            nn.init.normal_(self.source.weight, std=size**-0.5)  # type: ignore[arg-type]
+        self._scale = 1.0 if score == "concat" else query_size**-0.5
         self.query: nn.Linear | None = None
         if score == "concat":
             self.query = nn.Linear(query_size, query_size, bias=False)
@@ -69,7 +73,7 @@ class SourceAttention(nn.Module):
         Returns:
             (S, B, Q).
         """
-        return project(self.source, values)
+        return project(self.source, values) * self._scale
 
     def forward(
         self, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None
