@@ -13,7 +13,7 @@ import torch
 from sru_apps.cli import main
 from sru_apps.inference.loading import load
 from sru_apps.tasks.translate import export
-from sru_apps.tasks.translate.decoding import Search, search
+from sru_apps.tasks.translate.decoding import MORE, PER_SYMBOL, Search, search
 from sru_apps.tasks.translate.model import TranslationModel
 from sru_apps.tasks.translate.onnx_search import OnnxTranslator
 from sru_apps.tasks.translate.vocabularies import TokenizerPair
@@ -110,6 +110,11 @@ def test_the_search_finds_what_pytorch_finds(
     translator = exported(tmp_path / "exported", model)
     for options in SEARCHES:
         assert translator.translate(SENTENCES, **options) == expected(model, **options)
+    # How long a translation may be is told by the export.
+    translator.config["longest"] = {"per_source_symbol": 0, "more": 2}
+    short = translator.translate(SENTENCES)
+    assert short == expected(model, max_length=2)
+    translator.config["longest"] = {"per_source_symbol": PER_SYMBOL, "more": MORE}
     # Those of the model are the defaults, and no sentence depends on the others.
     together = translator.translate(SENTENCES)
     assert together == expected(model)
