@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import sru_apps
 from sru_apps.cli import main
 from sru_apps.tasks.translate.decoding import search
 from sru_apps.tasks.translate.metrics import TranslationScorer
-from sru_data.datasets.translation import PairFiles
 
 pytest.importorskip("sacrebleu", reason="BLEU is computed by sacrebleu")
 
@@ -137,10 +137,13 @@ def test_a_model_starts_from_another_one(
     trained: Path,
     corpus: Path,
     options: list[str],
+    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    own = [option for option in options if "prepared_dir" not in option and "unit" not in option]
+    source = Path(shutil.copy(corpus / "train.en", tmp_path))
+    left_out = ("--data.prepared_dir", "--data.unit", "--data.train_file")
+    own = [option for option in options if not option.startswith(left_out)]
+    own.append(f"--data.train_file={source}")
     out = run(capsys, "fit", *own, f"--init-from={trained}", "--name=second", "--trainer.max_steps=1")
     assert "11 and 11 words" in out
     assert f"starts from {trained}: " in out
@@ -152,20 +155,10 @@ def test_a_model_starts_from_another_one(
     assert main(["translate", "fit", f"--resume={second}", "--trainer.max_steps=2"]) == 0
     summary = json.loads((second / "summary.json").read_text())
     assert summary["steps"] == 2
-    # Measured without the pairs it was trained on, as any other model.
-    monkeypatch.setattr(PairFiles, "pairs", _but_those_of(corpus / "train.en", PairFiles.pairs))
+    # Measured as any other model is, without the pairs it was trained on.
+    source.write_text("one\n")
     found = json.loads(run(capsys, "validate", second, "--json"))
     assert found["bleu"] == pytest.approx(summary["validation"]["bleu"])
-
-
-def _but_those_of(path: Path, pairs: Any) -> Any:
-    """Read pairs, unless they are those of a file."""
-
-    def reading(files: PairFiles) -> Any:
-        assert path not in files.paths
-        return pairs(files)
-
-    return reading
 
 
 @pytest.mark.parametrize(
