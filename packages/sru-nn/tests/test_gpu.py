@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from sru_nn import SRU, GatedLinearRNN, backend
+from sru_nn import SRU, GatedLinearRNN, LiGRU, SLiGRU, backend
 from sru_nn.functional import sru_recurrence
 from sru_nn.pieces import launch_order
 
@@ -31,7 +31,7 @@ def _fast(request):
     torch.backends.cuda.matmul.allow_tf32 = allowed
 
 
-def run(rnn: SRU | GatedLinearRNN, x: Tensor, lengths: Tensor, upstream: Tensor) -> list[Tensor]:
+def run(rnn: SRU | GatedLinearRNN | LiGRU, x: Tensor, lengths: Tensor, upstream: Tensor) -> list[Tensor]:
     x = x.detach().requires_grad_()
     h, c = rnn(pack_padded_sequence(x, lengths, enforce_sorted=False))
     h, _ = pad_packed_sequence(h)
@@ -62,6 +62,22 @@ def test_gated_linear_rnn(dtype, num_heads):
     exact = copy.deepcopy(rnn).double()
     x, lengths = torch.randn(70, 5, 33, dtype=dtype), torch.tensor([3, 70, 7, 1, 20])
     upstream = torch.randn(70, 5, 128, dtype=dtype)
+    with backend.using("reference"):
+        expected = run(exact, x.double(), lengths, upstream.double())
+    actual = run(rnn.cuda(), x.cuda(), lengths, upstream.cuda())
+    rtol, atol = STACK_TOLERANCES[dtype]
+    for ours, theirs in zip(actual, expected, strict=True):
+        torch.testing.assert_close(ours.double().cpu(), theirs, rtol=rtol, atol=atol)
+
+
+@pytest.mark.parametrize("kind", [LiGRU, SLiGRU])
+@pytest.mark.parametrize("hidden_size", [17, 64])
+@pytest.mark.parametrize("dtype", STACK_TOLERANCES, ids=str)
+def test_light_grus(dtype, hidden_size, kind):
+    rnn = kind(33, hidden_size, 2, bidirectional=True).to(dtype)
+    exact = copy.deepcopy(rnn).double()
+    x, lengths = torch.randn(21, 5, 33, dtype=dtype), torch.tensor([3, 21, 7, 1, 20])
+    upstream = torch.randn(21, 5, 2 * hidden_size, dtype=dtype)
     with backend.using("reference"):
         expected = run(exact, x.double(), lengths, upstream.double())
     actual = run(rnn.cuda(), x.cuda(), lengths, upstream.cuda())

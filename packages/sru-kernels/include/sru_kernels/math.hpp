@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
@@ -183,6 +184,54 @@ SRU_KERNELS_HOST_DEVICE A tanh(A x) {
     const A m = multiply_add(e.scale, e.excess, e.scale - A(1));
     const A magnitude = -m / (A(2) + m);
     return x < A(0) ? -magnitude : magnitude;
+}
+
+#if defined(__CUDA_ARCH__)
+/// x in half turns: the nearest whole number of them, and what is left. 1/π has two terms, so that the rest
+/// is as exact as x.
+template <typename A>
+struct HalfTurns {
+    bool is_odd;
+    A rest;
+
+    __device__ __forceinline__ explicit HalfTurns(A x) {
+        constexpr bool is_float = sizeof(A) == sizeof(float);
+        constexpr A high = A(is_float ? 0x1.45f306p-2 : 0x1.45f306dc9c883p-2);
+        constexpr A low = A(is_float ? 0x1.b9391p-27 : -0x1.6b01ec5417056p-56);
+        const A product = x * high, whole = rint(product);
+        is_odd = (static_cast<long long>(whole) & 1) != 0;
+        rest = (product - whole) + fma(x, low, fma(x, high, -product));
+    }
+};
+
+__device__ __forceinline__ float sine_of_half_turns(float x) { return sinpif(x); }
+__device__ __forceinline__ double sine_of_half_turns(double x) { return sinpi(x); }
+__device__ __forceinline__ float cosine_of_half_turns(float x) { return cospif(x); }
+__device__ __forceinline__ double cosine_of_half_turns(double x) { return cospi(x); }
+#endif
+
+/// On a GPU without the memory of a thread that CUDA's own takes for large x, and good to |x| = 2^22, or 2^50
+/// for doubles.
+template <typename A>
+SRU_KERNELS_HOST_DEVICE A sine(A x) {
+#if defined(__CUDA_ARCH__)
+    const HalfTurns<A> turns(x);
+    const A sine = sine_of_half_turns(turns.rest);
+    return turns.is_odd ? -sine : sine;
+#else
+    return std::sin(x);
+#endif
+}
+
+template <typename A>
+SRU_KERNELS_HOST_DEVICE A cosine(A x) {
+#if defined(__CUDA_ARCH__)
+    const HalfTurns<A> turns(x);
+    const A cosine = cosine_of_half_turns(turns.rest);
+    return turns.is_odd ? -cosine : cosine;
+#else
+    return std::cos(x);
+#endif
 }
 
 }  // namespace sru_kernels::SRU_KERNELS_VARIANT
