@@ -274,7 +274,7 @@ class Forward {
 };
 
 template <typename S, bool resident>
-__global__ void __launch_bounds__(32 * most_warps)
+__global__ void __launch_bounds__(32 * most_warps, 1)
     ligru_forward_kernel(const LigruForward args, const Division division, const Stages stages) {
     SRU_KERNELS_SHARED_MEMORY(memory);
     S* columns = reinterpret_cast<S*>(memory);

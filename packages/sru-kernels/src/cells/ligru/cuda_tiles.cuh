@@ -183,20 +183,23 @@ __device__ __forceinline__ AccumulationType<S> multiply(const AccumulationType<S
     for (int row = 0; row < tile_rows; ++row) {
         from[row] = states + (first_row + row < rows ? first_row + row : rows - 1) * depth;
     }
+    A sums[tile_rows * tile_columns] = {};
     Piece next[tile_rows];
     const auto fetch = [&](int k) {
-        if (k >= depth) return;
+        const int at = k < depth ? k : 0;  // beyond the end it reads what nobody takes
 #pragma unroll
-        for (int row = 0; row < tile_rows; ++row) next[row] = *reinterpret_cast<const Piece*>(from[row] + k);
+        for (int row = 0; row < tile_rows; ++row) next[row] = *reinterpret_cast<const Piece*>(from[row] + at);
     };
-    A sums[tile_rows * tile_columns] = {};
     fetch(lane.index * piece<A>);
 #pragma unroll 1
-    for (int k = lane.index * piece<A>; k < depth; k += stride) {
+    for (int start = 0; start < depth; start += stride) {
+        const int k = start + lane.index * piece<A>;
         Piece now[tile_rows];
 #pragma unroll
         for (int row = 0; row < tile_rows; ++row) now[row] = next[row];
         fetch(k + stride);
+        __syncwarp();  // or the compiler would move the loads behind the products
+        if (k >= depth) continue;
 #pragma unroll
         for (int column = 0; column < tile_columns; ++column) {
             const Numbers<S, piece<A>> weights = read(column, k);
