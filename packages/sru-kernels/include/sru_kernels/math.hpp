@@ -187,37 +187,45 @@ SRU_KERNELS_HOST_DEVICE A tanh(A x) {
 }
 
 #if defined(__CUDA_ARCH__)
-/// x in half turns: the nearest whole number of them, and what is left. 1/π has two terms, so that the rest
-/// is as exact as x.
-template <typename A>
-struct HalfTurns {
-    bool is_odd;
-    A rest;
-
-    __device__ __forceinline__ explicit HalfTurns(A x) {
-        constexpr bool is_float = sizeof(A) == sizeof(float);
-        constexpr A high = A(is_float ? 0x1.45f306p-2 : 0x1.45f306dc9c883p-2);
-        constexpr A low = A(is_float ? 0x1.b9391p-27 : -0x1.6b01ec5417056p-56);
-        const A product = x * high, whole = rint(product);
-        is_odd = (static_cast<long long>(whole) & 1) != 0;
-        rest = (product - whole) + fma(x, low, fma(x, high, -product));
+/// Σ (−1)^k r^(2k) / (first + 2k)! to `degree`, by Horner's rule: the cosine of r from 0, the sine over r
+/// from 1.
+template <int first, int degree, typename A>
+__device__ __forceinline__ A alternating_series(A square) {
+    constexpr A coefficient = static_cast<A>(1.0 / factorial(first));
+    if constexpr (first + 2 > degree) {
+        return coefficient;
+    } else {
+        return multiply_add(-alternating_series<first + 2, degree>(square), square, coefficient);
     }
-};
+}
 
-__device__ __forceinline__ float sine_of_half_turns(float x) { return sinpif(x); }
-__device__ __forceinline__ double sine_of_half_turns(double x) { return sinpi(x); }
-__device__ __forceinline__ float cosine_of_half_turns(float x) { return cospif(x); }
-__device__ __forceinline__ double cosine_of_half_turns(double x) { return cospi(x); }
+/// The sine of x and `turns` quarter turns. CUDA's own takes memory of the thread for large x and a table for
+/// doubles.
+///
+/// x is a whole number of quarter turns and a rest of at most half of one. 2/π has two terms, so that the
+/// rest is as exact as x, to |x| = 2^22, or 2^50 for doubles.
+template <typename A>
+__device__ __forceinline__ A sine_ahead(A x, int turns) {
+    constexpr bool is_float = sizeof(A) == sizeof(float);
+    constexpr A high = A(is_float ? 0x1.45f306p-1 : 0x1.45f306dc9c883p-1);
+    constexpr A low = A(is_float ? 0x1.b9391p-26 : -0x1.6b01ec5417056p-55);
+    constexpr A quarter_turn = A(0x1.921fb54442d18p+0);
+    constexpr int degree = is_float ? 10 : 18;
+    const A product = x * high, whole = rint(product);
+    const A rest = (product - whole) + multiply_add(x, low, multiply_add(x, high, -product));
+    const A angle = rest * quarter_turn, square = angle * angle;
+    const auto quadrant = static_cast<unsigned int>(static_cast<long long>(whole)) + turns;
+    const A sine = angle * alternating_series<1, degree>(square);
+    const A cosine = alternating_series<0, degree>(square);
+    const A value = (quadrant & 1) == 0 ? sine : cosine;
+    return (quadrant & 2) == 0 ? value : -value;
+}
 #endif
 
-/// On a GPU without the memory of a thread that CUDA's own takes for large x, and good to |x| = 2^22, or 2^50
-/// for doubles.
 template <typename A>
 SRU_KERNELS_HOST_DEVICE A sine(A x) {
 #if defined(__CUDA_ARCH__)
-    const HalfTurns<A> turns(x);
-    const A sine = sine_of_half_turns(turns.rest);
-    return turns.is_odd ? -sine : sine;
+    return sine_ahead(x, 0);
 #else
     return std::sin(x);
 #endif
@@ -226,9 +234,7 @@ SRU_KERNELS_HOST_DEVICE A sine(A x) {
 template <typename A>
 SRU_KERNELS_HOST_DEVICE A cosine(A x) {
 #if defined(__CUDA_ARCH__)
-    const HalfTurns<A> turns(x);
-    const A cosine = cosine_of_half_turns(turns.rest);
-    return turns.is_odd ? -cosine : cosine;
+    return sine_ahead(x, 1);
 #else
     return std::cos(x);
 #endif

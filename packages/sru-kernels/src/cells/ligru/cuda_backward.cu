@@ -64,14 +64,13 @@ class Backward {
     }
 
     __device__ __forceinline__ void run(const Stages& stages) {
-        const int per_step = args_.has_norm ? 2 : 1;
-        if (tasks_.has(tasks_.first())) next_ = read(tasks_[tasks_.first()], stages.first / per_step);
-        run_stages(args_, stages, per_step, [&](Index stage) {
-            const Index turn = stage / per_step;
+        const int halves = args_.has_norm ? 1 : 0;  // of a step, as a shift
+        if (tasks_.has(tasks_.first())) next_ = read(tasks_.first(), stages.first >> halves);
+        run_stages(args_, stages, [&](Index stage) {
+            const Index turn = stage >> halves;
             const bool passes_norm = args_.has_norm && (stage & 1) != 0;
-            for (Index number = tasks_.first(); tasks_.has(number); number = tasks_.after(number)) {
-                const Task task = tasks_[number];
-                passes_norm ? pass_norm(task, turn) : take(task, number, turn);
+            for (Task task = tasks_.first(); tasks_.has(task); task = tasks_.after(task)) {
+                passes_norm ? pass_norm(task, turn) : take(task, turn);
             }
         });
     }
@@ -81,7 +80,7 @@ class Backward {
         return task.tile * tile_columns + lane_.column;
     }
     __device__ __forceinline__ Row row(const Task& task) const {
-        return {args_, division_, task.quad * tile_rows + lane_.row};
+        return {args_, division_, task.first_row + lane_.row};
     }
 
     /// Scratch memory: in turns the gradients of the products, (B, N, 2, width), and the sums of parts.
@@ -123,7 +122,7 @@ class Backward {
         constexpr int count = piece<A>;
         const int depth = 2 * division_.width;
         return multiply<S>(
-            gradients(turn), depth, task.quad * tile_rows, division_.rows, lane_, [&](int column, int k) {
+            gradients(turn), depth, task.first_row, division_.rows, lane_, [&](int column, int k) {
                 if constexpr (resident) {
                     const int place = (task.tile_in_block * tile_columns + column) * depth + k;
                     return *reinterpret_cast<const Numbers<S, count>*>(columns_ + place);
@@ -133,14 +132,14 @@ class Backward {
             });
     }
 
-    __device__ __forceinline__ void take(const Task& task, Index number, Index turn) {
+    __device__ __forceinline__ void take(const Task& task, Index turn) {
         A through(0);
         const Row row = this->row(task);
         if (__any_sync(whole_warp, turn > 0 && turn <= row.walked.count)) through = product(task, turn - 1);
         const BackwardInputs<S> given = next_;
-        const Index after = tasks_.after(number);
+        const Task after = tasks_.after(task);
         const bool follows = tasks_.has(after);
-        next_ = read(tasks_[follows ? after : tasks_.first()], follows ? turn : turn + 1);
+        next_ = read(follows ? after : tasks_.first(), follows ? turn : turn + 1);
         A sum(0), aligned(0);
         const int own = unit(task);
         if (row.exists && own < size_) {

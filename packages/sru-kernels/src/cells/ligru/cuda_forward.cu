@@ -76,14 +76,13 @@ class Forward {
     }
 
     __device__ __forceinline__ void run(const Stages& stages) {
-        const int per_step = args_.has_norm ? 2 : 1;
-        const Index done = stages.first == 0 ? 0 : (stages.first - 1) / per_step;
-        if (tasks_.has(tasks_.first())) next_ = read(tasks_[tasks_.first()], done);
-        run_stages(args_, stages, per_step, [&](Index stage) {
-            const Index step = (stage - 1) / per_step;
+        const int halves = args_.has_norm ? 1 : 0;  // of a step, as a shift
+        const Index done = stages.first == 0 ? 0 : (stages.first - 1) >> halves;
+        if (tasks_.has(tasks_.first())) next_ = read(tasks_.first(), done);
+        run_stages(args_, stages, [&](Index stage) {
+            const Index step = (stage - 1) >> halves;
             const bool multiplies = !args_.has_norm || (stage & 1) != 0;
-            for (Index number = tasks_.first(); tasks_.has(number); number = tasks_.after(number)) {
-                const Task task = tasks_[number];
+            for (Task task = tasks_.first(); tasks_.has(task); task = tasks_.after(task)) {
                 if (stage == 0) {
                     begin(task);
                     continue;
@@ -99,7 +98,7 @@ class Forward {
                     continue;
                 }
                 if (args_.has_norm) p = normalized(task, step);
-                finish(task, number, step, before, p);
+                finish(task, step, before, p);
             }
         });
     }
@@ -110,7 +109,7 @@ class Forward {
         return task.tile * forward_units + lane_.column % forward_units;
     }
     __device__ __forceinline__ Row row(const Task& task) const {
-        return {args_, division_, task.quad * tile_rows + lane_.row};
+        return {args_, division_, task.first_row + lane_.row};
     }
 
     /// Scratch memory: the states before a step and after it in turns, the products and the moments of parts.
@@ -173,8 +172,7 @@ class Forward {
     __device__ __forceinline__ A product(const Task& task, Index step) const {
         constexpr int count = piece<A>;
         return multiply<S>(
-            states(step), division_.width, task.quad * tile_rows, division_.rows, lane_,
-            [&](int column, int k) {
+            states(step), division_.width, task.first_row, division_.rows, lane_, [&](int column, int k) {
                 if constexpr (resident) {
                     const int place = (task.tile_in_block * tile_columns + column) * division_.width + k;
                     return *reinterpret_cast<const Numbers<S, count>*>(columns_ + place);
@@ -227,11 +225,11 @@ class Forward {
     }
 
     /// Takes a unit through a step, given the state before it and the product, normalized if there is a norm.
-    __device__ __forceinline__ void finish(const Task& task, Index number, Index step, A before, A product) {
+    __device__ __forceinline__ void finish(const Task& task, Index step, A before, A product) {
         const ForwardInputs<S> given = next_;
-        const Index after = tasks_.after(number);
+        const Task after = tasks_.after(task);
         const bool follows = tasks_.has(after);
-        next_ = read(tasks_[follows ? after : tasks_.first()], follows ? step : step + 1);
+        next_ = read(follows ? after : tasks_.first(), follows ? step : step + 1);
         const int own = unit(task);
         const bool exists = given.place >= 0;
         A p = product;

@@ -61,9 +61,10 @@ struct Lane {
 
 /// A tile of columns and a quad of rows.
 struct Task {
-    int tile;           // of all
-    int tile_in_block;  // of those in shared memory
-    Index quad;
+    int tile_in_block;
+    Index quad_in_block;
+    int tile;
+    Index first_row;
 };
 
 /// The tasks of a warp. The same lane has the same numbers of a state at every step, so it sees what it
@@ -72,24 +73,31 @@ class Tasks {
  public:
     __device__ __forceinline__ explicit Tasks(const Division& division)
         : first_tile_(static_cast<int>(blockIdx.x) % division.tile_blocks * division.tiles_per_block),
-          first_quad_(static_cast<int>(blockIdx.x) / division.tile_blocks * division.quads_per_block) {
-        const Index all_quads = (division.rows + tile_rows - 1) / tile_rows;
-        quads_ = within(0, all_quads - first_quad_, division.quads_per_block);
-        count_ = within(0, division.tiles - first_tile_, division.tiles_per_block) * quads_;
-    }
+          first_quad_(static_cast<int>(blockIdx.x) / division.tile_blocks * division.quads_per_block),
+          tiles_(static_cast<int>(within(0, division.tiles - first_tile_, Index{division.tiles_per_block}))),
+          quads_(within(0, (division.rows + tile_rows - 1) / tile_rows - first_quad_,
+                        division.quads_per_block)) {}
 
-    __device__ __forceinline__ Index first() const { return static_cast<int>(threadIdx.x) / 32; }
-    __device__ __forceinline__ Index after(Index task) const { return task + blockDim.x / 32; }
-    __device__ __forceinline__ bool has(Index task) const { return task < count_; }
-
-    __device__ __forceinline__ Task operator[](Index task) const {
-        const int tile = static_cast<int>(task / quads_);
-        return {first_tile_ + tile, tile, first_quad_ + task % quads_};
+    __device__ __forceinline__ Task first() const { return settled(0, static_cast<int>(threadIdx.x) / 32); }
+    __device__ __forceinline__ Task after(const Task& task) const {
+        return settled(task.tile_in_block, task.quad_in_block + static_cast<int>(blockDim.x) / 32);
     }
+    __device__ __forceinline__ bool has(const Task& task) const { return task.tile_in_block < tiles_; }
 
  private:
+    /// Quads beyond the last are those of the tiles that follow. A division would take longer.
+    __device__ __forceinline__ Task settled(int tile, Index quad) const {
+        while (tile < tiles_ && quad >= quads_) {
+            quad -= quads_;
+            ++tile;
+        }
+        return {tile, quad, first_tile_ + tile, (first_quad_ + quad) * tile_rows};
+    }
+
     int first_tile_;
-    Index first_quad_, quads_, count_;
+    Index first_quad_;
+    int tiles_;
+    Index quads_;
 };
 
 /// A direction of a sequence.
@@ -126,12 +134,11 @@ __device__ __forceinline__ Index longest_row(const LigruInputs& in) {
     return most;
 }
 
-/// Calls `run(stage)` for those of `stages` that exist: the first sets the states, and each step takes
-/// `per_step`.
+/// Calls `run(stage)` for those of `stages` that exist: the first sets the states, and each step takes one,
+/// or two with a norm.
 template <typename Run>
-__device__ __forceinline__ void run_stages(const LigruInputs& in, const Stages& stages, int per_step,
-                                           const Run& run) {
-    const Index last = longest_row(in) * per_step;
+__device__ __forceinline__ void run_stages(const LigruInputs& in, const Stages& stages, const Run& run) {
+    const Index last = longest_row(in) << (in.has_norm ? 1 : 0);
     for (Index stage = stages.first; stage < stages.end && stage <= last; ++stage) {
         if (stage > stages.first) cooperative_groups::this_grid().sync();
         run(stage);
