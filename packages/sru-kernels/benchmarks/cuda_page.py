@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from cuda_model import (
@@ -87,6 +88,12 @@ this one. Each cell holds the registers per thread, and for K = V = {head} the r
 multiprocessor and the KiB that they have requested at a time; and the share of the multiplications between
 the start of the copies and the wait for them.
 """
+LIGHT = """## The light GRU
+
+One launch walks all steps. A block has some columns of the recurrent weight, in shared memory where they fit,
+and the blocks wait for each other at every step, with a norm twice. Each cell holds the registers per thread
+with the columns in shared memory, and where they are read at every step.
+"""
 RAGGED = """## Sequences of different lengths
 
 With `cu_seqlens` a thread or team walks its sequence to the end, and a warp runs as long as the longest
@@ -126,6 +133,8 @@ def page(facts: Row, rows: Sequence[Row], measured: Row | None) -> Iterator[str]
     yield from _predictions(rows)
     yield GATED.format(head=HEAD)
     yield from _gated(rows)
+    yield LIGHT
+    yield from _light(rows)
     yield "## Measured\n"
     yield "By `gpu_report.py`, on a machine with a GPU.\n"
     yield from summary(measured, SHAPES)
@@ -228,6 +237,18 @@ def _gated(rows: Sequence[Row]) -> Iterator[str]:
             cells = [_gated_cell(found[kernel, name]) for name in SHOWN]
             units = ", tensor cores" if kernel.option else ""
             yield f"| {way}, {kernel.dtype}{units} | " + " | ".join(cells) + " |"
+    yield ""
+
+
+def _light(rows: Sequence[Row]) -> Iterator[str]:
+    found = {(kernel_of(row), row["architecture"]): row["registers"] for row in rows}
+    yield _head("kernel", *(f"sm_{name}" for name in SHOWN))
+    for kernel in dict.fromkeys(kernel for kernel, _ in found):
+        if kernel.function.startswith("ligru_") and kernel.dtype in DTYPES and kernel.option:
+            streamed = replace(kernel, option=False)
+            cells = [f"{found[kernel, name]} or {found[streamed, name]}" for name in SHOWN]
+            way = kernel.function.removeprefix("ligru_")
+            yield f"| {way}, {kernel.dtype} | " + " | ".join(cells) + " |"
     yield ""
 
 

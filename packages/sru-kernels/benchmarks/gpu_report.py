@@ -5,7 +5,7 @@ python packages/sru-kernels/benchmarks/gpu_report.py [--out docs/benchmarks]
 Needs sru-kernels (a wheel with CUDA), sru-nn and torch; the tests also need pytest, hypothesis and numpy, and
 the bytes per kernel ncu. What is missing is left out, and its rows say so. No network is used.
 
-First the tests marked gpu run, then the recurrence and a layer are timed against cuDNN's LSTM and GRU and the
+First the tests marked gpu run, then the recurrence and layers are timed against cuDNN's LSTM and GRU and the
 Triton backend, beside the bandwidth of a copy. Writes `gpu.json` and `gpu.md`.
 """
 

@@ -10,7 +10,7 @@ import torch
 from cuda_model import CudaKernel
 from torch import Tensor
 
-from sru_nn import SRU, backend
+from sru_nn import SRU, LiGRU, SLiGRU, backend
 from sru_nn.functional import sru_recurrence
 
 Call = Callable[[], object]
@@ -70,6 +70,8 @@ def contenders(
         yield f"SRU recurrence, {name}", lambda name=name: recurrence(shape, dtype, name)
     for name in ("kernels", "triton"):
         yield f"SRU layer, {name}", lambda name=name: layer(SRU, shape, dtype, name)
+    for name, kind in (("Li-GRU", LiGRU), ("SLi-GRU", SLiGRU)):
+        yield f"{name} layer, kernels", lambda kind=kind: layer(kind, shape, dtype, "kernels")
     for kind in (torch.nn.LSTM, torch.nn.GRU):
         yield f"cuDNN {kind.__name__} layer", lambda kind=kind: layer(kind, shape, dtype, "auto")
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from sru_nn import SRU, GatedLinearRNN, backend
-from sru_nn.functional import sru_recurrence
+from sru_nn import SRU, GatedLinearRNN, LiGRU, SLiGRU, backend
+from sru_nn.functional import ligru_recurrence, sru_recurrence
 from sru_nn.pieces import launch_order
 
 from .conftest import STACK_TOLERANCES
@@ -31,7 +31,7 @@ def _fast(request):
     torch.backends.cuda.matmul.allow_tf32 = allowed
 
 
-def run(rnn: SRU | GatedLinearRNN, x: Tensor, lengths: Tensor, upstream: Tensor) -> list[Tensor]:
+def run(rnn: SRU | GatedLinearRNN | LiGRU, x: Tensor, lengths: Tensor, upstream: Tensor) -> list[Tensor]:
     x = x.detach().requires_grad_()
     h, c = rnn(pack_padded_sequence(x, lengths, enforce_sorted=False))
     h, _ = pad_packed_sequence(h)
@@ -68,6 +68,49 @@ def test_gated_linear_rnn(dtype, num_heads):
     rtol, atol = STACK_TOLERANCES[dtype]
     for ours, theirs in zip(actual, expected, strict=True):
         torch.testing.assert_close(ours.double().cpu(), theirs, rtol=rtol, atol=atol)
+
+
+@pytest.mark.parametrize("hidden_size", [17, 64])
+@pytest.mark.parametrize("norm_eps", [None, 1e-5])
+@pytest.mark.parametrize("dtype", STACK_TOLERANCES, ids=str)
+def test_ligru_recurrence(dtype, norm_eps, hidden_size):
+    """Every gradient, through tanh, which has no edge that rounding could cross."""
+    small = {"h0": (5, 2 * hidden_size), "h_reset": (2 * hidden_size,)}
+    if norm_eps is not None:
+        small |= dict.fromkeys(("norm_weight", "norm_bias"), (2 * hidden_size,))
+    inputs = {name: torch.randn(shape, dtype=dtype) for name, shape in small.items()}
+    inputs["u"] = torch.randn(21, 5, 2, hidden_size, dtype=dtype)
+    inputs["weight"] = torch.randn(2 * hidden_size, hidden_size).div(hidden_size**0.5).to(dtype)
+    masks = {"mask_pad": torch.rand(21, 5) < 0.2, "reset": torch.rand(21, 5) < 0.1}
+    upstream = torch.randn(21, 5, 2 * hidden_size, dtype=dtype)
+
+    def results(device: str, dtype: torch.dtype) -> list[Tensor]:
+        given = {name: x.to(device, dtype).requires_grad_() for name, x in inputs.items()}
+        options = {name: x.to(device) for name, x in masks.items()}
+        h, last = ligru_recurrence(
+            **given, **options, bidirectional=True, activation="tanh", norm_eps=norm_eps
+        )
+        ((h * upstream.to(h)).sum() + last.sum()).backward()
+        return [h, last, *(x.grad for x in given.values())]
+
+    with backend.using("reference"):
+        expected = results("cpu", torch.float64)
+    rtol, atol = STACK_TOLERANCES[dtype]
+    for ours, theirs in zip(results("cuda", dtype), expected, strict=True):
+        torch.testing.assert_close(ours.double().cpu(), theirs, rtol=rtol, atol=atol)
+
+
+@pytest.mark.parametrize("kind", [LiGRU, SLiGRU])
+def test_light_grus(kind):
+    rnn = kind(33, 64, 2, bidirectional=True)
+    exact = copy.deepcopy(rnn).double()
+    x, lengths = torch.randn(21, 5, 33), torch.tensor([3, 21, 7, 1, 20])
+    upstream = torch.randn(21, 5, 128)
+    with backend.using("reference"):
+        expected = run(exact, x.double(), lengths, upstream.double())
+    actual = run(rnn.cuda(), x.cuda(), lengths, upstream.cuda())
+    for ours, theirs in zip(actual, expected, strict=True):
+        torch.testing.assert_close(ours.double().cpu(), theirs, rtol=1e-3, atol=3e-4)
 
 
 def arguments(length: int, batch: int, columns: int, device: str, dtype: torch.dtype = torch.float32) -> dict:

@@ -2,6 +2,7 @@
 
 #include "arguments.hpp"
 #include "cells/gated_linear/fields.hpp"
+#include "cells/ligru/fields.hpp"
 #include "cells/sru/fields.hpp"
 #include "runtime/cuda/devices.hpp"
 #include "runtime/cuda/kernel.hpp"
@@ -62,4 +63,5 @@ PYBIND11_MODULE(_cuda, module) {
     module.def("gated_linear_fits", &bindings::fits);
     bindings::add_launchers<SruForward, SruBackward>(module);
     bindings::add_launchers<GatedLinearForward, GatedLinearBackward>(module);
+    bindings::add_launchers<LigruForward, LigruBackward>(module);
 }

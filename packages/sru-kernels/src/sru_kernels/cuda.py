@@ -1,8 +1,8 @@
 """Kernels that run on NVIDIA GPUs: addresses in device memory in, work put into the caller's stream.
 
 Nothing is loaded before it is used, so this module imports on a machine with no GPU or driver, and in a build
-without CUDA; `problem` says why the kernels cannot run. `sru_kernels.sru` and `sru_kernels.gated_linear` say
-what the addresses must hold.
+without CUDA; `problem` says why the kernels cannot run. `sru_kernels.sru`,
+`sru_kernels.gated_linear` and `sru_kernels.ligru` say what the addresses must hold.
 The kernels neither allocate nor wait, so a CUDA graph can capture them.
 """
 
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol, TypedDict, TypeVar
 
 from ._native import DType
 from .gated_linear import GatedLinearBackward, GatedLinearForward
+from .ligru import LigruBackward, LigruForward
 from .sru import SruBackward, SruForward
 
 __all__ = [
@@ -29,6 +30,8 @@ __all__ = [
     "gated_linear_backward",
     "gated_linear_fits",
     "gated_linear_forward",
+    "ligru_backward",
+    "ligru_forward",
     "problem",
     "sru_backward",
     "sru_forward",
@@ -174,7 +177,8 @@ class Launcher(Protocol[_Arguments]):
             columns_per_thread: How many adjacent columns of N·D a thread owns: 1, or as many as fit into 16
                 bytes of the storage dtype, which needs a hidden size divisible by 32 times as many, arrays
                 aligned to 16 bytes, no v per position and compute capability 8.0. 0 lets the kernel choose,
-                as those of the gated linear RNN always do. The result does not depend on it.
+                as those of the gated linear RNN and the light GRU always do. The result does not depend on
+                it.
             threads_per_column: How many threads share a column, each taking some steps at a time: 1, or 5 in
                 `sru_forward` and 8 in `sru_backward`, which needs one column per thread and no v per
                 position. 0 lets the kernel choose, and is 1 beside `columns_per_thread`. Gradients depend on
@@ -207,6 +211,10 @@ gated_linear_forward: Launcher[GatedLinearForward] = _launcher("gated_linear_for
 """Run linear attention with a gate for each key as `sru_kernels.cpu.gated_linear_forward` does, on a GPU."""
 gated_linear_backward: Launcher[GatedLinearBackward] = _launcher("gated_linear_backward")
 """Write the gradients of `gated_linear_forward` as `sru_kernels.cpu.gated_linear_backward` does, on a GPU."""
+ligru_forward: Launcher[LigruForward] = _launcher("ligru_forward")
+"""Run the light GRU as `sru_kernels.cpu.ligru_forward` does, on a GPU, in `scratch`."""
+ligru_backward: Launcher[LigruBackward] = _launcher("ligru_backward")
+"""Write the gradients of `ligru_forward` as `sru_kernels.cpu.ligru_backward` does, on a GPU, in `scratch`."""
 
 
 def gated_linear_fits(dtype: DType, key_size: int, value_size: int) -> bool:

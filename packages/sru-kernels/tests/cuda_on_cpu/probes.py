@@ -20,14 +20,16 @@ COMMON = ("-std=c++17", "-g1", "-w", "-mfma", "-ffp-contract=off")
 
 @dataclass(frozen=True)
 class Probes:
-    """A program per engine, which launches one kernel with one block."""
+    """A program per engine, which launches one kernel: with one block, or with several that can wait."""
 
     programs: dict[str, Path]
 
-    def __call__(self, engine: str, name: str, inputs: NDArray, threads: int = 32) -> tuple[NDArray, str]:
+    def __call__(
+        self, engine: str, name: str, inputs: NDArray, threads: int = 32, blocks: int = 1
+    ) -> tuple[NDArray, str]:
         """What the kernel wrote, in as many bytes as it was given, and what the program complained of."""
         done = subprocess.run(
-            [str(self.programs[engine]), name, str(threads)],
+            [str(self.programs[engine]), name, str(threads), str(blocks)],
             input=inputs.tobytes(),
             capture_output=True,
             preexec_fn=_without_random_addresses,

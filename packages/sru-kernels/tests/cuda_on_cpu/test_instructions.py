@@ -1,4 +1,4 @@
-"""Copies that arrive late and instructions of a whole warp: right uses, and mistakes that must show."""
+"""Copies that arrive late, barriers of the grid and instructions of a warp: right uses, and mistakes."""
 
 import numpy as np
 import pytest
@@ -68,6 +68,21 @@ def test_bytes_that_are_not_read_are_zeros(probe, engine):
 
 def test_a_copy_that_is_not_aligned(probe, engine):
     assert "misaligned access of cp.async" in probe(engine, "misaligned", numbers(8))[1]
+
+
+@pytest.mark.parametrize("blocks", [2, 5])
+def test_blocks_that_wait_for_each_other(probe, engine, blocks):
+    steps = numbers(5, blocks, 32)
+    handed_on, errors = probe(engine, "grid_waits", steps, 32, blocks)
+    assert not errors
+    expected = np.stack([np.roll(steps[0], -step, axis=0) for step in range(5)])
+    np.testing.assert_array_equal(handed_on.reshape(steps.shape), expected)
+
+
+def test_blocks_that_do_not_wait(probe, engine):
+    """Only the race detector sees it every time."""
+    if engine == "source-tsan":
+        assert "data race" in probe(engine, "grid_goes_on", numbers(5, 3, 32), 32, 3)[1]
 
 
 LANES = np.arange(32)

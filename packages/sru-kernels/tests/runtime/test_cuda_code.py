@@ -9,7 +9,7 @@ from ..cuda_on_cpu.build import ARCHITECTURES, SOURCE, run
 from ..cuda_on_cpu.toolkit import find_tool
 from ..support.cuda_kernels import STORAGE, CudaKernel
 from ..support.machine_code import read_kernels
-from ..support.read_ahead import share_during_copies
+from ..support.read_ahead import products_during_reads, share_during_copies
 
 pytestmark = pytest.mark.cuda
 built = pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -128,6 +128,29 @@ def test_gated_linear_computes_while_the_next_chunk_is_copied(machine_code, arch
             assert share_during_copies(code) > 0.5, kernel
 
 
+def light_grus(machine_code, architecture):
+    """The kernels of the Li-GRU, and how many numbers a lane takes at a time of each state and column."""
+    for kernel, code in machine_code(architecture).items():
+        if kernel.function.startswith("ligru_"):
+            yield kernel, code, 16 // kernel.sizes[1]
+
+
+@built
+def test_light_grus_read_states_16_bytes_at_a_time(machine_code, architecture):
+    """Four rows of them, ahead of the loop and in it, and as many numbers of a column in shared memory."""
+    for kernel, code, piece in light_grus(machine_code, architecture):
+        read = {name: [one.size for one in code.instructions if one.name == name] for name in ("LDG", "LDS")}
+        assert read["LDG"].count(16) >= 8, kernel
+        assert set(read["LDS"]) == ({kernel.sizes[0] * piece} if kernel.option else set()), kernel
+
+
+@built
+def test_light_grus_multiply_while_the_next_states_are_read(machine_code, architecture):
+    """All products of a piece: those of four rows with eight columns."""
+    for kernel, code, piece in light_grus(machine_code, architecture):
+        assert products_during_reads(code) >= 32 * piece, kernel
+
+
 @built
 def test_steps_take_no_longer_to_issue_than_the_docs_say(machine_code, architecture):
     rows = documented(architecture)
@@ -137,10 +160,14 @@ def test_steps_take_no_longer_to_issue_than_the_docs_say(machine_code, architect
 
 @built
 def test_a_cuda_graph_can_capture_the_first_launch(builds, architecture):
-    """The extension calls nothing that capture forbids: no allocation, wait or copy, no attribute is set."""
+    """The extension calls nothing that capture forbids: no allocation, wait or copy.
+
+    The attribute that is set is how much shared memory a kernel may have, which puts nothing into a stream.
+    """
     symbols = run("nm", "--dynamic", "--undefined-only", builds.extension.result())
     called = {name.removesuffix("_v2") for name in re.findall(r" U (cuda\w+)", symbols)}
     around_a_launch = {"cudaGetDevice", "cudaSetDevice", "cudaDeviceGetAttribute", "cudaLaunchKernelExC"}
+    around_a_launch |= {"cudaFuncSetAttribute"}
     after_an_error = {"cudaGetLastError", "cudaGetErrorName", "cudaGetErrorString"}
     about_the_machine = {"cudaDriverGetVersion", "cudaGetDeviceCount", "cudaGetDeviceProperties"}
     assert called >= around_a_launch

@@ -138,7 +138,7 @@ def test_contenders_run(monkeypatch, dtype):
             h, grad_x = calls["forward"](), calls["both"]()[3 if "recurrence" in name else 0]
             assert h.shape == grad_x.shape == (3, 2, 8), name
             assert not h.requires_grad, name
-    assert len(names) == 6
+    assert len(names) == 8
     assert gpu_timing.bytes_moved((1, 1, 1), "bfloat16") == {"forward": 10, "both": 36}
 
 

@@ -124,6 +124,16 @@ def share_during_copies(code: Code) -> float:
     return len(products & during) / len(products)
 
 
+def products_during_reads(code: Code) -> int:
+    """The products that may be issued between a read of 16 bytes into registers and the wait for it."""
+    during: set[int] = set()
+    for k, one in enumerate(code.instructions):
+        if one.name == "LDG" and one.size == 16:
+            during |= code.between(k, lambda other, scoreboard=one.writes: other.waits_for(scoreboard))
+    names = [code.instructions[k].name for k in during]
+    return sum((1 + (name == "FFMA2")) * (name in PRODUCTS) for name in names)
+
+
 def groups_left(one: Instruction) -> int | None:
     """How many groups of copies may be on their way after a wait; None if the instruction is none."""
     found = re.search(r"DEPBAR\.LE SB\d, 0x([0-9a-f]+)", one.text)

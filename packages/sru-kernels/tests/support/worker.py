@@ -35,14 +35,16 @@ def launch(
     outputs: Arrays,
     *,
     shift: int = 0,
+    same: dict[str, str] | None = None,
     **options: int,
 ) -> Arrays:
-    """Run a kernel of `sru_kernels.cuda` and return what it wrote."""
+    """Run a kernel of `sru_kernels.cuda` and return what it wrote. `same` names inputs that are outputs."""
     from sru_kernels import cuda
 
     read, written = (
         {name: own_memory(array, shift) for name, array in group.items()} for group in (inputs, outputs)
     )
+    read |= {name: written[output] for name, output in (same or {}).items()}
     invoke(getattr(cuda, function), fields, read, written, **options)
     return written
 

@@ -87,14 +87,7 @@ auto fit(Shape& shape, const Memory& memory_for) {
 template <typename Args>
 void check(const Args& args, const cuda::Launch& launch) {
     const std::string kernel = Args::kernel.name;
-    if (launch.columns_per_thread != 0) {
-        throw std::invalid_argument(kernel + ": columns_per_thread must be 0, got " +
-                                    std::to_string(launch.columns_per_thread));
-    }
-    if (launch.threads_per_column > 1) {
-        throw std::invalid_argument(kernel + ": threads_per_column must be 0 or 1, got " +
-                                    std::to_string(launch.threads_per_column));
-    }
+    cuda::refuse_columns(Args::kernel.name, launch);
     if (args.length > INT32_MAX) {
         throw std::invalid_argument(kernel + ": length must be at most " + std::to_string(INT32_MAX) +
                                     " on a GPU, got " + std::to_string(args.length));

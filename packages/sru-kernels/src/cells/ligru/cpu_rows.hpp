@@ -1,8 +1,8 @@
 #pragma once
 
-#include "cells/cpu_marks.hpp"
 #include "cells/ligru/fields.hpp"
 #include "cells/ligru/step.hpp"
+#include "cells/marks.hpp"
 #include "runtime/cpu/barrier.hpp"
 #include "runtime/cpu/product.hpp"
 #include "runtime/cpu/schedule.hpp"

@@ -41,21 +41,24 @@ struct LigruInputs {
     bool has_steps() const { return has_states() && length > 0; }
 };
 
-#define LIGRU_FORWARD_FIELDS(FIELD)                                                                         \
-    FIELD(Number, norm_eps, any, "The ε of the norm.")                                                      \
-    FIELD(In, h0, optional, "(B, N·D) A, the state before the first step; zeros if absent.")                \
-    FIELD(In, h_reset, optional, "(N·D) A, the state before a step that starts anew; zeros if absent.")     \
-    FIELD(Out, h, required_if(has_steps()), "(T, B, N·D) S.")                                               \
-    FIELD(Out, h_last, required_if(has_states()),                                                           \
-          "(B, N·D) A, the state after the last step: time T−1, or 0 in the second direction.")             \
-    FIELD(Out, states, optional,                                                                            \
-          "(T, B, N·D) A, the state after each step at that step's own time index. For the gradients; may " \
-          "be absent in inference.")                                                                        \
-    FIELD(Out, products, optional,                                                                          \
-          "(T, B, N, 2, D) A, what the gradients are computed from: U h', with a norm less its mean and "   \
-          "times `rstd`. Unspecified at padding.")                                                          \
-    FIELD(Out, rstd, absent_if(!has_norm, "without a norm"),                                                \
-          "(T, B, N) A, 1 / sqrt(variance + ε) of the norm. Unspecified at padding.")
+#define LIGRU_FORWARD_FIELDS(FIELD)                                                                          \
+    FIELD(Number, norm_eps, any, "The ε of the norm.")                                                       \
+    FIELD(In, h0, optional, "(B, N·D) A, the state before the first step; zeros if absent.")                 \
+    FIELD(In, h_reset, optional, "(N·D) A, the state before a step that starts anew; zeros if absent.")      \
+    FIELD(Out, h, required_if(has_steps()), "(T, B, N·D) S.")                                                \
+    FIELD(Out, h_last, required_if(has_states()),                                                            \
+          "(B, N·D) A, the state after the last step: time T−1, or 0 in the second direction.")              \
+    FIELD(Out, states, optional,                                                                             \
+          "(T, B, N·D) A, the state after each step at that step's own time index. For the gradients; may "  \
+          "be absent in inference.")                                                                         \
+    FIELD(Out, products, optional,                                                                           \
+          "(T, B, N, 2, D) A, what the gradients are computed from: U h', with a norm less its mean and "    \
+          "times `rstd`. Unspecified at padding.")                                                           \
+    FIELD(Out, rstd, absent_if(!has_norm, "without a norm"),                                                 \
+          "(T, B, N) A, 1 / sqrt(variance + ε) of the norm. Unspecified at padding.")                        \
+    FIELD(Out, scratch, optional_by_default,                                                                 \
+          "(5, B, N, D + 4) A, memory to work in at an address that 16 divides, which a GPU needs; the CPU " \
+          "has its own.")
 
 struct LigruForward : LigruInputs {
     static constexpr Kernel kernel{"ligru_forward", "LigruForward", R"(Run the recurrence of the light GRU.
@@ -72,20 +75,23 @@ sequences of different lengths, end to end. A GPU does not check offsets; wrong 
     SRU_KERNELS_MORE_FIELDS(LigruInputs, LIGRU_FORWARD_FIELDS)
 };
 
-#define LIGRU_BACKWARD_FIELDS(FIELD)                                                                       \
-    FIELD(In, before, required_if(has_steps()), "(T, B, N, D) A, the state h' before each step.")          \
-    FIELD(In, products, required_if(has_steps()), "(T, B, N, 2, D) A, as `ligru_forward` writes it.")      \
-    FIELD(In, rstd, required_if(has_steps() && has_norm), "(T, B, N) A, as `ligru_forward` writes it.")    \
-    FIELD(In, grad_h, optional, "(T, B, N·D) S; zeros if absent.")                                         \
-    FIELD(In, grad_h_last, optional, "(B, N·D) A; zeros if absent.")                                       \
-    FIELD(Out, grad_sums, required_if(has_steps()),                                                        \
-          "(T, B, N, 2, D) A, of u_h + p_h and u_z + p_z; that of u is its sum over N. May be `products` " \
-          "if there is no norm.")                                                                          \
-    FIELD(Out, grad_products, required_if(has_steps() && has_norm),                                        \
-          "(T, B, N, 2, D) A, with a norm: of U h'. Without one it is `grad_sums`. May be `products`.")    \
-    FIELD(Out, grad_h0, required_if(has_states()), "(B, N·D) A.")                                          \
-    FIELD(Out, grad_h_reset, optional,                                                                     \
-          "(B, N·D) A, summed over the starts of a row; the caller sums over B. Not computed if absent.")
+#define LIGRU_BACKWARD_FIELDS(FIELD)                                                                         \
+    FIELD(In, before, required_if(has_steps()), "(T, B, N, D) A, the state h' before each step.")            \
+    FIELD(In, products, required_if(has_steps()), "(T, B, N, 2, D) A, as `ligru_forward` writes it.")        \
+    FIELD(In, rstd, required_if(has_steps() && has_norm), "(T, B, N) A, as `ligru_forward` writes it.")      \
+    FIELD(In, grad_h, optional, "(T, B, N·D) S; zeros if absent.")                                           \
+    FIELD(In, grad_h_last, optional, "(B, N·D) A; zeros if absent.")                                         \
+    FIELD(Out, grad_sums, required_if(has_steps()),                                                          \
+          "(T, B, N, 2, D) A, of u_h + p_h and u_z + p_z; that of u is its sum over N. May be `products` "   \
+          "if there is no norm.")                                                                            \
+    FIELD(Out, grad_products, required_if(has_steps() && has_norm),                                          \
+          "(T, B, N, 2, D) A, with a norm: of U h'. Without one it is `grad_sums`. May be `products`.")      \
+    FIELD(Out, grad_h0, required_if(has_states()), "(B, N·D) A.")                                            \
+    FIELD(Out, grad_h_reset, optional,                                                                       \
+          "(B, N·D) A, summed over the starts of a row; the caller sums over B. Not computed if absent.")    \
+    FIELD(Out, scratch, optional_by_default,                                                                 \
+          "(5, B, N, D + 4) A, memory to work in at an address that 16 divides, which a GPU needs; the CPU " \
+          "has its own.")
 
 struct LigruBackward : LigruInputs {
     static constexpr Kernel kernel{

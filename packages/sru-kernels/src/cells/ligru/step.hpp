@@ -1,7 +1,5 @@
 #pragma once
 
-#include <cmath>
-
 #include "sru_kernels/host_device.hpp"
 #include "sru_kernels/math.hpp"
 #include "sru_kernels/types.hpp"
@@ -34,7 +32,7 @@ constexpr A leak = A(0.01);
 template <Activation activation, typename A>
 SRU_KERNELS_HOST_DEVICE A activate(A s) {
     if constexpr (activation == Activation::tanh) return tanh(s);
-    if constexpr (activation == Activation::sin) return std::sin(s);
+    if constexpr (activation == Activation::sin) return sine(s);
     if constexpr (activation == Activation::leaky_relu) return s < A(0) ? leak<A> * s : s;
     return s < A(0) ? A(0) : s;  // keeps NaN
 }
@@ -43,7 +41,7 @@ SRU_KERNELS_HOST_DEVICE A activate(A s) {
 template <Activation activation, typename A>
 SRU_KERNELS_HOST_DEVICE A activation_slope(A s, A g) {
     if constexpr (activation == Activation::tanh) return multiply_add(-g, g, A(1));
-    if constexpr (activation == Activation::sin) return std::cos(s);
+    if constexpr (activation == Activation::sin) return cosine(s);
     if constexpr (activation == Activation::leaky_relu) return s > A(0) ? A(1) : leak<A>;
     return s > A(0) ? A(1) : A(0);
 }

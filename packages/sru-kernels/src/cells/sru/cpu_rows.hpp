@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "cells/cpu_marks.hpp"
+#include "cells/marks.hpp"
 #include "cells/sru/cpu_loops.hpp"
 #include "cells/sru/step.hpp"
 #include "runtime/cpu/schedule.hpp"

@@ -103,6 +103,14 @@ bool choose_team(const Work& work, const Team& team, const Launch& launch) {
     return true;
 }
 
+void refuse_columns(const char* kernel, const Launch& launch) {
+    const auto refuse = [&](const char* option, int value) {
+        throw std::invalid_argument(std::string(kernel) + ": " + option + ", got " + std::to_string(value));
+    };
+    if (launch.columns_per_thread != 0) refuse("columns_per_thread must be 0", launch.columns_per_thread);
+    if (launch.threads_per_column > 1) refuse("threads_per_column must be 0 or 1", launch.threads_per_column);
+}
+
 cudaLaunchConfig_t grid_of(const Work& work, const Launch& launch, Index blocks, int block,
                            int shared_memory) {
     if (blocks > most_blocks) {

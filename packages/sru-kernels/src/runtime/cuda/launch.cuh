@@ -30,6 +30,15 @@ bool all_aligned(Args args) {
     return alignment.is_wide;
 }
 
+/// Lets the blocks of a kernel have more shared memory than every device gives them.
+template <typename Args, typename... More>
+void allow_shared_memory(void (*kernel)(Args, More...), const Work& work, const Launch& launch,
+                         const Args& args, int bytes) {
+    const cudaError_t status =
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+    if (status != cudaSuccess) fail_launch(work, launch, shape_of(args), status);
+}
+
 /// Puts `kernel` into the caller's stream. Its parameters are `args`, which `shape_of(args)` describes in an
 /// error, and `more`.
 template <typename Args, typename... More>

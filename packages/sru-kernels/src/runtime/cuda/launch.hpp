@@ -72,6 +72,9 @@ bool choose_wide(const Work& work, const Launch& launch, int wide);
 /// work does not allow it.
 bool choose_team(const Work& work, const Team& team, const Launch& launch);
 
+/// Throws std::invalid_argument if the caller chooses columns or threads, which the kernel does not let it.
+void refuse_columns(const char* kernel, const Launch& launch);
+
 /// So many blocks of `block` threads. Throws std::invalid_argument if CUDA allows fewer.
 cudaLaunchConfig_t grid_of(const Work& work, const Launch& launch, Index blocks, int block,
                            int shared_memory = 0);

@@ -1,5 +1,6 @@
-// Launches a kernel, given its name and the number of threads: reads its input from the standard input, and
-// writes as many bytes to the standard output. Linked with the sources or with their translated PTX.
+// Launches a kernel, given its name, the number of threads of a block and that of blocks, several of which
+// can wait for each other: reads its input from the standard input, and writes as many bytes to the standard
+// output. Linked with the sources or with their translated PTX.
 #include <cstdio>
 #include <cstdlib>
 #include <iterator>
@@ -9,18 +10,19 @@
 #include "cudart.cpp"
 #include "probes.cpp"
 
-static cudaError_t launch(const char* name, unsigned threads, void** arguments) {
+static const char* find(const char* name) {
     __cudaRegisterFunction(nullptr, name, nullptr, name, -1, nullptr, nullptr, nullptr, nullptr, nullptr);
-    return cudaLaunchKernel(name, dim3(1), dim3(threads), arguments, 0, nullptr);
+    return name;
 }
 #else
 #include "async_copy.cu"
+#include "grid_barrier.cu"
 #include "tensor_core.cu"
 
-static cudaError_t launch(const char* name, unsigned threads, void** arguments) {
-    return cudaLaunchKernel(probes().at(name), dim3(1), dim3(threads), arguments, 0, nullptr);
-}
+static Probe find(const char* name) { return probes().at(name); }
 #endif
+
+static unsigned number(const char* word) { return static_cast<unsigned>(atoi(word)); }
 
 int main(int, char** words) {
     std::vector<char> bytes;
@@ -29,7 +31,10 @@ int main(int, char** words) {
     void *in = malloc(bytes.size()), *out = calloc(bytes.size(), 1);
     memcpy(in, bytes.data(), bytes.size());
     void* arguments[] = {&in, &out};
-    const cudaError_t status = launch(words[1], static_cast<unsigned>(atoi(words[2])), arguments);
+    const dim3 threads(number(words[2])), blocks(number(words[3]));
+    const cudaError_t status =
+        blocks.x == 1 ? cudaLaunchKernel(find(words[1]), blocks, threads, arguments, 0, nullptr)
+                      : cudaLaunchCooperativeKernel(find(words[1]), blocks, threads, arguments, 0, nullptr);
     fwrite(out, 1, bytes.size(), stdout);
     return status;
 }

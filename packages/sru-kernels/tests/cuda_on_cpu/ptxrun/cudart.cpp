@@ -30,6 +30,9 @@ static cudaError_t go(const void* f, dim3 g, dim3 b, void** a, size_t dyn, bool 
     if (!nt || nt > e->max_threads || !g.x || !g.y || !g.z || g.y > 65535 || g.z > 65535)
         return cushim::set_error(cudaErrorInvalidConfiguration);
     if (e->static_smem + dyn > cushim::kMaxSmem) return cushim::set_error(cudaErrorInvalidValue);
+    if (coop)
+        if (const auto error = cushim::cooperation_error(uint64_t(g.x) * g.y * g.z))
+            return cushim::set_error(error);
     inexact = cushim::setting("CUSHIM_INEXACT", 0);
     std::vector<unsigned char> P(4096, 0);
     for (size_t i = 0; i < e->params.size(); ++i)

@@ -85,9 +85,11 @@ cudaError_t launch(void (*k)(P...), dim3 grid, dim3 block, size_t smem, bool coo
     if (!grid.x || !grid.y || !grid.z || !block.x || !block.y || !block.z ||
         block.x * block.y * block.z > 1024 || grid.y > 65535 || grid.z > 65535)
         return set_error(cudaErrorInvalidConfiguration);
-    if (smem > kMaxSmem) return set_error(cudaErrorInvalidValue);
+    if (smem > std::min<size_t>(kMaxSmem, most_shared_memory())) return set_error(cudaErrorInvalidValue);
     if (const auto error = machine_error()) return set_error(error);
     if (const auto error = launch_error()) return set_error(error);
+    if (coop)
+        if (const auto error = cooperation_error(uint64_t(grid.x) * grid.y * grid.z)) return set_error(error);
     std::tuple<P...> args(std::forward<A>(a)...);
     launch_body(grid, block, coop, [=] {
         auto copy = args;

@@ -5,6 +5,7 @@
 // that a test can change it in a running process.
 #include <cuda_runtime_api.h>
 
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -20,6 +21,10 @@ inline int setting(const char* name, int otherwise) {
 inline int driver_version() { return setting("CUSHIM_DRIVER", CUDART_VERSION); }
 inline int devices() { return setting("CUSHIM_DEVICES", 1); }
 inline int multiprocessors() { return setting("CUSHIM_MULTIPROCESSORS", 8); }
+/// 0 where the blocks of a launch cannot wait for each other.
+inline int cooperative_launch() { return setting("CUSHIM_COOPERATIVE_LAUNCH", 1); }
+/// In bytes, of a block.
+inline int most_shared_memory() { return setting("CUSHIM_SHARED_MEMORY", 227 * 1024); }
 /// 10 · major + minor.
 inline int compute_capability() { return setting("CUSHIM_COMPUTE_CAPABILITY", 120); }
 /// The name of a cudaError_t as a number that every launch returns.
@@ -34,6 +39,12 @@ inline cudaError_t machine_error() {
 inline cudaError_t device_error(int device) {
     if (const auto error = machine_error()) return error;
     return device >= 0 && device < devices() ? cudaSuccess : cudaErrorInvalidDevice;
+}
+
+/// What a launch answers whose blocks cannot all run at once. A multiprocessor has one.
+inline cudaError_t cooperation_error(uint64_t blocks) {
+    if (!cooperative_launch()) return cudaErrorNotSupported;
+    return blocks <= uint64_t(multiprocessors()) ? cudaSuccess : cudaErrorCooperativeLaunchTooLarge;
 }
 
 inline int& current_device() {
@@ -70,6 +81,9 @@ inline const ErrorText& error_text(cudaError_t error) {
         {cudaErrorNoKernelImageForDevice, "cudaErrorNoKernelImageForDevice",
          "no kernel image is available for execution on the device"},
         {cudaErrorIllegalAddress, "cudaErrorIllegalAddress", "an illegal memory access was encountered"},
+        {cudaErrorCooperativeLaunchTooLarge, "cudaErrorCooperativeLaunchTooLarge",
+         "too many blocks in cooperative launch"},
+        {cudaErrorNotSupported, "cudaErrorNotSupported", "operation not supported"},
         {cudaErrorUnknown, "cudaErrorUnknown", "unknown error"},
     };
     for (const auto& entry : known) {

@@ -75,10 +75,10 @@ CUSHIM_API cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribu
             *value = cushim::multiprocessors();
             break;
         case cudaDevAttrCooperativeLaunch:
-            *value = 1;
+            *value = cushim::cooperative_launch();
             break;
         case cudaDevAttrMaxSharedMemoryPerBlockOptin:
-            *value = 227 * 1024;
+            *value = cushim::most_shared_memory();
             break;
         case cudaDevAttrComputeCapabilityMajor:
             *value = cushim::compute_capability() / 10;

@@ -110,7 +110,7 @@ def forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor | None]:
     """Compute the results by the kernel."""
     h, last, states = results(inputs, save)
     given, kept = (inputs.norm_eps or 0.0, inputs.h0, inputs.h_reset), states if save else None
-    run_kernel("ligru_forward", h, *_fields(inputs), *given, h, last, kept, None, None)
+    run_kernel("ligru_forward", h, *_fields(inputs), *given, h, last, kept, None, None, _scratch(inputs))
     return h, last, kept
 
 
@@ -127,7 +127,8 @@ def backward(inputs: Inputs, states: Tensor, *grads: Tensor | None) -> tuple[Ten
             products, _, rstd = torch.native_layer_norm(products, shape, None, None, inputs.norm_eps)
             grad_products = products if inputs.norm_weight is None else torch.empty_like(products)
         found = (grad_sums, grad_products if inputs.norm_eps is not None else None, grad_h0, grad_starts)
-        run_kernel("ligru_backward", u, *_fields(inputs), before, products, rstd, *grads, *found)
+        scratch = _scratch(inputs)
+        run_kernel("ligru_backward", u, *_fields(inputs), before, products, rstd, *grads, *found, scratch)
         grad_weight = weight_gradient(grad_products.flatten(0, 2), before.flatten(0, 2))
     if inputs.norm_weight is not None:
         of_norm[0] = (products * grad_sums).sum((0, 1, 2))
@@ -136,6 +137,14 @@ def backward(inputs: Inputs, states: Tensor, *grads: Tensor | None) -> tuple[Ten
     grad_u = grad_sums.sum(2) if inputs.bidirectional else grad_sums
     grad_h_reset = grad_h_reset if grad_starts is None else grad_starts.sum(0)
     return grad_u.view(u.shape).to(u.dtype), grad_weight.contiguous(), grad_h0, grad_h_reset, *of_norm
+
+
+def _scratch(inputs: Inputs) -> Tensor | None:
+    """Return the memory that the kernels of a GPU work in; the others have their own."""
+    if not inputs.u.is_cuda:
+        return None
+    last, directions = _last(inputs), 2 if inputs.bidirectional else 1
+    return last.new_empty(5, last.shape[0], last.shape[1] + 4 * directions)
 
 
 def _before(inputs: Inputs, states: Tensor) -> Tensor:
