@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from sru_apps.tasks.speech.source import hold_out
 from sru_apps.train.errors import UserError
 from sru_data import DataError
 from sru_data.datasets.speech import Utterance
+from sru_data.features import FeatureConfig
 from sru_data.loaders import LengthBatchSampler
 
 
@@ -166,3 +168,31 @@ def test_each_epoch_draws_a_speed_for_each_utterance_whatever_was_drawn_before()
     assert first == epoch(1, range(39, -1, -1))
     assert first != epoch(2, range(40))
     assert first != epoch(1, range(40), seed=1)
+
+
+def test_each_epoch_warps_the_frequencies_of_each_utterance_by_another_factor() -> None:
+    config = FeatureConfig(num_bins=40, sample_rate=8000)
+    # Each filter holds its own frequency, in units of that of the fifth.
+    mels = torch.arange(1, 41) * (1127 * math.log1p(4000 / 700) / 41)
+    frame = torch.expm1(mels / 1127) / torch.expm1(mels[4] / 1127)
+
+    class Part(list[int]):
+        lengths = torch.full((40,), 9)
+
+        def features(self, number: int, *, speed: float) -> torch.Tensor:
+            return frame.repeat(9, 1)
+
+    part: Any = Part(range(40))
+    sampler = LengthBatchSampler([9] * 40, batch_size=4)
+    examples = Examples(part, [torch.tensor([2])] * 40, vtlp=0.1, config=config)
+    drawn = examples.drawn(sampler)
+
+    def factors(epoch: int, order: range) -> dict[int, float]:
+        sampler.set_epoch(epoch)
+        return {place: float(drawn[place].features[0, 4]) for place in order}
+
+    first = factors(1, range(40))
+    assert 0.88 < min(first.values()) < 0.93 < 1.07 < max(first.values()) < 1.12
+    assert first == factors(1, range(39, -1, -1))
+    assert first != factors(2, range(40))
+    torch.testing.assert_close(examples[3].features, frame.repeat(9, 1), rtol=0, atol=0)

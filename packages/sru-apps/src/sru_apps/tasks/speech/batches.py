@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sru_data.feature_files import FeatureFile
+from sru_data.features import FeatureConfig, warp_frequencies
 from sru_data.loaders import LengthBatchSampler, pad_features, pad_sequences
 
 
@@ -60,8 +61,10 @@ class Examples(Sequence[Example]):
         targets: The symbols of each utterance of the part.
         numbers: (N,) int64, which utterances; default: all.
         speeds: Speeds at which features were computed; each epoch draws one for each utterance.
-        seed: Seed of the speeds.
-        sampler: Knows the epoch.
+        vtlp: How far from 1 the factor may be by which each epoch warps the frequencies of each utterance.
+        config: How the features were computed; only `vtlp` needs it.
+        seed: Seed of the speeds and factors.
+        sampler: Knows the epoch; without it, utterances are read as they are.
 
     Attributes:
         lengths: (N,) int64, the frames of each at its own speed.
@@ -74,10 +77,13 @@ class Examples(Sequence[Example]):
         numbers: Tensor | None = None,
         *,
         speeds: Sequence[float] = (1.0,),
+        vtlp: float = 0.0,
+        config: FeatureConfig | None = None,
         seed: int = 0,
         sampler: LengthBatchSampler | None = None,
     ) -> None:
-        self.part, self.targets, self.speeds, self.seed = part, targets, speeds, seed
+        self.part, self.targets, self.seed = part, targets, seed
+        self.speeds, self.vtlp, self.config = speeds, vtlp, config
         self._sampler = sampler
         self.numbers = torch.arange(len(part)) if numbers is None else numbers
         self.lengths: Tensor = part.lengths[self.numbers]
@@ -85,7 +91,14 @@ class Examples(Sequence[Example]):
     def drawn(self, sampler: LengthBatchSampler) -> Examples:
         """Return the same utterances for a loader with this sampler."""
         return Examples(
-            self.part, self.targets, self.numbers, speeds=self.speeds, seed=self.seed, sampler=sampler
+            self.part,
+            self.targets,
+            self.numbers,
+            speeds=self.speeds,
+            vtlp=self.vtlp,
+            config=self.config,
+            seed=self.seed,
+            sampler=sampler,
         )
 
     def __len__(self) -> int:
@@ -95,10 +108,16 @@ class Examples(Sequence[Example]):
     def __getitem__(self, index: int) -> Example:  # type: ignore[override]
         """Return an utterance."""
         number = int(self.numbers[index])
-        return Example(self.part.features(number, speed=self._speed(number)), self.targets[number], number)
+        return Example(self._features(number), self.targets[number], number)
 
-    def _speed(self, number: int) -> float:
+    def _features(self, number: int) -> Tensor:
         """Draw from (seed, epoch, number), so that a resumed run draws what an undisturbed one does."""
-        if self._sampler is None or len(self.speeds) == 1:
-            return 1.0
-        return random.Random(f"speed:{self.seed}:{self._sampler.epoch}:{number}").choice(self.speeds)
+        if self._sampler is None:
+            return self.part.features(number, speed=1.0)
+        place = f"{self.seed}:{self._sampler.epoch}:{number}"
+        speed = random.Random(f"speed:{place}").choice(self.speeds)
+        features = self.part.features(number, speed=speed)
+        if self.config is None or not self.vtlp:
+            return features
+        factor = random.Random(f"vtlp:{place}").uniform(1 - self.vtlp, 1 + self.vtlp)
+        return warp_frequencies(features, factor, config=self.config)

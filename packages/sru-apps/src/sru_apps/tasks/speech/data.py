@@ -44,7 +44,7 @@ class SpeechData(BatchData[Example, Batch]):
         validation_file: Others for validation; default: a tenth of `train_file`, of some speakers where there
             are ten, drawn by the seed.
         test_file: Others for the test; default: another tenth, where there is no `validation_file` either.
-        data_dir: Folder with the published sets; default: $SRU_DATA, else the data are downloaded.
+        data_dir: Folder with the published sets; default: $SRU_DATA.
         prepared_dir: Folder of the prepared features; default: one in the cache.
         task: transcribe utterances, or classify clips by their label.
         held_out: The speaker of fsdd to test on; default: the first in the alphabet.
@@ -67,12 +67,14 @@ class SpeechData(BatchData[Example, Batch]):
             subsampled: skip or refuse.
         subsampling: The factor by which the model shortens utterances: 1, 2 or 4.
         speeds: Speeds of which each epoch draws one for each training utterance, such as 0.9 1.0 1.1.
+        vtlp: Vocal tract length perturbation of fbank: each epoch warps the frequencies of each training
+            utterance by a factor from 1 - vtlp to 1 + vtlp; 0.1 is usual.
         shortest_first: Epochs that read training utterances from short to long, before the order is random.
         max_frames: Train on utterances of at most this many frames, 100 for a second.
         lm: An n-gram model of the words in the ARPA format, plain or compressed, for decoding.
         batch_size: Utterances per batch.
         evaluation_batch_size: The same in validation and test; default: `batch_size`.
-        seed: Seed of what is held out, of the order of the batches, and of speeds.
+        seed: Seed of what is held out, of the order of the batches, of speeds and of `vtlp`.
 
     Attributes:
         features: How features are computed.
@@ -113,6 +115,7 @@ class SpeechData(BatchData[Example, Batch]):
         on_short: Literal["skip", "refuse"] = "skip",
         subsampling: Literal[1, 2, 4] = 1,
         speeds: list[float] | None = None,
+        vtlp: float = 0.0,
         shortest_first: int = 1,
         max_frames: int | None = None,
         lm: str | None = None,
@@ -129,6 +132,8 @@ class SpeechData(BatchData[Example, Batch]):
             evaluation_batch_size=evaluation_batch_size,
         )
         check_at_least(0, shortest_first=shortest_first)
+        if not 0 <= vtlp <= 0.5:
+            raise ValueError(f"vtlp must be 0 to 0.5, got {vtlp}")
         self.save_hyperparameters(logger=False)
         check_source(self.hparams)
         self.features = feature_config(self.hparams)
@@ -177,8 +182,15 @@ class SpeechData(BatchData[Example, Batch]):
                 spelled = None if self.classify else targets
                 chosen = choose(file, spelled, self.hparams, fastest=max(self._speeds), place=self.dataset)
                 numbers, self._left_out = chosen
-            speeds = self._speeds if part == "train" else (1.0,)
-            self.parts[part] = Examples(file, targets, numbers, speeds=speeds, seed=self.hparams["seed"])
+            self.parts[part] = Examples(
+                file,
+                targets,
+                numbers,
+                speeds=self._speeds,
+                vtlp=self.hparams["vtlp"],
+                config=self.features,
+                seed=self.hparams["seed"],
+            )
 
     def _number_symbols(self, train: Sequence[Utterance]) -> Any:
         if self.classify:

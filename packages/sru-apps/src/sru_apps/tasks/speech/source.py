@@ -46,6 +46,8 @@ def check_source(options: Mapping[str, Any]) -> None:
         raise UserError("--data.held_out is for fsdd, whose test is one speaker; leave it out")
     if options["train_sets"] is not None and name != "librispeech":
         raise UserError("--data.train_sets is for librispeech, which has several; leave it out")
+    if options["vtlp"] and options["features"] != "fbank":
+        raise UserError("--data.vtlp warps mel bins; leave it out, or give --data.features fbank")
 
 
 def feature_config(options: Mapping[str, Any]) -> FeatureConfig:
