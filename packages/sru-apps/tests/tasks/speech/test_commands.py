@@ -160,6 +160,10 @@ def test_wrong_command_lines_are_refused(
             "validation_file and test_file need a train_file; give --data.train_file too",
         ),
         (["--held-out=theo"], "--data.held_out is for fsdd, whose test is one speaker; leave it out"),
+        (
+            ["--validation-speaker=theo"],
+            "--data.validation_speaker is for fsdd; leave it out, or give --data",
+        ),
         (["--train-sets", "a", "b"], "--data.train_sets is for librispeech, which has several; leave it out"),
         (["--task=classify"], "expected a label for every utterance, got none for"),
         (["--max-frames=1"], "an4: expected utterances to train on, got none: all are"),

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from sru_data.features.config import LOWEST_FREQUENCY, FeatureConfig, mel
-from sru_data.features.statistics import normalised
 
 _HIGHEST_FORMANT = 4800.0
 _SHARE = 0.8
@@ -22,11 +21,10 @@ def warp_frequencies(features: Tensor, factor: float, *, config: FeatureConfig) 
                N − (N − f) · (N − F·min(a, 1)) / (N − F·min(a, 1) / a)   above
 
     f_k is the middle of filter k, N half the sample rate, F = min(4800, 0.8·N). Between two filters x is
-    linear in mel. Derivatives are warped like the energies; what is normalised per utterance is normalised
-    again.
+    linear in mel. Derivatives are warped like the energies.
 
     Args:
-        features: (T, F) float32, as `extract` gives them.
+        features: (T, F) float32, as `extract` gives them, and not yet normalised.
         factor: a: above 1, formants move down, as those of a longer vocal tract; 0.9 to 1.1 are usual.
         config: How they were computed; `fbank`.
 
@@ -50,8 +48,7 @@ def warp_frequencies(features: Tensor, factor: float, *, config: FeatureConfig) 
     above = (below + 1).clamp(max=config.num_bins - 1)
     share = (place - below).float()
     bins = features.unflatten(1, (1 + config.deltas, config.num_bins))
-    warped = torch.lerp(bins[..., below], bins[..., above], share).flatten(1)
-    return normalised(warped) if config.per_utterance and len(warped) else warped
+    return torch.lerp(bins[..., below], bins[..., above], share).flatten(1)
 
 
 def _places(factor: float, config: FeatureConfig) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -48,6 +49,7 @@ class SpeechData(BatchData[Example, Batch]):
         prepared_dir: Folder of the prepared features; default: one in the cache.
         task: transcribe utterances, or classify clips by their label.
         held_out: The speaker of fsdd to test on; default: the first in the alphabet.
+        validation_speaker: The speaker of fsdd to validate on; default: some recordings of those who train.
         train_sets: The folders of librispeech to train on; default: train-clean-100.
         unit: What a symbol of transcripts is: characters, words, phones (between spaces) or subwords.
         vocab_size: Subwords to learn.
@@ -98,6 +100,7 @@ class SpeechData(BatchData[Example, Batch]):
         prepared_dir: str | None = None,
         task: Literal["transcribe", "classify"] = "transcribe",
         held_out: str | None = None,
+        validation_speaker: str | None = None,
         train_sets: list[str] | None = None,
         unit: Literal["characters", "words", "phones", "subwords"] = "characters",
         vocab_size: int | None = None,
@@ -132,8 +135,6 @@ class SpeechData(BatchData[Example, Batch]):
             evaluation_batch_size=evaluation_batch_size,
         )
         check_at_least(0, shortest_first=shortest_first)
-        if not 0 <= vtlp <= 0.5:
-            raise ValueError(f"vtlp must be 0 to 0.5, got {vtlp}")
         self.save_hyperparameters(logger=False)
         check_source(self.hparams)
         self.features = feature_config(self.hparams)
@@ -156,7 +157,8 @@ class SpeechData(BatchData[Example, Batch]):
                     find_utterances(self.hparams),
                     self.hparams["prepared_dir"],
                     name=self.dataset,
-                    config=self.features,
+                    # Normalised when read, once they are warped.
+                    config=replace(self.features, per_utterance=False),
                     speeds=self._speeds,
                     skip_bad=self.hparams["on_unreadable"] == "skip",
                     progress=lambda progress: report(progress.stage, progress.utterances, progress.total),
@@ -182,15 +184,8 @@ class SpeechData(BatchData[Example, Batch]):
                 spelled = None if self.classify else targets
                 chosen = choose(file, spelled, self.hparams, fastest=max(self._speeds), place=self.dataset)
                 numbers, self._left_out = chosen
-            self.parts[part] = Examples(
-                file,
-                targets,
-                numbers,
-                speeds=self._speeds,
-                vtlp=self.hparams["vtlp"],
-                config=self.features,
-                seed=self.hparams["seed"],
-            )
+            own = {name: self.hparams[name] for name in ("vtlp", "seed")}
+            self.parts[part] = Examples(file, self.features, targets, numbers, speeds=self._speeds, **own)
 
     def _number_symbols(self, train: Sequence[Utterance]) -> Any:
         if self.classify:
