@@ -159,6 +159,8 @@ def evaluate(stage: Stage, task: Task, args: Sequence[str]) -> int:
         facts = {"unit": data.unit, **figures} if data.unit else figures
         if unknown is not None:
             facts |= {"tokens": unknown.tokens, "unknown": unknown.unknown}
+        if given := {**changed["data"], **changed["model"]}:
+            facts |= {"options": given}
         print(dump_json({"checkpoint": str(path), "dataset": data.dataset, "set": STAGES[stage], **facts}))
     else:
         print(f"{data.dataset} {module.config.encoder}: {STAGES[stage]} {module.describe(figures)}")

@@ -87,7 +87,9 @@ def test_figures_of_a_checkpoint_with_another_decoding(
     words = tmp_path / "words.lm"
     words.write_text("\\data\\\nngram 1=2\n\\1-grams:\n-0.3 </s>\n-0.3 A\n\\end\\\n")
     decoding = ["--lm", words, "--beam", 8, "--lm-weight", 9]
-    run(capsys, "test", trained, *decoding, "--out", tmp_path / "out")
+    assert "options" not in greedy
+    found = json.loads(run(capsys, "test", trained, *decoding, "--out", tmp_path / "out", "--json"))
+    assert found["options"] == {"beam": 8, "lm": str(words), "lm_weight": 9.0}
     rows = (tmp_path / "out/utterances.tsv").read_text().splitlines()[1:]
     # Other words have probability zero.
     assert {word for row in rows for word in row.split("\t")[5].split()} <= {"A"}
@@ -158,10 +160,16 @@ def test_wrong_command_lines_are_refused(
             "validation_file and test_file need a train_file; give --data.train_file too",
         ),
         (["--held-out=theo"], "--data.held_out is for fsdd, whose test is one speaker; leave it out"),
+        (
+            ["--validation-speaker=theo"],
+            "--data.validation_speaker is for fsdd; leave it out, or give --data",
+        ),
         (["--train-sets", "a", "b"], "--data.train_sets is for librispeech, which has several; leave it out"),
         (["--task=classify"], "expected a label for every utterance, got none for"),
         (["--max-frames=1"], "an4: expected utterances to train on, got none: all are"),
         (["--subsampling=4", "--on-short=refuse"], "too short for their transcripts when subsampled by 4"),
+        (["--vtlp=0.1"], "--data.vtlp warps mel bins; leave it out, or give --data.features fbank"),
+        (["--vtlp=0.6"], "vtlp must be 0 to 0.5, got 0.6"),
         (["--lm=x.lm"], "x.lm: expected a text file, got no such file"),
         (["--unit=subwords"], "vocab_size is for subwords, which need it"),
     ],

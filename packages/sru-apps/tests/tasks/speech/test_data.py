@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from sru_apps.tasks.speech.source import hold_out
 from sru_apps.train.errors import UserError
 from sru_data import DataError
 from sru_data.datasets.speech import Utterance
+from sru_data.features import FeatureConfig, extract
 from sru_data.loaders import LengthBatchSampler
 
 
@@ -157,7 +159,9 @@ def test_each_epoch_draws_a_speed_for_each_utterance_whatever_was_drawn_before()
         sampler = LengthBatchSampler([9] * 40, batch_size=4)
         sampler.set_epoch(number)
         part: Any = Part(range(40))
-        examples = Examples(part, [torch.tensor([2])] * 40, speeds=(0.9, 1.0, 1.1), **options)
+        examples = Examples(
+            part, FeatureConfig(), [torch.tensor([2])] * 40, speeds=(0.9, 1.0, 1.1), **options
+        )
         drawn = examples.drawn(sampler)
         return dict(drawn[place].features[0].tolist() for place in order)
 
@@ -166,3 +170,47 @@ def test_each_epoch_draws_a_speed_for_each_utterance_whatever_was_drawn_before()
     assert first == epoch(1, range(39, -1, -1))
     assert first != epoch(2, range(40))
     assert first != epoch(1, range(40), seed=1)
+
+
+def test_each_epoch_warps_the_frequencies_of_each_utterance_by_another_factor() -> None:
+    config = FeatureConfig(num_bins=40, sample_rate=8000)
+    # Each filter holds its own frequency, in units of that of the fifth.
+    mels = torch.arange(1, 41) * (1127 * math.log1p(4000 / 700) / 41)
+    frame = torch.expm1(mels / 1127) / torch.expm1(mels[4] / 1127)
+
+    class Part(list[int]):
+        lengths = torch.full((40,), 9)
+
+        def features(self, number: int, *, speed: float) -> torch.Tensor:
+            return frame.repeat(9, 1)
+
+    part: Any = Part(range(40))
+    sampler = LengthBatchSampler([9] * 40, batch_size=4)
+    examples = Examples(part, config, [torch.tensor([2])] * 40, vtlp=0.1)
+    drawn = examples.drawn(sampler)
+
+    def factors(epoch: int, order: range) -> dict[int, float]:
+        sampler.set_epoch(epoch)
+        return {place: float(drawn[place].features[0, 4]) for place in order}
+
+    first = factors(1, range(40))
+    assert 0.88 < min(first.values()) < 0.93 < 1.07 < max(first.values()) < 1.12
+    assert first == factors(1, range(39, -1, -1))
+    assert first != factors(2, range(40))
+    torch.testing.assert_close(examples[3].features, frame.repeat(9, 1), rtol=0, atol=0)
+
+
+def test_utterances_normalised_by_themselves_are_those_of_the_trained_model(
+    an4: Path, tmp_path: Path
+) -> None:
+    options = {"name": "an4", "data_dir": str(an4), "prepared_dir": str(tmp_path / "prepared")}
+    found = data(tmp_path, **options, normalization="utterance")
+    for part in ("train", "test"):
+        example = found.parts[part][1]
+        wanted = extract(found.features, found.utterance(part, example.index))
+        torch.testing.assert_close(example.features, wanted, rtol=0, atol=0)
+        torch.testing.assert_close(wanted.mean(0), torch.zeros(13), rtol=0, atol=1e-5)
+    # The same prepared features serve other normalisations.
+    other = data(tmp_path, **options)
+    assert other.prepared.folder == found.prepared.folder
+    assert other.parts["test"][1].features.mean(0).abs().max() > 0.1

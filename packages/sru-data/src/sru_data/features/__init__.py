@@ -10,6 +10,7 @@ from sru_data.features.config import FeatureConfig
 from sru_data.features.extraction import extract, extract_samples, read_samples
 from sru_data.features.statistics import statistics
 from sru_data.features.streaming import OnlineFeatures
+from sru_data.features.vocal_tract import warp_frequencies
 
 __all__ = [
     "FeatureConfig",
@@ -20,4 +21,5 @@ __all__ = [
     "spec_augment",
     "statistics",
     "stream_audio",
+    "warp_frequencies",
 ]

@@ -97,8 +97,8 @@ def _has_empty_filter(num_bins: int, sample_rate: int) -> bool:
     """Whether a filter lies between two neighbouring frequencies of the Fourier transform."""
     window = int(sample_rate * FRAME_SECONDS)
     size = 1 << (window - 1).bit_length()
-    tones = [_mel(tone * sample_rate / size) for tone in range(size // 2)]
-    lowest, highest = _mel(LOWEST_FREQUENCY), _mel(sample_rate / 2)
+    tones = [mel(tone * sample_rate / size) for tone in range(size // 2)]
+    lowest, highest = mel(LOWEST_FREQUENCY), mel(sample_rate / 2)
     step = (highest - lowest) / (num_bins + 1)
     edges = [lowest + step * number for number in range(num_bins + 2)]
     place = 0
@@ -110,5 +110,10 @@ def _has_empty_filter(num_bins: int, sample_rate: int) -> bool:
     return False
 
 
-def _mel(frequency: float) -> float:
+def mel(frequency: float) -> float:
+    """Return the place of a frequency on the mel scale.
+
+    Args:
+        frequency: In hertz.
+    """
     return 1127.0 * math.log1p(frequency / 700.0)

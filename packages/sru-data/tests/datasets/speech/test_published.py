@@ -106,6 +106,15 @@ def test_digits_with_a_speaker_held_out(write_files) -> None:
     assert digits.fsdd_speakers(folder / "speech/fsdd") == ["a", "b", "c"]
     with pytest.raises(DataError, match=r"fsdd: expected held_out to be one of a, b, c, got 'd'"):
         speech.load("fsdd", data_dir=folder, held_out="d")
+    parts = speech.load("fsdd", data_dir=folder, held_out="b", validation="c")
+    assert {part: {utterance.speaker for utterance in parts[part]} for part in parts} == {
+        "train": {"a"},
+        "validation": {"c"},
+        "test": {"b"},
+    }
+    assert [len(utterances) for utterances in parts.values()] == [4, 4, 4]
+    with pytest.raises(DataError, match=r"expected validation to be one of several others .a, c\), got 'b'"):
+        speech.load("fsdd", data_dir=folder, held_out="b", validation="b")
 
 
 def test_sets_that_are_not_there(write_files, tmp_path: Path, monkeypatch) -> None:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from sru_data.feature_files import FeatureFile
+from sru_data.features import FeatureConfig, warp_frequencies
+from sru_data.features.statistics import normalised
 from sru_data.loaders import LengthBatchSampler, pad_features, pad_sequences
 
 
@@ -56,12 +58,14 @@ class Examples(Sequence[Example]):
     """The utterances of one part of the data, or some of them.
 
     Args:
-        part: Their features.
+        part: Their features, not normalised.
+        config: How those were computed, and whether each utterance is normalised by itself.
         targets: The symbols of each utterance of the part.
         numbers: (N,) int64, which utterances; default: all.
         speeds: Speeds at which features were computed; each epoch draws one for each utterance.
-        seed: Seed of the speeds.
-        sampler: Knows the epoch.
+        vtlp: How far from 1 the factor may be by which each epoch warps the frequencies of each utterance.
+        seed: Seed of the speeds and factors.
+        sampler: Knows the epoch; without it, utterances are read as they are.
 
     Attributes:
         lengths: (N,) int64, the frames of each at its own speed.
@@ -70,14 +74,17 @@ class Examples(Sequence[Example]):
     def __init__(
         self,
         part: FeatureFile,
+        config: FeatureConfig,
         targets: Sequence[Tensor],
         numbers: Tensor | None = None,
         *,
         speeds: Sequence[float] = (1.0,),
+        vtlp: float = 0.0,
         seed: int = 0,
         sampler: LengthBatchSampler | None = None,
     ) -> None:
-        self.part, self.targets, self.speeds, self.seed = part, targets, speeds, seed
+        self.part, self.config, self.targets = part, config, targets
+        self.speeds, self.vtlp, self.seed = speeds, vtlp, seed
         self._sampler = sampler
         self.numbers = torch.arange(len(part)) if numbers is None else numbers
         self.lengths: Tensor = part.lengths[self.numbers]
@@ -85,7 +92,14 @@ class Examples(Sequence[Example]):
     def drawn(self, sampler: LengthBatchSampler) -> Examples:
         """Return the same utterances for a loader with this sampler."""
         return Examples(
-            self.part, self.targets, self.numbers, speeds=self.speeds, seed=self.seed, sampler=sampler
+            self.part,
+            self.config,
+            self.targets,
+            self.numbers,
+            speeds=self.speeds,
+            vtlp=self.vtlp,
+            seed=self.seed,
+            sampler=sampler,
         )
 
     def __len__(self) -> int:
@@ -95,10 +109,21 @@ class Examples(Sequence[Example]):
     def __getitem__(self, index: int) -> Example:  # type: ignore[override]
         """Return an utterance."""
         number = int(self.numbers[index])
-        return Example(self.part.features(number, speed=self._speed(number)), self.targets[number], number)
+        return Example(self._features(number), self.targets[number], number)
 
-    def _speed(self, number: int) -> float:
+    def _features(self, number: int) -> Tensor:
+        """Return the features as the network takes them; normalised last, like those of `extract`."""
+        features = self._perturbed(number)
+        return normalised(features) if self.config.per_utterance else features
+
+    def _perturbed(self, number: int) -> Tensor:
         """Draw from (seed, epoch, number), so that a resumed run draws what an undisturbed one does."""
-        if self._sampler is None or len(self.speeds) == 1:
-            return 1.0
-        return random.Random(f"speed:{self.seed}:{self._sampler.epoch}:{number}").choice(self.speeds)
+        if self._sampler is None:
+            return self.part.features(number, speed=1.0)
+        place = f"{self.seed}:{self._sampler.epoch}:{number}"
+        speed = random.Random(f"speed:{place}").choice(self.speeds)
+        features = self.part.features(number, speed=speed)
+        if not self.vtlp:
+            return features
+        factor = random.Random(f"vtlp:{place}").uniform(1 - self.vtlp, 1 + self.vtlp)
+        return warp_frequencies(features, factor, config=self.config)

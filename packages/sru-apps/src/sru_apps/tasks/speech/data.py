@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -44,10 +45,11 @@ class SpeechData(BatchData[Example, Batch]):
         validation_file: Others for validation; default: a tenth of `train_file`, of some speakers where there
             are ten, drawn by the seed.
         test_file: Others for the test; default: another tenth, where there is no `validation_file` either.
-        data_dir: Folder with the published sets; default: $SRU_DATA, else the data are downloaded.
+        data_dir: Folder with the published sets; default: $SRU_DATA.
         prepared_dir: Folder of the prepared features; default: one in the cache.
         task: transcribe utterances, or classify clips by their label.
         held_out: The speaker of fsdd to test on; default: the first in the alphabet.
+        validation_speaker: The speaker of fsdd to validate on; default: some recordings of those who train.
         train_sets: The folders of librispeech to train on; default: train-clean-100.
         unit: What a symbol of transcripts is: characters, words, phones (between spaces) or subwords.
         vocab_size: Subwords to learn.
@@ -67,12 +69,14 @@ class SpeechData(BatchData[Example, Batch]):
             subsampled: skip or refuse.
         subsampling: The factor by which the model shortens utterances: 1, 2 or 4.
         speeds: Speeds of which each epoch draws one for each training utterance, such as 0.9 1.0 1.1.
+        vtlp: Vocal tract length perturbation of fbank: each epoch warps the frequencies of each training
+            utterance by a factor from 1 - vtlp to 1 + vtlp; 0.1 is usual.
         shortest_first: Epochs that read training utterances from short to long, before the order is random.
         max_frames: Train on utterances of at most this many frames, 100 for a second.
         lm: An n-gram model of the words in the ARPA format, plain or compressed, for decoding.
         batch_size: Utterances per batch.
         evaluation_batch_size: The same in validation and test; default: `batch_size`.
-        seed: Seed of what is held out, of the order of the batches, and of speeds.
+        seed: Seed of what is held out, of the order of the batches, of speeds and of `vtlp`.
 
     Attributes:
         features: How features are computed.
@@ -96,6 +100,7 @@ class SpeechData(BatchData[Example, Batch]):
         prepared_dir: str | None = None,
         task: Literal["transcribe", "classify"] = "transcribe",
         held_out: str | None = None,
+        validation_speaker: str | None = None,
         train_sets: list[str] | None = None,
         unit: Literal["characters", "words", "phones", "subwords"] = "characters",
         vocab_size: int | None = None,
@@ -113,6 +118,7 @@ class SpeechData(BatchData[Example, Batch]):
         on_short: Literal["skip", "refuse"] = "skip",
         subsampling: Literal[1, 2, 4] = 1,
         speeds: list[float] | None = None,
+        vtlp: float = 0.0,
         shortest_first: int = 1,
         max_frames: int | None = None,
         lm: str | None = None,
@@ -151,7 +157,8 @@ class SpeechData(BatchData[Example, Batch]):
                     find_utterances(self.hparams),
                     self.hparams["prepared_dir"],
                     name=self.dataset,
-                    config=self.features,
+                    # Normalised when read, once they are warped.
+                    config=replace(self.features, per_utterance=False),
                     speeds=self._speeds,
                     skip_bad=self.hparams["on_unreadable"] == "skip",
                     progress=lambda progress: report(progress.stage, progress.utterances, progress.total),
@@ -177,8 +184,8 @@ class SpeechData(BatchData[Example, Batch]):
                 spelled = None if self.classify else targets
                 chosen = choose(file, spelled, self.hparams, fastest=max(self._speeds), place=self.dataset)
                 numbers, self._left_out = chosen
-            speeds = self._speeds if part == "train" else (1.0,)
-            self.parts[part] = Examples(file, targets, numbers, speeds=speeds, seed=self.hparams["seed"])
+            own = {name: self.hparams[name] for name in ("vtlp", "seed")}
+            self.parts[part] = Examples(file, self.features, targets, numbers, speeds=self._speeds, **own)
 
     def _number_symbols(self, train: Sequence[Utterance]) -> Any:
         if self.classify:

@@ -44,8 +44,14 @@ def check_source(options: Mapping[str, Any]) -> None:
         raise UserError("validation_file and test_file need a train_file; give --data.train_file too")
     if options["held_out"] is not None and name != "fsdd":
         raise UserError("--data.held_out is for fsdd, whose test is one speaker; leave it out")
+    if options["validation_speaker"] is not None and name != "fsdd":
+        raise UserError("--data.validation_speaker is for fsdd; leave it out, or give --data.validation_file")
     if options["train_sets"] is not None and name != "librispeech":
         raise UserError("--data.train_sets is for librispeech, which has several; leave it out")
+    if not 0 <= options["vtlp"] <= 0.5:
+        raise UserError(f"vtlp must be 0 to 0.5, got {options['vtlp']}")
+    if options["vtlp"] and options["features"] != "fbank":
+        raise UserError("--data.vtlp warps mel bins; leave it out, or give --data.features fbank")
 
 
 def feature_config(options: Mapping[str, Any]) -> FeatureConfig:
@@ -82,7 +88,7 @@ def find_utterances(options: Mapping[str, Any]) -> dict[PartName, list[Utterance
         if name == "an4":
             chosen = {"seed": options["seed"]}
         elif name == "fsdd":
-            chosen = {"held_out": options["held_out"]}
+            chosen = {"held_out": options["held_out"], "validation": options["validation_speaker"]}
         elif name == "librispeech" and options["train_sets"] is not None:
             chosen = {"train": options["train_sets"]}
         parts = dict(speech.load(name, data_dir=options["data_dir"], **chosen))

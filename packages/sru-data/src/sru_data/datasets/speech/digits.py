@@ -1,7 +1,7 @@
 """The Free Spoken Digit Dataset: `{digit}_{speaker}_{index}.wav`, 50 recordings of each digit and speaker.
 
-One speaker is held out for the test. Of the others, recordings 0 to 4 of each digit validate, which are the
-test set of the data set's authors.
+One speaker is held out for the test. Of the others one may validate; else recordings 0 to 4 of each digit do,
+which are the test set of the data set's authors.
 
 Source: https://github.com/Jakobovski/free-spoken-digit-dataset. CC BY-SA 4.0.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from sru_data.datasets.speech.utterance import Parts, Utterance
+from sru_data.datasets.speech.utterance import PartName, Parts, Utterance
 from sru_data.errors import DataError
 
 HOME_URL = "https://github.com/Jakobovski/free-spoken-digit-dataset"
@@ -26,15 +26,17 @@ _NAME = re.compile(r"([0-9])_([A-Za-z]+)_([0-9]{1,4})\.wav")
 _VALIDATION_RECORDINGS = 5
 
 
-def read_fsdd(folder: Path, *, held_out: str | None = None) -> Parts:
+def read_fsdd(folder: Path, *, held_out: str | None = None, validation: str | None = None) -> Parts:
     """Read the three parts. The label of an utterance is its digit, "0" to "9", its text the word.
 
     Args:
         folder: The folder of the recordings.
         held_out: The speaker of the test; the first in alphabetical order if None.
+        validation: The speaker who validates, and tells how well speakers are recognised who are not in the
+            training data; if None, recordings of the training speakers validate.
 
     Raises:
-        DataError: There are no recordings, or none of this speaker or of others.
+        DataError: There are no recordings, or none of these speakers or of others.
     """
     found = []
     for path in sorted(folder.iterdir()):
@@ -56,11 +58,22 @@ def read_fsdd(folder: Path, *, held_out: str | None = None) -> Parts:
         raise DataError.at(
             folder, None, f"expected held_out to be one of {', '.join(speakers)}, got {held_out!r}"
         )
+    others = [speaker for speaker in speakers if speaker != held_out]
+    if validation is not None and (validation not in others or len(others) == 1):
+        raise DataError.at(
+            folder,
+            None,
+            f"expected validation to be one of several others ({', '.join(others)}), got {validation!r}",
+        )
     parts: Parts = {"train": [], "validation": [], "test": []}
     for utterance, number in found:
-        is_validation = number < _VALIDATION_RECORDINGS
-        others = parts["validation" if is_validation else "train"]
-        (parts["test"] if utterance.speaker == held_out else others).append(utterance)
+        if utterance.speaker == held_out:
+            part: PartName = "test"
+        elif validation is None:
+            part = "validation" if number < _VALIDATION_RECORDINGS else "train"
+        else:
+            part = "validation" if utterance.speaker == validation else "train"
+        parts[part].append(utterance)
     return parts
 
 
