@@ -62,7 +62,8 @@ def compare(model: Transcriber, recordings: Sequence[bytes], size: int) -> dict[
         size: The samples of a piece.
 
     Returns:
-        How many texts are equal, and by how much a log-probability differs at most.
+        How many texts are equal, and by how much a log-probability differs at most: one below -1 relative to
+        itself, as float32 does not tell -142 from -142.00001.
     """
     equal, outputs, furthest = 0, 0, 0.0
     for content in recordings:
@@ -74,7 +75,8 @@ def compare(model: Transcriber, recordings: Sequence[bytes], size: int) -> dict[
         streamed = torch.cat([piece.log_probs for piece in pieces])
         assert streamed.shape == whole.shape
         outputs += len(whole)
-        furthest = max(furthest, float((streamed - whole).abs().max()))
+        differences = (streamed - whole).abs() / whole.abs().clamp(min=1)
+        furthest = max(furthest, float(differences.max()))
         equal += "".join(piece.text for piece in pieces) == model.transcribe(samples).text
     counts = {"samples": size, "outputs": outputs, "texts": len(recordings), "equal": equal}
     return {**counts, "furthest": furthest}
@@ -145,7 +147,7 @@ def _check(model: Transcriber, samples: Tensor) -> None:
     stream = model.stream()
     pieces = [*map(stream.accept, samples.split(777)), stream.finish()]
     whole = model.log_probs(extract_samples(model.features, samples))
-    torch.testing.assert_close(torch.cat([p.log_probs for p in pieces]), whole, rtol=0, atol=BOUND)
+    torch.testing.assert_close(torch.cat([p.log_probs for p in pieces]), whole, rtol=BOUND, atol=BOUND)
 
 
 def page(result: Mapping[str, Any]) -> Iterator[str]:
@@ -157,7 +159,7 @@ def page(result: Mapping[str, Any]) -> Iterator[str]:
 A recogniser of {model["num_layers"]} layers of {model["encoder"]}, D = {model["hidden_size"]}, that reads
 one way and was trained on strings of digits of FSDD; its word error rate on the test strings is
 {100 * model["wer"]:.1f} %. Samples of 16 bits come in pieces, and the log-probability of every symbol in
-{outputs:,} outputs is compared with that of the whole file.
+{outputs:,} outputs is compared with that of the whole file, those below -1 relative to themselves.
 
 | samples per piece | equal transcripts | largest difference of a log-probability |
 | --- | --- | --- |""".splitlines()
