@@ -47,7 +47,7 @@ def warp_frequencies(features: Tensor, factor: float, *, config: FeatureConfig) 
     below = place.floor().clamp(max=max(config.num_bins - 2, 0)).long()
     above = (below + 1).clamp(max=config.num_bins - 1)
     share = (place - below).float()
-    bins = features.unflatten(1, (1 + config.deltas, config.num_bins))
+    bins = torch.unflatten(features, 1, (1 + config.deltas, config.num_bins))
     return torch.lerp(bins[..., below], bins[..., above], share).flatten(1)
 
 
