@@ -11,11 +11,9 @@ days fill one page. What a run reaches with a language model is read from its `d
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import statistics
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,10 +24,8 @@ import yaml
 from sru_apps.tasks.classify.pictures import draw_confusion
 from sru_apps.train.pictures import draw_curves
 
-# The benchmarks of sru-nn know how to record a run.
-sys.path.append(str(Path(__file__).resolve().parents[2] / "sru-nn" / "benchmarks"))
-
-from record import described, machine, save
+from kept_runs import read_runs  # isort: skip
+from record import described, save  # isort: skip
 
 NAME = "speech"
 PICTURED = "sru"
@@ -205,24 +201,9 @@ def draw(runs: Sequence[Mapping[str, Any]], folder: Path) -> None:
 
 def main() -> None:
     """Read the runs and report."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("runs", nargs="+", type=Path, help="run folders")
-    parser.add_argument("--commit", required=True, help="what they were trained with")
-    parser.add_argument("--note", default="", help="a sentence for the report")
-    parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"), help="folder of the report")
-    options = parser.parse_args()
-    facts = machine("cpu")
-    path = options.out / f"{NAME}.json"
-    former = json.loads(path.read_text())["runs"] if path.is_file() else []
-    kept = {key(run): run for run in former}
-    for folder in options.runs:
-        run = record(folder, facts, options.commit, options.note)
-        kept[key(run)] = run
-    runs = [kept[name] for name in sorted(kept, key=str)]
-    save(options.out, NAME, {"runs": runs}, page(runs))
-    draw(runs, options.out)
+    runs, out = read_runs(__doc__, NAME, record, key)
+    save(out, NAME, {"runs": runs}, page(runs))
+    draw(runs, out)
 
 
 if __name__ == "__main__":

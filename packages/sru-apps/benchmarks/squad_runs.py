@@ -8,10 +8,8 @@ same encoder, precision and seed replaces it, so that runs of several days fill 
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,10 +18,8 @@ import yaml
 
 from sru_apps.train.pictures import draw_curves
 
-# The benchmarks of sru-nn know how to record a run.
-sys.path.append(str(Path(__file__).resolve().parents[2] / "sru-nn" / "benchmarks"))
-
-from record import described, machine, save
+from kept_runs import read_runs  # isort: skip
+from record import described, save  # isort: skip
 
 NAME = "squad"
 HEAD = """# Reading comprehension on two cores
@@ -106,23 +102,8 @@ def page(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def main() -> None:
     """Read the runs and report."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("runs", nargs="+", type=Path, help="run folders")
-    parser.add_argument("--commit", required=True, help="what they were trained with")
-    parser.add_argument("--note", default="", help="a sentence for the report")
-    parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"), help="folder of the report")
-    options = parser.parse_args()
-    facts = machine("cpu")
-    path = options.out / f"{NAME}.json"
-    former = json.loads(path.read_text())["runs"] if path.is_file() else []
-    kept = {key(run): run for run in former}
-    for folder in options.runs:
-        run = record(folder, facts, options.commit, options.note)
-        kept[key(run)] = run
-    runs = [kept[name] for name in sorted(kept, key=str)]
-    save(options.out, NAME, {"runs": runs}, page(runs))
+    runs, out = read_runs(__doc__, NAME, record, key)
+    save(out, NAME, {"runs": runs}, page(runs))
     curves = {
         f"{run['encoder'].upper()}, {run['precision']}, seed {run['seed']}": (
             [row["seconds"] / 60 for row in run["curve"]],
@@ -130,7 +111,7 @@ def main() -> None:
         )
         for run in runs
     }
-    draw_curves(options.out / f"{NAME}.png", "minutes of training", {"F1, %": curves})
+    draw_curves(out / f"{NAME}.png", "minutes of training", {"F1, %": curves})
 
 
 if __name__ == "__main__":
