@@ -8,9 +8,12 @@ from typing import Any, Literal
 from sru_apps.nn import EncoderOptions, RecurrentName
 from sru_apps.nn.encoders import ENCODERS
 from sru_apps.ranges import check_at_least, ranged
-from sru_apps.tasks.translate.recurrent import EncoderDecoderOptions
-from sru_apps.tasks.translate.systems import SYSTEMS, SystemName
-from sru_apps.tasks.translate.transformer import TransformerSRUOptions
+from sru_apps.tasks.translate.options import (
+    SYSTEMS,
+    EncoderDecoderOptions,
+    SystemName,
+    TransformerSRUOptions,
+)
 
 _LEAST_SYMBOLS = 4
 
@@ -85,9 +88,9 @@ class TranslationConfig(EncoderOptions, EncoderDecoderOptions, TransformerSRUOpt
 
     def _check_options(self) -> None:
         """Raise unless every option belongs to the system, or to the cell of the encoder or the decoder."""
-        own = _names(SYSTEMS[self.system].options)
-        for owner, system in SYSTEMS.items():
-            for item in fields(system.options):
+        own = _names(SYSTEMS[self.system])
+        for owner, options in SYSTEMS.items():
+            for item in fields(options):
                 if item.name not in own and getattr(self, item.name) != item.default:
                     raise ValueError(
                         f"the system {self.system!r} has no option {item.name}, which belongs to {owner}; "

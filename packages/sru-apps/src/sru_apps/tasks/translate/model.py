@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,11 +11,8 @@ from torch import Tensor, nn
 from sru_apps.nn import State
 from sru_apps.nn.cross_entropy import smoothed_cross_entropy
 from sru_apps.nn.layers import make_dropout
+from sru_apps.tasks.translate.config import TranslationConfig
 from sru_data.loaders import IGNORE
-
-if TYPE_CHECKING:
-    # It has the options of every system, and each declares its own beside itself.
-    from sru_apps.tasks.translate.config import TranslationConfig
 
 
 class Memory(NamedTuple):
@@ -41,23 +38,9 @@ class TranslationModel(nn.Module):
     Args:
         config: Sizes and choices.
 
-    Attributes:
-        options: A dataclass: the options that no other system has.
-
     Source: of the scale, Vaswani et al., "Attention Is All You Need" (2017), section 3.4; of word dropout,
     Sennrich et al., "Edinburgh Neural Machine Translation Systems for WMT 16" (2016).
     """
-
-    options: ClassVar[Any]
-
-    @classmethod
-    @abstractmethod
-    def check(cls, config: TranslationConfig) -> None:
-        """Refuse choices that the system does not allow.
-
-        Raises:
-            ValueError: It does not.
-        """
 
     def __init__(self, config: TranslationConfig) -> None:
         super().__init__()

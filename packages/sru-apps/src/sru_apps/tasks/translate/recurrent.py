@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,38 +10,12 @@ from torch import Tensor, nn
 from sru_apps.nn import RecurrentEncoder, StackedEncoder, State, last
 from sru_apps.nn.encoders import ENCODERS
 from sru_apps.nn.layers import make_dropout
-from sru_apps.ranges import ranged
 from sru_apps.tasks.translate.attention import SourceAttention
+from sru_apps.tasks.translate.config import TranslationConfig
 from sru_apps.tasks.translate.model import Memory, TranslationModel
 from sru_nn import SRUppState
 from sru_nn.dtypes import accumulate_dtype
 from sru_nn.gemm import project
-
-if TYPE_CHECKING:
-    from sru_apps.tasks.translate.config import TranslationConfig
-
-_DECODERS = ("sru", "srupp", "lstm", "gru")
-_SCORES = ("dot", "general", "concat")
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncoderDecoderOptions:
-    """Options of `encoder-decoder`."""
-
-    decoder: Literal["sru", "srupp", "lstm", "gru"] = ranged("sru", among=_DECODERS)
-    """encoder-decoder: the recurrent cell of the decoder."""
-    decoder_size: int | None = ranged(None, at_least=1)
-    """encoder-decoder: D, the units of a decoder's layer; default: as `hidden_size`."""
-    residual: bool = False
-    """encoder-decoder: add the input of each recurrent layer but the first to its output."""
-    attention: Literal["luong", "bahdanau"] = ranged("bahdanau", among=("luong", "bahdanau"))
-    """encoder-decoder: luong attends after the last layer of the decoder; bahdanau after the first, and the
-    layers above read what it found."""
-    score: Literal["dot", "general", "concat"] | None = ranged(None, among=_SCORES)
-    """encoder-decoder: how attention compares (Luong et al., 2015); concat is that of Bahdanau et al. too;
-    default: general."""
-    variational: bool = False
-    """encoder-decoder: draw dropout once for all positions of a sentence (Gal and Ghahramani, 2016)."""
 
 
 class EncoderDecoder(TranslationModel):
@@ -73,17 +46,6 @@ class EncoderDecoder(TranslationModel):
     the first layer are those of Wu et al., "Google's Neural Machine Translation System" (2016), section 3,
     and of Chen et al., "The Best of Both Worlds" (2018), section 4.1.
     """
-
-    options = EncoderDecoderOptions
-
-    @classmethod
-    def check(cls, config: TranslationConfig) -> None:
-        """Refuse an attention that lacks layers of the decoder."""
-        if config.attention == "bahdanau" and config.layers_of_decoder < 2:
-            raise ValueError(
-                "the attention bahdanau needs at least 2 layers of the decoder, got "
-                f"{config.layers_of_decoder}; choose luong"
-            )
 
     def __init__(self, config: TranslationConfig) -> None:
         super().__init__(config)

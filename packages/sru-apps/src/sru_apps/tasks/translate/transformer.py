@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from sru_apps.nn.layers import Dropout
-from sru_apps.ranges import ranged
+from sru_apps.tasks.translate.config import TranslationConfig
 from sru_apps.tasks.translate.model import Memory, TranslationModel
 from sru_nn import SRUCell
 from sru_nn.dtypes import accumulate_dtype
 from sru_nn.gemm import project
 
-if TYPE_CHECKING:
-    from sru_apps.tasks.translate.config import TranslationConfig
-
 _LONGEST_WAVE = 10_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class TransformerSRUOptions:
-    """Options of `transformer-sru`."""
-
-    attention_heads: int = ranged(8, at_least=1)
-    """transformer-sru: heads of each attention."""
-    sru_dropout: float | None = ranged(None, at_least=0, below=1)
-    """transformer-sru: dropout in each SRU, on its input and its states; default: as `dropout`."""
 
 
 class LayerState(NamedTuple):
@@ -61,29 +47,6 @@ class TransformerSRU(TranslationModel):
     Source: Lei et al., "Simple Recurrent Units for Highly Parallelizable Recurrence" (2018), section 4.3;
     Vaswani et al., "Attention Is All You Need" (2017), whose positions these are.
     """
-
-    options = TransformerSRUOptions
-
-    @classmethod
-    def check(cls, config: TranslationConfig) -> None:
-        """Refuse other cells and their options, and sizes that cannot be divided."""
-        if config.encoder != "sru":
-            raise ValueError(
-                f"the system transformer-sru is made of SRUs, got the encoder {config.encoder!r}; leave it "
-                "out"
-            )
-        for name in config.given("sru"):
-            raise ValueError(f"the system transformer-sru has no option {name}; leave it out")
-        if config.both_ways and config.hidden_size % 2:
-            raise ValueError(
-                f"a bidirectional transformer-sru needs an even hidden_size, got {config.hidden_size}; each "
-                "direction has half of the units"
-            )
-        if config.embedding_size % config.attention_heads:
-            raise ValueError(
-                f"attention_heads must divide embedding_size={config.embedding_size}, got "
-                f"{config.attention_heads}"
-            )
 
     def __init__(self, config: TranslationConfig) -> None:
         super().__init__(config)

@@ -1,0 +1,81 @@
+"""What each system has options for, and what it refuses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from sru_apps.ranges import ranged
+
+_DECODERS = ("sru", "srupp", "lstm", "gru")
+_SCORES = ("dot", "general", "concat")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderDecoderOptions:
+    """Options of `encoder-decoder`."""
+
+    decoder: Literal["sru", "srupp", "lstm", "gru"] = ranged("sru", among=_DECODERS)
+    """encoder-decoder: the recurrent cell of the decoder."""
+    decoder_size: int | None = ranged(None, at_least=1)
+    """encoder-decoder: D, the units of a decoder's layer; default: as `hidden_size`."""
+    residual: bool = False
+    """encoder-decoder: add the input of each recurrent layer but the first to its output."""
+    attention: Literal["luong", "bahdanau"] = ranged("bahdanau", among=("luong", "bahdanau"))
+    """encoder-decoder: luong attends after the last layer of the decoder; bahdanau after the first, and the
+    layers above read what it found."""
+    score: Literal["dot", "general", "concat"] | None = ranged(None, among=_SCORES)
+    """encoder-decoder: how attention compares (Luong et al., 2015); concat is that of Bahdanau et al. too;
+    default: general."""
+    variational: bool = False
+    """encoder-decoder: draw dropout once for all positions of a sentence (Gal and Ghahramani, 2016)."""
+
+    @staticmethod
+    def check(config: Any) -> None:
+        """Refuse an attention that lacks layers of the decoder."""
+        if config.attention == "bahdanau" and config.layers_of_decoder < 2:
+            raise ValueError(
+                "the attention bahdanau needs at least 2 layers of the decoder, got "
+                f"{config.layers_of_decoder}; choose luong"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformerSRUOptions:
+    """Options of `transformer-sru`."""
+
+    attention_heads: int = ranged(8, at_least=1)
+    """transformer-sru: heads of each attention."""
+    sru_dropout: float | None = ranged(None, at_least=0, below=1)
+    """transformer-sru: dropout in each SRU, on its input and its states; default: as `dropout`."""
+
+    @staticmethod
+    def check(config: Any) -> None:
+        """Refuse other cells and their options, and sizes that cannot be divided."""
+        if config.encoder != "sru":
+            raise ValueError(
+                f"the system transformer-sru is made of SRUs, got the encoder {config.encoder!r}; leave it "
+                "out"
+            )
+        for name in config.given("sru"):
+            raise ValueError(f"the system transformer-sru has no option {name}; leave it out")
+        if config.both_ways and config.hidden_size % 2:
+            raise ValueError(
+                f"a bidirectional transformer-sru needs an even hidden_size, got {config.hidden_size}; each "
+                "direction has half of the units"
+            )
+        if config.embedding_size % config.attention_heads:
+            raise ValueError(
+                f"attention_heads must divide embedding_size={config.embedding_size}, got "
+                f"{config.attention_heads}"
+            )
+
+
+SYSTEMS: dict[str, Any] = {"encoder-decoder": EncoderDecoderOptions, "transformer-sru": TransformerSRUOptions}
+"""The systems that translate, each with the options that no other has and `check(config)`, which raises
+ValueError for choices that the system does not allow."""
+
+if TYPE_CHECKING:
+    SystemName = str
+else:
+    SystemName = Literal[tuple(SYSTEMS)]
