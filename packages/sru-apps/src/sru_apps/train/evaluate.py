@@ -135,11 +135,8 @@ def evaluate(stage: Stage, task: Task, args: Sequence[str]) -> int:
     module, checkpoint = load_module(task, path, changed["model"])
     kind = load(task.data)
     with reading(path):
-        settings = dict(checkpoint["datamodule_hyper_parameters"])
-        settings = {
-            "seed": settings.pop("seed"),
-            **kind.changed(settings, changed["data"]),
-        }  # every run has one
+        settings = kind.changed(checkpoint["datamodule_hyper_parameters"], changed["data"])
+        settings = {"seed": settings.pop("seed"), **settings}  # every run has one
         state = dict(checkpoint[kind.__qualname__])
         _check_files(task, settings)
         with building():

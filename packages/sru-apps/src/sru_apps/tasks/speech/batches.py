@@ -118,7 +118,7 @@ class Examples(Sequence[Example]):
 
     def _perturbed(self, number: int) -> Tensor:
         """Draw from (seed, epoch, number), so that a resumed run draws what an undisturbed one does."""
-        if self._sampler is None:
+        if self._sampler is None or (self.speeds == (1.0,) and not self.vtlp):
             return self.part.features(number, speed=1.0)
         place = f"{self.seed}:{self._sampler.epoch}:{number}"
         speed = random.Random(f"speed:{place}").choice(self.speeds)

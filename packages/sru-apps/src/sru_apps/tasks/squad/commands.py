@@ -21,10 +21,10 @@ from sru_apps.tasks.squad.predict import NO_ANSWER, Answer, QuestionAnswerer
 from sru_apps.train.errors import UserError, building, clip
 from sru_apps.train.options import parse_options
 from sru_apps.train.strict_json import dump_json, write_json
-from sru_apps.utf8 import input_lines, read_text, use_utf8
+from sru_apps.utf8 import input_lines, on_one_line, read_text, use_utf8
 from sru_data.datasets.squad import Question, read_squad
 from sru_data.paths import matching_files
-from sru_data.reading import MAX_SENTENCE_BYTES, UNPRINTABLE
+from sru_data.reading import MAX_SENTENCE_BYTES
 from sru_data.tables import Kind, Row, Table, open_table
 
 MAX_LENGTH = "The longest answer, in words; default: the model's."
@@ -138,7 +138,7 @@ def _predict_passage(task: Task, options: Namespace) -> int:
                     print(dump_json({"question": question, "answers": as_fields(found)}))
                     continue
                 for row in as_rows(found):
-                    print(row, _on_one_line(question), sep="\t")
+                    print(row, _squeezed(question), sep="\t")
                 print(end=highlighted(passage, found[0]))
             sys.stdout.flush()
     doubts.end()
@@ -228,11 +228,11 @@ def as_rows(answers: Iterable[Answer]) -> list[str]:
 def _cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4f}"
-    return "" if value is None else _on_one_line(str(value))
+    return "" if value is None else _squeezed(str(value))
 
 
-def _on_one_line(text: str) -> str:
-    return " ".join(UNPRINTABLE.sub(" ", text).split())
+def _squeezed(text: str) -> str:
+    return " ".join(on_one_line(text).split())
 
 
 def as_fields(answers: Iterable[Answer]) -> list[dict[str, Any]]:
@@ -265,7 +265,7 @@ def highlighted(passage: str, answer: Answer) -> str:
 
 def _shown(text: str) -> str:
     """Keep line feeds, but nothing else that could steer the terminal."""
-    return "\n".join(UNPRINTABLE.sub(" ", line) for line in text.split("\n"))
+    return "\n".join(on_one_line(line) for line in text.split("\n"))
 
 
 def _doubt(answer: Answer) -> str | None:

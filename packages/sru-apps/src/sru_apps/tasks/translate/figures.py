@@ -24,7 +24,7 @@ def write(module: Any, data: Any, folder: Path, *, part: str, device: torch.devi
         folder: Where `translations.txt` (one line per sentence, in the order of the data), `sentences.tsv`
             and `scores.json` go.
         part: The part of the data to measure on.
-        device: Where the module has computed; nothing else is.
+        device: Not used: the translations are known.
     """
     found = sorted(module.translations[part].items())
     texts = [data.parts[part].text(index) for index, _ in found]
