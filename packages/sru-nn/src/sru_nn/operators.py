@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -100,14 +101,32 @@ def define(
     qualified = f"sru_nn::{name}"
     torch.library.define(qualified, schema)
     torch.library.impl(qualified, device, run)
-    torch.library.register_fake(qualified, results)
     operator = getattr(torch.ops.sru_nn, name)
+
+    @functools.wraps(results)
+    def shapes(*args: Any, **named: Any) -> Any:
+        _let_inductor_call(operator.default)
+        return results(*args, **named)
+
+    torch.library.register_fake(qualified, shapes)
     # Without an entry here, a decomposition in PyTorch's table would compute the shapes of a graph.
-    getattr(torch._decomp, "meta_table", {})[operator.default] = results
+    getattr(torch._decomp, "meta_table", {})[operator.default] = shapes
     if count_flops is not None:
         flops.register(operator, count_flops)
     if differentiate is not None:
         torch.library.register_autograd(qualified, differentiate, setup_context=save)
+
+
+def _let_inductor_call(operator: Any) -> None:
+    """Have PyTorch's compiler call an operator, whatever `sru_nn.export` says of it to other programs.
+
+    By itself it does the same, but where the environment variable CI is set, as it is on most services that
+    run tests, it takes the entry in PyTorch's table of decompositions for a mistake of its own and raises.
+    """
+    lowering = sys.modules.get("torch._inductor.lowering")
+    if lowering is not None and operator not in lowering.lowerings:
+        keep_strides = getattr(lowering, "constrain_to_fake_tensors", lowering.constrain_to_fx_strides)
+        lowering.make_fallback(operator, keep_strides, warn=False)
 
 
 class Passes(NamedTuple):
