@@ -5,15 +5,18 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from measure import race
 from record import described, machine
 from torch.nn import functional as F
 
-from sru_nn import SRU
+from sru_nn import SRU, gemm
 from sru_nn.cells.sru import operator as ops
 
 SHAPES = [(128, 32, 512), (256, 32, 1024), (1024, 1, 1024), (512, 16, 256)]
+WEIGHTS = [(1024, 512), (1536, 512), (4096, 1024), (10_000, 256)]
 
 
 def main() -> None:
@@ -26,6 +29,10 @@ def main() -> None:
     for shape in SHAPES:
         times = layer(*shape)
         print(f"| {shape} | " + " | ".join(f"{times[name]:.3g}" for name in names) + " |")
+    print("\n| rows, weight | F.linear | oneDNN | `sru_nn.gemm` on a processor of another maker than Intel |")
+    print("| --- | --- | --- | --- |")
+    for case, times in few_rows().items():
+        print(f"| {case} | " + " | ".join(f"{milliseconds:.3g}" for milliseconds in times) + " |")
     print("\n| one step, 1 layer | ms |\n| --- | --- |")
     for name, milliseconds in step().items():
         print(f"| {name} | {milliseconds:.3f} |")
@@ -50,6 +57,24 @@ def layer(length: int, batch: int, size: int) -> dict[str, float]:
         "copy of as many bytes, backward": lambda: to_five.copy_(five),
     }
     return {name: 1e3 * timing.median for name, timing in race(calls, seconds=2).items()}
+
+
+@torch.inference_mode()
+def few_rows() -> dict[str, list[float]]:
+    """Time the products of a few rows, as a decoding step or a piece of a stream has them."""
+    found = {}
+    for outputs, inputs in WEIGHTS:
+        weight = torch.randn(outputs, inputs)
+        for rows in (1, 2, 4, 8, 16, 32):
+            x = torch.randn(rows, inputs)
+            calls = {
+                "F.linear": functools.partial(F.linear, x, weight),
+                "oneDNN": functools.partial(gemm._onednn, x, weight),
+                "sru_nn": functools.partial(gemm._multiply, x, weight),
+            }
+            times = race(calls, seconds=1)
+            found[f"{rows}, ({outputs}, {inputs})"] = [1e3 * timing.median for timing in times.values()]
+    return found
 
 
 def step() -> dict[str, float]:

@@ -163,3 +163,16 @@ def test_products_without_a_module(monkeypatch, onednn, dtype):
     out = torch.ones(5, 4)
     linear.add_product_(out, a, b.t())
     torch.testing.assert_close(out, wanted + 1, **close)
+
+
+@pytest.mark.parametrize("small", [0, 1 << 20])
+@pytest.mark.parametrize("rows", [1, 4, 5, 32, 33])
+def test_few_rows(monkeypatch, onednn, rows, small):
+    monkeypatch.setattr(linear, "_SMALL_WEIGHT", small)
+    module, x = nn.Linear(70, 90, bias=False), torch.randn(rows, 1, 70)
+    ours = gradients(lambda x: linear.project(module, x), module, x)
+    assert ours[0].is_contiguous()
+    for actual, expected in zip(ours, gradients(module, module, x), strict=True):
+        torch.testing.assert_close(actual, expected)
+    steps = module.weight[:, None].expand(90, 1, 70)[:, 0, :]  # a view with strides of its own
+    torch.testing.assert_close(linear.multiply(x, steps), module(x))

@@ -1,9 +1,10 @@
 """The matrix product of a projection, through the fastest GEMM of the machine.
 
 PyTorch multiplies float32 matrices on x86 through MKL, which is slow on processors not made by Intel. oneDNN,
-which PyTorch includes too, is fast there. The environment variable `SRU_NN_GEMM` chooses: `onednn`, `torch`
-for what `F.linear` does, or `auto` (the default): oneDNN on x86-64 processors of other makers if this PyTorch
-has MKL. The choice changes results within float32 rounding only.
+which PyTorch includes too, is fast there, except for a few rows, where the faster of several calls is taken.
+The environment variable `SRU_NN_GEMM` chooses: `onednn` for this, `torch` for what `F.linear` does, or `auto`
+(the default): `onednn` on x86-64 processors of other makers if this PyTorch has MKL. The choice changes
+results within float32 rounding only.
 """
 
 from __future__ import annotations
@@ -21,6 +22,13 @@ from sru_nn.operators import define, is_plain
 from sru_nn.watched import is_watched
 
 VARIABLE = "SRU_NN_GEMM"
+
+
+# Where another call than oneDNN's for the whole product is faster, by `benchmarks/bench_floor.py`: a step of
+# decoding or a piece of a stream has few rows.
+_FEW_ROWS = 32
+_VERY_FEW_ROWS = 4
+_SMALL_WEIGHT = 1 << 20
 
 
 def project(module: nn.Module, x: Tensor) -> Tensor:
@@ -157,6 +165,18 @@ def _apply(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _multiply(x: Tensor, weight: Tensor) -> Tensor:
+    rows = x.numel() // max(x.shape[-1], 1)
+    if rows > _FEW_ROWS or not weight.is_contiguous():
+        return _onednn(x, weight)
+    if weight.numel() <= _SMALL_WEIGHT:
+        return nn.functional.linear(x, weight)
+    # oneDNN copies its second matrix before it multiplies. Here that is best the input, not the weight.
+    flat = x.reshape(rows, -1)
+    product = torch.mm(weight, flat.t()) if rows <= _VERY_FEW_ROWS else _onednn(weight, flat)
+    return product.t().contiguous().view(*x.shape[:-1], -1)
+
+
+def _onednn(x: Tensor, weight: Tensor) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")  # type: ignore[no-any-return]
 
 
