@@ -1,8 +1,8 @@
-"""`nox -s fuzz`: random files, calls and kills against the promise that nothing ever falls.
+"""`nox -s fuzz`: random files, calls and kills that must never crash or hang a command.
 
 A target is a public function in `packages/*/fuzz/GROUP.py` that takes a `Case`. Each call ends in one of
 three ways: it returns (accepted: whatever it asserts holds), it raises what the module's `refuses` knows as a
-refusal in one sentence, or it fell. Crashes, hangs, and memory or time beyond the limits fell too.
+refusal in one sentence, or it failed. Crashes, hangs, and memory or time beyond the limits are failures too.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Target:
     work: Path
     outcomes: Counter[str] = field(default_factory=Counter)
     kinds: dict[str, tuple[int, str]] = field(default_factory=dict)
-    """By kind of fall: how many, and the first message."""
+    """By kind of failure: how many, and the first message."""
 
     @property
     def title(self) -> str:
@@ -71,16 +71,16 @@ class Target:
         text = crash.read_text(errors="replace")
         ours = [line.strip() for line in text.splitlines() if "File " in line and "/ci/fuzz/" not in line]
         hint = ours[0] if ours else (text.strip().splitlines() or ["no message"])[-1]
-        kept = self.work / "fell" / f"crash-{status}-{len(self.kinds)}"
+        kept = self.work / "failed" / f"crash-{status}-{len(self.kinds)}"
         if (self.work / "case").exists():
             shutil.copytree(self.work / "case", kept, symlinks=True)
             for file in (self.work / "case.txt", crash):
                 shutil.copy(file, kept)
-        self._count("fell", f"exit status {status} at {hint}", text[:200])
+        self._count("failed", f"exit status {status} at {hint}", text[:200])
 
     def _count(self, outcome: str, kind: str, message: str) -> None:
         self.outcomes[outcome] += 1
-        if outcome == "fell":
+        if outcome == "failed":
             number, first = self.kinds.get(kind, (0, message))
             self.kinds[kind] = number + 1, first
 
@@ -102,7 +102,7 @@ def _takes_a_case(function: ast.FunctionDef) -> bool:
 
 
 def main() -> int:
-    """Run all targets for the time given, print what was tried and what fell; return 1 if anything fell."""
+    """Run all targets for the time given, print what was tried and what failed; return 1 if anything failed."""
     parser = argparse.ArgumentParser(prog="nox -s fuzz --")
     parser.add_argument("--minutes", type=float, default=10, help="for everything; default: 10")
     parser.add_argument("--seed", type=int, default=0, help="of everything random; default: 0")
@@ -125,20 +125,20 @@ def main() -> int:
 
 
 def report(chosen: list[Target], seed: int, work: Path) -> int:
-    """Print the table and what fell."""
-    print(f"\n{'target':<44}{'cases':>9}{'accepted':>10}{'refused':>9}{'fell':>7}")
+    """Print the table and the failures."""
+    print(f"\n{'target':<44}{'cases':>9}{'accepted':>10}{'refused':>9}{'failed':>8}")
     for target in chosen:
-        numbers = [target.outcomes[name] for name in ("accepted", "refused", "fell")]
+        numbers = [target.outcomes[name] for name in ("accepted", "refused", "failed")]
         print(f"{target.title:<44}{sum(numbers):>9,}{numbers[0]:>10,}{numbers[1]:>9,}{numbers[2]:>7,}")
-    fallen = [target for target in chosen if target.kinds]
+    failing = [target for target in chosen if target.kinds]
     untried = [target for target in chosen if not target.outcomes]
-    for target in fallen:
-        print(f"\n{target.title} fell; the smallest case of each kind is in {target.work / 'fell'}")
+    for target in failing:
+        print(f"\n{target.title} failed; the smallest case of each kind is in {target.work / 'failed'}")
         for kind, (number, message) in sorted(target.kinds.items(), key=lambda item: -item[1][0]):
             print(f"  {number:>5} x {kind}\n          {' '.join(message.split())[:300]}")
     for target in untried:
         print(f"\n{target.title} was not tried: {target.work / 'crash.txt'}")
-    if fallen or untried:
+    if failing or untried:
         print(f"\nRepeat with --seed {seed} --only NAME.")
         return 1
     shutil.rmtree(work)

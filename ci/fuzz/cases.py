@@ -26,7 +26,7 @@ class Case:
 
     Args:
         data: Draws the values.
-        folder: An empty folder for the case's files, kept if the target falls.
+        folder: An empty folder for the case's files, kept if the target fails.
         samples: What `prepare` of the target's module has made, for all cases; to be copied, not changed.
     """
 

@@ -1,4 +1,4 @@
-"""Runs the cases of one target in this process; started by `__main__`, which survives what falls here."""
+"""Runs the cases of one target in this process; started by `__main__`, which survives failures here."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def limited(module: ModuleType) -> Iterator[None]:
 
 
 def outcome(module: ModuleType, target: Callable[[Case], None], case: Case) -> dict[str, str]:
-    """Run a target; return whether it accepted, refused or fell, the kind of fall and the message."""
+    """Run a target; return whether it accepted, refused or failed, the kind of failure and the message."""
     try:
         with limited(module):
             target(case)
@@ -85,7 +85,7 @@ def outcome(module: ModuleType, target: Callable[[Case], None], case: Case) -> d
                 kind += f" ({message.partition(':')[0][:80]})"
         case.note(traceback.format_exc())
         shown = message if len(message) < LONGEST_MESSAGE else f"{message[:200]} ... {message[-200:]}"
-        return {"outcome": "fell", "kind": f"{kind} at {place(error)}", "message": shown}
+        return {"outcome": "failed", "kind": f"{kind} at {place(error)}", "message": shown}
     return {"outcome": "accepted", "kind": "", "message": ""}
 
 
@@ -117,7 +117,7 @@ def run(path: Path, name: str, work: Path, *, first_seed: int, seconds: float) -
         found = outcome(module, target, case)
         results.write(json.dumps(found) + "\n")
         results.flush()
-        if found["outcome"] == "fell":
+        if found["outcome"] == "failed":
             keep(work, found["kind"])
 
     options = settings(
@@ -134,8 +134,8 @@ def run(path: Path, name: str, work: Path, *, first_seed: int, seconds: float) -
 
 
 def keep(work: Path, kind: str) -> None:
-    """Keep the files of a case that fell, if they are the smallest of their kind."""
-    kept = work / "fell" / hashlib.sha256(kind.encode()).hexdigest()[:8]
+    """Keep the files of a failed case, if they are the smallest of their kind."""
+    kept = work / "failed" / hashlib.sha256(kind.encode()).hexdigest()[:8]
     if kept.exists() and size(kept) <= size(work / "case") + (work / "case.txt").stat().st_size:
         return
     shutil.rmtree(kept, ignore_errors=True)
