@@ -43,14 +43,14 @@ def load(target: str) -> Any:
 
 _HELP, _EVALUATE = "sru_apps.train.help", "sru_apps.train.evaluate"
 GENERIC = {
-    "prepare": Command("prepare the data once, for all runs", f"{_EVALUATE}:prepare", f"{_HELP}:prepare"),
+    "prepare": Command("prepare the data once for all runs", f"{_EVALUATE}:prepare", f"{_HELP}:prepare"),
     "fit": Command("train, test the best checkpoint and export it", "sru_apps.train.fit:fit", f"{_HELP}:fit"),
     "validate": Command(
-        "the figures of a checkpoint on the validation set", f"{_EVALUATE}:validate", f"{_HELP}:evaluate"
+        "evaluate a checkpoint on the validation set", f"{_EVALUATE}:validate", f"{_HELP}:evaluate"
     ),
-    "test": Command("the figures of a checkpoint on the test set", f"{_EVALUATE}:test", f"{_HELP}:evaluate"),
+    "test": Command("evaluate a checkpoint on the test set", f"{_EVALUATE}:test", f"{_HELP}:evaluate"),
     "table": Command(
-        "mean and spread of finished runs: seeds or folds",
+        "mean and spread of finished runs with different seeds or folds",
         "sru_apps.train.table:table",
         "sru_apps.train.table:page",
     ),
@@ -78,7 +78,7 @@ def moved_files(names: Iterable[str]) -> tuple[tuple[str, str, Any, str], ...]:
             f"--{name.replace('_', '-')}",
             f"data.{name}",
             list[str] | str,
-            f"Where the files of --data.{name} are now; default: as in training.",
+            f"The current location of the files of --data.{name}; default: as in training.",
         )
         for name in names
     )

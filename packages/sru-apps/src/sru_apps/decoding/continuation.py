@@ -102,7 +102,7 @@ def generate(
         top_k: As in `Sampling`.
         top_p: As in `Sampling`.
         repetition_penalty: As in `Sampling`.
-        seed: Seed of the draws.
+        seed: Seed of the sampling.
         state: State from before the prompt, if any.
 
     Yields:

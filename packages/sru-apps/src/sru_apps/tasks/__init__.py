@@ -13,9 +13,9 @@ TASKS = {
     "translate": Command(
         "translation: train on parallel text, translate, score", "sru_apps.tasks.translate:TASK"
     ),
-    "chat": Command("a small model that answers, trained on your dialogues", "sru_apps.tasks.chat:TASK"),
+    "chat": Command("a small chat model, trained on your dialogues", "sru_apps.tasks.chat:TASK"),
     "speech": Command(
-        "speech recognition and classification of clips, streaming included", "sru_apps.tasks.speech:TASK"
+        "speech recognition, also streaming, and classification of clips", "sru_apps.tasks.speech:TASK"
     ),
     "demo": Command(
         "train a small character language model, with no data set to download",

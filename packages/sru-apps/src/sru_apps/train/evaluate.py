@@ -116,7 +116,7 @@ def evaluate(stage: Stage, task: Task, args: Sequence[str]) -> int:
     """Print the figures of a checkpoint on the part of the data that a command is for."""
     options = parse_options(
         f"sru {task.name} {stage}",
-        f"Print the figures of a checkpoint on its {STAGES[stage]} set.",
+        f"Evaluate a checkpoint on its {STAGES[stage]} set.",
         evaluation_options(task),
         args,
     )
@@ -194,7 +194,7 @@ def prepare(task: Task, args: Sequence[str]) -> int:
     kind = load(task.data)
     parser = OptionParser(
         prog=f"sru {task.name} prepare",
-        description="Prepare the data once, for all runs that read them.",
+        description="Prepare the data once for all runs that use it.",
     )
     text = f"Packaged settings, whose data to prepare: {', '.join(recipe_names(task))}."
     add_options(parser, [("--recipe", str | None, None, text)])

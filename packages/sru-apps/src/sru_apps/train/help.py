@@ -27,9 +27,9 @@ COMMON = (
 _SECTIONS = {"optimizer": "training", "trainer": "training"}
 """The groups that short help shows under another title."""
 _RULE = (
-    "Options have their full names here, as in YAML files. On the command line a group may be left out where "
-    "no other option has the name: --batch-size is --data.batch_size; --epochs is --trainer.max_epochs. An "
-    "option with several values (...) is followed by all of them, or repeated."
+    "Options are listed with their full names, as in YAML files. On the command line you can omit the group "
+    "unless the name is ambiguous: --batch-size is --data.batch_size; --epochs is --trainer.max_epochs. "
+    "Pass several values (...) after an option, or repeat it."
 )
 
 
@@ -64,14 +64,14 @@ def fit(prog: str, task: Task, every: bool) -> str:
 def prepare(prog: str, task: Task, every: bool) -> str:
     """Describe `sru TASK prepare`; the arguments are those of `fit`."""
     recipe = [option for option in run_options(task) if option[0] == "--recipe"]
-    description = "Prepare the data once, for all runs that read them."
+    description = "Prepare the data once for all runs that use it."
     return _page(prog, task, every, description, {"run": recipe, "data": data_options(task.data)})
 
 
 def evaluate(prog: str, task: Task, every: bool) -> str:
     """Describe `sru TASK validate` and `test`; the arguments are those of `fit`."""
     part = {"validate": "validation", "test": "test"}[prog.rpartition(" ")[2]]
-    description = f"Print the figures of a checkpoint on its {part} set."
+    description = f"Evaluate a checkpoint on its {part} set."
     return command_page(prog, description, evaluation_options(task))
 
 

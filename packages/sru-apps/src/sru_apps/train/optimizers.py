@@ -53,36 +53,36 @@ class OptimizerConfig:
     betas: tuple[float, float] = ranged((0.9, 0.999), at_least=0, below=1)
     """Decay rates of the two moments of adam, adamw, adamax and radam."""
     eps: float = ranged(1e-8, at_least=0)
-    """Term that adam, adamw, adamax and radam add to the denominator."""
+    """The term added to the denominator by adam, adamw, adamax and radam."""
     momentum: float = 0.0
     """Momentum of sgd."""
     weight_decay: float = ranged(0.0, at_least=0)
-    """Weight decay, decoupled for adamw, else added to the gradient."""
+    """Weight decay, decoupled for adamw, otherwise added to the gradient."""
     decoupled_weight_decay: bool = False
     """radam: decouple the weight decay."""
     decay_all: bool = False
     """Apply weight decay to biases, norms and other vectors too."""
     average: float | None = ranged(None, above=0, below=1)
-    """Validate, test and export a moving average of the weights, which keeps at most this share of itself in
-    a step, such as 0.999; default: the weights themselves."""
+    """Validate, test and export an exponential moving average of the weights with this decay, such as 0.999,
+    which is lower in the first steps; default: the weights themselves."""
     schedule: ScheduleName = "constant"
-    """What the learning rate does after the warm-up: stay constant; fall with the inverse square root of the
-    step (noam, the inverse_sqrt of other programs); fall to `final_fraction` along half a cosine; rise and
-    fall once, with the momentum doing the opposite (one-cycle); be multiplied by `gamma` each epoch from
-    `gamma_from_epoch` on (exponential); be multiplied by `plateau_factor` when the validation loss stops
-    improving (plateau)."""
+    """How the learning rate changes after the warm-up: constant; inverse square root of the step (noam,
+    called inverse_sqrt elsewhere); half a cosine down to `final_fraction`; one rise and fall, with the
+    momentum doing the opposite (one-cycle); multiplied by `gamma` each epoch, starting at `gamma_from_epoch`
+    (exponential); multiplied by `plateau_factor` when the validation loss stops improving (plateau)."""
     warmup_steps: int = ranged(0, at_least=0)
-    """Steps in which the learning rate rises linearly from zero; for one-cycle, until the peak (0: 30 %)."""
+    """Steps over which the learning rate rises linearly from zero; for one-cycle, to the peak (0: 30 % of all
+    steps)."""
     final_fraction: float = ranged(0.0, at_least=0, at_most=1)
     """cosine: the last learning rate as a fraction of the peak."""
     gamma: float = ranged(0.98, above=0, at_most=1)
     """exponential: factor of the learning rate."""
     gamma_from_epoch: int = ranged(2, at_least=1)
-    """exponential: the first epoch, counted from 1, whose learning rate is multiplied."""
+    """exponential: the first epoch, counted from 1, with a reduced learning rate."""
     plateau_factor: float = ranged(0.5, above=0, below=1)
     """plateau: factor of the learning rate."""
     plateau_patience: int = ranged(0, at_least=0)
-    """plateau: validations without improvement to tolerate."""
+    """plateau: validations without improvement before the learning rate is reduced."""
 
     def __post_init__(self) -> None:
         check_ranges(self)

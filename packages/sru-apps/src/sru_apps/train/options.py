@@ -163,82 +163,102 @@ def peek(args: Sequence[str], option: str) -> str | None:
 
 
 TRAINER: list[Option] = [
-    ("--trainer.accelerator", str, "auto", "cpu, gpu, another one of Lightning's, or auto."),
-    ("--trainer.strategy", str, "auto", "ddp, fsdp, another one of Lightning's, or auto."),
-    ("--trainer.devices", list[int] | int | str, 1, "How many devices of each machine, which ones, or auto."),
-    ("--trainer.num_nodes", PositiveInt, 1, "Machines."),
+    ("--trainer.accelerator", str, "auto", "cpu, gpu, auto or any other accelerator of Lightning."),
+    ("--trainer.strategy", str, "auto", "ddp, fsdp, auto or any other strategy of Lightning."),
+    (
+        "--trainer.devices",
+        list[int] | int | str,
+        1,
+        "The number of devices per machine, a list of them, or auto.",
+    ),
+    ("--trainer.num_nodes", PositiveInt, 1, "The number of machines."),
     ("--trainer.precision", int | str | None, None, "32-true, bf16-mixed, 16-mixed, ...; default: 32-true."),
     ("--trainer.max_epochs", int | None, None, "Passes over the training data."),
-    ("--trainer.max_steps", int, -1, "Steps after which training ends, wherever it stands; -1: no limit."),
-    ("--trainer.max_time", str | None, None, "DD:HH:MM:SS after which training ends, over all sessions."),
+    ("--trainer.max_steps", int, -1, "Stop training after this many steps; -1: no limit."),
+    (
+        "--trainer.max_time",
+        str | None,
+        None,
+        "Stop after this training time, DD:HH:MM:SS, over all sessions.",
+    ),
     (
         "--trainer.val_check_interval",
         int | float | None,
         None,
-        "Batches between validations within an epoch, or a fraction of it such as 0.25; an epoch ends with "
-        "one in any case.",
+        "Batches between validations within an epoch, or a fraction of an epoch such as 0.25; there is "
+        "always a validation at the end of an epoch.",
     ),
-    ("--trainer.accumulate_grad_batches", PositiveInt, 1, "Batches whose gradients make one step."),
-    ("--trainer.gradient_clip_val", NonNegativeFloat | None, None, "Clip the gradient at this bound."),
+    (
+        "--trainer.accumulate_grad_batches",
+        PositiveInt,
+        1,
+        "Batches whose gradients are accumulated for a step.",
+    ),
+    ("--trainer.gradient_clip_val", NonNegativeFloat | None, None, "Clip gradients to this value."),
     ("--trainer.gradient_clip_algorithm", str | None, None, "norm (the default) or value."),
-    ("--trainer.deterministic", bool | Literal["warn"] | None, None, "Use deterministic algorithms only."),
-    ("--trainer.benchmark", bool | None, None, "Let cuDNN choose its algorithms by measuring them."),
-    ("--trainer.profiler", str | None, None, "simple or advanced: report where time goes."),
-    ("--trainer.detect_anomaly", Literal[True, False], False, "Find the operation that made a gradient NaN."),
+    ("--trainer.deterministic", bool | Literal["warn"] | None, None, "Use only deterministic algorithms."),
+    ("--trainer.benchmark", bool | None, None, "Let cuDNN benchmark its algorithms and choose the fastest."),
+    ("--trainer.profiler", str | None, None, "simple or advanced: report where the time is spent."),
+    (
+        "--trainer.detect_anomaly",
+        Literal[True, False],
+        False,
+        "Find the operation that produced a NaN gradient.",
+    ),
 ]
 """The free options of Lightning's Trainer; others would break the promise that a continued run equals an
 undisturbed one. Their types are plain: jsonargparse imports what a value of Lightning's own types names."""
 TRAINER_OPTIONS = frozenset(name.removeprefix("--trainer.") for name, *_ in TRAINER)
 
 
-CONFIG: Option = ("--config", str, None, "A YAML file of options, under their full names.")
+CONFIG: Option = ("--config", str, None, "A YAML file of options, with their full names.")
 
 
 def run_options(task: Task) -> list[Option]:
     """Return the options of `sru TASK fit` that are of no group."""
     return [
         ("--recipe", str | None, None, "Packaged settings; other options override them."),
-        ("--seed", int, 0, "Seed of everything random."),
+        ("--seed", int, 0, "The random seed."),
         (
             "--seeds",
             PositiveInt,
             1,
-            "How many runs to train, with --seed and the seeds after it; they are named NAME-seed-SEED.",
+            "The number of runs to train, with --seed and the seeds after it; they are named NAME-seed-SEED.",
         ),
-        ("--runs-dir", str, "runs", f"Where run folders go: RUNS_DIR/{task.name}/RECIPE/NAME."),
-        ("--name", str | None, None, "Name of the run folder; default: the time."),
-        ("--resume", str | None, None, "Run folder, or a checkpoint in one, to continue."),
+        ("--runs-dir", str, "runs", f"Write run folders to RUNS_DIR/{task.name}/RECIPE/NAME."),
+        ("--name", str | None, None, "Name of the run folder; default: the current time."),
+        ("--resume", str | None, None, "Continue the run in this folder, or from a checkpoint in it."),
         (
             "--init-from",
             str | None,
             None,
-            "Start from a trained model: a run folder, the `model` folder in it, or a checkpoint. Its "
-            "tokenizer and the weights that fit are taken, and its options --model.* unless given here.",
+            "Start from a trained model: a run folder, the `model` folder in it, or a checkpoint. Takes "
+            "over its tokenizer, the weights that fit, and its --model.* options unless given here.",
         ),
         (
             "--find-lr",
             bool,
             False,
-            "Do not train, but suggest a learning rate: a tenth of the highest that works.",
+            "Suggest a learning rate, a tenth of the highest that works, instead of training.",
         ),
         (
             "--checkpoint-steps",
             NonNegativeInt,
             0,
-            "Steps between saves of last.ckpt within an epoch, besides those once a minute; 0: none.",
+            "Also save last.ckpt every N steps, besides once a minute; 0: do not.",
         ),
-        ("--log-steps", NonNegativeInt, 50, "Steps between rows of steps.csv and TensorBoard; 0: none."),
+        ("--log-steps", NonNegativeInt, 50, "Write to steps.csv and TensorBoard every N steps; 0: never."),
         (
             "--patience",
             NonNegativeInt,
             0,
-            "Stop after so many validations without a better figure; 0: train to the end.",
+            "Stop after N validations without improvement; 0: train to the end.",
         ),
         (
             "--allow-divergence",
             bool,
             False,
-            "Train on when the loss is not finite any more, and export the best epoch before that.",
+            "Continue when the loss is no longer finite, and export the best epoch before that.",
         ),
         *task.report_options,
     ]
@@ -252,7 +272,7 @@ def evaluation_options(task: Task) -> list[Option]:
         *(
             []
             if task.report is None
-            else [("--out", str | None, None, "Folder for tables and pictures; made when missing.")]
+            else [("--out", str | None, None, "Write tables and plots to this folder; created if missing.")]
         ),
         ("--accelerator", str, "auto", "cpu, gpu, or auto."),
         ("--json", bool, False, "Print one JSON object."),

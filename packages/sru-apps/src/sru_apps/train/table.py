@@ -22,8 +22,8 @@ _SHARES = frozenset({"accuracy", "exact_match", "macro_f1", "micro_f1"})
 
 
 _DESCRIPTION = (
-    "Mean and standard deviation over runs that differ in seed or fold, as Markdown. Runs that have not "
-    "ended are skipped, and no run counts twice."
+    "Print the mean and standard deviation over runs that differ in seed or fold, as Markdown. Unfinished "
+    "runs are skipped, and no run is counted twice."
 )
 
 

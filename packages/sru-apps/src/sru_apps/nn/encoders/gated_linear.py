@@ -17,7 +17,7 @@ class GatedLinearOptions(Options):
     num_heads: int | None = ranged(None, at_least=1)
     """srupp, gated-linear: heads of each layer; default: 1."""
     key_size: int | None = ranged(None, at_least=1)
-    """gated-linear: width of a head's keys; default: that of its values, D over the heads."""
+    """gated-linear: width of a head's keys; default: the width of its values, D / heads."""
     output_gate: bool | None = None
     """gated-linear: gate what a layer reads from its state; default: no."""
 

@@ -20,7 +20,7 @@ class LiGRUOptions(Options):
     """Options of `ligru` and `sligru`."""
 
     normalization: Literal["layer", "batch", "none"] | None = ranged(None, among=_NORMS)
-    """ligru, sligru: what normalises each layer's projected input; batch mixes the sequences of a batch in
+    """ligru, sligru: how each layer's projected input is normalised; batch mixes the sequences of a batch in
     training; default: layer."""
 
 

@@ -18,15 +18,15 @@ class HighwayOptions(Options):
 
     projection_size: int | None = ranged(None, at_least=1)
     """sru: inner width of each layer's weight, factored into two matrices; default: one full matrix.
-    srupp: the width in which attention happens; default: a quarter of the hidden size."""
+    srupp: the width of the attention; default: a quarter of the hidden size."""
     layer_norm: bool | None = None
     """sru, srupp: normalise each layer's input; default: no."""
     normalize_after: bool | None = None
     """sru, srupp: make `layer_norm` normalise outputs instead of inputs; default: no."""
     highway_bias: float | None = None
-    """sru, srupp: initial bias of the output gate, below zero favours the highway; default: 0, srupp: -2."""
+    """sru, srupp: initial bias of the output gate; below zero favours the highway; default: 0, srupp: -2."""
     rescale: bool | None = None
-    """sru, srupp: scale the highway so that deep stacks keep their variance; default: no."""
+    """sru, srupp: scale the highway to preserve the variance in deep stacks; default: no."""
 
 
 @dataclass(frozen=True, kw_only=True)

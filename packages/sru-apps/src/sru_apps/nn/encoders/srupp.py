@@ -27,9 +27,9 @@ class SRUppOptions(HighwayOptions):
     attention_layer_norm: bool | None = None
     """srupp: normalise after each attention; default: yes."""
     attention_every_n_layers: int | None = ranged(None, at_least=1)
-    """srupp: let only every n-th layer attend; default: 1."""
+    """srupp: use attention only in every n-th layer; default: 1."""
     attention_last_n_layers: int | None = ranged(None, at_least=0)
-    """srupp: let only the last n layers attend; default: `attention_every_n_layers` decides."""
+    """srupp: use attention only in the last n layers; default: see `attention_every_n_layers`."""
     memory_length: int | None = ranged(None, at_least=1)
     """srupp: number of earlier positions to attend to, in this segment or before it; default: 256."""
 

@@ -4,8 +4,8 @@ from sru_apps.task import Command, Task
 
 TASK = Task(
     name="chat",
-    description='A small model that answers, trained on your dialogues, as JSON lines: with a field "bot",\n'
-    "or in the form of OpenAI, ShareGPT or Alpaca.\n"
+    description='A small chat model, trained on your dialogues, as JSON lines: with a field "bot",\n'
+    "or in the format of OpenAI, ShareGPT or Alpaca.\n"
     "Start with: sru chat fit --recipe small --train-file talk.jsonl",
     data="sru_apps.tasks.chat.data:ChatData",
     module="sru_apps.tasks.chat.module:ChatModule",

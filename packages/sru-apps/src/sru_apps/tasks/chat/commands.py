@@ -26,16 +26,26 @@ def reply(task: Task, args: Sequence[str]) -> int:
     options = parse_options(
         "sru chat reply",
         "Answer each --message or, without any, each line of standard input. An empty line lets the bot "
-        "speak unasked. The whole conversation stays in the model's state; nothing is read twice.",
+        "speak unprompted. The whole conversation stays in the model's state; nothing is processed twice.",
         [
             ("--model", str, ..., "A run folder, the `model` folder in it, or a .ckpt file."),
             ("--message", list, None, "A message to answer; may be repeated."),
             ("--max-tokens", PositiveCount, 256, "Maximum number of tokens in an answer."),
-            ("--temperature", NonNegativeFloat, 0.0, "0 takes the most likely token; 1 draws as trained."),
-            ("--top-k", PositiveInt | None, None, "Draw from this many of the most likely tokens."),
-            ("--top-p", PositiveFloat | None, None, "Draw from the most likely tokens of this probability."),
+            (
+                "--temperature",
+                NonNegativeFloat,
+                0.0,
+                "0 takes the most likely token; 1 samples from the trained distribution.",
+            ),
+            ("--top-k", PositiveInt | None, None, "Sample from this many of the most likely tokens."),
+            (
+                "--top-p",
+                PositiveFloat | None,
+                None,
+                "Sample from the most likely tokens of this total probability.",
+            ),
             ("--repetition-penalty", PositiveFloat, 1.0, "Above 1 makes earlier tokens less likely."),
-            ("--seed", int, 0, "Seed of the draws."),
+            ("--seed", int, 0, "Seed of the sampling."),
             ("--json", bool, False, "Print one JSON object per answer."),
         ],
         args,

@@ -33,13 +33,13 @@ class ChatData(BatchData[Lesson, Segment]):
     """Dialogues as batches of similar lengths.
 
     Args:
-        train_file: Dialogues as JSON lines or a JSON array, plain or compressed, in the form of OpenAI
+        train_file: Dialogues as JSON lines or a JSON array, plain or compressed, in the format of OpenAI
             (`messages`), ShareGPT (`conversations`), Alpaca (`instruction`) or with a field `bot`; one path,
             a list, or a pattern such as 'talks/*.jsonl.gz'.
         validation_file: The same for validation; default: every twentieth dialogue of `train_file`.
         unit: What a token is: bytes, characters, words or subwords.
         tokenizer: A Hugging Face `tokenizer.json` or a sentencepiece model instead of `unit`.
-        vocab_size: The most words, characters or subwords to know.
+        vocab_size: Maximum size of the vocabulary.
         batch_size: Dialogues per batch.
         evaluation_batch_size: Dialogues per batch in validation; default: `batch_size`.
         max_length: Maximum number of tokens in a dialogue; a longer one is truncated.

@@ -23,7 +23,7 @@ class Conversation:
         model: The trained model.
         sampling: How tokens are chosen; default: the most likely one at each step.
         max_tokens: The most tokens of an answer.
-        seed: Seed of the draws.
+        seed: Seed of the sampling.
 
     Raises:
         ValueError: `max_tokens` is less than 1.
@@ -119,7 +119,7 @@ class TrainedChatModel(Trained):
             top_k: As in `Sampling`.
             top_p: As in `Sampling`.
             repetition_penalty: As in `Sampling`.
-            seed: Seed of the draws.
+            seed: Seed of the sampling.
 
         Raises:
             ValueError: A number is out of its range.

@@ -41,13 +41,11 @@ TASK = Task(
             "--calibrate",
             bool,
             False,
-            "Fit a temperature on the validation set, by which `predict` then divides the scores.",
+            "Fit a temperature on the validation set; `predict` then divides the scores by it.",
         ),
     ),
     commands={
-        "predict": Command(
-            "label and probability of your own sentences", "sru_apps.tasks.classify.commands:predict"
-        ),
+        "predict": Command("label your own sentences", "sru_apps.tasks.classify.commands:predict"),
         "crossval": Command(
             "train and test on each of ten folds, with the options of fit",
             "sru_apps.tasks.classify.crossval:crossval",

@@ -29,9 +29,9 @@ def predict(task: Task, args: Sequence[str]) -> int:
     """Print label and probability of sentences from the arguments, from files or standard input."""
     options = parse_options(
         "sru classify predict",
-        "Label and probability of your own sentences, one row per sentence, in order. An empty sentence gets "
-        "a row without label and probability. A file of rows (CSV, TSV, JSON lines, Parquet) is written "
-        "again, row for row, with the columns label, probability and note added.",
+        "Print the label your own sentences, one row per sentence, in order. An empty "
+        "sentence gets a row without label and probability. A table (CSV, TSV, JSON lines, Parquet) is "
+        "copied row by row, with the additional columns label, probability and note.",
         [
             ("sentences", list, [], "Sentences; default: standard input, one per line."),
             ("--model", str, ..., "A run folder, the `model` folder in it, or a .ckpt file."),
@@ -39,24 +39,24 @@ def predict(task: Task, args: Sequence[str]) -> int:
                 "--file",
                 list,
                 None,
-                "Read sentences from this file: a text with one per line, a CSV, TSV, JSON lines or Parquet "
-                "file, or a folder of texts. May be repeated, or be a pattern such as 'mail/*.csv'.",
+                "Read sentences from this file: a text file with one per line, a CSV, TSV, JSON lines or "
+                "Parquet file, or a folder of texts. May be repeated, or be a pattern such as 'mail/*.csv'.",
             ),
-            ("--text-column", str, "text", "The column of the sentences."),
+            ("--text-column", str, "text", "The column with the sentences."),
             (
                 "--pair-column",
                 str | None,
                 None,
-                "The column of the second sentences, where pairs are classified.",
+                "The column with the second sentences, for models of pairs.",
             ),
             (
                 "--kind",
                 Kind | None,
                 None,
-                "csv, tsv, jsonl, txt, folder or parquet; default: as the names say.",
+                "csv, tsv, jsonl, txt, folder or parquet; default: by the file names.",
             ),
-            ("--encoding", str, "utf-8", "Their encoding."),
-            ("--delimiter", str | None, None, "What separates the columns of CSV files; default: found out."),
+            ("--encoding", str, "utf-8", "The encoding of the files."),
+            ("--delimiter", str | None, None, "The column separator of CSV files; default: detected."),
             ("--out", str | None, None, "Write the rows to this file; default: standard output."),
             ("--all", bool, False, "Add a column with the probability of each class."),
             ("--json", bool, False, "Print one JSON object per line, with the probability of each class."),

@@ -55,32 +55,32 @@ class SentenceData(BatchData[Item, Batch]):
 
     Args:
         name: A published set: mr, cr, subj, mpqa, trec, sst1 or sst2.
-        train_file: Files of your own instead: CSV, TSV, JSON lines, Parquet, or a folder with one text per
+        train_file: Your own files instead: CSV, TSV, JSON lines, Parquet, or a folder with one text per
             file; one path, a list, or a pattern such as 'mail/*.csv'.
-        validation_file: Others for validation; default: a tenth of `train_file`, drawn by the seed.
-        test_file: Others for the test; default: another tenth.
-        text_column: The column of the texts.
-        label_column: The column of the labels.
-        pair_column: The column of a second text, where pairs are classified.
-        label_separator: What separates the labels of a text that may have any number of them.
-        kind: The kind of your files; default: as their names say.
-        encoding: Their encoding.
-        delimiter: What separates the columns of CSV files; default: found out.
-        data_dir: Folder with the published sets; default: $SRU_DATA, else the data are downloaded.
+        validation_file: Validation files; default: a random tenth of `train_file`.
+        test_file: Test files; default: another tenth.
+        text_column: The column with the texts.
+        label_column: The column with the labels.
+        pair_column: The column with the second text, to classify pairs.
+        label_separator: The separator between the labels of a text, which may then have any number of labels.
+        kind: The file type; default: by the file name.
+        encoding: The encoding of the files.
+        delimiter: The column separator of CSV files; default: detected.
+        data_dir: Folder with the published sets; default: $SRU_DATA; if unset, the data is downloaded.
         unit: What a token is: words, subwords, characters or bytes; default: words.
-        tokenizer: A Hugging Face `tokenizer.json` or a sentencepiece model; default: one is trained.
-        vocab_size: The most words, subwords or characters to know; default: all, or 8,000 subwords.
-        min_count: Words and characters that are rarer are unknown.
+        tokenizer: A Hugging Face `tokenizer.json` or a sentencepiece model; default: train one.
+        vocab_size: Maximum size of the vocabulary; default: no limit, or 8,000 subwords.
+        min_count: Treat words and characters that occur less often as unknown.
         lowercase: Lowercase the words; default: yes.
-        rules: How text is cut into words: english, or at spaces alone; default: english.
+        rules: How text is split into words: english, or only at spaces; default: english.
         embeddings: Pretrained word vectors: GloVe text, fastText `.vec` or word2vec `.bin`, plain or `.gz`.
-        embedding_size: Length of the word vectors; default: that of the pretrained ones, else 100.
-        embedding_words: Keep the vectors of this many words, from the beginning of the file, for texts to
-            come, or of `all`; the words of the training text are kept in any case.
-        freeze_embeddings: Do not train the vectors, only those of padding and of unknown words.
-        class_weights: balanced: count each class in training as if all were equally frequent.
+        embedding_size: Length of the word vectors; default: that of the pretrained vectors, or 100.
+        embedding_words: Keep the vectors of this many words from the beginning of the file, or of `all`, for
+            future texts; words of the training text are always kept.
+        freeze_embeddings: Train no vectors but those of padding and unknown words.
+        class_weights: balanced: weight the classes in training as if all were equally frequent.
         phrases: Train on all labelled phrases of the training sentences (sst1, sst2), as papers do.
-        fold: The part of a ten-fold cross-validation to test on (mr, cr, subj, mpqa, files of your own).
+        fold: The fold of a ten-fold cross-validation to test on (mr, cr, subj, mpqa, your own files).
         batch_size: Sentences per batch.
         evaluation_batch_size: The same in validation and test; default: four times `batch_size`.
         seed: Seed of splits, of the order of the batches, and of vectors for words without a pretrained one.

@@ -47,16 +47,17 @@ class ClassifierConfig(EncoderOptions):
     num_layers: int = ranged(2, at_least=1)
     """Recurrent layers (the CNN has one)."""
     bidirectional: bool | None = None
-    """Let recurrent layers read both ways; default: those that can (sru, lstm, gru)."""
+    """Whether recurrent layers are bidirectional; default: if the encoder can be (sru, lstm, gru, ligru,
+    sligru)."""
     pooling: Literal["max-mean", "last", "attention"] = ranged("max-mean", among=_POOLINGS)
-    """What of the outputs of recurrent layers is classified: maximum and mean over the words, the last
-    output (of the backward direction the first), or a mean weighted by attention."""
+    """How the outputs of recurrent layers are pooled: maximum and mean over the words, the last output (the
+    first of the backward direction), or a mean weighted by attention."""
     dropout: float = ranged(0.5, at_least=0, below=1)
     """Dropout between layers and before the linear layer."""
     embedding_dropout: float = ranged(0.5, at_least=0, below=1)
     """Dropout on the word vectors."""
     label_smoothing: float = ranged(0.0, at_least=0, below=1)
-    """Share of each label that training spreads over all classes (Szegedy et al., 2016)."""
+    """The fraction of each label that training spreads over all classes (Szegedy et al., 2016)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

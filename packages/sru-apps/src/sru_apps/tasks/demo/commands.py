@@ -56,12 +56,12 @@ def demo(args: Sequence[str]) -> int:
     """
     options = parse_options(
         "sru demo",
-        "Train an SRU and an LSTM of the same size on a text that every Python ships, compare them, and "
+        "Train an SRU and an LSTM of the same size on a text that comes with Python, compare them, and "
         "print a sample.",
         [
             ("--epochs", PositiveCount, 3, "Passes over the text, for each model."),
-            ("--seed", Seed, 0, "Seed of the weights and of the sample."),
-            ("--runs-dir", str, "runs", "The files go to RUNS_DIR/demo/NAME."),
+            ("--seed", Seed, 0, "Seed of the weights and the sample."),
+            ("--runs-dir", str, "runs", "Write the files to RUNS_DIR/demo/NAME."),
             ("--name", str | None, None, "Name of the run folder; default: the time."),
         ],
         args,
@@ -81,7 +81,7 @@ def compare(folder: RunFolder, *, epochs: int, seed: int) -> None:
     Args:
         folder: Where the files go.
         epochs: Passes over the text, for each model.
-        seed: Seed of the weights and of the sample.
+        seed: Seed of the weights and the sample.
     """
     text = python_help_text()
     tokenizer = CharTokenizer.train([text])

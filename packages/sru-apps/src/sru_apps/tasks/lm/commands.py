@@ -42,23 +42,28 @@ def generate(task: Task, args: Sequence[str]) -> int:
     """Print continuations of prompts, as they come."""
     options = parse_options(
         "sru lm generate",
-        "Continue a prompt. Without --prompt and --prompt-file it is read from standard input. An empty "
-        "prompt starts a new line. What is not in the model's vocabulary is read as the unknown token, with "
-        "a warning.",
+        "Continue a prompt. Without --prompt and --prompt-file, it is read from standard input. An empty "
+        "prompt starts a new line. Words and characters outside the model's vocabulary are replaced with "
+        "the unknown token, with a warning.",
         [
             ("--model", str, ..., _MODEL),
             ("--prompt", list, None, "A text to continue; may be repeated."),
             ("--stop", list, None, "End before this text; may be repeated."),
-            ("--prompt-file", str | None, None, "A file in UTF-8 that holds the prompt."),
+            ("--prompt-file", str | None, None, "A UTF-8 file with the prompt."),
             ("--max-tokens", TokenCount, 200, "Tokens to add."),
             ("--temperature", float, 1.0, "Below 1 favours likely tokens; 0 is greedy."),
             ("--top-k", PositiveInt | None, None, "Choose among this many of the most likely tokens."),
             ("--top-p", float | None, None, "Choose among the most likely tokens of this total probability."),
             ("--repetition-penalty", float, 1.0, "Above 1 makes earlier tokens less likely."),
-            ("--seed", Seed, 0, "Seed of each text, whatever the other prompts are."),
+            ("--seed", Seed, 0, "Seed of each text; the other prompts do not affect it."),
             ("--samples", PositiveCount, 1, "Texts per prompt, with the seeds SEED, SEED + 1, ..."),
-            ("--greedy", bool, False, "Take the most likely token each time."),
-            ("--allow-unknown", bool, False, "Do not warn of what is not in the vocabulary."),
+            ("--greedy", bool, False, "Take the most likely token at each step."),
+            (
+                "--allow-unknown",
+                bool,
+                False,
+                "Do not warn about words and characters outside the vocabulary.",
+            ),
             ("--forbid-unknown", bool, False, "Never choose the unknown token."),
             ("--json", bool, False, "Print one JSON object per text."),
         ],
@@ -142,13 +147,12 @@ def score(task: Task, args: Sequence[str]) -> int:
     """Print the perplexity of each line of a file, and of all of them together."""
     options = parse_options(
         "sru lm score",
-        "Tokens, negative log-likelihood, perplexity and bits per character of each line of a file and of "
-        "the whole, and the number of tokens that are not in the vocabulary and read as the unknown token. "
-        "The state is carried from line to line, though not beyond the token that ended a document in "
-        "training, and the first token is predicted from a line end. Line ends are scored with their lines "
-        "where the vocabulary has them.",
+        "Print the number of tokens, negative log-likelihood, perplexity and bits per character of each "
+        "line of a file and of the whole file, and the number of unknown tokens. The state is carried from "
+        "line to line, but reset after the token that ended a document in training, and the first token is "
+        "predicted from a line end. If the vocabulary has line ends, they are scored with their lines.",
         [
-            ("file", str, ..., "A text in UTF-8, plain or compressed, or JSON lines."),
+            ("file", str, ..., "A UTF-8 text, plain or compressed, or JSON lines."),
             ("--model", str, ..., _MODEL),
             ("--independent-lines", bool, False, "Score each line without the lines before it."),
             (

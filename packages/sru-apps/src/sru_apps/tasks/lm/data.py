@@ -29,29 +29,30 @@ class LanguageModelData(TaskData):
     Args:
         name: The corpus: ptb, wikitext-2, wikitext-103, one-billion-words, enwik8, text8, tiny-shakespeare or
             python-help.
-        train_file: Text of your own instead of `name`: plain text, JSON lines, CSV, TSV or Parquet, plain or
+        train_file: Your own text instead of `name`: plain text, JSON lines, CSV, TSV or Parquet, plain or
             compressed; one path, a list, or a pattern such as 'books/*.txt.gz'.
-        validation_file: Others for validation; default: the end of `train_file` is held out.
-        test_file: Others for the test.
-        text_field: The field or column that holds the text, where files have some; default: text.
-        encoding: Their encoding; default: utf-8.
-        data_dir: Folder with the data; default: $SRU_DATA, else the data are downloaded.
-        unit: What a token is: words, characters, bytes or subwords; default: as is usual for the corpus.
-        tokenizer: A Hugging Face `tokenizer.json` or a sentencepiece model; default: one is trained.
-        vocab_size: The most words, characters or subwords to know.
-        min_count: Words and characters that are rarer are unknown.
+        validation_file: Validation files; default: the end of `train_file` is held out.
+        test_file: Test files.
+        text_field: The field or column with the text, where files have some; default: text.
+        encoding: The encoding of the files; default: utf-8.
+        data_dir: Folder with the data; default: $SRU_DATA; if unset, the data is downloaded.
+        unit: What a token is: words, characters, bytes or subwords; default: the usual one for the corpus.
+        tokenizer: A Hugging Face `tokenizer.json` or a sentencepiece model; default: train one.
+        vocab_size: Maximum size of the vocabulary.
+        min_count: Treat words and characters that occur less often as unknown.
         lowercase: Lowercase the words.
-        prepared_dir: Folder of the token files; default: one in the cache. One that `sru lm prepare` has
-            filled needs neither `name` nor files.
-        document_separator: The token that ends a document, such as <eos> for a line of words; what stands
-            before it counts for nothing in the next one. Default: the text is one document.
-        batch_size: Streams that each process reads.
-        length: Steps of a segment, and so of back-propagation.
-        random_lengths: Let segments vary in length, as in AWD-LSTM.
+        prepared_dir: Folder of the token files; default: one in the cache. With a folder written by `sru lm
+            prepare`, `name` and files are not needed.
+        document_separator: The token that ends a document, such as <eos> for a line of words; the state is
+            reset after it. Default: the text is one document.
+        batch_size: Streams per process.
+        length: Steps of a segment, the length of back-propagation.
+        random_lengths: Vary the length of segments, as in AWD-LSTM.
         evaluation_batch_size: Streams, or windows at a time, in validation and test, over all processes.
-        evaluation_length: Steps of a segment in validation and test; no figure depends on it.
-        window: Steps of a window in validation and test, each read without what came before.
-        stride: Steps between windows, the only ones that a window scores; default: half the window.
+        evaluation_length: Steps of a segment in validation and test; does not affect the results.
+        window: Steps of a window in validation and test; each window starts from a fresh state.
+        stride: Steps between windows; each window scores only its last `stride` steps; default: half the
+            window.
         seed: Seed of the random lengths.
 
     Attributes:

@@ -45,21 +45,20 @@ class LanguageModelConfig(EncoderOptions):
     output_dropout: float | None = ranged(None, at_least=0, below=1)
     """Dropout before the output layer; default: `dropout`."""
     embedding: Literal["plain", "adaptive"] = ranged("plain", among=("plain", "adaptive"))
-    """plain, or adaptive: rare symbols have fewer features (Baevski and Auli, 2019)."""
+    """plain, or adaptive: rare tokens have fewer features (Baevski and Auli, 2019)."""
     output: Literal["linear", "adaptive"] = ranged("linear", among=("linear", "adaptive"))
-    """linear: a softmax over all symbols at once; adaptive: over clusters (Grave et al., 2017)."""
+    """linear: one softmax over all tokens; adaptive: over clusters (Grave et al., 2017)."""
     cutoffs: tuple[int, ...] | None = None
-    """First ids of the clusters of rarer symbols; default: 3/40 and 9/40 of the vocabulary."""
+    """First ids of the clusters of rarer tokens; default: 3/40 and 9/40 of the vocabulary."""
     cluster_shrink: int = ranged(4, at_least=1)
-    """The factor by which each cluster has fewer features than the one before."""
+    """The factor by which the number of features shrinks from one cluster to the next."""
     tie_weights: bool = False
-    """Share the weights of embedding and output layer (Press and Wolf, 2017)."""
+    """Tie the weights of the embedding and the output layer (Press and Wolf, 2017)."""
     project_output: bool | None = None
-    """Map the outputs linearly to E features before the output layer; default: where sharing the weights
-    needs it."""
+    """Project the outputs to E features before the output layer; default: if tied weights need it."""
     initial_range: float | None = ranged(None, above=0)
-    """Bound of the uniform initial weights of a plain embedding and a linear output layer; default: as
-    `nn.Embedding` and `nn.Linear` start, or 0.1 where they share their weights."""
+    """Bound of the uniform initial weights of a plain embedding and a linear output layer; default: the
+    initialisation of `nn.Embedding` and `nn.Linear`, or 0.1 if the weights are tied."""
     activation_checkpointing: bool = False
     """Recompute the layers in the backward pass to save memory."""
 

@@ -64,7 +64,7 @@ class TrainedLanguageModel(Trained):
             top_k: As in `Sampling`.
             top_p: As in `Sampling`.
             repetition_penalty: As in `Sampling`.
-            seed: Seed of the draws.
+            seed: Seed of the sampling.
             stop: The text ends before the first of these strings.
 
         Returns:

@@ -6,7 +6,7 @@ _FILES = ("train_file", "validation_file", "test_file")
 
 TASK = Task(
     name="speech",
-    description="Speech recognition (CTC) and classification of clips, streaming included.\n"
+    description="Speech recognition (CTC), also streaming, and classification of clips.\n"
     "Start with: sru speech fit --recipe an4-sru",
     data="sru_apps.tasks.speech.data:SpeechData",
     module="sru_apps.tasks.speech.module:SpeechModule",
@@ -27,11 +27,11 @@ TASK = Task(
     movable=frozenset({"data_dir", "prepared_dir", "lm", "evaluation_batch_size", *_FILES}),
     evaluation=(
         ("--batch-size", "data.evaluation_batch_size", int, "Utterances per batch; default: as in training."),
-        ("--beam", "model.beam", int, "Prefixes that decoding keeps; 1 takes the most probable path."),
+        ("--beam", "model.beam", int, "The beam size; 1 takes the most probable path."),
         ("--lm", "data.lm", str, "An n-gram model of the words in the ARPA format, for decoding."),
-        ("--lm-weight", "model.lm_weight", float, "How much the language model counts."),
-        ("--word-bonus", "model.word_bonus", float, "What each word adds to a hypothesis."),
-        ("--lm-unknown", "model.lm_unknown", float, "What each word outside its vocabulary adds."),
+        ("--lm-weight", "model.lm_weight", float, "The weight of the language model."),
+        ("--word-bonus", "model.word_bonus", float, "Bonus for each word of a hypothesis."),
+        ("--lm-unknown", "model.lm_unknown", float, "Score added for each word outside its vocabulary."),
         DATA_DIR,
         ("--prepared-dir", "data.prepared_dir", str, "Folder of the prepared features, if it has moved."),
         *moved_files(_FILES),
@@ -40,7 +40,7 @@ TASK = Task(
     generic=("prepare", "fit", "validate", "test", "table"),
     commands={
         "transcribe": Command(
-            "text of audio files, of standard input or of a microphone",
+            "transcribe audio files, standard input or a microphone",
             "sru_apps.tasks.speech.commands:transcribe",
         ),
     },

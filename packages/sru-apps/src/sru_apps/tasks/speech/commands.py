@@ -32,11 +32,11 @@ def transcribe(task: Task, args: Sequence[str]) -> int:
     """Print the text of files, of standard input or of a microphone."""
     options = parse_options(
         "sru speech transcribe",
-        "Print the text of audio files, one row per file; of a model of labels, the label and its "
-        "probability. From standard input or a microphone, or of a file with --stream, text appears as it is "
-        "decided.",
+        "Print the text of audio files, one row per file; with a classifier, print the label and its "
+        "probability. For standard input, a microphone, or a file with --stream, text is printed as soon as "
+        "it is final.",
         [
-            ("files", list, [], "Audio files; features, if the model was trained on those of files."),
+            ("files", list, [], "Audio files, or feature files if the model was trained on them."),
             ("--model", str, ..., "A run folder, the `model` folder in it, or a .ckpt file."),
             (
                 "--raw",
@@ -49,26 +49,26 @@ def transcribe(task: Task, args: Sequence[str]) -> int:
                 "--sample-rate",
                 PositiveInt | None,
                 None,
-                "Samples per second of --raw and --microphone; default: those of the model.",
+                "The sample rate of --raw and --microphone; default: the model's.",
             ),
-            ("--stream", bool, False, "Read files in pieces too."),
-            ("--piece", PositiveFloat, 0.1, "Seconds of a piece."),
+            ("--stream", bool, False, "Also process files in chunks."),
+            ("--piece", PositiveFloat, 0.1, "Length of a chunk in seconds."),
             (
                 "--beam",
                 PositiveInt | None,
                 None,
-                "Prefixes that decoding keeps; default: those of the model.",
+                "The beam size; default: the model's.",
             ),
-            ("--lm", str | None, None, "An n-gram model of the words in the ARPA format; needs a beam."),
-            ("--lm-weight", float | None, None, "How much it counts; default: that of the model."),
-            ("--word-bonus", float | None, None, "What each word adds; default: that of the model."),
+            ("--lm", str | None, None, "A word n-gram model in ARPA format; needs a beam."),
+            ("--lm-weight", float | None, None, "Its weight; default: the model's."),
+            ("--word-bonus", float | None, None, "Bonus for each word; default: the model's."),
             (
                 "--lm-unknown",
                 float | None,
                 None,
-                "What each word outside its vocabulary adds; default: that of the model.",
+                "Score added for each word outside its vocabulary; default: the model's.",
             ),
-            ("--stats", bool, False, "Print the real-time factor, and of a stream the latency."),
+            ("--stats", bool, False, "Print the real-time factor and, for streams, the latency."),
             ("--json", bool, False, "Print one JSON object per file."),
         ],
         args,

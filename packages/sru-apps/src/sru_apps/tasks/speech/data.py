@@ -42,38 +42,40 @@ class SpeechData(BatchData[Example, Batch]):
             speech-commands.
         train_file: Your own utterances instead: manifests (CSV, TSV or JSON lines) or Kaldi data
             directories; one path, a list, or a pattern.
-        validation_file: Others for validation; default: a tenth of `train_file`, of some speakers where there
-            are ten, drawn by the seed.
-        test_file: Others for the test; default: another tenth, where there is no `validation_file` either.
+        validation_file: Validation files; default: a random tenth of `train_file`, by speaker if there are at
+            least ten.
+        test_file: Test files; default: another tenth, if there is no `validation_file` either.
         data_dir: Folder with the published sets; default: $SRU_DATA.
         prepared_dir: Folder of the prepared features; default: one in the cache.
         task: transcribe utterances, or classify clips by their label.
-        held_out: The speaker of fsdd to test on; default: the first in the alphabet.
-        validation_speaker: The speaker of fsdd to validate on; default: some recordings of those who train.
+        held_out: The speaker of fsdd to test on; default: the first in alphabetical order.
+        validation_speaker: The speaker of fsdd to validate on; default: some recordings of the training
+            speakers.
         train_sets: The folders of librispeech to train on; default: train-clean-100.
-        unit: What a symbol of transcripts is: characters, words, phones (between spaces) or subwords.
-        vocab_size: Subwords to learn.
-        features: fbank (log-mel energies) or mfcc of audio, or those of a file.
-        num_bins: Mel bins; of a file of features, how many a frame has.
-        num_cepstra: Coefficients of mfcc.
-        deltas: How many differences over time follow the features: 0, 1 or 2.
-        sample_rate: Samples per second that features are computed from.
-        normalization: Whose mean and standard deviation frames are normalised by: global, those of the
-            training data, utterance, each its own, or none.
+        unit: The output units: characters, words, phones (separated by spaces) or subwords.
+        vocab_size: The number of subwords to learn.
+        features: fbank (log-mel energies) or mfcc, computed from audio, or file, to read them from files.
+        num_bins: The number of mel bins; with features from files, the number per frame.
+        num_cepstra: The number of mfcc coefficients.
+        deltas: The order of the time derivatives appended to the features: 0, 1 or 2.
+        sample_rate: The sample rate that features are computed at.
+        normalization: The mean and standard deviation used to normalise features: global (of the training
+            data), utterance (of each utterance) or none.
         on_stereo: What to do with audio of several channels: mix or refuse.
         on_rate: What to do with audio of another sample rate: resample or refuse.
         on_clipping: What to do with clipped audio: accept or refuse.
         on_unreadable: What to do with utterances whose audio cannot be used: refuse or skip.
         on_unknown: What to do with symbols outside the alphabet: refuse, or keep them as unknown.
-        on_short: What to do with a training utterance that is too short for its transcript once it is
-            subsampled: skip or refuse.
+        on_short: What to do with a training utterance that is too short for its transcript after subsampling:
+            skip or refuse.
         subsampling: The factor by which the model shortens utterances: 1, 2 or 4.
-        speeds: Speeds of which each epoch draws one for each training utterance, such as 0.9 1.0 1.1.
-        vtlp: Vocal tract length perturbation of fbank: each epoch warps the frequencies of each training
-            utterance by a factor from 1 - vtlp to 1 + vtlp; 0.1 is usual.
-        shortest_first: Epochs that read training utterances from short to long, before the order is random.
-        max_frames: Train on utterances of at most this many frames, 100 for a second.
-        lm: An n-gram model of the words in the ARPA format, plain or compressed, for decoding.
+        speeds: Speeds, such as 0.9 1.0 1.1, of which one is chosen at random for each training utterance and
+            epoch.
+        vtlp: Vocal tract length perturbation of fbank: in each epoch, warp the frequencies of each training
+            utterance by a factor from 1 - vtlp to 1 + vtlp; usually 0.1.
+        shortest_first: The number of epochs that go from short to long utterances before the order is random.
+        max_frames: Train on utterances of at most this many frames, 100 per second.
+        lm: A word n-gram model in ARPA format, plain or compressed, for decoding.
         batch_size: Utterances per batch.
         evaluation_batch_size: The same in validation and test; default: `batch_size`.
         seed: Seed of what is held out, of the order of the batches, of speeds and of `vtlp`.

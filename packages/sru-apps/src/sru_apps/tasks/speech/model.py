@@ -45,28 +45,28 @@ class SpeechConfig(EncoderOptions):
     num_layers: int = ranged(4, at_least=1)
     """Recurrent layers."""
     bidirectional: bool | None = None
-    """Read utterances both ways, which rules out streaming; default: those encoders that can (sru, lstm, gru,
+    """Whether the encoder is bidirectional, which rules out streaming; default: if it can be (sru, lstm, gru,
     ligru, sligru)."""
     conv_size: int | None = ranged(None, at_least=1)
     """Features between the convolutions and the encoder; default: as `hidden_size`."""
     dropout: float = ranged(0.2, at_least=0, below=1)
     """Dropout between layers and before the linear layer."""
     time_masks: int = ranged(0, at_least=0)
-    """SpecAugment: spans of frames that training hides in each utterance."""
+    """SpecAugment: the number of spans of frames masked in each training utterance."""
     time_mask_width: int = ranged(20, at_least=1)
-    """SpecAugment: the most frames of a span."""
+    """SpecAugment: the maximum number of frames in a span."""
     frequency_masks: int = ranged(0, at_least=0)
-    """SpecAugment: bands of features that training hides in each utterance."""
+    """SpecAugment: the number of bands of features masked in each training utterance."""
     frequency_mask_width: int = ranged(10, at_least=1)
-    """SpecAugment: the most features of a band."""
+    """SpecAugment: the maximum number of features in a band."""
     beam: int = ranged(1, at_least=1)
-    """Prefixes that decoding keeps; 1 takes the most probable path."""
+    """The beam size; 1 takes the most probable path."""
     lm_weight: float = ranged(0.5, at_least=0)
-    """How much a language model counts in decoding."""
+    """The weight of the language model in decoding."""
     word_bonus: float = ranged(0.0, at_least=-1000, at_most=1000)
-    """What each word adds to a hypothesis where a language model counts."""
+    """Bonus for each word of a hypothesis, if a language model is used."""
     lm_unknown: float = ranged(0.0, at_most=0)
-    """What each word outside the language model's vocabulary adds; -20 all but rules them out."""
+    """Score added for each word outside the language model's vocabulary; -20 all but rules such words out."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -29,9 +29,9 @@ def ask(task: Task, args: Sequence[str]) -> int:
     options = parse_options(
         "sru squad ask",
         "Answer questions at a prompt, or from standard input. Enter a passage, end it with an empty line, "
-        "then ask one question per line; /passage starts another passage, and /quit, Ctrl-D or Ctrl-C ends. "
-        "Each answer is one row: the answer, its probability, its start and end in characters of the "
-        "passage. A terminal also highlights it in the passage.",
+        "then ask one question per line. /passage starts another passage, and /quit, Ctrl-D or Ctrl-C "
+        "exits. Each answer is one row: the answer, its probability, its start and end as character offsets "
+        "in the passage. In a terminal it is also highlighted in the passage.",
         [
             ("--model", str, ..., "A run folder, the `model` folder in it, or a .ckpt file."),
             (

@@ -29,7 +29,7 @@ from sru_data.tables import Kind, Row, Table, open_table
 
 MAX_LENGTH = "The longest answer, in words; default: the model's."
 THRESHOLD = (
-    "For models trained on unanswerable questions: give no answer where that scores higher than the best "
+    "For models trained on unanswerable questions: give no answer if its score exceeds that of the best "
     "answer by more than X; default: the model's, chosen on its validation set."
 )
 _SQUAD = re.compile(r"\.json(\.(gz|bz2|xz|zst))?$", re.IGNORECASE)
@@ -44,15 +44,15 @@ def predict(task: Task, args: Sequence[str]) -> int:
     options = parse_options(
         "sru squad predict",
         "Answer questions about a passage, or those of a file. For a passage, print one row per answer: the "
-        "answer, its probability, its start and end in characters of the passage, and the question. For a "
-        "file in SQuAD's format, write a JSON object that maps each question id to its answer, as the "
-        "official script expects. For a table (CSV, TSV, JSON lines, Parquet), write it again, row for row, "
-        "with the columns answer, probability, start, end and note added.",
+        "answer, its probability, its start and end as character offsets in the passage, and the question. "
+        "For a file in SQuAD's format, write a JSON object that maps each question id to its answer, as the "
+        "official script expects. For a table (CSV, TSV, JSON lines, Parquet), write a copy with the "
+        "additional columns answer, probability, start, end and note.",
         [
             ("questions", list, [], "Questions about the passage; default: standard input, one per line."),
             ("--model", str, ..., "A run folder, the `model` folder in it, or a .ckpt file."),
             ("--passage", str, None, "The passage."),
-            ("--passage-file", str | None, None, "A text file that holds the passage."),
+            ("--passage-file", str | None, None, "A text file with the passage."),
             (
                 "--file",
                 list,
@@ -60,8 +60,8 @@ def predict(task: Task, args: Sequence[str]) -> int:
                 "Answer the questions of this file: .json in SQuAD's format, or CSV, TSV, JSON lines or "
                 "Parquet. May be repeated, or be a pattern such as 'mail/*.csv'.",
             ),
-            ("--passage-column", str, "passage", "The column of the passages."),
-            ("--question-column", str, "question", "The column of the questions."),
+            ("--passage-column", str, "passage", "The column with the passages."),
+            ("--question-column", str, "question", "The column with the questions."),
             (
                 "--kind",
                 Literal["squad"] | Kind | None,

@@ -51,17 +51,17 @@ class SquadData(BatchData[Example, Batch]):
         name: A published set: squad1 (SQuAD 1.1) or squad2 (SQuAD 2.0, with unanswerable questions).
         train_file: Your own training questions instead, as JSON in SQuAD's format, plain or compressed; one
             path, a list, or a pattern such as 'questions/*.json.gz'.
-        validation_file: Validation questions in the same format; default: those about a tenth of the
-            passages of `train_file`, drawn by the seed.
+        validation_file: Validation questions in the same format; default: the questions about a random tenth
+            of the passages of `train_file`.
         test_file: Test questions in the same format; allowed with `name` too.
-        data_dir: Folder with the published sets; default: $SRU_DATA, else the data are downloaded.
-        prepared_dir: Folder of the prepared questions; default: one in the cache. One that `sru squad
-            prepare` has filled needs neither `name` nor files.
+        data_dir: Folder with the published sets; default: $SRU_DATA; if unset, the data is downloaded.
+        prepared_dir: Folder of the prepared questions; default: one in the cache. With a folder written by
+            `sru squad prepare`, `name` and files are not needed.
         features: Linguistic features (lemmas, parts of speech, named entities): spacy, or none.
         spacy_model: The spaCy model for `features`, a package or a path.
         lowercase: Lower-case words before looking them up; cased vectors, such as GloVe 840B, need false.
         embeddings: Pretrained word vectors: GloVe text, fastText `.vec` or word2vec `.bin`, plain or `.gz`.
-        embedding_size: Length of the word vectors; default: that of the pretrained ones, else 100.
+        embedding_size: Length of the word vectors; default: that of the pretrained vectors, or 100.
         embedding_words: Also keep the vectors of the first N words of the file, or of `all`, for passages
             that the model will read later; words of the data always keep theirs.
         tune_words: Tune the pretrained vectors of the N most frequent words of the training questions, or

@@ -25,7 +25,7 @@ def score(task: Task, args: Sequence[str]) -> int:
     options = parse_options(
         "sru squad score",
         "Compute exact match and F1 of predictions in the official format, a JSON object that maps each "
-        "question id to an answer. The figures are those of the official script of SQuAD 1.1, or of SQuAD "
+        "question id to an answer. The results are those of the official script for SQuAD 1.1, or for SQuAD "
         "2.0 if some questions have no answer.",
         [
             ("predictions", str, ..., "The predictions, such as `figures/predictions.json` in a run folder."),
@@ -46,15 +46,15 @@ def score(task: Task, args: Sequence[str]) -> int:
                 "--threshold",
                 float | None,
                 None,
-                "Count a question as unanswered where its no-answer score is above X.",
+                "Count a question as unanswered if its no-answer score is above X.",
             ),
             (
                 "--out",
                 str | None,
                 None,
-                "Write figures by question, answer and passage to this folder.",
+                "Write the results by question, answer and passage to this folder.",
             ),
-            ("--json", bool, False, "Print the figures as one JSON object."),
+            ("--json", bool, False, "Print the results as one JSON object."),
         ],
         args,
     )

@@ -46,12 +46,12 @@ TASK = Task(
     generic=("prepare", "fit", "validate", "test", "table"),
     commands={
         "translate": Command(
-            "translate sentences of a file, of standard input or of the command line",
+            "translate sentences from a file, standard input or the command line",
             "sru_apps.tasks.translate.commands:translate",
         ),
-        "score": Command("log-probabilities of given translations", "sru_apps.tasks.translate.scoring:score"),
+        "score": Command("log-probability of given translations", "sru_apps.tasks.translate.scoring:score"),
         "export": Command(
-            "the encoder and a step of the decoder as ONNX", "sru_apps.tasks.translate.export:export"
+            "export the encoder and a decoder step as ONNX", "sru_apps.tasks.translate.export:export"
         ),
     },
 )

@@ -38,8 +38,8 @@ def translate(task: Task, args: Sequence[str]) -> int:
         "sru translate translate",
         "Translate sentences, one line per sentence, in order; an empty sentence gets an empty line. With "
         "--n-best, one row per translation: the number of the sentence, the score and the translation. A "
-        "file of rows (CSV, TSV, JSON lines, Parquet) is written again, row for row, with the columns "
-        "translation, score and note added. The score is the log-probability divided by the length penalty.",
+        "table (CSV, TSV, JSON lines, Parquet) is copied row by row, with the additional columns "
+        "translation, score and note. The score is the log-probability divided by the length penalty.",
         [
             ("sentences", list, [], "Sentences; default: standard input, one per line."),
             ("--model", str, ..., "A run folder, the `model` folder in it, or a .ckpt file."),
@@ -47,16 +47,16 @@ def translate(task: Task, args: Sequence[str]) -> int:
                 "--file",
                 list,
                 None,
-                "Translate this file: a text with one sentence per line, plain or compressed, or a CSV, TSV, "
-                "JSON lines or Parquet file. May be repeated, or be a pattern such as 'mail/*.txt'.",
+                "Translate this file: a text file with one sentence per line, plain or compressed, or a CSV, "
+                "TSV, JSON lines or Parquet file. May be repeated, or be a pattern such as 'mail/*.txt'.",
             ),
-            ("--text-column", str, "text", "The column of the sentences."),
+            ("--text-column", str, "text", "The column with the sentences."),
             ("--out", str | None, None, "Write the translations of --file here; default: standard output."),
             (
                 "--beam",
                 PositiveInt | None,
                 None,
-                "Hypotheses that the search keeps; 1 is greedy; default: the model's.",
+                "The beam size; 1 is greedy; default: the model's.",
             ),
             ("--n-best", PositiveInt, 1, "Translations per sentence, the best first."),
             (
@@ -67,33 +67,53 @@ def translate(task: Task, args: Sequence[str]) -> int:
                 "model's.",
             ),
             ("--alpha", float | None, None, "The exponent of the length penalty; default: the model's."),
-            ("--min-length", TokenCount, 0, "The fewest tokens of a translation."),
+            ("--min-length", TokenCount, 0, "The minimum number of tokens of a translation."),
             (
                 "--max-length",
                 PositiveCount | None,
                 None,
-                "The most tokens of a translation, which ends there, with a warning; default: twice "
-                "those of the sentence plus 20.",
+                "The maximum number of tokens of a translation, which is then cut off with a warning; "
+                "default: twice the tokens of the sentence plus 20.",
             ),
-            ("--prefix", str | None, None, "What every translation begins with."),
+            ("--prefix", str | None, None, "The beginning of every translation."),
             ("--forbid-unknown", bool, False, "Never choose the unknown token."),
             (
                 "--replace-unknown",
                 bool,
                 False,
-                "Write in place of an unknown word that of the sentence which it attends to most.",
+                "Replace an unknown word with the word of the sentence that it attends to most.",
             ),
-            ("--sample", bool, False, "Draw translations in place of searching for the best."),
-            ("--temperature", float | None, None, "Of --sample: below 1 favours likely tokens; default: 1."),
-            ("--top-k", PositiveInt | None, None, "Of --sample: this many of the most likely tokens."),
-            ("--top-p", float | None, None, "Of --sample: the most likely tokens of this probability."),
-            ("--repetition-penalty", float | None, None, "Of --sample: above 1 makes repetition unlikely."),
-            ("--seed", Seed, 0, "Of --sample: the seed of each sentence; its others have SEED + 1, ..."),
+            ("--sample", bool, False, "Sample translations instead of searching for the best."),
+            ("--temperature", float | None, None, "For --sample: below 1 favours likely tokens; default: 1."),
+            (
+                "--top-k",
+                PositiveInt | None,
+                None,
+                "For --sample: choose among this many of the most likely tokens.",
+            ),
+            (
+                "--top-p",
+                float | None,
+                None,
+                "For --sample: choose among the most likely tokens of this total probability.",
+            ),
+            (
+                "--repetition-penalty",
+                float | None,
+                None,
+                "For --sample: above 1 makes repetition less likely.",
+            ),
+            (
+                "--seed",
+                Seed,
+                0,
+                "For --sample: the seed of each sentence; its further samples use SEED + 1, ...",
+            ),
             (
                 "--attention-picture",
                 str | None,
                 None,
-                "Draw what the translation of the one sentence attended to in this PNG.",
+                "Plot the attention of the translation of a single sentence to this PNG file.",
             ),
             ("--json", bool, False, "Print one JSON object per sentence, with all its translations."),
         ],

@@ -40,34 +40,35 @@ class TranslationConfig(EncoderOptions, EncoderDecoderOptions, TransformerSRUOpt
     encoder: RecurrentName = "sru"
     """encoder-decoder: the recurrent encoder of the source."""
     embedding_size: int = ranged(256, at_least=1)
-    """E, the features of a symbol; of transformer-sru, those between its layers too."""
+    """E, the width of the embedding; for transformer-sru, also the width between its layers."""
     hidden_size: int = ranged(256, at_least=1)
-    """Units per direction of an encoder's layer; of transformer-sru, those of every SRU."""
+    """Units per direction of an encoder layer; for transformer-sru, of every SRU."""
     num_layers: int = ranged(2, at_least=1)
     """Layers of the encoder."""
     decoder_layers: int | None = ranged(None, at_least=1)
     """Layers of the decoder; default: as `num_layers`."""
     bidirectional: bool | None = None
-    """Read the source both ways; default: yes, transformer-sru: no, since its attention sees all of it."""
+    """Whether the encoder is bidirectional; default: yes; for transformer-sru no, since its attention sees
+    the whole source."""
     dropout: float = ranged(0.2, at_least=0, below=1)
-    """Dropout on the input of each recurrent layer; of transformer-sru, on what each part adds."""
+    """Dropout on the input of each recurrent layer; for transformer-sru, on the output of each sublayer."""
     word_dropout: float = ranged(0.0, at_least=0, below=1)
-    """Dropout of whole symbols of the source and of the target (Sennrich et al., 2016)."""
+    """Dropout of whole tokens of the source and the target (Sennrich et al., 2016)."""
     alignment_dropout: float = ranged(0.0, at_least=0, below=1)
-    """Dropout on the weights of attention; that of srupp has its own."""
+    """Dropout on the attention weights; srupp has its own option."""
     output_dropout: float | None = ranged(None, at_least=0, below=1)
     """Dropout before the output layer; default: as `dropout`."""
     tie_embeddings: Literal["none", "target", "all"] = ranged("target", among=("none", "target", "all"))
-    """What shares its weights: target: target embedding and output layer (Press and Wolf, 2017); all: the
-    source embedding too, which needs a joint vocabulary."""
+    """Which weights are tied: target: target embedding and output layer (Press and Wolf, 2017); all: also the
+    source embedding, which needs a joint vocabulary."""
     label_smoothing: float = ranged(0.0, at_least=0, below=1)
-    """Share of the target's probability that the training loss spreads over all symbols."""
+    """The fraction of the target's probability that the training loss spreads over all tokens."""
     validation_beam: int = ranged(1, at_least=1)
-    """Hypotheses of the validations during training; 1 is greedy."""
+    """The beam size of validations during training; 1 is greedy."""
     beam: int = ranged(5, at_least=1)
-    """Hypotheses that the search keeps for each sentence; 1 takes the most probable symbol at each step."""
+    """The beam size; 1 takes the most probable token at each step."""
     length_penalty: Literal["average", "gnmt", "none"] = ranged("average", among=("average", "gnmt", "none"))
-    """How hypotheses of different lengths compare; see `sru_apps.decoding.beam`."""
+    """How hypotheses of different lengths are compared; see `sru_apps.decoding.beam`."""
     alpha: float = ranged(1.0, at_least=0, at_most=10)
     """The exponent of the length penalty."""
 

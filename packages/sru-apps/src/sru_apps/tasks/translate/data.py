@@ -41,28 +41,28 @@ class TranslationData(BatchData[Example, Batch]):
             sentence per line, with `train_target_file`; or a table (TSV, CSV, JSON lines or Parquet) with a
             column for each side. One path, a list, or a pattern.
         train_target_file: The translations, line by line.
-        validation_file: The same for validation; default: one pair in twenty of `train_file`, 2,000 at most,
-            drawn by the seed.
-        validation_target_file: The translations, line by line; each further file holds another reference.
+        validation_file: The same for validation; default: one random pair in twenty of `train_file`, at most
+            2,000.
+        validation_target_file: The translations, line by line; further files are additional references.
         test_file: The same for the test; allowed with `name` too.
         test_target_file: As `validation_target_file`.
         source_column: The column of tables that holds the source.
-        target_column: The column that holds the translation; further ones hold other references, which
-            training leaves out.
+        target_column: The column that holds the translation; further columns hold additional references,
+            which are not used in training.
         test_set: Another test set of the published data, such as test_2017_flickr.
-        data_dir: Folder with the published sets; default: $SRU_DATA, else the data are downloaded.
-        prepared_dir: Folder of the prepared pairs; default: one in the cache. One that `sru translate
-            prepare` has filled needs neither `name` nor files.
-        unit: What a token is: subwords, words (between spaces) or characters.
-        vocab_size: The most subwords, words or characters to know; default: 8,000 subwords, else all.
+        data_dir: Folder with the published sets; default: $SRU_DATA; if unset, the data is downloaded.
+        prepared_dir: Folder of the prepared pairs; default: one in the cache. With a folder written by `sru
+            translate prepare`, `name` and files are not needed.
+        unit: What a token is: subwords, words (separated by spaces) or characters.
+        vocab_size: Maximum size of the vocabulary; default: 8,000 subwords, otherwise no limit.
         subword_model: How subwords are learned: unigram or bpe.
-        min_count: Words and characters that are rarer are unknown.
+        min_count: Treat words and characters that occur less often as unknown.
         lowercase: Lower-case words, here and when translations are compared with references.
         joint: Learn one vocabulary for both languages.
         max_length: Train on sentences of at most this many tokens.
-        max_tokens: Tokens per batch, padding included, on the side that has more of them.
+        max_tokens: Tokens per batch including padding, on the side that has more.
         evaluation_batch_size: Sentences per batch in validation and test.
-        bleu_tokenizer: How sacrebleu cuts texts into words: 13a, intl, zh, char, or none for text that is
+        bleu_tokenizer: The tokenizer of sacrebleu: 13a, intl, zh, char, or none for text that is already
             tokenized.
         seed: Seed of what is held out, and of the order of the batches.
 

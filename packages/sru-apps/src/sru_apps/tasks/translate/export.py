@@ -39,11 +39,11 @@ def export(task: Task, args: Sequence[str]) -> int:
     options = parse_options(
         "sru translate export",
         "Write a trained model as ONNX: encoder.onnx, decoder.onnx (one step), the vocabularies, and "
-        "translation.json, which names what they hold. sru_apps/tasks/translate/onnx_search.py translates "
-        "with these files; it needs numpy and onnxruntime alone, and may be copied.",
+        "translation.json, which describes them. sru_apps/tasks/translate/onnx_search.py translates with "
+        "these files; it needs only numpy and onnxruntime, and may be copied.",
         [
             ("model", str, ..., "A run folder, the `model` folder in it, or a .ckpt file."),
-            ("--out", str, ..., "Folder of the files; made when missing."),
+            ("--out", str, ..., "Write the files to this folder; created if missing."),
             (
                 "--check",
                 str | None,

@@ -18,17 +18,17 @@ class EncoderDecoderOptions:
     decoder: Literal["sru", "srupp", "lstm", "gru"] = ranged("sru", among=_DECODERS)
     """encoder-decoder: the recurrent cell of the decoder."""
     decoder_size: int | None = ranged(None, at_least=1)
-    """encoder-decoder: D, the units of a decoder's layer; default: as `hidden_size`."""
+    """encoder-decoder: D, the units of a decoder layer; default: as `hidden_size`."""
     residual: bool = False
     """encoder-decoder: add the input of each recurrent layer but the first to its output."""
     attention: Literal["luong", "bahdanau"] = ranged("bahdanau", among=("luong", "bahdanau"))
     """encoder-decoder: luong attends after the last layer of the decoder; bahdanau after the first, and the
-    layers above read what it found."""
+    layers above read the result."""
     score: Literal["dot", "general", "concat"] | None = ranged(None, among=_SCORES)
     """encoder-decoder: how attention compares (Luong et al., 2015); concat is that of Bahdanau et al. too;
     default: general."""
     variational: bool = False
-    """encoder-decoder: draw dropout once for all positions of a sentence (Gal and Ghahramani, 2016)."""
+    """encoder-decoder: use one dropout mask for all positions of a sentence (Gal and Ghahramani, 2016)."""
 
     @staticmethod
     def check(config: Any) -> None:

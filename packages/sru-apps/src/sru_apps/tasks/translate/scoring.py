@@ -124,11 +124,12 @@ def batches(lengths: Sequence[int]) -> Iterator[list[int]]:
 
 
 def score(task: Task, args: Sequence[str]) -> int:
-    """Print the log-probabilities of given translations."""
+    """Print the log-probability of given translations."""
     options = parse_options(
         "sru translate score",
-        "Log-probability, in nats, and perplexity of given translations, of each and of all together. The "
-        "marker of the end is scored too, and what is not in the vocabulary as the unknown token.",
+        "Print the log-probability, in nats, and the perplexity of given translations, of each and of all "
+        "together. The end-of-sentence token is scored too, and words outside the vocabulary are scored as "
+        "the unknown token.",
         [
             (
                 "files",
@@ -138,9 +139,9 @@ def score(task: Task, args: Sequence[str]) -> int:
                 "with both.",
             ),
             ("--model", str, ..., "A run folder, the `model` folder in it, or a .ckpt file."),
-            ("--source-column", str, "source", "The column of the sentences in one file."),
-            ("--target-column", str, "target", "The column of the translations in one file."),
-            ("--tokens", bool, False, "Print the log-probability of each token too."),
+            ("--source-column", str, "source", "The column with the sentences, if there is one file."),
+            ("--target-column", str, "target", "The column with the translations, if there is one file."),
+            ("--tokens", bool, False, "Also print the log-probability of each token."),
             ("--json", bool, False, "Print one JSON object per pair, with its tokens."),
         ],
         args,
