@@ -131,16 +131,20 @@ def test_without_an_unknown_word_others_have_probability_zero(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("\\data\\\n", "", r"words.lm: expected an n-gram model in the ARPA format, got no line \\data\\"),
+        ("\\data\\\n", "", r"words.lm: expected an n-gram model in ARPA format, got no line \\data\\"),
         ("ngram 2=3", "ngrams 2=3", r"words.lm:4: expected ngram ORDER=COUNT, got 'ngrams 2=3'"),
         ("ngram 2=3", "ngram 2=4", r"words.lm:19: expected 4 2-grams before this line, got 3"),
         ("\\3-grams:", "\\4-grams:", r"words.lm:19: expected \\3-grams:, got \\4-grams:"),
-        ("\\end\\", "", r"words.lm: expected \\end\\ at its end, got none; the file is cut off"),
-        ("-0.875\ta b\t0.25", "-0.875\ta", r"words.lm:16: expected log10 p, 2 words and perhaps a back-off"),
-        ("-0.875\ta b\t0.25", "-0.875\ta b c d", r"words.lm:16: expected log10 p, 2 words and perhaps"),
+        ("\\end\\", "", r"words.lm: expected \\end\\ at its end, got none; the file is truncated"),
+        (
+            "-0.875\ta b\t0.25",
+            "-0.875\ta",
+            r"words.lm:16: expected log10 p, 2 words and optionally a back-off",
+        ),
+        ("-0.875\ta b\t0.25", "-0.875\ta b c d", r"words.lm:16: expected log10 p, 2 words and optionally"),
         ("-0.875\ta", "minus\ta", r"words.lm:16: expected the logarithm of a number, got 'minus'"),
         ("-0.875\ta", "nan\ta", r"words.lm:16: expected the logarithm of a number, got 'nan'"),
-        ("a b\t0.25", "a c\t0.25", r"words.lm:16: expected words that the 1-grams list, got 'c'"),
+        ("a b\t0.25", "a c\t0.25", r"words.lm:16: expected only words listed in the 1-grams, got 'c'"),
     ],
 )
 def test_damaged_files_are_refused(tmp_path: Path, old: str, new: str, message: str) -> None:

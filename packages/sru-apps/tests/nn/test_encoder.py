@@ -247,5 +247,5 @@ def test_options_reach_the_encoders() -> None:
 
 @pytest.mark.parametrize("name", ["srupp", "mingru", "gated-linear"])
 def test_one_way_only(name: str) -> None:
-    with pytest.raises(ValueError, match=f"the encoder '{name}' reads one way only"):
+    with pytest.raises(ValueError, match=f"the encoder '{name}' has only one direction"):
         build(name, bidirectional=True)

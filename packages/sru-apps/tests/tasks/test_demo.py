@@ -56,7 +56,7 @@ def test_two_demos_do_not_share_a_folder(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(demo, "train", start_another)
     assert main(options) == 1
     first, second = capsys.readouterr().err.splitlines()
-    assert "try is in use by another process; wait for its end, or choose another --name" in first
+    assert "try is in use by another process; wait until it ends, or choose another --name" in first
     assert second == "sru demo: error: enough"
     assert main(options) == 1, "the folder of a demo that has ended must be free"
 

@@ -44,7 +44,7 @@ def test_averages_are_what_is_validated_tested_and_exported(small_options: list[
     # A run that averages its weights is continued as one.
     del last["current_model_state"]
     torch.save(last, run / "checkpoints/last.ckpt")
-    with pytest.raises(UserError, match="lacks 'current_model_state', though it is of a run that averages"):
+    with pytest.raises(UserError, match="lacks 'current_model_state', although its run averages"):
         train_on(run, "--trainer.max_epochs=4")
     with pytest.raises(UserError, match=r"was trained with average=0\.9, not 0\.5; continue with"):
         train_on(run, "--trainer.max_epochs=4", "--optimizer.average=0.5")

@@ -22,7 +22,7 @@ WRONG = [
     ("lm", "--model.hidden_size=50000000", "GiB, and this machine has"),
     ("lm", "--model.cutoffs=7", "cutoffs are for an adaptive embedding or output"),
     ("chat", "--model.num_heads=7", "num_heads must be a divisor of hidden_size = 256, got 7"),
-    ("lm", "--optimizer.momentum=0.9", "momentum belongs to sgd; adamw has betas"),
+    ("lm", "--optimizer.momentum=0.9", "momentum is for sgd; adamw has betas"),
     ("lm", "--trainer.precision=17", "17"),
     ("lm", "--trainer.strategy=ddpp", "ddpp"),
     ("lm", "--data.length=0", "length must be at least 1, got 0"),

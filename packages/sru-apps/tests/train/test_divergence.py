@@ -91,7 +91,7 @@ def test_a_run_may_be_told_to_diverge(
         assert fit(small_options, *more) == 0
     assert not (run / "model").exists()
     assert main(["classify", "predict", f"--model={run / 'checkpoints/last.ckpt'}", "fun"]) == 1
-    assert "holds numbers that are not finite: its training has diverged" in capsys.readouterr().err
+    assert "holds values that are not finite: its training diverged" in capsys.readouterr().err
 
 
 def test_a_validation_that_ends_in_nan_exports_only_what_it_is_told_to(
@@ -125,7 +125,7 @@ def spoilt(trained_run: Path, tmp_path: Path) -> Iterator[str]:
 def test_weights_that_are_not_finite_are_not_used(spoilt: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["classify", "predict", f"--model={spoilt}", "fun"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert f"{spoilt}: network.embedding.weight holds numbers that are not finite" in line
+    assert f"{spoilt}: network.embedding.weight holds values that are not finite" in line
 
 
 def test_json_knows_no_nan() -> None:

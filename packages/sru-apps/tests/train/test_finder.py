@@ -45,6 +45,6 @@ def test_where_nothing_is_learnt(
 ) -> None:
     monkeypatch.setattr(finder, "STEPS", 5)
     assert main(["classify", "fit", *small_options, "--find-lr"]) == 1
-    assert "the loss never falls from 1e-06 to 1; look at" in capsys.readouterr().err
+    assert "the loss never decreases from 1e-06 to 1; check" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
     assert math.isfinite(finder.LOWEST)

@@ -137,7 +137,7 @@ def test_full_disk_is_one_clear_error(
     monkeypatch.setattr(os, "fsync", fill_up)
     assert _fit(small_options, "--name=one") == 1
     error = capsys.readouterr().err
-    assert "last.ckpt: No space left on device; the one before it is whole" in error
+    assert "last.ckpt: No space left on device; the previous one is intact" in error
     checkpoints = tmp_path / "runs/classify/sst2/one/checkpoints"
     assert sorted(path.name for path in checkpoints.iterdir()) == ["best.ckpt", "last.ckpt"]
     assert read_checkpoint(checkpoints / "last.ckpt")["epoch"] == 0

@@ -127,7 +127,7 @@ def test_refused_values_are_one_line_and_leave_nothing(
 def test_missing_accelerator(small_options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["classify", "fit", *small_options, "--trainer.accelerator=gpu"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert "no gpu was found that torch can use; give --accelerator cpu, or auto" in line
+    assert "no gpu that torch can use was found; give --accelerator cpu, or auto" in line
 
 
 def test_free_options_of_the_trainer_work(small_options: list[str], tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(
     assert main(["classify", "fit", *small_options, "--name=one"]) == 1
     assert "choose another --name, or continue that run with --resume" in capsys.readouterr().err
     assert main(["classify", "fit", f"--resume={run}"]) == 0
-    assert f"{run} has no checkpoint yet; the run begins anew\n" in capsys.readouterr().out
+    assert f"{run} has no checkpoint yet; the run starts over\n" in capsys.readouterr().out
     assert_same_checkpoints(run, trained_run)
 
 
@@ -196,7 +196,7 @@ def test_a_run_in_use_is_refused_until_its_process_ends(
         assert main(fit) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert line.endswith(
-            f"{run} is in use by another process; wait for its end, or choose another --name"
+            f"{run} is in use by another process; wait until it ends, or choose another --name"
         )
         assert {
             path: now for path, now in files(run).items() if not path.endswith(".lock")

@@ -78,10 +78,10 @@ def test_only_matrices_decay():
         ({"gamma_from_epoch": 0}, "gamma_from_epoch must be at least 1, got 0"),
         (
             {"decoupled_weight_decay": True},
-            "decoupled_weight_decay belongs to radam, got it for adamw; leave it",
+            "decoupled_weight_decay is for radam, got it for adamw; leave it",
         ),
         ({"plateau_factor": 1.0}, "plateau_factor must be above 0 and less than 1, got 1.0"),
-        ({"momentum": 0.9}, "momentum belongs to sgd; adamw has betas"),
+        ({"momentum": 0.9}, "momentum is for sgd; adamw has betas"),
         ({"schedule": "noam"}, "the noam schedule needs warmup_steps of at least 1, got 0"),
     ],
 )

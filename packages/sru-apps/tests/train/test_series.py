@@ -168,7 +168,7 @@ def test_a_set_with_a_test_set_has_no_folds(capsys: pytest.CaptureFixture[str]) 
 
 def test_a_folder_without_folds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["classify", "crossval", f"--resume={tmp_path}"]) == 1
-    assert f"no cross-validation at {tmp_path}; give the folder that holds" in capsys.readouterr().err
+    assert f"no cross-validation at {tmp_path}; give the folder with" in capsys.readouterr().err
 
 
 def test_a_run_of_several_seeds_is_that_of_its_seed(
@@ -232,7 +232,7 @@ def test_the_learning_rate_of_a_series_is_not_looked_for(
 def test_seeds_in_a_file(options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "x.yaml").write_text("seeds: 2\n")
     assert main(["classify", "fit", *options, f"--config={tmp_path / 'x.yaml'}"]) == 1
-    assert "a file of options may not hold seeds; give --seeds on the" in capsys.readouterr().err
+    assert "--seeds may not be set in a config file; give it on the" in capsys.readouterr().err
 
 
 def test_a_series_is_trained_by_one_process(
@@ -240,7 +240,7 @@ def test_a_series_is_trained_by_one_process(
 ) -> None:
     more = ["--trainer.devices=2", "--trainer.strategy=ddp", f"--runs-dir={tmp_path}"]
     assert main(["classify", "fit", *options, "--seeds=2", *more]) == 1
-    assert "the runs of a series are trained by one process, got 2; give" in capsys.readouterr().err
+    assert "the runs of a series are trained in one process, got 2; give" in capsys.readouterr().err
     assert not (tmp_path / "classify").exists()
 
 

@@ -87,7 +87,7 @@ def test_options_of_the_vocabulary_in_a_file_are_named(
     more = [*FROZEN, "--name=x", f"--init-from={model}", f"--config={tmp_path / 'x.yaml'}"]
     assert main(["classify", "fit", *options, *more]) == 0
     line = (
-        f"starts from {model}: 9 of 9 weights, and its vocabulary in place of --data.unit, --data.min_count\n"
+        f"starts from {model}: 9 of 9 weights, and its vocabulary instead of --data.unit, --data.min_count\n"
     )
     assert line in capsys.readouterr().out
 
@@ -147,7 +147,7 @@ def spoil(model: Path) -> None:
             ["--model.encoder=cnn", "--data.embedding_size=9"],
             "no matrix has a name and shape of this model, cnn",
         ),
-        (["spoiled"], "output.bias holds numbers that are not finite"),
+        (["spoiled"], "output.bias holds values that are not finite"),
     ],
     ids=["nowhere", "embeddings", "unit", "min_count", "another network", "spoiled"],
 )

@@ -71,13 +71,13 @@ def test_no_run_counts_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert main(["classify", "table", first, copy, moved, other, elsewhere, here, again, *more]) == 0
     output = capsys.readouterr()
     assert "| sst2 | sru | 5,000 | 4 |" in output.out
-    same = f"is left out: it repeats {first}, with the same settings and seed"
+    same = f"is left out: it duplicates {first}, with the same settings and seed"
     assert output.err.splitlines() == [
         f"sru classify table: {copy} {same}",
         f"sru classify table: {moved} {same}",
-        f"sru classify table: {again} is left out: it repeats {here}, with the same settings and seed",
+        f"sru classify table: {again} is left out: it duplicates {here}, with the same settings and seed",
         f"sru classify table: {tmp_path / 'link'} is left out: it is given twice",
-        f"sru classify table: {tmp_path / 'unfinished'} is left out: its training has not ended",
+        f"sru classify table: {tmp_path / 'unfinished'} is left out: its training has not finished",
     ]
 
 

@@ -218,9 +218,9 @@ def test_stops_early(
     )
     assert len(found) < 9
     assert summary(run)["ended_by"] == "patience"
-    assert "Stopped early: no better figure in 2 validations" in capsys.readouterr().out
+    assert "Stopped early: no improvement in 2 validations" in capsys.readouterr().out
     assert main(["classify", "fit", f"--resume={run}"]) == 0
-    assert "is finished; it has stopped early; give more --patience, or 0" in capsys.readouterr().out
+    assert "is finished; it stopped early; increase --patience, or set it to 0" in capsys.readouterr().out
     before = read_checkpoint(run / "checkpoints/last.ckpt")["global_step"]
     (run / "summary.json").unlink()
     assert main(["classify", "fit", f"--resume={run}"]) == 0

@@ -2,8 +2,8 @@
 
 `SRU` and `SRUCell` replace the modules of the same name in the `sru` package, version 2.6.0; `SRUpp` and the
 modules it is built from replace those of version 3.0.0.dev6. `LiGRU` and `SLiGRU` replace the modules of
-SpeechBrain and `fast_sligru`. `GatedLinearRNN` and `MinGRU` are recurrent networks whose gates do not see the
-state. Use the functions of `functional`, the bare recurrences, with projections of your own.
+SpeechBrain and `fast_sligru`. `GatedLinearRNN` and `MinGRU` are recurrent networks whose gates do not depend
+on the state. `functional` has the bare recurrences, to use with your own projections.
 """
 
 import warnings

@@ -1,11 +1,11 @@
 """Which implementation runs a recurrence: the compiled kernels, Triton's or plain PyTorch.
 
 The kernels come with the package `sru-kernels` (`pip install sru-nn[kernels]`) and run on CPU and CUDA
-tensors. Triton comes with PyTorch where it has a GPU: CUDA, ROCm (whose devices are called `cuda` too) or
-Intel's (`xpu`). Plain PyTorch, the reference, runs on any device, Apple's `mps` among them, step by step.
+tensors. Triton comes with PyTorch builds for GPUs: CUDA, ROCm (whose devices are also called `cuda`) and
+Intel (`xpu`). Plain PyTorch, the reference, runs step by step on any device, including Apple's `mps`.
 
-With the choice at `"auto"` the first of the three that can run on a device does. The environment variable
-`SRU_NN_BACKEND` is the choice a process starts with; without it that is `"auto"`.
+With the choice `"auto"`, the default, the first of the three that can run on a device is used. The environment
+variable `SRU_NN_BACKEND` sets the choice a process starts with.
 """
 
 from __future__ import annotations
@@ -61,10 +61,10 @@ _warned: set[torch.device] = set()
 
 
 def choose(choice: Choice) -> None:
-    """Choose the implementation for the whole process; a `with using(...)` block goes before it.
+    """Choose the implementation for the whole process; `with using(...)` overrides it.
 
     Args:
-        choice: `"auto"`, `"kernels"` or `"triton"` (an error where they cannot run) or `"reference"`.
+        choice: `"auto"`, `"kernels"` or `"triton"` (an error if they cannot run) or `"reference"`.
 
     Raises:
         ValueError: The choice is not one of the four.
@@ -77,8 +77,8 @@ def choose(choice: Choice) -> None:
 def using(choice: Choice) -> Iterator[None]:
     """Choose the implementation for a `with` block, in this thread or asynchronous task only.
 
-    A backward pass takes the implementation that ran forward, wherever it is started. A compiled graph
-    chooses when it runs: put the block around its call, as a block inside has no effect.
+    A backward pass uses the implementation of its forward pass, wherever it is started. A compiled graph
+    chooses when it runs: put the block around the call, since a block inside has no effect.
 
     Args:
         choice: As for `choose`.
@@ -106,7 +106,7 @@ _current._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def active(device: torch.device | str = "cpu") -> Backend:
-    """Return what would run a recurrence on a device now.
+    """Return the implementation that would run a recurrence on a device now.
 
     Args:
         device: The device of the tensors.

@@ -1,7 +1,7 @@
-"""Old checkpoints of `sru`, rewritten in the layout of this package.
+"""Convert old checkpoints of `sru` to the layout of this package.
 
-`load_state_dict` reads old state dicts as they are. Convert a checkpoint to keep it in the new layout, or to
-find out how its module was made. `python -m sru_nn.convert OLD NEW` converts files.
+`load_state_dict` reads old state dicts unchanged. Convert a checkpoint to keep it in the new layout, or to
+find out how its module was built. `python -m sru_nn.convert OLD NEW` converts files.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Recurrences as functions of tensors: the lowest public level, where arguments are checked once."""
+"""Recurrences as functions of tensors, the lowest public level. Arguments are checked once, here."""
 
 from __future__ import annotations
 
@@ -58,15 +58,15 @@ def sru_recurrence(
         scale_x: The factor s of `x`.
         mask_c: `(B, N·D)`, the variational dropout mask m, already divided by the keep probability.
         mask_pad: `(T, B)` bool, True where a position is padding.
-        reset: `(T, B)` bool, True where a sequence begins; at padding it counts for nothing. The state is
-            replaced by `c_reset` before that position in the first direction, after it in the second.
-        c_reset: `(N·D,)`, the state that sequences begin with at a reset; zeros if None.
-        cu_seqlens: `(S + 1,)` int32 or int64, the ends of S sequences that lie end to end in a batch of one,
-            after a 0. `c0`, `mask_c` and `c` have S in place of B; a sequence may be empty. Not with
-            `mask_pad` and `reset`. The values are checked on the CPU alone; on a GPU no memory outside the
-            tensors is touched.
-        length_parallel: Experimental, and warns: whether to solve for all steps at once, without the kernels;
-            a `LengthParallel` says how.
+        reset: `(T, B)` bool, True where a sequence begins; ignored at padding. The state is replaced with
+            `c_reset` before that position in the first direction, after it in the second.
+        c_reset: `(N·D,)`, the state after a reset; zeros if None.
+        cu_seqlens: `(S + 1,)` int32 or int64, 0 and the ends of S sequences that are concatenated in a batch
+            of one. `c0`, `mask_c` and `c` then have S instead of B; a sequence may be empty. Excludes
+            `mask_pad` and `reset`. The values are checked on the CPU only; on a GPU, wrong values access no
+            memory outside the tensors.
+        length_parallel: Experimental, with a warning: whether to solve for all steps at once, without the
+            kernels; a `LengthParallel` sets its options.
 
     `v`, `bias`, `c0`, `c_reset` and `mask_c` are in the storage dtype or in the accumulation dtype. No
     gradient crosses the beginning of a sequence.
@@ -82,15 +82,15 @@ def sru_recurrence(
 
     Warns:
         FutureWarning: `length_parallel` is given.
-        RuntimeWarning: `length_parallel` did not converge; the steps were taken one by one.
+        RuntimeWarning: `length_parallel` did not converge; the steps were computed one by one.
 
-    The kernels of `sru-kernels` run it where they can (`sru_nn.backend`). Forward-mode differentiation, the
-    transforms of `torch.func` and gradients that are differentiated again run the reference instead, whose
-    graph holds every step; a compiled graph has first derivatives only.
+    It runs in the kernels of `sru-kernels` where they can be used (see `sru_nn.backend`). Forward-mode
+    differentiation, `torch.func` transforms and higher derivatives use the reference instead, whose graph
+    holds every step; a compiled graph supports only first derivatives.
 
-    What is not finite stays in its column of its sequence, from its step on. An infinite u_f or u_r opens or
-    closes its gate. After an infinite u_c or c0 the state is infinite or NaN; which of them is unspecified,
-    because 0·∞ depends on the rounding of a gate.
+    Non-finite values affect only their column of their sequence, from their step on. An infinite u_f or u_r
+    opens or closes its gate. After an infinite u_c or c0 the state is infinite or NaN; which of them is
+    unspecified, because 0·∞ depends on how a gate rounds.
 
     Source: Lei et al., "Simple Recurrent Units for Highly Parallelizable Recurrence", EMNLP 2018, section 3;
     the mask and the scale are placed as in the `sru` package, version 2.6.0.
@@ -115,13 +115,13 @@ def gated_linear_recurrence(
     s_reset: Tensor | None = None,
     cu_seqlens: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Run linear attention with a gate per key: a recurrence whose state is a matrix.
+    """Run linear attention with a gate per key, a recurrence with a matrix state.
 
         S_t = diag(g_t) S_{t-1} + k_t v_tᵀ        o_t = S_tᵀ q_t
 
     At a padded position S_t = S_{t-1} and o_t = 0, and no gradient reaches the inputs of that position. Where
-    a sequence begins S_{t-1} is `s_reset`, whatever came before, and no gradient reaches that. A reset at a
-    padded position counts for nothing.
+    a sequence begins, S_{t-1} is `s_reset`, and no gradient reaches earlier positions. A reset at a padded
+    position is ignored.
 
     T is time, B batch, H the number of heads, K the size of a head's queries and keys and V that of its
     values.
@@ -134,11 +134,11 @@ def gated_linear_recurrence(
             storage dtype or in the accumulation dtype.
         s0: `(B, H, K, V)`, the state before the first step, in either dtype; zeros if None.
         mask_pad: `(T, B)` bool, True where a position is padding.
-        reset: `(T, B)` bool, True where a sequence begins; at padding it counts for nothing.
-        s_reset: `(H, K, V)`, the state that sequences begin with at a reset; zeros if None.
-        cu_seqlens: `(S + 1,)` int32 or int64, the ends of S sequences that lie end to end in a batch of one,
-            after a 0. `s0` and `s` have S in place of B; a sequence may be empty. Not with `mask_pad` and
-            `reset`. The values are checked on the CPU alone.
+        reset: `(T, B)` bool, True where a sequence begins; ignored at padding.
+        s_reset: `(H, K, V)`, the state after a reset; zeros if None.
+        cu_seqlens: `(S + 1,)` int32 or int64, 0 and the ends of S sequences that are concatenated in a batch
+            of one. `s0` and `s` then have S instead of B; a sequence may be empty. Excludes `mask_pad` and
+            `reset`. The values are checked on the CPU only.
 
     Returns:
         `o`: `(T, B, H, V)`, the outputs in the storage dtype.
@@ -149,14 +149,14 @@ def gated_linear_recurrence(
         ValueError: A shape or a device is wrong.
         TypeError: A dtype is wrong.
 
-    On a CPU the kernels of `sru-kernels` run it where they can (`sru_nn.backend`), step by step. Everywhere
-    else matrix products compute chunks of 32 steps, in Triton on a GPU, whose float32 products obey
-    `torch.set_float32_matmul_precision`, or in plain PyTorch, where what decays within a chunk below 1e-19 of
-    a query, a key or a state (1e-154 in float64) counts as zero. All are accurate for gates of any size.
-    Forward-mode differentiation, the transforms of `torch.func` and second derivatives run the reference,
-    step by step.
+    On a CPU it runs step by step in the kernels of `sru-kernels` where they can be used (see
+    `sru_nn.backend`). Everywhere else it processes chunks of 32 steps as matrix products, in Triton on a GPU,
+    whose float32 products follow `torch.set_float32_matmul_precision`, or in plain PyTorch, where values that
+    decay within a chunk below 1e-19 of a query, a key or a state (1e-154 in float64) are taken as zero. All
+    are accurate for gates of any size. Forward-mode differentiation, `torch.func` transforms and second
+    derivatives use the reference, step by step.
 
-    What is not finite stays in its head of its sequence; chunks may carry it to earlier steps too.
+    Non-finite values affect only their head of their sequence; in chunks they may also affect earlier steps.
 
     Source: Katharopoulos et al., "Transformers are RNNs: Fast Autoregressive Transformers with Linear
     Attention", ICML 2020; Yang et al., "Gated Linear Attention Transformers with Hardware-Efficient
@@ -191,12 +191,12 @@ def mingru_recurrence(
         h0: `(B, D)`, the state before the first step, in the storage dtype or in the accumulation dtype;
             zeros if None.
         mask_pad: `(T, B)` bool, True where a position is padding.
-        reset: `(T, B)` bool, True where a sequence begins; at padding it counts for nothing.
-        h_reset: `(D,)`, the state that sequences begin with at a reset; zeros if None.
-        cu_seqlens: `(S + 1,)` int32 or int64, the ends of S sequences that lie end to end in a batch of one,
-            after a 0. `h0` and `h_last` have S in place of B; a sequence may be empty. Not with `mask_pad`
-            and `reset`. The values are checked on the CPU alone; on a GPU no memory outside the tensors is
-            touched.
+        reset: `(T, B)` bool, True where a sequence begins; ignored at padding.
+        h_reset: `(D,)`, the state after a reset; zeros if None.
+        cu_seqlens: `(S + 1,)` int32 or int64, 0 and the ends of S sequences that are concatenated in a batch
+            of one. `h0` and `h_last` then have S instead of B; a sequence may be empty. Excludes `mask_pad`
+            and `reset`. The values are checked on the CPU only; on a GPU, wrong values access no memory
+            outside the tensors.
 
     Returns:
         `h`: `(T, B, D)`, the states after each step in the storage dtype.
@@ -207,12 +207,12 @@ def mingru_recurrence(
         ValueError: A shape or a device is wrong.
         TypeError: A dtype is wrong.
 
-    A loop, a scan in parallel over time or the kernels of the SRU (`sru_nn.backend`) compute it, whichever
-    should be fastest. The transforms of `torch.func` run the loop, as do gradients of the kernels that are
-    differentiated again; a compiled graph has first derivatives only.
+    It uses a loop, a parallel scan over time or the kernels of the SRU (see `sru_nn.backend`), whichever
+    should be fastest. `torch.func` transforms and second derivatives of the kernels use the loop; a compiled
+    graph supports only first derivatives.
 
-    What is not finite stays in its column of its sequence, from its step on: the state is infinite or NaN,
-    and which of them is unspecified. An infinite u_z opens or closes its gate.
+    Non-finite values affect only their column of their sequence, from their step on: the state is infinite or
+    NaN, and which of them is unspecified. An infinite u_z opens or closes its gate.
 
     Source: Feng et al., "Were RNNs All We Needed?", 2024 (arXiv:2410.01201), section 3.1.
     """
@@ -245,7 +245,8 @@ def ligru_recurrence(
         z_t = σ(u_z + r_z)        h̃_t = g(u_h + r_h) ⊙ m        h_t = z_t ⊙ h_{t-1} + (1 − z_t) ⊙ h̃_t
 
     At a padded position the state is h_{t-1} and the output zero, and no gradient reaches the inputs of that
-    position. The second direction reads the same `u` from the last step to the first, with the same weights.
+    position. The second direction processes the same `u` from the last step to the first, with the same
+    weights.
 
     Args:
         u: `(T, B, 2, D)`, the pre-activations `u_h, u_z`. float32, float64, float16 or bfloat16; this is the
@@ -259,10 +260,10 @@ def ligru_recurrence(
         norm_bias: `(2·D,)`, its bias; zeros if None.
         mask_h: `(B, N·D)`, the dropout mask m of the candidates, already divided by the keep probability.
         mask_pad: `(T, B)` bool, True where a position is padding.
-        reset: `(T, B)` bool, True where a sequence begins; at padding it counts for nothing.
-        h_reset: `(N·D,)`, the state that sequences begin with at a reset; zeros if None.
-        cu_seqlens: `(S + 1,)` int32 or int64, the ends of S sequences that lie end to end in a batch of one,
-            after a 0, as for `sru_recurrence`. `h0`, `mask_h` and `h_last` have S in place of B.
+        reset: `(T, B)` bool, True where a sequence begins; ignored at padding.
+        h_reset: `(N·D,)`, the state after a reset; zeros if None.
+        cu_seqlens: `(S + 1,)` int32 or int64, 0 and the ends of S sequences that are concatenated in a batch
+            of one, as for `sru_recurrence`. `h0`, `mask_h` and `h_last` then have S instead of B.
 
     Returns:
         `h`: `(T, B, N·D)`, the states after each step in the storage dtype.
@@ -273,11 +274,11 @@ def ligru_recurrence(
         ValueError: A shape, a device or the combination of options is wrong.
         TypeError: A dtype is wrong.
 
-    Products are in the accumulation dtype, under autocast too. The kernels of `sru-kernels` run it where they
-    can (`sru_nn.backend`), plain PyTorch everywhere else. The transforms of `torch.func`, a `mask_h` with a
-    gradient and gradients that are differentiated again run the reference; a compiled graph has first
-    derivatives only. What is not finite stays in its sequence, from its step on; the next step multiplies
-    by it, and which states are then infinite, NaN or finite is unspecified.
+    Products are in the accumulation dtype, also under autocast. It runs in the kernels of `sru-kernels` where
+    they can be used (see `sru_nn.backend`), otherwise in plain PyTorch. `torch.func` transforms, a `mask_h`
+    with a gradient and second derivatives use the reference; a compiled graph supports only first
+    derivatives. Non-finite values affect only their sequence, from their step on; the next step multiplies by
+    them, and which states are then infinite, NaN or finite is unspecified.
 
     Source: Ravanelli et al., "Light Gated Recurrent Units for Speech Recognition", 2018 (arXiv:1803.10225);
     Moumen and Parcollet, "Stabilising and Accelerating Light Gated Recurrent Units for Automatic Speech

@@ -246,8 +246,8 @@ class Recurrence:
         """Raise in PyTorch's older exporter of ONNX, which would find no translation of the operator."""
         if torch.onnx.is_in_onnx_export():
             raise RuntimeError(
-                f"sru_nn::{self.name}_forward: ONNX has no such operator, and an export by torch.jit.trace "
-                "puts no loop in its place; call torch.onnx.export with dynamo=True, or sru_nn.export.to_onnx"
+                f"sru_nn::{self.name}_forward: ONNX has no such operator, and torch.jit.trace cannot export "
+                "it as a loop; call torch.onnx.export with dynamo=True, or sru_nn.export.to_onnx"
             )
 
     def save(self, ctx: Any, chosen: backend.Backend, inputs: Sequence[Any], states: Tensor | None) -> None:

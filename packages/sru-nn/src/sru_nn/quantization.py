@@ -1,10 +1,10 @@
 """Weights in 8 or 4 bits, for decoding on the CPU.
 
-A decoding step of one sequence spends nearly all its time reading the weights of the projections, so fewer
-bytes make it faster. `quantize_weights_` stores the weights in 8 or 4 bits and changes nothing else; the
+A decoding step of one sequence spends nearly all its time reading the weights of the projections, so smaller
+weights make it faster. `quantize_weights_` stores the weights in 8 or 4 bits and changes nothing else; the
 kernels of `sru-kernels` multiply 8 bits by float32 as they read them. For int8 arithmetic over whole
 sequences use `torchao.quantization.quantize_` with its `Int8DynamicActivationInt8WeightConfig`, which finds
-the projections by itself.
+the projections itself.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MOST_ROWS = 16
 
 
 class QuantizedLinear(nn.Module):
-    """A linear map whose weights are stored in few bits; a subclass says how.
+    """A linear map with weights stored in few bits; subclasses define how.
 
     Args:
         linear: The map to quantize.
@@ -50,11 +50,11 @@ class QuantizedLinear(nn.Module):
 
 
 class Int8Linear(QuantizedLinear):
-    """A linear map y = (W₈ x) ⊙ s + b with the weights in 8 bits and one scale per output.
+    """A linear map y = (W₈ x) ⊙ s + b with 8-bit weights and one scale per output.
 
-    A decoding step of an `SRU` multiplies in float32, in the kernel that does the whole step. By itself the
-    module multiplies a few rows at a time in bfloat16, with sums in float32, on the CPU. For more rows, and
-    on other devices, it multiplies in the dtype of the input.
+    A decoding step of an `SRU` multiplies in float32, in the kernel that does the whole step. Called on its
+    own on the CPU, the module multiplies few rows in bfloat16, with sums in float32. For more rows, and on
+    other devices, it multiplies in the dtype of the input.
 
     Args:
         linear: The map to quantize.
@@ -94,16 +94,16 @@ class Int8Linear(QuantizedLinear):
 
 
 class Int4Linear(QuantizedLinear):
-    """A linear map with the weights in 4 bits, W = (W₄ − 8) s + z, and one s and z per group of inputs.
+    """A linear map with 4-bit weights, W = (W₄ − 8) s + z, with one s and z per group of inputs.
 
     It is computed in bfloat16 with sums in float32, on the CPU.
 
     Args:
         linear: The map to quantize. It must have a multiple of 16 outputs and of `group_size` inputs.
-        group_size: How many inputs share a scale: 32, 64, 128 or 256.
+        group_size: The number of inputs that share a scale: 32, 64, 128 or 256.
 
     Attributes:
-        packed: The weights, in the order that PyTorch's product wants.
+        packed: The weights, in the order that PyTorch's product needs.
         scales: `(inputs / group_size, outputs, 2)`, s and z, bfloat16.
         bias: `(outputs,)`, or None.
 
@@ -121,8 +121,8 @@ class Int4Linear(QuantizedLinear):
             raise ValueError(f"Int4Linear: group_size must be 32, 64, 128 or 256, got {group_size}")
         if self.in_features % group_size or self.out_features % 16:
             raise ValueError(
-                f"Int4Linear: the map must have a multiple of group_size = {group_size} inputs and of 16 "
-                f"outputs, got {self.in_features} and {self.out_features}; quantize it with bits=8"
+                f"Int4Linear: the layer must have a multiple of group_size = {group_size} inputs and of 16 outputs, "
+                f"got {self.in_features} and {self.out_features}; quantize it with bits=8"
             )
         groups = linear.weight.detach().float().view(self.out_features, -1, group_size)
         low, high = groups.amin(-1), groups.amax(-1)
@@ -163,15 +163,15 @@ def quantize_weights_(
     group_size: int = 32,
     filter_fn: Callable[[nn.Module, str], bool] | None = None,
 ) -> None:
-    """Replace the linear maps of a model, in place, by ones with quantized weights.
+    """Replace the linear maps of a model, in place, with quantized ones.
 
     The model can no longer be trained, and its state dict is that of the quantized maps. To load such a state
     dict, quantize a new model first.
 
     Args:
-        model: A module that holds `nn.Linear` modules, as `SRU` does with its projections.
+        model: A module that contains `nn.Linear` modules, such as the projections of an `SRU`.
         bits: 8, or 4 for half the memory and a larger error.
-        group_size: With 4 bits, how many inputs share a scale.
+        group_size: With 4 bits, the number of inputs that share a scale.
         filter_fn: Takes a module and its name in the model, and returns whether to replace it; None for
             every `nn.Linear` whose weight is an ordinary parameter.
 

@@ -32,7 +32,7 @@ class Recurrent(nn.Module):
     A subclass implements `_run`, which computes a time-major batch, and `_check_state`, which rejects states
     that do not fit; its `forward` calls `_forward`. Inputs of every form then work: `(T, B, E)`, `(B, T, E)`
     with `batch_first`, `(T, E)` for a single sequence, `(total, E)` with `cu_seqlens`, or a `PackedSequence`.
-    `step` comes for free.
+    It also provides `step`.
 
     The class has no `__init__` and registers nothing, so it combines with any other module class.
     """
@@ -189,17 +189,17 @@ class Recurrent(nn.Module):
         return self._run(x, state, Positions(cu_seqlens=cu_seqlens), **options)
 
     def step(self, x: Tensor, state: Any = None, *, reset: Tensor | None = None) -> tuple[Tensor, Any]:
-        """Run one time step: what `forward` does with a sequence of one.
+        """Run one time step, like `forward` with a sequence of one step.
 
         Args:
             x: `(B, E)`, or `(E,)` for a single sequence.
-            state: The state before the step, in the form of `forward`; that of a new sequence if None.
-            reset: `(B,)` bool, or `()` for a single sequence: True where a sequence begins at this step,
-                whatever its state.
+            state: The state before the step, in the layout of `forward`; the initial state if None.
+            reset: `(B,)` bool, or `()` for a single sequence: True where a sequence begins at this step; its
+                state is then ignored.
 
         Returns:
             `h`: `(B, ...)`, or `(...)` for a single sequence: the output of the last layer.
-            `state`: The state after the step, in the form of `forward`.
+            `state`: The state after the step, in the layout of `forward`.
 
         Raises:
             ValueError: A shape does not fit, or the module is bidirectional.

@@ -1,7 +1,7 @@
 """The recurrences in plain PyTorch: the oracle every kernel is tested against.
 
-Written from the papers, with autograd for the gradients; nothing here calls a kernel. Each stands in the
-folder of its cell. Here arguments are checked, those of the recurrences as in `sru_nn.functional`.
+Written from the papers, with autograd for the gradients; nothing here calls a kernel. Each is in the folder
+of its cell. Arguments are checked here as in `sru_nn.functional`.
 """
 
 from collections.abc import Callable

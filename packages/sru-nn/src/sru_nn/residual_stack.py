@@ -56,7 +56,7 @@ class ResidualBlock(nn.Module):
         return None if where.reset is None else learned(self.initial_state, u)
 
     def reset_parameters(self) -> None:
-        """Draw the weights anew, as PyTorch initialises each module; a learned state begins at zero."""
+        """Reinitialise the weights as PyTorch does for each module; a learned state is set to zero."""
         if self.initial_state is not None:
             nn.init.zeros_(self.initial_state)
         for module in (self.norm, self.transform, self.output):
@@ -150,17 +150,17 @@ class ResidualStack(Stack):
                 position is padding. The state passes it unchanged and its output is zero.
             reset: Bool, in the shape of `mask_pad`: True where a sequence begins. No state and no gradient
                 passes that point. A reset at padding counts for nothing.
-            cu_seqlens: `(S + 1,)` int32 or int64: S sequences lie end to end in the input, number s from
-                `cu_seqlens[s]` to `cu_seqlens[s + 1]`, without padding. The states then have S where
-                they have B. Its values are checked on the CPU only.
+            cu_seqlens: `(S + 1,)` int32 or int64: the input holds S concatenated sequences without padding,
+                sequence s from `cu_seqlens[s]` to `cu_seqlens[s + 1]`. The states then have S instead of B.
+                The values are checked on the CPU only.
 
         Returns:
             `h`: The outputs of the last layer, in the form of `x` with D features.
             `state`: The states after the last step; float32, or float64 for float64 input.
 
         Raises:
-            ValueError: A shape does not fit, `cu_seqlens` does not divide the input, or something comes with
-                it, or with a `PackedSequence`, that cannot.
+            ValueError: A shape does not fit, `cu_seqlens` does not fit the input, or it or a `PackedSequence`
+                is combined with an argument that it excludes.
             TypeError: A dtype does not fit.
         """
         return self._forward(x, state, mask_pad, reset=reset, cu_seqlens=cu_seqlens)

@@ -1,4 +1,4 @@
-"""The base of every stack: layers of which each takes the output of the one before."""
+"""The base of every stack: layers that each take the output of the previous one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_LAYERS = 1000
 
 
 class Stack(Recurrent):
-    """Layers of which each takes the output of the one before; a subclass builds and runs them."""
+    """Layers that each take the output of the previous one; a subclass builds and runs them."""
 
     input_to_hidden: nn.Linear | None
 
@@ -50,7 +50,7 @@ class Stack(Recurrent):
 
     @property
     def dropout(self) -> float:
-        """The probability of the dropout; a new one takes effect at the next call, as for `torch.nn`'s."""
+        """The dropout probability; changes take effect at the next call, as in `torch.nn`."""
         # A subclass may keep a module of its own under this name.
         return self._modules.get("dropout", self.__dict__.get("dropout"))  # type: ignore[return-value]
 
@@ -73,13 +73,13 @@ class Stack(Recurrent):
         return x if self.input_to_hidden is None else project(self.input_to_hidden, x)
 
     def reset_parameters(self) -> None:
-        """Draw all weights anew."""
+        """Reinitialise all weights."""
         for child in self.children():
             for module in child if isinstance(child, nn.ModuleList) else (child,):
                 module.reset_parameters()  # type: ignore[operator]
 
     def extra_repr(self) -> str:
-        """Show what the layers' own lines do not."""
+        """Show the options that the layers do not show."""
         shown = ("bidirectional", "nn_rnn_compatible_return", "causal", "batch_first")
         flags = [f"{name}=True" for name in shown if getattr(self, name, False)]
         return ", ".join([f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}", *flags])

@@ -119,7 +119,9 @@ def test_what_does_not_converge_is_looped_with_a_warning():
     solution = solve(*inputs, options)
     assert 0 < solution.failed <= 8
     message = f"{solution.failed} of 8 states did not converge in {solution.iterations} length-parallel"
-    with pytest.warns(RuntimeWarning, match=f"^sru_recurrence: {message}.* 300 steps were taken in a row"):
+    with pytest.warns(
+        RuntimeWarning, match=f"^sru_recurrence: {message}.* 300 steps were computed sequentially"
+    ):
         actual = options.states(*inputs)
     # Nothing chaotic was iterated on, so that even these weights allow a comparison.
     torch.testing.assert_close(actual, reference.sru_states(*inputs), rtol=1e-9, atol=1e-9)

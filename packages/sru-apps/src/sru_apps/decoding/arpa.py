@@ -87,7 +87,7 @@ class NGramModel:
                 ngram, value = _entry(line, size, words, path, number)
                 ngrams[ngram] = value
                 found += 1
-        raise DataError.at(path, None, "expected \\end\\ at its end, got none; the file is cut off")
+        raise DataError.at(path, None, "expected \\end\\ at its end, got none; the file is truncated")
 
     def start(self) -> Context:
         """Return what stands before the first word."""
@@ -146,7 +146,7 @@ def _entry(
     spelled, weights = rest[:size], rest[size:]
     if len(spelled) < size or len(weights) > 1:
         raise DataError.at(
-            path, number, f"expected log10 p, {size} words and perhaps a back-off weight, got {line!r}"
+            path, number, f"expected log10 p, {size} words and optionally a back-off weight, got {line!r}"
         )
     values = []
     for text in (first, *weights):
@@ -160,5 +160,5 @@ def _entry(
         words.setdefault(spelled[0], len(words))
     for word in spelled:
         if word not in words:
-            raise DataError.at(path, number, f"expected words that the 1-grams list, got {word!r}")
+            raise DataError.at(path, number, f"expected only words listed in the 1-grams, got {word!r}")
     return tuple(words[word] for word in spelled), (values[0], values[1] if weights else 0.0)

@@ -31,8 +31,8 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> Any:
         device: Where it computes, as torch names it.
 
     Returns:
-        A `Classifier` of `sru classify`, a `QuestionAnswerer` of `sru squad`, a `Translator` of `sru
-        translate`, a `Transcriber` of `sru speech`, a `TrainedLanguageModel` of `sru lm`, or a
+        A `Classifier` of `sru classify`, a `QuestionAnswerer` of `sru squad`, a `Translator` of
+        `sru translate`, a `Transcriber` of `sru speech`, a `TrainedLanguageModel` of `sru lm`, or a
         `TrainedChatModel` of `sru chat`.
 
     Raises:
@@ -96,12 +96,12 @@ def _load(
     wanted, found = trained.config.vocab_size, len(trained.tokenizer)
     if wanted != found:
         raise UserError(
-            f"{path}: the model has {wanted} symbols and its tokenizer {found}; they do not belong together"
+            f"{path}: the model has {wanted} tokens and its tokenizer {found}; they do not belong together"
         )
     for name, weight in network.state_dict().items():
         if not weight.isfinite().all():
             raise UserError(
-                f"{path}: {_NETWORK}{name} holds numbers that are not finite: its training has diverged"
+                f"{path}: {_NETWORK}{name} holds values that are not finite: its training diverged"
             )
     return trained
 

@@ -52,7 +52,7 @@ class AveragedWeights(WeightAveraging):
         """
         for name in ("current_model_state", "averaging_state"):
             if name not in checkpoint:
-                raise MisfitError(f"it lacks {name!r}, though it is of a run that averages its weights")
+                raise MisfitError(f"it lacks {name!r}, although its run averages the weights")
         check_weights(checkpoint["current_model_state"])
         super().on_load_checkpoint(trainer, pl_module, checkpoint)
 

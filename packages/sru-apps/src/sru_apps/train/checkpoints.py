@@ -61,7 +61,7 @@ class AtomicCheckpointIO(CheckpointIO):
                 file.write(buffer.getbuffer())
         except OSError as error:
             raise UserError(
-                f"cannot write the checkpoint {path}: {error.strerror or error}; the one before it is whole. "
+                f"cannot write the checkpoint {path}: {error.strerror or error}; the previous one is intact. "
                 f"{self.remedy}"
             ) from error
 
@@ -216,7 +216,7 @@ class RunCheckpoints(Checkpoint):
             processes = clip(str(processes), 40)
             raise UserError(
                 f"the run was trained by {processes} processes and cannot continue with "
-                f"{trainer.world_size}, which would read other batches; continue with "
+                f"{trainer.world_size}, which would read different batches; continue with "
                 f"--trainer.devices {processes}"
             )
 
@@ -249,7 +249,7 @@ def _diverged(trainer: Trainer) -> BaseException:
         return SystemExit(1)
     return UserError(
         f"the training has diverged: by step {trainer.global_step} its loss is not finite. Try a lower "
-        "--optimizer.lr or --trainer.gradient_clip_val 1, or train on with --allow-divergence"
+        "--optimizer.lr or --trainer.gradient_clip_val 1, or continue training with --allow-divergence"
     )
 
 

@@ -44,7 +44,7 @@ def check_choices(module_class: type[TaskModule], options: Mapping[str, Mapping[
     if options["trainer"]["strategy"] != "fsdp":
         return
     if not module_class.shardable:
-        raise UserError("the strategy fsdp cannot train models of this task; give --trainer.strategy ddp")
+        raise UserError("the strategy fsdp is not supported for this task; give --trainer.strategy ddp")
     if average is not None:
         raise UserError("--optimizer.average needs whole weights, which fsdp shards; leave one of them out")
 
@@ -88,6 +88,6 @@ def check_trainer(options: Mapping[str, Any]) -> None:
         if "backend found" in str(error):
             name = clip(str(options["accelerator"]), 40)
             raise UserError(
-                f"no {name} was found that torch can use; give --accelerator cpu, or auto"
+                f"no {name} that torch can use was found; give --accelerator cpu, or auto"
             ) from error
         raise

@@ -125,7 +125,7 @@ def outlive_terminal() -> None:
 
 
 _STAGES = {
-    "waiting": "another process prepares it; waiting",
+    "waiting": "waiting for another process to prepare it",
     "tokenizer": "making the vocabulary",
     "vocabulary": "making the vocabularies",
     "checking": "reading the files",

@@ -175,7 +175,7 @@ def _check_files(task: Task, settings: Mapping[str, Any]) -> None:
         files = settings.get(name) if name.endswith("_file") else None
         for file in [files] if isinstance(files, str) else files or []:
             if not has_magic(file) and not Path(file).exists():
-                raise UserError(f"no file at {file}; if it has moved, give its place with {option}")
+                raise UserError(f"no file at {file}; if it has moved, give its new location with {option}")
 
 
 validate, test = partial(evaluate, "validate"), partial(evaluate, "test")

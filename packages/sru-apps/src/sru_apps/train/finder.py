@@ -109,8 +109,8 @@ def find_learning_rate(job: Fit) -> None:
     place = last_good(rising.losses)
     if place is None:
         raise UserError(
-            f"no learning rate can be suggested: the loss never falls from {LOWEST:g} to {HIGHEST:g}; look "
-            "at the data and at the options of the model"
+            f"no learning rate can be suggested: the loss never decreases from {LOWEST:g} to {HIGHEST:g}; "
+            "check the data and the model options"
         )
     highest = rising.rates[place]
     rate = highest / 10

@@ -37,7 +37,7 @@ _LONGER = {
     "max_epochs": "give more --trainer.max_epochs",
     "max_steps": "give more --trainer.max_steps",
     "max_time": "give more --trainer.max_time",
-    "patience": "it has stopped early; give more --patience, or 0,",
+    "patience": "it stopped early; increase --patience, or set it to 0,",
 }
 """How a finished run can be continued, by what has ended it."""
 
@@ -62,7 +62,7 @@ def fit(task: Task, args: Sequence[str]) -> int:
         print(f"{job.run.path} is finished; {_LONGER[job.finished]} to train it for longer")
         return 0
     if job.options.seeds > 1:
-        raise UserError("a file of options may not hold seeds; give --seeds on the command line")
+        raise UserError("--seeds may not be set in a config file; give it on the command line")
     if job.options.find_lr:
         find_learning_rate(job)
         return 0
@@ -187,7 +187,7 @@ def finish(job: Fit, *, brief: bool = False) -> None:
     best_row = next((row for row in rows if row["step"] == summary["best_step"]), rows[-1])
     place = f"epoch {best_row['epoch']} of {rows[-1]['epoch']}"
     if summary["ended_by"] == "patience":
-        print(f"Stopped early: no better figure in {job.options.patience} validations")
+        print(f"Stopped early: no improvement in {job.options.patience} validations")
     if summary["ended_by"] == "max_time":
         print(f"Stopped after --trainer.max_time {job.options.trainer.max_time}")
     print(

@@ -252,7 +252,7 @@ class Fit:
             again = self.options.resume is not None and self.resume_from is None
             opening = [
                 self.data.opening(),
-                f"{self.run.path} has no checkpoint yet; the run begins anew" if again else "",
+                f"{self.run.path} has no checkpoint yet; the run starts over" if again else "",
                 self.started,
                 f"{size}; run folder {self.run.path}",
             ]

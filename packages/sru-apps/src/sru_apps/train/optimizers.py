@@ -87,10 +87,10 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         check_ranges(self)
         if self.momentum and self.name != "sgd":
-            raise ValueError(f"momentum belongs to sgd; {self.name} has betas")
+            raise ValueError(f"momentum is for sgd; {self.name} has betas")
         if self.decoupled_weight_decay and self.name != "radam":
             raise ValueError(
-                f"decoupled_weight_decay belongs to radam, got it for {self.name}; leave it out "
+                f"decoupled_weight_decay is for radam, got it for {self.name}; leave it out "
                 "(adamw always decouples its weight decay)"
             )
         if self.schedule == "noam" and self.warmup_steps < 1:

@@ -285,7 +285,7 @@ def fit_parser(task: Task, data_class: type, config_class: type, *, command: str
     Args:
         task: The task.
         data_class: Its constructor's arguments are the options `--data.*`.
-        config_class: Its fields with a default are the options `--model.*`; the data tell the others.
+        config_class: Its fields with a default are the options `--model.*`; the data determines the others.
         command: The command, where it is another one with the options of `fit`.
     """
     # Here, since it imports torch.

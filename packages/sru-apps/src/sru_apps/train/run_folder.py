@@ -77,7 +77,7 @@ class RunFolder:
             UserError: It is missing or damaged.
         """
         if not self.summary.is_file():
-            raise UserError(f"no summary at {self.summary}; give run folders whose training has ended")
+            raise UserError(f"no summary at {self.summary}; give run folders whose training has finished")
         with reading(self.summary, kind="a summary"):
             content = read_json(self.summary)
             if not isinstance(content, dict):
@@ -104,12 +104,12 @@ class RunFolder:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise UserError(
-                    f"{self.path} is in use by another process; wait for its end, or choose another --name",
+                    f"{self.path} is in use by another process; wait until it ends, or choose another --name",
                     status=2,
                 ) from None
             except OSError as error:
                 warnings.warn(
-                    f"{self.path} cannot be locked ({error.strerror}); start no second run in it",
+                    f"{self.path} cannot be locked ({error.strerror}); do not start a second run in it",
                     stacklevel=3,
                 )
             else:

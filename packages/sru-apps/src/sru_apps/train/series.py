@@ -132,7 +132,7 @@ def _train_one(series: Series, value: int, path: Path, train: Callable[..., int]
         job = Fit(series.task, args, group=path.parent)
     if job.trainer.world_size > 1:
         raise UserError(
-            f"the runs of a series are trained by one process, got {job.trainer.world_size}; give "
+            f"the runs of a series are trained in one process, got {job.trainer.world_size}; give "
             f"--trainer.devices 1, or train each with `sru {series.task.name} fit {series.option} N`"
         )
     # A table per run would hide the lines that tell them apart.

@@ -112,11 +112,11 @@ class Start:
         if not any(weights[name].ndim > 1 for name in taken):
             raise UserError(
                 f"{self.path}: no matrix has a name and shape of this model, {module.config.encoder}; "
-                "leave out the options --model.* that differ from those of the model to start from"
+                "leave out the --model.* options that differ from the model to start from"
             )
         line = f"starts from {self.path}: {len(taken)} of {len(taken) + len(new)} weights"
         if self._unused:
-            line += f", and its vocabulary in place of {', '.join(self._unused)}"
+            line += f", and its vocabulary instead of {', '.join(self._unused)}"
         return f"{line}; new: {listed(new)}{reason and f' ({reason})'}" if new else line
 
 

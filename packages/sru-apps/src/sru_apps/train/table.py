@@ -91,17 +91,19 @@ def _finished(task: Task, paths: Sequence[Path]) -> Iterator[RunFolder]:
         places.add(path.resolve())
         if not run.summary.is_file():
             unfinished.append(run)
-            _note(task, path, "its training has not ended" if run.config.is_file() else "it holds no run")
+            _note(task, path, "its training has not finished" if run.config.is_file() else "it holds no run")
             continue
         if run.config.is_file():
             settings = dump_json(deciding_settings(task, read_settings(run.config)))
             if settings in known:
-                _note(task, path, f"it repeats {known[settings]}, with the same settings and seed")
+                _note(task, path, f"it duplicates {known[settings]}, with the same settings and seed")
                 continue
             known[settings] = path
         yield run
     if len(unfinished) == len(places):
-        raise UserError(f"no summary at {unfinished[0].summary}; give run folders whose training has ended")
+        raise UserError(
+            f"no summary at {unfinished[0].summary}; give run folders whose training has finished"
+        )
 
 
 def _expanded(paths: Iterable[Path]) -> Iterator[Path]:

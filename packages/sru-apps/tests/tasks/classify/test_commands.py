@@ -206,7 +206,7 @@ def test_tokenizer_of_another_model(trained_run: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(trained_run / "model", tmp_path / "model")
     WordTokenizer.train(["two words"]).save(folder / "tokenizer.json")
     with pytest.raises(
-        UserError, match=r"the model has \d+ symbols and its tokenizer 4; they do not belong together"
+        UserError, match=r"the model has \d+ tokens and its tokenizer 4; they do not belong together"
     ):
         load_trained(TASK, folder)
 
@@ -243,7 +243,9 @@ def test_runs_of_a_kind_share_a_row(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 def test_a_run_that_has_not_ended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["classify", "table", str(tmp_path)]) == 1
-    assert re.search(r"no summary at .*; give run folders whose training has ended", capsys.readouterr().err)
+    assert re.search(
+        r"no summary at .*; give run folders whose training has finished", capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,9 @@ def test_checkpoint_of_other_words_is_refused(data: SentenceData, tiny_sst2: Pat
     assert "novelty" in other.tokenizer.tokens
     with pytest.raises(DataError, match="the tokens of sst2 differ from those this checkpoint"):
         other.load_state_dict(state)
-    with pytest.raises(DataError, match=r"a former version began this run on sst2 .* but not continued"):
+    with pytest.raises(
+        DataError, match=r"this run was started by an older version on sst2 .* but not continued"
+    ):
         other.load_state_dict({"tokenizer": state["tokenizer"]})
 
 

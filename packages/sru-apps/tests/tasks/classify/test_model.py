@@ -120,7 +120,7 @@ def test_pairs_have_the_features_of_both_and_their_likeness() -> None:
     [
         (
             {"encoder": "cnn", "pooling": "last"},
-            "the encoder 'cnn' pools by itself; leave pooling='last' out",
+            "the encoder 'cnn' has its own pooling; leave pooling='last' out",
         ),
         ({"encoder": "cnn", "layer_norm": True}, "the encoder 'cnn' has no option layer_norm; leave it out"),
         ({"encoder": "lstm", "layer_norm": True}, "the encoder 'lstm' has no option layer_norm"),
@@ -135,7 +135,7 @@ def test_options_that_exclude_each_other(options: dict[str, Any], message: str) 
 
 def test_an_encoder_that_reads_one_way_need_not_be_told() -> None:
     assert not SentenceClassifier(replace(CONFIG, encoder="mingru")).config.both_ways
-    with pytest.raises(ValueError, match="'mingru' reads one way only"):
+    with pytest.raises(ValueError, match="'mingru' has only one direction"):
         SentenceClassifier(replace(CONFIG, encoder="mingru", bidirectional=True))
 
 

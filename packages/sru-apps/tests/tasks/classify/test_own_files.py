@@ -73,7 +73,7 @@ def test_a_csv_file_is_trained_on_tested_and_exported(
     shutil.move(mail, tmp_path / "moved.csv")
     assert main(["classify", "test", str(run)]) == 1
     message = capsys.readouterr().err
-    assert f"no file at {mail}; if it has moved, give its place with --train-file\n" in message
+    assert f"no file at {mail}; if it has moved, give its new location with --train-file\n" in message
     assert main(["classify", "test", str(run), "--json", f"--train-file={tmp_path / 'moved.csv'}"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["accuracy"] == summary["test_accuracy"]
@@ -190,12 +190,12 @@ def test_runs_are_named_after_the_file(files: Any, name: str) -> None:
     [
         ({"train_file": "x", "test_file": []}, "--data.test_file must name a file, got an empty list"),
         ({"train_file": ""}, "--data.train_file must name a file, got an empty text; name one or leave it"),
-        ({}, r"no data chosen; give --recipe or --data.name \(cr, .*\), or files of your own"),
-        ({"name": "sst2", "train_file": "x"}, "both --data.name and --data.train_file name data"),
-        ({"name": "sst2", "test_file": "x"}, "--data.test_file is for files of your own, not for sst2"),
+        ({}, r"no data chosen; give --recipe or --data.name \(cr, .*\), or your own files"),
+        ({"name": "sst2", "train_file": "x"}, "both --data.name and --data.train_file are given"),
+        ({"name": "sst2", "test_file": "x"}, "--data.test_file is for your own files, not for sst2"),
         ({"name": "mr", "phrases": True}, "--data.phrases is for sst1 and sst2, not for mr; leave it out"),
-        ({"train_file": "x", "phrases": True}, "--data.phrases is for .*, not for files of your own"),
-        ({"name": "sst2", "text_column": "x"}, "--data.text_column is for files of your own, not for sst2"),
+        ({"train_file": "x", "phrases": True}, "--data.phrases is for .*, not for your own files"),
+        ({"name": "sst2", "text_column": "x"}, "--data.text_column is for your own files, not for sst2"),
     ],
 )
 def test_no_data_or_two(options: dict[str, Any], message: str) -> None:
@@ -208,8 +208,11 @@ def test_no_data_or_two(options: dict[str, Any], message: str) -> None:
     [
         ({"unit": "bytes", "min_count": 2}, "min_count is for words and characters, not for bytes"),
         ({"unit": "subwords", "embeddings": "x"}, "embeddings is for words, not for subwords"),
-        ({"tokenizer": "x", "unit": "words"}, "a given tokenizer has no option unit; leave unit out"),
-        ({"tokenizer": "x", "vocab_size": 9}, "a given tokenizer has no option vocab_size"),
+        (
+            {"tokenizer": "x", "unit": "words"},
+            "with --data.tokenizer there is no option unit; leave unit out",
+        ),
+        ({"tokenizer": "x", "vocab_size": 9}, "with --data.tokenizer there is no option vocab_size"),
         ({"freeze_embeddings": True}, "freeze_embeddings needs pretrained vectors; give --data.embeddings"),
         ({"embedding_words": -1}, "embedding_words must be at least 0, got -1"),
     ],
@@ -243,5 +246,5 @@ def test_a_tokenizer_of_a_file(mail: Path, tmp_path: Path) -> None:
 
 
 def test_no_vocabulary_can_be_made(mail: Path) -> None:
-    with pytest.raises(UserError, match=r"no vocabulary can be made of mail: .* occurs at least 99 times"):
+    with pytest.raises(UserError, match=r"cannot build a vocabulary from mail: .* occurs at least 99 times"):
         make(mail, min_count=99)

@@ -145,7 +145,10 @@ def test_what_is_refused(
 
 def test_out_without_file(trained_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert predict(trained_run, "moving", "--out=x.csv") == 2
-    assert "--out is for the rows of --file, and sentences of the command line" in capsys.readouterr().err
+    assert (
+        "--out is for the rows of --file, and results for sentences given as arguments"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.fixture

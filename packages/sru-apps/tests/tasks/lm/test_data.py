@@ -87,9 +87,7 @@ def test_documents_end_with_a_token(
     ("separator", "found"), [("fox dog", "2 tokens"), ("<doc>", "not in it"), ("", "not in it")]
 )
 def test_a_separator_that_is_no_token(tiny_texts: Path, separator: str, found: str) -> None:
-    message = (
-        f"^document_separator must be one token of the vocabulary, got '{separator}', which is {found}; name"
-    )
+    message = f"^document_separator must be one token of the vocabulary, got '{separator}', which is {found};"
     with pytest.raises(UserError, match=message):
         make(tiny_texts, document_separator=separator)
 
@@ -191,9 +189,9 @@ def test_a_pattern_without_a_match(tmp_path: Path) -> None:
         ({"train_file": "x", "test_file": []}, "--data.test_file must name a file, got an empty list"),
         (
             {"name": "ptb", "text_field": "body"},
-            "text_field is for files of your own; give --data.train_file",
+            "text_field is for your own files; give --data.train_file",
         ),
-        ({"name": "ptb", "encoding": "cp1252"}, "encoding is for files of your own; give --data.train_file"),
+        ({"name": "ptb", "encoding": "cp1252"}, "encoding is for your own files; give --data.train_file"),
     ],
 )
 def test_files_that_are_none(options: dict[str, Any], message: str) -> None:
@@ -215,7 +213,7 @@ def test_a_file_that_goes_with_nothing() -> None:
             {},
             r"^\S*x\.txt: expected text in utf-8, got the byte 0xe9 at byte 3 .*; convert",
         ),
-        (b"\n" * 99, {}, r"^no vocabulary can be made of \S*x\.txt: .* occurs at least 1 times, got none$"),
+        (b"\n" * 99, {}, r"^cannot build a vocabulary from \S*x\.txt: .* occurs at least 1 times, got none$"),
         (
             b"a word\n" * 99,
             {"batch_size": 300},

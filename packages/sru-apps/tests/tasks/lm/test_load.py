@@ -123,7 +123,7 @@ def test_more_symbols_than_the_tokenizer(tmp_path):
     loaded = load_trained(CHAT, tmp_path / "m")
     assert loaded.network.config.vocab_size == len(loaded.tokenizer) == len(TOKENIZER) + 3
     export(tmp_path / "m", build(), TOKENIZER, task="chat")
-    numbers = rf"the model has {len(TOKENIZER)} symbols and its tokenizer {len(TOKENIZER) + 3}"
+    numbers = rf"the model has {len(TOKENIZER)} tokens and its tokenizer {len(TOKENIZER) + 3}"
     with pytest.raises(UserError, match=rf"{numbers}; they do not belong together"):
         load_trained(CHAT, tmp_path / "m")
 

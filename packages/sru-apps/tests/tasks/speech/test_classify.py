@@ -80,7 +80,7 @@ def test_digits_of_a_speaker_who_was_held_out(
     assert (file, label) == (str(clip), "7")
     assert float(probability) > 0.5
     for args, message in (
-        (["--stream"], "a model of labels reads whole clips; it cannot stream"),
+        (["--stream"], "a classifier needs whole clips and cannot stream"),
         (["--beam", "4"], "--beam and a language model are for transcripts, and the model labels clips"),
     ):
         assert main(["speech", "transcribe", "--model", str(run), str(clip), *args]) in (1, 2)
@@ -97,6 +97,6 @@ def test_labels_that_training_lacks_are_refused(
         (data / name).write_bytes(clip.read_bytes())
     options = [f"--data-dir={tmp_path / 'data'}", f"--prepared-dir={tmp_path / 'prepared'}"]
     assert main(["speech", "prepare", "--recipe=fsdd", "--held-out=bo", *options]) == 1
-    assert "fsdd, test: expected labels that training has clips of, got '1' in 1_bo_0, " in (
+    assert "fsdd, test: expected labels that occur in training, got '1' in 1_bo_0, " in (
         capsys.readouterr().err
     )

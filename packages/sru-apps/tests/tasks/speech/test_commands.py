@@ -137,7 +137,7 @@ def test_a_stream_of_samples_that_are_too_large_is_refused(
         (["--raw", "--json"], "--json is for files; leave it out"),
         (["x.wav", "--json", "--stream"], "--json prints whole files and --stream pieces; leave one of them"),
         (["x.wav", "--sample-rate", "8000"], "--sample-rate is for --raw and --microphone; a file names its"),
-        (["--raw"], "the model reads files of features, not audio; train one with --data.features fbank"),
+        (["--raw"], "the model needs feature files, not audio; train one with --data.features fbank"),
         (["x.mfc"], "x.mfc: expected a file of features, got: No such file"),
         (["x.wav"], "x.wav: expected features (.mfc or a Kaldi archive), got audio"),
         (["x.mfc", "--lm", "x.lm", "--beam", "4"], "x.lm: expected a text file, got no such file"),
@@ -153,8 +153,8 @@ def test_wrong_command_lines_are_refused(
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--data.name=null"], "no utterances chosen; give --recipe, --data.name, or files of your own"),
-        (["--train-file=x.csv"], "both --data.name and --data.train_file name utterances; leave one of them"),
+        (["--data.name=null"], "no utterances chosen; give --recipe, --data.name, or your own files"),
+        (["--train-file=x.csv"], "both --data.name and --data.train_file are given; leave one of them"),
         (
             ["--test-file=x.csv"],
             "validation_file and test_file need a train_file; give --data.train_file too",
@@ -199,7 +199,9 @@ def test_raw_samples_come_in_whole_ones_whatever_the_pieces() -> None:
 
     found = torch.cat(list(raw_samples(Slow(content), 100)))
     torch.testing.assert_close(found, numbers / 32768, rtol=0, atol=0)
-    with pytest.raises(UserError, match="standard input ends within a sample; --raw expects 16 bits"):
+    with pytest.raises(
+        UserError, match="standard input ends in the middle of a sample; --raw expects 16 bits"
+    ):
         list(raw_samples(io.BytesIO(content[:-1]), 100))
 
 

@@ -79,7 +79,9 @@ def test_speakers_are_held_out_where_there_are_enough_of_them() -> None:
     few = [utterance._replace(speaker=f"s{n % 3}") for n, utterance in enumerate(utterances)]
     others, chosen = hold_out(few, seed=1)
     assert len(chosen) == 4
-    with pytest.raises(DataError, match="expected two utterances or more, one of them to validate, got one"):
+    with pytest.raises(
+        DataError, match="expected at least two utterances, one of them for validation, got one"
+    ):
         hold_out(utterances[:1], seed=0)
 
 

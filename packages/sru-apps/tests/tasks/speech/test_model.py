@@ -122,9 +122,9 @@ def test_a_stream_in_pieces_of_any_size_gives_the_outputs_of_the_whole(
     [
         (
             {"bidirectional": True},
-            "a bidirectional model reads an utterance from its end too and cannot stream",
+            "a bidirectional model needs the whole utterance and cannot stream",
         ),
-        ({"classify": True, "bidirectional": False}, "a model of labels reads whole clips; it cannot stream"),
+        ({"classify": True, "bidirectional": False}, "a classifier needs whole clips and cannot stream"),
     ],
 )
 def test_what_cannot_stream_says_so(options: dict[str, Any], message: str) -> None:

@@ -128,11 +128,11 @@ def test_audio_that_is_too_short_is_refused() -> None:
         (
             {**FBANK, "per_utterance": True},
             {},
-            "a model that normalises each utterance by its own mean needs all of it and cannot stream; train "
-            "one with --data.normalization global",
+            "a model that normalises each utterance by itself needs the whole utterance and cannot stream; "
+            "train one with --data.normalization global",
         ),
-        (FBANK, {"bidirectional": True}, "a bidirectional model reads an utterance from its end too"),
-        (FBANK, {"classify": True}, "a model of labels reads whole clips; it cannot stream"),
+        (FBANK, {"bidirectional": True}, "a bidirectional model needs the whole utterance"),
+        (FBANK, {"classify": True}, "a classifier needs whole clips and cannot stream"),
     ],
 )
 def test_what_cannot_stream_says_so(features: dict[str, Any], options: dict[str, Any], message: str) -> None:

@@ -133,7 +133,7 @@ def test_without_vectors_the_words_of_training_are_learned(make: Callable[..., S
     assert "ada" not in data.tokenizer.tokens
     *_, begin, unknown = data.opening().splitlines()
     words = len(data.tokenizer) - 2
-    assert begin.startswith(f"the vectors of all {words} words begin at random; --embeddings FILE gives")
+    assert begin.startswith(f"the vectors of all {words} words are random at first; --embeddings FILE gives")
     assert re.fullmatch(r"\d+\.\d % of the words .* occur fewer than 9 times; lower .*min_count", unknown)
     assert "unknown" not in make().opening()
     assert (data.fixed_vectors, data.pretrained, data.embedding_size) == (0, None, 100)
@@ -211,7 +211,7 @@ def test_a_checkpoint_and_its_data_agree(make: Callable[..., SquadData], questio
     ("options", "message"),
     [
         ({}, r"no questions chosen; give --recipe, --data.name \(squad1, squad2\), or"),
-        ({"name": "squad1", "train_file": "x"}, r"both --data.name and --data.train_file name questions"),
+        ({"name": "squad1", "train_file": "x"}, r"both --data.name and --data.train_file are given"),
         ({"name": "squad1", "validation_file": "x"}, r"validation_file needs a train_file"),
         ({"prepared_dir": "x", "test_file": "x"}, r"test_file needs --data.name or --data.train_file"),
         ({"train_file": [], "validation_file": "x"}, r"--data.train_file must name a file, got an empty"),

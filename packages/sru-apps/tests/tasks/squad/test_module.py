@@ -110,7 +110,7 @@ def test_other_annotations_are_learned_anew(questions: Path) -> None:
         config, annotator={"features": "spacy", "version": "4"}, tags=["", "NN"], entities=[""]
     )
     reason, anew = tagged.relearned(other)
-    assert reason == "the words are annotated otherwise"
+    assert reason == "the words were annotated differently"
     named = [name for name in tagged.network.state_dict() if name.startswith(anew)]
     assert {name.rpartition(".rnn.")[0] for name in named} == {"document_encoder.layers.0"}
     same = SimpleNamespace(annotator=SimpleNamespace(description={"features": "spacy", "version": "4"}))

@@ -95,7 +95,7 @@ def test_attention_is_drawn(model: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert run("translate", model, "one $two^ three", f"--attention-picture={picture}") == 0
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert run("translate", model, " ", f"--attention-picture={tmp_path / 'none.png'}") == 1
-    assert "there is no attention to draw: the sentence has no translation" in capsys.readouterr().err
+    assert "there is no attention to plot: the sentence has no translation" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["attention.png"]
 
 
@@ -160,7 +160,7 @@ def test_given_translations_are_scored(
     ("args", "status", "message"),
     [
         (["translate", "one", "--file=x"], 2, "give sentences either as arguments or in --file, not both"),
-        (["translate", "one", "--out=x"], 2, "--out is for the translations of --file, and other"),
+        (["translate", "one", "--out=x"], 2, "--out is for the translations of --file, and"),
         (["translate", "--file=in.en", "--out=x", "--json"], 2, "of --file, and --json prints; leave it out"),
         (
             ["translate", "--file=in.en", "--out=./in.en"],
@@ -176,17 +176,17 @@ def test_given_translations_are_scored(
             "no sentences: give some as arguments, in --file, or one per line on standard input",
         ),
         (["translate", "one", "two", "--attention-picture=x"], 2, "--attention-picture is for one sentence"),
-        (["translate", "one", "--top-k=2"], 2, "--top-k is for drawing; add --sample, or leave it out"),
+        (["translate", "one", "--top-k=2"], 2, "--top-k is for sampling; add --sample, or leave it out"),
         (
             ["translate", "one", "--sample", "--beam=2"],
             2,
-            "--beam is for the search, and --sample draws; leave",
+            "--beam is for the search, not for --sample; leave",
         ),
         (["translate", "one", "--n-best=4"], 1, "n_best must be at most the size of the beam, 3, got 4"),
         (["translate", "one", "--alpha=-1"], 1, "alpha must be at least 0"),
         (["translate", "one", "--min-length=3", "--max-length=2"], 1, "max_length must be at least 3"),
         (["translate", "one", "--sample", "--top-p=2"], 1, "top_p must be above 0 and at most 1, got 2"),
-        (["score", *["in.en"] * 3], 2, "or one with a column of each, got 3 files"),
+        (["score", *["in.en"] * 3], 2, "or one file with a column for each, got 3 files"),
         (["score", "in.en", "none"], 1, "none: expected a file, got No such file or directory"),
         (
             ["score", "in.en", "in.csv"],

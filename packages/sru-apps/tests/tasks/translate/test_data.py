@@ -193,7 +193,7 @@ def test_the_opening_counts_pairs_and_tokens(
         ({}, "no sentences chosen; give --recipe, --data.name"),
         (
             {"name": "multi30k-en-de", "train_file": "x"},
-            "both --data.name and --data.train_file name sentences",
+            "both --data.name and --data.train_file are given",
         ),
         ({"train_target_file": "x"}, "give --data.train_file too"),
         ({"name": "multi30k-en-de", "test_target_file": "x"}, "give --data.test_file too"),

@@ -205,6 +205,6 @@ def test_wrong_command_lines(
     assert "the disk is full" in message(trained, *out)
     assert list(out[1].iterdir()) == []
     monkeypatch.setattr(export, "TORCH_2_13", False)
-    assert "sentences of any length need torch 2.13 to be exported, this is " in message(trained, *out)
+    assert "exporting sentences of any length needs torch 2.13, this is " in message(trained, *out)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert "this needs onnx and onnxscript; pip install onnx onnxscript" in message(trained, *out)

@@ -120,7 +120,7 @@ def test_a_beam_given_to_validate_is_that_of_the_search(
 def test_weights_are_not_shared_among_processes(
     options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    message = "the strategy fsdp cannot train models of this task; give --trainer.strategy ddp"
+    message = "the strategy fsdp is not supported for this task; give --trainer.strategy ddp"
     assert message in refused(capsys, "fit", *options, "--trainer.strategy=fsdp", "--trainer.devices=2")
 
 

@@ -182,7 +182,7 @@ def test_dropouts_that_follow_from_another_one() -> None:
         ({"target_vocab_size": 3}, "target_vocab_size must be at least 4, got 3"),
         ({"joint": True}, "a joint vocabulary has one size, got 11 and 13"),
         ({"tie_embeddings": "all"}, "tie_embeddings=all needs a joint vocabulary; prepare the data with one"),
-        ({"decoder_layers": 1}, "the attention bahdanau needs at least 2 layers of the decoder, got 1"),
+        ({"decoder_layers": 1}, "the attention bahdanau needs at least 2 decoder layers, got 1"),
         (
             {"decoder": "lstm", "encoder": "gru", "layer_norm": True},
             "the encoder 'gru' has no option layer_norm",
@@ -191,7 +191,10 @@ def test_dropouts_that_follow_from_another_one() -> None:
             {"system": "transformer-sru", "decoder": "gru"},
             "system 'transformer-sru' has no option decoder, which belongs to encoder-decoder; leave it out",
         ),
-        ({"system": "transformer-sru", "encoder": "gru"}, "is made of SRUs, got the encoder 'gru'; leave it"),
+        (
+            {"system": "transformer-sru", "encoder": "gru"},
+            "consists of SRUs, got the encoder 'gru'; leave it",
+        ),
         (
             {"sru_dropout": 0.1},
             "'encoder-decoder' has no option sru_dropout, which belongs to transformer-sru",

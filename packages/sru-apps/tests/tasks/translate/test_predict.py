@@ -143,7 +143,7 @@ def test_unknown_words_are_copied() -> None:
     favour(model, unknown, 50)
     assert set(model.translate("xyz", how, replace_unknown=True)[0].text) <= set("xyz")
     pieces = SubwordTokenizer.train([ENGLISH], vocab_size=24)
-    with pytest.raises(UserError, match="is one of subwords, which spell almost every word; leave out"):
+    with pytest.raises(UserError, match="has subwords, which spell almost every word; leave out"):
         translator(source=pieces, target=pieces).translate("a", replace_unknown=True)
 
 
@@ -182,5 +182,5 @@ def test_errors() -> None:
     with pytest.raises(ValueError, match="a side must have at most 1,024 symbols, got 1,025: 'a'"):
         model.score([("a", "zwei " * 1025)])
     other = TokenizerPair(SentenceTokenizer(WordTokenizer.train(["a"])), model.tokenizer.target)
-    with pytest.raises(UserError, match="the model reads 13 symbols and its tokenizer has 5"):
+    with pytest.raises(UserError, match="the model reads 13 tokens and its tokenizer has 5"):
         Translator(model.network, other, {})

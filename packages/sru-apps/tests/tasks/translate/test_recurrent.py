@@ -103,7 +103,5 @@ def test_the_first_state_follows_from_both_ends_of_the_source(decoder: str) -> N
 
 
 def test_dot_needs_equal_sizes() -> None:
-    with pytest.raises(
-        ValueError, match="needs a decoder_size of all the encoder's directions together, 8, got 5"
-    ):
+    with pytest.raises(ValueError, match="needs a decoder_size equal to the encoder's output size, 8, got 5"):
         model_of(score="dot", decoder_size=5)

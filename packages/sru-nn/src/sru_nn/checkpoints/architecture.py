@@ -79,8 +79,8 @@ def check_version(name: str, own: int, metadata: Mapping[str, Any], prefix: str)
     saved = metadata.get("version")
     if isinstance(saved, int) and saved > own:
         raise RuntimeError(
-            f"{prefix or name}: the state dict is of version {saved} of {name}, this package knows none "
-            f"after {own}; install a newer sru-nn"
+            f"{prefix or name}: the state dict is of version {saved} of {name}, newer than this package "
+            f"supports: {own}; install a newer sru-nn"
         )
 
 

@@ -16,7 +16,7 @@ _SAVED_BY = {
     "sru 2": "sru 2.x (2.3.5 to 2.6.0)",
     "sru 3": "sru 3.0.0.dev",
     "sru_nn": "sru_nn, and left as it is",
-    None: "sru; its version cannot be told",
+    None: "sru, of unknown version",
 }
 
 
@@ -41,7 +41,7 @@ def convert(state_dict: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[F
     """Rewrite every `SRU`, `SRUpp` and `SRUCell` of a state dict in the layout of this package.
 
     Args:
-        state_dict: The entries of any model. It stays as it is; entries of other modules are returned
+        state_dict: The entries of any model. It is not modified; entries of other modules are returned
             unchanged.
 
     Returns:
@@ -49,7 +49,7 @@ def convert(state_dict: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[F
 
     Raises:
         ConversionError: There is no SRU, or the sizes of one contradict each other.
-        TypeError: It is no mapping.
+        TypeError: It is not a mapping.
     """
     if not isinstance(state_dict, Mapping):
         raise TypeError(f"convert: state_dict must be a mapping, got a {type(state_dict).__name__}")

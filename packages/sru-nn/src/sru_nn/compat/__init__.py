@@ -1,9 +1,9 @@
-"""`LSTM`, `GRU` and their cells with the calls of `torch.nn`, computed by Simple Recurrent Units.
+"""`LSTM`, `GRU` and their cells with the interface of `torch.nn`, computed by Simple Recurrent Units.
 
     from torch import nn          →      from sru_nn import compat
     nn.LSTM(650, 650, 2)          →      compat.LSTM(650, 650, 2)
 
-The shapes of arguments and results are those of PyTorch's modules, of which these are subclasses. The
+They are subclasses of PyTorch's modules and take and return the same shapes. The
 recurrence, its weights and its state are those of an SRU, so weights of `nn.LSTM` and `nn.GRU` do not load.
 """
 

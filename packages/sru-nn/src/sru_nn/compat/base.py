@@ -116,7 +116,7 @@ class DropIn(OwnWeights, SRUStack):
         return self.__dict__.copy()
 
     def reset_parameters(self) -> None:
-        """Draw all weights anew; the biases are set to zero."""
+        """Reinitialise all weights, and set the biases to zero."""
         for cell in self.rnn_lst:
             cell.reset_parameters()  # type: ignore[operator]
         self._reset_projections()
@@ -128,7 +128,7 @@ class DropIn(OwnWeights, SRUStack):
             weight.uniform_(-bound, bound)
 
     def flatten_parameters(self) -> None:
-        """Do nothing: these weights never go to cuDNN."""
+        """Do nothing: these weights are not used by cuDNN."""
 
     @property
     def all_weights(self) -> list[list[Any]]:

@@ -62,7 +62,7 @@ class CellDropIn(OwnWeights):
             self.reset_parameters()  # PyTorch's constructors call it too
 
     def reset_parameters(self) -> None:
-        """Draw all weights anew; the biases are set to zero."""
+        """Reinitialise all weights, and set the biases to zero."""
         self.layer.reset_parameters()
 
     def _check(self, input: Any, **states: Any) -> None:
@@ -91,18 +91,18 @@ class CellDropIn(OwnWeights):
 
 
 class LSTMCell(StartsFromC, CellDropIn, nn.LSTMCell):
-    """An SRU layer with the arguments, calls and shapes of `nn.LSTMCell`, of which it is a subclass.
+    """An SRU layer with the interface of `nn.LSTMCell`, of which it is a subclass.
 
         f = σ(u_f + v_f ⊙ c_{t-1} + b_f)        r = σ(u_r + v_r ⊙ c_{t-1} + b_r)
         c_t = f ⊙ c_{t-1} + (1 − f) ⊙ u_c       h_t = r ⊙ c_t + (1 − r) ⊙ x_t
 
-    with u = W x_t; x_t is projected where E ≠ D. A loop over the cell computes what a `compat.LSTM` of one
-    layer does. As there, h0 influences no step, and a non-zero h0 beside an all-zero c0 raises.
+    with u = W x_t; x_t is projected if E ≠ D. A loop over the cell computes the same as a `compat.LSTM` of
+    one layer. As there, h0 has no effect on any step, and a non-zero h0 with an all-zero c0 raises an error.
 
     Args:
         input_size: E, the number of input features.
         hidden_size: D, the size of the state.
-        bias: Whether the gates learn their biases; if False these are buffers of zeros.
+        bias: Whether the gates have learned biases; if False, the biases are buffers of zeros.
         device: The device of the parameters.
         dtype: The dtype of the parameters.
 
@@ -154,14 +154,14 @@ class LSTMCell(StartsFromC, CellDropIn, nn.LSTMCell):
 
 
 class GRUCell(CellDropIn, nn.GRUCell):
-    """An SRU step with the arguments, calls and shapes of `nn.GRUCell`, of which it is a subclass.
+    """An SRU step with the interface of `nn.GRUCell`, of which it is a subclass.
 
         f = σ(u_f + v_f ⊙ h_{t-1} + b_f)        r = σ(u_r + v_r ⊙ h_{t-1} + b_r)
         c = f ⊙ h_{t-1} + (1 − f) ⊙ u_c         h_t = r ⊙ c + (1 − r) ⊙ x_t
 
-    with u = W x_t; x_t is projected where E ≠ D. **The output is the state**, as programs for `nn.GRUCell`
+    with u = W x_t; x_t is projected if E ≠ D. **The output is the state**, as programs for `nn.GRUCell`
     expect: they read features from the tensor that they pass back. An SRU passes c back, so a loop over this
-    cell is another network than `compat.GRU`, whose `step` continues its own state.
+    cell is a different network from `compat.GRU`, whose `step` carries c.
 
     Args:
         input_size: E, the number of input features.
@@ -192,8 +192,8 @@ class GRUCell(CellDropIn, nn.GRUCell):
 
         Args:
             input: `(B, E)`, or `(E,)` for a single sequence.
-            hx: `(B, D)`, or `(D,)` for a single sequence: what the last step returned; zeros if None. A tuple
-                that holds just this tensor will do.
+            hx: `(B, D)`, or `(D,)` for a single sequence: the result of the previous step; zeros if None. A
+                tuple of one tensor is also accepted.
 
         Returns:
             `h`: `(B, D)`, or `(D,)`, in the dtype of the input, or in that of autocast.

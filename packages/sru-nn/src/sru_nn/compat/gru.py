@@ -14,17 +14,17 @@ from sru_nn.recurrent import Sequences
 
 
 class GRU(DropIn, nn.GRU):  # type: ignore[misc]
-    """A stack of SRU layers with the arguments, calls and shapes of `nn.GRU`, of which it is a subclass.
+    """A stack of SRU layers with the interface of `nn.GRU`, of which it is a subclass.
 
         f_t = σ(u_f + v_f ⊙ c_{t-1} + b_f)        r_t = σ(u_r + v_r ⊙ c_{t-1} + b_r)
         c_t = f_t ⊙ c_{t-1} + (1 − f_t) ⊙ u_c     h_t = r_t ⊙ c_t + (1 − r_t) ⊙ x_t
 
-    with u = W x_t; x_t is projected where it is not as wide as the output (see `SRUCell`).
+    with u = W x_t; x_t is projected if it is not as wide as the output (see `SRUCell`).
 
     **h0 and h_n are states c, not outputs.** The state of a GRU is its output; that of an SRU is not. The one
-    tensor that goes from call to call must be what the next step needs, so h_n passed back continues exactly
-    where the segment ended, and a computed h0 counts. But `h_n[-1]` is not the last row of `output`: a model
-    that reads a summary of the sequence from h_n reads c, the memory before the output gate and the highway.
+    tensor passed from call to call must be what the next step needs: h_n continues exactly where the segment
+    ended, and a computed h0 has an effect. But `h_n[-1]` is not the last row of `output`: a model that uses
+    h_n as a summary of the sequence gets c, the memory before the output gate and the highway.
 
     Args:
         input_size: E, the number of input features.
@@ -36,7 +36,7 @@ class GRU(DropIn, nn.GRU):  # type: ignore[misc]
         bidirectional: Whether each layer has a second direction from the last step to the first.
         device: The device of the parameters.
         dtype: The dtype of the parameters.
-        learn_initial_state: Whether each layer learns the state in which sequences begin (see `SRUCell`).
+        learn_initial_state: Whether each layer has a learned initial state (see `SRUCell`).
 
     Attributes:
         rnn_lst: The L layers, of type `SRUCell`. The state dict is that of an `SRU` of the same sizes; there
@@ -101,29 +101,29 @@ class GRU(DropIn, nn.GRU):  # type: ignore[misc]
             input: `(T, B, E)`, `(B, T, E)` with `batch_first`, `(T, E)` for a single sequence; `(total, E)`
                 or `(1, total, E)` with `cu_seqlens`; or a `PackedSequence`.
             hx: `(L·N, B, D)`, or `(L·N, D)` for a single sequence: the states before the first step; the
-                learned ones, or zeros, if None. A tuple that holds just this tensor will do.
+                learned ones, or zeros, if None. A tuple of one tensor is also accepted.
             mask_pad: `(T, B)`, `(B, T)` with `batch_first`, or `(T,)` for a single sequence: non-zero
                 where a position is padding, anywhere in the sequence. `nn.GRU` has no such argument.
             reset: Bool, in the shape of `mask_pad`: True where a sequence begins, as for `SRU`.
-            cu_seqlens: `(S + 1,)` int32 or int64: S sequences lie end to end in the input, as for `SRU`.
+            cu_seqlens: `(S + 1,)` int32 or int64: the input holds S concatenated sequences, as for `SRU`.
 
         Returns:
-            `output`: the outputs of the last layer, in the form of `input` with N·D features; zero at
-            padding.
+            `output`: the outputs of the last layer, with the layout of `input` and N·D features; zero at
+                padding.
             `h_n`: `(L·N, B, D)`, the state c of each layer and direction after its last real step, which for
             the second direction is the first in time; in the dtype of the input, or float32 under autocast,
             where `output` has the dtype of autocast.
 
         Raises:
-            ValueError: A shape does not fit, `hx` is not one tensor, `cu_seqlens` does not divide the input,
-                or something comes with it, or with a `PackedSequence`, that cannot.
+            ValueError: A shape does not fit, `hx` is not one tensor, `cu_seqlens` does not fit the input, or
+                it or a `PackedSequence` is combined with an argument that it excludes.
             TypeError: A dtype does not fit.
         """
         hx = one_state("GRU", hx)
         return self._forward(input, hx, mask_pad, reset=reset, cu_seqlens=cu_seqlens)
 
     def step(self, x: Tensor, state: Any = None, *, reset: Tensor | None = None) -> tuple[Tensor, Any]:
-        """Run one time step, as `SRU.step` does; the state may be in a tuple of one, as for `forward`."""
+        """Run one time step, as `SRU.step` does; the state may be a tuple of one tensor, as in `forward`."""
         return super().step(x, one_state("GRU", state), reset=reset)
 
     def _check_state(self, state: Any, *batch: int) -> None:

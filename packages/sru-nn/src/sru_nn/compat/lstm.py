@@ -14,35 +14,37 @@ from sru_nn.recurrent import Sequences
 
 
 class LSTM(StartsFromC, DropIn, nn.LSTM):  # type: ignore[misc]
-    """A stack of SRU layers with the arguments, calls and shapes of `nn.LSTM`, of which it is a subclass.
+    """A stack of SRU layers with the interface of `nn.LSTM`, of which it is a subclass.
 
         f_t = σ(u_f + v_f ⊙ c_{t-1} + b_f)        r_t = σ(u_r + v_r ⊙ c_{t-1} + b_r)
         c_t = f_t ⊙ c_{t-1} + (1 − f_t) ⊙ u_c     h_t = r_t ⊙ c_t + (1 − r_t) ⊙ x_t
 
-    with u = W x_t; x_t is projected where it is not as wide as the output (see `SRUCell`).
+    with u = W x_t; x_t is projected if it is not as wide as the output (see `SRUCell`).
 
     **h0 does not influence any step.** An SRU carries only c from step to step, so c0 is its whole initial
     state. h_n is the output of the last real step of each layer and direction. Code that carries an LSTM's
-    state from segment to segment passes both back and continues exactly where the segment ended. A model that
-    *computes* an initial state must put it into c0: a non-zero h0 beside an all-zero c0 would be lost, and
-    raises. Eager calls check this until both are non-zero once; `torch.compile` and `torch.export` do not.
+    state from segment to segment passes both and continues exactly where the segment ended. A model that
+    *computes* an initial state must pass it as c0: a non-zero h0 with an all-zero c0 would be lost, and
+    raises an error. Eager calls check this until both have been non-zero once; `torch.compile` and
+    `torch.export` do not.
 
     Args:
         input_size: E, the number of input features.
         hidden_size: D, the size of the state of each direction.
         num_layers: L, the number of layers.
-        bias: Whether the gates learn their biases b_f and b_r; if False these are buffers of zeros.
-        batch_first: Whether input, output and `mask_pad` have the batch before the time. The states do not.
-        dropout: Dropout probability, below 1, of each layer's output but the last one's. As in every SRU, one
-            mask serves all steps and applies to c_t on its way to the output, not to the highway; `nn.LSTM`
-            drops the whole output and draws a new mask for every step.
+        bias: Whether the gates have learned biases b_f and b_r; if False, the biases are buffers of zeros.
+        batch_first: Whether the batch dimension of input, output and `mask_pad` comes first. That of the
+            states does not.
+        dropout: Dropout probability, below 1, on the output of each layer but the last. As in every SRU, one
+            mask is used for all steps and applied to c_t before the output, not to the highway; `nn.LSTM`
+            applies a new mask to the whole output at every step.
         bidirectional: Whether each layer has a second direction from the last step to the first.
         proj_size: P, the width of each direction's output after a linear map without bias, in each layer; 0
-            for none. An LSTM feeds the projection back. An SRU feeds no output back, so the projection only
-            narrows what the next layer and the caller see.
+            for none. An LSTM feeds the projection back into the cell. An SRU does not, so the projection only
+            narrows the output for the next layer and the caller.
         device: The device of the parameters.
         dtype: The dtype of the parameters.
-        learn_initial_state: Whether each layer learns the c in which sequences begin (see `SRUCell`).
+        learn_initial_state: Whether each layer has a learned initial c (see `SRUCell`).
 
     Attributes:
         rnn_lst: The L layers, of type `SRUCell`. Without `proj_size` the state dict is that of an `SRU`
@@ -79,25 +81,25 @@ class LSTM(StartsFromC, DropIn, nn.LSTM):  # type: ignore[misc]
         Args:
             input: `(T, B, E)`, `(B, T, E)` with `batch_first`, `(T, E)` for a single sequence; `(total, E)`
                 or `(1, total, E)` with `cu_seqlens`; or a `PackedSequence`.
-            hx: The pair (h0, c0), `(L·N, B, H_out)` and `(L·N, B, D)`, or without B for a single
-                sequence; zeros, or the learned c0, if None. H_out is P with `proj_size` and D without. h0 is
-                only used as the h_n of a sequence without a real step.
+            hx: The pair (h0, c0), `(L·N, B, H_out)` and `(L·N, B, D)`, or without B for a single sequence;
+                zeros, or the learned c0, if None. H_out is P with `proj_size` and D without. h0 is used only
+                as the h_n of a sequence without real steps.
             mask_pad: `(T, B)`, `(B, T)` with `batch_first`, or `(T,)` for a single sequence: non-zero
                 where a position is padding, anywhere in the sequence. `nn.LSTM` has no such argument.
             reset: Bool, in the shape of `mask_pad`: True where a sequence begins, as for `SRU`.
-            cu_seqlens: `(S + 1,)` int32 or int64: S sequences lie end to end in the input, as for `SRU`.
+            cu_seqlens: `(S + 1,)` int32 or int64: the input holds S concatenated sequences, as for `SRU`.
 
         Returns:
-            `output`: the outputs of the last layer, in the form of `input` with N·H_out features; zero at
-            padding.
+            `output`: the outputs of the last layer, with the layout of `input` and N·H_out features; zero at
+                padding.
             `h_n`: in a pair with c_n; `(L·N, B, H_out)`, the output of each layer and direction at its last
             real step, which for the second direction is the first in time.
             `c_n`: `(L·N, B, D)`, the state of each layer and direction after that step. All have the dtype of
             the input; under autocast `output` and `h_n` have that of autocast, and `c_n` is float32.
 
         Raises:
-            ValueError: A shape does not fit, `hx` is not a pair, h0 would be lost, `cu_seqlens` does not
-                divide the input, or something comes with it, or with a `PackedSequence`, that cannot.
+            ValueError: A shape does not fit, `hx` is not a pair, h0 would be lost, `cu_seqlens` does not fit
+                the input, or it or a `PackedSequence` is combined with an argument that it excludes.
             TypeError: A dtype does not fit.
         """
         return self._forward(input, hx, mask_pad, reset=reset, cu_seqlens=cu_seqlens)

@@ -23,7 +23,7 @@ def check_pair(who: str, hx: Any) -> None:
 
 
 def one_state(who: str, hx: Any) -> Any:
-    """Return the state of a GRU; take it out of a tuple, where decoders keep it that treat all modules alike.
+    """Return the state of a GRU; take it out of a tuple, as passed by decoders that treat all modules alike.
 
     Raises:
         ValueError: It is several tensors.
@@ -36,7 +36,7 @@ def one_state(who: str, hx: Any) -> Any:
 
 
 class OwnWeights(nn.Module):
-    """A module without the weights that PyTorch's has; who reads, assigns or loads one of those is told."""
+    """A module without PyTorch's weights: reading, assigning or loading one of them raises an error."""
 
     _THEIRS = re.compile(r"(weight|bias)_(ih|hh|hr)(_l\d+(_reverse)?)?|_all_weights|_flat_weights_names")
 
@@ -109,5 +109,5 @@ def refuse_foreign(state_dict: dict[str, Any], name: str, kind: str, errors: lis
     if name in state_dict:
         errors.append(
             f"{name}: these are weights of a torch.nn module, and an SRU, which multiplies its state by no "
-            f"matrix, cannot take them; train sru_nn.compat.{kind} anew"
+            f"matrix, cannot take them; retrain with sru_nn.compat.{kind}"
         )

@@ -154,8 +154,8 @@ def _sru_states(u_c: Tensor, u_f: Tensor, v_f: Tensor, c0: Tensor, *options: Any
     if solution.failed:
         warnings.warn(
             f"sru_recurrence: {solution.failed} of {c0.numel()} states did not converge in "
-            f"{solution.iterations} length-parallel iterations, so all {len(u_c)} steps were taken in a row; "
-            "raise chunk or max_iterations of LengthParallel, or choose length_parallel=False",
+            f"{solution.iterations} length-parallel iterations, so all {len(u_c)} steps were computed "
+            "sequentially; raise chunk or max_iterations of LengthParallel, or choose length_parallel=False",
             RuntimeWarning,
             stacklevel=2,
         )

@@ -1,4 +1,4 @@
-"""Files that run where there is no `sru_nn`: AOTInductor packages and ONNX."""
+"""Files that run without `sru_nn`: AOTInductor packages and ONNX."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def to_aoti(
     the type of device the model is on. The time axis may be dynamic from torch 2.13 on.
 
     Args:
-        model: A module in evaluation mode, with our modules anywhere in it.
+        model: A module in evaluation mode that contains modules of this package.
         args: Its example inputs.
         path: Where to write the package; the name ends in `.pt2`.
-        dynamic_shapes: Which axes of which input may change, as for `torch.export.export`.
+        dynamic_shapes: The dynamic axes of each input, as for `torch.export.export`.
 
     Returns:
         The path of the package.
@@ -41,7 +41,7 @@ def to_aoti(
     Raises:
         ValueError: The model is in training mode, or the path does not end in `.pt2`.
         TypeError: `args` is not a tuple, or holds a `PackedSequence`.
-        RuntimeError: This torch has no loop for a dynamic time axis.
+        RuntimeError: This version of torch cannot export a dynamic time axis.
     """
     from torch._inductor import aoti_compile_and_package
 
@@ -64,16 +64,16 @@ def to_onnx(
     output_names: Sequence[str] | None = None,
     opset_version: int = 20,
 ) -> None:
-    """Write a model as an ONNX file of the standard operators.
+    """Write a model as an ONNX file with only standard operators.
 
     With a dynamic time axis, or a fixed one of several steps, a layer is an ONNX `Scan`. With a single step,
     for streaming with the state as input and output, there is no loop in the file.
 
     Args:
-        model: A module in evaluation mode, with our modules anywhere in it.
+        model: A module in evaluation mode that contains modules of this package.
         args: Its example inputs.
         path: Where to write the file.
-        dynamic_shapes: Which axes of which input may change, as for `torch.export.export`.
+        dynamic_shapes: The dynamic axes of each input, as for `torch.export.export`.
         input_names: Names of the inputs that are tensors.
         output_names: Names of the outputs.
         opset_version: Version of the ONNX operators, at least 18.
@@ -83,7 +83,7 @@ def to_onnx(
         TypeError: `args` is not a tuple, or holds a `PackedSequence`, or ONNX has no operator for a dtype or
             for quantized weights.
         ImportError: The packages PyTorch needs to write ONNX are missing.
-        RuntimeError: This torch has no loop for a dynamic time axis.
+        RuntimeError: This version of torch cannot export a dynamic time axis.
     """
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
@@ -166,7 +166,7 @@ def _check(who: str, model: Any, args: Any) -> None:
         if getattr(module, "length_parallel", False):
             raise ValueError(
                 f"{who}: {name or 'the model'} solves for all steps at once until it converges, which a "
-                "graph cannot follow; set length_parallel=False, the results are the same"
+                "graph cannot express; set length_parallel=False, which gives the same results"
             )
     if PackedSequence in map(type, pytree.tree_leaves(args, is_leaf=lambda x: isinstance(x, PackedSequence))):
         raise TypeError(

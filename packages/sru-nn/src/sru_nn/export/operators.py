@@ -234,7 +234,7 @@ def _refuse_packed(*_: Any) -> Any:
 
 def _refuse_gradients(*_: Any) -> Any:
     raise _NotReplacedError(
-        "the graph computes gradients, and these operations keep nothing for them; export the model alone, "
+        "the graph computes gradients, which these decompositions do not support; export the model alone, "
         "without its loss and the backward pass"
     )
 

@@ -110,7 +110,7 @@ class RecurrentEncoder(nn.Module):
         given = (options or EncoderOptions()).given(name)
         self._encoder = ENCODERS[name]
         if bidirectional and not self._encoder.both_ways:
-            raise ValueError(f"the encoder {name!r} reads one way only; choose bidirectional=False")
+            raise ValueError(f"the encoder {name!r} has only one direction; choose bidirectional=False")
         self.name = name
         self.activation_checkpointing = activation_checkpointing
         self.output_size = hidden_size * (2 if bidirectional else 1)

@@ -102,7 +102,7 @@ class ChatData(BatchData[Lesson, Segment]):
                 first_of_files(file),
                 None,
                 "expected at least two dialogues, one of them for validation, got one; "
-                "add some, or give a file of others with --data.validation_file",
+                "add some, or give separate ones with --data.validation_file",
             )
         if self.tokenizer is None:
             self.tokenizer = DialogueTokenizer(load_tokenizer(given) if given else self._train_tokenizer())

@@ -29,7 +29,7 @@ def predict(task: Task, args: Sequence[str]) -> int:
     """Print label and probability of sentences from the arguments, from files or standard input."""
     options = parse_options(
         "sru classify predict",
-        "Print the label your own sentences, one row per sentence, in order. An empty "
+        "Print the label and probability of your own sentences, one row per sentence, in order. An empty "
         "sentence gets a row without label and probability. A table (CSV, TSV, JSON lines, Parquet) is "
         "copied row by row, with the additional columns label, probability and note.",
         [
@@ -68,7 +68,7 @@ def predict(task: Task, args: Sequence[str]) -> int:
     if given and files:
         raise UserError("give sentences either as arguments or in --file, not both")
     if options.out is not None and (not files or options.json):
-        what = "--json prints" if options.json else "sentences of the command line are printed"
+        what = "--json prints" if options.json else "results for sentences given as arguments are printed"
         raise UserError(f"--out is for the rows of --file, and {what}; leave one of them out", status=2)
     if files and (options.out is not None or not _is_text(files, options)):
         with building():

@@ -63,4 +63,4 @@ def _settings_of(group: Path) -> Path:
     for path in sorted(group.glob("fold-*")):
         if (config := RunFolder(path).config).is_file():
             return config
-    raise UserError(f"no cross-validation at {group}; give the folder that holds fold-0 and so on")
+    raise UserError(f"no cross-validation at {group}; give the folder with fold-0 and so on")

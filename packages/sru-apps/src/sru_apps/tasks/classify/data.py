@@ -286,8 +286,8 @@ class SentenceData(BatchData[Item, Batch]):
             if labels is not None:
                 raise
             raise DataError(
-                f"a former version began this run on {self.dataset} and cut its words at white space alone; "
-                "it can be tested and used but not continued: begin a new one"
+                f"this run was started by an older version on {self.dataset} and split words only at white "
+                "space; it can be tested and used, but not continued: start a new one"
             ) from error
         self._labels, self.fixed_vectors = labels, state_dict.get("fixed_vectors", 0)
 

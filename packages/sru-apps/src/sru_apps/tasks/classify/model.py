@@ -74,7 +74,7 @@ class ClassifierConfig(EncoderOptions):
         if own:
             raise ValueError(f"the encoder 'cnn' has no option {own[0]}; leave it out")
         if self.pooling != "max-mean":
-            raise ValueError(f"the encoder 'cnn' pools by itself; leave pooling={self.pooling!r} out")
+            raise ValueError(f"the encoder 'cnn' has its own pooling; leave pooling={self.pooling!r} out")
 
     @property
     def both_ways(self) -> bool:

@@ -38,11 +38,11 @@ def check_source(options: Mapping[str, Any]) -> None:
     if name is None and train is None:
         raise UserError(
             f"no data chosen; give --recipe or --data.name ({', '.join(sorted(get_args(DatasetName)))}), or "
-            "files of your own with --data.train_file",
+            "your own files with --data.train_file",
             status=2,
         )
     if name is not None and train is not None:
-        raise UserError("both --data.name and --data.train_file name data; leave one of them out")
+        raise UserError("both --data.name and --data.train_file are given; leave one of them out")
     if options["phrases"] and name not in _WITH_PHRASES:
         what = name or "files of your own"
         raise UserError(f"--data.phrases is for {' and '.join(_WITH_PHRASES)}, not for {what}; leave it out")

@@ -45,7 +45,7 @@ def check_options(unit: Unit | None, tokenizer: str | None, **given: Any) -> Non
     if tokenizer is not None:
         useless = ["unit"] if unit is not None else sorted(given.keys() - {"embeddings"})
         if useless:
-            raise ValueError(f"a given tokenizer has no option {useless[0]}; leave {useless[0]} out")
+            raise ValueError(f"with --data.tokenizer there is no option {useless[0]}; leave {useless[0]} out")
         return
     for name in given:
         if (unit or "words") not in _OWNERS[name]:
@@ -73,7 +73,7 @@ def make_tokenizer(texts: Iterable[str], name: str, options: Mapping[str, Any]) 
         try:
             tokenizer = _train(texts, options)
         except ValueError as error:
-            raise UserError(f"no vocabulary can be made of {name}: {error}") from error
+            raise UserError(f"cannot build a vocabulary from {name}: {error}") from error
     trained = SPECIAL if options["freeze_embeddings"] else len(tokenizer)
     embeddings, count = options["embeddings"], options["embedding_words"]
     if embeddings is not None and count != 0 and isinstance(tokenizer, WordTokenizer):

@@ -41,8 +41,8 @@ class LanguageModelData(TaskData):
         vocab_size: Maximum size of the vocabulary.
         min_count: Treat words and characters that occur less often as unknown.
         lowercase: Lowercase the words.
-        prepared_dir: Folder of the token files; default: one in the cache. With a folder written by `sru lm
-            prepare`, `name` and files are not needed.
+        prepared_dir: Folder of the token files; default: one in the cache. With a folder written by
+            `sru lm prepare`, `name` and files are not needed.
         document_separator: The token that ends a document, such as <eos> for a line of words; the state is
             reset after it. Default: the text is one document.
         batch_size: Streams per process.
@@ -103,7 +103,7 @@ class LanguageModelData(TaskData):
             stride=stride,
         )
         if stride is not None and window is None:
-            raise ValueError(f"stride needs a window, got a stride of {stride} alone; give the window too")
+            raise ValueError(f"stride needs a window, got only a stride of {stride}; give the window too")
         if stride is not None and window is not None and stride > window:
             raise ValueError(f"stride must be at most window, got a stride of {stride}, a window of {window}")
         self.save_hyperparameters(logger=False)
@@ -183,7 +183,7 @@ class LanguageModelData(TaskData):
         if self.hparams["window"] is None and streams > 1 and tokens < streams * length:
             warnings.warn(
                 f"a batch size of {streams} splits the {tokens:,} tokens of the {stage} text into streams of "
-                f"{max(1, tokens // streams):,}, each begun without context and shorter than the {length} "
+                f"{max(1, tokens // streams):,}, each starting without context and shorter than the {length} "
                 "steps of a segment in training; a smaller --batch-size gives a more meaningful figure",
                 stacklevel=2,
             )

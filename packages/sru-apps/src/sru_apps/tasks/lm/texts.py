@@ -32,12 +32,12 @@ def check_source(options: Mapping[str, Any]) -> None:
     """
     name, train_file = options["name"], options["train_file"]
     if name is not None and train_file is not None:
-        raise UserError("both --data.name and --data.train_file name a text; leave one of them out")
+        raise UserError("both --data.name and --data.train_file are given; leave one of them out")
     if train_file is None and (options["validation_file"] is not None or options["test_file"] is not None):
         raise UserError("validation_file and test_file need a train_file; give --data.train_file too")
     for option in ("text_field", "encoding"):
         if train_file is None and options[option] is not None:
-            raise UserError(f"{option} is for files of your own; give --data.train_file too")
+            raise UserError(f"{option} is for your own files; give --data.train_file too")
     check_files(options)
     if name is None and train_file is None and options["prepared_dir"] is None:
         known = ", ".join(language_modelling.NAMES)
@@ -129,8 +129,8 @@ def token_of(tokenizer: Tokenizer, text: str) -> int:
         return ids[0]
     found = f"{len(ids)} tokens" if len(ids) > 1 else "not in it"
     raise UserError(
-        f"document_separator must be one token of the vocabulary, got {text!r}, which is {found}; name a "
-        "token that it has, such as <eos> for the end of a line of words"
+        f"document_separator must be one token of the vocabulary, got {text!r}, which is {found}; choose a "
+        "token of the vocabulary, such as <eos> for the end of a line of words"
     )
 
 
@@ -140,4 +140,4 @@ def _train_tokenizer(corpus: Corpus, unit: Unit, options: dict[str, Any]) -> Tok
     except DataError:
         raise
     except ValueError as error:
-        raise UserError(f"no vocabulary can be made of {corpus.train.name}: {error}") from error
+        raise UserError(f"cannot build a vocabulary from {corpus.train.name}: {error}") from error

@@ -28,7 +28,7 @@ TASK = Task(
     evaluation=(
         ("--batch-size", "data.evaluation_batch_size", int, "Utterances per batch; default: as in training."),
         ("--beam", "model.beam", int, "The beam size; 1 takes the most probable path."),
-        ("--lm", "data.lm", str, "An n-gram model of the words in the ARPA format, for decoding."),
+        ("--lm", "data.lm", str, "A word n-gram model in ARPA format, for decoding."),
         ("--lm-weight", "model.lm_weight", float, "The weight of the language model."),
         ("--word-bonus", "model.word_bonus", float, "Bonus for each word of a hypothesis."),
         ("--lm-unknown", "model.lm_unknown", float, "Score added for each word outside its vocabulary."),

@@ -58,7 +58,7 @@ def check_labels(utterances: Sequence[Utterance], tokenizer: Any, *, place: str)
     """
     known = set(tokenizer.tokens[SPECIAL:])
     outside = {utterance: {str(utterance.label)} for utterance in utterances if utterance.label not in known}
-    _refuse(outside, place, "labels that training has clips of", "correct them, or leave those clips out")
+    _refuse(outside, place, "labels that occur in training", "correct them, or remove those clips")
 
 
 def check_symbols(
@@ -140,7 +140,7 @@ def choose(
         if options["on_short"] == "refuse" and bool(short.any()):
             found = _where(file, short)
             raise DataError(
-                f"{place}: expected utterances that are long enough, got {len(found):,} too short for their "
+                f"{place}: expected longer utterances, got {len(found):,} too short for their "
                 f"transcripts when subsampled by {factor}: {named(found)}; lower --data.subsampling, or give "
                 "--data.on_short skip"
             )

@@ -117,7 +117,7 @@ def _files(model: Transcriber, options: Namespace) -> int:
 def _streams(model: Transcriber, options: Namespace) -> int:
     by_frames = model.features.kind == "file"
     if by_frames and not options.files:
-        raise UserError("the model reads files of features, not audio; train one with --data.features fbank")
+        raise UserError("the model needs feature files, not audio; train one with --data.features fbank")
     rate = round(1 / SHIFT_SECONDS) if by_frames else options.sample_rate or model.features.sample_rate
     size = max(1, round(options.piece * rate))
     for file in options.files:
@@ -191,7 +191,9 @@ def raw_samples(source: Any, size: int) -> Iterator[Tensor]:
             samples = torch.frombuffer(bytearray(chunk[:whole]), dtype=torch.int16)
             yield samples.float() / _FULL_SCALE
     if rest:
-        raise UserError("standard input ends within a sample; --raw expects 16 bits, one channel, no header")
+        raise UserError(
+            "standard input ends in the middle of a sample; --raw expects 16 bits, one channel, no header"
+        )
 
 
 def microphone(rate: int, size: int) -> Iterator[Tensor]:
@@ -212,8 +214,8 @@ def microphone(rate: int, size: int) -> Iterator[Tensor]:
         import sounddevice  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except (ImportError, OSError) as error:
         raise UserError(
-            "the microphone is read by sounddevice, which cannot be imported; run `pip install sounddevice`, "
-            "or pipe samples to --raw"
+            "reading the microphone needs sounddevice, which cannot be imported; run "
+            "`pip install sounddevice`, or pipe samples to --raw"
         ) from error
     try:
         with sounddevice.InputStream(samplerate=rate, channels=1, dtype="float32") as stream:

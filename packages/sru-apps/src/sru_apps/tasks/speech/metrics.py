@@ -122,6 +122,6 @@ def import_jiwer() -> Any:
         import jiwer  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except ImportError as error:
         raise UserError(
-            "error rates are computed by jiwer, which is not installed; run `pip install 'sru-apps[speech]'`"
+            "error rates need jiwer, which is not installed; run `pip install 'sru-apps[speech]'`"
         ) from error
     return jiwer

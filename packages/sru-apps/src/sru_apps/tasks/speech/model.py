@@ -175,10 +175,10 @@ class SpeechModel(nn.Module):
             ValueError: The model reads both ways, or gives a label to whole utterances.
         """
         if self.config.classify:
-            raise ValueError("a model of labels reads whole clips; it cannot stream")
+            raise ValueError("a classifier needs whole clips and cannot stream")
         if self.config.both_ways:
             raise ValueError(
-                "a bidirectional model reads an utterance from its end too and cannot stream; train one with "
+                "a bidirectional model needs the whole utterance and cannot stream; train one with "
                 "--bidirectional false"
             )
         return SpeechState(self.subsampling.start(batch, self.mean), None)

@@ -220,8 +220,8 @@ class Transcriber(Trained):
         """
         if self.features.per_utterance:
             raise UserError(
-                "a model that normalises each utterance by its own mean needs all of it and cannot stream; "
-                "train one with --data.normalization global"
+                "a model that normalises each utterance by itself needs the whole utterance and cannot "
+                "stream; train one with --data.normalization global"
             )
         with building():
             features = OnlineFeatures(self.features, sample_rate=sample_rate)

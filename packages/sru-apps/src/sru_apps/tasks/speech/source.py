@@ -34,10 +34,10 @@ def check_source(options: Mapping[str, Any]) -> None:
     name, train = options["name"], options["train_file"]
     check_files(options)
     if name is not None and train is not None:
-        raise UserError("both --data.name and --data.train_file name utterances; leave one of them out")
+        raise UserError("both --data.name and --data.train_file are given; leave one of them out")
     if name is None and train is None:
         raise UserError(
-            "no utterances chosen; give --recipe, --data.name, or files of your own with --data.train_file",
+            "no utterances chosen; give --recipe, --data.name, or your own files with --data.train_file",
             status=2,
         )
     if train is None and (options["validation_file"] or options["test_file"]) is not None:
@@ -150,7 +150,7 @@ def hold_out(utterances: Sequence[Utterance], *, seed: int) -> tuple[list[Uttera
     if None not in speakers and len(speakers) >= _HELD_OUT:
         return split_speakers(utterances, seed=seed)
     if len(utterances) < 2:
-        raise DataError("expected two utterances or more, one of them to validate, got one; give more")
+        raise DataError("expected at least two utterances, one of them for validation, got one; give more")
     order = list(range(len(utterances)))
     random.Random(f"held out:{seed}").shuffle(order)
     chosen = set(order[: max(1, len(order) // _HELD_OUT)])

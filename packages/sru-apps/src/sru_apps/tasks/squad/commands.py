@@ -87,7 +87,7 @@ def predict(task: Task, args: Sequence[str]) -> int:
     if not files and passages == [None, None]:
         raise UserError("no passage: give --passage TEXT or --passage-file FILE, or --file FILE", status=2)
     if options.out is not None and (not files or options.json):
-        what = "--json prints" if options.json else "those to questions about a passage are printed"
+        what = "--json prints" if options.json else "answers to questions about a passage are printed"
         raise UserError(f"--out is for the answers to --file, and {what}; leave one of them out", status=2)
     if not files:
         return _predict_passage(task, options)
@@ -153,8 +153,8 @@ def _predict_squad(task: Task, paths: Sequence[Path], options: Namespace) -> int
         raise UserError(f"--out must be another file than those of --file, got {out}", status=2)
     if options.k > 1 and not options.json:
         raise UserError(
-            "the file of predictions for questions in the form of SQuAD has one answer to each question; add "
-            f"--json to print {options.k}, or leave out -k",
+            "predictions for a file in SQuAD's format have one answer per question; add --json to print "
+            f"{options.k}, or leave out -k",
             status=2,
         )
     answers, doubts = Answering(task, options), Doubts("questions")

@@ -249,7 +249,7 @@ class SquadData(BatchData[Example, Batch]):
         if not self.has_test:
             raise UserError(
                 f"{self.dataset} has no test questions (SQuAD's are not public); give some with --test-file, "
-                "or use `sru squad validate`, which measures on the development set"
+                "or use `sru squad validate`, which uses the development set"
             )
         return super().test_dataloader()
 

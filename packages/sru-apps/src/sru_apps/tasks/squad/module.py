@@ -81,7 +81,7 @@ class SquadModule(TaskModule):
         """Relearn the layers that read parts of speech and entities, where those are found otherwise."""
         if not self.config.num_tags or dict(former.annotator.description) == self.exported["annotator"]:
             return "", ()
-        return "the words are annotated otherwise", (
+        return "the words were annotated differently", (
             *("inputs.tags.", "inputs.entities."),
             *("document_encoder.layers.0.", "reading.layers.0."),
         )

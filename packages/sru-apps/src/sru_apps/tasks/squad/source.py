@@ -43,7 +43,7 @@ def check_source(options: Mapping[str, Any]) -> None:
     name, train = options["name"], options["train_file"]
     check_files(options)
     if name is not None and train is not None:
-        raise UserError("both --data.name and --data.train_file name questions; leave one of them out")
+        raise UserError("both --data.name and --data.train_file are given; leave one of them out")
     if train is None and options["validation_file"] is not None:
         raise UserError("validation_file needs a train_file; give --data.train_file too")
     if name is None and train is None:
@@ -51,8 +51,8 @@ def check_source(options: Mapping[str, Any]) -> None:
             raise UserError("test_file needs --data.name or --data.train_file; give one of them too")
         if options["prepared_dir"] is None:
             raise UserError(
-                f"no questions chosen; give --recipe, --data.name ({', '.join(SOURCES)}), or files of your "
-                "own with --data.train_file",
+                f"no questions chosen; give --recipe, --data.name ({', '.join(SOURCES)}), or your own files "
+                "with --data.train_file",
                 status=2,
             )
 
@@ -109,9 +109,9 @@ def report_lines(prepared: PreparedQuestions) -> Iterator[str]:
         for reason, count in part.dropped.items():
             yield f"{'':<11}{count:>9,} left out: {reason}, such as {part.examples[reason]}"
         if part.without_span:
-            yield f"{'':<11}{part.without_span:>9,} whose answers are no span of words: scored all the same"
+            yield f"{'':<11}{part.without_span:>9,} whose answers are not spans of words: scored anyway"
         if part.cut:
-            yield f"{'':<11}{part.cut:>9,} with a passage cut to {prepared.max_context_tokens:,} words"
+            yield f"{'':<11}{part.cut:>9,} with a passage truncated to {prepared.max_context_tokens:,} words"
 
 
 class Selection(Sequence[Example]):

@@ -85,7 +85,7 @@ def describe(
     words = len(tokenizer) - SPECIAL
     if pretrained is None:
         lines = [
-            f"the vectors of all {words:,} words begin at random; --embeddings FILE gives pretrained ones"
+            f"the vectors of all {words:,} words are random at first; --embeddings FILE gives pretrained ones"
         ]
     else:
         found, file = pretrained.found, options["embeddings"]

@@ -48,7 +48,7 @@ class SourceAttention(nn.Module):
         super().__init__()
         if score == "dot" and query_size != size:
             raise ValueError(
-                f"the score dot needs a decoder_size of all the encoder's directions together, {size}, got "
+                f"the score dot needs a decoder_size equal to the encoder's output size, {size}, got "
                 f"{query_size}; choose general"
             )
         self.source: nn.Module = nn.Identity()

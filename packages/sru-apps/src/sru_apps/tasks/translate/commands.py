@@ -133,7 +133,7 @@ def _check_files(options: Namespace) -> None:
     if options.sentences and options.file:
         raise UserError("give sentences either as arguments or in --file, not both", status=2)
     if options.out is not None and (not options.file or options.json):
-        what = "--json prints" if options.json else "other translations are printed"
+        what = "--json prints" if options.json else "translations of arguments and standard input are printed"
         raise UserError(f"--out is for the translations of --file, and {what}; leave it out", status=2)
     if options.attention_picture is not None and len(options.sentences) != 1:
         raise UserError("--attention-picture is for one sentence; give it as an argument", status=2)
@@ -144,12 +144,12 @@ def _search_of(options: Namespace) -> Search:
     drawing = {name: options[name] for name in _SAMPLING if options[name] is not None}
     if drawing and not options.sample:
         raise UserError(
-            f"{_option(next(iter(drawing)))} is for drawing; add --sample, or leave it out", status=2
+            f"{_option(next(iter(drawing)))} is for sampling; add --sample, or leave it out", status=2
         )
     searching = {name: options[name] for name in _SEARCH if options[name] is not None}
     if searching and options.sample:
         name = _option(next(iter(searching)))
-        raise UserError(f"{name} is for the search, and --sample draws; leave one of them out", status=2)
+        raise UserError(f"{name} is for the search, not for --sample; leave one of them out", status=2)
     with building():
         return Search(
             **searching,
@@ -214,7 +214,7 @@ def _draw(path: Path, translation: Translation) -> None:
     from sru_apps.tasks.translate.pictures import draw_attention
 
     if translation.alignment is None:
-        raise UserError("there is no attention to draw: the sentence has no translation")
+        raise UserError("there is no attention to plot: the sentence has no translation")
     draw_attention(path, translation.alignment)
 
 

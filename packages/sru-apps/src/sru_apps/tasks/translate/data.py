@@ -46,13 +46,13 @@ class TranslationData(BatchData[Example, Batch]):
         validation_target_file: The translations, line by line; further files are additional references.
         test_file: The same for the test; allowed with `name` too.
         test_target_file: As `validation_target_file`.
-        source_column: The column of tables that holds the source.
+        source_column: The column of tables with the source.
         target_column: The column that holds the translation; further columns hold additional references,
             which are not used in training.
         test_set: Another test set of the published data, such as test_2017_flickr.
         data_dir: Folder with the published sets; default: $SRU_DATA; if unset, the data is downloaded.
-        prepared_dir: Folder of the prepared pairs; default: one in the cache. With a folder written by `sru
-            translate prepare`, `name` and files are not needed.
+        prepared_dir: Folder of the prepared pairs; default: one in the cache. With a folder written by
+            `sru translate prepare`, `name` and files are not needed.
         unit: What a token is: subwords, words (separated by spaces) or characters.
         vocab_size: Maximum size of the vocabulary; default: 8,000 subwords, otherwise no limit.
         subword_model: How subwords are learned: unigram or bpe.
@@ -114,8 +114,8 @@ class TranslationData(BatchData[Example, Batch]):
         )
         if max_tokens <= max_length:
             raise ValueError(
-                f"max_tokens must be more than max_length ({max_length}), since a sentence has a marker at "
-                f"its end, got {max_tokens}"
+                f"max_tokens must be more than max_length ({max_length}), since a sentence has an end "
+                f"token, got {max_tokens}"
             )
         self.save_hyperparameters(logger=False)
         check_source(self.hparams)
@@ -156,7 +156,7 @@ class TranslationData(BatchData[Example, Batch]):
         elif dump_tokenizer(found) != dump_tokenizer(self.tokenizer):
             raise DataError(
                 f"the vocabulary of {self.dataset} in {self.prepared.folder} differs from that of the model "
-                f"({len(found):,} and {len(self.tokenizer):,} tokens); give the files and the options that "
+                f"({len(found):,} and {len(self.tokenizer):,} tokens); use the files and the options that "
                 "it was trained with"
             )
         self.unit = self.tokenizer.unit

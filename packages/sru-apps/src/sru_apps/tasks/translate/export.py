@@ -92,7 +92,7 @@ def _check_packages(*names: str) -> None:
         raise UserError(f"this needs {' and '.join(missing)}; pip install {' '.join(missing)}")
     if not TORCH_2_13:
         raise UserError(
-            f"sentences of any length need torch 2.13 to be exported, this is {torch.__version__}; upgrade it"
+            f"exporting sentences of any length needs torch 2.13, this is {torch.__version__}; upgrade it"
         )
 
 

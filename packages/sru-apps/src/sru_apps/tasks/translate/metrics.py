@@ -84,7 +84,6 @@ def import_sacrebleu() -> Any:
         import sacrebleu  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except ImportError as error:
         raise UserError(
-            "BLEU and chrF are computed by sacrebleu, which is not installed; run "
-            "`pip install 'sru-apps[translate]'`"
+            "BLEU and chrF need sacrebleu, which is not installed; run `pip install 'sru-apps[translate]'`"
         ) from error
     return sacrebleu

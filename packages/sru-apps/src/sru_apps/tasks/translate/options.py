@@ -35,7 +35,7 @@ class EncoderDecoderOptions:
         """Refuse an attention that lacks layers of the decoder."""
         if config.attention == "bahdanau" and config.layers_of_decoder < 2:
             raise ValueError(
-                "the attention bahdanau needs at least 2 layers of the decoder, got "
+                "the attention bahdanau needs at least 2 decoder layers, got "
                 f"{config.layers_of_decoder}; choose luong"
             )
 
@@ -54,7 +54,7 @@ class TransformerSRUOptions:
         """Refuse other cells and their options, and sizes that cannot be divided."""
         if config.encoder != "sru":
             raise ValueError(
-                f"the system transformer-sru is made of SRUs, got the encoder {config.encoder!r}; leave it "
+                f"the system transformer-sru consists of SRUs, got the encoder {config.encoder!r}; leave it "
                 "out"
             )
         for name in config.given("sru"):

@@ -25,7 +25,7 @@ NOTHING_KNOWN = "nothing of it is in the model's vocabulary"
 """The note on a sentence of unknown words only, whose translation tells nothing."""
 CUT_OFF = f"only its first {LONGEST:,} symbols were translated"
 """The note on a sentence that is too long for the memory."""
-NO_END = "its translation does not end within the limit, and was cut off"
+NO_END = "its translation does not end within the limit and was cut off"
 """The note on a translation that reached its greatest length."""
 NO_SCORE = "the model gives no translation a finite score"
 """The note in place of a translation where the arithmetic has overflowed."""
@@ -77,7 +77,7 @@ class Translator(Trained):
         wanted, found = self.config.source_vocab_size, len(self.tokenizer.source)
         if wanted != found:
             raise UserError(
-                f"the model reads {wanted} symbols and its tokenizer has {found}; they do not belong together"
+                f"the model reads {wanted} tokens and its tokenizer has {found}; they do not belong together"
             )
         self._unknown = UnknownParts(self.tokenizer.source.text)
         self._spellings: list[str] = self.tokenizer.tokens
@@ -232,8 +232,8 @@ class Translator(Trained):
         texts = (self.tokenizer.source.text, self.tokenizer.target.text)
         if not all(isinstance(text, (WordTokenizer, CharTokenizer)) for text in texts):
             raise UserError(
-                "unknown words can be replaced by words or characters of the sentence, and the model's "
-                "vocabulary is one of subwords, which spell almost every word; leave out --replace-unknown"
+                "only word and character models can replace unknown words, and this model's vocabulary has "
+                "subwords, which spell almost every word; leave out --replace-unknown"
             )
 
     def score(self, pairs: Iterable[tuple[str, str]]) -> list[PairScore]:

@@ -178,7 +178,7 @@ def score(task: Task, args: Sequence[str]) -> int:
 def _pairs(options: Namespace) -> Iterator[Pair]:
     if len(options.files) not in (1, 2):
         raise UserError(
-            "give a file of sentences and one of their translations, or one with a column of each, got "
+            "give a file of sentences and a file of translations, or one file with a column for each, got "
             f"{len(options.files)} files",
             status=2,
         )

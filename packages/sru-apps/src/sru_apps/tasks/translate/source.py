@@ -51,10 +51,10 @@ def check_source(options: Mapping[str, Any]) -> None:
     for part in PARTS:
         if options[f"{part}_target_file"] is not None and options[f"{part}_file"] is None:
             raise UserError(
-                f"{part}_target_file holds the translations of a {part}_file; give --data.{part}_file too"
+                f"{part}_target_file needs the sentences of a {part}_file; give --data.{part}_file too"
             )
     if name is not None and train is not None:
-        raise UserError("both --data.name and --data.train_file name sentences; leave one of them out")
+        raise UserError("both --data.name and --data.train_file are given; leave one of them out")
     if (test_set := options["test_set"]) is not None:
         if name is None:
             raise UserError("--test-set chooses among those of a published set; give --test-file")
@@ -66,8 +66,8 @@ def check_source(options: Mapping[str, Any]) -> None:
         raise UserError("test_file needs sentences to train on; give --data.name or --data.train_file too")
     if name is None and train is None and options["prepared_dir"] is None:
         raise UserError(
-            f"no sentences chosen; give --recipe, --data.name ({', '.join(translation.NAMES)}), or files of "
-            "your own with --data.train_file",
+            f"no sentences chosen; give --recipe, --data.name ({', '.join(translation.NAMES)}), or your own "
+            "files with --data.train_file",
             status=2,
         )
 
@@ -205,7 +205,7 @@ def hold_out(pairs: PairPart, *, seed: int) -> tuple[Selection, Selection]:
     """
     if len(pairs) < 2:
         raise DataError(
-            "expected two pairs or more, one of them to validate on, got one; give --data.validation_file"
+            "expected at least two pairs, one of them for validation, got one; give --data.validation_file"
         )
     order = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(seed))
     count = min(-(-len(pairs) // _HELD_OUT), _MOST_HELD_OUT)

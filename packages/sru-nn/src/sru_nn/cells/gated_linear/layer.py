@@ -19,7 +19,7 @@ SHORTEST_MEMORY = 4.0
 
 
 class GatedLinearRNN(ResidualStack):
-    """A stack of gated linear RNN layers, whose state is a matrix and whose time steps run in parallel.
+    """A stack of gated linear RNN layers, with a matrix state and time steps that are computed in parallel.
 
     With x the input of a layer, W_i a linear map to each of H heads, and for each of these
 
@@ -28,11 +28,11 @@ class GatedLinearRNN(ResidualStack):
         o_t = norm(S_tᵀ q_t)
 
     the output of the layer is x_t + W_o o_t, or with `output_gate` x_t + W_o (o_t ⊙ silu(W_r n_t)), where o_t
-    holds the heads side by side. The stack returns the norm of the last layer's output. Where E ≠ D, a linear
-    map without a bias comes first. The state is `(L, B, H, K, V)`.
+    is the concatenation of the heads. The stack returns the norm of the last layer's output. If E ≠ D, the
+    input is first projected by a linear map without a bias. The state is `(L, B, H, K, V)`.
 
     b_g is initialised so that the gates of a head forget at different rates: g = 1 − 1/τ for a zero input,
-    with τ in equal ratios from 4 steps for the first key to `memory` steps for the last.
+    with τ spaced geometrically from 4 steps for the first key to `memory` steps for the last.
 
     Args:
         input_size: E, the number of input features.
@@ -40,13 +40,14 @@ class GatedLinearRNN(ResidualStack):
         num_layers: L, the number of layers.
         num_heads: H, the number of heads, a divisor of D; the values of a head have V = D / H features.
         key_size: K, the number of features of a head's queries and keys; V if None.
-        dropout: Dropout probability of what a layer adds to its input.
-        batch_first: Whether input, output and `mask_pad` have the batch before the time. The state does not.
-        output_gate: Whether a gate scales the outputs of the heads.
-        memory: How many steps the slowest gates remember at initialisation.
-        learn_initial_state: Whether each layer learns the state in which sequences begin, a parameter
-            `initial_state` `(H, K, V)`, instead of zeros. Where a state is always given and no sequence is
-            reset, it gets no gradient.
+        dropout: Probability of the dropout on each layer's residual branch.
+        batch_first: Whether the batch dimension of input, output and `mask_pad` comes first. That of the
+            state does not.
+        output_gate: Whether the outputs of the heads are gated.
+        memory: The number of steps that the slowest gates remember at initialisation.
+        learn_initial_state: Whether each layer has a learned initial state, a parameter `initial_state`
+            `(H, K, V)`, instead of zeros. It gets no gradient if a state is always passed and no sequence is
+            reset.
 
     Attributes:
         layers: The L layers, each with `norm`, `transform` (W_q, W_k, W_g, W_v and W_r in this order, in one
@@ -119,7 +120,7 @@ class GatedLinearRNN(ResidualStack):
         )
 
     def extra_repr(self) -> str:
-        """Show what the layers' own lines do not."""
+        """Show the options that the layers do not show."""
         parts = [super().extra_repr(), f"num_heads={self.num_heads}, key_size={self.key_size}"]
         return ", ".join(parts + (["output_gate=True"] if self.output_gate else []))
 
@@ -146,7 +147,7 @@ class GatedLinearBlock(ResidualBlock):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draw the weights anew, and set the biases."""
+        """Reinitialise the weights and biases."""
         super().reset_parameters()
         # To compute this for a module on "meta", torch would import its compiler, which takes a second.
         ends = math.log10(SHORTEST_MEMORY), math.log10(self.memory)

@@ -75,7 +75,7 @@ class LiGRULayer(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draw the weights anew, as PyTorch initialises each module; U is orthogonal with `re_init`."""
+        """Reinitialise the weights as PyTorch does for each module; U is orthogonal with `re_init`."""
         for module in (self.transform, self.norm, self.recurrent, self.recurrent_norm):
             if module is not None:
                 module.reset_parameters()  # type: ignore[operator]

@@ -63,20 +63,21 @@ class LightStack(Stack):
             mask_pad: `(T, B)`, `(B, T)` with `batch_first`, or `(T,)` for a single sequence: non-zero where a
                 position is padding. The state passes it unchanged and its output is zero.
             reset: Bool, in the shape of `mask_pad`: True where a sequence begins. No state and no gradient
-                passes that point; the second direction starts anew just before it. A reset at padding counts
-                for nothing.
-            cu_seqlens: `(S + 1,)` int32 or int64: S sequences lie end to end in the input, number s from
-                `cu_seqlens[s]` to `cu_seqlens[s + 1]`, without padding. The states then have S where
-                they have B. Its values are checked on the CPU only.
+                crosses this point; the second direction restarts just before it. A reset at padding is
+                ignored.
+            cu_seqlens: `(S + 1,)` int32 or int64: the input holds S concatenated sequences without padding,
+                sequence s from `cu_seqlens[s]` to `cu_seqlens[s + 1]`. The states then have S instead of B.
+                The values are checked on the CPU only.
 
         Returns:
-            `h`: the outputs of the last layer, in the form of `x` with N·D features.
+            `h`: the outputs of the last layer, with the layout of `x` and N·D features.
             `state`: `(L, B, N·D)`, the states after the last step, which for the second direction is the
             first in time; float32, or float64 for float64 input.
 
         Raises:
-            ValueError: A shape does not fit, `cu_seqlens` does not divide the input, something comes with it,
-                or with a `PackedSequence`, that cannot, or batch norm has a single real frame to learn from.
+            ValueError: A shape does not fit, `cu_seqlens` does not fit the input, it or a `PackedSequence` is
+                combined with an argument that it excludes, or batch norm gets a single real frame in
+                training.
             TypeError: A dtype does not fit.
         """
         return self._forward(x, state, mask_pad, reset=reset, cu_seqlens=cu_seqlens)
@@ -121,7 +122,7 @@ class LightStack(Stack):
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
 
     def extra_repr(self) -> str:
-        """Show what the layers' own lines do not."""
+        """Show the options that the layers do not show."""
         return f"{super().extra_repr()}, normalization={self.normalization!r}"
 
 
@@ -132,28 +133,29 @@ class LiGRU(LightStack):
         z_t = σ(u_z + U_z h_{t-1})        h̃_t = g(u_h + U_h h_{t-1}) ⊙ m
         h_t = z_t ⊙ h_{t-1} + (1 − z_t) ⊙ h̃_t
 
-    The second direction has the same weights and the same norm as the first: that is the published model.
+    As in the published model, both directions share their weights and norm.
 
     Args:
         input_size: E, the number of input features.
         hidden_size: D, the number of hidden features of each direction.
         num_layers: L, the number of layers.
-        normalization: What normalises W x: `"batch"`, batch norm over the real frames of a batch; `"layer"`,
-            layer norm; `"none"`.
+        normalization: The norm of W x: `"batch"`, batch norm over the real frames of a batch; `"layer"`,
+            layer norm; or `"none"`.
         nonlinearity: g: `"relu"`, `"tanh"`, `"sin"` or `"leaky_relu"`.
-        bias: Whether the norm, or W where there is none, learns a bias; if False that stays zero.
-        dropout: Probability of the dropout m of the candidates of every layer: one mask per sequence and
-            direction, drawn in advance for all steps.
-        re_init: Whether U is drawn orthogonal, rather than as an `nn.Linear` is.
+        bias: Whether the norm, or W if there is no norm, has a learned bias; if False, it stays zero.
+        dropout: Probability of the dropout m on the candidates of every layer: one mask per sequence and
+            direction, used for all steps.
+        re_init: Whether U is initialised as orthogonal, instead of like an `nn.Linear`.
         bidirectional: Whether each layer has a second direction from the last step to the first.
-        batch_first: Whether input, output and `mask_pad` have the batch before the time. The state does not.
-        learn_initial_state: Whether each layer learns the state in which sequences begin, a parameter
-            `initial_state` `(N·D,)`, instead of zeros. Where a state is always given and no sequence is
-            reset, it gets no gradient.
+        batch_first: Whether the batch dimension of input, output and `mask_pad` comes first. That of the
+            state does not.
+        learn_initial_state: Whether each layer has a learned initial state, a parameter `initial_state`
+            `(N·D,)`, instead of zeros. It gets no gradient if a state is always passed and no sequence is
+            reset.
 
-    State dicts of `speechbrain.nnet.RNN.LiGRU` and of `fast_sligru` load as they are; one of another
-    architecture raises a `RuntimeError` that names the first argument that differs and both values, also with
-    `strict=False`. With any other word than `"batchnorm"` these packages do use layer norm.
+    State dicts of `speechbrain.nnet.RNN.LiGRU` and of `fast_sligru` load unchanged; one of another
+    architecture raises a `RuntimeError`, even with `strict=False`, that names the first argument that differs
+    and both values. In these packages, any other value than `"batchnorm"` means layer norm.
 
     Attributes:
         layers: The L layers, each with `transform` (W, an `nn.Linear`, u_h then u_z), `norm`, and `recurrent`
@@ -207,13 +209,13 @@ class LiGRU(LightStack):
 
 
 class SLiGRU(LightStack):
-    """A stack of stabilised light GRU layers: a `LiGRU` whose product with the state is normalised too.
+    """A stack of stabilised light GRU layers: a `LiGRU` that also normalises the product with the state.
 
         u = norm(W x_t)        r = layer_norm(U h_{t-1})
         z_t = σ(u_z + r_z)        h̃_t = g(u_h + r_h) ⊙ m
         h_t = z_t ⊙ h_{t-1} + (1 − z_t) ⊙ h̃_t
 
-    The layer norm is over both halves of r together. It keeps gradients through many steps from exploding.
+    The layer norm is taken over both halves of r together. It prevents exploding gradients over many steps.
 
     Args:
         input_size: E, the number of input features.
@@ -221,7 +223,7 @@ class SLiGRU(LightStack):
         num_layers: L, the number of layers.
         normalization: As for `LiGRU`; `ff_normalization` in SpeechBrain.
         nonlinearity: As for `LiGRU`.
-        recurrent_elementwise_affine: Whether the layer norm of U h learns a weight and a bias.
+        recurrent_elementwise_affine: Whether the layer norm of U h has a learned weight and bias.
         bias: As for `LiGRU`.
         dropout: As for `LiGRU`.
         re_init: As for `LiGRU`.
@@ -229,7 +231,7 @@ class SLiGRU(LightStack):
         batch_first: As for `LiGRU`.
         learn_initial_state: As for `LiGRU`.
 
-    State dicts of `speechbrain.nnet.RNN.SLiGRU` and of `fast_sligru` load as they are, as for `LiGRU`.
+    State dicts of `speechbrain.nnet.RNN.SLiGRU` and of `fast_sligru` load unchanged, as for `LiGRU`.
 
     Attributes:
         layers: The L layers, as for `LiGRU`, each also with `recurrent_norm`.

@@ -12,25 +12,28 @@ from sru_nn.residual_stack import ResidualBlock, ResidualStack
 
 
 class MinGRU(ResidualStack):
-    """A stack of minimal GRU layers, whose gates do not see the state, so that time runs in parallel.
+    """A stack of minimal GRU layers, whose gates do not depend on the state.
+
+    All time steps are computed in parallel.
 
     With x the input of a layer and n_t = norm(x_t),
 
         z_t = σ(W_z n_t + b_z)        h̃_t = W_h n_t + b_h
         h_t = (1 − z_t) ⊙ h_{t-1} + z_t ⊙ h̃_t
 
-    and x_t + W_o h_t is the output of the layer. The stack returns the norm of the last layer's output. Where
-    E ≠ D, a linear map without a bias comes first. The state is `(L, B, D)`.
+    and x_t + W_o h_t is the output of the layer. The stack returns the norm of the last layer's output. If E
+    ≠ D, the input is first projected by a linear map without a bias. The state is `(L, B, D)`.
 
     Args:
         input_size: E, the number of input features.
         hidden_size: D, the number of hidden features.
         num_layers: L, the number of layers.
-        dropout: Dropout probability of what a layer adds to its input.
-        batch_first: Whether input, output and `mask_pad` have the batch before the time. The state does not.
-        learn_initial_state: Whether each layer learns the state in which sequences begin, a parameter
-            `initial_state` `(D,)`, instead of zeros. Where a state is always given and no sequence is reset,
-            it gets no gradient.
+        dropout: Probability of the dropout on each layer's residual branch.
+        batch_first: Whether the batch dimension of input, output and `mask_pad` comes first. That of the
+            state does not.
+        learn_initial_state: Whether each layer has a learned initial state, a parameter `initial_state`
+            `(D,)`, instead of zeros. It gets no gradient if a state is always passed and no sequence is
+            reset.
 
     Attributes:
         layers: The L layers, each with `norm`, `transform` (W_h, then W_z, in one `nn.Linear`), `bias`
@@ -82,7 +85,7 @@ class MinGRUBlock(ResidualBlock):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draw the weights anew, with biases of zero."""
+        """Reinitialise the weights, and set the biases to zero."""
         super().reset_parameters()
         self.bias.zero_()
 

@@ -45,34 +45,34 @@ class SRUCell(Weights):
     Args:
         input_size: E, the number of input features.
         hidden_size: D, the number of hidden features of each direction.
-        dropout: Probability of the variational dropout m of g(c_t): one mask for all steps.
-        rnn_dropout: Probability of the variational dropout of the input of W.
+        dropout: Probability of the variational dropout m on g(c_t): one mask for all steps.
+        rnn_dropout: Probability of the variational dropout on the input of W.
         bidirectional: Whether a second direction runs from the last step to the first.
         n_proj: Inner width of W as a product of two matrices; 0, or a width that is not smaller than
             both E and N·D, means one matrix.
         use_tanh: Whether g is tanh instead of the identity.
         highway_bias: Initial value of b_r; below zero favours the highway.
-        has_skip_term: Whether the highway term x'_t exists.
+        has_skip_term: Whether there is a highway term x'_t.
         layer_norm: Whether the layer is normalised: its input, or its output with `normalize_after`.
-        rescale: Whether x'_t is scaled so that deep stacks keep their variance at initialisation.
+        rescale: Whether x'_t is scaled to preserve the variance in deep stacks at initialisation.
         v1: Whether v_f and v_r are fixed at zero, as in the first version of the paper.
-        custom_m: A module used in place of W. It maps `(T, B, E)` to the pre-activations
+        custom_m: A module used instead of W. It maps `(T, B, E)` to the pre-activations
             `(T, B, N·D·K)` in the layout of `sru` 2.6.0, gates innermost, or to a pair of these and
             `(T, B, N·D·2)`, which is added to the recurrent vectors at each position.
         amp_recurrence_fp16: Whether autocast may run the recurrence in half precision; if False it runs in
             the dtype of the input.
         normalize_after: Whether `layer_norm` normalises the output instead of the input.
         weight_c_init: Bound of the uniform initialisation of v; None for √(3/2).
-        use_relu: Whether g is the rectifier.
+        use_relu: Whether g is ReLU.
         projection_size: `n_proj`, as `sru` 3.0.0.dev calls it.
         transform_module: `custom_m`, as `sru` 3.0.0.dev calls it.
         length_parallel: Whether `forward` solves for all steps at once:
             `sru_nn.experimental.length_parallel`.
-        bias: Whether the gates learn their biases; if False these stay zero.
-        learn_initial_state: Whether the layer learns the state in which sequences begin, instead of zeros.
-            Where a state is always given and no sequence is reset, it gets no gradient.
+        bias: Whether the gates have learned biases; if False, the biases stay zero.
+        learn_initial_state: Whether the initial state is learned instead of zero. It gets no gradient if a
+            state is always passed and no sequence is reset.
 
-    State dicts of `sru` 2.3.5, 2.6.0 and 3.0.0.dev6 load as they are.
+    State dicts of `sru` 2.3.5, 2.6.0 and 3.0.0.dev6 load unchanged.
 
     Attributes:
         transform: W, an `nn.Linear` with K·N·D outputs, gate after gate (or two, `down` and
@@ -83,8 +83,8 @@ class SRUCell(Weights):
 
     Raises:
         TypeError: A size is not an integer.
-        ValueError: A size is not positive, a probability is outside [0, 1), two activations are asked for, or
-            an argument is given by both of its names.
+        ValueError: A size is not positive, a probability is outside [0, 1), both activations are requested,
+            or an argument is passed under both of its names.
 
     Source: Lei et al., "Simple Recurrent Units for Highly Parallelizable Recurrence", EMNLP 2018.
     """
@@ -193,8 +193,8 @@ class SRUCell(Weights):
             `c`: `(B, N·D)`, the state after the last step, float32 or float64.
 
         Raises:
-            ValueError: A shape does not fit, an argument is given by both of its names, `cu_seqlens` does not
-                divide the input, or `mask_pad` or `reset` comes with it.
+            ValueError: A shape does not fit, an argument is passed under both of its names, `cu_seqlens` does
+                not divide the input, or `mask_pad` or `reset` comes with it.
             TypeError: A dtype does not fit.
         """
         given, c0 = input_and_state(self, input, c0, x, state)
@@ -212,12 +212,12 @@ class SRUCell(Weights):
         reset: Tensor | None = None,
         c: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Run one time step: what `forward` does with a sequence of one.
+        """Run one time step, like `forward` with a sequence of one step.
 
         Args:
             x: `(B, E)`.
             state: `(B, N·D)`, the state before the step; that of a new sequence if None.
-            reset: `(B,)` bool, True where a sequence begins at this step, whatever its state.
+            reset: `(B,)` bool, True where a sequence begins at this step; its state is then ignored.
             c: Another name of `state`.
 
         Returns:

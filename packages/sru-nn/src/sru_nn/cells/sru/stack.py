@@ -21,7 +21,7 @@ from sru_nn.stack import Stack
 
 
 class SRUStack(Stack):
-    """What all stacks of SRU layers share: the layouts of the state, and loading."""
+    """What all stacks of SRU layers share: the layouts of the state, and loading state dicts."""
 
     nn_rnn_compatible_return: bool
     rnn_lst: nn.ModuleList
@@ -78,34 +78,35 @@ class SRU(SRUStack):
         input_size: E, the number of input features.
         hidden_size: D, the number of hidden features of each direction.
         num_layers: L, the number of layers.
-        dropout: Probability of the variational dropout of each layer's output but the last one's: one mask
-            for all steps, on g(c_t) and not on the highway.
-        rnn_dropout: Probability of the variational dropout of the input of each layer's projection.
+        dropout: Probability of the variational dropout on the output of each layer but the last: one mask for
+            all steps, applied to g(c_t) and not to the highway.
+        rnn_dropout: Probability of the variational dropout on the input of each layer's projection.
         bidirectional: Whether each layer has a second direction from the last step to the first.
-        projection_size: Inner width of each layer's weight as a product of two matrices; 0 for one matrix.
-            A sequence gives one width per layer.
-        use_tanh: Whether the state passes a tanh on its way to the output.
+        projection_size: Inner width of each layer's weight as a product of two matrices; 0 for one matrix. A
+            sequence of numbers sets one width per layer.
+        use_tanh: Whether to apply a tanh to the state before the output.
         layer_norm: Whether each layer's input (its output with `normalize_after`) is normalised.
         highway_bias: Initial value of the output gate's bias; below zero favours the highway.
         has_skip_term: Whether each layer has a highway connection from its input to its output.
-        rescale: Whether the highway is scaled so that deep stacks keep their variance at initialisation.
+        rescale: Whether the highway is scaled to preserve the variance in deep stacks at initialisation.
         v1: Whether the recurrent vectors are fixed at zero.
         nn_rnn_compatible_return: Whether the state is returned as `(L·N, B, D)`, like `nn.LSTM`'s.
-        custom_m: A module, copied for each layer, or a list of L modules, used in place of the projections
-            (see `SRUCell` for what they map).
-        proj_input_to_hidden_first: Whether a linear map first brings the input to the width of the output.
+        custom_m: A module, copied for each layer, or a list of L modules, used instead of the projections
+            (see `SRUCell`).
+        proj_input_to_hidden_first: Whether the input is first projected to the width of the output.
         amp_recurrence_fp16: Whether autocast may run the recurrence in half precision.
         normalize_after: Whether `layer_norm` normalises the outputs instead of the inputs.
         weight_c_init: Bound of the uniform initialisation of the recurrent vectors.
-        use_relu: Whether the state passes a rectifier on its way to the output.
-        batch_first: Whether input, output and `mask_pad` have the batch before the time. The state does not.
+        use_relu: Whether to apply a ReLU to the state before the output.
+        batch_first: Whether the batch dimension of input, output and `mask_pad` comes first. That of the
+            state does not.
         transform_module: `custom_m`, as `sru` 3.0.0.dev calls it.
         length_parallel: Whether `forward` solves for all steps at once:
             `sru_nn.experimental.length_parallel`.
-        learn_initial_state: Whether each layer learns the state in which sequences begin (see `SRUCell`).
+        learn_initial_state: Whether each layer has a learned initial state (see `SRUCell`).
 
-    State dicts of `sru` 2.3.5, 2.6.0 and 3.0.0.dev6 load as they are; one of another architecture raises a
-    `RuntimeError` that names the first argument that differs and both values, also with `strict=False`.
+    State dicts of `sru` 2.3.5, 2.6.0 and 3.0.0.dev6 load unchanged; one of another architecture raises a
+    `RuntimeError`, even with `strict=False`, that names the first argument that differs and both values.
 
     Attributes:
         rnn_lst: The L layers, of type `SRUCell`.
@@ -113,8 +114,8 @@ class SRU(SRUStack):
 
     Raises:
         TypeError: A size is not an integer.
-        ValueError: An argument is outside its range, `custom_m` or `projection_size` has another length than
-            `num_layers`, or an argument is given by both of its names.
+        ValueError: An argument is outside its range, the length of `custom_m` or `projection_size` differs
+            from `num_layers`, or an argument is passed under both of its names.
 
     Source: Lei et al., "Simple Recurrent Units for Highly Parallelizable Recurrence", EMNLP 2018.
 
@@ -197,7 +198,7 @@ class SRU(SRUStack):
 
     @property
     def rnn_dropout(self) -> float:
-        """The probability of the dropout of the layers' inputs; a new one takes effect at the next call."""
+        """The dropout probability of the layers' inputs; changes take effect at the next call."""
         return self._modules.get("rnn_dropout") or self[0].rnn_dropout  # type: ignore[return-value]
 
     @rnn_dropout.setter
@@ -223,28 +224,29 @@ class SRU(SRUStack):
             input: `(T, B, E)`, `(B, T, E)` with `batch_first`, `(T, E)` for a single sequence; `(total, E)`
                 or `(1, total, E)` with `cu_seqlens`; or a `PackedSequence`.
             c0: `(L, B, N·D)`, or `(L, N·D)` for a single sequence: the states before the first step; the
-                learned ones, or zeros, if None. With `nn_rnn_compatible_return`, `(L·N, B, D)` is taken too.
+                learned ones, or zeros, if None. With `nn_rnn_compatible_return`, `(L·N, B, D)` is also
+                accepted.
             mask_pad: `(T, B)`, `(B, T)` with `batch_first`, or `(T,)` for a single sequence: non-zero
                 where a position is padding. The state passes it unchanged and its output is zero (the bias of
                 the norm with `normalize_after`, as in `sru` 2.6.0).
             reset: Bool, in the shape of `mask_pad`: True where a sequence begins. No state and no gradient
-                passes that point; the second direction starts anew just before it. A reset at padding counts
-                for nothing.
-            cu_seqlens: `(S + 1,)` int32 or int64: S sequences lie end to end in the input, number s from
-                `cu_seqlens[s]` to `cu_seqlens[s + 1]`, without padding. The states then have S where
-                they have B. Its values are checked on the CPU only.
+                crosses this point; the second direction restarts just before it. A reset at padding is
+                ignored.
+            cu_seqlens: `(S + 1,)` int32 or int64: the input holds S concatenated sequences without padding,
+                sequence s from `cu_seqlens[s]` to `cu_seqlens[s + 1]`. The states then have S instead of B.
+                The values are checked on the CPU only.
             x: Another name of `input`.
             state: Another name of `c0`.
 
         Returns:
-            `h`: the outputs of the last layer, in the form of `input` with N·D features.
+            `h`: the outputs of the last layer, with the layout of `input` and N·D features.
             `c`: `(L, B, N·D)`, the states after the last step; `(L·N, B, D)` with
             `nn_rnn_compatible_return`; without B for a single sequence. float32, or float64 for float64
             input.
 
         Raises:
-            ValueError: A shape does not fit, an argument is given by both of its names, `cu_seqlens` does not
-                divide the input, or something comes with it, or with a `PackedSequence`, that cannot.
+            ValueError: A shape does not fit, an argument is passed under both of its names, `cu_seqlens` does
+                not fit the input, or it or a `PackedSequence` is combined with an argument that it excludes.
             TypeError: A dtype does not fit.
         """
         given, c0 = input_and_state(self, input, c0, x, state)

@@ -29,27 +29,28 @@ from sru_nn.positions import Positions, check_alone, check_cu_seqlens, check_end
 
 
 class SRUppAttention(Transform):
-    """The transform of an SRU++ layer: self-attention between two matrices, in a narrow space.
+    """The transform of an SRU++ layer: self-attention in a low dimension, between two matrices.
 
         z = W_1 x          q = z          [k, v] = W_2 z
         a = softmax(q kᵀ / √d) v          u = W_3 dropout(norm(z + α a))
 
-    Each of the H heads attends in d = P/H features. Keys and values also come from the positions of `memory`,
-    which lie before those of the input. A position to which everything is forbidden has a = 0.
+    Each of the H heads has d = P/H features. Keys and values also come from the positions of `memory`, which
+    precede those of the input. A position whose mask excludes everything has a = 0.
 
     Args:
         in_features: E, the number of input features.
         out_features: K·N·D, the number of output features.
-        proj_features: P, the width in which attention happens, a multiple of `num_heads`.
+        proj_features: P, the width of the attention, a multiple of `num_heads`.
         num_heads: H, the number of heads.
         dropout: Probability of the dropout before W_3.
         attn_dropout: Probability of the dropout of the attention map.
         rezero_init_alpha: Initial value of α.
         layer_norm: Whether there is a norm.
-        normalize_after: Whether the norm stands where the equations have it. Otherwise q, k and v come from
-            norm(z), and α a is added to z itself.
-        causal: Whether a position attends only to itself and to those before it.
-        context: With `causal`, how many positions before itself a position attends to at most; None for all.
+        normalize_after: Whether the norm is where the equations show it. Otherwise q, k and v are computed
+            from norm(z), and α a is added to z itself.
+        causal: Whether a position attends only to itself and earlier positions.
+        context: With `causal`, the maximum number of earlier positions that a position attends to; None for
+            all.
 
     Attributes:
         linear1: W_1, an `nn.Linear` without a bias.
@@ -58,12 +59,12 @@ class SRUppAttention(Transform):
         alpha: `(1,)`, α.
 
     Raises:
-        ValueError: A size is not positive, P is no multiple of H, a probability is outside [0, 1), or there
-            is a `context` without `causal`.
+        ValueError: A size is not positive, P is not a multiple of H, a probability is outside [0, 1), or
+            there is a `context` without `causal`.
 
-    The attention is PyTorch's `scaled_dot_product_attention`. Its fused kernels have first derivatives only,
-    in reverse: for second ones choose `torch.nn.attention.sdpa_kernel(SDPBackend.MATH)`. In forward-mode
-    differentiation and the transforms of `torch.func` they are not used.
+    The attention is PyTorch's `scaled_dot_product_attention`. Its fused kernels support only first
+    derivatives in reverse mode: for second derivatives use `torch.nn.attention.sdpa_kernel(SDPBackend.MATH)`.
+    They are not used in forward-mode differentiation and `torch.func` transforms.
 
     Source: Lei, "When Attention Meets Fast Recurrence: Training Language Models with Reduced Compute", EMNLP
     2021, section 3; options and defaults as in the `sru` package, version 3.0.0.dev6.
@@ -110,7 +111,7 @@ class SRUppAttention(Transform):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draw the matrices as Glorot and Bengio do, and set α."""
+        """Initialise the matrices as Glorot and Bengio do, and set α."""
         super().reset_parameters()
         self.alpha.fill_(self.rezero_init_alpha)
 
@@ -132,12 +133,12 @@ class SRUppAttention(Transform):
             mask_pad: `(T, B)`, non-zero where a position is padding, to which no position attends.
             attn_mask: `(T, M + T)`, the positions of the memory first: bool, True where a position must not
                 attend to another one, or numbers that are added to the scores, integers too.
-            memory: `(M, B, E)`, the inputs of the positions before these.
+            memory: `(M, B, E)`, the inputs of the earlier positions.
             memory_mask_pad: `(M, B)`, non-zero where a position of the memory is padding.
-            reset: `(T, B)` bool, True where a sequence begins; no position attends to another sequence. The
-                memory belongs to what is before the first reset.
-            cu_seqlens: `(S + 1,)` int32 or int64: S sequences lie end to end in the input, whose B is 1. Each
-                attends to itself, and there is no memory.
+            reset: `(T, B)` bool, True where a sequence begins; positions do not attend to other sequences.
+                The memory belongs to the sequence before the first reset.
+            cu_seqlens: `(S + 1,)` int32 or int64: the input, with B = 1, holds S concatenated sequences. Each
+                attends only to itself, and there is no memory.
 
         Returns:
             `(T, B, K·N·D)`.
@@ -180,7 +181,7 @@ class SRUppAttention(Transform):
 
         Args:
             input: `(T, B, E)`.
-            cache: What `stream` returned before; None at the start.
+            cache: The cache returned by the previous `stream`; None at the start.
             pad: `(B, S + T)` bool, True where a position, of the cache or of the input, is padding.
 
         Returns:
@@ -268,7 +269,7 @@ class SRUppAttention(Transform):
         return earlier
 
     def extra_repr(self) -> str:
-        """Show what the submodules' own lines do not."""
+        """Show the options that the submodules do not show."""
         usual = {
             "num_heads": 1,
             "attn_dropout": 0.0,

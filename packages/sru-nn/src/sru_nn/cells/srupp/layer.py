@@ -31,14 +31,14 @@ class SRUppCell(SRUCell):
         dropout: As for `SRUCell`.
         rnn_dropout: As for `SRUCell`.
         bidirectional: As for `SRUCell`.
-        projection_size: Not used: the transform brings its own.
+        projection_size: Not used: the transform has its own.
         highway_bias: As for `SRUCell`.
         layer_norm: As for `SRUCell`.
         normalize_after: As for `SRUCell`.
-        transform_module: An `SRUppAttention` or `SRUppProjectedLinear` with E inputs and K·N·D outputs, which
-            stand gate after gate; or another module with the same call that returns the layout of `sru`,
+        transform_module: An `SRUppAttention` or `SRUppProjectedLinear` with E inputs and K·N·D outputs, gate
+            after gate; or another module that is called in the same way and returns the layout of `sru`,
             `(T, B, N·D·K)`, gates innermost. K is 3, or 4 with a highway and E ≠ N·D. It gets `reset` and
-            `cu_seqlens` by name, each only where there is one.
+            `cu_seqlens` as keyword arguments, if there are any.
         rescale: As for `SRUCell`.
         has_skip_term: As for `SRUCell`.
         use_tanh: As for `SRUCell`.
@@ -46,16 +46,17 @@ class SRUppCell(SRUCell):
         amp_recurrence_fp16: As for `SRUCell`.
         weight_c_init: As for `SRUCell`.
         normalize_memory: With `layer_norm` and without `normalize_after`, whether the memory is normalised
-            like the input. With False it is left as it is, as in `sru` 3.0.0.dev6. With True, segments that
-            get the inputs of the earlier ones as their memory have the outputs of the whole sequence.
+            like the input. With False it is used as is, as in `sru` 3.0.0.dev6. With True, segments whose
+            memory holds the inputs of the earlier segments give the outputs of the whole sequence.
         learn_initial_state: As for `SRUCell`.
 
     Attributes:
-        transform: The `transform_module`; None if it is of another type, and then found as `custom_m`.
+        transform: The `transform_module`; None if it is of another type, which is then available as
+            `custom_m`.
         weight_c: `(2·N·D,)`, v_f then v_r.
         bias: `(2·N·D,)`, b_f then b_r.
 
-    State dicts of `sru` 3.0.0.dev6 load as they are.
+    State dicts of `sru` 3.0.0.dev6 load unchanged.
 
     Raises:
         ValueError: There is no `transform_module` or it has other sizes, a size is not positive, or a
@@ -138,18 +139,18 @@ class SRUppCell(SRUCell):
         x: Tensor | None = None,
         state: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Run the layer; what is not listed is as for `SRUCell.forward`.
+        """Run the layer; see `SRUCell.forward` for results and errors.
 
         Args:
             input: As for `SRUCell`.
             c0: As for `SRUCell`.
             mask_pad: As for `SRUCell`.
             attn_mask: `(T, M + T)`, as for `SRUppAttention`.
-            memory: `(M, B, E)`, the inputs of the positions before these.
+            memory: `(M, B, E)`, the inputs of the earlier positions.
             memory_mask_pad: `(M, B)`, non-zero where a position of the memory is padding.
-            reset: As for `SRUCell`. No position attends to another sequence either. The memory belongs to
-                what is before the first reset.
-            cu_seqlens: As for `SRUCell`. Each sequence attends to itself, and there is no memory.
+            reset: As for `SRUCell`. Positions do not attend to other sequences either. The memory belongs to
+                the sequence before the first reset.
+            cu_seqlens: As for `SRUCell`. Each sequence attends only to itself, and there is no memory.
             x: Another name of `input`.
             state: Another name of `c0`.
         """
@@ -183,7 +184,7 @@ class SRUppCell(SRUCell):
         reset: Tensor | None = None,
         c: Tensor | None = None,
     ) -> NoReturn:
-        """Refuse: a step attends to earlier positions; use `stream`, which takes them.
+        """Not supported, because a step attends to earlier positions; use `stream`.
 
         Raises:
             TypeError: Always.
@@ -205,11 +206,13 @@ class SRUppCell(SRUCell):
         Args:
             input: `(T, B, E)`.
             c0: `(B, N·D)`, the state before them; zeros if None.
-            cache: What `stream` returned before; None at the start and in a layer without attention.
+            cache: The cache returned by the previous `stream`; None at the start and in a layer without
+                attention.
             mask_pad: `(T, B)`, non-zero where a position is padding.
             pad: `(B, S + T)` bool, True where a position, of the cache or of the input, is padding. After a
-                `reset`, the next call is to have True where a sequence has ended too.
-            reset: `(T, B)` bool, True where a sequence begins. The cache belongs to what is before the first.
+                `reset`, it must also be True, in the next call, at positions of sequences that have ended.
+            reset: `(T, B)` bool, True where a sequence begins. The cache belongs to the sequence before the
+                first reset.
 
         Returns:
             `h`: `(T, B, N·D)`.
@@ -217,7 +220,7 @@ class SRUppCell(SRUCell):
             `cache`: The keys and values for the next call; None in a layer without attention.
 
         Raises:
-            ValueError: The layer looks ahead, or a shape does not fit.
+            ValueError: The layer is not causal, or a shape does not fit.
             TypeError: A dtype does not fit.
         """
         memory = Cache(cache)

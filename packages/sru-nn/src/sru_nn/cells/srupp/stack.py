@@ -46,21 +46,23 @@ class SRUpp(StreamingStack):
         normalize_after: Whether `layer_norm` normalises the outputs instead of the inputs.
         attn_layer_norm: Whether there is a norm after each attention.
         highway_bias: Initial value of the output gate's bias; below zero favours the highway.
-        attention_every_n_layers: Only each n-th layer attends; the others have two linear maps.
-        attention_last_n_layers: Only the last n layers attend; -1 leaves it to `attention_every_n_layers`.
-        rescale: Whether the highway is scaled so that deep stacks keep their variance at initialisation.
+        attention_every_n_layers: Only every n-th layer has attention; the others have two linear maps.
+        attention_last_n_layers: Only the last n layers have attention; with -1 `attention_every_n_layers`
+            applies.
+        rescale: Whether the highway is scaled to preserve the variance in deep stacks at initialisation.
         nn_rnn_compatible_return: Whether the state is returned as `(L·N, B, D)`, like `nn.LSTM`'s.
-        proj_input_to_hidden_first: Whether a linear map first brings the input to the width of the output.
+        proj_input_to_hidden_first: Whether the input is first projected to the width of the output.
         weight_c_init: Bound of the uniform initialisation of the recurrent vectors.
-        causal: Whether a position attends only to itself and to those before it, without an `attn_mask`.
-        context: With `causal`, how many positions before itself a position attends to at most; None for all.
-        batch_first: Whether input, output, the padding masks and the memory have the batch before the time.
-            The state does not.
+        causal: Whether a position attends only to itself and earlier positions, without an `attn_mask`.
+        context: With `causal`, the maximum number of earlier positions that a position attends to; None for
+            all.
+        batch_first: Whether the batch dimension of input, output, the padding masks and the memory comes
+            first. That of the state does not.
         normalize_memory: With `layer_norm` and without `normalize_after`, whether the memory is normalised
             like the input; see `SRUppCell`.
-        learn_initial_state: Whether each layer learns the state in which sequences begin (see `SRUCell`).
+        learn_initial_state: Whether each layer has a learned initial state (see `SRUCell`).
 
-    State dicts of `sru` 3.0.0.dev6 load as they are; one of another architecture raises a `RuntimeError` that
+    State dicts of `sru` 3.0.0.dev6 load unchanged; one of another architecture raises a `RuntimeError` that
     names the first argument that differs and both values.
 
     Attributes:
@@ -182,7 +184,7 @@ class SRUpp(StreamingStack):
             cell.transform.dropout.p = p  # type: ignore[union-attr]
 
     def reset_parameters(self) -> None:
-        """Draw all weights anew."""
+        """Reinitialise all weights."""
         super().reset_parameters()
         if self.input_to_hidden is not None:
             nn.init.xavier_uniform_(self.input_to_hidden.weight)
@@ -207,37 +209,39 @@ class SRUpp(StreamingStack):
             input: `(T, B, E)`, `(B, T, E)` with `batch_first`, `(T, E)` for a single sequence, `(total, E)`
                 or `(1, total, E)` with `cu_seqlens`, or a `PackedSequence`.
             c0: `(L, B, N·D)`, or `(L, N·D)` for a single sequence: the states before the first step; the
-                learned ones, or zeros, if None. With `nn_rnn_compatible_return`, `(L·N, B, D)` is taken too.
+                learned ones, or zeros, if None. With `nn_rnn_compatible_return`, `(L·N, B, D)` is also
+                accepted.
             mask_pad: `(T, B)`, `(B, T)` with `batch_first`, or `(T,)` for a single sequence: non-zero where a
                 position is padding. No position attends to it, the state passes it unchanged, and its output
                 is zero (the bias of the norm with `normalize_after`).
             attn_mask: `(T, M + T)`, the positions of the memory first: bool, True where a position must not
                 attend to another one, or numbers that are added to the scores, integers too, as in `sru`.
-                It adds to `causal`. A position that may attend to none attends to nothing.
+                It is combined with `causal`. A position whose mask excludes everything attends to nothing.
             memory: For each layer its inputs at M earlier positions, `(M, B, ·)`, or `(B, M, ·)` with
                 `batch_first`, as in the `saved_inputs` of the earlier call; or None. `(M, ·)` for a single
                 sequence.
             memory_mask_pad: `(M, B)`, `(B, M)` with `batch_first`, or `(M,)` for a single sequence: non-zero
                 where a position of the memory is padding.
-            reset: As for `SRU`. No position attends to another sequence either. The memory belongs to what
-                is before the first reset.
-            cu_seqlens: As for `SRU`. Each sequence attends to itself, and there is no memory.
+            reset: As for `SRU`. Positions do not attend to other sequences either. The memory belongs to the
+                sequence before the first reset.
+            cu_seqlens: As for `SRU`. Each sequence attends only to itself, and there is no memory.
             x: Another name of `input`.
             state: Another name of `c0`.
 
         Returns:
-            `h`: the outputs of the last layer, in the form of `input` with N·D features.
+            `h`: the outputs of the last layer, with the layout of `input` and N·D features.
             `c`: `(L, B, N·D)`, the states after the last step; `(L·N, B, D)` with `nn_rnn_compatible_return`;
             without B for a single sequence. float32, or float64 for float64 input.
             `memory`: `{"saved_inputs": [...]}`, the input of each layer, `(T, B, ·)`, or `(B, T, ·)` with
-            `batch_first`; zero at the padding of the first layer. Detach them before they are the memory of
-            the next segment, unless gradients are to go back through it. With `reset` also
-            `"memory_mask_pad"`, in the form of the argument: True at padding and where a sequence has ended.
+            `batch_first`; zero at the padding of the first layer. Detach them before passing them as the
+            memory of the next segment, unless you want gradients to flow through it. With `reset` also
+            `"memory_mask_pad"`, with the layout of the argument: True at padding and at positions of
+            sequences that have ended.
 
         Raises:
-            ValueError: A shape or the length of `memory` does not fit, an argument is given by both of its
-                names, `mask_pad` or `reset` comes with a `PackedSequence`, or one of them or a memory with
-                `cu_seqlens`.
+            ValueError: A shape or the length of `memory` does not fit, an argument is passed under both of
+                its names, `mask_pad` or `reset` comes with a `PackedSequence`, or one of them or a memory
+                with `cu_seqlens`.
             TypeError: A dtype does not fit.
         """
         given, c0 = input_and_state(self, input, c0, x, state)
@@ -295,6 +299,6 @@ class SRUpp(StreamingStack):
         return x, (self._returned_states(torch.stack(last)), *kept)
 
     def extra_repr(self) -> str:
-        """Show what the layers' own lines do not."""
+        """Show the options that the layers do not show."""
         context = "" if self.context is None else f", context={self.context}"
         return f"{super().extra_repr()}, proj_size={self.proj_size}{context}"

@@ -1,4 +1,4 @@
-"""What SRU++ carries from one step, or one chunk of a sequence, to the next."""
+"""The state that SRU++ carries from one step or chunk of a sequence to the next."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class SRUppState(NamedTuple):
     count."""
 
     def detach(self) -> SRUppState:
-        """Return the state without its history, to cut the gradient between two chunks."""
+        """Return the detached state, so that no gradient flows between two chunks."""
         caches = tuple(c and KeyValues(c.keys.detach(), c.values.detach()) for c in self.caches)
         return SRUppState(self.c.detach(), caches, self.pad)
 

@@ -1,4 +1,4 @@
-"""SRU++ over a sequence that comes step by step, or in chunks."""
+"""SRU++ over a sequence that arrives step by step or in chunks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sru_nn.recurrent import check_device, check_step, map_tensors
 
 
 class StreamingStack(SRUStack):
-    """What an SRU++ does with a sequence that is not known as a whole."""
+    """The methods of an SRU++ for sequences that are not yet complete."""
 
     causal: bool
     num_heads: int
@@ -29,9 +29,9 @@ class StreamingStack(SRUStack):
 
         Args:
             x: `(B, E)`.
-            state: What `step` or `stream` returned before; `SRUppState(c0)` to start from the states c0,
-                None for the beginning of a sequence.
-            reset: `(B,)` bool, True where a sequence begins: the state is left behind.
+            state: The state returned by the previous `step` or `stream`; `SRUppState(c0)` to start from the
+                states c0, None at the beginning of a sequence.
+            reset: `(B,)` bool, True where a sequence begins: the state is dropped.
 
         Returns:
             `h`: `(B, N·D)`, the output of the last layer.
@@ -65,10 +65,9 @@ class StreamingStack(SRUStack):
     ) -> tuple[Tensor, SRUppState]:
         """Run the stack over the next positions of a sequence.
 
-        A sequence fed in chunks of any lengths gives the outputs of `forward` on the whole. The state holds
-        the keys and values of earlier positions, at most `context` of them; its method `detach` cuts the
-        gradient between two calls. Positions of sequences that have ended keep their places in it, like
-        padding.
+        Chunks of any length give the same outputs as `forward` on the whole sequence. The state holds the
+        keys and values of earlier positions, at most `context` of them; call its `detach` to stop gradients
+        between two calls. Positions of sequences that have ended stay in it, like padding.
 
         Args:
             x: `(T, B, E)`, or `(B, T, E)` with `batch_first`.
