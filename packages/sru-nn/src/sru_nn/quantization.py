@@ -121,8 +121,8 @@ class Int4Linear(QuantizedLinear):
             raise ValueError(f"Int4Linear: group_size must be 32, 64, 128 or 256, got {group_size}")
         if self.in_features % group_size or self.out_features % 16:
             raise ValueError(
-                f"Int4Linear: the layer must have a multiple of group_size = {group_size} inputs and of 16 outputs, "
-                f"got {self.in_features} and {self.out_features}; quantize it with bits=8"
+                f"Int4Linear: linear must have a multiple of group_size = {group_size} inputs and of 16 "
+                f"outputs, got {self.in_features} and {self.out_features}; quantize it with bits=8"
             )
         groups = linear.weight.detach().float().view(self.out_features, -1, group_size)
         low, high = groups.amin(-1), groups.amax(-1)
