@@ -1,9 +1,9 @@
-"""Data set readers, texts, tokenizers, pretrained embeddings and batching; knows no model.
+"""Data set readers, texts, tokenizers, pretrained embeddings and batching, for any model.
 
 The parts are `datasets`, `tables`, `texts`, `tokenizers`, `annotation`, `features`, `token_files`,
 `question_files`, `pair_files`, `feature_files`, `loaders`, `embeddings` and `download`. Each is imported on
-demand, so `import sru_data` alone costs nothing.
-Their former names (`sru_data.batching`, `sru_data.streams` and so on) still import.
+demand, so `import sru_data` by itself costs nothing. The old names (`sru_data.batching`, `sru_data.streams`
+and so on) can still be imported.
 """
 
 from sru_data.errors import DataError

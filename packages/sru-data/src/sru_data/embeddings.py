@@ -41,17 +41,17 @@ class EmbeddingMatrix:
 def read_embeddings(path: str | Path, words: Collection[str], *, dim: int | None = None) -> dict[str, Tensor]:
     """Read the vectors of some words; if the file has a word twice, the first one counts.
 
-    A word that the file lacks gets the vector of another spelling: `-lrb-` that of `(`, the other escapes of
-    the Penn Treebank likewise, and a lower-case word that of `Word` or else of `WORD`.
+    A word missing from the file gets the vector of another spelling: `-lrb-` that of `(`, the other escapes
+    of the Penn Treebank likewise, and a lower-case word that of `Word` or else of `WORD`.
 
-    In text formats a word may contain spaces: the last D fields of a line are its numbers. D is the header's,
-    or what most lines agree on. The width of every line is checked, but only the numbers of words in use are
-    parsed. A line has at most 1 MiB, and a vector 65,536 numbers.
+    In text formats a word may contain spaces: the last D fields of a line are its numbers. D is taken from
+    the header, or from the majority of the lines. The width of every line is checked, but only the numbers of
+    words in use are parsed. A line is limited to 1 MiB, and a vector to 65,536 numbers.
 
     Args:
         path: The file.
         words: The words in use.
-        dim: The width D that the file must have; taken from the file if None.
+        dim: The expected width D; taken from the file if None.
 
     Returns:
         A (D,) float32 vector for each word that the file has, in file order; those of other spellings last.
@@ -116,13 +116,13 @@ def embedding_matrix(
 ) -> EmbeddingMatrix:
     """Make the initial weight of an embedding layer from a file.
 
-    Row 0, padding, is zero. A token that the file lacks gets a row from the uniform distribution with mean 0
-    and the standard deviation σ of the vectors found, U(-√3 σ, √3 σ).
+    Row 0, padding, is zero. A token missing from the file gets a row from the uniform distribution with mean
+    0 and the standard deviation σ of the vectors found, U(-√3 σ, √3 σ).
 
     Args:
         path: The embedding file.
         tokens: The vocabulary in the order of its ids, padding first.
-        dim: The width the file must have; taken from the file if None.
+        dim: The expected width; taken from the file if None.
         seed: Seed of the random rows.
         vectors: What `read_embeddings` returned for the tokens, so that the file is not read again.
 

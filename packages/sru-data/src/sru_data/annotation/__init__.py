@@ -1,4 +1,4 @@
-"""Tokens with their places in the text, by fast rules, or by spaCy with lemmas, tags and named entities."""
+"""Tokens with their offsets in the text, from fast rules, or from spaCy with lemmas, tags and entities."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def make_annotator(features: Features, *, model: str = "en_core_web_sm") -> Anno
     """Return an annotator; spaCy is imported when its first text is read.
 
     Args:
-        features: "none" for tokens and their places alone, "spacy" for lemmas, parts of speech and named
-            entities too.
+        features: "none" for tokens and their offsets only, "spacy" to add lemmas, parts of speech and named
+            entities.
         model: The spaCy model, where features are "spacy": the name of an installed one.
 
     Raises:

@@ -1,7 +1,7 @@
-r"""English text cut into tokens whose place in the text is known.
+r"""Split English text into tokens with known offsets.
 
-Nothing is rewritten: every token is a part of the text, and what is left out is white space or invisible. The
-first of these rows that fits decides:
+The text is not changed: every token is a part of it, and only white space and invisible characters are left
+out. The first of these rows that fits decides:
 
     do|n't ca|n't                     letters before n't, and n't, with ' or ’
     's 'm 'd 're 've 'll              endings after a word, likewise

@@ -12,8 +12,8 @@ space, a tokenised sentence (which may be empty). Files are UTF-8 (CR, SST, the 
     sst1  movie reviews, fine polarity     5 classes   own training, validation and test sets
     sst2  movie reviews, polarity          2 classes   own training, validation and test sets
 
-Papers train on SST with all labelled phrases of the training sentences, and validate and test on sentences:
-`load("sst2", phrases=True)` does so.
+Most papers train on all labelled phrases of SST's training sentences, and validate and test on sentences; so
+does `load("sst2", phrases=True)`.
 """
 
 from __future__ import annotations
@@ -136,19 +136,19 @@ def load(
     seed: int = 0,
     phrases: bool = False,
 ) -> Splits:
-    """Read one of the sets in `NAMES` and divide it.
+    """Read one of the sets in `NAMES` and split it.
 
-    `mr`, `cr`, `subj` and `mpqa` are divided into ten folds: fold k is the test set, and a tenth of the other
+    `mr`, `cr`, `subj` and `mpqa` are split into ten folds: fold k is the test set, and a tenth of the other
     nine is the validation set. `trec` has its own test set, and a tenth of its training set is the validation
-    set. Every division made here is stratified (class counts differ by at most one between parts) and a pure
-    function of the file, `seed` and `fold`. `sst1` and `sst2` come divided and ignore `seed`.
+    set. Every split made here is stratified (class counts differ by at most one between parts) and depends
+    only on the file, `seed` and `fold`. `sst1` and `sst2` have their own splits and ignore `seed`.
 
     Args:
         name: One of `NAMES`.
         data_dir: A folder that holds `classification/FILE`; `$SRU_DATA` if None. Without either, the files
             are downloaded once and cached.
         fold: The fold that is the test set, 0 to 9; only for the sets with cross-validation.
-        seed: Seed of the divisions.
+        seed: Seed of the splits.
         phrases: Train on all labelled phrases of the training sentences; only for `sst1` and `sst2`. The
             validation and test sets are the same sentences either way.
 
@@ -156,7 +156,7 @@ def load(
         The three parts and the names of the classes.
 
     Raises:
-        ValueError: Unknown name, or a fold or phrases that the set does not have.
+        ValueError: The name is unknown, or the set does not have this fold or phrases.
         DataError: A file is missing, truncated or malformed.
     """
     if name not in SOURCES:

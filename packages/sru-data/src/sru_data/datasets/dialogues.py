@@ -1,21 +1,20 @@
-"""Dialogues, for models that answer: JSON lines or one JSON array, in four forms.
+"""Dialogues, for chat models: JSON lines or one JSON array, in four formats.
 
-Each record is one dialogue. In our own form `bot` is what the model learns to say; `user` (or `human`, or
+Each record is one dialogue. In our own format `bot` is what the model learns to say; `user` (or `human`, or
 `prompt`) is what was said to it, and may be absent. A dialogue of several turns is a list of such objects:
 
     {"user": "Is it raining?", "bot": "No, the sun is out."}
     {"bot": "Good morning!"}
     {"conversation": [{"user": "Hello.", "bot": "Hello!"}, {"user": "Who are you?", "bot": "A network."}]}
 
-The others are those of OpenAI, ShareGPT and Alpaca, and records of all four may stand in one file:
+The others are those of OpenAI, ShareGPT and Alpaca. One file may mix all four:
 
     {"messages": [{"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Hello!"}]}
     {"conversations": [{"from": "human", "value": "Hello."}, {"from": "gpt", "value": "Hello!"}]}
     {"instruction": "Add the numbers.", "input": "1 and 2", "output": "3"}
 
-What `system` says, and an `input`, becomes a paragraph of what the user says next. OpenAI's `content` may be
-a list of parts, whose texts are joined, or null where nothing is said. Other keys and empty lines are
-ignored.
+A `system` message, and an `input`, become a paragraph of the next user turn. OpenAI's `content` may be a list
+of parts, whose texts are joined, or null if nothing is said. Other keys and empty lines are ignored.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ def read_dialogues(paths: str | Path | Sequence[str | Path]) -> list[Dialogue]:
     """Read files of dialogues.
 
     Args:
-        paths: JSON lines, or JSON arrays, in the forms that the module describes, plain or compressed: a
+        paths: JSON lines, or JSON arrays, in the formats described in this module, plain or compressed: a
             file, a pattern as in `glob`, or several.
 
     Returns:

@@ -183,9 +183,9 @@ def load(name: str, *, data_dir: str | Path | None = None) -> Corpus:
     """Find one of the corpora in `NAMES`; its texts are read later.
 
     Local files are looked for below `lm/` in the data folder, as downloaded or unpacked; if one is missing,
-    the message lists the paths that would do. `enwik8` and `text8` are cut after 90 and 95 million bytes. A
-    file of another size, such as the beginning of `enwik8`, is cut at the first line ends after 90 and 95 %
-    of its bytes, or without line ends, exactly there; so are `tiny-shakespeare` and `python-help`.
+    the message lists the possible paths. `enwik8` and `text8` are cut after 90 and 95 million bytes. A file
+    of another size, such as the beginning of `enwik8`, is cut at the first line ends after 90 and 95 % of its
+    bytes, or without line ends, exactly there; so are `tiny-shakespeare` and `python-help`.
 
     Args:
         name: One of `NAMES`.
@@ -220,7 +220,7 @@ def from_files(
     text_field: str = "text",
     encoding: str = "utf-8",
 ) -> Corpus:
-    """Make a corpus of any texts: plain text, JSON lines, CSV, TSV or Parquet, plain or compressed.
+    """Make a corpus from any texts: plain text, JSON lines, CSV, TSV or Parquet, plain or compressed.
 
     JSON lines are files whose name ends in `.jsonl`, before that of a compression; tables are those that
     `sru_data.tables` knows as CSV, TSV or Parquet by their names. A line feed follows each text in them.

@@ -1,4 +1,4 @@
-"""Labelled texts in files of your own."""
+"""Labelled texts in your own files."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def load_files(
     encoding: str = "utf-8",
     delimiter: str | None = None,
 ) -> Splits:
-    """Read labelled texts from tables, and divide them unless they come divided.
+    """Read labelled texts from tables, and split off the parts that have no file.
 
-    What is missing is split off the training data: first a tenth for the test, then a tenth of the rest for
-    the validation. Every division is stratified (class counts differ by at most one between parts) and a pure
-    function of the rows, `seed` and `fold`. A class of two examples always keeps one for training.
+    Missing parts are split off the training data: first a tenth for the test, then a tenth of the rest for
+        validation. Every split is stratified (class counts differ by at most one between parts) and depends
+        only on the rows, `seed` and `fold`. A class of two examples always keeps one for training.
 
     A label may be any text; white space around it is dropped. Classes are numbered in sorted order (whole
     numbers by size), so that shuffled rows give the same numbers. An empty text is kept.
@@ -53,23 +53,23 @@ def load_files(
         text_column: The column of the texts.
         label_column: The column of the labels.
         pair_column: The column of the second text, for pairs of texts.
-        label_separator: What separates the labels of a text that may have several or none. A list of JSON
-            lines or Parquet needs none, but still this option.
-        seed: Seed of the divisions.
+        label_separator: The separator between the labels of a text, which may then have several or none.
+            Lists in JSON lines or Parquet need no separator, but this option must still be set.
+        seed: Seed of the splits.
         fold: The part of a ten-fold cross-validation to test on, 0 to 9; None means 0.
-        kind: The kind of the files, whatever their names say.
+        kind: The type of the files, overriding their names.
         encoding: Their encoding.
         delimiter: The delimiter of CSV files.
 
     Returns:
-        The three parts, the names of the classes, and notes on what may be wrong.
+        The three parts, the names of the classes, and notes on possible problems.
 
     Raises:
         ValueError: `fold` is out of range or given together with `test_file`, two columns are the same, or an
             option has an invalid value.
         DataError: A file is missing or malformed, lacks a column, has an empty or unprintable label or a text
-            of more than 64 KiB; there is only one class, a label to be divided occurs once, or one never in
-            training.
+            of more than 64 KiB; there is only one class, a label to be split occurs only once, or a label
+            does not occur in training.
     """
     if fold is not None and not 0 <= fold < NUM_FOLDS:
         raise ValueError(f"load_files: fold must be 0 to {NUM_FOLDS - 1}, got {fold}")

@@ -101,8 +101,8 @@ def read_squad(paths: str | Path | Sequence[str | Path]) -> Iterator[Paragraph]:
         paths: A file, plain or compressed, a pattern as in `glob`, or several.
 
     Raises:
-        DataError: A file is missing, truncated or of another form, or has no question; or two questions have
-            the same id. An article may have at most 32 MiB, and a text 131,072 characters.
+        DataError: A file is missing, truncated, in another format, or has no question; or two questions have
+            the same id. An article is limited to 32 MiB, and a text to 131,072 characters.
     """
     places: dict[str, str] = {}
     for path in matching_files(paths):
@@ -161,7 +161,7 @@ def _question(record: Any, place: str) -> Question:
 
 
 def question_place(place: str, name: str) -> str:
-    """Say where a question stands, for messages.
+    """Describe the place of a question, for messages.
 
     Args:
         place: The place of its paragraph.

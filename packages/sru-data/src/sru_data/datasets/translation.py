@@ -6,7 +6,7 @@
 
 Multi30k is read from `mt/multi30k` in the data folder or downloaded. The other two are read from `mt/iwslt14`
 and `mt/wmt14`, plain or compressed: `train`, `valid` and `test`, each with the endings `.de` and `.en`,
-tokenised as fairseq's scripts do it before they cut subwords.
+tokenised as by fairseq's scripts before the split into subwords.
 
 Source: Elliott, Frank, Sima'an and Specia, "Multi30K: multilingual English-German image descriptions", 2016;
 the evaluation campaigns of IWSLT 2014 and WMT 2014.

@@ -87,12 +87,12 @@ class LengthBatchSampler(Resumable[list[int]], Sampler[list[int]]):
     """Batches of indices whose sequences have similar lengths, for `DataLoader(batch_sampler=...)`.
 
     In each epoch the sequences are sorted by length, equal lengths by `ties` and else in random order, and
-    cut into batches, which are then shuffled. Each index comes once per epoch. The order is a pure function
-    of `seed` and the epoch, which `set_epoch` chooses; it does not advance by itself. Without `shuffle` the
-    batches run from long to short sequences in every epoch, equal ones by index: if the memory does for the
-    first batch, it does for all, and each fits where the one before it was. In the first `shortest_first`
-    epochs the batches run from short to long, since a recurrent network that recognises speech learns the
-    short ones first.
+    cut into batches, which are then shuffled. Each index occurs once per epoch. The order depends only on
+    `seed` and the epoch, which is set with `set_epoch` and does not advance by itself. Without `shuffle` the
+    batches run from long to short sequences in every epoch, equal lengths by index: if there is enough memory
+    for the first batch, there is enough for all, and each fits into the memory of the previous one. In the
+    first `shortest_first` epochs the batches run from short to long, since a recurrent network that
+    recognises speech learns the short ones first.
 
     A batch holds either `batch_size` sequences (the last may hold fewer) or as many as keep
 
@@ -106,7 +106,7 @@ class LengthBatchSampler(Resumable[list[int]], Sampler[list[int]]):
         max_tokens: The budget of tokens per batch; no sequence may be longer.
         shuffle: Whether the order is random.
         seed: Seed of the order.
-        shortest_first: How many epochs run from short to long before the batches are shuffled.
+        shortest_first: The number of epochs that run from short to long before the batches are shuffled.
         ties: The order of sequences of equal length, a number for each. Where pairs of S and T tokens have
             the length max(S, T), S - T brings equal pairs together, which leaves little padding on either
             side.

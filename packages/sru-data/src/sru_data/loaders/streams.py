@@ -90,7 +90,7 @@ class StreamLoader(TextLoader):
 
     With a `separator`, a document begins at the first token of the text and after each separator, which is
     the last token of a document. `reset` of a segment marks the first token of each, so that a network can
-    begin anew there. A stream may begin within a document, and then does so without a mark.
+    reset its state there. A stream may begin within a document; its first token is then not marked.
 
     Args:
         tokens: (n,) ids of any integer type; mapped ones stay mapped.

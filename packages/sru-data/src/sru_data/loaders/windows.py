@@ -12,7 +12,7 @@ from sru_data.loaders.streams import IGNORE, Segment, TextLoader
 
 
 class WindowLoader(TextLoader):
-    """A text of n tokens in windows of W steps, each read without what came before it.
+    """A text of n tokens in windows of W steps, each read without the preceding text.
 
     Window k consists of steps k·R to k·R + W - 1, where step i reads token i and predicts token i + 1. The
     first window scores all of its steps and every other window its last R, so every token but the first is

@@ -106,7 +106,7 @@ class TextFile:
 
     The ending of the name tells the format: `.xz`, `.gz`, `.bz2` or another compression that `fsspec` knows,
     or an archive: `.zip`, `.tar`, `.tar.gz`, `.tgz` and so on; before any of these, `.jsonl`. A byte-order
-    mark at the beginning of a file or member is no part of it, and counts nowhere.
+    mark at the beginning of a file or member is not part of it, and is not counted anywhere.
     """
 
     path: Path

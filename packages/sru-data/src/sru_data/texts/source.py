@@ -122,10 +122,10 @@ class TextSource:
 
     @property
     def fingerprint(self) -> str:
-        """A short text that differs between different texts.
+        """A short string that identifies the text.
 
         It covers the names, sizes, byte ranges and formats of the files and samples from the beginning,
-        middle and end of each. An edit elsewhere that keeps the size goes unnoticed.
+        middle and end of each. An edit elsewhere that keeps the size is not detected.
 
         Raises:
             DataError: A file is missing.

@@ -1,4 +1,4 @@
-"""Alphabets for recognition: the tokenizer whose tokens a model of speech writes, and transcripts as ids.
+"""Alphabets for speech recognition: the tokenizer whose tokens a model outputs, and transcripts as ids.
 
 Any tokenizer is an alphabet. Its padding, id 0, is the blank of CTC, which no text ever becomes.
 """
@@ -18,13 +18,13 @@ Unit = Literal["characters", "words", "phones", "subwords"]
 
 
 def train_alphabet(texts: Iterable[str], *, unit: Unit, vocab_size: int | None = None) -> Tokenizer:
-    """Make the alphabet of some transcripts, in which case counts.
+    """Make the alphabet of some transcripts; it is case-sensitive.
 
     Args:
         texts: The transcripts to train on.
         unit: What a token is.
-        vocab_size: The size of the vocabulary, blank and unknown included: for `subwords` alone, which need
-            it.
+        vocab_size: The size of the vocabulary, including blank and unknown; only for `subwords`, which
+            require it.
 
     Raises:
         ValueError: Unknown `unit`, a `vocab_size` that the unit lacks, or no text.
@@ -54,7 +54,7 @@ def encode_transcript(alphabet: Tokenizer, text: str) -> list[int]:
 
 
 def symbols_outside(alphabet: Tokenizer, text: str) -> list[str]:
-    """Return the words, phones or characters of a transcript that the alphabet lacks, sorted.
+    """Return the words, phones or characters of a transcript that are missing from the alphabet, sorted.
 
     Args:
         alphabet: The alphabet.

@@ -33,7 +33,7 @@ class ByteTokenizer(HuggingFaceTokenizer):
 
     @classmethod
     def fits(cls, backend: tokenizers.Tokenizer) -> bool:
-        """Whether a backend looks up each byte as it is, like that of `ByteTokenizer()`."""
+        """Whether a backend looks up each byte unchanged, like that of `ByteTokenizer()`."""
         if not alike(backend, _untrained(), "normalizer", "pre_tokenizer", "added_tokens"):
             return False
         model = description(backend)["model"]
@@ -88,7 +88,8 @@ def encode_block(tokenizer: Tokenizer, block: bytes) -> Tensor:
     """Return the ids of a block of text.
 
     Args:
-        tokenizer: Any tokenizer; a `ByteTokenizer` takes the block as it is, the others as UTF-8.
+        tokenizer: Any tokenizer; a `ByteTokenizer` encodes the block unchanged, the others decode it as
+            UTF-8.
         block: A block of `TextSource.blocks`, or any other bytes.
 
     Returns:

@@ -25,7 +25,7 @@ class CharTokenizer(HuggingFaceTokenizer):
         Args:
             texts: The text to count in.
             min_count: Characters that occur less often are unknown.
-            max_size: The largest size of the vocabulary, padding and unknown included.
+            max_size: Maximum size of the vocabulary, including padding and unknown.
 
         Raises:
             ValueError: `min_count` or `max_size` is too small, or the texts are empty.
@@ -40,7 +40,7 @@ class CharTokenizer(HuggingFaceTokenizer):
 
     @classmethod
     def fits(cls, backend: tokenizers.Tokenizer) -> bool:
-        """Whether a backend looks up each character as it is, like those of `CharTokenizer.train`."""
+        """Whether a backend looks up each character unchanged, like those of `CharTokenizer.train`."""
         return alike(backend, _untrained(), "normalizer", "pre_tokenizer")
 
     def encode(self, text: str) -> list[int]:

@@ -1,6 +1,6 @@
-r"""English text cut into words as the Penn Treebank and the Stanford Sentiment Treebank cut it.
+r"""Split English text into words as in the Penn Treebank and the Stanford Sentiment Treebank.
 
-First the text is rewritten, each row on the result of those above it:
+First the text is rewritten; each row applies to the result of the rows above it:
 
     | in the text                               | becomes         | example                        |
     | ----------------------------------------- | --------------- | ------------------------------ |
@@ -30,8 +30,8 @@ Then these are words, and so is each other character that is not white space:
     1,000.50 3:30 9/11                digits, also with . , : / within
     `` '' -- ... ?! ***               these marks, and any number of * = ~ + _ # ^ | < >
 
-So text that is already cut stays as it is: `" ".join(pieces)` has the same pieces. The time is linear in the
-length of the text.
+Text that is already tokenized is therefore unchanged: `" ".join(pieces)` has the same pieces. The time is
+linear in the length of the text.
 
 Source: `tokenizer.sed` of the Penn Treebank (Robert MacIntyre, 1995), with the escapes of its parsed files.
 """
@@ -175,7 +175,7 @@ _by_mark = [
 
 
 def pieces(text: str, *, lowercase: bool) -> list[str] | None:
-    """Cut a text into words; the same as the library, but several times faster.
+    """Split a text into words, like the library but several times faster.
 
     Args:
         text: Any text.

@@ -23,8 +23,8 @@ _MOST_UNUSED_IDS = 1_000_000
 class HuggingFaceTokenizer:
     """A Hugging Face tokenizer whose ids are renumbered so that padding is 0 and unknown is 1.
 
-    The other tokens keep their order. If the tokenizer has no padding or no unknown token, one that text
-    never yields is added. Special tokens of its post-processor, such as `[CLS]`, are not added to texts.
+    The other tokens keep their order. If the tokenizer has no padding or unknown token, one that never occurs
+    in text is added. Special tokens of its post-processor, such as `[CLS]`, are not added to texts.
 
     Args:
         backend: The tokenizer; its own padding and truncation are not applied.

@@ -1,4 +1,4 @@
-r"""Tokenized English turned into text as people write it, to measure how a model copes with that.
+r"""Convert tokenized English to text as people write it, to measure how well a model handles it.
 
     | tokenized                                  | natural                     |
     | ------------------------------------------ | --------------------------- |

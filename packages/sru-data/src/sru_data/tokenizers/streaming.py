@@ -9,10 +9,10 @@ _MAX_UNCERTAIN = 3
 
 
 class StreamingDecoder:
-    """Gives the text of ids as soon as it is certain, for any tokenizer.
+    """Decodes ids one at a time, returning text as soon as it is final, for any tokenizer.
 
-    The return values of `feed` and, at the end, `finish` together are what `decode` returns for all ids at
-    once. Only the bytes of an incomplete character are held back, because the next id may change them.
+    Together, the results of `feed` and, at the end, `finish` equal what `decode` returns for all ids at once.
+    Only the bytes of an incomplete character are held back, because the next id may change them.
 
     Args:
         tokenizer: The tokenizer of the ids.
@@ -26,7 +26,7 @@ class StreamingDecoder:
         self._num_given = 0
 
     def feed(self, token: int) -> str:
-        """Take the next id and return the text that has become certain, usually that of one token.
+        """Take the next id and return the text that has become final, usually that of one token.
 
         Args:
             token: An id of the tokenizer; padding has no text.

@@ -30,15 +30,15 @@ class SubwordTokenizer:
     """Pieces of words, learned by sentencepiece.
 
     Text is NFKC-normalised and runs of white space become one space, so `decode` gives the normalised text.
-    Trained with `lossless=True`, text stays as it is, line feeds are tokens, characters unseen in training
-    are spelled out in bytes, and `decode` is the exact inverse.
+    With `lossless=True` in training, text is not changed, line feeds are tokens, characters unseen in
+    training are encoded as bytes, and `decode` is the exact inverse.
 
     Args:
         model: A serialised sentencepiece model. Its pieces are renumbered so that padding, which is added if
             the model has none, is 0 and unknown is 1; the others keep their order.
 
     Raises:
-        ValueError: It is no such model, or a piece of it is not UTF-8.
+        ValueError: It is not a sentencepiece model, or a piece of it is not UTF-8.
     """
 
     pad_id = PAD_ID
@@ -79,11 +79,12 @@ class SubwordTokenizer:
 
         Args:
             texts: The text to learn from.
-            vocab_size: The size of the vocabulary, padding and unknown included; a short text gives fewer.
+            vocab_size: The size of the vocabulary, including padding and unknown; it is smaller for a short
+                text.
             model_type: The algorithm.
-            lossless: Whether every text comes back exactly, line ends and white space included. This takes
-                257 more entries of the vocabulary.
-            threads: Threads to learn with; another number may give slightly different pieces.
+            lossless: Whether `decode` reproduces every text exactly, including line ends and white space.
+                This adds 257 entries to the vocabulary.
+            threads: The number of threads; a different number may give slightly different pieces.
 
         Raises:
             ValueError: Unknown `model_type`, no text, or a `vocab_size` too small for its characters.

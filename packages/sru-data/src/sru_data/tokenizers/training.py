@@ -34,11 +34,11 @@ def train_tokenizer(
     Args:
         source: The text to learn from.
         unit: What a token is.
-        vocab_size: The size of the vocabulary, padding and unknown included: the largest, which a short text
-            need not reach. Subwords require it.
+        vocab_size: Maximum size of the vocabulary, including padding and unknown. Required for subwords.
         min_count: Words or characters that occur less often are unknown.
         lowercase: Whether to lower-case words.
-        threads: Threads to learn subwords with; another number may give slightly different pieces.
+        threads: The number of threads to learn subwords; a different number may give slightly different
+            pieces.
 
     Raises:
         ValueError: Unknown `unit`, or an option that the unit does not have or that this text cannot satisfy.

@@ -40,8 +40,8 @@ class WordTokenizer(HuggingFaceTokenizer):
     Trained with `line_ends=True`, each line feed is a token too, `<eos>`, and `decode` writes it as a line
     feed again, without spaces around it.
 
-    Trained with `rules="english"`, text is first cut as the Penn Treebank cuts it: `It's terrible!` is the
-    words `it 's terrible !`. Text that is cut already stays as it is. The rules, which stand in
+    Trained with `rules="english"`, text is first split as in the Penn Treebank: `It's terrible!` becomes the
+    words `it 's terrible !`. Text that is already tokenized is left as is. The rules, described in
     `sru_data.tokenizers.english`, are saved with the vocabulary.
     """
 
@@ -69,17 +69,17 @@ class WordTokenizer(HuggingFaceTokenizer):
         Args:
             texts: The text to count in. With `line_ends`, it includes the line feeds.
             min_count: Words that occur less often are unknown.
-            max_size: The largest size of the vocabulary, padding and unknown included, `extra` not.
+            max_size: Maximum size of the vocabulary, including padding and unknown but not `extra`.
             lowercase: Whether to lower-case text, here and in `encode`.
             line_ends: Whether a line feed is a token; only with the rules "spaces".
-            unk_token: The word that stands for unknown ones. A text that spells it out, as the Penn Treebank
-                and WikiText do, means the unknown word.
-            rules: How text is cut into words: "spaces" or "english".
+            unk_token: The word for unknown words. If a text contains it, as the Penn Treebank and WikiText
+                do, it is read as an unknown word.
+            rules: How text is split into words: "spaces" or "english".
             extra: Further words, as for `extended`.
 
         Raises:
-            ValueError: Unknown `rules`, or rules that do not go with `line_ends`; `min_count` or `max_size`
-                is too small, or no word is left.
+            ValueError: `rules` is unknown or excludes `line_ends`, `min_count` or `max_size` is too small, or
+                no word is left.
         """
         if rules not in get_args(Rules):
             raise ValueError(f"WordTokenizer: rules must be 'spaces' or 'english', got {rules!r}")
@@ -110,12 +110,12 @@ class WordTokenizer(HuggingFaceTokenizer):
     def from_words(
         cls, words: Iterable[str], *, lowercase: bool = True, unk_token: str = UNK_TOKEN
     ) -> WordTokenizer:
-        """Make a vocabulary of given words; text is then cut at white space alone.
+        """Make a vocabulary from given words; text is then split only at white space.
 
         Args:
             words: The words in the order of their ids, after padding and unknown; as for `extended`.
             lowercase: Whether to lower-case words, here and in `encode`.
-            unk_token: The word that stands for unknown ones.
+            unk_token: The word for unknown words.
         """
         # A saved tokenizer without line ends could be anybody's, and would be loaded as such.
         backend = _untrained(unk_token, lowercase=lowercase, line_ends=True)
@@ -124,7 +124,7 @@ class WordTokenizer(HuggingFaceTokenizer):
 
     @classmethod
     def fits(cls, backend: tokenizers.Tokenizer) -> bool:
-        """Whether a backend is one that `WordTokenizer.train` makes, with line ends or for English."""
+        """Whether `WordTokenizer.train` could have made this backend, with line ends or for English."""
         if _is_english(backend):
             return True
         own = _untrained("", lowercase=_is_lowercase(backend), line_ends=True)
@@ -143,7 +143,7 @@ class WordTokenizer(HuggingFaceTokenizer):
         return [id_of.get(word, UNK_ID) or UNK_ID for word in self.pieces(text)] or [UNK_ID]
 
     def ids_of(self, words: Sequence[str]) -> list[int]:
-        """Return one id for each of some words that are already cut, none of them `pad_id`.
+        """Return one id for each word of a text that is already tokenized, none of them `pad_id`.
 
         Args:
             words: The words, in any case if text is lower-cased. Nothing else is rewritten.
@@ -162,9 +162,8 @@ class WordTokenizer(HuggingFaceTokenizer):
         """Return a tokenizer with further words, such as those with a pretrained vector, after its own.
 
         Args:
-            words: The words, in the order of their ids. They are kept in the form in which text is looked up,
-                `The` as `the` if text is lower-cased; those that are known or are cut into several are left
-                out.
+            words: The words, in the order of their ids. They are normalized like text, `The` to `the` if text
+                is lower-cased; words that are already known or would be split into several are left out.
         """
         vocabulary = self._saved.get_vocab(with_added_tokens=False)
         size = len(vocabulary)
@@ -178,7 +177,7 @@ class WordTokenizer(HuggingFaceTokenizer):
         return type(self)(backend)
 
     def pieces(self, text: str) -> list[str]:
-        """Return the words of a text, known or not, in the form in which they are looked up.
+        """Return the words of a text, known or not, as they are looked up.
 
         Args:
             text: Any text.

@@ -36,7 +36,7 @@ def load(name: str, *, data_dir: str | Path | None = None, **options: Any) -> Pa
     Args:
         name: One of `NAMES`.
         data_dir: The data folder; `$SRU_DATA` if None.
-        options: What the reader of this set takes: `seed` for `an4`, `held_out` and `validation` for
+        options: Options of the reader of this set: `seed` for `an4`, `held_out` and `validation` for
             `fsdd`, `phones` for `timit`, the folders `train`, `validation` and `test` for `librispeech`.
 
     Returns:
