@@ -44,7 +44,7 @@ def check_source(options: Mapping[str, Any]) -> None:
     if name is not None and train is not None:
         raise UserError("both --data.name and --data.train_file are given; leave one of them out")
     if options["phrases"] and name not in _WITH_PHRASES:
-        what = name or "files of your own"
+        what = name or "your own files"
         raise UserError(f"--data.phrases is for {' and '.join(_WITH_PHRASES)}, not for {what}; leave it out")
     if name is None:
         return
@@ -52,7 +52,7 @@ def check_source(options: Mapping[str, Any]) -> None:
     for option, default in defaults.items():
         if options[option] != default:
             raise UserError(
-                f"--data.{option} is for files of your own, not for {name}; leave it out, or give "
+                f"--data.{option} is for your own files, not for {name}; leave it out, or give "
                 "--data.train_file instead of a recipe or name"
             )
 
