@@ -102,7 +102,7 @@ def _takes_a_case(function: ast.FunctionDef) -> bool:
 
 
 def main() -> int:
-    """Run all targets for the time given, print what was tried and what failed; return 1 if anything failed."""
+    """Run all targets for the time given, print what was tried and what failed; return 1 after a failure."""
     parser = argparse.ArgumentParser(prog="nox -s fuzz --")
     parser.add_argument("--minutes", type=float, default=10, help="for everything; default: 10")
     parser.add_argument("--seed", type=int, default=0, help="of everything random; default: 0")

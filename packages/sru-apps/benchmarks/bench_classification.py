@@ -142,8 +142,8 @@ def page(result: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield f"Written by `nox -s bench -- classification --embeddings FILE`: {described(result['machine'])}."
     yield ""
-    yield "One epoch of SST-2, through the kernels and through the reference operators:"
-    yield f"{result['batches']} steps of up to 32 sentences, {result['words']:,} words, then a validation."
+    yield "One epoch of SST-2, with the kernels and with the reference operators:"
+    yield f"{result['batches']} steps of up to 32 sentences, {result['words']:,} words, and a validation."
     yield f"Logs and checkpoints add {result['end']:.2f} s. The two take turns of {TURN} steps in one run."
     yield f"The loss and the gradients of a batch agree to {result['error']:.1e} of the largest."
     yield ""
@@ -154,7 +154,7 @@ def page(result: Mapping[str, Any]) -> Iterator[str]:
         step = f"{median:.1f} ({low:.1f} to {high:.1f})"
         yield f"| {name} | {step} | {row['validation']:.2f} | {row['epoch']:.2f} |"
     yield ""
-    yield f"Through the kernels an epoch is {speedup(result):.2f} times as fast. An epoch is the mean step"
+    yield f"With the kernels an epoch is {speedup(result):.2f} times as fast. An epoch is the mean step"
     yield "times the number of steps, plus validation, logs and checkpoints."
 
 

@@ -100,7 +100,7 @@ def words(data_dir: str | None) -> tuple[str, Tensor]:
         except DataError:
             continue
         return name, encode_block(tokenizer, next(corpus.train.blocks()))
-    raise SystemExit("neither PTB nor WikiText-2 is at hand; name their folder with --data-dir or SRU_DATA")
+    raise SystemExit("found neither PTB nor WikiText-2; pass their folder with --data-dir or SRU_DATA")
 
 
 def word_model(name: RecurrentName) -> LanguageModel:

@@ -132,7 +132,7 @@ def page(result: Mapping[str, Any]) -> Iterator[str]:
     yield f"{result['padding']:.2%}. Both encoders have 3 layers of 128 units in both directions over passage"
     yield "and question, and they train on each batch in turn. The encoders' share of a step is that of the"
     yield "recurrent layers, forward and backward. Batches with padding are packed for `nn.LSTM`, which is"
-    yield "slow on a CPU and makes its upper quartile."
+    yield "slow on a CPU and determines its upper quartile."
     yield ""
     yield "| precision | encoder | step, ms: median (quartiles) | encoders' share | epoch, s | LSTM/SRU |"
     yield "| --- | --- | --- | --- | --- | --- |"

@@ -42,14 +42,14 @@ The published test sets have spaces around each mark: `it is n't so -lrb- good -
 (natural): with capitals, attached punctuation, contractions, plain brackets and quotes, made by
 `sru_data.tokenizers.natural`. Names keep the case they have in the set.
 
-- **spaces**: words are separated by spaces alone, and the vocabulary is the words of the data, at commit
+- **spaces**: words are split only at spaces, and the vocabulary is the words of the data, at commit
   c747d21
-- **english**: words are cut by English rules (the default), and the vocabulary is the words of the training
+- **english**: words are split by English rules (the default), and the vocabulary is the words of the training
   text and the most frequent ones of the vectors: 50,000 by default, the larger one with
   `--data.embedding_words all`
 
-One run per row with seed 0, so rows differ by the noise of a run too; the columns of a row are one model. To
-repeat it:
+One run per row with seed 0, so rows also differ by the noise between runs; the columns of a row are from one
+model. To reproduce it:
 
     for set in sst2 mr cr trec; do
         sru classify fit --recipe $set --embeddings $GLOVE --name english

@@ -36,7 +36,7 @@ AN4: 844 training utterances (0.63 hours), and 773 words in the 130 test utteran
 differ in the encoder and in its width: cepstra with their derivatives, characters by CTC, four layers. The
 best path takes the most probable symbol of each frame; the other columns are of a search with a beam and the
 model of single words that comes with the data (`etc/an4.ug.lm`). Mean and standard deviation over seeds, in
-percent, of the epoch with the lowest word error rate in validation. To repeat a row:
+percent, of the epoch with the lowest word error rate in validation. To reproduce a row:
 
     sru speech fit --recipe an4-sru --seeds 3 --name first
     sru speech test runs/speech/an4-sru/first-seed-0 --lm an4.ug.lm --beam 16

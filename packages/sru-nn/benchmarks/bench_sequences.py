@@ -198,14 +198,14 @@ def page(facts: Mapping[str, str], rows: list[dict[str, Any]]) -> Iterator[str]:
     yield "# Episodes, sentences and packed sequences\n"
     yield f"Written by `nox -s bench -- sequences`: {described(facts)}.\n"
     yield "float32, forward and backward; median milliseconds with quartiles in brackets, measured in turns."
-    yield "Contenders that compute the same are compared first, gradients included.\n"
+    yield "Contenders that compute the same function are compared first, including gradients.\n"
     length, batch, size = episodes.SHAPE
     yield f"## Episodes in rows: {length} steps × {batch} rows × {size}, one layer\n"
     yield f"An episode begins at {episodes.SHARE:.0%} of the positions. *Split and padded* gives each episode"
-    yield "a row of its own, padded to the longest; the split and the padding are timed too.\n"
+    yield "its own row, padded to the longest; the time includes the split and the padding.\n"
     yield from table(rows, "episodes", f"SRU, {episodes.WITH}")
     yield f"## Sentences: batches of {BATCH}, D = {SIZE}, {LAYERS} layers, two directions\n"
-    yield "With the lengths of SST-2's training set. Each batch is in its form before the clock starts.\n"
+    yield "With the lengths of SST-2's training set. The batches are prepared before timing.\n"
     yield from table(rows, "sentences", LAID_OUT)
     memory = {row["contender"]: row["bytes"] for row in rows if row["kind"] == "memory"}
     if memory:
