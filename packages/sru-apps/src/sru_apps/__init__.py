@@ -1,4 +1,4 @@
-"""Published tasks for fast recurrent networks as trainers that run from one command, `sru`."""
+"""Trainers for published tasks with fast recurrent networks, run from one command, `sru`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def load(path: str | Path, *, device: Any = "cpu") -> Any:
 
     Args:
         path: A run folder, the `model` folder in it, or a `.ckpt` file.
-        device: Where it computes, as torch names it.
+        device: The device to run on, as torch names it.
 
     Returns:
         The inference class of the task that made it: `Classifier` of `sru classify`, `QuestionAnswerer` of

@@ -43,7 +43,7 @@ def check_ranges(config: Any) -> None:
         config: An instance of a dataclass.
 
     Raises:
-        ValueError: A value is out of its range.
+        ValueError: A value is out of range.
     """
     for item in fields(config):
         value = getattr(config, item.name)

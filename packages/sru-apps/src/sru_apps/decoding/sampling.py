@@ -22,7 +22,7 @@ class Sampling:
     `top_k` and then `top_p` truncate the distribution that the symbol is drawn from.
 
     Raises:
-        ValueError: A number is out of its range.
+        ValueError: A number is out of range.
 
     Source: Holtzman et al., "The Curious Case of Neural Text Degeneration", ICLR 2020, for `top_p`; Keskar et
     al., "CTRL", 2019, section 4.1, for the penalty.

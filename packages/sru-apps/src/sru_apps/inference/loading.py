@@ -28,7 +28,7 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> Any:
 
     Args:
         path: A run folder, the `model` folder in it, or a `.ckpt` file.
-        device: Where it computes, as torch names it.
+        device: The device to run on, as torch names it.
 
     Returns:
         A `Classifier` of `sru classify`, a `QuestionAnswerer` of `sru squad`, a `Translator` of

@@ -1,4 +1,4 @@
-"""The base class of what answers for a task's trained models."""
+"""The base class of trained models that make predictions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Trained:
     Args:
         network: The network, with its weights.
         tokenizer: The tokenizer of the text.
-        entries: What an exported `config.json` holds besides; default: nothing.
+        entries: The other entries of an exported `config.json`; default: none.
 
     Attributes:
         network: The network, in evaluation mode.
@@ -55,12 +55,12 @@ class Trained:
 
     @property
     def config(self) -> Any:
-        """Sizes and choices of the network."""
+        """The configuration of the network."""
         return self.network.config
 
     @property
     def device(self) -> torch.device:
-        """Where the network computes."""
+        """The device of the network."""
         return next(self.network.parameters()).device  # type: ignore[no-any-return]
 
     def to(self, device: str | torch.device) -> Self:

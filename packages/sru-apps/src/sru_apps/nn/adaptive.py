@@ -58,7 +58,7 @@ class AdaptiveEmbedding(nn.Module):
 
         x = P_k e_k[id − low_k]   for an id of cluster k, with e_k of E / shrink^k features and P_0 = 1
 
-    Symbols must be numbered by falling frequency, as the tokenizers for words number them.
+    Ids must be in order of decreasing frequency, as in the word tokenizers.
 
     Args:
         vocab_size: V.
@@ -123,7 +123,7 @@ class AdaptiveSoftmax(nn.Module):
         log p(y) = log softmax(W_0 x)[y]                                        for a frequent y
         log p(y) = log softmax(W_0 x)[k] + log softmax(W_k P_k x)[y − low_k]    for y of cluster k
 
-    Symbols must be numbered by falling frequency. It is `nn.AdaptiveLogSoftmaxWithLoss` with
+    Ids must be in order of decreasing frequency. It is `nn.AdaptiveLogSoftmaxWithLoss` with
     ignored targets, losses computed in slices, and weights that an `AdaptiveEmbedding` can share.
 
     Args:

@@ -1,4 +1,4 @@
-"""Word vectors, some of which training leaves as they are."""
+"""Word vectors, some of which are not trained."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class WordVectors(nn.Embedding):
     Args:
         num_rows: V, all rows.
         size: E.
-        num_fixed: How many of the last rows are fixed; they are zero at first.
+        num_fixed: The number of fixed rows at the end; they are initially zero.
 
     Raises:
-        ValueError: No row is left for padding.
+        ValueError: There is no row for padding.
     """
 
     def __init__(self, num_rows: int, size: int, *, num_fixed: int = 0) -> None:

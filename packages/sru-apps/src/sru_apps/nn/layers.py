@@ -13,14 +13,14 @@ class Dropout(nn.Dropout):
 
     PyTorch draws a Bernoulli variable for each element, in about 15 ns, which adds up to much of a training
     step of a small model. Here 64 random bits decide on four elements; p is rounded to a multiple of 2⁻¹⁶,
-    and what is kept is scaled by the rounded one. Other devices take PyTorch's way.
+    and what is kept is scaled by the rounded one. Other devices use PyTorch's implementation.
 
     Args:
         p: Probability of an element to be zeroed, at least 0 and less than 1.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """Zero elements of `input`, of any shape and dtype, in training; else return it as it is."""
+        """Zero elements of `input`, of any shape and dtype, in training; else return it unchanged."""
         if not self.training:
             return input
         dropped = round(self.p * _VALUES)
@@ -43,7 +43,8 @@ class SequenceDropout(Dropout):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """Zero features of each sequence of `input`, (T, B, E), in training; else return it as it is."""
+        """Zero features of each sequence of `input`, (T, B, E), in training; otherwise return it
+        unchanged."""
         if not self.training or self.p == 0:
             return input
         return input * super().forward(input.new_ones(1, *input.shape[1:]))

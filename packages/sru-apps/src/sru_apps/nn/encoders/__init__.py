@@ -1,4 +1,4 @@
-"""The recurrent encoders, one row each, and one module for all of them."""
+"""The recurrent encoders, one row each, and a common module for all of them."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ else:
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderOptions(SRUOptions, SRUppOptions, LiGRUOptions, GatedLinearOptions):
-    """The options of all encoders; None leaves a choice to the encoder.
+    """The options of all encoders; None means the encoder's default.
 
     Raises:
-        ValueError: A value is out of its range.
+        ValueError: A value is out of range.
     """
 
     def given(self, encoder: str) -> dict[str, Any]:
@@ -51,7 +51,7 @@ class EncoderOptions(SRUOptions, SRUppOptions, LiGRUOptions, GatedLinearOptions)
             encoder: The encoder they are for.
 
         Raises:
-            ValueError: The encoder is unknown, or lacks one of the options.
+            ValueError: The encoder is unknown, or does not have one of the options.
         """
         if encoder not in ENCODERS:
             raise ValueError(f"unknown recurrent encoder {encoder!r}; expected one of {', '.join(ENCODERS)}")
@@ -89,7 +89,7 @@ class RecurrentEncoder(nn.Module):
             rest: layer by layer where the encoder is a list of layers, else all at once.
 
     Raises:
-        ValueError: `name` is unknown, lacks one of the options, or there are too many layers.
+        ValueError: `name` is unknown, does not have one of the options, or there are too many layers.
     """
 
     def __init__(
@@ -130,8 +130,8 @@ class RecurrentEncoder(nn.Module):
         Args:
             x: (T, B, E) inputs.
             mask: (T, B) bool, True at padding, which must follow the real positions.
-            state: What an earlier call returned, to continue from there.
-            reset: (T, B) bool, True where a sequence begins: it is read as if nothing stood before it.
+            state: The state returned by the previous call, to continue from it.
+            reset: (T, B) bool, True where a sequence begins.
 
         Returns:
             h: (T, B, N·D) outputs, zero at padding.
@@ -145,7 +145,7 @@ class RecurrentEncoder(nn.Module):
         return self._encoder.read(self.rnn, x, mask, state, reset, run=run, by_layers=recomputes)
 
     def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Read one position: what `forward` does with a sequence of one.
+        """Run one step, like `forward` with a sequence of one step.
 
         Args:
             x: (B, E).

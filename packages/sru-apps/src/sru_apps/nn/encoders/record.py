@@ -20,7 +20,7 @@ class Options:
     """Options of an encoder; None leaves a choice to the encoder.
 
     Raises:
-        ValueError: A value is out of its range.
+        ValueError: A value is out of range.
     """
 
     def __post_init__(self) -> None:

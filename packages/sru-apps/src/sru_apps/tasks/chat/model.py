@@ -122,7 +122,7 @@ class TrainedChatModel(Trained):
             seed: Seed of the sampling.
 
         Raises:
-            ValueError: A number is out of its range.
+            ValueError: A number is out of range.
         """
         sampling = Sampling(
             temperature=temperature, top_k=top_k, top_p=top_p, repetition_penalty=repetition_penalty

@@ -1,4 +1,4 @@
-"""Trained sentence classifiers in use."""
+"""Trained sentence classifiers."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class Classifier(Trained):
 
     Attributes:
         labels: The names of the classes.
-        temperature: What divides the logits, so that the probabilities are calibrated.
-        separator: What joins the names of several labels.
+        temperature: The divisor of the logits that calibrates the probabilities.
+        separator: The separator between the names of several labels.
         pairs: Whether it classifies pairs of sentences.
         multi_label: Whether a sentence may have any number of labels.
     """
@@ -104,15 +104,15 @@ class Classifier(Trained):
 
         Args:
             texts: The sentences.
-            pairs: The second sentence of each, where the model is for pairs.
+            pairs: The second sentence of each, for models of pairs.
             probabilities: Also return the probability of every class.
 
         Returns:
             One prediction per sentence, in their order.
 
         Raises:
-            ValueError: The model is for pairs and gets none, or the reverse, or their numbers differ, or
-                one of them is no string.
+            ValueError: The model is for pairs and there are none, or the reverse, their numbers differ, or
+                one of them is not a string.
         """
         if isinstance(texts, str):
             raise ValueError(f"predict: texts must be a list of texts, got one text: [{texts[:40]!r}]")
@@ -129,12 +129,12 @@ class Classifier(Trained):
         probabilities: bool = False,
         report: Callable[[Iterable[tuple[str, Sequence[int]]]], object] | None = None,
     ) -> Iterator[Prediction]:
-        """Classify sentences that come one after the other, many at a time.
+        """Classify a stream of sentences, in batches.
 
         Args:
             rows: The sentences, each as a sequence of one, or pairs of them.
             probabilities: Also return the probability of every class.
-            report: Is told the sentences and their symbols, as `UnknownParts.report` or `count` are.
+            report: Called with the sentences and their tokens, like `UnknownParts.report` or `count`.
 
         Yields:
             One prediction per row, in their order.
@@ -222,7 +222,8 @@ def check_labels(names: Sequence[Any], num_classes: int) -> None:
 
 
 def modern(hyper_parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the hyper-parameters of a checkpoint; former ones have those of the network side by side."""
+    """Return the hyper-parameters of a checkpoint in the current layout; old ones list those of the network
+    at the top level."""
     settings = dict(hyper_parameters)
     if "config" in settings:
         return settings

@@ -1,4 +1,4 @@
-"""Trained language models in use."""
+"""Trained language models."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class TrainedLanguageModel(Trained):
 
     @classmethod
     def check(cls, config: LanguageModelConfig, entries: Mapping[str, Any]) -> None:
-        """Refuse a separator that is no symbol.
+        """Refuse a separator that is not a token id.
 
         Raises:
             ValueError: It is none.
@@ -71,7 +71,7 @@ class TrainedLanguageModel(Trained):
             What was added, without the prompt.
 
         Raises:
-            ValueError: A number is out of its range.
+            ValueError: A number is out of range.
             UserError: The prompt is empty and the vocabulary has no line end.
         """
         return "".join(
@@ -99,7 +99,7 @@ class TrainedLanguageModel(Trained):
         seed: int = 0,
         stop: Sequence[str] = (),
     ) -> Iterator[str]:
-        """Continue a text as `generate` does, and yield it in pieces as they come."""
+        """Continue a text as `generate` does, yielding it piece by piece."""
         if max_tokens < 0:
             raise ValueError(f"max_tokens must be at least 0, got {max_tokens}")
         sampling = Sampling(
@@ -120,17 +120,17 @@ class TrainedLanguageModel(Trained):
     def score(self, texts: Iterable[str], *, independent: bool = True) -> list[Score]:
         """Score texts, as `sru lm score` does the lines of a file.
 
-        After the token that ended a document in training, a text begins anew.
+        The state is reset after the token that ended a document in training.
 
         Args:
-            texts: The texts. A line feed at the end of one is scored too where the vocabulary has line ends.
+            texts: The texts. A line feed at the end of a text is also scored if the vocabulary has line ends.
             independent: Score each text by itself; otherwise the state is carried from one to the next.
 
         Returns:
             One score per text, in their order: tokens, negative log-likelihood, perplexity.
 
         Raises:
-            ValueError: One text is given instead of a list.
+            ValueError: A single text is passed instead of a list.
         """
         if isinstance(texts, str):
             raise ValueError(f"score: texts must be a list of texts, got one text: [{texts[:40]!r}]")

@@ -1,4 +1,4 @@
-"""Trained speech recognisers in use: whole files, and streams in pieces."""
+"""Trained speech recognisers, for whole files and for streams."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Transcript(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """What the next piece of a stream has decided."""
+    """The results that became final with the latest piece of a stream."""
 
     text: str
     """The text that follows what was decided before; often empty."""
@@ -48,9 +48,9 @@ class Stream:
     The texts of all pieces together, and their log-probabilities, are those of the whole utterance.
 
     Args:
-        network: The network, which reads one way.
-        features: Makes frames of samples.
-        decoding: How outputs become text.
+        network: The network, which must be unidirectional.
+        features: Computes features from samples.
+        decoding: How outputs are decoded to text.
     """
 
     def __init__(self, network: SpeechModel, features: OnlineFeatures, decoding: Decoding) -> None:
@@ -62,7 +62,7 @@ class Stream:
         """Take the next samples.
 
         Args:
-            samples: (N,) float32 from -1 to 1; of a model of features from files, (N, features) of those.
+            samples: (N,) float32 from -1 to 1; for a model of features from files, (N, features).
         """
         return self._read(self._features.accept(samples), last=False)
 
@@ -87,14 +87,14 @@ class Transcriber(Trained):
         model = sru_apps.load("runs/speech/an4-sru/first")
         print(model.transcribe("hello.wav").text)
 
-        stream = model.stream(sample_rate=16_000)      # of a model that reads one way
+        stream = model.stream(sample_rate=16_000)      # for unidirectional models
         for samples in pieces:
             print(stream.accept(samples).text, end="")
         print(stream.finish().text)
 
     Attributes:
         features: How features are computed.
-        unit: What a symbol of the alphabet is; labels of a classifier.
+        unit: The unit of the alphabet; `labels` for a classifier.
     """
 
     config_class = SpeechConfig
@@ -129,22 +129,22 @@ class Transcriber(Trained):
         word_bonus: float | None = None,
         lm_unknown: float | None = None,
     ) -> Transcriber:
-        """Choose how outputs become text.
+        """Set how outputs are decoded to text.
 
         Args:
-            language_model: An n-gram model of words in the ARPA format, or its file; default: none.
-            beam: Prefixes to keep; 1 takes the most probable path; default: that of the model.
-            lm_weight: How much the language model counts; default: that of the model.
-            word_bonus: What each word adds to a hypothesis; default: that of the model.
-            lm_unknown: What each word outside the language model's vocabulary adds; default: that of the
-                model.
+            language_model: A word n-gram model in ARPA format, or its file; default: none.
+            beam: The beam size; 1 takes the most probable path; default: the model's.
+            lm_weight: The weight of the language model; default: the model's.
+            word_bonus: Bonus for each word of a hypothesis; default: the model's.
+            lm_unknown: Score added for each word outside the language model's vocabulary; default: the
+                model's.
 
         Returns:
             This model.
 
         Raises:
             DataError: The file is missing or damaged.
-            UserError: A number is out of its range, or a language model has no beam to choose from.
+            UserError: A number is out of range, or a language model is used without a beam.
         """
         given = {"beam": beam, "lm_weight": lm_weight, "word_bonus": word_bonus, "lm_unknown": lm_unknown}
         config = changed(self.config, {name: value for name, value in given.items() if value is not None})
@@ -155,7 +155,7 @@ class Transcriber(Trained):
 
     @property
     def decoding(self) -> Decoding:
-        """How outputs become text."""
+        """How outputs are decoded to text."""
         if self._decoding is None:
             self._decoding = Decoding(self.config, self.tokenizer, self.unit)
         return self._decoding
@@ -165,7 +165,7 @@ class Transcriber(Trained):
 
         Args:
             audio: A file, or samples from -1 to 1, (N,) float32.
-            sample_rate: Samples per second, where samples are given; default: that of the model.
+            sample_rate: The sample rate of the samples; default: the model's.
 
         Raises:
             DataError: The audio is unreadable, empty, or refused by the model's options.
@@ -212,10 +212,10 @@ class Transcriber(Trained):
         """Begin an utterance that arrives in pieces.
 
         Args:
-            sample_rate: Samples per second; default: that of the model.
+            sample_rate: The sample rate; default: the model's.
 
         Raises:
-            UserError: The model reads both ways, labels whole clips, or normalises each utterance by its own
+            UserError: The model is bidirectional, is a classifier, or normalises each utterance by its own
                 mean and standard deviation.
         """
         if self.features.per_utterance:

@@ -61,7 +61,7 @@ def feature_config(options: Mapping[str, Any]) -> FeatureConfig:
         options: The options `--data.*`.
 
     Raises:
-        ValueError: A number is out of its range.
+        ValueError: A number is out of range.
     """
     same = ("num_bins", "num_cepstra", "deltas", "sample_rate", "on_stereo", "on_rate", "on_clipping")
     return FeatureConfig(

@@ -22,7 +22,7 @@ class FusionOptions(ReaderOptions):
     """Options of the reader `fusion`; None leaves a choice to it.
 
     Raises:
-        ValueError: A number is out of its range.
+        ValueError: A number is out of range.
     """
 
     understanding_layers: int | None = ranged(None, at_least=1)

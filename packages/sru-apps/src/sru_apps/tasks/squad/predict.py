@@ -1,4 +1,4 @@
-"""Trained readers in use."""
+"""Trained readers."""
 
 from __future__ import annotations
 
@@ -61,7 +61,8 @@ class QuestionAnswerer(Trained):
         for text, probability, start, end, _ in model.answer(passage, "Who built the tower?", k=3):
             print(probability, text)
 
-    It tokenizes texts as in training, and reads the first 4,096 words of a passage and 512 of a question.
+    It tokenizes texts as in training, and uses the first 4,096 words of a passage and the first 512 of a
+    question.
     """
 
     config_class = ReaderConfig
@@ -76,14 +77,14 @@ class QuestionAnswerer(Trained):
 
     @classmethod
     def wrap(cls, tokenizer: Tokenizer) -> WordTokenizer:
-        """Refuse a tokenizer that does not number words."""
+        """Refuse a tokenizer that is not a vocabulary of words."""
         if not isinstance(tokenizer, WordTokenizer):
             raise UserError(f"expected a vocabulary of words, got a {type(tokenizer).__name__}")
         return tokenizer
 
     @classmethod
     def check(cls, config: ReaderConfig, entries: Mapping[str, Any]) -> None:
-        """Refuse entries that do not fit the network, or are not what it says of texts.
+        """Refuse entries that do not fit the network, or do not describe its tokenization.
 
         Raises:
             ValueError: One does not fit.
@@ -109,15 +110,15 @@ class QuestionAnswerer(Trained):
         Args:
             passage: The passage.
             question: The question.
-            k: The most answers to return.
-            max_length: The longest answer, in words; default: that of the model.
+            k: The maximum number of answers.
+            max_length: The maximum length of an answer, in words; default: the model's.
             threshold: As for `stream`.
 
         Returns:
             The answers, at least one, the most probable first.
 
         Raises:
-            ValueError: A text is no string, or a number is less than 1.
+            ValueError: A text is not a string, or a number is less than 1.
         """
         (found,) = self.stream([(passage, question)], k=k, max_length=max_length, threshold=threshold)
         return found
@@ -132,7 +133,7 @@ class QuestionAnswerer(Trained):
             The best answer to each, in their order.
 
         Raises:
-            ValueError: A text is no string.
+            ValueError: A text is not a string.
         """
         return [best for best, *_ in self.stream(pairs)]
 
@@ -148,16 +149,16 @@ class QuestionAnswerer(Trained):
 
         Args:
             pairs: Passages, each with a question.
-            k: The most answers to each.
-            max_length: The longest answer, in words; default: that of the model.
+            k: The maximum number of answers to each.
+            max_length: The maximum length of an answer, in words; default: the model's.
             threshold: For models trained on unanswerable questions: how much higher than the best answer, in
-                logits, "no answer" must score to come first; default: that of the model.
+                logits, "no answer" must score to come first; default: the model's.
 
         Yields:
             The answers to one question, at least one, the most probable first.
 
         Raises:
-            ValueError: A text is no string, a number is less than 1, or `k` is more than 1,000.
+            ValueError: A text is not a string, a number is less than 1, or `k` is more than 1,000.
         """
         check_at_least(1, k=k, max_length=max_length)
         if k > _MOST_ANSWERS:

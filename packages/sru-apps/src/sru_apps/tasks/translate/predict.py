@@ -1,4 +1,4 @@
-"""Trained translators in use."""
+"""Trained translators."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NO_SCORE = "the model gives no translation a finite score"
 
 
 class Alignment(NamedTuple):
-    """What a translation attended to."""
+    """The attention of a translation."""
 
     source: list[str]
     """The S symbols of the sentence."""
@@ -89,8 +89,8 @@ class Translator(Trained):
 
         Args:
             text: The sentence.
-            options: How; its `n_best` says how many translations.
-            prefix: With what they begin.
+            options: The search options; `n_best` is the number of translations.
+            prefix: The beginning of the translations.
             replace_unknown: As for `stream`.
 
         Returns:
@@ -112,7 +112,7 @@ class Translator(Trained):
             The best translation of each, in their order.
 
         Raises:
-            ValueError: One text is given instead of a list.
+            ValueError: A single text is passed instead of a list.
         """
         if isinstance(texts, str):
             raise ValueError(f"predict: texts must be a list of texts, got one text: [{texts[:40]!r}]")
@@ -134,20 +134,18 @@ class Translator(Trained):
         Args:
             texts: The sentences.
             options: How.
-            prefix: With what every translation begins.
-            seed: Where translations are drawn, the seed of each sentence, whatever the others are.
-            replace_unknown: Write in place of the unknown symbol the word of the sentence that it attends to
-                most.
-            keep_alignment: Whether to return what the translations attended to.
-            report: Is told the sentences and their symbols, as `UnknownParts.report` or `count` are.
+            prefix: The beginning of every translation.
+            seed: When sampling, the seed of each sentence; other sentences do not affect it.
+            replace_unknown: Replace the unknown token with the word of the sentence that it attends to most.
+            keep_alignment: Whether to return the alignments of the translations.
+            report: Called with the sentences and their tokens, like `UnknownParts.report` or `count`.
 
         Yields:
             The translations of one sentence, at least one, the best first.
 
         Raises:
             ValueError: `n_best` is more than the beam, or the prefix is longer than a translation may be.
-            UserError: Unknown words are to be replaced, and the vocabularies are neither of words nor of
-                characters.
+            UserError: `replace_unknown` is set, and the vocabularies are neither of words nor of characters.
         """
         options = options or Search()
         if options.sampling is None:
