@@ -43,8 +43,7 @@ class SequenceDropout(Dropout):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """Zero features of each sequence of `input`, (T, B, E), in training; otherwise return it
-        unchanged."""
+        """Zero features of each sequence of `input`, (T, B, E), in training; else return it unchanged."""
         if not self.training or self.p == 0:
             return input
         return input * super().forward(input.new_ones(1, *input.shape[1:]))

@@ -222,8 +222,7 @@ def check_labels(names: Sequence[Any], num_classes: int) -> None:
 
 
 def modern(hyper_parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the hyper-parameters of a checkpoint in the current layout; old ones list those of the network
-    at the top level."""
+    """Return the hyper-parameters of a checkpoint in the current layout, whatever version wrote it."""
     settings = dict(hyper_parameters)
     if "config" in settings:
         return settings
