@@ -57,9 +57,7 @@ class NGramModel:
         path = Path(path)
         lines = _lines(path)
         if not any(line == "\\data\\" for _, line in lines):
-            raise DataError.at(
-                path, None, "expected an n-gram model in the ARPA format, got no line \\data\\"
-            )
+            raise DataError.at(path, None, "expected an n-gram model in ARPA format, got no line \\data\\")
         counts: dict[int, int] = {}
         words: dict[str, int] = {}
         ngrams: dict[Context, tuple[float, float]] = {}
