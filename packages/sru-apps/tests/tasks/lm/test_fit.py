@@ -156,7 +156,7 @@ def test_prepared_folder_alone(
         (["--trainer.max_epochs=0"], "--trainer.max_epochs must be at least 1, got 0"),
         (
             ["--data.document_separator=<doc>"],
-            "document_separator must be one token of the vocabulary, got '<doc>', which is not in it; choose a",
+            "document_separator must be one token of the vocabulary, got '<doc>', which is not in it;",
         ),
         (["--data.min_count=3"], "got one prepared from min_count = 1 (now 3)"),
     ],
