@@ -40,8 +40,8 @@ def load_files(
     """Read labelled texts from tables, and split off the parts that have no file.
 
     Missing parts are split off the training data: first a tenth for the test, then a tenth of the rest for
-        validation. Every split is stratified (class counts differ by at most one between parts) and depends
-        only on the rows, `seed` and `fold`. A class of two examples always keeps one for training.
+    validation. Every split is stratified (class counts differ by at most one between parts) and depends
+    only on the rows, `seed` and `fold`. A class of two examples always keeps one for training.
 
     A label may be any text; white space around it is dropped. Classes are numbered in sorted order (whole
     numbers by size), so that shuffled rows give the same numbers. An empty text is kept.
