@@ -1,4 +1,4 @@
-"""Attributes that say what the layers of a module were made with, so that a new value would have no effect."""
+"""Attributes that say what the layers of a module were made with: a new value would have no effect."""
 
 from __future__ import annotations
 

@@ -32,6 +32,7 @@ class DropIn(OwnWeights, SRUStack):
         projections: For each layer the N linear maps of `proj_size`; empty without.
     """
 
+    _first_layer = "rnn_lst.0"
     mode: str
     projections: nn.ModuleList
     _fixed = SRUStack._fixed | {"bias", "mode", "proj_size"}
@@ -56,7 +57,7 @@ class DropIn(OwnWeights, SRUStack):
         *,
         learn_initial_state: bool = False,
     ) -> None:
-        nn.Module.__init__(self)  # nn.LSTM's and nn.GRU's would make their own weights
+        OwnWeights.__init__(self)
         who = self.mode = type(self).mode
         input_size, hidden_size, num_layers = check_sizes(
             who, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers
