@@ -138,7 +138,8 @@ def _vocabulary(options: Mapping[str, Any]) -> VocabularyConfig:
     Raises:
         ValueError: The unit does not have one of the options.
     """
-    size, unit = options["vocab_size"], options["unit"] or "subwords"
+    size: int | None = options["vocab_size"]
+    unit: Any = options["unit"] or "subwords"
     return VocabularyConfig(
         unit=unit,
         size=_SUBWORDS if size is None and unit == "subwords" else size,
