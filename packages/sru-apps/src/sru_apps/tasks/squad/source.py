@@ -28,6 +28,7 @@ from sru_data.question_files import (
 DatasetName = Literal["squad1", "squad2"]
 _PARTS = ("train", "validation", "test")
 _SPACY_MODEL = "en_core_web_sm"
+"""Default of `spacy_model`."""
 _MAX_CONTEXT = 1000
 """Words of a passage that are read in validation and test, unless training reads more."""
 
