@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from reprlib import repr as short
+from typing import Any
 
 from torch import Tensor, nn
 
 from sru_nn.arguments import check_flags, check_probabilities, check_sizes
+from sru_nn.fixed import refuse_change
 from sru_nn.gemm import project
 from sru_nn.recurrent import Recurrent, without_padding
 
@@ -19,6 +21,12 @@ class Stack(Recurrent):
     """Layers that each take the output of the previous one; a subclass builds and runs them."""
 
     input_to_hidden: nn.Linear | None
+    # What the layers are made with.
+    _fixed = frozenset({"hidden_size", "num_layers", "bidirectional", "num_directions", "output_size"})
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        refuse_change(self, self._fixed, name, value)
+        super().__setattr__(name, value)
 
     def _set_sizes(
         self,

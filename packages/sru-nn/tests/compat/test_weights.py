@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import prune
-from torch.nn.utils.parametrizations import spectral_norm
+from torch.nn.utils import parametrizations, prune
 
 from sru_nn.compat import GRU, LSTM, GRUCell, LSTMCell
 
@@ -20,7 +22,8 @@ WITH_CELLS = pytest.mark.parametrize(
 
 def refusal(kind: type[nn.Module], name: str) -> str:
     return (
-        rf"^{kind.__name__} has no {name}: its weights are those of an SRU, \S+weight_c, .*named_parameters"
+        rf"^{kind.__name__} has no {name}: its weights are those of an SRU, \S+transform.weight, \S+weight_c "
+        r"and so on; loop over named_parameters\(\)$"
     )
 
 
@@ -40,6 +43,29 @@ def test_a_weight_of_pytorch_is_not_taken_and_forgotten(kind, name):
     with pytest.raises(AttributeError, match=refusal(kind, name)):
         setattr(module, name, nn.Parameter(torch.zeros(4 * D, D)))
     setattr(module, f"{name}_raw", nn.Parameter(torch.zeros(1)))  # a name of somebody's own
+
+
+NORMS = {
+    "spectral_norm": (nn.utils.spectral_norm, AttributeError),
+    "weight_norm": (nn.utils.weight_norm, AttributeError),
+    "pruning": (prune.identity, AttributeError),
+    # PyTorch's own refusal, which shows the layers: these ask only whether the module has the parameter.
+    "parametrizations.spectral_norm": (parametrizations.spectral_norm, ValueError),
+    "parametrizations.weight_norm": (parametrizations.weight_norm, ValueError),
+}
+
+
+@WITH_CELLS
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # the first two are deprecated
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_norm_of_a_weight_of_pytorch_is_refused(kind, name, norm):
+    apply, error = NORMS[norm]
+    own = refusal(kind, name) if error is AttributeError else rf"(?s)\(transform\): Linear.* name '{name}'$"
+    for module in (kind(E, D), copy.deepcopy(kind(E, D)), pickle.loads(pickle.dumps(kind(E, D)))):
+        with pytest.raises(error, match=own):
+            apply(module, name)
+    with pytest.raises(KeyError, match="'weight'"):
+        nn.utils.spectral_norm(kind(E, D))
 
 
 @KINDS
@@ -101,7 +127,7 @@ def test_what_takes_a_weight_by_its_name(kind, tool, name, length):
 
 def test_a_spectral_norm_of_the_projection():
     rnn = LSTM(E, D, L)
-    spectral_norm(rnn.rnn_lst[0].transform, n_power_iterations=30)
+    parametrizations.spectral_norm(rnn.rnn_lst[0].transform, n_power_iterations=30)
     weight = rnn.eval().rnn_lst[0].transform.weight
     torch.testing.assert_close(torch.linalg.matrix_norm(weight, 2), torch.tensor(1.0), rtol=1e-3, atol=0)
     assert rnn(torch.randn(T, B, E))[0].isfinite().all()

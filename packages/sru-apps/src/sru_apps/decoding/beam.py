@@ -56,6 +56,23 @@ class Beam:
         return (length if self.length_penalty == "average" else (5 + length) / 6) ** self.alpha
 
 
+def check_exponent(length_penalty: str, alpha: float | None) -> None:
+    """Raise if an exponent is given for no length penalty, where it would count for nothing.
+
+    Args:
+        length_penalty: As in `Beam`.
+        alpha: α; None where it was not given.
+
+    Raises:
+        ValueError: The penalty has none.
+    """
+    if length_penalty == "none" and alpha is not None:
+        raise ValueError(
+            f"alpha is the exponent of the length penalties average and gnmt, got {alpha:g} with none; leave "
+            "it out or choose one of them"
+        )
+
+
 @torch.inference_mode()
 def beam_search(
     network: StepModel,

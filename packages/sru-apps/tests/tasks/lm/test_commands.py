@@ -196,6 +196,11 @@ def test_numbers_that_nobody_means(capsys, options, message):
     [
         (["--top-p", "2"], "top_p must be above 0 and at most 1, got 2.0"),
         (["--temperature", "-1"], "temperature must be at least 0, got -1.0"),
+        (
+            ["--greedy", "--top-k", "3"],
+            "--top-k is for drawing, and --greedy draws nothing; leave one of them",
+        ),
+        (["--greedy", "--temperature", "2"], "--temperature is for drawing, and --greedy draws nothing"),
         (["--stop", ""], "a stop string must hold at least one character"),
     ],
 )

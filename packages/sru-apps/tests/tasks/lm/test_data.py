@@ -111,6 +111,31 @@ def test_a_given_tokenizer(tiny_texts: Path, tmp_path: Path) -> None:
     again = ready(prepared_dir=str(tmp_path / "prepared"))
     assert (again.unit, again.dataset) == ("subwords", "train")
     again.load_state_dict(data.state_dict())
+    assert ready(prepared_dir=str(tmp_path / "prepared"), tokenizer=str(path)).unit == "subwords"
+    SubwordTokenizer.train(lines, vocab_size=290, lossless=True).save(path)
+    with pytest.raises(
+        UserError, match=r"was prepared with another tokenizer than that of .*subwords\.model; leave"
+    ):
+        ready(prepared_dir=str(tmp_path / "prepared"), tokenizer=str(path))
+
+
+@pytest.mark.parametrize(
+    ("option", "prepared", "given"),
+    [
+        ("unit", "with --data.unit words", "characters"),
+        ("vocab_size", "without --data.vocab_size", 5),
+        ("min_count", "with --data.min_count 1", 2),
+        ("lowercase", "with --data.lowercase False", True),
+    ],
+)
+def test_a_prepared_folder_has_settled_options(
+    tiny_texts: Path, option: str, prepared: str, given: Any
+) -> None:
+    make(tiny_texts)
+    folder = tiny_texts / "prepared"
+    with pytest.raises(UserError, match=f"was prepared {prepared}, got {given}; leave the option out, or"):
+        ready(prepared_dir=str(folder), **{option: given})
+    assert ready(prepared_dir=str(folder), unit="words").unit == "words"
 
 
 def test_another_vocabulary_is_refused(tiny_texts: Path) -> None:

@@ -169,6 +169,7 @@ def test_wrong_command_lines_are_refused(
         (["--max-frames=1"], "an4: expected utterances to train on, got none: all are"),
         (["--subsampling=4", "--on-short=refuse"], "too short for their transcripts when subsampled by 4"),
         (["--vtlp=0.1"], "--data.vtlp warps mel bins; leave it out, or give --data.features fbank"),
+        (["--num-cepstra=20"], "--data.num_cepstra is for mfcc; leave it out, or give --data.features mfcc"),
         (["--vtlp=0.6"], "vtlp must be 0 to 0.5, got 0.6"),
         (["--lm=x.lm"], "x.lm: expected a text file, got no such file"),
         (["--unit=subwords"], "vocab_size is for subwords, which need it"),

@@ -180,6 +180,10 @@ def test_questions_without_an_answer(make: Callable[..., SquadData], questions: 
     again.prepare_data()
     again.setup("fit")
     assert again.opening() == data.opening()
+    for option, then, value in (("features", "none", "spacy"), ("max_context", 1000, 2000)):
+        with pytest.raises(UserError, match=f"with --data.{option} {then}, got {value}; leave the option"):
+            SquadData(prepared_dir=folder, **{option: value}).prepare_data()
+    SquadData(prepared_dir=folder, max_context=900).prepare_data()
 
 
 FILES = {"train": "train", "validation": "dev"}
@@ -215,6 +219,7 @@ def test_a_checkpoint_and_its_data_agree(make: Callable[..., SquadData], questio
         ({"name": "squad1", "validation_file": "x"}, r"validation_file needs a train_file"),
         ({"prepared_dir": "x", "test_file": "x"}, r"test_file needs --data.name or --data.train_file"),
         ({"train_file": [], "validation_file": "x"}, r"--data.train_file must name a file, got an empty"),
+        ({"name": "squad1", "spacy_model": "en_core_web_md"}, r"--data.spacy_model is for features; leave"),
         ({"name": "squad1", "max_context": 0}, r"max_context must be at least 1, got 0"),
         ({"name": "squad1", "tune_words": -1}, r"tune_words must be at least 0, got -1"),
     ],

@@ -184,6 +184,11 @@ def test_given_translations_are_scored(
         ),
         (["translate", "one", "--n-best=4"], 1, "n_best must be at most the size of the beam, 3, got 4"),
         (["translate", "one", "--alpha=-1"], 1, "alpha must be at least 0"),
+        (
+            ["translate", "one", "--alpha=0.5", "--length-penalty=none"],
+            1,
+            "alpha is the exponent of the length penalties average and gnmt, got 0.5 with none; leave it out",
+        ),
         (["translate", "one", "--min-length=3", "--max-length=2"], 1, "max_length must be at least 3"),
         (["translate", "one", "--sample", "--top-p=2"], 1, "top_p must be above 0 and at most 1, got 2"),
         (["score", *["in.en"] * 3], 2, "or one file with a column for each, got 3 files"),

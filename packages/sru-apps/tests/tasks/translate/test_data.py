@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -161,7 +162,7 @@ def test_case_does_not_matter_where_the_vocabulary_is_lower_cased(
 ) -> None:
     pytest.importorskip("sacrebleu")
     make(lowercase=True)
-    data = TranslationData(prepared_dir=str(tmp_path / "prepared"), max_length=10, max_tokens=40)
+    data = TranslationData(prepared_dir=str(tmp_path / "prepared"), max_tokens=40)
     data.setup("fit")
     assert data.scorer().sentence("eins zwei drei vier", ["Eins zwei drei vier"]).bleu == pytest.approx(100)
     cased = make(prepared_dir=str(tmp_path / "cased"))
@@ -235,13 +236,51 @@ def test_a_folder_may_hold_longer_sentences_than_a_batch(
     make: Callable[..., TranslationData], tmp_path: Path
 ) -> None:
     make()
-    data = TranslationData(prepared_dir=str(tmp_path / "prepared"), max_length=4, max_tokens=7)
+    data = TranslationData(prepared_dir=str(tmp_path / "prepared"), max_tokens=7)
     data.setup("fit")
     assert max(batch.target.numel() for batch in data.train_dataloader()) <= 7
-    data = TranslationData(prepared_dir=str(tmp_path / "prepared"), max_length=4, max_tokens=6)
+    data = TranslationData(prepared_dir=str(tmp_path / "prepared"), max_tokens=6)
     data.setup("fit")
     message = (
         "prepared: expected training sentences of at most 6 tokens with their ends, .* got one of 7; raise"
     )
     with pytest.raises(DataError, match=message):
         data.train_dataloader()
+
+
+@pytest.mark.parametrize(
+    ("option", "prepared", "given"),
+    [
+        ("max_length", 10, 4),
+        ("max_length", 10, 256),
+        ("unit", "words", "subwords"),
+        ("vocab_size", None, 5),
+        ("min_count", 1, 2),
+        ("lowercase", False, True),
+        ("joint", False, True),
+    ],
+)
+def test_a_prepared_folder_has_settled_options(
+    make: Callable[..., TranslationData], tmp_path: Path, option: str, prepared: Any, given: Any
+) -> None:
+    make()
+    folder = tmp_path / "prepared"
+    data = TranslationData(prepared_dir=str(folder), max_tokens=300, **{option: given})
+    how = f"without --data.{option}" if prepared is None else f"with --data.{option} {prepared}"
+    message = re.escape(f"{folder} was prepared {how}, got {given}; leave the option out, or prepare")
+    with pytest.raises(UserError, match=message):
+        data.prepare_data()
+    same = TranslationData(prepared_dir=str(folder), max_tokens=300, **{option: prepared})
+    same.prepare_data()
+    assert same.prepared.max_length == 10
+
+
+def test_a_folder_prepared_with_given_vocabularies_opens(
+    make: Callable[..., TranslationData], tmp_path: Path
+) -> None:
+    state = make().state_dict()
+    folder = str(tmp_path / "adopted")
+    make(state={**state, "adopted": True}, prepared_dir=folder)
+    TranslationData(prepared_dir=folder).prepare_data()
+    with pytest.raises(UserError, match=r"adopted was prepared with --data.max_length 10, got 9"):
+        TranslationData(prepared_dir=folder, max_length=9).prepare_data()

@@ -163,6 +163,7 @@ def test_the_command(trained: Path, corpus: Path, tmp_path: Path, capsys: pytest
     refuses(r"sentence 0 holds an id that is not from 0 to 10", [11])
     refuses(r"n_best must be from 1 to the beam, 2, got 3", [2], n_best=3)
     refuses(r"length_penalty must be average, gnmt or none, got 'wu'", [2], length_penalty="wu")
+    refuses(r"alpha is the exponent of .* got 0.6 with none", [2], length_penalty="none", alpha=0.6)
     refuses(r"min_length must be from 0 to 2, the most symbols, got 3", [2], min_length=3)
     assert all(len(best.ids) <= 2 for (best,) in OnnxTranslator(folder).translate([[2], [3]], max_length=9))
     path.write_text(json.dumps(limited | {"most_source_symbols": None}))

@@ -212,6 +212,7 @@ def test_dropouts_that_follow_from_another_one() -> None:
             "transformer-sru has no option layer_norm; leave",
         ),
         ({"alpha": 11.0}, "alpha must be at least 0 and at most 10, got 11"),
+        ({"alpha": 0.6, "length_penalty": "none"}, "alpha is the exponent of .* got 0.6 with none"),
         (
             {"system": "transformer-sru", "attention_heads": 4},
             "attention_heads must divide embedding_size=6, got 4",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -71,6 +72,15 @@ def ids_of(model: Translator, texts: list[str]) -> tuple[torch.Tensor, torch.Ten
         rows[: len(symbols), column] = torch.tensor(symbols)
         mask[: len(symbols), column] = False
     return rows, mask
+
+
+def test_an_exponent_of_no_length_penalty() -> None:
+    config = translator(SYSTEMS[0]).network.config
+    without = replace(config, length_penalty="none")
+    with pytest.raises(ValueError, match=r"^alpha is the exponent of .* got 1 with none; leave it out"):
+        Search(alpha=1.0).beam_of(without)
+    assert Search(alpha=0.5, length_penalty="gnmt").beam_of(without).alpha == 0.5
+    assert Search(length_penalty="none").beam_of(replace(config, alpha=0.5)).length_penalty == "none"
 
 
 @pytest.mark.parametrize("system", SYSTEMS)

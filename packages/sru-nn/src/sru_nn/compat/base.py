@@ -16,6 +16,7 @@ from sru_nn.cells.sru.layer import SRUCell
 from sru_nn.cells.sru.run import run_layers
 from sru_nn.cells.sru.stack import SRUStack
 from sru_nn.compat.states import OwnWeights, refuse_foreign, returned_state, state_for
+from sru_nn.fixed import refuse_change
 from sru_nn.gemm import project
 from sru_nn.pieces import last_states
 from sru_nn.positions import Positions
@@ -31,10 +32,11 @@ class DropIn(OwnWeights, SRUStack):
         projections: For each layer the N linear maps of `proj_size`; empty without.
     """
 
+    _first_layer = "rnn_lst.0"
     mode: str
     projections: nn.ModuleList
+    _fixed = SRUStack._fixed | {"bias", "mode", "proj_size"}
     # PyTorch's versions maintain a flat list of weights that do not exist here.
-    __setattr__ = nn.Module.__setattr__
     extra_repr = nn.RNNBase.extra_repr
     __setstate__ = nn.Module.__setstate__
     _apply = nn.Module._apply
@@ -55,8 +57,8 @@ class DropIn(OwnWeights, SRUStack):
         *,
         learn_initial_state: bool = False,
     ) -> None:
-        nn.Module.__init__(self)  # nn.LSTM's and nn.GRU's would make their own weights
-        who = self.mode
+        OwnWeights.__init__(self)
+        who = self.mode = type(self).mode
         input_size, hidden_size, num_layers = check_sizes(
             who, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers
         )
@@ -111,6 +113,10 @@ class DropIn(OwnWeights, SRUStack):
             self.to(dtype)
         if type(self).reset_parameters is not DropIn.reset_parameters:
             self.reset_parameters()  # PyTorch's constructors call it too
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        refuse_change(self, self._fixed, name, value)
+        nn.Module.__setattr__(self, name, value)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__.copy()

@@ -27,6 +27,7 @@ from sru_nn.compat.states import (
     returned_state,
     state_for,
 )
+from sru_nn.fixed import refuse_change
 from sru_nn.positions import Positions
 from sru_nn.watched import as_leaf, refuse_script
 
@@ -38,6 +39,12 @@ class CellDropIn(OwnWeights):
     """
 
     __prepare_scriptable__ = refuse_script
+    _first_layer = "layer"
+    _fixed = frozenset({"hidden_size", "bias"})
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        refuse_change(self, self._fixed, name, value)
+        super().__setattr__(name, value)
 
     def __init__(
         self,
@@ -47,7 +54,7 @@ class CellDropIn(OwnWeights):
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        nn.Module.__init__(self)  # nn.LSTMCell's and nn.GRUCell's would make their own weights
+        super().__init__()
         who = type(self).__name__
         self.input_size, self.hidden_size = check_sizes(who, input_size=input_size, hidden_size=hidden_size)
         check_flags(who, bias=bias)

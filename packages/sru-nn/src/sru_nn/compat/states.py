@@ -35,18 +35,24 @@ def one_state(who: str, hx: Any) -> Any:
     return hx[0]
 
 
+_THEIRS = re.compile(r"(weight|bias)_(ih|hh|hr)(_l\d+(_reverse)?)?|_all_weights|_flat_weights_names")
+
+
 class OwnWeights(nn.Module):
     """A module without PyTorch's weights: reading, assigning or loading one of them raises an error."""
 
-    _THEIRS = re.compile(r"(weight|bias)_(ih|hh|hr)(_l\d+(_reverse)?)?|_all_weights|_flat_weights_names")
+    _first_layer: str
+
+    def __init__(self) -> None:
+        nn.Module.__init__(self)  # that of PyTorch's class would make its own weights
+        self.__dict__["_parameters"] = _Parameters(type(self).__name__, self._first_layer)
 
     def __getattr__(self, name: str) -> Any:
         try:
             return super().__getattr__(name)
         except AttributeError:
-            if self._THEIRS.fullmatch(name) is None:
-                raise
-            raise AttributeError(self._has_no(name)) from None
+            _refuse(type(self).__name__, self._first_layer, name)
+            raise
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
         """Register a parameter, as `nn.Module` does; `module.name = parameter` comes here too.
@@ -54,15 +60,28 @@ class OwnWeights(nn.Module):
         Raises:
             AttributeError: It would stand in for a weight of PyTorch's module, and nothing would use it.
         """
-        if self._THEIRS.fullmatch(name):
-            raise AttributeError(self._has_no(name))
+        _refuse(type(self).__name__, self._first_layer, name)
         super().register_parameter(name, param)
 
-    def _has_no(self, name: str) -> str:
-        names = ", ".join([name for name, _ in self.named_parameters()][:3])
-        return (
-            f"{type(self).__name__} has no {name}: its weights are those of an SRU, {names} and so on; loop "
-            "over named_parameters()"
+
+class _Parameters(dict[str, Any]):
+    """The parameters of such a module itself, where the old `nn.utils.spectral_norm` looks for one."""
+
+    def __init__(self, who: str, layer: str) -> None:
+        super().__init__()
+        self.who, self.layer = who, layer
+
+    def __missing__(self, name: str) -> Any:
+        _refuse(self.who, self.layer, name)
+        raise KeyError(name)
+
+
+def _refuse(who: str, layer: str, name: str) -> None:
+    """Raise if a weight of PyTorch's module has this name."""
+    if _THEIRS.fullmatch(name):
+        raise AttributeError(
+            f"{who} has no {name}: its weights are those of an SRU, {layer}.transform.weight, "
+            f"{layer}.weight_c and so on; loop over named_parameters()"
         )
 
 

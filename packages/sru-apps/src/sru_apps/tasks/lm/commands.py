@@ -70,6 +70,13 @@ def generate(task: Task, args: Sequence[str]) -> int:
         args,
     )
     use_utf8()
+    drawing = {
+        "temperature": options.temperature not in (0, 1),
+        "top-k": options.top_k,
+        "top-p": options.top_p,
+    }
+    if options.greedy and (name := next((name for name, given in drawing.items() if given), None)):
+        raise UserError(f"--{name} is for drawing, and --greedy draws nothing; leave one of them out")
     with building():
         sampling = Sampling(
             temperature=0.0 if options.greedy else options.temperature,

@@ -7,11 +7,19 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from sru_apps.ranges import check_at_least
-from sru_apps.tasks.lm.texts import check_source, find_corpus, prepare_corpus, token_of, usual_unit
+from sru_apps.tasks.lm.texts import (
+    check_source,
+    find_corpus,
+    prepare_corpus,
+    settled_options,
+    token_of,
+    usual_unit,
+)
 from sru_apps.train.data import TaskData
 from sru_apps.train.errors import UserError
 from sru_apps.train.export import dump_tokenizer, parse_tokenizer
 from sru_apps.train.own_files import Files, name_of_files
+from sru_apps.train.prepared_folder import check_settled
 from sru_data import DataError
 from sru_data.loaders import StreamLoader, WindowLoader
 from sru_data.texts import Unit
@@ -117,7 +125,8 @@ class LanguageModelData(TaskData):
 
         Raises:
             DataError: A text is missing, empty or not UTF-8, or the folder holds another one.
-            UserError: No vocabulary can be made of the text.
+            UserError: No vocabulary can be made of the text, or an option differs from how the folder was
+                prepared.
         """
         if hasattr(self, "prepared"):
             return
@@ -127,6 +136,7 @@ class LanguageModelData(TaskData):
             unit = options["unit"] or ("subwords" if options["tokenizer"] else prepared.options.get("unit"))
             if unit not in get_args(Unit):
                 raise UserError(f"{prepared.folder} does not say what its tokens are; give --data.unit")
+            check_settled(self, prepared.folder, settled_options(prepared, options))
         else:
             corpus = find_corpus(options)
             unit = options["unit"] or usual_unit(corpus, options, self._adopted)

@@ -111,6 +111,26 @@ def prepare_corpus(
         )
 
 
+def settled_options(prepared: PreparedCorpus, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options with which a corpus was prepared.
+
+    Args:
+        prepared: The corpus.
+        options: The arguments of `LanguageModelData`.
+
+    Raises:
+        UserError: They name another tokenizer.
+    """
+    path = options["tokenizer"]
+    if path is not None and tokenizer_digest(load_tokenizer(path)) != prepared.tokenizer_digest:
+        raise UserError(
+            f"{prepared.folder} was prepared with another tokenizer than that of {path}; leave "
+            "--data.tokenizer out, or prepare the data with it"
+        )
+    names = ("unit", "vocab_size", "min_count", "lowercase")
+    return {name: prepared.options[name] for name in names if name in prepared.options}
+
+
 def token_of(tokenizer: Tokenizer, text: str) -> int:
     """Return the id of the token that ends a document.
 

@@ -48,6 +48,8 @@ def check_source(options: Mapping[str, Any]) -> None:
         raise UserError("--data.validation_speaker is for fsdd; leave it out, or give --data.validation_file")
     if options["train_sets"] is not None and name != "librispeech":
         raise UserError("--data.train_sets is for librispeech, which has several; leave it out")
+    if options["features"] != "mfcc" and options["num_cepstra"] != FeatureConfig.num_cepstra:
+        raise UserError("--data.num_cepstra is for mfcc; leave it out, or give --data.features mfcc")
     if not 0 <= options["vtlp"] <= 0.5:
         raise UserError(f"vtlp must be 0 to 0.5, got {options['vtlp']}")
     if options["vtlp"] and options["features"] != "fbank":

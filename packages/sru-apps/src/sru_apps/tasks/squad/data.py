@@ -17,11 +17,13 @@ from sru_apps.tasks.squad.source import (
     hold_out,
     prepare_questions,
     report_lines,
+    settled_options,
 )
 from sru_apps.tasks.squad.vocabulary import Vocabulary, describe, make_vocabulary
 from sru_apps.train.data import BatchData, BatchLoader
 from sru_apps.train.errors import UserError
 from sru_apps.train.own_files import Files, name_of_files
+from sru_apps.train.prepared_folder import check_settled
 from sru_data import DataError
 from sru_data.embeddings import EmbeddingMatrix
 from sru_data.errors import shortened
@@ -58,7 +60,7 @@ class SquadData(BatchData[Example, Batch]):
         prepared_dir: Folder of the prepared questions; default: one in the cache. With a folder written by
             `sru squad prepare`, `name` and files are not needed.
         features: Linguistic features (lemmas, parts of speech, named entities): spacy, or none.
-        spacy_model: The spaCy model for `features`, a package or a path.
+        spacy_model: The spaCy model for `features`, a package or a path; default: en_core_web_sm.
         lowercase: Lower-case words before looking them up; cased vectors, such as GloVe 840B, need false.
         embeddings: Pretrained word vectors: GloVe text, fastText `.vec` or word2vec `.bin`, plain or `.gz`.
         embedding_size: Length of the word vectors; default: that of the pretrained vectors, or 100.
@@ -104,7 +106,7 @@ class SquadData(BatchData[Example, Batch]):
         data_dir: str | None = None,
         prepared_dir: str | None = None,
         features: Literal["none", "spacy"] = "none",
-        spacy_model: str = "en_core_web_sm",
+        spacy_model: str | None = None,
         lowercase: bool = True,
         embeddings: str | None = None,
         embedding_size: int | None = None,
@@ -148,6 +150,8 @@ class SquadData(BatchData[Example, Batch]):
         if hasattr(self, "prepared"):
             return
         self.prepared = prepare_questions(self.group, self.hparams)
+        if self.hparams["name"] is None and self.hparams["train_file"] is None:
+            check_settled(self, self.prepared.folder, settled_options(self.prepared, self.hparams))
         self.dataset = self.prepared.name
         self.has_test = "test" in self.prepared.parts
 

@@ -27,6 +27,8 @@ from sru_data.question_files import (
 
 DatasetName = Literal["squad1", "squad2"]
 _PARTS = ("train", "validation", "test")
+_SPACY_MODEL = "en_core_web_sm"
+"""Default of `spacy_model`."""
 _MAX_CONTEXT = 1000
 """Words of a passage that are read in validation and test, unless training reads more."""
 
@@ -46,6 +48,9 @@ def check_source(options: Mapping[str, Any]) -> None:
         raise UserError("both --data.name and --data.train_file are given; leave one of them out")
     if train is None and options["validation_file"] is not None:
         raise UserError("validation_file needs a train_file; give --data.train_file too")
+    # A folder alone may have features whatever the options say.
+    if (name or train) and options["features"] == "none" and options["spacy_model"] is not None:
+        raise UserError("--data.spacy_model is for features; leave it out, or give --data.features spacy")
     if name is None and train is None:
         if options["test_file"] is not None:
             raise UserError("test_file needs --data.name or --data.train_file; give one of them too")
@@ -74,7 +79,7 @@ def prepare_questions(name: str, options: Mapping[str, Any]) -> PreparedQuestion
     how: dict[str, Any] = {
         "name": name,
         "features": options["features"],
-        "spacy_model": options["spacy_model"],
+        "spacy_model": options["spacy_model"] or _SPACY_MODEL,
         "max_context_tokens": max(_MAX_CONTEXT, options["max_context"]),
     }
     with preparation_bar(name, unit="questions") as report:
@@ -85,6 +90,15 @@ def prepare_questions(name: str, options: Mapping[str, Any]) -> PreparedQuestion
             processes=options["processes"],
             progress=lambda progress: report(progress.stage, progress.questions, progress.total),
         )
+
+
+def settled_options(prepared: PreparedQuestions, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options with which questions were prepared, and the most words where more are asked for."""
+    found = {"features": prepared.description["features"]}
+    if "model" in prepared.description:
+        found["spacy_model"] = prepared.description["model"]
+    most = prepared.max_context_tokens
+    return {**found, "max_context": most} if options["max_context"] > most else found
 
 
 def _find(options: Mapping[str, Any]) -> dict[str, list[Path]]:

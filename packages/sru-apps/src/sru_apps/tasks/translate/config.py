@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from sru_apps.decoding.beam import check_exponent
 from sru_apps.nn import EncoderOptions, RecurrentName
 from sru_apps.nn.encoders import ENCODERS
 from sru_apps.ranges import check_at_least, ranged
@@ -70,7 +71,7 @@ class TranslationConfig(EncoderOptions, EncoderDecoderOptions, TransformerSRUOpt
     length_penalty: Literal["average", "gnmt", "none"] = ranged("average", among=("average", "gnmt", "none"))
     """How hypotheses of different lengths are compared; see `sru_apps.decoding.beam`."""
     alpha: float = ranged(1.0, at_least=0, at_most=10)
-    """The exponent of the length penalty."""
+    """The exponent of the length penalty, which is then average or gnmt."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -84,6 +85,7 @@ class TranslationConfig(EncoderOptions, EncoderDecoderOptions, TransformerSRUOpt
             raise ValueError(
                 "tie_embeddings=all needs a joint vocabulary; prepare the data with one, or choose target"
             )
+        check_exponent(self.length_penalty, None if self.alpha == TranslationConfig.alpha else self.alpha)
         self._check_options()
         SYSTEMS[self.system].check(self)
 

@@ -11,18 +11,21 @@ from sru_apps.ranges import check_at_least
 from sru_apps.tasks.translate.batches import Batch, make_batch
 from sru_apps.tasks.translate.metrics import BleuTokenizer, TranslationScorer
 from sru_apps.tasks.translate.source import (
+    MAX_LENGTH,
     PARTS,
     DatasetName,
     check_source,
     hold_out,
     is_table,
     prepare_pairs,
+    settled_options,
 )
 from sru_apps.tasks.translate.vocabularies import TokenizerPair
 from sru_apps.train.data import BatchData, BatchLoader
 from sru_apps.train.errors import UserError
 from sru_apps.train.export import dump_tokenizer, parse_tokenizer
 from sru_apps.train.own_files import Files, name_of_files
+from sru_apps.train.prepared_folder import check_settled
 from sru_data import DataError
 from sru_data.loaders import LengthBatchSampler
 from sru_data.pair_files import Example, PreparedPairs
@@ -53,13 +56,13 @@ class TranslationData(BatchData[Example, Batch]):
         data_dir: Folder with the published sets; default: $SRU_DATA; if unset, the data is downloaded.
         prepared_dir: Folder of the prepared pairs; default: one in the cache. With a folder written by
             `sru translate prepare`, `name` and files are not needed.
-        unit: What a token is: subwords, words (separated by spaces) or characters.
+        unit: What a token is: subwords, words (separated by spaces) or characters; default: subwords.
         vocab_size: Maximum size of the vocabulary; default: 8,000 subwords, otherwise no limit.
         subword_model: How subwords are learned: unigram or bpe.
         min_count: Treat words and characters that occur less often as unknown.
         lowercase: Lower-case words, here and when translations are compared with references.
         joint: Learn one vocabulary for both languages.
-        max_length: Train on sentences of at most this many tokens.
+        max_length: Train on sentences of at most this many tokens; default: 256.
         max_tokens: Tokens per batch including padding, on the side that has more.
         evaluation_batch_size: Sentences per batch in validation and test.
         bleu_tokenizer: The tokenizer of sacrebleu: 13a, intl, zh, char, or none for text that is already
@@ -92,13 +95,13 @@ class TranslationData(BatchData[Example, Batch]):
         test_set: str | None = None,
         data_dir: str | None = None,
         prepared_dir: str | None = None,
-        unit: Literal["subwords", "words", "characters"] = "subwords",
+        unit: Literal["subwords", "words", "characters"] | None = None,
         vocab_size: int | None = None,
         subword_model: Literal["unigram", "bpe"] = "unigram",
         min_count: int = 1,
         lowercase: bool = False,
         joint: bool = False,
-        max_length: int = 256,
+        max_length: int | None = None,
         max_tokens: int = 4096,
         evaluation_batch_size: int = 64,
         bleu_tokenizer: BleuTokenizer = "13a",
@@ -112,9 +115,11 @@ class TranslationData(BatchData[Example, Batch]):
             max_length=max_length,
             evaluation_batch_size=evaluation_batch_size,
         )
-        if max_tokens <= max_length:
+        # A folder alone decides how long its sentences are.
+        longest = max_length or (None if name is None and train_file is None else MAX_LENGTH)
+        if longest is not None and max_tokens <= longest:
             raise ValueError(
-                f"max_tokens must be more than max_length ({max_length}), since a sentence has an end "
+                f"max_tokens must be more than max_length ({longest}), since a sentence has an end "
                 f"token, got {max_tokens}"
             )
         self.save_hyperparameters(logger=False)
@@ -137,6 +142,8 @@ class TranslationData(BatchData[Example, Batch]):
             adopted=self._adopted,
             evaluates=self.evaluates,
         )
+        if self.hparams["name"] is None and self.hparams["train_file"] is None:
+            check_settled(self, self.prepared.folder, settled_options(self.prepared))
         self.dataset = self.prepared.name
         self.has_test = "test" in self.prepared.parts
 

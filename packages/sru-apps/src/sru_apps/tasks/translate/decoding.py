@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from sru_apps.decoding.beam import Beam, beam_search
+from sru_apps.decoding.beam import Beam, beam_search, check_exponent
 from sru_apps.decoding.draws import draw_hypotheses
 from sru_apps.decoding.hypotheses import Constraints, Hypothesis
 from sru_apps.decoding.sampling import Sampling
@@ -36,7 +36,7 @@ class Search:
     length_penalty: str | None = None
     """How hypotheses of different lengths compare: average, gnmt or none, as in `Beam`."""
     alpha: float | None = None
-    """The exponent of the length penalty."""
+    """The exponent of the length penalty, which is then average or gnmt."""
     min_length: int = ranged(0, at_least=0)
     """The least symbols of a translation."""
     max_length: int | None = ranged(None, at_least=1)
@@ -52,6 +52,8 @@ class Search:
             raise ValueError(
                 f"max_length must be at least {self.min_length}, the least, got {self.max_length}"
             )
+        if self.length_penalty is not None:
+            check_exponent(self.length_penalty, self.alpha)
 
     def beam_of(self, config: TranslationConfig) -> Beam:
         """Return how to search with a model.
@@ -60,12 +62,15 @@ class Search:
             config: The model's.
 
         Raises:
-            ValueError: `n_best` is more than the beam, or `length_penalty` is unknown.
+            ValueError: `n_best` is more than the beam, `length_penalty` is unknown, or `alpha` belongs to
+                none.
         """
+        penalty = config.length_penalty if self.length_penalty is None else self.length_penalty
+        check_exponent(penalty, self.alpha)
         return Beam(
             size=config.beam if self.beam is None else self.beam,
             n_best=self.n_best,
-            length_penalty=config.length_penalty if self.length_penalty is None else self.length_penalty,
+            length_penalty=penalty,
             alpha=config.alpha if self.alpha is None else self.alpha,
         )
 

@@ -94,17 +94,22 @@ class OnnxTranslator:
 
         Raises:
             ValueError: A sentence is empty or too long for the model, an id is not in the source vocabulary,
-                `n_best` is more than `beam`, or a number is out of its range.
+                `n_best` is more than `beam`, `alpha` belongs to no penalty, or a number is out of its range.
         """
         self._check(sentences)
         config = self.config
         beam = config["beam"] if beam is None else beam
         kind = config["length_penalty"] if length_penalty is None else length_penalty
-        alpha = config["alpha"] if alpha is None else alpha
+        given, alpha = alpha, config["alpha"] if alpha is None else alpha
         if not 1 <= n_best <= beam:
             raise ValueError(f"n_best must be from 1 to the beam, {beam}, got {n_best}")
         if kind not in ("average", "gnmt", "none"):
             raise ValueError(f"length_penalty must be average, gnmt or none, got {kind!r}")
+        if kind == "none" and given is not None:
+            raise ValueError(
+                f"alpha is the exponent of the length penalties average and gnmt, got {given:g} with none; "
+                "leave it out or choose one of them"
+            )
         searches, longest = [], config["longest"]
         for sentence in sentences:
             usual = longest["per_source_symbol"] * len(sentence) + longest["more"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any, Literal
 
 import torch
@@ -31,6 +32,8 @@ DatasetName = Literal[
     "multi30k-en-de", "multi30k-de-en", "iwslt14-en-de", "iwslt14-de-en", "wmt14-en-de", "wmt14-de-en"
 ]
 PARTS = ("train", "validation", "test")
+MAX_LENGTH = 256
+"""Default of `max_length`."""
 _SUBWORDS = 8000
 """Default size of a vocabulary of subwords."""
 _HELD_OUT, _MOST_HELD_OUT = 20, 2000
@@ -124,7 +127,7 @@ def prepare_pairs(
             folder,
             name=name,
             vocabulary=vocabulary,
-            max_length=options["max_length"],
+            max_length=options["max_length"] or MAX_LENGTH,
             progress=show if "train" in files else None,
         )
 
@@ -135,15 +138,24 @@ def _vocabulary(options: Mapping[str, Any]) -> VocabularyConfig:
     Raises:
         ValueError: The unit does not have one of the options.
     """
-    size = options["vocab_size"]
+    size: int | None = options["vocab_size"]
+    unit: Any = options["unit"] or "subwords"
     return VocabularyConfig(
-        unit=options["unit"],
-        size=_SUBWORDS if size is None and options["unit"] == "subwords" else size,
+        unit=unit,
+        size=_SUBWORDS if size is None and unit == "subwords" else size,
         model_type=options["subword_model"],
         min_count=options["min_count"],
         lowercase=options["lowercase"],
         joint=options["joint"],
     )
+
+
+def settled_options(prepared: PreparedPairs) -> dict[str, Any]:
+    """Return the options with which pairs were prepared; those of a given vocabulary are not known."""
+    names = {"size": "vocab_size", "model_type": "subword_model"}
+    learned = {field.name for field in fields(VocabularyConfig)}
+    found = {names.get(name, name): value for name, value in prepared.vocabulary.items() if name in learned}
+    return {**found, "max_length": prepared.max_length}
 
 
 def _find(options: Mapping[str, Any]) -> dict[Any, PairFiles]:

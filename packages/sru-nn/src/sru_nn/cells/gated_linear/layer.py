@@ -76,6 +76,7 @@ class GatedLinearRNN(ResidualStack):
     """
 
     state_letters = "(L, B, H, K, V)"
+    _fixed = ResidualStack._fixed | {"num_heads", "key_size", "value_size", "output_gate", "memory"}
 
     def __init__(
         self,

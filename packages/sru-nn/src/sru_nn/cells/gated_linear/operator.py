@@ -14,8 +14,9 @@ from sru_nn.cells.gated_linear import chunks, pieces, reference
 from sru_nn.cells.gated_linear.chunks import Inputs
 from sru_nn.cells.gated_linear.plain import PieceInputs as PieceInputs
 from sru_nn.dtypes import accumulate_dtype
-from sru_nn.operators import Passes, Recurrence, by_reference, is_one, is_recorded, is_transformed
+from sru_nn.operators import is_one, is_recorded, is_transformed
 from sru_nn.pieces import marks as make_marks
+from sru_nn.recurrence import Passes, Recurrence, by_reference
 
 
 def gated_linear_recurrence(

@@ -17,7 +17,8 @@ from sru_nn import backend
 from sru_nn.cells.gated_linear import chunks, plain, reference
 from sru_nn.cells.gated_linear.plain import PieceInputs as PieceInputs
 from sru_nn.dtypes import accumulate_dtype
-from sru_nn.operators import Passes, Recurrence, by_reference, kernels, passes_of, run_kernel
+from sru_nn.kernels import kernels, run_kernel
+from sru_nn.recurrence import Passes, Recurrence, by_reference, passes_of
 
 
 def run(chosen: backend.Backend | None, inputs: PieceInputs) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from sru_nn.cells.gated_linear import chunks, pieces
 from sru_nn.cells.gated_linear.plain import PieceInputs
 from sru_nn.cells.gated_linear.triton_results import gradients_of_keys, gradients_of_values, outputs
 from sru_nn.cells.gated_linear.triton_walks import walk_backward, walk_forward
-from sru_nn.operators import current_device
+from sru_nn.kernels import current_device
 
 # Of keys and of values in a block: as few as any GPU multiplies, and as many as fit in the registers.
 _KEYS, _VALUES = 16, 32

@@ -16,16 +16,9 @@ from sru_nn.cells.ligru import plain, reference
 from sru_nn.cells.ligru.plain import Inputs as Inputs
 from sru_nn.dtypes import accumulate_dtype, in_accumulate_dtype, without_autocast
 from sru_nn.gemm import multiply, weight_gradient
-from sru_nn.operators import (
-    Passes,
-    Recurrence,
-    by_reference,
-    is_one,
-    is_recorded,
-    is_transformed,
-    kernels,
-    run_kernel,
-)
+from sru_nn.kernels import kernels, run_kernel
+from sru_nn.operators import is_one, is_recorded, is_transformed
+from sru_nn.recurrence import Passes, Recurrence, by_reference
 
 
 def ligru_recurrence(

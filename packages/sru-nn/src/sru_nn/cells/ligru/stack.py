@@ -20,6 +20,8 @@ from sru_nn.stack import Stack, by_layer
 class LightStack(Stack):
     """What `LiGRU` and `SLiGRU` share: everything but the norm of the product with the state."""
 
+    _fixed = Stack._fixed | {"normalization"}
+
     def __init__(
         self, input_size: int, hidden_size: int, num_layers: int, *, batch_first: bool, **options: Any
     ) -> None:

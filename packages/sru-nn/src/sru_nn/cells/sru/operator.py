@@ -16,15 +16,9 @@ from sru_nn.cells.sru import pieces, plain, reference
 from sru_nn.cells.sru.plain import Inputs as Inputs
 from sru_nn.dtypes import in_accumulate_dtype
 from sru_nn.experimental.length_parallel import LengthParallel
-from sru_nn.operators import (
-    Passes,
-    Recurrence,
-    by_reference,
-    is_recorded,
-    is_transformed,
-    kernels,
-    profiled,
-)
+from sru_nn.kernels import kernels
+from sru_nn.operators import is_recorded, is_transformed
+from sru_nn.recurrence import Passes, Recurrence, by_reference, profiled
 
 
 def sru_recurrence(

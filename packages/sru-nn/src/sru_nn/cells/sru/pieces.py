@@ -16,9 +16,10 @@ from sru_nn.cells.sru import plain, reference
 from sru_nn.cells.sru.plain import Inputs
 from sru_nn.cells.sru.plain import PieceInputs as PieceInputs
 from sru_nn.dtypes import in_accumulate_dtype
-from sru_nn.operators import Passes, Recurrence, by_reference, passes_of, run_kernel
+from sru_nn.kernels import run_kernel
 from sru_nn.pieces import launch_order
 from sru_nn.pieces import marks as make_marks
+from sru_nn.recurrence import Passes, Recurrence, by_reference, passes_of
 
 
 def run(

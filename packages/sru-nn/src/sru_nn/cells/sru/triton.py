@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sru_nn.cells.sru import pieces
 from sru_nn.cells.sru.plain import PieceInputs
-from sru_nn.operators import current_device
+from sru_nn.kernels import current_device
 from sru_nn.pieces import FIRST, PAD
 from sru_nn.triton_pieces import sequence
 

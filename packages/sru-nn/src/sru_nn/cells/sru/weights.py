@@ -14,6 +14,7 @@ from sru_nn.arguments import shown_options
 from sru_nn.cells.sru.transform import draw_transform, scale_
 from sru_nn.checkpoints.architecture import check_cell, check_version
 from sru_nn.checkpoints.layouts import read_cell, strip_wrappers
+from sru_nn.fixed import refuse_change
 from sru_nn.watched import refuse_script
 
 # Arguments that a state dict can contradict.
@@ -29,6 +30,10 @@ _TOLD = (
     "rescale",
     "highway_bias",
     "scale_x",
+)
+# Arguments that the weights were made with.
+_FIXED = frozenset(
+    {"hidden_size", "bidirectional", "num_directions", "output_size", "num_matrices", "projection_size", "v1"}
 )
 
 
@@ -62,6 +67,7 @@ class Weights(nn.Module):
         return module
 
     def __setattr__(self, name: str, value: Any) -> None:
+        refuse_change(self, _FIXED, name, value)
         if name == "transform_module":
             name = "transform" if self.custom_m is None else "custom_m"
         super().__setattr__(name, value)

@@ -18,6 +18,7 @@ from sru_nn.recurrent import check_device, check_step, map_tensors
 class StreamingStack(SRUStack):
     """The methods of an SRU++ for sequences that are not yet complete."""
 
+    _fixed = SRUStack._fixed | {"proj_size", "num_heads", "causal", "context"}
     causal: bool
     num_heads: int
     proj_size: int
