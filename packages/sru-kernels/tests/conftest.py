@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
+import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .cuda_on_cpu.build import SOURCE, Builds
+from .cuda_on_cpu.build import SOURCE, Builds, fingerprint
 from .cuda_on_cpu.toolkit import find_toolkit
 from .support.engines import (
     ENGINES,
@@ -56,18 +60,39 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             )
 
 
+@contextmanager
+def kept_folder(config: pytest.Config, name: str, otherwise: Path) -> Iterator[Path]:
+    """A folder in pytest's cache, which outlives the run; another if there is none or a run is using it."""
+    if (cache := getattr(config, "cache", None)) is None:
+        yield otherwise
+        return
+    folder = cache.mkdir("cuda_on_cpu")
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield otherwise
+            return
+        for old in folder.iterdir():
+            if old.is_dir() and old.name != name:
+                shutil.rmtree(old)
+        yield folder / name
+
+
 @pytest.fixture(scope="session")
-def builds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builds]:
-    """The builds of the CUDA extension, all started at once."""
+def builds(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builds]:
+    """The builds of the CUDA extension, all started at once; those of the last run if nothing changed."""
     toolkit = find_toolkit()
     if toolkit is None:
         pytest.skip("no nvcc is found on PATH, and CUDACXX names none")
     if not (SOURCE / "src/cells").is_dir():
         pytest.skip(f"the tests are not beside the sources: {SOURCE} has no src/cells")
-    builds = Builds(toolkit, tmp_path_factory.mktemp("cuda"))
-    builds.start()
-    yield builds
-    builds.pool.shutdown(cancel_futures=True)
+    folder = tmp_path_factory.mktemp("cuda")
+    with kept_folder(pytestconfig, fingerprint(toolkit), folder / "made") as made:
+        builds = Builds(toolkit, made, folder / "packages")
+        builds.start()
+        yield builds
+        builds.pool.shutdown(cancel_futures=True)
 
 
 @pytest.fixture(scope="session")

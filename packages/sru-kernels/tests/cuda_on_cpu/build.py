@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -45,15 +47,42 @@ def run(*command: str | Path) -> str:
     return done.stdout
 
 
+def fingerprint(toolkit: Toolkit) -> str:
+    """A digest of what the builds are made of: sources, compilers, versions, and the programs beside this."""
+    import pybind11
+
+    digest = hashlib.sha256()
+    folders = ("cmake", "include", "src/bindings", "src/cells", "src/runtime", "tests/cuda_on_cpu")
+    files = [SOURCE / "CMakeLists.txt", *(file for name in folders for file in (SOURCE / name).rglob("*"))]
+    for file in sorted(files):
+        if file.is_file() and file.suffix != ".pyc":
+            digest.update(f"{file.relative_to(SOURCE)} {file.stat().st_size}\n".encode() + file.read_bytes())
+    tools = [run(tool, "--version") for tool in ("g++", toolkit.nvcc, "cmake")]
+    digest.update(repr((tools, pybind11.__version__, metadata.version("sru-kernels"), EXTENSION)).encode())
+    return digest.hexdigest()[:16]
+
+
+def kept(path: Path, make: Callable[[Path], object]) -> Path:
+    """Make a file or a folder, unless it is there. One that was not finished has another name."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f"unfinished-{path.name}")
+        make(unfinished)
+        unfinished.replace(path)
+    return path
+
+
 @dataclass
 class Builds:
     """Makes every build once, in threads, on first use or all of them with `start`.
 
-    A task waits only for tasks that were submitted before it, so that few threads are enough.
+    A task waits only for tasks that were submitted before it, so that few threads are enough. What is
+    compiled stays in `folder`, where a later run with the same `fingerprint` finds it.
     """
 
     toolkit: Toolkit
     folder: Path
+    packages: Path
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(os.cpu_count() or 1))
 
     def start(self) -> None:
@@ -84,7 +113,6 @@ class Builds:
 
     def _compile(self, file: Path, kind: str, *options: str) -> Path:
         result = self.folder / "objects" / kind / f"{file.parent.name}-{file.name}.o"
-        result.parent.mkdir(parents=True, exist_ok=True)
         common = ("-std=c++17", "-g1", "-w", "-fPIC", "-fvisibility=hidden", "-mfma", "-ffp-contract=off")
         include = ("-I", HERE / "shim", "-I", SOURCE / "include", "-I", SOURCE / "src")
         definitions = (
@@ -92,24 +120,19 @@ class Builds:
             '-DSRU_KERNELS_CUDA_ARCHITECTURES="shim"',
             '-DSRU_KERNELS_CUDART="static"',
         )
-        run(
-            *("g++", "-x", "c++", *common, *options, *definitions, *include, *self.toolkit.options()),
-            *("-c", file, "-o", result),
-        )
-        return result
+        compiler = ("g++", "-x", "c++", *common, *options, *definitions, *include, *self.toolkit.options())
+        return kept(result, lambda path: run(*compiler, "-c", file, "-o", path))
 
     def _link(self, sanitizer: str, parts: list[Future[Path]]) -> Path:
-        package = self._package(f"source-{sanitizer}")
-        objects = [task.result() for task in parts]
-        library = package / "sru_kernels" / EXTENSION
-        run("g++", "-shared", *SANITIZERS[sanitizer], *objects, "-o", library, "-lpthread")
-        return package
+        linker = ("g++", "-shared", *SANITIZERS[sanitizer], *(task.result() for task in parts), "-lpthread")
+        library = kept(self.folder / f"{sanitizer}.so", lambda path: run(*linker, "-o", path))
+        return self._package(f"source-{sanitizer}", library)
 
     # The extension that nvcc builds, and a stand-in for the CUDA runtime that runs its PTX.
 
     @cached_property
     def extension(self) -> Future[Path]:
-        """`_cuda`, built as for a wheel, but with PTX only and a shared CUDA runtime."""
+        """`_cuda`, its kernels built as for a wheel, but with PTX only and a shared CUDA runtime."""
         return self.pool.submit(self._extension)
 
     def _extension(self) -> Path:
@@ -125,13 +148,21 @@ class Builds:
             "CMAKE_CUDA_ARCHITECTURES": ";".join(f"{name}-virtual" for name in ARCHITECTURES),
             "CMAKE_CUDA_COMPILER": self.toolkit.nvcc,
             "CMAKE_BUILD_TYPE": "Release",
+            # The code of the host, which only launches, takes longer to optimize than to run.
+            "CMAKE_CXX_FLAGS_RELEASE": "-DNDEBUG",
+            "CMAKE_CUDA_FLAGS_RELEASE": "-DNDEBUG",
+            "CMAKE_INTERPROCEDURAL_OPTIMIZATION": "OFF",
             "CMAKE_SKIP_RPATH": "ON",
             "Python_EXECUTABLE": sys.executable,
             "pybind11_DIR": pybind11.get_cmake_dir(),
         }
-        run("cmake", "-G", "Ninja", "-S", SOURCE, "-B", work, *(f"-D{k}={v}" for k, v in options.items()))
-        run("cmake", "--build", work, "--target", "_cuda", "--parallel", str(os.cpu_count() or 1))
-        return next(work.rglob(EXTENSION))
+
+        def build(path: Path) -> None:
+            run("cmake", "-G", "Ninja", "-S", SOURCE, "-B", work, *(f"-D{k}={v}" for k, v in options.items()))
+            run("cmake", "--build", work, "--target", "_cuda", "--parallel", str(os.cpu_count() or 1))
+            shutil.copy(next(work.rglob(EXTENSION)), path)
+
+        return kept(self.folder / "_cuda.so", build)
 
     @cached_property
     def ptx(self) -> Future[dict[str, list[Path]]]:
@@ -139,15 +170,13 @@ class Builds:
         return self.pool.submit(self._ptx, self.extension)
 
     def _ptx(self, built: Future[Path]) -> dict[str, list[Path]]:
-        folder = self.folder / "extracted"
-        folder.mkdir()
-        extension = built.result()
-        subprocess.run(
-            [find_tool("cuobjdump"), "-xptx", "all", str(extension)],
-            cwd=folder,
-            check=True,
-            capture_output=True,
-        )
+        command = [find_tool("cuobjdump"), "-xptx", "all", str(built.result())]
+
+        def extract(path: Path) -> None:
+            path.mkdir(exist_ok=True)
+            subprocess.run(command, cwd=path, check=True, capture_output=True)
+
+        folder = kept(self.folder / "extracted", extract)
         return {name: sorted(folder.glob(f"*.sm_{name}.ptx")) for name in ARCHITECTURES}
 
     @cached_property
@@ -156,37 +185,36 @@ class Builds:
         return {name: self.pool.submit(self._translated, name, self.ptx) for name in ARCHITECTURES}
 
     def _translated(self, architecture: str, ptx: Future[dict[str, list[Path]]]) -> Path:
-        folder = self.folder / f"runtime-{architecture}"
-        folder.mkdir()
         files = ptx.result()[architecture]
         assert files, f"the extension has no PTX of compute_{architecture}"
-        (folder / "kernels.cpp").write_text(translate([file.read_text() for file in files]))
-        (folder / "versions").write_text("libcudart.so.13 { global: *; };\n")
-        run(
-            *("g++", "-std=c++17", "-O0", "-g0", "-w", "-fPIC", "-shared", "-mfma", "-ffp-contract=off"),
-            *("-frounding-math", "-fno-strict-aliasing", "-I", HERE / "shim", "-I", HERE / "ptxrun"),
-            *(*self.toolkit.options(), HERE / "ptxrun/cudart.cpp", folder / "kernels.cpp"),
-            *("-o", folder / "libcudart.so.13", "-Wl,-soname,libcudart.so.13"),
-            *(f"-Wl,--version-script,{folder / 'versions'}", "-lpthread"),
-        )
-        return folder
+
+        def build(folder: Path) -> None:
+            folder.mkdir(exist_ok=True)
+            (folder / "kernels.cpp").write_text(translate([file.read_text() for file in files]))
+            (folder / "versions").write_text("libcudart.so.13 { global: *; };\n")
+            run(
+                *("g++", "-std=c++17", "-O0", "-g0", "-w", "-fPIC", "-shared", "-mfma", "-ffp-contract=off"),
+                *("-frounding-math", "-fno-strict-aliasing", "-I", HERE / "shim", "-I", HERE / "ptxrun"),
+                *(*self.toolkit.options(), HERE / "ptxrun/cudart.cpp", folder / "kernels.cpp"),
+                *("-o", folder / "libcudart.so.13", "-Wl,-soname,libcudart.so.13"),
+                *(f"-Wl,--version-script,{folder / 'versions'}", "-lpthread"),
+            )
+
+        return kept(self.folder / f"runtime-{architecture}", build)
 
     @cached_property
     def real(self) -> Path:
         """The package with the extension that nvcc built."""
-        package = self._package("ptx")
-        shutil.copy(self.extension.result(), package / "sru_kernels" / EXTENSION)
-        return package
+        return self._package("ptx", self.extension.result())
 
     @cached_property
     def static(self) -> Path:
         """The package with the same object files linked with the static runtime, as wheels are."""
-        package = self._package("static")
-        objects = sorted((self.extension.result().parent / "CMakeFiles/_cuda.dir").rglob("*.o"))
-        library = package / "sru_kernels" / EXTENSION
-        runtime = (*self.toolkit.libraries, "-lcudart_static", "-ldl", "-lrt", "-lpthread")
-        run("g++", "-shared", *objects, "-o", library, *runtime)
-        return package
+        objects = sorted((self.extension.result().parent / "cmake/CMakeFiles/_cuda.dir").rglob("*.o"))
+        linker = ("g++", "-shared", *objects, *self.toolkit.libraries)
+        runtime = ("-lcudart_static", "-ldl", "-lrt", "-lpthread")
+        library = kept(self.folder / "static.so", lambda path: run(*linker, *runtime, "-o", path))
+        return self._package("static", library)
 
     @cached_property
     def cpu_only(self) -> Path:
@@ -204,15 +232,17 @@ class Builds:
         results = []
         for file in ptx.result()[architecture]:
             cubin = file.with_suffix(".cubin")
-            said = run(self.toolkit.ptxas, "-v", f"-arch=sm_{architecture}", file, "-o", cubin)
-            results.append((cubin, said))
+            assembler = (self.toolkit.ptxas, "-v", f"-arch=sm_{architecture}", file, "-o", cubin)
+            said = kept(file.with_suffix(".txt"), lambda path, a=assembler: path.write_text(run(*a)))
+            results.append((cubin, said.read_text()))
         return results
 
-    def _package(self, name: str) -> Path:
-        """A folder with the installed package except for the extension."""
-        package = self.folder / name / "sru_kernels"
-        if not package.exists():
-            package.mkdir(parents=True)
-            for file in (*Path(sru_kernels.__file__).parent.glob("*.py"), Path(_native.__file__)):
-                shutil.copy(file, package)
+    def _package(self, name: str, extension: Path | None = None) -> Path:
+        """A folder with the installed package, but for its CUDA extension, and with another one."""
+        package = self.packages / name / "sru_kernels"
+        package.mkdir(parents=True)
+        for file in (*Path(sru_kernels.__file__).parent.glob("*.py"), Path(_native.__file__)):
+            shutil.copy(file, package)
+        if extension is not None:
+            shutil.copy(extension, package / EXTENSION)
         return package.parent
