@@ -1,0 +1,58 @@
+"""Builds are kept as long as nothing they are made of changes."""
+
+from pathlib import Path
+
+import pytest
+
+from . import build
+from .toolkit import Toolkit
+
+FILES = (
+    "CMakeLists.txt",
+    "cmake/cuda.cmake",
+    "include/sru_kernels/math.hpp",
+    "src/bindings/cuda_module.cpp",
+    "src/cells/sru/cuda_forward.cu",
+    "src/runtime/cuda/launch.cpp",
+    "tests/cuda_on_cpu/shim/cuda_runtime.h",
+)
+
+
+def test_what_was_not_finished_is_made_again(tmp_path):
+    path, made = tmp_path / "objects/asan/launch.o", []
+
+    def fail(unfinished):
+        unfinished.write_text("half")
+        raise AssertionError("g++ was killed")
+
+    def make(unfinished):
+        made.append(unfinished.write_text("whole"))
+
+    with pytest.raises(AssertionError, match="killed"):
+        build.kept(path, fail)
+    for _ in range(2):
+        assert build.kept(path, make).read_text() == "whole"
+    assert len(made) == 1
+    assert [file.name for file in path.parent.iterdir()] == ["launch.o"]
+
+
+def test_a_change_of_any_source_or_tool_is_another_build(tmp_path, monkeypatch):
+    pytest.importorskip("pybind11", reason="the extension is built with it")
+    assert all((build.SOURCE / name).exists() for name in FILES) or not (build.SOURCE / "src/cells").is_dir()
+    version = ["13.0"]
+    monkeypatch.setattr(build, "SOURCE", tmp_path)
+    monkeypatch.setattr(build, "run", lambda tool, *_: f"{Path(tool).name} {version[0]}")
+    toolkit = Toolkit("nvcc", "ptxas", (), ())
+    for name in FILES:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("int x;\n")
+    seen = [build.fingerprint(toolkit)]
+    for name in FILES:
+        (tmp_path / name).write_text("int y;\n")
+        seen.append(build.fingerprint(toolkit))
+    version[0] = "13.1"
+    seen.append(build.fingerprint(toolkit))
+    assert len(set(seen)) == 2 + len(FILES)
+    (tmp_path / "src/cells/sru/__pycache__").mkdir()
+    (tmp_path / "src/cells/sru/__pycache__/x.pyc").write_text("")
+    assert build.fingerprint(toolkit) == seen[-1]
