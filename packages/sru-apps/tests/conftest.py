@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import os
 import shutil
 import signal
@@ -26,6 +27,10 @@ from .fork_server import Forked, Request, of_any_size, stopping
 
 POSITIVE = ["a warm and funny film", "moving", "great acting and a clever plot", "simply wonderful fun ."]
 NEGATIVE = ["a cold and dull film", "tedious", "poor acting and a silly plot", "simply awful noise ."]
+
+# pytest listens to each logger that does not propagate. Once anybody listens to this one, PyTorch writes down
+# all that its compiler does, with graphs and stacks: a tenth of the time, and pages in each report.
+logging.getLogger("torch.__trace").propagate = True
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -30,6 +31,10 @@ scripts_itself = pytest.mark.filterwarnings(
 looks_at_grad = pytest.mark.filterwarnings(
     "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"
 )
+
+# pytest listens to each logger that does not propagate. Once anybody listens to this one, PyTorch writes down
+# all that its compiler does, with graphs and stacks: a tenth of the time, and pages in each report.
+logging.getLogger("torch.__trace").propagate = True
 
 
 def random_cases(count: int) -> settings:
