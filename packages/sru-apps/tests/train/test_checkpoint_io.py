@@ -41,7 +41,7 @@ def test_full_disk_leaves_the_old_checkpoint(saved: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(
-        UserError, match=r"cannot write the checkpoint .*No space left on device; .* whole\. Buy a disk$"
+        UserError, match=r"cannot write the checkpoint .*No space left on device; .* intact\. Buy a disk$"
     ):
         AtomicCheckpointIO(remedy="Buy a disk").save_checkpoint(NEW, saved)
     _assert_old_and_alone(saved)
