@@ -1,5 +1,6 @@
 """What the reports in `benchmarks/` say, on figures made up here."""
 
+import json
 import sys
 from types import SimpleNamespace
 
@@ -96,6 +97,22 @@ def test_the_chunks_of_gated_linear():
     assert model.gated_blocks(row) == 2
     assert model.gated_blocks({**row, "registers": 64}) == 4  # of 48 KiB of shared memory
     assert model.gated_kibibytes_ahead(row) == 2 * 16 * 64 * (2 + 2 + 4 + 2 + 2) / 1024
+    on_tensor_cores = {**row, "kernel": {**kernel, "option": True}, "registers": 128}
+    assert model.gated_blocks(on_tensor_cores) == 2  # of 256 threads
+    assert model.gated_blocks({**on_tensor_cores, "registers": 40}) == 4  # of 46 KiB
+
+
+def test_gated_linear_requests_16_kib_at_a_time():
+    """Per multiprocessor of sm_90, in every documented kernel, at 64 keys and values."""
+    model, _ = h100()
+    page = json.loads((BENCHMARKS.parents[2] / "docs/benchmarks/cuda-kernels.json").read_text())
+    ahead = [
+        model.gated_kibibytes_ahead(row)
+        for row in page["kernels"]
+        if row["architecture"] == "90" and row["kernel"]["function"].startswith("gated_linear_")
+    ]
+    assert ahead
+    assert min(ahead) >= 16
 
 
 def test_a_constant_that_is_not_in_the_sources():
