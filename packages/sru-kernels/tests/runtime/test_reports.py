@@ -102,17 +102,21 @@ def test_the_chunks_of_gated_linear():
     assert model.gated_blocks({**on_tensor_cores, "registers": 40}) == 4  # of 46 KiB
 
 
-def test_gated_linear_requests_16_kib_at_a_time():
-    """Per multiprocessor of sm_90, in every documented kernel, at 64 keys and values."""
+def test_how_much_gated_linear_requests_at_a_time():
+    """Per multiprocessor of sm_90, in every documented kernel, at 64 keys and values: 16 KiB.
+
+    12 in 16-bit types in backward on tensor cores, where a multiprocessor has registers for one block.
+    """
     model, _ = h100()
     page = json.loads((BENCHMARKS.parents[2] / "docs/benchmarks/cuda-kernels.json").read_text())
-    ahead = [
-        model.gated_kibibytes_ahead(row)
-        for row in page["kernels"]
-        if row["architecture"] == "90" and row["kernel"]["function"].startswith("gated_linear_")
-    ]
-    assert ahead
-    assert min(ahead) >= 16
+    kernels = 0
+    for row in page["kernels"]:
+        kernel = model.kernel_of(row)
+        if row["architecture"] == "90" and kernel.function.startswith("gated_linear_"):
+            kernels += 1
+            has_one_block = kernel.function == "gated_linear_backward" and kernel.option
+            assert model.gated_kibibytes_ahead(row) >= (12 if has_one_block else 16), kernel
+    assert kernels
 
 
 def test_a_constant_that_is_not_in_the_sources():
