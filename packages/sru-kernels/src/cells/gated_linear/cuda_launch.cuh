@@ -117,11 +117,8 @@ void launch_blocks(const Args& args, const cuda::Launch& launch, const Division&
     const cudaLaunchConfig_t grid =
         cuda::grid_of(work, launch, args.states() * division.shape.tiles, division.threads, memory.bytes);
     const cuda::DeviceGuard guard(work.kernel, launch.device);
-    if (memory.bytes > most_shared_memory) {  // a CUDA graph can capture this too
-        const cudaError_t status =
-            cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, memory.bytes);
-        if (status != cudaSuccess) cuda::fail_launch(work, launch, shape_of(args), status);
-    }
+    if (memory.bytes > most_shared_memory)
+        cuda::allow_shared_memory(kernel, work, launch, args, memory.bytes);
     cuda::launch_grid(kernel, work, launch, grid, args, division.shape, memory);
 }
 
