@@ -94,9 +94,23 @@ def test_parity_of_every_cut(segment_length, length, engine):
 @ON_ONE
 @pytest.mark.parametrize("length", [0, 1, 8, 9, 16, 33])
 @pytest.mark.parametrize("segment_length", [1, 8, 32])
-def test_parity_of_every_cut_on_tensor_cores(segment_length, length, engine, on_a_gpu_for_data_centers):
-    case = make_gated_linear(length, 1, 1, segment_length=segment_length)
-    assert_parity(with_starts(case, 0.1, states=False), engine)
+@pytest.mark.parametrize("storage", ["float32", "float16"])
+def test_parity_of_every_cut_on_tensor_cores(
+    storage, segment_length, length, engine, on_a_gpu_for_data_centers
+):
+    case = make_gated_linear(length, 1, 1, 18, 5, segment_length=segment_length, storage=storage)
+    assert_parity(with_starts(case, 0.1), engine)
+
+
+@ON_ONE
+def test_the_order_of_threads_does_not_change_a_bit(engine, on_each_kind_of_gpu):
+    case = with_starts(make_gated_linear(21, 1, 2, 17, 33, segment_length=19, storage="bfloat16"), 0.1)
+    expected, machine = case.both(engine), getattr(engine, "machine", {})
+    for seed in ("1", "2"):
+        machine["CUSHIM_SEED"] = seed
+        got = case.both(engine)
+        del machine["CUSHIM_SEED"]
+        assert_same_bits(got, expected, expected)
 
 
 @ON_ALL
@@ -183,7 +197,8 @@ SHAPE = {"dtype": "bfloat16", "length": 0, "batch": 2, "heads": 1, "segment_leng
 def launch(worker, kernel="gated_linear_forward", multiprocessors=1, options=None, **sizes):
     """Run a kernel without a step, from states of zeros; return the blocks and the threads of a block."""
     fields = {**SHAPE, "key_size": 64, "value_size": 128, **sizes}
-    state = np.empty(2 * fields["key_size"] * fields["value_size"], np.float32)
+    accumulated = np.float64 if fields["dtype"] == "float64" else np.float32
+    state = np.empty(2 * fields["key_size"] * fields["value_size"], accumulated)
     outputs = {"s" if kernel == "gated_linear_forward" else "grad_s0": state}
     written = worker.request(
         *("launch", kernel, fields, {}, outputs),
@@ -211,6 +226,25 @@ def test_the_size_of_a_block_does_not_change_a_bit(workers, capability, monkeypa
         monkeypatch.setitem(worker.machine, "CUSHIM_MULTIPROCESSORS", multiprocessors)
         results[multiprocessors] = case.forward(worker)
     assert_same_bits(*results.values(), ("o", "s", "starts"))
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize(
+    ("capability", "are_fast"), [("80", True), ("86", False), ("90", True), ("100", True), ("120", False)]
+)
+def test_tensor_cores_multiply_where_they_are_fast_and_the_head_fits(
+    workers, capability, are_fast, monkeypatch
+):
+    worker = workers("ptx-120")
+    monkeypatch.setitem(worker.machine, "CUSHIM_COMPUTE_CAPABILITY", capability)
+    for kernel, most in (("gated_linear_forward", 128), ("gated_linear_backward", 64)):
+        for dtype, key_size, value_size in (
+            *(("bfloat16", 64, 64), ("float32", 64, 64), ("bfloat16", 65, 64), ("bfloat16", 64, 65)),
+            ("float64", 64, 64),
+        ):
+            launch(worker, kernel, dtype=dtype, key_size=key_size, value_size=value_size)
+            fits = max(key_size, value_size) <= most and dtype != "float64"
+            assert ("Lb1E" in worker.request("last_launch")[0]) == (are_fast and fits), (kernel, dtype)
 
 
 @pytest.mark.cuda

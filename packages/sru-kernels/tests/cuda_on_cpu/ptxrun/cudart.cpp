@@ -29,7 +29,8 @@ static cudaError_t go(const void* f, dim3 g, dim3 b, void** a, size_t dyn, bool 
     last_launch = std::string(e->name) + " " + std::to_string(g.x) + " " + std::to_string(b.x);
     if (!nt || nt > e->max_threads || !g.x || !g.y || !g.z || g.y > 65535 || g.z > 65535)
         return cushim::set_error(cudaErrorInvalidConfiguration);
-    if (e->static_smem + dyn > cushim::shared_memory_limit(f)) return cushim::set_error(cudaErrorInvalidValue);
+    if (e->static_smem + dyn > cushim::shared_memory_limit(f))
+        return cushim::set_error(cudaErrorInvalidValue);
     if (coop)
         if (const auto error = cushim::cooperation_error(uint64_t(g.x) * g.y * g.z))
             return cushim::set_error(error);
