@@ -93,8 +93,9 @@ are at most 64.
 Each cell holds the registers per thread, and for K = V = {head} the resident blocks per multiprocessor and
 the KiB that they have requested at a time; and the share of the multiplications between the start of the
 copies and the wait for them. On sm_90 at least 16 KiB are wanted: backward on tensor cores, of which a
-multiprocessor holds one block, reaches 12 in 16-bit types. On sm_100 32 KiB are wanted, which 16-bit types
-do not reach in backward and in forward on tensor cores.
+multiprocessor holds one block, reaches 12 in 16-bit types. On sm_100 32 KiB are wanted, which backward on
+tensor cores does not reach in any type, and the others do not reach in 16-bit types but for forward without
+tensor cores.
 """
 LIGHT = """## The light GRU
 
@@ -261,7 +262,8 @@ def _light(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _gated_cell(row: Row) -> str:
+    blocks = gated_blocks(row)
     return (
-        f"{row['registers']} ({gated_blocks(row)} blocks), {gated_kibibytes_ahead(row):.0f} KiB, "
+        f"{row['registers']} ({blocks} block{'s' * (blocks > 1)}), {gated_kibibytes_ahead(row):.0f} KiB, "
         f"{row['during_copies']:.0%}"
     )
