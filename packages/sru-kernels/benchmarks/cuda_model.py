@@ -24,7 +24,6 @@ RESERVED = 1024  # bytes of shared memory that a block takes beside its own, fro
 NANOSECONDS = (600, 1000)  # until global memory answers; an assumption
 SHAPES = ((128, 32, 512), (512, 16, 256), (1024, 1, 1024), (256, 32, 1024))  # (T, B, D)
 HEAD = 64  # keys and values of a gated linear head
-GATED_BLOCK = 128  # threads of a block for such a head
 Row = Mapping[str, Any]
 
 
@@ -194,12 +193,17 @@ def kibibytes_ahead(row: Row, shape: Sequence[int], gpu: Gpu) -> float:
 
 
 def gated_blocks(row: Row) -> int:
-    """Blocks of a gated linear kernel per multiprocessor, at least.
+    """Blocks of a gated linear kernel per multiprocessor for such a head, at least.
 
-    As many as registers and shared memory allow, of which a block takes 48 KiB at most.
+    As many as registers and shared memory allow. A block takes 48 KiB of it at most; where backward
+    multiplies on tensor cores, 34 KiB and what it copies.
     """
+    kernel = kernel_of(row)
     limits = MULTIPROCESSORS[row["architecture"]]
-    return min(blocks_by_registers(row, GATED_BLOCK // WARP), limits.shared // ((48 << 10) + RESERVED))
+    warps, shared = 4, 48 << 10
+    if kernel.function == "gated_linear_backward" and kernel.option:
+        warps, shared = 8, (34 << 10) + kernel.chunk_bytes(HEAD, HEAD)
+    return min(blocks_by_registers(row, warps), limits.shared // (shared + RESERVED))
 
 
 def gated_kibibytes_ahead(row: Row) -> float:

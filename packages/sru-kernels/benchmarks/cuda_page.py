@@ -84,9 +84,18 @@ GATED = """## The gated linear recurrence
 
 A block holds a state of K keys and V values in registers, in forward perhaps some of its values, and walks
 over time in chunks of 16 steps, or 8 in float64. It copies the next chunk by `cp.async` while it computes
-this one. Each cell holds the registers per thread, and for K = V = {head} the resident blocks per
-multiprocessor and the KiB that they have requested at a time; and the share of the multiplications between
-the start of the copies and the wait for them.
+this one.
+
+Tensor cores (`mma.sync` of tf32, in two terms where one does not hold a factor) multiply where the GPU is one
+for data centers (compute capability 8.0, 9.0, 10.0, 11.0), the type is not float64, and in backward K and V
+are at most 64.
+
+Each cell holds the registers per thread, and for K = V = {head} the resident blocks per multiprocessor and
+the KiB that they have requested at a time; and the share of the multiplications between the start of the
+copies and the wait for them. On sm_90 at least 16 KiB are wanted: backward on tensor cores, of which a
+multiprocessor holds one block, reaches 12 in 16-bit types. On sm_100 32 KiB are wanted, which backward on
+tensor cores does not reach in any type, and the others do not reach in 16-bit types but for forward without
+tensor cores.
 """
 LIGHT = """## The light GRU
 
@@ -253,7 +262,8 @@ def _light(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _gated_cell(row: Row) -> str:
+    blocks = gated_blocks(row)
     return (
-        f"{row['registers']} ({gated_blocks(row)} blocks), {gated_kibibytes_ahead(row):.0f} KiB, "
+        f"{row['registers']} ({blocks} block{'s' * (blocks > 1)}), {gated_kibibytes_ahead(row):.0f} KiB, "
         f"{row['during_copies']:.0%}"
     )

@@ -1,5 +1,6 @@
 """What the reports in `benchmarks/` say, on figures made up here."""
 
+import json
 import sys
 from types import SimpleNamespace
 
@@ -96,6 +97,26 @@ def test_the_chunks_of_gated_linear():
     assert model.gated_blocks(row) == 2
     assert model.gated_blocks({**row, "registers": 64}) == 4  # of 48 KiB of shared memory
     assert model.gated_kibibytes_ahead(row) == 2 * 16 * 64 * (2 + 2 + 4 + 2 + 2) / 1024
+    on_tensor_cores = {**row, "kernel": {**kernel, "option": True}, "registers": 128}
+    assert model.gated_blocks(on_tensor_cores) == 2  # of 256 threads
+    assert model.gated_blocks({**on_tensor_cores, "registers": 40}) == 4  # of 46 KiB
+
+
+def test_how_much_gated_linear_requests_at_a_time():
+    """Per multiprocessor of sm_90, in every documented kernel, at 64 keys and values: 16 KiB.
+
+    12 in 16-bit types in backward on tensor cores, where a multiprocessor has registers for one block.
+    """
+    model, _ = h100()
+    page = json.loads((BENCHMARKS.parents[2] / "docs/benchmarks/cuda-kernels.json").read_text())
+    kernels = 0
+    for row in page["kernels"]:
+        kernel = model.kernel_of(row)
+        if row["architecture"] == "90" and kernel.function.startswith("gated_linear_"):
+            kernels += 1
+            has_one_block = kernel.function == "gated_linear_backward" and kernel.option
+            assert model.gated_kibibytes_ahead(row) >= (12 if has_one_block else 16), kernel
+    assert kernels
 
 
 def test_a_constant_that_is_not_in_the_sources():

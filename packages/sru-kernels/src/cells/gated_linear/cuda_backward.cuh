@@ -1,42 +1,47 @@
 #pragma once
 
-#include "cells/gated_linear/cuda_chunks.cuh"
+#include "cells/gated_linear/cuda_keys.cuh"
 #include "runtime/cuda/shared_memory.cuh"
 
-// What the backward kernel holds in shared memory, and the order in which it takes the chunks.
+// What a block of the backward kernel has at hand, whichever way it holds and multiplies the states.
 namespace sru_kernels::SRU_KERNELS_VARIANT::gated_linear {
 
 /// Offsets in the shared memory of a block, and sizes of rows.
 struct BackwardMemory {
-    int keys, column_stride;
+    int keys, key_stride, column_stride;
     int staged_keys, staged_gates, staged_columns;  // strides
+    int pair_stride;                                // of grad_a
     int q, k, g;                                    // (steps, keys)
     int ends, y;                                    // the keys at the end of the chunk, and Y in their place
-    int grad_v, u;                                  // (steps, columns), and U in its place
-    int v, grad_o;                                  // (steps, columns)
+    int u, grad_v;                                  // U, in the place of what sums of grad_v need
+    int v, starts;                                  // (steps, columns), and the queries at the start
+    int grad_o;                                     // (steps, columns)
     int a, grad_a, gates, z;                        // (steps, steps), (keys)
     int next_q, next_k, next_g, next_v, next_grad_o;  // as they come from global memory
     int bytes;
 
-    template <typename S, typename A = AccumulationType<S>>
+    template <typename S, typename States, typename A = AccumulationType<S>>
     static BackwardMemory of(const Shape& shape, Index key_size) {
         SharedMemory shared;
         BackwardMemory m{};
         const int steps = shape.steps();
         m.keys = keys_per_thread<A> * shape.parts();
-        m.column_stride = shape.columns + 4;
+        m.key_stride = m.keys + States::key_padding;
+        m.column_stride = shape.columns + States::column_padding;
+        const int longer = m.key_stride > m.column_stride ? m.key_stride : m.column_stride;
         m.staged_keys = aligned_stride<S>(static_cast<int>(key_size));
         m.staged_gates = aligned_stride<A>(static_cast<int>(key_size));
         m.staged_columns = aligned_stride<S>(shape.columns);
-        m.q = shared.take<A>(steps * m.keys);
-        m.k = shared.take<A>(steps * m.keys);
-        m.g = shared.take<A>(steps * m.keys);
-        m.y = m.ends = shared.take<A>(steps * m.keys);
-        m.u = m.grad_v = shared.take<A>(steps * (m.keys > m.column_stride ? m.keys : m.column_stride));
-        m.v = shared.take<A>(steps * m.column_stride);
+        m.pair_stride = steps > half_steps ? steps : half_steps;
+        m.q = shared.take<A>(steps * m.key_stride);
+        m.k = shared.take<A>(steps * m.key_stride);
+        m.g = shared.take<A>(steps * m.key_stride);
+        m.y = m.ends = shared.take<A>(steps * m.key_stride);
+        m.u = m.grad_v = shared.take<A>(steps * (States::adds_in_shared ? longer : m.key_stride));
+        m.v = m.starts = shared.take<A>(steps * longer);
         m.grad_o = shared.take<A>(steps * m.column_stride);
         m.a = shared.take<A>(steps * steps);
-        m.grad_a = shared.take<A>(steps * steps);
+        m.grad_a = shared.take<A>(steps * m.pair_stride);
         m.gates = shared.take<A>(m.keys);
         m.z = shared.take<A>(m.keys);
         m.next_q = shared.take<S>(steps * m.staged_keys);
@@ -61,6 +66,41 @@ struct Task {
     /// Whether the chunk is the one to differentiate.
     __device__ __forceinline__ bool is_last(int steps) const { return end - now <= steps; }
     __device__ __forceinline__ int count(int steps) const { return is_last(steps) ? end - now : steps; }
+};
+
+/// The arguments, the place in shared memory and in time.
+template <typename S>
+struct BackwardPlace {
+    using A = AccumulationType<S>;
+
+    const GatedLinearBackward& args;
+    const Shape& shape;
+    const BackwardMemory& m;
+    unsigned char* const shared;
+    Thread thread;
+    StateWalk walk;
+
+    __device__ __forceinline__ BackwardPlace(const GatedLinearBackward& args, const Shape& shape,
+                                             const BackwardMemory& memory, unsigned char* shared)
+        : args(args),
+          shape(shape),
+          m(memory),
+          shared(shared),
+          thread(shape),
+          walk(args, static_cast<int>(blockIdx.x)) {}
+
+    template <typename Element = A>
+    __device__ __forceinline__ Element* in(int offset) const {
+        return reinterpret_cast<Element*>(shared + offset);
+    }
+    __device__ __forceinline__ int key_size() const { return static_cast<int>(args.key_size); }
+    __device__ __forceinline__ int value_size() const { return static_cast<int>(args.value_size); }
+    __device__ __forceinline__ SharedRows<A> key_rows(int offset) const {
+        return {in(offset), m.key_stride, m.keys};
+    }
+    __device__ __forceinline__ A* column_row(int offset, int row) const {
+        return in(offset) + row * m.column_stride;
+    }
 };
 
 }  // namespace sru_kernels::SRU_KERNELS_VARIANT::gated_linear

@@ -158,7 +158,8 @@ __device__ __forceinline__ void unpack(const Thread& thread, const SharedRows<El
 template <typename A>
 __device__ __forceinline__ void meet(const Thread& thread, const SharedRows<A>& q, const A* k, const A* g,
                                      int count, A* a, int steps) {
-    constexpr int pair = 2;  // a thread takes two s and four keys
+    constexpr int pair = 2;      // a thread takes two s and four keys
+    constexpr int together = 4;  // so many t pass through the lanes at once, as a pass takes long
     const int quads = q.width / 4, bits = 31 - __clz(quads);
     const int items = ((count + pair - 1) / pair) << bits;
 #pragma unroll 1
@@ -167,21 +168,27 @@ __device__ __forceinline__ void meet(const Thread& thread, const SharedRows<A>& 
         A keys[pair][4] = {};
         int at = (base >> bits) * pair * q.stride + 4 * ((base + thread.lane) & (quads - 1));
 #pragma unroll 1
-        for (int t = (base >> bits) * pair; t < count; ++t, at += q.stride) {
-            A query[4], gate[4], sums[pair];
-            read4(q.first + at, query);
-            read4(g + at, gate);
+        for (int t = (base >> bits) * pair; t < count; t += together) {
+            A sums[together * pair] = {};
 #pragma unroll
-            for (int j = 0; j < pair; ++j) {
+            for (int i = 0; i < together; ++i, at += q.stride) {
+                if (t + i >= count) continue;
+                A query[4], gate[4];
+                read4(q.first + at, query);
+                read4(g + at, gate);
 #pragma unroll
-                for (int i = 0; i < 4; ++i) keys[j][i] *= gate[i];
-                if (t == s + j) read4(k + at, keys[j]);
-                sums[j] = 0;
+                for (int j = 0; j < pair; ++j) {
 #pragma unroll
-                for (int i = 0; i < 4; ++i) sums[j] = multiply_add(query[i], keys[j][i], sums[j]);
+                    for (int key = 0; key < 4; ++key) keys[j][key] *= gate[key];
+                    if (t + i == s + j) read4(k + at, keys[j]);
+#pragma unroll
+                    for (int key = 0; key < 4; ++key)
+                        sums[i * pair + j] = multiply_add(query[key], keys[j][key], sums[i * pair + j]);
+                }
             }
-            sum_over_lanes<pair>(sums, thread.lane, 1, quads, s, [&](int s, A sum) {
-                if (s <= t) a[t * steps + s] = sum;
+            sum_over_lanes<together * pair>(sums, thread.lane, 1, quads, 0, [&](int i, A sum) {
+                const int to = t + i / pair, from = s + i % pair;
+                if (from <= to && to < count) a[to * steps + from] = sum;
             });
         }
     }

@@ -15,104 +15,202 @@
 //     over s < r ≤ t
 //
 // where each term of the last line holds g_r: a closed gate has a gradient of exactly 0, and nothing cancels.
+//
+// A thread takes 8 steps of a key. A longer chunk has an early and a late half, and what passes between them
+// passes through the state there: with ' for products of gates within a half, the late half has the same
+// gradients as a chunk of its own whose U is P U_t + Σ_s dA_ts R'_s k_s over the early s, and the early half
+// those of one whose Y is R Y_s + Σ_t dA_ts P'_t q_t over the late t.
 namespace sru_kernels::SRU_KERNELS_VARIANT::gated_linear {
+
+constexpr int half_steps = 8;
 
 /// Rows (steps, keys) in shared memory, and what is written to global memory.
 template <typename S, typename A = AccumulationType<S>>
 struct KeyRows {
-    const A *g, *grad_a, *z;  // grad_a (steps, steps) holds dA_ts in row s
-    A *q, *k;                 // q is brought to the start of the chunk, k overwritten
-    A *u, *y;                 // overwritten
-    int width, steps;
-    S *grad_q, *grad_k;  // of the first step
+    const A *q, *k, *g, *u, *y, *z;
+    const A* grad_a;  // (steps, pair_stride): dA_ts in row s and in row t, and 0 for t that do not exist
+    A* starts;        // written: the queries at the start of the chunk, and 0 for steps that do not exist
+    int steps, stride, pair_stride, key_size;
+    S *grad_q, *grad_k;  // of the first step, for the keys that there are
     A* grad_log_g;
     Index pitch;
 };
 
-/// What passes through the states at the ends of the chunk; leaves R_s Y_s in y.
-template <int most, typename S, typename A>
-__device__ __forceinline__ void through_states(const KeyRows<S, A>& rows, int key, int count,
-                                               A (&grad_q)[most], A (&grad_g)[most]) {
-    A product = 1;
-#pragma unroll
-    for (int s = most - 1; s >= 0; --s) {
-        if (s >= count) continue;
-        const int at = s * rows.width + key;
-        const A y = rows.y[at] * product;
-        rows.y[at] = y;
-        grad_g[s] = rows.k[at] * y;
-        product *= rows.g[at];
-    }
-    A sum = product * rows.z[key];
-    product = 1;
-#pragma unroll
-    for (int t = 0; t < most; ++t) {
-        if (t >= count) continue;
-        const int at = t * rows.width + key;
-        const A own = grad_g[t];
-        grad_g[t] = sum;
-        sum += own;
-        product *= rows.g[at];
-        grad_q[t] = rows.u[at] * product;
-        rows.u[at] = rows.q[at] * grad_q[t];
-    }
-    sum = 0;
-#pragma unroll
-    for (int t = most - 1; t >= 0; --t) {
-        if (t >= count) continue;
-        sum += rows.u[t * rows.width + key];
-        grad_g[t] += sum;
-    }
-}
+/// A half of the steps of a key, for which a thread writes the gradients. It reads most rows more than once:
+/// that takes less than registers to keep them.
+template <typename S, typename A = AccumulationType<S>>
+struct HalfKey {
+    const KeyRows<S, A>& rows;
+    const int key, first;
+    int count;  // of the chunk
+    A q[half_steps], g[half_steps];
+    A grad_q[half_steps], grad_k[half_steps], grad_g[half_steps];
+    A before = 1;  // the product of the gates of the early half, for the late one
 
-/// What passes from step s to later ones within the chunk; returns what it adds to the gradient of k_s.
-template <int most, typename S, typename A>
-__device__ __forceinline__ A through_steps(const KeyRows<S, A>& rows, int key, int s, int count,
-                                           A (&grad_q)[most], A (&grad_g)[most]) {
-    const A* grad_a = rows.grad_a + s * rows.steps;
-    A later[most];  // Σ dA_ts D_tr q_t over t ≥ r
-    A sum = 0;
-#pragma unroll
-    for (int r = most - 1; r >= 0; --r) {
-        if (r < s || r >= count) continue;
-        const int at = r * rows.width + key;
-        if (r < count - 1) sum *= rows.g[at + rows.width];
-        sum = multiply_add(grad_a[r], rows.q[at], sum);
-        later[r] = sum;
+    __device__ __forceinline__ HalfKey(const KeyRows<S, A>& rows, int key, int first, int count)
+        : rows(rows), key(key), first(first), count(count) {}
+
+    __device__ __forceinline__ bool exists(int step) const { return first + step < count; }
+    /// Steps of the half that do not exist are read, where shared memory has rows for them: branches would
+    /// take longer. What follows from such a step alone is not written.
+    __device__ __forceinline__ int row(int step) const {
+        const int last = rows.steps - 1;
+        return first + step < last ? first + step : last;
     }
-    A k = rows.k[s * rows.width + key];
+    __device__ __forceinline__ A own(const A* numbers, int step) const {
+        return numbers[row(step) * rows.stride + key];
+    }
+    __device__ __forceinline__ A own(const A* numbers, int step, A otherwise) const {
+        const A number = own(numbers, step);
+        return exists(step) ? number : otherwise;
+    }
+    /// The products of a step with those of a half, which begins with step `first`.
+    __device__ __forceinline__ void read_pairs(int step, int first, A (&to)[half_steps]) const {
 #pragma unroll
-    for (int r = 0; r < most; ++r) {
-        if (r < s || r >= count) continue;
-        if (r > s) {
-            k *= rows.g[r * rows.width + key];
-            grad_g[r] = multiply_add(later[r], k, grad_g[r]);
+        for (int i = 0; i < half_steps; i += 4) {
+            A four[4];
+            read4(rows.grad_a + step * rows.pair_stride + first + i, four);
+#pragma unroll
+            for (int j = 0; j < 4; ++j) to[i + j] = four[j];
         }
-        grad_q[r] = multiply_add(grad_a[r], k, grad_q[r]);
     }
-    return sum;
-}
 
-/// Writes the gradients of one key for the steps of a chunk, `most` at most.
-template <int most, typename S, typename A>
-__device__ __forceinline__ void differentiate_key(const KeyRows<S, A>& rows, int key, int count) {
-    A grad_q[most], grad_g[most];
-    through_states(rows, key, count, grad_q, grad_g);
-#pragma unroll 1
-    for (int s = 0; s < count; ++s) {
-        // Later ones do not need this key.
-        const A grad_k = through_steps(rows, key, s, count, grad_q, grad_g);
-        rows.k[s * rows.width + key] = grad_k + rows.y[s * rows.width + key];
-    }
-    Index to = key;
+    __device__ __forceinline__ void differentiate() {
+        if (!exists(0)) {
+            for (int step = first; step < rows.steps; ++step) rows.starts[step * rows.stride + key] = 0;
+            return;
+        }
+        A passing;  // the part of d(log g) that is the same for all steps
+        if (first > 0) {
+            passing = add_early();
+        } else {
+            passing = add_late();
+        }
+        hide(count);
+        through_states(passing);
+        hide(count);
 #pragma unroll
-    for (int t = 0; t < most; ++t) {
-        if (t >= count) continue;
-        rows.grad_q[to] = store<S>(grad_q[t]);
-        rows.grad_k[to] = store<S>(rows.k[t * rows.width + key]);
-        rows.grad_log_g[to] = grad_g[t];
-        to += rows.pitch;
+        for (int s = 0; s < half_steps; ++s) through_steps(s);
+        write();
     }
-}
+
+    /// Takes what passes from the early half to this one: leaves the U of the late half in grad_q and its Y
+    /// in grad_k.
+    __device__ __forceinline__ A add_early() {
+        A keys = 0;
+#pragma unroll
+        for (int t = 0; t < half_steps; ++t) grad_q[t] = 0;
+#pragma unroll 2
+        for (int s = half_steps - 1; s >= 0; --s) {
+            const int at = s * rows.stride + key;
+            const A k = rows.k[at] * before;
+            before *= rows.g[at];
+            keys = multiply_add(k, rows.y[at], keys);
+            A pairs[half_steps];
+            read_pairs(s, half_steps, pairs);
+#pragma unroll
+            for (int t = 0; t < half_steps; ++t) grad_q[t] = multiply_add(pairs[t], k, grad_q[t]);
+        }
+        A after = 1;
+#pragma unroll
+        for (int t = 0; t < half_steps; ++t) {
+            grad_q[t] = multiply_add(before, own(rows.u, t, 0), grad_q[t]);
+            grad_k[t] = own(rows.y, t);
+            g[t] = own(rows.g, t, 1);
+            after *= g[t];
+        }
+        return after * multiply_add(before, rows.z[key], keys);
+    }
+
+    /// The same for what passes from the late half to the early one.
+    __device__ __forceinline__ A add_late() {
+        A after = 1, queries = 0;
+#pragma unroll
+        for (int s = 0; s < half_steps; ++s) grad_k[s] = 0;
+#pragma unroll 2
+        for (int t = half_steps; t < count; ++t) {
+            const int at = t * rows.stride + key;
+            after *= rows.g[at];
+            const A query = rows.q[at] * after;
+            queries = multiply_add(query, rows.u[at], queries);
+            A pairs[half_steps];
+            read_pairs(t, 0, pairs);
+#pragma unroll
+            for (int s = 0; s < half_steps; ++s) grad_k[s] = multiply_add(pairs[s], query, grad_k[s]);
+        }
+        A product = 1;
+#pragma unroll
+        for (int s = 0; s < half_steps; ++s) {
+            grad_q[s] = own(rows.u, s, 0);
+            grad_k[s] = multiply_add(after, own(rows.y, s), grad_k[s]);
+            g[s] = own(rows.g, s, 1);
+            product *= g[s];
+        }
+        return product * multiply_add(after, rows.z[key], queries);
+    }
+
+    /// What passes through the states at the ends of the half.
+    __device__ __forceinline__ void through_states(A sum) {
+        A product = 1;
+#pragma unroll
+        for (int s = half_steps - 1; s >= 0; --s) {
+            grad_k[s] *= product;
+            product *= g[s];
+        }
+        product = 1;
+#pragma unroll
+        for (int t = 0; t < half_steps; ++t) {
+            grad_g[t] = sum;
+            sum = multiply_add(own(rows.k, t), grad_k[t], sum);
+            product *= g[t];
+            grad_q[t] *= product;
+            q[t] = own(rows.q, t, 0);
+            if (first + t < rows.steps) {
+                rows.starts[(first + t) * rows.stride + key] = q[t] * (product * before);
+            }
+        }
+        sum = 0;
+#pragma unroll
+        for (int t = half_steps - 1; t >= 0; --t) {
+            sum = multiply_add(q[t], grad_q[t], sum);
+            grad_g[t] += sum;
+        }
+    }
+
+    /// What passes from step s to later ones within the half.
+    __device__ __forceinline__ void through_steps(int s) {
+        A pairs[half_steps], later[half_steps];  // Σ dA_ts D_tr q_t over t ≥ r
+        read_pairs(row(s), first, pairs);
+        A sum = 0;
+#pragma unroll
+        for (int r = half_steps - 1; r >= s; --r) {
+            if (r < half_steps - 1) sum *= g[r + 1];
+            later[r] = sum = multiply_add(pairs[r], q[r], sum);
+        }
+        grad_k[s] += sum;
+        A k = own(rows.k, s);
+        grad_q[s] = multiply_add(pairs[s], k, grad_q[s]);
+#pragma unroll
+        for (int r = s + 1; r < half_steps; ++r) {
+            k *= g[r];
+            grad_g[r] = multiply_add(later[r], k, grad_g[r]);
+            grad_q[r] = multiply_add(pairs[r], k, grad_q[r]);
+        }
+    }
+
+    __device__ __forceinline__ void write() const {
+        if (key >= rows.key_size) return;
+        Index to = key + first * rows.pitch;
+#pragma unroll
+        for (int t = 0; t < half_steps; ++t) {
+            if (exists(t)) {
+                rows.grad_q[to] = store<S>(grad_q[t]);
+                rows.grad_k[to] = store<S>(grad_k[t]);
+                rows.grad_log_g[to] = grad_g[t];
+            }
+            to += rows.pitch;
+        }
+    }
+};
 
 }  // namespace sru_kernels::SRU_KERNELS_VARIANT::gated_linear

@@ -73,6 +73,16 @@ Division divide_keys(const GatedLinearBackward& args) {
     return {shape, 1 << (shape.group_bits + shape.part_bits)};
 }
 
+/// Some warps of a block hold all columns of so many keys each, the others all keys of so many columns.
+inline Division divide_rows(const GatedLinearBackward& args, int rows_per_warp) {
+    Shape shape = shape_of_keys<float>(args.key_size > rows_per_warp ? args.key_size : rows_per_warp);
+    const int keys = keys_per_thread<float> * shape.parts();
+    const int column_warps =
+        args.value_size == 0 ? 1 : (static_cast<int>(args.value_size) - 1) / rows_per_warp + 1;
+    shape.columns = column_warps * rows_per_warp;
+    return {shape, 32 * (keys / rows_per_warp + column_warps)};
+}
+
 /// Halves the steps of a chunk until the shared memory suffices. `memory_for(shape)` says what they need.
 template <typename Memory>
 auto fit(Shape& shape, const Memory& memory_for) {
@@ -107,6 +117,8 @@ void launch_blocks(const Args& args, const cuda::Launch& launch, const Division&
     const cudaLaunchConfig_t grid =
         cuda::grid_of(work, launch, args.states() * division.shape.tiles, division.threads, memory.bytes);
     const cuda::DeviceGuard guard(work.kernel, launch.device);
+    if (memory.bytes > most_shared_memory)
+        cuda::allow_shared_memory(kernel, work, launch, args, memory.bytes);
     cuda::launch_grid(kernel, work, launch, grid, args, division.shape, memory);
 }
 

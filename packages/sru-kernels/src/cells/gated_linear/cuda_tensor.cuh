@@ -5,11 +5,103 @@
 
 namespace sru_kernels::SRU_KERNELS_VARIANT::gated_linear {
 
-/// The numbers of a state that a lane holds where tensor cores multiply: a warp has all keys of 16 columns.
+/// The numbers of a state that a lane holds where tensor cores multiply: a warp has 16 rows of the state, or
+/// of its transpose, by 8 columns of each tile. With g = lane / 4 and t = lane % 4 a lane holds of a tile
 ///
-/// The transposed state is the result of products with the values. As such it lies in registers in the way in
-/// which a product with the queries takes it, if these give neighbouring keys to the steps t and t + 4 of the
+///     (g, 2t), (g, 2t+1), (g+8, 2t), (g+8, 2t+1)
+///
+/// These are the result of a product with rows of steps. As such they lie in registers in the way in which a
+/// product over the columns takes them, if this gives neighbouring columns to the steps t and t + 4 of the
 /// sum.
+///
+/// There may be fewer tiles than registers for them, in multiples of `tiles_at_a_time`.
+template <int most_tiles, int tiles_at_a_time>
+struct TensorTiles {
+    static constexpr int rows = 16, columns_per_tile = 8;
+
+    const Thread& thread;
+    float s[most_tiles][4];
+
+    __device__ __forceinline__ explicit TensorTiles(const Thread& thread) : thread(thread) {}
+
+    __device__ __forceinline__ int row() const { return thread.lane / 4; }      // g
+    __device__ __forceinline__ int two() const { return thread.lane % 4 * 2; }  // 2t
+
+    template <typename Visit>
+    __device__ __forceinline__ void for_each_tile(int tiles, const Visit& visit) const {
+#pragma unroll
+        for (int first = 0; first < most_tiles; first += tiles_at_a_time) {
+            if (first >= tiles) continue;
+#pragma unroll
+            for (int i = 0; i < tiles_at_a_time; ++i) visit(first + i);
+        }
+    }
+
+    /// Calls `visit(number, row, column)` for each.
+    template <typename Visit>
+    __device__ __forceinline__ void visit(int tiles, const Visit& visit) {
+        for_each_tile(tiles, [&](int tile) {
+#pragma unroll
+            for (int i = 0; i < 4; ++i) visit(s[tile][i], row() + i / 2 * 8, 8 * tile + two() + i % 2);
+        });
+    }
+
+    /// Adds the products of 16 rows of `x` (steps, columns) with these: (steps, rows), in two tiles.
+    template <bool x_is_short>
+    __device__ __forceinline__ void multiply(int tiles, const float* x, int stride,
+                                             float (&sums)[2][4]) const {
+        x += row() * stride + two();
+        for_each_tile(tiles, [&](int tile) {
+            const float* upper = x + 8 * tile;
+            const float* lower = upper + 8 * stride;
+            const Split<4> factors({upper[0], lower[0], upper[1], lower[1]});
+#pragma unroll
+            for (int half = 0; half < 2; ++half) {
+                add_product<x_is_short, false>(sums[half], factors,
+                                               Split<2>({s[tile][2 * half], s[tile][2 * half + 1]}));
+            }
+        });
+    }
+
+    /// S = scaled S + Σ x_t y_tᵀ over 16 rows of x (steps, rows) and y (steps, columns). `scale(row, column)`
+    /// is the factor of a number.
+    template <bool x_is_short, bool y_is_short, typename Scale>
+    __device__ __forceinline__ void advance(int tiles, const float* x, int x_stride, const float* y,
+                                            int y_stride, const Scale& scale) {
+        const int step = thread.lane % 4;
+        x += step * x_stride + row();
+        y += step * y_stride + row();
+        const auto factors = [&](int steps) {
+            const float* upper = x + steps * x_stride;
+            const float* lower = upper + 4 * x_stride;
+            return Split<4>({upper[0], upper[8], lower[0], lower[8]});
+        };
+        const Split<4> both[2] = {factors(0), factors(8)};
+        for_each_tile(tiles, [&](int tile) {
+#pragma unroll
+            for (int i = 0; i < 4; ++i) s[tile][i] *= scale(i / 2 * 8, 8 * tile + two() + i % 2);
+#pragma unroll
+            for (int half = 0; half < 2; ++half) {
+                const float* other = y + 8 * half * y_stride + 8 * tile;
+                add_product<x_is_short, y_is_short>(s[tile], both[half],
+                                                    Split<2>({other[0], other[4 * y_stride]}));
+            }
+        });
+    }
+};
+
+/// Calls `visit(sum, step, row)` for each sum that a lane holds of (steps, rows) in two tiles.
+template <typename Sums, typename Visit>
+__device__ __forceinline__ void visit_sums(const Sums& sums, const Thread& thread, const Visit& visit) {
+    const int row = thread.lane / 4, two = thread.lane % 4 * 2;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) visit(sums[half][i], row + i / 2 * 8, 8 * half + two + i % 2);
+    }
+}
+
+/// The state of the forward kernel: a warp has all keys of 16 columns.
 template <typename S>
 struct TensorState {
     static constexpr bool values_are_short = sizeof(S) == 2;  // 8 or 11 bits, of which nothing is left out
@@ -17,38 +109,29 @@ struct TensorState {
     static constexpr int columns_per_warp = 16;
     /// With which rows of shared memory begin in other banks than the three before them.
     static constexpr int key_padding = 8, column_padding = 8;
-    static constexpr int most_tiles = 16;  // of 8 keys
 
     const Index key_size, value_size;
-    const int tiles;     // of 8 keys, those that there are
-    const int row, two;  // g and 2t
-    const int column;    // in the block
-    const Index first;   // of the columns of the block
-    float s[most_tiles][4];
+    const int column;   // in the block
+    const Index first;  // of the columns of the block
+    const int tile_count;
+    TensorTiles<16, 1> tiles;
 
     __device__ __forceinline__ TensorState(const GatedLinearInputs& in, const Shape& shape,
                                            const Thread& thread, Index first, bool)
         : key_size(in.key_size),
           value_size(in.value_size),
-          tiles(shape.parts()),
-          row(thread.lane / 4),
-          two(thread.lane % 4 * 2),
           column(thread.index / 32 * columns_per_warp),
-          first(first) {}
+          first(first),
+          tile_count(shape.parts()),
+          tiles(thread) {}
 
     template <typename Visit>
     __device__ __forceinline__ void visit(Index state, const Visit& visit) {
-        const Index at = state * key_size * value_size + first + column + row;
-        const Index left = value_size - (first + column + row);
-#pragma unroll
-        for (int tile = 0; tile < most_tiles; ++tile) {
-            if (tile >= tiles) break;
-#pragma unroll
-            for (int i = 0; i < 4; ++i) {
-                const int key = 8 * tile + two + i % 2, ahead = i / 2 * 8;
-                visit(s[tile][i], at + key * value_size + ahead, key < key_size && ahead < left);
-            }
-        }
+        const Index at = state * key_size * value_size + first + column;
+        const Index left = value_size - (first + column);
+        tiles.visit(tile_count, [&](float& number, int row, int key) {
+            visit(number, at + key * value_size + row, key < key_size && row < left);
+        });
     }
 
     __device__ __forceinline__ void read(const void* array, Index state) {
@@ -68,47 +151,16 @@ struct TensorState {
     __device__ __forceinline__ void multiply(const float* q, int key_stride, float* o, int column_stride,
                                              int) const {
         float sums[2][4] = {};
-#pragma unroll
-        for (int tile = 0; tile < most_tiles; ++tile) {
-            if (tile >= tiles) break;
-            const float* upper = q + row * key_stride + 8 * tile + two;
-            const float* lower = upper + 8 * key_stride;
-            const Split<4> queries({upper[0], lower[0], upper[1], lower[1]});
-#pragma unroll
-            for (int half = 0; half < 2; ++half) {
-                add_product<false>(sums[half], queries, Split<2>({s[tile][2 * half], s[tile][2 * half + 1]}));
-            }
-        }
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-#pragma unroll
-            for (int i = 0; i < 4; ++i) {
-                o[(row + i / 2 * 8) * column_stride + column + 8 * half + two + i % 2] = sums[half][i];
-            }
-        }
+        tiles.template multiply<false>(tile_count, q, key_stride, sums);
+        visit_sums(sums, tiles.thread,
+                   [&](float sum, int step, int row) { o[step * column_stride + column + row] = sum; });
     }
 
     /// S = diag(gates) S + Σ keys_t values_tᵀ over 16 rows, zeros where there are fewer.
     __device__ __forceinline__ void advance(const float* gates, const float* k, int key_stride,
                                             const float* v, int column_stride, int) {
-        const int step = two / 2;
-        const auto values = [&](int rows) {
-            const float* upper = v + (rows + step) * column_stride + column + row;
-            const float* lower = upper + 4 * column_stride;
-            return Split<4>({upper[0], upper[8], lower[0], lower[8]});
-        };
-        const Split<4> both[2] = {values(0), values(8)};
-#pragma unroll
-        for (int tile = 0; tile < most_tiles; ++tile) {
-            if (tile >= tiles) break;
-#pragma unroll
-            for (int i = 0; i < 4; ++i) s[tile][i] *= gates[8 * tile + two + i % 2];
-#pragma unroll
-            for (int half = 0; half < 2; ++half) {
-                const float* keys = k + (8 * half + step) * key_stride + 8 * tile + row;
-                add_product<values_are_short>(s[tile], both[half], Split<2>({keys[0], keys[4 * key_stride]}));
-            }
-        }
+        tiles.template advance<values_are_short, false>(tile_count, v + column, column_stride, k, key_stride,
+                                                        [&](int, int key) { return gates[key]; });
     }
 };
 

@@ -44,12 +44,12 @@ struct Split {
     }
 };
 
-/// D += A B to a relative error of about 2^-20 of the sum of the magnitudes; `a_is_short` if A has no second
-/// terms.
-template <bool a_is_short>
+/// D += A B to a relative error of about 2^-20 of the sum of the magnitudes; a factor that is short has no
+/// second terms.
+template <bool a_is_short, bool b_is_short>
 __device__ __forceinline__ void add_product(float (&d)[4], const Split<4>& a, const Split<2>& b) {
     if constexpr (!a_is_short) add_product(d, a.low, b.high);
-    add_product(d, a.high, b.low);
+    if constexpr (!b_is_short) add_product(d, a.high, b.low);
     add_product(d, a.high, b.high);
 }
 

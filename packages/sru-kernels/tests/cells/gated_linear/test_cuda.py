@@ -29,19 +29,35 @@ def test_parity(case, engine):
     assert_parity(with_starts(case, 0.1), engine)
 
 
+# Heads that forward multiplies on tensor cores, with the threads of its blocks, and those of backward.
+TENSOR_CASES = {
+    (5, 7, "float32"): (32, 64),
+    (17, 33, "float16"): (32, 160),
+    (16, 64, "bfloat16"): (32, 160),
+    (64, 64, "float32"): (32, 256),
+    (64, 100, "bfloat16"): (64, None),
+    (128, 36, "float32"): (None, None),
+}
+
+
 @pytest.mark.parametrize("engine_name", [*ON_SOURCES, ON_PTX[-1], GPU])
-@pytest.mark.parametrize(
-    "case", [(5, 7, "float32"), (64, 100, "bfloat16"), (128, 36, "float32"), (17, 33, "float16")], ids=str
-)
+@pytest.mark.parametrize("case", TENSOR_CASES, ids=str)
 def test_parity_on_tensor_cores(case, engine, engine_name, on_a_gpu_for_data_centers):
-    size, storage = case[:2], case[2]
+    *size, storage = case
+    threads = TENSOR_CASES[case]
     case = make_gated_linear(21, 1, 2, *size, segment_length=19, storage=storage)
     assert_parity(with_starts(case, 0.1), engine)
     if engine_name.startswith("ptx"):
-        case.forward(engine)
-        name, _, threads = engine.request("last_launch")
-        fits = size[0] <= 64 or storage != "float32"
-        assert ("Lb1E" in name, threads) == (fits, 64 if size == (64, 100) else 32)
+        starts = case.forward(engine)["starts"]
+        assert_is_on_tensor_cores(engine, threads[0])
+        case.backward(starts, engine)
+        assert_is_on_tensor_cores(engine, threads[1])
+
+
+def assert_is_on_tensor_cores(engine, threads):
+    """The last kernel, in blocks of so many threads; or that it is not."""
+    name, _, found = engine.request("last_launch")
+    assert ("Lb1E" in name, found if threads else None) == (threads is not None, threads)
 
 
 @pytest.fixture
@@ -53,10 +69,17 @@ def on_a_gpu_for_data_centers(engine):
     del machine["CUSHIM_COMPUTE_CAPABILITY"]
 
 
+@pytest.fixture(params=["graphics", "data centers"])
+def on_each_kind_of_gpu(request):
+    """Without and with tensor cores that are fast at products of floats."""
+    if request.param == "data centers":
+        request.getfixturevalue("on_a_gpu_for_data_centers")
+
+
 @ON_ONE
 @pytest.mark.parametrize("size", [(0, 5), (5, 0), (128, 64), (17, 33)])
 @pytest.mark.parametrize("absent", [(), ("s0", "grad_o", "grad_s")])
-def test_parity_without_optional_inputs(absent, size, engine):
+def test_parity_without_optional_inputs(absent, size, engine, on_each_kind_of_gpu):
     assert_parity(make_gated_linear(9, 1, 1, *size, segment_length=100, absent=absent), engine)
 
 
@@ -68,8 +91,39 @@ def test_parity_of_every_cut(segment_length, length, engine):
     assert_parity(with_starts(case, 0.1, states=False), engine)
 
 
+@ON_ONE
+@pytest.mark.parametrize("length", [0, 1, 8, 9, 16, 33])
+@pytest.mark.parametrize("segment_length", [1, 8, 32])
+@pytest.mark.parametrize("storage", ["float32", "float16"])
+def test_parity_of_every_cut_on_tensor_cores(
+    storage, segment_length, length, engine, on_a_gpu_for_data_centers
+):
+    case = make_gated_linear(length, 1, 1, 18, 5, segment_length=segment_length, storage=storage)
+    assert_parity(with_starts(case, 0.1), engine)
+
+
+@ON_ONE
+def test_the_order_of_threads_does_not_change_a_bit(engine, on_each_kind_of_gpu):
+    case = with_starts(make_gated_linear(21, 1, 2, 17, 33, segment_length=19, storage="bfloat16"), 0.1)
+    expected, machine = case.both(engine), getattr(engine, "machine", {})
+    for seed in ("1", "2"):
+        machine["CUSHIM_SEED"] = seed
+        got = case.both(engine)
+        del machine["CUSHIM_SEED"]
+        assert_same_bits(got, expected, expected)
+
+
 @ON_ALL
 def test_sequences_end_to_end(engine):
+    assert_sequences_are_as_alone(engine)
+
+
+@ON_ONE
+def test_sequences_end_to_end_on_tensor_cores(engine, on_a_gpu_for_data_centers):
+    assert_sequences_are_as_alone(engine)
+
+
+def assert_sequences_are_as_alone(engine):
     """Bit for bit what each is alone."""
     case = end_to_end([3, 0, 40, 1, 5], 2, 17, 33, segment_length=32, storage="bfloat16")
     got = case.both(engine)
@@ -84,7 +138,7 @@ def test_sequences_end_to_end(engine):
 
 
 @ON_ONE
-def test_a_start_is_a_cut(engine):
+def test_a_start_is_a_cut(engine, on_each_kind_of_gpu):
     """Bit for bit, and nothing that is not finite crosses it."""
     case = make_gated_linear(12, 2, 1, 17, 33, segment_length=32)
     case.k[3] = case.q[5] = case.v[6] = np.nan
@@ -98,7 +152,7 @@ def test_a_start_is_a_cut(engine):
 
 
 @ON_ONE
-def test_a_number_that_is_not_finite_reaches_no_earlier_output(engine):
+def test_a_number_that_is_not_finite_reaches_no_earlier_output(engine, on_each_kind_of_gpu):
     clean = make_gated_linear(12, 1, 2, 17, 33, segment_length=32)
     v, grad_o = clean.v.copy(), clean.grad_o.copy()
     v[6, 0, 1, 32] = grad_o[4, 0, 1, 0] = np.inf
@@ -120,7 +174,7 @@ def test_a_number_that_is_not_finite_reaches_no_earlier_output(engine):
 
 @ON_ONE
 @pytest.mark.parametrize("storage", ["float32", "float64"])
-def test_a_shut_gate_has_no_gradient(engine, storage):
+def test_a_shut_gate_has_no_gradient(engine, storage, on_each_kind_of_gpu):
     case = make_gated_linear(20, 1, 1, 5, 7, segment_length=32, storage=storage)
     grads = case.both(engine)["grad_log_g"]
     assert np.isneginf(case.log_g).any()
@@ -129,7 +183,7 @@ def test_a_shut_gate_has_no_gradient(engine, storage):
 
 @pytest.mark.parametrize("engine_name", [ON_SOURCES[0]])
 @pytest.mark.parametrize("offsets", [[-3, 2, 5], [0, 9, 5], [5, 5, 2**62], [-9, -2, -1]])
-def test_wrong_offsets_touch_no_other_memory(engine, offsets):
+def test_wrong_offsets_touch_no_other_memory(engine, offsets, on_each_kind_of_gpu):
     """A GPU cannot refuse them without waiting for it; the address sanitizer ends the process on an error."""
     case = end_to_end([2, 3], 1, 5, 7)
     wrong = replace(case, cu_seqlens=np.array(offsets))
@@ -143,7 +197,8 @@ SHAPE = {"dtype": "bfloat16", "length": 0, "batch": 2, "heads": 1, "segment_leng
 def launch(worker, kernel="gated_linear_forward", multiprocessors=1, options=None, **sizes):
     """Run a kernel without a step, from states of zeros; return the blocks and the threads of a block."""
     fields = {**SHAPE, "key_size": 64, "value_size": 128, **sizes}
-    state = np.empty(2 * fields["key_size"] * fields["value_size"], np.float32)
+    accumulated = np.float64 if fields["dtype"] == "float64" else np.float32
+    state = np.empty(2 * fields["key_size"] * fields["value_size"], accumulated)
     outputs = {"s" if kernel == "gated_linear_forward" else "grad_s0": state}
     written = worker.request(
         *("launch", kernel, fields, {}, outputs),
@@ -171,6 +226,25 @@ def test_the_size_of_a_block_does_not_change_a_bit(workers, capability, monkeypa
         monkeypatch.setitem(worker.machine, "CUSHIM_MULTIPROCESSORS", multiprocessors)
         results[multiprocessors] = case.forward(worker)
     assert_same_bits(*results.values(), ("o", "s", "starts"))
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize(
+    ("capability", "are_fast"), [("80", True), ("86", False), ("90", True), ("100", True), ("120", False)]
+)
+def test_tensor_cores_multiply_where_they_are_fast_and_the_head_fits(
+    workers, capability, are_fast, monkeypatch
+):
+    worker = workers("ptx-120")
+    monkeypatch.setitem(worker.machine, "CUSHIM_COMPUTE_CAPABILITY", capability)
+    for kernel, most in (("gated_linear_forward", 128), ("gated_linear_backward", 64)):
+        for dtype, key_size, value_size in (
+            *(("bfloat16", 64, 64), ("float32", 64, 64), ("bfloat16", 65, 64), ("bfloat16", 64, 65)),
+            ("float64", 64, 64),
+        ):
+            launch(worker, kernel, dtype=dtype, key_size=key_size, value_size=value_size)
+            fits = max(key_size, value_size) <= most and dtype != "float64"
+            assert ("Lb1E" in worker.request("last_launch")[0]) == (are_fast and fits), (kernel, dtype)
 
 
 @pytest.mark.cuda

@@ -29,7 +29,8 @@ static cudaError_t go(const void* f, dim3 g, dim3 b, void** a, size_t dyn, bool 
     last_launch = std::string(e->name) + " " + std::to_string(g.x) + " " + std::to_string(b.x);
     if (!nt || nt > e->max_threads || !g.x || !g.y || !g.z || g.y > 65535 || g.z > 65535)
         return cushim::set_error(cudaErrorInvalidConfiguration);
-    if (e->static_smem + dyn > cushim::kMaxSmem) return cushim::set_error(cudaErrorInvalidValue);
+    if (e->static_smem + dyn > cushim::shared_memory_limit(f))
+        return cushim::set_error(cudaErrorInvalidValue);
     if (coop)
         if (const auto error = cushim::cooperation_error(uint64_t(g.x) * g.y * g.z))
             return cushim::set_error(error);
@@ -111,7 +112,9 @@ API cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* c, const void* f, 
         if (c->attrs[i].id == cudaLaunchAttributeCooperative) coop = c->attrs[i].val.cooperative;
     return go(f, c->gridDim, c->blockDim, a, c->dynamicSmemBytes, coop);
 }
-API cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute, int) { return cudaSuccess; }
+API cudaError_t cudaFuncSetAttribute(const void* f, cudaFuncAttribute attribute, int value) {
+    return cushim::set_attribute(f, attribute, value);
+}
 API cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* n, const void*, int, size_t) {
     *n = 1;
     return cudaSuccess;

@@ -175,11 +175,6 @@ inline void Block::yield() {
     f->copies.show();
 }
 
-inline unsigned seed() {
-    static unsigned s = getenv("CUSHIM_SEED") ? atoi(getenv("CUSHIM_SEED")) : 0;
-    return s;
-}
-
 inline void Block::run() {
     CUSHIM_QUIET;
     B = this;
@@ -193,7 +188,8 @@ inline void Block::run() {
     if (hook) (*hook)(1);  // before the first and after the last thread of the block
     std::vector<unsigned> order(nthreads);
     for (unsigned i = 0; i < nthreads; ++i) order[i] = i;
-    std::mt19937 rng(seed() * 7919 + bid.x + 131 * bid.y);
+    const unsigned seed = setting("CUSHIM_SEED", 0);
+    std::mt19937 rng(seed * 7919 + bid.x + 131 * bid.y);
 #if defined(__SANITIZE_THREAD__)
     main_tsan = __tsan_get_current_fiber();
 #endif
@@ -202,7 +198,7 @@ inline void Block::run() {
     std::vector<std::unique_ptr<char[], StackFree>> spare;
     bool first = true;
     while (alive) {
-        if (seed()) std::shuffle(order.begin(), order.end(), rng);
+        if (seed) std::shuffle(order.begin(), order.end(), rng);
         uint64_t before = progress;
         for (unsigned i : order) {
             auto& p = fibers[i];

@@ -85,7 +85,7 @@ cudaError_t launch(void (*k)(P...), dim3 grid, dim3 block, size_t smem, bool coo
     if (!grid.x || !grid.y || !grid.z || !block.x || !block.y || !block.z ||
         block.x * block.y * block.z > 1024 || grid.y > 65535 || grid.z > 65535)
         return set_error(cudaErrorInvalidConfiguration);
-    if (smem > std::min<size_t>(kMaxSmem, most_shared_memory())) return set_error(cudaErrorInvalidValue);
+    if (smem > shared_memory_limit(reinterpret_cast<const void*>(k))) return set_error(cudaErrorInvalidValue);
     if (const auto error = machine_error()) return set_error(error);
     if (const auto error = launch_error()) return set_error(error);
     if (coop)

@@ -5,9 +5,11 @@
 // that a test can change it in a running process.
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <string>
 
 namespace cushim {
@@ -60,6 +62,24 @@ inline cudaError_t& last_error() {
 inline cudaError_t set_error(cudaError_t error) {
     if (error != cudaSuccess) last_error() = error;
     return error;
+}
+
+/// What a kernel's attribute says that a launch may ask for.
+inline int& permitted_shared_memory(const void* kernel) {
+    static std::map<const void*, int> permitted;
+    return permitted.try_emplace(kernel, 48 * 1024).first->second;
+}
+
+/// In bytes, of a block of this kernel.
+inline size_t shared_memory_limit(const void* kernel) {
+    return std::min(permitted_shared_memory(kernel), most_shared_memory());
+}
+
+inline cudaError_t set_attribute(const void* kernel, cudaFuncAttribute attribute, int value) {
+    if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize || value > most_shared_memory())
+        return set_error(cudaErrorInvalidValue);
+    permitted_shared_memory(kernel) = value;
+    return cudaSuccess;
 }
 
 struct ErrorText {

@@ -104,8 +104,8 @@ CUSHIM_API cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int d
 }
 
 template <typename K>
-cudaError_t cudaFuncSetAttribute(K, cudaFuncAttribute, int) {
-    return cudaSuccess;
+cudaError_t cudaFuncSetAttribute(K kernel, cudaFuncAttribute attribute, int value) {
+    return cushim::set_attribute(reinterpret_cast<const void*>(kernel), attribute, value);
 }
 template <typename K>
 cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* n, K, int, size_t) {
