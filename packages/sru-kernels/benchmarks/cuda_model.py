@@ -1,4 +1,4 @@
-"""What machine code, bytes and the vendors' figures predict for a CUDA kernel, without timing anything."""
+"""Predictions for a CUDA kernel from machine code, bytes and the vendors' figures; nothing is timed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BLOCK = 128
 SCHEDULERS = 4  # of a multiprocessor; each issues one instruction per cycle
 REGISTERS = 65_536  # of a multiprocessor, on every architecture here
 REGISTER_UNIT = 256  # registers are allocated to a warp in multiples of this
-RESERVED = 1024  # bytes of shared memory that a block takes beside its own, from 8.0 on
+RESERVED = 1024  # bytes of shared memory that a block takes in addition to its own, from 8.0 on
 NANOSECONDS = (600, 1000)  # until global memory answers; an assumption
 SHAPES = ((128, 32, 512), (512, 16, 256), (1024, 1, 1024), (256, 32, 1024))  # (T, B, D)
 HEAD = 64  # keys and values of a gated linear head
@@ -71,7 +71,7 @@ GPUS = (
 
 
 def latencies(architecture: str) -> dict[str, float]:
-    """The cycles that NANOSECONDS are on the GPU of an architecture, and 0: memory that answers at once."""
+    """NANOSECONDS in cycles of the GPU of an architecture, and 0 for memory that answers at once."""
     clocks = [gpu.clock for gpu in GPUS if gpu.architecture == architecture]
     return {"0 ns": 0.0, **{f"{time} ns": time * 1e-9 * clock for clock in clocks for time in NANOSECONDS}}
 
@@ -95,7 +95,7 @@ def threads_per_block(kernel: CudaKernel) -> int:
 
 
 def blocks_by_registers(row: Row, warps: int) -> int:
-    """Blocks of so many warps per multiprocessor, as limited by registers."""
+    """Blocks of `warps` warps per multiprocessor, as limited by registers."""
     per_warp = -(-row["registers"] * WARP // REGISTER_UNIT) * REGISTER_UNIT
     return int(REGISTERS // per_warp // warps)
 
@@ -111,9 +111,9 @@ def resident_warps(row: Row) -> int:
 
 
 def chosen(rows: Sequence[Row], function: str, dtype: str, shape: Sequence[int], gpu: Gpu) -> Row:
-    """The kernel that the launcher takes for dense arrays of a shape, by the rules of `launch.cpp`.
+    """The kernel that the launcher uses for dense arrays of a shape, by the rules of `launch.cpp`.
 
-    In small blocks its figures are those of longer rings.
+    Small blocks have the figures of longer rings.
     """
     length, batch, size = shape
     columns = batch * size
@@ -151,12 +151,12 @@ class Prediction:
 
     @property
     def fraction(self) -> float:
-        """Of the bandwidth, at most."""
+        """The largest share of the bandwidth that the bounds allow."""
         return self.memory / max(self.memory, self.issue, self.latency, self.chain)
 
     @property
     def bound(self) -> str:
-        """What bounds it."""
+        """The name of the tightest bound."""
         if self.fraction == 1:
             return "memory"
         if self.issue >= self.latency:
@@ -184,7 +184,7 @@ def predict(row: Row, shape: Sequence[int], gpu: Gpu, latency: str) -> Predictio
 
 
 def kibibytes_ahead(row: Row, shape: Sequence[int], gpu: Gpu) -> float:
-    """What a multiprocessor has requested and not yet used, on average over the GPU."""
+    """How much a multiprocessor has requested and not yet used, on average over the GPU."""
     kernel = kernel_of(row)
     _, batch, size = shape
     resident = resident_warps(row) * WARP * kernel.columns / kernel.threads
@@ -195,8 +195,8 @@ def kibibytes_ahead(row: Row, shape: Sequence[int], gpu: Gpu) -> float:
 def gated_blocks(row: Row) -> int:
     """Blocks of a gated linear kernel per multiprocessor for such a head, at least.
 
-    As many as registers and shared memory allow. A block takes 48 KiB of it at most; where backward
-    multiplies on tensor cores, 34 KiB and what it copies.
+    As many as registers and shared memory allow. A block takes at most 48 KiB of shared memory; 34 KiB plus
+    its copies if backward multiplies on tensor cores.
     """
     kernel = kernel_of(row)
     limits = MULTIPROCESSORS[row["architecture"]]
@@ -207,5 +207,5 @@ def gated_blocks(row: Row) -> int:
 
 
 def gated_kibibytes_ahead(row: Row) -> float:
-    """What a multiprocessor with these blocks has requested and not yet used, each the next chunk."""
+    """How much such a multiprocessor has requested and not yet used: the next chunk of each block."""
     return gated_blocks(row) * kernel_of(row).chunk_bytes(HEAD, HEAD) / 1024

@@ -31,95 +31,97 @@ DTYPES = ("float32", "bfloat16")
 LATENCY = f"{NANOSECONDS[-1]} ns"
 Row = Mapping[str, Any]
 
-INTRODUCTION = """A thread owns one column of the batch, or several neighbours, and walks over time with the
-state in registers. There are four kinds of kernel. The launcher takes the first that fits the shape:
+INTRODUCTION = """Each thread owns one column of the batch, or several adjacent ones, and walks over time with
+the state in registers. There are four kinds of kernel. The launcher uses the first one that fits the shape:
 
-| kind | reads | where |
+| kind | how it reads | when it is used |
 | --- | --- | --- |
-| team | several threads share a column, a tile of time at once | at least a tile of steps, and fewer than \
-{few} columns (B·N·D) per multiprocessor |
+| team | several threads share a column and read a tile of steps at once | at least a tile of steps, and \
+fewer than {few} columns (B·N·D) per multiprocessor |
 | wide ring | 16 bytes per thread and array, through a ring in shared memory | D is a multiple of 32 · \
 columns, and there are at least {enough} threads per multiprocessor |
 | ring | one column per thread, through a ring in shared memory | D is a multiple of 32 |
 | registers | one column per thread, in chunks of steps | any other shape, `v` per position, compute \
 capability 7.5 |
 
-A warp fills its own ring by `cp.async`, 16 bytes at a time, and waits for nothing but the oldest group of
-steps. Blocks have {block} threads, or fewer where there would be fewer blocks than multiprocessors. In these
-a ring is twice as long. In backward teams each thread takes a slice of a tile, and the slices are composed
-in a fixed order. In forward teams one warp walks the chain of the forget gate, and the others compute r and
-h of the tile before.
+Each warp fills its own ring with `cp.async`, 16 bytes at a time, and waits only for the oldest group of
+steps. Blocks have {block} threads, or fewer if there would otherwise be fewer blocks than multiprocessors;
+the rings of smaller blocks are twice as long. In backward teams each thread processes a slice of a tile, and
+the slices are composed in a fixed order. In forward teams one warp computes the chain of the forget gate
+while the others compute r and h of the previous tile.
 """
 TRAFFIC = """## Bytes
 
-Per step and column, with K = 3, a highway input x and, in forward, the states saved for backward. Forward
-reads u_c, u_f, u_r and x and writes h and c. Backward reads those four, grad_h and the state before, and
-writes grad_u and grad_x. Each is moved once. Parameters, first and last states come on top, once per
-column, and marks, a byte per row and step.
+Bytes per step and column, with K = 3, a highway input x and, in the forward pass, states saved for the
+backward pass. The forward kernels read u_c, u_f, u_r and x, and write h and c. The backward kernels read
+these four arrays, grad_h and the previous state, and write grad_u and grad_x. Each value is moved once.
+Parameters and first and last states (once per column) and marks (one byte per row and step) are not included.
 """
 CODE = """## Machine code
 
-Read from nvdisasm's output by `tests/support/cuda_kernels.py`. Each cell holds the registers per thread
-and the resident warps per multiprocessor that these and shared memory allow; the steps between a read and
-the instruction that waits for it, at least, for a ring in full and in smaller blocks; instructions and issue
-cycles per step. The last two count all columns of a thread, on the way through the main loop that takes
-longest; in forward teams, the instructions of the chain and of the outputs, and the cycles of the chain.
+`tests/support/cuda_kernels.py` extracts these figures from nvdisasm's output. Each cell lists:
+
+* registers per thread, and the resident warps per multiprocessor that registers and shared memory allow;
+* the minimum number of steps between a read and the instruction that waits for it; for rings, in full-size
+  blocks and in smaller ones;
+* instructions and issue cycles per step, for all columns of a thread, along the longest path through the main
+  loop. For forward teams: the instructions of the chain and of the outputs, and the cycles of the chain.
 """
 PREDICTIONS = """## Predicted shares of the bandwidth: not measured
 
-Upper bounds. Each cell is the smallest of four, and names it:
+These are upper bounds. Each cell is the smallest of four bounds, and names it:
 
 * **memory**: the bytes above at the vendor's bandwidth.
-* **issue**: the instructions of all warps of a multiprocessor; each of four schedulers issues one per cycle.
-* **latency**: a warp that is issued in order and waits where its machine code does, if memory answers after
-  {latency}. This is an assumption: one access to idle memory takes about 300 ns (Luo et al., 2024,
-  arXiv:2402.13499), and queues add to that.
-* **chain**: the same if memory answers at once. A step begins with the state of the one before, and goes
-  through the forget gate's exponential and reciprocal. Neither bandwidth nor reading ahead makes it shorter.
+* **issue**: the instructions of all warps on a multiprocessor; each of its four schedulers issues one per
+  cycle.
+* **latency**: a warp issues its instructions in order and stalls where the machine code waits, with a memory
+  latency of {latency}. This latency is an assumption: one access to idle memory takes about 300 ns (Luo et
+  al., 2024, arXiv:2402.13499), and queueing adds to that.
+* **chain**: the same with no memory latency. A step starts from the previous state and goes through the
+  forget gate's exponential and reciprocal. Neither bandwidth nor reading ahead shortens it.
 
-Shared memory is taken to answer after {shared} cycles and special functions after {special}. The launch,
-the first reads, marks and barriers are left out.
+The latency is assumed to be {shared} cycles for shared memory and {special} for special functions. Launches,
+first reads, marks and barriers are ignored.
 """
 GATED = """## The gated linear recurrence
 
-A block holds a state of K keys and V values in registers, in forward perhaps some of its values, and walks
-over time in chunks of 16 steps, or 8 in float64. It copies the next chunk by `cp.async` while it computes
-this one.
+A block keeps a state of K keys and V values in registers (in the forward pass possibly only some of the
+values) and walks over time in chunks of 16 steps, or 8 in float64. It copies the next chunk with `cp.async`
+while it computes the current one.
 
-Tensor cores (`mma.sync` of tf32, in two terms where one does not hold a factor) multiply where the GPU is one
-for data centers (compute capability 8.0, 9.0, 10.0, 11.0), the type is not float64, and in backward K and V
-are at most 64.
+The products use tensor cores (`mma.sync` in tf32, with two terms for factors that do not fit in one) on GPUs
+for data centers (compute capability 8.0, 9.0, 10.0, 11.0), for all types but float64 and, in the backward
+pass, for K and V of at most 64.
 
-Each cell holds the registers per thread, and for K = V = {head} the resident blocks per multiprocessor and
-the KiB that they have requested at a time; and the share of the multiplications between the start of the
-copies and the wait for them. On sm_90 at least 16 KiB are wanted: backward on tensor cores, of which a
-multiprocessor holds one block, reaches 12 in 16-bit types. On sm_100 32 KiB are wanted, which backward on
-tensor cores does not reach in any type, and the others do not reach in 16-bit types but for forward without
-tensor cores.
+Each cell lists the registers per thread; for K = V = {head}, the resident blocks per multiprocessor and the KiB
+that they have in flight; and the share of the multiplications between the start of the copies and the wait for
+them. The target is 16 KiB on sm_90: backward on tensor cores, with one block per multiprocessor, reaches 12 in
+16-bit types. The target is 32 KiB on sm_100: backward on tensor cores misses it in all types, and the other
+kernels miss it in 16-bit types, except forward without tensor cores.
 """
 LIGHT = """## The light GRU
 
-One launch walks all steps. A block has some columns of the recurrent weight, in shared memory where they fit,
-and the blocks wait for each other at every step, with a norm twice. Each cell holds the registers per thread
-with the columns in shared memory, and where they are read at every step.
+A single launch processes all steps. Each block owns some columns of the recurrent weight, in shared memory if
+they fit. The blocks wait for each other at every step, twice if there is a norm. Each cell lists the
+registers per thread: with the columns in shared memory, and with the columns read again at every step.
 """
 RAGGED = """## Sequences of different lengths
 
-With `cu_seqlens` a thread or team walks its sequence to the end, and a warp runs as long as the longest
-among its threads. All threads of a warp belong to one sequence where the hidden size is a multiple of
-32 · columns per thread.
+With `cu_seqlens`, a thread or team walks its sequence to the end, and a warp runs as long as the longest
+sequence among its threads. If the hidden size is a multiple of 32 · columns per thread, all threads of a warp
+belong to the same sequence.
 """
 SANITIZER = """## Checks on a GPU
 
 compute-sanitizer, part of the CUDA toolkit, checks kernels on a real GPU. It has not been run for this
-page. In an environment made by `nox -s tests-gpu`, for each of the tools memcheck, initcheck, racecheck
-and synccheck:
+page. To run it, in an environment made by `nox -s tests-gpu`, with each of the tools memcheck, initcheck,
+racecheck and synccheck:
 
     export PYTORCH_NO_CUDA_MEMORY_CACHING=1
     compute-sanitizer --error-exitcode 1 --tool TOOL python -m pytest -m gpu packages/sru-kernels
 
-Without that variable torch carves its tensors out of large blocks, and memcheck cannot see an access that
-runs from one tensor into the next."""
+Without that variable, torch allocates tensors within large blocks, and memcheck cannot detect an access
+that runs from one tensor into the next."""
 
 
 def page(facts: Row, rows: Sequence[Row], measured: Row | None) -> Iterator[str]:
@@ -145,7 +147,7 @@ def page(facts: Row, rows: Sequence[Row], measured: Row | None) -> Iterator[str]
     yield LIGHT
     yield from _light(rows)
     yield "## Measured\n"
-    yield "By `gpu_report.py`, on a machine with a GPU.\n"
+    yield "Filled in by `gpu_report.py` on a machine with a GPU.\n"
     yield from summary(measured, SHAPES)
     yield ""
     yield RAGGED
@@ -219,8 +221,8 @@ def _predictions(rows: Sequence[Row]) -> Iterator[str]:
     small = [gpu.name for gpu in GPUS if (SHAPES[0], "chain") in bounds[gpu.name]]
     if small:
         yield (
-            f"At small batches such as {SHAPES[0]} the chain of the forget gate, and not memory, bounds "
-            f"{', '.join(small)}: a multiprocessor has too few columns to hide it. Larger batches fill it.\n"
+            f"At small batches such as {SHAPES[0]}, the chain of the forget gate is the limit, not memory, "
+            f"on {', '.join(small)}: a multiprocessor has too few columns to hide it. Larger batches do.\n"
         )
     yield "KiB in flight per multiprocessor at the first shape, " + " and ".join(DTYPES) + ":\n"
     yield from _flight(rows)

@@ -1,9 +1,9 @@
-"""Compile the CUDA kernels for every architecture, and report what their machine code does and predicts.
+"""Compile the CUDA kernels for every architecture, and report on their machine code.
 
 python packages/sru-kernels/benchmarks/cuda_report.py [--out docs/benchmarks] [--jobs 2]
 
-Nothing runs on a GPU: ptxas reports registers, spills and shared memory, nvdisasm the machine code, and the
-rest follows from them.
+Nothing runs on a GPU: ptxas reports registers, spills and shared memory, nvdisasm prints the machine code,
+and the rest is computed from them.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def ptxas_rows(text: str) -> Iterator[tuple[str, Row]]:
 
 
 def figures(code: Code, row: Row, architecture: str) -> Row:
-    """What the machine code does; nothing for what has no cp.async before 8.0."""
+    """What the machine code does; nothing for kernels that need cp.async on architectures before 8.0."""
     kernel = CudaKernel(**row["kernel"])
     has_copies = int(architecture) >= 80
     if kernel.function.startswith("gated_linear_"):

@@ -1,4 +1,4 @@
-"""The page docs/benchmarks/gpu.md, and what cuda-kernels.md says of measurements."""
+"""The page docs/benchmarks/gpu.md, and the measurements in cuda-kernels.md."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def page(result: Result) -> Iterator[str]:
                 if found is None
                 else f"{form.format(found)}{'' if found >= least else ' (missed)'}"
             )
-            yield f"* {what}, {shape}, {dtype}: {said}, at least {form.format(least)} is wanted"
+            yield f"* {what}, {shape}, {dtype}: {said}, at least {form.format(least)} is the goal"
     yield "\n## Times\n"
     yield (
-        "Microseconds, median and quartiles. Every call finds cold caches and a device that is busy until "
-        "it begins. The bandwidth is that of the bytes that must be moved, and its share of a copy's. Layers "
-        "have D inputs.\n"
+        "Microseconds, median and quartiles. Every call starts with cold caches, on a device kept busy until "
+        "then. The bandwidth counts only the bytes that must be moved; its share of a copy's is in "
+        "parentheses. Layers have D inputs.\n"
     )
-    yield "| (T, B, D), dtype | | forward | GB/s | with backward | GB/s | cuDNN's LSTM takes times as long |"
+    yield "| (T, B, D), dtype | | forward | GB/s | with backward | GB/s | speed-up over cuDNN's LSTM |"
     yield "| --- | --- | --- | --- | --- | --- | --- |"
     for row in result["rows"]:
         yield _times(result, row)
@@ -49,7 +49,7 @@ def page(result: Result) -> Iterator[str]:
 
 
 def reached(result: Result, what: str, shape: tuple[int, int, int], dtype: str) -> float | None:
-    """How far a goal is reached; None if it was not measured."""
+    """The measured value of a goal; None if it was not measured."""
     if "bandwidth" in what:
         row = _row(result, RECURRENCE, shape, dtype)
         return (
@@ -59,9 +59,9 @@ def reached(result: Result, what: str, shape: tuple[int, int, int], dtype: str) 
 
 
 def summary(result: Result | None, shapes: Sequence[tuple[int, int, int]]) -> Iterator[str]:
-    """A short table for a page that may be written where there is no GPU."""
+    """A short table for a page that may be written on a machine without a GPU."""
     gpu = "" if result is None else f" on {result['machine']['gpu']}"
-    yield f"| (T, B, D), dtype | forward's share of a copy's bandwidth{gpu} | layer against cuDNN's LSTM |"
+    yield f"| (T, B, D), dtype | forward bandwidth as a share of a copy's{gpu} | layer against cuDNN's LSTM |"
     yield "| --- | --- | --- |"
     for shape in shapes:
         for dtype in ("float32", "bfloat16"):
@@ -108,7 +108,7 @@ def _profiles(profiles: Sequence[Result] | str) -> Iterator[str]:
     if isinstance(profiles, str) or not profiles:
         yield f"{NOT_MEASURED}: {profiles or 'out of time'}"
         return
-    yield "As ncu counts them.\n"
+    yield "As counted by ncu.\n"
     yield "| (T, B, D), dtype | kernel | MB read | MB written | GB/s |"
     yield "| --- | --- | --- | --- | --- |"
     for row in profiles:

@@ -3,10 +3,10 @@
 python packages/sru-kernels/benchmarks/gpu_report.py [--out docs/benchmarks]
 
 Needs sru-kernels (a wheel with CUDA), sru-nn and torch; the tests also need pytest, hypothesis and numpy, and
-the bytes per kernel ncu. What is missing is left out, and its rows say so. No network is used.
+the bytes per kernel need ncu. If something is missing, its rows say so. No network is used.
 
-First the tests marked gpu run, then the recurrence and layers are timed against cuDNN's LSTM and GRU and the
-Triton backend, beside the bandwidth of a copy. Writes `gpu.json` and `gpu.md`.
+First the tests marked gpu run, then the recurrence and layers are timed against cuDNN's LSTM and GRU, the
+Triton backend and the bandwidth of a copy. Writes `gpu.json` and `gpu.md`.
 """
 
 from __future__ import annotations
@@ -115,11 +115,11 @@ def machine() -> dict[str, str]:
 
 
 def run_tests() -> str:
-    """What pytest says of the tests marked gpu, in a line."""
+    """Pytest's last line for the tests marked gpu."""
     missing = [name for name in ("pytest", "hypothesis", "numpy") if importlib.util.find_spec(name) is None]
     if missing:
         return f"not run: {', '.join(missing)} not installed"
-    # Not with the repository's settings, which need more plugins.
+    # The repository's settings need more plugins.
     options = ("-m", "gpu", "-q", "--import-mode=importlib", "--continue-on-collection-errors")
     plugins = ("-p", "no:cacheprovider", "-p", "no:randomly")
     folders = [str(ROOT / "packages" / name / "tests") for name in ("sru-kernels", "sru-nn")]
@@ -158,19 +158,19 @@ def measure(end: float) -> Row:
 
 
 def first_line(error: Exception) -> str:
-    """An error in a table."""
+    """The first line of an error, short enough for a table."""
     return (str(error).splitlines() or [""])[0][:120] or type(error).__name__
 
 
 def profile(shape: Shape, dtype: str) -> None:
-    """Run what ncu watches: one forward and one backward pass."""
+    """Run one forward and one backward pass, for ncu to profile."""
     from gpu_timing import recurrence
 
     recurrence(shape, dtype, "kernels")["both"]()
 
 
 def profiles(end: float) -> list[Row] | str:
-    """What ncu counts for each kernel, or why it does not."""
+    """What ncu counts for each kernel, or why nothing was counted."""
     ncu = shutil.which("ncu")
     if ncu is None:
         return "ncu is not on the path"
@@ -203,7 +203,7 @@ def profiles(end: float) -> list[Row] | str:
 
 
 def read_profile(text: str) -> Sequence[Row]:
-    """The kernels in ncu's CSV, of each the last launch."""
+    """The last launch of each kernel in ncu's CSV."""
     lines = [line for line in text.splitlines() if line.startswith('"')]
     kernels: dict[str, Row] = {}
     for line in csv.DictReader(io.StringIO("\n".join(lines))):

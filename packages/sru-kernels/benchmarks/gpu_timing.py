@@ -1,4 +1,4 @@
-"""What gpu_report.py times, and how: torch on a CUDA device."""
+"""The contenders that gpu_report.py times on a CUDA device, and the clock."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FEWEST, MOST = 5, 100
 
 
 class Clock:
-    """Times calls on the device, each with cold caches and with the device busy until it begins."""
+    """Times calls on the device, each with cold caches and with the device busy until the call starts."""
 
     def __init__(self) -> None:
         self._flush = torch.empty(LARGER_THAN_CACHES, dtype=torch.uint8, device=DEVICE)
@@ -46,7 +46,7 @@ class Clock:
 
 
 def copy_bandwidth(clock: Clock) -> float:
-    """Bytes per second that a copy within the device's memory reads and writes."""
+    """Bytes per second read and written by a copy within the device's memory."""
     free, _ = torch.cuda.mem_get_info()
     source = torch.empty(min(1 << 30, free // 4), dtype=torch.uint8, device=DEVICE)
     target = torch.empty_like(source)
@@ -54,7 +54,7 @@ def copy_bandwidth(clock: Clock) -> float:
 
 
 def bytes_moved(shape: tuple[int, int, int], dtype: str) -> dict[str, float]:
-    """The least bytes that a recurrence with a highway input moves, alone and with its gradient."""
+    """The fewest bytes that a recurrence with a highway input can move, alone and with its gradient."""
     length, batch, size = shape
     forward, backward = (CudaKernel(name, dtype) for name in ("sru_forward", "sru_backward"))
     alone = forward.read() + forward.sizes[0]  # without a gradient no states are saved

@@ -1,8 +1,8 @@
 """Compiled kernels for recurrent networks. This package never imports torch and needs no GPU.
 
-`sru_kernels.cpu` and `sru_kernels.cuda` hold the kernels. They take addresses and sizes (`SruForward`,
-`GatedLinearForward` and the like) and check nothing behind an address, so call them through `sru_nn` unless
-you own the memory.
+`sru_kernels.cpu` and `sru_kernels.cuda` contain the kernels. They take addresses and sizes (`SruForward`,
+`GatedLinearForward` and the like) and cannot check the memory at an address, so call them through `sru_nn`
+unless you manage that memory yourself.
 `build_info()` says what the extension was built with; `python -m sru_kernels` prints it.
 """
 
@@ -35,7 +35,7 @@ __all__ = [
 
 
 class BuildInfo(TypedDict):
-    """What the extensions were built with and found on this machine."""
+    """How the extensions were built, and what they found on this machine."""
 
     version: str
     """Of this package."""
@@ -46,8 +46,8 @@ class BuildInfo(TypedDict):
     instruction_set: str
     """What `sru_kernels.cpu.instruction_set` returns."""
     openmp: str | None
-    """The file of the OpenMP runtime that starts the threads: torch's if torch was imported first, else the
-    system's. None if there is none and the CPU kernels run on one thread."""
+    """The file of the OpenMP runtime that starts the threads: torch's if torch was imported first, otherwise
+    the system's. If None, the CPU kernels run on one thread."""
     max_threads: int
     """How many threads OpenMP starts by default."""
     cuda: cuda.BuildInfo | None
@@ -55,7 +55,7 @@ class BuildInfo(TypedDict):
 
 
 def build_info() -> BuildInfo:
-    """Say what the extensions were built with and found on this machine.
+    """Return how the extensions were built, and what they found on this machine.
 
     Raises:
         ValueError: As for `sru_kernels.cpu.instruction_set`.

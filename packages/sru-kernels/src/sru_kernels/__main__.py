@@ -1,4 +1,4 @@
-"""`python -m sru_kernels`: print what to know first when something is wrong with an installation."""
+"""`python -m sru_kernels`: print the facts that help to diagnose an installation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from . import _native, build_info, cuda
 
 
 def main() -> None:
-    """Print the build, then what of it runs here, one `name: value` a line."""
+    """Print how the package was built and what can run here, one `name: value` per line."""
     facts = {
         **build_info(),
         **cuda_facts(),
@@ -21,7 +21,7 @@ def main() -> None:
 
 
 def cuda_facts() -> dict[str, str | None]:
-    """Return the CUDA kernels in this build, the driver, each device, and why they cannot run."""
+    """Describe the CUDA kernels in this build, the driver and each device, and why the kernels cannot run."""
     info = cuda.build_info()
     if info is None:
         return {"cuda": None, "cuda_problem": cuda.problem()}

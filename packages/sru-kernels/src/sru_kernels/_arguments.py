@@ -1,4 +1,4 @@
-"""The named tuples that kernels take, from the tables of fields compiled into the extension."""
+"""The named tuples that kernels take, built from the field tables compiled into the extension."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ def arguments_type(name: str, module: str) -> Any:
     """Make the named tuple `name` for `module`, whose stub types it."""
     kernel, fields = _native.fields[name]
     names, types, descriptions, has_default = zip(*fields, strict=True)
-    make: Any = namedtuple  # its arguments are not known to type checkers
+    make: Any = namedtuple  # type checkers cannot know its arguments
     kind = make(name, names, defaults=(0,) * sum(has_default), module=module)
-    kind.__doc__ = f"What `{kernel}` reads and writes. The kernel takes the fields by position."
+    kind.__doc__ = f"The arrays and sizes that `{kernel}` uses. The kernel takes the fields by position."
     kind.__annotations__ = dict(zip(names, types, strict=True))
     for field, description in zip(names, descriptions, strict=True):
         getattr(kind, field).__doc__ = description

@@ -1,9 +1,9 @@
-"""Kernels that run on the CPU: addresses in, results written through them, the GIL released.
+"""Kernels that run on the CPU. They read and write memory at given addresses, and release the GIL.
 
-Nothing behind an address is checked: the description of each field says what must be there.
+The memory at an address is not checked: the description of each field says what it must hold.
 
-OpenMP's threads do not survive a fork. In a child of a process that had several threads the kernels therefore
-run on the calling thread alone; start workers with `spawn` or `forkserver` to have threads there.
+OpenMP's threads do not survive a fork, so in a child forked from a process with several threads the kernels
+run on the calling thread alone. To use threads in workers, start them with `spawn` or `forkserver`.
 """
 
 from ._native.cpu import *  # noqa: F403

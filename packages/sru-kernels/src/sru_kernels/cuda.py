@@ -1,7 +1,7 @@
-"""Kernels that run on NVIDIA GPUs: addresses in device memory in, work put into the caller's stream.
+"""Kernels that run on NVIDIA GPUs. They take addresses in device memory and run in the caller's stream.
 
-Nothing is loaded before it is used, so this module imports on a machine with no GPU or driver, and in a build
-without CUDA; `problem` says why the kernels cannot run. `sru_kernels.sru`,
+The CUDA extension is loaded at first use, so this module can be imported without a GPU or driver, and in a
+build without CUDA; `problem` says why the kernels cannot run. `sru_kernels.sru`,
 `sru_kernels.gated_linear` and `sru_kernels.ligru` say what the addresses must hold.
 The kernels neither allocate nor wait, so a CUDA graph can capture them.
 """
@@ -42,7 +42,7 @@ _Arguments = TypeVar("_Arguments", contravariant=True)
 
 
 class Error(RuntimeError):
-    """CUDA refused something, or this build has no CUDA. A refused launch is named with shape and dtype."""
+    """CUDA reported an error, or this build has no CUDA. For a failed launch it names the shape and dtype."""
 
 
 class BuildInfo(TypedDict):
@@ -51,13 +51,13 @@ class BuildInfo(TypedDict):
     toolkit: str
     """The version of the CUDA toolkit, such as "13.0"."""
     architectures: list[str]
-    """"sm_90" for machine code of compute capability 9.0, "compute_120" for PTX of 12.0, in this order."""
+    """"sm_90" for machine code for compute capability 9.0, "compute_120" for PTX for 12.0, in this order."""
     runtime: str
     """"static" or "shared": how the CUDA runtime is linked."""
 
 
 class Device(NamedTuple):
-    """A GPU that CUDA sees."""
+    """A GPU that is visible to CUDA."""
 
     index: int  # type: ignore[assignment]  # hides the method of tuples
     name: str
@@ -78,7 +78,7 @@ def _extension() -> ModuleType:
 
 
 def build_info() -> BuildInfo | None:
-    """Return what the CUDA kernels were built with; None if there are none, or they cannot be loaded."""
+    """Return how the CUDA kernels were built; None if there are none, or they cannot be loaded."""
     try:
         extension = _extension()
     except Error:
@@ -91,37 +91,37 @@ def build_info() -> BuildInfo | None:
 
 
 def driver_version() -> str | None:
-    """Return the newest CUDA that the driver supports, such as "13.0"; None without a driver.
+    """Return the newest CUDA version that the driver supports, such as "13.0"; None without a driver.
 
     Raises:
-        Error: This build holds no CUDA kernels, or they cannot be loaded.
+        Error: This build has no CUDA kernels, or they cannot be loaded.
     """
     version = _extension().driver_version()
     return f"{version // 1000}.{version % 1000 // 10}" if version else None
 
 
 def devices() -> list[Device]:
-    """Return the GPUs that CUDA sees.
+    """Return the GPUs that are visible to CUDA.
 
     Raises:
-        Error: CUDA sees none or does not start, or this build holds no CUDA kernels.
+        Error: No GPU is visible, CUDA does not start, or this build has no CUDA kernels.
     """
     return [Device(index, *facts) for index, facts in enumerate(_extension().devices())]
 
 
 def problem(device: int = 0) -> str | None:
-    """Say why the kernels cannot run on a device, as a clause without a full stop; None if they can.
+    """Return why the kernels cannot run on a device, as a clause without a full stop; None if they can.
 
     Args:
-        device: The index of the device, as CUDA counts.
+        device: The CUDA index of the device.
     """
     try:
         driver = driver_version()
         info = build_info()
-        assert info is not None  # the line before would have failed
+        assert info is not None  # otherwise the previous line would have raised
         if driver is None:
             return "no NVIDIA driver was found on this machine"
-        # A driver runs whatever was built with a toolkit of its own major version, or an older one.
+        # A driver supports builds by a toolkit of its own major version or an older one.
         if int(driver.split(".")[0]) < (needed := int(info["toolkit"].split(".")[0])):
             return (
                 f"the driver supports CUDA {driver}, but this build of sru-kernels needs {needed}.0 or newer"
@@ -143,9 +143,9 @@ def problem(device: int = 0) -> str | None:
 
 
 def _runs_on(architecture: str, capability: tuple[int, int]) -> bool:
-    """Whether a device runs machine code of its own major version and no newer minor one, or older PTX.
+    """Whether a device runs this code: machine code for its major and no newer minor version, or older PTX.
 
-    Code of sm_100a runs on 10.0 alone, code of sm_100f within the major version; so does PTX of these.
+    Code for sm_100a runs on 10.0 only, code for sm_100f within the major version; the same holds for PTX.
     """
     kind, number = architecture.split("_")
     digits = number.rstrip("af")
@@ -157,7 +157,7 @@ def _runs_on(architecture: str, capability: tuple[int, int]) -> bool:
 
 
 class Launcher(Protocol[_Arguments]):
-    """A function that puts a kernel into a stream of a GPU."""
+    """A function that launches a kernel in a stream of a GPU."""
 
     def __call__(
         self,
@@ -168,27 +168,28 @@ class Launcher(Protocol[_Arguments]):
         columns_per_thread: int = 0,
         threads_per_column: int = 0,
     ) -> None:
-        """Put the kernel into a stream.
+        """Launch the kernel in a stream.
 
         Args:
             args: Sizes, and addresses in the memory of the device.
-            device: The index of the device, as CUDA counts.
-            stream: The `cudaStream_t` to put the kernel into; 0 is the default stream.
-            columns_per_thread: How many adjacent columns of N·D a thread owns: 1, or as many as fit into 16
-                bytes of the storage dtype, which needs a hidden size divisible by 32 times as many, arrays
-                aligned to 16 bytes, no v per position and compute capability 8.0. 0 lets the kernel choose,
-                as those of the gated linear RNN and the light GRU always do. The result does not depend on
-                it.
-            threads_per_column: How many threads share a column, each taking some steps at a time: 1, or 5 in
-                `sru_forward` and 8 in `sru_backward`, which needs one column per thread and no v per
-                position. 0 lets the kernel choose, and is 1 beside `columns_per_thread`. Gradients depend on
-                it by rounding only, outputs do not.
+            device: The CUDA index of the device.
+            stream: The `cudaStream_t` to launch the kernel in; 0 is the default stream.
+            columns_per_thread: How many adjacent columns of N·D a thread owns: 1, or as many values of the
+                storage dtype as fit into 16 bytes. The latter needs a hidden size divisible by 32 times that
+                number, arrays aligned to 16 bytes, no v per position and compute capability 8.0. 0 lets the
+                kernel choose; those of the gated linear RNN and the light GRU always do. It does not affect
+                the result.
+            threads_per_column: How many threads share a column, each processing some of the steps: 1, or 5
+                in `sru_forward` and 8 in `sru_backward`. More than 1 needs one column per thread and no v
+                per position. 0 lets the kernel choose, and means 1 if `columns_per_thread` is given. It
+                affects the rounding of gradients, but not the outputs.
 
         Raises:
             TypeError: An argument has the wrong type.
-            ValueError: As for the function of that name in `sru_kernels.cpu`, or `columns_per_thread` or
-                `threads_per_column` is not possible, or a head does not fit (`gated_linear_fits`).
-            Error: CUDA refused the launch, or this build holds no CUDA kernels.
+            ValueError: As for the function of the same name in `sru_kernels.cpu`, or if
+                `columns_per_thread` or `threads_per_column` is invalid, or a head does not fit
+                (`gated_linear_fits`).
+            Error: The launch failed, or this build has no CUDA kernels.
         """
 
 
@@ -218,10 +219,10 @@ ligru_backward: Launcher[LigruBackward] = _launcher("ligru_backward")
 
 
 def gated_linear_fits(dtype: DType, key_size: int, value_size: int) -> bool:
-    """Return whether the kernels of the gated linear RNN take heads of this size.
+    """Return whether the kernels of the gated linear RNN support heads of this size.
 
-    Registers hold the states of heads: at most 128 keys and 128 values, and 8192 numbers, or 4096 for
-    float64, once both are rounded up to powers of two. False in a build without CUDA.
+    The state of a head must fit into registers: at most 128 keys and 128 values, and 8192 numbers (4096 for
+    float64) after both are rounded up to powers of two. False in a build without CUDA.
 
     Args:
         dtype: The storage dtype.
