@@ -24,7 +24,7 @@ from sru_nn.cells.srupp.transform import SRUppProjectedLinear
 
 __version__ = "0.1.0"
 
-# As PyTorch does for its own modules: what our checks of arguments compare does not change the trace.
+# As PyTorch does for its own modules: comparisons in our argument checks do not affect the trace.
 _TracerWarning = torch.jit.TracerWarning  # type: ignore[attr-defined]
 warnings.filterwarnings("ignore", category=_TracerWarning, module=r"sru_nn\.")
 

@@ -1,4 +1,4 @@
-"""Checks of arguments shared by the modules and functions."""
+"""Argument checks shared by the modules and functions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LARGEST = 2**63  # sizes are 64 bits wide
 
 
 def check_sizes(who: str, *, at_least: int = 1, **sizes: Any) -> list[int]:
-    """Return the sizes as Python's integers, which do not overflow; raise unless they are sizes."""
+    """Return the sizes as Python integers, which do not overflow; raise if one is not a valid size."""
     for name, size in sizes.items():
         if isinstance(size, bool) or not isinstance(size, Integral):
             raise TypeError(f"{who}: {name} must be an int, got {short(size)} ({type(size).__name__})")
@@ -35,7 +35,7 @@ def check_sizes(who: str, *, at_least: int = 1, **sizes: Any) -> list[int]:
 
 
 def check_flags(who: str, **flags: Any) -> None:
-    """Raise unless every flag is a bool; 0, 1 and a bool of NumPy will do."""
+    """Raise unless every flag is a bool; 0, 1 and NumPy bools are accepted."""
     for name, flag in flags.items():
         if type(flag).__name__ not in ("bool", "bool_", "int"):
             raise TypeError(f"{who}: {name} must be a bool, got {short(flag)} ({type(flag).__name__})")
@@ -71,7 +71,7 @@ def check_exclusive(who: str, **flags: bool) -> None:
 
 
 def one_of_two_names(who: str, name: str, value: _T, usual: _T, alias: str, other: _T | None) -> _T:
-    """Return an argument that goes by two names, such as `n_proj` in `sru` 2 and `projection_size` in 3."""
+    """Return an argument that has two names, such as `n_proj` in `sru` 2 and `projection_size` in 3."""
     if other is None:
         return value
     if value is not usual and (usual is None or value != usual):
@@ -80,7 +80,7 @@ def one_of_two_names(who: str, name: str, value: _T, usual: _T, alias: str, othe
 
 
 def input_and_state(module: nn.Module, input: Any, c0: Any, x: Any, state: Any) -> tuple[Any, Any]:
-    """Return the two arguments that `sru` calls `input` and `c0`, and this package `x` and `state`."""
+    """Return the two arguments called `input` and `c0` in `sru`, and `x` and `state` in this package."""
     if x is not None or state is not None:
         input = one_of_two_names(type(module).__name__, "input", input, None, "x", x)
         c0 = one_of_two_names(type(module).__name__, "c0", c0, None, "state", state)
@@ -112,11 +112,11 @@ def check_floating(who: str, name: str, value: Any) -> None:
 def check_alike(
     who: str, name: str, tensor: Tensor, first: str, like: Tensor, dtypes: tuple[torch.dtype, ...] = ()
 ) -> None:
-    """Raise unless a tensor fits another one, by default in its dtype or in that of its state.
+    """Raise unless a tensor has the device of another one, and by default its dtype or that of its state.
 
     Raises:
         TypeError: The dtype does not fit.
-        ValueError: The device is another one.
+        ValueError: The device differs.
     """
     dtypes = dtypes or (like.dtype, accumulate_dtype(like.dtype))
     if tensor.dtype not in dtypes:
@@ -135,7 +135,7 @@ def check_module(who: str, model: Any) -> None:
 
 
 def check_path(who: str, path: Any) -> str:
-    """Return a path as text; raise unless it is one."""
+    """Return a path as text; raise if it is not a path."""
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"{who}: path must be a str or an os.PathLike, got a {type(path).__name__}")
     return str(os.fspath(path))
@@ -163,7 +163,7 @@ def check_shape(
 ) -> None:
     """Raise unless an argument is a tensor of one of these shapes; the message names the first.
 
-    With `like`, the input, raise also unless it is on the same device.
+    If `like`, the input, is given, it must also be on the same device.
     """
     is_pair = name != "mask_pad" and isinstance(value, (tuple, list))
     check_tensor(who, name, value, "; pass the state alone, without an h0" if is_pair else "")
@@ -176,7 +176,7 @@ def check_shape(
 
 
 class Checker:
-    """Checks the argument of a function that sets the dtype and the device, and the others against it."""
+    """Checks the argument that sets the dtype and device of a call, and the other arguments against it."""
 
     def __init__(
         self, who: str, name: str, like: Any, letters: str, order: str, sizes: tuple[int, ...] = ()
@@ -204,10 +204,10 @@ class Checker:
         *,
         optional: bool = False,
     ) -> None:
-        """Raise unless a tensor fits; without `dtypes` those of storage and accumulation do."""
+        """Raise unless a tensor fits; `dtypes` defaults to the storage and accumulation dtypes."""
         if tensor is None and optional:
             return
-        if (  # the usual case, which has to be quick
+        if (  # the common case must be fast
             isinstance(tensor, Tensor)
             and tensor.dtype is (dtypes[0] if dtypes else self.dtype)
             and tensor.layout is _DENSE
@@ -221,12 +221,12 @@ class Checker:
 
 
 def checked(home: str, function: _F, check: Callable[..., None] | None = None) -> _F:
-    """Wrap a function, to stand in the module `home`, so that it refuses other types than it declares.
+    """Wrap a function of the module `home` so that it rejects arguments of undeclared types.
 
     `check` may then look at the arguments, given by their names, but for `states`.
     """
     who, signature = function.__name__, inspect.signature(function)
-    # The same, whether annotations are evaluated or not.
+    # Works whether or not annotations are evaluated.
     kinds = {
         name: inspect.formatannotation(parameter.annotation).strip("'").removeprefix("torch.")
         for name, parameter in signature.parameters.items()
@@ -263,9 +263,9 @@ def check_like_parameters(who: str, input: Tensor, parameters: nn.Module | Tenso
     Args:
         who: The class, for the message.
         input: The input.
-        parameters: The module that meets the input first, or one of its parameters, of which only the device
-            is compared. Without one, or with a quantized module that has none in floating point, any
-            floating-point input will do.
+        parameters: The module that receives the input first, or one of its parameters, of which only the
+            device is compared. Without one, or with a quantized module that has no floating-point parameter,
+            any floating-point input is accepted.
 
     Raises:
         TypeError: The dtype differs, outside autocast.
@@ -277,7 +277,7 @@ def check_like_parameters(who: str, input: Tensor, parameters: nn.Module | Tenso
         )
     own = parameters
     if isinstance(parameters, nn.Module):
-        # Not next(..., None), which torch.compile of PyTorch 2.6 cannot trace; parameters() takes its time.
+        # Not next(..., None), which torch.compile of PyTorch 2.6 cannot trace; parameters() is slow.
         own = ([*parameters._parameters.values()] or [*parameters.parameters(), None])[0]
     if own is None:
         return
@@ -295,6 +295,6 @@ def check_like_parameters(who: str, input: Tensor, parameters: nn.Module | Tenso
 
 
 def shown_options(module: nn.Module, usual: dict[str, Any]) -> str:
-    """Write the options of a module that are not at their usual values, for `extra_repr`."""
+    """Format the options of a module that differ from their defaults, for `extra_repr`."""
     shown = {name: getattr(module, name) for name in usual}
     return ", ".join(f"{name}={value!r}" for name, value in shown.items() if value != usual[name])

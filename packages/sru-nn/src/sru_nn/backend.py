@@ -27,7 +27,7 @@ Backend = Literal["kernels", "triton", "reference"]
 Choice = Literal["auto", "kernels", "triton", "reference"]
 
 VARIABLE = "SRU_NN_BACKEND"
-# What a backend has code for. Triton runs on a CPU in its interpreter, which is for tests: "auto" skips it.
+# The devices each backend supports. On a CPU Triton runs in its interpreter, for tests: "auto" skips it.
 _DEVICES = {"kernels": ("cpu", "cuda"), "triton": ("cpu", "cuda", "xpu")}
 _AUTO: dict[str, tuple[Backend, ...]] = {
     "cpu": ("kernels",),
@@ -39,7 +39,7 @@ _MISSING = {
     "kernels": "the package sru-kernels is not installed (pip install sru-nn[kernels])",
     "triton": "Triton is not installed (pip install triton)",
 }
-# The first release that can carry a tuple through a loop, that of torch 2.7.
+# The first release that can carry a tuple through a loop; it came with torch 2.7.
 _OLDEST_TRITON, _OLDEST_GPU = (3, 3), (7, 5)
 
 
@@ -55,7 +55,7 @@ _installed = {
     "kernels": importlib.util.find_spec("sru_kernels") is not None,
     "triton": importlib.util.find_spec("triton") is not None,
 }
-# Why a backend cannot run on a device, or None; filled in as devices are met.
+# Why a backend cannot run on a device, or None; filled in when a device is first used.
 _problems: dict[str, dict[torch.device, str | None]] = {"kernels": {}, "triton": {}}
 _warned: set[torch.device] = set()
 
@@ -87,7 +87,7 @@ def using(choice: Choice) -> Iterator[None]:
         ValueError: The choice is not one of the four.
     """
     _checked(choice, "backend.using: choice")
-    if torch.compiler.is_dynamo_compiling():  # which can trace no context variable
+    if torch.compiler.is_dynamo_compiling():  # it cannot trace context variables
         yield
         return
     token = _choice.set(choice)
@@ -101,7 +101,7 @@ def _current() -> Choice:
     return _choice.get() or _default
 
 
-# As torch.compiler.assume_constant_result does, without the seconds it takes to import the compiler.
+# Like torch.compiler.assume_constant_result, without the seconds it takes to import the compiler.
 _current._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
@@ -153,7 +153,7 @@ def _problem(name: Backend, device: torch.device) -> str | None:
         return f"{_PACKAGES[name]} has no kernels for {device.type} tensors"
     if not _installed[name]:
         return _MISSING[name]
-    # A compiler cannot trace an import; the operator itself says what is wrong, when it first runs.
+    # A compiler cannot trace an import; the operator itself reports the problem when it first runs.
     if torch.compiler.is_compiling():
         return None
     problems[device] = _kernels_problem(device) if name == "kernels" else _triton_problem(device)
@@ -161,11 +161,11 @@ def _problem(name: Backend, device: torch.device) -> str | None:
 
 
 def _warn(device: torch.device, candidates: tuple[Backend, ...]) -> None:
-    """Say once for each device that it could be used better, unless there is nothing to try on it."""
+    """Warn once per device that a faster backend could be installed, if there is one to try."""
     if torch.compiler.is_compiling() or device in _warned:
         return
     _warned.add(device)
-    # On a CPU the reference is a choice: whoever wants the kernels there has installed them.
+    # On a CPU the reference is a choice: users who want the kernels there have installed them.
     if not candidates or (device.type == "cpu" and not _installed["kernels"]):
         return
     reasons = " and ".join(str(_problem(name, device)) for name in candidates)
@@ -177,7 +177,7 @@ def _warn(device: torch.device, candidates: tuple[Backend, ...]) -> None:
 
 
 def _kernels_problem(device: torch.device) -> str | None:
-    if device.type == "cuda" and torch.version.hip is not None:  # ROCm calls its devices so
+    if device.type == "cuda" and torch.version.hip is not None:  # ROCm devices are called cuda too
         return "this PyTorch is built for ROCm, for which sru-kernels has no kernels"
     try:
         kernels = importlib.import_module("sru_kernels")
@@ -205,7 +205,7 @@ def _triton_problem(device: torch.device) -> str | None:
         return None
     try:
         triton.runtime.driver.active.get_current_target()
-    except Exception as error:  # each driver has errors of its own
+    except Exception as error:  # each driver raises its own errors
         return f"Triton {version} cannot use the GPU: {error}"
     if device.type == "cuda" and torch.version.hip is None:
         major, minor = torch.cuda.get_device_capability(device)

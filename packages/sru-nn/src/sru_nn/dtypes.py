@@ -1,4 +1,4 @@
-"""The dtypes of recurrences: one for storage, one for the state and every sum."""
+"""The dtypes of recurrences: one for storage, and one for the state and every sum."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def accumulate_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 def in_accumulate_dtype(storage: torch.dtype, *tensors: Tensor | None) -> list[Any]:
-    """Bring small tensors to the accumulation dtype; a kernel is compiled for that one only."""
+    """Convert small tensors to the accumulation dtype, the only one kernels are compiled for."""
     dtype = accumulate_dtype(storage)
     return [x if x is None or x.dtype == dtype else x.to(dtype) for x in tensors]
 
@@ -30,5 +30,5 @@ def is_autocast(device: torch.device) -> bool:
 
 
 def without_autocast(device: torch.device) -> contextlib.AbstractContextManager[None]:
-    """Return a context in which products on a device keep their dtype, whatever autocast says."""
+    """Return a context in which products on a device keep their dtype, regardless of autocast."""
     return torch.autocast(device.type, enabled=False) if is_autocast(device) else contextlib.nullcontext()

@@ -1,6 +1,6 @@
-"""How many floating-point operations our operators take, for `torch.utils.flop_counter.FlopCounterMode`.
+"""The floating-point operations of our operators, for `torch.utils.flop_counter.FlopCounterMode`.
 
-Each addition, multiplication and activation of the equations counts as one, whatever a backend does. As in
+Each addition, multiplication and activation of the equations counts as one, regardless of the backend. As in
 PyTorch's own formulas, gradients take twice as many.
 """
 
@@ -33,7 +33,7 @@ def _tell(counter: Any) -> None:
 
 
 class _Finder:
-    """Tells PyTorch's counter of the formulas when it is imported. Importing it here would import Triton."""
+    """Registers the formulas when PyTorch's counter is imported. Importing it here would import Triton."""
 
     @classmethod
     def find_spec(

@@ -1,10 +1,10 @@
-"""The matrix product of a projection, through the fastest GEMM of the machine.
+"""The matrix product of a projection, with the machine's fastest GEMM.
 
-PyTorch multiplies float32 matrices on x86 through MKL, which is slow on processors not made by Intel. oneDNN,
-which PyTorch includes too, is fast there, except for a few rows, where the faster of several calls is taken.
-The environment variable `SRU_NN_GEMM` chooses: `onednn` for this, `torch` for what `F.linear` does, or `auto`
-(the default): `onednn` on x86-64 processors of other makers if this PyTorch has MKL. The choice changes
-results within float32 rounding only.
+On x86, PyTorch multiplies float32 matrices with MKL, which is slow on processors not made by Intel. oneDNN,
+which PyTorch also includes, is fast there, except for a few rows, for which the fastest of several calls is
+used. The environment variable `SRU_NN_GEMM` selects `onednn` for this, `torch` for plain `F.linear`, or
+`auto` (the default): `onednn` on x86-64 processors of other vendors if this PyTorch has MKL. The choice
+changes results only within float32 rounding.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from sru_nn.watched import is_watched
 VARIABLE = "SRU_NN_GEMM"
 
 
-# Where another call than oneDNN's for the whole product is faster, by `benchmarks/bench_floor.py`: a step of
-# decoding or a piece of a stream has few rows.
+# Where another call is faster than oneDNN's for the whole product, according to `benchmarks/bench_floor.py`:
+# a decoding step or a piece of a stream has few rows.
 _FEW_ROWS = 32
 _VERY_FEW_ROWS = 4
 _SMALL_WEIGHT = 1 << 20
@@ -34,8 +34,8 @@ _SMALL_WEIGHT = 1 << 20
 def project(module: nn.Module, x: Tensor) -> Tensor:
     """Return `module(x)`.
 
-    oneDNN computes it where it is chosen, for an `nn.Linear` without a bias or a sequence of them, if nothing
-    watches the module, in float32 on the CPU. Any other module is called.
+    If oneDNN is selected, it computes float32 products on the CPU for an `nn.Linear` without a bias, or a
+    sequence of them, provided that nothing watches the module. Any other module is called.
     """
     if not _chosen or (torch.compiler.is_compiling() and not _is_for_here()) or is_watched(module):
         return module(x)  # type: ignore[no-any-return]
@@ -81,7 +81,7 @@ def weight_gradient(
         product: The product of two matrices; `multiply` has no gradient of its own.
     """
     left, right = grad.t(), x.t()
-    # oneDNN copies the first matrix, which is transposed. Let that be the smaller one, unless bringing the
+    # oneDNN copies the first matrix, which is transposed. Make that the smaller one, unless bringing the
     # result, which then is transposed, into the weight's layout costs more.
     (outputs, rows), inputs = left.shape, len(right)
     if (outputs - inputs) * rows > outputs * inputs:
@@ -132,7 +132,7 @@ def _is_x86_of_another_maker() -> bool:
         return False
 
 
-# Once, because a compiler can trace neither the environment nor a file.
+# Read once, because a compiler can trace neither the environment nor a file.
 _chosen = _choose_onednn()
 
 
@@ -170,7 +170,7 @@ def _multiply(x: Tensor, weight: Tensor) -> Tensor:
         return _onednn(x, weight)
     if weight.numel() <= _SMALL_WEIGHT:
         return nn.functional.linear(x, weight)
-    # oneDNN copies its second matrix before it multiplies. Here that is best the input, not the weight.
+    # oneDNN copies its second matrix before it multiplies. Here that should be the input, not the weight.
     flat = x.reshape(rows, -1)
     product = torch.mm(weight, flat.t()) if rows <= _VERY_FEW_ROWS else _onednn(weight, flat)
     return product.t().contiguous().view(*x.shape[:-1], -1)
@@ -180,7 +180,7 @@ def _onednn(x: Tensor, weight: Tensor) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")  # type: ignore[no-any-return]
 
 
-# For compiled graphs: the compiler takes oneDNN's own operator for constant weights only.
+# For compiled graphs: the compiler uses oneDNN's own operator only for constant weights.
 define(
     "onednn_linear",
     "(Tensor x, Tensor weight) -> Tensor",

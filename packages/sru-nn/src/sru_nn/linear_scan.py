@@ -9,8 +9,8 @@ from torch import Tensor
 
 from sru_nn.operators import define
 
-# Steps taken one after the other on each level of a scan. More make fewer levels with more calls in each.
-# Two, the usual choice, makes as few calls but moves more memory.
+# Sequential steps on each level of a scan. More steps mean fewer levels with more calls in each. Two, the
+# usual choice, needs as few calls but moves more memory.
 _RADIX = 16
 
 
@@ -33,7 +33,7 @@ def linear_scan(a: Tensor, b: Tensor, *, reverse: bool = False) -> Tensor:
 def scan(a: Tensor, b: Tensor) -> Tensor:
     """Compute `linear_scan` of real tensors, without a gradient.
 
-    Chunks are scanned for the product of their factors and their last value. These make a recurrence over the
+    Chunks are scanned for the product of their factors and their last value. These form a recurrence over the
     chunks, solved in the same way. Then the chunks are scanned again, each from the value before it.
     """
     chunks = b.shape[0] // _RADIX
@@ -66,7 +66,7 @@ def _linear_scan(a: Tensor, b: Tensor, reverse: bool) -> Tensor:
     if reverse:
         return _linear_scan(a.flip(0), b.flip(0), False).flip(0)
     y = scan(a, b)
-    # The product of many factors may overflow where the value itself, computed step by step, does not.
+    # The product of many factors may overflow even if the value itself, computed step by step, does not.
     if b.shape[0] > _RADIX and not y.isfinite().all():
         _scan_in_order(a, b, torch.zeros_like(b[0]), y)
     return y

@@ -1,7 +1,7 @@
 """Where sequences begin and end: marks, offsets and the layouts of several sequences in one tensor.
 
-A row of a batch may hold several sequences, one after the other: its pieces, which begin at resets. Sequences
-of different lengths may also lie end to end without a batch, `cu_seqlens` holding their ends.
+A row of a batch may hold several sequences, one after another: its pieces, which begin at resets. Sequences
+of different lengths may also be concatenated without a batch; `cu_seqlens` then holds their ends.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from torch import Tensor
 from sru_nn.operators import define, is_transformed
 
 PAD, FIRST, SECOND = 1, 2, 4
-"""The bits of `marks`: a padded position; one where the first or the second direction starts anew."""
+"""The bits of `marks`: a padded position; one where the first or the second direction restarts."""
 
 
 def marks(mask_pad: Tensor | None, reset: Tensor | None, bidirectional: bool) -> Tensor | None:
-    """Say of each position whether it is padding and which directions start anew there.
+    """Mark each position that is padding or where a direction restarts.
 
-    The first direction does at a reset. The second comes from the other side and does at the position before
-    one, the last real position of its piece. A reset at a padded position counts for nothing.
+    The first direction restarts at a reset. The second comes from the other side and restarts at the position
+    before one, the last real position of its piece. A reset at a padded position is ignored.
 
     Args:
         mask_pad: `(T, B)` bool, True at padding; or None.
@@ -41,11 +41,11 @@ def marks(mask_pad: Tensor | None, reset: Tensor | None, bidirectional: bool) ->
 
 def _is_followed_by_reset(mask_pad: Tensor | None, reset: Tensor) -> Tensor:
     """Return whether the next real position is a reset; at padding anything."""
-    # Not an edge beside x[1:]: a graph would ask whether T - 1 is one.
+    # Not an edge next to x[1:]: a graph would ask whether T - 1 is one.
     if mask_pad is None:
         return torch.cat([reset, torch.zeros_like(reset[:1])])[1:]
     length = reset.shape[0]
-    # The resets of the real positions alone, in their order; what padding holds goes behind the last.
+    # The resets of the real positions only, in order; those at padding go after the last.
     count = (~mask_pad).cumsum(0)
     places = torch.where(mask_pad, length, count - 1)
     resets = reset.new_zeros(length + 1, reset.shape[1]).scatter(0, places, reset & ~mask_pad)
@@ -58,7 +58,7 @@ def padding(marks: Tensor) -> Tensor:
 
 
 def starts(marks: Tensor, second: bool) -> Tensor:
-    """Return `(T, B)` bool from `marks`, True where the first or the `second` direction starts anew."""
+    """Return `(T, B)` bool from `marks`, True where the first or the `second` direction restarts."""
     return (marks & (SECOND if second else FIRST)).bool()
 
 
@@ -67,7 +67,7 @@ def piece_ids(reset: Tensor, mask_pad: Tensor | None) -> Tensor:
 
     Args:
         reset: `(T, B)` bool, True where a sequence begins.
-        mask_pad: `(T, B)` bool, True at padding, where a reset counts for nothing; or None.
+        mask_pad: `(T, B)` bool, True at padding, where a reset is ignored; or None.
 
     Returns:
         `(T, B)` int64, the number of the piece that each position belongs to.
@@ -76,12 +76,12 @@ def piece_ids(reset: Tensor, mask_pad: Tensor | None) -> Tensor:
 
 
 def sequence_numbers(cu_seqlens: Tensor, total: int) -> Tensor:
-    """Return `(total,)` int64, the number of the sequence that each position belongs to, from 0."""
+    """Return `(total,)` int64, the index of the sequence that each position belongs to."""
     return torch.bucketize(torch.arange(total, device=cu_seqlens.device), cu_seqlens, right=True) - 1
 
 
 def sequence_marks(cu_seqlens: Tensor, total: int) -> Tensor:
-    """Return `marks` `(total, 1)` of both directions for sequences that lie end to end."""
+    """Return `marks` `(total, 1)` of both directions for concatenated sequences."""
     numbers = sequence_numbers(cu_seqlens, total).unsqueeze(1)
     edge = torch.full_like(numbers[:1], -1)
     around = torch.cat([edge, numbers, edge])
@@ -90,11 +90,11 @@ def sequence_marks(cu_seqlens: Tensor, total: int) -> Tensor:
 
 
 def last_states(states: Tensor, initial: Tensor, cu_seqlens: Tensor, second: bool = False) -> Tensor:
-    """Return the state after each sequence of those that lie end to end.
+    """Return the state after each of several concatenated sequences.
 
     Args:
         states: `(total, 1, ...)`, the states after each position.
-        initial: `(S, ...)`, the states before the sequences, the last ones of those without a position.
+        initial: `(S, ...)`, the states before the sequences, which are also the last ones of empty sequences.
         cu_seqlens: `(S + 1,)`.
         second: Whether the states are of the second direction, which ends at the first position.
 
@@ -108,7 +108,7 @@ def last_states(states: Tensor, initial: Tensor, cu_seqlens: Tensor, second: boo
 
 
 def pad_out(cu_seqlens: Tensor, *tensors: Tensor, length: int | None = None) -> tuple[list[Tensor], Tensor]:
-    """Bring sequences that lie end to end into a batch.
+    """Convert concatenated sequences to a batch.
 
     Args:
         cu_seqlens: `(S + 1,)`.
@@ -133,7 +133,7 @@ def pad_out(cu_seqlens: Tensor, *tensors: Tensor, length: int | None = None) -> 
 
 
 def lay_end_to_end(tensor: Tensor, cu_seqlens: Tensor, total: int | None = None) -> Tensor:
-    """Bring a batch `(T, S, ...)` from `pad_out` back to `(total, 1, ...)`; a graph must be told `total`."""
+    """Undo `pad_out`: convert `(T, S, ...)` to `(total, 1, ...)`; a graph must be told `total`."""
     total = int(cu_seqlens[-1]) if total is None else total
     return tensor.flatten(0, 1).index_select(0, _places(cu_seqlens, total)).unsqueeze(1)
 
@@ -144,14 +144,14 @@ def longest_first(cu_seqlens: Tensor) -> Tensor:
 
 
 COLUMNS_AT_ONCE = 512
-"""The columns of a recurrence that a multiprocessor holds at once, one for each thread."""
+"""The columns of a recurrence that a multiprocessor processes at once, one per thread."""
 
 
 def launch_order(cu_seqlens: Tensor, columns: int) -> Tensor | None:
-    """Return the order in which a GPU starts sequences of so many columns; nothing waits for it.
+    """Return the order in which a GPU starts sequences of this many columns, without synchronising.
 
-    A long sequence that starts last would run alone at the end. None on a CPU, whose kernels order them
-    themselves, and if all start at once.
+    A long sequence that starts last would run alone at the end. None on a CPU, whose kernels do the ordering,
+    and if all start at once.
     """
     if not cu_seqlens.is_cuda:
         return None
@@ -170,7 +170,7 @@ def _places(cu_seqlens: Tensor, total: int) -> Tensor:
 def packed_layout(
     batch_sizes: Tensor, total: int, device: torch.device, sorted_indices: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Say how to bring the data of a `PackedSequence` into the layout of `cu_seqlens`.
+    """Return how to reorder the data of a `PackedSequence` to the layout of `cu_seqlens`.
 
         x = reorder(data, to, back)        data = reorder(x, back, to)
 

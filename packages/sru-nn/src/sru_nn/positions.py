@@ -18,12 +18,12 @@ class Positions(NamedTuple):
     mask_pad: Tensor | None = None
     """`(T, B)` bool, True at padding."""
     reset: Tensor | None = None
-    """`(T, B)` bool, True where a sequence begins; it counts for nothing at padding."""
+    """`(T, B)` bool, True where a sequence begins; ignored at padding."""
     cu_seqlens: Tensor | None = None
-    """`(S + 1,)` int64: S sequences lie end to end. Then T is their total, B is 1, and states have S."""
+    """`(S + 1,)` int64: S sequences are concatenated. T is their total length, B is 1, and states have S."""
 
     def options(self) -> dict[str, Tensor]:
-        """Return `reset` and `cu_seqlens`, without those that are None, to pass on by name."""
+        """Return those of `reset` and `cu_seqlens` that are not None, as keyword arguments."""
         options: dict[str, Any] = {"reset": self.reset, "cu_seqlens": self.cu_seqlens}
         return {name: tensor for name, tensor in options.items() if tensor is not None}
 
@@ -33,11 +33,11 @@ class Positions(NamedTuple):
 
 
 def check_reset(who: str, reset: Any, letters: str, shape: tuple[int, ...], like: Tensor) -> None:
-    """Raise unless `reset` says of each position whether a sequence begins there.
+    """Raise unless `reset` has one bool per position.
 
     Raises:
         TypeError: It is not a tensor of booleans.
-        ValueError: Its shape is another one, or its device not that of `like`.
+        ValueError: Its shape is wrong, or its device is not that of `like`.
     """
     check_tensor(who, "reset", reset)
     if reset.dtype != torch.bool:
@@ -50,7 +50,7 @@ def check_reset(who: str, reset: Any, letters: str, shape: tuple[int, ...], like
 
 
 def check_packed(who: str, **others: Any) -> None:
-    """Raise if anything that says where sequences are is given beside a `PackedSequence`."""
+    """Raise if an argument that locates sequences is passed with a `PackedSequence`."""
     for name, given in others.items():
         if given is not None and name == "reset":
             raise ValueError(
@@ -61,11 +61,11 @@ def check_packed(who: str, **others: Any) -> None:
 
 
 def check_cu_seqlens(who: str, cu_seqlens: Any, like: Tensor) -> None:
-    """Raise unless `cu_seqlens` has the form of one; `check_ends` looks at the values.
+    """Raise unless `cu_seqlens` has the right form; `check_ends` checks its values.
 
     Raises:
         TypeError: It is not a tensor of integers.
-        ValueError: Its shape is wrong, or its device not that of `like`.
+        ValueError: Its shape is wrong, or its device is not that of `like`.
     """
     check_tensor(who, "cu_seqlens", cu_seqlens)
     if cu_seqlens.dtype not in (torch.int32, torch.int64):
@@ -82,8 +82,8 @@ def check_cu_seqlens(who: str, cu_seqlens: Any, like: Tensor) -> None:
 def check_ends(who: str, cu_seqlens: Tensor | None, total: int) -> None:
     """Raise unless the values of `cu_seqlens` divide `total` positions into sequences; None has none.
 
-    They are checked on the CPU alone, because reading them makes a GPU wait, and once, where a user calls:
-    layers that a stack runs, and recurrences that a layer runs, take them as they are.
+    They are checked only on the CPU, because reading them makes a GPU wait, and only once, in the user's
+    call: layers run by a stack, and recurrences run by a layer, trust them.
     """
     if cu_seqlens is None or not (cu_seqlens.is_cpu and is_plain(cu_seqlens)):
         return
@@ -100,7 +100,7 @@ def check_ends(who: str, cu_seqlens: Tensor | None, total: int) -> None:
 
 
 def check_alone(who: str, mask_pad: Any, reset: Any) -> None:
-    """Raise if what belongs to a batch is given beside `cu_seqlens`."""
+    """Raise if an argument that belongs to a batch is passed with `cu_seqlens`."""
     if mask_pad is not None:
         raise ValueError(f"{who}: with cu_seqlens pass mask_pad=None; there is no padding")
     if reset is not None:
@@ -110,15 +110,15 @@ def check_alone(who: str, mask_pad: Any, reset: Any) -> None:
 def check_pieces(
     check: Checker, mask_pad: Any, reset: Any, cu_seqlens: Any, state: tuple[str, str, Any]
 ) -> tuple[str, int]:
-    """Check what says where sequences begin and end, but for the values of `cu_seqlens`.
+    """Check the arguments that locate sequences, except the values of `cu_seqlens`.
 
     Returns:
-        The letter and the number of the states that they begin with.
+        The letter and the size of the first axis of the states.
     """
     who, like = check.who, check.like
     length, batch = like.shape[:2]
     initial, restart, given = state
-    if mask_pad is reset is cu_seqlens is given is None:  # the usual case, and a small part of its time
+    if mask_pad is reset is cu_seqlens is given is None:  # the common case, which must stay cheap
         return "B", batch
     if cu_seqlens is None:
         check("mask_pad", mask_pad, "(T, B)", (length, batch), (torch.bool,), optional=True)
@@ -145,8 +145,8 @@ def restart(state: Any, reset: Tensor, initial: Any = None, axis: int = 1) -> An
     Args:
         state: Nested tuples of tensors, each with the batch as the axis `axis`; None stays None.
         reset: `(B,)` bool.
-        initial: The state in which a sequence begins, without the batch axis, nested in the same way; None
-            for zeros.
+        initial: The initial state of a sequence, without the batch axis, nested in the same way; None for
+            zeros.
         axis: Which axis is the batch.
     """
     if isinstance(state, (tuple, list)):
@@ -164,10 +164,10 @@ def restart(state: Any, reset: Tensor, initial: Any = None, axis: int = 1) -> An
 
 
 def learned(initial: Tensor | None, like: Tensor) -> Tensor | None:
-    """Return a learned state in the dtype that belongs to pre-activations `like`; None stays None."""
+    """Return a learned state in the dtype of the state for pre-activations `like`; None stays None."""
     return None if initial is None else initial.to(accumulate_dtype(like.dtype))
 
 
 def expand_initial(initial: Tensor | None, sequences: int) -> Tensor | None:
-    """Return the learned state of one layer for each of a number of sequences, as a view; None stays None."""
+    """Expand the learned state of one layer to a number of sequences, as a view; None stays None."""
     return None if initial is None else initial.expand(sequences, *initial.shape)

@@ -19,8 +19,8 @@ from torch.nn import functional as F
 from sru_nn.arguments import check_alike, check_module, check_sizes, check_tensor
 from sru_nn.operators import is_recorded
 
-# PyTorch's quantized products take one row after the other. From about this many rows on, it is as fast to
-# make the weights floating-point again and multiply.
+# PyTorch's quantized products process one row after another. From about this many rows on, it is as fast to
+# convert the weights back to floating point and multiply.
 _MOST_ROWS = 16
 
 
@@ -85,7 +85,7 @@ class Int8Linear(QuantizedLinear):
     def forward(self, input: Tensor) -> Tensor:
         """Map `(..., inputs)` to `(..., outputs)`."""
         self._check(input, self.weight)
-        # PyTorch's product reads 16 inputs at a time, beyond the end of the weight too.
+        # PyTorch's product reads 16 inputs at a time, even beyond the end of the weight.
         if self.in_features % 16 or not _is_decoding(input):
             return _plus(F.linear(input, self.weight.to(input.dtype)) * self.scale, self.bias).to(input.dtype)
         rows = input.reshape(-1, self.in_features).to(torch.bfloat16)
@@ -148,7 +148,7 @@ class Int4Linear(QuantizedLinear):
 
 def _is_decoding(input: Tensor) -> bool:
     if is_recorded():
-        return False  # a graph must hold for any number of rows
+        return False  # a graph must work for any number of rows
     return input.device.type == "cpu" and 0 < input.numel() <= _MOST_ROWS * input.shape[-1]
 
 

@@ -46,7 +46,7 @@ class Recurrent(nn.Module):
         """Run a time-major batch.
 
         Args:
-            x: `(T, B, E)`, anything at padding.
+            x: `(T, B, E)`, with arbitrary values at padding.
             state: None, a tensor or nested tuples of tensors, each with the batch as its second axis, or the
                 sequences of `where.cu_seqlens`; `_check_state` has accepted it.
             where: Which positions are real, and where sequences begin.
@@ -62,7 +62,7 @@ class Recurrent(nn.Module):
         raise NotImplementedError
 
     def _initial(self) -> Any:
-        """Return the learned state in which sequences begin, as a state without the batch; None for zeros."""
+        """Return the learned initial state of sequences, without the batch axis; None for zeros."""
         return None
 
     def _restart(self, state: Any, reset: Tensor) -> Any:
@@ -138,7 +138,7 @@ class Recurrent(nn.Module):
         return swap(h) if turned else h, state
 
     def _begin(self, x: Tensor, state: Any, where: Positions) -> tuple[Any, Positions]:
-        """Apply the resets of a single step to the state; with two directions only the first starts anew."""
+        """Apply the resets of a single step to the state; with two directions only the first restarts."""
         if where.reset is None or self.bidirectional or not is_one(x.shape[0]):
             return state, where
         reset = where.reset if where.mask_pad is None else where.reset & ~where.mask_pad
@@ -147,7 +147,7 @@ class Recurrent(nn.Module):
     def _forward_ragged(
         self, x: Tensor, state: Any, cu_seqlens: Tensor, **options: Any
     ) -> tuple[Tensor, Any]:
-        """Run sequences that lie end to end."""
+        """Run concatenated sequences."""
         who = type(self).__name__
         whole = isinstance(x, Tensor) and x.dim() == 3 and x.shape[0] == 1
         name, letters = "with cu_seqlens input", "(total, E) or (1, total, E)"
@@ -167,7 +167,7 @@ class Recurrent(nn.Module):
     def _forward_packed(
         self, packed: PackedSequence, state: Any, **options: Any
     ) -> tuple[PackedSequence, Any]:
-        """Run packed sequences, brought end to end in the order that they had before they were sorted."""
+        """Run packed sequences, concatenated in the order that they had before they were sorted."""
         who = type(self).__name__
         data, batch_sizes, order, back = packed
         check_features(who, "a PackedSequence's data", data, "(sum of lengths, E)", (2,), self.input_size)
@@ -185,7 +185,7 @@ class Recurrent(nn.Module):
     def _run_packed(
         self, x: Tensor, state: Any, cu_seqlens: Tensor, longest: int, **options: Any
     ) -> tuple[Tensor, Any]:
-        """Run sequences of at most `longest` steps that lie end to end, `(total, 1, E)`."""
+        """Run concatenated sequences of at most `longest` steps, `(total, 1, E)`."""
         return self._run(x, state, Positions(cu_seqlens=cu_seqlens), **options)
 
     def step(self, x: Tensor, state: Any = None, *, reset: Tensor | None = None) -> tuple[Tensor, Any]:
@@ -210,7 +210,7 @@ class Recurrent(nn.Module):
         if reset is not None and not isinstance(given, fx.Proxy):
             letters = "()" if x.dim() == 1 else "(B,)"
             check_reset(type(self).__name__, reset, letters, tuple(x.shape[:-1]), x)
-        # Hooks, a forward of somebody else and a trace must see the step.
+        # Hooks, a replaced forward and a trace must see the step.
         if isinstance(given, fx.Proxy) or x.dim() == 1 or is_altered(self):
             time = -2 if self.batch_first else 0
             beside = {} if reset is None else {"reset": reset.unsqueeze(-1 if self.batch_first else 0)}
@@ -239,7 +239,7 @@ def check_step(module: Any, x: Any, dims: tuple[int, ...]) -> None:
 
 
 def _counted(state: Any, sequences: int) -> int:
-    """Return the number of sequences as a state has it, for a graph that sees it only when it runs."""
+    """Return the number of sequences of a state, for a graph that learns it only at run time."""
     if isinstance(state, (tuple, list)):
         counts = [_counted(part, sequences) for part in state if part is not None]
         return counts[0] if counts else sequences
@@ -260,19 +260,19 @@ def check_device(who: str, state: Any, x: Tensor) -> None:
 
 
 def without_padding(x: Tensor, mask_pad: Tensor | None) -> Tensor:
-    """Zero the padding, so that a NaN in it reaches no result and no gradient."""
+    """Zero the padding, so that a NaN in it reaches neither a result nor a gradient."""
     return x if mask_pad is None else x.masked_fill(mask_pad.unsqueeze(-1), 0.0)
 
 
 def swap(x: Tensor) -> Tensor:
-    """Swap time and batch; in a graph for any sizes by a copy, or a product would fix a size of one."""
+    """Swap time and batch; in a graph with dynamic sizes as a copy, or a product would fix a size of one."""
     x = x.transpose(0, 1)
     is_for_any = not all(type(size) is int for size in x.shape[:2])
     return x.clone(memory_format=torch.contiguous_format) if is_for_any else x
 
 
 def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
-    """Apply a function to every tensor in nested tuples and lists; leave what else they hold as it is."""
+    """Apply a function to every tensor in nested tuples and lists; leave other values as they are."""
     if isinstance(value, (tuple, list)):
         return type(value)([map_tensors(function, item) for item in value])
     return function(value) if isinstance(value, Tensor) else value

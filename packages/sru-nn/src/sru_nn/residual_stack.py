@@ -25,7 +25,7 @@ class ResidualBlock(nn.Module):
         output: W_o, an `nn.Linear`.
         dropout: The dropout of W_o y_t.
         state_shape: The shape of the state of one sequence.
-        initial_state: The state in which sequences begin, a parameter; None if it is zero.
+        initial_state: The initial state of sequences, a parameter; None if it is zero.
     """
 
     __prepare_scriptable__ = refuse_script
@@ -52,7 +52,7 @@ class ResidualBlock(nn.Module):
         """Return y `(T, B, ...)` and the state after the last step."""
 
     def _at_resets(self, u: Tensor, where: Positions) -> Tensor | None:
-        """Return the learned state in which pieces begin; None if there is none, or no piece."""
+        """Return the learned initial state of pieces; None if there is no such state, or no piece."""
         return None if where.reset is None else learned(self.initial_state, u)
 
     def reset_parameters(self) -> None:
@@ -78,7 +78,7 @@ class ResidualBlock(nn.Module):
             state: The state before the first step; `initial_state`, or zeros, if None.
             mask_pad: `(T, B)` bool, True where a position is padding.
             reset: `(T, B)` bool, True where a sequence begins.
-            cu_seqlens: `(S + 1,)` int64, where the sequences begin and end that lie end to end.
+            cu_seqlens: `(S + 1,)` int64, where the concatenated sequences begin and end.
 
         Returns:
             `x`: `(T, B, D)`.
@@ -93,7 +93,7 @@ class ResidualBlock(nn.Module):
 
 
 class ResidualStack(Stack):
-    """Residual blocks, one after the other, with a linear map before them and a norm after them."""
+    """Residual blocks in sequence, with a linear map before them and a norm after them."""
 
     state_letters = "(L, B, ...)"
 
@@ -149,7 +149,7 @@ class ResidualStack(Stack):
             mask_pad: `(T, B)`, `(B, T)` with `batch_first`, or `(T,)` for a single sequence: non-zero where a
                 position is padding. The state passes it unchanged and its output is zero.
             reset: Bool, in the shape of `mask_pad`: True where a sequence begins. No state and no gradient
-                passes that point. A reset at padding counts for nothing.
+                crosses this point. A reset at padding is ignored.
             cu_seqlens: `(S + 1,)` int32 or int64: the input holds S concatenated sequences without padding,
                 sequence s from `cu_seqlens[s]` to `cu_seqlens[s + 1]`. The states then have S instead of B.
                 The values are checked on the CPU only.

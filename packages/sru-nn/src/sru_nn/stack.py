@@ -14,7 +14,7 @@ from sru_nn.gemm import project
 from sru_nn.recurrent import Recurrent, without_padding
 
 MOST_LAYERS = 1000
-"""More than any network is deep; a wrong number of layers would be built for hours."""
+"""More layers than any network has; building a mistyped number of layers could take hours."""
 
 
 class Stack(Recurrent):
@@ -59,7 +59,7 @@ class Stack(Recurrent):
     @property
     def dropout(self) -> float:
         """The dropout probability; changes take effect at the next call, as in `torch.nn`."""
-        # A subclass may keep a module of its own under this name.
+        # A subclass may have its own module under this name.
         return self._modules.get("dropout", self.__dict__.get("dropout"))  # type: ignore[return-value]
 
     @dropout.setter
@@ -69,7 +69,7 @@ class Stack(Recurrent):
         self._set_dropout(float(p))
 
     def _set_dropout(self, p: float) -> None:
-        """Give the layers a new probability of dropout."""
+        """Set the dropout probability of the layers."""
         raise NotImplementedError
 
     def _first(self) -> nn.Module | None:

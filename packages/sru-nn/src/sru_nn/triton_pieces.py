@@ -1,4 +1,4 @@
-"""Where sequences lie that lie end to end, for the Triton kernels of all cells."""
+"""The bounds of concatenated sequences, for the Triton kernels of all cells."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import triton.language as tl
 def sequence(cu_seqlens, row, length):
     """Return where a sequence begins and where it ends, among `length` positions.
 
-    Wrong offsets are kept within those, so that no other memory is touched.
+    Invalid offsets are clamped to these positions, so that no other memory is accessed.
     """
     begin = tl.minimum(tl.maximum(tl.load(cu_seqlens + row), 0), length)
     return begin, tl.minimum(tl.maximum(tl.load(cu_seqlens + row + 1), begin), length)

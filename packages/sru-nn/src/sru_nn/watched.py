@@ -1,4 +1,4 @@
-"""What has to see the call of a module: hooks, a `forward` of somebody else, a trace."""
+"""Detect what must see the call of a module: hooks, a replaced `forward`, a trace."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch.nn.modules import module as every_module
 
 
 def is_watched(module: nn.Module) -> bool:
-    """Return whether a call of a module may do more than the `forward` of its class, and so has to be made.
+    """Return whether calling a module may do more than the `forward` of its class, so that it must be called.
 
-    That is so with a hook, on this module or on all modules, after `module.compile()`, and where `forward`
+    That is the case with a hook, on this module or on all modules, after `module.compile()`, and if `forward`
     has been replaced: on the module, as offloading and adapters do, or on its class.
     """
     kind = type(module)
@@ -35,14 +35,14 @@ def is_watched(module: nn.Module) -> bool:
 
 
 def _may_alter(hooks: dict[int, Any]) -> bool:
-    """Return whether hooks on all modules may do more than those of counters, which note names."""
+    """Return whether hooks on all modules may do more than those of counters, which only record names."""
     return bool(hooks) and any(
         getattr(hook, "__module__", "") != "torch.utils.module_tracker" for hook in hooks.values()
     )
 
 
 def _home(kind: type[nn.Module]) -> str:
-    """Return the name of the module in which `forward` was written, even if functools.wraps gives another."""
+    """Return the name of the module that defines `forward`, even if functools.wraps gives another."""
     return getattr(kind.forward, "__globals__", {}).get("__name__", "")  # type: ignore[no-any-return]
 
 
@@ -51,7 +51,7 @@ _home._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def is_altered(module: nn.Module) -> bool:
-    """Return whether a call of a module may do more than our `forward`: it is watched, or of a subclass."""
+    """Return whether calling a module may do more than our `forward`: it is watched, or of a subclass."""
     return is_watched(module) or not _home(type(module)).startswith("sru_nn.")
 
 
@@ -59,7 +59,7 @@ def as_leaf(module: nn.Module, x: fx.Proxy, *args: Any, **kwargs: Any) -> Any:
     """Record the call of a module as one node of a `torch.fx` graph, as for PyTorch's own modules.
 
     Raises:
-        TraceError: What a hook or a subclass adds to `forward` would be recorded a second time.
+        TraceError: Operations that a hook or a subclass adds to `forward` would be recorded a second time.
     """
     if is_altered(module):
         raise fx.proxy.TraceError(
@@ -72,7 +72,7 @@ def as_leaf(module: nn.Module, x: fx.Proxy, *args: Any, **kwargs: Any) -> Any:
 
 
 def refuse_script(module: nn.Module) -> nn.Module:
-    """Raise where `torch.jit.script` prepares a module, as its `__prepare_scriptable__`.
+    """Raise when `torch.jit.script` prepares a module; used as its `__prepare_scriptable__`.
 
     Raises:
         NotImplementedError: Always.

@@ -1,1 +1,1 @@
-"""One folder per cell: the oracle, the operator, the module and what only this cell has."""
+"""One folder per cell: the oracle, the operator, the module and everything specific to the cell."""

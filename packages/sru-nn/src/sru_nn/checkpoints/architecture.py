@@ -1,4 +1,4 @@
-"""What a state dict tells about the module that saved it, and where that contradicts another module.
+"""Infer from a state dict how its module was built, and find contradictions with another module.
 
 Everything here is plain data: state dicts in the layout of this package, and arguments by name.
 """
@@ -17,9 +17,9 @@ from sru_nn.checkpoints.layouts import is_dense, last_matrix, read_cell, shorten
 
 
 def describe_cell(state_dict: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """Return the arguments that the entries of a cell tell, in the order in which to compare them.
+    """Return the arguments that the entries of a cell reveal, in the order in which to compare them.
 
-    `output_size` is N·D; the shapes do not tell the number of directions. `custom_m` lists the names of the
+    `output_size` is N·D; the shapes do not reveal the number of directions. `custom_m` lists the names of the
     entries of a custom transform, and `highway_scale` is the factor that `sru` saves.
 
     Returns:
@@ -65,7 +65,7 @@ def describe_cell(state_dict: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 
 def _has_values(tensor: Tensor) -> bool:
-    """Return whether a tensor is an ordinary one: neither on the meta device nor fake nor distributed."""
+    """Return whether a tensor is ordinary: not on the meta device, not fake and not distributed."""
     return type(tensor) in (Tensor, nn.Parameter) and not tensor.is_meta
 
 
@@ -75,7 +75,7 @@ def scaled_for(scale: float) -> float | None:
 
 
 def check_version(name: str, own: int, metadata: Mapping[str, Any], prefix: str) -> None:
-    """Raise if a newer version of a module than this one saved its entries."""
+    """Raise if the entries were saved by a newer version of the module."""
     saved = metadata.get("version")
     if isinstance(saved, int) and saved > own:
         raise RuntimeError(
@@ -85,7 +85,7 @@ def check_version(name: str, own: int, metadata: Mapping[str, Any], prefix: str)
 
 
 def check_stack(stack: Mapping[str, Any], state_dict: Mapping[str, Any], prefix: str) -> None:
-    """Raise if a state dict holds a stack with another number of layers or another first map.
+    """Raise if a state dict holds a stack with a different number of layers or a different first map.
 
     Args:
         stack: The arguments of this stack by name.
@@ -117,7 +117,7 @@ def check_stack(stack: Mapping[str, Any], state_dict: Mapping[str, Any], prefix:
 
 
 def check_cell(cell: Mapping[str, Any], state_dict: Mapping[str, Any], prefix: str) -> None:
-    """Raise if a state dict holds a cell built with other arguments than this one.
+    """Raise if a state dict holds a cell built with different arguments.
 
     Args:
         cell: The arguments of this cell by name; `custom_m` is the name of its class.
@@ -146,7 +146,7 @@ def check_cell(cell: Mapping[str, Any], state_dict: Mapping[str, Any], prefix: s
             remedy = "the attention_every_n_layers or attention_last_n_layers that the saved one had"
             alias = "n_proj" if name == "projection_size" and "rnn_lst." not in prefix else name
             refuse(prefix, alias, cell[name], value, remedy if name == "attention" else None)
-    # Only a highway that takes the input itself is scaled.
+    # Only a highway that carries the input itself is scaled.
     if "highway_scale" in told and cell["has_skip_term"] and cell["num_matrices"] == 3:
         tolerance = max(1e-5, told["tolerance"])  # a module in half precision rounds it
         if not math.isclose(told["highway_scale"], cell["scale_x"], rel_tol=tolerance):

@@ -1,4 +1,4 @@
-"""Archives of `torch.save`, looked at before anything in them is read."""
+"""Archives of `torch.save`, inspected before anything in them is read."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile
 def check_archive(path: Path, *, checksums: bool = True) -> None:
     """Refuse a file of `torch.save` whose content is larger than the file itself, or damaged.
 
-    torch writes its entries uncompressed, with checksums that it does not look at when it reads them.
+    torch writes its entries uncompressed, with checksums that it ignores when it reads them.
 
     Args:
         path: The file.
-        checksums: Whether to look at them too, which reads the whole file. `torch.save` can leave them out.
+        checksums: Whether to verify them too, which reads the whole file. `torch.save` may have omitted them.
 
     Raises:
         ValueError: It is not such a file, an entry is compressed or too large, or a checksum is wrong.

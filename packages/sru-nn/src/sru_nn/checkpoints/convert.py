@@ -1,4 +1,4 @@
-"""Old checkpoints of `sru` in the layout of this package, and the calls that build modules for them."""
+"""Convert old checkpoints of `sru` to the layout of this package, and write the calls that build modules."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Found(NamedTuple):
     prefix: str
     """What its names begin with, for example `"encoder.rnn."`."""
     saved_by: str
-    """The version whose layout it has, as far as the names tell."""
+    """The version whose layout it has, judging by the names."""
     call: str
     """A call that builds a module for these weights."""
     untold: tuple[str, ...]
-    """The arguments that the weights do not tell."""
+    """The arguments that cannot be inferred from the weights."""
 
 
 def convert(state_dict: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[Found]]:
@@ -91,17 +91,17 @@ def find_cells(state_dict: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def _in_order(name: str) -> list[str]:
-    """Sort layer 10 after layer 2."""
+    """A sort key that puts layer 10 after layer 2."""
     return [part.zfill(9) if part.isdigit() else part for part in name.split(".")]
 
 
 def _describe(
     layers: Sequence[dict[str, Any]], alone: bool, first_map: Tensor | None
 ) -> tuple[str, tuple[str, ...]]:
-    """Write the call that builds a module for these layers, and list the arguments that they do not tell.
+    """Write the call that builds a module for these layers, and list the arguments that cannot be inferred.
 
     Args:
-        layers: What the entries of each layer tell (`describe_cell`).
+        layers: The arguments inferred from the entries of each layer (`describe_cell`).
         alone: Whether the layer is not in a stack.
         first_map: The matrix of the stack's first linear map, if it has one.
     """
@@ -115,7 +115,7 @@ def _describe(
     sizes = [first.get("input_size", "...") if first_map is None else first_map.shape[1], output_size]
     arguments: dict[str, object] = {} if alone else {"num_layers": len(layers)}
     untold = [] if output_size % 2 else [f"bidirectional (if it was, hidden_size={output_size // 2})"]
-    # Arguments that may be untold, and the value that is written.
+    # Arguments that may be unknown, and the value that is written.
     unusual = {"normalize_after": True} if first.get("layer_norm") else {}
     if name == "SRUpp":
         sizes.append(first["proj_size"])

@@ -1,4 +1,4 @@
-"""Checkpoint files: read without running code from them, written whole or not at all."""
+"""Checkpoint files: read without running code from them, written atomically."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sru_nn.checkpoints.convert import ConversionError, find_cells
 from sru_nn.checkpoints.layouts import is_dense, shortened
 
 _LONGEST_NAME = 1000
-# Tied weights are saved once; a file whose tensors take more than so many times its size is made to harm.
+# Tied weights are saved once; a file whose tensors take more than this many times its size is malicious.
 _MOST_SHARED = 16
 _BYTES = re.compile(rb"c(?:builtins|__builtin__)\nbytearray\n")
 
@@ -78,14 +78,14 @@ def _load(path: Path) -> Any:
         if is_zipfile(path):
             check_archive(path, checksums=False)
         with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
-            if _BYTES.search(content):  # torch.load would make as many as a number in the file says
+            if _BYTES.search(content):  # torch.load would create as many as a number in the file says
                 raise ConversionError("it holds a bytearray, which is not part of a state dict")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about types of tensors that are refused anyway
+            warnings.simplefilter("ignore")  # about tensor types that are refused anyway
             return torch.load(path, map_location="cpu", weights_only=True)
     except (ConversionError, OSError):
         raise
-    except Exception as error:  # torch.load raises whatever damaged content leads to
+    except Exception as error:  # torch.load may raise anything on damaged content
         wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
         if wanted is None:
             text = str(error).rpartition("WeightsUnpickler error: ")[2].strip()
@@ -109,7 +109,7 @@ def _find_entry(content: Mapping[Any, Any]) -> str:
 
 
 def _listed(names: Collection[Any], quote: str = "'") -> str:
-    """Return the first of some names, as they can be printed."""
+    """Return the first of some names, in printable form."""
     shown = [f"{quote}{shortened(name)}{quote}" for name in itertools.islice(names, 8)]
     return ", ".join([*shown, f"and {len(names) - 8} more"] if len(names) > 8 else shown) or "none"
 
@@ -124,7 +124,7 @@ def write_file(path: Path, state_dict: Mapping[str, Tensor]) -> None:
     Raises:
         ConversionError: The package safetensors is not installed.
     """
-    # Copies, because the format knows no shared memory.
+    # Copies, because the format does not support shared memory.
     copies = {name: x.detach().clone(memory_format=torch.contiguous_format) for name, x in state_dict.items()}
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:

@@ -1,8 +1,8 @@
-"""The layouts of state dicts of the `sru` package, and how to bring them to the layout of this one.
+"""The layouts of state dicts of the `sru` package, and their conversion to the layout of this one.
 
-The names of the entries tell three layouts of a layer's projection apart. The version that `state_dict` keeps
-beside the tensors (`SRUCell._version`) cannot, because other file formats lose it; it only shows that a state
-dict is newer than this package.
+The names of the entries distinguish three layouts of a layer's projection. The version that `state_dict`
+stores with the tensors (`SRUCell._version`) cannot, because other file formats lose it; it only shows that a
+state dict is newer than this package.
 
 - `sru` 2.x: `weight`, and `weight_proj` if there are two matrices; inputs × outputs, gates innermost.
 - `sru` 3.0.0.dev: `transform_module.weight`, or `transform_module.0.weight` and `transform_module.1.weight`;
@@ -23,9 +23,9 @@ from sru_nn.arguments import check_tensor
 
 # Prefixes that wrappers add to every name: nn.DataParallel and DistributedDataParallel, torch.compile.
 WRAPPERS = ("module.", "_orig_mod.")
-# What `sru` 3 calls the two matrices of a projection, and this package.
+# The names of the two matrices of a projection, in `sru` 3 and in this package.
 _PARTS = {"0.weight": "down.weight", "1.weight": "up.weight"}
-# The entries of a cell that are matrices, in any layout.
+# The matrices among the entries of a cell, in any layout.
 _MATRICES = (
     *("weight", "weight_proj", "transform_module.weight", "transform_module.0.weight"),
     *("transform_module.1.weight", "transform.weight", "transform.down.weight", "transform.up.weight"),
@@ -43,13 +43,13 @@ def is_dense(value: object) -> bool:
 
 
 def shortened(name: object, limit: int = 80) -> str:
-    """Return a name of an entry as it can be printed, without the end of a long one."""
+    """Return the name of an entry in printable form, truncated if it is long."""
     text = str(name).encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"
 
 
 def strip_wrappers(state_dict: dict[str, Any], prefix: str = "") -> str:
-    """Strip, in place, the names of wrappers from entries below a prefix that all begin with them.
+    """Strip, in place, wrapper names from the entries below a prefix if all begin with them.
 
     Returns:
         What was stripped, for example `"module."`; empty if there was nothing.
@@ -66,15 +66,15 @@ def strip_wrappers(state_dict: dict[str, Any], prefix: str = "") -> str:
 def read_cell(
     state_dict: dict[str, Any], prefix: str, *, custom: bool = False, output_size: int | None = None
 ) -> str | None:
-    """Replace, in place, the entries of a cell of `sru` by those of this package; leave others alone.
+    """Convert, in place, the entries of an `sru` cell to the layout of this package; leave others alone.
 
-    A projection of two matrices that is not narrower than both its ends saves nothing. `sru` 3.0.0.dev makes
-    it all the same; this package and `sru` 2.x make one matrix, so the two are multiplied.
+    A projection of two matrices that is not narrower than both its ends saves nothing. `sru` 3.0.0.dev builds
+    it anyway; this package and `sru` 2.x build one matrix, so the two are multiplied.
 
     Args:
         state_dict: The entries.
         prefix: What the names of this cell begin with.
-        custom: Whether the cell has a transform of the user's own, whose names may be those of `sru`'s.
+        custom: Whether the cell has a custom transform, whose names may be the same as in `sru`.
         output_size: N·D, for entries without `bias` and `weight_c`.
 
     Returns:
@@ -132,13 +132,13 @@ def is_srupp(names: Collection[str]) -> bool:
 
 
 def last_matrix(state_dict: Mapping[str, Any], prefix: str) -> str | None:
-    """Find the name of the matrix that makes the pre-activations of a cell in the layout of this package."""
+    """Find the name of the matrix that computes a cell's pre-activations, in the layout of this package."""
     names = (f"{prefix}transform.{part}weight" for part in ("linear3.", "linear2.", "up.", ""))
     return next((name for name in names if name in state_dict), None)
 
 
 def gates_outermost(weight: Tensor, output_size: int) -> Tensor:
-    """Bring the rows of a projection from gates innermost, `(N·D·K, E)`, to gates outermost, `(K·N·D, E)`.
+    """Reorder the rows of a projection from gates innermost, `(N·D·K, E)`, to gates outermost, `(K·N·D, E)`.
 
     Raises:
         RuntimeError: The number of rows is not a multiple of N·D.

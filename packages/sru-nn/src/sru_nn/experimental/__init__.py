@@ -1,1 +1,1 @@
-"""Features that may change or go without notice."""
+"""Features that may change or be removed without notice."""

@@ -1,17 +1,17 @@
-"""The states of an SRU without a loop over time: Newton's iteration forward, one linear scan backward.
+"""The states of an SRU without a loop over time: Newton's method forward, one linear scan backward.
 
-Time is cut into chunks, which all run at once, each from a guess of the state it starts with. The end of
-chunk j is a function Φ_j of its start s_j. Its slope is one number per state, because no state depends on
-another, and comes out of the same run. Newton's iteration moves the starts until each is the end before it:
+Time is cut into chunks, which all run at once, each from a guess of its initial state. The end of chunk j is
+a function Φ_j of its start s_j. Its slope is one number per state, because no state depends on another, and
+the same run computes it. Newton's method moves the starts until each equals the end of the previous chunk:
 
     e_j = Φ_j(s_j)                            the ends
     A_j = Φ_j'(s_j)                           the slopes
     δ_{j+1} = A_j ⊙ δ_j + (e_j − s_{j+1})     a linear recurrence over the chunks, solved by a scan
     s_j ← s_j + δ_j
 
-With chunks of one step this is the iteration of DEER, which linearises every step; one chunk is the loop. The
-gradient λ of the states obeys λ_t = g_t + (∂c_{t+1}/∂c_t) ⊙ λ_{t+1}, with g_t the gradient from outside. That
-is linear, so one scan gives it, and no iteration is differentiated.
+With chunks of one step this is the iteration of DEER, which linearises every step; with one chunk it is the
+loop. The gradient λ of the states satisfies λ_t = g_t + (∂c_{t+1}/∂c_t) ⊙ λ_{t+1}, with g_t the gradient from
+outside. That is linear, so one scan solves it, and the iteration is not differentiated.
 
     h, c = sru_nn.reference.sru_recurrence(u, v, bias, states=LengthParallel().states)
 
@@ -104,7 +104,7 @@ def solve(
         _run(inputs, c0, c)
         return Solution(c, 0, 0)
     chunks = [by_chunks(x, chunk) for x in inputs]
-    before = [x[:, :-1] for x in chunks]  # no start follows the last chunk
+    before = [x[:, :-1] for x in chunks]  # the last chunk has no successor
     eps, tiny = torch.finfo(c0.dtype).eps, torch.finfo(c0.dtype).tiny
     tolerance = 8 * eps * math.sqrt(chunk) if options.tolerance is None else options.tolerance
     # No state is larger than the largest of c0 and the u_c before it.
@@ -115,10 +115,10 @@ def solve(
         ends, slopes = _run_with_slopes(before, starts[:-1])
         jumps = ends - starts[1:]
         moved = starts[1:] + scan(slopes, jumps)
-        # Many slopes beyond one overflow. What is not a number becomes what a slope of zero would make it.
+        # Products of many slopes above one overflow. A NaN is replaced by the value for a slope of zero.
         starts[1:] = torch.where(moved.isfinite(), moved, ends)
         excess, iterations = (jumps.abs() / scale).amax(0) - tolerance, iterations + 1
-    # Each correction makes one more start exactly that of the loop.
+    # After each correction, one more start is exactly that of the loop.
     failed = 0 if iterations == count - 1 else int((excess > 0).sum())
     if failed or excess.isnan().any():  # input that is not finite has no solution
         _run(inputs, c0, c)

@@ -49,7 +49,7 @@ def to_aoti(
     if not path.endswith(".pt2"):
         raise ValueError(f"to_aoti: the path of a package must end in .pt2, got {path!r}")
     program = _to_program("to_aoti", model, args, dynamic_shapes)
-    # The C++ that torch 2.13 and 2.14 generate for a loop does not compile if they reuse its results' memory.
+    # The C++ that torch 2.13 and 2.14 generate for a loop does not compile if they reuse its outputs' memory.
     configs = {"inplace_buffers": False}
     return aoti_compile_and_package(program, package_path=path, inductor_configs=configs)
 
@@ -110,7 +110,7 @@ def to_onnx(
                 f"to_onnx: {name} is {parameter.dtype}, which ONNX Runtime cannot compute in; convert the "
                 "model with .float() or .half()"
             )
-    with torch.no_grad():  # the file is the same, and there is less to trace
+    with torch.no_grad():  # gives the same file, with less to trace
         torch.onnx.export(
             _to_program("to_onnx", model, args, dynamic_shapes),
             (),

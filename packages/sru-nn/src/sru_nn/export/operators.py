@@ -47,7 +47,7 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
 
 
 def inference_table(who: str) -> dict[Any, Callable[..., Any]]:
-    """Return the `decompositions` of a graph without gradients; errors begin with `who`, what was called."""
+    """Return the `decompositions` of a graph without gradients; errors begin with `who`, the caller."""
     return _table(who, _FORWARD)
 
 
@@ -59,7 +59,7 @@ def _table(who: str, functions: dict[str, Callable[..., Any]]) -> dict[Any, Call
 
 
 class _NotReplacedError(Exception):
-    """Why an operator cannot be replaced."""
+    """An operator that cannot be replaced; says why."""
 
 
 def _called_by(who: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -74,7 +74,7 @@ def _called_by(who: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _has_no_loop(length: Any) -> bool:
-    """Return whether the steps are written out in the graph; the length may be a symbol."""
+    """Return whether the steps are unrolled in the graph; the length may be a symbol."""
     if isinstance(length, int) and (length <= 1 or not TORCH_2_13):
         return True
     if not TORCH_2_13:
@@ -89,20 +89,20 @@ def scan(step: Callable[..., Any], state: Tensor, over_time: Sequence[Tensor], *
     """Put a loop over time into the graph.
 
     Args:
-        step: Maps a state, what `over_time` holds for its step, what is constant, and perhaps sizes that
-            follow, to the next state and results, none of which share memory.
+        step: Maps a state, the slices of `over_time` for its step, the constants, and sizes if any follow, to
+            the next state and the outputs, none of which share memory.
         state: The state before the first step.
-        over_time: At least one tensor whose first axis is the time.
-        constant: What every step gets.
+        over_time: At least one tensor whose first axis is time.
+        constant: Passed to every step.
 
     Returns:
-        The state after the last step, and each result for all steps.
+        The state after the last step, and each output for all steps.
     """
     from torch._higher_order_ops.scan import scan_op
 
-    # AOTInductor finds a symbol in the shape of a loop's results only if it is an input of its own.
+    # AOTInductor resolves a symbol in the shape of a loop's outputs only if it is an input of its own.
     symbols = [size for size in state.shape if not isinstance(size, int)]
-    # It would copy what is not contiguous at every step.
+    # It would copy non-contiguous tensors at every step.
     return scan_op(step, [state], [tensor.contiguous() for tensor in over_time], (*constant, *symbols))
 
 
@@ -138,7 +138,7 @@ def _scan_states(
         if starts is not None:
             c = torch.where(now["starts"], now["c_reset"], c)
         c_next = sru_states(now["u_c"].unsqueeze(0), now["u_f"].unsqueeze(0), now["v_f"], c)[2]
-        # Both states are results, so that nothing is joined after the loop; results may not share memory.
+        # Both states are outputs, so nothing is concatenated after the loop; outputs may not share memory.
         return c_next, c.clone(), c_next.clone()
 
     c_last, before, after = scan(step, c0, tuple(over_time.values()), *constant.values())
@@ -190,7 +190,7 @@ def _gated_linear_pieces_forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
 
 def _ligru_forward(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
     inputs = LiGRUInputs(*args[:-1])
-    # The rows of two directions are twice the batch, which then is a symbol of its own.
+    # The rows of two directions are twice the batch, which then is a separate symbol.
     batch = [inputs.u.shape[1]] if inputs.bidirectional else []
     h, last = ligru.by_marks(*inputs, states=lambda *given: _scan_ligru_states(*given, *batch))
     return h, last, last.new_empty(0)
@@ -201,7 +201,7 @@ def _scan_ligru_states(
 ) -> tuple[Tensor, Tensor]:
     """Compute `reference.ligru_states` of the cell with the loop in the graph.
 
-    The `sizes` are those that the number of rows is computed from.
+    The number of rows is computed from `sizes`.
     """
     if _has_no_loop(rows.u.shape[0]):
         return ligru.ligru_states(rows, product, activation)
@@ -218,7 +218,7 @@ def _scan_ligru_states(
             ligru.Product(**{name: one_step[name] for name in vars(product)}),
             activation,
         )
-        return h, h.clone()  # results may not share memory
+        return h, h.clone()  # outputs may not share memory
 
     symbols = [size for size in sizes if not isinstance(size, int)]
     last, states = scan(step, rows.h, tuple(over_time.values()), *constant.values(), *symbols)
@@ -248,7 +248,7 @@ _FORWARD = {
     "packed_layout": _refuse_packed,
 }
 
-# Where torch.onnx.export looks for an operator that it has no translation of. DTensor looks there too, for
-# how an operator without a sharding strategy passes shards on: it can take a single step. Of a loop it says
-# that there is no strategy; so it must of the backward operators, which are left out for that reason.
+# torch.onnx.export looks here for operators that it cannot translate. DTensor looks here too, to propagate
+# shards through operators without a sharding strategy: it can handle a single step. For a loop it reports
+# that there is no strategy, and so it must for the backward operators, which are left out for that reason.
 getattr(torch._decomp, "decomposition_table", {}).update(inference_table("torch.onnx.export"))

@@ -1,4 +1,4 @@
-"""What the recurrence of the gated linear RNN accepts."""
+"""Argument checks for the recurrence of the gated linear RNN."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
 """The gated linear recurrence by chunks of time, in plain PyTorch.
 
-With A from the queries, keys and gates of a chunk (`meet`), its queries brought to its start and its keys to
-its end, the rest is matrix products with the values and the state S before it:
+`meet` computes A from the queries, keys and gates of a chunk, and moves its queries to its start and its keys
+to its end. The rest is matrix products with the values and the state S before the chunk:
 
     O = A V + Q S        S' = diag(Π g) S + Kᵀ V
 
-A turn does several short chunks, as many as the caches hold. Everything stays in the order it was given, time
-before batch and heads: the matrix products read it with a stride.
+Each iteration processes several short chunks, as many as fit in the caches. Everything keeps its memory
+order, time before batch and heads: the matrix products read it with a stride.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from torch import Tensor
 from sru_nn.cells.gated_linear.meet import Memory, by_head, by_time, meet
 
 CHUNK = 32
-# Elements of an array in one turn. On a CPU a few such arrays should fit in the second cache.
+# Elements of an array per iteration. On a CPU a few such arrays should fit in the L2 cache.
 _CPU_SIZE, _OTHER_SIZE = 1 << 16, 1 << 24
 
 
 class Inputs(NamedTuple):
-    """What the forward pass reads, in the order of its schema; `s0` is no input of the backward pass."""
+    """The inputs of the forward pass, in the order of its schema; the backward pass does not read `s0`."""
 
     q: Tensor
     k: Tensor
@@ -39,7 +39,7 @@ def count_chunks(length: int) -> int:
 
 
 def _turns(q: Tensor, v: Tensor) -> tuple[int, list[slice]]:
-    """Return the steps per chunk, and those of each turn. A single chunk may be shorter, a power of two."""
+    """Return the steps per chunk and per iteration. A single chunk may be shorter, a power of two."""
     length, batch, heads, key_size = q.shape
     chunk = min(CHUNK, 1 << max(length - 1, 0).bit_length())
     if q.numel() == 0 or v.numel() == 0:
@@ -52,7 +52,7 @@ def _turns(q: Tensor, v: Tensor) -> tuple[int, list[slice]]:
 def _in_chunks(x: Tensor, chunk: int, name: str, memory: Memory, *, copy: bool = True) -> Tensor:
     """Return `(t, B, H, K)` as `(chunks, chunk, B·H, K)` in the accumulation dtype.
 
-    The same memory if possible, else a copy with zeros at the end; uninitialised with `copy=False`.
+    A view if possible, otherwise a copy padded with zeros; uninitialised with `copy=False`.
     """
     length, batch, heads, size = x.shape
     if x.dtype == memory.like.dtype and length % chunk == 0 and x.is_contiguous():
@@ -66,7 +66,7 @@ def _in_chunks(x: Tensor, chunk: int, name: str, memory: Memory, *, copy: bool =
 
 
 def forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Return `o`, the last state, and with `save` the states before each chunk."""
+    """Return `o`, the last state and, with `save`, the states before each chunk."""
     q, k, v, log_g, s0 = inputs
     chunk, slices = _turns(q, v)
     length, batch, heads, key_size = q.shape
@@ -114,7 +114,7 @@ def backward(
         pieces = [_in_chunks(x[now], chunk, f"input {i}", memory) for i, x in given]
         _differentiate(pieces, starts[now.start // CHUNK :], grad_state, found, memory)
         for mine, out in zip(found, outs, strict=True):
-            if mine.data_ptr() != out.data_ptr():  # it could not be written in place
+            if mine.data_ptr() != out.data_ptr():  # it was not written in place
                 out.copy_(mine.flatten(0, 1)[: len(out)].view_as(out))
     return *results, grad_state.view(batch, heads, key_size, v.shape[-1])
 
@@ -122,7 +122,7 @@ def backward(
 def _differentiate(
     inputs: list[Tensor], before: Tensor, grad_state: Tensor, results: list[Tensor], memory: Memory
 ) -> None:
-    """Do some chunks, which start from the states `before`; update `grad_state` to the first of them."""
+    """Process some chunks, which start from the states `before`; update `grad_state` to the first of them."""
     q, k, v, log_g, grad_y = inputs
     met = meet(q, k, log_g, memory)
     heads, values, grads = len(grad_state), by_head(v), by_head(grad_y)

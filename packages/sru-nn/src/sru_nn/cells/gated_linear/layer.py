@@ -150,7 +150,7 @@ class GatedLinearBlock(ResidualBlock):
     def reset_parameters(self) -> None:
         """Reinitialise the weights and biases."""
         super().reset_parameters()
-        # To compute this for a module on "meta", torch would import its compiler, which takes a second.
+        # For a module on "meta", torch would import its compiler to compute this, which takes a second.
         ends = math.log10(SHORTEST_MEMORY), math.log10(self.memory)
         steps = torch.logspace(*ends, self.key_size, device="cpu")
         self.gate_bias.copy_((steps - 1).log().expand_as(self.gate_bias))
@@ -159,7 +159,7 @@ class GatedLinearBlock(ResidualBlock):
         """Return the outputs of all heads `(T, B, D)`, and the state."""
         parts = torch.split_with_sizes(u, self.sizes, dim=-1)
         q, k, u_g, v = (torch.unflatten(part, -1, (self.num_heads, -1)) for part in parts[:4])
-        # The logarithm of a gate near one would be lost in half precision.
+        # In half precision the logarithm of a gate close to one would be rounded away.
         log_g = F.logsigmoid(u_g.to(accumulate_dtype(u.dtype)) + self.gate_bias)
         mask_pad, reset, cu_seqlens = where
         begins = {"reset": reset, "s_reset": self._at_resets(u, where), "cu_seqlens": cu_seqlens}

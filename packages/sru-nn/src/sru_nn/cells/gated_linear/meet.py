@@ -1,15 +1,15 @@
-"""The part of the gated linear recurrence that stays within a chunk, with its gradients.
+"""The part of the gated linear recurrence within a chunk, with its gradients.
 
-Of queries, keys and gates it makes
+From queries, keys and gates it computes
 
     A_ts = Σ_K q_t ⊙ Π_{r from s+1 to t} g_r ⊙ k_s     for s ≤ t, else 0
 
-and brings the queries to the start of their chunk and the keys to its end:
+and moves the queries to the start of their chunk and the keys to its end:
 
     q_t ⊙ Π_{r up to t} g_r        k_s ⊙ Π_{r after s} g_r
 
-Steps meet by division, in blocks as long as their gates allow, up to the whole chunk. The blocks are then
-joined, neighbours first, then pairs of these, and so on, where gates are only ever multiplied.
+Queries and keys are first combined by division, in blocks as long as their gates allow, up to the whole
+chunk. Neighbouring blocks are then joined, then pairs of these, and so on, using only products of gates.
 
 P here is the number of chunks N times B·H.
 """
@@ -26,15 +26,15 @@ from torch import Tensor
 
 from sru_nn.dtypes import accumulate_dtype
 
-# Steps of a block if a chunk as a whole has gates too small for division.
+# Steps per block if the gates of a whole chunk are too small for division.
 _SHORT = 8
-# The logarithm of the smallest product of gates that is divided by: the root of float32's smallest number.
-# With smaller ones in float64 the gradients of the gates, themselves as small, would be lost in rounding.
+# Logarithm of the smallest product of gates to divide by: the square root of float32's smallest number. With
+# smaller ones in float64, the gradients of the gates, which are as small, would be lost in rounding.
 _SMALLEST = 0.5 * math.log(torch.finfo(torch.float32).tiny)
 
 
 class Memory:
-    """Buffers by name and shape, reused in each turn: on a CPU new memory costs more than writing to it."""
+    """Buffers by name and shape, reused in each iteration: on a CPU allocating costs more than writing."""
 
     def __init__(self, like: Tensor) -> None:
         self.like = like.new_empty(0, dtype=accumulate_dtype(like.dtype))
@@ -49,24 +49,24 @@ class Memory:
 
 @functools.cache
 def _ones(chunk: int, m: int, dtype: torch.dtype) -> Tensor:
-    """Return the matrix `(chunk, chunk)` that adds up within blocks of m steps."""
+    """Return the matrix `(chunk, chunk)` whose product is a cumulative sum within blocks of m steps."""
     return torch.kron(torch.eye(chunk // m, dtype=dtype), torch.ones(m, m, dtype=dtype).tril())
 
 
 class Met(NamedTuple):
-    """Blocks of m steps within which queries and keys have met; the whole chunk in the end."""
+    """Blocks of m steps within which queries and keys have been combined; finally the whole chunk."""
 
     m: int
     a: Tensor  # (P, C, C), zero outside the blocks
     q: Tensor  # (N, C, B·H, K), from the starts of the blocks
     k: Tensor  # the same, to the ends of the blocks
-    gates: Tensor  # (N, C/m, B·H, K), the products of the gates of each block
+    gates: Tensor  # (N, C/m, B·H, K), the product of the gates of each block
     differentiate: _Differentiate
 
 
 _Results = tuple[Tensor, Tensor, Tensor]
-# Takes the gradients of a, q and k `(P, C, K)` and the logarithms of the gates, which it overwrites, and
-# tensors to write the gradients of the given queries, keys and logarithms of gates to.
+# Takes the gradients of a, q and k `(P, C, K)`; the logarithms of the gates, which it overwrites; and the
+# tensors that receive the gradients of the queries, the keys and the logarithms of the gates.
 _Differentiate = Callable[[Tensor, Tensor, Tensor, Tensor, _Results], None]
 
 
@@ -81,13 +81,13 @@ def by_time(x: Tensor, chunks: int) -> Tensor:
 
 
 def meet(q: Tensor, k: Tensor, log_g: Tensor, memory: Memory) -> Met:
-    """Let the queries and keys of each chunk meet.
+    """Combine the queries and keys of each chunk.
 
     Args:
         q: `(N, C, B·H, K)`, in the accumulation dtype, with C a power of two.
         k: The same.
         log_g: The same.
-        memory: Holds what is returned until the next call.
+        memory: Holds the results until the next call.
     """
     met = _by_division(q, k, log_g, memory) or _by_products(q, k, log_g, memory)
     while met.m < q.shape[1]:
@@ -96,14 +96,14 @@ def meet(q: Tensor, k: Tensor, log_g: Tensor, memory: Memory) -> Met:
 
 
 def _by_division(q: Tensor, k: Tensor, log_g: Tensor, memory: Memory) -> Met | None:
-    """Bring keys to the start of their block too, by division, if the products of the gates allow it."""
+    """Move keys to the start of their block by division, if the products of the gates allow it."""
     if q.device.type != "cpu":
-        return None  # asking would synchronise the device
+        return None  # checking would synchronise the device
     n, chunk, heads, _ = q.shape
     decay, queries, keys, ends = (memory(name, *q.shape) for name in ("decay", "queries", "keys", "ends"))
     for m in (chunk, _SHORT) if chunk > _SHORT else (chunk,):
         ones = _ones(chunk, m, memory.like.dtype)
-        # A product with a matrix, because torch.cumsum is slow on a CPU along any axis but the last.
+        # A matrix product, because torch.cumsum is slow on a CPU along any axis but the last.
         torch.bmm(ones.expand(n, -1, -1), log_g.flatten(2), out=decay.flatten(2))
         gates = decay[:, m - 1 :: m]
         # A closed gate gives NaN, which is not larger.
@@ -148,7 +148,7 @@ def _within(a: Tensor, ones: Tensor) -> Tensor:
 
 
 def _by_products(q: Tensor, k: Tensor, log_g: Tensor, memory: Memory) -> Met:
-    """Let each step meet itself."""
+    """Combine each step with itself."""
     n, chunk, heads, _ = q.shape
     g = torch.exp(log_g, out=memory("decay", *q.shape))
     product = memory("product", *q.shape)
@@ -173,26 +173,26 @@ def _by_products(q: Tensor, k: Tensor, log_g: Tensor, memory: Memory) -> Met:
 
 
 def _without_traces(x: Tensor) -> Tensor:
-    """Set to zero what is so small that a product of two would be subnormal, which is slow on processors."""
+    """Set values to zero if products of two of them would be subnormal, which is slow on a CPU."""
     torch.ops.aten.hardshrink.out(x, math.sqrt(torch.finfo(x.dtype).tiny), out=x)
     return x
 
 
 def _join(met: Met, memory: Memory) -> Met:
-    """Let neighbouring blocks meet; gates are only ever multiplied.
+    """Join neighbouring blocks, using only products of gates.
 
-    The earlier block has brought its keys to its end and the later one its queries to its start. What has
-    decayed below 1e-19 (1e-154 in float64) by then counts as zero.
+    The keys of the earlier block have been moved to its end and the queries of the later one to its start.
+    Values that have decayed below 1e-19 (1e-154 in float64) by then are taken as zero.
     """
     m, a, q, k, gates, differentiate_blocks = met
     n, chunk, heads, size = q.shape
     shape = (n, chunk // 2, heads, size)
     later, earlier = _pairs(q, m)[1], _pairs(k, m)[0]
-    # The steps of all later, and of all earlier, blocks of a chunk in a row.
+    # The steps of all later blocks of a chunk in a row, and those of all earlier ones.
     right, left = memory(f"right{m}", *shape), memory(f"left{m}", *shape)
     right.view_as(later).copy_(later)
     left.view_as(earlier).copy_(earlier)
-    # One product for all blocks of a chunk: many small ones would take longer than what this wastes.
+    # One product for all blocks of a chunk: many small ones would take longer than the wasted work.
     product = memory("met", n * heads, chunk // 2, chunk // 2)
     torch.bmm(by_head(right), by_head(left).transpose(1, 2), out=product)
     _blocks(a, 2 * m)[:, m:, :m].copy_(_blocks(product, m))

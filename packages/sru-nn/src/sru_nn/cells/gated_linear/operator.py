@@ -1,8 +1,8 @@
 """The gated linear recurrence as the operators `sru_nn::gated_linear_forward` and `_backward`, on any device.
 
-The kernels run them where they can, step by step on a CPU and by chunks on a GPU; then Triton on a GPU, and
-everywhere else plain PyTorch, both by chunks. All save the states before each chunk. The arguments have been
-checked by `arguments.py` beside this file.
+They use the kernels where possible, step by step on a CPU and in chunks on a GPU; otherwise Triton on a GPU
+and plain PyTorch elsewhere, both in chunks. All save the states before each chunk. `arguments.py` in this
+folder has checked the arguments.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def gated_linear_recurrence(
     s_reset: Tensor | None = None,
     cu_seqlens: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Compute `sru_nn.functional.gated_linear_recurrence` in the way that is fastest here."""
+    """Compute `sru_nn.functional.gated_linear_recurrence` in the fastest way available."""
     inputs = Inputs(q, k, v, log_g, s0)
     chosen = None if is_recorded() else pieces.choose(inputs)
     # Chunks gain nothing for a single step.

@@ -1,9 +1,9 @@
 """The gated linear recurrence over rows of several sequences.
 
-The operators `sru_nn::gated_linear_pieces_forward` and `_backward` do what `sru_nn::gated_linear_forward` and
-`_backward` do, which are the same with fewer arguments, and replace the state on the way: at `marks` by
-`s_reset`; at `cu_seqlens`, where sequences lie end to end. Of such the state before chunk j of sequence s is
-saved at place `cu_seqlens[s] // CHUNK + s + j`. Padding has been taken out.
+The operators `sru_nn::gated_linear_pieces_forward` and `_backward` generalise `sru_nn::gated_linear_forward`
+and `_backward`: they also replace the state within a row, by `s_reset` at `marks` and, for concatenated
+sequences, at `cu_seqlens`. The state before chunk j of concatenated sequence s is saved at place
+`cu_seqlens[s] // CHUNK + s + j`. Padding has been removed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def run(chosen: backend.Backend | None, inputs: PieceInputs) -> tuple[Tensor, Te
 
 
 def choose(inputs: Any) -> backend.Backend:
-    """Return what runs the operators; heads too large for the kernels of a GPU go without them."""
+    """Return the backend that runs the operators; heads too large for a GPU's kernels use another one."""
     chosen, q, v = backend.active(inputs.q.device), inputs.q, inputs.v
     if chosen != "kernels" or q.is_cpu:
         return chosen
@@ -40,12 +40,12 @@ def _without_kernels(device: torch.device) -> backend.Backend:
     try:
         with backend.using("triton"):
             return backend.active(device)
-    except RuntimeError:  # which says why it cannot run there
+    except RuntimeError:  # says why it cannot run there
         return "reference"
 
 
 def results(inputs: PieceInputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Return `o`, the last states and those before each chunk, none without `save`; none has a value."""
+    """Return `o`, the last states and those before each chunk, none without `save`; they have no values."""
     q, v = inputs.q, inputs.v
     length, batch, heads, key_size = q.shape
     rows = _rows(inputs)
@@ -55,42 +55,42 @@ def results(inputs: PieceInputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def gradients(inputs: PieceInputs, *_: Any) -> tuple[Tensor, ...]:
-    """Return the gradients of `q`, `k`, `v`, `log_g`, `s0` and `s_reset`; none has a value."""
+    """Return the gradients of `q`, `k`, `v`, `log_g`, `s0` and `s_reset`; they have no values."""
     s = results(inputs, False)[1]
     grad_s_reset = s.new_empty(0 if inputs.s_reset is None else s.shape[1:])
     return *(x.new_empty(x.shape) for x in inputs[:4]), s, grad_s_reset
 
 
 def count_flops(inputs: PieceInputs) -> int:
-    """Return how many floating-point operations the equations take, step by step."""
+    """Return the number of floating-point operations in the equations, step by step."""
     length, batch, heads, key_size = inputs.q.shape
-    # One for the gate; then three for the new state and two for its product with the query, at each value.
+    # One for the gate; then for each value three for the new state and two for its product with the query.
     return length * batch * heads * key_size * (1 + 5 * inputs.v.shape[-1])
 
 
 def forward(inputs: PieceInputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Compute the results by the kernel."""
+    """Compute the results with the kernel."""
     o, s, starts = results(inputs, save)
     run_kernel("gated_linear_forward", o, *_fields(inputs), inputs.s0, o, s, starts if save else None)
     return o, s, starts
 
 
 def backward(inputs: PieceInputs, *saved: Tensor | None) -> tuple[Tensor, ...]:
-    """Compute the gradients by the kernel."""
+    """Compute the gradients with the kernel."""
     *found, grad_s0, grad_s_reset = gradients(inputs)
-    # The kernel sums over time for each sequence. The sum over the batch follows, in a fixed order.
+    # The kernel sums over time for each sequence. The batch is then summed in a fixed order.
     of_rows = None if inputs.s_reset is None else grad_s0.new_empty(grad_s0.shape)
     run_kernel("gated_linear_backward", inputs.q, *_fields(inputs), *saved, *found, grad_s0, of_rows)
     return *found, grad_s0, grad_s_reset if of_rows is None else of_rows.sum(0)
 
 
 def _rows(inputs: PieceInputs) -> int:
-    """Return the number of sequences, as far as states are concerned."""
+    """Return the number of sequences that have a state."""
     return inputs.q.shape[1] if inputs.cu_seqlens is None else inputs.cu_seqlens.shape[0] - 1
 
 
 def _fields(inputs: PieceInputs) -> tuple[Any, ...]:
-    """Return the fields that both kernels begin with, in their order."""
+    """Return the leading fields of both kernels, in order."""
     q, k, v, log_g, _, s_reset, marks, cu_seqlens = inputs
     sizes = (len(q), _rows(inputs), *q.shape[2:], v.shape[-1], chunks.CHUNK)
     return q.dtype, *sizes, q, k, v, log_g, marks, s_reset, cu_seqlens

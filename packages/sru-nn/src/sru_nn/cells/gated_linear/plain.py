@@ -1,4 +1,4 @@
-"""The operators for pieces of the gated linear recurrence in plain PyTorch, by chunks."""
+"""The operators for pieces of the gated linear recurrence in plain PyTorch, in chunks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sru_nn.pieces import lay_end_to_end, pad_out, starts
 
 
 class PieceInputs(NamedTuple):
-    """What both operators read, in the order of their schemas; shapes as for `gated_linear_recurrence`."""
+    """The inputs of both operators, in schema order; shapes as for `gated_linear_recurrence`."""
 
     q: Tensor
     k: Tensor
@@ -28,8 +28,9 @@ class PieceInputs(NamedTuple):
 def forward(inputs: PieceInputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Return `o`, the last states, and with `save` the states before each chunk.
 
-    A gate of zero forgets all that came before a start. What `s_reset` adds is linear: diag(d_t) s_reset to
-    the state, with d_t = g_t at a start, else g_t ⊙ d_{t-1}, and zero before the first start.
+    A gate of zero forgets everything before a start. The contribution of `s_reset` is linear: it adds
+    diag(d_t) s_reset to the state, with d_t = g_t at a start, otherwise g_t ⊙ d_{t-1}, and zero before the
+    first start.
     """
     q, k, v, log_g, s0, s_reset, _, cu_seqlens = inputs
     if cu_seqlens is not None:
@@ -87,7 +88,7 @@ def begins(inputs: PieceInputs) -> Tensor:
 
 def _shut(inputs: PieceInputs) -> chunks.Inputs:
     q, k, v, log_g, s0, *_ = inputs
-    shut = begins(inputs)[:, :, None, None] & ~log_g.isnan()  # a gate that is NaN stays so, as in the kernels
+    shut = begins(inputs)[:, :, None, None] & ~log_g.isnan()  # a gate of NaN stays NaN, as in the kernels
     return chunks.Inputs(q, k, v, log_g.masked_fill(shut, -torch.inf), s0)
 
 
@@ -99,19 +100,19 @@ def _decay(inputs: PieceInputs) -> tuple[Tensor, Tensor]:
 
 
 def _added(d: Tensor, s_reset: Tensor) -> Tensor:
-    """Return what `s_reset` adds to the states before each chunk, `(chunks, B·H, K, V)`."""
+    """Return the contribution of `s_reset` to the states before each chunk, `(chunks, B·H, K, V)`."""
     return (shifted(d, False)[:: chunks.CHUNK].unsqueeze(-1) * s_reset).flatten(1, 2)
 
 
 def _places(cu_seqlens: Tensor, length: int) -> tuple[Tensor, Tensor]:
-    """Return the places of chunks `(chunks, S)` of sequences padded to this length, and which there are."""
+    """Return the places of the chunks `(chunks, S)` of sequences padded to this length, and which exist."""
     steps = torch.arange(0, length, chunks.CHUNK, device=cu_seqlens.device).unsqueeze(1)
     first = cu_seqlens[:-1] // chunks.CHUNK + torch.arange(len(cu_seqlens) - 1, device=cu_seqlens.device)
     return first + steps // chunks.CHUNK, steps < cu_seqlens.diff()
 
 
 def _lay_states(padded: Tensor, cu_seqlens: Tensor, q: Tensor, length: int) -> Tensor:
-    """Lay the states `(chunks, S·H, K, V)` of sequences padded to this length end to end."""
+    """Concatenate the states `(chunks, S·H, K, V)` of sequences padded to this length."""
     places, there = _places(cu_seqlens, length)
     states = padded.new_zeros(len(q) // chunks.CHUNK + places.shape[1], q.shape[2], *padded.shape[2:])
     states[places[there]] = padded.view(*places.shape, *states.shape[1:])[there]

@@ -35,7 +35,7 @@ def gated_linear_recurrence(
     sequences = q.shape[1] if cu_seqlens is None else cu_seqlens.shape[0] - 1
     s = q.new_zeros(sequences, *k.shape[2:], v.shape[-1]) if s0 is None else s0.to(dtype)
     if cu_seqlens is not None:
-        # As one sequence that starts anew at the first position of each: no shape depends on the lengths.
+        # As one sequence with a reset at the first position of each: no shape depends on the lengths.
         reset = starts(sequence_marks(cu_seqlens, len(q)), False)
         firsts = s[sequence_numbers(cu_seqlens, len(q))].unsqueeze(1).unbind(0)
         o, states = _walk(q, k, v, log_g, s.new_zeros(1, *s.shape[1:]), reset, firsts)

@@ -1,4 +1,4 @@
-"""The operators for pieces of the gated linear recurrence in Triton, for GPUs of any maker."""
+"""The operators for pieces of the gated linear recurrence in Triton, for GPUs of any vendor."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sru_nn.cells.gated_linear.triton_results import gradients_of_keys, gradient
 from sru_nn.cells.gated_linear.triton_walks import walk_backward, walk_forward
 from sru_nn.kernels import current_device
 
-# Of keys and of values in a block: as few as any GPU multiplies, and as many as fit in the registers.
+# Keys and values per block: the fewest that any GPU can multiply, and the most that fit in the registers.
 _KEYS, _VALUES = 16, 32
 _VERSION = tuple(int(number) for number in triton.__version__.split(".")[:2])
 
@@ -53,12 +53,12 @@ def backward(
     _launch(gradients_of_values, parts * values, inputs, q, k, log_g, *where, grad_states, grad_o, grad_v)
     given = (q, k, v, log_g, s_reset, *where, states, grad_states, grad_o)
     _launch(gradients_of_keys, parts * keys, inputs, *given, grad_q, grad_k, grad_log_g)
-    # The sum over the batch follows here, in a fixed order.
+    # The batch is summed here, in a fixed order.
     return *found[:5], grad_s_reset if of_rows is None else of_rows.sum(0)
 
 
 def _launch(kernel: Any, programs: int, inputs: PieceInputs, *tensors: Tensor | None) -> None:
-    """Start a kernel, unless there is nothing to do."""
+    """Launch a kernel, unless there is nothing to do."""
     if programs == 0:
         return
     q, sizes = inputs.q, (*inputs.q.shape, inputs.v.shape[-1])
@@ -83,8 +83,8 @@ def _count_blocks(inputs: PieceInputs) -> tuple[int, int]:
 def _precision(like: Tensor) -> str:
     """Return how float32 matrices are multiplied, as `tl.dot` calls it.
 
-    Where tensor cores take bfloat16 but not float32, six products of bfloat16 are as exact as one of float32
-    and faster. They came with Triton 3.6.
+    Where tensor cores support bfloat16 but not float32, six bfloat16 products are as accurate as one float32
+    product, and faster. They came with Triton 3.6.
     """
     if like.dtype == torch.float64 or like.is_cpu or torch.version.hip is not None:
         return "ieee"
@@ -96,7 +96,7 @@ def _precision(like: Tensor) -> str:
 
 
 def _sequences(offsets: Tensor | None, states: Tensor) -> Tensor | None:
-    """Return the number of the sequence that each chunk belongs to, by the place of its state."""
+    """Return the index of the sequence that each chunk belongs to, by the place of its state."""
     if offsets is None:
         return None
     numbers = torch.arange(1, len(offsets) - 1, device=offsets.device)

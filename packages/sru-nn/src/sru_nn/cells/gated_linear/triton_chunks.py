@@ -1,10 +1,10 @@
-"""What the Triton kernels of the gated linear recurrence have in common.
+"""Functions shared by the Triton kernels of the gated linear recurrence.
 
-With g_r the gate of step r and M a matrix of zeros and ones, exp(M log g) are products of gates that take no
-division and no difference: a closed gate makes them zero and costs the others nothing. The gates between a
-query and an earlier key of its chunk come in two such products. Neighbouring blocks of 1, 2, 4, 8 and 16
-steps are joined: the later brings its queries to its start and the earlier its keys to its end, where they
-meet in a product of matrices.
+With g_r the gate of step r and M a matrix of zeros and ones, exp(M log g) are products of gates that need
+neither division nor subtraction: a closed gate makes them zero and does not affect the others. The gates
+between a query and an earlier key of its chunk are split into two such products. Neighbouring blocks of 1, 2,
+4, 8 and 16 steps are joined: the queries of the later one are moved to its start and the keys of the earlier
+one to its end, where a matrix product combines them.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _FIRST = tl.constexpr(FIRST)
 
 @triton.jit
 def total(which, x, precision: tl.constexpr):
-    """For each row of the matrix `which` add up the rows of `x` that are True in it, never rounding `x`."""
+    """For each row of the matrix `which`, sum the rows of `x` where it is True, without rounding `x`."""
     ones = which.to(x.dtype)
     if precision == "ieee":
         found = tl.dot(ones, x, input_precision="ieee")
     else:
-        # Zeros and ones are bfloat16 numbers, and a float32 number is the sum of three.
+        # Zeros and ones are exact in bfloat16, and a float32 number is the sum of three bfloat16 numbers.
         ones, high = ones.to(tl.bfloat16), x.to(tl.bfloat16)
         rest = x - high.to(tl.float32)
         middle = rest.to(tl.bfloat16)
@@ -37,7 +37,7 @@ def total(which, x, precision: tl.constexpr):
 
 @triton.jit
 def level(t, r, i):
-    """Return which steps r lie between step t and where its block of 2ⁱ joins another, and which it meets.
+    """Return which steps r lie between t and where its block of 2ⁱ steps joins another, and its partners.
 
     Step t itself is among the former in the later of the two blocks, and not in the earlier.
     """
@@ -60,7 +60,7 @@ def meet(q, k, log_g, t, r, precision: tl.constexpr):
 
 @triton.jit
 def number_pieces(marks, steps, end, row, batch):
-    """Return the number of the piece that each step belongs to, and the last; 0 began before the chunk."""
+    """Return the index of the piece that each step belongs to, and the last; 0 began before the chunk."""
     numbers, last = tl.zeros_like(steps).to(tl.int32), 0
     if marks is not None:
         found = tl.load(marks + steps * batch + row, steps < end, 0).to(tl.int32)
@@ -79,41 +79,41 @@ def places(where, columns, size: tl.constexpr):
 
 @triton.jit
 def load(x, where, columns, size: tl.constexpr, dtype: tl.constexpr):
-    """Load what stands at `places`, zero where nothing does."""
+    """Load the values at `places`, zero where there are none."""
     at, inside = places(where, columns, size)
     return tl.load(x + at, inside, 0.0).to(dtype)
 
 
 @triton.jit
 def load_log_gates(log_g, where, columns, size: tl.constexpr, dtype: tl.constexpr):
-    """Do the same with a number in place of minus infinity, of which zero times is zero."""
+    """Do the same, with minus infinity replaced by a number whose product with zero is zero."""
     gates = load(log_g, where, columns, size, dtype)
     return tl.where(gates < -1e30, -1e30, gates)
 
 
 @triton.jit
 def store(x, where, columns, value, size: tl.constexpr):
-    """Store what `load` would load."""
+    """Store values where `load` reads them."""
     at, inside = places(where, columns, size)
     tl.store(x + at, value.to(x.dtype.element_ty), inside)
 
 
 @triton.jit
 def state_places(place, keys, values, key_size: tl.constexpr, value_size: tl.constexpr):
-    """Return where a block of a matrix of `(places, K, V)` is, and what of it exists."""
+    """Return where a block of a matrix of `(places, K, V)` is, and which elements exist."""
     inside = (keys < key_size)[:, None] & (values < value_size)[None, :]
     return (place * key_size + keys)[:, None] * value_size + values[None, :], inside
 
 
 @triton.jit
 def load_state(states, place, keys, values, key_size: tl.constexpr, value_size: tl.constexpr):
-    """Load what stands at `state_places`, zero where nothing does."""
+    """Load the values at `state_places`, zero where there are none."""
     at, inside = state_places(place, keys, values, key_size, value_size)
     return tl.load(states + at, inside, 0.0)
 
 
 @triton.jit
 def store_state(states, place, keys, values, state, key_size: tl.constexpr, value_size: tl.constexpr):
-    """Store what `load_state` would load."""
+    """Store values where `load_state` reads them."""
     at, inside = state_places(place, keys, values, key_size, value_size)
     tl.store(states + at, state, inside)

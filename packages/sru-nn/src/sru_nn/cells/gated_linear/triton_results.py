@@ -1,6 +1,6 @@
 """The Triton kernels for the outputs and gradients of the gated linear recurrence.
 
-A program takes a block of the results of one chunk of one head, given the state before the chunk and the
+A program computes a block of the results of one chunk of one head, given the state before the chunk and the
 gradient of the state after it.
 """
 
@@ -40,7 +40,7 @@ def part(offsets, sequences, length, place):
     if offsets is not None:
         row = tl.load(sequences + place)
         begin, end = sequence(offsets, row, length)
-        begin += tl.maximum(place - begin // CHUNK - row, 0) * CHUNK  # negative for wrong offsets alone
+        begin += tl.maximum(place - begin // CHUNK - row, 0) * CHUNK  # negative only for wrong offsets
     return begin + tl.arange(0, CHUNK), end
 
 

@@ -1,7 +1,7 @@
-"""The Triton kernels that take a state of the gated linear recurrence, or its gradient, from chunk to chunk.
+"""The Triton kernels that carry a state of the gated linear recurrence, or its gradient, from chunk to chunk.
 
-A program takes a block of the state of one head of one sequence, and leaves it in memory for each chunk. From
-these all else is computed for all chunks at once.
+A program carries a block of the state of one head of one sequence, and writes it to memory for each chunk.
+Everything else is computed from these states for all chunks at once.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def walk_forward(
     count = tl.cdiv(end - begin, CHUNK)
     if offsets is not None:
         last_place = end // CHUNK + row
-        if place + count <= last_place:  # a place more than there are chunks
+        if place + count <= last_place:  # one place more than there are chunks
             nothing = tl.zeros([key_block, value_block], state.dtype)
             store_state(states, last_place * lines + line, rows, columns, nothing, key_size, value_size)
     for i in range(count):

@@ -1,4 +1,4 @@
-"""What the recurrence of Li-GRU and SLi-GRU accepts."""
+"""Argument checks for the recurrence of Li-GRU and SLi-GRU."""
 
 from __future__ import annotations
 

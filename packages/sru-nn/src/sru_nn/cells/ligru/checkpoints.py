@@ -1,7 +1,7 @@
-"""State dicts of the Li-GRU and SLi-GRU of SpeechBrain and `fast_sligru`, and where one contradicts a module.
+"""State dicts of SpeechBrain's and `fast_sligru`'s Li-GRU and SLi-GRU, and checks that they fit a module.
 
-Both packages keep a layer as `rnn.I.w`, `rnn.I.u`, `rnn.I.norm` and `rnn.I.layer_norm`, the candidate before
-the gate, as here. Their dropout masks are dropped, and `h_init` is the state in which sequences begin.
+Both packages store a layer as `rnn.I.w`, `rnn.I.u`, `rnn.I.norm` and `rnn.I.layer_norm`, with the candidate
+before the gate, as here. Their dropout masks are dropped, and `h_init` is the state in which sequences begin.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _MASKS = ("drop_masks", "drop_mask_te")
 
 
 def read_stack(state_dict: dict[str, Any], prefix: str) -> None:
-    """Replace, in place, the entries of a stack of these packages by those of this one."""
+    """Convert, in place, the entries of a stack from the layout of these packages to that of this one."""
     strip_wrappers(state_dict, prefix)
     pattern = re.compile(re.escape(prefix) + r"rnn\.(\d{1,9})\.(\w+)(.*)", re.DOTALL)
     for name in list(state_dict):
@@ -31,9 +31,10 @@ def read_stack(state_dict: dict[str, Any], prefix: str) -> None:
 
 
 def check_stack(stack: Any, state_dict: dict[str, Any], prefix: str) -> None:
-    """Raise if a state dict in the layout of this package holds a stack with other arguments than this one.
+    """Raise if a state dict in the layout of this package holds a stack with different arguments.
 
-    An initial state of these packages serves all directions. Zeros that this stack does not keep are dropped.
+    An initial state from these packages is used for all directions. Zeros that this stack does not store are
+    dropped.
 
     Raises:
         RuntimeError: Names the first argument that differs, and both values.

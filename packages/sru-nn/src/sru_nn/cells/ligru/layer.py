@@ -29,7 +29,7 @@ class LiGRULayer(nn.Module):
         recurrent_norm: Whether the product with the state is normalised, as in an `SLiGRU`.
 
     Attributes:
-        transform: W, an `nn.Linear` with 2·D outputs, u_h then u_z; with a bias where nothing normalises it.
+        transform: W, an `nn.Linear` with 2·D outputs, u_h then u_z; with a bias if it is not normalised.
         norm: The norm of W x, or None.
         recurrent: U, an `nn.Linear` with 2·D outputs, of both directions.
         recurrent_norm: The norm of U h, or None.
@@ -100,7 +100,7 @@ class LiGRULayer(nn.Module):
             state: `(B, N·D)`, the state before the first step; `initial_state`, or zeros, if None.
             mask_pad: `(T, B)` bool, True where a position is padding; x is zero there.
             reset: `(T, B)` bool, True where a sequence begins.
-            cu_seqlens: `(S + 1,)` int64, where the sequences begin and end that lie end to end.
+            cu_seqlens: `(S + 1,)` int64, where the concatenated sequences begin and end.
 
         Returns:
             `h`: `(T, B, N·D)`.
@@ -141,9 +141,9 @@ class LiGRULayer(nn.Module):
         return ligru_recurrence(u, weight, state, **options)
 
     def _weight(self, steps: int) -> Tensor | None:
-        """Return U, or None if the modules of the product are called at each step: they are not what we made.
+        """Return U, or None if modules of the product were replaced and must be called at each step.
 
-        Weights of 8 bits are made floating-point once for a sequence. A single step reads them as they are.
+        8-bit weights are converted to floating point once per sequence. A single step reads them as they are.
         """
         linear: Any = self.recurrent
         if self.recurrent_norm is not None and _is_another(self.recurrent_norm, nn.LayerNorm):
@@ -151,12 +151,12 @@ class LiGRULayer(nn.Module):
         if linear._parameters.get("bias") is not None:
             return None
         if type(linear) is Int8Linear and not is_watched(linear):
-            is_sequence = is_recorded() or steps > 1  # a graph holds for any number of steps
+            is_sequence = is_recorded() or steps > 1  # a graph must work for any number of steps
             return linear.dequantized() if is_sequence else None
         if _is_another(linear, nn.Linear):
             return None
         weight: Any = linear.weight
-        return None if is_traceable_wrapper_subclass(weight) else weight  # quantized by others
+        return None if is_traceable_wrapper_subclass(weight) else weight  # quantized by another library
 
     def _product(self, h: Tensor, storage: torch.dtype) -> Tensor:
         product: Tensor = self.recurrent(h.to(storage))
@@ -173,11 +173,11 @@ class LiGRULayer(nn.Module):
         return self.norm(frames, mask_pad.flatten()).view_as(u)  # type: ignore[no-any-return]
 
     def extra_repr(self) -> str:
-        """Show the sizes and every option that is not at its default."""
+        """Show the sizes and every option that differs from its default."""
         usual: dict[str, Any] = {"nonlinearity": "relu", "dropout": 0.0, "bidirectional": False, "bias": True}
         return ", ".join(filter(None, (f"{self.input_size}, {self.hidden_size}", shown_options(self, usual))))
 
 
 def _is_another(module: nn.Module, kind: type[nn.Module]) -> bool:
-    """Return whether a call of a module may do anything else than `forward` of this class."""
+    """Return whether calling a module may do anything but `forward` of this class."""
     return type(module).forward is not kind.forward or is_watched(module)

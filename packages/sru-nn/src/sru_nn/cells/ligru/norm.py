@@ -11,7 +11,7 @@ from sru_nn.watched import refuse_script
 
 
 class FrameNorm(nn.BatchNorm1d):
-    """Batch norm over all real frames of a batch: padding counts for nothing.
+    """Batch norm over all real frames of a batch, ignoring padding.
 
     Args:
         num_features: The number of features.

@@ -1,7 +1,7 @@
 """The recurrence of Li-GRU and SLi-GRU as the operators `sru_nn::ligru_forward` and `sru_nn::ligru_backward`.
 
-The kernels run what has to go step by step. Gradients of the weight and of the norm are products and sums
-over all steps at once. The arguments have been checked, by `arguments.py` beside this file.
+The kernels run only what must be computed step by step. The gradients of the weight and of the norm are
+products and sums over all steps at once. `arguments.py` in this folder has checked the arguments.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def ligru_recurrence(
     h_reset: Tensor | None,
     cu_seqlens: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """Compute `sru_nn.functional.ligru_recurrence` in the way that is fastest here."""
+    """Compute `sru_nn.functional.ligru_recurrence` in the fastest way available."""
     marks = mask_pad if reset is None else pieces.marks(mask_pad, reset, bidirectional)
     offsets = None if cu_seqlens is None else cu_seqlens.to(torch.int64)
     weight = weight if weight.dtype == u.dtype else weight.to(u.dtype)
@@ -53,9 +53,9 @@ def ligru_recurrence(
 
 
 def choose(inputs: Inputs) -> backend.Backend:
-    """Return what runs the operators: plain PyTorch where there are no kernels, and for a single step.
+    """Return the backend of the operators: plain PyTorch without kernels, and for a single step.
 
-    A kernel first packs the weight, which takes longer than to multiply by it once.
+    A kernel first packs the weight, which takes longer than multiplying by it once.
     """
     device = inputs.u.device
     if backend.active(device) != "kernels" or is_one(inputs.u.shape[0]):
@@ -64,7 +64,7 @@ def choose(inputs: Inputs) -> backend.Backend:
 
 
 def results(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Return `h`, the last state and the states, empty without `save`; none has a value."""
+    """Return `h`, the last state and the states, empty without `save`; they have no values."""
     last = _last(inputs)
     h = inputs.u.new_empty(*inputs.u.shape[:2], last.shape[1])
     return h, last, last.new_empty(h.shape if save else (0,))
@@ -79,19 +79,19 @@ def _last(inputs: Inputs) -> Tensor:
 
 
 def gradients(inputs: Inputs, *_: Any) -> tuple[Tensor, ...]:
-    """Return the gradients of `u` to `norm_bias`; none has a value."""
+    """Return the gradients of `u` to `norm_bias`; they have no values."""
     last, *others = _small_gradients(inputs)
     return inputs.u.new_empty(inputs.u.shape), last.new_empty(inputs.weight.shape), last, *others
 
 
 def _small_gradients(inputs: Inputs) -> list[Tensor]:
-    """Return the gradients of `h0`, `h_reset` and the norm; none has a value."""
+    """Return the gradients of `h0`, `h_reset` and the norm; they have no values."""
     last, optional = _last(inputs), (inputs.h_reset, inputs.norm_weight, inputs.norm_bias)
     return [last, *(last.new_empty(0 if x is None else x.shape) for x in optional)]
 
 
 def count_flops(inputs: Inputs) -> int:
-    """Return how many floating-point operations the equations take."""
+    """Return the number of floating-point operations in the equations."""
     length, batch, _, size = inputs.u.shape
     steps = length * batch * (2 if inputs.bidirectional else 1)
     of_state = 8 + (inputs.mask_h is not None)  # two sums, two activations, four for the new state
@@ -100,7 +100,7 @@ def count_flops(inputs: Inputs) -> int:
 
 
 def forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Compute the results by the kernel."""
+    """Compute the results with the kernel."""
     h, last, states = results(inputs, save)
     given, kept = (inputs.norm_eps or 0.0, inputs.h0, inputs.h_reset), states if save else None
     run_kernel("ligru_forward", h, *_fields(inputs), *given, h, last, kept, None, None, _scratch(inputs))
@@ -113,7 +113,7 @@ def backward(inputs: Inputs, states: Tensor, *grads: Tensor | None) -> tuple[Ten
     before, rstd = _before(inputs, states), None
     grad_starts = None if inputs.h_reset is None else torch.empty_like(grad_h0)
     with without_autocast(u.device):
-        # A step reads its products before its gradients take their place.
+        # A step reads its products before its gradients overwrite them.
         products = grad_sums = grad_products = multiply(before, inputs.weight.to(before.dtype))
         if inputs.norm_eps is not None:
             shape = products.shape[-1:]
@@ -133,7 +133,7 @@ def backward(inputs: Inputs, states: Tensor, *grads: Tensor | None) -> tuple[Ten
 
 
 def _scratch(inputs: Inputs) -> Tensor | None:
-    """Return the memory that the kernels of a GPU work in; the others have their own."""
+    """Return scratch memory for the kernels of a GPU; the others allocate their own."""
     if not inputs.u.is_cuda:
         return None
     last, directions = _last(inputs), 2 if inputs.bidirectional else 1
@@ -162,7 +162,7 @@ def _before(inputs: Inputs, states: Tensor) -> Tensor:
 
 
 def _fields(inputs: Inputs) -> tuple[Any, ...]:
-    """Return the fields that both kernels begin with, in their order."""
+    """Return the leading fields of both kernels, in order."""
     u, weight, _, _, norm_weight, norm_bias, mask_h, marks, cu_seqlens, both, activation, norm_eps = inputs
     count = u.shape[1] if cu_seqlens is None else cu_seqlens.shape[0] - 1
     sizes = (len(u), count, u.shape[3], 2 if both else 1)

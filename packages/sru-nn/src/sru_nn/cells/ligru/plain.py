@@ -1,8 +1,8 @@
 """The two operators of the Li-GRU in plain PyTorch.
 
-Only the product with the state has to wait for the step before. The backward pass computes these products
-anew from the states, which is all it needs beside the inputs: of many steps at once, as it does the gradient
-of the weight. Its loop over single steps holds the way back through the product alone.
+Only the product with the state has to wait for the previous step. The backward pass needs only the inputs and
+the states: it recomputes these products from the states for many steps at once, as it computes the gradient
+of the weight. Its loop over single steps contains only the gradient through the product.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from sru_nn.cells.ligru.rows import Rows, both_ways, from_rows, last_from_rows, 
 from sru_nn.dtypes import accumulate_dtype, without_autocast
 from sru_nn.gemm import add_product_, multiply
 
-# Steps of the backward pass whose products are computed at once: enough for a GEMM, few for the caches.
+# Backward steps whose products are computed at once: enough for a GEMM, few enough for the caches.
 _STEPS = 64
 
 
 class Inputs(NamedTuple):
-    """What both operators read, in the order of their schemas; shapes as for `ligru_recurrence`.
+    """The inputs of both operators, in the order of their schemas; shapes as for `ligru_recurrence`.
 
-    `marks` are those of `sru_nn.pieces`, or the padding alone as bool.
+    `marks` are those of `sru_nn.pieces`, or only the padding as bool.
     """
 
     u: Tensor
@@ -47,7 +47,7 @@ class Inputs(NamedTuple):
         return self._replace(weight=self.weight.to(accumulate_dtype(self.u.dtype)))
 
     def rows(self) -> Rows:
-        """Bring them to rows."""
+        """Convert them to rows."""
         return read_rows(
             self.u, self.h0, self.h_reset, self.mask_h, self.marks, self.cu_seqlens, self.bidirectional
         )
@@ -66,7 +66,7 @@ def forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor | None]:
     h = states.to(inputs.u.dtype)
     if inputs.marks is not None:
         h = h.masked_fill(pieces.padding(inputs.marks).unsqueeze(2), 0.0)
-    elif h is states:  # the results of an operator share no memory
+    elif h is states:  # results of an operator must not share memory
         h = h.clone()
     return h, last_from_rows(last, inputs.bidirectional).clone(), states if save else None
 
@@ -129,15 +129,16 @@ def backward(
         grad_u.to(inputs.u.dtype).contiguous(),
         grad_weight,
         grad_h0.clone(),
-        # The results of an operator share no memory.
+        # Results of an operator must not share memory.
         *(grad.new_empty(0) if x is None else grad.clone() for x, grad in zip(optional, found, strict=True)),
     )
 
 
 def _gradients(inputs: Inputs, rows: Rows, states: Tensor, outer: Tensor, grad: Tensor) -> tuple[Tensor, ...]:
-    """Return the gradients of rows from those of the states `outer` and of the last state `grad`.
+    """Return the gradients of rows from those of the states, `outer`, and of the last state, `grad`.
 
-    Of u `(T, R, 2, D)`, the weight, the states before the first step and at starts, and what the norm learns.
+    They are those of u `(T, R, 2, D)`, the weight, the states before the first step and at starts, and the
+    parameters of the norm.
     """
     (length, count, size), starts = states.shape, rows.starts
     grad_u, grad_starts = states.new_empty(length, count, 2, size), torch.zeros_like(grad)
@@ -209,6 +210,6 @@ class _Norm:
 
 
 def _padded_out(inputs: Inputs, cu_seqlens: Tensor) -> Inputs:
-    """Return the same with the sequences in a batch, in place of `cu_seqlens`."""
+    """Return the same with the sequences in a batch instead of `cu_seqlens`."""
     (u,), mask_pad = pieces.pad_out(cu_seqlens, inputs.u)
     return inputs._replace(u=u, marks=mask_pad, cu_seqlens=None)

@@ -21,7 +21,7 @@ States = Callable[..., tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class Product:
-    """What a step adds to the pre-activations: U h, with a layer norm if there is an `eps`."""
+    """The recurrent term of the pre-activations: U h, with a layer norm if there is an `eps`."""
 
     weight: Tensor
     """`(2·D, D)`, U_h then U_z."""
@@ -66,7 +66,7 @@ def ligru_states(rows: Rows, product: Callable[[Tensor], Tensor], activation: st
     # unbind, not indexing: the gradient of an index is as large as the whole tensor.
     for u_t, *now in zip(*(tensor.unbind(0) for tensor in over_time), strict=True):
         if starts is not None:
-            h = torch.where(now[-2], now[-1], h)  # not a product: the state before may be NaN
+            h = torch.where(now[-2], now[-1], h)  # not a product: the previous state may be NaN
         a, z = (u_t + product(h)).chunk(2, -1)
         candidate = activate(a, activation)
         if mask_h is not None:
@@ -114,7 +114,7 @@ def by_marks(
     norm_eps: float | None,
     states: States = ligru_states,
 ) -> tuple[Tensor, Tensor]:
-    """Compute it from `marks` (`sru_nn.pieces`, or the padding alone as bool) in place of masks."""
+    """Compute it from `marks` (`sru_nn.pieces`, or only the padding as bool) instead of masks."""
     dtype = accumulate_dtype(u.dtype)
     norm_weight, norm_bias = (part if part is None else part.to(dtype) for part in (norm_weight, norm_bias))
     product = Product(weight.to(dtype), norm_weight, norm_bias, norm_eps)
@@ -136,7 +136,7 @@ def by_product(
     activation: str,
     states: States = ligru_states,
 ) -> tuple[Tensor, Tensor]:
-    """Compute it with any map of the state `(R, D)` to what a step adds to u, `(R, 2·D)`."""
+    """Compute it with any map from the state `(R, D)` to the recurrent term `(R, 2·D)` of a step."""
     rows = read_rows(u, h0, h_reset, mask_h, marks, cu_seqlens, bidirectional)
     h, last = states(rows, product, activation)
     h = from_rows(h, bidirectional)

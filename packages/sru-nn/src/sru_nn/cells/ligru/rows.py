@@ -1,6 +1,6 @@
-"""Both directions of a Li-GRU as rows of one; those of the second run from the last step to the first.
+"""Both directions of a Li-GRU as rows of one batch; the second ones run from the last step to the first.
 
-The directions share their weights, so that a step of both is one product.
+The directions share their weights, so one product computes a step of both.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from sru_nn.dtypes import accumulate_dtype
 
 
 class Rows(NamedTuple):
-    """What the recurrence reads, in the accumulation dtype; R = N·B rows."""
+    """The inputs of the recurrence, in the accumulation dtype; R = N·B rows."""
 
     u: Tensor
-    """`(T, R, 2·D)`, u_h then u_z; u_z is infinite at padding, so that the state passes unchanged."""
+    """`(T, R, 2·D)`, u_h then u_z; u_z is infinite at padding, where the state passes unchanged."""
     h: Tensor
     """`(R, D)`, the states before the first step."""
     mask_h: Tensor | None
     """`(R, D)`, or `(T, R, D)` for one mask per position."""
     starts: Tensor | None = None
-    """`(T, R, 1)` bool, True where `h_reset` stands for the state before the step."""
+    """`(T, R, 1)` bool, True where `h_reset` replaces the state before the step."""
     h_reset: Tensor | None = None
     """`(R, D)`, or `(T, R, D)` for one state per position."""
 
@@ -38,10 +38,10 @@ def read_rows(
     cu_seqlens: Tensor | None,
     bidirectional: bool,
 ) -> Rows:
-    """Bring the inputs of the recurrence to rows.
+    """Convert the inputs of the recurrence to rows.
 
-    Sequences that lie end to end are one whose state is replaced where the next begins: no shape depends on
-    their lengths.
+    Concatenated sequences are one sequence whose state is replaced where the next one begins: no shape
+    depends on their lengths.
     """
     length, batch, _, size = u.shape
     dtype, directions = accumulate_dtype(u.dtype), 2 if bidirectional else 1
@@ -70,7 +70,7 @@ def read_rows(
 def _without_padding(u: Tensor, marks: Tensor | None) -> Tensor:
     if marks is None:
         return u.flatten(2)
-    # Nothing in a padded position, NaN included, may reach a result or a gradient.
+    # Nothing at a padded position, not even NaN, may reach a result or a gradient.
     pad = pieces.padding(marks).unsqueeze(2)
     u_h, u_z = u.unbind(2)
     return torch.cat([u_h.masked_fill(pad, 0.0), u_z.masked_fill(pad, torch.inf)], 2)
@@ -82,7 +82,7 @@ def both_ways(tensor: Tensor, bidirectional: bool) -> Tensor:
 
 
 def read_starts(marks: Tensor, bidirectional: bool) -> Tensor:
-    """Return where each row starts anew, `(T, R, 1)` bool."""
+    """Return where each row restarts, `(T, R, 1)` bool."""
     starts = [pieces.starts(marks, False)]
     if bidirectional:
         starts.append(pieces.starts(marks, True).flip(0))
@@ -117,5 +117,5 @@ def last_from_rows(h: Tensor, bidirectional: bool) -> Tensor:
 
 def _halves(tensor: Tensor, axis: int) -> tuple[Tensor, ...]:
     """Return the rows of the first and of the second direction."""
-    # Not chunk(2, axis), which ONNX cannot optimise where the number of rows is not known.
+    # Not chunk(2, axis), which ONNX cannot optimise if the number of rows is unknown.
     return torch.unflatten(tensor, axis, (2, tensor.shape[axis] // 2)).unbind(axis)

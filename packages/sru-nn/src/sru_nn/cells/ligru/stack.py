@@ -18,7 +18,7 @@ from sru_nn.stack import Stack, by_layer
 
 
 class LightStack(Stack):
-    """What `LiGRU` and `SLiGRU` share: everything but the norm of the product with the state."""
+    """The base of `LiGRU` and `SLiGRU`: everything but the norm of the product with the state."""
 
     _fixed = Stack._fixed | {"normalization"}
 
@@ -104,7 +104,7 @@ class LightStack(Stack):
         return x, torch.stack(last)
 
     def _check_frames(self, x: Tensor, mask_pad: Tensor | None) -> None:
-        """Raise if batch norm has no two frames; a mask is read on the CPU only, so that no GPU waits."""
+        """Raise if batch norm has fewer than two frames; masks are read on the CPU only, so no GPU waits."""
         frames = x.shape[0] * x.shape[1]
         if mask_pad is not None:
             if not (mask_pad.is_cpu and is_plain(mask_pad)):

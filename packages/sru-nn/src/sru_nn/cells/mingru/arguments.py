@@ -1,4 +1,4 @@
-"""What the recurrence of the minimal GRU accepts."""
+"""Argument checks for the recurrence of the minimal GRU."""
 
 from __future__ import annotations
 

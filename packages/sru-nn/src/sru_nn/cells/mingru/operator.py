@@ -1,6 +1,6 @@
 """The recurrence of the minimal GRU: a loop, a scan in parallel over time, or the operators of the SRU.
 
-The arguments have been checked, by `arguments.py` beside this file.
+`arguments.py` in this folder has checked the arguments.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from sru_nn.linear_scan import linear_scan
 from sru_nn.operators import is_recorded, is_transformed
 from sru_nn.pieces import lay_end_to_end, pad_out
 
-# Its sigmoid is exactly 1, in float64 too.
+# Its sigmoid is exactly 1, even in float64.
 _OPEN = 100.0
-# Numbers of states on a CPU, without gradients and with them, from which a step of the loop is bound by
-# memory. The kernels, which have more to read, and a scan, which reads it several times, are no faster then.
+# Numbers of states on a CPU, without and with gradients, from which a step of the loop is memory-bound. Then
+# neither the kernels, which read more, nor a scan, which reads everything several times, is faster.
 _WIDE, _WIDE_FOR_A_SCAN = (8192, 65536), (1024, 2048)
 
 
@@ -35,7 +35,7 @@ def mingru_recurrence(
     h_reset: Tensor | None,
     cu_seqlens: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """Compute `sru_nn.functional.mingru_recurrence` in the way that is fastest here."""
+    """Compute `sru_nn.functional.mingru_recurrence` in the fastest way available."""
     chosen: backend.Backend | None = None if is_recorded() else backend.active(u.device)
     if reset is None and cu_seqlens is None:
         return _fastest(u, chosen)(u, h0, mask_pad=mask_pad)
@@ -44,7 +44,7 @@ def mingru_recurrence(
             u, h0, chosen=chosen, mask_pad=mask_pad, reset=reset, h_reset=h_reset, cu_seqlens=cu_seqlens
         )
     if cu_seqlens is None or is_transformed():
-        # Not by a scan, which multiplies the state before a start by zero: it may be NaN.
+        # Not with a scan, which multiplies the state before a start by zero: it may be NaN.
         return reference.mingru_recurrence(
             u, h0, mask_pad=mask_pad, reset=reset, h_reset=h_reset, cu_seqlens=cu_seqlens
         )
@@ -54,7 +54,7 @@ def mingru_recurrence(
 
 
 def _fastest(u: Tensor, chosen: backend.Backend | None) -> Callable[..., tuple[Tensor, Tensor]]:
-    """Return the fastest way for rows of one sequence each; `chosen` is None in a graph."""
+    """Return the fastest implementation for rows of one sequence each; `chosen` is None in a graph."""
     if (chosen is not None and u.shape[0] <= 1) or is_transformed():
         return reference.mingru_recurrence
     if chosen is None:
@@ -69,7 +69,7 @@ def _fastest(u: Tensor, chosen: backend.Backend | None) -> Callable[..., tuple[T
 
 
 def by_scan(u: Tensor, h0: Tensor | None, *, mask_pad: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Compute `sru_nn.functional.mingru_recurrence` by a linear scan."""
+    """Compute `sru_nn.functional.mingru_recurrence` with a linear scan."""
     return reference.mingru_recurrence(u, h0, mask_pad=mask_pad, states=_scan_states)
 
 

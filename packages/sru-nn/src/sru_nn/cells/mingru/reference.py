@@ -25,7 +25,7 @@ def mingru_states(
         u_h: `(T, B, D)`.
         u_z: `(T, B, D)`; minus infinity where the state passes unchanged.
         h: `(B, D)`, the state before the first step.
-        starts: `(T, B)` bool, True where `h_reset` stands for h_{t-1}; or None.
+        starts: `(T, B)` bool, True where `h_reset` replaces h_{t-1}; or None.
         h_reset: `(D,)`, or `(T, B, D)` for one state per position; with `starts` only.
 
     Returns:
@@ -38,7 +38,7 @@ def mingru_states(
     states = []
     for u_h_t, z_t, *start in zip(*(tensor.unbind(0) for tensor in over_time), strict=True):
         if start:
-            h = torch.where(start[0], start[1], h)  # not a product: the state before may be NaN
+            h = torch.where(start[0], start[1], h)  # not a product: the previous state may be NaN
         h = torch.lerp(h, u_h_t, z_t)  # (1 − z) ⊙ h + z ⊙ u_h
         states.append(h)
     return torch.stack(states) if states else u_h, h
@@ -56,7 +56,7 @@ def mingru_recurrence(
 ) -> tuple[Tensor, Tensor]:
     """Compute `sru_nn.functional.mingru_recurrence` (shapes and dtypes are there) step by step.
 
-    Sequences that lie end to end are one whose state is replaced where the next begins.
+    Concatenated sequences are one sequence whose state is replaced where the next one begins.
     """
     storage, dtype = u.dtype, accumulate_dtype(u.dtype)
     u = u.to(dtype)

@@ -1,4 +1,4 @@
-"""What the recurrence of the SRU accepts."""
+"""Argument checks for the recurrence of the SRU."""
 
 from __future__ import annotations
 

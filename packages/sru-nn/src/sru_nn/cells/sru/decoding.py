@@ -22,15 +22,15 @@ from sru_nn.operators import is_plain
 from sru_nn.quantization import Int8Linear
 from sru_nn.watched import is_watched
 
-# The kernel multiplies one sequence after the other. At D = 1024 a plain matrix product catches up at 16
+# The kernel multiplies one sequence after another. At D = 1024 a plain matrix product catches up at 16
 # sequences in float32 and bfloat16, and earlier where PyTorch's is good or the kernel has to convert. Smaller
-# layers gain beyond that, because they save calls.
+# layers still gain beyond that, because they save calls.
 _LARGEST_BATCH = {torch.float32: 16, torch.bfloat16: 16, torch.float64: 4, torch.float16: 1}
 _PLAIN = (nn.Parameter, Tensor)
 
 
 def can_step(cells: Sequence[SRUCell], x: Tensor, c0: Tensor | None) -> bool:
-    """Return whether `step` gives the results of calling these layers, only faster.
+    """Return whether `step` gives the same results as calling these layers, only faster.
 
     Args:
         cells: The layers.
@@ -60,7 +60,7 @@ def can_step(cells: Sequence[SRUCell], x: Tensor, c0: Tensor | None) -> bool:
 
 
 def _is_simple(cell: SRUCell, dtype: torch.dtype, inputs: int, width: int) -> bool:
-    """Return whether a layer has these sizes and is as it was made, so that all shapes are known."""
+    """Return whether a layer has these sizes and is unmodified, so that all shapes are known."""
     return (
         type(cell) is SRUCell
         and (cell.input_size, cell.output_size, cell.custom_m) == (inputs, width, None)
@@ -74,7 +74,7 @@ def _is_simple(cell: SRUCell, dtype: torch.dtype, inputs: int, width: int) -> bo
 
 
 def _vector(cell: SRUCell, name: str) -> Any:
-    """Return a parameter or a buffer of zeros; None when it has been parametrized."""
+    """Return a parameter or a buffer of zeros; None if it has been parametrized."""
     return cell._parameters.get(name, cell._buffers.get(name))
 
 
@@ -102,7 +102,7 @@ def _is_linear(module: Any, dtype: torch.dtype, shape: tuple[int, ...]) -> bool:
 
 def _fits(tensor: Any, dtype: torch.dtype, shape: tuple[int, ...]) -> bool:
     return (
-        type(tensor) in _PLAIN  # not so when it has been quantized
+        type(tensor) in _PLAIN  # false if it has been quantized
         and tensor.dtype == dtype
         and tensor.shape == shape
         and tensor.is_cpu

@@ -1,4 +1,4 @@
-"""What an SRU layer is called with: checked, and brought to one form."""
+"""The arguments of an SRU layer's call, checked and converted to one form."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def checked(cell: Any, input: Any, c0: Any, where: Positions) -> tuple[Tensor, P
         cell: The layer.
         input: `(T, B, E)`, or `(B, E)` for a single step; `(total, E)` or `(total, 1, E)` with `cu_seqlens`.
         c0: `(B, N·D)` or None.
-        where: As the layer was called.
+        where: As passed to the layer.
 
     Returns:
         `input`: `(T, B, E)`, zero at padding.
@@ -27,7 +27,7 @@ def checked(cell: Any, input: Any, c0: Any, where: Positions) -> tuple[Tensor, P
 
     Raises:
         ValueError: A shape, a device or the combination of arguments is wrong.
-        TypeError: What is given is no tensor, or `reset` and `cu_seqlens` have another dtype.
+        TypeError: An argument is not a tensor, or `reset` or `cu_seqlens` has a wrong dtype.
     """
     who = type(cell).__name__
     if where.cu_seqlens is not None:

@@ -183,7 +183,7 @@ class SRUCell(Weights):
                 B with `cu_seqlens`.
             mask_pad: `(T, B)`, non-zero where a position is padding.
             reset: `(T, B)` bool, True where a sequence begins: as for `SRU`.
-            cu_seqlens: `(S + 1,)` int32 or int64, where the sequences begin and end that lie end to end: as
+            cu_seqlens: `(S + 1,)` int32 or int64, where the concatenated sequences begin and end: as
                 for `SRU`.
             x: Another name of `input`.
             state: Another name of `c0`.
@@ -238,7 +238,7 @@ class SRUCell(Weights):
         return result[0].squeeze(0), result[1]
 
     def _forward(self, input: Any, c0: Any, where: Positions, *attention: Any) -> tuple[Tensor, Tensor]:
-        """Check what the layer was called with, and run it."""
+        """Check the arguments of the call, and run the layer."""
         flat = where.cu_seqlens is not None and isinstance(input, Tensor) and input.dim() == 2
         input, where = checked(self, input, c0, where)
         h, c = self._run(input, c0, where, *attention)
@@ -247,7 +247,7 @@ class SRUCell(Weights):
     def _run(
         self, input: Tensor, c0: Tensor | None, where: Positions, *attention: Any
     ) -> tuple[Tensor, Tensor]:
-        """Run `(T, B, E)`, finite at padding; the transform of SRU++ takes the other arguments."""
+        """Run on `(T, B, E)`, finite at padding; the other arguments are for the transform of SRU++."""
         transform, norm = self.transform, self.layer_norm
         check_features(type(self).__name__, "input", input, "(T, B, E)", (3,), self.input_size)
         check_like_parameters(type(self).__name__, input, self.bias if transform is None else transform)

@@ -1,6 +1,6 @@
 """The SRU recurrence as the operators `sru_nn::sru_forward` and `sru_nn::sru_backward`.
 
-The arguments have been checked, by `arguments.py` beside this file.
+`arguments.py` in this folder has checked the arguments.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def sru_recurrence(
     cu_seqlens: Tensor | None = None,
     length_parallel: bool | LengthParallel = False,
 ) -> tuple[Tensor, Tensor]:
-    """Compute `sru_nn.functional.sru_recurrence` in the way that is fastest here."""
+    """Compute `sru_nn.functional.sru_recurrence` in the fastest way available."""
     if length_parallel is not False:
         if reset is not None or cu_seqlens is not None:
             raise ValueError(
@@ -39,14 +39,14 @@ def sru_recurrence(
             return reference.sru_recurrence(**inputs._asdict(), states=_solver(length_parallel).states)
     mask_c = inputs.mask_c
     chosen = None if is_recorded() else backend.active(inputs.u.device)
-    # The kernels give the dropout mask no gradient; the modules draw it at random. A graph gets the operator
-    # on any device, as it would unroll the loop of the reference.
+    # The kernels compute no gradient for the dropout mask, which the modules draw at random. A graph gets the
+    # operator on any device, because it would unroll the loop of the reference.
     if (
         is_transformed()
         or (mask_c is not None and mask_c.requires_grad)
         or (
             chosen == "reference" and cu_seqlens is None
-        )  # sequences end to end make the reference's loop long
+        )  # concatenated sequences make the reference's loop long
     ):
         # Not _asdict, which the compiler of torch 2.6 cannot trace.
         fields: dict[str, Any] = dict(zip(Inputs._fields, inputs, strict=True))
@@ -152,7 +152,7 @@ def sru_step(
     Returns:
         `h`: `(1, B, N·D)`.
     """
-    # Not run_kernel, whose checks take a tenth of the time of a small step.
+    # Not run_kernel: its checks take a tenth of the time of a small step.
     package, constants = kernels()
     _, batch, columns = c_last.shape
     outputs, inputs = weight.shape

@@ -1,7 +1,7 @@
 """The SRU over rows of several sequences: the operators `sru_nn::sru_pieces_forward` and `_backward`.
 
-They do what `sru_nn::sru_forward` and `sru_nn::sru_backward` do, which are the same with fewer arguments, and
-replace the state on the way: at `marks` by `c_reset`; at `cu_seqlens`, where sequences lie end to end.
+They generalise `sru_nn::sru_forward` and `sru_nn::sru_backward`: they also replace the state within a row, by
+`c_reset` at `marks` and, for concatenated sequences, at `cu_seqlens`.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ def run(
 
 
 def results(inputs: PieceInputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Return `h`, `c_last` and the states after each position, empty without `save`; none has a value."""
+    """Return `h`, `c_last` and the states after each position, empty without `save`; they have no values."""
     length, batch, _, columns = inputs.u.shape
     h, c_last = inputs.u.new_empty(length, batch, columns), inputs.bias.new_empty(_rows(inputs), columns)
     return h, c_last, inputs.bias.new_empty((length, batch, columns) if save else (0,))
 
 
 def gradients(inputs: PieceInputs, *_: Any) -> tuple[Tensor, ...]:
-    """Return the gradients of `u`, `v`, `bias`, `c0`, `c_reset` and `x`; none has a value."""
+    """Return the gradients of `u`, `v`, `bias`, `c0`, `c_reset` and `x`; they have no values."""
     u, v, bias, c_reset, x = inputs.u, inputs.v, inputs.bias, inputs.c_reset, inputs.x
     grad_x = u.new_empty(0) if x is None else x.new_empty(x.shape)
     grad_c0 = bias.new_empty(_rows(inputs), u.shape[3])
@@ -62,16 +62,16 @@ def gradients(inputs: PieceInputs, *_: Any) -> tuple[Tensor, ...]:
 
 
 def count_flops(inputs: PieceInputs) -> int:
-    """Return how many floating-point operations the equations take."""
+    """Return the number of floating-point operations in the equations."""
     length, batch, gates, columns = inputs.u.shape
     has_highway = inputs.x is not None or gates == 4
     options = (inputs.activation != "identity", inputs.mask_c is not None, inputs.scale_x != 1)
-    # Four for each gate and for the state; for the output a product, or four with the highway.
+    # Four for each gate and for the state; for the output one product, or four with the highway.
     return length * batch * columns * (12 + (4 if has_highway else 1) + sum(options))
 
 
 def forward(inputs: PieceInputs, save: bool) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Compute the results by the kernel."""
+    """Compute the results with the kernel."""
     length, batch, _, columns = inputs.u.shape
     h, c_last = inputs.u.new_empty(length, batch, columns), inputs.bias.new_empty(_rows(inputs), columns)
     c = inputs.bias.new_empty(length, batch, columns) if save else None
@@ -80,10 +80,10 @@ def forward(inputs: PieceInputs, save: bool) -> tuple[Tensor, Tensor, Tensor | N
 
 
 def backward(inputs: PieceInputs, *saved: Tensor | None) -> tuple[Tensor, ...]:
-    """Compute the gradients by the kernel."""
+    """Compute the gradients with the kernel."""
     u, v, bias, c_reset, x = inputs.u, inputs.v, inputs.bias, inputs.c_reset, inputs.x
     grad_u, grad_v, grad_bias, grad_c0, grad_c_reset, grad_x = gradients(inputs)
-    # The kernel sums over time for each sequence. The sum over the batch follows, in a fixed order.
+    # The kernel sums over time for each sequence. The batch is then summed in a fixed order.
     per_position, shape = v.dim() == 4, (2, *grad_c0.shape)
     grad_v, grad_bias = grad_v if per_position else v.new_empty(shape), bias.new_empty(shape)
     grad_starts = None if c_reset is None else torch.empty_like(grad_c0)
@@ -95,12 +95,12 @@ def backward(inputs: PieceInputs, *saved: Tensor | None) -> tuple[Tensor, ...]:
 
 
 def _rows(inputs: PieceInputs) -> int:
-    """Return the number of sequences, as far as states are concerned."""
+    """Return the number of sequences that have a state."""
     return inputs.u.shape[1] if inputs.cu_seqlens is None else inputs.cu_seqlens.shape[0] - 1
 
 
 def _fields(inputs: PieceInputs) -> tuple[Any, ...]:
-    """Return the fields that both kernels begin with, in their order."""
+    """Return the leading fields of both kernels, in order."""
     u, v, bias, c0, c_reset, x, mask_c, marks, cu_seqlens, bidirectional, activation, scale_x = inputs
     length, _, gates, columns = u.shape
     directions = 2 if bidirectional else 1

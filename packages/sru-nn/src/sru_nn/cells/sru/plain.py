@@ -1,7 +1,7 @@
 """The two operators of the SRU in plain PyTorch: for compiled graphs on a machine without the kernels.
 
-A graph holds the operator and not the loop of the reference, which would be unrolled in it for each length
-anew. An operator runs below autograd, so the gradients are written out.
+A graph holds the operator instead of the loop of the reference, which would be unrolled again for each
+length. An operator runs below autograd, so the gradients are written out.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sru_nn.cells.sru.reference import (
 
 
 class Inputs(NamedTuple):
-    """What both operators read, in the order of their schemas; shapes as for `sru_recurrence`."""
+    """The inputs of both operators, in the order of their schemas; shapes as for `sru_recurrence`."""
 
     u: Tensor
     v: Tensor
@@ -38,9 +38,9 @@ class Inputs(NamedTuple):
 
 
 class PieceInputs(NamedTuple):
-    """What both operators for sequences in pieces read, in the order of their schemas.
+    """The inputs of both operators for rows of several sequences, in the order of their schemas.
 
-    Shapes are as for `sru_recurrence`; `marks` are those of `sru_nn.pieces`, or the padding alone as bool.
+    Shapes are as for `sru_recurrence`; `marks` are those of `sru_nn.pieces`, or only the padding as bool.
     """
 
     u: Tensor
@@ -94,7 +94,7 @@ def backward(
         û_r = ĥ ⊙ (g(c_t) − x') ⊙ m ⊙ r (1 − r)        û_f = G_t ⊙ (c_{t-1} − u_c) ⊙ f (1 − f)
         G_{t-1} = f ⊙ G_t + v_f ⊙ û_f + v_r ⊙ û_r + ĥ_{t-1} ⊙ m r_{t-1} ⊙ g'(c_{t-1})
 
-    Where a direction starts anew, c_{t-1} is `c_reset` and takes what would go to G_{t-1}.
+    Where a direction restarts, c_{t-1} is `c_reset`, which receives the gradient in place of G_{t-1}.
     """
     cu_seqlens = inputs.cu_seqlens
     if cu_seqlens is not None:
@@ -152,7 +152,7 @@ def backward(
 
 
 def _padded_out(inputs: PieceInputs, cu_seqlens: Tensor) -> PieceInputs:
-    """Return the same with the sequences in a batch, in place of `cu_seqlens`."""
+    """Return the same with the sequences in a batch instead of `cu_seqlens`."""
     names = ["u", *["x"] * (inputs.x is not None), *["v"] * (inputs.v.dim() == 4)]
     padded, marks = pieces.pad_out(cu_seqlens, *(getattr(inputs, name) for name in names))
     changes: dict[str, Any] = dict(zip(names, padded, strict=True))

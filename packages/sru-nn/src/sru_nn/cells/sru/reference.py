@@ -26,7 +26,7 @@ def activate(c: Tensor, activation: str) -> Tensor:
 
 
 def reverse_second_direction(tensor: Tensor) -> Tensor:
-    """Flip time in the second half of the columns, so that one forward loop serves both directions."""
+    """Flip time in the second half of the columns, so that one forward loop runs both directions."""
     forward, backward = tensor.chunk(2, dim=-1)
     return torch.cat([forward, backward.flip(0)], dim=-1)
 
@@ -46,7 +46,7 @@ def sru_states(
         u_f: `(T, B, N·D)`, with the bias; infinite where the state passes unchanged.
         v_f: `(N·D,)`, or `(T, B, N·D)` for one vector per position.
         c: `(B, N·D)`, the state before the first step.
-        starts: `(T, B, N·D)` bool, True where `c_reset` stands for c_{t-1}; or None.
+        starts: `(T, B, N·D)` bool, True where `c_reset` replaces c_{t-1}; or None.
         c_reset: `(N·D,)`, or `(T, B, N·D)` for one state per position; with `starts` only.
 
     Returns:
@@ -63,7 +63,7 @@ def sru_states(
     # unbind, not indexing: the gradient of an index is as large as the whole tensor.
     for u_c_t, u_f_t, v_f_t, *start in zip(*(tensor.unbind(0) for tensor in over_time), strict=True):
         if start:
-            c = torch.where(start[0], start[1], c)  # not a product: the state before may be NaN
+            c = torch.where(start[0], start[1], c)  # not a product: the previous state may be NaN
         before.append(c)
         f = torch.sigmoid(torch.addcmul(u_f_t, v_f_t, c))
         c = torch.lerp(u_c_t, c, f)  # f ⊙ c + (1 − f) ⊙ u_c
@@ -80,7 +80,7 @@ def read_inputs(
     bidirectional: bool,
     scale_x: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
-    """Bring the inputs to the accumulation dtype and both directions to one order, and take the padding out.
+    """Convert the inputs to the accumulation dtype, both directions to one order, and neutralise the padding.
 
     Returns:
         u_c; u_f and u_r with their biases; v_f and v_r; the highway term, or None; and the padding
@@ -95,7 +95,7 @@ def read_inputs(
         tensor = reverse_second_direction(tensor.to(dtype)) if bidirectional else tensor.to(dtype)
         if pad is None:
             return tensor
-        # Nothing in a padded position, NaN included, may reach a result or a gradient.
+        # Nothing at a padded position, not even NaN, may reach a result or a gradient.
         return tensor.masked_fill(pad if tensor.dim() == 3 else pad.unsqueeze(2), 0.0)
 
     u_c, u_f, u_r, *u_x = read(u).unbind(2)  # not indexing: the gradient of an index is as large as u
@@ -110,7 +110,7 @@ def read_inputs(
 
 
 def read_starts(marks: Tensor, columns: int, bidirectional: bool) -> Tensor:
-    """Return where each column starts anew, `(T, B, N·D)` bool, both directions in one order."""
+    """Return where each column restarts, `(T, B, N·D)` bool, both directions in one order."""
     if not bidirectional:
         return pieces.starts(marks, False).unsqueeze(2).expand(-1, -1, columns)
     half = (-1, -1, columns // 2)
@@ -157,11 +157,11 @@ def by_marks(
     scale_x: float,
     states: States = sru_states,
 ) -> tuple[Tensor, Tensor]:
-    """Compute it from `marks` (`sru_nn.pieces`, or the padding alone as bool) in place of masks.
+    """Compute it from `marks` (`sru_nn.pieces`, or only the padding as bool) instead of masks.
 
-    Only `c` depends on the step before, so the loop `states` holds the forget gate and the state alone; the
-    output gate and the highway are computed for all steps at once. Sequences that lie end to end are one
-    whose state is replaced where the next begins.
+    Only `c` depends on the previous step, so the loop `states` contains only the forget gate and the state;
+    the output gate and the highway are computed for all steps at once. Concatenated sequences are one
+    sequence whose state is replaced where the next one begins.
     """
     mask_pad = None if marks is None else pieces.padding(marks)
     inputs = read_inputs(u, v, bias, x, mask_pad, bidirectional, scale_x)

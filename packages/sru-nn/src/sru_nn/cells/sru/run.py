@@ -1,4 +1,4 @@
-"""SRU layers run by their stack, each on the output of the one before."""
+"""SRU layers run by their stack, each on the output of the previous one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def run_layers(
     where: Positions,
     after: Callable[[int, Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Run layers, each on the output of the one before.
+    """Run layers, each on the output of the previous one.
 
     Args:
         cells: The L layers.
@@ -52,16 +52,16 @@ def run_layers(
 def run_layer(
     cell: SRUCell, x: Tensor, c0: Tensor | None, where: Positions, *attention: Any
 ) -> tuple[Tensor, Tensor]:
-    """Run a layer without the checks of a call, which its stack has made.
+    """Run a layer without the checks of a call, which its stack has already done.
 
-    What watches the layer has to see a call, though, and so has a record of calls, which names modules.
+    Hooks, and traces that record the names of modules, still need to see a call.
 
     Args:
         cell: The layer.
         x: `(T, B, E)`, finite at padding.
         c0: `(B, N·D)`, or None.
         where: Which positions are real, and where sequences begin.
-        *attention: What an SRU++ layer takes beside these.
+        *attention: The further arguments of an SRU++ layer.
 
     Returns:
         `h`: `(T, B, N·D)`.

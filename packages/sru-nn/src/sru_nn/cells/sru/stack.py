@@ -21,7 +21,7 @@ from sru_nn.stack import Stack
 
 
 class SRUStack(Stack):
-    """What all stacks of SRU layers share: the layouts of the state, and loading state dicts."""
+    """The base of all stacks of SRU layers: the layouts of the state, and loading state dicts."""
 
     nn_rnn_compatible_return: bool
     rnn_lst: nn.ModuleList
@@ -47,14 +47,14 @@ class SRUStack(Stack):
         return None if states[0] is None else torch.stack(states)  # type: ignore[arg-type]
 
     def _layer_states(self, c0: Tensor | None) -> Tensor | None:
-        """Bring the initial state from either of its shapes to `(L, B, N·D)`."""
+        """Convert the initial state from either of its shapes to `(L, B, N·D)`."""
         if c0 is None or c0.shape[-1] == self.output_size:
             return c0
-        # Joined, not transposed and flattened: whether that copies depends on B, which a graph must not.
+        # Concatenated, not transposed and flattened: whether that copies depends on B, and a graph must not.
         return torch.cat(torch.unflatten(c0, 0, (self.num_layers, self.num_directions)).unbind(1), dim=-1)
 
     def _returned_states(self, c: Tensor) -> Tensor:
-        """Bring the states from `(L, B, N·D)` to the shape that this module returns."""
+        """Convert the states from `(L, B, N·D)` to the shape that this module returns."""
         if not self.nn_rnn_compatible_return or self.num_directions == 1:
             return c
         return torch.stack([part for layer in c.unbind(0) for part in layer.chunk(2, dim=-1)])
@@ -259,7 +259,7 @@ class SRU(SRUStack):
 
 
 def _per_layer(name: str, value: Any, num_layers: int) -> list[Any]:
-    """Return one value per layer, from one for all or a sequence of them."""
+    """Return one value per layer, given one for all or a sequence of them."""
     if isinstance(value, str) or not isinstance(value, (Sequence, nn.ModuleList)):
         return [value] * num_layers
     if len(value) != num_layers:

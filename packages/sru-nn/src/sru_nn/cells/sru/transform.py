@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-# PyTorch computes this many elements on one thread.
+# PyTorch uses one thread for this many elements.
 _SERIAL = 32768
 
 
@@ -35,11 +35,11 @@ def draw_transform(transform: nn.Module, num_matrices: int) -> Tensor:
 
 
 def in_gates(cell: Any, result: Any, v: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Bring what a layer's own module returned for `x`, u or (u, v), from gates innermost to gates outermost.
+    """Convert u or (u, v), as a custom module returned it for `x`, from gates innermost to gates outermost.
 
     Returns:
         `u`: `(T, B, K, N·D)`.
-        `v`: `(2, N·D)`, the layer's own, or `(T, B, 2, N·D)` with what the module returned added to it.
+        `v`: `(2, N·D)`, the layer's own, or `(T, B, 2, N·D)` with the module's v added to it.
     """
     u, *rest = result if isinstance(result, (tuple, list)) else (result,)
     if len(rest) > 1:
@@ -53,7 +53,7 @@ def in_gates(cell: Any, result: Any, v: Tensor, x: Tensor) -> tuple[Tensor, Tens
 
 
 def gate_major(cell: Any, name: str, tensor: Tensor, x: Tensor, gates: int) -> Tensor:
-    """Bring what a layer's own module returned from gates innermost to `(T, B, K, N·D)`."""
+    """Convert the output of a custom module from gates innermost to `(T, B, K, N·D)`."""
     length, batch, _ = x.shape
     if tensor.numel() != length * batch * gates * cell.output_size:
         raise ValueError(
@@ -64,9 +64,9 @@ def gate_major(cell: Any, name: str, tensor: Tensor, x: Tensor, gates: int) -> T
 
 
 def scale_(weight: Tensor, factor: float) -> None:
-    """Multiply a contiguous weight in place, in parts so small that PyTorch starts no threads.
+    """Multiply a contiguous weight in place, in parts small enough that PyTorch starts no threads.
 
-    With threads started while a model is built, a forked child that uses it would wait for them for ever.
+    If building a model started threads, a forked child that uses the model would wait for them forever.
     """
     if factor != 1 and not weight.is_meta:
         for part in weight.view(-1).split(_SERIAL):  # type: ignore[no-untyped-call]

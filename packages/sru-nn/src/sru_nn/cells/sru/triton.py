@@ -1,8 +1,8 @@
-"""The SRU over rows of several sequences in Triton, for GPUs of any maker.
+"""The SRU over rows of several sequences in Triton, for GPUs of any vendor.
 
-A program takes a block of columns of one row, in one direction, and walks over its steps in chunks. It reads
-the next chunk before it computes the present one, so that the loads of many steps are under way at once. A
-step beyond the end of a row counts as padding, which changes nothing, and is not written.
+A program processes a block of columns of one row, in one direction, and walks over its steps in chunks. It
+reads the next chunk before it computes the current one, to keep the loads of many steps in flight. A step
+beyond the end of a row is treated as padding, which changes nothing, and is not written.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from sru_nn.pieces import FIRST, PAD
 from sru_nn.triton_pieces import sequence
 
 _PAD, _FIRST = tl.constexpr(PAD), tl.constexpr(FIRST)
-# Steps per chunk. What backward reads and keeps for as many steps as forward would not fit in registers.
+# Steps per chunk. The data of the backward pass for as many steps as in forward would not fit in registers.
 _FORWARD_CHUNK, _BACKWARD_CHUNK = 8, 4
-# Columns of a program, which is one warp: few where that alone gives a GPU enough programs.
+# Columns per program, which is one warp: few if that is needed to give a GPU enough programs.
 _NARROW, _WIDE, _MANY = 32, 64, 16384
 
 
@@ -46,10 +46,10 @@ def _activate(c, activation: tl.constexpr):
 
 @triton.jit
 def _place(cu_seqlens, length, rows, hidden, columns, back: tl.constexpr, block: tl.constexpr):
-    """Return where a program works.
+    """Return the part of the input that a program processes.
 
-    That is its row, its direction, the number of columns, its own and which of those exist; the position of
-    its first step, the distance to that of the next, the number of steps, and that of each column.
+    That is its row, its direction, the number of columns, its own and which of them exist; the position of
+    its first step, the distance to the next, the number of steps, and the position of each column.
     """
     row, second = tl.program_id(0).to(tl.int64), tl.program_id(2)
     column = tl.program_id(1) * block + tl.arange(0, block)
@@ -66,12 +66,12 @@ def _place(cu_seqlens, length, rows, hidden, columns, back: tl.constexpr, block:
 
 @triton.jit
 def _read(step, u, v, x, marks, c, grad_h, place, gates: tl.constexpr, v_varies: tl.constexpr):
-    """Return what a step reads, zeros for absent inputs.
+    """Return the inputs of a step, zeros for absent ones.
 
-    That is the mark, u_c, u_f, u_r, the highway, v_f and v_r; in the backward pass also the state of the
+    They are the mark, u_c, u_f, u_r, the highway, v_f and v_r; in the backward pass also the state of the
     next step of the walk, unless this is the last one, and the gradient of h.
     """
-    # The tensors come one by one because Triton 3.3 has no tuples that hold None.
+    # The tensors are separate arguments because Triton 3.3 does not support None in tuples.
     _, _, columns, column, _, first, apart, steps, limit = place
     at, there, wanted = first + step * apart, step < steps, step < limit
     if marks is None:
@@ -180,7 +180,7 @@ def _forward_kernel(
 def _step_back(pad, u_c, f, r, m, before, contrast, slope, grad_out, grad):
     """Return the gradients of u_c, u_f, u_r and the highway, zero at padding, and of c_{t-1} in f ⊙ c_{t-1}.
 
-    `contrast` is g(c_t) less the highway, `grad` the gradient of c_t from later steps. `m` may be None.
+    `contrast` is g(c_t) minus the highway, `grad` the gradient of c_t from later steps. `m` may be None.
     """
     weight, to_weight = r, grad_out
     if m is not None:
@@ -286,7 +286,7 @@ def backward(
 ) -> tuple[Tensor, ...]:
     """Return the gradients of `u`, `v`, `bias`, `c0`, `c_reset` and `x`."""
     grad_u, grad_v, _, grad_c0, grad_c_reset, grad_x = pieces.gradients(inputs)
-    # The kernel sums over time for each sequence. The sum over the batch follows, in a fixed order.
+    # The kernel sums over time for each sequence. The batch is then summed in a fixed order.
     rows = grad_c0.new_empty(5, *grad_c0.shape)
     varies, anew = inputs.v.dim() == 4, None if inputs.c_reset is None else rows[4]
     of_v, of_bias = grad_v if varies else rows[:2], rows[2:4]
@@ -298,11 +298,11 @@ def backward(
 
 
 def _launch(kernel: Any, chunk: int, inputs: PieceInputs, states: Tensor, *others: Tensor | None) -> None:
-    """Start a kernel, unless there is nothing to do. `states` are those of all rows, `(rows, N·D)`."""
+    """Launch a kernel, unless there is nothing to do. `states` are those of all rows, `(rows, N·D)`."""
     if states.numel() == 0:
         return
     u, v, bias, c0, c_reset, x, mask_c, marks, cu_seqlens, bidirectional, activation, scale_x = inputs
-    marks = None if marks is None else marks.view(torch.uint8)  # bool if there is padding alone
+    marks = None if marks is None else marks.view(torch.uint8)  # bool if there is only padding
     tensors = (u, v, bias, c0, c_reset, x, mask_c, marks, cu_seqlens, *others)
     rows, columns = states.shape
     directions = 2 if bidirectional else 1

@@ -38,9 +38,9 @@ _FIXED = frozenset(
 
 
 class Weights(nn.Module):
-    """What an `SRUCell` does with its weights; `SRUCell` makes them and says what they are."""
+    """How an `SRUCell` initialises and loads its weights; `SRUCell` creates and documents them."""
 
-    # 1: as sru keeps its weights, gates innermost. 2: gates outermost.
+    # 1: gates innermost, as in sru. 2: gates outermost.
     _version = 2
     __prepare_scriptable__ = refuse_script
     weight_c: Tensor
@@ -61,7 +61,7 @@ class Weights(nn.Module):
 
     @property
     def transform_module(self) -> nn.Module:
-        """What maps the input to the pre-activations, by the name that `sru` 3.0.0.dev has for it."""
+        """The module that maps the input to the pre-activations, as `sru` 3.0.0.dev calls it."""
         module = self.custom_m if self.transform is None else self.transform
         assert module is not None
         return module
@@ -74,7 +74,7 @@ class Weights(nn.Module):
 
     @property
     def scale_x(self) -> float:
-        """The factor of the highway term with which the output keeps the variance of the input."""
+        """The factor of the highway term that preserves the variance of the input in the output."""
         return math.sqrt(1 + 2 * math.exp(self.highway_bias)) if self.rescale and self.has_skip_term else 1.0
 
     @torch.no_grad()
@@ -116,14 +116,14 @@ class Weights(nn.Module):
         strip_wrappers(state_dict, prefix)
         read_cell(state_dict, prefix, custom=self.custom_m is not None, output_size=self.output_size)
         check_cell(self._arguments(), state_dict, prefix)
-        state_dict.pop(f"{prefix}scale_x", None)  # here it follows from the arguments
+        state_dict.pop(f"{prefix}scale_x", None)  # computed from the arguments here
         self._warn_of_missing(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
 
     def _warn_of_missing(self, state_dict: Mapping[str, Any], prefix: str) -> None:
-        """Warn of a layer whose vectors are in a state dict and whose projection is not.
+        """Warn about a layer whose vectors are in a state dict but whose projection is not.
 
-        `sru` has other names for its projection, so a loop that keeps the names of this module loses it.
+        `sru` names its projection differently, so a loop that keeps only this module's names loses it.
         """
         if self.transform is None or not {f"{prefix}weight_c", f"{prefix}bias"} <= state_dict.keys():
             return
@@ -147,7 +147,7 @@ class Weights(nn.Module):
         }
 
     def extra_repr(self) -> str:
-        """Show the sizes and every option that is not at its default."""
+        """Show the sizes and every option that differs from its default."""
         usual: dict[str, Any] = {
             "projection_size": 0,
             "dropout": 0.0,

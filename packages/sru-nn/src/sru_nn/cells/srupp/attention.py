@@ -208,7 +208,7 @@ class SRUppAttention(Transform):
         pad: Tensor | None,
         pieces: Tensor | None,
     ) -> Tensor:
-        """Return what the queries `(B, H, T, P/H)` find, in their shape."""
+        """Return the attention outputs for the queries `(B, H, T, P/H)`, in the same shape."""
         if not q.shape[2]:
             return q
         earlier = seen.keys.shape[2] - q.shape[2]
@@ -224,12 +224,12 @@ class SRUppAttention(Transform):
         return attended if allowed.unattended is None else attended.masked_fill(allowed.unattended, 0.0)
 
     def _attend_padded(self, q: Tensor, seen: KeyValues, pad: Tensor | None) -> Tensor:
-        """Return what the queries of sequences with padding at their ends find."""
-        # Looking back, no real position meets the padding.
+        """Return the attention outputs for queries of sequences with padding at their ends."""
+        # With causal attention no real position sees the padding.
         return self._attend(q, seen, None, None if self.causal else pad, None)
 
     def _check(self, input: Any, where: Positions, attn_mask: Any, memory: Any, memory_mask_pad: Any) -> int:
-        """Raise on an argument that does not fit; return M."""
+        """Raise if an argument does not fit; return M."""
         who, (mask_pad, reset, cu_seqlens) = "SRUppAttention", where
         check_features(who, "input", input, "(T, B, E)", (3,), self.in_features)
         check_like_parameters(who, input, self.linear1)
@@ -281,7 +281,7 @@ class SRUppAttention(Transform):
 
 
 def _kernels() -> contextlib.AbstractContextManager[None]:
-    """Avoid the fused kernels where they have no derivative or no batching rule."""
+    """Avoid the fused kernels if they have no derivative or no batching rule."""
     if torch.compiler.is_compiling() or not is_transformed():
         return contextlib.nullcontext()
     return sdpa_kernel(SDPBackend.MATH)

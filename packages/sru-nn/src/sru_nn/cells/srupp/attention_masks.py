@@ -31,7 +31,7 @@ def attention_mask(
     pad: Tensor | None,
     pieces: Tensor | None,
 ) -> AttentionMask:
-    """Combine everything that keeps a position from attending to another one.
+    """Combine everything that prevents a position from attending to another.
 
     Args:
         q: `(B, H, T, ·)`, the queries.
@@ -40,10 +40,10 @@ def attention_mask(
         context: With `causal`, how far back a position attends at most; None for no limit.
         attn_mask: `(T, S)`, bool, True where a position must not attend, or numbers added to the scores.
         pad: `(S, B)` bool, True where a position is padding, to which no position attends.
-        pieces: `(S, B)`, the number of the sequence that a position belongs to; none attends to another.
+        pieces: `(S, B)`, the index of the sequence that a position belongs to; none attends to another.
     """
     length = q.shape[2]
-    # A single position after all it may see needs no causal mask.
+    # A single position that comes last needs no causal mask.
     ordered = causal and not (length == 1 and (context is None or earlier <= context))
     if attn_mask is None and pad is None and pieces is None:
         if not ordered:
@@ -90,14 +90,14 @@ def joined_masks(earlier: Tensor | None, positions: int, mask: Tensor | None, li
 def pieces_of_all(
     earlier: int, like: Tensor, mask_pad: Tensor | None, reset: Tensor | None, cu_seqlens: Tensor | None
 ) -> Tensor | None:
-    """Return the number of the sequence that each position belongs to, `(S, B)`; None if there is but one.
+    """Return the index of the sequence that each position belongs to, `(S, B)`; None if there is only one.
 
     Args:
         earlier: M, the number of earlier positions, which belong to the first sequence, number 0.
         like: `(T, B, ...)`, the new positions.
-        mask_pad: `(T, B)`, the padding among the new positions, where a reset counts for nothing.
+        mask_pad: `(T, B)`, the padding among the new positions, where a reset is ignored.
         reset: `(T, B)` bool, True where a sequence begins.
-        cu_seqlens: `(N + 1,)`, where sequences that lie end to end begin and end.
+        cu_seqlens: `(N + 1,)`, where concatenated sequences begin and end.
     """
     if cu_seqlens is not None:
         return sequence_numbers(cu_seqlens, like.shape[0]).unsqueeze(1)

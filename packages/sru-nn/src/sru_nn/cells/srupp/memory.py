@@ -1,4 +1,4 @@
-"""The keys and values that an SRU++ layer keeps of earlier positions."""
+"""The keys and values of earlier positions that an SRU++ layer keeps."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class KeyValues(NamedTuple):
 
 
 class Cache:
-    """A memory of keys and values in place of inputs; the attention it is given to adds the new ones."""
+    """A memory of keys and values instead of inputs; the attention it is passed to adds the new ones."""
 
     def __init__(self, seen: KeyValues | None = None) -> None:
         self.seen = seen
 
     def extend(self, new: KeyValues, context: int | None) -> KeyValues:
-        """Return all keys and values, and remember the last `context` of them."""
+        """Return all keys and values, and keep the last `context` of them."""
         if self.seen is not None:
             new = KeyValues(
                 torch.cat([self.seen.keys, new.keys], 2), torch.cat([self.seen.values, new.values], 2)

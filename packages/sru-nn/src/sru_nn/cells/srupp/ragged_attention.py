@@ -1,4 +1,4 @@
-"""Attention within sequences of any lengths that lie end to end."""
+"""Attention within concatenated sequences of any lengths."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sru_nn.cells.srupp.memory import KeyValues
 from sru_nn.operators import is_plain
 
 MASKED = 2048
-"""Up to how many positions a mask is made on a device that would have to wait for the lengths."""
+"""The most positions for which a mask is used on a device where reading the lengths means a wait."""
 
 
 class Group(NamedTuple):
@@ -25,14 +25,14 @@ class Group(NamedTuple):
     pad: Tensor | None
     """`(T', S')` bool, True at padding, at the end of each sequence; None without any."""
     places: Tensor
-    """`(T'·S',)`, where to write what each position finds; padding has a row of its own after the last."""
+    """`(T'·S',)`, where to write the output of each position; padding has its own row after the last."""
 
 
 _of_call: ContextVar[tuple[Tensor, list[list[Group]]] | None] = ContextVar("_of_call", default=None)
 
 
 def reading_once(cu_seqlens: Tensor | None) -> contextlib.AbstractContextManager[None]:
-    """Return a block in which all layers read these lengths once: on a GPU each time would be a wait."""
+    """Return a block in which these lengths are read once for all layers: on a GPU each read is a wait."""
     if cu_seqlens is None or not is_plain(cu_seqlens):
         return contextlib.nullcontext()
     return _reading_once(cu_seqlens)
@@ -48,12 +48,12 @@ def _reading_once(cu_seqlens: Tensor) -> Iterator[None]:
 
 
 def is_read_once(cu_seqlens: Tensor) -> bool:
-    """Return whether a stack runs its layers with these lengths, which it has checked."""
+    """Return whether a stack is running its layers with these lengths, which it has checked."""
     return is_plain(cu_seqlens) and (_of_call.get() or (None,))[0] is cu_seqlens
 
 
 def can_read(cu_seqlens: Tensor, total: int) -> bool:
-    """Return whether to read the lengths of sequences: not in a graph, nor where that takes too long."""
+    """Return whether to read the lengths of sequences: not in a graph, nor if that takes too long."""
     return is_plain(cu_seqlens) and (cu_seqlens.is_cpu or total > MASKED)
 
 
@@ -65,11 +65,12 @@ def attend_by_length(
 ) -> Tensor:
     """Attend within each sequence, in batches of sequences of similar lengths.
 
-    So a long sequence makes no short one longer, and the scores of the padding are at most three quarters.
+    A long sequence therefore adds no padding to a short one, and at most three quarters of the scores are of
+    padding.
 
     Args:
-        attend: Maps queries `(S', H, T', P/H)`, as many keys and values, and the padding `(T', S')` bool, at
-            the end of each sequence, or None, to what the queries find, `(S', H, T', P/H)`.
+        attend: Maps queries `(S', H, T', P/H)`, keys and values of the same shape, and the padding `(T', S')`
+            bool, at the end of each sequence, or None, to the outputs `(S', H, T', P/H)`.
         q: `(1, H, total, P/H)`.
         seen: `(1, H, total, P/H)` each.
         cu_seqlens: `(S + 1,)`, where the sequences begin and end.
@@ -93,7 +94,7 @@ def attend_by_length(
 
 
 def _groups(cu_seqlens: Tensor, total: int) -> list[Group]:
-    """Return the sequences that have a position, by length."""
+    """Return the sequences that are not empty, by length."""
     given, made = _of_call.get() or (None, [])
     if cu_seqlens is not given:
         return _read(cu_seqlens, total)

@@ -260,7 +260,7 @@ class SRUpp(StreamingStack):
         h, (c, *kept) = self._forward(
             given, (c0, *banks), mask_pad, reset=reset, cu_seqlens=cu_seqlens, attn_mask=attn_mask
         )
-        if torch._C._get_tracing_state() is not None:  # which takes no lists
+        if torch._C._get_tracing_state() is not None:  # tracing does not support lists
             kept = [tuple(part) if isinstance(part, list) else part for part in kept]
         if turned:
             kept = map_tensors(lambda tensor: tensor.transpose(0, 1), kept)
@@ -274,12 +274,12 @@ class SRUpp(StreamingStack):
         check_saved_inputs(memory, memory_mask_pad, self.num_layers)
 
     def _begin(self, x: Tensor, state: Any, where: Positions) -> tuple[Any, Positions]:
-        return state, where  # a reset ends the memory too, so the attention sees to it
+        return state, where  # a reset also ends the memory, so the attention handles it
 
     def _run_packed(
         self, x: Tensor, state: Any, cu_seqlens: Tensor, longest: int, **options: Any
     ) -> tuple[Tensor, Any]:
-        """Run packed sequences as a batch with padding, as their memory has a batch."""
+        """Run packed sequences as a batch with padding, because their memory has a batch axis."""
         (padded,), mask_pad = pad_out(cu_seqlens, x, length=longest)
         h, state = self._run(padded, state, Positions(mask_pad), **options)
         return lay_end_to_end(h, cu_seqlens, x.shape[0]), state

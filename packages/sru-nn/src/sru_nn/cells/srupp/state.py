@@ -20,8 +20,8 @@ class SRUppState(NamedTuple):
     caches: tuple[KeyValues | None, ...] = ()
     """The keys and values of S earlier positions per layer, None without attention; () at the start."""
     pad: Tensor | None = None
-    """`(B, S)` bool, True where an earlier position is padding, or of a sequence that has ended; None if all
-    count."""
+    """`(B, S)` bool, True where an earlier position is padding or belongs to a sequence that has ended; None
+    if there are no such positions."""
 
     def detach(self) -> SRUppState:
         """Return the detached state, so that no gradient flows between two chunks."""
@@ -44,7 +44,7 @@ def restarted(state: SRUppState, reset: Tensor, initial: Tensor | None) -> SRUpp
     """
 
     def forget(part: Tensor) -> Tensor:
-        # The padding of `pad` would do, but for a NaN.
+        # The padding in `pad` would be enough, but for a NaN.
         return part.masked_fill(reset[:, None, None, None], 0.0)
 
     caches = tuple(cache and KeyValues(*map(forget, cache)) for cache in state.caches)
@@ -54,7 +54,7 @@ def restarted(state: SRUppState, reset: Tensor, initial: Tensor | None) -> SRUpp
 
 
 def check_saved_inputs(memory: Any, mask_pad: Any, layers: int) -> None:
-    """Raise unless the memory of a call is None or has an entry for each of L layers, and its mask is one."""
+    """Raise unless the memory is None or has an entry for each of L layers, and its mask is valid."""
     if mask_pad is not None:
         check_tensor("SRUpp", "memory_mask_pad", mask_pad)
     if memory is None:

@@ -1,4 +1,4 @@
-"""The transforms of SRU++: what both have in common, and the one without attention."""
+"""The transforms of SRU++: their common base, and the one without attention."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sru_nn.watched import refuse_script
 
 
 class Transform(nn.Module):
-    """What the two transforms of an SRU++ layer share: sizes, the first matrix, initialisation."""
+    """The base of the two transforms of an SRU++ layer: sizes, the first matrix, initialisation."""
 
     layer_norm: nn.LayerNorm | None
     __prepare_scriptable__ = refuse_script
@@ -32,7 +32,7 @@ class Transform(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draw the matrices as Glorot and Bengio do; the last is smaller the more is dropped before it."""
+        """Initialise the matrices as Glorot and Bengio do; more dropout before the last makes it smaller."""
         *first, last = [module for module in self.children() if isinstance(module, nn.Linear)]
         for linear in first:
             nn.init.xavier_uniform_(linear.weight)
