@@ -41,7 +41,7 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _temporary(path: Path) -> IO[bytes]:
-    """Open a new file beside another; mode "x" shares it with nobody and follows no symbolic link."""
+    """Open a new file next to another; mode "x" excludes other writers and follows no symbolic link."""
     try:
         return path.with_name(f".{path.name}{_TEMPORARY}").open("xb")
     except FileExistsError:
@@ -50,7 +50,7 @@ def _temporary(path: Path) -> IO[bytes]:
 
 
 def remove_temporaries(folder: Path) -> None:
-    """Remove what killed writers left behind in a folder that no other process writes to.
+    """Remove temporary files of killed writers from a folder that no other process writes to.
 
     Args:
         folder: The folder.
@@ -60,7 +60,7 @@ def remove_temporaries(folder: Path) -> None:
 
 
 def open_partial(path: Path) -> IO[bytes]:
-    """Open a file that is written bit by bit, for appending, unless it is a symbolic link.
+    """Open a file for appending, unless it is a symbolic link.
 
     Args:
         path: The file.
@@ -74,7 +74,7 @@ def open_partial(path: Path) -> IO[bytes]:
 
 
 def synchronise(file: IO[bytes]) -> None:
-    """Write what a file holds in buffers to the disk.
+    """Flush the buffers of a file to the disk.
 
     Args:
         file: A file open for writing.
@@ -101,7 +101,7 @@ def replace(source: Path, target: Path) -> None:
 
 
 def lock_folder(folder: Path, *, wait: Callable[[], object]) -> contextlib.AbstractContextManager[object]:
-    """Keep other processes out of a folder; the system releases the lock of a process that is killed.
+    """Lock a folder against other processes; the system releases the lock of a killed process.
 
     Args:
         folder: The folder; made if missing.

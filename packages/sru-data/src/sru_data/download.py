@@ -89,7 +89,7 @@ def download(
 
 
 def _reason(error: Exception) -> str:
-    """Say why a download failed: what the system or the server said, not who passed it on."""
+    """Return why a download failed: the message of the system or the server, without its wrappers."""
     response = getattr(error, "response", None)
     if response is not None:
         return f"{response.status_code} {response.reason}"

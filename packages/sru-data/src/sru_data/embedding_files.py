@@ -20,7 +20,7 @@ from sru_data.reading import open_file, read_lines
 _CHUNK = 1 << 20
 _VOTERS = 1000
 _WIDEST = 1 << 16
-# What gzip makes of zeros.
+# Zeros compressed by gzip.
 _MOST_COMPRESSED = 1032
 _HEADER = re.compile(rb"\s*(\d{1,18})\s+(\d{1,18})\s*")
 _NUMBER = re.compile(rb"[-+]?((\d+(\.\d*)?|\.\d+)(e[-+]?\d+)?|nan|inf)", re.IGNORECASE)
@@ -29,7 +29,7 @@ _Line = tuple[int, bytes]
 
 
 class Record(NamedTuple):
-    """A word and its vector, both as they stand in the file."""
+    """A word and its vector, both as stored in the file."""
 
     line: int | None
     """Its line in a text format."""
@@ -100,7 +100,7 @@ def _vectors(path: str | Path, file: BinaryIO, dim: int | None) -> Vectors:
 
 
 def _check_header(path: str | Path, number: int, width: int, dim: int | None) -> None:
-    """Refuse a header that cannot be true before anything of the size it gives is made."""
+    """Refuse an impossible header before anything of its size is allocated."""
     if width < 1 or width != (dim or width):
         raise DataError.at(
             path, 1, f"expected vectors of width {dim or '1 or more'}, got a header that says {width}"
@@ -115,7 +115,7 @@ def _check_header(path: str | Path, number: int, width: int, dim: int | None) ->
 
 
 def _agreed_width(path: str | Path, lines: Iterable[_Line], dim: int | None) -> int:
-    """Return how many numbers most lines end in, so that one with a number in its word misleads nobody."""
+    """Return how many numbers most lines end in, so that a word with a number in it does not matter."""
     votes = Counter(_numbers_in(line) for _, line in islice(lines, _VOTERS))
     agreed = max(votes, key=lambda width: (width > 0, votes[width]))
     if not agreed:
@@ -135,7 +135,7 @@ def _numbers_in(line: bytes) -> int:
 
 
 def _looks_like_text(line: bytes) -> bool:
-    """Whether a line holds a number and none of the bytes that float32 values are full of."""
+    """Whether a line contains a number and none of the bytes typical of float32 values."""
     is_text = _NOT_TEXT.search(line.decode("utf-8", "replace")) is None
     return is_text and any(map(_NUMBER.fullmatch, line.split()[1:]))
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from sru_data.embedding_files import Vectors, open_vectors
 from sru_data.errors import DataError
 
-# What the Penn Treebank writes for marks that vectors have as they are.
+# The Penn Treebank's escapes for marks that embedding files contain unescaped.
 _TREEBANK = (("-lrb-", "("), ("-rrb-", ")"), ("``", '"'), ("''", '"'), ("\\/", "/"), ("\\*", "*"))
 
 
@@ -98,7 +98,7 @@ def frequent_words(path: str | Path, limit: int | None = None) -> list[str]:
 
 
 def _other_spellings(word: str) -> list[str]:
-    """Return how else a file may spell a word, the nearest first."""
+    """Return other spellings of a word in a file, the closest first."""
     plain = word
     for escape, mark in _TREEBANK:
         plain = plain.replace(escape, mark)

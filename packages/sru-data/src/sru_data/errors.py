@@ -39,7 +39,7 @@ def shortened(text: str, limit: int) -> str:
 
 
 def printable(text: str) -> str:
-    """Return a text with escapes for what is no character, such as bytes of a path that are not UTF-8.
+    """Return a text with escapes for invalid characters, such as bytes of a path that are not UTF-8.
 
     Args:
         text: The text.

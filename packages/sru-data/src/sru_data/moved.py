@@ -1,4 +1,4 @@
-"""Keeps modules importable under their former names."""
+"""Keeps modules importable under their old names."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from types import ModuleType
 
 
 def redirect(moved: Mapping[str, str]) -> None:
-    """Let every import of a former name find the module that took its place.
+    """Redirect imports of old module names to the modules that replaced them.
 
-    A former name is the new module itself, or for a module that was split, a module with the names of all its
+    An old name is the new module itself or, for a module that was split, a module with the names of all its
     parts.
 
     Args:
-        moved: The full former name of each module, and its full name now, or those of its parts, separated by
+        moved: The full old name of each module, and its full new name, or those of its parts, separated by
             spaces.
     """
-    # First, because in a former package that has moved as a whole, Python would find its files again.
+    # First, because for a package that has moved as a whole, Python would find its files again.
     sys.meta_path.insert(0, _Redirection(moved))
 
 
@@ -38,5 +38,5 @@ class _Redirection(MetaPathFinder, Loader):
         for home in homes:
             vars(module).update({name: value for name, value in vars(home).items() if name[:2] != "__"})
         if len(homes) == 1:
-            # The import system returns whatever stands here once the module has run.
+            # The import system returns the entry that is here once the module has run.
             sys.modules[module.__name__] = homes[0]

@@ -1,4 +1,4 @@
-"""Files that are named one by one or by a pattern."""
+"""Files named one by one or by a pattern."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sru_data.errors import DataError
 
 
 def matching_files(paths: str | Path | Sequence[str | Path]) -> list[Path]:
-    """Return the files that are meant: each path that exists, and in sorted order what a pattern matches.
+    """Return the files: each given path, and the sorted matches of each pattern.
 
     Args:
         paths: A path, a pattern as in `glob` (`parts/*.txt`; `**` for any folders), or several. A path

@@ -1,4 +1,4 @@
-"""What folders of prepared data have in common: records, checksums, and numbers mapped into memory."""
+"""Functions shared by folders of prepared data: records, checksums, and memory-mapped numbers."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ _CONTENTS = {
     FEATURES_NAME: ("prepared features", "features"),
     PAIRS_NAME: ("prepared pairs", "pairs"),
 }
-"""What a folder with a file of that name holds, and of what it is made."""
+"""The content of a folder with a file of that name, and the source of that content."""
 _Record = TypeVar("_Record")
 _RECORD_BYTES = 1 << 20
-# To check this much takes less than a tenth of a second.
+# Checking this much takes less than a tenth of a second.
 ALWAYS_VERIFIED_BYTES = 1 << 26
 
 
 def cached_folder(name: str, content: Sequence[object]) -> Path:
-    """Return a folder below `download.cache_dir()` for some content; other content has another folder.
+    """Return the folder below `download.cache_dir()` for some content.
 
     Args:
         name: How the name of the folder begins.
-        content: All that determines its files, as plain values.
+        content: Everything that determines its files, as plain values.
     """
     key = hashlib.blake2b(json.dumps(content).encode(), digest_size=8).hexdigest()
     return download.cache_dir() / "prepared" / f"{name}-{key}"
@@ -55,13 +55,13 @@ def cached_folder(name: str, content: Sequence[object]) -> Path:
 def first_difference(
     then: Mapping[str, object], now: Mapping[str, object], *, parts: Collection[str], sources: str
 ) -> str | None:
-    """Describe the first of the things by which a folder was prepared that is different now, if any is.
+    """Describe the first difference between how a folder was prepared and now, if there is one.
 
     Args:
-        then: The things by name.
+        then: The settings by name.
         now: The same now.
-        parts: The names of those that stand for what a part was read from.
-        sources: What that is, for messages.
+        parts: The names of the settings for the sources of the parts.
+        sources: What the sources are, for messages.
     """
     for name in {**then, **now}:
         if then.get(name) != now.get(name):
@@ -75,10 +75,10 @@ def check_contents(folder: Path, file_name: str) -> None:
 
     Args:
         folder: The folder.
-        file_name: The file that tells the kind that is wanted.
+        file_name: The file that identifies the expected kind.
 
     Raises:
-        DataError: The folder holds a file that tells another one.
+        DataError: The folder holds a file that identifies another kind.
     """
     wanted, _ = _CONTENTS[file_name]
     for other, (content, _) in _CONTENTS.items():
@@ -98,7 +98,7 @@ def map_tensor(path: Path, dtype: torch.dtype) -> Tensor:
         dtype: The type of its numbers.
 
     Raises:
-        DataError: The machine is a big-endian one.
+        DataError: The machine is big-endian.
     """
     if sys.byteorder != "little":
         raise DataError.at(path, None, "expected a little-endian machine, got a big-endian one")
@@ -125,7 +125,7 @@ def checksum(path: Path) -> int:
 
 @dataclass(frozen=True)
 class Stored:
-    """What is known of a file."""
+    """The record of a file."""
 
     size: int
     """Its size in bytes."""
@@ -138,7 +138,7 @@ class Stored:
         Args:
             path: The file.
             content: What it belongs to, for messages.
-            remedy: What to do if it is another one.
+            remedy: What to do if it is a different one.
             verify: Whether to read it and compare the checksum; None does so for up to 64 MiB.
 
         Raises:
@@ -165,7 +165,7 @@ class Stored:
 
 
 class GrowingFile:
-    """A file that is written bit by bit, with its checksum.
+    """A file that is written incrementally, with its checksum.
 
     Args:
         file: The file, open for writing.
@@ -194,7 +194,7 @@ class GrowingFile:
         return self.write(numbers.tobytes())
 
     def stored(self) -> Stored:
-        """Return what is known of the file so far."""
+        """Return the record of the file so far."""
         return Stored(self._size, self._crc32)
 
 

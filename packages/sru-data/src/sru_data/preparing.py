@@ -1,4 +1,4 @@
-"""How a folder is prepared once: one process works while others wait, and it is complete or not used."""
+"""Prepares a folder once: one process works while others wait, and an incomplete folder is not used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sru_data.reading import open_file
 
 
 class Wanted(Protocol):
-    """What a folder should hold."""
+    """The intended content of a folder."""
 
     @property
     def name(self) -> str:
@@ -24,14 +24,14 @@ class Wanted(Protocol):
 
     @property
     def identity(self) -> dict[str, object]:
-        """All that determines the content of the folder, by the names that messages use."""
+        """Everything that determines the content of the folder, by its names in messages."""
 
 
 class Written(Protocol):
-    """What a finished folder says of its content."""
+    """The record of a finished folder's content."""
 
     def difference(self, now: Mapping[str, object]) -> str | None:
-        """Describe the first thing that is different from a `Wanted.identity`, if anything is."""
+        """Describe the first difference from a `Wanted.identity`, if there is one."""
 
 
 def prepare_once(
@@ -50,7 +50,7 @@ def prepare_once(
 
     Args:
         folder: The folder, made if missing.
-        wanted: What it should hold.
+        wanted: Its intended content.
         finish: Writes the files into the empty folder, that of `file_name` last.
         file_name: The file that a finished folder has.
         read: Reads it.
@@ -89,11 +89,11 @@ def prepare_once(
 
 @contextlib.contextmanager
 def system_errors(folder: Path, *, doing: str) -> Iterator[None]:
-    """Say of an error of the system what was going on.
+    """Add the operation in progress to a system error.
 
     Args:
         folder: The folder that is written to.
-        doing: What was going on, such as "prepare questions".
+        doing: The operation, such as "prepare questions".
 
     Raises:
         DataError: The system refused something.
@@ -109,12 +109,12 @@ def system_errors(folder: Path, *, doing: str) -> Iterator[None]:
 
 
 def fingerprint(paths: Iterable[Path], *, content: str, beside: bytes = b"") -> str:
-    """Return a checksum of whole files, in which a single word may have been corrected.
+    """Return a checksum of whole files, which detects the correction of a single word.
 
     Args:
         paths: The files.
         content: What they hold, for messages.
-        beside: What else counts.
+        beside: Further content to include.
 
     Raises:
         DataError: A file cannot be read.
@@ -128,7 +128,7 @@ def fingerprint(paths: Iterable[Path], *, content: str, beside: bytes = b"") -> 
 
 
 def write_stored(path: Path, content: bytes) -> Stored:
-    """Write a whole file and return what is known of it."""
+    """Write a whole file and return its record."""
     with atomic_write(path) as file:
         file.write(content)
     return Stored(len(content), zlib.crc32(content))
@@ -144,7 +144,7 @@ def check_counts(
         kept: How many were kept.
         dropped: How many were left out for each reason.
         examples: The first of those for each reason.
-        reasons: The reasons that there are.
+        reasons: The possible reasons.
 
     Raises:
         ValueError: They do not add up, or nothing was kept.
@@ -155,7 +155,7 @@ def check_counts(
 
 
 def none_kept(part: str, content: str, *, read: int, examples: Mapping[str, str]) -> DataError:
-    """Return the error of a part of which nothing can be used.
+    """Return the error for a part without anything usable.
 
     Args:
         part: The name of the part.

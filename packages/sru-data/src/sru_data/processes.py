@@ -1,4 +1,4 @@
-"""Work in several processes, whose results come in order."""
+"""Work in several processes, with results in order."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _PIECES_PER_PROCESS = 2
 def map_in_processes(
     function: Callable[[Work], Result], pieces: Iterable[Work], *, processes: int, doing: str
 ) -> Generator[Result, None, None]:
-    """Yield what a function returns for pieces of work, in order; a few pieces are read ahead.
+    """Yield a function's results for pieces of work, in order; a few pieces are read ahead.
 
     The processes end with this one, however it ends. A script that calls this must do so below
     `if __name__ == "__main__":`, since each process imports it.
 
     Args:
-        function: The function; it, the pieces and the results can be pickled.
+        function: The function; it, the pieces and the results must be picklable.
         pieces: The pieces of work.
         processes: How many processes work at the same time.
         doing: What they do, for messages.
@@ -66,7 +66,7 @@ def count_processors() -> int:
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
     """Delay Ctrl-C; a process that is started meanwhile never gets it, not even before `_begin`."""
-    # Windows has no such thing.
+    # Windows does not have this.
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -79,7 +79,7 @@ def _interrupts_blocked() -> Iterator[None]:
 
 def _begin() -> None:
     """Leave Ctrl-C to the parent, and end when it has ended, even if it was killed."""
-    # Where signals can be blocked, this one is already.
+    # If signals can be blocked, this one already is.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_follow_parent, daemon=True).start()
 

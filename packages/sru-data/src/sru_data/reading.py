@@ -1,4 +1,4 @@
-"""How files of text are opened, read and decoded, so that every error names the place."""
+"""Opens, reads and decodes text files, with errors that name the place."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ MAX_FILE_BYTES = 1 << 27
 MAX_LINE_BYTES = 1 << 25
 """The length of a line that is a record, as in JSON lines: 32 MiB."""
 MAX_WORD_BYTES = 1 << 24
-"""How far apart white space may be in a text: 16 MiB."""
+"""The maximum distance between white space in a text: 16 MiB."""
 MAX_SENTENCE_BYTES = 1 << 16
 """The length of a sentence to classify: 64 KiB, about 10,000 words."""
 MAX_PASSAGE_CHARACTERS = 1 << 17
 """The length of a passage to ask questions about: 131,072 characters, about 25,000 words."""
 MAX_JSON_VALUES = 1 << 21
 """The number of values in a record."""
-# Not `isprintable`, which refuses the joints of an emoji and a space that does not break.
+# Not `isprintable`, which refuses emoji joiners and non-breaking spaces.
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-"""What the name of a class may not hold: it is printed in lines and columns."""
+"""Characters not allowed in the name of a class, which is printed in lines and columns."""
 
 HALF_OF_A_PAIR = re.compile("[\ud800-\udfff]")
-"""What JSON can write, and UTF-8 cannot."""
+"""Characters that JSON can represent, and UTF-8 cannot."""
 
 _LONGEST_MARK = 4
 _UTF32_MARKS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
@@ -47,10 +47,10 @@ _KINDS = {
 
 
 def why_not_a_file(path: str | Path) -> str | None:
-    """Say what is there in place of a file, or None if a file is.
+    """Describe what a path is if it is not a file; None if it is.
 
     Args:
-        path: The file. A pipe or a device is none: reading it may never end.
+        path: The file. A pipe or a device does not count: reading it may never end.
     """
     try:
         return _KINDS.get(stat.S_IFMT(os.stat(path).st_mode))
@@ -171,7 +171,7 @@ def without_mark(content: bytes, *, path: str | Path) -> bytes:
 
 
 def skip_mark(file: BufferedReader, *, path: str | Path) -> int:
-    """Pass over a byte-order mark, and return its length.
+    """Skip a byte-order mark, and return its length.
 
     Args:
         file: The file, at its beginning.
@@ -191,7 +191,7 @@ def parse_json(text: str | bytes) -> Any:
         text: The JSON.
 
     Raises:
-        ValueError: It is no JSON, is nested too deep, or has too many values to fit in memory.
+        ValueError: It is not JSON, is nested too deeply, or has too many values to fit in memory.
     """
     marks = ("[", "{", ",") if isinstance(text, str) else (b"[", b"{", b",")
     if sum(map(text.count, marks)) > MAX_JSON_VALUES:  # type: ignore[arg-type]

@@ -14,9 +14,9 @@ from sru_data.texts.files import TextFile
 
 _TOKEN = re.compile(rb'\\.|["\[\]{}]', re.DOTALL)
 _BETWEEN_ITEMS = b" \t\r\n,"
-# With the white space around the colon. To look further back takes time quadratic in the number of fields.
+# With the white space around the colon. Looking further back takes time quadratic in the number of fields.
 _LONGEST_KEY = 256
-# Deeper than any parser of Python goes. To count a record of nothing but brackets takes half a minute.
+# Deeper than any Python parser goes. Counting a record that is all brackets takes half a minute.
 _DEEPEST = 100_000
 _STEPS = {b"[": 1, b"{": 1, b"]": -1, b"}": -1}
 # From one depth to another, counted within the array; what is between items should be blank, and is a record
@@ -31,7 +31,7 @@ class Record(NamedTuple):
     line: int
     """The line on which it begins, counted from 1."""
     content: bytes
-    """Its JSON, if it is any."""
+    """Its text, which should be JSON."""
 
 
 def read_records(path: str | Path, *, field: str | None = None) -> Iterator[Record]:

@@ -12,10 +12,10 @@ from sru_data import DataError
 from sru_data.tables.lines import text_lines
 
 Context = tuple[int, ...]
-"""The words before the next one, as numbers: as many as the model looks back."""
+"""The numbers of the words before the next one, as many as the model looks back."""
 
 _ZERO = -99.0
-"""What the format writes for log10 0."""
+"""How the format writes log10 0."""
 _START, _END, _UNKNOWN = "<s>", "</s>", ("<unk>", "<UNK>")
 _COUNT = re.compile(r"ngram\s+(\d+)\s*=\s*(\d+)")
 _SECTION = re.compile(r"\\(\d+)-grams:")
@@ -33,7 +33,7 @@ class NGramModel:
     Args:
         words: The vocabulary, each word with its number.
         ngrams: log10 p and log10 b of each n-gram.
-        order: The words of the longest.
+        order: The number of words in the longest n-gram.
 
     Source: Katz, "Estimation of Probabilities from Sparse Data for the Language Model Component of a Speech
     Recognizer" (1987); the format, Stolcke, "SRILM - An Extensible Language Modeling Toolkit" (2002).
@@ -49,7 +49,7 @@ class NGramModel:
         r"""Read a file, plain or compressed.
 
         Args:
-            path: A file in the ARPA format, in UTF-8. What stands before `\data\` is passed over.
+            path: A file in the ARPA format, in UTF-8. Text before `\data\` is ignored.
 
         Raises:
             DataError: The file is missing, damaged or not in this format.
@@ -88,18 +88,18 @@ class NGramModel:
         raise DataError.at(path, None, "expected \\end\\ at its end, got none; the file is truncated")
 
     def start(self) -> Context:
-        """Return what stands before the first word."""
+        """Return the context of the first word."""
         return (self._words[_START],) if self.order > 1 and _START in self._words else ()
 
     def score(self, context: Context, word: str) -> tuple[float, Context]:
         """Score the next word.
 
         Args:
-            context: What stands before it.
+            context: The words before it.
             word: The word.
 
         Returns:
-            The natural logarithm of its probability, and what stands before the word after it.
+            The natural logarithm of its probability, and the context of the next word.
         """
         number = self._words.get(word, self._unknown)
         after = (*context, number)
@@ -129,7 +129,7 @@ class NGramModel:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the lines that are not empty, with their numbers."""
+    """Yield the non-empty lines, with their numbers."""
     for number, line in enumerate(text_lines(path, "utf-8"), 1):
         if line := line.strip(" \t\r\n"):
             yield number, line
@@ -139,7 +139,7 @@ def _entry(
     line: str, size: int, words: dict[str, int], path: Path, number: int
 ) -> tuple[Context, tuple[float, float]]:
     """Read an n-gram with its probability and its back-off weight; a 1-gram adds its word."""
-    # Not `split()`: a word may hold a space that does not break.
+    # Not `split()`: a word may contain a non-breaking space.
     first, *rest = filter(None, line.replace("\t", " ").split(" "))
     spelled, weights = rest[:size], rest[size:]
     if len(spelled) < size or len(weights) > 1:

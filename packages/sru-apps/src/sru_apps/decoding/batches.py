@@ -1,4 +1,4 @@
-"""Sequences to be read side by side, in their order."""
+"""Batches of sequences, in order."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 
 
 def side_by_side(sequences: Iterable[Sequence[int]], most: int) -> Iterator[list[Sequence[int]]]:
-    """Group sequences, each group small enough for the memory.
+    """Group sequences so that each group fits in memory.
 
     Args:
         sequences: The sequences.
-        most: The most symbols of a group, padding included; a longer sequence is alone in its group.
+        most: Maximum number of symbols per group, including padding; a longer sequence is alone in its group.
 
     Yields:
         At least one sequence.

@@ -14,7 +14,7 @@ from sru_apps.nn import State, select_streams
 from sru_apps.ranges import check_ranges, ranged
 
 _BLOCK = 64
-"""Scores whose maximum is looked at first."""
+"""The number of scores per block; the maximum of a block is checked first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +34,11 @@ class Beam:
     size: int = ranged(5, at_least=1)
     """K, the open hypotheses of a sentence; 1 takes the most probable symbol each time."""
     n_best: int = ranged(1, at_least=1)
-    """The most hypotheses to return."""
+    """The maximum number of hypotheses to return."""
     length_penalty: str = ranged("average", among=("average", "gnmt", "none"))
-    """What log-probabilities are divided by."""
+    """The divisor of log-probabilities."""
     alpha: float = ranged(1.0, at_least=0, at_most=10)
-    """α, how much the length counts; 0 is no penalty."""
+    """α, the weight of the length; 0 means no penalty."""
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -46,10 +46,10 @@ class Beam:
             raise ValueError(f"n_best must be at most the size of the beam, {self.size}, got {self.n_best}")
 
     def penalty(self, length: Tensor) -> Tensor:
-        """Return what the log-probability of a hypothesis is divided by.
+        """Return the divisor of the log-probability of a hypothesis.
 
         Args:
-            length: Numbers of symbols, the ends included, of a floating-point dtype.
+            length: Numbers of symbols, including the ends, in a floating-point dtype.
         """
         if self.length_penalty == "none":
             return torch.ones_like(length)
@@ -86,25 +86,25 @@ def beam_search(
     """Find the best hypotheses of B sentences.
 
     At each step, the 2·K most probable continuations of a sentence's K open hypotheses are taken. Ends among
-    the first K of them are ended hypotheses, which are ranked by their scores; the first K that are no ends
-    stay open. A sentence leaves the batch when K hypotheses have ended, when its limit is reached, or when no
-    open hypothesis can be among its `n_best` any more: log-probabilities only fall and penalties only grow,
-    so none can score more than the best open log-probability divided by the penalty of the longest
-    hypothesis. A hypothesis that never ends is ended at the limit and marked as `cut`.
+    the first K of them are finished hypotheses, which are ranked by their scores; the first K that are not
+    ends stay open. A sentence leaves the batch when K hypotheses have finished, when its limit is reached, or
+    when no open hypothesis can still be among its `n_best`: log-probabilities only fall and penalties only
+    grow, so none can score more than the best open log-probability divided by the penalty of the longest
+    hypothesis. A hypothesis that does not end is cut at the limit and marked as `cut`.
 
-    No result depends on the other sentences of the batch.
+    Results do not depend on the other sentences of the batch.
 
     Args:
         network: The decoder, in evaluation mode.
-        memory: What the encoder has made of the sentences, with B streams.
+        memory: The encoder's output for the sentences, with B streams.
         state: The decoder's first state, of B streams.
-        constraints: What the hypotheses may hold.
+        constraints: Which hypotheses are allowed.
         beam: How to search.
         keep_attention: Whether to return the attention of the hypotheses.
 
     Returns:
-        For each sentence its hypotheses, at least one, the best first: `n_best`, or fewer where there are no
-        more. Where the model gives no finite score, an empty one whose score is no number.
+        For each sentence its hypotheses, at least one, the best first: `n_best`, or fewer if there are no
+        more. If the model gives no finite score, an empty hypothesis whose score is NaN.
 
     Raises:
         ValueError: The model is in training mode.
@@ -133,7 +133,7 @@ def beam_search(
         best, parents, symbols = _best(scores.add_(totals.unsqueeze(-1)), 2 * size)
         is_end = symbols == eos_id
         done = ended.add(sentences, step, best[:, :size], parents[:, :size], is_end[:, :size], cut)
-        # A stable sort: the first that are no ends, in their order.
+        # A stable sort: the first that are not ends, in order.
         order = is_end.to(torch.uint8).argsort(dim=1, stable=True)[:, :size]
         totals = best.masked_fill(is_end, -torch.inf).gather(1, order)
         parents, symbols = parents.gather(1, order), symbols.gather(1, order)
@@ -156,7 +156,7 @@ def _best(totals: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
     flat = totals.flatten(1)
     blocks = flat.shape[1] // _BLOCK
     if blocks > count:
-        # The best are in the blocks with the largest maxima, which are found in half of the time.
+        # The best are in the blocks with the largest maxima, which takes half the time to find.
         whole = flat[:, : blocks * _BLOCK].view(len(flat), blocks, _BLOCK)
         chosen = whole.amax(-1).topk(count).indices
         offsets = torch.arange(_BLOCK, device=flat.device)
@@ -179,7 +179,7 @@ def _reordered(state: State, rows: Tensor, before: int) -> State:
 
 
 class _Ended:
-    """The best hypotheses of each sentence that have ended."""
+    """The best finished hypotheses of each sentence."""
 
     def __init__(self, constraints: Constraints, beam: Beam, like: Tensor) -> None:
         shape = (len(constraints), beam.n_best)
@@ -194,7 +194,7 @@ class _Ended:
     def add(
         self, sentences: Tensor, step: int, log_probs: Tensor, slots: Tensor, is_end: Tensor, cut: Tensor
     ) -> Tensor:
-        """Take the hypotheses that end at a step, and say of which sentences that is all."""
+        """Add the hypotheses that end at a step, and return which sentences are finished."""
         is_end = is_end & (log_probs > -torch.inf)
         if is_end.any():
             length = log_probs.new_tensor(step + 1)
@@ -209,7 +209,7 @@ class _Ended:
         return (self._count[sentences] >= self._beam.size) | (self._limits[sentences] == step)
 
     def is_settled(self, sentences: Tensor, best: Tensor) -> Tensor:
-        """Say of which sentences no open hypothesis can be among the best, given the best of those."""
+        """Return for which sentences no open hypothesis can be among the best, given the best open ones."""
         return self._scores[sentences, -1] >= best / self._largest[sentences]
 
     def collect(self, history: History) -> list[list[Hypothesis]]:

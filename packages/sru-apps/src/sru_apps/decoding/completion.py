@@ -1,4 +1,4 @@
-"""Continuing prompts: text out, as it comes."""
+"""Continuing prompts, with text streamed as it becomes final."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CONTEXT = 16
 
 
 class Piece(NamedTuple):
-    """More text of one of several texts."""
+    """The next piece of one of several texts."""
 
     text_index: int
     """Which prompt it continues."""
@@ -45,13 +45,13 @@ def complete(
         network: The trained model.
         tokenizer: Its tokenizer.
         prompts: What `encode_prompt` returned for each.
-        sampling: How symbols are chosen; padding never is.
+        sampling: How symbols are chosen; padding is never chosen.
         seeds: One per text.
         max_tokens: Symbols to add to each.
         stop: A text ends before the first of these strings.
 
     Yields:
-        Pieces of the texts as they come; the last one of each says why it ends.
+        Pieces of the texts as they become final; the last piece of each text says why it ends.
     """
     if max_tokens == 0:
         yield from (Piece(index, "", "length") for index in range(len(prompts)))
@@ -60,7 +60,7 @@ def complete(
     texts = Continuation(network, prompts, sampling=sampling, seeds=seeds)
     decoders = [StreamingDecoder(tokenizer) for _ in prompts]
     for decoder, prompt in zip(decoders, prompts, strict=True):
-        # The end of the prompt decides whether a space follows.
+        # Whether a space follows depends on the end of the prompt.
         for token in prompt[-_CONTEXT:]:
             decoder.feed(token)
     stops = [StopStrings(stop) for _ in prompts]

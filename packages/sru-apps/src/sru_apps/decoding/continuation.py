@@ -50,7 +50,7 @@ class Continuation(Iterator[list[int]]):
         if network.training:
             raise ValueError("generate: the model must be in evaluation mode; call eval() first")
         self.network = network
-        # A symbol is read when the next one is requested, so the last one never has to be.
+        # A symbol is read when the next one is requested, so the last one need not be read.
         self._logits, self.state = read_prompts(network, prompts, state)
         self._sampler = Sampler(
             sampling or Sampling(),

@@ -1,7 +1,7 @@
 """Tokens from the outputs of a network trained by connectionist temporal classification (CTC).
 
-Every decoder takes the log-probabilities of an utterance in pieces of any size and returns tokens as soon as
-nothing that follows can change them, so a whole utterance is one piece.
+Every decoder takes the log-probabilities of an utterance in pieces of any size (one piece for a whole
+utterance) and returns tokens as soon as later input cannot change them.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ class Decoder(Protocol):
     """Decodes one utterance."""
 
     def feed(self, log_probs: Tensor) -> list[int]:
-        """Take the next outputs, (T, V) log-probabilities, and return the tokens that are decided now."""
+        """Take the next outputs, (T, V) log-probabilities, and return the tokens that are now final."""
 
     def finish(self) -> list[int]:
-        """Return the other tokens; call it when no more outputs come."""
+        """Return the remaining tokens; call this after the last outputs."""
 
 
 class Greedy:
-    """The most probable path, without its repetitions and blanks: every token is decided at once."""
+    """The most probable path, without its repetitions and blanks: every token is final at once."""
 
     def __init__(self) -> None:
         self._last = BLANK
@@ -49,12 +49,12 @@ class Greedy:
 
 
 class TokenText(NamedTuple):
-    """How a token takes part in words."""
+    """How a token contributes to words."""
 
     text: str
-    """What it adds to its word."""
+    """The text it adds to its word."""
     begins: bool = False
-    """Whether it ends the word before it; one of white space has no text of its own."""
+    """Whether it ends the previous word; a white-space token has no text."""
     ends: bool = False
     """Whether its word ends with it."""
 
@@ -65,15 +65,15 @@ class WordState(NamedTuple):
     context: Context
     """The last ones, as the language model needs them."""
     begun: str
-    """The letters of the word that is not complete yet."""
+    """The letters of the incomplete word."""
     added: float
-    """What the complete ones have added to the score."""
+    """The score of the complete words."""
     ahead: float
-    """What that word will add, once no word of the vocabulary begins like it; 0 before that."""
+    """The score of that word, once no word of the vocabulary begins like it; 0 before that."""
 
     @property
     def score(self) -> float:
-        """What all of them add to the score, as far as it is known."""
+        """The score of all of them, as far as it is known."""
         return self.added + self.ahead
 
 
@@ -87,9 +87,9 @@ class WordScorer:
     Args:
         model: The language model.
         tokens: The text of each token.
-        weight: How much the language model counts.
-        bonus: What each word adds.
-        unknown: What each word outside the vocabulary adds besides.
+        weight: The weight of the language model.
+        bonus: Added for each word.
+        unknown: Also added for each word outside the vocabulary.
     """
 
     def __init__(
@@ -117,11 +117,11 @@ class WordScorer:
             return self._complete(state)
         if not text or self._model.begins(state.begun):
             return state
-        # However it goes on, it is unknown: a beam should not fill with such words.
+        # However it continues, it is unknown: a beam should not fill up with such words.
         return state._replace(ahead=self._complete(state).added - state.added)
 
     def total(self, state: WordState) -> float:
-        """Return what the words of a hypothesis add to its score if it ends here."""
+        """Return the score of the words of a hypothesis if it ends here."""
         state = self._complete(state)
         return state.added + self._weight * self._model.end(state.context)
 
@@ -140,7 +140,7 @@ class Hypothesis(NamedTuple):
     log_prob: float
     """ln of the probability of all its paths that the beam has kept."""
     score: float
-    """The same, with what its words add."""
+    """The same, plus the score of its words."""
 
 
 class _Beam(NamedTuple):
@@ -162,12 +162,12 @@ class _Beam(NamedTuple):
 
 
 class PrefixBeam:
-    """Prefix beam search: the paths that spell the same tokens are summed up.
+    """Prefix beam search: paths that spell the same tokens are summed.
 
     With a beam that holds every prefix and an infinite margin, the probability of each hypothesis is exact.
 
     Args:
-        beam: The most prefixes to keep after each output.
+        beam: The maximum number of prefixes to keep after each output.
         scorer: Scores the words, if there is a language model.
         margin: A token is not tried where its log-probability, and a prefix is not kept where its score, is
             this far below that of the best.
@@ -179,7 +179,7 @@ class PrefixBeam:
 
     def __init__(self, beam: int, *, scorer: WordScorer | None = None, margin: float = 12.0) -> None:
         self._beam, self._scorer, self._margin = beam, scorer, margin
-        # All prefixes begin with the tokens that are decided, which are left out of them.
+        # All prefixes begin with the final tokens, which are not stored in them.
         self._decided: list[int] = []
         words = None if scorer is None else scorer.start()
         self._beams: dict[tuple[int, ...], _Beam] = {(): _Beam(0.0, -math.inf, words)}
@@ -195,11 +195,11 @@ class PrefixBeam:
         return list(first[:same])
 
     def finish(self) -> list[int]:
-        """Return how the best hypothesis ends."""
+        """Return the remaining tokens of the best hypothesis."""
         return list(self.hypotheses()[0].tokens[len(self._decided) :])
 
     def hypotheses(self) -> list[Hypothesis]:
-        """Return what the beam holds, the best first, as if the utterance ended here."""
+        """Return the hypotheses of the beam, the best first, as if the utterance ended here."""
         found = []
         for prefix, beam in self._beams.items():
             added = 0.0 if beam.words is None or self._scorer is None else self._scorer.total(beam.words)
@@ -221,7 +221,7 @@ class PrefixBeam:
             again = beam.token + output[last] if last != BLANK else -math.inf
             add(prefix, beam.words, total + output[BLANK], again)
             for token in tokens:
-                # After itself a token begins anew only where a blank stands between.
+                # A token repeats only if there is a blank in between.
                 before = beam.blank if token == last else total
                 if before == -math.inf:
                     continue

@@ -1,4 +1,4 @@
-"""Sequences drawn from a decoder, many sentences at once."""
+"""Sampling from a decoder, many sentences at once."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def draw_hypotheses(
 
     Args:
         network: The decoder, in evaluation mode.
-        memory: What the encoder has made of the sentences, with B streams.
+        memory: The encoder's output for the sentences, with B streams.
         state: The decoder's first state, of B streams.
-        constraints: What the hypotheses may hold.
+        constraints: Which hypotheses are allowed.
         sampling: How symbols are chosen.
         seeds: One per sentence.
         samples: Hypotheses per sentence.

@@ -1,4 +1,4 @@
-"""Sequences that a decoder writes: what they may hold, and how they are read from the steps of a search."""
+"""The output sequences of a decoder: constraints on them, and their reconstruction from search steps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class StepModel(Protocol):
     training: bool
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """Return the weights, at least one, which tell the device."""
+        """Return the weights, at least one, whose device is used."""
 
     def step(self, ids: Tensor, state: State, memory: Any) -> tuple[Tensor, Tensor | None, State]:
         """Read a symbol of N = B·K hypotheses, K of each sentence, one sentence after the other.
@@ -28,7 +28,7 @@ class StepModel(Protocol):
         Args:
             ids: (N,) int64.
             state: Of N streams.
-            memory: Of B streams, what the encoder has made of the sentences.
+            memory: Of B streams, the encoder's output for the sentences.
 
         Returns:
             logits: (N, V), the scores of the next symbol.
@@ -43,25 +43,25 @@ class Hypothesis(NamedTuple):
     ids: list[int]
     """Its symbols, with the prefix and without begin and end."""
     score: float
-    """What hypotheses are ranked by: the log-probability divided by the length penalty."""
+    """The score for ranking: the log-probability divided by the length penalty."""
     log_prob: float
     """The log-probability of its symbols and of its end, in nats."""
     cut: bool = False
-    """Whether it ends only because it may be no longer: the model scored another symbol above the end."""
+    """Whether it was cut at the length limit: the model scored another symbol above the end."""
     attention: Tensor | None = None
     """(len(ids) + 1, S), the weights of the source positions for each symbol and for the end, if kept."""
 
 
 class Constraints:
-    """Which symbols a hypothesis may hold; the begin symbol is never chosen.
+    """Which symbols a hypothesis may contain; the begin symbol is never chosen.
 
     Args:
-        bos_id: What the decoder reads first.
-        eos_id: What ends a hypothesis.
-        max_lengths: The most symbols of the hypotheses of each of B sentences, the end not counted. One that
-            has so many ends there, whatever the model gives the end.
-        min_length: The least symbols.
-        prefixes: The symbols that the hypotheses of each sentence begin with; default: none. May hold
+        bos_id: The symbol that the decoder reads first.
+        eos_id: The symbol that ends a hypothesis.
+        max_lengths: The maximum number of symbols in a hypothesis for each of B sentences, not counting the
+            end. A hypothesis of this length ends there, whatever the model's score for the end.
+        min_length: The minimum number of symbols.
+        prefixes: The symbols that the hypotheses of each sentence begin with; default: none. They may include
             forbidden symbols, but not the end.
         forbidden: Further symbols that are never chosen.
 
@@ -88,7 +88,7 @@ class Constraints:
         self.bos_id, self.eos_id, self.min_length = bos_id, eos_id, min_length
         self.max_lengths = torch.tensor(max_lengths, dtype=torch.int64)
         self._forbidden = torch.tensor([bos_id, *forbidden], dtype=torch.int64)
-        # The only symbol allowed at each step, where there is but one.
+        # The only symbol allowed at each step, if there is only one.
         self._only = torch.full((max(max_lengths, default=0) + 1, len(max_lengths)), _FREE)
         for column, (most, prefix) in enumerate(zip(max_lengths, prefixes, strict=True)):
             self._only[: len(prefix), column] = torch.tensor(prefix, dtype=torch.int64)
@@ -100,7 +100,7 @@ class Constraints:
 
     @property
     def steps(self) -> int:
-        """The most steps of a search: those of the longest hypothesis and of its end."""
+        """The maximum number of search steps: those of the longest hypothesis and its end."""
         return len(self._only)
 
     def apply(self, scores: Tensor, step: int, sentences: Tensor) -> Tensor:
@@ -112,7 +112,7 @@ class Constraints:
             sentences: (A,) int64, which sentences these are.
 
         Returns:
-            (A, K) bool, which hypotheses are as long as they may be and would go on.
+            (A, K) bool, which hypotheses have the maximum length and would continue.
         """
         device = sentences.device
         only = self._only[step].to(device)[sentences]
@@ -131,7 +131,7 @@ class Constraints:
 
 
 class History:
-    """The symbols that every step of a search has chosen, and from which hypothesis each continues.
+    """The symbols chosen at every step of a search, and the hypothesis that each continues.
 
     Args:
         sentences: B.
@@ -151,9 +151,9 @@ class History:
 
         Args:
             sentences: (A,) int64, which.
-            parents: (A, K) int64, the hypotheses of the sentence that go on.
-            symbols: (A, K) int64, with what.
-            attention: (A, K', S), of the hypotheses before they go on; None if it is not kept.
+            parents: (A, K) int64, the hypotheses of the sentence that are continued.
+            symbols: (A, K) int64, the symbols they are continued with.
+            attention: (A, K', S), of the hypotheses before they are continued; None if it is not kept.
         """
         for past, now in ((self._parents, parents), (self._symbols, symbols)):
             past.append(now.new_zeros(self._shape).index_copy_(0, sentences, now))
@@ -170,7 +170,7 @@ class History:
             slots: (B, n) int64, its place among those of its sentence before it ended.
 
         Returns:
-            symbols: (B, n, T) int64, with arbitrary numbers behind the end.
+            symbols: (B, n, T) int64, with arbitrary numbers after the end.
             attention: (B, n, T, S), or None.
         """
         sentences = torch.arange(self._shape[0], device=slots.device).unsqueeze(1)
@@ -194,15 +194,15 @@ def collect(
     log_probs: Tensor,
     cut: Tensor,
 ) -> list[list[Hypothesis]]:
-    """Return hypotheses that have ended, those of each sentence in their order.
+    """Return finished hypotheses, those of each sentence in order.
 
-    A sentence without any, since the model gives no finite score, has an empty one whose score is no number.
+    A sentence without any, because the model gives no finite score, gets an empty one whose score is NaN.
 
     Args:
         history: The steps.
         ends: (B, n) int64, as for `History.read`.
         slots: (B, n) int64, as for `History.read`.
-        scores: (B, n); one that is not finite stands for no hypothesis.
+        scores: (B, n); a score that is not finite means that there is no hypothesis.
         log_probs: (B, n).
         cut: (B, n) bool.
     """

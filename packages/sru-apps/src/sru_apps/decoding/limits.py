@@ -1,4 +1,4 @@
-"""What a command line may ask for; more is refused before anything is computed."""
+"""Limits of command-line values; larger ones are refused before anything is computed."""
 
 from jsonargparse.typing import restricted_number_type
 

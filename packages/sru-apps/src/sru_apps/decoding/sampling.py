@@ -1,4 +1,4 @@
-"""Choosing the next symbol from the scores of all."""
+"""Choosing the next symbol from the scores of all symbols."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Sampler:
         """
         if self._seen is not None:
             penalty = self.sampling.repetition_penalty
-            # An extreme penalty must not make infinities, whose difference is no number.
+            # An extreme penalty must not produce infinities, whose difference is NaN.
             lowered = torch.where(logits > 0, logits / penalty, logits * penalty).nan_to_num()
             logits = torch.where(self._seen, lowered, logits)
         if len(self._forbidden):
@@ -115,7 +115,7 @@ class Sampler:
         order: Tensor | None = None
         if top_k is not None or top_p is not None:
             logits, order = logits.topk(min(top_k or logits.shape[1], logits.shape[1]))
-        # The largest score is subtracted first: divided by a small temperature it could overflow.
+        # The largest score is subtracted first: division by a small temperature could overflow.
         scores = (logits - logits.amax(1, keepdim=True)).double() / self.sampling.temperature
         probabilities = scores.softmax(1)
         below = probabilities.cumsum(1)
@@ -125,13 +125,13 @@ class Sampler:
             bound = ((below - probabilities) < top_p).sum(1, keepdim=True) - 1
             mass = below.gather(1, bound)
         drawn = torch.tensor([[next(numbers)] for numbers in self._numbers], dtype=torch.float64)
-        # Rounding could make the product the whole mass.
+        # Rounding could make the product the whole probability mass.
         place = torch.searchsorted(below, drawn.to(below.device) * mass, right=True).clamp(max=bound)
         return (place if order is None else order.gather(1, place)).squeeze(1)
 
 
 def _uniform(seed: int) -> Iterator[float]:
-    """Yield numbers from [0, 1), drawn in blocks, since a call costs more than a number."""
+    """Yield numbers from [0, 1), drawn in blocks, because a call costs more than a number."""
     generator = torch.Generator().manual_seed(seed)
     while True:
         yield from torch.rand(_DRAWN_AT_ONCE, dtype=torch.float64, generator=generator).tolist()

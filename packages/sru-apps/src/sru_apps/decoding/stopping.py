@@ -8,7 +8,7 @@ from collections.abc import Sequence
 class StopStrings:
     """Passes text through, piece by piece, up to the first of some strings.
 
-    The first is the one that ends first. Text that may turn out to begin such a string is held back.
+    The first is the one that ends first. Text that may be the beginning of such a string is held back.
 
     Args:
         strings: The strings; none is empty.
@@ -33,7 +33,7 @@ class StopStrings:
         if self.found:
             return ""
         text = self._held + text
-        # The one that ends first, so that it does not matter in which pieces the text comes.
+        # The one that ends first, so that the result does not depend on how the text is cut into pieces.
         ends = [(place + len(s), place) for s in self._strings if (place := text.find(s)) >= 0]
         if ends:
             self.found, self._held = True, ""
@@ -43,12 +43,12 @@ class StopStrings:
         return text[: len(text) - keep]
 
     def finish(self) -> str:
-        """Return the text held back; call it when no more text comes."""
+        """Return the text held back; call this at the end of the text."""
         held, self._held = self._held, ""
         return held
 
 
 def _overlap(text: str, string: str) -> int:
-    """Return how many characters at the end of the text are a beginning of the string, but not all of it."""
+    """Return how many characters at the end of the text are a proper prefix of the string."""
     longest = min(len(text), len(string) - 1)
     return next((size for size in range(longest, 0, -1) if text.endswith(string[:size])), 0)

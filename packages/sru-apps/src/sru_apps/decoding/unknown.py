@@ -1,4 +1,4 @@
-"""One rule for what a vocabulary does not hold: it is read as the unknown symbol, counted, and named."""
+"""One rule for everything outside a vocabulary: it is read as the unknown symbol, counted and reported."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _UNITS = {CharTokenizer: "characters", SubwordTokenizer: "subwords", ByteTokeniz
 
 
 class UnknownParts:
-    """Counts words or characters that are not in a vocabulary, and warns of the first ten, each once.
+    """Counts words or characters that are not in a vocabulary, and warns about the first ten, each once.
 
     The unknown symbol written out, as in the Penn Treebank, is not one of them.
 
@@ -37,7 +37,7 @@ class UnknownParts:
         self.tokens = self.unknown = 0
 
     def report(self, texts: Iterable[tuple[str, Sequence[int]]]) -> None:
-        """Count what is unknown, and warn of what has not been named before.
+        """Count unknown parts, and warn about those not reported before.
 
         Args:
             texts: Texts, each with its symbols.
@@ -51,7 +51,7 @@ class UnknownParts:
             )
 
     def count(self, texts: Iterable[tuple[str, Sequence[int]]]) -> list[str]:
-        """Count what is unknown, and return what has not been named before.
+        """Count unknown parts, and return those not reported before.
 
         Args:
             texts: Texts, each with its symbols.
@@ -59,7 +59,7 @@ class UnknownParts:
         return [part for text, ids in texts for part in self._count(text, ids)]
 
     def summary(self) -> str:
-        """Say how much was unknown: `12 of 345 words (3.5 %) are unknown: 'a', 'b', ...`."""
+        """Format how much was unknown: `12 of 345 words (3.5 %) are unknown: 'a', 'b', ...`."""
         if not self.unknown:
             return f"all {self.tokens:,} {self._unit} are known"
         percent = 100 * self.unknown / self.tokens
@@ -69,7 +69,7 @@ class UnknownParts:
         return f"{share} are unknown{names}"
 
     def all_unknown(self, ids: Sequence[int]) -> bool:
-        """Whether a text has unknown words and no known one; marks such as `!` are no words.
+        """Whether a text has unknown words and no known ones; marks such as `!` are not words.
 
         Args:
             ids: The symbols of the text; the one of an empty text is unknown too.
@@ -79,7 +79,7 @@ class UnknownParts:
         return unknown in ids and not any(map(_is_word, known))
 
     def _count(self, text: str, ids: Sequence[int]) -> list[str]:
-        """Count the symbols of a text, and return the unknown parts that have not been named before."""
+        """Count the symbols of a text, and return the unknown parts not reported before."""
         unknown = self._tokenizer.unk_id
         self.tokens += len(ids)
         if unknown not in ids:
@@ -102,7 +102,7 @@ class UnknownParts:
         return self._tokenizer.pieces(text) if isinstance(self._tokenizer, WordTokenizer) else text.split()
 
     def _found(self, text: str) -> Iterator[str]:
-        """Yield the unknown parts of a text, and remember all parts, since most of them come again."""
+        """Yield the unknown parts of a text, and remember all parts, because most of them recur."""
         unknown, encode = self._tokenizer.unk_id, self._tokenizer.encode
         parts = text if self._by_characters else self._words(text)
         # A word tokenizer has an id for each of its pieces, which may differ from that of the piece alone.
@@ -126,7 +126,7 @@ def _is_word(token: str) -> bool:
 def encode(tokenizer: Tokenizer, text: str) -> list[int]:
     """Return the symbols of a text, none for an empty one.
 
-    A tokenizer gives the unknown symbol for a text without content, so that no sentence is empty.
+    A tokenizer returns the unknown symbol for a text without content, so that no sentence is empty.
 
     Args:
         tokenizer: The tokenizer.

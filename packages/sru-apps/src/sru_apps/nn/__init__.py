@@ -1,4 +1,4 @@
-"""What the models share: recurrent encoders, attention, pooling, dropout, adaptive layers."""
+"""Building blocks of the models: recurrent encoders, attention, pooling, dropout, adaptive layers."""
 
 from sru_apps.nn.attention import AlignedAttention, BilinearAttention, weighted_mean
 from sru_apps.nn.embedding import WordVectors

@@ -99,19 +99,19 @@ class AdaptiveEmbedding(nn.Module):
             The shape of `ids`, and E.
         """
         flat = ids.reshape(-1)
-        # All go through the first cluster, which holds most; the others then replace their rows.
+        # All ids go through the first cluster, which has most of them; the others then replace their rows.
         x: Tensor = self.embeddings[0](flat.clamp(max=self.bounds[0][1] - 1))
         for (low, high), embedding, projection in zip(
             self.bounds[1:], list(self.embeddings)[1:], self.projections, strict=True
         ):
             inside = (flat >= low) & (flat < high)
             if torch.compiler.is_compiling():
-                # Every row through every cluster: in a graph, sizes must not depend on the ids.
+                # Every row goes through every cluster: in a graph, sizes must not depend on the ids.
                 found = projection(embedding((flat - low).clamp(0, high - low - 1)))
                 x = torch.where(inside[:, None], found, x.to(found.dtype))
                 continue
             (rows,) = torch.where(inside)
-            # Even without a symbol, so that every parameter has a gradient on every process.
+            # Even without symbols, so that every parameter has a gradient on every process.
             found = projection(embedding(flat[rows] - low))
             x = x.to(found.dtype).index_copy(0, rows, found)
         return x.view(*ids.shape, self.embedding_size)
@@ -201,7 +201,7 @@ class AdaptiveSoftmax(nn.Module):
         for (low, _), rows, projection, weight in zip(
             self.bounds[1:], found, self.projections, list(self.weights)[1:], strict=True
         ):
-            # Even without a target, so that every parameter has a gradient on every process.
+            # Even without targets, so that every parameter has a gradient on every process.
             within = linear_cross_entropy(projection(x[rows]), weight, None, targets[rows] - low)
             nll = nll.index_add(0, rows, within)
         return nll

@@ -46,8 +46,8 @@ class AlignedAttention(nn.Module):
 class BilinearAttention(nn.Module):
     """Scores of the positions of a sequence, given a vector: s_t = x_t · (m ⊙ (W y + b)).
 
-    A variational dropout of the sequence, which keeps the same features of all its positions, may be given as
-    m: that is the same, and much cheaper.
+    Variational dropout of the sequence, which keeps the same features at all positions, can be passed as m,
+    which is equivalent and much cheaper.
 
     Args:
         x_size: O, the features of the sequence.
@@ -82,13 +82,13 @@ class BilinearAttention(nn.Module):
 
 
 class _Dots(torch.autograd.Function):
-    """s_bt = x_tb · y_b, by products that a CPU is good at: those of autograd take ten times as long."""
+    """s_bt = x_tb · y_b, by products that are fast on a CPU: those of autograd take ten times as long."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
         y = y.to(x.dtype)
         ctx.save_for_backward(x, y)
-        # Logits in half precision would lose what tells similar spans apart.
+        # Half-precision logits would lose the differences between similar spans.
         with torch.autocast(x.device.type, enabled=False):
             scores = torch.bmm(y.unsqueeze(1), x.permute(1, 2, 0)).squeeze(1)
         return scores.to(torch.promote_types(x.dtype, torch.float32))

@@ -12,10 +12,10 @@ from torch.nn import functional as F
 from sru_data.loaders import IGNORE
 from sru_nn.gemm import add_product_, multiply
 
-# Logits computed together: on a CPU, about what its caches hold.
+# Logits computed together: on a CPU, about what fits in its caches.
 _LOGITS_CPU = 2**21
 _LOGITS_ELSEWHERE = 2**26
-# Fewer positions would spend the time on adding to the gradient of the weight, which is large.
+# With fewer positions, most of the time would go into adding to the large gradient of the weight.
 _LEAST_ROWS = 128
 
 
@@ -77,7 +77,7 @@ def smoothed_cross_entropy(
     nll = linear_cross_entropy(x, weight, bias, targets)
     if not smoothing:
         return nll, nll
-    # Products by element, which autocast leaves in the type of the weight.
+    # Elementwise products, which autocast leaves in the dtype of the weight.
     above = (x * (F.embedding(targets, weight) - weight.mean(0))).sum(1)
     if bias is not None:
         above = above + bias[targets] - bias.mean()
@@ -131,7 +131,7 @@ def _sum_over_slices(
         logits = multiply(inputs, weight).to(dtype)
         if bias is not None:
             logits += bias
-        # One exponential for each logit serves the loss and the gradient.
+        # One exponential per logit is used for both the loss and the gradient.
         logits -= logits.amax(1, keepdim=True)
         scored = logits.gather(1, columns)
         total = logits.exp_().sum(1, keepdim=True)
@@ -139,7 +139,7 @@ def _sum_over_slices(
         if grad_x is None and grad_weight is None and grad_bias is None:
             continue
         weights = (~ignored).to(dtype) if scale is None else scale[part].to(dtype).unsqueeze(1) * ~ignored
-        # Softmax less one at the target.
+        # Softmax minus one at the target.
         logits *= weights / total
         logits.scatter_add_(1, columns, -weights)
         if grad_bias is not None:

@@ -30,7 +30,7 @@ class WordVectors(nn.Embedding):
         super().__init__(num_rows - num_fixed, size, padding_idx=0)
         self.fixed: nn.Parameter | None = None
         if num_fixed:
-            # Not a buffer: several processes would send each other all buffers at every step.
+            # Not a buffer: with several processes, buffers are broadcast at every step.
             self.fixed = nn.Parameter(torch.zeros(num_fixed, size), requires_grad=False)
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -45,11 +45,11 @@ class WordVectors(nn.Embedding):
         if self.fixed is None:
             return super().forward(ids)
         is_trained = ids < self.num_embeddings
-        # On other devices this would wait for all that was queued there.
+        # On other devices this would wait for everything that is queued.
         if ids.is_cpu and not torch.compiler.is_compiling() and bool(is_trained.all()):
             return super().forward(ids)
         fixed = F.embedding((ids - self.num_embeddings).clamp(min=0), self.fixed)
-        # Padding, which gets no gradient, stands in for the others.
+        # Padding, which gets no gradient, replaces the others.
         trained = super().forward(ids.masked_fill(~is_trained, 0))
         return torch.where(is_trained.unsqueeze(-1), trained, fixed)
 

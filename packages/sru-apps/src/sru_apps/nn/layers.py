@@ -11,16 +11,16 @@ _VALUES = 2**16
 class Dropout(nn.Dropout):
     """`nn.Dropout` with cheaper random numbers on the CPU.
 
-    PyTorch draws a Bernoulli variable for each element, in about 15 ns, which adds up to much of a training
-    step of a small model. Here 64 random bits decide on four elements; p is rounded to a multiple of 2⁻¹⁶,
-    and what is kept is scaled by the rounded one. Other devices use PyTorch's implementation.
+    PyTorch draws a Bernoulli variable for each element, in about 15 ns, which is a large part of a training
+    step of a small model. Here 64 random bits decide four elements; p is rounded to a multiple of 2⁻¹⁶, and
+    the scale follows from the rounded value. Other devices use PyTorch's implementation.
 
     Args:
         p: Probability of an element to be zeroed, at least 0 and less than 1.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """Zero elements of `input`, of any shape and dtype, in training; else return it unchanged."""
+        """Zero elements of `input`, of any shape and dtype, in training; otherwise return it unchanged."""
         if not self.training:
             return input
         dropped = round(self.p * _VALUES)
@@ -50,7 +50,7 @@ class SequenceDropout(Dropout):
 
 
 def make_dropout(p: float, *, variational: bool) -> Dropout:
-    """Make a dropout of single elements, or of the same features at all positions."""
+    """Build dropout of single elements, or of the same features at all positions."""
     return SequenceDropout(p) if variational else Dropout(p)
 
 
@@ -69,14 +69,14 @@ def pool(h: Tensor, mask: Tensor | None = None) -> Tensor:
     if mask is not None:
         candidates = candidates.masked_fill(mask.unsqueeze(-1), -torch.inf)
         lengths = (~mask).sum(0).unsqueeze(-1)
-    # Gathered, so that the gradient is written to these places alone and not compared and masked everywhere.
+    # Gathered, so that the gradient is written only to these places, without masking everything.
     largest = h.gather(0, candidates.max(0, keepdim=True).indices).squeeze(0)
     mean = h.sum(0) / lengths
     return torch.cat([largest, mean], -1)
 
 
 def last(h: Tensor, mask: Tensor | None = None, *, bidirectional: bool = False) -> Tensor:
-    """Take the output at the last real position of each sequence, and of a backward direction at the first.
+    """Take the output at the last real position of each sequence; for a backward direction, at the first.
 
     Args:
         h: (T, B, N·D) outputs; of two directions, the forward one comes first.

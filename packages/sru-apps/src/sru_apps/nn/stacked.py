@@ -15,7 +15,7 @@ class StackedEncoder(nn.Module):
         h⁰ = x        hˡ = layer(dropout(hˡ⁻¹)), plus hˡ⁻¹ with `residual` for l > 1
         output = dropout([h¹; ...; hᴸ])
 
-    A cell that reads one way gets a second layer that reads the real positions backwards. Padding never
+    A unidirectional cell gets a second layer that reads the real positions backwards. Padding never
     changes a result.
 
     Args:
@@ -96,7 +96,7 @@ class StackedEncoder(nn.Module):
         return self.output_dropout(outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1))  # type: ignore[no-any-return]
 
     def parts(self, x: Tensor, mask: Tensor | None = None) -> list[Tensor]:
-        """Return what `forward` concatenates and applies the dropout of the output to.
+        """Return the features that `forward` concatenates and applies the output dropout to.
 
         Args:
             x: As for `forward`.
@@ -119,7 +119,7 @@ class StackedEncoder(nn.Module):
 
 
 def _backwards(mask: Tensor) -> Tensor:
-    """Return the order, (T, B, 1), that reverses the real positions and leaves padding where it is."""
+    """Return the order, (T, B, 1), that reverses the real positions and leaves padding in place."""
     places = torch.arange(mask.shape[0], device=mask.device).unsqueeze(1)
     return torch.where(mask, places, (~mask).sum(0) - 1 - places).unsqueeze(-1)
 

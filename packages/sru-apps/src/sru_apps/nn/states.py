@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from sru_nn import SRUppState
 
 State = Tensor | tuple[Any, ...]
-"""A tensor, or nested tuples of tensors and None; the batch axis is known to the functions of this file."""
+"""A tensor, or nested tuples of tensors and None; the functions of this file know the batch axis."""
 
 
 def map_state(state: Any, function: Callable[[Tensor], Tensor]) -> Any:
@@ -31,7 +31,7 @@ def map_state(state: Any, function: Callable[[Tensor], Tensor]) -> Any:
 
 
 def detach_state(state: Any) -> Any:
-    """Cut the history of a state, so that gradients end where a segment begins.
+    """Detach a state from its history, so that gradients end where a segment begins.
 
     Args:
         state: What an encoder returned.
@@ -61,7 +61,7 @@ def select_streams(state: Any, index: Tensor) -> Any:
 
 
 def _like(state: tuple[Any, ...], parts: Sequence[Any]) -> Any:
-    """Return parts as a tuple of the kind of another one."""
+    """Return parts as a tuple of the same type as another one."""
     return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
 
 
@@ -84,7 +84,7 @@ def concatenate_states(states: Sequence[Any]) -> Any:
 
 
 def _concatenate_srupp(states: Sequence[SRUppState]) -> SRUppState:
-    """Pad the memory of each stream at its beginning to that of the longest one."""
+    """Pad the memory of each stream at its beginning to the longest one."""
     counts = [next((c.keys.shape[2] for c in state.caches if c is not None), 0) for state in states]
     missing = [max(counts) - count for count in counts]
 

@@ -15,12 +15,12 @@ class ConvSubsampling(nn.Module):
 
         y_k = ReLU(W₋ x_{2k-1} + W₀ x_{2k} + W₊ x_{2k+1} + b)        k = 0, ..., ⌈T / 2⌉ - 1
 
-    where x is zero before the sequence and after it. An output needs no input beyond those that it stands
-    for: the k-th output of factor s is known with input s·(k + 1) - 1, so nothing is looked ahead at.
+    where x is zero before and after the sequence. There is no look-ahead: an output needs only the inputs it
+    covers, so the k-th output with factor s is known once input s·(k + 1) - 1 is.
 
     Args:
         input_size: E.
-        size: The features of an output; of the input where the factor is 1.
+        size: The features of an output, or of the input if the factor is 1.
         factor: s.
     """
 
@@ -65,7 +65,7 @@ class ConvSubsampling(nn.Module):
 
         Args:
             x: (T, B, E), T may be 0.
-            state: What an earlier call or `start` returned.
+            state: The return value of the previous call or of `start`.
             last: Whether the sequences end with this piece.
 
         Returns:

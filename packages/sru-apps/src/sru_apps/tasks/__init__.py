@@ -1,4 +1,4 @@
-"""The table of what `sru` runs. Importing it imports no task."""
+"""The table of the tasks of `sru`. Importing it imports no task."""
 
 from sru_apps.task import Command
 

@@ -1,4 +1,4 @@
-"""A moving average of the weights, which is what is validated, tested and exported."""
+"""A moving average of the weights, which is validated, tested and exported in their place."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class AveragedWeights(WeightAveraging):
 
         a_0 = w_0,   a_n = d_n · a_{n−1} + (1 − d_n) · w_n,   d_n = min(decay, (n + 1)/(n + 10))
 
-    So the last ninth of the steps has most of the weight, and at most the last 1/(1 − decay) of them: the
-    average of the last checkpoints, without a copy for each. Checkpoints hold the averages as their
-    `state_dict`, and what training continues from besides.
+    Most of the weight is therefore on the last ninth of the steps, and at most on the last 1/(1 − decay) of
+    them: an average of the last checkpoints, without a copy of each. Checkpoints hold the averages as their
+    `state_dict`, and also the weights that training continues from.
 
     Args:
-        decay: The most that an average keeps of itself in a step, from 0 to 1.
+        decay: The maximum share of an average that is kept in a step, from 0 to 1.
 
     Source: Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging" (1992); d_n is
     that of TensorFlow's `ExponentialMovingAverage` with `num_updates`.
@@ -38,7 +38,7 @@ class AveragedWeights(WeightAveraging):
         """Copy the weights to where they will be trained."""
         self._device = trainer.strategy.root_device
         with warnings.catch_warnings():
-            # Lightning warns of shards, which `check_choices` refuses.
+            # Lightning warns about sharding, which `check_choices` refuses.
             warnings.simplefilter("ignore")
             super().setup(trainer, pl_module, stage)
 
@@ -48,7 +48,7 @@ class AveragedWeights(WeightAveraging):
         """Continue with the weights and their averages.
 
         Raises:
-            MisfitError: One of the two is missing, or the weights are none.
+            MisfitError: One of the two is missing, or is not a set of weights.
         """
         for name in ("current_model_state", "averaging_state"):
             if name not in checkpoint:

@@ -1,10 +1,10 @@
-"""What a resumed run needs to equal an undisturbed one: checkpoints, and random numbers by the step.
+"""Checkpoints and per-step seeding, with which a resumed run equals an uninterrupted one.
 
-Lightning's `TorchCheckpointIO` writes local files in place; `AtomicCheckpointIO` keeps the promise that a
-full disk, a kill or a power failure loses nothing: the former checkpoint stays until the new one is on the
-disk. Lightning's `ModelCheckpoint` keeps neither of two promises of `RunCheckpoints`: Ctrl-C saves the
-present step, and a run folder can be moved, since no path is remembered. A generator's state in a checkpoint
-would not do instead of `SeedEveryStep`, where validation or a logger draws numbers in between.
+Lightning's `TorchCheckpointIO` writes local files in place. With `AtomicCheckpointIO` a full disk, a kill or
+a power failure loses nothing: the previous checkpoint stays until the new one is on the disk. Lightning's
+`ModelCheckpoint` lacks two guarantees of `RunCheckpoints`: Ctrl-C saves the current step, and a run folder
+can be moved, because no path is stored. Saving a generator's state in checkpoints could not replace
+`SeedEveryStep`, because validation or a logger may draw numbers in between.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SECONDS_BETWEEN_SAVES = 60.0
 
 
 class AtomicCheckpointIO(CheckpointIO):
-    """Write Lightning's checkpoints through `atomic_write`, and read them without running any code in them.
+    """Write Lightning's checkpoints with `atomic_write`, and read them without running any code in them.
 
     Args:
         remedy: What to do when the disk is full.
@@ -51,9 +51,9 @@ class AtomicCheckpointIO(CheckpointIO):
         """Write a checkpoint.
 
         Raises:
-            UserError: The file cannot be written; the checkpoint that was there before is untouched.
+            UserError: The file cannot be written; the previous checkpoint is untouched.
         """
-        # torch's own file writer turns the OSError of a full disk into a RuntimeError about positions.
+        # torch's own file writer turns the OSError for a full disk into a RuntimeError about positions.
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         try:
@@ -81,17 +81,17 @@ class RunCheckpoints(Checkpoint):
 
     The last one is saved after every validation, between them every minute and every `every_steps` steps, and
     when the run is stopped: the first Ctrl-C (SIGINT), like a SIGTERM or a closed terminal (SIGHUP), lets the
-    present step finish and saves; a second Ctrl-C stops at once. A figure that is not finite is never best.
+    current step finish and saves; a second Ctrl-C stops at once. A figure that is not finite is never best.
 
     Args:
-        folder: Where the two files lie.
+        folder: The folder of the two files.
         monitor: The logged value to compare; of several, the first that is logged.
         mode: Whether the highest ("max") or the lowest ("min") value is best.
         every_steps: Steps between saves of `last.ckpt` within an epoch; 0 for none.
         before_training: Save `last.ckpt` before the first step too.
-        task: The task that the checkpoints name as theirs.
-        is_finite: Says whether the training has been finite so far; at the end of an epoch all processes say
-            the same. Where it has not, the training ends with an error and is not saved.
+        task: The task that is recorded in the checkpoints.
+        is_finite: Returns whether the loss has been finite so far; at the end of an epoch all processes
+            agree. If it has not, training ends with an error and is not saved.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class RunCheckpoints(Checkpoint):
         self._next_save = time.monotonic() + SECONDS_BETWEEN_SAVES
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGHUP):
-                # Under nohup a closed terminal is to be ignored.
+                # Under nohup a closed terminal must be ignored.
                 if signal.getsignal(number) is not signal.SIG_IGN:
                     self._former_handlers[number] = signal.signal(number, self._interrupt)
 
@@ -132,7 +132,7 @@ class RunCheckpoints(Checkpoint):
         self.interrupted = True
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop here when Ctrl-C came during validation: the epoch before is saved and logged."""
+        """Stop here if Ctrl-C came during validation: the epoch before it is saved and logged."""
         if _any_rank(trainer, self.interrupted):
             self.interrupted = True
             raise KeyboardInterrupt
@@ -140,13 +140,13 @@ class RunCheckpoints(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save within an epoch, except where validation and a save follow anyway.
+        """Save within an epoch, unless validation and a save follow anyway.
 
         Between two batches of one step there is nothing to save: gradients are not part of a checkpoint.
         """
         if 0 < trainer.max_steps <= trainer.global_step:
-            # Lightning validates, and lets us save, when asked to stop, but not when it runs out of steps, or
-            # is to continue from here.
+            # Lightning validates, and lets us save, when asked to stop, but not when it runs out of steps or
+            # continues from here.
             trainer.should_stop = True
             return
         if validation_follows(trainer, batch_idx) or (batch_idx + 1) % trainer.accumulate_grad_batches:
@@ -181,7 +181,7 @@ class RunCheckpoints(Checkpoint):
         logged = trainer.callback_metrics
         score = float(next(logged[name] for name in self.monitor if name in logged))
         better = operator.gt if self.mode == "max" else operator.lt
-        # A model of NaN may still have an accuracy, and a poor one a loss without a finite exponential.
+        # A model of NaNs may still have an accuracy, and a poor model a loss without a finite exponential.
         finite = math.isfinite(logged.get("validation_loss", score)) and not math.isnan(score)
         if finite and (self.best_score is None or better(score, self.best_score)):
             self.best_score, self.best_epoch = score, trainer.current_epoch
@@ -193,14 +193,14 @@ class RunCheckpoints(Checkpoint):
     def _save_last(self, trainer: Trainer) -> None:
         started = time.monotonic()
         trainer.save_checkpoint(self.last_path)
-        # Large models, which take long to save, are saved less often.
+        # Large models take long to save and are saved less often.
         now = time.monotonic()
         self._next_save = now + max(SECONDS_BETWEEN_SAVES, 50 * (now - started))
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Name the task, so that another one can refuse the checkpoint."""
+        """Record the task, so that other tasks can refuse the checkpoint."""
         checkpoint.update(task=self.task, processes=trainer.world_size)
 
     def on_load_checkpoint(
@@ -221,7 +221,7 @@ class RunCheckpoints(Checkpoint):
             )
 
     def on_train_end(self, *_: Any) -> None:
-        """Give the signals back."""
+        """Restore the signal handlers."""
         while self._former_handlers:
             signal.signal(*self._former_handlers.popitem())
 
@@ -239,12 +239,12 @@ class RunCheckpoints(Checkpoint):
 
 
 def _any_rank(trainer: Trainer, value: bool) -> bool:
-    """Whether it is true for any process: all must save together, and stop together."""
+    """Whether it is true on any process: all must save and stop together."""
     return bool(trainer.strategy.reduce_boolean_decision(value, all=False))
 
 
 def _diverged(trainer: Trainer) -> BaseException:
-    """What ends the training of this process; one of several says why."""
+    """The exception that ends training in this process; only one of several explains why."""
     if not trainer.is_global_zero:
         return SystemExit(1)
     return UserError(
@@ -256,8 +256,8 @@ def _diverged(trainer: Trainer) -> BaseException:
 class SeedEveryStep(Callback):
     """Seed torch's generators from (seed, epoch, batch) before every training step, on each rank differently.
 
-    Dropout is then a function of the step and not of what ran before, so that a run continued from a
-    checkpoint draws what the undisturbed run would have drawn.
+    Dropout then depends only on the step, not on what ran before, so a run continued from a checkpoint draws
+    the same numbers as an uninterrupted one.
 
     Args:
         seed: The run's seed.
@@ -273,7 +273,7 @@ class SeedEveryStep(Callback):
         place = (self.seed, trainer.current_epoch, batch_idx, trainer.global_rank)
         seed = place_seed(*(place if trainer.global_rank else place[:-1]))
         if pl_module.device.type == "cpu":
-            # torch.manual_seed also queues a call, with a traceback, for each kind of device not in use: that
+            # torch.manual_seed also queues a call, with a traceback, for each unused type of device: that
             # takes a millisecond, and the queues grow with every step.
             torch.default_generator.manual_seed(seed)
         else:

@@ -1,4 +1,4 @@
-"""Checks of the options that need no data: they come before any are read, downloaded or prepared."""
+"""Checks of options that need no data; they run before data is read, downloaded or prepared."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _NAMES = (
 
 
 def check_choices(module_class: type[TaskModule], options: Mapping[str, Mapping[str, Any]]) -> None:
-    """Check the options that are wrong whatever the data are.
+    """Check the options that do not depend on the data.
 
     Args:
-        module_class: What will be trained.
+        module_class: The class of the module to train.
         options: The groups `optimizer`, `model` and `trainer`.
 
     Raises:
@@ -50,7 +50,7 @@ def check_choices(module_class: type[TaskModule], options: Mapping[str, Mapping[
 
 
 def check_model(module_class: type[TaskModule], options: Mapping[str, Any]) -> None:
-    """Plan the network that the options describe, for data of any size.
+    """Configure the network that the options describe, for data of any size.
 
     Raises:
         ValueError: An option is out of its range, belongs to another encoder, or excludes another one.
@@ -60,7 +60,7 @@ def check_model(module_class: type[TaskModule], options: Mapping[str, Any]) -> N
 
 
 def check_trainer(options: Mapping[str, Any]) -> None:
-    """Make a trainer, which refuses unknown names and devices that are not there.
+    """Build a trainer, which refuses unknown names and missing devices.
 
     Raises:
         UserError, MisconfigurationException, TypeError, ValueError: The trainer refuses an option.
@@ -70,7 +70,7 @@ def check_trainer(options: Mapping[str, Any]) -> None:
         chosen["strategy"] = sharded_strategy(chosen["devices"], chosen["num_nodes"])
     try:
         with warnings.catch_warnings():
-            # The trainer of the training says the same.
+            # The trainer built for training prints the same.
             warnings.simplefilter("ignore")
             Trainer(
                 **chosen,

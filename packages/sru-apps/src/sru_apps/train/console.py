@@ -19,7 +19,7 @@ from sru_apps.train.history import History
 from sru_apps.train.meters import rounded
 
 _NOISE = (
-    # Lightning's own use of torch, which only its authors can change.
+    # About Lightning's own use of torch, which only its authors can change.
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
     # Nothing is changed in place after the network has returned it.
     r"FSDP2-wrapped module .* returned a view tensor",
@@ -40,10 +40,10 @@ def wants_progress_bar() -> bool:
 
 
 class EpochBar(TQDMProgressBar):
-    """One line for the epoch, counted from 1, that makes room for the line that `History` prints.
+    """One line per epoch, counted from 1, which the line printed by `History` replaces.
 
     Args:
-        history: Knows the training loss since the last validation, and the time left of the whole training.
+        history: Provides the training loss since the last validation, and the time left in training.
     """
 
     def __init__(self, history: History | None = None) -> None:
@@ -53,19 +53,19 @@ class EpochBar(TQDMProgressBar):
         self._next_look = 0.0
 
     def on_train_start(self, trainer: Trainer, *args: Any) -> None:
-        """Show an epoch that is continued, which does not start again."""
+        """Show an epoch that is resumed in the middle."""
         super().on_train_start(trainer, *args)
         EpochBar.on_train_epoch_start(self, trainer, *args)
 
     def on_train_epoch_start(self, trainer: Trainer, *args: Any) -> None:
-        """Name the epoch as users count."""
+        """Name the epoch, counted from 1."""
         super().on_train_epoch_start(trainer, *args)
         self.train_progress_bar.set_description(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}")
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """Show the loss, the time left, and the figures of the last validation, but no logger's version."""
         metrics = super().get_metrics(trainer, pl_module)
-        # To look at the loss is to wait for a GPU.
+        # Reading the loss waits for the GPU.
         if self.history is not None and trainer.training and time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + 0.5
             left = self.history.seconds_left(trainer)
@@ -75,23 +75,23 @@ class EpochBar(TQDMProgressBar):
 
 
 def flush_denormals() -> None:
-    """Let this process treat denormal numbers as zero, where its processor can.
+    """Make this process treat denormal numbers as zero, if its processor can.
 
-    Adam's moments of a word vector that hardly ever has a gradient decay until they are denormal (below
-    1.2e-38 in float32), and stay so: 0.9 times the smallest of them rounds to itself. A CPU takes a hundred
-    times as long for such a number. In a vocabulary most words are rare, and every step visits them all, so
-    each epoch would be slower than the one before.
+    Adam's moments of a word vector that rarely has a gradient decay until they are denormal (below 1.2e-38 in
+    float32), and stay denormal: 0.9 times the smallest of them rounds to itself. A CPU takes a hundred times
+    as long for such numbers. Most words of a vocabulary are rare, and every step updates all of them, so each
+    epoch would be slower than the previous one.
 
-    The setting belongs to a thread, and a new thread inherits it: call this before torch starts its own, at
-    the very beginning of a command. It stays for the rest of the process.
+    The setting belongs to a thread, and new threads inherit it: call this before torch starts its own, at the
+    very beginning of a command. It lasts for the rest of the process.
     """
     torch.set_flush_denormal(True)
 
 
 class Terminal:
-    """A stream to a terminal that may be closed: what is printed then is lost, and no error.
+    """A stream to a terminal that may be closed: output is then lost without an error.
 
-    A shell hands on the SIGHUP of its terminal a little later than the first write fails.
+    A shell passes on the SIGHUP of its terminal shortly after the first write fails.
 
     Args:
         stream: The stream.
@@ -101,23 +101,23 @@ class Terminal:
         self.stream = stream
 
     def __getattr__(self, name: str) -> Any:
-        """Leave all else to the stream."""
+        """Delegate everything else to the stream."""
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
-        """Write a text, if that is possible."""
+        """Write a text, if possible."""
         with suppress(OSError):
             self.stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        """Write what is in buffers, if that is possible."""
+        """Flush the buffers, if possible."""
         with suppress(OSError):
             self.stream.flush()
 
 
 def outlive_terminal() -> None:
-    """Keep running when the terminal of standard output and error closes, until a signal stops it."""
+    """Keep running after the terminal of standard output and error closes, until a signal arrives."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is not None and stream.isatty():
@@ -134,14 +134,14 @@ _STAGES = {
 
 @contextmanager
 def preparation_bar(name: str, *, unit: str) -> Iterator[Callable[[str, int, int | None], None]]:
-    """Show how far a preparation has come: a bar per split on a terminal, a line per stage in a log file.
+    """Show the progress of a preparation: a bar per split on a terminal, a line per stage in a log file.
 
     Args:
         name: What is prepared.
         unit: What is counted: B for bytes, or a word.
 
     Yields:
-        A function to report the stage, how much of it is done, and how much it is, if known.
+        A function to report the stage, how much of it is done, and its total, if known.
     """
     shown = ""
 

@@ -1,4 +1,4 @@
-"""Whether a run can be continued from a checkpoint: it must look like one that the run would write itself."""
+"""Checks that a run can be continued from a checkpoint: it must have the form that the run itself writes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sru_apps.train.errors import MisfitError, clip
 from sru_apps.train.weights import is_whole
 
 _NUMBERS: dict[type, Any] = {bool: bool, int: int, float: (int, float)}
-"""What may stand where a number of a type is."""
+"""The types accepted in place of a number's type."""
 _OLDEST = ("History", "RunCheckpoints")
 """The callbacks whose state every checkpoint has."""
 
@@ -36,7 +36,7 @@ def check_form(checkpoint: Mapping[str, Any], trainer: Trainer, module: Lightnin
     callbacks = {callback.state_key: callback.state_dict() for callback in getattr(trainer, "callbacks", ())}
     saved = checkpoint.get("callbacks")
     if isinstance(saved, Mapping):
-        # Former versions had fewer callbacks; these begin anew.
+        # Earlier versions had fewer callbacks; the new ones start from scratch.
         callbacks = {name: state for name, state in callbacks.items() if name in saved or name in _OLDEST}
     wanted = {
         "epoch": 0,
@@ -53,7 +53,7 @@ def check_form(checkpoint: Mapping[str, Any], trainer: Trainer, module: Lightnin
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     found = checkpoint["optimizer_states"][0]
     order = [key for group in found["param_groups"] for key in group["params"]]
-    # Sharded weights have the states of their optimizer under their names.
+    # With sharded weights, the states of the optimizer are stored under their names.
     named: dict[Any, Tensor] = dict(module.named_parameters())
     if order == list(range(len(parameters))):
         named = dict(enumerate(parameters))
@@ -71,7 +71,7 @@ def check_form(checkpoint: Mapping[str, Any], trainer: Trainer, module: Lightnin
 
 
 def _state_of(optimizer: Optimizer) -> dict[str, Tensor]:
-    """What an optimizer keeps of each weight."""
+    """The state that an optimizer keeps for each weight."""
     weight = nn.Parameter(torch.zeros(1))
     weight.grad = torch.zeros(1)
     options = {name: value for name, value in optimizer.param_groups[0].items() if name != "params"}
@@ -82,7 +82,7 @@ def _state_of(optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def _check(found: Any, form: Any, place: str) -> None:
-    """Compare a value with one of the right form; lists that are empty there may hold anything."""
+    """Compare a value with one of the right form; where that has an empty list, any list is accepted."""
     if isinstance(form, Tensor):
         if not is_whole(found) or found.shape != form.shape:
             raise MisfitError(f"its {place} is not a tensor of shape {tuple(form.shape)}")
@@ -106,7 +106,7 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[
     """Name the settings that differ.
 
     Args:
-        ours: The settings of this run, in tables within tables.
+        ours: The settings of this run, in nested tables.
         theirs: Those of the run to continue.
     """
     for key in ours:

@@ -15,7 +15,7 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, object]], columns: Sequenc
 
     Args:
         path: The file.
-        rows: The rows; a column that one of them lacks is empty there.
+        rows: The rows; missing columns are left empty.
         columns: The columns; default: those of the rows.
     """
     text = io.StringIO()

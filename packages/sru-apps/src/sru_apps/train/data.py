@@ -1,7 +1,7 @@
 """The base classes of every task's data, and batches of data held in memory.
 
-torch's `DataLoader` keeps its batch sampler where Lightning looks for neither the state nor `set_epoch`;
-`BatchLoader` keeps the promise that a resumed run equals an undisturbed one.
+torch's `DataLoader` keeps its batch sampler where Lightning looks for neither the state nor `set_epoch`. With
+`BatchLoader` a resumed run equals an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ Batch = TypeVar("Batch")
 class BatchLoader(Generic[Item, Batch]):
     """A data loader for data that need no worker processes, with the hooks that Lightning calls.
 
-    Each of several processes reads every n-th batch. Where the batches do not divide evenly, some of the last
-    ones are read by two processes, so that all take the same number of steps.
+    Each of n processes reads every n-th batch. If the batches do not divide evenly, some of the last ones are
+    read by two processes, so that all take the same number of steps.
 
     Args:
         items: The data set.
@@ -71,29 +71,29 @@ class BatchLoader(Generic[Item, Batch]):
 class TaskData(LightningDataModule):
     """The data of a task.
 
-    `prepare_data` downloads and writes what all processes share, `setup` reads it; before that there are no
-    loaders, no tokenizer and no sizes. The trainer calls both before it builds the module.
+    `prepare_data` downloads and writes the files that all processes share, and `setup` reads them; before
+    that there are no loaders, no tokenizer and no sizes. The trainer calls both before it builds the module.
 
     `state_dict` holds the tokenizer, so that a checkpoint can be used without the data; `load_state_dict`
     before `setup` takes it over, and after `setup` refuses another one.
     """
 
     unit: str = ""
-    """What a token is; the speed of training is then measured in tokens per second."""
+    """The name of a token; if set, the training speed is measured in tokens per second."""
     dataset: str
     """Name of the data."""
     group: str
-    """The folder of like runs, where there is no recipe to name it after."""
+    """The folder of similar runs, if there is no recipe to name it after."""
     tokenizer: Any = None
     """The tokenizer; known after `setup`."""
     has_test: bool = True
     """Whether there is a test set; known after `setup`."""
     evaluates: bool = False
-    """Whether a trained model is measured, and nothing is trained; set before the data are made ready."""
+    """Whether a trained model is only measured; set before the data is prepared."""
 
     @classmethod
     def changed(cls, options: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the options of the data that a trained model is measured on.
+        """Return the options of the data to measure a trained model on.
 
         Args:
             options: Those of its training.
@@ -102,7 +102,7 @@ class TaskData(LightningDataModule):
         return {**options, **changes}
 
     def take_tokenizer(self, tokenizer: str, config: Mapping[str, Any]) -> None:
-        """Use the tokenizer of a trained model; called before the data are made ready.
+        """Use the tokenizer of a trained model; called before the data is prepared.
 
         Args:
             tokenizer: What `dump_tokenizer` returned.
@@ -111,7 +111,7 @@ class TaskData(LightningDataModule):
         raise NotImplementedError
 
     def opening(self) -> str:
-        """Say what has been read, in a line or none."""
+        """Describe what has been read in one line; may be empty."""
         return ""
 
     def report(self) -> str:
@@ -119,15 +119,15 @@ class TaskData(LightningDataModule):
         return self.opening()
 
     def count(self, batch: Any) -> int:
-        """The tokens that a batch teaches, where they have a `unit`."""
+        """The number of target tokens in a batch, if there is a `unit`."""
         return int(batch.targets.numel())
 
     def unknown(self, stage: str) -> UnknownParts | None:
-        """Count what the vocabulary lacks of a part of the data, where that matters."""
+        """Count the unknown words in a part of the data, if that matters."""
         return None
 
     def warn_about(self, stage: str) -> None:
-        """Warn of settings that make a figure say little, before `validate` or `test` measures it."""
+        """Warn about settings that make a figure meaningless, before `validate` or `test` measures it."""
 
     @property
     def rank(self) -> tuple[int, int]:
@@ -136,15 +136,15 @@ class TaskData(LightningDataModule):
 
 
 class BatchData(TaskData, Generic[Item, Batch]):
-    """Data held in memory, as batches of similar lengths in an order that follows from seed and epoch.
+    """Data held in memory, as batches of similar lengths in an order determined by seed and epoch.
 
-    A derived class has the hyper-parameters `batch_size`, `evaluation_batch_size` and `seed`, or has no
-    `batch_size` and draws its training batches otherwise. Its `setup` sets `parts`, and `tokenizer` where
+    A derived class has the hyper-parameters `batch_size`, `evaluation_batch_size` and `seed`, or no
+    `batch_size` and its own way to draw training batches. Its `setup` sets `parts`, and `tokenizer` where
     that is None.
     """
 
     evaluation_factor = 1
-    """How many times the batch size fits in evaluation, where there are no gradients: the default."""
+    """The default factor of the batch size in evaluation, where there are no gradients."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -163,7 +163,7 @@ class BatchData(TaskData, Generic[Item, Batch]):
         """Make a batch of items."""
 
     def parse_tokenizer(self, content: str) -> Any:
-        """Make the tokenizer of what a checkpoint keeps of it."""
+        """Rebuild the tokenizer from a checkpoint."""
         return parse_tokenizer(content)
 
     def take_tokenizer(self, tokenizer: str, config: Mapping[str, Any]) -> None:
@@ -200,7 +200,7 @@ class BatchData(TaskData, Generic[Item, Batch]):
         """Take over a checkpoint's tokenizer.
 
         Raises:
-            DataError: The data gave another one: the numbers would mean other tokens.
+            DataError: The data produced a different one: the numbers would mean other tokens.
         """
         if self.tokenizer is not None and dump_tokenizer(self.tokenizer) != state_dict["tokenizer"]:
             raise DataError(

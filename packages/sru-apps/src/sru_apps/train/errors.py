@@ -13,12 +13,12 @@ from sru_data import DataError
 
 
 def is_text(value: str) -> bool:
-    """Whether a string can be written to a file and be the name of one: UTF-8 without NUL."""
+    """Whether a string can be written to a file and used as a file name: UTF-8 without NUL."""
     return "\0" not in value and not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 def clip(text: str, most: int = 2000) -> str:
-    """Cut a text off where it is too long to be read on a terminal."""
+    """Truncate a text that is too long for a terminal."""
     return text if len(text) <= most else f"{text[:most]} ..."
 
 
@@ -27,7 +27,7 @@ class UserError(Exception):
 
     Args:
         message: The message.
-        status: The exit status of the command: 2 where it should not have been given so.
+        status: The exit status of the command: 2 if the command line is wrong.
     """
 
     def __init__(self, message: str, *, status: int = 1) -> None:
@@ -36,7 +36,7 @@ class UserError(Exception):
 
 
 class MisfitError(ValueError):
-    """What is wrong with the content of a file, in words that need no name of an exception."""
+    """A problem with the content of a file; the message makes sense without the exception's name."""
 
 
 @contextmanager
@@ -68,7 +68,7 @@ def building(*more: type[Exception]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # Lightning takes seconds to import; where nothing has done so, none of its errors can come.
+        # Lightning takes seconds to import; if nothing has imported it, it cannot raise.
         lightning = sys.modules.get("lightning_fabric.utilities.exceptions")
         others = more if lightning is None else (*more, lightning.MisconfigurationException)
         if not isinstance(error, (ValueError, OverflowError, ModuleNotFoundError, *others)):
@@ -78,7 +78,7 @@ def building(*more: type[Exception]) -> Iterator[None]:
 
 @contextmanager
 def reading(path: Path, *, kind: str = "a checkpoint") -> Iterator[None]:
-    """Turn the errors that wrong content causes in the block into a `UserError` that names the file.
+    """Turn errors caused by wrong content in the block into a `UserError` that names the file.
 
     Args:
         path: The file, or the folder of files.

@@ -42,7 +42,7 @@ STAGES: dict[Stage, str] = {"validate": "validation", "test": "test"}
 def measure(
     module: TaskModule, data: LightningDataModule, stage: Stage, *, accelerator: str
 ) -> dict[str, float]:
-    """Measure a trained module, in this process alone.
+    """Measure a trained module, in this process only.
 
     Args:
         module: With its weights.
@@ -51,7 +51,7 @@ def measure(
         accelerator: As Lightning names it.
 
     Returns:
-        The figures that the module logs, without the name of the part in front.
+        The figures that the module logs, without the name of the part as a prefix.
 
     Raises:
         UserError: There is no such accelerator.
@@ -76,7 +76,7 @@ def _tester(accelerator: str) -> Trainer:
         return Trainer(
             accelerator=accelerator,
             devices=1,
-            # After training in several processes the others are gone, though the environment names them.
+            # After training in several processes the others are gone, but the environment still names them.
             plugins=[LightningEnvironment()],
             logger=False,
             enable_checkpointing=False,
@@ -90,7 +90,7 @@ def load_module(task: Task, path: Path, model: Mapping[str, Any] | None = None) 
     """Read a training checkpoint.
 
     Args:
-        task: The task it must be of.
+        task: The expected task.
         path: A `.ckpt` file.
         model: Options of the model to change, which must leave the weights as they are.
 
@@ -130,7 +130,7 @@ def evaluate(stage: Stage, task: Task, args: Sequence[str]) -> int:
     path = find_checkpoint(Path(options.checkpoint))
     out = options.get("out")
     if out is not None:
-        # Now, so that a place that cannot be written to is reported before anything is measured.
+        # Now, so that an unwritable path is reported before anything is measured.
         Path(out).mkdir(parents=True, exist_ok=True)
     module, checkpoint = load_module(task, path, changed["model"])
     kind = load(task.data)
@@ -169,7 +169,7 @@ def evaluate(stage: Stage, task: Task, args: Sequence[str]) -> int:
 
 
 def _check_files(task: Task, settings: Mapping[str, Any]) -> None:
-    """Name the option for a file that is no longer where it was in training."""
+    """Name the option for a file that has moved since training."""
     for option, place, _, _ in task.evaluation:
         name = place.removeprefix("data.")
         files = settings.get(name) if name.endswith("_file") else None
@@ -182,7 +182,7 @@ validate, test = partial(evaluate, "validate"), partial(evaluate, "test")
 
 
 def prepare(task: Task, args: Sequence[str]) -> int:
-    """Prepare the data, and describe them.
+    """Prepare and describe the data.
 
     Args:
         task: The task.

@@ -27,7 +27,7 @@ def export_model(folder: Path, network: nn.Module, config: dict[str, Any], token
     Args:
         folder: The folder; made when missing.
         network: The network.
-        config: What builds the network, with `task` among it; plain types only.
+        config: The configuration that builds the network, including `task`; plain types only.
         tokenizer: Its tokenizer.
     """
     shared = shared_names(network)
@@ -84,7 +84,7 @@ def check_task(found: object, expected: str, path: Path) -> None:
 
 @lru_cache(maxsize=2)
 def dump_tokenizer(tokenizer: Any) -> str:
-    """Return the file that the tokenizer saves itself to as text: JSON, or base64 where it is binary."""
+    """Return the file that the tokenizer saves as text: JSON, or base64 if it is binary."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "tokenizer")
         tokenizer.save(path)
@@ -96,7 +96,7 @@ def parse_tokenizer(content: str, read: Callable[[Path], Any] = load_tokenizer) 
     """Undo `dump_tokenizer`.
 
     Args:
-        content: What that returned.
+        content: The return value of `dump_tokenizer`.
         read: Reads the file of such a tokenizer.
     """
     with tempfile.TemporaryDirectory() as folder:

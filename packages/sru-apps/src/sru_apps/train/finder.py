@@ -1,8 +1,8 @@
-"""`--find-lr`: a learning rate for the model and the data of a run, which is not begun.
+"""`--find-lr`: find a learning rate for the model and the data of a run, without starting the run.
 
 Lightning's `Tuner.lr_find` takes the slope of the loss over the rate, not over its logarithm, and corrects
-the bias of its smoothed loss with the wrong power, so that the loss of the first steps looks like half of
-what it is: for `sru classify fit --recipe sst2` it suggests 6e-6.
+the bias of its smoothed loss with the wrong power, which halves the loss of the first steps: for
+`sru classify fit --recipe sst2` it suggests 6e-6.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ LOWEST, HIGHEST, STEPS = 1e-6, 1.0, 150
 """The first and the last learning rate, and the steps from one to the other."""
 _SMOOTHING = 0.9
 _DIVERGED = 3.0
-"""The multiple of the lowest loss at which nothing more can be learnt from higher rates."""
+"""The multiple of the lowest loss at which trying higher rates is pointless."""
 _SKIPPED = 10
-"""Steps at the beginning whose loss is still that of a few batches."""
+"""Initial steps, whose loss is still that of a few batches."""
 
 
 class RisingRate(Callback):
@@ -36,7 +36,7 @@ class RisingRate(Callback):
 
     Attributes:
         rates: The rate of each step.
-        losses: The mean loss up to each step, which forgets a tenth each step.
+        losses: The mean loss up to each step, with a decay of a tenth per step.
     """
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class RisingRate(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Record the loss, and stop where the training has diverged."""
+        """Record the loss, and stop when training has diverged."""
         value = float(batch_loss(trainer, outputs))
         self._sum = _SMOOTHING * self._sum + value
         self._weight = _SMOOTHING * self._weight + 1
@@ -77,10 +77,10 @@ def last_good(losses: list[float]) -> int | None:
 
 
 def find_learning_rate(job: Fit) -> None:
-    """Train a few steps with a learning rate that rises, and print a tenth of the highest that still works.
+    """Train a few steps with a rising learning rate, and print a tenth of the highest that still works.
 
     Args:
-        job: The job, set up; this spoils its weights.
+        job: The job, set up; its weights are unusable afterwards.
 
     Raises:
         UserError: The loss never falls.

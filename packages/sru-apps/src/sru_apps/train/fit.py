@@ -39,7 +39,7 @@ _LONGER = {
     "max_time": "give more --trainer.max_time",
     "patience": "it stopped early; increase --patience, or set it to 0,",
 }
-"""How a finished run can be continued, by what has ended it."""
+"""How a finished run can be continued, by the option that ended it."""
 
 
 def fit(task: Task, args: Sequence[str]) -> int:
@@ -93,12 +93,12 @@ def _seeds(task: Task, args: Sequence[str]) -> Series:
 
 
 def train(job: Fit, *, remedy: str, brief: bool = False) -> int:
-    """Train what has been set up, and finish it.
+    """Train a job that has been set up, and finish it.
 
     Args:
         job: The job.
         remedy: The command that continues it after an interruption.
-        brief: Print the summary without what the report says.
+        brief: Print the summary without the report.
 
     Returns:
         The exit status; 130 after Ctrl-C.
@@ -120,7 +120,7 @@ def _run(job: Fit, remedy: str, brief: bool) -> int:
             print(f"Interrupted{f'. Continue with: {remedy}' if saved else ' before the first checkpoint.'}")
         return 130
     if torch.distributed.is_initialized():
-        # From here on one process works alone.
+        # From here on only one process works.
         torch.distributed.destroy_process_group()
     finish(job, brief=brief)
     return 0
@@ -132,7 +132,7 @@ def finish(job: Fit, *, brief: bool = False) -> None:
 
     Args:
         job: The job, trained.
-        brief: Print the summary without what the report says.
+        brief: Print the summary without the report.
 
     Raises:
         UserError: The last epoch was not finite, and that is not allowed.
@@ -197,7 +197,7 @@ def finish(job: Fit, *, brief: bool = False) -> None:
 
 
 def _report(job: Fit, module: Any, checkpoint: dict[str, Any], figures: dict[str, dict[str, float]]) -> str:
-    """Have the task report on the test or validation set; add what it finds to the figures and the model."""
+    """Have the task report on the test or validation set; add the results to the figures and the model."""
     if job.task.report is None:
         return ""
     names = [row[0].removeprefix("--").replace("-", "_") for row in job.task.report_options]
@@ -214,7 +214,7 @@ def _report(job: Fit, module: Any, checkpoint: dict[str, Any], figures: dict[str
     figures[part].update(found.figures)
     module.exported = {**module.exported, **found.exported}
     if found.exported:
-        # So that the best checkpoint answers as the export does.
+        # So that the best checkpoint gives the same answers as the export.
         checkpoint["hyper_parameters"] |= found.exported
         AtomicCheckpointIO().save_checkpoint(checkpoint, job.run.best)
     return found.text

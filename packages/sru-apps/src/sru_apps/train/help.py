@@ -1,4 +1,4 @@
-"""What `--help` prints of the commands that every task has, without waiting for torch."""
+"""The `--help` of the commands that every task has, without importing torch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COMMON = (
     *("recipe", "config", "name", "resume", "seed", "model.encoder"),
     *("trainer.max_epochs", "optimizer.lr", "trainer.accelerator"),
 )
-"""The options of `fit` that most people use, whatever the task."""
+"""The options of `fit` that most people use, for every task."""
 _SECTIONS = {"optimizer": "training", "trainer": "training"}
 """The groups that short help shows under another title."""
 _RULE = (
@@ -76,7 +76,7 @@ def evaluate(prog: str, task: Task, every: bool) -> str:
 
 
 def own(prog: str, target: str, task: Task | None) -> str | None:
-    """Describe a command that calls `parse_options`, if its source tells.
+    """Describe a command that calls `parse_options`, if its source can be read.
 
     Args:
         prog: The command as the user types it.
@@ -151,13 +151,13 @@ def _chosen(task: Task, groups: dict[str, list[Option]]) -> dict[str, list[Optio
         rows = [option for option in options if option[0][2:] in (*COMMON, *task.common)]
         if rows:
             chosen.setdefault(_SECTIONS.get(group, group), []).extend(rows)
-    # Epochs before the learning rate, whatever the order of their groups.
+    # Epochs before the learning rate, regardless of the order of their groups.
     chosen.get("training", []).sort(key=lambda option: COMMON.index(option[0][2:]))
     return {title: [(written[name], *rest) for name, *rest in options] for title, options in chosen.items()}
 
 
 def _recipes(task: Task, names: Iterable[str]) -> Iterable[tuple[str, str]]:
-    """Yield each recipe with the sentence that it begins with."""
+    """Yield each recipe with its first sentence."""
     for name in names:
         first, _, _ = recipe_path(task, name).read_text("utf-8").partition("\n")
         yield name, first.removeprefix("# ").partition(". ")[0].removesuffix(".")

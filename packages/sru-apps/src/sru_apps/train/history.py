@@ -1,9 +1,8 @@
 """One row of figures per validation, kept across interruptions.
 
-Lightning's loggers and `ThroughputMonitor` forget what an interrupted epoch has summed up; here a resumed
-run reports the training loss of an undisturbed one. Its `CSVLogger` deletes the rows of a run to be continued
-before it is known whether the checkpoint fits; here the table follows from the checkpoint and is replaced
-whole.
+Lightning's loggers and `ThroughputMonitor` lose the sums of an interrupted epoch; here a resumed run reports
+the training loss of an uninterrupted one. Its `CSVLogger` deletes the rows of a run to be continued before it
+is known whether the checkpoint fits; here the table is rebuilt from the checkpoint and replaced as a whole.
 """
 
 from __future__ import annotations
@@ -27,15 +26,15 @@ from sru_apps.train.pictures import draw_curves
 class History(Callback):
     """Record each validation, tell the loggers and the console, and draw the learning curve.
 
-    The training loss of a row is the mean since the row before. The curve is redrawn every 15 seconds at
-    most, since drawing takes a fraction of one. It is up to date when training ends, however that happens.
+    The training loss of a row is the mean since the previous row. The curve is redrawn every 15 seconds at
+    most, because drawing takes a fraction of a second. It is up to date when training ends, for any reason.
 
     Args:
         picture: The PNG to draw.
         table: The CSV file of the rows; none by default.
         title: The title of the picture.
-        figures: Validation figures, such as `accuracy`, to record as far as they are logged; the first of
-            those is also reported and drawn.
+        figures: Validation figures, such as `accuracy`, to record if they are logged; the first of them is
+            also reported and drawn.
         count: Counts what a batch holds, for the speed of training without validation.
         unit: What it counts, such as `tokens`: the row gets `tokens_per_second`.
     """
@@ -62,22 +61,22 @@ class History(Callback):
 
     @property
     def seconds(self) -> float:
-        """Time spent training, validation included, over all sessions."""
+        """Time spent training, including validation, over all sessions."""
         return self._whole.seconds
 
     @property
     def is_finite(self) -> bool:
-        """Whether every loss since the last row but one is finite."""
+        """Whether every loss since the second to last row is finite."""
         losses = [float(self._meter.loss), *(row["train_loss"] for row in self.rows[-1:])]
         return all(map(math.isfinite, losses))
 
     @property
     def running_loss(self) -> float:
-        """The mean loss of this process since the last row; a GPU is waited for."""
+        """The mean loss of this process since the last row; waits for a GPU."""
         return float(self._meter.loss) / max(1, self._meter.batches)
 
     def seconds_left(self, trainer: Trainer) -> float | None:
-        """The time that the rest of the training takes; None while nothing is known."""
+        """The time left in training; None while it is unknown."""
         left = self._left.seconds(trainer, self.validations_per_epoch)
         if left is None or self.max_seconds is None:
             return left
@@ -149,7 +148,7 @@ class History(Callback):
             self._draw()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Draw what is not drawn yet; if that fails too, the user should hear of the first exception."""
+        """Draw what is not drawn yet; if that fails too, the first exception should be reported."""
         with contextlib.suppress(OSError):
             self.on_train_end(trainer, pl_module)
 
@@ -198,7 +197,7 @@ class History(Callback):
             if not known or not all(isinstance(value, (int, float)) for value in row.values()):
                 raise MisfitError(f"its callbacks['History']['rows'] has a row of other figures: {row}")
         self.rows = [dict(row) for row in state_dict["rows"]]
-        # The picture waits for the next row: the checkpoint may yet turn out not to fit.
+        # The picture waits for the next row: the checkpoint may still turn out not to fit.
         self._drawn_rows = len(self.rows)
         whole, training = state_dict["seconds"]
         self._whole = Clock(whole)

@@ -39,11 +39,11 @@ from sru_data.atomic import atomic_write
 LASTING_OPTIONS = ("accumulate_grad_batches", "precision", "gradient_clip_val", "gradient_clip_algorithm")
 """Options of the trainer that a continued run may not change."""
 IN_USE = "choose another --name, or continue that run with --resume"
-"""What to do where the folder of a new run holds something."""
+"""What to do if the folder of a new run is not empty."""
 
 
 def group_folder(task: Task, options: Namespace, data: TaskData) -> Path:
-    """Return the folder of like runs.
+    """Return the folder of similar runs.
 
     Args:
         task: The task.
@@ -59,7 +59,7 @@ class Fit:
     Args:
         task: The task.
         args: The command line after `sru TASK fit`.
-        group: The folder of the run folder; default: RUNS_DIR/TASK/RECIPE.
+        group: The parent of the run folder; default: RUNS_DIR/TASK/RECIPE.
 
     Attributes:
         options: The parsed options.
@@ -111,24 +111,24 @@ class Fit:
         self.origin: Start | None = None
         if self.options.init_from is not None and self.resume_from is None:
             self.origin = Start(task, self.options.init_from)
-            # Before what the command line says, and after the recipe.
+            # Before the command line, and after the recipe.
             found = ["--config", self.origin.settings(self.module_class)]
             place = 0 if settings is None else 2
             self.options = self.parser.parse_args([*written[:place], *found, *written[place:]])
             self.options.resume = resume
         take_from_torchrun(self.options.trainer)
         self.finished: str | None = None
-        # What is wrong with the checkpoint is found when the run is continued.
+        # Problems with the checkpoint are found when the run is continued.
         with suppress(KeyError, TypeError, StopIteration):
             end = self.ended_by(self.former["callbacks"]["History"]["rows"])
             self.finished = end if self.run.summary.is_file() else None
-        # Other options may be those of another run.
+        # Other options may belong to another run.
         if not self.finished or set(args) - {"--resume", resume, f"--resume={resume}"}:
             with building():
                 self._build()
 
     def ended_by(self, rows: Sequence[Mapping[str, float]]) -> str | None:
-        """Say which option has ended a training with these rows; None while it can go on."""
+        """Return the option that has ended a training with these rows; None while it can continue."""
         figures = [f"validation_{name}" for name in self.task.figures]
         return ended_by(rows, figures, self.task.mode, **limits_of(self.options))
 
@@ -147,12 +147,12 @@ class Fit:
         if self.origin is not None:
             self.origin.prepare(self.data, options, self._args)
         elif options.init_from is not None and self.resume_from is not None:
-            # Its tokenizer is that of another run.
+            # Its tokenizer belongs to another run.
             with reading(self.resume_from):
                 self.data.load_state_dict(dict(self.former[self.data_class.__qualname__]))
         self.data.prepare_data()
         self.data.setup("fit")
-        # Data that are too short are refused before anything is written.
+        # Data that is too short is refused before anything is written.
         loader = self.data.train_dataloader()
         if (every := options.trainer.val_check_interval) is not None:
             interval(every, len(loader), options.trainer.accumulate_grad_batches)
@@ -165,7 +165,7 @@ class Fit:
         with building(TypeError):
             self.trainer = self._trainer()
         if self.resume_from is not None:
-            # Before as many processes are started.
+            # Before that many processes are started.
             with reading(self.resume_from):
                 self.checkpoints.on_load_checkpoint(self.trainer, self.module, self.former)
 
@@ -203,7 +203,7 @@ class Fit:
             options["strategy"] = sharded_strategy(options["devices"], options["num_nodes"])
         steps, average = self.options.log_steps, self.module.optimizer.average
         step = self.former.get("global_step")
-        # Points from beyond the checkpoint would be there twice.
+        # Points after the checkpoint would be logged twice.
         purge: dict[str, Any] = {"purge_step": step + 1} if isinstance(step, int) else {}
         return lightning.Trainer(
             **options,
@@ -220,7 +220,7 @@ class Fit:
             logger=TensorBoardLogger(path, name="", version="tensorboard", **purge),
             plugins=[AtomicCheckpointIO(remedy="Make room and continue with --resume")],
             default_root_dir=path,
-            # Lightning warns of epochs shorter than this; `History` and `StepLog` log what there is.
+            # Lightning warns about epochs shorter than this; `History` and `StepLog` log all steps.
             log_every_n_steps=1,
             num_sanity_val_steps=0,
             enable_model_summary=False,
@@ -229,7 +229,7 @@ class Fit:
 
     @rank_zero_only
     def _save_config(self) -> None:
-        # A later --resume must not find an older one in the settings.
+        # A later --resume must not find an old one in the settings.
         config = self.options.clone()
         config.resume = None
         del config["config"]
@@ -243,7 +243,7 @@ class Fit:
             UserError: The checkpoint does not fit, or the training diverges.
         """
         if self.resume_from is None:
-            # Before anything else, so that whatever happens the run can be resumed.
+            # Before anything else, so that the run can always be resumed.
             self._save_config()
             if self.origin is None:
                 self.module.start(self.data)
@@ -263,7 +263,7 @@ class Fit:
             before = self.former.get("global_step", 0)
             if isinstance(before, int) and self.trainer.global_step > before:
                 raise
-            # A run that never took a step would only be in the way of the next one of its name.
+            # A run without a step would only block the next one of the same name.
             if self.options.resume is None and self.trainer.is_global_zero:
                 shutil.rmtree(self.run.path, ignore_errors=True)
             if self.resume_from is not None and isinstance(error, Exception):
@@ -277,15 +277,15 @@ class Fit:
                 check_form(self.former, trainer, module)
 
     def _check_same_settings(self, path: Path, planned: TaskModule) -> None:
-        """Refuse to continue a run as another one, before the model is built."""
+        """Refuse to continue a run with other settings, before the model is built."""
         checkpoint = self.former
         with reading(path):
-            # First, since other differences may follow from other tokens.
+            # First, because other differences may follow from different tokens.
             self.data.load_state_dict(dict(checkpoint[self.data_class.__qualname__]))
             theirs = {**checkpoint["hyper_parameters"], **checkpoint["datamodule_hyper_parameters"]}
-            # Files may have moved; that their content is the same is checked with the tokenizer.
+            # Files may have moved; comparing the tokenizer checks that their content is the same.
             data = {key: value for key, value in self.data.hparams.items() if key not in self.task.movable}
-            # What a report finds at the end, such as a temperature, is not a setting.
+            # Results of the report at the end, such as a temperature, are not settings.
             settings = {key: value for key, value in planned.hparams.items() if key not in planned.exported}
             ours = {**settings, **data}
             former = read_settings(self.run.config).get("trainer", {})

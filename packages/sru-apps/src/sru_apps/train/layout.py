@@ -14,7 +14,7 @@ Option = tuple[str, Any, Any, str]
 required."""
 
 _LONGEST_HEAD = 26
-"""The text beside a longer name begins on the next line."""
+"""The text of a longer name begins on the next line."""
 _VALUES = {
     "recipe": "NAME",
     "config": "FILE",
@@ -25,9 +25,9 @@ _VALUES = {
     "model": "RUN",
     "out": "PATH",
 }
-"""What an option takes, where neither its type nor the end of its name says so."""
+"""The value an option takes, if neither its type nor the end of its name tells."""
 _NUMBERS = ((r"(int|Int|Count|Seed)\b", "N"), (r"(float|Float)\b", "X"))
-"""The same of numbers, whole or not, by the names of their types."""
+"""The same for numbers, by the names of their types."""
 
 
 def usage(forms: Iterable[str]) -> str:
@@ -80,7 +80,7 @@ def described(option: Option) -> tuple[str, str]:
     """Return the name of an option with its value, and its help with the default."""
     name, kind, default, text = option
     head = f"{name} {value(name, kind)}".rstrip() if name.startswith("-") else name.upper()
-    # A text may itself say what happens without the option.
+    # The help text may itself give the default.
     if kind is bool or default in (None, ..., []) or "default: " in text or "(the default)" in text:
         return head, text
     parts = default if isinstance(default, (list, tuple)) else [default]

@@ -1,4 +1,4 @@
-"""How long a training may be, and how many devices it may use."""
+"""Limits on the length of training and the number of devices."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def check_limits(trainer: Namespace) -> None:
     if trainer.max_steps == 0:
         raise UserError("--trainer.max_steps must be at least 1, or -1 for no limit, got 0")
     seconds_of(trainer.max_time)
-    # Not every system can tell which of its processors are ours.
+    # Not every system can tell which processors this process may use.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     devices, most = trainer.devices, _PROCESSES_PER_CORE * cores
     count = len(devices) if isinstance(devices, list) else devices
@@ -54,7 +54,7 @@ def check_limits(trainer: Namespace) -> None:
 
 
 def limits_of(options: Namespace) -> dict[str, Any]:
-    """Return what ends a training, as `ended_by` takes it.
+    """Return the limits of a training, as `ended_by` takes them.
 
     Args:
         options: The options of `fit`.
@@ -75,7 +75,7 @@ def seconds_of(max_time: str | None) -> float | None:
         max_time: Days, hours, minutes and seconds, DD:HH:MM:SS; None for no limit.
 
     Raises:
-        UserError: It is of another form, or zero.
+        UserError: It is malformed, or zero.
     """
     if max_time is None:
         return None

@@ -1,4 +1,4 @@
-"""What is measured while a model trains: time, the mean loss, and the time that is left."""
+"""Meters for training: elapsed time, the mean loss, and the time left."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from sru_apps.train.errors import MisfitError
 
 
 class Clock:
-    """Adds up time, not counting any while it is stopped.
+    """A stopwatch that adds up time while it runs.
 
     Args:
-        seconds: Time that has been added up before.
+        seconds: Time from before.
     """
 
     def __init__(self, seconds: float = 0.0) -> None:
@@ -29,11 +29,11 @@ class Clock:
         return self._before + max(0.0, time.monotonic() - self._since)
 
     def start(self) -> None:
-        """Count from now on."""
+        """Start counting."""
         self._before, self._since = self.seconds, time.monotonic()
 
     def stop(self) -> None:
-        """Count no more."""
+        """Stop counting."""
         self._before, self._since = self.seconds, math.inf
 
 
@@ -45,14 +45,14 @@ def batch_loss(trainer: Trainer, outputs: Any) -> torch.Tensor:
         outputs: What the training step returned: `mean_loss`, or else `loss`.
     """
     loss: torch.Tensor | None = outputs.get("mean_loss")
-    # Lightning has divided the other one.
+    # Lightning has already divided the other one.
     return outputs["loss"].detach() * trainer.accumulate_grad_batches if loss is None else loss
 
 
 class Meter:
-    """The mean loss of some batches, and how much they held.
+    """The mean loss of some batches, and how much they contained.
 
-    The loss is added up in float64 on its device, and nothing waits for that.
+    The loss is summed in float64 on its device, without synchronising.
     """
 
     def __init__(self) -> None:
@@ -66,14 +66,14 @@ class Meter:
         Args:
             trainer: The trainer.
             outputs: What the training step returned.
-            counted: What the batch holds.
+            counted: How much the batch contains.
         """
         self.loss = self.loss + batch_loss(trainer, outputs).double()
         self.batches += 1
         self.counted += counted * trainer.world_size
 
     def mean(self, trainer: Trainer) -> float:
-        """The mean loss over all processes, which must all ask for it; not a number where there is none."""
+        """The mean loss over all processes, which must all call this; NaN if there is none."""
         loss = float(self.loss)
         if trainer.world_size > 1:
             device = trainer.strategy.root_device
@@ -82,18 +82,18 @@ class Meter:
 
     @property
     def rate(self) -> float:
-        """How much was counted in a second, to one decimal."""
+        """How much was counted per second, to one decimal."""
         return round(self.counted / max(self.clock.seconds, 1e-9), 1)
 
     def sums(self) -> list[float]:
-        """What has been added up, as plain numbers."""
+        """The sums, as plain numbers."""
         return [float(self.loss), self.batches, self.counted]
 
     def load(self, sums: Sequence[float], seconds: float) -> None:
         """Continue from sums and a time.
 
         Raises:
-            MisfitError: They are not such sums.
+            MisfitError: They are not valid sums.
         """
         loss, batches, counted = sums
         if not all(isinstance(value, (int, float)) for value in (*sums, seconds)):
@@ -118,16 +118,16 @@ class TimeLeft:
         self._whole.start()
 
     def validation_starts(self) -> None:
-        """Measure validations apart."""
+        """Time validation separately."""
         self._validating.start()
 
     def validation_ends(self) -> None:
-        """Go back to training."""
+        """Return to training."""
         self._validating.stop()
         self._validations += 1
 
     def seconds(self, trainer: Trainer, validations_per_epoch: int = 1) -> float | None:
-        """The time left; None while there is nothing to tell it from.
+        """The time left; None while it cannot be estimated.
 
         Args:
             trainer: The trainer.

@@ -23,32 +23,32 @@ from sru_apps.train.optimizers import LearningRate, OptimizerConfig, build_optim
 from sru_data.tokenizers import Tokenizer
 
 _ANY_SIZE = 1000
-"""A size that neither a vocabulary nor anything else is too small for."""
+"""A size that is large enough for a vocabulary or anything else."""
 
 
 class TaskModule(LightningModule):
     """The training of a task's network.
 
     Args:
-        config: What builds the network, or its `dataclasses.asdict`.
-        optimizer: The optimizer and its schedule, or the same.
+        config: The configuration that builds the network, or its `dataclasses.asdict`.
+        optimizer: The optimizer and its schedule, or the same as a dictionary.
         facts: Further arguments of the derived class, to be saved in checkpoints.
     """
 
     config_class: ClassVar[Any]
     """A dataclass; its fields without a default follow from the data."""
     network_class: ClassVar[Any]
-    """Makes the network of a configuration."""
+    """Builds the network from a configuration."""
     shardable: ClassVar[bool] = True
     """Whether processes can share the weights, as with the strategy fsdp."""
     sharded_methods: ClassVar[tuple[str, ...]] = ()
     """Methods of the network that use its parameters and are called instead of `forward`."""
     sizes_of_data: ClassVar[tuple[str, ...]] = ()
-    """Fields of the configuration that an option of the data decides, which has the same name."""
+    """Fields of the configuration that are set by the data option of the same name."""
     shares: ClassVar[Mapping[str, str]] = {}
-    """Figures that are shares, by name, and what messages call them."""
+    """Figures that are shares, by name, and their names in messages."""
     points: ClassVar[Mapping[str, str]] = {}
-    """The same of figures from 0 to 100."""
+    """The same for figures from 0 to 100."""
     exported: Mapping[str, Any] = {}
     """Entries of an exported `config.json` besides the task and the configuration."""
     network: Any
@@ -75,7 +75,7 @@ class TaskModule(LightningModule):
 
     @classmethod
     def any_sizes(cls, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return values for what the data tell, with which the options can be checked before there are data.
+        """Return placeholder values for what the data determines, to check the options before there is data.
 
         Args:
             options: The options `--model.*`.
@@ -88,14 +88,14 @@ class TaskModule(LightningModule):
 
     @classmethod
     def from_checkpoint(cls, hyper_parameters: Mapping[str, Any]) -> Self:
-        """Build the module from a checkpoint's hyper-parameters, perhaps of a former version."""
+        """Build the module from a checkpoint's hyper-parameters, possibly of an earlier version."""
         return cls(**hyper_parameters)
 
     def start(self, data: Any) -> None:
-        """Prepare the weights of a new run before its first step; not called where they are loaded."""
+        """Prepare the weights of a new run before its first step; not called if they are loaded."""
 
     def relearned(self, former: Any) -> tuple[str, tuple[str, ...]]:
-        """Name the weights that must be learned anew when training starts from another model.
+        """Name the weights that must be relearned when training starts from another model.
 
         Args:
             former: That model, as the task's `predictor`.
@@ -114,8 +114,8 @@ class TaskModule(LightningModule):
         """Log the figures of the part that has been measured; all processes log the same.
 
         Args:
-            figures: The figures by name; those among `shares` and `points` are shown beside the progress
-                bar.
+            figures: The figures by name; those among `shares` and `points` are shown next to the
+                progress bar.
         """
         shown = {**self.shares, **self.points}
         for name, value in figures.items():
@@ -123,7 +123,7 @@ class TaskModule(LightningModule):
             self.log(f"{self.stage}_{name}", value, logger=False, prog_bar=name in shown, sync_dist=True)
 
     def describe(self, figures: Mapping[str, float]) -> str:
-        """Put figures in words: `accuracy 82.51 %, loss 0.4405`."""
+        """Format figures: `accuracy 82.51 %, loss 0.4405`."""
         found = [
             f"{words} {100 * figures[name]:.2f} %" for name, words in self.shares.items() if name in figures
         ]
@@ -131,12 +131,12 @@ class TaskModule(LightningModule):
         return ", ".join([*found, f"loss {figures['loss']:.4f}"])
 
     def export(self, folder: Path, tokenizer: Tokenizer, *, task: str) -> None:
-        """Write the network, and what it takes to use it, to a folder."""
+        """Write the network and everything needed to use it to a folder."""
         config = {"task": task, **self.exported, "model": asdict(self.config)}
         export_model(folder, self.network, config, tokenizer)
 
     def summary(self, figures: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
-        """Return what `summary.json` holds besides the common entries: the shares and points of each part."""
+        """Return the task's entries of `summary.json`: the shares and points of each part."""
         return {
             f"{part}_{name}": value
             for part, values in figures.items()
@@ -145,12 +145,12 @@ class TaskModule(LightningModule):
         }
 
     def configure_model(self) -> None:
-        """Shard the weights, where the strategy asks for it."""
+        """Shard the weights, if the strategy requires it."""
         if self.device_mesh is not None:
             shard(self.network, self.device_mesh, methods=self.sharded_methods)
 
     def on_train_epoch_start(self) -> None:
-        """Set the learning rate of the epoch, where the schedule goes by epochs."""
+        """Set the learning rate of the epoch, if the schedule is by epochs."""
         scheduler = self.lr_schedulers()
         if isinstance(scheduler, LearningRate):
             scheduler.begin_epoch(self.current_epoch + 1)
@@ -173,7 +173,7 @@ class TaskModule(LightningModule):
         trainer, data = self.trainer, getattr(self.trainer, "datamodule", None)
         if data is None:
             return int(trainer.estimated_stepping_batches)
-        # Lightning's estimate would set up its loader here, and then not restore the place in it.
+        # Lightning's estimate would set up its loader here, and then not restore the position in it.
         batches = len(data.train_dataloader())
         steps = math.ceil(batches / trainer.accumulate_grad_batches) * (trainer.max_epochs or 1)
         return min(steps, trainer.max_steps) if trainer.max_steps > 0 else steps
@@ -185,14 +185,14 @@ def count_parameters(module: nn.Module) -> int:
 
 
 SHARDS_ON_CPU = hasattr(torch.cpu.Stream, "record_event")
-"""Whether `fully_shard` works on the CPU, which it does not in torch 2.6."""
+"""Whether `fully_shard` works on the CPU; it does not in torch 2.6."""
 
 
 def sharded_strategy(devices: object, num_nodes: int) -> ModelParallelStrategy:
     """Build the strategy `--trainer.strategy fsdp`: PyTorch's `fully_shard` (FSDP2) over all processes.
 
-    Unlike Lightning's strategy of this name it needs no GPU and clips gradients by their norm. Its
-    checkpoints are whole, so everything else reads them as those of one process.
+    Unlike Lightning's strategy of this name, it needs no GPU and clips gradients by their norm. Its
+    checkpoints are not sharded, so everything else can read them like those of one process.
 
     Args:
         devices: Devices of each machine.
@@ -231,7 +231,7 @@ def shard(network: nn.Module, mesh: DeviceMesh, *, methods: tuple[str, ...] = ()
             f"the strategy fsdp needs GPUs in torch {torch.__version__}, got CPUs; "
             "give --trainer.strategy ddp, or install a newer torch"
         )
-    # Imported here since it takes a while, and most runs do not need it.
+    # Imported here because it takes a while, and most runs do not need it.
     from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 
     if isinstance(network, FSDPModule):

@@ -1,9 +1,9 @@
 """Optimizers and schedules by name, from typed options.
 
-`LearningRate` is no combination of torch's schedules because a resumed run must equal an undisturbed one.
+`LearningRate` does not combine torch's schedules, because a resumed run must equal an uninterrupted one.
 Lightning steps the schedules of an epoch after its checkpoint is written, and not again when the run is
-resumed, so `ExponentialLR` and `ReduceLROnPlateau` would lose their last step. `OneCycleLR` keeps its number
-of steps in its state and raises beyond it, so a run could not be prolonged.
+resumed, so `ExponentialLR` and `ReduceLROnPlateau` would lose their last step. `OneCycleLR` stores its number
+of steps in its state and raises beyond it, so a run could not be extended.
 """
 
 from __future__ import annotations
@@ -98,19 +98,19 @@ class OptimizerConfig:
 
     @classmethod
     def of(cls, options: OptimizerConfig | Mapping[str, Any]) -> OptimizerConfig:
-        """Return a configuration, or make it of its options, which may have former names."""
+        """Return a configuration, or build it from its options, which may have old names."""
         if isinstance(options, OptimizerConfig):
             return options
         return cls(**{{"learning_rate": "lr"}.get(name, name): value for name, value in options.items()})
 
 
 def build_optimizer(module: nn.Module, config: OptimizerConfig, *, fused: bool = False) -> Optimizer:
-    """Make an optimizer for a module's trainable parameters.
+    """Build an optimizer for a module's trainable parameters.
 
     Args:
         module: The module.
         config: Its options.
-        fused: Use the fused implementation, where the optimizer has one.
+        fused: Use the fused implementation, if the optimizer has one.
 
     Returns:
         The optimizer, with the parameters that decay first.
@@ -149,11 +149,11 @@ class LearningRate(LRScheduler):
         cosine              as constant up to w; then p · (e + (1 − e) · (1 + cos(π (n − w)/(N − w)))/2)
         one-cycle           a half cosine up to p, and one down to nearly nothing; momentum the other way
 
-    The rate is a pure function of n, except that `validated` shrinks it for good on a plateau, and
-    `begin_epoch` for `exponential`, since epochs can differ in their number of steps.
+    The rate is a pure function of n, except that `validated` reduces it permanently on a plateau, as does
+    `begin_epoch` for `exponential`, because epochs can differ in their number of steps.
 
     Args:
-        optimizer: Whose rate it is.
+        optimizer: The optimizer whose rate it sets.
         config: The schedule and its numbers.
         total_steps: N.
 
@@ -182,7 +182,7 @@ class LearningRate(LRScheduler):
         return self.scale
 
     def _cycle(self, step: int, values: tuple[float, float, float]) -> float:
-        """The value of a step on its way from the first of three to the second, and to the third."""
+        """The value of a step between the first of three values and the second, and then the third."""
         peak = (self.config.warmup_steps or 0.3 * self.total_steps) - 1
         if step <= peak:
             return _half_cosine(step / max(peak, 1e-9), *values[:2])
@@ -208,12 +208,12 @@ class LearningRate(LRScheduler):
             self._rescale(self.config.gamma ** max(0, epoch - self.config.gamma_from_epoch + 1))
 
     def validated(self, loss: float) -> None:
-        """Shrink the rate when the validation loss has not improved for too long; for `plateau` only.
+        """Reduce the rate if the validation loss has not improved for too long; for `plateau` only.
 
         Args:
             loss: The validation loss.
         """
-        # A loss that is not a number is no improvement.
+        # A NaN loss is not an improvement.
         self.bad_validations = 0 if loss < self.best_loss else self.bad_validations + 1
         self.best_loss = min(self.best_loss, loss)
         if self.config.schedule == "plateau" and self.bad_validations > self.config.plateau_patience:
@@ -226,8 +226,8 @@ class LearningRate(LRScheduler):
             group["lr"] = rate * self.factor(self.last_epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the step, and what epochs or validations have changed."""
-        # Not the number of steps, since the run may be continued for longer.
+        """Return the step, and the changes made by epochs or validations."""
+        # Not the number of steps, because the run may be extended.
         names = ("last_epoch", "base_lrs", "_step_count", "_last_lr", "scale", "best_loss", "bad_validations")
         return {name: getattr(self, name) for name in names}
 

@@ -24,7 +24,7 @@ set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
 
 class OptionParser(ArgumentParser):
-    """Understands short forms of options, and says in a sentence or two what is wrong with a command line.
+    """Understands short forms of options, and explains in a sentence or two why a command line is wrong.
 
     Args:
         missing: Message for a missing required option.
@@ -32,11 +32,11 @@ class OptionParser(ArgumentParser):
     """
 
     def __init__(self, *args: Any, missing: str = "", recipes: Sequence[str] = (), **kwargs: Any) -> None:
-        # An abbreviation would change its meaning with the next option that begins alike.
+        # An abbreviation would change its meaning when an option with the same prefix is added.
         super().__init__(*args, allow_abbrev=False, **kwargs)
         self._missing, self._recipes = missing, recipes
         self.page = ""
-        """What `--help` prints; by default, what jsonargparse makes of the options."""
+        """The output of `--help`; by default, jsonargparse's."""
         self._filled: list[str] = []
 
     def keep_filled(self) -> None:
@@ -52,7 +52,7 @@ class OptionParser(ArgumentParser):
         return options
 
     def format_help(self, *args: Any, **kwargs: Any) -> str:
-        """Return what `--help` prints."""
+        """Return the output of `--help`."""
         return f"{self.page}\n" if self.page else super().format_help(*args, **kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
@@ -119,7 +119,7 @@ def settings_for(args: Sequence[str], path: Path) -> dict[str, Any]:
 
 
 def with_settings(args: Sequence[str], settings: Path | None) -> list[str]:
-    """Return a command line with files read, the given one before all others."""
+    """Return a command line with its files read, the given file before all others."""
     found = [] if settings is None else ["--config", yaml.safe_dump(settings_for(args, settings))]
     rest = iter(args)
     for arg in rest:
@@ -131,7 +131,7 @@ def with_settings(args: Sequence[str], settings: Path | None) -> list[str]:
                 found.append(option)
                 break
             path = Path(following)
-            # Not left to jsonargparse, which reads whatever a file holds.
+            # Not left to jsonargparse, which reads anything in a file.
             content = {group: read_yaml(path)} if group in GROUPS else read_settings(path)
             found += ["--config", yaml.safe_dump(content)]
         elif "." in group and group in RENAMED:
@@ -144,11 +144,11 @@ def with_settings(args: Sequence[str], settings: Path | None) -> list[str]:
 
 
 def peek(args: Sequence[str], option: str) -> str | None:
-    """Read one option before the parser exists, since it decides about the settings that come first.
+    """Read one option before the parser exists, because it determines the settings that come first.
 
     Args:
         args: The command line.
-        option: The option, such as `--recipe` or `--data.fold`, whose short form counts too.
+        option: The option, such as `--recipe` or `--data.fold`; its short form is also recognised.
 
     Returns:
         Its last value, or None.
@@ -206,8 +206,8 @@ TRAINER: list[Option] = [
         "Find the operation that produced a NaN gradient.",
     ),
 ]
-"""The free options of Lightning's Trainer; others would break the promise that a continued run equals an
-undisturbed one. Their types are plain: jsonargparse imports what a value of Lightning's own types names."""
+"""The options of Lightning's Trainer that users may set; with others a resumed run might not equal an
+uninterrupted one. Their types are plain: for Lightning's types jsonargparse imports what a value names."""
 TRAINER_OPTIONS = frozenset(name.removeprefix("--trainer.") for name, *_ in TRAINER)
 
 
@@ -215,7 +215,7 @@ CONFIG: Option = ("--config", str, None, "A YAML file of options, with their ful
 
 
 def run_options(task: Task) -> list[Option]:
-    """Return the options of `sru TASK fit` that are of no group."""
+    """Return the options of `sru TASK fit` that belong to no group."""
     return [
         ("--recipe", str | None, None, "Packaged settings; other options override them."),
         ("--seed", int, 0, "The random seed."),
@@ -286,9 +286,9 @@ def fit_parser(task: Task, data_class: type, config_class: type, *, command: str
         task: The task.
         data_class: Its constructor's arguments are the options `--data.*`.
         config_class: Its fields with a default are the options `--model.*`; the data determines the others.
-        command: The command, where it is another one with the options of `fit`.
+        command: The command, if it is another one with the options of `fit`.
     """
-    # Here, since it imports torch.
+    # Here, because it imports torch.
     from sru_apps.train.optimizers import OptimizerConfig
 
     recipes = recipe_names(task)

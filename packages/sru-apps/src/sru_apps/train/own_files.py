@@ -1,4 +1,4 @@
-"""The user's own files, as `--data.train_file` and its like name them."""
+"""The user's own files, as named by `--data.train_file` and similar options."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Files = list[str] | str
 
 
 def check_files(options: Mapping[str, Any]) -> None:
-    """Refuse options that are given and name no file, such as `--data.test_file []`.
+    """Refuse options that name no file, such as `--data.test_file []`.
 
     Args:
         options: The options `--data.*`.
@@ -28,7 +28,7 @@ def check_files(options: Mapping[str, Any]) -> None:
 
 
 def name_of_files(files: Files) -> str:
-    """Name data after their first file, or after its folder where that is a pattern.
+    """Name data after its first file, or after its folder if that is a pattern.
 
     Args:
         files: The files.

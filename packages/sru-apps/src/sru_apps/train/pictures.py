@@ -25,10 +25,10 @@ def draw_curves(
         path: The file to write or replace.
         x_label: What is on the horizontal axis.
         panels: The curves of each panel, by what is on its vertical axis.
-        title: What stands above them.
+        title: The title above them.
         log_x: Whether the horizontal axis is logarithmic.
     """
-    # Figure, not pyplot: no display is looked for, and nothing outlives the call.
+    # Figure, not pyplot: needs no display and leaves no global state.
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
@@ -48,13 +48,13 @@ def draw_curves(
         axes[-1].set_xscale("log")
     else:
         axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
-    # A $ in the name of a run is no formula.
+    # A $ in the name of a run must not start a formula.
     figure.suptitle(title.replace("$", r"\$"), fontsize="medium")
     save_figure(figure, path)
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a picture, whatever the script of its labels, or replace it.
+    """Write a picture, or replace it; its labels may be in any script.
 
     Args:
         figure: The picture.

@@ -1,4 +1,4 @@
-"""What a task writes and says about a trained model besides its figures."""
+"""The report that a task writes about a trained model besides its figures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sru_apps.task import Task, load
 
 
 class Report(NamedTuple):
-    """What a task's report has found out, besides the files it has written."""
+    """The results of a task's report, besides the files it has written."""
 
     text: str = ""
     """Lines to print; may be empty."""

@@ -86,10 +86,10 @@ class RunFolder:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other processes from writing to the folder, which is made where it is missing, in the block.
+        """Prevent other processes from writing to the folder, which is created if missing, in the block.
 
-        The kernel ends the lock with the process, however that happens. Of the processes of one run the first
-        holds it for all. Where the file system has no locks there is a warning.
+        The kernel releases the lock when the process ends, for any reason. The first process of a run holds
+        it for all of them. If the file system does not support locks, there is a warning.
 
         Raises:
             UserError: Another process holds the lock.
@@ -130,7 +130,7 @@ class RunFolder:
                 pass
 
     def check_new(self, remedy: str = "choose another --name") -> None:
-        """Refuse a folder that holds more than what a process leaves that was killed before it could begin.
+        """Refuse a folder that contains more than a process that was killed at its start would leave.
 
         Args:
             remedy: What to do then.
@@ -147,13 +147,13 @@ class RunFolder:
 
 
 def is_first_process() -> bool:
-    """Whether this is the only process of a run, or the first of several, as their launchers number them."""
+    """Whether this is the only process of a run, or the first of several, as numbered by their launchers."""
     names = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
     return all(os.environ.get(name, "0") == "0" for name in names)
 
 
 def new_run(group: Path, name: str | None = None, *, remedy: str = "choose another --name") -> RunFolder:
-    """Name the folder of a new run, which is made with the first file in it.
+    """Name the folder of a new run, which is created with its first file.
 
     Args:
         group: The folder of like runs, such as `runs/classify/sst2`.
@@ -164,7 +164,7 @@ def new_run(group: Path, name: str | None = None, *, remedy: str = "choose anoth
         A run folder that is missing or empty.
 
     Raises:
-        UserError: The name is not one of a folder, or the folder exists and is not empty, or is in use.
+        UserError: The name is not a folder name, or the folder exists and is not empty, or is in use.
     """
     run = RunFolder(group / folder_name(name))
     run.check_unused()
@@ -173,10 +173,10 @@ def new_run(group: Path, name: str | None = None, *, remedy: str = "choose anoth
 
 
 def folder_name(name: str | None) -> str:
-    """Return what `--name` gives, or the time of day.
+    """Return the value of `--name`, or the time of day.
 
     Raises:
-        UserError: It is not the name of a folder.
+        UserError: It is not a valid folder name.
     """
     if name is None:
         return datetime.now().strftime("%Y%m%d-%H%M%S-%f")

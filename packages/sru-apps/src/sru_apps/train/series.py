@@ -1,8 +1,8 @@
-"""Several runs as one: those of `fit --seeds`, or the folds of a cross-validation.
+"""A series of runs: those of `fit --seeds`, or the folds of a cross-validation.
 
-They are trained one after the other in this process, each as `fit` alone would train it: a training seeds
-everything random itself, so a run equals that of `fit --seed` bit for bit. A series can be stopped anywhere
-and started again: what is finished is skipped, what was interrupted is continued.
+They are trained one after another in this process, each as by a single `fit`: training seeds everything
+random itself, so a run equals that of `fit --seed` bit for bit. A series can be stopped anywhere and started
+again: finished runs are skipped, and interrupted ones are continued.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class Series(NamedTuple):
 
     Attributes:
         task: The task.
-        args: The command line, without what names the series.
-        options: What it says.
+        args: The command line, without the options that name the series.
+        options: The options on it.
         option: The option that differs, such as `--data.fold`.
         runs: The run folder for each of its values.
         record: The file of the summary.
-        kind: What the runs are, such as `folds`.
+        kind: The name for the runs, such as `folds`.
         remedy: The command that continues the series.
     """
 
@@ -72,7 +72,7 @@ def _parser(task: Task, command: str) -> OptionParser:
 
 
 def without(args: Sequence[str], *options: str) -> list[str]:
-    """Leave options and their values out of a command line."""
+    """Remove options and their values from a command line."""
     kept: list[str] = []
     rest = iter(args)
     for arg in rest:
@@ -85,11 +85,11 @@ def without(args: Sequence[str], *options: str) -> list[str]:
 
 
 def train_series(series: Series, train: Callable[..., int]) -> int:
-    """Train what is not finished, then print and write means and standard deviations.
+    """Train the unfinished runs, then print and write means and standard deviations.
 
     Args:
         series: The series.
-        train: Trains a `Fit` that has been set up; gives its exit status.
+        train: Trains a `Fit` that has been set up, and returns its exit status.
 
     Returns:
         The exit status; 130 after Ctrl-C.
@@ -135,7 +135,7 @@ def _train_one(series: Series, value: int, path: Path, train: Callable[..., int]
             f"the runs of a series are trained in one process, got {job.trainer.world_size}; give "
             f"--trainer.devices 1, or train each with `sru {series.task.name} fit {series.option} N`"
         )
-    # A table per run would hide the lines that tell them apart.
+    # A table per run would hide the lines that distinguish the runs.
     return train(job, remedy=series.remedy, brief=True)
 
 

@@ -1,4 +1,4 @@
-"""Which options decide what a run learns."""
+"""The options that determine what a run learns."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _MACHINE = frozenset(
 
 
 def deciding_settings(task: Task, options: Mapping[str, Any], *, moved: bool = False) -> dict[str, Any]:
-    """Return the options of `fit` but those that say where files go and what the run computes on.
+    """Return the options of `fit` except those for output paths and devices.
 
     Args:
         task: The task.
         options: The options, those of a group in a table.
-        moved: Take files of the same name for the same, wherever they lie.
+        moved: Treat files of the same name as equal, regardless of their folder.
     """
     kept = {name: value for name, value in options.items() if name not in _PLACES}
     trainer, data = (options.get(group) or {} for group in ("trainer", "data"))
@@ -36,7 +36,7 @@ def deciding_settings(task: Task, options: Mapping[str, Any], *, moved: bool = F
 
 
 def _file(value: Any, moved: bool) -> Any:
-    """Write the name of a file, or each of a list, in one way."""
+    """Normalise the name of a file, or each name of a list."""
     if isinstance(value, str):
         return os.path.basename(value) if moved else os.path.normpath(value)
     return [_file(part, moved) for part in value] if isinstance(value, list) else value

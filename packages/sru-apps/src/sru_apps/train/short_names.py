@@ -1,6 +1,6 @@
 """Short forms of options on the command line: `--batch-size` for `--data.batch_size`.
 
-Any option of a group may be written without it where no other option has that name, with dashes or
+An option of a group may be written without the group if no other option has that name, with dashes or
 underscores. In files, options have their full names.
 """
 
@@ -13,7 +13,7 @@ from typing import Any, get_args, get_origin
 from jsonargparse import SUPPRESS, ArgumentParser
 
 ALIASES = {"--epochs": "--trainer.max_epochs"}
-"""Short forms of another name."""
+"""Short forms with a different name."""
 
 
 def short_names(options: Iterable[str]) -> dict[str, str]:
@@ -39,17 +39,17 @@ def _bare(name: str) -> str:
 
 
 def all_options(parser: ArgumentParser) -> list[str]:
-    """Name the options of a parser that help shows."""
+    """Name the options of a parser that appear in its help."""
     # jsonargparse lists links between options and the help of types among the options.
     shown = [action.option_strings for action in parser._actions if action.help != SUPPRESS]
     return [name for names in shown for name in names if name[0] == "-" and not name.endswith((".help", "+"))]
 
 
 def written_out(parser: ArgumentParser, args: Sequence[str]) -> list[str]:
-    """Return a command line with short forms replaced by full names, and the values of a list in one.
+    """Return a command line with short forms replaced by full names, and the values of a list joined.
 
-    An option that takes a list may have several values, as the shell makes of `*.csv`, and be repeated. One
-    that is true or false is true where no value follows.
+    An option that takes a list may have several values, as when the shell expands `*.csv`, and be repeated. A
+    boolean option without a value is true.
 
     Args:
         parser: Knows the options.
@@ -89,7 +89,7 @@ def written_out(parser: ArgumentParser, args: Sequence[str]) -> list[str]:
 
 
 def _values(rest: list[str]) -> Iterator[str]:
-    """Take what follows an option from the rest of the command line, a negative number too."""
+    """Take the values of an option, including negative numbers, from the rest of the command line."""
     while rest and (not rest[0].startswith("-") or rest[0][1:2].isdigit()):
         yield rest.pop(0)
 

@@ -1,4 +1,4 @@
-"""Options as the source of a class declares them, read without importing it: help need not wait for torch."""
+"""Options read from the source of a class without importing it, so that help does not wait for torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def data_options(target: str) -> list[Option]:
     """Read the options `--data.*` of a task.
 
     Args:
-        target: `"module:class"`; the arguments of its constructor, but for the seed, are the options, and the
+        target: `"module:class"`; the arguments of its constructor, except the seed, are the options, and the
             docstring of the class describes them.
     """
     module, node = _class(target)
@@ -49,9 +49,9 @@ def config_options(target: str, group: str) -> list[Option]:
     """Read the options that are the fields of a dataclass, and then those of its bases.
 
     Args:
-        target: `"module:class"`; of a `TaskModule`, its `config_class` is read. A field without a default is
-            no option. The docstring below a field describes it.
-        group: What stands before their names, such as `model`.
+        target: `"module:class"`; for a `TaskModule`, its `config_class` is read. A field without a default is
+            not an option. The docstring below a field describes it.
+        group: The prefix of their names, such as `model`.
     """
     module, node = _class(target)
     found = _assigned(module, node, "config_class")
@@ -66,7 +66,7 @@ def command_options(target: str, known: Mapping[str, str]) -> tuple[str, list[Op
         known: The values that texts may contain, such as `task.name`.
 
     Returns:
-        Both, or None where they are not written out there.
+        Both, or None if they are not written out there.
     """
     module, _, name = target.partition(":")
     found = _find(module, name)
@@ -121,7 +121,7 @@ def _fields(module: str, node: ast.ClassDef, group: str) -> dict[str, Option]:
 
 
 def _has_default(node: ast.expr | None) -> bool:
-    """Whether a field has a default, and not a factory, which makes it an option."""
+    """Whether a field has a default that is not a factory, which makes it an option."""
     named = [keyword.arg for keyword in node.keywords] if isinstance(node, ast.Call) else []
     return node is not None and "default_factory" not in named
 
@@ -135,7 +135,7 @@ def _bases(module: str, node: ast.ClassDef) -> Iterator[tuple[str, ast.ClassDef]
 
 @cache
 def _names(module: str) -> dict[str, ast.AST]:
-    """Map the names that a module defines or imports to what does so."""
+    """Map the names that a module defines or imports to the statements that do."""
     package, *rest = module.split(".")
     # Of a package, so that nothing is imported: of a module within it, its parents would be.
     spec = importlib.util.find_spec(package)
@@ -187,7 +187,7 @@ def _assigned(module: str, node: ast.ClassDef, name: str) -> tuple[str, ast.Clas
 
 
 def _kind(module: str, node: ast.expr | None) -> str:
-    """Write a type with the names of literals replaced by the literals."""
+    """Format a type with the names of literals replaced by the literals."""
     if isinstance(node, ast.BinOp):
         return f"{_kind(module, node.left)} | {_kind(module, node.right)}"
     if isinstance(node, ast.Name) and (found := _find(module, node.id)) is not None:
@@ -202,7 +202,7 @@ def _kind(module: str, node: ast.expr | None) -> str:
 
 
 def _keys(module: str, node: ast.expr) -> Iterator[str]:
-    """Write a part of a type; of a table, in `tuple(TABLE)` or `*TABLE`, its keys."""
+    """Format a part of a type; for a table, in `tuple(TABLE)` or `*TABLE`, its keys."""
     name = node.value if isinstance(node, ast.Starred) else node
     found = _find(module, name.id) if isinstance(name, ast.Name) else None
     if found is not None and isinstance(found[1], ast.Dict):
@@ -212,7 +212,7 @@ def _keys(module: str, node: ast.expr) -> Iterator[str]:
 
 
 def _value(module: str, node: ast.AST | None) -> Any:
-    """Evaluate a default, perhaps in a call that declares bounds; `...` where there is none."""
+    """Evaluate a default, possibly in a call that declares bounds; `...` if there is none."""
     if node is None:
         return ...
     if isinstance(node, ast.Call):

@@ -22,9 +22,9 @@ from sru_apps.train.module import TaskModule
 from sru_apps.train.options import peek
 
 _BROUGHT = {"tokenizer": "tokenizer", "embeddings": "word vectors"}
-"""Options of the data that the model stands in for."""
+"""Options of the data that the model replaces."""
 _VOCABULARY = ("unit", "vocab_size", "subword_model", "min_count", "lowercase", "rules", "embedding_words")
-"""Options by which the data would make a vocabulary of their own."""
+"""Options with which the data would build its own vocabulary."""
 _NAMES_SHOWN = 6
 
 
@@ -32,7 +32,7 @@ class Start:
     """A trained model to start from.
 
     Args:
-        task: The task it must be of.
+        task: The expected task.
         path: A run folder, the `model` folder in it, or a checkpoint.
 
     Raises:
@@ -65,7 +65,7 @@ class Start:
             args: The command line.
 
         Raises:
-            UserError: An option asks for another one.
+            UserError: An option asks for a different one.
         """
         for name, what in _BROUGHT.items():
             if options.data.get(name) is not None:
@@ -93,7 +93,7 @@ class Start:
             module: The module.
 
         Returns:
-            What was taken, in a line.
+            A one-line description of the weights that were taken.
 
         Raises:
             UserError: No matrix fits.

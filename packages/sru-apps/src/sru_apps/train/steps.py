@@ -1,8 +1,7 @@
 """One row of figures every few steps, in `steps.csv` and for the loggers, kept across interruptions.
 
-Lightning's loggers write what they are given when they are given it; after a kill, rows from beyond the last
-checkpoint would be there twice. Here a checkpoint knows how long the table was, and a resumed run cuts it off
-there.
+Lightning's loggers write values as soon as they get them; after a kill, rows after the last checkpoint would
+appear twice. Here a checkpoint records the length of the table, and a resumed run truncates it to that.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ from sru_apps.train.meters import Meter
 class StepLog(Callback):
     """Record the training every few steps.
 
-    The columns are `step`, `epoch`, `train_loss` (the mean since the row before), `lr`, `gradient_norm` (of
-    the step, before it is clipped) and the speed without validation. Only a step with a row waits for a GPU.
-    The last step has a row in any case, without a norm.
+    The columns are `step`, `epoch`, `train_loss` (the mean since the previous row), `lr`, `gradient_norm` (of
+    the step, before clipping) and the speed without validation. Only a step with a row waits for a GPU. The
+    last step always has a row, without a norm.
 
     Args:
         table: The CSV file.
@@ -62,7 +61,7 @@ class StepLog(Callback):
         self._meter.clock.stop()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Train on, within an epoch."""
+        """Continue training within an epoch."""
         if not trainer.is_last_batch:
             self._meter.clock.start()
 
@@ -70,7 +69,7 @@ class StepLog(Callback):
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:
         """Measure the gradient of a step that gets a row."""
-        # With a scaler the gradients may still be multiples of themselves.
+        # With a gradient scaler the gradients may still be scaled.
         scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
         if self.every and (trainer.global_step + 1) % self.every == 0 and not scaled:
             gradients = [
@@ -82,7 +81,7 @@ class StepLog(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Add a batch, and finish a row where it is due."""
+        """Add a batch, and finish a row if one is due."""
         if not self.every:
             return
         self._meter.add(trainer, outputs, 0 if self.count is None else self.count(batch))
@@ -103,7 +102,7 @@ class StepLog(Callback):
                 logger.log_metrics(shown, step=trainer.global_step)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Add a row for the steps since the last one, which a run that is prolonged loses again."""
+        """Add a row for the steps since the last one; a run that is extended removes it again."""
         if self._last and self._last["step"] % self.every:
             row = self._row(trainer)
             if trainer.is_global_zero:
@@ -130,7 +129,7 @@ class StepLog(Callback):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Put what the checkpoint counts on on the disk before it."""
+        """Write the rows that the checkpoint relies on to the disk before it."""
         if not trainer.is_global_zero or not self._size:
             return
         with self.table.open("rb") as file:
@@ -151,18 +150,18 @@ class StepLog(Callback):
         """Continue from a checkpoint.
 
         Raises:
-            MisfitError: What it says of the last step is none.
+            MisfitError: Its record of the last step is invalid.
         """
         self._size = int(state_dict["size"])
         self._meter.load(state_dict["sums"], state_dict["seconds"])
-        last = state_dict.get("last", {})  # missing in those of former versions
+        last = state_dict.get("last", {})  # missing in checkpoints of earlier versions
         if last and not all(isinstance(last[key], (int, float)) for key in ("step", "epoch", "lr")):
             raise MisfitError(f"its callbacks['StepLog']['last'] holds no numbers: {last}")
         self._last = {key: last[key] for key in ("step", "epoch", "lr") if last}
 
 
 def _whole_rows(path: Path, size: int) -> int:
-    """Return where the last whole row of a table ends, within a size."""
+    """Return where the last complete row within the given size of a table ends."""
     if not path.is_file():
         return 0
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""JSON that every reader understands: it knows neither NaN nor infinity."""
+"""JSON that every reader understands, without NaN and infinity."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def dump_json(value: Any, *, indent: int | None = None) -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a file with a value as `dump_json` returns it, indented, or replace it.
+    """Write a value to a file, or replace the file, as `dump_json` formats it, indented.
 
     Args:
         path: The file.
@@ -37,7 +37,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a file that `write_json` has written, or another one of its kind.
+    """Read a file written by `write_json`, or another JSON file.
 
     Args:
         path: The file.

@@ -43,18 +43,18 @@ def page(prog: str, task: Task, every: bool) -> str:
 
 
 class Row(NamedTuple):
-    """What runs of one row have in common."""
+    """The settings that runs of one row share."""
 
     figure: str
     """The figure of merit."""
     dataset: str
     encoder: str
-    """With the model that training started from, if any."""
+    """Includes the model that training started from, if any."""
     parameters: int
 
 
 class Figures(NamedTuple):
-    """What the table shows of a run; None where that was not measured."""
+    """The figures of a run in the table; None if not measured."""
 
     test: float | None
     validation: float | None
@@ -79,7 +79,7 @@ def table(task: Task, args: Sequence[str]) -> int:
 
 
 def _finished(task: Task, paths: Sequence[Path]) -> Iterator[RunFolder]:
-    """Yield each finished run once, and say what is left out."""
+    """Yield each finished run once, and report what is left out."""
     places: set[Path] = set()
     known: dict[str, Path] = {}
     unfinished: list[RunFolder] = []
@@ -115,7 +115,7 @@ def _expanded(paths: Iterable[Path]) -> Iterator[Path]:
         inner = () if run.config.is_file() or run.summary.is_file() else path.glob("*/config.yaml")
         if runs := sorted(config.parent for config in inner):
             yield from runs
-        elif path.suffix != ".json":  # The summary of a series lies beside its runs.
+        elif path.suffix != ".json":  # The summary of a series is in the folder of its runs.
             yield path
 
 
@@ -180,7 +180,7 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
 
 
 def in_words(figure: str, values: Sequence[float]) -> str:
-    """Put the values of a figure in words: `accuracy 82.51 ± 0.31 %`."""
+    """Format the values of a figure: `accuracy 82.51 ± 0.31 %`."""
     if figure in _SHARES:
         return f"{title(figure)} {spread([100 * value for value in values])} %"
     return f"{title(figure)} {spread(values, 4)}"

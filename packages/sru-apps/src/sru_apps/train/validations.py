@@ -1,9 +1,9 @@
 """When the model is validated, and what follows from it: early stopping and the plateau schedule.
 
-Lightning's `val_check_interval` leaves the end of an epoch out where it is no multiple; here an epoch always
-ends with a validation. Its `EarlyStopping` forgets, when a run is resumed, that it had stopped it, and stops
-within an epoch in a state that cannot be continued; here the rows of `History` tell. Its `Timer` has a clock
-of its own; here the time that ends a training is the one in the tables.
+Lightning's `val_check_interval` skips the end of an epoch that is not a multiple of it; here an epoch always
+ends with a validation. When a run is resumed, its `EarlyStopping` does not know that it had stopped the run,
+and it stops within an epoch in a state that cannot be continued; here the rows of `History` decide. Its
+`Timer` has its own clock; here the time that ends training is the one in the tables.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from sru_apps.train.optimizers import LearningRate
 
 
 class Validations(Callback):
-    """Validate within the epochs too; stop a training that gets no better or takes too long.
+    """Validate within the epochs too; stop training that no longer improves or takes too long.
 
     Args:
         history: Records the validations; it comes before this callback.
         every: Batches between validations, or a fraction of an epoch; None for its end only.
-        patience: Validations without a better figure until training stops; 0 for no such end.
-        max_seconds: Time over all sessions after which training stops, wherever it stands; None for no limit.
+        patience: Validations without a better figure until training stops; 0 to disable.
+        max_seconds: Time over all sessions after which training stops at any point; None for no limit.
         mode: Whether the highest or the lowest figure is best.
     """
 
@@ -69,7 +69,7 @@ class Validations(Callback):
         return self.max_seconds is not None and self.history.seconds >= self.max_seconds
 
     def _choose(self, trainer: Trainer) -> None:
-        # To Lightning, an infinite interval is the end of the epoch.
+        # For Lightning, an infinite interval means the end of the epoch.
         trainer.val_check_batch = math.inf if trainer.is_last_batch else self._interval
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -87,7 +87,7 @@ class Validations(Callback):
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Train no further where training had stopped."""
+        """Do not continue if training had stopped."""
         self._stop(trainer, checkpoint["callbacks"]["History"]["rows"])
 
     def _stop(self, trainer: Trainer, rows: Sequence[Mapping[str, float]] | None = None) -> None:
@@ -105,7 +105,7 @@ def since_best(
 
     Args:
         rows: The rows of `History`.
-        figures: The figures to compare; the first that a row has counts.
+        figures: The figures to compare; the first one in a row is used.
         mode: Whether the highest or the lowest is best.
     """
     better = operator.gt if mode == "max" else operator.lt
@@ -129,11 +129,11 @@ def ended_by(
     max_seconds: float | None = None,
     patience: int = 0,
 ) -> Literal["max_epochs", "max_steps", "max_time", "patience"] | None:
-    """Say which option has ended a training; None while it can go on.
+    """Return the option that has ended training; None while it can continue.
 
     Args:
         rows: The rows of `History`.
-        figures: The figures to compare; the first that a row has counts.
+        figures: The figures to compare; the first one in a row is used.
         mode: Whether the highest or the lowest is best.
         max_epochs: Passes over the training data.
         max_steps: Steps; -1 for no limit.

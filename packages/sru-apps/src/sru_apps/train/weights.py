@@ -1,4 +1,4 @@
-"""Checkpoints read without running code, their weights compared with a model's before that is made."""
+"""Read checkpoints without running code, and compare their weights with a model before building it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PLAIN = ("hyper_parameters", "datamodule_hyper_parameters")
 
 
 class _WithoutDraws(TorchFunctionMode):
-    """Leaves out initial weights, whose place others take. To draw on "meta", torch imports its compiler."""
+    """Skips initial weights, which are replaced. To draw on "meta", torch would import its compiler."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -31,12 +31,12 @@ class _WithoutDraws(TorchFunctionMode):
 
 
 def build_with(build: Callable[[], Module], weights: Mapping[str, Tensor], *, part: str = "") -> Module:
-    """Build a module and give it weights, which must be those of the module.
+    """Build a module and load weights that must match it.
 
     Args:
         build: Builds the module.
-        weights: Its state dict; shared weights may be there under their first name only.
-        part: The submodule that they are of; default: the module itself.
+        weights: Its state dict; shared weights may be listed under their first name only.
+        part: The submodule that they belong to; default: the module itself.
 
     Raises:
         RuntimeError: They do not fit.
@@ -108,10 +108,10 @@ def check_weights(weights: Any) -> None:
     """Refuse anything but a state dict of dense tensors.
 
     Args:
-        weights: What a file holds, on the CPU.
+        weights: The content of a file, on the CPU.
 
     Raises:
-        MisfitError: It is none, or one of them is larger than its storage.
+        MisfitError: It is not one, or a tensor is larger than its storage.
     """
     if not isinstance(weights, Mapping):
         raise MisfitError(f"its state_dict is not a table of weights but a {type(weights).__name__}")
@@ -124,8 +124,8 @@ def check_plain(value: Any, name: str) -> None:
     """Refuse options other than texts, numbers, tables and lists: a tensor would fail only much later.
 
     Args:
-        value: What a file holds.
-        name: What it is called.
+        value: The content of a file.
+        name: Its name in messages.
 
     Raises:
         MisfitError: A part of it is something else.
@@ -141,7 +141,7 @@ def check_plain(value: Any, name: str) -> None:
 
 
 def is_whole(weight: Any) -> bool:
-    """Whether this is a dense tensor on the CPU whose elements all exist, and not one repeated."""
+    """Whether this is a dense tensor on the CPU that stores all of its elements, none repeated."""
     return (
         is_dense(weight)
         and weight.is_cpu

@@ -1,4 +1,4 @@
-"""What is said of a wrong command line: which options there are, and which values they take."""
+"""Messages about a wrong command line: which options there are, and which values they take."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _VALUE = (
     r"(?P<errors>Not of type \w+: .*: '(?P<value>.*)')",
     r"(?P<errors>.*)\. Got value: ?(?P<value>.*)",
 )
-"""What jsonargparse says of a wrong value, in terms of Python's types."""
+"""jsonargparse's message about a wrong value, in terms of Python's types."""
 _KINDS = {
     r"^Not of type \w+: (?:.* )?does not conform to restriction ": "a number ",
     r"\bv([<>=]+)": r"\1 ",
@@ -33,11 +33,11 @@ _KINDS = {
     r"^Expected a <class '(.*)'>$": r"a value of type \1",
     r"^Expected ": "",
 }
-"""What it expects, and the same in plain words."""
+"""The types it names, and the same in plain words."""
 
 
 def plain(message: str) -> str:
-    """Put in plain words what jsonargparse says of a value."""
+    """Rephrase jsonargparse's message about a value in plain words."""
     for form in _VALUE:
         if found := re.fullmatch(rf'Parser key "(?P<key>[^"]+)": {form}', message):
             wanted = [_kind(error) for error in found["errors"].split(" - ") if "NoneType" not in error]
@@ -59,7 +59,7 @@ _MEANT = {
     "gpus": "--trainer.devices",
     "output-dir": "--runs-dir",
 }
-"""Names that other programs have for options of ours."""
+"""Names that other programs use for our options."""
 _FORMS = (
     (
         r"[Uu]nrecognized arguments: (?:.*? )??(?P<option>--?[a-zA-Z][^\s=]*)",
@@ -80,7 +80,7 @@ _FORMS = (
     ),
     (r"Option '(?P<option>.+)' is not accepted", "unknown option {option}.{nearest}"),
 )
-"""What argparse and jsonargparse say of a command line, and the same to users."""
+"""Messages of argparse and jsonargparse about a command line, and their wording for users."""
 
 
 def refuse(prog: str, message: str, options: Sequence[str], recipes: Sequence[str] = ()) -> NoReturn:

@@ -1,4 +1,4 @@
-"""YAML files of options, looked at before anything is made of them: a run folder is data."""
+"""YAML files of options, inspected before anything is built from them: a run folder is data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST_BYTES = 30_000
 _MOST_VALUES = 10_000
 _DEEPEST = 20
 _CODE = ("class_path", "init_args")
-"""Keys by which jsonargparse imports what a file names."""
+"""Keys with which jsonargparse imports what a file names."""
 
 
 GROUPS = ("data", "model", "optimizer", "trainer")
@@ -26,13 +26,13 @@ RENAMED = {
     "data_dir": "data.data_dir",
     "embeddings": "data.embeddings",
 }
-"""Former names of options, which files may still use."""
+"""Old names of options, which files may still use."""
 _GONE = ("amsgrad", "maximize", "capturable", "differentiable", "foreach", "fused")
-"""Former options of the optimizer."""
+"""Old options of the optimizer."""
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """Read a YAML file of options and rename what has had another name, with one warning.
+    """Read a YAML file of options and rename old options, with one warning.
 
     Raises:
         UserError: The file is missing or damaged.
@@ -59,7 +59,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     if renamed:
         warnings.warn(f"{path} has former names of options: {', '.join(renamed)}", stacklevel=2)
     for name in _GONE:
-        # How the optimizer computes is no option any more; what it computes would change without the others.
+        # How the optimizer computes is no longer an option; ignoring the others would change its results.
         value = settings.get("optimizer", {}).pop(name, None)
         if value and name not in ("foreach", "fused"):
             raise UserError(f"{path}: optimizer.{name} is no longer an option, got {value}; leave it out")
@@ -73,7 +73,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         path: A YAML file in UTF-8.
 
     Returns:
-        What it holds, by name; nothing of an empty file.
+        Its options by name; none for an empty file.
 
     Raises:
         UserError: It is missing or damaged, too large once its aliases are written out, gives an option
@@ -97,7 +97,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _count(node: yaml.Node, above: list[yaml.Node], known: dict[yaml.Node, int]) -> int:
-    """Count the values below a node, its aliases written out."""
+    """Count the values below a node, with its aliases expanded."""
     if node in above:
         raise MisfitError("an anchor holds itself")
     if len(above) > _DEEPEST:

@@ -13,7 +13,7 @@ from sru_data.errors import DataError, shortened
 __all__ = ["Annotated", "Annotator", "Features", "annotator_of", "make_annotator"]
 
 Features = Literal["none", "spacy"]
-"""What an annotator says about tokens beside their places: nothing, or what spaCy knows."""
+"""The features that an annotator adds to tokens and their offsets: none, or spaCy's."""
 
 
 def make_annotator(features: Features, *, model: str = "en_core_web_sm") -> Annotator:

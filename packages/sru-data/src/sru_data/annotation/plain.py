@@ -23,10 +23,10 @@ from itertools import accumulate
 
 from sru_data.annotation.protocol import Annotated
 
-# Zero-width spaces, marks of direction and byte-order marks part tokens as white space does.
+# Zero-width spaces, direction marks and byte-order marks separate tokens as white space does.
 _GAP = "\\s\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff"
 _IDEOGRAPHS = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-# Words are made of everything else: \w lacks the accents and vowel signs that are characters of their own.
+# Words are made of everything else: \w lacks accents and vowel signs that are separate characters.
 _MARKS = (
     r"!\"#$%\&'()*+,\-./:;<=>?@\[\\\]\^_`{|}\~"
     "\x00-\x1f\x7f-\xa9\xab\xac\xae-\xb1\xb4\xb6-\xb8\xbb\xbf\xd7\xf7\u037e\u0387\u055a-\u055f\u0589\u058a"
@@ -55,7 +55,7 @@ _NOT = rf"[nN]{_APOSTROPHE}[tT](?!{_WORD})"
 _JOINT = rf"(?:(?!{_ENDING}){_APOSTROPHE}|&|\.(?=(?:{_DOMAINS})(?!{_WORD})))"
 _TOKENS = "|".join(
     (
-        # Most words; the others would find them too, but later.
+        # Most words; the other patterns would match them too, but later.
         r"[a-zA-Z]+(?=[ ,])",
         rf"{_LETTER}+(?={_NOT})",
         _NOT,
@@ -70,7 +70,7 @@ _split = re.compile(f"(?![{_GAP}])({_TOKENS})", re.DOTALL).split
 
 
 class PlainAnnotator:
-    """Cuts texts by the rules of this module and says nothing else about the tokens."""
+    """Tokenizes by the rules of this module, without further features."""
 
     @property
     def description(self) -> Mapping[str, str]:
@@ -92,7 +92,7 @@ def annotate(text: str) -> Annotated:
     Args:
         text: Any text.
     """
-    # What is between tokens and the tokens, in turn: a gap, maybe empty, comes first and last.
+    # Gaps and tokens alternate: a gap, possibly empty, comes first and last.
     parts = _split(text)
     offsets = list(accumulate(map(len, parts)))
     return Annotated(parts[1::2], offsets[:-1:2], offsets[1::2])

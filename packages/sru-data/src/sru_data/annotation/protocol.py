@@ -1,4 +1,4 @@
-"""What an annotator says about a text."""
+"""The interface of annotators."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Annotated(NamedTuple):
 
 
 class Annotator(Protocol):
-    """Cuts texts into tokens, and may say more about them."""
+    """Cuts texts into tokens, and may add features."""
 
     @property
     def description(self) -> Mapping[str, str]:
-        """What it is, so that `annotator_of` makes it again: its features, model and version."""
+        """Its features, model and version, from which `annotator_of` rebuilds it."""
 
     def annotate(self, texts: Iterable[str]) -> Iterator[Annotated]:
         """Yield the tokens of each text, in order, as the texts come."""

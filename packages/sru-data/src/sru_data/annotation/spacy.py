@@ -20,17 +20,17 @@ from sru_data.reading import HALF_OF_A_PAIR
 _NEEDED = ("tagger", "lemmatizer", "ner")
 _NOT_NEEDED = ("parser", "senter", "entity_linker", "textcat", "textcat_multilabel")
 _TEXTS_AT_ONCE = 64
-# The models that `spacy download` knows; others come from PyPI or from their makers.
+# The models that `spacy download` knows; others come from PyPI or their authors.
 _IN_CATALOGUE = re.compile("[a-z]{2,3}_(?:core|dep|ent|sent)_(?:web|news|wiki|ud)_(?:sm|md|lg|trf)").fullmatch
 
 
 class SpacyAnnotator:
     """Adds lemmas, parts of speech and named entities by a spaCy model.
 
-    An English model is given the tokens of `sru_data.annotation.plain`, on which more answers of SQuAD begin
-    and end than on spaCy's, and which it tags alike. Other models cut texts themselves; their tokens of white
-    space are left out. The tags are the fine-grained ones (`NNP`, `VBD`), the entities kinds such as `PERSON`
-    or an empty text. The model is used without its parser.
+    An English model is given the tokens of `sru_data.annotation.plain`: more answers of SQuAD begin and end
+    at these than at spaCy's own, and they are tagged equally well. Other models tokenize themselves; their
+    white-space tokens are dropped. The tags are the fine-grained ones (`NNP`, `VBD`), the entities kinds such
+    as `PERSON` or an empty text. The model is used without its parser.
 
     Args:
         model: The name of an installed model or the path of one.
@@ -52,7 +52,7 @@ class SpacyAnnotator:
 
     @cached_property
     def _nlp(self) -> Any:
-        # Only when a text is to be read, since spaCy and its model take seconds and 350 MB.
+        # Only when a text is read, because spaCy and its model take seconds and 350 MB.
         try:
             return importlib.import_module("spacy").load(self.model, exclude=_NOT_NEEDED)
         except (OSError, ValueError, ImportError) as error:
@@ -68,7 +68,7 @@ class SpacyAnnotator:
         return {"features": "spacy", "model": self.model, "version": self.version}
 
     def annotate(self, texts: Iterable[str]) -> Iterator[Annotated]:
-        """Yield the tokens of each text, in order, some texts after they come.
+        """Yield the tokens of each text, in order, a few texts behind the input.
 
         Args:
             texts: Any texts; one of white space has no tokens.
@@ -81,14 +81,14 @@ class SpacyAnnotator:
         return (_annotated(document, tokens) for document, tokens in cut)
 
     def _cut(self, text: str) -> tuple[Any, Annotated]:
-        """Return the document that spaCy is to tag and its tokens in the text."""
+        """Return the document for spaCy to tag and its tokens in the text."""
         if len(text) > self._nlp.max_length:
             raise DataError(
                 f"annotation: expected texts of at most {self._nlp.max_length:,} characters, as the spaCy "
                 f"model {_quoted(self.model)} takes them, got one of {len(text):,}: {_quoted(text)}; cut it "
                 "into paragraphs"
             )
-        # spaCy does not take them.
+        # spaCy does not accept them.
         readable = HALF_OF_A_PAIR.sub("\ufffd", text)
         if self._nlp.lang == "en":
             words, starts, ends, *_ = plain.annotate(readable)
@@ -122,7 +122,7 @@ def spacy_of(description: Mapping[str, str]) -> SpacyAnnotator:
 
 
 def _meta(model: str) -> dict[str, Any]:
-    """Return what an installed model says about itself, without importing anything."""
+    """Return the metadata of an installed model, without importing anything."""
     if _spec("spacy") is None:
         raise DataError(
             "annotation: expected the package spacy, which features='spacy' needs, got none; run "

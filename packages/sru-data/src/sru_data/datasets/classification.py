@@ -237,7 +237,7 @@ def _parse(line: bytes, encoding: str | None, *, path: str | Path, number: int, 
         )
     label, _, text = line.partition(b" ")
     label = label.strip()
-    # int() refuses a number of some thousand digits with an error of its own.
+    # int() refuses a number of several thousand digits with its own error.
     if not label.isdigit() or len(label) > _MAX_LABEL_DIGITS or int(label) >= num_classes:
         shown = label[:40].decode(encoding or _UTF8, errors="replace")
         raise DataError.at(

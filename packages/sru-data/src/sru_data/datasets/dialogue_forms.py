@@ -35,7 +35,7 @@ Dialogue = tuple[Turn, ...]
 
 
 class RecordError(Exception):
-    """What is wrong with a record."""
+    """A problem with a record."""
 
 
 def parse_dialogue(text: str) -> Dialogue:
@@ -45,7 +45,7 @@ def parse_dialogue(text: str) -> Dialogue:
         text: A JSON object.
 
     Raises:
-        RecordError: It is none, has none of the forms or two, or something in it is malformed.
+        RecordError: It is not an object, has none of the forms or two, or is malformed.
     """
     try:
         record = parse_json(text)
@@ -97,12 +97,12 @@ def _conversations(record: dict[str, Any]) -> Dialogue:
 
 
 def _is_openai(message: Any) -> bool:
-    # Many sets have the name of one form and the messages of the other.
+    # Many data sets use the field of one form and the messages of the other.
     return isinstance(message, dict) and not {"role", "content"} - message.keys()
 
 
 def _exchange(messages: list[Any], role_key: str, text_key: str) -> Dialogue:
-    """Join what is said until the bot answers: several messages in a row, and the system's."""
+    """Join the messages before the bot's answer, including the system's."""
     turns: list[Turn] = []
     said: list[str] = []
     for message in messages:
@@ -143,7 +143,7 @@ _FORMS: dict[str, Callable[[dict[str, Any]], Dialogue]] = {
     "conversations": _conversations,
     "instruction": _instruction,
 }
-"""The field by which each form is known."""
+"""The field that identifies each form."""
 
 
 def _paragraphs(texts: list[str]) -> str:

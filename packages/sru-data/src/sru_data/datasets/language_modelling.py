@@ -259,7 +259,7 @@ def _own_text(paths: str | Path | Sequence[str | Path], text_field: str, encodin
 
 
 def _as_column(part: TextPart, text_field: str, encoding: str) -> TextPart:
-    """Have a table read as its column, and a text in another encoding than UTF-8 as its lines."""
+    """Read a table as its column, and a text in an encoding other than UTF-8 as its lines."""
     if not isinstance(part, TextFile):
         return part
     kind, usual = kind_by_name(part.path), codecs.lookup(encoding).name == "utf-8"

@@ -124,7 +124,7 @@ def load_files(
 
 @dataclass
 class _Labelled:
-    """What was read: a text, a second text and the numbers of the labels per row."""
+    """The rows read: a text, a second text and the numbers of the labels."""
 
     files: list[Path]
     texts: list[str]
@@ -235,7 +235,7 @@ def _check_divisible(training: _Labelled, column: str) -> None:
 
 
 def _check_learnable(training: _Labelled, train: list[Example], names: Sequence[str]) -> None:
-    """Refuse a division that leaves none of the few examples of a label; only multi-label data can."""
+    """Refuse a split that leaves a rare label without training examples; only multi-label data can."""
     if absent := _absent(train, names):
         row = training.first[training.numbers[absent[0]]]
         raise DataError.at(

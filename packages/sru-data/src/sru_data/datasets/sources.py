@@ -14,10 +14,10 @@ from sru_data.errors import DataError
 
 @dataclass(frozen=True)
 class SourceFile:
-    """What one split of a data set is read from."""
+    """The source of one split of a data set."""
 
     path: str
-    """Where the download belongs, below the data folder or the cache."""
+    """The path of the download, below the data folder or the cache."""
     url: str
     """Where to download it from."""
     sha256: str | None = None
@@ -88,7 +88,7 @@ class Source:
     validation: SourceFile | None = None
     test: SourceFile | None = None
     phrases: SourceFile | None = None
-    """What may be trained on in place of `train`: the phrases that its sentences consist of."""
+    """An alternative to `train` for training: the phrases that its sentences consist of."""
 
 
 def locate(relative: str, *, url: str, sha256: str | None, data_dir: str | Path | None = None) -> Path:

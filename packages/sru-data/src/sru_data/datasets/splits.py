@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 NUM_FOLDS = 10
 """The parts of a cross-validation."""
 VALIDATION_PARTS = 10
-"""One of as many parts of the training data is the validation data, where there are none."""
+"""One of this many parts of the training data is held out if there is no validation data."""
 
 Label = int | tuple[int, ...]
 """The number of a class, or in multi-label data, of each class of a text in ascending order."""
@@ -38,7 +38,7 @@ class Splits:
     multi_label: bool = False
     """Whether a label is a tuple of the classes of a text, of which there may be any number."""
     notes: tuple[str, ...] = ()
-    """What may be worth a look, each a sentence: texts in several parts, classes that a part lacks."""
+    """Possible problems, each a sentence: texts in several parts, classes missing from a part."""
 
     @property
     def num_classes(self) -> int:
@@ -67,8 +67,8 @@ def divide(
     sizes = Counter(strata)
     order = [index for index, stratum in enumerate(strata) if sizes[stratum] > 1]
     random.Random(seed).shuffle(order)
-    # Sorting is stable: within a class the order stays random, and dealing the classes out one after the
-    # other keeps both the sizes of the parts and their class counts within one of each other.
+    # Sorting is stable: within a class the order stays random, and dealing out one class after another
+    # keeps both the sizes of the parts and their class counts within one of each other.
     order.sort(key=strata.__getitem__)
     taken = set(order[part::parts])
     others = [example for index, example in enumerate(examples) if index not in taken]
@@ -76,7 +76,7 @@ def divide(
 
 
 def _strata(labels: Sequence[Label], parts: int) -> list[Any]:
-    """What to balance: the class; or all classes of a text, and if few texts have the same, the rarest."""
+    """The key to balance: the class; or all classes of a text or, if few texts share them, the rarest."""
     sets = [label for label in labels if isinstance(label, tuple)]
     if not sets:
         return list(labels)

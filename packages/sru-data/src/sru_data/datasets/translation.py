@@ -134,7 +134,7 @@ class PairFiles:
         return open_table(files, kind="txt", encoding=self.encoding).rows(["text"])
 
     def _unequal(self) -> DataError:
-        """Say how many lines the parallel files have."""
+        """Describe how many lines the parallel files have."""
         expected = sum(1 for _ in self._lines(self.source))
         counts = ((side, sum(1 for _ in self._lines(side))) for side in self.targets)
         side, found = next((side, count) for side, count in counts if count != expected)
@@ -157,7 +157,7 @@ class _Set:
     tests: tuple[str, ...]
     """The test sets, the usual one first."""
     home: str
-    """Where the files come from, or what says how to make them."""
+    """Where the files come from, or instructions to create them."""
     checksums: Mapping[str, str] | None = None
     """The SHA-256 of each file, if they can be downloaded."""
 

@@ -41,7 +41,7 @@ _Copies = list[tuple[int, bytes]]
 
 
 class Progress(NamedTuple):
-    """How far a preparation is."""
+    """The progress of a preparation."""
 
     stage: Literal["waiting"] | PartName
     """`waiting` while another process prepares the same folder, or the part that is being written."""
@@ -64,8 +64,8 @@ def prepare(
 ) -> PreparedFeatures:
     """Compute the features of utterances and write them to files, or open the files if they exist.
 
-    If two processes prepare the same folder, one works and the other waits for it. A folder is complete or
-    not used: an interrupted preparation starts over. Recordings count as the same ones while their names,
+    If two processes prepare the same folder, one works and the other waits for it. An incomplete folder is
+    not used: an interrupted preparation starts over. Recordings are considered unchanged if their names,
     sizes and times are.
 
     Args:
@@ -115,10 +115,10 @@ def prepared_folder(
     config: FeatureConfig,
     speeds: Sequence[float] = (1.0,),
 ) -> Path:
-    """Return the folder below `download.cache_dir()` for recordings and options; others have other folders.
+    """Return the folder below `download.cache_dir()` for these recordings and options.
 
     Args:
-        utterances: As for `prepare`, and so are the others.
+        utterances: As for `prepare`, like the other arguments.
         name: The name of the data set.
         config: Which features.
         speeds: The speeds of the training utterances.
@@ -132,7 +132,7 @@ def prepared_folder(
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What a folder should hold."""
+    """The intended content of a folder."""
 
     name: str
     config: FeatureConfig
@@ -267,7 +267,7 @@ def _fingerprint(part: str, utterances: Sequence[Utterance]) -> str:
         try:
             status = os.stat(utterance.path)
         except (OSError, ValueError):
-            # The error with all that is needed to mend it comes from whoever reads the file.
+            # A complete error message comes from the code that reads the file.
             known = [0, 0]
         else:
             known = [status.st_size, status.st_mtime_ns]
@@ -276,6 +276,6 @@ def _fingerprint(part: str, utterances: Sequence[Utterance]) -> str:
 
 
 def _processes(config: FeatureConfig, utterances: Mapping[PartName, Sequence[Utterance]]) -> int:
-    """Return how many processes compute, if nobody says; to start them takes seconds."""
+    """Return the default number of processes; starting them takes seconds."""
     few = sum(map(len, utterances.values())) < _WORTH_A_PROCESS
     return 1 if few or config.kind == "file" else count_processors()

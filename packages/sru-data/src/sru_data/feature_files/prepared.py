@@ -40,7 +40,7 @@ def part_paths(folder: Path, name: str) -> PartPaths:
 
 @dataclass(frozen=True)
 class Part:
-    """What is known of one part."""
+    """The record of one part."""
 
     source: str
     """The fingerprint of the utterances and their files."""
@@ -63,7 +63,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Settings:
-    """The content of `features.json`, which is written last; without it nothing in the folder counts."""
+    """The content of `features.json`, which is written last; without it the folder is ignored."""
 
     name: str
     """The name of the data set."""
@@ -86,10 +86,10 @@ class Settings:
         return read_settings(folder, FILE_NAME, cls, version=FORMAT, remedy=REMEDY)
 
     def difference(self, now: Mapping[str, object]) -> str | None:
-        """Describe the first thing that is different now, if anything is.
+        """Describe the first difference from the present, if there is one.
 
         Args:
-            now: The `identity` of what the folder should hold.
+            now: The `identity` of the intended content.
         """
         sources = {name: (part.source, part.speeds) for name, part in self.parts.items()}
         then = identity(self.name, self.config, sources)
@@ -99,14 +99,14 @@ class Settings:
 def identity(
     name: str, config: FeatureConfig, sources: Mapping[str, tuple[str, Sequence[float]]]
 ) -> dict[str, object]:
-    """Return all that determines the content of a folder, by the names that messages use."""
+    """Return everything that determines the content of a folder, by its names in messages."""
     parts = {part: [source, list(speeds)] for part, (source, speeds) in sources.items()}
     return {"name": name, **vars(config), **parts}
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureFile(Sequence[Tensor]):
-    """The features of one part, as a sequence of tensors; they take no memory but the system's cache."""
+    """The features of one part, as a sequence of tensors; they use no memory except the system's cache."""
 
     name: str
     """The name of the part."""
@@ -131,7 +131,7 @@ class FeatureFile(Sequence[Tensor]):
         Args:
             folder: Their folder.
             name: The name of the part.
-            part: What is known of them.
+            part: Their record.
             size: The number of features in a frame.
             verify: Whether to compare checksums; None does so for files of up to 64 MiB.
 

@@ -16,7 +16,7 @@ from sru_data.reading import why_not_a_file
 LONGEST_SECONDS = 3600
 """The length of an utterance. Longer audio can be streamed."""
 FULL_SCALE = 0.99
-"""From here on a sample counts as clipped: the largest of 8 bits is 127/128."""
+"""The magnitude from which a sample counts as clipped: the largest 8-bit sample is 127/128."""
 MOST_CLIPPED = 0.001
 _MOST_CHANNELS = 64
 _BLOCK_FRAMES = 1 << 16
@@ -61,7 +61,7 @@ def read_audio(
         raise DataError.at(
             path, None, f"expected an utterance of at most {LONGEST_SECONDS:,} seconds, got more; cut it"
         )
-    # Lists of pieces round the times, or give the length of a file as its end.
+    # Lists of segments round the times, or give the length of a file as its end.
     if end is not None and len(samples) < count - round(SHIFT_SECONDS * rate):
         ends = (first + len(samples)) / rate
         raise DataError.at(
@@ -184,7 +184,7 @@ def _check_clipping(path: str, samples: Tensor) -> None:
 def _blocks(
     path: str, file: Any, start: int, count: int | None, size: int = _BLOCK_FRAMES
 ) -> Iterator[Tensor]:
-    """Yield samples block by block, since a damaged header may promise more than there is memory for."""
+    """Yield samples block by block, because a damaged header may claim more than fits in memory."""
     soundfile = audio_package("soundfile")
     if file.channels > _MOST_CHANNELS:
         raise DataError.at(path, None, f"expected at most {_MOST_CHANNELS} channels, got {file.channels:,}")

@@ -1,4 +1,4 @@
-"""Which features are taken from audio, as plain values that a checkpoint can hold."""
+"""The configuration of audio features, as plain values that fit in a checkpoint."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ class Deltas:
 
         Δx_t = Σ_{n=1,2} n (x_{t+n} − x_{t−n}) / 10          Δ²x_t = Δ(Δx)_t
 
-    The first and the last frame stand for those before and after them, as in Kaldi. A frame comes out once
-    the `2 · order` frames after it are there; whatever pieces go in, the same frames come out, bit for bit.
+    The first and the last frame are repeated at the ends, as in Kaldi. A frame is returned once the
+    `2 · order` frames after it are there; the result does not depend on how the input is cut, bit for bit.
 
     Args:
         order: How many derivatives, 0 to 2.
@@ -35,7 +35,7 @@ class Deltas:
             frames: (t, F) float32.
 
         Returns:
-            (t', F · (1 + order)) float32; maybe none.
+            (t', F · (1 + order)) float32; t' may be 0.
         """
         if not self._begun and len(frames):
             self._held, self._begun = frames[:1].repeat(self._reach, 1), True
@@ -46,7 +46,7 @@ class Deltas:
         slopes = frames
         for step in range(1, self._order + 1):
             slopes = _slope(slopes)
-            # It lacks the first frames, which have none on their left.
+            # It lacks the first frames, which have no left neighbours.
             first = self._reach - _REACH * step
             columns.append(slopes[first : first + ready])
         return torch.cat(columns, dim=1)
@@ -66,6 +66,6 @@ def _slope(frames: Tensor) -> Tensor:
     result = torch.zeros(count, frames.shape[1])
     for offset, weight in _SLOPES:
         start = _REACH + offset
-        # In two steps: a fused one would round differently where a vector of the processor is not full.
+        # In two steps: a fused operation would round differently where a SIMD vector is not full.
         result = result + frames[start : start + count] * weight
     return result

@@ -74,7 +74,7 @@ def extract_samples(config: FeatureConfig, samples: Tensor, *, sample_rate: floa
 
 
 def read_samples(config: FeatureConfig, utterance: Utterance, *, speed: float = 1.0) -> Tensor:
-    """Return what features are computed from: samples, or the frames of a file without deltas.
+    """Return the input of the feature computation: samples, or the frames of a file without deltas.
 
     Args:
         config: Which features.

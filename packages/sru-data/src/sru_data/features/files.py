@@ -146,7 +146,7 @@ def _check_size(path: str | Path, size: int) -> None:
 
 
 def _exactly(path: str | Path, file: BinaryIO, count: int) -> bytearray:
-    # Before they are read, since a damaged head may ask for more than there is memory for.
+    # Before they are read, because a damaged header may ask for more memory than there is.
     left = os.fstat(file.fileno()).st_size - file.tell()
     if left < count:
         raise DataError.at(path, None, f"expected {count:,} bytes of features, got {left:,}; {_REMEDY}")

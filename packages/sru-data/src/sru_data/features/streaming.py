@@ -1,4 +1,4 @@
-"""Features of a stream, frame by frame as the samples come; those of a whole file are made the same way."""
+"""Features of a stream, frame by frame as samples arrive; whole files are processed in the same way."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _SCALE = 32768.0
 
 
 class OnlineFeatures:
-    """Computes features from samples that come in pieces of any size.
+    """Computes features from samples that arrive in pieces of any size.
 
-    However the samples are cut, the frames are the same, bit for bit, and those of `extract`. A frame comes
-    out as soon as its 25 ms are there; with deltas, 20 ms later for each order. For features that come in
-    files, frames go in and come out with their deltas.
+    The frames equal those of `extract` bit for bit, regardless of how the samples are cut. A frame is
+    returned as soon as its 25 ms are there; with deltas, 20 ms later for each order. For features that
+    come in files, the input is frames, which are returned with their deltas.
 
     Args:
         config: Which features, not normalised per utterance.
@@ -64,7 +64,7 @@ class OnlineFeatures:
 
 
 class FrameComputer:
-    """What `OnlineFeatures` does, for whole utterances too.
+    """The computation of `OnlineFeatures`, also for whole utterances.
 
     Args:
         config: Which features.
@@ -126,7 +126,7 @@ class FrameComputer:
         frames = torch.empty(ready - self._done, filters.dim)
         for row, number in enumerate(range(self._done, ready)):
             frames[row] = torch.from_numpy(filters.get_frame(number))
-        # It keeps them otherwise; their numbers stay.
+        # Otherwise it would keep them; the numbering does not change.
         filters.pop(ready - self._done)
         self._done = ready
         return frames

@@ -1,4 +1,4 @@
-"""Vocal tract length perturbation: a speaker whose vocal tract is longer or shorter says the same."""
+"""Vocal tract length perturbation: the same speech from a speaker with a longer or shorter vocal tract."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sru_data.features.config import LOWEST_FREQUENCY, FeatureConfig, mel
 
 _HIGHEST_FORMANT = 4800.0
 _SHARE = 0.8
-"""The warp is linear up to the formants, or up to this share of all frequencies where that is less."""
+"""The warp is linear up to the formants, or up to this share of all frequencies if that is lower."""
 _LEAST, _MOST = 0.5, 2.0
 
 
@@ -52,7 +52,7 @@ def warp_frequencies(features: Tensor, factor: float, *, config: FeatureConfig) 
 
 
 def _places(factor: float, config: FeatureConfig) -> Tensor:
-    """Return where each filter reads, in filters from the first: (num_bins,) float64."""
+    """Return the position that each filter reads, counted in filters: (num_bins,) float64."""
     half = config.sample_rate / 2
     lowest, highest = mel(LOWEST_FREQUENCY), mel(half)
     step = (highest - lowest) / (config.num_bins + 1)

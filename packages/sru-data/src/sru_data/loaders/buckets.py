@@ -152,7 +152,7 @@ class LengthBatchSampler(Resumable[list[int]], Sampler[list[int]]):
         self._shuffle = shuffle
         self._seed = seed
         self._shortest_first = shortest_first
-        # The sorted lengths are the same in every epoch, and so are the places where batches are cut.
+        # The sorted lengths, and therefore the batch boundaries, are the same in every epoch.
         ascending, order = self._lengths.sort(stable=True)
         if len(order) and ascending[0] < 0:
             raise ValueError(

@@ -27,7 +27,7 @@ class Resumable(ABC, Generic[Item]):
 
     @abstractmethod
     def _sizes(self) -> dict[str, Any]:
-        """Return what must be equal for a position to mean the same place."""
+        """Return the values that must be equal for a position to mean the same place."""
 
     def _check_positive(self, **options: int | None) -> None:
         for option, value in options.items():

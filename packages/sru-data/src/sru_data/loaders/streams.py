@@ -159,7 +159,7 @@ class StreamLoader(TextLoader):
     def _items(self, start: int) -> Iterator[Segment]:
         begins: Sequence[int] = range(0, self.steps, self.length)
         if self._lengths is not None:
-            # The last one is what the others leave over, so it stays last.
+            # The last segment is the remainder, so it stays last.
             order = self._lengths[:-1]
             random.Random(f"order:{self.seed}:{self.epoch}").shuffle(order)
             begins = list(accumulate(order, initial=0))

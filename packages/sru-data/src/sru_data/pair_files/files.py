@@ -72,7 +72,7 @@ def part_paths(folder: Path, name: str) -> PartPaths:
 
 @dataclass(frozen=True, eq=False)
 class PairPart(Sequence[Example]):
-    """The pairs of one part, as a sequence of examples; they take no memory but the system's cache."""
+    """The pairs of one part, as a sequence of examples; they use no memory except the system's cache."""
 
     name: str
     """The name of the part."""
@@ -90,7 +90,7 @@ class PairPart(Sequence[Example]):
         Args:
             folder: Their folder.
             name: The name of the part.
-            files: What is known of them.
+            files: Their records.
             verify: Whether to compare checksums; None does so for files of up to 64 MiB.
 
         Raises:

@@ -39,7 +39,7 @@ _PAIRS_PER_REPORT = 1000
 
 
 class Progress(NamedTuple):
-    """How far a preparation is."""
+    """The progress of a preparation."""
 
     stage: Literal["waiting", "checking", "vocabulary"] | PartName
     """`waiting` while another process prepares the same folder, `checking` while the files are read for the
@@ -66,7 +66,7 @@ def prepare(
     one id `unk_id`. `PreparedPairs.report` counts what was left out.
 
     All files are read and checked before the first one is written. If two processes prepare the same folder,
-    one works and the other waits for it. A folder is complete or not used: an interrupted preparation starts
+    one works and the other waits for it. An incomplete folder is not used: an interrupted preparation starts
     over.
 
     Args:
@@ -75,7 +75,7 @@ def prepare(
         folder: The folder of this data set with these options, made if missing; default: `prepared_folder`.
         name: The name of the data set.
         vocabulary: How vocabularies are learned, or those of a model that exists.
-        max_length: The most ids of a training sentence, markers not counted.
+        max_length: The maximum number of ids in a training sentence, not counting markers.
         progress: Called before each stage and after each thousand pairs.
 
     Returns:
@@ -110,10 +110,10 @@ def prepared_folder(
     vocabulary: VocabularyConfig | Vocabularies,
     max_length: int = MAX_LENGTH,
 ) -> Path:
-    """Return the folder below `download.cache_dir()` for files and options; other ones give another folder.
+    """Return the folder below `download.cache_dir()` for these files and options.
 
     Args:
-        files: As for `prepare`, and so are the others.
+        files: As for `prepare`, like the other arguments.
         name: The name of the data set.
         vocabulary: How vocabularies are learned, or given ones.
         max_length: The limit of training sentences.
@@ -127,7 +127,7 @@ def prepared_folder(
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What a folder should hold."""
+    """The intended content of a folder."""
 
     name: str
     vocabulary: VocabularyConfig | Vocabularies
@@ -201,7 +201,7 @@ def _count(files: PairFiles) -> int:
 
 
 def _check_filled(files: PairFiles) -> None:
-    """Refuse training pairs of which none has two sentences: nothing can be learned from them."""
+    """Refuse training data in which no pair has two sentences: nothing can be learned from it."""
     filled = [False, False]
     for pair in files.pairs():
         sides = [bool(text.strip()) for text in (pair.source, pair.targets[0])]
@@ -237,7 +237,7 @@ def _write_part(
             writer.add(pair)
             if done % _PAIRS_PER_REPORT == 0 or done == total:
                 report(Progress(part, done, total))
-        # Refuses a part without any before its files get their names.
+        # Refuses an empty part before its files get their names.
         kept = writer.report()
     return Part(wanted.sources[part], kept, writer.files())
 

@@ -1,4 +1,4 @@
-"""Prepared pairs: their parts, and what their ids mean."""
+"""Prepared pairs: their parts, and the meaning of their ids."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ Option = str | int | bool | None
 
 @dataclass(frozen=True)
 class Part:
-    """What is known of one part."""
+    """The record of one part."""
 
     source: str
     """The checksum of the files it was read from."""
     report: PartReport
-    """What became of their pairs."""
+    """The outcome for their pairs."""
     files: PartFiles
     """Its own files."""
 
@@ -39,7 +39,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Settings:
-    """The content of `pairs.json`, which is written last; without it nothing in the folder counts."""
+    """The content of `pairs.json`, which is written last; without it the folder is ignored."""
 
     name: str
     """The name of the data set."""
@@ -68,10 +68,10 @@ class Settings:
         return read_settings(folder, FILE_NAME, cls, version=FORMAT, remedy=REMEDY)
 
     def difference(self, now: Mapping[str, object]) -> str | None:
-        """Describe the first thing that is different now, if anything is.
+        """Describe the first difference from the present, if there is one.
 
         Args:
-            now: The `identity` of what the folder should hold.
+            now: The `identity` of the intended content.
         """
         sources = {name: part.source for name, part in self.parts.items()}
         then = identity(self.name, self.vocabulary, self.max_length, sources)
@@ -81,7 +81,7 @@ class Settings:
 def identity(
     name: str, vocabulary: Mapping[str, Option], max_length: int, sources: Mapping[str, str]
 ) -> dict[str, object]:
-    """Return all that determines the content of a folder, by the names that messages use."""
+    """Return everything that determines the content of a folder, by its names in messages."""
     return {"name": name, **vocabulary, "max_length": max_length, **sources}
 
 
@@ -96,7 +96,7 @@ class PreparedPairs:
     vocabulary: Mapping[str, Option]
     """The fields of the `VocabularyConfig`, or the digests of given vocabularies."""
     max_length: int
-    """The most ids of a training sentence."""
+    """The maximum number of ids in a training sentence."""
     source_tokenizer: SentenceTokenizer
     """Makes the ids of the source."""
     target_tokenizer: SentenceTokenizer

@@ -16,7 +16,7 @@ from sru_data.tokenizers.words import LINE_END
 
 Unit = Literal["words", "characters", "subwords"]
 _SAMPLE_CHARACTERS = 1 << 25
-"""What sentencepiece learns in memory, where it takes 20 bytes per character."""
+"""The most text that sentencepiece learns from, in memory, at 20 bytes per character."""
 
 
 class Vocabularies(NamedTuple):
@@ -40,7 +40,7 @@ class VocabularyConfig:
     """
 
     unit: Unit = "subwords"
-    """What an id stands for."""
+    """What an id represents."""
     size: int | None = None
     """The largest size of a vocabulary, padding and unknown included, the two markers not; subwords need
     it."""
@@ -77,7 +77,7 @@ class VocabularyConfig:
         """Learn the vocabularies; memory grows with the number of different words alone.
 
         Args:
-            files: The training pairs. One with an empty sentence counts as none.
+            files: The training pairs. Pairs with an empty sentence are ignored.
 
         Raises:
             ValueError: The texts do not have such a vocabulary.
@@ -112,14 +112,14 @@ class VocabularyConfig:
 
 
 def _texts(files: PairFiles, *, source: bool = False, target: bool = False) -> Iterator[tuple[str, ...]]:
-    """Yield the sentences of each pair in the languages that count."""
+    """Yield the sentences of each pair in the languages of the vocabulary."""
     for pair in files.pairs():
         if pair.source.strip() and pair.targets[0].strip():
             yield (pair.source,) * source + pair.targets[:1] * target
 
 
 def _sampled(texts: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    """Yield the sentences of every n-th pair, where n is the smallest power of two that leaves few enough."""
+    """Yield the sentences of every n-th pair, with n the smallest power of two that gives few enough."""
     kept: list[tuple[str, ...]] = []
     size, step = 0, 1
     for index, sentences in enumerate(texts):

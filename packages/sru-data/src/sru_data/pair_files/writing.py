@@ -21,7 +21,7 @@ Reason = Literal["empty sentence", "sentence longer than the limit"]
 
 @dataclass(frozen=True)
 class PartReport:
-    """What became of the pairs of one part."""
+    """The outcome for the pairs of one part."""
 
     read: int
     """The number of pairs in the files."""
@@ -93,7 +93,7 @@ class PartWriter:
         return "sentence longer than the limit" if length > self._limit else None
 
     def report(self) -> PartReport:
-        """Return what became of the pairs.
+        """Return the outcome for the pairs.
 
         Raises:
             DataError: None of them could be kept.
@@ -103,5 +103,5 @@ class PartWriter:
         return PartReport(self._read, self._kept, dict(self._dropped), self._examples)
 
     def files(self) -> PartFiles:
-        """Return what is known of the files."""
+        """Return the records of the files."""
         return PartFiles(self._rows.stored(), self._ids.stored(), self._texts.stored())

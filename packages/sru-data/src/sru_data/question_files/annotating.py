@@ -11,7 +11,7 @@ from sru_data.annotation import Annotated, Annotator
 from sru_data.annotation.processes import annotate_batches
 from sru_data.datasets.squad import Paragraph
 
-# About a second's work of spaCy, so that a process that must end does so soon.
+# About a second of work for spaCy, so that a process that must end does so soon.
 _BATCH_CHARACTERS = 1 << 16
 
 

@@ -119,7 +119,7 @@ class PartPaths(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class QuestionFile(Sequence[Example]):
-    """The questions of one part, as a sequence of examples; they take no memory but the system's cache."""
+    """The questions of one part, as a sequence of examples; they use no memory except the system's cache."""
 
     name: str
     """The name of the part."""
@@ -148,7 +148,7 @@ class QuestionFile(Sequence[Example]):
         Args:
             folder: Their folder.
             name: The name of the part.
-            files: What is known of them.
+            files: Their records.
             columns: Whether tokens have lemmas, tags and entities.
             verify: Whether to compare checksums; None does so for files of up to 64 MiB.
 

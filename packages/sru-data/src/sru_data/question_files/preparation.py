@@ -38,7 +38,7 @@ FileNames = str | Path | Sequence[str | Path]
 
 
 class Progress(NamedTuple):
-    """How far a preparation is."""
+    """The progress of a preparation."""
 
     stage: Literal["waiting", "checking"] | PartName
     """`waiting` while another process prepares the same folder, `checking` while the files are read for the
@@ -68,7 +68,7 @@ def prepare(
     out.
 
     All files are read and checked before the first one is written. If two processes prepare the same folder,
-    one works and the other waits for it. A folder is complete or not used: an interrupted preparation starts
+    one works and the other waits for it. An incomplete folder is not used: an interrupted preparation starts
     over.
 
     Args:
@@ -120,10 +120,10 @@ def prepared_folder(
     spacy_model: str = "en_core_web_sm",
     max_context_tokens: int = MAX_CONTEXT_TOKENS,
 ) -> Path:
-    """Return the folder below `download.cache_dir()` for files and options; other ones give another folder.
+    """Return the folder below `download.cache_dir()` for these files and options.
 
     Args:
-        files: As for `prepare`, and so are the others.
+        files: As for `prepare`, like the other arguments.
         name: The name of the data set.
         features: What is known of tokens.
         spacy_model: The spaCy model.
@@ -138,7 +138,7 @@ def prepared_folder(
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What a folder should hold."""
+    """The intended content of a folder."""
 
     name: str
     annotator: Annotator
@@ -217,5 +217,5 @@ def _write(
         writer.add(paragraph, context, questions)
         done += len(questions)
         yield done
-    # Refuses a part without any before its files get their names.
+    # Refuses an empty part before its files get their names.
     writer.report()

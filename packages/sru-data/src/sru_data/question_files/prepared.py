@@ -1,4 +1,4 @@
-"""Prepared questions: their parts, and what the numbers of their tokens mean."""
+"""Prepared questions: their parts, and the meaning of their token numbers."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _COLUMNS = ("words", "lemmas", "tags", "entities")
 
 @dataclass(frozen=True)
 class Part:
-    """What is known of one part."""
+    """The record of one part."""
 
     source: str
     """The checksum of the files it was read from."""
     report: PartReport
-    """What became of their questions."""
+    """The outcome for their questions."""
     files: PartFiles
     """Its own files."""
 
@@ -41,7 +41,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Settings:
-    """The content of `questions.json`, which is written last; without it nothing in the folder counts."""
+    """The content of `questions.json`, which is written last; without it the folder is ignored."""
 
     name: str
     """The name of the data set."""
@@ -68,10 +68,10 @@ class Settings:
         return read_settings(folder, FILE_NAME, cls, version=FORMAT, remedy=REMEDY)
 
     def difference(self, now: Mapping[str, object]) -> str | None:
-        """Describe the first thing that is different now, if anything is.
+        """Describe the first difference from the present, if there is one.
 
         Args:
-            now: The `identity` of what the folder should hold.
+            now: The `identity` of the intended content.
         """
         sources = {name: part.source for name, part in self.parts.items()}
         then = identity(self.name, self.annotator, self.max_context_tokens, sources)
@@ -81,7 +81,7 @@ class Settings:
 def identity(
     name: str, annotator: Mapping[str, str], max_context_tokens: int, sources: Mapping[str, str]
 ) -> dict[str, object]:
-    """Return all that determines the content of a folder, by the names that messages use."""
+    """Return everything that determines the content of a folder, by its names in messages."""
     return {"name": name, **annotator, "max_context_tokens": max_context_tokens, **sources}
 
 
@@ -98,7 +98,7 @@ class PreparedQuestions:
     max_context_tokens: int
     """The most tokens of a context: longer ones are not trained on, and cut in validation and test."""
     words: list[str]
-    """The words by number, as they stand in the texts, and their lower-cased forms; number 0 is no word."""
+    """The words by number, as spelled in the texts, and their lower-cased forms; number 0 is not a word."""
     lower: Tensor
     """(S,) int64: the number of the lower-cased form of each word."""
     lemmas: list[str]

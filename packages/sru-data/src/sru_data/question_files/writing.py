@@ -41,7 +41,7 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True)
 class PartReport:
-    """What became of the questions of one part."""
+    """The outcome for the questions of one part."""
 
     read: int
     """The number of questions in the files."""
@@ -75,7 +75,7 @@ class Numbering:
         self._numbers: dict[str | None, int] = {None: 0}
 
     def __len__(self) -> int:
-        """Return the number of numbers."""
+        """Return how many numbers there are."""
         return len(self._numbers)
 
     def of(self, texts: Iterable[str]) -> list[int]:
@@ -84,7 +84,7 @@ class Numbering:
         return [numbers.setdefault(text, len(numbers)) for text in texts]
 
     def texts(self) -> list[str]:
-        """Return the texts by number; an empty one has the number 0, which nothing has."""
+        """Return the texts by number; number 0, which nothing has, is an empty text."""
         return ["" if text is None else text for text in self._numbers]
 
 
@@ -97,7 +97,7 @@ class Vocabulary:
         self.training_words: Counter[int] = Counter()
 
     def numbers(self, tokens: Annotated) -> list[list[int]]:
-        """Return the numbers of tokens, a column for each thing that is known of them."""
+        """Return the numbers of tokens, a column for each of their features."""
         columns = ((name, getattr(tokens, name)) for name in self.columns)
         return [self.columns[name].of(texts) for name, texts in columns if texts is not None]
 
@@ -109,7 +109,7 @@ class Vocabulary:
         return result
 
     def content(self) -> dict[str, list[str] | list[int]]:
-        """Return what the file of the vocabulary holds."""
+        """Return the content of the vocabulary file."""
         lower = self.lower()
         columns = {name: numbering.texts() for name, numbering in self.columns.items()}
         counts = {"question_words": self.question_words, "training_words": self.training_words}
@@ -123,7 +123,7 @@ class Vocabulary:
 def find_span(context: str, answer: Answer, tokens: Annotated) -> Span | Reason:
     """Return the tokens of an answer, or why there are none.
 
-    White space around the answer, in its text or at its offset, does not count.
+    White space around the answer, in its text or at its offset, is ignored.
 
     Args:
         context: The context.
@@ -201,7 +201,7 @@ class PartWriter:
             self._write_question(question, question_tokens, span, place, len(tokens.words))
 
     def report(self) -> PartReport:
-        """Return what became of the questions.
+        """Return the outcome for the questions.
 
         Raises:
             DataError: None of them could be kept.
@@ -219,7 +219,7 @@ class PartWriter:
         )
 
     def files(self) -> PartFiles:
-        """Return what is known of the files."""
+        """Return the records of the files."""
         return PartFiles(self._rows.stored(), self._tokens.stored(), self._texts.stored())
 
     def _reason(

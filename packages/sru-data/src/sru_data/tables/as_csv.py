@@ -1,4 +1,4 @@
-"""How lines of text and folders are copied: as CSV in UTF-8, with their places and the new columns."""
+"""Copies lines of text and folders as CSV in UTF-8, with their places and the new columns."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def write_csv(file: BinaryIO, table: Table, names: list[str], added: Iterator[li
     """Write all columns of a table, and new ones, as CSV.
 
     Args:
-        file: Where to.
+        file: The output.
         table: The table.
         names: The names of the new columns.
         added: The new fields, an entry per row.
     """
     text = io.StringIO()
-    # With another line end, older Pythons leave a \r without quotes.
+    # With another line end, older Pythons do not quote a \r.
     writer = csv.writer(text, lineterminator="\r\n")
 
     def write(fields: list[str]) -> None:

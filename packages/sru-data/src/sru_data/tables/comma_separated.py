@@ -15,7 +15,7 @@ from sru_data.tables.lines import text_lines
 
 _SNIFFED = (",", ";")
 _NAMED = re.compile(r"sep=([^\r\n\"])\r?\n?", re.IGNORECASE)
-"""The line before the header by which Excel is told the delimiter."""
+"""The line before the header that tells Excel the delimiter."""
 _QUOTED = re.compile(r'"[^"]*(?:""[^"]*)*"(?!")')
 
 
@@ -104,7 +104,7 @@ def read_records(file: Path, encoding: str, delimiter: str) -> Iterator[Record]:
 
 
 def _explained(raw: str, delimiter: str, file: Path, line: int) -> DataError:
-    """Say what is wrong with a record that the csv module refuses, and where."""
+    """Describe the problem with a record that the csv module refuses, and its place."""
     place = 0
     unquoted = re.compile(rf"[^{re.escape(delimiter)}\r\n]*")
     limit = csv.field_size_limit()

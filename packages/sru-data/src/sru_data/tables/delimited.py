@@ -1,4 +1,4 @@
-"""Tables with a header line and a record per line, more or less: what CSV and TSV share."""
+"""Tables with a header line and usually a record per line: the base of CSV and TSV."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Record(NamedTuple):
     line: int
     """The line on which it begins."""
     raw: str
-    """What the file holds, with line end."""
+    """Its text in the file, with the line end."""
     fields: Sequence[str]
-    """The fields; none for a blank line, and for one that is no record."""
+    """The fields; none for a blank line, and for one that is not a record."""
 
 
 class DelimitedTable(Table):

@@ -1,4 +1,4 @@
-"""Fields as text: values of JSON and Parquet, and what is added to a copy."""
+"""Fields as text: values of JSON and Parquet, and columns added to a copy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MAX_SHOWN = 60
 
 
 class FieldReader:
-    """Turns the values of one column into text, and keeps them to one type.
+    """Converts the values of one column to text, and requires them to have one type.
 
     Args:
         column: The name of the column.
@@ -28,7 +28,7 @@ class FieldReader:
         self._first = ""
 
     def read(self, value: Any, file: Path, line: int | None) -> str:
-        """Return a value as text; a null, or a number that is none, is an empty text.
+        """Return a value as text; null and NaN are an empty text.
 
         Args:
             value: The value.
@@ -36,8 +36,8 @@ class FieldReader:
             line: The line or row, for messages.
 
         Raises:
-            DataError: It is no text, number or boolean (nor a list of them, if lists may be), is of another
-                type than the values before it, or is too long.
+            DataError: It is not a text, number or boolean (or a list of them, if lists are allowed), has a
+                different type from the values before it, or is too long.
         """
         if value is None or (isinstance(value, float) and math.isnan(value)):
             return ""

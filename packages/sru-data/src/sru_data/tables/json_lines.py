@@ -88,7 +88,7 @@ class JsonLinesTable(Table):
                         "one; rename it",
                     )
                 new = json.dumps(dict(zip(names, next_fields(added), strict=True)))
-                # What was read stays as it is written there.
+                # The original text of a row is kept.
                 kept = (line or json.dumps(record)).rstrip().removesuffix("}").rstrip()
                 file.write(f"{kept}{', ' if record else ''}{new[1:]}\n".encode(self.encoding))
 

@@ -1,4 +1,4 @@
-"""Which kind of table files hold, by their names and, where those do not tell, by their content."""
+"""Detects the kind of table in files, by their names or, failing that, by their content."""
 
 from __future__ import annotations
 

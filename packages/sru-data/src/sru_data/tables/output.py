@@ -1,4 +1,4 @@
-"""Where a copy of a table goes."""
+"""The output of a copy of a table."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from sru_data.tables.fields import FieldReader, as_text
 from sru_data.tables.table import Row, Table, next_fields
 
 _ROWS_AT_ONCE = 128
-"""So few, because a field may have a megabyte."""
+"""Few, because a field may have a megabyte."""
 _ROWS_OF_A_GROUP = 1 << 16
 _BYTES_OF_A_GROUP = 1 << 26
 
@@ -63,7 +63,7 @@ class ParquetTable(Table):
                 writer.close()
 
     def _groups(self, added: Iterator[list[object]]) -> Iterator[tuple[Any, list[list[object]]]]:
-        """Yield the rows with their new fields, in groups of a good size for a file; at least one."""
+        """Yield the rows with their new fields, in row groups of a suitable size; at least one."""
         pyarrow, _ = _pyarrow(self.files[0])
         with _opened(self.files[0]) as opened:
             schema = opened.schema_arrow.remove_metadata()

@@ -1,4 +1,4 @@
-"""What every kind of table offers: rows of text, and a copy with columns added."""
+"""The interface of every kind of table: rows of text, and copies with columns added."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ class Table(ABC):
     """
 
     kind: ClassVar[str]
-    """What a message calls the file, such as "CSV"."""
+    """The name of the file type in messages, such as "CSV"."""
     output_ending: ClassVar[str]
-    """How the name of a copy ends, but for a compression: `.csv`, `.tsv`, `.jsonl` or `.parquet`."""
+    """The ending of a copy's name, before that of a compression: `.csv`, `.tsv`, `.jsonl` or `.parquet`."""
 
     def __init__(self, files: Sequence[Path], columns: Sequence[str]) -> None:
         self.files = list(files)

@@ -70,7 +70,7 @@ class ColumnText:
     chunks = stored_chunks
 
     def identity(self) -> list[Any]:
-        """Return what tells its file from others, as for `TextFile`, the column, the range and the encoding.
+        """Return the identity of its file, as for `TextFile`, with the column, the range and the encoding.
 
         Raises:
             DataError: The file is missing.

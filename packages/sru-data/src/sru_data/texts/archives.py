@@ -33,11 +33,11 @@ def is_zip(path: Path) -> bool:
 
 
 def members(path: Path, stored: BinaryIO, pattern: str | None) -> Iterator[tuple[BufferedReader, int]]:
-    """Open the members one after the other, and give their sizes.
+    """Open the members one after another, and return their sizes.
 
     Args:
         path: The archive.
-        stored: The same, opened.
+        stored: The opened archive.
         pattern: A name, or a pattern as in `fnmatch`; None for all members.
 
     Raises:
@@ -64,7 +64,7 @@ def _zip_members(stored: BinaryIO) -> Iterator[_Member]:
 
 
 class _Inflated:
-    """An archive as a stream of what comes out of its compression, no more than a text may grow."""
+    """A decompressed archive as a stream, with a limit on how much it may grow."""
 
     header_end = sys.maxsize
     """Where the header that is being read has to end."""
@@ -92,7 +92,7 @@ class _Entry(tarfile.TarInfo):
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> _Entry:
         stream = cast("Any", archive.fileobj).fileobj
-        # A header may hold another, which counts for both.
+        # A header may contain another, which counts towards both.
         outer = stream.header_end
         stream.header_end = min(outer, stream.place + _MAX_HEADER_BYTES)
         try:
@@ -106,7 +106,7 @@ def _tar_members(stored: BinaryIO, path: Path) -> Iterator[_Member]:
     stream = cast("BinaryIO", _Inflated(stored, path))
     with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Entry) as archive:
         while (entry := archive.next()) is not None:
-            # It would remember every member.
+            # tarfile would keep a record of every member.
             cast("Any", archive).members.clear()
             if entry.isfile():
                 yield entry.name, entry.size, cast("Any", partial(archive.extractfile, entry))

@@ -46,7 +46,7 @@ class TextPart(Protocol):
 
     @property
     def origin(self) -> int | None:
-        """Where it begins in its file, in bytes; None if that means nothing."""
+        """Where it begins in its file, in bytes; None if not applicable."""
 
     @property
     def size(self) -> int | None:
@@ -63,7 +63,7 @@ class TextPart(Protocol):
         """Yield its text."""
 
     def identity(self) -> list[Any]:
-        """Return what tells it from other texts."""
+        """Return a value that identifies the text."""
 
     def between(self, start: int, end: int) -> TextPart:
         """Return a piece of it, by bytes of `stored_chunks`."""
@@ -165,7 +165,7 @@ class TextFile:
         with self._damage_as_data_error(), open(self.path, "rb") as stored:
             for file, _ in self._opened(stored):
                 if not is_archive(self.path) and file.seekable():
-                    # What precedes the start in an archive or a .zst has to be read, but not here.
+                    # The content before the start of an archive or a .zst must be read, but not here.
                     file.seek(self.start, os.SEEK_CUR)
                     place = self.start
                 while chunk := file.read(CHUNK_BYTES):
@@ -236,7 +236,7 @@ class TextFile:
         return (name.stem if self.member is None and self._compression else name.name).endswith(".jsonl")
 
     def _opened(self, stored: BinaryIO) -> Iterator[tuple[BufferedReader, int]]:
-        """Yield the file, or the members one after the other, each after its byte-order mark; and sizes."""
+        """Yield the file, or each member in turn, after its byte-order mark; and sizes."""
         if is_archive(self.path):
             opened = members(self.path, stored, self.member)
         else:

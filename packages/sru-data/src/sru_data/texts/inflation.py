@@ -1,4 +1,4 @@
-"""How much larger than its compressed form a text may be."""
+"""Limits on how much larger than its compressed form a text may be."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import BinaryIO
 from sru_data.errors import DataError
 
 MOST_COMPRESSED = 100
-"""How many times as large as its compressed form a text may be, once it has 64 MiB."""
+"""How many times larger than its compressed form a text may be, if it exceeds 64 MiB."""
 _ALWAYS_INFLATED = 1 << 26
 
 

@@ -27,7 +27,7 @@ class Block(bytes):
     place: str
     """The file, or the name of the text."""
     offset: int | None
-    """Where it begins in the decompressed file, in bytes; None if that means nothing (JSON lines)."""
+    """Where it begins in the decompressed file, in bytes; None if not applicable (JSON lines)."""
 
     def __new__(cls, content: bytes, *, place: str = "text", offset: int | None = 0) -> Block:  # noqa: D102
         block = super().__new__(cls, content)
@@ -240,7 +240,7 @@ class TextSource:
 
 
 def _cut(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Cut a text into blocks, at the same places whatever chunks it comes in."""
+    """Cut a text into blocks, at the same places regardless of its chunks."""
     rest = b""
     for chunk in chunks:
         rest += chunk
@@ -263,5 +263,5 @@ def _block_end(text: bytes) -> int:
 
 
 def _character_start(text: bytes, places: range) -> int:
-    """Return the first of some places where a character of UTF-8 begins, or without one, the first place."""
+    """Return the first of some places where a UTF-8 character begins, or the first place if none does."""
     return next((place for place in places if text[place] & 0xC0 != 0x80), places.start)

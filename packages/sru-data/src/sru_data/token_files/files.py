@@ -70,7 +70,7 @@ class Description:
 class TokenFile:
     """The ids of one text.
 
-    `NAME.tokens` holds the ids and nothing else, little-endian; `NAME.json` beside it describes them.
+    `NAME.tokens` holds the ids and nothing else, little-endian; `NAME.json` next to it describes them.
     """
 
     path: Path
@@ -79,7 +79,7 @@ class TokenFile:
     """(tokens,) uint16 or int32, mapped: they take no memory but the system's cache. They are read-only;
     writing to them ends the process."""
     description: Description
-    """What is known of them."""
+    """Their record."""
 
     @classmethod
     def open(cls, path: str | Path, *, verify: bool | None = None) -> TokenFile:
@@ -130,7 +130,7 @@ class TokenFile:
                 f"expected ids with the checksum {self.description.crc32:08x}, got {found:08x}; "
                 f"the file is damaged, {REMEDY}",
             )
-        # A negative id counts as one too large.
+        # Negative ids are treated like ids that are too large.
         parts = torch.split(self.tokens, 1 << 20)
         largest = max(int((part.to(torch.int64) & 0xFFFFFFFF).max()) for part in parts)
         if largest >= self.description.vocabulary:

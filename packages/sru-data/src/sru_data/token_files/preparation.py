@@ -34,7 +34,7 @@ _SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 class Progress(NamedTuple):
-    """How far a preparation is."""
+    """The progress of a preparation."""
 
     stage: Literal["waiting", "tokenizer"] | Split
     """`waiting` while another process prepares the same folder, `tokenizer` while the vocabulary is made, or
@@ -114,7 +114,7 @@ def _finish(
     tokenizer: Tokenizer | Callable[[], Tokenizer],
     report: Callable[[Progress], None],
 ) -> None:
-    """Continue what was begun, or begin."""
+    """Continue a preparation, or start it."""
     check_contents(folder, FILE_NAME)
     remove_temporaries(folder)
     settings = Settings.read(folder) if (folder / FILE_NAME).is_file() else None
@@ -125,7 +125,7 @@ def _finish(
         )
         settings = None
     settings = settings or _begin(folder, wanted, tokenizer, report)
-    # The tokenizer as everyone else will read it.
+    # The tokenizer as other readers will load it.
     reread = settings.read_tokenizer(folder)
     for split, text in splits.items():
         files = split_files(folder, split)
@@ -148,7 +148,7 @@ def _begin(
     tokenizer: Tokenizer | Callable[[], Tokenizer],
     report: Callable[[Progress], None],
 ) -> Settings:
-    """Remove what cannot be continued, then write the tokenizer and the settings."""
+    """Remove files that cannot be continued, then write the tokenizer and the settings."""
     (folder / FILE_NAME).unlink(missing_ok=True)
     for path in chain.from_iterable(split_files(folder, split) for split in _SPLITS):
         path.unlink(missing_ok=True)

@@ -21,7 +21,7 @@ Option = str | int | float | bool | None
 
 @dataclass(frozen=True)
 class Settings:
-    """The content of `corpus.json`; without that file nothing in the folder counts."""
+    """The content of `corpus.json`; without that file the folder is ignored."""
 
     name: str
     """The name of the corpus."""
@@ -50,7 +50,7 @@ class Settings:
         return read_settings(folder, FILE_NAME, cls, version=FORMAT, remedy=REMEDY)
 
     def difference(self, now: Settings) -> str | None:
-        """Describe the first thing that is different now, if anything is.
+        """Describe the first difference from the present, if there is one.
 
         Args:
             now: The settings now, with an empty digest if only the options say what the tokenizer will be.

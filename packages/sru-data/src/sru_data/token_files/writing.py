@@ -25,7 +25,7 @@ from sru_data.token_files.files import (
 )
 from sru_data.tokenizers import Tokenizer, encode_block
 
-# What a kill can cost: so many blocks, of about 1 MiB of text each, are encoded again.
+# The cost of a kill: at most this many blocks, of about 1 MiB of text each, are encoded again.
 _BLOCKS_PER_ENTRY = 8
 # Every character of UTF-8 has exactly one byte outside this range.
 _CONTINUATION_BYTES = bytes(range(0x80, 0xC0))

@@ -54,7 +54,7 @@ class HuggingFaceTokenizer:
         self._tokens = [pad, unk, *others]
         self._id_of = {token: index for index, token in enumerate(self._tokens)}
         self._own_ids = [vocabulary.get(token) for token in self._tokens]
-        # Text that spells out the padding token must not pass for padding, so no id becomes PAD_ID.
+        # Text that spells out the padding token must not be read as padding, so no id becomes PAD_ID.
         self._ids = {own: max(index, UNK_ID) for index, own in enumerate(self._own_ids) if own is not None}
 
     @property
@@ -94,7 +94,7 @@ class HuggingFaceTokenizer:
 
 
 def without_surrogates(text: str) -> str:
-    """Replace what is no character, such as half of one in JSON, which the library does not take.
+    """Replace invalid characters, such as unpaired surrogates in JSON, which the library does not accept.
 
     Args:
         text: Any text.
@@ -112,7 +112,7 @@ def _check_model(backend: tokenizers.Tokenizer) -> None:
             f"{_MOST_UNUSED_IDS:,} ids unused, got {vocabulary[last]:,} for {last!r}; number them from 0"
         )
     if isinstance(backend.model, models.WordLevel):
-        # The others are written out to be looked at, which takes seconds for a large vocabulary.
+        # The others are serialised for inspection, which takes seconds for a large vocabulary.
         model = {"type": "WordLevel", "unk_token": backend.model.unk_token, "vocab": vocabulary}
     else:
         model = description(backend)["model"]
@@ -120,7 +120,7 @@ def _check_model(backend: tokenizers.Tokenizer) -> None:
     is_unigram = kind == "Unigram"
     unknown = model["unk_id"] if is_unigram else model["unk_token"]
     is_known = unknown is not None if is_unigram else unknown in vocabulary
-    # BPE may do without, and a vocabulary of all bytes never meets anything unknown.
+    # BPE needs none, and a vocabulary of all bytes has no unknown tokens.
     can_lack = (kind == "BPE" and unknown is None) or vocabulary.keys() >= set(ByteLevel.alphabet())
     if not is_known and not can_lack:
         raise ValueError(
@@ -141,7 +141,7 @@ def description(backend: tokenizers.Tokenizer) -> dict[str, Any]:
 
 
 def alike(one: tokenizers.Tokenizer, other: tokenizers.Tokenizer, *parts: str) -> bool:
-    """Whether some parts of two backends do the same.
+    """Whether some parts of two backends are equivalent.
 
     Args:
         one: A tokenizer.

@@ -1,4 +1,4 @@
-"""What an input pipeline may expect of a tokenizer."""
+"""The interface of tokenizers."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ class WordTokenizer(HuggingFaceTokenizer):
             lowercase: Whether to lower-case words, here and in `encode`.
             unk_token: The word for unknown words.
         """
-        # A saved tokenizer without line ends could be anybody's, and would be loaded as such.
+        # A saved tokenizer without line ends could be from any source, and would be loaded as such.
         backend = _untrained(unk_token, lowercase=lowercase, line_ends=True)
         backend.model = models.WordLevel({PAD_TOKEN: 0, unk_token: 1}, unk_token)
         return cls(backend).extended(words)
@@ -196,7 +196,7 @@ def _is_lowercase(backend: tokenizers.Tokenizer) -> bool:
 
 def _is_english(backend: tokenizers.Tokenizer) -> bool:
     """Whether a backend cuts English as `WordTokenizer.train` makes it do."""
-    # Only what may be English pays for the comparison.
+    # The comparison is made only if it may be English.
     return (
         isinstance(backend.model, models.WordLevel)
         and isinstance(backend.pre_tokenizer, pre_tokenizers.Split)

@@ -33,7 +33,7 @@ def build(
     normalization: Literal["layer", "batch", "none"] = "layer",
     **options: Any,
 ) -> nn.Module:
-    """Build the stack; its dropout is of the candidates of every layer."""
+    """Build the stack; dropout applies to the candidates of every layer."""
     return kind(input_size, hidden_size, num_layers, normalization=normalization, **options)
 
 

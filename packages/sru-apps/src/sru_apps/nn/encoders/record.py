@@ -1,4 +1,4 @@
-"""What an encoder declares: its options, how it is built, and how it reads a sequence."""
+"""The record of an encoder: its options, how it is built, and how it reads a sequence."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def call(module: Run, *args: Any, **options: Any) -> tuple[Tensor, Any]:
 
 
 def between_layers(dropout: float, num_layers: int) -> float:
-    """The dropout of a stack; none where there is no second layer to put it before."""
+    """The dropout of a stack; none if there is no second layer to put it before."""
     return dropout if num_layers > 1 else 0.0
 
 
@@ -47,7 +47,7 @@ def build_stack(
     bidirectional: bool,
     **options: Any,
 ) -> nn.Module:
-    """Build a stack that reads one way."""
+    """Build a unidirectional stack."""
     return kind(input_size, hidden_size, num_layers, dropout=between_layers(dropout, num_layers), **options)
 
 

@@ -14,7 +14,7 @@ from sru_nn import SRU
 
 @dataclass(frozen=True, kw_only=True)
 class HighwayOptions(Options):
-    """What `sru` and `srupp` have in common."""
+    """Options that `sru` and `srupp` share."""
 
     projection_size: int | None = ranged(None, at_least=1)
     """sru: inner width of each layer's weight, factored into two matrices; default: one full matrix.
@@ -54,15 +54,15 @@ def build(
 
 
 def drop_inside(rnn: Any, dropout: float) -> None:
-    """Drop features of each layer's projected input, and of the states on their way to the output.
+    """Apply dropout to each layer's projected input, and to the states before the output.
 
     Args:
         rnn: The stack.
-        dropout: The share; where the stack has its own for the input, that one is kept.
+        dropout: The probability; if the stack has its own for the input, that one is kept.
     """
     for layer in rnn.rnn_lst:
         layer.dropout, layer.rnn_dropout = dropout, layer.rnn_dropout or dropout
-        # The initial weights make up for what is dropped.
+        # The initial weights compensate for the dropout.
         layer.reset_parameters()
 
 

@@ -55,7 +55,7 @@ def build(
         num_heads=num_heads,
         causal=True,
         context=memory_length,
-        # Otherwise a text read in segments would not give the outputs of the whole.
+        # Otherwise a text read in segments would not give the same outputs as the whole text.
         normalize_memory=True,
         **{names.get(name, name): value for name, value in options.items()},
     )
@@ -89,19 +89,19 @@ def read_with_memory(
     """Read a segment and return the outputs of `SRUpp.stream`, with gradients through the memory's weights.
 
     `stream` remembers keys and values; once they are detached, the loss of a segment does not reach the
-    matrices that made them. Here the inputs of the attention are remembered, and keys and values made anew.
+    matrices that made them. Here the inputs of the attention are kept, and keys and values recomputed.
 
     Args:
         rnn: A causal stack that normalises its memory.
         x: (T, B, E), the segment.
-        state: What the call for the segment before returned, detached; None at the start.
+        state: The state returned for the previous segment, detached; None at the start.
         reset: (T, B) bool, True where a sequence begins, or None.
         run: Calls a layer with arguments.
 
     Returns:
         h: (T, B, D).
-        state: The states c (L, B, D); for each layer that attends the inputs it remembers: (M, B, ·); and
-        once a sequence has begun, (M, B) bool, True at what belongs to those before it.
+        state: The states c (L, B, D); for each layer with attention the inputs it remembers, (M, B, ·); and
+        once a sequence has begun, (M, B) bool, True at positions of earlier sequences.
     """
     cells: list[Any] = list(rnn.rnn_lst)
     states = [None] * len(cells) if state is None else state[0].unbind(0)

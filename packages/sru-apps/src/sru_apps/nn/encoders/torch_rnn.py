@@ -40,9 +40,9 @@ def read(
     run: Callable[..., Any],
     by_layers: bool,
 ) -> tuple[Tensor, Any]:
-    """Read a sequence, packed where there is padding; in pieces where sequences begin in it.
+    """Read a sequence, packed if there is padding, and in pieces if sequences begin within it.
 
-    In a graph for export it is a loop, since PyTorch's own modules are written out there step by step.
+    In a graph for export it is a loop, because PyTorch would unroll its own modules step by step.
     """
     if TORCH_2_13 and torch.compiler.is_exporting() and reset is None:
         return read_in_loop(rnn, x, mask, state)
@@ -57,7 +57,7 @@ def read(
 def read_pieces(
     rnn: Any, x: Tensor, mask: Tensor | None, state: Any, reset: Tensor, *, run: Callable[..., Any]
 ) -> tuple[Tensor, Any]:
-    """Read each sequence of each row as one of its own, all of them packed into one batch.
+    """Read each sequence of each row separately, all of them packed into one batch.
 
     Args:
         rnn: The stack.
@@ -103,7 +103,7 @@ def read_pieces(
 
 
 def step(rnn: Any, x: Tensor, state: Any) -> tuple[Tensor, Any]:
-    """Read one position: a sequence of one."""
+    """Read one position, as a sequence of length one."""
     h, state = read(rnn, x.unsqueeze(0), None, state, None, run=call, by_layers=False)
     return h.squeeze(0), state
 

@@ -47,7 +47,7 @@ def _read_one_way(
     rnn: Any, row: int, x: Tensor, pad: Tensor | None, carried: Tensor, *, backwards: bool
 ) -> tuple[Tensor, Tensor]:
     """Read a sequence with one layer in one direction; an LSTM carries [h; c], a GRU h."""
-    # Here, since export is slow to import and rarely wanted.
+    # Imported here because export is slow to import and rarely needed.
     from sru_nn.export.operators import scan
 
     of_input, of_state, bias, state_bias = rnn.all_weights[row]

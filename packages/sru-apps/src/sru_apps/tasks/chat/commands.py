@@ -83,4 +83,4 @@ def _asked(ask: str) -> Iterator[str]:
             for line in lines:
                 yield line
                 print(ask, end="", flush=True)
-    print(end="\n" if ask else "")  # So that the shell's prompt is on its own line after Ctrl-D.
+    print(end="\n" if ask else "")  # Puts the shell's prompt on its own line after Ctrl-D.

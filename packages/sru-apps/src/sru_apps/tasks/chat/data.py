@@ -151,5 +151,5 @@ class ChatData(BatchData[Lesson, Segment]):
         return Segment(inputs.ids, targets.ids)
 
     def parse_tokenizer(self, content: str) -> DialogueTokenizer:
-        """Add the markers to a checkpoint's tokenizer."""
+        """Add the dialogue markers to a checkpoint's tokenizer."""
         return DialogueTokenizer(parse_tokenizer(content))

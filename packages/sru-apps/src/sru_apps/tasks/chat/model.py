@@ -22,7 +22,7 @@ class Conversation:
     Args:
         model: The trained model.
         sampling: How tokens are chosen; default: the most likely one at each step.
-        max_tokens: The most tokens of an answer.
+        max_tokens: Maximum number of tokens in an answer.
         seed: Seed of the sampling.
 
     Raises:
@@ -114,7 +114,7 @@ class TrainedChatModel(Trained):
         """Begin a new conversation; the first one needs no call.
 
         Args:
-            max_tokens: The most tokens of an answer.
+            max_tokens: Maximum number of tokens in an answer.
             temperature: As in `Sampling`; 0 takes the most likely token.
             top_k: As in `Sampling`.
             top_p: As in `Sampling`.
@@ -130,10 +130,10 @@ class TrainedChatModel(Trained):
         self._talk = Conversation(self, sampling=sampling, max_tokens=max_tokens, seed=seed)
 
     def reply(self, message: str | None) -> str:
-        """Answer a message of the present conversation, as `sru chat reply` does.
+        """Answer a message of the current conversation, as `sru chat reply` does.
 
         Args:
-            message: What the user says; None, or nothing but spaces, lets the bot speak unasked.
+            message: What the user says; None, or only spaces, lets the bot speak first.
         """
         if self._talk is None:
             self.start()

@@ -16,7 +16,7 @@ class ChatModule(LanguageModelModule):
         loss = (1/N) · Σ −log p(target)    over the N tokens of a batch that the bot says
 
     Each dialogue is read from its beginning; no state is carried from one to another. The figure is the
-    perplexity, whatever a token is.
+    perplexity for every kind of token.
     """
 
     @classmethod

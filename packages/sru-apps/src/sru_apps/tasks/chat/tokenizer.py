@@ -14,7 +14,7 @@ MARKERS = ("<user>", "<bot>", "<end>")
 
 
 Lesson = Segment
-"""A dialogue to read, (T,) int64, and the target after each step, IGNORE where the bot does not speak."""
+"""The ids of a dialogue, (T,) int64, and the target of each step, IGNORE where the bot does not speak."""
 
 
 class DialogueTokenizer(MarkedTokenizer):
@@ -22,7 +22,7 @@ class DialogueTokenizer(MarkedTokenizer):
 
         <user> what the user says <bot> what the bot says <end> <user> ...
 
-    Where the bot speaks first, the part of the user is left out.
+    If the bot speaks first, the user's part is left out.
 
     Args:
         text: The tokenizer of the text.
@@ -33,7 +33,7 @@ class DialogueTokenizer(MarkedTokenizer):
         self.user_id, self.bot_id, self.end_id = range(len(text), len(self))
 
     def encode_question(self, said: str | None) -> list[int]:
-        """Return what the model reads before it answers.
+        """Return the ids that the model reads before it answers.
 
         Args:
             said: What the user says; None or nothing makes the bot speak first.
@@ -42,7 +42,7 @@ class DialogueTokenizer(MarkedTokenizer):
         return [*question, self.bot_id]
 
     def encode_dialogue(self, dialogue: Dialogue) -> Lesson:
-        """Return what is read of a dialogue and what is learnt of it: the bot's words and their ends."""
+        """Return the inputs and targets of a dialogue; the targets are the bot's words and their ends."""
         ids: list[int] = []
         targets: list[int] = []
         for turn in dialogue:

@@ -1,4 +1,4 @@
-"""How far the probabilities of a classifier can be trusted, and the temperature that corrects them."""
+"""How reliable the probabilities of a classifier are, and the temperature that corrects them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _LOWEST, _HIGHEST = 0.05, 20.0
 def probabilities(logits: Tensor, temperature: float = 1.0, *, multi_label: bool = False) -> Tensor:
     """Turn scores into probabilities, in float64.
 
-        p = softmax(logits/temperature), or sigmoid(logits/temperature) of each label on its own
+        p = softmax(logits/temperature), or sigmoid(logits/temperature) for each label separately
 
     Args:
         logits: (B, C) scores.
-        temperature: More than 1 for probabilities that are further from 0 and 1.
+        temperature: Values above 1 move probabilities away from 0 and 1.
         multi_label: Whether a text may have several labels.
 
     Returns:
@@ -31,18 +31,18 @@ def probabilities(logits: Tensor, temperature: float = 1.0, *, multi_label: bool
 
 
 class Reliability:
-    """Predicted probabilities beside what came true.
+    """Predicted probabilities compared with outcomes.
 
         ECE = Σ_bins (n_b/n) |accuracy_b − confidence_b|        over 15 bins of equal width
 
-    Of one label per text, the probability is that of the predicted label; of several, that of every label.
+    With one label per text, only the predicted label's probability is counted; with several, every label's.
 
     Source: Guo et al., "On Calibration of Modern Neural Networks" (2017), section 2.
 
     Attributes:
         count: (15,) int64 predictions in each bin.
         confidence: (15,) float64, the sum of their probabilities.
-        right: (15,) int64, how many came true.
+        right: (15,) int64, the number that were correct.
     """
 
     def __init__(self) -> None:
@@ -86,7 +86,7 @@ class Reliability:
         return float((self.right - self.confidence).abs().sum()) / total if total else math.nan
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the figures and the bins that hold something, as plain types."""
+        """Return the figures and the non-empty bins, as plain types."""
         rows = zip(self.count.tolist(), self.confidence.tolist(), self.right.tolist(), strict=True)
         bins = [
             {
@@ -108,7 +108,7 @@ def nll(logits: Tensor, labels: Tensor, temperature: Tensor | float = 1.0) -> Te
     Args:
         logits: (B, C) scores.
         labels: (B,) int64, or (B, C) bool.
-        temperature: What the scores are divided by.
+        temperature: The divisor of the scores.
     """
     scores = logits.double() / temperature
     if labels.ndim == 2:
@@ -119,7 +119,7 @@ def nll(logits: Tensor, labels: Tensor, temperature: Tensor | float = 1.0) -> Te
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     """Find the temperature with the least negative log-likelihood, by L-BFGS on its logarithm.
 
-    It is kept between 0.05 and 20: where every label is right, the likelihood alone would have it at 0.
+    It is kept between 0.05 and 20: if every label is right, the likelihood alone would drive it to 0.
 
     Args:
         logits: (N, C) scores.

@@ -1,4 +1,4 @@
-"""The convolutional encoder, which only sentences have."""
+"""The convolutional encoder, which is only for sentences."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class CNNEncoder(nn.Module):
 
         s = concat over widths w of max over t of relu(W_w · [x_t; ...; x_{t+w-1}] + b_w)
 
-    The sentence counts as standing in zeros, so that one shorter than a filter is still seen by it, and no
-    window outside it takes part in the maximum: the result does not depend on how much padding follows.
+    The sentence is surrounded with zeros, so that a filter also sees a sentence shorter than itself, and
+    windows outside it are excluded from the maximum: the result does not depend on how much padding follows.
 
     Args:
         input_size: E.

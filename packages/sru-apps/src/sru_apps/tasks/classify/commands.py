@@ -93,7 +93,7 @@ def _predict_lines(task: Task, given: Sequence[str], file: str | None, options: 
     with nullcontext([given]) if given else input_lines(file, limit=MAX_SENTENCE_BYTES) as groups:
         classifier: Classifier = load_trained(task, Path(options.model))
         unknown, doubts = UnknownParts(classifier.tokenizer), Doubts("sentences")
-        # Those of a file are named at the end, all together.
+        # Those of a file are reported together at the end.
         report = unknown.report if file is None else unknown.count
         for lines in groups:
             first = count + 1
@@ -176,7 +176,7 @@ def _answers(
 
 
 def _name_unknown(unknown: UnknownParts) -> None:
-    """Say how many words of a file are unknown."""
+    """Report how many words of a file are unknown."""
     if unknown.unknown:
         print(f"sru classify predict: {unknown.summary()}", file=sys.stderr)
 

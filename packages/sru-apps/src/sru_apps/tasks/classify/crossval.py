@@ -15,7 +15,7 @@ from sru_apps.train.series import Series, parse, train_series, without
 
 
 def crossval(task: Task, args: Sequence[str]) -> int:
-    """Train a run for each fold, continuing what was interrupted, and print mean and standard deviation.
+    """Train a run for each fold, continuing interrupted ones, and print mean and standard deviation.
 
     Args:
         task: The task.

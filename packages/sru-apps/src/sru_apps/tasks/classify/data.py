@@ -43,7 +43,7 @@ class Batch(NamedTuple):
 
     @property
     def inputs(self) -> tuple[Tensor | None, ...]:
-        """What the network is called with."""
+        """The arguments of the network."""
         return (self.ids, self.mask, self.pair_ids, self.pair_mask)
 
 
@@ -208,10 +208,10 @@ class SentenceData(BatchData[Item, Batch]):
         return chain((example.text for example in train), pairs)
 
     def class_weights(self) -> list[float] | None:
-        """Return what makes all classes count the same, if that was chosen.
+        """Return the weights that balance the classes, if that was chosen.
 
         Raises:
-            DataError: No training example has some class.
+            DataError: A class has no training example.
         """
         if self.hparams["class_weights"] is None:
             return None
@@ -236,7 +236,7 @@ class SentenceData(BatchData[Item, Batch]):
         return "\n".join(lines)
 
     def unknown(self, stage: str) -> UnknownParts | None:
-        """Count the words of a part that the vocabulary lacks; it has all bytes."""
+        """Count the unknown words of a part; bytes are never unknown."""
         if isinstance(self.tokenizer, ByteTokenizer):
             return None
         part: Any = self.parts[stage]
@@ -275,7 +275,7 @@ class SentenceData(BatchData[Item, Batch]):
         """Take over a checkpoint's tokenizer and labels.
 
         Raises:
-            DataError: The data gave others: the numbers would mean other tokens, or other labels.
+            DataError: The data produced different ones: the numbers would mean other tokens or labels.
         """
         labels = state_dict.get("labels")
         if labels is not None and self.parts:

@@ -18,7 +18,7 @@ _CLASSES_SHOWN = 10
 
 
 class Item(NamedTuple):
-    """An encoded text, or a pair of them, with what it is labelled as."""
+    """An encoded text, or a pair of them, with its label."""
 
     ids: Tensor
     """(T,) int64."""
@@ -96,7 +96,7 @@ class EncodedExamples(Sequence[Item]):
         return Item(self.texts[index], label, None if self.pairs is None else self.pairs[index])
 
     def lengths(self) -> list[int]:
-        """Return the length of each example, of a pair that of its longer text."""
+        """Return the length of each example; for a pair, that of its longer text."""
         lengths = self.texts.lengths
         if self.pairs is not None:
             lengths = torch.maximum(lengths, self.pairs.lengths)
@@ -121,17 +121,17 @@ class EncodedExamples(Sequence[Item]):
         return ", ".join(f"{name} ({count:,})" for name, count in pairs) + more
 
     def balanced_weights(self, names: Sequence[str], *, place: str) -> list[float]:
-        """Return the weights that make all classes count the same.
+        """Return the weights that balance the classes.
 
-        Of N examples, n_c of them in class c, the weight of c is N/(C·n_c); where an example may have any
-        number of labels, it is (N − n_c)/n_c, for those that have c, and 1/N at the least.
+        With N examples, n_c of them in class c, the weight of c is N/(C·n_c); if an example may have any
+        number of labels, it is (N − n_c)/n_c for those that have c, and at least 1/N.
 
         Args:
             names: The names of the classes.
             place: What to call the data in an error.
 
         Raises:
-            DataError: No example has some class.
+            DataError: A class has no example.
         """
         counts = self.class_counts().double()
         if not counts.all():

@@ -68,7 +68,7 @@ def write(
     found = tally.classes(module.label_names)
     _write_files(folder, tally, found, module.label_names, getattr(data.splits, part), (data.dataset, part))
     _write_calibration(folder, tally, (data.dataset, part), fitted)
-    # With one label per text, the micro figures are all the accuracy.
+    # With one label per text, all micro figures equal the accuracy.
     means = ("micro", "macro", "weighted") if multi_label else ("macro", "weighted")
     lines = _table(found, means) if len(module.label_names) <= _MOST_ROWS else []
     if fitted is not None:

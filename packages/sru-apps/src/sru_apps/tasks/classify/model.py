@@ -31,7 +31,7 @@ class ClassifierConfig(EncoderOptions):
     """E, the length of the word vectors."""
     num_classes: int
     """Scores per sentence."""
-    # Factories, since a field with a plain default is an option of the command line.
+    # Factories, because a field with a plain default is a command-line option.
     fixed_vectors: int = field(default_factory=int)
     """The last rows of the embedding that training leaves as they are."""
     multi_label: bool = field(default_factory=bool)
@@ -78,7 +78,7 @@ class ClassifierConfig(EncoderOptions):
 
     @property
     def both_ways(self) -> bool:
-        """Whether recurrent layers read both ways."""
+        """Whether recurrent layers are bidirectional."""
         return ENCODERS[self.encoder].both_ways if self.bidirectional is None else self.bidirectional
 
 

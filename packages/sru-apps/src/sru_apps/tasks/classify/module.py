@@ -21,9 +21,9 @@ from sru_apps.train.optimizers import OptimizerConfig
 class ClassifierModule(TaskModule):
     """Training of a `SentenceClassifier`, and its figures.
 
-    The loss of training is the cross-entropy, for several labels per sentence the mean binary cross-entropy
-    of the classes, both with the class weights and label smoothing chosen. Validation and test have neither,
-    so that runs can be compared.
+    The training loss is the cross-entropy or, with several labels per sentence, the mean binary cross-entropy
+    over the classes, with the chosen class weights and label smoothing. Validation and test use neither, so
+    that runs can be compared.
 
     Args:
         config: The network, or its `dataclasses.asdict`.
@@ -31,8 +31,8 @@ class ClassifierModule(TaskModule):
         label_names: The names of the classes.
         class_weights: The weight of each class in the loss of training; with several labels per sentence,
             that of the sentences which have it.
-        label_separator: What separates several labels of a sentence.
-        temperature: What divides the logits of the exported model, to calibrate its probabilities.
+        label_separator: The separator between several labels of a sentence.
+        temperature: The divisor of the exported model's logits, which calibrates its probabilities.
     """
 
     config_class = ClassifierConfig
@@ -100,7 +100,7 @@ class ClassifierModule(TaskModule):
 
     @classmethod
     def from_checkpoint(cls, hyper_parameters: Mapping[str, Any]) -> ClassifierModule:
-        """Build the module; former checkpoints have the fields of the configuration side by side."""
+        """Build the module; in old checkpoints the fields of the configuration are not nested."""
         return cls(**modern(hyper_parameters))
 
     def start(self, data: SentenceData) -> None:
@@ -109,7 +109,7 @@ class ClassifierModule(TaskModule):
             self.network.embedding.start(data.pretrained.weight)
 
     def relearned(self, former: Any) -> tuple[str, tuple[str, ...]]:
-        """Relearn the output layer where the labels differ."""
+        """Relearn the output layer if the labels differ."""
         if former.labels == self.label_names:
             return "", ()
         return "the labels differ", ("output.",)
@@ -127,7 +127,7 @@ class ClassifierModule(TaskModule):
     ) -> Tensor:
         if not self.config.multi_label:
             return F.cross_entropy(logits, labels, weights, label_smoothing=smoothing)
-        # As for two classes: the label, and that it is missing.
+        # As for two classes: the label is present or missing.
         smoothed = labels.to(logits.dtype) * (1 - smoothing) + smoothing / 2
         return F.binary_cross_entropy_with_logits(logits, smoothed, pos_weight=weights)
 
@@ -154,7 +154,7 @@ class ClassifierModule(TaskModule):
 
 
 def _figures(config: ClassifierConfig) -> nn.ModuleDict:
-    """Make the metrics, each of predictions and labels, whole numbers."""
+    """Build the metrics, each over predictions and labels as integers."""
     if config.multi_label:
         kinds = {"micro_f1": MultilabelF1Score(config.num_classes, average="micro")}
         return nn.ModuleDict({**kinds, "exact_match": MultilabelExactMatch(config.num_classes)})

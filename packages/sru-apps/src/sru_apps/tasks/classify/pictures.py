@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-# Figure, not pyplot: no display is looked for, and nothing outlives the call.
+# Figure, not pyplot: needs no display and leaves no global state.
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -20,7 +20,7 @@ _MOST_TICKS = 60
 
 
 def shorten(label: str, most: int = _LONGEST_LABEL) -> str:
-    """Cut the middle out of a long label, since both its ends may be what tells it from others."""
+    """Cut the middle out of a long label, because either end may distinguish it from others."""
     if len(label) <= most:
         return label
     tail = (most - 1) // 3
@@ -87,7 +87,7 @@ def _write_numbers(axes: Axes, counts: Tensor, shares: Tensor) -> None:
     for row, (numbers, parts) in enumerate(zip(counts.tolist(), shares.tolist(), strict=True)):
         for column, (number, part) in enumerate(zip(numbers, parts, strict=True)):
             if not number and size > 12:
-                continue  # Empty cells say as much, and what is in the others is easier to find.
+                continue  # Cells left empty are just as clear, and make the others easier to find.
             percent = "<1" if part < 0.005 else f"{100 * part:.0f}"
             text = f"{number}\n{percent} %" if with_share and number else str(number)
             axes.text(
@@ -107,8 +107,8 @@ def draw_reliability(path: Path, found: Mapping[str, Reliability], title: str, y
     Args:
         path: The PNG to write or replace.
         found: What was counted, by name; one or two.
-        title: What is above it.
-        y_label: What came true.
+        title: The title above it.
+        y_label: The label of the vertical axis.
     """
     figure = Figure(figsize=(5.6, 6.2), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))

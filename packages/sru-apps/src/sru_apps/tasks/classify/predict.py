@@ -15,14 +15,14 @@ from sru_apps.tasks.classify.model import ClassifierConfig, SentenceClassifier
 from sru_data.loaders.buckets import pad_sequences
 from sru_data.reading import UNPRINTABLE
 
-# Words read at once, padding included, and sentences sorted by length together; these bound the memory.
+# Words read at once, including padding, and sentences sorted by length together; they limit the memory.
 _AT_ONCE = 8192
 _WINDOW = 8192
 _LONGEST = 1 << 16
 NOTHING_KNOWN = "nothing of it is in the model's vocabulary"
-"""The note on a sentence of unknown words only, whose label tells nothing."""
+"""The note on a sentence of only unknown words, whose label is meaningless."""
 CUT_OFF = f"only its first {_LONGEST:,} characters were read"
-"""The note on a sentence that is too long for the memory."""
+"""The note on a sentence that was too long and was truncated."""
 
 
 class Prediction(NamedTuple):
@@ -184,7 +184,7 @@ class Classifier(Trained):
 
 
 def _checked(name: str, texts: Iterable[str]) -> Iterator[str]:
-    """Yield texts, and refuse what a table may hold in the place of a missing one."""
+    """Yield texts, and refuse the values that tables have in place of missing texts."""
     for place, text in enumerate(texts):
         if not isinstance(text, str):
             raise ValueError(f"predict: {name}[{place}] must be a string, got {repr(text)[:40]}")

@@ -1,4 +1,4 @@
-"""What is counted of the scores of a classifier, batch by batch: memory does not grow."""
+"""Counts over a classifier's scores, batch by batch, in constant memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Mistake(NamedTuple):
     """A wrong prediction, in the order in which they are sorted."""
 
     doubt: float
-    """Minus the probability given to what was predicted."""
+    """Minus the probability of the prediction."""
     place: int
     """The place of the text."""
     label: int
@@ -27,16 +27,16 @@ class Mistake(NamedTuple):
     predicted: int
     """The predicted label; of several, 1 where the label was given wrongly and 0 where it was missed."""
     truth: float
-    """The probability given to the truth."""
+    """The probability of the truth."""
 
 
 class Tally:
-    """What is counted of the scores of all texts, batch by batch.
+    """Counts over the scores of all texts, batch by batch.
 
     Args:
         classes: C.
         multi_label: Whether a text may have several labels.
-        temperature: What the scores are divided by for the calibrated probabilities.
+        temperature: The divisor of the scores for the calibrated probabilities.
 
     Attributes:
         texts: How many there were.
@@ -46,7 +46,7 @@ class Tally:
         support: (C,) int64, how often it was true.
         confusion: (C, C) int64, true label by predicted label; None with several labels or too many classes.
         raw: The calibration of the probabilities as they are.
-        calibrated: That with the temperature.
+        calibrated: The same with the temperature.
         mistakes: The worst, at most 100.
     """
 
@@ -111,8 +111,8 @@ class Tally:
 
             precision = hits/predicted      recall = hits/support      F1 = 2·hits/(predicted + support)
 
-        What would be divided by zero is 0. The macro mean is over the classes that are true or predicted
-        somewhere; the weighted mean counts each as often as it is true; the micro figures are those of the
+        A division by zero gives 0. The macro mean is over the classes that are true or predicted somewhere;
+        the weighted mean weights each class by how often it is true; the micro figures are computed from the
         sums over all classes.
         """
         figures = _figures(self.hits, self.predicted, self.support)
@@ -139,7 +139,7 @@ class Tally:
 
 
 def _largest(probabilities: Tensor) -> Tensor:
-    """Find the largest, no more than are kept; of equals the first."""
+    """Find the largest, at most as many as are kept; of equal ones, the first."""
     return probabilities.argsort(descending=True, stable=True)[:MOST_MISTAKES]
 
 

@@ -27,16 +27,16 @@ _OWNERS: dict[str, tuple[Unit, ...]] = {
     "vocab_size": ("words", "subwords", "characters"),
     "embeddings": ("words",),
 }
-"""The units that an option is for."""
+"""The units that an option applies to."""
 
 
 def check_options(unit: Unit | None, tokenizer: str | None, **given: Any) -> None:
-    """Refuse options that the vocabulary has no use for.
+    """Refuse options that do not apply to the vocabulary.
 
     Args:
         unit: The unit, if one was chosen.
         tokenizer: The file of a tokenizer, if one was chosen.
-        given: The other options; None, and 1 for `min_count`, stand for the default.
+        given: The other options; None, and 1 for `min_count`, mean the default.
 
     Raises:
         ValueError: An option is for another unit, or a tokenizer is not to be trained.
@@ -53,11 +53,11 @@ def check_options(unit: Unit | None, tokenizer: str | None, **given: Any) -> Non
 
 
 def make_tokenizer(texts: Iterable[str], name: str, options: Mapping[str, Any]) -> tuple[Tokenizer, int]:
-    """Read the tokenizer that the options name, or make one of some texts.
+    """Read the tokenizer that the options name, or train one on some texts.
 
     Args:
         texts: The texts.
-        name: What to call them in an error.
+        name: Their name in an error.
         options: The options `--data.*`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""`sru demo`: SRU against LSTM as character language models of a text that every Python ships."""
+"""`sru demo`: compare SRU and LSTM as character language models on a text that ships with Python."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def demo(args: Sequence[str]) -> int:
     )
     quiet_lightning()
     folder = new_run(Path(options.runs_dir) / "demo", options.name)
-    # The lock makes the folder: a place that cannot be written to is reported before anything is trained.
+    # The lock creates the folder: an unwritable path is reported before anything is trained.
     with folder.lock():
         folder.check_new()
         compare(folder, epochs=options.epochs, seed=options.seed)
@@ -76,7 +76,7 @@ def demo(args: Sequence[str]) -> int:
 
 
 def compare(folder: RunFolder, *, epochs: int, seed: int) -> None:
-    """Train both models, and print and draw what came of it.
+    """Train both models, and print and plot the results.
 
     Args:
         folder: Where the files go.

@@ -25,7 +25,7 @@ from sru_apps.train.strict_json import dump_json
 from sru_apps.utf8 import read_text, use_utf8
 from sru_data.texts import TextSource
 
-# Prompts that are continued side by side.
+# Prompts that are continued in one batch.
 _BATCH_SIZE = 32
 _MODEL = "A run folder, the `model` folder in it, or a .ckpt file."
 
@@ -116,7 +116,7 @@ _show = partial(print, end="", flush=True)
 
 
 def _print_text(texts: Sequence[_Text], pieces: Iterator[Piece], *, first: bool) -> None:
-    """Print the texts in their order, each with its prompt: the first unfinished one as it comes."""
+    """Print the texts in order, each with its prompt; the first unfinished one is streamed."""
     waiting = [text.prompt for text in texts]
     finished = [False] * len(texts)
     shown = 0
@@ -134,7 +134,7 @@ def _print_text(texts: Sequence[_Text], pieces: Iterator[Piece], *, first: bool)
 
 
 def _print_json(texts: Sequence[_Text], pieces: Iterator[Piece], *, first: bool) -> None:
-    """Print one JSON object per text, in their order."""
+    """Print one JSON object per text, in order."""
     rows: list[dict[str, Any]] = [{"prompt": text.prompt, "text": "", "seed": text.seed} for text in texts]
     for piece in pieces:
         rows[piece.text_index]["text"] += piece.text

@@ -187,7 +187,7 @@ class LanguageModelData(TaskData):
         return "\n".join([head, *rows, f"Token files: {self.prepared.folder}"])
 
     def warn_about(self, stage: str) -> None:
-        """Warn of streams so short that most tokens are scored without context."""
+        """Warn about streams so short that most tokens are scored without context."""
         streams, tokens = self.hparams["evaluation_batch_size"], self.counts(stage).tokens
         length = self.hparams["length"]
         if self.hparams["window"] is None and streams > 1 and tokens < streams * length:
@@ -223,7 +223,7 @@ class LanguageModelData(TaskData):
     def _evaluation(self, split: str) -> StreamLoader | WindowLoader:
         rank, world_size = self.rank
         tokens = self._file(split).tokens
-        # What is beyond the text would be padding, and take memory all the same.
+        # Steps beyond the text would be padding, but still take memory.
         steps = max(1, len(tokens) - 1)
         # The figure must not depend on the number of processes.
         batch_size = min(-(-self.hparams["evaluation_batch_size"] // world_size), steps)
@@ -272,7 +272,7 @@ class LanguageModelData(TaskData):
         """Expect a checkpoint's tokenizer in the token files.
 
         Raises:
-            DataError: They have another one: the tokens would mean something else.
+            DataError: They have a different one: the tokens would mean something else.
         """
         self._expected = {name: state_dict[name] for name in ("tokenizer", "digest", "unit")}
         if state_dict.get("adopted"):

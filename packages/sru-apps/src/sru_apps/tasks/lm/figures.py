@@ -1,4 +1,4 @@
-"""What language models are compared by."""
+"""The figures for comparing language models."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from sru_apps.nn.layers import Dropout
 from sru_apps.ranges import check_at_least, ranged
 from sru_nn.gemm import project
 
-# Positions of a prompt that are read at once; this bounds the memory.
+# Positions of a prompt that are read at once; this limits the memory.
 _READ_AT_ONCE = 1024
 _SHARED_RANGE, _WIDEST_RANGE = 0.1, 1000
 
@@ -176,7 +176,7 @@ class LanguageModel(nn.Module):
 
         Args:
             ids: (T, B) int64, the symbols read.
-            state: What the call for the text before returned; None at the start of a text.
+            state: The state returned for the preceding text; None at the start of a text.
 
         Returns:
             logits: (T, B, V), log-probabilities of the symbol after each position, up to a constant each.
@@ -188,14 +188,14 @@ class LanguageModel(nn.Module):
     def loss(
         self, inputs: Tensor, targets: Tensor, state: State | None = None, reset: Tensor | None = None
     ) -> tuple[Tensor, State]:
-        """Score the symbols that follow, without the logits of all positions at once.
+        """Score the given next symbols, without the logits of all positions at once.
 
         Args:
             inputs: (T, B) int64, the symbols read.
             targets: (T, B) int64, the symbol after each, `IGNORE` (-100) where nothing is scored.
             state: As for `forward`.
-            reset: (T, B) bool, True where the symbol read is the first of a document, which is read as if
-                nothing stood before it; None for one document.
+            reset: (T, B) bool, True where the symbol read is the first of a document, which is read without
+                the preceding text; None for one document.
 
         Returns:
             nll: (T, B) float32, or float64 in a model of it: the negative log-likelihoods; 0 where nothing is

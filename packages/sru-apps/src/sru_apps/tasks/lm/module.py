@@ -34,17 +34,17 @@ class LanguageModelModule(TaskModule):
 
         loss = (1/N) · Σ −log p(target)   · (T / nominal_length)
 
-    Where a document begins in a batch, what stands before it counts for nothing.
+    Where a document begins in a batch, the preceding text is ignored.
 
     A state is carried between the batches of a `StreamLoader`, and reset with each epoch; the batches of any
     other loader are independent of each other. The carried states of all processes are part of a checkpoint
-    within an epoch, so that a continued run equals an undisturbed one.
+    within an epoch, so a resumed run equals an uninterrupted one.
 
     Args:
         config: The model, or its `dataclasses.asdict`.
         optimizer: The optimizer and its schedule, or the same.
-        unit: What a token is, which decides the figure.
-        nominal_length: The length of a segment whose loss has weight one, where lengths are random.
+        unit: What a token is, which determines the figure.
+        nominal_length: The length of a segment whose loss has weight one, if lengths are random.
         separator: The id of the token that ends a document; None if a text is one document.
     """
 
@@ -86,20 +86,20 @@ class LanguageModelModule(TaskModule):
 
     @classmethod
     def any_sizes(cls, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the size of a vocabulary that can be cut as the options say."""
+        """Return the size of a vocabulary that can be cut according to the options."""
         return {"vocab_size": 1000 + max(options.get("cutoffs") or [0])}
 
     def describe(self, figures: Mapping[str, float]) -> str:
-        """Put figures in words, those first that models are compared by: `perplexity 82.31, loss 4.4105`."""
+        """Format figures, those for comparing models first: `perplexity 82.31, loss 4.4105`."""
         return ", ".join(text.format(figures[name]) for name, text in _WORDS.items() if name in figures)
 
     def on_train_start(self) -> None:
-        """See how the text comes, and move a restored state to where the model is."""
+        """Find out how the text is loaded, and move a restored state to the model's device."""
         self._carries = isinstance(self.trainer.train_dataloader, StreamLoader)
         self._state = map_state(self._state, lambda part: part.to(self.device))
 
     def training_step(self, batch: Segment, batch_idx: int) -> dict[str, Tensor]:
-        """Return the loss of a segment; `mean_loss` is that of a token, in nats."""
+        """Return the loss of a segment; `mean_loss` is per token, in nats."""
         state = self._state if self._carries and batch_idx > 0 else None
         nll, state = self.network.loss(batch.inputs, batch.targets, state, batch.reset)
         self._state = detach_state(state) if self._carries else None
@@ -139,11 +139,11 @@ class LanguageModelModule(TaskModule):
     on_test_epoch_end = on_validation_epoch_end
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Within an epoch, keep what each process carries."""
+        """Within an epoch, save the state that each process carries."""
         if self._trainer is None:
             return
         state = None if self.trainer.is_last_batch else self._state
-        # A copy, since the state may be a view of something larger.
+        # A copy, because the state may be a view of something larger.
         own = map_state(state, lambda part: part.detach().cpu().clone())
         states: list[Any] = [own]
         if self.trainer.world_size > 1:
@@ -152,8 +152,8 @@ class LanguageModelModule(TaskModule):
         checkpoint["carried_states"] = states
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore what this process carried."""
+        """Restore the state that this process carried."""
         states = checkpoint.get("carried_states")
         if self._trainer is not None and states and self.trainer.state.fn == TrainerFn.FITTING:
-            # Another number of processes is refused by `RunCheckpoints`.
+            # `RunCheckpoints` refuses a different number of processes.
             self._state = states[min(self.trainer.global_rank, len(states) - 1)]

@@ -37,7 +37,7 @@ class TrainedLanguageModel(Trained):
         """Refuse a separator that is not a token id.
 
         Raises:
-            ValueError: It is none.
+            ValueError: It is not one.
         """
         separator = entries.get("separator")
         if separator is not None and (type(separator) is not int or not 0 <= separator < config.vocab_size):

@@ -22,7 +22,7 @@ from sru_data.loaders import IGNORE
 from sru_data.loaders.buckets import pad_sequences
 from sru_data.texts import TextSource
 
-# Steps scored at once, and symbols of lines side by side, padding included; these bound the memory.
+# Steps scored at once, and symbols of a batch of lines, including padding; they limit the memory.
 _STEPS = 512
 _AT_ONCE = 8192
 
@@ -61,14 +61,14 @@ def score_lines(
 ) -> Iterator[Score]:
     """Score a text line by line.
 
-    The first token is predicted from a line end; where the vocabulary has none it is not scored.
+    The first token is predicted from a line end; if the vocabulary has none, it is not scored.
 
     Args:
         model: The trained model.
         source: The text, which may be larger than memory.
         independent: Score each line without the lines before it.
-        separator: The id of the token that ends a document: nothing before it counts for what follows. None
-            if the text is one document.
+        separator: The id of the token that ends a document; tokens before it do not affect those after it.
+            None if the text is one document.
 
     Yields:
         One score per line, in their order.
@@ -94,7 +94,7 @@ def score_groups(
     Args:
         model: The trained model.
         groups: Lines, with their line ends.
-        unknown: Told of what the model does not know.
+        unknown: Counts the unknown tokens.
         independent: As for `score_lines`.
         separator: As for `score_lines`.
 
@@ -148,7 +148,7 @@ def _lines(source: TextSource) -> Iterator[list[str]]:
 
 
 class _Place(NamedTuple):
-    """Where a text is read on: before a symbol that has been scored but not read."""
+    """The place where reading continues: before a symbol that has been scored but not read."""
 
     state: State | None = None
     """The state before it."""
@@ -164,20 +164,20 @@ def _costs(
     place: _Place,
     separator: int | None,
 ) -> tuple[list[float | None], _Place]:
-    """Compute the negative log-likelihood of each symbol of each line, line after line.
+    """Compute the negative log-likelihood of each symbol, line by line.
 
     Padding after a shorter line changes nothing before it, so no mask is needed.
 
     Args:
         model: The trained model.
         lines: The symbols of the lines, which are read side by side.
-        before: The symbol before each line, if there is one; without it, the first of a line costs None.
-        place: That of the symbol before each line.
+        before: The symbol before each line, if there is one; without it, the cost of a line's first is None.
+        place: The place of the symbol before each line.
         separator: As for `score_lines`.
 
     Returns:
         costs: One per symbol.
-        place: That of the last symbol of the longest line.
+        place: The place of the last symbol of the longest line.
     """
     texts = [[*before, *line] for line in lines]
     inputs = pad_sequences(texts, batch_first=False).ids

@@ -65,12 +65,12 @@ def find_corpus(options: Mapping[str, Any]) -> Corpus:
 
 
 def usual_unit(corpus: Corpus, options: Mapping[str, Any], tokenizer: Tokenizer | None = None) -> Unit:
-    """Say what a token is where no option does.
+    """Return what a token is, if no option says so.
 
     Args:
         corpus: The texts.
         options: The arguments of `LanguageModelData`.
-        tokenizer: A tokenizer to use in any case.
+        tokenizer: A tokenizer to use regardless of the options.
     """
     if tokenizer is None:
         return "subwords" if options["tokenizer"] else corpus.unit
@@ -81,13 +81,13 @@ def usual_unit(corpus: Corpus, options: Mapping[str, Any], tokenizer: Tokenizer 
 def prepare_corpus(
     corpus: Corpus, unit: Unit, options: Mapping[str, Any], *, tokenizer: Tokenizer | None = None
 ) -> PreparedCorpus:
-    """Write the token files where they are missing.
+    """Write the token files if they are missing.
 
     Args:
         corpus: The texts.
         unit: What a token is.
         options: The arguments of `LanguageModelData`.
-        tokenizer: A tokenizer to use in any case.
+        tokenizer: A tokenizer to use regardless of the options.
 
     Raises:
         DataError: A text is empty or not UTF-8, or the folder holds another one.

@@ -1,4 +1,4 @@
-"""Utterances as a network takes them: features and symbols, padded into batches."""
+"""The input of a network: features and symbols of utterances, padded into batches."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Example(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Utterances side by side, time-major."""
+    """A batch of utterances, time-major."""
 
     features: Tensor
     """(T, B, F) float32."""
@@ -59,16 +59,16 @@ class Examples(Sequence[Example]):
 
     Args:
         part: Their features, not normalised.
-        config: How those were computed, and whether each utterance is normalised by itself.
+        config: How they were computed, and whether each utterance is normalised separately.
         targets: The symbols of each utterance of the part.
         numbers: (N,) int64, which utterances; default: all.
         speeds: Speeds at which features were computed; each epoch draws one for each utterance.
-        vtlp: How far from 1 the factor may be by which each epoch warps the frequencies of each utterance.
+        vtlp: The maximum distance from 1 of the factor that warps each utterance's frequencies in an epoch.
         seed: Seed of the speeds and factors.
-        sampler: Knows the epoch; without it, utterances are read as they are.
+        sampler: Provides the epoch; without it, utterances are not augmented.
 
     Attributes:
-        lengths: (N,) int64, the frames of each at its own speed.
+        lengths: (N,) int64, the number of frames of each at its original speed.
     """
 
     def __init__(
@@ -112,12 +112,12 @@ class Examples(Sequence[Example]):
         return Example(self._features(number), self.targets[number], number)
 
     def _features(self, number: int) -> Tensor:
-        """Return the features as the network takes them; normalised last, like those of `extract`."""
+        """Return the features for the network; they are normalised last, like those of `extract`."""
         features = self._perturbed(number)
         return normalised(features) if self.config.per_utterance else features
 
     def _perturbed(self, number: int) -> Tensor:
-        """Draw from (seed, epoch, number), so that a resumed run draws what an undisturbed one does."""
+        """Draw from (seed, epoch, number), so that a resumed run draws the same as an uninterrupted one."""
         if self._sampler is None or (self.speeds == (1.0,) and not self.vtlp):
             return self.part.features(number, speed=1.0)
         place = f"{self.seed}:{self._sampler.epoch}:{number}"

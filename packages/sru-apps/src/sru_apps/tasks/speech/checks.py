@@ -1,4 +1,4 @@
-"""What is wrong with utterances, before anything is trained on them."""
+"""Checks of utterances before training."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def number_labels(utterances: Sequence[Utterance], *, place: str) -> WordTokeniz
 
     Args:
         utterances: The clips.
-        place: What to call the data.
+        place: The name of the data.
 
     Raises:
         DataError: A label holds white space, or is empty.
@@ -46,12 +46,12 @@ def number_labels(utterances: Sequence[Utterance], *, place: str) -> WordTokeniz
 
 
 def check_labels(utterances: Sequence[Utterance], tokenizer: Any, *, place: str) -> None:
-    """Refuse labels that training has no clips of.
+    """Refuse labels without training clips.
 
     Args:
         utterances: The clips.
         tokenizer: The labels.
-        place: What to call the data.
+        place: The name of the data.
 
     Raises:
         DataError: A clip has another label.
@@ -70,7 +70,7 @@ def check_symbols(
         utterances: The utterances.
         symbols: Their transcripts as numbers.
         tokenizer: The alphabet.
-        place: What to call the data.
+        place: The name of the data.
 
     Raises:
         DataError: A transcript has one.
@@ -98,7 +98,7 @@ def too_short(frames: Tensor, targets: Sequence[Tensor], *, subsampling: int, fa
         frames: (N,) int64, the frames of each.
         targets: The symbols of each.
         subsampling: How many frames make one output.
-        fastest: The highest speed at which an utterance may be read.
+        fastest: The highest speed of an utterance.
 
     Returns:
         (N,) bool.
@@ -123,8 +123,8 @@ def choose(
         file: The training utterances.
         targets: The symbols of each; None for labels.
         options: The options `--data.*`.
-        fastest: The highest speed at which an utterance may be read.
-        place: What to call the data.
+        fastest: The highest speed of an utterance.
+        place: The name of the data.
 
     Returns:
         Their numbers, (N,) int64, and the others by the reason.

@@ -134,7 +134,7 @@ def _streams(model: Transcriber, options: Namespace) -> int:
 
 
 def _follow(stream: Stream, pieces: Iterable[Tensor], size: int, rate: int, options: Namespace) -> None:
-    """Print the text of a stream as it is decided."""
+    """Print the text of a stream as it becomes final."""
     count, times = 0, []
     try:
         for samples in pieces:
@@ -174,7 +174,7 @@ def raw_samples(source: Any, size: int) -> Iterator[Tensor]:
 
     Args:
         source: A stream of bytes.
-        size: The most samples of a piece.
+        size: The maximum number of samples per piece.
 
     Yields:
         Samples from -1 to 1, (N,) float32.
@@ -209,7 +209,7 @@ def microphone(rate: int, size: int) -> Iterator[Tensor]:
     Raises:
         UserError: sounddevice is not installed, or there is no microphone.
     """
-    # Here, since nobody else needs it.
+    # Here, because nothing else needs it.
     try:
         import sounddevice  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except (ImportError, OSError) as error:

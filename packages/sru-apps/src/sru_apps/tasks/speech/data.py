@@ -29,7 +29,7 @@ from sru_data.tokenizers.alphabets import encode_transcript, train_alphabet
 
 _FRAMES_PER_HOUR = 360_000
 _MEASURED = 2000
-"""The most utterances whose frames the mean and the standard deviation are taken of."""
+"""The maximum number of utterances used to compute the mean and the standard deviation."""
 
 
 class SpeechData(BatchData[Example, Batch]):
@@ -148,7 +148,7 @@ class SpeechData(BatchData[Example, Batch]):
         self._decoding: tuple[SpeechConfig, Decoding] | None = None
 
     def prepare_data(self) -> None:
-        """Compute the features where that is not done yet, in one process while others wait.
+        """Compute missing features, in one process while others wait.
 
         Raises:
             DataError: A file is missing or damaged, or the folder holds other features.
@@ -220,7 +220,7 @@ class SpeechData(BatchData[Example, Batch]):
         return None if self.hparams["lm"] is None else NGramModel.read(self.hparams["lm"])
 
     def decoding(self, config: SpeechConfig) -> Decoding:
-        """Return how the outputs of a model become text.
+        """Return how the outputs of a model are decoded to text.
 
         Raises:
             DataError: The language model is missing or damaged.

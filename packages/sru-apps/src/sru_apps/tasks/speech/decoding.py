@@ -1,4 +1,4 @@
-"""From the outputs of a model to text."""
+"""Decoding the outputs of a model to text."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from sru_apps.train.errors import UserError
 from sru_data.tokenizers import Tokenizer
 
 _SPACE_MARK = "\u2581"
-"""With what a subword begins where a word does."""
+"""The character that begins a subword at the beginning of a word."""
 
 
 class Decoding:
-    """How the outputs of a model become text.
+    """How the outputs of a model are decoded to text.
 
     Args:
-        config: The model; `beam`, `lm_weight`, `word_bonus` and `lm_unknown` count.
+        config: The model; `beam`, `lm_weight`, `word_bonus` and `lm_unknown` are used.
         tokenizer: Its alphabet.
         unit: What a symbol is: characters, words, phones or subwords.
         language_model: A model of the words, or of the phones.
 
     Raises:
-        UserError: There is a language model, and no beam to choose from with it.
+        UserError: There is a language model but no beam.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Decoding:
 
 
 def token_texts(tokenizer: Tokenizer, unit: str) -> Sequence[TokenText]:
-    """Return how each symbol of an alphabet takes part in words.
+    """Return how each symbol of an alphabet contributes to words.
 
     Args:
         tokenizer: The alphabet.

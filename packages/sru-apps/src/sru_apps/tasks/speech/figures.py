@@ -1,4 +1,4 @@
-"""The report on a trained model: every utterance with its errors, or what labels are confused with which."""
+"""The report on a trained model: every utterance with its errors, or which labels are confused."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def write(module: Any, data: Any, folder: Path, *, part: str, device: torch.devi
 def _outputs(
     module: Any, data: Any, part: str, device: torch.device
 ) -> Iterator[tuple[tuple[Tensor, Tensor | None], list[int]]]:
-    """Yield what the network gives for each batch, and the numbers of the utterances."""
+    """Yield the network's output for each batch, and the numbers of the utterances."""
     for batch in data.val_dataloader() if part == "validation" else data.test_dataloader():
         mask = None if batch.mask is None else batch.mask.to(device)
         yield module.network(batch.features.to(device), mask), batch.index.tolist()

@@ -13,7 +13,7 @@ UNITS = ("characters", "words", "phones", "subwords")
 
 
 def rates_of(unit: str) -> tuple[Rate, ...]:
-    """Return the error rates that are measured of transcripts in a unit, the figure of merit first.
+    """Return the error rates for transcripts in a unit, the figure of merit first.
 
     Args:
         unit: What a symbol of the alphabet is.
@@ -28,7 +28,7 @@ class Errors(NamedTuple):
     deletions: int
     insertions: int
     length: int
-    """That of the reference."""
+    """The length of the reference."""
 
     @property
     def count(self) -> int:  # type: ignore[override]  # hides the method of tuples
@@ -37,7 +37,7 @@ class Errors(NamedTuple):
 
     @property
     def rate(self) -> float:
-        """The errors per word of the reference; their number where that is empty."""
+        """The errors per word of the reference; their number if the reference is empty."""
         return self.count / max(1, self.length)
 
 
@@ -47,11 +47,11 @@ def total(errors: Iterable[Errors]) -> Errors:
 
 
 def count_errors(rate: Rate, references: Sequence[str], hypotheses: Sequence[str]) -> Errors:
-    """Count the errors of transcripts, those of all together.
+    """Count the errors of transcripts, over all of them.
 
     Args:
-        rate: What to count: `wer` and `per` what stands between white space, `cer` characters, of which the
-            spaces between words are some.
+        rate: What to count: `wer` and `per` count items between white space, `cer` characters, including
+            the spaces between words.
         references: The true transcripts.
         hypotheses: As many others.
 
@@ -81,7 +81,7 @@ def alignment(reference: str, hypothesis: str) -> str:
     jiwer = import_jiwer()
     found = jiwer.process_words([" ".join(reference.split())], [" ".join(hypothesis.split())])
     text = jiwer.visualize_alignment(found, show_measures=False, skip_correct=False)
-    # Without its first line, which numbers the utterance.
+    # Without its first line, which is the number of the utterance.
     return "".join(f"{line.rstrip()}\n" for line in text.splitlines()[1:] if line.strip())
 
 
@@ -107,7 +107,7 @@ class ErrorRates:
             self.errors[rate] = total([errors, more])
 
     def compute(self) -> dict[str, float]:
-        """Return each rate, of all utterances together."""
+        """Return each rate over all utterances."""
         return {rate: errors.rate for rate, errors in self.errors.items()}
 
 
@@ -117,7 +117,7 @@ def import_jiwer() -> Any:
     Raises:
         UserError: It is not installed.
     """
-    # Not above: whoever transcribes needs no references.
+    # Not at the top: transcribing needs no references.
     try:
         import jiwer  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except ImportError as error:

@@ -35,7 +35,7 @@ class SpeechConfig(EncoderOptions):
     """Symbols of the alphabet, the blank included; of labels, two more than there are."""
     subsampling: int
     """The factor by which convolutions shorten an utterance before the encoder."""
-    # A factory, since a field with a plain default is an option of the command line.
+    # A factory, because a field with a plain default is a command-line option.
     classify: bool = field(default_factory=bool)
     """Whether an utterance has one label instead of a transcript."""
     encoder: RecurrentName = "sru"
@@ -78,12 +78,12 @@ class SpeechConfig(EncoderOptions):
 
     @property
     def both_ways(self) -> bool:
-        """Whether the encoder reads both ways."""
+        """Whether the encoder is bidirectional."""
         return ENCODERS[self.encoder].both_ways if self.bidirectional is None else self.bidirectional
 
 
 class SpeechState(NamedTuple):
-    """What a stream of utterances side by side has left for its next piece."""
+    """The state of a batch of streamed utterances between two pieces."""
 
     convolutions: ConvState
     encoder: Any
@@ -96,7 +96,7 @@ class SpeechModel(nn.Module):
         x = SpecAugment((features − mean) · scale)        h = encoder(dropout(subsampling(x)))
         logits_t = W · dropout(h_t) + b                   logits = W · dropout([max_t h_t; mean_t h_t]) + b
 
-    the former of symbols, the latter of labels.
+    on the left for symbols, on the right for labels.
 
     `mean` and `scale` follow from the training data and are buffers, so that files of weights hold them.
 
@@ -169,10 +169,10 @@ class SpeechModel(nn.Module):
         """Return the state before the first frame of a stream.
 
         Args:
-            batch: The utterances side by side.
+            batch: The number of utterances in the batch.
 
         Raises:
-            ValueError: The model reads both ways, or gives a label to whole utterances.
+            ValueError: The model is bidirectional, or labels whole utterances.
         """
         if self.config.classify:
             raise ValueError("a classifier needs whole clips and cannot stream")
@@ -190,7 +190,7 @@ class SpeechModel(nn.Module):
 
         Args:
             features: (T, B, F) frames, T may be 0.
-            state: What an earlier call or `start` returned.
+            state: The return value of the previous call or of `start`.
             last: Whether the utterances end with this piece.
 
         Returns:
@@ -208,7 +208,7 @@ class SpeechModel(nn.Module):
 
 
 def lengths_of(x: Tensor, mask: Tensor | None) -> Tensor:
-    """Return how many positions of each sequence are no padding: (B,) int64.
+    """Return the number of real positions of each sequence: (B,) int64.
 
     Args:
         x: (T, B, ...).
@@ -237,7 +237,7 @@ def ctc_losses(
 
     Args:
         logits: (T, B, V).
-        mask: (T, B) bool, True at padding, whatever it holds; None without any.
+        mask: (T, B) bool, True at padding, which may hold any values; None without any.
         targets: (B, S) int64, padded with the blank.
         target_lengths: (B,) int64.
 
@@ -245,7 +245,7 @@ def ctc_losses(
         losses: (B,) in nats; 0 where the utterance is too short for its transcript.
         fits: (B,) bool, whether it is long enough.
     """
-    # In float32, whatever the precision of the network: the sums are over hundreds of outputs.
+    # In float32, regardless of the network's precision: the sums are over hundreds of outputs.
     log_probs = logits.float().log_softmax(-1)
     if mask is not None:
         log_probs = log_probs.masked_fill(mask.unsqueeze(-1), 0.0)

@@ -22,8 +22,8 @@ class SpeechModule(TaskModule):
 
         loss of a transcript = −ln p(transcript) / its symbols        of a label = −ln p(label)
 
-    averaged over the utterances of a batch. The loss of validation and test is over all symbols. An utterance
-    that is too short for its transcript has no loss, but its errors count.
+    averaged over the utterances of a batch. The validation and test losses are over all symbols. An utterance
+    that is too short for its transcript has no loss, but its errors are counted.
 
     Args:
         config: The network, or its `dataclasses.asdict`.
@@ -67,14 +67,14 @@ class SpeechModule(TaskModule):
             **options,
         )
         if not config.classify:
-            # What validation needs is missed before anything is trained.
+            # Packages that validation needs are checked before training.
             import_jiwer()
             data.decoding(config)
         return cls(config, optimizer, features=asdict(data.features), unit=data.unit_of_symbols)
 
     @classmethod
     def any_sizes(cls, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return values for what the data tell; any other factor would be refused."""
+        """Return placeholder values for what the data determines; any other factor would be refused."""
         return {**super().any_sizes(options), "subsampling": 1}
 
     def start(self, data: SpeechData) -> None:
@@ -83,7 +83,7 @@ class SpeechModule(TaskModule):
             self.network.normalize_by(*data.statistics())
 
     def relearned(self, former: Any) -> tuple[str, tuple[str, ...]]:
-        """Relearn the output layer where its symbols or labels are others."""
+        """Relearn the output layer if its symbols or labels differ."""
         if former.config.classify == self.config.classify:
             return "", ()
         return "the outputs differ", ("output.",)

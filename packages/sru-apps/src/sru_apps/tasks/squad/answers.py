@@ -1,4 +1,4 @@
-"""From the scores of a reader to answers: the best spans, how probable they are, and whether there is one."""
+"""Answers from the scores of a reader: the best spans, their probabilities, and whether there is one."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def best_spans(start_log: Tensor, end_log: Tensor, *, max_length: int, k: int = 
 
         score(i, j) = start_log[i] + end_log[j]      i <= j < i + max_length
 
-    Of equal scores the span that starts first comes first, then the shorter one. Scores that are not finite,
-    as at padding or from a model that has diverged, make no span.
+    Among equal scores the span that starts first comes first, then the shorter one. Scores that are not
+    finite, as at padding or from a model that has diverged, give no span.
 
     Args:
         start_log: (B, T) scores of the first token, in any floating-point type.
@@ -87,7 +87,7 @@ def span_probabilities(
         (B, k) probabilities; 0 where there is no span.
     """
     start_log, end_log, lengths = _checked(start_log, end_log, max_length)
-    # Relative to the best score, since large sums have few digits left.
+    # Relative to the best score, because large sums lose precision.
     best = spans.scores[:, :1].nan_to_num(neginf=0.0)
     table = (start_log[:, :, None] + _windows(end_log, lengths)).flatten(1)
     total = (table - best).logsumexp(1, keepdim=True)
@@ -98,7 +98,7 @@ def span_probabilities(
 
 
 def no_answer_probability(start_log: Tensor, end_log: Tensor, none: Tensor, *, max_length: int) -> Tensor:
-    """Return the probability that there is no answer: 1 less the sum of those of all spans.
+    """Return the probability that there is no answer: 1 minus the sum over all spans.
 
     Args:
         start_log: (B, T) scores of the first token.
@@ -128,7 +128,7 @@ def no_answer_score(spans: Spans, none: Tensor) -> Tensor:
 
 
 class Decoded(NamedTuple):
-    """What a reader answers, and how sure it is."""
+    """The answers of a reader, and their probabilities."""
 
     spans: Spans
     """The best spans."""

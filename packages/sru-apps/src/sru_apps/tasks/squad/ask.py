@@ -21,7 +21,7 @@ _PASSAGE, _QUIT = "/passage", "/quit"
 _HOW = f"ask, one question per line; {_PASSAGE} takes another passage, {_QUIT} ends."
 
 Read = Callable[[str], str | None]
-"""Returns the next line, given what to print before it where a user types; None at the end."""
+"""Returns the next line, given a prompt for interactive use; None at the end."""
 
 
 def ask(task: Task, args: Sequence[str]) -> int:
@@ -72,7 +72,7 @@ def ask(task: Task, args: Sequence[str]) -> int:
 
 
 def _read_passage(read: Read) -> str | None:
-    """Read the lines up to an empty one; None where nothing comes any more."""
+    """Read the lines up to an empty one; None at the end of the input."""
     lines: list[str] = []
     size = 0
     while (line := read("passage> " if not lines else "")) is not None:
@@ -90,7 +90,7 @@ def _read_passage(read: Read) -> str | None:
 
 @contextmanager
 def _lines(how: str) -> Iterator[Read]:
-    """Read lines from the keyboard, after saying how, or from a pipe."""
+    """Read lines from the keyboard, after printing instructions, or from a pipe."""
     if sys.stdin is None or not (sys.stdin.isatty() and sys.stdout.isatty()):
         with input_lines() as groups:
             lines = chain.from_iterable(groups)
@@ -113,7 +113,7 @@ def _typed(prompt: str) -> str | None:
     except (EOFError, KeyboardInterrupt):
         print()
         return None
-    # Bytes that the locale has no characters for.
+    # Bytes that are not characters in the locale.
     return (
         line
         if is_text(line)

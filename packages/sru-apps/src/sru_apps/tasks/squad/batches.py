@@ -1,7 +1,7 @@
-"""Batches of questions with their passages, as a reader takes them.
+"""Batches of questions with their passages, the input of a reader.
 
-Passages and questions arrive as numbers of surface forms. Whether a word of a passage occurs in the question
-is told by comparing numbers, so a batch costs a few tensor operations and no string is touched.
+Passages and questions arrive as numbers of surface forms. Comparing numbers tells whether a word of a passage
+occurs in the question, so a batch takes a few tensor operations and no string operations.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Batch(NamedTuple):
     """Questions with their passages and answers."""
 
     inputs: ReaderInput
-    """What the network is called with."""
+    """The arguments of the network."""
     start: Tensor
     """(B,) int64, the first word of the answer; -1 for none."""
     end: Tensor
@@ -67,7 +67,7 @@ class WordTable(NamedTuple):
         """Look up surface forms.
 
         Args:
-            words: The forms by number; the first stands for padding.
+            words: The forms by number; the first one is padding.
             tokenizer: The vocabulary of the model.
             lower: The numbers of the lower-cased forms, if they are known.
         """
@@ -124,7 +124,7 @@ def _features(document: Tokens, question: Tokens, lengths: Tensor, lower: Tensor
     features = [_occurs(document.words, question.words), _occurs(small, lower[question.words])]
     if document.lemmas is not None and question.lemmas is not None:
         features.append(_occurs(document.lemmas, question.lemmas))
-    # Equal words of different passages are told apart.
+    # Equal words of different passages are distinguished.
     columns = len(lengths)
     keys = small * columns + torch.arange(columns)
     _, places, counts = torch.unique(keys, return_inverse=True, return_counts=True)

@@ -112,7 +112,7 @@ class Answering:
     def __init__(self, task: Task, options: Namespace) -> None:
         self._model: QuestionAnswerer = load_trained(task, Path(options.model))
         self._options = {name: options[name] for name in ("k", "max_length", "threshold")}
-        # Refuses options that the model does not take, before anything is read.
+        # Refuses options that the model does not support, before anything is read.
         with building():
             self([])
 
@@ -241,15 +241,15 @@ def as_fields(answers: Iterable[Answer]) -> list[dict[str, Any]]:
 
 
 def highlighted(passage: str, answer: Answer) -> str:
-    """Return the answer in its place in the passage, where standard output is a terminal.
+    """Return the answer highlighted in the passage, if standard output is a terminal.
 
     Args:
         passage: The passage.
         answer: The answer.
 
     Returns:
-        Lines with their ends, in which control characters are spaces; nothing without an answer, or where
-        the user wants no colours.
+        Lines with their ends, with control characters replaced by spaces; nothing if there is no answer or
+        colours are disabled.
     """
     if answer.start is None or answer.end is None or not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
         return ""
@@ -264,7 +264,7 @@ def highlighted(passage: str, answer: Answer) -> str:
 
 
 def _shown(text: str) -> str:
-    """Keep line feeds, but nothing else that could steer the terminal."""
+    """Keep line feeds, but no other control character."""
     return "\n".join(on_one_line(line) for line in text.split("\n"))
 
 

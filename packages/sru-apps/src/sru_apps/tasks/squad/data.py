@@ -35,7 +35,7 @@ _MEANINGS = {
     "tags": "parts of speech",
     "entities": "kinds of named entities",
 }
-"""What gives the numbers in the data their meaning, besides the vocabulary, and what messages call it."""
+"""The tables, besides the vocabulary, that give the numbers in the data their meaning; names for messages."""
 
 
 class SquadData(BatchData[Example, Batch]):
@@ -95,7 +95,7 @@ class SquadData(BatchData[Example, Batch]):
     pretrained: EmbeddingMatrix | None = None
     fixed_vectors = 0
     _chosen = False
-    """Whether the vocabulary has been chosen here, and is not that of another model."""
+    """Whether the vocabulary was chosen here rather than taken from another model."""
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class SquadData(BatchData[Example, Batch]):
         self._expected: dict[str, Any] = {}
 
     def prepare_data(self) -> None:
-        """Cut the texts into words where that is not done yet, in one process while others wait.
+        """Tokenize the texts if that is not done yet, in one process while others wait.
 
         Raises:
             DataError: A file is missing or damaged, or the folder holds other questions.
@@ -201,7 +201,7 @@ class SquadData(BatchData[Example, Batch]):
         return Selection(questions, numbers[: options["subset"]])
 
     def _check(self) -> None:
-        """Refuse data whose numbers mean something else than those of the checkpoint."""
+        """Refuse data whose numbers have other meanings than in the checkpoint."""
         for name, theirs in self._expected.items():
             if (ours := getattr(self, name)) != theirs:
                 raise DataError(
@@ -276,7 +276,7 @@ class SquadData(BatchData[Example, Batch]):
         self.fixed_vectors = config["fixed_vectors"]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the tokenizer, and what other numbers mean."""
+        """Return the tokenizer, and the meaning of the other numbers."""
         state = {**super().state_dict(), "fixed_vectors": self.fixed_vectors}
         return {**state, **{name: getattr(self, name) for name in _MEANINGS}}
 
@@ -284,7 +284,7 @@ class SquadData(BatchData[Example, Batch]):
         """Take over a checkpoint's tokenizer.
 
         Raises:
-            DataError: The data gave another one, or other features: the numbers would mean something else.
+            DataError: The data produced a different one, or other features: the numbers would not match.
         """
         self._expected = {name: state_dict[name] for name in _MEANINGS}
         if self.parts:

@@ -1,4 +1,4 @@
-"""What readers are compared by, and the report on a trained reader."""
+"""The figures for comparing readers, and the report on a trained reader."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class AnswerFigures(Metric):
     """Exact match and F1 of answers, as shares: those of the official scripts divided by 100.
 
     Args:
-        version: The official script whose rules count.
+        version: The official script whose rules are used.
         threshold: The no-answer score above which a question is left unanswered; default: the one with the
             best F1.
     """
@@ -34,7 +34,7 @@ class AnswerFigures(Metric):
     def __init__(self, version: Version = "1.1", *, threshold: float | None = None) -> None:
         super().__init__()
         self.version, self.threshold = version, threshold
-        # Of each question its exact match, its F1, whether it has an answer, and its no-answer score.
+        # For each question its exact match, its F1, whether it has an answer, and its no-answer score.
         self.add_state("rows", default=[], dist_reduce_fx="cat")
 
     def update(
@@ -117,7 +117,7 @@ def write(module: Any, data: Any, folder: Path, *, part: str, device: torch.devi
 
 
 class _Answered(NamedTuple):
-    """The best span of a question, and how sure the model is."""
+    """The best span of a question, and its probability."""
 
     index: int  # type: ignore[assignment]  # hides the method of tuples
     start: int
@@ -129,7 +129,7 @@ class _Answered(NamedTuple):
 
 @torch.inference_mode()
 def _answered(module: Any, data: Any, part: str, device: torch.device) -> Iterator[_Answered]:
-    """Yield the questions of a part in batches of like length."""
+    """Yield the questions of a part in batches of similar length."""
     for batch in data.val_dataloader() if part == "validation" else data.test_dataloader():
         inputs = (None if tensor is None else tensor.to(device) for tensor in batch.inputs)
         scores = module.network(type(batch.inputs)(*inputs))
@@ -140,7 +140,7 @@ def _answered(module: Any, data: Any, part: str, device: torch.device) -> Iterat
 
 
 def _measure(answered: _Answered, questions: Any, threshold: float | None) -> tuple[Measured, str]:
-    """Return what was answered with a threshold, and the passage."""
+    """Return the answer with a threshold, and the passage."""
     text = questions.text(answered.index)
     start, p, na_score = answered.start, answered.probability, answered.na_score
     if na_score is not None and threshold is not None and na_score > threshold:

@@ -1,6 +1,6 @@
 """Figures by kind of question, length of the answer and length of the passage: table, JSON and picture.
 
-Imports no torch, since this measures the predictions of other programs too.
+It does not import torch, because it also scores the predictions of other programs.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _NO_ANSWER = "no answer"
 
 
 class Measured(NamedTuple):
-    """A question, what was answered, and how good that is."""
+    """A question, the answer given, and its scores."""
 
     id: str
     """The id of the question."""
@@ -49,7 +49,7 @@ class Measured(NamedTuple):
     f1: float
     """From 0 to 1."""
     probability: float | None = None
-    """The probability that the model gives the answer."""
+    """The model's probability of the answer."""
     start: int | None = None
     """The place of its first character in the passage; None without an answer."""
     end: int | None = None
@@ -159,7 +159,7 @@ def write_files(
 
 
 def summary(figures: Mapping[str, Any]) -> str:
-    """Put the figures of all questions in words.
+    """Format the figures of all questions.
 
     Args:
         figures: What `Groups.figures` returned.
@@ -192,7 +192,7 @@ def draw_groups(path: Path, groups: Mapping[str, Sequence[Mapping[str, Any]]], t
         groups: The figures of each kind of groups.
         title: What is above them.
     """
-    # Figure, not pyplot: no display is looked for, and nothing outlives the call.
+    # Figure, not pyplot: needs no display and leaves no global state.
     from matplotlib.figure import Figure
 
     sizes = [len(rows) for rows in groups.values()]

@@ -1,4 +1,4 @@
-"""What all readers share: common options, the layer that reads words, and the layer that finds spans."""
+"""The parts that all readers share: common options, the input layer, and the layer that finds spans."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ReaderOptions(EncoderOptions):
     """E, the length of the word vectors."""
     num_features: int
     """F, the numbers that tell how a word of the passage relates to the question."""
-    # Factories, since a field with a plain default is an option of the command line.
+    # Factories, because a field with a plain default is a command-line option.
     num_tags: int = field(default_factory=int)
     """Parts of speech, padding included; 0 without."""
     num_entities: int = field(default_factory=int)
@@ -112,15 +112,15 @@ class Embedded(NamedTuple):
     """A batch after the input layer."""
 
     document: Tensor
-    """(T, B, F) all that is known of the words of the passage."""
+    """(T, B, F) all features of the words of the passage."""
     words: Tensor
-    """(T, B, E) their word vectors alone."""
+    """(T, B, E) only their word vectors."""
     question: Tensor
     """(J, B, E) the word vectors of the question."""
 
 
 class InputLayer(nn.Module):
-    """Word vectors of passage and question, and what else is known of the passage.
+    """Word vectors of passage and question, and further features of the passage.
 
         document_t = [w_t; Σ_j a_tj q_j; features_t; tag_t; entity_t]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple
 
 Version = Literal["1.1", "2.0"]
-"""Whose rules count: those of `evaluate-v1.1.py` or of `evaluate-v2.0.py`."""
+"""The rules to use: those of `evaluate-v1.1.py` or of `evaluate-v2.0.py`."""
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
@@ -34,7 +34,7 @@ def exact_match(prediction: str, references: Sequence[str], *, version: Version 
     Args:
         prediction: The predicted text; empty for no answer.
         references: The reference answers; none if the question has no answer.
-        version: Whose rules count. SQuAD 2.0 ignores references of which nothing is left, such as `.`.
+        version: The rules to use. SQuAD 2.0 ignores references that normalise to nothing, such as `.`.
     """
     return _best(_same, prediction, references, version)
 
@@ -48,8 +48,8 @@ def f1(prediction: str, references: Sequence[str], *, version: Version = "1.1") 
     Args:
         prediction: The predicted text; empty for no answer.
         references: The reference answers; none if the question has no answer.
-        version: Whose rules count. Where nothing is left of prediction and reference, SQuAD 1.1 gives 0 and
-            SQuAD 2.0 gives 1; SQuAD 2.0 compares with such a reference only if there is no other.
+        version: The rules to use. If both prediction and reference normalise to nothing, SQuAD 1.1 gives 0
+            and SQuAD 2.0 gives 1; SQuAD 2.0 uses such a reference only if there is no other.
     """
     return _best(_overlap, prediction, references, version)
 
@@ -98,8 +98,8 @@ def best_threshold(
 
     A question whose no-answer score is above the threshold is left unanswered: it scores 1 if it has no
     answer, otherwise 0. This is the choice of `evaluate-v2.0.py`, except that questions with equal no-answer
-    scores stay together, since no threshold separates them, and that a prediction of which normalisation
-    leaves nothing counts as no answer here too.
+    scores stay together, because no threshold separates them, and that a prediction that normalises to
+    nothing counts as no answer here too.
 
     Args:
         no_answer: The no-answer score of each question.
@@ -110,7 +110,7 @@ def best_threshold(
         The smallest of the best thresholds: the no-answer score of the last question that is answered. If
         leaving all unanswered is best, the next number below the lowest no-answer score.
     """
-    # Of equal no-answer scores the questions that cost come first, so the sum is never best between them.
+    # Among equal no-answer scores the questions that lower the sum come first: it never peaks between them.
     rows = sorted(zip(no_answer, scores, answerable, strict=True))
     if not rows:
         return Threshold(0.0, math.nan)

@@ -99,12 +99,12 @@ class DocumentReader(nn.Module):
 
 
 def build_reader(config: ReaderConfig) -> nn.Module:
-    """Make the network that the configuration names."""
+    """Build the network that the configuration names."""
     return FusionReader(config) if config.reader == "fusion" else DocumentReader(config)
 
 
 def reader_loss(scores: Scores, start: Tensor, end: Tensor) -> Tensor:
-    """Return the mean loss of the questions of a batch that have one; 0 where none has.
+    """Return the mean loss over the questions of a batch that have one; 0 if none has.
 
     Args:
         scores: The logits of the reader.
@@ -118,8 +118,8 @@ def reader_loss(scores: Scores, start: Tensor, end: Tensor) -> Tensor:
 def question_losses(scores: Scores, start: Tensor, end: Tensor) -> Tensor:
     """Return the negative log-likelihood of each answer.
 
-    A question without a span counts as one without an answer where the reader has a score for that; else its
-    loss is 0.
+    A question without a span is treated as one without an answer if the reader has a score for that;
+    otherwise its loss is 0.
 
     Args:
         scores: The logits of the reader.

@@ -23,7 +23,7 @@ class SquadModule(TaskModule):
     Args:
         config: The network, or its `dataclasses.asdict`.
         optimizer: The optimizer and its schedule, or the same.
-        annotator: What cuts texts into words and finds their features, as an annotator describes itself.
+        annotator: The description of the annotator that tokenizes texts and finds their features.
         tags: The parts of speech by number, none without features.
         entities: The kinds of named entities by number, none without features.
         threshold: How much better no answer must be than the best span to be predicted, on the scale of
@@ -78,7 +78,7 @@ class SquadModule(TaskModule):
             self.network.inputs.embedding.start(data.pretrained.weight)
 
     def relearned(self, former: Any) -> tuple[str, tuple[str, ...]]:
-        """Relearn the layers that read parts of speech and entities, where those are found otherwise."""
+        """Relearn the layers that read parts of speech and entities, if those are annotated differently."""
         if not self.config.num_tags or dict(former.annotator.description) == self.exported["annotator"]:
             return "", ()
         return "the words were annotated differently", (
@@ -105,7 +105,7 @@ class SquadModule(TaskModule):
         predictions = [answer_of(text, *place)[0] for text, place in zip(texts, places, strict=True)]
         na_scores = None if scores.none is None else no_answer_score(spans, scores.none)
         self.figures.update(predictions, [text.answers for text in texts], na_scores)
-        # An answer that falls on no words has no place to be scored at.
+        # An answer that matches no words cannot be scored.
         impossible = torch.tensor([text.is_impossible for text in texts], device=batch.start.device)
         counted = (batch.start >= 0) | (impossible & self.config.no_answer)
         losses = question_losses(scores, batch.start, batch.end)[counted]

@@ -25,22 +25,22 @@ from sru_data.tokenizers import Tokenizer, WordTokenizer
 _AT_ONCE = 8192
 """Words of passages in a batch, padding included."""
 _MOST_ANSWERS = 1000
-"""The most answers to a question, since each has a text of its own."""
+"""The maximum number of answers to a question, because each has its own text."""
 NOTHING_KNOWN = "no word of the question is in the model's vocabulary"
-"""The note on a question whose words are all unknown: its answer means nothing."""
+"""The note on a question whose words are all unknown: its answer is meaningless."""
 NO_ANSWER = "the passage does not answer the question"
 """The note in place of an answer, by a model that was trained on such questions."""
 NO_SCORE = "the model gives no part of the passage a finite score"
-"""The note in place of an answer where the arithmetic has overflowed."""
+"""The note in place of an answer if the arithmetic has overflowed."""
 
 
 class Answer(NamedTuple):
     """An answer to a question: a part of its passage."""
 
     text: str | None
-    """The answer, as it stands in the passage. None where there is none."""
+    """The answer, as it appears in the passage; None if there is none."""
     probability: float | None
-    """Its probability among all spans that the model may answer; None where nothing was read."""
+    """Its probability among all spans that the model may answer; None if nothing was read."""
     start: int | None
     """Where it begins: `passage[start:end]` is the text."""
     end: int | None
@@ -200,11 +200,11 @@ class QuestionAnswerer(Trained):
     def _spans(
         self, examples: Sequence[Example], table: WordTable, *, k: int, max_length: int, threshold: float
     ) -> list[list[_Span]]:
-        """Return the best spans of each example; a span of None is the lack of an answer."""
+        """Return the best spans of each example; a span of None means no answer."""
         inputs = make_batch(examples, table).inputs
         on_device: list[Any] = [part if part is None else part.to(self.device) for part in inputs]
         start, end, none = self.network(ReaderInput(*on_device))
-        # Not more than there are, since each costs memory.
+        # At most as many as there are, because each costs memory.
         k = min(k, start.shape[1] * min(max_length, start.shape[1]))
         spans, sure, na_score, na_probability = decode(start, end, none, max_length=max_length, k=k)
         rows: list[list[_Span]] = [

@@ -75,7 +75,7 @@ def score(task: Task, args: Sequence[str]) -> int:
         }
     rows, figures = _measure(paragraphs, predictions, null_odds, options.file)
     best: dict[str, Threshold] = {}
-    # With a threshold, questions are left unanswered already.
+    # With a threshold, questions have already been left unanswered.
     if null_odds is not None and options.threshold is None:
         best = _best_thresholds(rows, null_odds)
     for name, choice in best.items():
@@ -90,7 +90,7 @@ def score(task: Task, args: Sequence[str]) -> int:
     print("\n".join(table(figures, ["answerable", "question type"])))
     for name, choice in best.items():
         words = {"f1": "F1", "exact_match": "exact match"}[name]
-        # With all digits: rounded, it could leave the last question that is answered unanswered.
+        # With all digits: a rounded threshold could leave the last answered question unanswered.
         print(f"best {words} {100 * choice.score:.2f} %, with --threshold {choice.value!r}")
     if options.out is not None:
         print(f"figures by question, answer and passage: {options.out}")
@@ -150,7 +150,7 @@ def _read_object(path: str, what: str, convert: Any) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise DataError.at(path, None, f"expected {expected}, got {json.dumps(content)[:60]}")
     found: dict[str, Any] = {}
-    # A dictionary would keep the last value of an id in silence.
+    # A dictionary would silently keep the last value of an id.
     for name, value in json.loads(text, object_pairs_hook=list):
         if name in found:
             raise DataError.at(path, None, f"expected each id once, got {name!r} twice; remove one")
@@ -170,7 +170,7 @@ def _number(value: Any) -> float | None:
 
 
 def _check_ids(path: str, found: Mapping[str, Any], paragraphs: Sequence[Paragraph], file: str) -> None:
-    """Refuse a file that lacks a question, or has one too many."""
+    """Refuse a file with missing or additional questions."""
     ids = dict.fromkeys(question.id for paragraph in paragraphs for question in paragraph.questions)
     missing = [name for name in ids if name not in found]
     unknown = [name for name in found if name not in ids]

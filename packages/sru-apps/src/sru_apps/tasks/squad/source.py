@@ -63,10 +63,10 @@ def check_source(options: Mapping[str, Any]) -> None:
 
 
 def prepare_questions(name: str, options: Mapping[str, Any]) -> PreparedQuestions:
-    """Cut the questions that the options name into words, or open them where that is done.
+    """Tokenize the questions that the options name, or open them if that is done.
 
     Args:
-        name: What to call the data.
+        name: The name of the data.
         options: The options `--data.*`.
 
     Raises:
@@ -113,7 +113,7 @@ def _find(options: Mapping[str, Any]) -> dict[str, list[Path]]:
 
 
 def report_lines(prepared: PreparedQuestions) -> Iterator[str]:
-    """Say of each part how many questions were read, and what was left out and why.
+    """Report for each part how many questions were read, and how many were left out and why.
 
     Args:
         prepared: The questions.

@@ -1,4 +1,4 @@
-"""Raw passages and questions, cut into words and numbered as a reader takes them."""
+"""Raw passages and questions, tokenized and numbered for a reader."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sru_data.question_files import Tokens
 
 Pair = tuple[str, str]
 """A passage and a question."""
-# Characters of the texts that are read together, and what a pair counts besides; these bound the memory.
+# Characters of texts that are read together, and the overhead of a pair; they limit the memory.
 _AT_ONCE = 1 << 20
 _PAIR = 1 << 8
 _LONGEST = 1 << 16
@@ -27,18 +27,18 @@ class Text(NamedTuple):
     tokens: Tokens
     """Its words, as numbers of surface forms."""
     starts: Sequence[int]
-    """Where each begins, in characters of the text as it was given."""
+    """Where each begins, in characters of the given text."""
     ends: Sequence[int]
     """Where each ends."""
     note: str | None
-    """What was not read of it."""
+    """The part of it that was not read."""
 
 
 class TextReader:
     """Cuts texts into words and numbers these.
 
     Args:
-        annotator: What cuts them.
+        annotator: The tokenizer.
         tags: The parts of speech by number; none for a model without.
         entities: The kinds of named entities, likewise.
     """
@@ -90,20 +90,20 @@ def _numbers(words: Iterable[str], known: dict[str, int]) -> Tensor:
 
 
 def _known(names: Sequence[str] | None, known: Mapping[str, int]) -> Tensor | None:
-    """Look up names, if the model reads any; one that training lacked counts as padding."""
+    """Look up names, if the model reads any; a name unseen in training is treated as padding."""
     if names is None or not known:
         return None
     return torch.tensor([known.get(name, 0) for name in names], dtype=torch.int64)
 
 
 def windows(pairs: Iterable[Pair]) -> Iterator[list[Pair]]:
-    """Divide passages and questions into lists that fit into memory.
+    """Divide passages and questions into lists that fit in memory.
 
     Args:
         pairs: The texts.
 
     Raises:
-        ValueError: One is no pair of texts.
+        ValueError: One is not a pair of texts.
     """
     window: list[Pair] = []
     size, last = 0, None

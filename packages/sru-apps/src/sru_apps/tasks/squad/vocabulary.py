@@ -1,4 +1,4 @@
-"""The vocabulary of a reader: the words it learns vectors for, then those whose vectors stay as they are."""
+"""The vocabulary of a reader: first the words with learned vectors, then those with fixed vectors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sru_data.tokenizers import WordTokenizer
 SPECIAL = 2
 """Padding and the unknown word, which come first."""
 MANY = 0.1
-"""The share of unknown words in training from which on it is worth a line."""
+"""The share of unknown words in training above which it is reported."""
 
 
 class Vocabulary(NamedTuple):
@@ -57,7 +57,7 @@ def make_vocabulary(prepared: PreparedQuestions, options: Mapping[str, Any]) -> 
             )
         return Vocabulary(tokenizer)
     given = chain(prepared.words[1:], frequent_words(path, None if keep == "all" else keep))
-    # No set, whose order would differ from process to process.
+    # Not a set, whose order would differ between processes.
     wanted = dict.fromkeys(word.lower() if lowercase else word for word in given)
     known = read_embeddings(path, wanted, dim=size)
     asked = _by_frequency(prepared, prepared.question_words, options)

@@ -1,7 +1,7 @@
 """CMU AN4: spelled words, dates and commands, 948 utterances for training and 130 for the test.
 
 The folder is as published: transcripts and lists of files in `etc`, and either cepstra in
-`feat/FILE.mfc` (13 per frame) or audio in `wav/FILE.sph`. One speaker in ten validates.
+`feat/FILE.mfc` (13 per frame) or audio in `wav/FILE.sph`. One speaker in ten is used for validation.
 
 Source: Acero and Stern, "Environmental robustness in automatic speech recognition", 1990.
 """
@@ -19,7 +19,7 @@ HOME_URL = "http://www.speech.cs.cmu.edu/databases/an4"
 PLACES = ("speech/an4_mfc", "speech/an4", "an4")
 """Where the data folder may have it."""
 UNIGRAMS = "etc/an4.ug.lm"
-"""The model of words that comes with the data, in ARPA's form."""
+"""The word n-gram model that comes with the data, in ARPA format."""
 _KINDS = (("feat", ".mfc"), ("wav", ".sph"), ("wav", ".wav"), ("wav", ".flac"))
 _MARKS = re.compile("</?s>|<sil>")
 
@@ -29,7 +29,7 @@ def read_an4(folder: Path, *, seed: int = 0) -> Parts:
 
     Args:
         folder: The folder with `etc`.
-        seed: Seed of the choice of the speakers that validate.
+        seed: Seed for choosing the validation speakers.
 
     Raises:
         DataError: A file is missing or malformed.

@@ -1,7 +1,7 @@
 """The Free Spoken Digit Dataset: `{digit}_{speaker}_{index}.wav`, 50 recordings of each digit and speaker.
 
-One speaker is held out for the test. Of the others one may validate; else recordings 0 to 4 of each digit do,
-which are the test set of the data set's authors.
+One speaker is held out for the test. Another one may be used for validation; otherwise recordings 0 to 4 of
+each digit are, which are the test set of the data set's authors.
 
 Source: https://github.com/Jakobovski/free-spoken-digit-dataset. CC BY-SA 4.0.
 """

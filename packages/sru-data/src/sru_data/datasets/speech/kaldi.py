@@ -6,8 +6,8 @@ Every line is an id and what belongs to it:
     feats.scp   UTTERANCE ARCHIVE:POSITION      utt2spk     UTTERANCE SPEAKER
     segments    UTTERANCE RECORDING START END   (in seconds)
 
-Without `segments`, a recording is an utterance. Relative files are looked for where the program runs, as
-Kaldi does. Commands in place of files are not run.
+Without `segments`, a recording is an utterance. Relative paths are relative to the current directory, as in
+Kaldi. Commands in place of files are not run.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sru_data.errors import DataError
 
 
 class _Entry(NamedTuple):
-    """What a line says of its id."""
+    """The content of a line after its id."""
 
     value: str
     number: int
@@ -108,7 +108,7 @@ def _file(listed: Path, entry: _Entry, remedy: str) -> str:
 
 
 def _entries(path: Path, *, optional: bool = False) -> dict[str, _Entry] | None:
-    """Return what each line says by its id; None if the file need not be there and is not."""
+    """Return the content of each line by its id; None if the file is optional and missing."""
     if optional and not path.exists():
         return None
     entries: dict[str, _Entry] = {}

@@ -1,4 +1,4 @@
-"""What the readers of speech share: lines of text, missing files, speakers held out."""
+"""Helpers of the speech readers: lines of text, missing files, held-out speakers."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from sru_data.errors import DataError, printable, shortened
 from sru_data.reading import decode, read_bytes
 
 VALIDATION_SHARE = 0.1
-"""The share of the training utterances that validate, where a data set says nothing."""
+"""The share of the training utterances held out for validation, if a data set has no split."""
 _MOST_LISTED = 1000
 _LONGEST_NAME = 160
 
 
 def text_lines(path: Path) -> list[tuple[int, str]]:
-    """Return the lines of a text file that are not blank, with their numbers and without white space around.
+    """Return the lines of a text file that are not blank, stripped, with their numbers.
 
     Args:
         path: The file, in UTF-8.
@@ -43,7 +43,7 @@ def check_files(utterances: list[Utterance], listed: Path) -> list[Utterance]:
         listed: The file or folder that lists them.
 
     Raises:
-        DataError: There is none, files are missing, of which it names all, or two have the same id.
+        DataError: There is none, files are missing (all are listed), or two have the same id.
     """
     if not utterances:
         raise DataError.at(listed, None, "expected utterances, got none")
@@ -65,7 +65,7 @@ def check_files(utterances: list[Utterance], listed: Path) -> list[Utterance]:
             for path, place in missing.items()
         ]
         more = f" and {len(named) - _MOST_LISTED:,} more" if len(named) > _MOST_LISTED else ""
-        # Not shortened: all of them are to be mended at once.
+        # Not shortened: the user should be able to fix all of them at once.
         raise DataError(
             printable(
                 f"{listed}: expected all files that it names, got {len(missing):,} missing: "
@@ -111,7 +111,7 @@ def split_speakers(
 
 
 def is_file(path: str | Path) -> bool:
-    """Whether there is a file, whatever its name is.
+    """Whether a file exists, for any name.
 
     Args:
         path: The file.

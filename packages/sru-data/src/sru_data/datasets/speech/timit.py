@@ -54,7 +54,7 @@ _FOLDED: dict[str, str | None] = {
     "ux": "uw",
     "zh": "sh",
     **dict.fromkeys(("bcl", "dcl", "gcl", "pcl", "tcl", "kcl", "h#", "pau", "epi"), SILENCE),
-    # The glottal stop is no phone of its own.
+    # The glottal stop is not a separate phone.
     "q": None,
 }
 
@@ -117,7 +117,7 @@ def _phone(listed: Path, number: int, line: str) -> str:
 
 
 def _audio(listed: Path) -> Path:
-    """Return the audio beside a file of phones; some copies have a converted `.WAV.wav` beside it."""
+    """Return the audio next to a file of phones; some copies also have a converted `.WAV.wav`."""
     upper, lower = listed.with_suffix(".WAV"), listed.with_suffix(".wav")
     places = (listed.with_suffix(".WAV.wav"), upper, lower)
     return next((path for path in places if is_file(path)), upper)

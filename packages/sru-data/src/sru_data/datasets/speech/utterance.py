@@ -1,4 +1,4 @@
-"""The record that every reader of speech makes."""
+"""The record that every speech reader returns."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ PartName = Literal["train", "validation", "test"]
 
 
 class Utterance(NamedTuple):
-    """A recording or a piece of one, and what is known of it."""
+    """A recording or a piece of one, with its annotations."""
 
     id: str
     """Its id, unique in its part."""
