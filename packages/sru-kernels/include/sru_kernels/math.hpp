@@ -46,7 +46,7 @@ struct ExpConstants {
     static constexpr A log2_e = A(is_float ? 0x1.715476p+0 : 0x1.71547652b82fep+0);
     static constexpr A ln2_high = A(is_float ? 0x1.62e4p-1 : 0x1.62e42fee00000p-1);
     static constexpr A ln2_low = A(is_float ? 0x1.7f7d1cp-20 : 0x1.a39ef35793c76p-33);
-    static constexpr A lowest = A(is_float ? -88.0 : -709.0);  // rounds to an n whose 2^n counts as 0
+    static constexpr A lowest = A(is_float ? -88.0 : -709.0);  // rounds to an n whose 2^n is taken as 0
     static constexpr int degree = is_float ? 7 : 13;
 };
 
@@ -73,7 +73,7 @@ struct Exp {
 /// Splits e^x for x ≤ 0. Where e^x would be subnormal the scale is 0; NaN stays NaN.
 ///
 /// x = n·ln 2 + r with |r| ≤ ln(2)/2, n·ln2_high exact (Cody and Waite); adding 1.5·2^mantissa rounds to the
-/// integer n and leaves it in the lowest bits. The Taylor series at its degree is good to a tenth of an ulp.
+/// integer n and leaves it in the lowest bits. The Taylor series is accurate to a tenth of an ulp.
 template <typename A>
 SRU_KERNELS_HOST_DEVICE Exp<A> split_exp(A x) {
     using C = ExpConstants<A>;
@@ -98,9 +98,8 @@ SRU_KERNELS_HOST_DEVICE A absolute(A x) {
 }
 
 #if defined(__CUDA_ARCH__)
-/// e^x for −88 ≤ x ≤ 0, from one approximate 2^y. y = x·log2(e) is rounded; what that leaves of x, x − y·ln
-/// 2, is so small that its exponential is 1 more than itself. Good to 5 ulp, of which the instruction takes
-/// up to 4.
+/// e^x for −88 ≤ x ≤ 0, from one approximate 2^y. y = x·log2(e) is rounded; the remainder x − y·ln 2 is so
+/// small that its exponential is 1 plus itself. Accurate to 5 ulp, up to 4 of them due to the instruction.
 __device__ __forceinline__ float exp_of_negative_in_range(float x) {
     using C = ExpConstants<float>;
     const float y = x * C::log2_e;
@@ -134,7 +133,7 @@ SRU_KERNELS_HOST_DEVICE A exp_of_negative(A x) {
     return multiply_add(e.scale, e.excess, e.scale);
 }
 
-/// 1/x for x from 1 to 2, good to an ulp; exactly 1 at 1.
+/// 1/x for x from 1 to 2, accurate to an ulp; exactly 1 at 1.
 ///
 /// Vector units divide about ten times slower than they multiply. With fused instructions, floats therefore
 /// start from the quadratic whose residual 1 − x·y is T₃(3 − 2x)/99 (T₃: Chebyshev) and take two Newton
@@ -157,8 +156,8 @@ SRU_KERNELS_HOST_DEVICE A reciprocal(A x) {
     return A(1) / x;
 }
 
-/// σ(x) and 1 − σ(x), each to full relative precision: neither is computed by subtraction. Good to 3 ulp; on
-/// a GPU the smaller of the two, in float32, to 8.
+/// σ(x) and 1 − σ(x), each to full relative precision: neither is computed by subtraction. Accurate to 3 ulp;
+/// on a GPU, the smaller one in float32 to 8.
 template <typename A>
 struct Gate {
     A open;
@@ -199,11 +198,11 @@ __device__ __forceinline__ A alternating_series(A square) {
     }
 }
 
-/// The sine of x and `turns` quarter turns. CUDA's own takes memory of the thread for large x and a table for
+/// The sine of x plus `turns` quarter turns. CUDA's own uses local memory for large x and a table for
 /// doubles.
 ///
-/// x is a whole number of quarter turns and a rest of at most half of one. 2/π has two terms, so that the
-/// rest is as exact as x, to |x| = 2^22, or 2^50 for doubles.
+/// x is split into a whole number of quarter turns and a remainder of at most half of one. Two terms of 2/π
+/// keep the remainder as accurate as x, up to |x| = 2^22, or 2^50 for doubles.
 template <typename A>
 __device__ __forceinline__ A sine_ahead(A x, int turns) {
     constexpr bool is_float = sizeof(A) == sizeof(float);

@@ -29,8 +29,7 @@ inline constexpr const char* enum_name<Activation> = "Activation";
 template <typename Enum>
 using Members = std::vector<std::pair<py::handle, Enum>>;
 
-/// The members of an enum in Python. Finding one by identity is quick; asking it for its value runs Python
-/// code.
+/// The members of an enum in Python. Finding one by identity is fast; reading its value runs Python code.
 template <typename Enum>
 const Members<Enum>& members_of() {
     PYBIND11_CONSTINIT static py::gil_safe_call_once_and_store<Members<Enum>> storage;
@@ -51,11 +50,11 @@ inline std::string describe(Range range) {
     return range.high == Range::unbounded ? "at least " + low : low + " or " + std::to_string(range.high);
 }
 
-/// What the product of the sizes of all axes must stay below. No array comes near, and what a kernel computes
-/// from its sizes, some thousand times the product at most, does not overflow.
+/// The limit of the product of the sizes of all axes. No array comes close, and the numbers that a kernel
+/// computes from its sizes, at most several thousand times the product, do not overflow.
 constexpr Index too_many = Index{1} << 50;
 
-/// Fills fields from a tuple, first to last, and checks what can be checked without looking at memory.
+/// Fills fields from a tuple, first to last, and checks what can be checked without reading memory.
 class Reader {
  public:
     Reader(const char* function, const py::tuple& tuple) : function_(function), tuple_(tuple.ptr()) {}

@@ -52,7 +52,7 @@ PYBIND11_MODULE(_cuda, module) {
     using namespace sru_kernels;
     module.doc() = "The compiled half of sru_kernels.cuda.";
     pybind11::module_::import("sru_kernels._native");  // holds the enums
-    // A subclass of the error that builds without CUDA have too.
+    // A subclass of the error that builds without CUDA also have.
     pybind11::register_local_exception<cuda::Error>(
         module, "Error", pybind11::module_::import("sru_kernels.cuda").attr("Error"));
     module.attr("toolkit") = SRU_KERNELS_CUDA_TOOLKIT;

@@ -10,9 +10,9 @@
 //     #define SRU_FORWARD_FIELDS(FIELD) FIELD(Out, h, required_if(has_steps()), "(T, B, N·D) S.") ...
 //
 // with a type, a name, a rule and a description for each. The struct that the kernel takes, its parsing and
-// checking in `src/bindings` and the named tuple in Python all follow from the table. A rule may use the
-// fields before it. The description of an array begins with its axes and its type: S, A, bytes or
-// offsets (int64).
+// checks in `src/bindings` and the named tuple in Python are all generated from the table. A rule may use
+// earlier fields. The description of an array begins with its axes and its type: S, A, bytes or offsets
+// (int64).
 namespace sru_kernels {
 
 using Size = Index;
@@ -32,8 +32,8 @@ SRU_KERNELS_HOST_DEVICE Index within(Index low, Index value, Index high) {
     return value < low ? low : value < high ? value : high;
 }
 
-/// The positions of a sequence among `length` of them: from its offset to the next. Wrong offsets are kept
-/// within bounds, so that no other memory is touched.
+/// The positions of a sequence among `length` of them: from its offset to the next. Invalid offsets are
+/// clamped, so that no other memory is accessed.
 SRU_KERNELS_HOST_DEVICE Walked sequence(Offsets offsets, Index row, Index length) {
     const Index first = within(0, offsets[row], length);
     return {first, 1, within(first, offsets[row + 1], length) - first};
@@ -53,7 +53,7 @@ struct Range {
 constexpr Range at_least(Index low, int axes = 1) { return {low, Range::unbounded, axes}; }
 constexpr Range one_of(Index low, Index high) { return {low, high, 1}; }
 
-/// The rule of an enum of which a kernel takes some members: a bit for each.
+/// The rule of an enum of which a kernel supports some members: a bit for each.
 struct AnyOf {
     unsigned bits;
 };

@@ -7,7 +7,7 @@
 
 namespace sru_kernels::SRU_KERNELS_VARIANT {
 
-/// What `marks` says of a position.
+/// The meaning of `marks` at a position.
 enum class Mark { none, padding, start };
 
 SRU_KERNELS_HOST_DEVICE Mark mark_of(std::uint8_t mark, bool reversed) {

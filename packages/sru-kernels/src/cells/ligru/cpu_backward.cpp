@@ -13,9 +13,9 @@ struct BackwardColumns {
     const S *u_h, *u_z, *grad_h;
     const A *p_h, *p_z, *mask, *before;
     const A *scale_h, *scale_z, *shift_h, *shift_z;
-    A* grad;  // of the state after the step on entry; of that before it without the product on return
+    A* grad;  // on entry of the state after the step; on return of the state before it, without the product
     A *grad_s_h, *grad_s_z;
-    A *left_h, *left_z;  // the same, weighted: what the product multiplies
+    A *left_h, *left_z;  // the same, weighted: the input of the product
 
     template <Activation activation>
     SRU_KERNELS_HOST_DEVICE void column(Index i) const {
@@ -98,7 +98,7 @@ struct BackwardWork {
             });
     }
 
-    /// The gradient of the state of a row's units, which lives where it ends.
+    /// The gradient of the state of a row's units, stored where the final result goes.
     A* state_of(const Row& row, Index panel) const {
         return static_cast<A*>(args.grad_h0) + plan.of_sequence(row, panel);
     }
@@ -110,7 +110,7 @@ struct BackwardWork {
         if (args.grad_h_reset != nullptr) fill_row(static_cast<A*>(args.grad_h_reset) + at, count, A(0));
     }
 
-    /// Takes the gradient of the state of a row's units through the functions of a step.
+    /// Propagates the gradient of the state of a row's units through the functions of a step.
     void differentiate(const Row& row, Index slot, Index panel, Index step) const {
         const Index position = row.position(step), first = panel * units, count = plan.size_of(panel);
         const Index at = plan.of_position(row, step) * size, gates = 2 * at + first;
@@ -158,7 +158,7 @@ struct BackwardWork {
         }
     }
 
-    /// Takes the gradients of a row's units through the norm.
+    /// Propagates the gradients of a row's units through the norm.
     void pass_norm(const Member& member, const Row& row, Index slot, Index panel, Index step) const {
         if (mark_of(args, row, row.position(step)) == Mark::padding) return;
         const Index of_row = member.thread * slots + slot - member.slot, count = plan.size_of(panel);
@@ -175,7 +175,7 @@ struct BackwardWork {
         }
     }
 
-    /// Adds what passes through the product to the gradient of the state before a step.
+    /// Adds the gradient through the product to that of the state before a step.
     void finish(const Row& row, Index panel, Index step, const A* product) const {
         const Mark mark = mark_of(args, row, row.position(step));
         if (mark == Mark::padding) return;

@@ -41,7 +41,7 @@ struct ForwardWork {
     A* const weight = pieces.take(plan.panels * depth * columns);
     A* const states[2] = {pieces.take(plan.slots * stride), pieces.take(plan.slots * stride)};
     // With a norm: the products of a step, the mean of each part of a row and the sum of the squared
-    // distances from it, and for each thread what the parts amount to.
+    // distances from it, and for each thread their totals.
     A* const products = pieces.take(slots * plan.panels * columns);
     A *const means = pieces.take(slots * plan.panels), *const squares = pieces.take(slots * plan.panels);
     A *const mean = pieces.take(slots * plan.threads), *const rstd = pieces.take(slots * plan.threads);
@@ -49,14 +49,14 @@ struct ForwardWork {
     const OptionalRows<A> masks{args.mask_h, units, A(1)}, resets{args.h_reset, units, A(0)};
     const OptionalRows<A> scales{args.norm_weight, units, A(1)}, shifts{args.norm_bias, units, A(0)};
 
-    /// Lays the rows of U for some units side by side, as columns.
+    /// Stores the rows of U for some units as adjacent columns.
     void pack(Index panel) const {
         A* to = weight + panel * depth * columns;
         const Index size = plan.size_of(panel);
         if (size < units) fill_row(to, depth * columns, A(0));
         for (Index gate = 0; gate < 2; ++gate, to += units) {
             const S* from = row_at<S>(args.weight, (gate * depth + panel * units) * depth);
-            // A few columns of all rows at a time: lines that are read and written stay in the nearest cache.
+            // A few columns of all rows at a time: the cache lines read and written stay in L1.
             for (Index first = 0; first < depth; first += units) {
                 const Index end = smaller(first + units, depth);
                 for (Index unit = 0; unit < size; ++unit) {
@@ -114,13 +114,13 @@ struct ForwardWork {
         start_anew(row, 0, panel, state);
     }
 
-    /// Sets the state before a step to h_reset if it starts anew there.
+    /// Sets the state before a step to h_reset if the row restarts there.
     void start_anew(const Row& row, Index step, Index panel, A* state) const {
         if (mark_of(args, row, row.position(step)) != Mark::start) return;
         copy_row(state, resets.at(row.direction * depth + panel * units), plan.size_of(panel));
     }
 
-    /// Takes a row's units through a step, given p: U_h, then U_z.
+    /// Computes a step of a row's units, given p: U_h, then U_z.
     void finish(const Row& row, Index slot, Index panel, Index step, const A* p) const {
         alignas(64) A unwanted[units];
         const Index position = row.position(step), first = panel * units, size = plan.size_of(panel);
@@ -144,8 +144,8 @@ struct ForwardWork {
         start_anew(row, step + 1, panel, after);
     }
 
-    /// Fetches the u that `finish` reads. Without a norm a part of every row is finished before the next part
-    /// of any, which no processor's own prefetcher follows.
+    /// Prefetches the u that `finish` reads. Without a norm a part of every row is finished before the next
+    /// part of any, a pattern that hardware prefetchers do not follow.
     void prefetch_sums(const Row& row, Index step, Index panel) const {
         const S* u = row_at<S>(args.u, row.position(step) * 2 * depth + panel * units);
         for (const S* part : {u, u + depth}) prefetch_row(part, units);
@@ -161,7 +161,7 @@ struct ForwardWork {
         return products + (slot * plan.panels + panel) * columns;
     }
 
-    /// Keeps the products of a row's units, their mean and the sum of their squared distances from it.
+    /// Stores the products of a row's units, their mean and the sum of their squared distances from it.
     void keep(const A* sums, Index slot, Index panel) const {
         A* to = products_of(slot, panel);
         copy_row(to, sums, columns);

@@ -10,15 +10,15 @@
 #include "runtime/cpu/work_space.hpp"
 #include "sru_kernels/storage.hpp"
 
-// How the rows of both directions are walked: all of them together, step by step, because a step is a product
-// of the states of all rows with one matrix.
+// The rows of both directions are processed together, step by step, because a step is a product of the states
+// of all rows with one matrix.
 //
-// Every thread of a team owns some units of the state, the columns of some panels of the matrix, which so
-// stay in its own cache; after a step the threads wait for each other, since the next one takes all units.
-// Where there are more threads than panels, groups of them have rows of their own.
+// Every thread of a team owns some units of the state, the columns of some panels of the matrix, which
+// therefore stay in its cache; after a step the threads wait for each other, because the next one needs all
+// units. If there are more threads than panels, groups of threads have separate rows.
 namespace sru_kernels::SRU_KERNELS_VARIANT::ligru {
 
-/// Multiplications per thread and step below which starting other threads does not pay.
+/// Multiplications per thread and step below which starting other threads is not worthwhile.
 constexpr Index products_per_thread = 65536;
 
 /// A direction of a sequence.
@@ -57,7 +57,7 @@ class Rows {
     const WorkSpace<Index> order_;
 };
 
-/// A thread's part of the work: every so many-th row, and panels `begin` to `end`.
+/// A thread's part of the work: rows at a fixed stride, and panels `begin` to `end`.
 struct Member {
     Index thread, group, groups, members;
     Index rows;
@@ -65,7 +65,7 @@ struct Member {
     Index begin, end;
 };
 
-/// How a team shares the work.
+/// How a team divides the work.
 struct Plan {
     const LigruInputs& in;
     const Rows& rows;
@@ -123,7 +123,7 @@ inline Mark mark_of(const LigruInputs& in, const Row& row, Index position) {
     return SRU_KERNELS_VARIANT::mark_of(in.marks, position, row.direction != 0);
 }
 
-/// Calls `visit(i)` for each of `size` columns. A whole part of a row needs no loop for what fills no vector.
+/// Calls `visit(i)` for each of `size` columns. A whole part of a row needs no remainder loop.
 template <Index units, typename Visit>
 SRU_KERNELS_HOST_DEVICE void for_each_column(Index size, const Visit& visit) {
     if (size == units) {
@@ -141,7 +141,7 @@ using RunColumns = void (*)(const Columns& columns, Index size);
 
 template <typename Columns, Activation activation>
 void run_columns(const Columns& given, Index size) {
-    const Columns columns = given;  // a copy, so the compiler knows that no store changes it
+    const Columns columns = given;  // a copy, so that the compiler knows that no store changes it
     for_each_column<Columns::units>(
         size, [&](Index i) __attribute__((always_inline)) { columns.template column<activation>(i); });
 }
@@ -155,8 +155,8 @@ RunColumns<Columns> select_columns(Activation activation) {
     return run_columns<Columns, Activation::relu>;
 }
 
-/// The distance of rows that are read in parallel: a line more than their length, or rows whose length is a
-/// power of two would share the places of a cache.
+/// The distance between rows that are read in parallel: a line more than their length, or rows whose length
+/// is a power of two would map to the same cache sets.
 template <typename A>
 Index padded_stride(Index size) {
     constexpr Index line = 64 / Index{sizeof(A)};
@@ -177,7 +177,7 @@ SRU_KERNELS_HOST_DEVICE auto sum_of(Index size, const Number& number) {
     return sum;
 }
 
-/// Fetches a part of a row, which may begin and end in the middle of a cache line.
+/// Prefetches a part of a row, which may begin and end in the middle of a cache line.
 template <typename Element>
 void prefetch_row(const Element* row, Index size) {
     constexpr Index line = 64 / Index{sizeof(Element)};

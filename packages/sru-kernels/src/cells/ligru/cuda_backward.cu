@@ -32,7 +32,7 @@ struct BackwardMatrix {
     }
 };
 
-/// What a lane reads for a turn, before it is needed. Nothing is computed from it until then.
+/// The data that a lane reads ahead for a turn. Nothing is computed from it until it is needed.
 template <typename S>
 struct BackwardInputs {
     using A = AccumulationType<S>;
@@ -43,8 +43,8 @@ struct BackwardInputs {
     A p_h, p_z, before, mask;
 };
 
-/// The numbers of a lane: a unit of a row. Turn i takes a row through the product of the step before, if
-/// there is one, and through the functions of its i-th step from the end.
+/// The numbers of a lane: a unit of a row. Turn i propagates a row's gradient through the product of the
+/// previous step, if there is one, and through the functions of its i-th step from the end.
 template <typename S, bool resident>
 class Backward {
     using A = AccumulationType<S>;
@@ -83,7 +83,7 @@ class Backward {
         return {args_, division_, task.first_row + lane_.row};
     }
 
-    /// Scratch memory: in turns the gradients of the products, (B, N, 2, width), and the sums of parts.
+    /// Scratch memory: alternating gradients of the products, (B, N, 2, width), and the sums of parts.
     __device__ __forceinline__ A* gradients(Index turn) const {
         return static_cast<A*>(args_.scratch) + (turn & 1) * 2 * division_.rows * division_.width;
     }
@@ -148,7 +148,7 @@ class Backward {
             if (given.place >= 0) differentiate(row, own, turn, given, state, sum, aligned);
             state_of(row, own) = state;
         } else if (row.exists && own < division_.width && turn == 0) {
-            // No number of U meets what stands there, but 0 times that must be 0.
+            // U has zeros there, but 0 times the value must be 0.
             for (A* to : {gradient(0, row.index, own), gradient(1, row.index, own)}) {
                 to[0] = to[division_.width] = A(0);
             }
@@ -158,7 +158,7 @@ class Backward {
         if (row.exists && lane_.column == 0) sums(row.index, task.tile) = part;
     }
 
-    /// The gradient of the state of a unit, which lives where it ends.
+    /// The gradient of the state of a unit, stored where the final result goes.
     __device__ __forceinline__ A& state_of(const Row& row, int own) const {
         return static_cast<A*>(args_.grad_h0)[row.index * size_ + own];
     }
@@ -170,7 +170,7 @@ class Backward {
         return number_of(args_.grad_h_last, at, A(0));
     }
 
-    /// Adds what passes through the product of a step to the gradient of the state before it.
+    /// Adds the gradient through the product of a step to that of the state before it.
     __device__ __forceinline__ void leave_step(const Row& row, int own, std::uint8_t marks, A through,
                                                A& state) const {
         const Mark mark = mark_of(marks, row.reversed);
@@ -183,7 +183,7 @@ class Backward {
         state = A(0);
     }
 
-    /// Takes the gradient of the state of a unit through the functions of a step.
+    /// Propagates the gradient of the state of a unit through the functions of a step.
     __device__ __forceinline__ void differentiate(const Row& row, int own, Index turn,
                                                   const BackwardInputs<S>& given, A& state, A& sum,
                                                   A& aligned) const {
@@ -215,8 +215,8 @@ class Backward {
         aligned = left_h * given.p_h + left_z * given.p_z;
     }
 
-    /// Takes the gradients of a unit through the norm. All lanes of all warps add up the sums of a row in the
-    /// same order.
+    /// Propagates the gradients of a unit through the norm. All lanes of all warps add up the sums of a row
+    /// in the same order.
     __device__ __forceinline__ void pass_norm(const Task& task, Index turn) const {
         const Row row = this->row(task);
         const int own = unit(task);

@@ -39,14 +39,14 @@ struct ForwardMatrix {
     }
 
  private:
-    /// Where a column begins; beyond the last unit it is another, for results that nobody reads.
+    /// Where a column begins; beyond the last unit, that of another column, whose results are not read.
     __device__ __forceinline__ Index row(int tile, int column) const {
         const int unit = tile * forward_units + column % forward_units;
         return ((column < forward_units ? 0 : Index{size}) + (unit < size ? unit : 0)) * size;
     }
 };
 
-/// What a lane reads for a step, before it is needed. Nothing is computed from it until then.
+/// The data that a lane reads ahead for a step. Nothing is computed from it until it is needed.
 template <typename S>
 struct ForwardInputs {
     Index place;  // in a (T, B, N) array; negative where there is no such step
@@ -56,7 +56,7 @@ struct ForwardInputs {
     AccumulationType<S> mask;
 };
 
-/// The numbers of a lane: a gate of a unit of a row, and the state of the unit where the gate is the first.
+/// The numbers of a lane: a gate of a unit of a row, and for the first gate the state of the unit.
 template <typename S, bool resident>
 class Forward {
     using A = AccumulationType<S>;
@@ -89,7 +89,7 @@ class Forward {
                 }
                 const A before = state(task, step);
                 A p(0);
-                // A quad that has ended is left out; the lanes of the others need all of its states.
+                // Finished quads are skipped; the lanes of the others need all of their states.
                 if (multiplies && __any_sync(whole_warp, step < row(task).walked.count)) {
                     p = product(task, step);
                 }
@@ -112,7 +112,7 @@ class Forward {
         return {args_, division_, task.first_row + lane_.row};
     }
 
-    /// Scratch memory: the states before a step and after it in turns, the products and the moments of parts.
+    /// Scratch memory: alternating states before and after a step, the products and the moments of parts.
     __device__ __forceinline__ A* states(Index step) const {
         return static_cast<A*>(args_.scratch) + (step & 1) * division_.rows * division_.width;
     }
@@ -152,7 +152,7 @@ class Forward {
         const int own = unit(task);
         if (gate() != 0 || !row.exists || own >= division_.width) return;
         A* to = states(0) + row.index * division_.width + own;
-        if (own >= size_) {  // no number of U meets what stands there, but 0 times that must be 0
+        if (own >= size_) {  // U has zeros there, but 0 times the value must be 0
             to[0] = to[division_.rows * division_.width] = A(0);
             return;
         }
@@ -188,7 +188,7 @@ class Forward {
         return left < forward_units ? left : forward_units;
     }
 
-    /// Keeps a product until the moments of its whole row are known.
+    /// Stores a product until the moments of its whole row are known.
     __device__ __forceinline__ void keep(const Task& task, A product) const {
         const Row row = this->row(task);
         const int own = unit(task);
@@ -224,7 +224,7 @@ class Forward {
         return (kept_product(row.index, own) - mean) * rstd;
     }
 
-    /// Takes a unit through a step, given the state before it and the product, normalized if there is a norm.
+    /// Computes a step of a unit, given the state before it and the product, normalized if there is a norm.
     __device__ __forceinline__ void finish(const Task& task, Index step, A before, A product) {
         const ForwardInputs<S> given = next_;
         const Task after = tasks_.after(task);

@@ -19,13 +19,13 @@ inline std::string shape_of(const LigruInputs& in) {
 
 namespace sru_kernels::SRU_KERNELS_VARIANT::ligru {
 
-/// What a tile of the product is to a kernel.
+/// The meaning of a tile of the product for a kernel.
 struct Tile {
     int units;  // of the state
     int gates;  // that a column goes through
 };
 
-/// A block for each multiprocessor, as far as there are tiles; then rows are divided too.
+/// A block per multiprocessor while there are tiles; beyond that, rows are divided too.
 inline Division divide(const LigruInputs& in, const Tile& tile, Index multiprocessors) {
     const auto pieces = [](Index size, Index piece) { return (size + piece - 1) / piece; };
     Division division{};
@@ -55,7 +55,7 @@ void check(const Args& args, const cuda::Launch& launch) {
 }
 
 /// Launches the kernel `select(zero of the storage type, whether its columns are in shared memory)`: once for
-/// all stages, or where blocks cannot wait for each other once for each.
+/// all stages, or once per stage if blocks cannot wait for each other.
 template <typename Args, typename Select>
 void launch_stages(const Args& args, const cuda::Launch& launch, const Tile& tile, const Select& select) {
     check(args, launch);

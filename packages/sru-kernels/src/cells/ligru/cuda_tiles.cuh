@@ -8,16 +8,16 @@
 #include "cells/marks.hpp"
 #include "sru_kernels/storage.hpp"
 
-// How a GPU walks the rows of both directions: all of them together, step by step, because a step is a
-// product of the states of all rows with one matrix.
+// A GPU processes the rows of both directions together, step by step, because a step is a product of the
+// states of all rows with one matrix.
 //
-// A block owns some columns of the matrix, which stay in its shared memory where they fit, and so some units
-// of the state, for some of the rows. A step is one stage, or two with a norm, whose means are over all
-// units. Between stages all blocks of the grid wait for each other; where they cannot, each stage is a
-// launch of its own.
+// A block owns some columns of the matrix, which stay in its shared memory if they fit, and therefore some
+// units of the state, for some of the rows. A step is one stage, or two with a norm, whose means are over all
+// units. Between stages all blocks of the grid wait for each other; if they cannot, each stage is a separate
+// launch.
 namespace sru_kernels::SRU_KERNELS_VARIANT::ligru {
 
-/// A warp multiplies so many states with so many columns: a number for each lane.
+/// The states and columns that a warp multiplies: one number per lane.
 constexpr int tile_rows = 4, tile_columns = 8;
 constexpr int most_warps = 8;  // of a block
 constexpr unsigned int whole_warp = 0xffffffffU;
@@ -37,19 +37,19 @@ struct Stages {
     Index first, end;
 };
 
-/// Neighbouring numbers that are read at once.
+/// Adjacent numbers that are read at once.
 template <typename Element, int size>
 struct alignas(size * sizeof(Element)) Numbers {
     Element at[size];
 };
 
-/// An activation as a type; std::integral_constant converts on the host alone.
+/// An activation as a type; std::integral_constant converts only on the host.
 template <Activation activation>
 struct Constant {
     static constexpr Activation value = activation;
 };
 
-/// As many numbers of the accumulation type as 16 bytes hold: what a lane multiplies at a time.
+/// 16 bytes of numbers of the accumulation type, which a lane multiplies at a time.
 template <typename A>
 constexpr int piece = 16 / sizeof(A);
 
@@ -67,8 +67,7 @@ struct Task {
     Index first_row;
 };
 
-/// The tasks of a warp. The same lane has the same numbers of a state at every step, so it sees what it
-/// wrote.
+/// The tasks of a warp. A lane has the same numbers of a state at every step, so it sees its own writes.
 class Tasks {
  public:
     __device__ __forceinline__ explicit Tasks(const Division& division)
@@ -85,7 +84,7 @@ class Tasks {
     __device__ __forceinline__ bool has(const Task& task) const { return task.tile_in_block < tiles_; }
 
  private:
-    /// Quads beyond the last are those of the tiles that follow. A division would take longer.
+    /// Quads beyond the last belong to the following tiles. A division would take longer.
     __device__ __forceinline__ Task settled(int tile, Index quad) const {
         while (tile < tiles_ && quad >= quads_) {
             quad -= quads_;
@@ -155,7 +154,7 @@ __device__ __forceinline__ A sum_of_row(A number) {
     return number;
 }
 
-/// Adds up what the lanes have of each number of a tile. A lane returns that of its row and column.
+/// Sums the lanes' parts of each number of a tile. A lane returns the number of its row and column.
 template <typename A, int count = tile_rows * tile_columns>
 __device__ __forceinline__ A sum_of_lanes(const A (&sums)[count], int lane) {
     constexpr int half = count / 2;
@@ -193,7 +192,7 @@ __device__ __forceinline__ AccumulationType<S> multiply(const AccumulationType<S
     A sums[tile_rows * tile_columns] = {};
     Piece next[tile_rows];
     const auto fetch = [&](int k) {
-        const int at = k < depth ? k : 0;  // beyond the end it reads what nobody takes
+        const int at = k < depth ? k : 0;  // beyond the end the value is not used
 #pragma unroll
         for (int row = 0; row < tile_rows; ++row) next[row] = *reinterpret_cast<const Piece*>(from[row] + at);
     };
@@ -205,7 +204,7 @@ __device__ __forceinline__ AccumulationType<S> multiply(const AccumulationType<S
 #pragma unroll
         for (int row = 0; row < tile_rows; ++row) now[row] = next[row];
         fetch(k + stride);
-        __syncwarp();  // or the compiler would move the loads behind the products
+        __syncwarp();  // or the compiler would move the loads after the products
         if (k >= depth) continue;
 #pragma unroll
         for (int column = 0; column < tile_columns; ++column) {
@@ -239,7 +238,7 @@ __device__ __forceinline__ void keep_columns(S* memory, const Division& division
     __syncthreads();
 }
 
-/// Calls `apply` with an activation that is known when it is compiled.
+/// Calls `apply` with an activation that is known at compile time.
 template <typename Apply>
 __device__ __forceinline__ auto with_activation(Activation activation, const Apply& apply) {
     if (activation == Activation::tanh) return apply(Constant<Activation::tanh>{});

@@ -24,7 +24,7 @@ namespace sru_kernels {
     FIELD(In, norm_bias, absent_if(!has_norm, "without a norm"), "(2, D) A, its bias; zeros if absent.")     \
     FIELD(In, mask_h, optional, "(B, N·D) A, multiplies the candidates; ones if absent.")                    \
     FIELD(Mask, marks, optional,                                                                             \
-          "(T, B) bytes: 1 at padding, plus 2 where the first direction starts anew, plus 4 where the "      \
+          "(T, B) bytes: 1 at padding, plus 2 where the first direction restarts, plus 4 where the "         \
           "second does; zeros if absent. A mask of bools marks padding.")                                    \
     FIELD(Offsets, cu_seqlens, optional,                                                                     \
           "(B+1) offsets: row b has positions cu_seqlens[b] to cu_seqlens[b+1] of the T in all, and arrays " \
@@ -44,7 +44,7 @@ struct LigruInputs {
 #define LIGRU_FORWARD_FIELDS(FIELD)                                                                          \
     FIELD(Number, norm_eps, any, "The ε of the norm.")                                                       \
     FIELD(In, h0, optional, "(B, N·D) A, the state before the first step; zeros if absent.")                 \
-    FIELD(In, h_reset, optional, "(N·D) A, the state before a step that starts anew; zeros if absent.")      \
+    FIELD(In, h_reset, optional, "(N·D) A, the state before a step that restarts; zeros if absent.")         \
     FIELD(Out, h, required_if(has_steps()), "(T, B, N·D) S.")                                                \
     FIELD(Out, h_last, required_if(has_states()),                                                            \
           "(B, N·D) A, the state after the last step: time T−1, or 0 in the second direction.")              \
@@ -69,7 +69,7 @@ p = norm_weight ⊙ (U h' − mean) / sqrt(variance + norm_eps) + norm_bias over
     z = σ(u_z + p_z)        h = z ⊙ h' + (1 − z) ⊙ g(u_h + p_h) ⊙ m
 
 The product takes the state as it is, of type A, and so are its sums. At a padded position the state stays h' and
-h = 0, whatever u holds there. At any other position that starts anew, h' is h_reset. With cu_seqlens the rows are
+h = 0, whatever u holds there. At any other position that restarts, h' is h_reset. With cu_seqlens the rows are
 sequences of different lengths, end to end. A GPU does not check offsets; wrong ones are kept within bounds.)"};
 
     SRU_KERNELS_MORE_FIELDS(LigruInputs, LIGRU_FORWARD_FIELDS)

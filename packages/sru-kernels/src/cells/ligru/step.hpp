@@ -13,13 +13,13 @@
 // 3).
 namespace sru_kernels::SRU_KERNELS_VARIANT::ligru {
 
-/// What the functions of a column are applied to.
+/// The arguments of the functions of a column.
 template <typename A>
 struct Sums {
     A h, z;
 };
 
-/// Gradients of the sums, and that of h' as far as it does not pass through the product.
+/// Gradients of the sums, and the part of that of h' that does not pass through the product.
 template <typename A>
 struct Gradients {
     A h, z, before;

@@ -11,7 +11,7 @@ struct BackwardRow {
     InputRow<S> in;
     const A *c_before, *c;
     const S* grad_h;
-    A* grad_c;  // of the state after the step on entry, of the state before it on return
+    A* grad_c;  // on entry of the state after the step, on return of the state before it
     S *grad_u_c, *grad_u_f, *grad_u_r, *grad_highway;
     A *grad_v_f, *grad_v_r, *grad_b_f, *grad_b_r;  // added to
 
@@ -32,7 +32,7 @@ struct BackwardRow {
     }
 };
 
-/// Walks a tile backwards through time. Running sums live in the rows of the final results.
+/// Walks a tile backwards through time. Running sums are kept in the rows of the final results.
 template <typename S, typename A = AccumulationType<S>>
 void walk_tile(const SruBackward& args, Index begin, Index size) {
     const OptionalRows<A> masks(args.mask_c, size, A(1)), c0(args.c0, size, A(0));

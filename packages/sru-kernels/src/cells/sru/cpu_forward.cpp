@@ -20,8 +20,8 @@ struct ForwardRow {
     }
 };
 
-/// Walks a tile through time. The state lives in the row of c of the previous step, or in c_last if c is not
-/// kept.
+/// Walks a tile through time. The state is in the row of c of the previous step, or in c_last if c is not
+/// stored.
 template <typename S, typename A = AccumulationType<S>>
 void walk_tile(const SruForward& args, Index begin, Index size) {
     const OptionalRows<A> masks(args.mask_c, size, A(1)), resets = rows_of_resets<A>(args, size);

@@ -13,7 +13,7 @@ using Columns = void (*)(const Row& row, Index size);
 
 template <typename Row, Activation activation, Highway highway>
 void run_columns(const Row& given, Index size) {
-    const Row row = given;  // a copy, so the compiler knows that no store changes it
+    const Row row = given;  // a copy, so that the compiler knows that no store changes it
 #pragma omp simd
     for (Index i = 0; i < size; ++i) row.template column<activation, highway>(i);
 }

@@ -9,10 +9,10 @@
 #include "runtime/cpu/tiles.hpp"
 #include "sru_kernels/storage.hpp"
 
-// How the B·N·D independent columns are walked: time step by time step, in memory order.
+// The B·N·D independent columns are processed time step by time step, in memory order.
 namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
 
-/// Column steps per thread below which starting other threads does not pay.
+/// Column steps per thread below which starting other threads is not worthwhile.
 constexpr Index work_per_thread = 16384;
 
 /// Part of a tile at one time step: columns of one batch row and direction, and where they are in each array.
@@ -83,13 +83,13 @@ inline Mark mark_of(const SruInputs& in, const Segment& segment) {
     return SRU_KERNELS_VARIANT::mark_of(in.marks, segment.position, segment.reversed);
 }
 
-/// The state before a step at which a direction starts anew. Without marks there is none.
+/// The state before a step at which a direction restarts. Without marks there is none.
 template <typename A>
 OptionalRows<A> rows_of_resets(const SruInputs& in, Index size) {
     return OptionalRows<A>(in.c_reset, in.marks == nullptr ? 0 : size, A(0));
 }
 
-/// What the forward and the backward step of a segment both read.
+/// The inputs of both the forward and the backward step of a segment.
 template <typename S, typename A = AccumulationType<S>>
 struct InputRow {
     const S *u_c, *u_f, *u_r, *highway;

@@ -17,7 +17,7 @@ constexpr Index row_group = 4;
 /// cache.
 constexpr Index batch_group = 8;
 
-/// Multiplications per thread below which starting other threads does not pay.
+/// Multiplications per thread below which starting other threads is not worthwhile.
 constexpr Index products_per_thread = 65536;
 
 template <Index count, typename A>
@@ -33,10 +33,10 @@ SRU_KERNELS_HOST_DEVICE A sum_in_pairs(const A (&terms)[count]) {
 }
 
 /// out[row] = Σ_k weight[row, k] · input[k] for some rows. Lanes and their sums are explicit: the compiler
-/// would add the lanes of a row one after the other, which takes as long as 1024 products.
+/// would add the lanes of a row one by one, which takes as long as 1024 products.
 template <Index rows, typename W, typename S, typename A>
 void multiply(const W* weight, const S* input, Index size, A* out) {
-    // As many as a vector holds of the accumulation type. For bytes a whole vector, which GCC unpacks well;
+    // As many as fit in a vector of the accumulation type. For bytes a whole vector, which GCC unpacks well;
     // fewer took three times as long.
     constexpr Index lanes = vector_size / Index{sizeof(W) == 1 ? 1 : sizeof(A)};
     A sums[rows][lanes] = {};

@@ -5,7 +5,7 @@
 
 namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
 
-/// Writes the gradients of what has a position, step by step.
+/// Writes the gradients of the inputs of each position, step by step.
 template <typename S, int columns, bool v_varies>
 class GradientWriter {
     using A = AccumulationType<S>;
@@ -120,7 +120,7 @@ class Backward {
         }
     }
 
-    /// A step that may start anew, which keeps the gradient from the steps before.
+    /// A step that may be a start, which no gradient crosses.
     __device__ __forceinline__ void step_back_from(const Step<S, columns>& given, bool is_start,
                                                    const A (&saved)[columns]) {
         A c_before[columns], g[columns], slope[columns];

@@ -3,10 +3,10 @@
 
 namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
 
-/// How many steps a slice has: as many as fit into registers on every architecture.
+/// The steps of a slice: as many as fit into registers on every architecture.
 constexpr int backward_steps = 3;
 
-/// The inputs of a slice as they were read. The step that is taken first is the latest.
+/// The inputs of a slice as read. The latest step is processed first.
 template <typename S>
 struct BackwardSlice {
     using A = AccumulationType<S>;
@@ -15,7 +15,7 @@ struct BackwardSlice {
     Pack<A, 1> c[steps + 1];  // after each step, and before the last one taken
     Pack<std::uint8_t, 1> marks[steps];
 
-    /// Of the row, `left` steps are left from the first of the slice on, perhaps none.
+    /// `left` steps of the row remain from the first of the slice on, possibly none.
     __device__ __forceinline__ void read(const SruBackward& args, const Place& place, const TeamStep& at,
                                          Index left) {
         if (left > steps) return read(args, at, Constant<steps + 1>{});
@@ -62,8 +62,8 @@ struct SliceMap {
     }
 };
 
-/// Where the threads of a team exchange the maps of their slices. Two rooms alternate from tile to tile, so
-/// that one barrier for each suffices.
+/// Where the threads of a team exchange the maps of their slices. Two buffers alternate from tile to tile, so
+/// that one barrier per tile is enough.
 template <typename A, int warps>
 struct TeamMaps {
     A factor[2][warps][lanes], constant[2][warps][lanes];
@@ -109,7 +109,7 @@ class TeamMember {
     __device__ __forceinline__ TeamMember(const SruBackward& args, const TeamPlace& place)
         : args_(args), place_(place), own_(args, place), scale_(highway_scale<A>(args)) {}
 
-    /// Linearises the steps of a slice, and returns what they do to the gradient of the state together.
+    /// Linearises the steps of a slice, and returns their combined effect on the gradient of the state.
     template <typename HasMarks>
     __device__ __forceinline__ SliceMap<A> linearize_slice(const BackwardSlice<S>& slice, HasMarks) {
         A c[steps], g[steps], slope[steps];
@@ -189,7 +189,7 @@ class TeamMember {
     ParameterSums<A, 1> sums_;
 };
 
-/// Blocks per multiprocessor that registers must allow. On 10.0 and newer a second one would make it spill.
+/// Blocks per multiprocessor that registers must allow. On 10.0 and newer a second one would cause spills.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
 template <typename S>
 constexpr int team_blocks = 1;

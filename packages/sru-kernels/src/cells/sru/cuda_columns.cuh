@@ -23,7 +23,7 @@ struct Place {
     Index at;       // in the flattened (B, N·D) space
     bool reversed;  // walks time from T−1 to 0
 
-    /// `columns` for each thread, whatever row they are in.
+    /// `columns` for each thread, in any row.
     __device__ __forceinline__ Place(const SruInputs& in, int columns) : reversed(takes_second(in)) {
         const Index index = (block(in) * blockDim.x + threadIdx.x) * columns;
         row = index / in.hidden_size;
@@ -37,7 +37,7 @@ struct Place {
         return in.num_directions == 2 && blockIdx.x % 2 == 1;
     }
 
-    /// The number of this block among those of its direction.
+    /// The index of this block among those of its direction.
     __device__ __forceinline__ static Index block(const SruInputs& in) {
         return in.num_directions == 2 ? blockIdx.x / 2 : blockIdx.x;
     }
@@ -53,7 +53,7 @@ struct Place {
 
 /// The marks of a position, as a direction sees them.
 struct Marks {
-    bool is_padding, is_start;  // a start at padding counts for nothing
+    bool is_padding, is_start;  // a start at padding is ignored
 
     __device__ __forceinline__ Marks(unsigned int bits, bool reversed)
         : is_padding((bits & 1) != 0), is_start((bits & (reversed ? 5 : 3)) == (reversed ? 4 : 2)) {}
@@ -79,9 +79,9 @@ struct ColumnParameters {
     }
 };
 
-/// The columns' values of an array that few steps need. One is kept in a register: a load among the steps
-/// would share a scoreboard with those that read ahead, and whatever waits for it would wait for them.
-/// Several are read when they are needed, since there are no registers to spare.
+/// The columns' values of an array that few steps need. A single one is kept in a register: a load among the
+/// steps would share a scoreboard with those that read ahead, and waiting for it would mean waiting for them.
+/// Several are read when needed, because there are no registers to spare.
 template <typename A, int columns>
 class SeldomNeeded {
  public:

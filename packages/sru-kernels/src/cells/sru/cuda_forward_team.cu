@@ -1,25 +1,25 @@
 #include "cells/sru/cuda_team.cuh"
 
-// Only the state of the forget gate hangs on the step before. The first thread of a team walks that chain;
-// the others follow by a tile and compute r and h, for which the states are enough.
+// Only the chain of the forget gate depends on the previous step. The first thread of a team computes that
+// chain; the others follow one tile behind and compute r and h, which need only the states.
 namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
 
-/// How many steps each of the others takes of a tile.
+/// How many steps of a tile each of the others processes.
 constexpr int forward_steps = 4;
 
-/// Two tiles of states, which alternate: before the tile, and after each of its steps.
+/// Two alternating tiles of states: before the tile, and after each of its steps.
 template <typename A, int tile>
 struct TeamStates {
     A c[2][tile + 1][lanes];
 };
 
-/// What the chain reads of a tile.
+/// The inputs of the chain for a tile.
 template <typename S, int tile>
 struct ChainInputs {
     Pack<S, 1> u_c[tile], u_f[tile];
     Pack<std::uint8_t, 1> marks[tile];
 
-    /// Of the row, `left` steps are left from the first of the tile on, perhaps none.
+    /// `left` steps of the row remain from the first of the tile on, possibly none.
     __device__ __forceinline__ void read(const SruForward& args, const TeamStep& at, Index left) {
         const auto read = [&](auto count) {
             const S* u = static_cast<const S*>(args.u) + at.u;
@@ -31,7 +31,7 @@ struct ChainInputs {
     }
 };
 
-/// What the outputs of a slice are computed from, but for the states.
+/// The inputs of the outputs of a slice, except the states.
 template <typename S>
 struct OutputInputs {
     static constexpr int steps = forward_steps;
@@ -77,7 +77,7 @@ __device__ __forceinline__ void walk_chain(const SruForward& args, const TeamPla
         };
         states.c[room][0][place.lane] = c[0];
         is_marked ? walk(std::true_type{}) : walk(std::false_type{});
-        // Here, since a wait for these loads after the next are issued would be one for both.
+        // Here, because a wait for these loads after the next are issued would be a wait for both.
         is_marked = any_of(next.marks);
         __syncthreads();
     }

@@ -7,15 +7,15 @@
 #include "runtime/cuda/chunks.cuh"
 #include "runtime/cuda/ring.cuh"
 
-// How the kernels read what belongs to a position: ahead of time, in shared memory or in registers. A reader
-// gives the steps to a body, which has
+// The kernels read the inputs of a position ahead of time, into shared memory or registers. A reader passes
+// the steps to a body, which has
 //
 //   take(steps)                       several, none of them the last of a backward pass, without marks
 //   take(step, marks, is_last)        one
 namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
 
-/// What is read at one step. Nothing is computed from it before the step is taken, because that would wait
-/// for memory.
+/// The data read for one step. Nothing is computed from it before the step is processed, because that would
+/// wait for memory.
 template <typename S, int columns>
 struct Step {
     using A = AccumulationType<S>;
@@ -54,7 +54,7 @@ __device__ __forceinline__ Parameters<A> parameters(const ColumnParameters<A, co
     return p;
 }
 
-/// The walks over what the forward and the backward kernel both read.
+/// The walks over the inputs of both the forward and the backward kernel.
 template <typename S>
 struct InputWalks {
     Walk<const S> u, highway;
@@ -70,7 +70,7 @@ struct InputWalks {
           marks(in.marks, positions, 1, 0, backwards) {}
 };
 
-/// The walks over what only the backward kernel reads. The state before a step is that of the next in the
+/// The walks over the inputs of the backward kernel only. The state before a step is that of the next in the
 /// walk.
 template <typename S>
 struct BackwardWalks : InputWalks<S> {
@@ -174,10 +174,10 @@ class RingReader {
     WarpMarks marks_;
 };
 
-/// Reads into registers, one column per thread, whatever the shape.
+/// Reads into registers, one column per thread, for any shape.
 template <typename Args, typename S, bool v_varies>
 class RegisterReader {
-    /// As many steps as fit into 128 registers twice, beside what is computed from them.
+    /// As many steps as fit into 128 registers twice, in addition to the values computed from them.
     struct Chunk {
         static constexpr int size = is_backward<Args> ? (v_varies ? 3 : 4) : (v_varies ? 4 : 6);
         Step<S, 1> steps[size];

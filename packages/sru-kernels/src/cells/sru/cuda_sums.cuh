@@ -4,8 +4,8 @@
 
 namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
 
-/// The sums over time of what every step adds to the gradients of the parameters, of v only if it is the same
-/// at all positions.
+/// The sums over time of each step's contribution to the gradients of the parameters; for v only if it is the
+/// same at all positions.
 template <typename A, int columns, bool v_varies = false>
 struct ParameterSums {
     A v_f[columns]{}, v_r[columns]{}, b_f[columns]{}, b_r[columns]{}, c_reset[columns]{};

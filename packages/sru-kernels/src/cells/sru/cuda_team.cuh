@@ -3,9 +3,9 @@
 #include "cells/sru/cuda_columns.cuh"
 #include "runtime/cuda/hide.cuh"
 
-// Where a GPU has more threads than there are columns, the threads of a team share one: those of the same
-// lane in all warps of a block. A team takes a tile of time at once, each thread a slice of a few steps of
-// it, while the next tile is on its way.
+// If a GPU has more threads than there are columns, the threads of a team share one: those of the same lane
+// in all warps of a block. A team processes a tile of time at once, each thread a slice of a few steps, while
+// the next tile is being loaded.
 namespace sru_kernels::SRU_KERNELS_VARIANT::sru {
 
 constexpr int lanes = cuda::team_columns;
@@ -27,7 +27,7 @@ struct TeamPlace : Place {
     }
 };
 
-/// The parameters of a team's column, and what starts begin with.
+/// The parameters of a team's column, and the state at starts.
 template <typename A>
 struct TeamColumn {
     Parameters<A> p;
@@ -41,7 +41,7 @@ struct TeamColumn {
     }
 };
 
-/// Where the steps of a row are: the offsets of one in arrays of the shapes of u, h and the marks.
+/// Where the steps of a row are: offsets in arrays of the shapes of u, h and the marks.
 struct TeamStep {
     Index u, h, mark;
     Index u_stride, h_stride, mark_stride;
@@ -63,7 +63,7 @@ struct TeamStep {
     }
 };
 
-/// A number that is known when the kernel is compiled; std::integral_constant converts on the host alone.
+/// A number that is known at compile time; std::integral_constant converts only on the host.
 template <int number>
 struct Constant {
     __device__ __forceinline__ constexpr operator int() const { return number; }
@@ -83,7 +83,7 @@ __device__ __forceinline__ void read_steps(Pack<Element, 1> (&to)[steps], const 
 }
 
 /// The highway of a slice, in an array of the shape of u or in one of the shape of x, which may be absent.
-/// The loads stand once: of two ways to load, one would wait for what the other may have begun.
+/// There is only one set of loads: with two, one would wait for loads that the other may have started.
 struct TeamHighway {
     bool in_u;
     Index offset, stride;
@@ -109,7 +109,7 @@ __device__ __forceinline__ void read_highway(Pack<S, 1> (&to)[steps], const SruI
     from != nullptr ? read_steps(to, from, highway.stride, count) : read_steps(to, from, 0, 0);
 }
 
-/// Those of steps that do not exist say padding.
+/// Steps that do not exist are marked as padding.
 template <int steps, typename Count>
 __device__ __forceinline__ void read_marks(Pack<std::uint8_t, 1> (&to)[steps], const SruInputs& in,
                                            const TeamStep& at, Count count) {

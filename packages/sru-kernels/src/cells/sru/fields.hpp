@@ -24,9 +24,9 @@ namespace sru_kernels {
           "(T, B, N·D) S; no highway if absent. Must be absent for K = 4.")                                  \
     FIELD(In, mask_c, optional, "(B, N·D) A; ones if absent.")                                               \
     FIELD(Mask, marks, optional,                                                                             \
-          "(T, B) bytes: 1 at padding, plus 2 where the first direction starts anew, plus 4 where the "      \
+          "(T, B) bytes: 1 at padding, plus 2 where the first direction restarts, plus 4 where the "         \
           "second does; zeros if absent. A mask of bools marks padding.")                                    \
-    FIELD(In, c_reset, optional, "(N·D) A, the state before a step that starts anew; zeros if absent.")      \
+    FIELD(In, c_reset, optional, "(N·D) A, the state before a step that restarts; zeros if absent.")         \
     FIELD(Offsets, cu_seqlens, optional,                                                                     \
           "(B+1) offsets: row b has positions cu_seqlens[b] to cu_seqlens[b+1] of the T in all, and arrays " \
           "(T, B, ...) have no axis B.")                                                                     \
@@ -66,7 +66,7 @@ K = 3 with x, else 0:
     f = σ(u_f + v_f ⊙ c' + b_f)        r = σ(u_r + v_r ⊙ c' + b_r)
     c = f ⊙ c' + (1 − f) ⊙ u_c         h = r ⊙ m ⊙ g(c) + (1 − r ⊙ m) ⊙ x'
 
-At a padded position c = c' and h = 0, whatever u, v and x hold there. At any other position that starts anew,
+At a padded position c = c' and h = 0, whatever u, v and x hold there. At any other position that restarts,
 c' is c_reset. With cu_seqlens the rows are sequences of different lengths, end to end. A GPU does not check
 offsets; wrong ones are kept within bounds.
 

@@ -28,7 +28,7 @@ struct Outputs {
     A h, c;
 };
 
-/// Gradients of what a step reads. The biases have those of `u_f` and `u_r`.
+/// Gradients of the inputs of a step. Those of the biases equal those of `u_f` and `u_r`.
 template <typename A>
 struct Gradients {
     A u_c, u_f, u_r, highway, v_f, v_r, c_before;
@@ -80,7 +80,7 @@ SRU_KERNELS_HOST_DEVICE Outputs<A> forward(const Inputs<A>& in, const Parameters
     return {output<has_highway>(in, gate.r.open * p.mask, activate(activation, c)), c};
 }
 
-/// What a step passes on from the gradient of c, in which its gradients are linear; and those that do not
+/// The factors of a step's gradients that are linear in the gradient of c, and the gradients that do not
 /// depend on it.
 template <typename A>
 struct Linearized {

@@ -8,8 +8,8 @@
 namespace sru_kernels::cpu {
 namespace {
 
-/// How often a thread looks before it offers its processor, and how often it does that before it sleeps. Some
-/// microseconds and some tens of them: waking a thread takes longer.
+/// How often a thread polls before it yields its processor, and how often it yields before it sleeps. Several
+/// microseconds and several tens of them: waking a thread takes longer.
 constexpr int glances = 256, offers = 64;
 
 void pause() {
@@ -22,7 +22,7 @@ void pause() {
 
 }  // namespace
 
-// Sleeping is POSIX: std::condition_variable would ask for the libstdc++ of GCC 12 where a wheel is used.
+// Sleeping uses POSIX: std::condition_variable would require the libstdc++ of GCC 12 where a wheel is used.
 struct alignas(64) Barriers::Barrier {
     std::atomic<int> arrived{0};
     std::atomic<unsigned> round{0};  // how often all have passed
@@ -38,7 +38,7 @@ struct alignas(64) Barriers::Barrier {
 
     void open() {
         arrived.store(0, std::memory_order_relaxed);
-        // Not between a sleeper's last look and its sleep.
+        // Not between a sleeper's last poll and its sleep.
         pthread_mutex_lock(&mutex);
         round.fetch_add(1, std::memory_order_release);
         pthread_mutex_unlock(&mutex);

@@ -1,13 +1,13 @@
 #pragma once
 
-// Where threads of a team wait for each other. Compiled once, not per instruction set.
+// Barriers for the threads of a team. Compiled once, not per instruction set.
 namespace sru_kernels::cpu {
 
-/// Some barriers that threads pass again and again.
+/// A set of reusable barriers.
 ///
-/// A thread spins for some microseconds, as those beside it are about to arrive, then offers its processor to
-/// other processes, and in the end sleeps. OpenMP's own barriers spin for milliseconds, which takes the
-/// processor from the very thread that is waited for where there are more threads than processors.
+/// A thread spins for several microseconds, because the others are about to arrive, then yields its processor
+/// to other processes, and finally sleeps. OpenMP's own barriers spin for milliseconds, which takes the
+/// processor from the very thread they wait for if there are more threads than processors.
 class Barriers {
  public:
     explicit Barriers(int count);

@@ -15,8 +15,8 @@ InstructionSet detect_instruction_set();
 
 /// Returns the set that the kernels use: the widest, or what SRU_KERNELS_INSTRUCTION_SET names.
 ///
-/// The variable is read once, at the first call that succeeds. Throws std::invalid_argument when it holds an
-/// unknown word or a set that this processor lacks.
+/// The variable is read once, at the first successful call. Throws std::invalid_argument if its value is
+/// unknown or names a set that this processor lacks.
 InstructionSet instruction_set();
 
 /// The name users see: "baseline", "avx2" or "avx512".

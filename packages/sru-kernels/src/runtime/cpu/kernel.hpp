@@ -8,7 +8,7 @@ namespace sru_kernels::cpu {
 /// instruction set and defines the one that SRU_KERNELS_VARIANT names.
 ///
 /// A kernel runs on up to `num_threads` threads, and its results do not depend on how many. Before it writes
-/// anything it throws std::bad_alloc if there is too little memory to work in, and std::invalid_argument if
+/// anything it throws std::bad_alloc if it cannot allocate working memory, and std::invalid_argument if
 /// offsets are wrong.
 template <typename Args>
 struct Builds {

@@ -5,12 +5,12 @@
 
 #include "runtime/cpu/vectors.hpp"
 
-// Products of a few rows with a matrix that is packed once and multiplied by again and again.
+// Products of a few rows with a matrix that is packed once and used many times.
 //
 // The packed matrix is a sequence of panels, each a tile of columns wide: two vectors, row after row. For
 // every row of a panel the sums of a tile of the product, which stay in registers, take two loads and one
-// broadcast for each row of the left matrix. A sum adds its terms one after the other, whatever the tile:
-// results do not depend on how rows are grouped.
+// broadcast for each row of the left matrix. A sum adds its terms in the same order in every tile: results do
+// not depend on how rows are grouped.
 namespace sru_kernels::SRU_KERNELS_VARIANT {
 
 /// Rows of the left matrix that are multiplied at a time, as many as leave the sums in registers: 32 of them
@@ -82,7 +82,7 @@ void multiply_some(Index count, const Factors<A>& factors, A* out, std::index_se
 
 /// For every tile of `count` rows, all about as high, calls `prefetch(row)` for each of its rows, multiplies,
 /// and calls `visit(first row, rows, their product)`. Prefetches for more rows at once would be dropped: a
-/// core has about two dozen lines under way.
+/// core can have about two dozen lines in flight.
 template <typename A, typename Prefetch, typename Visit>
 void multiply_rows(Index count, Factors<A> factors, const Prefetch& prefetch, const Visit& visit) {
     alignas(64) A out[most_tile_rows * panel_columns<A>];

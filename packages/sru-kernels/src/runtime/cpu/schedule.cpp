@@ -16,8 +16,8 @@ namespace {
 /// Column steps below which a unit is not worth fetching.
 constexpr Index smallest_unit = 4096;
 
-/// A unit is at most one part in so many of what a thread has to do. No finer: the fewer columns walk
-/// together, the longer they wait for memory.
+/// A thread's work is divided into at least this many units. No finer: the fewer columns walk together, the
+/// longer they wait for memory.
 constexpr Index parts_of_share = 2;
 
 Index rounded_up_quotient(Index size, Index by) { return (size + by - 1) / by; }

@@ -5,7 +5,7 @@
 // How sequences of different lengths are divided among threads. Compiled once, not per instruction set.
 namespace sru_kernels::cpu {
 
-/// Sequences end to end: row b has the positions offsets[b] to offsets[b + 1] of `length` in all, and
+/// Concatenated sequences: row b has the positions offsets[b] to offsets[b + 1] of `length` in total, and
 /// `columns` that walk through them independently.
 struct Sequences {
     const Index* offsets;
@@ -29,7 +29,7 @@ void check_offsets(const char* kernel, const Sequences& sequences);
 void for_each_unit(const Sequences& sequences, Index line, Index tile, bool worthwhile, int num_threads,
                    UnitWork work, const void* argument);
 
-/// Writes the numbers of the rows to `order`, those of long sequences first.
+/// Writes the row indices to `order`, those of long sequences first.
 void longest_first(const Index* offsets, Index rows, Index* order);
 
 }  // namespace sru_kernels::cpu

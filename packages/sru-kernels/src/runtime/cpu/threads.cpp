@@ -38,21 +38,21 @@ const OpenMp& openmp() {
         // torch loads its runtime globally, so this finds the functions that torch calls.
         const OpenMp loaded = look_up_all(RTLD_DEFAULT);
         if (loaded.parallel != nullptr) return loaded;
-        // Without the library the handle is null, which looks everywhere again.
+        // Without the library the handle is null, which searches everywhere again.
         return look_up_all(dlopen("libgomp.so.1", RTLD_NOW | RTLD_LOCAL));
     }();
     return found;
 }
 
-/// Whether this process was forked from one that had several threads. OpenMP's are not in the child, but its
-/// memory says that they are, so that a team would wait for them forever.
+/// Whether this process was forked from one that had several threads. OpenMP's threads do not exist in the
+/// child, but its memory says that they do, so a team would wait for them forever.
 bool lacks_threads = false;
 
 bool parent_has_threads = false;
 
 void before_fork() {
     struct stat threads{};
-    // The directory has a link for itself, for its parent and for each thread.
+    // The directory has a link for itself, its parent and each thread.
     parent_has_threads = stat("/proc/self/task", &threads) != 0 || threads.st_nlink != 3;
 }
 

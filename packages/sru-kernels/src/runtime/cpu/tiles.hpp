@@ -10,7 +10,8 @@
 // instruction set under one name: see host_device.hpp.
 namespace sru_kernels::SRU_KERNELS_VARIANT {
 
-/// Columns that walk through time together: few enough that their states and sums stay in the nearest caches.
+/// Columns that walk through time together: few enough that their states and sums stay in the L1 and L2
+/// caches.
 constexpr Index tile_size = 2048;
 
 SRU_KERNELS_HOST_DEVICE Index smaller(Index a, Index b) { return a < b ? a : b; }

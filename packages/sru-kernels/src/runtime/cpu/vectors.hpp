@@ -12,8 +12,7 @@
 #include <immintrin.h>
 #endif
 
-// Explicit vectors, for loops whose sums have to stay in registers: left to itself the compiler keeps them in
-// memory.
+// Explicit vectors, for loops whose sums must stay in registers: the compiler would keep them in memory.
 namespace sru_kernels::SRU_KERNELS_VARIANT {
 
 #if defined(__AVX512F__)
@@ -24,7 +23,7 @@ constexpr Index vector_size = 32;
 constexpr Index vector_size = 16;
 #endif
 
-/// As many numbers as a vector register holds.
+/// As many numbers as fit in a vector register.
 template <typename A>
 struct Vector {
     typedef A Raw __attribute__((vector_size(vector_size)));

@@ -11,7 +11,7 @@ namespace sru_kernels::SRU_KERNELS_VARIANT {
 
 inline Index rounded_up(Index size, Index to) { return (size + to - 1) / to * to; }
 
-/// Memory to work in, one piece per thread. It is allocated before the threads start, because an exception in
+/// Working memory, one piece per thread. It is allocated before the threads start, because an exception in
 /// one of them would end the process.
 template <typename A>
 class WorkSpace {

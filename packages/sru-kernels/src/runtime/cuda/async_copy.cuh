@@ -32,7 +32,7 @@ __device__ __forceinline__ void commit_copies() {
 #endif
 }
 
-/// Waits until at most the `left` newest groups are on their way.
+/// Waits until at most the `left` newest groups are in flight.
 template <int left>
 __device__ __forceinline__ void wait_for_copies() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800

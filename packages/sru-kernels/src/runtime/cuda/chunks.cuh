@@ -6,7 +6,7 @@
 
 namespace sru_kernels::SRU_KERNELS_VARIANT {
 
-/// Takes `count` steps in chunks. The loads of the next chunk are issued before this one is computed, and
+/// Processes `count` steps in chunks. The loads of the next chunk are issued before this one is computed, and
 /// nothing touches their registers until it has been: a register that is read any earlier waits for memory.
 /// `read(chunk, i, is_last)` reads step i of a chunk; `take(chunk, left, has_marks)` takes the chunk, of
 /// whose steps only `left` may exist.
@@ -29,7 +29,7 @@ __device__ __forceinline__ void take_in_chunks(Index count, const Read& read, co
         Chunk now = next;
         read_next(left - Chunk::size);
         take(now, left, has_marks);
-        // Here, since a wait for these loads after the next are issued would be one for both.
+        // Here, because a wait for these loads after the next are issued would be a wait for both.
         has_marks = next.has_marks();
     }
 }

@@ -13,17 +13,17 @@ struct Launch {
     int threads_per_column;  // 1, or the kernel's team; 0 lets the kernel choose
 };
 
-/// CUDA refused a launch; names the kernel, its shape and CUDA's error.
+/// A launch failed; names the kernel, its shape and CUDA's error.
 class Error : public std::runtime_error {
  public:
     using std::runtime_error::runtime_error;
 };
 
-/// Puts the kernel that takes `Args` into a stream; defined in `cuda_*.cu` of its cell.
+/// Launches the kernel that takes `Args` in a stream; defined in `cuda_*.cu` of its cell.
 ///
 /// It neither allocates nor waits, so a CUDA graph can capture it. Arrays are in device memory.
-/// The result does not depend on `columns_per_thread`, and on `threads_per_column` by rounding only. Throws
-/// Error, and std::invalid_argument for either where the arrays do not allow it.
+/// The result does not depend on `columns_per_thread`, and on `threads_per_column` only by rounding. Throws
+/// Error, and std::invalid_argument for either if the arrays do not allow it.
 template <typename Args>
 void run(const Args& args, const Launch& launch);
 

@@ -11,11 +11,13 @@ constexpr int smallest_block = warp;
 constexpr Index most_blocks = INT32_MAX;  // of a grid
 
 /// Threads per multiprocessor above which a thread takes more than one column. With fewer, the latency of a
-/// step decides, which more columns increase, and the bytes in flight are the same either way. Not measured.
+/// step dominates, which more columns increase, and the bytes in flight are the same either way. Not
+/// measured.
 constexpr Index enough_threads = 128;
 
-/// Columns per multiprocessor below which teams share them: their threads wait for each other, and more of
-/// them than a multiprocessor can issue for do not help. Predicted from machine code, not measured.
+/// Columns per multiprocessor below which teams share them. Above it teams do not help: their threads wait
+/// for each other, and a multiprocessor can only issue for so many. Predicted from machine code, not
+/// measured.
 constexpr Index few_columns = 96;
 
 const char* to_string(DType dtype) {

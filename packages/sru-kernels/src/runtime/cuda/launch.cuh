@@ -30,7 +30,7 @@ bool all_aligned(Args args) {
     return alignment.is_wide;
 }
 
-/// Lets the blocks of a kernel have more shared memory than every device gives them.
+/// Lets the blocks of a kernel use more shared memory than the default limit.
 template <typename Args, typename... More>
 void allow_shared_memory(void (*kernel)(Args, More...), const Work& work, const Launch& launch,
                          const Args& args, int bytes) {
@@ -39,8 +39,8 @@ void allow_shared_memory(void (*kernel)(Args, More...), const Work& work, const 
     if (status != cudaSuccess) fail_launch(work, launch, shape_of(args), status);
 }
 
-/// Puts `kernel` into the caller's stream. Its parameters are `args`, which `shape_of(args)` describes in an
-/// error, and `more`.
+/// Launches `kernel` in the caller's stream. Its parameters are `args`, which `shape_of(args)` describes in
+/// an error, and `more`.
 template <typename Args, typename... More>
 void launch_grid(void (*kernel)(Args, More...), const Work& work, const Launch& launch,
                  const cudaLaunchConfig_t& grid, const Args& args, const More&... more) {

@@ -15,11 +15,11 @@ constexpr int largest_block = 128;
 /// The longest row that a ring can read: it counts steps in 32 bits.
 constexpr Index longest_in_ring = INT32_MAX / 2;
 
-/// The neighbouring columns of a row that the teams of a block share: one for each lane of a warp.
+/// The adjacent columns of a row that the teams of a block share: one for each lane of a warp.
 constexpr int team_columns = 32;
 
-/// What the launcher knows about a kernel: it computes independent columns. A thread takes one, or several
-/// neighbours of a row; or several threads, a team, share one.
+/// The launcher's description of a kernel, which computes independent columns. A thread takes one, or several
+/// adjacent ones of a row; or several threads, a team, share one.
 struct Work {
     const char* kernel;
     DType dtype;
@@ -29,7 +29,7 @@ struct Work {
     bool allows_rings;  // whether a warp may read through a ring if its columns divide `row_size`
 };
 
-/// What the launcher knows about a kernel for teams.
+/// The launcher's description of a kernel for teams.
 struct Team {
     int threads;   // of a team
     Index steps;   // that it takes at a time
@@ -41,7 +41,7 @@ struct Team {
 /// The name of an error and CUDA's description.
 std::string describe(cudaError_t status);
 
-/// Throws Error, and clears CUDA's last error, which the next caller would see otherwise.
+/// Throws Error, and clears CUDA's last error, which the next caller would otherwise see.
 [[noreturn]] void fail(const std::string& message);
 
 /// Makes a device current in this thread and restores the previous one at the end of the scope. Throws Error.
@@ -72,10 +72,10 @@ bool choose_wide(const Work& work, const Launch& launch, int wide);
 /// work does not allow it.
 bool choose_team(const Work& work, const Team& team, const Launch& launch);
 
-/// Throws std::invalid_argument if the caller chooses columns or threads, which the kernel does not let it.
+/// Throws std::invalid_argument if the caller chooses columns or threads, which the kernel does not allow.
 void refuse_columns(const char* kernel, const Launch& launch);
 
-/// So many blocks of `block` threads. Throws std::invalid_argument if CUDA allows fewer.
+/// This many blocks of `block` threads. Throws std::invalid_argument if CUDA allows fewer.
 cudaLaunchConfig_t grid_of(const Work& work, const Launch& launch, Index blocks, int block,
                            int shared_memory = 0);
 
@@ -85,7 +85,7 @@ cudaLaunchConfig_t grid_for(const Work& work, const Launch& launch, int columns)
 /// One block per `team_columns` columns of a row, with a warp for each of the `threads` of a team.
 cudaLaunchConfig_t grid_for_team(const Work& work, const Launch& launch, int threads);
 
-/// Throws the Error of a launch that CUDA refused.
+/// Throws the Error of a failed launch.
 [[noreturn]] void fail_launch(const Work& work, const Launch& launch, const std::string& shape,
                               cudaError_t status);
 

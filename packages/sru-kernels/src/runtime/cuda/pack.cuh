@@ -16,8 +16,8 @@ using BitsOf =
                        std::conditional_t<bytes == 2, unsigned short,
                                           std::conditional_t<bytes == 4, unsigned int, unsigned long long>>>;
 
-/// `columns` neighbouring elements as stored in memory. Several are read and written 16 bytes at a time and
-/// stay packed until they are needed. A single one is held as bits, because __ldg does not take enums.
+/// `columns` adjacent elements as stored in memory. Several are read and written 16 bytes at a time and stay
+/// packed until they are needed. A single one is held as bits, because __ldg does not accept enums.
 template <typename Element, int columns>
 struct Pack {
     using Word = std::conditional_t<columns == 1, BitsOf<sizeof(Element)>, uint4>;

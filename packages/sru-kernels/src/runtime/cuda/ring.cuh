@@ -16,11 +16,11 @@ constexpr unsigned int whole_warp = 0xffffffffU;
 
 __device__ __forceinline__ int lane() { return static_cast<int>(threadIdx.x % warp_size); }
 
-/// What a warp reads of an array, step by step: neighbouring elements from `first` on, aligned to 16 bytes.
+/// The part of an array that a warp reads, step by step: adjacent elements from `first` on, 16-byte aligned.
 struct Stream {
     const void* first;
     Index stride;  // in bytes
-    int steps;     // later ones read as zeros or as anything; without any, all as zeros
+    int steps;     // later ones read as arbitrary values; without any, all as zeros
 
     template <typename Element>
     __device__ __forceinline__ Stream(const Walk<Element>& walk, int steps)
@@ -28,11 +28,11 @@ struct Stream {
 };
 
 /// A ring in shared memory, one for each warp, which holds the next steps of several arrays: `columns`
-/// neighbouring elements for every lane. Groups of steps are on their way while an earlier one is computed.
+/// adjacent elements for every lane. Groups of steps are in flight while an earlier one is computed.
 ///
-/// The lanes copy 16 bytes at a time, whatever a lane itself reads. One copy may cover several steps. In a
-/// block of at most half the size a warp has the room of two, and reads twice as far ahead: such blocks are
-/// launched where a multiprocessor has few warps to request memory.
+/// The lanes copy 16 bytes at a time, independent of what a lane itself reads. One copy may cover several
+/// steps. In a block of at most half the size a warp has the space of two, and reads twice as far ahead: such
+/// blocks are launched if a multiprocessor has few warps to request memory.
 template <int columns, typename... Elements>
 class Ring {
     /// Where an array begins in the bytes of a step.
@@ -56,7 +56,7 @@ class Ring {
     static constexpr int rooms = cuda::largest_block / warp_size;
     static_assert(room * rooms <= 48 * 1024, "more needs an attribute of the kernel");
 
-    /// The steps that one copy of the whole warp covers, and the copies of as many steps.
+    /// The steps that one copy of the whole warp covers, and the copies for that many steps.
     static constexpr int together = steps % 4 == 0 && 4 * pieces <= warp_size   ? 4
                                     : steps % 2 == 0 && 2 * pieces <= warp_size ? 2
                                                                                 : 1;
@@ -70,7 +70,7 @@ class Ring {
         const int own = 2 * static_cast<int>(blockDim.x) <= cuda::largest_block ? 2 : 1;
         memory_ = reinterpret_cast<unsigned char*>(memory[own * warp]);
         last_ = own * room - group_bytes;
-        // Through a shuffle, because the compiler would compute it again at every turn to save a register.
+        // Through a shuffle, because the compiler would recompute it at every iteration to save a register.
         lane_ = __shfl_sync(whole_warp, lane(), lane());
         const int phase = together == 1 ? 0 : lane_ / pieces;
         piece_ = together == 1 ? lane_ : lane_ % pieces;
@@ -81,7 +81,7 @@ class Ring {
         read_ = last_;
     }
 
-    /// Waits for the next group, and starts to copy a later one to where the last one was.
+    /// Waits for the next group, and starts to copy a later one into the place of the last one.
     __device__ __forceinline__ void next() {
         wait_for_copies<2 * groups - 2>();
         if (last_ < room) wait_for_copies<groups - 2>();
@@ -91,7 +91,7 @@ class Ring {
         start_copies(free);
     }
 
-    /// Reads what this lane needs of an array at a step of the group.
+    /// Reads this lane's elements of an array at a step of the group.
     template <int array, typename Element>
     __device__ __forceinline__ void read(int step, Pack<Element, columns>& pack) const {
         constexpr int from = begin(array);
@@ -101,7 +101,7 @@ class Ring {
     }
 
  private:
-    /// What this lane copies next, and of how many steps.
+    /// The source of this lane's next copy, and its number of steps.
     struct Cursor {
         const unsigned char* at = nullptr;
         Index stride = 0;

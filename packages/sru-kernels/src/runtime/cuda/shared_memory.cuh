@@ -4,7 +4,7 @@
 
 #include "sru_kernels/host_device.hpp"
 
-/// Declares the shared memory whose size the launch gives.
+/// Declares the shared memory whose size is set at launch.
 #if defined(CUSHIM_DYNAMIC_SMEM)
 #define SRU_KERNELS_SHARED_MEMORY(name) CUSHIM_DYNAMIC_SMEM(name)
 #else
@@ -13,7 +13,7 @@
 
 namespace sru_kernels::SRU_KERNELS_VARIANT {
 
-/// What a block may have without an attribute that the host would have to set.
+/// The most that a block may have without an attribute set by the host.
 constexpr int most_shared_memory = 48 * 1024;
 
 /// Divides the shared memory of a block on the host. A kernel gets the offsets as a parameter, which takes no

@@ -15,7 +15,7 @@ namespace sru_kernels::SRU_KERNELS_VARIANT {
 ///     A: (g, t), (g+8, t), (g, t+4), (g+8, t+4)        B: (t, g), (t+4, g)
 ///     D: (g, 2t), (g, 2t+1), (g+8, 2t), (g+8, 2t+1)
 ///
-/// All lanes of a warp take part. Compute capability 8.0 or newer.
+/// All lanes of a warp participate. Compute capability 8.0 or newer.
 __device__ __forceinline__ void add_product([[maybe_unused]] float (&d)[4],
                                             [[maybe_unused]] const std::uint32_t (&a)[4],
                                             [[maybe_unused]] const std::uint32_t (&b)[2]) {
@@ -30,7 +30,7 @@ __device__ __forceinline__ void add_product([[maybe_unused]] float (&d)[4],
 #endif
 }
 
-/// Factors as sums of two terms, the second of which is 0 for what half types can hold.
+/// Factors as sums of two terms; the second is 0 for values that fit in a half type.
 template <int n>
 struct Split {
     std::uint32_t high[n], low[n];

@@ -31,7 +31,7 @@ struct Walk {
         return other;
     }
 
-    /// To the next step.
+    /// Moves to the next step.
     __device__ __forceinline__ void advance() {
         at += stride;
         hide(stride);
