@@ -1,6 +1,6 @@
-"""The one door to this repository: `nox -l` lists what can be run, `nox -s NAME` runs it.
+"""Every check of this repository: `nox -l` lists the sessions, `nox -s NAME` runs one.
 
-Every session passes what follows `--` on, for example `nox -s tests -- -k parity -x`.
+Every session passes on the arguments after `--`, for example `nox -s tests -- -k parity -x`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ INTERPRETED = (
     "packages/sru-nn/tests/test_triton.py",
 )
 
-# What `nox -s bench` can time, and the package whose folder of benchmarks holds it.
+# The benchmarks of `nox -s bench`, and the package that contains each of them.
 BENCHMARKS = {
     "sru": "sru-nn",
     "compile": "sru-nn",
@@ -69,7 +69,7 @@ BENCHMARKS = {
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style: ruff for Python, clang-format for C++ and CUDA; `-- --fix` repairs what it can."""
+    """Check style: ruff for Python, clang-format for C++ and CUDA; `-- --fix` fixes what it can."""
     session.install(*PINS, *LINTERS)
     fix = "--fix" in session.posargs
     session.run("ruff", "check", *session.posargs)
@@ -78,7 +78,7 @@ def lint(session: nox.Session) -> None:
 
 
 def cxx_sources() -> list[str]:
-    """The C++ and CUDA files we wrote, which are not all there are once something was built in the tree."""
+    """Our C++ and CUDA files, without those that a build leaves in the tree."""
     files = (file for kind in ("include", "src", "tests") for file in Path("packages").glob(f"*/{kind}/**/*"))
     return sorted(str(file) for file in files if file.suffix in CXX_SUFFIXES)
 
@@ -113,14 +113,14 @@ def tests_matrix(session: nox.Session, torch: str) -> None:
 def tests_triton(session: nox.Session) -> None:
     """Run the recurrences in Triton's interpreter and compile their kernels; no GPU is needed."""
     session.install(*PINS, TORCH, *folders("sru-nn"), *PYTEST)
-    # A torch for GPUs has brought the Triton that fits it.
+    # A torch for GPUs comes with the matching Triton.
     find = "import importlib.util; print(importlib.util.find_spec('triton') is not None)"
     if "True" not in str(session.run("python", "-c", find, silent=True)):
         session.install(TRITON)
     pytest, environment = ("python", "-m", "pytest", *PARALLEL), THREADS | {"TRITON_DEFAULT_FP_FUSION": "1"}
     interpreted = environment | {"TRITON_INTERPRET": "1"}
-    # NumPy, in the interpreter, warns of what is infinite or NaN. Second derivatives come from the reference,
-    # after many forward passes.
+    # In the interpreter NumPy warns about infinities and NaN. Second derivatives use the reference, after
+    # many forward passes.
     chosen = ("-W", "ignore::RuntimeWarning", "-k", "triton and not second_derivatives", *INTERPRETED)
     session.run(*pytest, *chosen, *session.posargs, env=interpreted)
     session.run(*pytest, "-m", "triton", "packages/sru-nn/tests/cells", *session.posargs, env=environment)
@@ -128,7 +128,7 @@ def tests_triton(session: nox.Session) -> None:
 
 @nox.session(name="tests-gpu")
 def tests_gpu(session: nox.Session) -> None:
-    """Run the tests marked `gpu`; fail at once where no CUDA device is found."""
+    """Run the tests marked `gpu`; fail at once if there is no CUDA device."""
     if problem := no_cuda_device():
         session.error(f"tests-gpu needs a CUDA device: {problem}; `nox -s tests` runs what needs none")
     run_tests(session, TORCH, "-m", "gpu", kernels=cuda("ON", "native"))
@@ -143,7 +143,7 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """Train a small SRU on text that ships with Python, beside an LSTM: `sru demo` and its options."""
+    """Train a small SRU and an LSTM on text that ships with Python: `sru demo` and its options."""
     session.install(TORCH, *folders(), *cuda_of_this_machine())
     session.run("sru", "demo", *session.posargs)
 
@@ -171,16 +171,16 @@ def bench(session: nox.Session) -> None:
         sides = ("--program", str(program), "--against", commit, "--python", theirs)
         session.run("python", "packages/sru-nn/benchmarks/against.py", name, *sides, *options)
         return
-    # The old package is compiled when it is imported, with ninja and whatever compiler there is.
+    # The old package is compiled at import, with ninja and the compiler on the path.
     peers = ("sru==2.6.0", "ninja", "setuptools", "torchao")
     session.install(*PINS, TORCH, *folders(*names), *peers, "matplotlib", *cuda_of_this_machine())
-    if name == "ligru":  # of which one file is read; the package needs a torchaudio of this torch
+    if name == "ligru":  # only one file of it is read; the package needs a matching torchaudio
         session.install("--no-deps", "speechbrain==1.1.2")
     session.run("python", f"{folder}/bench_{name}.py", *options)
 
 
 def install_commit(session: nox.Session, commit: str, names: list[str]) -> str:
-    """Install the packages of a commit in an environment of its own; return its interpreter."""
+    """Install the packages of a commit in a separate environment; return its interpreter."""
     tree, python = Path(session.create_tmp(), "tree"), Path(session.create_tmp(), "theirs/bin/python")
     shutil.rmtree(tree, ignore_errors=True)
     tree.mkdir()
@@ -197,7 +197,7 @@ def install_commit(session: nox.Session, commit: str, names: list[str]) -> str:
 @nox.session(name="bench-srupp")
 def bench_srupp(session: nox.Session) -> None:
     """Time SRU++ on the CPU against `sru` 3.0.0.dev6; write docs/benchmarks."""
-    # The peer comes as source only, imports torch to be built, and cannot be installed beside 2.6.0.
+    # The peer comes only as source, imports torch in its build, and cannot be installed alongside 2.6.0.
     build = ("ninja", "setuptools", "wheel", "numpy")
     session.install(TORCH, *folders("sru-kernels", "sru-nn"), *cuda("OFF"), *build)
     session.install("--no-build-isolation", "sru==3.0.0.dev6")
@@ -250,8 +250,8 @@ def sanitize(session: nox.Session) -> None:
         *("-C", "install.strip=false", "-C", "cmake.define.SRU_KERNELS_STUBS=OFF"),
         env={"CXXFLAGS": flags, "LDFLAGS": flags},
     )
-    # Python itself is not sanitized, so the sanitizer has to be there first, and with it libstdc++, whose
-    # exceptions it wraps. Leaks are not looked for: Python leaves memory behind on purpose.
+    # Python itself is not sanitized, so the sanitizer must be preloaded, together with libstdc++, whose
+    # exceptions it wraps. Leak detection is off: Python leaks memory on purpose.
     find = "for name in libasan.so libstdc++.so.6; do ${CXX:-c++} -print-file-name=$name; done"
     preload = str(session.run("sh", "-c", find, external=True, silent=True)).split()
     environment = {
@@ -263,10 +263,10 @@ def sanitize(session: nox.Session) -> None:
     widest = "import sru_kernels; print(sru_kernels.cpu.instruction_set())"
     found = str(session.run("python", "-c", widest, env=environment, silent=True)).strip()
     sets = ["baseline", "avx2", "avx512"]
-    # What a sanitizer prints as it ends the process must not be captured.
+    # The output of a sanitizer that ends the process must not be captured.
     tests = "packages/sru-kernels/tests"
     pytest = ("python", "-m", "pytest", tests, "-m", "not gpu and not cuda", "--capture=sys")
-    again = f"--ignore={tests}/runtime/test_instruction_set.py"  # it runs the other sets inside this one
+    again = f"--ignore={tests}/runtime/test_instruction_set.py"  # it runs the other instruction sets itself
     for chosen in sets[: sets.index(found) + 1]:
         environment["SRU_KERNELS_INSTRUCTION_SET"] = chosen
         session.run(*pytest, again, *session.posargs, env=environment)
@@ -283,5 +283,5 @@ def wheels(session: nox.Session) -> None:
 
 @nox.session(name="check-wheel")
 def check_wheel(session: nox.Session) -> None:
-    """Try the files of dist, built if missing: a user's program on each alone, then the tests."""
+    """Check the files in dist, built if missing: a user's program with each alone, then the tests."""
     check_wheels(session)

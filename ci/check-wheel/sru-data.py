@@ -1,4 +1,4 @@
-"""What a user does with sru-data alone: make a vocabulary and batch sentences of similar length."""
+"""A user's program with sru-data alone: build a vocabulary and batch sentences of similar length."""
 
 from sru_data.loaders import LengthBatchSampler, pad_sequences
 from sru_data.tokenizers import WordTokenizer

@@ -1,4 +1,4 @@
-"""What a user does with sru-kernels alone: ask what the build holds, run a step, no torch in sight."""
+"""A user's program with sru-kernels alone: inspect the build and run a step, without torch."""
 
 import subprocess
 import sys

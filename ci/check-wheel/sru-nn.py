@@ -1,4 +1,4 @@
-"""What a user does with sru-nn, with or without kernels: train a small network until its loss has halved."""
+"""A user's program with sru-nn, with or without kernels: train a small network until its loss has halved."""
 
 from importlib.util import find_spec
 

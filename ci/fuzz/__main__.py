@@ -24,12 +24,12 @@ from pathlib import Path
 GROUPS = ("readers", "tables", "speech", "calls", "files", "pairs", "commands", "kill")
 ROOT = Path(__file__).resolve().parents[2]
 SHARES = {"files": 2.0, "pairs": 2.0, "commands": 3.0, "kill": 5.0}
-"""How much more time than others the targets of a group get, whose cases are slow."""
+"""Groups with slow cases, and the factor by which their targets get more time."""
 
 
 @dataclass
 class Target:
-    """A function to call, and what came of it."""
+    """A function to call, and the outcomes of its calls."""
 
     path: Path
     name: str
@@ -102,7 +102,7 @@ def _takes_a_case(function: ast.FunctionDef) -> bool:
 
 
 def main() -> int:
-    """Run all targets for the time given, print what was tried and what failed; return 1 after a failure."""
+    """Run all targets for the given time, print the outcomes, and return 1 after a failure."""
     parser = argparse.ArgumentParser(prog="nox -s fuzz --")
     parser.add_argument("--minutes", type=float, default=10, help="for everything; default: 10")
     parser.add_argument("--seed", type=int, default=0, help="of everything random; default: 0")
@@ -118,7 +118,7 @@ def main() -> int:
     workers = min(os.cpu_count() or 1, 4)
     second = 60 * options.minutes * workers / sum(target.share for target in chosen)
     with ThreadPoolExecutor(workers) as pool:
-        # The longest first, so that all end together.
+        # The longest first, so that all finish together.
         for target in sorted(chosen, key=lambda target: -target.share):
             pool.submit(target.run, options.seed, second * target.share)
     return report(chosen, options.seed, work)

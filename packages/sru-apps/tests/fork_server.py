@@ -1,4 +1,4 @@
-"""Runs `sru` in processes forked from one that has imported everything: the imports are paid for once.
+"""Runs `sru` in processes forked from one that has imported everything, so that imports run only once.
 
 A program, which the fixture `forked` of conftest.py starts. Each line of stdin asks for processes that run
 side by side, as a list of `Request`; a line of stdout says how they ended, -9 for one that was killed.
@@ -29,7 +29,7 @@ class Request(TypedDict):
     environment: dict[str, str]
     stop_before: tuple[int, str] | None
     output: str
-    """The path of a file for stdout; stderr goes beside it, to a file that ends in `.err`."""
+    """The path of a file for stdout; stderr goes next to it, to a file that ends in `.err`."""
 
 
 Forked = Callable[[Sequence[Request]], list[int]]

@@ -1,4 +1,4 @@
-"""Files far larger than they look: every command refuses them in a line, in half a gigabyte of memory."""
+"""Files far larger than they look: every command refuses them in one line, in half a gigabyte of memory."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def bombs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def half_a_gigabyte() -> Iterator[None]:
-    """Let this process take no more memory than it has now, and half a gigabyte."""
+    """Limit this process to its present memory plus half a gigabyte."""
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if "VmData" in line)
     limit = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (int(line.split()[1]) * 1024 + 500 * 2**20, limit[1]))

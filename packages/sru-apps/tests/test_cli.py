@@ -18,7 +18,7 @@ from sru_apps.train.errors import UserError
 @pytest.mark.parametrize(
     "args", [["--help"], ["classify", "--help"], ["classify"], ["nonsense"], ["--version"]]
 )
-def test_help_and_errors_do_not_import_what_is_slow(args: list[str]) -> None:
+def test_help_and_errors_import_nothing_slow(args: list[str]) -> None:
     program = (
         "import sys\nfrom sru_apps.cli import main\nmain()\n"
         "print([m for m in ('torch', 'pytorch_lightning', 'jsonargparse', 'tokenizers') if m in sys.modules])"

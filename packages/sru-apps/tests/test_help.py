@@ -1,4 +1,4 @@
-"""Help describes the options that the parsers have, and waits for no slow import."""
+"""Help describes the parsers' options, without slow imports."""
 
 from __future__ import annotations
 

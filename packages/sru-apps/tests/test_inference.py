@@ -1,4 +1,4 @@
-"""Use of trained models waits for no trainer."""
+"""Using trained models does not import the trainer."""
 
 from __future__ import annotations
 

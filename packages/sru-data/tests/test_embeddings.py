@@ -79,7 +79,7 @@ def tables(draw: st.DrawFn) -> dict[str, list[float]]:
 
 @pytest.mark.parametrize("encode", [glove, fasttext])
 @given(table=tables())
-def test_what_is_written_as_text_is_read_back(tmp_path_factory, encode, table) -> None:
+def test_written_text_is_read_back(tmp_path_factory, encode, table) -> None:
     path = write(tmp_path_factory.mktemp("laws"), encode(table))
     assert as_lists(read_embeddings(path, list(table))) == table
 
@@ -144,7 +144,7 @@ def test_only_words_in_use_are_parsed_and_kept(tmp_path) -> None:
     ],
 )
 @pytest.mark.parametrize("compress", [bytes, gzip.compress])
-def test_the_last_fields_are_the_numbers_whatever_separates_them(tmp_path, compress, content, table) -> None:
+def test_the_last_fields_are_the_numbers_with_any_separator(tmp_path, compress, content, table) -> None:
     assert as_lists(read_embeddings(write(tmp_path, compress(content)), list(table))) == table
 
 

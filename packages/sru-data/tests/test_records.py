@@ -105,7 +105,7 @@ def test_an_array_that_does_not_end(tmp_path: Path, content: bytes, message: str
         list(read_records(tmp_path / "x"))
 
 
-def test_what_is_no_object_is_a_record_too(tmp_path: Path) -> None:
+def test_items_that_are_not_objects_are_records_too(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b' [1,\n "a]", {"b": 2},\n\n3 ]\n')
     assert list(read_records(tmp_path / "x")) == [(1, b'1,\n "a]"'), (2, b'{"b": 2}'), (4, b"3")]
 

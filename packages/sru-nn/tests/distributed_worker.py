@@ -1,6 +1,6 @@
-"""Trains small models alone, under DDP and under FSDP2, in two processes, and writes what came out.
+"""Trains small models alone, under DDP and under FSDP2, in two processes, and writes the results.
 
-A program of its own, which test_distributed.py starts: a new process has to be able to import what it runs.
+A separate program, started by test_distributed.py: a new process must be able to import what it runs.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def ddp(model: nn.Module) -> nn.Module:
 
 
 def fsdp_layers(model: nn.Module, **options: object) -> nn.Module:
-    """Shard each layer, and then what is left."""
+    """Shard each layer, and then the rest."""
     for layer in model.layers if isinstance(model, SLiGRU) else model.rnn_lst:
         fully_shard(layer, mesh=init_device_mesh("cpu", (PROCESSES,)), **options)
     return fsdp_whole(model, **options)

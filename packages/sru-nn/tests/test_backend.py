@@ -1,4 +1,4 @@
-"""The choice of the implementation and what is said when it cannot be had."""
+"""The choice of the implementation, and the errors if it is unavailable."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def test_decoding_makes_one_graph_for_all_steps():
     torch.testing.assert_close((torch.cat(outputs), c), (expected, last))
 
 
-def test_dropout_is_drawn_anew_in_each_call():
+def test_each_call_draws_new_dropout():
     module = SRU(E, D, 2, dropout=0.5, rnn_dropout=0.2)
     compiled = torch.compile(module, fullgraph=True, dynamic=True, backend="aot_eager")
     x = torch.randn(4, 3, E)
@@ -45,7 +45,7 @@ def test_dropout_is_drawn_anew_in_each_call():
 
 @pytest.mark.skipif(not TORCH_2_13, reason="older compilers take no data-dependent number of sequences")
 def test_packed_sequences_of_fifty_lengths_make_one_graph():
-    """Sorted ones without a state: nothing but the values of `batch_sizes` tells how many there are."""
+    """Sorted ones without a state: only the values of `batch_sizes` tell how many there are."""
     module = SRU(E, D, 1, bidirectional=True)
     compiled = torch.compile(module, fullgraph=True, dynamic=True, backend="aot_eager")
     for longest in range(7, 57):

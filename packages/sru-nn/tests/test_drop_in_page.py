@@ -40,7 +40,7 @@ def test_the_language_model_learns_agreement(module, capsys):
     assert result["before"] > 14
     assert result["after"] < 3
     if module == "compat.LSTM":
-        assert result["agreement"] > 0.9  # who does not remember the subject, gets half of them right
+        assert result["agreement"] > 0.9  # a model that does not remember the subject gets half of them right
     assert "perplexity of unseen text" in capsys.readouterr().out
 
 

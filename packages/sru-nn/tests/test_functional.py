@@ -1,4 +1,4 @@
-"""What `sru_recurrence` accepts and how it refuses the rest."""
+"""The arguments that `sru_recurrence` accepts, and how it refuses others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is not finite stays where it belongs, with every backend, forward and backward."""
+"""Non-finite values stay within their sequence, with every backend, forward and backward."""
 
 from __future__ import annotations
 

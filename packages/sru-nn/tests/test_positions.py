@@ -1,4 +1,4 @@
-"""What the modules do with resets, sequences end to end and learned states beside calling the recurrences."""
+"""How modules handle resets, concatenated sequences and learned states before calling the recurrences."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CU_SEQLENS = torch.tensor([0, 2, 2, 5])
 
 
 def test_restart_selects_in_nested_states():
-    """A product with zero would keep what is not finite."""
+    """A product with zero would keep NaN and infinity."""
     h = torch.full((L, 3, D), torch.nan)
     c = torch.randn(L, 3, D, requires_grad=True)
     initial = torch.randn(L, D, requires_grad=True)

@@ -1,4 +1,4 @@
-"""Quantized weights: how far off they may be, and that decoding with them is what it is without."""
+"""Quantized weights: their error, and decoding with them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The base of the recurrent modules: beside other bases, and what none of them takes."""
+"""The base of the recurrent modules: combined with other bases, and input that all of them refuse."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def _in_triton():
 
 
 def arguments(name: str, total: int) -> tuple[Any, dict[str, Tensor]]:
-    """A recurrence and what it takes for so many positions."""
+    """A recurrence and its arguments for a number of positions."""
     if name == "mingru":
         return mingru_recurrence, {"u": torch.randn(total, 1, 2, D)}
     if name == "gated linear":

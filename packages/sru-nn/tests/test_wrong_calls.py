@@ -1,4 +1,4 @@
-"""An argument of a wrong type is refused by a sentence that names the function and the argument."""
+"""An argument of a wrong type is refused in one sentence that names the function and the argument."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Beam search equals trying everything, and the search written out for one sentence."""
+"""Beam search equals exhaustive search, and a plain implementation for one sentence."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Alone:
 
 
 class Limits:
-    """What one sentence's hypotheses may hold."""
+    """The constraints of one sentence's hypotheses."""
 
     def __init__(self, most: int, least: int = 0, prefix: tuple[int, ...] = (), forbidden: Any = ()) -> None:
         self.most, self.least, self.prefix, self.forbidden = most, least, prefix, forbidden

@@ -70,7 +70,7 @@ def test_some_texts_go_on_alone(model):
     assert [*found[1], *rest[1]] == wanted[1]
 
 
-def test_generate_goes_on_from_a_state(model):
+def test_generate_continues_from_a_state(model):
     wanted = list(islice(generate(model, PROMPT, temperature=0), 8))
     _, state = read_prompts(model, [PROMPT[:3]])
     assert list(islice(generate(model, PROMPT[3:], temperature=0, state=state), 8)) == wanted

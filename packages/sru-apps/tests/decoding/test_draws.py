@@ -1,4 +1,4 @@
-"""Drawn sequences depend on their own seed and sentence alone."""
+"""Drawn sequences depend only on their own seed and sentence."""
 
 from __future__ import annotations
 

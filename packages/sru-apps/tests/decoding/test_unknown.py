@@ -1,4 +1,4 @@
-"""One rule for what is not in a vocabulary."""
+"""The handling of words outside a vocabulary."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_words_of_english_are_named_as_they_are_looked_up():
         (ByteTokenizer(), ["é"], (2, 0), "all 2 bytes are known"),
     ],
 )
-def test_what_is_unknown_is_counted(tokenizer, texts, counts, summary):
+def test_unknown_parts_are_counted(tokenizer, texts, counts, summary):
     parts = counted(tokenizer, *texts)
     assert (parts.tokens, parts.unknown) == counts
     assert parts.summary() == summary

@@ -9,7 +9,7 @@ def mask_of(lengths: list[int], steps: int) -> torch.Tensor:
     return torch.arange(steps).unsqueeze(1) >= torch.tensor(lengths)
 
 
-def test_aligned_attention_is_a_mean_of_the_words_that_are_alike() -> None:
+def test_aligned_attention_is_a_mean_of_similar_words() -> None:
     torch.manual_seed(0)
     attention = AlignedAttention(3).double()
     x, y = (torch.randn(steps, 2, 3, dtype=torch.float64) for steps in (4, 5))

@@ -1,4 +1,4 @@
-"""All encoders: a sequence that begins in a row is read as if nothing stood before it."""
+"""All encoders: a sequence that begins within a row is read independently of what precedes it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def options_of(name: str, memory: int = 3) -> EncoderOptions | None:
 def one_by_one(
     encoder: RecurrentEncoder, x: torch.Tensor, reset: torch.Tensor, lengths: list[int]
 ) -> torch.Tensor:
-    """Encode each sequence of each row by itself."""
+    """Encode each sequence of each row separately."""
     rows = []
     for b, length in enumerate(lengths):
         places = [0, *(t for t in range(1, length) if reset[t, b]), length]
@@ -55,7 +55,7 @@ def test_each_sequence_is_read_alone(name: str, bidirectional: bool, training: b
 def test_pieces_with_the_state_carried_on(
     name: str, training: bool, cuts: list[int], memory: int, share: float
 ) -> None:
-    """Also in segments of which only some have a beginning, or say nothing of it."""
+    """Also in segments of which only some have a beginning, or no `reset` at all."""
     encoder = build(name, options=options_of(name, memory)).train(training)
     x, reset = inputs(9, 2), torch.rand(9, 2) < share
     whole, last = encoder(x, reset=reset)

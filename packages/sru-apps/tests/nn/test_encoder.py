@@ -1,4 +1,4 @@
-"""All encoders: padding, pieces and steps change nothing; what only some have is refused by the others."""
+"""All encoders: padding, pieces and steps change nothing; options of some are refused by the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""States are cut, chosen from and put together as if the streams had been read so."""
+"""Detaching, selecting and joining states equals reading the streams in that way."""
 
 from __future__ import annotations
 

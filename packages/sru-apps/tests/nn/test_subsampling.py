@@ -33,7 +33,7 @@ def test_an_output_is_what_the_equation_says() -> None:
 
 
 @pytest.mark.parametrize("factor", [1, 2, 4])
-def test_padding_changes_nothing_whatever_it_holds(factor: int) -> None:
+def test_the_content_of_padding_changes_nothing(factor: int) -> None:
     lengths = [9, 8, 7, 6, 1]
     rows = [torch.randn(length, 1, 3, dtype=torch.float64) for length in lengths]
     x = torch.full((9, len(rows), 3), torch.nan, dtype=torch.float64)
@@ -58,7 +58,7 @@ def test_pieces_of_any_size_give_the_outputs_of_the_whole(factor: int, length: i
     for first, last in pairwise(places):
         y, state = stage.stream(x[first:last], state)
         found.append(y)
-        # Nothing is looked ahead at: what the inputs so far stand for is known.
+        # There is no look-ahead: all outputs covered by the inputs so far are known.
         assert sum(map(len, found)) == last // factor
     y, _ = stage.stream(x[:0], state, last=True)
     whole = stage(x)[0] if length else y

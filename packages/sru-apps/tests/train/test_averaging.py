@@ -31,7 +31,7 @@ def test_the_beginning_is_forgotten_first() -> None:
         torch.testing.assert_close(averaged.module.weight[0].detach(), wanted)
 
 
-def test_averages_are_what_is_validated_tested_and_exported(small_options: list[str], tmp_path: Path) -> None:
+def test_averages_are_validated_tested_and_exported(small_options: list[str], tmp_path: Path) -> None:
     assert main(["classify", "fit", *small_options, "--optimizer.average=0.9", "--name=run"]) == 0
     run = tmp_path / "runs/classify/sst2/run"
     best, last = (read_checkpoint(run / f"checkpoints/{name}.ckpt") for name in ("best", "last"))

@@ -1,4 +1,4 @@
-"""Two processes train as one does with twice the streams, and go on after a kill."""
+"""Two processes train like one with twice the streams, and continue after a kill."""
 
 from __future__ import annotations
 

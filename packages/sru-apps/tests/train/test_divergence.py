@@ -1,4 +1,4 @@
-"""A training that diverges says so once, and what is not finite is never taken for a result."""
+"""Diverging training is reported once, and non-finite values are never used as results."""
 
 from __future__ import annotations
 

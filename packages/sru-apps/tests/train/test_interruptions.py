@@ -1,4 +1,4 @@
-"""What happens to a run folder when a process is stopped, or another one wants it too."""
+"""Run folders when a process is stopped, or another one tries to use the folder."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def fail_before(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return train
 
 
-def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(
+def test_a_run_that_was_killed_before_its_first_checkpoint_starts_over(
     small_options: list[str],
     run: Path,
     trained_run: Path,
@@ -150,7 +150,7 @@ def test_a_closed_terminal_saves_the_run(
     assert_same_checkpoints(run, trained_run)
 
 
-def test_what_is_printed_on_a_closed_terminal_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_output_to_a_closed_terminal_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     near, far = os.openpty()
     with os.fdopen(far, "w") as stream:
         monkeypatch.setattr(sys, "stdout", stream)

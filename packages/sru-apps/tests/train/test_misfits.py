@@ -42,7 +42,7 @@ def resume(run: Path) -> int:
 
 
 def put(content: Any, path: list[Any], value: Any) -> Any:
-    """Replace a value deep inside; `...` removes it."""
+    """Replace a nested value; `...` removes it."""
     content = copy.deepcopy(content)
     place = content
     for key in path[:-1]:

@@ -236,6 +236,6 @@ def test_a_run_of_another_task_is_told_its_command(
 
 
 def test_undisturbed_run_draws_dropout(undisturbed: Path) -> None:
-    """The equalities above would mean little if nothing were random."""
+    """The equalities above would be meaningless if nothing were random."""
     hyper_parameters = read_checkpoint(undisturbed / "checkpoints/last.ckpt")["hyper_parameters"]
     assert hyper_parameters["config"]["dropout"] == 0.5

@@ -35,7 +35,7 @@ def _tiny_cr() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def options(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Options that make a run a matter of half a second: one epoch of 5 steps."""
+    """Options for a run of half a second: one epoch of 5 steps."""
     folder = tmp_path_factory.mktemp("data")
     (folder / "classification").mkdir()
     words = ("good", "bad", "so", "the", "phone", "screen")
@@ -58,7 +58,7 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 @pytest.fixture(scope="module")
 def folds(options: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of an undisturbed cross-validation; to read only."""
+    """The folder of an uninterrupted cross-validation; read-only."""
     runs = tmp_path_factory.mktemp("runs")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -189,7 +189,7 @@ def test_a_run_of_several_seeds_is_that_of_its_seed(
         group / "alone/model/model.safetensors"
     ).read_bytes()
     capsys.readouterr()
-    # The run that stands alone repeats one of the others, which count once each.
+    # The single run repeats one of the others; each is counted once.
     assert main(["classify", "table", *map(str, group.iterdir()), str(group / "alone/")]) == 0
     output = capsys.readouterr()
     assert output.out.splitlines()[2].startswith("| cr | sru | ")

@@ -33,7 +33,7 @@ def model(trained_run: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def options(small_options: list[str]) -> list[str]:
-    """Options that say nothing of the model: the recipe's own sizes are others."""
+    """Options without any for the model: the recipe has different sizes."""
     named = ("--model.", "--data.embedding_size")
     return [option for option in small_options if not option.startswith(named)]
 

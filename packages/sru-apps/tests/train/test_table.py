@@ -1,4 +1,4 @@
-"""`sru TASK table`, beside the tests of its rows in tests/tasks/classify/test_commands.py."""
+"""`sru TASK table`; tests/tasks/classify/test_commands.py tests its rows."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_runs_that_start_from_a_model_stand_apart(tmp_path: Path, capsys: pytest
     ]
 
 
-def test_a_folder_of_folds_stands_for_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_of_folds_means_all_of_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for fold in range(3):
         run(tmp_path / f"group/fold-{fold}", f"data: {{fold: {fold}}}\n")
     (tmp_path / "x-seeds.json").write_text("{}")

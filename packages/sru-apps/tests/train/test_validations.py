@@ -156,7 +156,7 @@ def test_a_run_that_ends_within_an_epoch_can_be_prolonged(
 
 @pytest.fixture
 def a_second_per_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the clock of the run say how many steps it has taken, and many be left."""
+    """Make the run's clock return the number of its steps, with many steps left."""
     now = {"step": 0.0}
     add = History.on_train_batch_end
 

@@ -1,4 +1,4 @@
-"""Files of options are data: whatever they hold, they are read at once or refused in one sentence."""
+"""Option files are data: any content is read at once or refused in one sentence."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_null_is_no_default(
 
 @pytest.fixture
 def copy(trained_run: Path, tmp_path: Path) -> Path:
-    """A run folder of which only the options and the last checkpoint are there."""
+    """A run folder with only the options and the last checkpoint."""
     run = tmp_path / "copy"
     (run / "checkpoints").mkdir(parents=True)
     for name in ("config.yaml", "checkpoints/last.ckpt"):

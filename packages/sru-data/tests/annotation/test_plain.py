@@ -70,7 +70,7 @@ def test_tokens_are_parts_of_the_text_in_order(text) -> None:
 
 
 @given(ANY, ANY)
-def test_what_is_parted_by_a_space_is_cut_apart(first, second) -> None:
+def test_text_is_cut_at_spaces(first, second) -> None:
     assert annotate(f"{first} {second}").words == annotate(first).words + annotate(second).words
 
 

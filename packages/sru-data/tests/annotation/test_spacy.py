@@ -1,4 +1,4 @@
-"""Lemmas, parts of speech and entities by spaCy; what is said where it or its model is missing."""
+"""Lemmas, parts of speech and entities by spaCy; errors if it or its model is missing."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_importing_the_annotators_imports_no_spacy() -> None:
 
 
 class StandIn:
-    """As much of spaCy as is asked before a text is read."""
+    """The parts of spaCy that are used before a text is read."""
 
     __spec__ = ModuleSpec("spacy", None)
 
@@ -172,7 +172,7 @@ def test_a_model_that_does_not_load_is_refused(install) -> None:
         list(make_annotator("spacy", model="broken").annotate([""]))
 
 
-def test_a_model_without_what_is_needed_is_refused(install) -> None:
+def test_an_incomplete_model_is_refused(install) -> None:
     install("poor", pipes=["tok2vec", "tagger"])
     message = (
         r"with tagger, lemmatizer, ner, got 'poor' without lemmatizer, ner; use one such as en_core_web_sm"
@@ -213,7 +213,7 @@ def test_a_text_longer_than_the_model_takes_is_refused(install) -> None:
     "description",
     [{}, {"features": "none", "model": "x"}, {"features": "spacy"}, {"features": "nltk"}],
 )
-def test_what_is_no_description_is_refused(description) -> None:
+def test_invalid_descriptions_are_refused(description) -> None:
     with pytest.raises(
         DataError, match=r"expected the description of an annotator, got \{.*\}; prepare the data"
     ):

@@ -36,7 +36,7 @@ def test_what_is_written_is_read(tmp_path_factory, dialogues, key, ascii_only) -
 
 
 def test_content_in_parts_and_null(tmp_path: Path) -> None:
-    """Null says nothing: beside another message it counts as none, and alone as an empty one."""
+    """Null is ignored if there is another message, and an empty message otherwise."""
     parts = [{"type": "text", "text": "Hel"}, {"type": "text", "text": "lo."}]
     messages = [
         {"role": "system", "content": None},
@@ -96,7 +96,7 @@ def test_other_forms(tmp_path: Path, record, dialogue) -> None:
         ("user assistant system user assistant", (Turn("0", "1"), Turn("2\n\n3", "4"))),
     ],
 )
-def test_what_is_said_until_the_bot_answers_is_one_turn(tmp_path: Path, roles, dialogue) -> None:
+def test_messages_before_the_bots_answer_are_one_turn(tmp_path: Path, roles, dialogue) -> None:
     messages = [{"role": role, "content": str(place)} for place, role in enumerate(roles.split())]
     (tmp_path / "talk.jsonl").write_text(json.dumps({"messages": messages}))
     assert read_dialogues(tmp_path / "talk.jsonl") == [dialogue]

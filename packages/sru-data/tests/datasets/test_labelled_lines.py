@@ -104,7 +104,7 @@ def test_lines_in_several_encodings_are_read_as_what_each_is(tmp_path, line, tex
         min_size=1,
     )
 )
-def test_what_is_written_is_read_back(tmp_path_factory, examples) -> None:
+def test_written_values_are_read_back(tmp_path_factory, examples) -> None:
     content = "".join(f"{label} {text}\n" for text, label in examples).encode()
     path = write(tmp_path_factory.mktemp("laws"), content)
     read = read_examples(path, num_classes=10, num_lines=len(examples))

@@ -59,7 +59,7 @@ def test_ten_folds_share_the_examples_out(tmp_path) -> None:
     assert {count for fold in folds for count in labels_of(fold.test).values()} <= {3, 4}
 
 
-def test_classes_are_sorted_whatever_the_order_of_the_rows(tmp_path) -> None:
+def test_classes_are_sorted_for_any_order_of_the_rows(tmp_path) -> None:
     rows = mail(60, labels=("10", "9", " 2", "-1"))
     names = load_files(write(tmp_path / "a.csv", rows)).label_names
     random.Random(0).shuffle(rows)

@@ -138,7 +138,7 @@ def changed(**fields: Any) -> dict[str, Any]:
         (b'{"data": [{"title": NaN, "paragraphs": []}]}', r"expected 'title' to be a text, got a number"),
     ],
 )
-def test_what_is_not_of_this_form_is_refused_with_its_place(tmp_path: Path, content, message: str) -> None:
+def test_malformed_input_is_refused_with_its_place(tmp_path: Path, content, message: str) -> None:
     with pytest.raises(DataError, match=message) as error:
         list(read_squad(write(tmp_path / "x.json", content)))
     assert len(str(error.value)) < 900

@@ -84,7 +84,7 @@ def test_pieces_that_are_not_there_are_errors(write_wav, noise: Tensor, fields, 
         extract(CONFIG, write_wav(noise)._replace(**fields))
 
 
-def test_what_is_no_audio_is_an_error(write_wav, noise: Tensor, tmp_path: Path) -> None:
+def test_files_that_are_not_audio_are_an_error(write_wav, noise: Tensor, tmp_path: Path) -> None:
     path = tmp_path / "x.wav"
     with pytest.raises(DataError, match=r"x\.wav: expected an audio file, got: No such file"):
         extract(CONFIG, Utterance("x", str(path)))

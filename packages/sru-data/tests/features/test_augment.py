@@ -20,7 +20,7 @@ def longest(hidden: torch.Tensor) -> int:
     st.integers(0, 2),
     st.integers(0, 99),
 )
-def test_what_is_hidden_keeps_to_its_bounds(lengths, time_masks, frequency_masks, seed) -> None:
+def test_masks_stay_within_their_bounds(lengths, time_masks, frequency_masks, seed) -> None:
     torch.manual_seed(seed)
     x = torch.rand(max(lengths), len(lengths), 10) + 1
     kept = x.clone()

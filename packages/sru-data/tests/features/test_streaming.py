@@ -37,7 +37,7 @@ def log_mel(samples: Tensor, rate: int, num_bins: int) -> Tensor:
 
 
 def with_deltas(features: Tensor, order: int) -> Tensor:
-    """Regressions over five frames, where the first and the last frame go on for ever."""
+    """Regressions over five frames, with the first and the last frame repeated at the ends."""
     reach = 2 * order
     slopes = torch.cat([features[:1]] * reach + [features] + [features[-1:]] * reach).double()
     columns = [features.double()]

@@ -50,7 +50,7 @@ def test_a_tone_moves_by_the_factor(factor: float) -> None:
     assert (heard.argmax(1) - wanted.argmax(1)).abs().min() >= 2
 
 
-def test_derivatives_of_what_is_warped_are_the_warped_derivatives() -> None:
+def test_derivatives_of_warped_features_are_the_warped_derivatives() -> None:
     frames = torch.randn(9, BINS, generator=torch.Generator().manual_seed(0))
 
     def differentiated(x: torch.Tensor) -> torch.Tensor:

@@ -73,7 +73,7 @@ def test_a_joint_vocabulary_is_one_object(sources, tmp_path: Path) -> None:
     assert texts(prepared, "train")[0] == ("the rain falls", "der Regen fällt")
 
 
-def test_what_is_left_out_of_training_is_counted_and_kept_elsewhere(write, tmp_path: Path) -> None:
+def test_pairs_left_out_of_training_are_counted_and_kept_elsewhere(write, tmp_path: Path) -> None:
     sides = ("a b\n\na\na b c\na b\n", "x\ny\n \nx\nx y z\n")
     files = {"train": write("train", *sides), "test": write("test", *sides)}
     prepared = prepare(files, tmp_path / "p", name="x", vocabulary=WORDS, max_length=2)

@@ -56,7 +56,7 @@ def test_examples_words_and_texts(sources, tmp_path: Path) -> None:
         train[3]
 
 
-def test_what_is_left_out_is_counted_with_its_first_question(sources, write, tmp_path: Path) -> None:
+def test_questions_left_out_are_counted_with_the_first_one(sources, write, tmp_path: Path) -> None:
     one = [("Which?", [("a", 0)])]
     paragraphs = [
         ("a b c", [("Which?", [("a", 1)]), ("Which?", [("a", 2)]), (" \n", [("a", 0)]), ("Which?", [])]),
@@ -109,7 +109,7 @@ def test_an_answer_beyond_the_limit_is_none(sources, write, tmp_path: Path) -> N
 
 
 class Linguist:
-    """An annotator that says more; the entity of a token may be an empty text."""
+    """An annotator with all features; the entity of a token may be an empty text."""
 
     description = {"features": "spacy", "model": "m", "version": "1"}  # noqa: RUF012
 

@@ -28,7 +28,7 @@ def test_every_run_of_tokens_is_found_with_white_space_around_it(context, data, 
 
 
 @given(TEXTS.map("".join), TEXTS.map("".join), st.integers(-2, 30))
-def test_what_is_found_is_the_answer(context, text, start) -> None:
+def test_the_span_found_is_the_answer(context, text, start) -> None:
     tokens = annotate(context)
     span = find_span(context, Answer(text, start), tokens)
     if isinstance(span, str):

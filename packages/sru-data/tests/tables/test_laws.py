@@ -1,4 +1,4 @@
-"""What is written as a table is read back, and a copy joins with its table row for row."""
+"""Written tables are read back unchanged, and a copy matches its table row by row."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def test_a_sentencepiece_model_is_the_tokenizer(corpus, tmp_path) -> None:
 
 
 class Killed(BaseException):
-    """What ends a run here as a kill would: nothing catches it."""
+    """Ends a run like a kill: nothing catches it."""
 
 
 @contextlib.contextmanager

@@ -117,7 +117,7 @@ def test_the_rules_are_saved_with_the_vocabulary(tmp_path, lowercase) -> None:
     )
 
 
-def test_words_keep_their_meaning_whatever_stands_around_them() -> None:
+def test_words_keep_their_meaning_in_any_context() -> None:
     tokenizer = WordTokenizer.train(["a terrible film"], rules="english")
     word = tokenizer.tokens.index("terrible")
     for text in (

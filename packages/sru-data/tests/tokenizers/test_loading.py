@@ -24,7 +24,7 @@ MADE = {
 
 @pytest.mark.parametrize("kind", MADE)
 @pytest.mark.parametrize("text", ["", "the Wider  lowest ☃", "[PAD]"])
-def test_what_was_saved_is_loaded_whatever_the_file_is_called(tmp_path, kind, text) -> None:
+def test_a_saved_tokenizer_is_loaded_under_any_file_name(tmp_path, kind, text) -> None:
     made = MADE[kind]()
     made.save(tmp_path / "tokenizer")
     loaded = load_tokenizer(tmp_path / "tokenizer")

@@ -73,7 +73,7 @@ def test_the_pieces_together_are_what_decode_gives(kind, data) -> None:
 
 
 @pytest.mark.parametrize("kind", MAKE)
-def test_after_the_end_it_begins_anew(kind) -> None:
+def test_it_restarts_after_the_end(kind) -> None:
     decoder = StreamingDecoder(made(kind))
     ids = made(kind).encode("the low")
     for _ in range(2):

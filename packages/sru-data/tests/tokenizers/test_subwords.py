@@ -153,7 +153,7 @@ def test_every_text_comes_back_exactly(model_type, text) -> None:
 
 @pytest.mark.parametrize("model_type", ["unigram", "bpe"])
 @given(lines=st.lists(st.text("the lowrnd ☃"), min_size=1))
-def test_lines_are_encoded_alike_alone_and_together(model_type, lines) -> None:
+def test_lines_are_encoded_the_same_alone_and_together(model_type, lines) -> None:
     tokenizer = lossless(model_type)
     texts = [line + "\n" for line in lines]
     assert tokenizer.encode("".join(texts)) == [index for text in texts for index in tokenizer.encode(text)]

@@ -31,7 +31,7 @@ def golden_cases(file):
 
 
 def build(found, arguments):
-    """Make the module of the call that the command prints, with what it says that the weights do not tell."""
+    """Build the module of the printed call, with the arguments that it says cannot be inferred."""
     known = {word.split(" ")[0] for word in found.untold} & arguments.keys()
     call = found.call
     if arguments.get("bidirectional"):

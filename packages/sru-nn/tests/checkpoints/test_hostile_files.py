@@ -1,4 +1,4 @@
-"""Files made to harm, damaged or of something else: one sentence, soon and without much memory."""
+"""Malicious, damaged and unrelated files are refused in one sentence, quickly and with little memory."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def compressed() -> bytes:
 
 
 class ManyBytes:
-    """A pickle of a few bytes that makes 4 GB of them."""
+    """A pickle of a few bytes that expands to 4 GB."""
 
     def __reduce__(self):
         return bytearray, (1 << 32,)
@@ -110,7 +110,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - used)
 
 
 def test_files(tmp_path):
-    """All of them in one process, whose peak then is that of the worst."""
+    """All of them in one process, whose peak memory is that of the worst."""
     paths = [tmp_path / f"{number}.pt" for number in range(len(FILES))]
     for path, (make, _) in zip(paths, FILES.values(), strict=True):
         path.write_bytes(make())

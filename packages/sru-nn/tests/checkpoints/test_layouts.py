@@ -1,4 +1,4 @@
-"""What `load_state_dict` of `SRU` and `SRUCell` reads, and what it says about what it cannot read."""
+"""The layouts that `load_state_dict` of `SRU` and `SRUCell` reads, and its errors."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_onto_the_meta_device():
 
 @pytest.mark.parametrize("layout", [as_sru_2, as_sru_3])
 def test_a_redundant_projection_of_sru_3_becomes_one_matrix(layout):
-    """`sru` 3.0.0.dev makes two matrices of any width; here one does where two save nothing."""
+    """`sru` 3.0.0.dev builds two matrices of any width; here one is built if two save nothing."""
     saved, module = SRU(4, 5, num_layers=1), SRU(4, 5, num_layers=1, projection_size=7)
     state_dict = saved.state_dict()
     weight = state_dict.pop("rnn_lst.0.transform.weight")

@@ -1,7 +1,7 @@
-"""What resets and sequences laid end to end must equal: the module called once for each sequence.
+"""The expected results with resets and concatenated sequences: the module called once for each sequence.
 
-Nothing here knows how a module begins anew. Each piece of a row is a call with a batch of one, without marks
-and neighbours; the results are put side by side.
+Nothing here knows how a module restarts. Each piece of a row is a call with a batch of one, without marks and
+neighbours; the results are concatenated.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from .rows import Row, call
 
 
 class Piece(NamedTuple):
-    """Positions of one row that are a sequence of their own."""
+    """Positions of one row that form a sequence."""
 
     begin: int
     end: int
     anew: bool
-    """Whether its first direction begins anew, and not from the state that the row is given."""
+    """Whether its first direction restarts, instead of continuing from the state given to the row."""
 
 
 def cut(padded: Sequence[bool], marked: Sequence[bool]) -> list[Piece]:
-    """Cut a row where a real position is marked and another real one stands before it.
+    """Cut a row at marked real positions that another real position precedes.
 
-    A mark at padding counts for nothing. One at the first real position cuts nothing off, but begins anew.
+    A mark at padding is ignored. One at the first real position cuts nothing off, but restarts.
     """
     begins, anew, seen = [0], False, False
     for t, (pad, mark) in enumerate(zip(padded, marked, strict=True)):
@@ -81,7 +81,7 @@ def by_sequences(
 
 
 def _before(row: Row, module: nn.Module, given: Any, *, first: bool, second: bool) -> Any:
-    """Return the state before a piece, of which each direction has what is given or begins anew."""
+    """Return the state before a piece: each direction has the given state or restarts."""
     second = second if module.bidirectional else first
     if given is None or not (first or second):
         return None

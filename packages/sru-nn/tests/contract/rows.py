@@ -1,6 +1,6 @@
 """Every recurrent module that the contract suite runs over: one row per module and set of options.
 
-To put a module under the contract, add a row. The tests beside this file need nothing else: they call the
+To put a module under the contract, add a row. The tests in this folder need nothing else: they call the
 module as `module(x, state, mask_pad=..., reset=..., cu_seqlens=...)` and, where it has one, `module.step(x,
 state, reset=...)`.
 """

@@ -1,4 +1,4 @@
-"""Resets, sequences end to end, packed ones and a learned state in a full graph, for any lengths."""
+"""Resets, concatenated and packed sequences and a learned state in a full graph, for any lengths."""
 
 from __future__ import annotations
 

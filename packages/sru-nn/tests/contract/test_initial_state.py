@@ -36,7 +36,7 @@ def test_it_is_there_when_no_state_is_given(row: Row):
 
 @learned()
 def test_a_state_that_is_given_is_taken(row: Row):
-    """Zeros too. Where nothing begins anew the parameter then has no part in the results."""
+    """Zeros too. Without a reset the parameter then does not affect the results."""
     module, x = row.build(), row.inputs(4, 3)
     without = copy.deepcopy(module)
     with torch.no_grad():

@@ -39,7 +39,7 @@ def zero(tensor: Tensor) -> Tensor:
 
 KINDS = {"imaginary": imaginary, "zero": zero}
 kinds = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-# A dense tensor whose only stride counts for nothing is what a kernel takes as it is.
+# A kernel accepts a dense tensor whose only stride does not matter.
 lengths = pytest.mark.parametrize(("length", "batch"), [(1, 1), (4, 2)])
 
 

@@ -30,7 +30,7 @@ def given(row: Row) -> tuple[nn.Module, Tensor, Any, Tensor]:
 
 
 def a_beginning() -> Tensor:
-    """Marks for the input, so that a learned initial state has a part in the results."""
+    """Marks for the input, so that a learned initial state affects the results."""
     return torch.tensor([[False] * 3, [True, False, True], [False] * 3, [False] * 3])
 
 
@@ -73,7 +73,7 @@ def test_a_module_on_the_meta_device_takes_weights(row: Row, given):
 
 
 @rows()
-def test_all_weights_can_be_drawn_anew(row: Row):
+def test_all_weights_can_be_reinitialised(row: Row):
     """What the constructor draws is drawn again, and what it sets is set again."""
     module, new = row.build(torch.float32), row.make()
     module.reset_parameters()

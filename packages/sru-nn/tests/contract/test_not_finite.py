@@ -1,4 +1,4 @@
-"""What is not finite in one sequence changes no other one, and no step before; sizes of zero are sizes."""
+"""Non-finite values affect no other sequence and no earlier step; sizes of zero are valid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sequences laid end to end: results are those of the sequences one by one, in whatever form they come."""
+"""Concatenated sequences: results are those of the sequences one by one, in every form of input."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_each_sequence_is_one_of_its_own(row: Row, lengths, dtype, batch_first, 
     of = leaves(module, x, state)
     expected = by_sequences(row, module, x, state, bounds)
     if "batch_first" not in row.exceptions:
-        module.batch_first = batch_first  # which counts for nothing here
+        module.batch_first = batch_first  # ignored here
     check(lambda: laid_out(row, module, x, state, bounds, dtype=dtype), expected, of)
 
 

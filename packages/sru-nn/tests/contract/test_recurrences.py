@@ -60,7 +60,7 @@ FUNCTIONS = {
 @examples
 @given(marked=marks(), dtype=st.sampled_from([torch.float32, torch.float64]), seed=SEEDS)
 def test_recurrences_are_those_of_the_pieces(name, learned, implementation, marked, dtype, seed):
-    """On the kernels bit for bit; what is summed over time is summed in another order."""
+    """With the kernels bit for bit; sums over time are computed in another order."""
     torch.manual_seed(seed)
     mask, reset = marked
     length, batch = mask.shape

@@ -69,7 +69,7 @@ def test_each_piece_is_a_sequence(row: Row, marked, masked, with_state, seed):
     seed=SEEDS,
 )
 def test_chunks_are_the_whole(row: Row, sizes, masked, with_state, seed):
-    """What is carried into a chunk counts for nothing where its first position is marked."""
+    """The state carried into a chunk is ignored where its first position is marked."""
     module, state = make(row, seed, 2, with_state)
     x, (mask, reset) = row.inputs(sum(sizes), 2), random_marks(sum(sizes), 2)
     mask = mask_for(row, mask, masked)
@@ -256,7 +256,7 @@ def test_a_single_sequence_is_a_batch_of_one(row: Row, marked, with_state, batch
 
 @rows("step")
 def test_a_step_does_not_multiply_the_state_away(row: Row):
-    """What the state holds does not matter where it is replaced, as in `forward` with a sequence of one."""
+    """The content of the state does not matter where it is replaced, as in `forward` with one step."""
     module, x, state = row.build(), row.inputs(1, 2), row.state(row.build(), 2)
     bad = tree_map(lambda part: torch.full_like(part, math.nan), state)
     reset = torch.tensor([True, False])

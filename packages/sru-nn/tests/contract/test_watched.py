@@ -192,7 +192,7 @@ def mute_by_global_hook(layer: nn.Module, patch: pytest.MonkeyPatch) -> None:
 
 
 def mute_by_compiling(layer: nn.Module, patch: pytest.MonkeyPatch) -> None:
-    """Put something else where `layer.compile()` puts the compiled call."""
+    """Replace the compiled call set by `layer.compile()`."""
 
     def muted(*args: object, **options: object) -> tuple[Tensor, ...]:
         h, *rest = layer._call_impl(*args, **options)
@@ -210,7 +210,7 @@ muting = pytest.mark.parametrize(
 @muting
 @rows("packed", main=True)
 def test_layers(row: Row, mute, length: int, gradients: bool, monkeypatch) -> None:
-    """Zeros in place of the last layer's output leave the stack with nothing but the bias of its norm."""
+    """With zeros in place of the last layer's output, only the bias of the stack's norm is left."""
     module, x = row.build(torch.float32), row.inputs(length, 3, torch.float32)
     mute(layers(module)[-1], monkeypatch)
     norm = getattr(module, "norm", None)
@@ -232,7 +232,7 @@ def test_modules(row: Row, mute, length: int, gradients: bool, monkeypatch) -> N
 @paths
 @pytest.mark.parametrize("way", ["hook", "instance", "class"])
 def test_transforms_of_sru_pp(way: str, length: int, gradients: bool, monkeypatch) -> None:
-    """Attention in place of which there is nothing leaves a layer with half of its highway."""
+    """Without attention, half of a layer's highway is left."""
     row = ROWS["SRUpp"]
     module, x = row.build(torch.float32), row.inputs(length, 3, torch.float32)
     for cell in module.rnn_lst:

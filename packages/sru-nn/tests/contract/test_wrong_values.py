@@ -1,4 +1,4 @@
-"""What is no ordinary tensor on the device of the module is refused by a sentence, wherever it is passed."""
+"""Anything but an ordinary tensor on the module's device is refused in one sentence, for every argument."""
 
 from __future__ import annotations
 

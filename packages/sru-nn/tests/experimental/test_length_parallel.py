@@ -100,7 +100,7 @@ def test_hard_weights_obey_the_recurrence(scale_v, scale_gate, chunk, seed):
     solution = solve(u_c, u_f, v_f, c0, options)
     assert solution.failed == 0
     before = torch.cat([c0[None], solution.c])[:-1]
-    # With a steep gate rounding u_f + v_f ⊙ c differently is seen; only what two ways of it agree on counts.
+    # A steep gate amplifies rounding differences in u_f + v_f ⊙ c; only values on which two ways agree count.
     one, two = (torch.sigmoid(u_f + v_f * before), torch.sigmoid(torch.addcmul(u_f, v_f, before)))
     exact, other = (f * before + (1 - f) * u_c for f in (one, two))
     assert ((solution.c - exact).abs() <= 4 * (exact - other).abs() + 1e-13).all()

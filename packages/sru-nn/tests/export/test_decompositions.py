@@ -97,7 +97,7 @@ def test_every_argument(length, per_position):
 @torch.no_grad()
 @pytest.mark.parametrize("per_position", [False, True])
 @pytest.mark.parametrize("length", [0, 1, 4])
-def test_every_argument_where_rows_begin_anew(length, per_position):
+def test_every_argument_where_rows_restart(length, per_position):
     batch, columns = 2, 4
     for bidirectional, padded, learned in itertools.product((False, True), repeat=3):
         reset, mask_pad = torch.rand(2, length, batch) < 0.4
@@ -252,7 +252,7 @@ def test_the_gated_linear_recurrence_of_the_table(length, with_state, dtype):
 @torch.no_grad()
 @pytest.mark.parametrize("learned", [False, True])
 @pytest.mark.parametrize("length", [0, 1, 5])
-def test_the_gated_linear_recurrence_where_rows_begin_anew(length, learned):
+def test_the_gated_linear_recurrence_where_rows_restart(length, learned):
     q, k, v = (torch.randn(length, 2, 3, 4) for _ in range(3))
     marks = pieces.marks(None, torch.rand(length, 2) < 0.4, False)
     s_reset = torch.randn(3, 4, 4) if learned else None

@@ -120,7 +120,7 @@ def test_a_step_that_multiplies_the_state(tmp_path, inputs, shapes):
 
 
 class Policy(nn.Module):
-    """A model that starts anew where an episode begins, in a state it learns."""
+    """A model that restarts from a learned state where an episode begins."""
 
     def __init__(self) -> None:
         super().__init__()

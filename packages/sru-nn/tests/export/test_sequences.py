@@ -1,4 +1,4 @@
-"""Models with resets, sequences end to end, packed ones and a learned state, exported for any lengths."""
+"""Models with resets, concatenated or packed sequences and a learned state, exported for any lengths."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_sequences_end_to_end(rnn):
     def make(*lengths: int) -> tuple[Tensor, Tensor]:
         return torch.randn(sum(lengths), E), torch.tensor([0, *lengths]).cumsum(0)
 
-    # The compiler takes one sequence for another shape; an empty one beside it helps.
+    # The compiler treats one sequence as a different shape; adding an empty one helps.
     shapes = {0: Dim("total")}, {0: Dim("sequences") + 1}
     program = torch.export.export(model, make(3, 0, 4, 2), dynamic_shapes=shapes)
     loop = without_operators(program)

@@ -169,7 +169,7 @@ def test_the_phones_and_speakers_of_timit() -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_told_with_its_place(write_files, name, files, changes, message: str) -> None:
+def test_errors_name_their_place(write_files, name, files, changes, message: str) -> None:
     wanted = {**files, **changes}
     folder = write_files({name: content for name, content in wanted.items() if content is not None})
     with pytest.raises(DataError, match=message):

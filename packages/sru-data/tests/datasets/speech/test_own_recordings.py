@@ -80,7 +80,7 @@ def test_features_of_kaldi(tmp_path: Path) -> None:
         ({"a.wav": None}, False, r"wav\.scp: expected all files .* got 1 missing.*a\.wav \(\S+segments:1\)"),
     ],
 )
-def test_what_is_wrong_with_a_directory_of_kaldi(tmp_path: Path, changes, features, message: str) -> None:
+def test_errors_in_a_kaldi_directory(tmp_path: Path, changes, features, message: str) -> None:
     folder = write(tmp_path, {**KALDI, **changes})
     with pytest.raises(DataError, match=message):
         read_kaldi(folder, features=features)
@@ -139,7 +139,7 @@ def test_a_list_as_nemo_writes_it(tmp_path: Path) -> None:
         ("audio,text\na.wav,b\na.wav,c\n", r"list\.csv:3: .*no other .* got 'a\.wav' as \S+:2; rename one"),
     ],
 )
-def test_what_is_wrong_with_a_list(tmp_path: Path, content: str, message: str) -> None:
+def test_errors_in_a_list(tmp_path: Path, content: str, message: str) -> None:
     write(tmp_path, {"a.wav": ""})
     path = tmp_path / "list.csv"
     path.write_text(content)

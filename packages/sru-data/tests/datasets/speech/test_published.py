@@ -83,7 +83,7 @@ def test_an4_with_speakers_held_out(write_files) -> None:
         ),
     ],
 )
-def test_what_is_wrong_with_an4_is_told(write_files, changes, message: str) -> None:
+def test_errors_in_an4(write_files, changes, message: str) -> None:
     files = {**AN4, **changes}
     folder = write_files({name: content for name, content in files.items() if content is not None})
     with pytest.raises(DataError, match=message):

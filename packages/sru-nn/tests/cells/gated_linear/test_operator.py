@@ -61,9 +61,9 @@ def test_the_ends_of_chunks(length, gates):
 
 
 def check_rounding(inputs: dict[str, Tensor], tolerance: float) -> None:
-    """Compare with float64; an element may be off by so much of the sum of the magnitudes of its terms.
+    """Compare with float64, with a tolerance relative to the sum of the magnitudes of an element's terms.
 
-    And by what the chunks take for zero.
+    Values that the chunks treat as zero are added to it.
     """
     exact = {name: tensor.double() for name, tensor in inputs.items()}
     magnitudes = {name: x if name == "log_g" else x.abs() for name, x in exact.items()}
@@ -132,7 +132,7 @@ def test_blocks_are_as_long_as_the_gates_allow(gates, smallest, block, monkeypat
 @by_chunks
 @pytest.mark.parametrize("gate", [0.0, 1e-3])
 def test_what_has_decayed_beyond_the_range_of_the_dtype_counts_as_zero(gate):
-    """Of a state of one, 1e-18 is kept within a chunk, and what is below 1e-19 is lost, but nothing else."""
+    """From a state of one, 1e-18 is kept within a chunk, and only values below 1e-19 are lost."""
     log_g = torch.tensor([-20.7, -20.7, -math.inf if gate == 0 else math.log(gate), -0.1]).view(4, 1, 1, 1)
     q, k, v, s0 = (
         torch.ones(4, 1, 1, 1),

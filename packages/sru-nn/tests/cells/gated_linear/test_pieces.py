@@ -1,4 +1,4 @@
-"""Several sequences in a row, or end to end, with every backend against each of them alone."""
+"""Several sequences in a row, or concatenated, with every backend against each of them alone."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def by_pieces(q, k, v, log_g, s0=None, s_reset=None, mask_pad=None, reset=None):
 
 
 def one_by_one(q, k, v, log_g, s0, mask_pad=None, *, lengths):
-    """A loop over sequences that lie end to end."""
+    """A loop over concatenated sequences."""
     pieces = zip(*(x.split(lengths) for x in (q, k, v, log_g)), s0.split(1), strict=True)
     outputs, states = zip(*(reference.gated_linear_recurrence(*piece) for piece in pieces), strict=True)
     return torch.cat(outputs), torch.cat(states)
@@ -139,7 +139,7 @@ def test_nothing_crosses_a_reset(length):
 
 @either_function
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
-def test_what_is_not_finite_ends_at_a_reset(function, bad):
+def test_non_finite_values_end_at_a_reset(function, bad):
     """With the kernels; in chunks it may pass, because a gate of zero multiplies it."""
     inputs = make_inputs(40, 1)
     reset = torch.zeros(40, 1, dtype=torch.bool)
@@ -153,7 +153,7 @@ def test_what_is_not_finite_ends_at_a_reset(function, bad):
     assert not o[3].isfinite().all()
 
 
-def test_a_reset_of_padding_counts_for_nothing():
+def test_a_reset_at_padding_is_ignored():
     inputs, mask_pad = make_inputs(40), draw((40, 2), 0.4, 0)
     expected = gated_linear_recurrence(**inputs, mask_pad=mask_pad)
     found = gated_linear_recurrence(**inputs, mask_pad=mask_pad, reset=mask_pad)

@@ -29,7 +29,7 @@ def test_follows_the_equations():
 
 
 def test_first_and_second_derivatives():
-    """Autograd makes them, and a mask is in their way."""
+    """Autograd produces them, and a mask stops them."""
     leaves = [torch.randn(3, 2, 1, 2, dtype=torch.float64) for _ in range(4)]
     leaves[3] = -leaves[3].abs()
     leaves = [leaf.requires_grad_() for leaf in [*leaves, torch.randn(2, 1, 2, 2, dtype=torch.float64)]]

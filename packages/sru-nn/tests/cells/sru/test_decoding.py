@@ -1,4 +1,4 @@
-"""One step without gradients, which the kernels take at once: the numbers are those of a longer way."""
+"""One step without gradients, which is a single kernel call: the results equal those of the full path."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ OPTIONS = [
 
 @pytest.fixture(autouse=True)
 def _kernels():
-    """The kernels alone: the reference has no short way."""
+    """Only the kernels: the reference has no fast path."""
     with backend.using("kernels"):
         yield
 
 
 @pytest.fixture
 def steps(monkeypatch):
-    """Count the steps that take the short way."""
+    """Count the steps that take the fast path."""
     taken, step = [], run.step
     monkeypatch.setattr(run, "step", lambda *arguments: taken.append(1) or step(*arguments))
     return taken

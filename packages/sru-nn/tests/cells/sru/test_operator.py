@@ -219,7 +219,7 @@ def test_the_backward_operator_has_no_gradient():
 
 @pytest.mark.usefixtures("implementation")
 def test_a_dropout_mask_with_a_gradient():
-    """The kernels take it for a constant, so the reference runs."""
+    """The kernels treat it as a constant, so the reference runs."""
     inputs = make_inputs()
     gradients = []
     for run in (sru_recurrence, reference.sru_recurrence):

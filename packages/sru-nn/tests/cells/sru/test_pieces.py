@@ -1,4 +1,4 @@
-"""Rows of several sequences, and sequences end to end, by the operators against the reference in float64."""
+"""Rows of several sequences, and concatenated ones, by the operators against the reference in float64."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def make_arguments(
     activation: str = "tanh",
     dtype: torch.dtype = torch.float64,
 ) -> dict[str, Any]:
-    """Return arguments of `sru_recurrence`: rows with resets, or sequences of these lengths end to end."""
+    """Return arguments of `sru_recurrence`: rows with resets, or concatenated sequences of these lengths."""
     columns, wide = hidden * (2 if bidirectional else 1), accumulate_dtype(dtype)
     highway, ragged = skip and gates == 3, lengths is not None
     length, batch, rows = (sum(lengths), 1, len(lengths)) if lengths is not None else (length, batch, batch)
@@ -303,7 +303,7 @@ def test_second_derivatives(form):
 
 
 def test_the_marks_that_reach_the_kernel():
-    """Padding first; the second direction starts anew at the last real position before a reset."""
+    """Padding first; the second direction restarts at the last real position before a reset."""
     reset = torch.tensor([False, True, False, True, True])[:, None]
     mask_pad = torch.tensor([False, False, True, True, False])[:, None]
     found = ops.make_marks(mask_pad, reset, True)

@@ -189,7 +189,7 @@ def test_low_precision_storage_accumulates_in_float32(dtype, assert_close):
     assert h.dtype == dtype
     assert c.dtype == accumulate_dtype(dtype) == torch.float32
     assert_close(h, h_exact)
-    assert_close(c, c_exact)  # float32 accuracy, whatever the storage
+    assert_close(c, c_exact)  # float32 accuracy, for any storage dtype
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])

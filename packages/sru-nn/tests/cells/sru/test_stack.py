@@ -31,7 +31,7 @@ def test_states_are_those_of_an_lstm_if_asked_for(bidirectional):
     assert c_apart.shape == lstm(x)[1][1].shape
     assert torch.equal(h_apart, h)
     assert torch.equal(c_apart.view(L, n, B, D)[1, n - 1], c[1, :, (n - 1) * D :])
-    assert torch.equal(rnn(x, c0)[0], h)  # both forms are taken
+    assert torch.equal(rnn(x, c0)[0], h)  # both forms are accepted
 
 
 def test_dropout_is_one_mask_for_all_steps_between_layers():

@@ -19,13 +19,13 @@ pytestmark = pytest.mark.usefixtures("implementation")
 
 
 def draw_resets(length, batch=B, padded=True):
-    """Draw marks that leave sequences of a few positions, and padding of which some bears a mark."""
+    """Draw marks that give sequences of a few positions, and padding, some of it marked."""
     pad = torch.rand(length, batch) < 0.25 if padded else None
     return torch.rand(length, batch) < 0.3, pad
 
 
 def cut(reset, pad):
-    """List the pieces of a row as slices, and say whether a mark is at its first real position."""
+    """Return the pieces of a row as slices, and whether its first real position is marked."""
     marks = [t for t in range(len(reset)) if reset[t] and not pad[t]]
     first = next((t for t in range(len(pad)) if not pad[t]), None)
     ends = [0, *(t for t in marks if t != first), len(reset)]
@@ -186,11 +186,11 @@ def test_the_mask_of_the_memory_has_the_form_of_the_argument(batch_first):
 
 @pytest.mark.parametrize("batch_first", [False, True])
 @torch.no_grad()
-def test_a_step_that_resets_starts_anew(batch_first):
+def test_a_step_with_a_reset_restarts(batch_first):
     rnn = make(causal=True, batch_first=batch_first)
     x, new = (draw(T, B, E) for _ in range(2))
     _, state = rnn.stream(x.transpose(0, 1) if batch_first else x)
-    # What a sequence leaves behind may be anything.
+    # A finished sequence may leave anything in the cache.
     state.c[:, 0] = torch.nan
     for cache in state.caches:
         cache.keys[0] = cache.values[0] = torch.nan

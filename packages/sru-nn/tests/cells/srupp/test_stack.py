@@ -1,4 +1,4 @@
-"""SRU++: its layers, its masks, its memory, streaming, and what may be done to the module."""
+"""SRU++: its layers, masks, memory and streaming, and changes to the module."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("implementation")
 
 
 def make(**options):
-    """Make a module whose attention and norms count for something."""
+    """Build a module whose attention and norms have an effect."""
     rnn = SRUpp(options.pop("input_size", E), D, P, **{"num_layers": L, "num_heads": 2} | options).double()
     for name, parameter in rnn.named_parameters():
         if name.endswith(("alpha", "bias")) or "layer_norm" in name:
@@ -97,7 +97,7 @@ def test_packed_sequences_with_a_memory():
 
 
 def test_the_lengths_of_sequences_are_read_once_for_all_layers(monkeypatch):
-    """A layer alone reads them too, and the next call reads its own, though they be in the same tensor."""
+    """A single layer reads them too, and the next call reads its own, even from the same tensor."""
     rnn, x, cu_seqlens = make(causal=True), draw(9, E), torch.tensor([0, 4, 9])
     run, read = ragged_attention._read, []
     monkeypatch.setattr(ragged_attention, "_read", lambda *given: read.append(given) or run(*given))
@@ -203,7 +203,7 @@ def test_gradients_reach_earlier_segments_unless_detached():
 
 
 class Work(TorchDispatchMode):
-    """Counts the elements that each operator reads and writes, without those it only looks at anew."""
+    """Counts the elements that each operator reads and writes, except those of views."""
 
     def __init__(self):
         super().__init__()
@@ -235,7 +235,7 @@ def test_a_step_costs_no_more_than_the_context_is_long():
     growing = {name for name in short if long[name] != short[name]}
     for name in growing:
         assert long[name] - middle[name] == middle[name] - short[name]
-    # Nothing but what joins the new keys and values to the old ones, and attends to them.
+    # Only the operators that append the new keys and values to the old ones, and attend to them.
     assert len(growing) == 2
     assert "cat" in growing
     assert any("attention" in name for name in growing)
@@ -255,7 +255,7 @@ def test_layers_without_attention_remember_nothing():
 
 
 class Interleaved(nn.Module):
-    """A transform of a user's own, in the layout of the old package."""
+    """A custom transform, in the layout of the old package."""
 
     def __init__(self, inner):
         super().__init__()
