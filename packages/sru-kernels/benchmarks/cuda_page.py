@@ -93,11 +93,11 @@ The products use tensor cores (`mma.sync` in tf32, with two terms for factors th
 for data centers (compute capability 8.0, 9.0, 10.0, 11.0), for all types but float64 and, in the backward
 pass, for K and V of at most 64.
 
-Each cell lists the registers per thread; for K = V = {head}, the resident blocks per multiprocessor and the KiB
-that they have in flight; and the share of the multiplications between the start of the copies and the wait for
-them. The target is 16 KiB on sm_90: backward on tensor cores, with one block per multiprocessor, reaches 12 in
-16-bit types. The target is 32 KiB on sm_100: backward on tensor cores misses it in all types, and the other
-kernels miss it in 16-bit types, except forward without tensor cores.
+Each cell lists the registers per thread; for K = V = {head}, the resident blocks per multiprocessor and the
+KiB that they have in flight; and the share of the multiplications between the start of the copies and the
+wait for them. The target is 16 KiB on sm_90: backward on tensor cores, with one block per multiprocessor,
+reaches 12 in 16-bit types. The target is 32 KiB on sm_100: backward on tensor cores misses it in all types,
+and the other kernels miss it in 16-bit types, except forward without tensor cores.
 """
 LIGHT = """## The light GRU
 

@@ -71,7 +71,7 @@ def test_compressed_matrices_of_kaldi(tmp_path: Path, kind: bytes, content: byte
         (mfc(1.0, 2.0, count=-2), r"got 12 bytes that begin with fffffffe"),
         (mfc(1.0, 2.0, 3.0), r"expected frames of 2 features, got 3 values; set num_bins to their size"),
         (mfc(), r"expected frames of 2 features, got 0 values"),
-        (mfc(1.0, float("nan")), r"expected finite features, got some that are infinite or no numbers"),
+        (mfc(1.0, float("nan")), r"expected finite features, got some that are infinite or NaN"),
     ],
 )
 def test_wrong_files_of_sphinx_are_errors(tmp_path: Path, content: bytes, message: str) -> None:

@@ -154,7 +154,7 @@ def test_a_folder_has_a_folder_per_label_and_a_file_per_text(tmp_path) -> None:
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "in" / name).write_text(text)
     (tmp_path / "in" / "README").write_text("not a text")
-    with pytest.warns(UserWarning, match=r"in: files beside the folders of labels are passed over: README$"):
+    with pytest.warns(UserWarning, match=r"in: files next to the label folders are ignored: README$"):
         table = open_table(tmp_path / "in")
     assert table.columns == ["text", "label", "file"]
     found = list(table.rows(["file", "label", "text"]))

@@ -195,7 +195,7 @@ def _blocks(
             wanted = size if count is None else min(size, count)
             block = torch.from_numpy(file.read(wanted, dtype="float32", always_2d=True)).mean(1)
             if not block.isfinite().all():
-                raise DataError.at(path, None, "expected audio, got samples that are infinite or no numbers")
+                raise DataError.at(path, None, "expected audio, got samples that are infinite or NaN")
             if not len(block):
                 return
             yield block

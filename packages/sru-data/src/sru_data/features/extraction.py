@@ -47,7 +47,7 @@ def extract(config: FeatureConfig, utterance: Utterance, *, speed: float = 1.0) 
         )
     if not torch.isfinite(features).all():
         raise DataError.at(
-            utterance.path, None, "expected finite features, got some that are infinite or no numbers"
+            utterance.path, None, "expected finite features, got some that are infinite or NaN"
         )
     return features
 

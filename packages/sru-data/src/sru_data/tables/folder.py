@@ -18,8 +18,8 @@ class FolderTable(Table):
     """A folder that holds a folder per label, and in each a file per text, compressed or not.
 
     The columns are `text`, `label` (the name of the folder) and `file` (its path within the folder). A folder
-    without folders has no `label`. The order is that of the names. Hidden files, and files beside the folders
-    of labels, are passed over, the latter with a warning; the line end at the end of a text is dropped.
+    without folders has no `label`. The order is that of the names. Hidden files, and files next to the label
+    folders, are ignored, the latter with a warning; the line end at the end of a text is dropped.
 
     Args:
         files: The folders.
@@ -92,7 +92,7 @@ def _columns(folder: Path) -> list[str]:
     beside = _texts(folder)
     if labels and beside:
         warnings.warn(
-            f"{folder}: files beside the folders of labels are passed over: "
+            f"{folder}: files next to the label folders are ignored: "
             f"{shortened(', '.join(beside), 80)}",
             stacklevel=2,
         )
