@@ -99,11 +99,11 @@ def test_files_that_are_not_audio_are_an_error(write_wav, noise: Tensor, tmp_pat
         extract(CONFIG, write_wav(noise[:0]))
 
 
-def test_samples_that_are_no_numbers_are_an_error(tmp_path: Path, noise: Tensor) -> None:
+def test_infinite_and_nan_samples_are_an_error(tmp_path: Path, noise: Tensor) -> None:
     path = tmp_path / "x.wav"
     noise[7] = math.nan
     soundfile.write(path, noise.numpy(), 16_000, subtype="FLOAT")
-    with pytest.raises(DataError, match=r"x\.wav: expected audio, got samples that are infinite or no num"):
+    with pytest.raises(DataError, match=r"x\.wav: expected audio, got samples that are infinite or NaN$"):
         extract(CONFIG, Utterance("x", str(path)))
     for number in (1e30, 1e38):
         noise[7] = number

@@ -92,8 +92,7 @@ def _columns(folder: Path) -> list[str]:
     beside = _texts(folder)
     if labels and beside:
         warnings.warn(
-            f"{folder}: files next to the label folders are ignored: "
-            f"{shortened(', '.join(beside), 80)}",
+            f"{folder}: files next to the label folders are ignored: {shortened(', '.join(beside), 80)}",
             stacklevel=2,
         )
     if not labels and not beside:
