@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-# Figure, not pyplot: needs no display and leaves no global state.
+# Figure, not pyplot: no display is looked for, and nothing outlives the call.
 from matplotlib.figure import Figure
 
 from sru_apps.tasks.translate.predict import Alignment
