@@ -6,7 +6,7 @@ writes speech.json, speech.md, speech.png and speech-digits.png from run folders
 stays until a run of the same recipe, encoder, seed and held-out speaker replaces it, so that runs of several
 days fill one page. What a run reaches with a language model is read from its `decoded.json`:
 
-    sru speech test RUN --lm an4.ug.lm --beam 16 --json > RUN/decoded.json
+    sru speech test RUN --lm an4.ug.lm --beam 16 --lm-unknown -20 --json > RUN/decoded.json
 """
 
 from __future__ import annotations
@@ -36,10 +36,11 @@ AN4: 844 training utterances (0.63 hours), and 773 words in the 130 test utteran
 differ in the encoder and in its width: cepstra with their derivatives, characters by CTC, four layers. The
 best path takes the most probable symbol of each frame; the other columns are of a search with a beam and the
 model of single words that comes with the data (`etc/an4.ug.lm`). Mean and standard deviation over seeds, in
-percent, of the epoch with the lowest word error rate in validation. To reproduce a row:
+percent, of the epoch with the lowest word error rate in validation. As is usual with CTC, a network first
+outputs blanks only; the epoch in which that ends differs between encoders and seeds. To reproduce a row:
 
     sru speech fit --recipe an4-sru --seeds 3 --name first
-    sru speech test runs/speech/an4-sru/first-seed-0 --lm an4.ug.lm --beam 16
+    sru speech test runs/speech/an4-sru/first-seed-0 --lm an4.ug.lm --beam 16 --lm-unknown -20
 """.splitlines()
 DIGITS = """## Spoken digits of a new speaker
 
