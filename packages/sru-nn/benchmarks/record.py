@@ -55,7 +55,8 @@ def machine(device: str) -> dict[str, str]:
 
 def described(machine: Mapping[str, str]) -> str:
     """Put the facts of `machine` on one line."""
-    return ", ".join(WORDS[key].format(value) for key, value in machine.items())
+    facts = ", ".join(WORDS[key].format(value) for key, value in machine.items())
+    return facts.replace(", 1 threads,", ", 1 thread,")
 
 
 def save(folder: Path, name: str, result: Mapping[str, Any], page: Iterable[str]) -> None:
