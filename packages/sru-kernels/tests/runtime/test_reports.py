@@ -193,7 +193,7 @@ def test_the_page_of_a_gpu():
     lines = list(gpu_page.page(result()))
     text = "\n".join(lines)
     assert "layer against cuDNN's LSTM, forward and backward, (128, 32, 512), float32: 12.0 times, at" in text
-    assert "against a copy, (256, 32, 1024), bfloat16: 80% (missed), at least 85% is wanted" in text
+    assert "against a copy, (256, 32, 1024), bfloat16: 80% (missed), at least 85% is the goal" in text
     assert "(128, 32, 512), bfloat16: not measured, at least 10.0 times" in text
     assert "| 10 (9 to 11) |  | 30 (27 to 33) |  | 12.0 |" in text
     assert "| SRU layer, triton | not measured: Triton is not installed |" in text
