@@ -166,11 +166,12 @@ def _apply(x: Tensor, weight: Tensor) -> Tensor:
 
 def _multiply(x: Tensor, weight: Tensor) -> Tensor:
     rows = x.numel() // max(x.shape[-1], 1)
-    if rows > _FEW_ROWS or not weight.is_contiguous():
+    is_small = weight.numel() <= _SMALL_WEIGHT
+    if rows > _FEW_ROWS or not weight.is_contiguous() or (rows == 1 and not is_small):
         return _onednn(x, weight)
-    if weight.numel() <= _SMALL_WEIGHT:
+    if rows <= _VERY_FEW_ROWS and is_small:
         return nn.functional.linear(x, weight)
-    # oneDNN copies its second matrix before it multiplies. Here that should be the input, not the weight.
+    # oneDNN copies its second matrix before it multiplies. Here that is best the input, not the weight.
     flat = x.reshape(rows, -1)
     product = torch.mm(weight, flat.t()) if rows <= _VERY_FEW_ROWS else _onednn(weight, flat)
     return product.t().contiguous().view(*x.shape[:-1], -1)
