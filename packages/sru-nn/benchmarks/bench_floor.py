@@ -50,7 +50,7 @@ def layer(length: int, batch: int, size: int) -> dict[str, float]:
     to_three, to_five = three.clone(), five.clone()
     calls = {
         "product, F.linear": lambda: F.linear(x, weight),
-        "product, oneDNN": lambda: torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], ""),
+        "product, oneDNN": lambda: gemm._onednn(x, weight),
         "forward recurrence": lambda: torch.ops.sru_nn.sru_forward(*inputs, True),
         "copy of as many bytes": lambda: to_three.copy_(three),
         "backward recurrence": lambda: torch.ops.sru_nn.sru_backward(*inputs, c, h, None),

@@ -16,7 +16,6 @@ from sru_nn.cells.sru.layer import SRUCell
 from sru_nn.cells.sru.run import run_layers
 from sru_nn.cells.sru.stack import SRUStack
 from sru_nn.compat.states import OwnWeights, refuse_foreign, returned_state, state_for
-from sru_nn.fixed import refuse_change
 from sru_nn.gemm import project
 from sru_nn.pieces import last_states
 from sru_nn.positions import Positions
@@ -113,10 +112,6 @@ class DropIn(OwnWeights, SRUStack):
             self.to(dtype)
         if type(self).reset_parameters is not DropIn.reset_parameters:
             self.reset_parameters()  # PyTorch's constructors call it too
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        refuse_change(self, self._fixed, name, value)
-        nn.Module.__setattr__(self, name, value)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__.copy()

@@ -27,7 +27,6 @@ from sru_nn.compat.states import (
     returned_state,
     state_for,
 )
-from sru_nn.fixed import refuse_change
 from sru_nn.positions import Positions
 from sru_nn.watched import as_leaf, refuse_script
 
@@ -41,10 +40,6 @@ class CellDropIn(OwnWeights):
     __prepare_scriptable__ = refuse_script
     _first_layer = "layer"
     _fixed = frozenset({"hidden_size", "bias"})
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        refuse_change(self, self._fixed, name, value)
-        super().__setattr__(name, value)
 
     def __init__(
         self,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sru_nn.arguments import check_alike
 from sru_nn.dtypes import accumulate_dtype, is_autocast
+from sru_nn.fixed import refuse_change
 from sru_nn.operators import is_plain
 
 
@@ -42,10 +43,15 @@ class OwnWeights(nn.Module):
     """A module without PyTorch's weights: reading, assigning or loading one of them raises an error."""
 
     _first_layer: str
+    _fixed: frozenset[str]
 
     def __init__(self) -> None:
         nn.Module.__init__(self)  # that of PyTorch's class would make its own weights
         self.__dict__["_parameters"] = _Parameters(type(self).__name__, self._first_layer)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        refuse_change(self, self._fixed, name, value)
+        nn.Module.__setattr__(self, name, value)  # PyTorch's class maintains a flat list of its weights
 
     def __getattr__(self, name: str) -> Any:
         try:
