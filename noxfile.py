@@ -88,6 +88,7 @@ def types(session: nox.Session) -> None:
     """Check the types of all packages with mypy --strict."""
     session.install(*PINS, TORCH, *folders(), "mypy", *cuda("OFF"))
     session.run("mypy", *session.posargs)
+    session.run("mypy", *map(str, sorted(Path("ci/check-wheel").glob("*.py"))))
 
 
 def run_tests(session: nox.Session, torch: str, *options: str, kernels: list[str]) -> None:

@@ -1,5 +1,7 @@
 """A user's program with sru-kernels alone: inspect the build and run a step, without torch."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
 from array import array
@@ -13,7 +15,7 @@ assert info["instruction_set"] in {"baseline", "avx2", "avx512"}, info
 assert find_spec("torch") is None, "sru-kernels brought torch with it"
 
 
-def address(values: array) -> int:
+def address(values: array[float]) -> int:
     """Where the first of the values lies."""
     return values.buffer_info()[0]
 
@@ -38,6 +40,7 @@ args = sru_kernels.SruForward(
     marks=0,
     c_reset=0,
     cu_seqlens=0,
+    order=0,
     scale_x=1.0,
     v_per_position=False,
     h=address(h),
