@@ -5,6 +5,7 @@ Every session passes on the arguments after `--`, for example `nox -s tests -- -
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -33,7 +34,7 @@ from ci.wheels.sessions import build_wheels, check_wheels, wheel_options
 nox.needs_version = ">=2024.4.15"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.error_on_missing_interpreters = True
-nox.options.sessions = ["lint", "types", "tests", "tests-triton"]
+nox.options.sessions = ["lint", "types", "tests", "tests-cuda", "tests-triton"]
 
 DOCS_TOOLS = ("mkdocs-material", "mkdocs-jupyter", "mkdocstrings[python]", "ruff")
 LINTERS = ("ruff", "clang-format")
@@ -93,7 +94,7 @@ def types(session: nox.Session) -> None:
 
 def run_tests(session: nox.Session, torch: str, *options: str, kernels: list[str]) -> None:
     """Install the four packages with one torch version and run their tests."""
-    session.install(*PINS, torch, *folders(), *PYTEST, *EXTRAS, *CUDA_TOOLS, *kernels)
+    session.install(*PINS, torch, *folders(), *PYTEST, *EXTRAS, *kernels)
     session.run("python", "-m", "pytest", *options, *session.posargs, env=THREADS)
 
 
@@ -108,6 +109,16 @@ def tests(session: nox.Session) -> None:
 def tests_matrix(session: nox.Session, torch: str) -> None:
     """Run `tests` on every supported Python and torch, or one pair: `nox -s "tests-matrix-3.12(2.6.0)"`."""
     run_tests(session, f"torch=={torch}", *PARALLEL, kernels=cuda("OFF"))
+
+
+@nox.session(name="tests-cuda")
+def tests_cuda(session: nox.Session) -> None:
+    """Compile the CUDA kernels and run them on the CPU; no GPU is needed, but nvcc is."""
+    if not shutil.which(os.environ.get("CUDACXX", "nvcc")):
+        session.skip("no nvcc is found on PATH, and CUDACXX names none")
+    session.install(*PINS, *PYTEST, *CUDA_TOOLS, *folders("sru-kernels"), *cuda("OFF"))
+    chosen = ("packages/sru-kernels/tests", "-m", "cuda", *PARALLEL)
+    session.run("python", "-m", "pytest", *chosen, *session.posargs, env=THREADS)
 
 
 @nox.session(name="tests-triton")
@@ -266,7 +277,7 @@ def sanitize(session: nox.Session) -> None:
     sets = ["baseline", "avx2", "avx512"]
     # The output of a sanitizer that ends the process must not be captured.
     tests = "packages/sru-kernels/tests"
-    pytest = ("python", "-m", "pytest", tests, "-m", "not gpu and not cuda", "--capture=sys")
+    pytest = ("python", "-m", "pytest", tests, "--capture=sys")
     again = f"--ignore={tests}/runtime/test_instruction_set.py"  # it runs the other instruction sets itself
     for chosen in sets[: sets.index(found) + 1]:
         environment["SRU_KERNELS_INSTRUCTION_SET"] = chosen

@@ -163,5 +163,4 @@ def test_wheels(session: nox.Session, names: list[str], torch: str, ours: Path, 
     with session.chdir(tree):
         pytest = (python, "-I", "-m", "pytest", "-p", "no:cacheprovider")
         tests = [f"packages/{name}/tests" for name in names]
-        chosen = ("-m", "not gpu and not cuda and not triton", *tests)
-        session.run(*pytest, *PARALLEL, *chosen, env=THREADS, external=True)
+        session.run(*pytest, *PARALLEL, *tests, env=THREADS, external=True)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import fcntl
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -28,60 +27,36 @@ from .support.engines import (
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
-        "markers", "cuda: compiles CUDA code with nvcc, and runs it on the CPU; `-m 'not cuda'` leaves it out"
+        "markers", "cuda: runs CUDA code, compiled with nvcc, on the CPU; run by `nox -s tests-cuda` only"
     )
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With `--dist loadfile`, keep all tests that use the CUDA builds, which take minutes, in one process."""
-    if config.getvalue("dist") != "loadfile":
-        return None
-    from xdist.scheduler import LoadFileScheduling
-
-    class ByFileAndBuild(LoadFileScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            return "CUDA builds" if is_named_for_builds(nodeid) else super()._split_scope(nodeid)
-
-    return ByFileAndBuild(config, log)
-
-
-def is_named_for_builds(nodeid: str) -> bool:
-    """Whether the name of a test says that it uses the CUDA builds; the scheduler sees nothing else of it."""
-    return any(name in nodeid for name in ("cuda", *SOURCES, *PTX))
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Refuse a test that would have a second process make the builds again."""
-    for item in items:
-        if item.get_closest_marker("cuda") and not is_named_for_builds(item.nodeid):
-            raise pytest.UsageError(
-                f"{item.nodeid} is marked cuda: name an engine in its parameters, or its file test_cuda*"
-            )
 
 
 @contextmanager
 def kept_folder(config: pytest.Config, name: str, otherwise: Path) -> Iterator[Path]:
-    """A folder in pytest's cache, which outlives the run; another if there is none or a run is using it."""
+    """A folder in pytest's cache, which later runs and the other processes of this one use too.
+
+    The folders of other names are removed, unless a run is using them. Without a cache, it is `otherwise`.
+    """
     if (cache := getattr(config, "cache", None)) is None:
         yield otherwise
         return
     folder = cache.mkdir("cuda_on_cpu")
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield otherwise
-            return
-        for old in folder.iterdir():
-            if old.is_dir() and old.name != name:
-                shutil.rmtree(old)
+    for old in folder.iterdir():
+        if old.is_dir() and old.name != name:
+            with (folder / f"{old.name}.lock").open("w") as lock, suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(old, ignore_errors=True)
+    with (folder / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
         yield folder / name
 
 
 @pytest.fixture(scope="session")
 def builds(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builds]:
-    """The builds of the CUDA extension, all started at once; those of the last run if nothing changed."""
+    """The builds of the CUDA extension, all started at once; those of the last run if nothing changed.
+
+    Where several processes run tests, each build is made by one, and the others wait for it.
+    """
     toolkit = find_toolkit()
     if toolkit is None:
         pytest.skip("no nvcc is found on PATH, and CUDACXX names none")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -63,12 +64,18 @@ def fingerprint(toolkit: Toolkit) -> str:
 
 
 def kept(path: Path, make: Callable[[Path], object]) -> Path:
-    """Make a file or a folder, unless it is there. One that was not finished has another name."""
+    """Make a file or a folder, unless it is there or another process is making it.
+
+    One that was not finished has another name.
+    """
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f"unfinished-{path.name}")
-        make(unfinished)
-        unfinished.replace(path)
+        with path.with_name(f"{path.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not path.exists():
+                unfinished = path.with_name(f"unfinished-{path.name}")
+                make(unfinished)
+                unfinished.replace(path)
     return path
 
 

@@ -1,12 +1,15 @@
 """Builds are kept as long as nothing they are made of changes."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 from . import build
 from .toolkit import Toolkit
 
+pytestmark = pytest.mark.cuda
 FILES = (
     "CMakeLists.txt",
     "cmake/cuda.cmake",
@@ -33,11 +36,26 @@ def test_what_was_not_finished_is_made_again(tmp_path):
     for _ in range(2):
         assert build.kept(path, make).read_text() == "whole"
     assert len(made) == 1
-    assert [file.name for file in path.parent.iterdir()] == ["launch.o"]
+    assert {file.name for file in path.parent.iterdir()} == {"launch.o", "launch.o.lock"}
+
+
+def test_two_that_need_a_build_at_once_make_it_once(tmp_path):
+    path, made, again = tmp_path / "launch.o", [], Event()
+
+    def make(unfinished):
+        unfinished.write_text("whole")
+        made.append(unfinished)
+        if len(made) > 1:
+            again.set()
+        again.wait(0.2)
+
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(build.kept, path, make) for _ in range(2)]
+    assert [task.result().read_text() for task in both] == ["whole"] * 2
+    assert len(made) == 1
 
 
 def test_a_change_of_any_source_or_tool_is_another_build(tmp_path, monkeypatch):
-    pytest.importorskip("pybind11", reason="the extension is built with it")
     assert all((build.SOURCE / name).exists() for name in FILES) or not (build.SOURCE / "src/cells").is_dir()
     version = ["13.0"]
     monkeypatch.setattr(build, "SOURCE", tmp_path)
