@@ -25,12 +25,6 @@ from .support.engines import (
 )
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers", "cuda: runs CUDA code, compiled with nvcc, on the CPU; run by `nox -s tests-cuda` only"
-    )
-
-
 @contextmanager
 def kept_folder(config: pytest.Config, name: str, otherwise: Path) -> Iterator[Path]:
     """A folder in pytest's cache, which later runs and the other processes of this one use too.
