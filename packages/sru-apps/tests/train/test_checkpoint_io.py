@@ -4,6 +4,7 @@ import errno
 import os
 import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -47,17 +48,19 @@ def test_full_disk_leaves_the_old_checkpoint(saved: Path, monkeypatch: pytest.Mo
     _assert_old_and_alone(saved)
 
 
-@pytest.fixture
+@contextmanager
 def files_of_50_kb() -> Iterator[None]:
+    """Limit the size of files; not a fixture, because pytest writes results while fixtures are active."""
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limit[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
 
 
-@pytest.mark.usefixtures("files_of_50_kb")
 def test_disk_that_fills_in_the_middle_leaves_the_old_checkpoint(saved: Path) -> None:
-    with pytest.raises(UserError, match=r"cannot write the checkpoint .*File too large"):
+    with pytest.raises(UserError, match=r"cannot write the checkpoint .*File too large"), files_of_50_kb():
         AtomicCheckpointIO().save_checkpoint({"state_dict": {"weight": torch.zeros(100_000)}}, saved)
     _assert_old_and_alone(saved)
 
