@@ -85,6 +85,19 @@ def test_counts_that_do_not_add_up_are_refused(folder: Path, change, message: st
         open_prepared(folder)
 
 
+def test_a_limit_below_the_longest_training_sentence_is_refused(folder: Path) -> None:
+    longest = int(open_prepared(folder).parts["train"].lengths.max())
+    path = folder / "pairs.json"
+    settings = json.loads(path.read_text())
+    for limit in (longest - 1, 0):
+        path.write_text(json.dumps({**settings, "max_length": limit}))
+        message = (
+            rf"pairs\.json: expected training sentences of at most {limit} ids, got one with {longest}; "
+        )
+        with pytest.raises(DataError, match=message):
+            open_prepared(folder)
+
+
 def test_an_empty_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"pairs\.json: expected prepared pairs, got no such file; prepare"):
         open_prepared(tmp_path)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from sru_data.datasets.translation import PartName
+from sru_data.errors import DataError
 from sru_data.pair_files.files import REMEDY, ROW_BYTES, PairPart, PartFiles
 from sru_data.pair_files.vocabularies import Vocabularies
 from sru_data.pair_files.writing import PartReport
@@ -126,6 +127,12 @@ def open_prepared(folder: str | Path, *, verify: bool | None = None) -> Prepared
     folder = Path(folder)
     settings = Settings.read(folder)
     vocabularies = _read_vocabularies(folder, settings.tokenizers)
+    parts = {
+        name: PairPart.open(folder, name, part.files, verify=verify) for name, part in settings.parts.items()
+    }
+    if "train" in parts and (longest := int(parts["train"].lengths.max())) > settings.max_length:
+        expected = f"training sentences of at most {settings.max_length} ids"
+        raise DataError.at(folder / FILE_NAME, None, f"expected {expected}, got one with {longest}; {REMEDY}")
     return PreparedPairs(
         name=settings.name,
         folder=folder,
@@ -133,10 +140,7 @@ def open_prepared(folder: str | Path, *, verify: bool | None = None) -> Prepared
         max_length=settings.max_length,
         source_tokenizer=vocabularies.source,
         target_tokenizer=vocabularies.target,
-        parts={
-            name: PairPart.open(folder, name, part.files, verify=verify)
-            for name, part in settings.parts.items()
-        },
+        parts=parts,
         report={name: part.report for name, part in settings.parts.items()},
     )
 
