@@ -146,7 +146,7 @@ def test_a_launch_restores_the_current_device(worker, error):
         ({"batch": 2**31, "hidden_size": 2**31}, "hidden_size must keep the product of all sizes below 2"),
         (
             {"length": 0, "batch": 2**20, "hidden_size": 2**25},
-            "needs a grid of 68719476736 blocks, of which CUDA allows 2147483647; split the batch",
+            "needs a grid of 68719476736 blocks, but CUDA allows at most 2147483647; split the batch",
         ),
         ({"num_gates": 5}, "num_gates must be 3 or 4, got 5"),
         ({"addresses": {**ADDRESSES, "u": 0}}, "u is required, got a null pointer"),

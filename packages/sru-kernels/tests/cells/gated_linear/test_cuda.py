@@ -294,7 +294,7 @@ def test_there_is_no_choice_of_columns(workers, option, value, allowed):
 
 @pytest.mark.cuda
 def test_a_grid_that_is_too_large_is_refused(workers):
-    message = "needs a grid of 2147483648 blocks, of which CUDA allows 2147483647; split the batch$"
+    message = "needs a grid of 2147483648 blocks, but CUDA allows at most 2147483647; split the batch$"
     with pytest.raises(ValueError, match=message):
         refused(workers("ptx-120"), "gated_linear_backward", batch=2**31, grad_s0=64)
 
