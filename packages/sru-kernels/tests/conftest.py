@@ -53,7 +53,7 @@ def builds(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
     """
     toolkit = find_toolkit()
     if toolkit is None:
-        pytest.skip("no nvcc is found on PATH, and CUDACXX names none")
+        pytest.skip("nvcc is not on PATH, and CUDACXX is not set")
     if not (SOURCE / "src/cells").is_dir():
         pytest.skip(f"the tests are not beside the sources: {SOURCE} has no src/cells")
     folder = tmp_path_factory.mktemp("cuda")
