@@ -1,4 +1,4 @@
-"""Random calls of every module and function: right, or refused by one sentence that says who refuses what."""
+"""Random calls of every module and function: correct, or refused in one sentence that names the callee."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ OURS = re.compile(rf"(({NAMES})(\.\w+)?|\w+_recurrence|backend\.\w+)\b.*: |({NAM
 
 
 def refuses(error: BaseException) -> bool:
-    """Begin with the name of the function or class."""
+    """Accept errors that begin with the name of the function or class."""
     return isinstance(error, (TypeError, ValueError)) and OURS.match(str(error)) is not None
 
 
 def _odd(tensor: Tensor) -> list[Any]:
-    """List what code in the wild passes in place of a tensor."""
+    """List values that user code may pass in place of a tensor."""
     plain = tensor.detach()
     return [
         None,
@@ -71,7 +71,7 @@ FORMS = st.sampled_from(["plain", "strided", "negated", "imaginary", "offset"])
 
 
 def _same(tensor: Tensor, form: str) -> Tensor:
-    """Return the same numbers in another form of memory."""
+    """Return a tensor with the same values in another memory format."""
     if not tensor.is_floating_point():
         return tensor
     forms = {
@@ -95,15 +95,15 @@ def _check(
     scale: float = 1,
     spreads: bool = False,
 ) -> None:
-    """Compare with float64. Of infinity and NaN, which it is depends on how a gate is rounded.
+    """Compare with float64. Infinity and NaN count as equal, because rounding decides which of them results.
 
-    If it `spreads`, other numbers of its chunk may be infinite too.
+    With `spreads`, non-finite numbers may spread to other numbers of their chunk.
     """
     for one, other in zip(tensors(actual), tensors(expected), strict=True):
         rtol, atol = (scale * tolerance for tolerance in tolerances[one.dtype])
-        exact = other.to(one.dtype).double()  # what does not fit into the dtype is infinite
+        exact = other.to(one.dtype).double()  # values beyond the dtype's range become infinite
         finite = exact.isfinite() & (one.isfinite() | (not spreads))
-        assert torch.equal(one.isfinite(), finite), f"{what}: other numbers are finite"
+        assert torch.equal(one.isfinite(), finite), f"{what}: different numbers are finite"
         close = torch.isclose(one.double()[finite], exact[finite], rtol=rtol, atol=atol)
         assert close.all(), f"{what}: {close.logical_not().sum()} of {close.numel()} numbers are wrong"
 
@@ -115,7 +115,7 @@ def _module(case: Case) -> tuple[Row, nn.Module]:
 
 
 def wrong_module_calls(case: Case) -> None:
-    """One argument of a module in place of another thing: refused, or as if it were right."""
+    """One argument of a module is replaced: the call is refused or runs."""
     row, module = _module(case)
     steps = "step" not in row.exceptions and hasattr(module, "step") and case.draw(st.booleans(), "step")
     x, reset = row.inputs(3, 2, torch.float32), torch.tensor([[False, True]] * 3)
@@ -131,7 +131,7 @@ def wrong_module_calls(case: Case) -> None:
 
 
 def module_values(case: Case) -> None:
-    """Inputs with infinities, in odd forms of memory: the same as float64 on every backend."""
+    """Random inputs in unusual memory formats: the same results as float64, on every backend."""
     row, module = _module(case)
     length, batch = case.draw(st.integers(0, 9), "length"), case.draw(st.integers(0, 4), "batch")
     x = row.inputs(length, batch, torch.float32)
@@ -152,7 +152,7 @@ def module_values(case: Case) -> None:
 
 
 def sequences_end_to_end(case: Case) -> None:
-    """Sequences of any lengths laid end to end: the same as each alone in float64, on every backend."""
+    """Concatenated sequences of any lengths: the same results as each alone in float64, on every backend."""
     row, module = _module(case)
     lengths = case.draw(st.lists(st.integers(0, 9), min_size=1, max_size=5), "lengths")
     offsets = [0, *accumulate(lengths)]
@@ -168,7 +168,7 @@ def sequences_end_to_end(case: Case) -> None:
 
 
 def wrong_offsets(case: Case) -> None:
-    """Offsets of any values: refused, or those of sequences laid end to end."""
+    """Offsets with any values: refused, or valid."""
     row, module = _module(case)
     values = case.draw(st.lists(st.integers(-3, 12), max_size=5), "values")
     dtype = case.draw(st.sampled_from([torch.int32, torch.int64, torch.int16, torch.float32]), "dtype")
@@ -182,7 +182,7 @@ def wrong_offsets(case: Case) -> None:
 
 
 def _exact(row: Row, module: nn.Module) -> nn.Module:
-    """Return a module of float64 with the same weights."""
+    """Return a float64 module with the same weights."""
     exact = row.make().eval().double()
     exact.load_state_dict(module.state_dict())
     return exact
@@ -226,7 +226,7 @@ def _recurrence(case: Case) -> tuple[str, dict[str, Any], dict[str, Any]]:
         given = {"u": torch.randn(length, batch, 2, hidden, dtype=dtype)}
         few["h0"] = torch.randn(batch, hidden, dtype=wide)
         if name == "ligru":
-            given["weight"] = (0.3 * torch.randn(2 * hidden, hidden)).to(dtype)  # the operator rounds it
+            given["weight"] = (0.3 * torch.randn(2 * hidden, hidden)).to(dtype)  # rounded as by the operator
             few["mask_h"] = (torch.rand(batch, hidden) < 0.7).to(wide) / 0.7
     few["reset"] = torch.rand(length, batch) < 0.3
     given |= {key: tensor for key, tensor in few.items() if case.draw(st.booleans(), key)}
@@ -237,7 +237,7 @@ def _recurrence(case: Case) -> tuple[str, dict[str, Any], dict[str, Any]]:
 
 
 def _drop_spread(given: dict[str, Tensor], expected: Tensor, h: Tensor, last: Tensor) -> None:
-    """Clear what follows a state that is not finite in its sequence: a product has mixed it with others."""
+    """Zero all results after a non-finite state of a sequence, because the product spreads it."""
     length, batch = expected.shape[:2]
     clean = given["h0"].isfinite().all(-1) if "h0" in given else torch.ones(batch, dtype=torch.bool)
     begins = given.get("reset", torch.zeros(length, batch, dtype=torch.bool))
@@ -252,20 +252,20 @@ def _drop_spread(given: dict[str, Tensor], expected: Tensor, h: Tensor, last: Te
 
 
 def recurrences(case: Case) -> None:
-    """Every function with infinities and NaN here and there: the same as the reference in float64."""
+    """Every function, possibly with one infinite, NaN or extreme number: the same results as in float64."""
     name, given, options = _recurrence(case)
     floats = [key for key, tensor in given.items() if tensor.is_floating_point() and tensor.numel()]
     odd = case.draw(st.sampled_from([*floats, None]), "odd number in")
     if odd is not None:
         numbers = [-torch.inf, torch.nan, 0.0, -6e4]
         numbers += [] if odd == "log_g" else [torch.inf, 6e4, 1e-40]  # a gate is at most 1
-        if odd == "weight":  # a large one magnifies how the state before is rounded
+        if odd == "weight":  # a large weight magnifies the rounding error of the previous state
             numbers = [number for number in numbers if abs(number) != 6e4]
         value = case.draw(st.sampled_from(numbers), "number")
         if "activation" in options:
             options["activation"] = "identity"  # tanh of infinity is 1
         if odd in ("v", "bias", "weight", "mask_h"):
-            given.pop("mask_pad", None)  # whose infinite gate a NaN of the column reaches in the reference
+            given.pop("mask_pad", None)  # in the reference, NaN in a column spreads to the gates at padding
         given[odd].view(-1)[case.draw(st.integers(0, given[odd].numel() - 1), "place")] = value
     exact = {key: tensor.double() if tensor.is_floating_point() else tensor for key, tensor in given.items()}
     expected = getattr(reference, name)(**exact, **options)
@@ -280,7 +280,7 @@ def recurrences(case: Case) -> None:
 
 
 def wrong_recurrence_calls(case: Case) -> None:
-    """One argument of a function in place of another thing: refused, or as if it were right."""
+    """One argument of a function is replaced: the call is refused or runs."""
     name, given, options = _recurrence(case)
     key = case.draw(st.sampled_from(sorted({**given, **options})), "argument")
     odd = _odd(given[key]) if key in given else [None, "x", 2, 1.5, (), True, torch.ones(2)]
@@ -295,7 +295,7 @@ def wrong_recurrence_calls(case: Case) -> None:
 
 
 def wrong_sizes(case: Case) -> None:
-    """Constructors with one argument that is something else."""
+    """Constructors with one argument replaced."""
     import inspect
 
     import sru_nn
