@@ -29,11 +29,11 @@ def write_report(folder: Path, device: str, machine: Mapping[str, str], rows: Se
     if device == "cpu":
         save_targets(folder, name, machine, targets(rows))
         for page in (folder.parent.parent / "README.md", folder.parent / "index.md"):
-            replace_section(page, "speed", _news(machine, rows))
-        _draw_news(rows, folder.parent / "images" / "speed.png")
+            replace_section(page, "speed", _summary(machine, rows))
+        _draw_summary(rows, folder.parent / "images" / "speed.png")
 
 
-def _news(machine: Mapping[str, str], rows: Sequence[Row]) -> Iterator[str]:
+def _summary(machine: Mapping[str, str], rows: Sequence[Row]) -> Iterator[str]:
     """The table of the README and the documentation: one layer against `nn.LSTM` of the same width."""
     training = {shape: _times(rows, MODES[1], shape=shape) for shape in shapes(rows, MODES[1])}
     inference = {shape: _times(rows, MODES[0], shape=shape) for shape in training}
@@ -150,7 +150,7 @@ def _draw(rows: Sequence[Row], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def _draw_news(rows: Sequence[Row], path: Path) -> None:
+def _draw_summary(rows: Sequence[Row], path: Path) -> None:
     """Draw the plot of the front page, which must be legible on a phone."""
     from matplotlib.figure import Figure
 

@@ -36,7 +36,7 @@ def refuses(error: BaseException) -> bool:
     return isinstance(error, (TypeError, ValueError)) and OURS.match(str(error)) is not None
 
 
-def _odd(tensor: Tensor) -> list[Any]:
+def _wrong_values(tensor: Tensor) -> list[Any]:
     """List values that user code may pass in place of a tensor."""
     plain = tensor.detach()
     return [
@@ -70,7 +70,7 @@ def _odd(tensor: Tensor) -> list[Any]:
 FORMS = st.sampled_from(["plain", "strided", "negated", "imaginary", "offset"])
 
 
-def _same(tensor: Tensor, form: str) -> Tensor:
+def _reformatted(tensor: Tensor, form: str) -> Tensor:
     """Return a tensor with the same values in another memory format."""
     if not tensor.is_floating_point():
         return tensor
@@ -123,7 +123,7 @@ def wrong_module_calls(case: Case) -> None:
     given = [x[0], state, reset[0]] if steps else [x, state, torch.zeros(3, 2).bool(), reset]
     leaves, spec = tree_flatten(given)
     at = case.draw(st.integers(0, len(leaves) - 1), "argument")
-    odd = _odd(leaves[at])
+    odd = _wrong_values(leaves[at])
     leaves[at] = odd[case.draw(st.integers(0, len(odd) - 1), "in its place")]
     *args, reset = tree_unflatten(leaves, spec)
     with backend.using(case.draw(st.sampled_from(CHOICES))):
@@ -143,9 +143,9 @@ def module_values(case: Case) -> None:
     with backend.using("reference"), torch.no_grad():
         expected = call(_exact(row, module), x.double(), _wide(state), mask, reset=reset)
     form, choice = case.draw(FORMS, "form"), case.draw(st.sampled_from(CHOICES), "backend")
-    formed = tree_map_only(Tensor, lambda leaf: _same(leaf, form), state)
+    formed = tree_map_only(Tensor, lambda leaf: _reformatted(leaf, form), state)
     with backend.using(choice), torch.set_grad_enabled(case.draw(st.booleans(), "gradients")):
-        actual = call(module, _same(x, form), formed, mask, reset=reset)
+        actual = call(module, _reformatted(x, form), formed, mask, reset=reset)
     _check(
         f"{type(module).__name__}, {choice}, {form}", actual, expected, STACK_TOLERANCES, scale=row.magnifies
     )
@@ -163,7 +163,7 @@ def sequences_end_to_end(case: Case) -> None:
     form, choice = case.draw(FORMS, "form"), case.draw(st.sampled_from(CHOICES), "backend")
     cu_seqlens = torch.tensor(offsets, dtype=case.draw(st.sampled_from([torch.int32, torch.int64]), "dtype"))
     with backend.using(choice), torch.set_grad_enabled(case.draw(st.booleans(), "gradients")):
-        actual = call(module, _same(x, form), state, cu_seqlens=cu_seqlens)
+        actual = call(module, _reformatted(x, form), state, cu_seqlens=cu_seqlens)
     _check(f"{type(module).__name__}, {choice}", actual, expected, STACK_TOLERANCES, scale=row.magnifies)
 
 
@@ -199,7 +199,7 @@ def _recurrence(case: Case) -> tuple[str, dict[str, Any], dict[str, Any]]:
     length, batch, hidden = (case.draw(st.integers(0, 6), letter) for letter in "TBD")
     dtype = case.draw(st.sampled_from(list(TOLERANCES)), "dtype")
     wide = accumulate_dtype(dtype)
-    few = {"mask_pad": torch.rand(length, batch) < 0.3}
+    optional = {"mask_pad": torch.rand(length, batch) < 0.3}
     options: dict[str, Any] = {}
     if name == "sru":
         gates, directions = case.draw(st.integers(3, 4), "K"), case.draw(st.integers(1, 2), "N")
@@ -210,10 +210,10 @@ def _recurrence(case: Case) -> tuple[str, dict[str, Any], dict[str, Any]]:
             "v": torch.randn(*position, 2, columns, dtype=wide),
             "bias": torch.randn(2, columns, dtype=wide),
         }
-        few["c0"] = torch.randn(batch, columns, dtype=wide)
-        few["mask_c"] = (torch.rand(batch, columns) < 0.7).to(wide) / 0.7
+        optional["c0"] = torch.randn(batch, columns, dtype=wide)
+        optional["mask_c"] = (torch.rand(batch, columns) < 0.7).to(wide) / 0.7
         if gates == 3:
-            few["x"] = torch.randn(length, batch, columns, dtype=dtype)
+            optional["x"] = torch.randn(length, batch, columns, dtype=dtype)
         activation = case.draw(st.sampled_from(["identity", "tanh", "relu"]), "activation")
         options = {"bidirectional": directions == 2, "activation": activation}
     elif name == "gated_linear":
@@ -221,22 +221,22 @@ def _recurrence(case: Case) -> tuple[str, dict[str, Any], dict[str, Any]]:
         given = {letter: torch.randn(length, batch, heads, keys, dtype=dtype) for letter in "qk"}
         given["v"] = torch.randn(length, batch, heads, hidden, dtype=dtype)
         given["log_g"] = -torch.rand(length, batch, heads, keys, dtype=wide)
-        few["s0"] = torch.randn(batch, heads, keys, hidden, dtype=wide)
+        optional["s0"] = torch.randn(batch, heads, keys, hidden, dtype=wide)
     else:
         given = {"u": torch.randn(length, batch, 2, hidden, dtype=dtype)}
-        few["h0"] = torch.randn(batch, hidden, dtype=wide)
+        optional["h0"] = torch.randn(batch, hidden, dtype=wide)
         if name == "ligru":
             given["weight"] = (0.3 * torch.randn(2 * hidden, hidden)).to(dtype)  # rounded as by the operator
-            few["mask_h"] = (torch.rand(batch, hidden) < 0.7).to(wide) / 0.7
-    few["reset"] = torch.rand(length, batch) < 0.3
-    given |= {key: tensor for key, tensor in few.items() if case.draw(st.booleans(), key)}
-    state = next(key for key in few if key in ("c0", "s0", "h0"))
+            optional["mask_h"] = (torch.rand(batch, hidden) < 0.7).to(wide) / 0.7
+    optional["reset"] = torch.rand(length, batch) < 0.3
+    given |= {key: tensor for key, tensor in optional.items() if case.draw(st.booleans(), key)}
+    state = next(key for key in optional if key in ("c0", "s0", "h0"))
     if "reset" in given and case.draw(st.booleans(), "state at a reset"):
-        given[f"{state[0]}_reset"] = torch.randn(few[state].shape[1:], dtype=few[state].dtype)
+        given[f"{state[0]}_reset"] = torch.randn(optional[state].shape[1:], dtype=optional[state].dtype)
     return f"{name}_recurrence", given, options
 
 
-def _drop_spread(given: dict[str, Tensor], expected: Tensor, h: Tensor, last: Tensor) -> None:
+def _zero_after_nonfinite(given: dict[str, Tensor], expected: Tensor, h: Tensor, last: Tensor) -> None:
     """Zero all results after a non-finite state of a sequence, because the product spreads it."""
     length, batch = expected.shape[:2]
     clean = given["h0"].isfinite().all(-1) if "h0" in given else torch.ones(batch, dtype=torch.bool)
@@ -271,11 +271,13 @@ def recurrences(case: Case) -> None:
     expected = getattr(reference, name)(**exact, **options)
     form, choice = case.draw(FORMS, "form"), case.draw(st.sampled_from(CHOICES), "backend")
     with backend.using(choice):
-        actual = getattr(functional, name)(**{key: _same(x, form) for key, x in given.items()}, **options)
+        actual = getattr(functional, name)(
+            **{key: _reformatted(x, form) for key, x in given.items()}, **options
+        )
     spreads = choice == "reference" and name != "sru_recurrence"
     if name == "ligru_recurrence" and not all(tensor.isfinite().all() for tensor in expected):
-        _drop_spread(given, expected[0], *actual)
-        _drop_spread(given, expected[0], *expected)
+        _zero_after_nonfinite(given, expected[0], *actual)
+        _zero_after_nonfinite(given, expected[0], *expected)
     _check(f"{name}, {choice}, {form}, odd {odd}", actual, expected, TOLERANCES, spreads=spreads)
 
 
@@ -283,7 +285,7 @@ def wrong_recurrence_calls(case: Case) -> None:
     """One argument of a function is replaced: the call is refused or runs."""
     name, given, options = _recurrence(case)
     key = case.draw(st.sampled_from(sorted({**given, **options})), "argument")
-    odd = _odd(given[key]) if key in given else [None, "x", 2, 1.5, (), True, torch.ones(2)]
+    odd = _wrong_values(given[key]) if key in given else [None, "x", 2, 1.5, (), True, torch.ones(2)]
     value = odd[case.draw(st.integers(0, len(odd) - 1), "in its place")]
     with backend.using(case.draw(st.sampled_from(CHOICES), "backend")):
         try:

@@ -96,18 +96,18 @@ struct BackwardBlocks {
             const Ahead soon = is_first && column == 0 ? ahead(keys, values, segment, i) : Ahead();
             for (Steps run{steps.count, 0}; run.first > 0;) {
                 run = group.run_before(args, steps, run.first, i);
-                const bool anew = group.starts_anew(args, steps.first + run.first, i);
-                read_columns(anew ? reset : starts, rows, column, columns,
+                const bool is_restart = group.restarts(args, steps.first + run.first, i);
+                read_columns(is_restart ? reset : starts, rows, column, columns,
                              states + run.first * columns * block_size);
                 advance(block, run, columns, states);
                 retreat(block, run, columns, states, grad, soon);
-                if (anew) leave_start(rows, at, column, columns, grad);
+                if (is_restart) add_to_s_reset(rows, at, column, columns, grad);
             }
         }
     }
 
     /// Adds some columns of the gradient of a restarted state to the gradient of `s_reset`, and zeroes them.
-    void leave_start(Index rows, Index at, Index begin, Index columns, A* grad_s) const {
+    void add_to_s_reset(Index rows, Index at, Index begin, Index columns, A* grad_s) const {
         if (args.grad_s_reset != nullptr) {
             A* sums = static_cast<A*>(args.grad_s_reset) + at;
             for (Index row = 0; row < rows; ++row, sums += args.value_size) {

@@ -122,14 +122,14 @@ struct ForwardTiles {
             const auto walk = walks<A>[smaller(tile, all - at) / Lanes::size - 1];
             for (Steps run{0, 0}; run.first < steps.count; run.first += run.count) {
                 run = group.run_from(args, steps, run.first, i);
-                if (group.starts_anew(args, steps.first + run.first, i)) start_anew(values, i, at, state);
+                if (group.restarts(args, steps.first + run.first, i)) restart(values, i, at, state);
                 walk(rows, run, args.key_size, state, at == 0 ? ahead : Ahead());
             }
         }
     }
 
     /// Sets the tile that begins at column `at` to `s_reset`.
-    void start_anew(const Rows& values, Index i, Index at, A* row) const {
+    void restart(const Rows& values, Index i, Index at, A* row) const {
         const Index size = smaller(tile, values.size() - at), width = rounded_up(size, Lanes::size);
         const Index first = (values.group.state + i) % args.heads * args.key_size;
         for (Index key = first; key < first + args.key_size; ++key, row += width) {

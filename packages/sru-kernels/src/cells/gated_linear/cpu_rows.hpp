@@ -65,19 +65,19 @@ struct Group {
     }
 
     /// Whether state `i` restarts from `s_reset` at a step.
-    bool starts_anew(const GatedLinearInputs& in, Index step, Index i) const {
+    bool restarts(const GatedLinearInputs& in, Index step, Index i) const {
         return in.marks != nullptr && (in.marks[(place + step * stride + i) / in.heads] & 2) != 0;
     }
     /// The steps of a segment from `begin` to the next restart of state `i`, or to the last step.
     Steps run_from(const GatedLinearInputs& in, Steps steps, Index begin, Index i) const {
         Index end = in.marks == nullptr ? steps.count : begin + 1;
-        while (end < steps.count && !starts_anew(in, steps.first + end, i)) ++end;
+        while (end < steps.count && !restarts(in, steps.first + end, i)) ++end;
         return {begin, end - begin};
     }
     /// The steps before `end`, from the last restart of state `i`, or from the first step.
     Steps run_before(const GatedLinearInputs& in, Steps steps, Index end, Index i) const {
         Index begin = in.marks == nullptr ? 0 : end - 1;
-        while (begin > 0 && !starts_anew(in, steps.first + begin, i)) --begin;
+        while (begin > 0 && !restarts(in, steps.first + begin, i)) --begin;
         return {begin, end - begin};
     }
 };

@@ -57,11 +57,11 @@ struct BackwardMemory {
 /// A chunk between a known state and the chunk to differentiate, or that chunk itself: the kernel recomputes
 /// the states from the last known one.
 struct Task {
-    int segment;  // the first step of the segment
-    int known;    // the step before which the state is known: `segment`, or a restart
-    int now;      // the first step of the chunk
-    int end;      // the step after the chunk to differentiate
-    bool anew;    // whether `known` is a restart
+    int segment;      // the first step of the segment
+    int known;        // the step before which the state is known: `segment`, or a restart
+    int now;          // the first step of the chunk
+    int end;          // the step after the chunk to differentiate
+    bool is_restart;  // whether the state restarts at `known`
 
     /// Whether the chunk is the one to differentiate.
     __device__ __forceinline__ bool is_last(int steps) const { return end - now <= steps; }

@@ -42,7 +42,7 @@ struct BackwardBlock : BackwardPlace<S> {
             if (retreats) {
                 retreat(task, states);
             } else if (has_task) {
-                bring_to_end(thread, key_rows(m.k), in(m.g), shape.steps(), in(m.ends), in(m.gates));
+                move_to_end(thread, key_rows(m.k), in(m.g), shape.steps(), in(m.ends), in(m.gates));
                 __syncthreads();
                 states.advance();
             }
@@ -68,7 +68,7 @@ struct BackwardBlock : BackwardPlace<S> {
             const unsigned int found = walk.starts(last, thread.lane, -1, segment);
             if (found == 0) continue;
             task.known = task.now = last - (__ffs(static_cast<int>(found)) - 1);
-            task.anew = true;
+            task.is_restart = true;
             break;
         }
         return task;
@@ -85,8 +85,8 @@ struct BackwardBlock : BackwardPlace<S> {
     }
 
     __device__ __forceinline__ void read_known(const Task& task, States& states) const {
-        const Index place = task.anew ? walk.head : walk.slot(task.segment / walk.segment_length());
-        states.read(task.anew ? args.s_reset : args.starts, place);
+        const Index place = task.is_restart ? walk.head : walk.slot(task.segment / walk.segment_length());
+        states.read(task.is_restart ? args.s_reset : args.starts, place);
     }
 
     __device__ __forceinline__ void fetch_chunk(const Task& task) const {
@@ -138,7 +138,7 @@ struct BackwardBlock : BackwardPlace<S> {
     __device__ __forceinline__ void retreat(const Task& task, States& states) {
         const int count = task.count(shape.steps());
         meet(thread, key_rows(m.q), in(m.k), in(m.g), count, in(m.a), shape.steps());
-        bring_to_end(thread, key_rows(m.k), in(m.g), count, in(m.ends), in(m.gates));
+        move_to_end(thread, key_rows(m.k), in(m.g), count, in(m.ends), in(m.gates));
         states.multiply_values(count);
         __syncthreads();
         states.multiply(task.now, count);
@@ -147,8 +147,8 @@ struct BackwardBlock : BackwardPlace<S> {
         differentiate(task.now, count);
         __syncthreads();
         states.retreat(count);
-        if (task.anew && task.now == task.known) {
-            states.give_grad(args.grad_s_reset, walk.state);
+        if (task.is_restart && task.now == task.known) {
+            states.add_grad(args.grad_s_reset, walk.state);
         }
     }
 

@@ -26,7 +26,7 @@ struct PlainStates {
     }
     __device__ __forceinline__ void write_grad(void* array, Index index) { rows().write(array, index, grad); }
     /// Adds the gradient to an array, if it is present, and clears it.
-    __device__ __forceinline__ void give_grad(void* array, Index index) {
+    __device__ __forceinline__ void add_grad(void* array, Index index) {
         if (array != nullptr) rows().add(array, index, grad);
         grad.clear();
     }

@@ -51,7 +51,7 @@ struct TensorStates {
         });
     }
     /// Adds the gradient to an array, if it is present, and clears it.
-    __device__ __forceinline__ void give_grad(void* array, Index index) {
+    __device__ __forceinline__ void add_grad(void* array, Index index) {
         visit(static_cast<float*>(array), index, grad, [&](float& number, float* to, bool exists) {
             if (of_keys() && array != nullptr && exists) *to += number;
             number = 0;

@@ -24,7 +24,7 @@ struct Rows {
 /// Steps that are processed together.
 struct Chunk {
     int first, count;
-    bool anew;  // whether the state before it is `s_reset`
+    bool is_restart;  // whether the state before it is `s_reset`
 };
 
 /// The steps of one state: fewer than 2^31, although offsets in arrays may be larger.
@@ -95,9 +95,9 @@ struct StateWalk {
     __device__ __forceinline__ Chunk chunk_from(int first, int left_in_segment, int most, int lane) const {
         int chunk = count - first < left_in_segment ? count - first : left_in_segment;
         chunk = chunk < most ? chunk : most;
-        const unsigned int anew = starts(first, lane, 1, first + chunk - 1);
-        if (anew >> 1 != 0) chunk = __ffs(static_cast<int>(anew & ~1U)) - 1;
-        return {first, chunk, (anew & 1) != 0};
+        const unsigned int found = starts(first, lane, 1, first + chunk - 1);
+        if (found >> 1 != 0) chunk = __ffs(static_cast<int>(found & ~1U)) - 1;
+        return {first, chunk, (found & 1) != 0};
     }
 };
 
@@ -197,8 +197,8 @@ __device__ __forceinline__ void meet(const Thread& thread, const SharedRows<A>& 
 
 /// Moves keys to the end of their chunk, k_s ⊙ R_s, and computes the product of its gates.
 template <typename A>
-__device__ __forceinline__ void bring_to_end(const Thread& thread, const SharedRows<A>& k, const A* g,
-                                             int count, A* ends, A* gates) {
+__device__ __forceinline__ void move_to_end(const Thread& thread, const SharedRows<A>& k, const A* g,
+                                            int count, A* ends, A* gates) {
 #pragma unroll 1
     for (int key = thread.index; key < k.width; key += static_cast<int>(blockDim.x)) {
         A after = 1;
@@ -212,8 +212,8 @@ __device__ __forceinline__ void bring_to_end(const Thread& thread, const SharedR
 
 /// Moves queries to the start of their chunk, q_t ⊙ P_t.
 template <typename A>
-__device__ __forceinline__ void bring_to_start(const Thread& thread, const SharedRows<A>& q, const A* g,
-                                               int count) {
+__device__ __forceinline__ void move_to_start(const Thread& thread, const SharedRows<A>& q, const A* g,
+                                              int count) {
 #pragma unroll 1
     for (int key = thread.index; key < q.width; key += static_cast<int>(blockDim.x)) {
         A before = 1;

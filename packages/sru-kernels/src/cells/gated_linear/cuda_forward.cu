@@ -97,7 +97,7 @@ struct ForwardBlock {
             if (has_chunk) advance(chunk, state);
             if (new_segment && segment < slots) state.write(args.starts, walk.slot(segment));
             if (next.count == 0) break;
-            if (next.anew) state.read(args.s_reset, walk.head);
+            if (next.is_restart) state.read(args.s_reset, walk.head);
             left -= next.count;
             chunk = next;
         }
@@ -141,8 +141,8 @@ struct ForwardBlock {
     __device__ __forceinline__ void advance(const Chunk& chunk, State& state) const {
         meet(thread, key_rows(m.q), in(m.k), in(m.g), chunk.count, in(m.a), shape.steps());
         __syncthreads();
-        bring_to_start(thread, key_rows(m.q), in(m.g), chunk.count);
-        bring_to_end(thread, key_rows(m.k), in(m.g), chunk.count, in(m.k), in(m.gates));
+        move_to_start(thread, key_rows(m.q), in(m.g), chunk.count);
+        move_to_end(thread, key_rows(m.k), in(m.g), chunk.count, in(m.k), in(m.gates));
         __syncthreads();
         state.multiply(in(m.q), m.key_stride, in(m.o), m.column_stride, chunk.count);
         state.advance(in(m.gates), in(m.k), m.key_stride, in(m.v), m.column_stride, chunk.count);
@@ -190,7 +190,7 @@ void sru_kernels::cuda::run(const GatedLinearForward& args, const Launch& launch
             const Division division =
                 divide_columns(args, shape, TensorState<S>::columns_per_warp, threads, wanted);
             const auto memory = ForwardMemory::of<S, TensorState<S>>(division.shape, args.key_size);
-            if (multiplies_fast(launch.device) && memory.bytes <= most_shared_memory) {
+            if (has_fast_tensor_cores(launch.device) && memory.bytes <= most_shared_memory) {
                 return launch_blocks(args, launch, division, memory, gated_linear_forward_kernel<S, true>);
             }
         }

@@ -27,7 +27,7 @@ struct Division {
 
 /// Whether tensor cores multiply floats, with three products for one, faster than the FMA units: true for
 /// data center GPUs, not for graphics cards.
-inline bool multiplies_fast(int device) {
+inline bool has_fast_tensor_cores(int device) {
     const int major = cuda::attribute(cudaDevAttrComputeCapabilityMajor, device);
     return major >= 8 && major < 12 && cuda::attribute(cudaDevAttrComputeCapabilityMinor, device) == 0;
 }

@@ -91,8 +91,8 @@ class Ligru(Case):
         parts = [np.concatenate([first[None, :, 0], states[:-1, :, 0]]) if length else states[:, :, 0]]
         if self.num_directions == 2:
             parts.append(np.concatenate([states[1:, :, 1], first[None, :, 1]]) if length else states[:, :, 1])
-        anew = self.by_direction(None if self.h_reset is None else self.h_reset[None], 1)
-        return np.where(self.starts(), anew, np.stack(parts, 2))
+        reset = self.by_direction(None if self.h_reset is None else self.h_reset[None], 1)
+        return np.where(self.starts(), reset, np.stack(parts, 2))
 
     def sequence(self, number: int) -> Ligru:
         """One of the sequences of `cu_seqlens`, as a batch of one."""

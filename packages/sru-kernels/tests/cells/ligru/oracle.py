@@ -58,10 +58,10 @@ def oracle_forward(case: Ligru) -> dict[str, Array]:
     if case.norm_eps is not None:
         found["rstd"] = np.full((length, batch, directions), np.nan, kind)
     last = case.by_direction(case.h0, batch).astype(kind)
-    anew = case.by_direction(None if case.h_reset is None else case.h_reset[None], 1)
+    reset = case.by_direction(None if case.h_reset is None else case.h_reset[None], 1)
     for direction in range(directions):
         for t in steps_of(case, direction):
-            before = np.where(case.starts()[t, :, direction], anew[:, direction], last[:, direction])
+            before = np.where(case.starts()[t, :, direction], reset[:, direction], last[:, direction])
             parts = parts_of(case, before, t, direction)
             after = parts["z"] * before + (1 - parts["z"]) * activate(case, parts["a"]) * parts["mask"]
             last[:, direction] = np.where(padding[t][:, None], before, after)
