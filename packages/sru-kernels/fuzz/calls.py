@@ -52,6 +52,7 @@ def _arrays(fields: list[Any], options: dict[str, Any], *, is_ragged: bool = Fal
     sizes = {"2": 2, "T": get("length"), "B": get("batch"), "H": get("heads"), "V": get("value_size")}
     sizes |= {"K": get("num_gates", get("key_size")), "E": get("input_size")}
     sizes |= {"N": get("num_directions"), "D": get("hidden_size")}
+    sizes |= {"5": 5, "D + 4": get("hidden_size", 0) + 4}  # the scratch memory of the Li-GRU
     sizes["N·D"] = get("columns", get("num_directions", 0) * get("hidden_size", 0))
     sizes["B+1"] = get("batch") + 1
     segment_length = get("segment_length") or 1
