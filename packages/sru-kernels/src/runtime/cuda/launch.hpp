@@ -26,8 +26,7 @@ struct Work {
     Index rows;
     Index row_size;     // columns per row and direction
     Index directions;   // each has its own blocks
-    bool allows_rings;  // whether a warp may read through a ring if the number of its columns divides
-                        // `row_size`
+    bool allows_rings;  // whether a ring may be used if the columns of a warp divide `row_size`
 };
 
 /// The launcher's description of a kernel for teams.

@@ -177,7 +177,8 @@ class DropIn(OwnWeights, SRUStack):
         if not self.proj_size:
             return x
         maps: nn.ModuleList = self.projections[layer]  # type: ignore[assignment]
-        # Flattened to rows: whether a product with half of (T, B, ·) copies depends on B; a graph must not.
+        # Flatten first: whether a product with half of (T, B, ·) makes a copy depends on B, and a compiled
+        # graph must not depend on B.
         parts = zip(maps, x.flatten(0, 1).chunk(len(maps), dim=-1), strict=True)
         outputs = [torch.unflatten(project(linear, part), 0, x.shape[:2]) for linear, part in parts]
         return torch.cat(outputs, dim=-1)
