@@ -64,9 +64,9 @@ def fingerprint(toolkit: Toolkit) -> str:
 
 
 def kept(path: Path, make: Callable[[Path], object]) -> Path:
-    """Make a file or a folder, unless it is there or another process is making it.
+    """Make a file or a folder unless it exists; wait if another process is making it.
 
-    One that was not finished has another name.
+    An unfinished one has a different name.
     """
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -39,7 +39,7 @@ def test_unfinished_files_are_made_again(tmp_path):
     assert {file.name for file in path.parent.iterdir()} == {"launch.o", "launch.o.lock"}
 
 
-def test_two_that_need_a_build_at_once_make_it_once(tmp_path):
+def test_concurrent_requests_make_a_build_once(tmp_path):
     path, made, again = tmp_path / "launch.o", [], Event()
 
     def make(unfinished):
